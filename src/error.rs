@@ -1,0 +1,25 @@
+//! What can go wrong, with the thing and the limit named.
+
+/// Every error of the library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A length differs from what the shape demands.
+    #[error("{what}: expected {expected} elements, found {found}")]
+    Shape {
+        /// The thing measured.
+        what: &'static str,
+        /// Elements demanded.
+        expected: usize,
+        /// Elements given.
+        found: usize,
+    },
+    /// A value outside its range.
+    #[error("{what} {value} is out of range")]
+    Value {
+        /// The thing.
+        what: &'static str,
+        /// Its value.
+        value: i64,
+    },
+}

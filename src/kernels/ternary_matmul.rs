@@ -1,0 +1,45 @@
+//! `out[t, n] = Σ_k x[t, k] · w[n, k]`: byte rows times a ternary matrix, exact in i32.
+//!
+//! |out| ≤ 127 · in_features, so in_features ≤ 2^24.
+
+use super::{Kernel, Lowering, Saturated, as_bytes, as_i32_mut, params, read, write};
+use crate::ternary::{row_words, trit};
+use std::ops::Range;
+
+params! {
+    /// Rows of x.
+    tokens: u32,
+    /// Contracted.
+    in_features: u32,
+    /// Rows of w.
+    out_features: u32,
+}
+
+/// `x [tokens, in_features]` byte rows, their info (the sum is used by lowerings that work on
+/// codes 0..=2), `w [out_features, in_features]` block words, `out [tokens, out_features]` i32.
+pub static KERNEL: Kernel = Kernel {
+    name: "ternary_matmul",
+    params: Params::NAMES,
+    bindings: &[read("x"), read("x_info"), read("weights"), write("out", |p| Params::read(p).out_features as usize)],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/ternary_matmul.wgsl"),
+        groups_x: |p| Params::read(p).out_features.div_ceil(64),
+        units_per_group: 4,
+    }],
+};
+
+fn twin(params: &[u32], rows: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let (in_features, out_features) = (p.in_features as usize, p.out_features as usize);
+    let stride = 4 * row_words(in_features);
+    for (row, out) in rows.zip(as_i32_mut(writes[0]).chunks_exact_mut(out_features)) {
+        let x = &as_bytes(reads[0])[row * stride..][..in_features];
+        for (n, out) in out.iter_mut().enumerate() {
+            *out = x.iter().enumerate().map(|(k, &x)| i32::from(x) * trit(reads[2], stride / 4, n, k)).sum();
+        }
+    }
+    false
+}

@@ -1,0 +1,58 @@
+//! `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`: wide rows times a transposed ternary matrix, exact in i32.
+//!
+//! |out| ≤ 2^14 · out_features, so out_features ≤ 65,536.
+
+use super::{Kernel, Lowering, Saturated, as_bytes, as_i32_mut, params, read, write};
+use crate::ternary::{row_words, trit};
+use std::ops::Range;
+
+params! {
+    /// Rows of dy.
+    tokens: u32,
+    /// Columns of w.
+    in_features: u32,
+    /// Contracted.
+    out_features: u32,
+    /// Which of the `slots` results of each token this writes.
+    slot: u32,
+    /// Results that share the output buffer.
+    slots: u32,
+    /// int8 planes of dy: 2, or 1 where dy is byte rows.
+    planes: u32,
+}
+
+/// `dy [tokens, planes, out_features]`, its info (sum used by lowerings), `w [out_features, in_features]`
+/// block words, `out [tokens, slots, in_features]` i32.
+pub static KERNEL: Kernel = Kernel {
+    name: "ternary_matmul_backward",
+    params: Params::NAMES,
+    bindings: &[
+        read("dy"),
+        read("dy_info"),
+        read("weights"),
+        write("out", |p| (Params::read(p).slots * Params::read(p).in_features) as usize),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/ternary_matmul_backward.wgsl"),
+        groups_x: |p| Params::read(p).in_features.div_ceil(64),
+        units_per_group: 4,
+    }],
+};
+
+fn twin(params: &[u32], rows: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let (in_features, out_features) = (p.in_features as usize, p.out_features as usize);
+    let (stride, planes) = (4 * row_words(out_features), p.planes as usize);
+    let out_rows = as_i32_mut(writes[0]).chunks_exact_mut(p.slots as usize * in_features);
+    for (row, out) in rows.zip(out_rows) {
+        let dy = &as_bytes(reads[0])[row * planes * stride..][..planes * stride];
+        let dy = |n: usize| (0..planes).fold(0, |value, plane| 256 * value + i32::from(dy[plane * stride + n]));
+        for (k, out) in out[p.slot as usize * in_features..][..in_features].iter_mut().enumerate() {
+            *out = (0..out_features).map(|n| dy(n) * trit(reads[2], row_words(in_features), n, k)).sum();
+        }
+    }
+    false
+}

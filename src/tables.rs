@@ -1,0 +1,145 @@
+//! Tables of transcendental functions, made by integer arithmetic alone so that every target
+//! holds the same words. Intermediate values are i128 with 60 fraction bits.
+
+/// Fraction bits of intermediate values.
+const FRACTION: u32 = 60;
+const ONE: i128 = 1 << FRACTION;
+/// π · 2^60, to nearest.
+const PI: i128 = 3_622_009_729_038_561_421;
+/// ln 2 · 2^60, to nearest.
+const LN_2: i128 = 799_144_290_325_165_979;
+
+/// Entries of [`exp2_table`] and [`log2_table`]: one per 1/256, both ends included.
+pub const TABLE_LEN: usize = 257;
+
+/// `round(2^(30 − i/256))` for i = 0..=256: what softmax interpolates.
+pub fn exp2_table() -> Vec<u32> {
+    (0..TABLE_LEN as i128).map(|i| round(exp2(-i * (ONE >> 8)), 30) as u32).collect()
+}
+
+/// `round(log2(1 + i/256) · 2^24)` for i = 0..=256: what the loss interpolates.
+pub fn log2_table() -> Vec<u32> {
+    (0..TABLE_LEN as i128).map(|i| round(log2(ONE + i * (ONE >> 8)), 24) as u32).collect()
+}
+
+/// Rotary angles as pairs (cos, sin) in Q30: `[positions, head_dim / 2, 2]`, angle
+/// `position · theta^(−2i / head_dim)` (Su et al., *RoFormer*, 2021). `theta` ≥ 1, `head_dim` even.
+pub fn rope_table(positions: usize, head_dim: usize, theta: u32) -> Vec<u32> {
+    let log_theta = log2(i128::from(theta) << FRACTION);
+    let frequencies: Vec<i128> =
+        (0..head_dim / 2).map(|i| exp2(-(log_theta * 2 * i as i128) / head_dim as i128)).collect();
+    let mut table = Vec::with_capacity(positions * head_dim);
+    for position in 0..positions as i128 {
+        for &frequency in &frequencies {
+            let (cos, sin) = cos_sin((position * frequency) % (2 * PI));
+            table.push(round(cos, 30) as i32 as u32);
+            table.push(round(sin, 30) as i32 as u32);
+        }
+    }
+    table
+}
+
+/// The rotation that changes nothing, for one position.
+pub fn identity_rope(head_dim: usize) -> Vec<u32> {
+    [1 << 30, 0].repeat(head_dim / 2)
+}
+
+fn multiply(a: i128, b: i128) -> i128 {
+    (a * b) >> FRACTION
+}
+
+fn round(value: i128, bits: u32) -> i128 {
+    (value + (1 << (FRACTION - bits - 1))) >> (FRACTION - bits)
+}
+
+/// `2^x`: the whole part by shift, the rest by the series of `e^(x ln 2)`.
+fn exp2(x: i128) -> i128 {
+    let whole = x >> FRACTION;
+    let y = multiply(x & (ONE - 1), LN_2);
+    let (mut term, mut sum) = (ONE, ONE);
+    for n in 1..=24 {
+        term = multiply(term, y) / n;
+        sum += term;
+    }
+    if whole >= 0 { sum << whole } else { sum >> (-whole).min(127) }
+}
+
+/// `log2(x)` for x ≥ 1, a bit at a time by squaring.
+fn log2(mut x: i128) -> i128 {
+    let whole = (127 - x.leading_zeros() as i128) - i128::from(FRACTION);
+    x >>= whole;
+    let mut result = whole;
+    for _ in 0..FRACTION {
+        x = multiply(x, x);
+        result <<= 1;
+        if x >= 2 * ONE {
+            x >>= 1;
+            result |= 1;
+        }
+    }
+    result
+}
+
+/// Cosine and sine of an angle in `[0, 2π)`: reduced to `[0, π/4]`, then their series.
+fn cos_sin(angle: i128) -> (i128, i128) {
+    let half_pi = PI / 2;
+    let quadrant = angle / half_pi;
+    let rest = angle - quadrant * half_pi;
+    let swap = rest > half_pi / 2;
+    let x = if swap { half_pi - rest } else { rest };
+    let (mut term, mut cos, mut sin) = (ONE, ONE, 0);
+    for n in 1..=20 {
+        term = multiply(term, x) / n;
+        let signed = if n & 2 == 0 { term } else { -term };
+        if n & 1 == 0 { cos += signed } else { sin += signed }
+    }
+    if swap {
+        std::mem::swap(&mut cos, &mut sin);
+    }
+    match quadrant & 3 {
+        0 => (cos, sin),
+        1 => (-sin, cos),
+        2 => (-cos, -sin),
+        _ => (sin, -cos),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sha2::{Digest, Sha256};
+
+    #[test]
+    fn tables_are_the_published_bytes() {
+        let digest = |table: Vec<u32>| -> String {
+            Sha256::digest(bytemuck::cast_slice::<u32, u8>(&table)).iter().map(|b| format!("{b:02x}")).collect()
+        };
+        assert_eq!(digest(exp2_table()), "21c50821b132c0a124613b2ee76cac286c1cb8148ed63fb62a3763910318da50");
+        assert_eq!(digest(log2_table()), "766105c0315acffc84fead018e0347fec4566acd4643a16947245291988e3005");
+        assert_eq!(
+            digest(rope_table(256, 32, 10_000)),
+            "457e82a1b6e8845bd0ec8638ad58ff3c2d7b1452d54863ca52cdf935e3e23262"
+        );
+    }
+
+    #[test]
+    fn tables_are_close_to_libm() {
+        for (i, &word) in exp2_table().iter().enumerate() {
+            assert!((f64::from(word) - (30.0 - i as f64 / 256.0).exp2()).abs() <= 0.51);
+        }
+        for (i, &word) in log2_table().iter().enumerate() {
+            assert!((f64::from(word) - (1.0 + i as f64 / 256.0).log2() * 16_777_216.0).abs() <= 0.51);
+        }
+        let (positions, head_dim, theta) = (500, 64, 500_000);
+        let table = rope_table(positions, head_dim, theta);
+        for position in 0..positions {
+            for i in 0..head_dim / 2 {
+                let angle = position as f64 * f64::from(theta).powf(-2.0 * i as f64 / head_dim as f64);
+                for (lane, want) in [angle.cos(), angle.sin()].into_iter().enumerate() {
+                    let got = f64::from(table[(position * head_dim / 2 + i) * 2 + lane] as i32) / f64::from(1 << 30);
+                    assert!((got - want).abs() < 1e-9, "{position} {i} {lane}: {got} {want}");
+                }
+            }
+        }
+    }
+}
