@@ -12,3 +12,5 @@ pub mod ternary;
 pub mod kernels;
 // floor 2: players
 pub mod recording;
+// floor 3: the model
+pub mod model;
