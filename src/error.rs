@@ -22,4 +22,10 @@ pub enum Error {
         /// Its value.
         value: i64,
     },
+    /// A NaN or an infinity where a number must be.
+    #[error("{what} holds a value that is not finite")]
+    NotFinite {
+        /// The thing.
+        what: &'static str,
+    },
 }

@@ -1,0 +1,3 @@
+//! Training: gradients of chunks.
+
+pub mod step;
