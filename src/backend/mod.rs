@@ -1,0 +1,3 @@
+//! Backends: what plays a recording.
+
+pub mod gpu;
