@@ -1,0 +1,3 @@
+//! Training: from summed gradients to the next adapter.
+
+pub mod optimizer;
