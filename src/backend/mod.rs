@@ -1,3 +1,4 @@
 //! Backends: what plays a [`Recording`](crate::recording::Recording).
 
 pub mod cpu;
+pub mod gpu;

@@ -1,3 +1,4 @@
-//! Training: gradients of chunks.
+//! Training: chunks become gradients, gradients the next adapter.
 
+pub mod optimizer;
 pub mod step;
