@@ -14,6 +14,7 @@
 
 use std::ops::Range;
 
+pub mod cases;
 pub mod ternary_matmul;
 pub mod ternary_matmul_backward;
 
