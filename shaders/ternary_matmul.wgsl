@@ -12,7 +12,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<u32>; // [tokens, in_features] byte rows
 @group(0) @binding(2) var<storage, read> x_info: array<u32>; // [tokens, 4]
 @group(0) @binding(3) var<storage, read> weights: array<u32>; // [out_features, in_features] block words
-@group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, out_features]
+@group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, out_features + 4]
 
 @compute @workgroup_size(64, 1, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
@@ -32,6 +32,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             let codes = (weights[(n >> 2u) * words + k] >> (bit & 31u)) & 0x03030303u;
             sum += dot4I8Packed(codes, x[t * words + k]);
         }
-        out[t * params.out_features + n] = sum;
+        out[t * (params.out_features + 4u) + n] = sum;
     }
 }

@@ -15,7 +15,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> dy: array<u32>; // [tokens, planes, out_features] byte rows
 @group(0) @binding(2) var<storage, read> dy_info: array<u32>; // [tokens, 4]
 @group(0) @binding(3) var<storage, read> weights: array<u32>; // [out_features, in_features] block words
-@group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, slots, in_features]
+@group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, slots, in_features + 4]
 
 @compute @workgroup_size(64, 1, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
@@ -40,6 +40,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             }
             sum += dot;
         }
-        out[(t * params.slots + params.slot) * params.in_features + k] = sum;
+        out[(t * params.slots + params.slot) * (params.in_features + 4u) + k] = sum;
     }
 }
