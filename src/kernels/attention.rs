@@ -103,7 +103,7 @@ fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mu
                 any |= clamped;
             }
             let max = scores.iter().copied().max().unwrap_or(0);
-            let exponential = |score: i32| exp2(tables, (max - score) as u32);
+            let exponential = |score: i32| exp2(tables, max.wrapping_sub(score) as u32);
             let normalizer = Normalizer::new(scores.iter().map(|&score| u64::from(exponential(score))).sum());
             stats[head * STATS..][..STATS].copy_from_slice(&[
                 max as u32,

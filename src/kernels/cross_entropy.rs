@@ -83,7 +83,7 @@ fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mu
         for (v, &z) in z.iter().enumerate() {
             let id = p.vocab_offset + v as u32;
             let hot = i64::from(label == id) << 30;
-            let difference = i64::from(normalizer.probability(exp2(tables, (max - z) as u32))) - hot;
+            let difference = i64::from(normalizer.probability(exp2(tables, max.wrapping_sub(z) as u32))) - hot;
             let scaled = difference * i64::from(row_scales[v]);
             let value = round_dither(scaled, DROPPED, stream.at(index, id)) as i32;
             let rest = (value + 128) >> 8;

@@ -35,7 +35,7 @@ fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mu
         let z = &as_i32(reads[0])[token * p.vocab as usize..][..p.vocab as usize];
         let max = reads[1][token] as i32;
         let before = if p.shard == 0 { 0 } else { u64::from(sum[0]) | u64::from(sum[1]) << 32 };
-        let total = z.iter().fold(before, |sum, &z| sum + u64::from(exp2(reads[2], (max - z) as u32)));
+        let total = z.iter().fold(before, |sum, &z| sum + u64::from(exp2(reads[2], max.wrapping_sub(z) as u32)));
         sum.copy_from_slice(&[total as u32, (total >> 32) as u32]);
     }
     false
