@@ -169,9 +169,8 @@ impl Body<'_> {
             match statement {
                 Statement::Atomic { fun: naga::AtomicFunction::Add | naga::AtomicFunction::Max, result, .. } => {
                     // naga always names a result; nothing may read it.
-                    if result.is_some_and(|result| self.info[result].ref_count > 0) {
-                        faults.push("reads what an atomic returns".to_owned());
-                    }
+                    let read = result.is_some_and(|result| self.info[result].ref_count > 0);
+                    faults.extend(read.then(|| "reads what an atomic returns".to_owned()));
                 }
                 Statement::Atomic { .. } => faults.push("uses an atomic other than add and max".to_owned()),
                 Statement::Return { .. } => *left |= path == Path::Divergent,
