@@ -6,6 +6,7 @@
 use super::{Access, Kernel, Saturated};
 use crate::rng::threefry;
 
+mod loss_sum;
 mod ternary;
 
 /// One launch.
@@ -27,6 +28,7 @@ pub struct Case {
 pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
     let source = &mut Source::new(seed);
     match kernel.name {
+        "loss_sum" => loss_sum::loss_sum(source),
         "ternary_matmul" => ternary::matmul(source),
         "ternary_matmul_backward" => ternary::matmul_backward(source),
         _ => Vec::new(),
