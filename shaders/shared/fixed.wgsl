@@ -100,6 +100,15 @@ fn round_even_64(value: vec2<u32>, shift: u32) -> vec2<u32> {
     return shift_right_signed_64(add_64(value, bias), shift);
 }
 
+// The same of an i32; shift in 0..=31.
+fn round_even_i32(value: i32, shift: u32) -> i32 {
+    let quotient = value >> (shift & 31u);
+    let rest = bitcast<u32>(value) & ((1u << (shift & 31u)) - 1u);
+    let half = (1u << (shift & 31u)) >> 1u;
+    let up = rest > half || (rest == half && half != 0u && (quotient & 1i) == 1i);
+    return quotient + select(0i, 1i, up);
+}
+
 // floor(value / 2^shift + dither / 2^16); |value| < 2^62, shift in 0..=62, dither < 2^16.
 fn round_dither_64(value: vec2<u32>, shift: u32, dither: u32) -> vec2<u32> {
     let left = select(0u, shift - 16u, shift > 16u);
@@ -229,8 +238,9 @@ fn scale_inverse_sqrt(a: Scale) -> Scale {
     return scale_reciprocal(Scale(root, (a.exponent - bitcast<i32>(odd) - 30i) >> 1u));
 }
 
+// a · 2^exponent.
 fn scale_shift(a: Scale, exponent: i32) -> Scale {
-    return Scale(a.mantissa, select(a.exponent + exponent, 0i, a.mantissa == 0u));
+    return Scale(a.mantissa, a.exponent + select(exponent, 0i, a.mantissa == 0u));
 }
 
 // 2^exponent.
