@@ -1,5 +1,10 @@
 // 64-bit integers as vec2<u32>(low, high), two's complement, and scales; see src/fixed.rs.
 
+// Magnitude bits of a wide value.
+const WIDE_BITS = 14u;
+// Magnitude bits an i32 row is normalised to.
+const ROW_BITS = 30u;
+
 // a · b, unsigned, from 16-bit halves.
 fn multiply_u32(a: u32, b: u32) -> vec2<u32> {
     let low = (a & 0xffffu) * (b & 0xffffu);

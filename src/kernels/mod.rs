@@ -136,6 +136,7 @@ pub(crate) use params;
 pub const SHARED: &str = concat!(
     include_str!("../../shaders/shared/dither.wgsl"),
     include_str!("../../shaders/shared/fixed.wgsl"),
+    include_str!("../../shaders/shared/gradients.wgsl"),
     include_str!("../../shaders/shared/rms.wgsl"),
     include_str!("../../shaders/shared/rows.wgsl"),
     include_str!("../../shaders/shared/ternary.wgsl"),
