@@ -6,6 +6,13 @@
 use super::{Access, Kernel, Saturated};
 use crate::rng::threefry;
 
+mod digest;
+mod embed;
+mod feed_forward;
+mod lora;
+mod lora_gradients;
+mod norms;
+mod rows;
 mod ternary;
 
 /// One launch.
@@ -27,6 +34,21 @@ pub struct Case {
 pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
     let source = &mut Source::new(seed);
     match kernel.name {
+        "digest" => digest::digest(source),
+        "embed" => embed::embed(source),
+        "gated_relu_squared" => feed_forward::gated(source),
+        "gated_relu_squared_backward" => feed_forward::gated_backward(source),
+        "gradient_quantize" => feed_forward::quantize(source),
+        "lora_down" => lora::down(source),
+        "lora_down_backward" => lora::down_backward(source),
+        "lora_fold" => lora_gradients::fold(source),
+        "lora_gradient_a" => lora_gradients::gradient_a(source),
+        "lora_gradient_b" => lora_gradients::gradient_b(source),
+        "lora_up" => lora::up(source),
+        "residual_add" => embed::residual_add(source),
+        "rms_norm_backward" => norms::backward(source),
+        "rms_norm_quantize" => norms::quantize(source),
+        "rms_norm_wide" => norms::wide(source),
         "ternary_matmul" => ternary::matmul(source),
         "ternary_matmul_backward" => ternary::matmul_backward(source),
         _ => Vec::new(),
@@ -90,6 +112,13 @@ impl Source {
     pub fn within(&mut self, low: i32, high: i32) -> i32 {
         let span = u64::from(high.abs_diff(low)) + 1;
         low.wrapping_add(((u64::from(self.word()) * span) >> 32) as i32)
+    }
+
+    /// A dither buffer of streams up to number `last`.
+    pub fn dither(&mut self, last: u32) -> Vec<u32> {
+        let mut words = self.words(4 + 2 * last as usize);
+        words[..2].copy_from_slice(&[self.within(0, 1 << 20) as u32, 0]);
+        words
     }
 
     /// What a written buffer of `owned` words holds before the launch: noise, and a margin.
