@@ -52,5 +52,11 @@ pub(super) fn residual_add(source: &mut Source) -> Vec<Case> {
             inputs: vec![residual, y, source.before_write(shape[0] * (shape[1] + INFO))],
         });
     });
+    // y alone leaves the range, the sum would not
+    let mut over = cases[0].clone();
+    over.label = "over".to_owned();
+    over.inputs[0][0] = -5i32 as u32;
+    over.inputs[1][..3].copy_from_slice(&[i32::MAX as u32, 1 << 30, 0]);
+    cases.push(over);
     cases
 }

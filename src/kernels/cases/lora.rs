@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     fixed::Scale,
-    kernels::{INFO, lora_down, lora_down_backward, lora_up, shared::wide::wide_words},
+    kernels::{
+        INFO, as_bytes_mut, lora_down, lora_down_backward, lora_up,
+        shared::wide::{self, wide_words},
+    },
 };
 
 /// Tokens, features, rank.
@@ -99,5 +102,32 @@ pub(super) fn up(source: &mut Source) -> Vec<Case> {
             inputs: vec![x_info, u, u_info, factor, lora_info, y],
         });
     }
+    cases.push(one_element("share out of range, sum within", 20, -5));
+    cases.push(one_element("share within range, sum out", 21, (1 << 30) - 1));
     cases
+}
+
+/// `y + 2^28 · (2^24 − 1) / 2^right`.
+fn one_element(label: &str, right: i32, y: i32) -> Case {
+    let params = lora_up::Params { tokens: 1, width: 1, rank: 1, slots: 1, ..Default::default() };
+    let largest = {
+        let mut words = vec![0; wide_words(1)];
+        wide::set(as_bytes_mut(&mut words), 0, 1 << 14);
+        words
+    };
+    let unit = Scale::ONE.words();
+    let info = vec![unit[0], unit[1], 0, 0];
+    Case {
+        kernel: &lora_up::KERNEL,
+        label: label.to_owned(),
+        params: params.words(),
+        inputs: vec![
+            info.clone(),
+            largest.clone(),
+            info,
+            largest,
+            vec![(1 << 24) - 1, right as u32],
+            vec![y as u32, 0, 0, 0, 0],
+        ],
+    }
 }

@@ -16,6 +16,9 @@ const SHAPES: [(usize, usize, &[u32]); 6] =
     [(1, 1, &[1]), (5, 4, &[32]), (36, 8, &[32, 7]), (67, 20, &[3, 32, 32, 30]), (300, 5, &[31, 1]), (1030, 64, &[32])];
 /// The job's exponent.
 const EXPONENT: i32 = -50;
+/// Farthest left shifts whose cases start beyond the largest and the smallest gradient.
+const ABOVE: i32 = 10;
+const BELOW: i32 = -20;
 
 /// Pairs (first token, tokens) and how many tokens there are; one before the first block belongs to none.
 fn spans(blocks: &[u32]) -> (Vec<u32>, usize) {
@@ -108,7 +111,7 @@ type Operand = (&'static str, Draw, Draw);
 /// The last argument is the farthest left shift: beyond 28 saturates.
 fn each(source: &mut Source, case: impl Fn(&mut Source, Shape, Operand, i32) -> Case) -> Vec<Case> {
     let all = SHAPES.iter().flat_map(|shape| OPERANDS.map(|operand| (*shape, operand)));
-    let all = all.zip([20, 28, -20, 40, 10].iter().cycle());
+    let all = all.zip([20, 28, BELOW, 29, ABOVE].iter().cycle());
     all.map(|((shape, operand), farthest)| case(source, shape, operand, *farthest)).collect()
 }
 
@@ -125,13 +128,15 @@ fn folded_rows(source: &mut Source, rank: usize, blocks: &[u32], value: Draw, fa
     words
 }
 
-/// A gradient so far: small, or where shifts saturate anything at all.
+/// A gradient so far: ordinary, or beyond one end of its range.
 fn gradient(source: &mut Source, count: usize, farthest: i32) -> Vec<u32> {
     let mut words = source.before_write(2 * count);
-    if farthest <= 28 {
-        for pair in words[..2 * count].chunks_exact_mut(2) {
-            pair[1] = (pair[1] as i32 >> 4) as u32;
-        }
+    for high in words[..2 * count].iter_mut().skip(1).step_by(2) {
+        *high = match farthest {
+            ABOVE => 0x4000_0000 | *high >> 3,
+            BELOW => 0x8000_0000 | *high >> 3,
+            _ => (*high as i32 >> 4) as u32,
+        };
     }
     words
 }

@@ -24,7 +24,7 @@ const fn content(label: &'static str, value: Draw, mantissa: Draw, exponent: Dra
     Content { label, value, mantissa, exponent }
 }
 
-pub(super) const CONTENTS: [Content; 8] = [
+pub(super) const CONTENTS: [Content; 9] = [
     content("random", |s| s.within(-(1 << 30), 1 << 30), mantissa, |s| s.within(-60, -50)),
     content("small", |s| s.within(-2, 2), mantissa, |s| s.within(-40, -30)),
     content("ties", |s| s.within(-4, 4) * (1 << 15) + (1 << 14), |_| 1 << 30, |_| -46),
@@ -33,6 +33,7 @@ pub(super) const CONTENTS: [Content; 8] = [
     content("spikes", |s| if s.within(0, 9) == 0 { sign(s) * i32::MAX } else { s.within(-9, 9) }, mantissa, |_| -61),
     content("zero among others", |s| s.within(-(1 << 20), 1 << 20), |s| mantissa(s) * s.within(0, 1), |_| -50),
     content("zero", |_| 0, |_| 0, |_| 0),
+    content("zero with a large scale", |_| 0, mantissa, |_| 40),
 ];
 
 pub(super) fn sign(source: &mut Source) -> i32 {
