@@ -233,6 +233,8 @@ mod tests {
         assert_eq!(shift_to_i32(1 << 40, 9), (i32::MAX, true));
         assert_eq!(shift_to_i32(-(1 << 40), 10), (-(1 << 30), false));
         assert_eq!(shift_to_i32(3, -31), (i32::MAX, true));
+        assert_eq!(shift_to_i32(1 << 61, -99), (i32::MAX, true));
+        assert_eq!(shift_to_i32(-(1 << 61), -99), (-i32::MAX, true));
         assert_eq!(shift_to_i32(0, -80), (0, false));
     }
 }

@@ -18,6 +18,7 @@ use std::ops::Range;
 pub mod attention;
 pub mod attention_backward_key;
 pub mod attention_backward_query;
+pub mod cases;
 pub mod cross_entropy;
 pub mod digest;
 pub mod embed;

@@ -1,0 +1,4 @@
+//! Backends: what plays a [`Recording`](crate::recording::Recording).
+
+#[cfg(feature = "gpu")]
+pub mod gpu;
