@@ -20,7 +20,12 @@ params! {
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul",
     params: Params::NAMES,
-    bindings: &[read("x"), read("x_info"), read("weights"), write("out", |p| Params::read(p).out_features as usize)],
+    bindings: &[
+        read("x"),
+        read("x_info"),
+        read("weights"),
+        write("out", |p| Params::read(p).out_features as usize + INFO),
+    ],
     units: |p| Params::read(p).tokens as usize,
     twin,
     lowerings: &[Lowering {

@@ -12,10 +12,12 @@ mod pipeline;
 mod player;
 mod signal;
 mod slice;
+mod tune;
 
 pub use answers::{passes, run};
 pub use device::{Device, devices, find};
 pub use player::{Choice, GpuPlayer};
+pub use tune::{Outcome, Tuned, Tuning, tune};
 
 use crate::error::Error;
 use fault::Fault;

@@ -61,7 +61,7 @@ fn matmul_case(
         kernel: &ternary_matmul::KERNEL,
         label: format!("{tokens}x{inputs}x{outputs} {label}"),
         params: params.words(),
-        inputs: vec![x, x_info, weights(source, outputs, inputs, trit), source.before_write(tokens * outputs)],
+        inputs: vec![x, x_info, weights(source, outputs, inputs, trit), source.before_write(tokens * (outputs + INFO))],
     }
 }
 
@@ -81,7 +81,7 @@ fn matmul_backward_case(
         planes,
         ..Default::default()
     };
-    let owned = tokens * slots as usize * inputs;
+    let owned = tokens * slots as usize * (inputs + INFO);
     Case {
         kernel: &ternary_matmul_backward::KERNEL,
         label: format!("{tokens}x{inputs}x{outputs} planes {planes} slot {slot} of {slots} {label}"),
