@@ -42,7 +42,7 @@ fn dot_key(query: u32, key: u32) -> vec2<u32> {
         middle += dot_bytes(query_high, key_low) + dot_bytes(query_low, key_high);
         low += dot_bytes(query_low, key_low);
     }
-    return join_64(join_64(extend_64(high), middle), low);
+    return join_planes(high, middle, low);
 }
 
 @compute @workgroup_size(128, 1, 1)
@@ -61,15 +61,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
 
     // every head sees the same exponent: all of the token's out is one row
     var top = ZERO_EXPONENT;
-    for (var i = lane; i < count * params.kv_heads; i += LANES) {
+    for (var i = lane; i < count * params.kv_heads; i += HEAD_LANES) {
         top = max(top, bitcast<i32>(v[(first * params.kv_heads + i) * row + exponent_at].x));
     }
-    top = lanes_max(lane, top);
+    top = head_max(lane, top);
 
     let query = (token * params.heads + head) * row;
     let query_shift = params.score_shift - bitcast<i32>(q[query + exponent_at].x);
     var largest = -1073741824i;
-    for (var i = lane; i < count; i += LANES) {
+    for (var i = lane; i < count; i += HEAD_LANES) {
         let key = start + i * stride;
         let product = multiply_64(dot_key(query, key), params.score_mantissa);
         let value = score(product, query_shift - bitcast<i32>(k[key + exponent_at].x));
@@ -79,26 +79,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         largest = max(largest, value.value);
         keys[i] = bitcast<u32>(value.value);
     }
-    largest = lanes_max(lane, largest);
+    largest = head_max(lane, largest);
 
     var sum = vec2(0u, 0u);
-    for (var i = lane; i < count; i += LANES) {
+    for (var i = lane; i < count; i += HEAD_LANES) {
         let below = bitcast<u32>(largest) - keys[i];
         let index = exponential_index(below);
         let exponential = exponential_between(tables[index], tables[index + 1u], below);
         sum = add_64(sum, vec2(exponential, 0u));
         keys[i] = exponential;
     }
-    let normalizer = normalizer_new(lanes_sum(lane, sum));
+    let normalizer = normalizer_new(head_sum(lane, sum));
 
-    for (var block = 0u; block < count; block += LANES) {
+    for (var block = 0u; block < count; block += HEAD_LANES) {
         let i = block + lane;
         var folded = vec2(0u, 0u);
         if i < count {
             let wide = shift_left_64(vec2(probability_of(normalizer, keys[i]), 0u), 31u);
-            folded = shift_right_64(wide, distance(top, bitcast<i32>(v[start + i * stride + exponent_at].x)));
+            folded = shift_right_64(wide, distance_to(top, bitcast<i32>(v[start + i * stride + exponent_at].x)));
         }
-        let shift = shift_of(block_max(lane, vec2(bits_64(folded), 0u)).x, 14u);
+        let shift = shift_of(block_max(lane, vec2(bits_64(folded), 0u)).x, WIDE_BITS);
         if i < count {
             keys[i] = round_even_64(folded, shift).x;
             if (lane & 31u) == 0u {
@@ -110,7 +110,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
 
     let width = params.heads * params.head_dim;
     let at = token * (width + 4u);
-    for (var c = lane; c < params.head_dim; c += LANES) {
+    for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
         var total = vec2(0u, 0u); // in 2^(top − 32)
         for (var block = 0u; block < count; block += 32u) {
             var high = 0i; // |.| ≤ 2^14 · 2^6 · 32
@@ -121,7 +121,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
                 high += weight * byte_of(v[vector][(c >> 2u) & 3u], c);
                 low += weight * byte_of(v[vector + vectors][(c >> 2u) & 3u], c);
             }
-            let exact = join_64(extend_64(high), low);
+            let exact = join_planes(0i, high, low);
             total = add_64(total, align_64(exact, bitcast<i32>(shifts[block >> 5u]) - 29i));
         }
         out[at + head * params.head_dim + c] = bitcast<i32>(round_even_64(total, 16u).x);

@@ -50,7 +50,7 @@ fn dot_key(query: u32, key: u32) -> vec2<u32> {
         middle += dot_bytes(query_high, key_low) + dot_bytes(query_low, key_high);
         low += dot_bytes(query_low, key_low);
     }
-    return join_64(join_64(extend_64(high), middle), low);
+    return join_planes(high, middle, low);
 }
 
 // dout · v of two rows, exact.
@@ -68,7 +68,7 @@ fn dot_value(query: u32, key: u32) -> vec2<u32> {
         middle += dot_bytes(dout_high, value_low) + dot_bytes(dout_low, value_high);
         low += dot_bytes(dout_low, value_low);
     }
-    return join_64(join_64(extend_64(high), middle), low);
+    return join_planes(high, middle, low);
 }
 
 // Exponents of a query's dS · q and of its dout.
@@ -99,7 +99,7 @@ fn gradient_of(pair: u32, key: u32) -> Gradient {
     let exponential = exponential_between(tables[index], tables[index + 1u], below);
     let probability = probability_of(Normalizer(stats[at + 1u], stats[at + 2u]), exponential);
 
-    let folding = distance(bitcast<i32>(stats[at + 4u]), bitcast<i32>(v[key + exponent_at].x));
+    let folding = distance_to(bitcast<i32>(stats[at + 4u]), bitcast<i32>(v[key + exponent_at].x));
     let folded = shift_right_signed_64(shift_left_64(dot_value(query, key), 25u), folding);
     let dp = round_even_64(folded, stats[at + 6u]);
     // dp − mean may need 33 bits
@@ -114,7 +114,7 @@ fn stream(number: u32) -> vec2<u32> {
 // Writes the info of an i32 row of sums of so many bits, in units of mantissa · 2^exponent.
 fn put_info(end: u32, bits: u32, mantissa: u32, exponent: i32) {
     out[end] = select(bitcast<i32>(mantissa), 0i, bits == 0u);
-    out[end + 1u] = select(exponent + bitcast<i32>(shift_of(bits, 30u)), 0i, bits == 0u);
+    out[end + 1u] = select(exponent + bitcast<i32>(shift_of(bits, ROW_BITS)), 0i, bits == 0u);
     out[end + 2u] = 0i;
     out[end + 3u] = 0i;
 }
@@ -134,19 +134,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
 
     var tops = vec2(ZERO_EXPONENT);
     for (var head = first_head; head < first_head + params.group; head++) {
-        for (var t = token + lane; t < end; t += LANES) {
+        for (var t = token + lane; t < end; t += HEAD_LANES) {
             tops = max(tops, exponents(t * params.heads + head));
         }
     }
-    tops = vec2(lanes_max(lane, tops.x), lanes_max(lane, tops.y));
+    tops = vec2(head_max(lane, tops.x), head_max(lane, tops.y));
 
-    for (var c = lane; c < params.head_dim; c += LANES) {
+    for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
         key_sums[c] = vec2(0u, 0u);
         value_sums[c] = vec2(0u, 0u);
     }
     for (var head = first_head; head < first_head + params.group; head++) {
         // four blocks of 32 queries of the sequence at a time, from the one that holds this key
-        for (var start = first + (column & 0xffffffe0u); start < end; start += LANES) {
+        for (var start = first + (column & 0xffffffe0u); start < end; start += HEAD_LANES) {
             let t = start + lane;
             let sees = t >= token && t < end;
             var folded_key = vec2(0u, 0u);
@@ -156,12 +156,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
                 let pair_exponents = exponents(pair);
                 let of_query = gradient_of(pair, key);
                 let gradient = shift_left_64(of_query.gradient, 30u);
-                folded_key = shift_right_signed_64(gradient, distance(tops.x, pair_exponents.x));
+                folded_key = shift_right_signed_64(gradient, distance_to(tops.x, pair_exponents.x));
                 let probability = shift_left_64(vec2(of_query.probability, 0u), 31u);
-                folded_value = shift_right_64(probability, distance(tops.y, pair_exponents.y));
+                folded_value = shift_right_64(probability, distance_to(tops.y, pair_exponents.y));
             }
             let bits = block_max(lane, vec2(bits_64(magnitude_64(folded_key)), bits_64(folded_value)));
-            let shifts = vec2(shift_of(bits.x, 14u), shift_of(bits.y, 14u));
+            let shifts = vec2(shift_of(bits.x, WIDE_BITS), shift_of(bits.y, WIDE_BITS));
             var key_weight = 0u;
             var value_weight = 0u;
             if sees {
@@ -178,10 +178,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             }
             workgroupBarrier();
 
-            for (var c = lane; c < params.head_dim; c += LANES) {
+            for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
                 var key_sum = key_sums[c]; // in 2^(tops.x − 2)
                 var value_sum = value_sums[c]; // in 2^(tops.y − 20)
-                for (var block = start; block < min(start + LANES, end); block += 32u) {
+                for (var block = start; block < min(start + HEAD_LANES, end); block += 32u) {
                     var high = vec2(0i); // |.| ≤ 2^14 · 2^6 · 32
                     var low = vec2(0i);
                     for (var t = max(block, token); t < min(block + 32u, end); t++) {
@@ -193,8 +193,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
                         low += weights * vec2(byte_of(q[below][word], c), byte_of(dout[below][word], c));
                     }
                     let aligned = bitcast<vec2<i32>>(block_shifts[(block - start) >> 5u]) - vec2(28i, 41i);
-                    key_sum = add_64(key_sum, align_64(join_64(extend_64(high.x), low.x), aligned.x));
-                    value_sum = add_64(value_sum, align_64(join_64(extend_64(high.y), low.y), aligned.y));
+                    key_sum = add_64(key_sum, align_64(join_planes(0i, high.x, low.x), aligned.x));
+                    value_sum = add_64(value_sum, align_64(join_planes(0i, high.y, low.y), aligned.y));
                 }
                 key_sums[c] = key_sum;
                 value_sums[c] = value_sum;
@@ -204,16 +204,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
 
     var bits = vec2(0u);
-    for (var c = lane; c < params.head_dim; c += LANES) {
+    for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
         bits = max(bits, vec2(bits_64(magnitude_64(key_sums[c])), bits_64(magnitude_64(value_sums[c]))));
     }
-    bits.x = bitcast<u32>(lanes_max(lane, bitcast<i32>(bits.x)));
-    bits.y = bitcast<u32>(lanes_max(lane, bitcast<i32>(bits.y)));
+    bits.x = bitcast<u32>(head_max(lane, bitcast<i32>(bits.x)));
+    bits.y = bitcast<u32>(head_max(lane, bitcast<i32>(bits.y)));
     let key_at = ((token << 1u) * params.kv_heads + kv_head) * (params.head_dim + 4u);
     let value_at = key_at + params.kv_heads * (params.head_dim + 4u);
-    for (var c = lane; c < params.head_dim; c += LANES) {
-        out[key_at + c] = bitcast<i32>(round_even_64(key_sums[c], shift_of(bits.x, 30u)).x);
-        out[value_at + c] = bitcast<i32>(round_even_64(value_sums[c], shift_of(bits.y, 30u)).x);
+    for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
+        out[key_at + c] = bitcast<i32>(round_even_64(key_sums[c], shift_of(bits.x, ROW_BITS)).x);
+        out[value_at + c] = bitcast<i32>(round_even_64(value_sums[c], shift_of(bits.y, ROW_BITS)).x);
     }
     if lane == 0u {
         put_info(key_at + params.head_dim, bits.x, params.inverse_root, params.inverse_root_exponent + tops.x - 2i);

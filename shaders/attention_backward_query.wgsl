@@ -48,7 +48,7 @@ fn dot_key(query: u32, key: u32) -> vec2<u32> {
         middle += dot_bytes(query_high, key_low) + dot_bytes(query_low, key_high);
         low += dot_bytes(query_low, key_low);
     }
-    return join_64(join_64(extend_64(high), middle), low);
+    return join_planes(high, middle, low);
 }
 
 // dout · v of two rows, exact.
@@ -66,13 +66,13 @@ fn dot_value(query: u32, key: u32) -> vec2<u32> {
         middle += dot_bytes(dout_high, value_low) + dot_bytes(dout_low, value_high);
         low += dot_bytes(dout_low, value_low);
     }
-    return join_64(join_64(extend_64(high), middle), low);
+    return join_planes(high, middle, low);
 }
 
 // dP with the exponent of its value folded in: ≤ 2^61.
 fn folded_gradient(query: u32, key: u32, top: i32) -> vec2<u32> {
     let exponent = bitcast<i32>(v[key + (plane_vectors(params.head_dim) << 1u)].x);
-    return shift_right_signed_64(shift_left_64(dot_value(query, key), 25u), distance(top, exponent));
+    return shift_right_signed_64(shift_left_64(dot_value(query, key), 25u), distance_to(top, exponent));
 }
 
 @compute @workgroup_size(128, 1, 1)
@@ -100,7 +100,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let largest = bitcast<i32>(stats[pair << 3u]);
     var key_top = ZERO_EXPONENT;
     var bits = 0u;
-    for (var i = lane; i < count; i += LANES) {
+    for (var i = lane; i < count; i += HEAD_LANES) {
         let key = start + i * stride;
         let key_exponent = bitcast<i32>(k[key + exponent_at].x);
         let product = multiply_64(dot_key(query, key), params.score_mantissa);
@@ -111,20 +111,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         key_top = max(key_top, key_exponent);
         bits = max(bits, bits_64(magnitude_64(folded_gradient(query, key, top))));
     }
-    key_top = lanes_max(lane, key_top);
-    bits = bitcast<u32>(lanes_max(lane, bitcast<i32>(bits)));
-    let gradient_shift = shift_of(bits, 30u);
+    key_top = head_max(lane, key_top);
+    bits = bitcast<u32>(head_max(lane, bitcast<i32>(bits)));
+    let gradient_shift = shift_of(bits, ROW_BITS);
 
     var sum = vec2(0u, 0u);
-    for (var i = lane; i < count; i += LANES) {
+    for (var i = lane; i < count; i += HEAD_LANES) {
         let dp = round_even_64(folded_gradient(query, start + i * stride, top), gradient_shift).x;
         sum = add_64(sum, multiply_i32(bitcast<i32>(keys[i]), bitcast<i32>(dp)));
     }
-    let mean = round_even_64(lanes_sum(lane, sum), 30u).x;
+    let mean = round_even_64(head_sum(lane, sum), 30u).x;
 
     let stream = vec2(dither[2u + (params.stream << 1u)], dither[3u + (params.stream << 1u)]);
     let index = (dither[0] + token) * params.heads + head;
-    for (var block = 0u; block < count; block += LANES) {
+    for (var block = 0u; block < count; block += HEAD_LANES) {
         let i = block + lane;
         var folded = vec2(0u, 0u);
         if i < count {
@@ -134,10 +134,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             let difference = subtract_64(dp, extend_64(bitcast<i32>(mean)));
             let gradient = round_even_64(multiply_64(difference, keys[i]), 30u);
             let key_exponent = bitcast<i32>(k[key + exponent_at].x);
-            folded = shift_right_signed_64(shift_left_64(gradient, 30u), distance(key_top, key_exponent));
+            folded = shift_right_signed_64(shift_left_64(gradient, 30u), distance_to(key_top, key_exponent));
         }
         let length = bits_64(magnitude_64(folded));
-        let shift = shift_of(block_max(lane, vec2(length, 0u)).x, 14u);
+        let shift = shift_of(block_max(lane, vec2(length, 0u)).x, WIDE_BITS);
         if i < count {
             keys[i] = round_dither_64(folded, shift, dither_at(stream, index, i)).x;
             if (lane & 31u) == 0u {
@@ -148,7 +148,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     workgroupBarrier();
 
     bits = 0u;
-    for (var c = lane; c < params.head_dim; c += LANES) {
+    for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
         var total = vec2(0u, 0u); // in 2^(dS exponent + key_top − 4)
         for (var block = 0u; block < count; block += 32u) {
             var high = 0i; // |.| ≤ 2^14 · 2^6 · 32
@@ -159,16 +159,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
                 high += weight * byte_of(k[vector][(c >> 2u) & 3u], c);
                 low += weight * byte_of(k[vector + vectors][(c >> 2u) & 3u], c);
             }
-            let exact = join_64(extend_64(high), low);
+            let exact = join_planes(0i, high, low);
             total = add_64(total, align_64(exact, bitcast<i32>(shifts[block >> 5u]) - 26i));
         }
         bits = max(bits, bits_64(magnitude_64(total)));
         sums[c] = total;
     }
-    bits = bitcast<u32>(lanes_max(lane, bitcast<i32>(bits)));
-    let shift = shift_of(bits, 30u);
+    bits = bitcast<u32>(head_max(lane, bitcast<i32>(bits)));
+    let shift = shift_of(bits, ROW_BITS);
     let at = pair * (params.head_dim + 4u);
-    for (var c = lane; c < params.head_dim; c += LANES) {
+    for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
         dq[at + c] = bitcast<i32>(round_even_64(sums[c], shift).x);
     }
 

@@ -1,5 +1,5 @@
 // loss[t] = log2 Σ 2^z − z[label], dlogits = softmax − onehot, one shard of the vocabulary.
-// One workgroup: 2,048 dlogits of one token. One invocation: four at a time.
+// One workgroup: 4,096 dlogits of one token. One invocation: four at a time.
 
 struct Params {
     first_group: u32,
@@ -30,19 +30,19 @@ struct Token {
 }
 
 // dlogits[v] in Q22, carrying the embedding's scale; 0 in the padding.
-fn gradient(token: Token, v: u32, bits: u32) -> u32 {
+fn gradient(token: Token, v: u32, bits: u32) -> i32 {
     if v >= params.vocab {
-        return 0u;
+        return 0i;
     }
     let below = token.largest - bitcast<u32>(z[token.start + v]);
     let index = exponential_index(below);
     let exponential = exponential_between(tables[index], tables[index + 1u], below);
     let hot = select(0u, 0x40000000u, v == token.label);
     let difference = bitcast<i32>(probability_of(token.normalizer, exponential) - hot);
-    return round_dither_64(multiply_64(extend_64(difference), row_scales[v]), 24u, bits).x;
+    return bitcast<i32>(round_dither_64(multiply_64(extend_64(difference), row_scales[v]), 24u, bits).x);
 }
 
-@compute @workgroup_size(128, 1, 1)
+@compute @workgroup_size(256, 1, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let row = group.y + params.first_group;
     let words = row_words(params.vocab);
@@ -55,14 +55,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let key = vec2(dither[2u + (params.stream << 1u)], dither[3u + (params.stream << 1u)]);
 
     for (var i = 0u; i < 4u; i++) {
-        let word = (group.x << 9u) + (i << 7u) + local.x;
+        let word = (group.x << 10u) + (i << 8u) + local.x;
         if word >= words {
             break;
         }
-        var values = vec4(0u);
+        var values = vec4(0i);
         if !ignored {
             let v = word << 2u;
-            let dithers = dithers_at(key, dither[0] + row, (params.vocab_offset >> 2u) + word);
+            let dithers = dither_word(key, dither[0] + row, (params.vocab_offset >> 2u) + word);
             values = vec4(
                 gradient(token, v, dithers.x),
                 gradient(token, v + 1u, dithers.y),
@@ -70,11 +70,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
                 gradient(token, v + 3u, dithers.w),
             );
         }
-        // signed shift, in u32
-        let rest = bitcast<vec4<u32>>(bitcast<vec4<i32>>(values + vec4(128u)) >> vec4(8u));
-        out[at + word] = pack_high(rest);
-        out[at + words + word] = pack_bytes(rest);
-        out[at + (words << 1u) + word] = pack_bytes(values);
+        let rest = (values + 128i) >> vec4(8u);
+        out[at + word] = wide_high(rest);
+        out[at + words + word] = wide_low(rest);
+        out[at + (words << 1u) + word] = wide_low(values);
     }
 
     if group.x == 0u && local.x == 0u {

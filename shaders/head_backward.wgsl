@@ -15,16 +15,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> embedding: array<u32>; // [vocab, width] byte rows
 @group(0) @binding(3) var<storage, read_write> dn: array<i32>; // [tokens, width + 4] i32 rows
 
-// Four bytes of gradients with each column of the block.
-fn columns_dot(columns: vec4<u32>, gradients: u32) -> vec4<i32> {
-    return vec4(
-        dot4I8Packed(columns.x, gradients),
-        dot4I8Packed(columns.y, gradients),
-        dot4I8Packed(columns.z, gradients),
-        dot4I8Packed(columns.w, gradients),
-    );
-}
-
 // Adds the plane sums of token t to features c..c + 4, as far as there are such.
 fn put(t: u32, c: u32, high: vec4<i32>, middle: vec4<i32>, low: vec4<i32>) {
     if t >= params.tokens {
@@ -87,20 +77,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         let near = min(vec4(v, v + 1u, v + 2u, v + 3u), vec4(last)) * stride + (c >> 2u);
         let columns = transpose_bytes(vec4(embedding[near.x], embedding[near.y], embedding[near.z], embedding[near.w]));
         let high = rows + k;
-        high_0 += columns_dot(columns, dlogits[high.x]);
-        high_1 += columns_dot(columns, dlogits[high.y]);
-        high_2 += columns_dot(columns, dlogits[high.z]);
-        high_3 += columns_dot(columns, dlogits[high.w]);
+        high_0 += dot_columns(columns, dlogits[high.x]);
+        high_1 += dot_columns(columns, dlogits[high.y]);
+        high_2 += dot_columns(columns, dlogits[high.z]);
+        high_3 += dot_columns(columns, dlogits[high.w]);
         let middle = high + words;
-        middle_0 += columns_dot(columns, dlogits[middle.x]);
-        middle_1 += columns_dot(columns, dlogits[middle.y]);
-        middle_2 += columns_dot(columns, dlogits[middle.z]);
-        middle_3 += columns_dot(columns, dlogits[middle.w]);
+        middle_0 += dot_columns(columns, dlogits[middle.x]);
+        middle_1 += dot_columns(columns, dlogits[middle.y]);
+        middle_2 += dot_columns(columns, dlogits[middle.z]);
+        middle_3 += dot_columns(columns, dlogits[middle.w]);
         let low = middle + words;
-        low_0 += columns_dot(columns, dlogits[low.x]);
-        low_1 += columns_dot(columns, dlogits[low.y]);
-        low_2 += columns_dot(columns, dlogits[low.z]);
-        low_3 += columns_dot(columns, dlogits[low.w]);
+        low_0 += dot_columns(columns, dlogits[low.x]);
+        low_1 += dot_columns(columns, dlogits[low.y]);
+        low_2 += dot_columns(columns, dlogits[low.z]);
+        low_3 += dot_columns(columns, dlogits[low.w]);
     }
     put(t, c, high_0, middle_0, low_0);
     put(t + 1u, c, high_1, middle_1, low_1);

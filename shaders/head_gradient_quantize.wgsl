@@ -15,11 +15,11 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> out: array<u32>; // [tokens, heads] head rows
 
 // Feature c of the head at gradient[start], as shift drops bits of it; 0 in the padding.
-fn rounded(start: u32, mantissa: u32, c: u32, shift: u32, bits: u32) -> u32 {
+fn rounded(start: u32, mantissa: u32, c: u32, shift: u32, bits: u32) -> i32 {
     if c >= params.head_dim {
-        return 0u;
+        return 0i;
     }
-    return round_dither_64(multiply_64(extend_64(gradient[start + c]), mantissa), shift, bits).x;
+    return bitcast<i32>(round_dither_64(multiply_64(extend_64(gradient[start + c]), mantissa), shift, bits).x);
 }
 
 @compute @workgroup_size(128, 1, 1)
@@ -31,27 +31,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let mantissa = bitcast<u32>(gradient[row + width]);
 
     var bits = 0u;
-    for (var c = local.x; c < params.head_dim; c += LANES) {
+    for (var c = local.x; c < params.head_dim; c += HEAD_LANES) {
         bits = max(bits, bits_64(multiply_64(magnitude_64(extend_64(gradient[start + c])), mantissa)));
     }
-    bits = bitcast<u32>(lanes_max(local.x, bitcast<i32>(bits)));
-    let shift = shift_of(bits, 14u);
+    bits = bitcast<u32>(head_max(local.x, bitcast<i32>(bits)));
+    let shift = shift_of(bits, WIDE_BITS);
 
     let key = vec2(dither[2u + (params.stream << 1u)], dither[3u + (params.stream << 1u)]);
     let index = (dither[0] + token) * params.heads + group.x;
     let words = row_words(params.head_dim);
     let at = (token * params.heads + group.x) * ((words << 1u) + 4u);
-    for (var word = local.x; word < words; word += LANES) {
+    for (var word = local.x; word < words; word += HEAD_LANES) {
         let c = word << 2u;
-        let dithers = dithers_at(key, index, word);
+        let dithers = dither_word(key, index, word);
         let values = vec4(
             rounded(start, mantissa, c, shift, dithers.x),
             rounded(start, mantissa, c + 1u, shift, dithers.y),
             rounded(start, mantissa, c + 2u, shift, dithers.z),
             rounded(start, mantissa, c + 3u, shift, dithers.w),
         );
-        out[at + word] = pack_high(values);
-        out[at + words + word] = pack_bytes(values);
+        out[at + word] = wide_high(values);
+        out[at + words + word] = wide_low(values);
     }
     if local.x == 0u {
         let exponent = select(gradient[row + width + 1u] + bitcast<i32>(shift), ZERO_EXPONENT, bits == 0u);

@@ -26,7 +26,7 @@ fn put(t: u32, v: u32, high: i32, low: i32) {
     let info = Scale(n_info[t << 2u], bitcast<i32>(n_info[(t << 2u) + 1u]));
     let scale = scale_multiply(info, Scale(params.score_scale, params.score_scale_exponent));
     let mantissa = round_even_64(vec2(scale.mantissa, 0u), 7u).x;
-    let product = round_even_64(multiply_64(join_64(extend_64(high), low), row_scales[v]), 16u);
+    let product = round_even_64(multiply_64(join_planes(0i, high, low), row_scales[v]), 16u);
     let value = score(multiply_64(product, mantissa), -(scale.exponent + 7i));
     z[t * params.vocab + v] = value.value;
     if value.saturated {

@@ -12,18 +12,23 @@ struct Params {
 @group(0) @binding(1) var<storage, read> z: array<i32>; // [tokens, vocab]
 @group(0) @binding(2) var<storage, read_write> maximum: array<i32>; // [tokens]
 
-@compute @workgroup_size(128, 1, 1)
+// An i32 as a u32 of the same order.
+fn ordered(value: i32) -> u32 {
+    return bitcast<u32>(value) ^ 0x80000000u;
+}
+
+@compute @workgroup_size(256, 1, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let token = group.y + params.first_group;
-    var largest = -2147483647i - 1i;
+    var largest = 0u;
     for (var v = local.x; v < params.vocab; v += LANES) {
-        largest = max(largest, z[token * params.vocab + v]);
+        largest = max(largest, ordered(z[token * params.vocab + v]));
     }
-    largest = lanes_max(local.x, largest);
+    largest = row_max(local.x, vec4(largest, vec3(0u))).x;
     if local.x == 0u {
         if params.shard != 0u {
-            largest = max(largest, maximum[token]);
+            largest = max(largest, ordered(maximum[token]));
         }
-        maximum[token] = largest;
+        maximum[token] = bitcast<i32>(largest ^ 0x80000000u);
     }
 }

@@ -14,7 +14,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> tables: array<u32>; // exponentials, logarithms
 @group(0) @binding(4) var<storage, read_write> sum: array<u32>; // [tokens] u64
 
-@compute @workgroup_size(128, 1, 1)
+@compute @workgroup_size(256, 1, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let token = group.y + params.first_group;
     let largest = bitcast<u32>(maximum[token]);
@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         let index = exponential_index(below);
         total = add_64(total, vec2(exponential_between(tables[index], tables[index + 1u], below), 0u));
     }
-    total = lanes_sum(local.x, total);
+    total = row_sum(local.x, vec4(total, vec2(0u))).xy;
     if local.x == 0u {
         let at = token << 1u;
         if params.shard != 0u {

@@ -28,11 +28,11 @@ fn turned(start: u32, angles: u32, mantissa: u32, c: u32) -> vec2<u32> {
 }
 
 // Feature c / 2^shift, 0 in the padding.
-fn rounded(start: u32, angles: u32, mantissa: u32, c: u32, shift: u32) -> u32 {
+fn rounded(start: u32, angles: u32, mantissa: u32, c: u32, shift: u32) -> i32 {
     if c >= params.head_dim {
-        return 0u;
+        return 0i;
     }
-    return round_even_64(turned(start, angles, mantissa, c), shift).x;
+    return bitcast<i32>(round_even_64(turned(start, angles, mantissa, c), shift).x);
 }
 
 @compute @workgroup_size(128, 1, 1)
@@ -45,15 +45,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let angles = positions[token] * params.position_stride * params.head_dim;
 
     var bits = 0u;
-    for (var c = local.x; c < params.head_dim; c += LANES) {
+    for (var c = local.x; c < params.head_dim; c += HEAD_LANES) {
         bits = max(bits, bits_64(magnitude_64(turned(start, angles, mantissa, c))));
     }
-    bits = bitcast<u32>(lanes_max(local.x, bitcast<i32>(bits)));
-    let shift = shift_of(bits, 14u);
+    bits = bitcast<u32>(head_max(local.x, bitcast<i32>(bits)));
+    let shift = shift_of(bits, WIDE_BITS);
 
     let words = row_words(params.head_dim);
     let at = (token * params.heads + group.x) * ((words << 1u) + 4u);
-    for (var word = local.x; word < words; word += LANES) {
+    for (var word = local.x; word < words; word += HEAD_LANES) {
         let c = word << 2u;
         let values = vec4(
             rounded(start, angles, mantissa, c, shift),
@@ -61,8 +61,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             rounded(start, angles, mantissa, c + 2u, shift),
             rounded(start, angles, mantissa, c + 3u, shift),
         );
-        out[at + word] = pack_high(values);
-        out[at + words + word] = pack_bytes(values);
+        out[at + word] = wide_high(values);
+        out[at + words + word] = wide_low(values);
     }
     if local.x == 0u {
         let exponent = select(y[row + width + 1u] + 1i + bitcast<i32>(shift), ZERO_EXPONENT, bits == 0u);

@@ -42,64 +42,66 @@ fn turned(token: Token, c: u32) -> vec2<u32> {
     let b = multiply_i32(dheads[row + half + i], select(sin, cos, second));
     let end = row + params.head_dim;
     let product = multiply_64(round_even_64(add_64(a, b), 31u), bitcast<u32>(dheads[end]));
-    return round_even_64(product, distance(token.largest, dheads[end + 1u]));
+    return round_even_64(product, distance_to(token.largest, dheads[end + 1u]));
 }
 
 // Column c as shift drops bits of it; 0 in the padding.
-fn rounded(token: Token, c: u32, shift: u32, bits: u32) -> u32 {
+fn rounded(token: Token, c: u32, shift: u32, bits: u32) -> i32 {
     if c >= params.heads * params.head_dim {
-        return 0u;
+        return 0i;
     }
-    return round_dither_64(turned(token, c), shift, bits).x;
+    return bitcast<i32>(round_dither_64(turned(token, c), shift, bits).x);
 }
 
-@compute @workgroup_size(128, 1, 1)
+@compute @workgroup_size(256, 1, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let row = group.y + params.first_group;
     let width = params.heads * params.head_dim;
     let start = (row * params.head_stride + params.head_offset) * (params.head_dim + 4u);
 
-    let none = -2147483647i;
-    var largest = none;
+    var largest = ZERO_EXPONENT;
     for (var head = local.x; head < params.heads; head += LANES) {
         let end = start + head * (params.head_dim + 4u) + params.head_dim;
-        largest = max(largest, select(none, dheads[end + 1u], dheads[end] != 0i));
+        largest = max(largest, select(ZERO_EXPONENT, dheads[end + 1u], dheads[end] != 0i));
     }
-    largest = lanes_max(local.x, largest);
-    largest = select(largest, 0i, largest == none);
+    // as a magnitude: exponents of heads with values are above that of zero
+    let above = vec4(bitcast<u32>(largest - ZERO_EXPONENT), vec3(0u));
+    largest = bitcast<i32>(row_max(local.x, above).x) + ZERO_EXPONENT;
+    largest = select(largest, 0i, largest == ZERO_EXPONENT);
 
     let angles = positions[row] * params.position_stride * params.head_dim;
     let token = Token(start, angles, largest, divide(1u, params.head_dim, 32u) + 1u);
-    var bits = 0u;
+    var magnitude = vec2(0u);
     for (var c = local.x; c < width; c += LANES) {
-        bits = max(bits, bits_64(magnitude_64(turned(token, c))));
+        magnitude = max_64(magnitude, magnitude_64(turned(token, c)));
     }
-    bits = bitcast<u32>(lanes_max(local.x, bitcast<i32>(bits)));
-    let shift = shift_of(bits, 14u);
+    magnitude = row_max(local.x, vec4(magnitude, vec2(0u))).xy;
+    let shift = shift_for(magnitude, WIDE_BITS);
 
     let key = vec2(dither[2u + (params.stream << 1u)], dither[3u + (params.stream << 1u)]);
     let words = row_words(width);
     let at = row * (words << 1u);
-    var sum = 0u;
+    var sum = 0i;
     for (var word = local.x; word < words; word += LANES) {
         let c = word << 2u;
-        let dithers = dithers_at(key, dither[0] + row, word);
+        let dithers = dither_word(key, dither[0] + row, word);
         let values = vec4(
             rounded(token, c, shift, dithers.x),
             rounded(token, c + 1u, shift, dithers.y),
             rounded(token, c + 2u, shift, dithers.z),
             rounded(token, c + 3u, shift, dithers.w),
         );
-        dy[at + word] = pack_high(values);
-        dy[at + words + word] = pack_bytes(values);
-        sum += values.x + values.y + values.z + values.w;
+        dy[at + word] = wide_high(values);
+        dy[at + words + word] = wide_low(values);
+        sum += sum_of(values);
     }
-    sum = lanes_sum(local.x, vec2(sum, 0u)).x;
+    let total = row_sum(local.x, vec4(bitcast<u32>(sum), vec3(0u))).x;
     if local.x == 0u {
+        let zero = all(magnitude == vec2(0u));
         let exponent = largest + 1i + bitcast<i32>(shift) - 30i;
-        dy_info[row << 2u] = select(0x40000000u, 0u, bits == 0u);
-        dy_info[(row << 2u) + 1u] = select(bitcast<u32>(exponent), 0u, bits == 0u);
-        dy_info[(row << 2u) + 2u] = sum;
+        dy_info[row << 2u] = select(0x40000000u, 0u, zero);
+        dy_info[(row << 2u) + 1u] = select(bitcast<u32>(exponent), 0u, zero);
+        dy_info[(row << 2u) + 2u] = total;
         dy_info[(row << 2u) + 3u] = 0u;
     }
 }

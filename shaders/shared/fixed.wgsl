@@ -1,5 +1,10 @@
 // 64-bit integers as vec2<u32>(low, high), two's complement, and scales; see src/fixed.rs.
 
+// Magnitude bits of a wide value.
+const WIDE_BITS = 14u;
+// Magnitude bits an i32 row is normalised to.
+const ROW_BITS = 30u;
+
 // a · b, unsigned, from 16-bit halves.
 fn multiply_u32(a: u32, b: u32) -> vec2<u32> {
     let low = (a & 0xffffu) * (b & 0xffffu);
@@ -98,6 +103,15 @@ fn round_even_64(value: vec2<u32>, shift: u32) -> vec2<u32> {
     let half = shift_right_64(shift_left_64(vec2(1u, 0u), shift), 1u);
     let bias = subtract_64(half, vec2(select(0u, 1u - odd, shift != 0u), 0u));
     return shift_right_signed_64(add_64(value, bias), shift);
+}
+
+// The same of an i32; shift in 0..=31.
+fn round_even_i32(value: i32, shift: u32) -> i32 {
+    let quotient = value >> (shift & 31u);
+    let rest = bitcast<u32>(value) & ((1u << (shift & 31u)) - 1u);
+    let half = (1u << (shift & 31u)) >> 1u;
+    let up = rest > half || (rest == half && half != 0u && (quotient & 1i) == 1i);
+    return quotient + select(0i, 1i, up);
 }
 
 // floor(value / 2^shift + dither / 2^16); |value| < 2^62, shift in 0..=62, dither < 2^16.
@@ -230,8 +244,9 @@ fn scale_inverse_sqrt(a: Scale) -> Scale {
     return scale_reciprocal(Scale(root, (a.exponent - bitcast<i32>(odd) - 30i) >> 1u));
 }
 
+// a · 2^exponent.
 fn scale_shift(a: Scale, exponent: i32) -> Scale {
-    return Scale(a.mantissa, select(a.exponent + exponent, 0i, a.mantissa == 0u));
+    return Scale(a.mantissa, a.exponent + select(exponent, 0i, a.mantissa == 0u));
 }
 
 // 2^exponent.

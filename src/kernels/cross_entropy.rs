@@ -51,7 +51,7 @@ pub static KERNEL: Kernel = Kernel {
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/cross_entropy.wgsl"),
-        groups_x: |p| row_words(Params::read(p).vocab as usize).div_ceil(512) as u32,
+        groups_x: |p| row_words(Params::read(p).vocab as usize).div_ceil(1024) as u32,
         units_per_group: 1,
     }],
 };
