@@ -150,7 +150,8 @@ fn shift_to_i32(value: vec2<u32>, shift: i32) -> Clamped {
         return saturate_64(round_even_64(value, bitcast<u32>(min(shift, 63i))));
     }
     let magnitude = magnitude_64(value);
-    let small = select(magnitude, vec2(0u, 1u), magnitude.y != 0u);
+    let large = magnitude.y != 0u || (magnitude.x >> 31u) != 0u;
+    let small = select(magnitude, vec2(0x80000000u, 0u), large);
     let shifted = shift_left_64(small, bitcast<u32>(min(-shift, 31i)));
     return saturate_64(select(shifted, negate_64(shifted), is_negative(value)));
 }

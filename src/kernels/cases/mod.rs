@@ -6,11 +6,14 @@
 use super::{Access, Kernel, Saturated};
 use crate::rng::threefry;
 
+mod attention;
 mod digest;
 mod embed;
 mod feed_forward;
+mod heads;
 mod lora;
 mod lora_gradients;
+mod loss;
 mod norms;
 mod rows;
 mod ternary;
@@ -34,11 +37,20 @@ pub struct Case {
 pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
     let source = &mut Source::new(seed);
     match kernel.name {
+        "attention" => attention::forward(source),
+        "attention_backward_key" => attention::backward_key(source),
+        "attention_backward_query" => attention::backward_query(source),
+        "cross_entropy" => loss::entropy(source),
         "digest" => digest::digest(source),
         "embed" => embed::embed(source),
         "gated_relu_squared" => feed_forward::gated(source),
         "gated_relu_squared_backward" => feed_forward::gated_backward(source),
         "gradient_quantize" => feed_forward::quantize(source),
+        "head_backward" => loss::backward(source),
+        "head_gradient_quantize" => heads::gradient_quantize(source),
+        "head_logits" => loss::logits(source),
+        "logits_max" => loss::max(source),
+        "logits_sum" => loss::sum(source),
         "lora_down" => lora::down(source),
         "lora_down_backward" => lora::down_backward(source),
         "lora_fold" => lora_gradients::fold(source),
@@ -49,6 +61,8 @@ pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
         "rms_norm_backward" => norms::backward(source),
         "rms_norm_quantize" => norms::quantize(source),
         "rms_norm_wide" => norms::wide(source),
+        "rope" => heads::rope(source),
+        "rope_backward" => heads::rope_backward(source),
         "ternary_matmul" => ternary::matmul(source),
         "ternary_matmul_backward" => ternary::matmul_backward(source),
         _ => Vec::new(),
@@ -60,6 +74,11 @@ pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
 pub fn representative(kernel: &'static Kernel, tokens: usize) -> Option<Case> {
     let source = &mut Source::new(0);
     match kernel.name {
+        "attention" => Some(attention::large_forward(source, tokens)),
+        "attention_backward_key" => Some(attention::large_backward_key(source, tokens)),
+        "attention_backward_query" => Some(attention::large_backward_query(source, tokens)),
+        "head_backward" => Some(loss::large_backward(source, tokens)),
+        "head_logits" => Some(loss::large_logits(source, tokens)),
         "ternary_matmul" => Some(ternary::large_matmul(source, tokens)),
         "ternary_matmul_backward" => Some(ternary::large_matmul_backward(source, tokens)),
         _ => None,
