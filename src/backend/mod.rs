@@ -1,0 +1,3 @@
+//! Backends: what plays a [`Recording`](crate::recording::Recording).
+
+pub mod cpu;
