@@ -34,7 +34,6 @@ struct Case {
     params: Vec<u32>,
     reads: [Vec<u32>; 3],
     words_per_token: usize,
-    tokens: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +89,7 @@ impl Case {
             (&ternary_matmul_backward::KERNEL, params.words())
         };
         let words_per_token = if planes == 0 { out_features as usize } else { slots * in_features as usize };
-        Self { kernel, params, reads: [rows, infos, weights], words_per_token, tokens }
+        Self { kernel, params, reads: [rows, infos, weights], words_per_token }
     }
 
     /// The output of some tokens, by the scalar twin where no level is given.

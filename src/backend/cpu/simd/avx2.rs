@@ -3,7 +3,10 @@
 //! A code is 0..=2 and a byte −128..=127, so one `vpmaddubsw` adds −512..=508 to a lane. After
 //! [`FLUSH`] = 64 of them a lane is in −32,768..=32,512: all of i16 and no more.
 
-use super::{panel::Blocks, product::RegisterTile};
+use super::{
+    panel::{Blocks, Panel},
+    product::RegisterTile,
+};
 use std::arch::x86_64::*;
 
 /// Steps between moves of the i16 sums to i32.
@@ -17,8 +20,8 @@ impl RegisterTile for Tile {
     const COLUMNS: usize = 16;
 
     #[target_feature(enable = "avx2")]
-    unsafe fn unpack(blocks: Blocks<'_>, orient: impl Fn(u32) -> u32, panel: &mut [u32]) {
-        blocks.unpack::<{ Self::COLUMNS }>(orient, panel);
+    unsafe fn unpack(panel: &mut Panel, steps: usize, from: Blocks<'_>) {
+        panel.unpack::<{ Self::COLUMNS / 4 }>(steps, from);
     }
 
     #[target_feature(enable = "avx2")]

@@ -1,6 +1,9 @@
 //! AVX-512 VNNI: `vpdpbusd` sums codes times bytes in fours, in i32.
 
-use super::{panel::Blocks, product::RegisterTile};
+use super::{
+    panel::{Blocks, Panel},
+    product::RegisterTile,
+};
 use std::arch::x86_64::*;
 
 /// 12 rows × 2 vectors of 16 columns: 24 sums, 2 vectors of codes, a row's word.
@@ -11,8 +14,8 @@ impl RegisterTile for Tile {
     const COLUMNS: usize = 32;
 
     #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn unpack(blocks: Blocks<'_>, orient: impl Fn(u32) -> u32, panel: &mut [u32]) {
-        blocks.unpack::<{ Self::COLUMNS }>(orient, panel);
+    unsafe fn unpack(panel: &mut Panel, steps: usize, from: Blocks<'_>) {
+        panel.unpack::<{ Self::COLUMNS / 4 }>(steps, from);
     }
 
     #[target_feature(enable = "avx512f,avx512vnni")]

@@ -1,6 +1,9 @@
 //! NEON with the dot product of Armv8.2: `sdot` sums codes times bytes in fours, in i32.
 
-use super::{panel::Blocks, product::RegisterTile};
+use super::{
+    panel::{Blocks, Panel},
+    product::RegisterTile,
+};
 use std::arch::{aarch64::*, asm};
 
 /// 6 rows × 4 vectors of 4 columns: 24 sums, 4 vectors of codes, a row's word.
@@ -11,8 +14,8 @@ impl RegisterTile for Tile {
     const COLUMNS: usize = 16;
 
     #[target_feature(enable = "neon,dotprod")]
-    unsafe fn unpack(blocks: Blocks<'_>, orient: impl Fn(u32) -> u32, panel: &mut [u32]) {
-        blocks.unpack::<{ Self::COLUMNS }>(orient, panel);
+    unsafe fn unpack(panel: &mut Panel, steps: usize, from: Blocks<'_>) {
+        panel.unpack::<{ Self::COLUMNS / 4 }>(steps, from);
     }
 
     #[target_feature(enable = "neon,dotprod")]

@@ -4,14 +4,11 @@
 //! their cut stays in the second; a panel is unpacked once for all rows of a cut. `join` is
 //! `256 · plane 0 + plane 1`. Sums wrap modulo 2^32: the final value fits by the kernels' bounds.
 
-use super::panel::{self, Blocks};
+use super::panel::{Blocks, Panel};
 use crate::kernels::INFO;
 
 /// Rows (a token has one for each plane) that share an unpacked panel.
-const SHARED_ROWS: usize = 512;
-
-/// Room for the sums of the largest register tile.
-const SUMS: usize = 384;
+const SHARED_ROWS: usize = 256;
 
 /// A level: the part of a product that stays in registers.
 pub(super) trait RegisterTile {
@@ -20,11 +17,11 @@ pub(super) trait RegisterTile {
     /// Columns of a panel: 32 or a divisor of it, the padding of ternary matrices.
     const COLUMNS: usize;
 
-    /// [`Blocks::unpack`] with this level's instructions.
+    /// [`Panel::unpack`] of [`COLUMNS`](Self::COLUMNS) with this level's instructions.
     ///
     /// # Safety
     /// The processor has the level.
-    unsafe fn unpack(blocks: Blocks<'_>, orient: impl Fn(u32) -> u32, panel: &mut [u32]);
+    unsafe fn unpack(panel: &mut Panel, steps: usize, from: Blocks<'_>);
 
     /// `sums[r, c] += Σ_s Σ_b rows[r, s].byte(b) · panel[s, c].byte(b)` for `[rows, COLUMNS]` sums
     /// of at most [`ROWS`](Self::ROWS) rows, `stride` words apart.
@@ -44,7 +41,7 @@ pub(super) struct Product<'a> {
     pub(super) rows: &'a [u32],
     /// `[tokens, INFO]`.
     pub(super) infos: &'a [u32],
-    /// `[steps, columns]`.
+    /// The matrix, from its start.
     pub(super) blocks: Blocks<'a>,
     /// Columns of the result.
     pub(super) columns: usize,
@@ -57,59 +54,60 @@ impl Product<'_> {
     ///
     /// # Safety
     /// The processor has the level `T`.
-    pub(super) unsafe fn compute<T: RegisterTile>(
-        &self,
-        tokens: usize,
-        out: &mut [i32],
-        orient: impl Fn(u32) -> u32 + Copy,
-    ) {
-        const { assert!(T::ROWS.is_multiple_of(2) && 32_usize.is_multiple_of(T::COLUMNS) && T::ROWS * T::COLUMNS <= SUMS) }
-        let mut memory = panel::EMPTY;
-        let (shared_tokens, shared_steps) = (SHARED_ROWS / self.planes, panel::steps(T::COLUMNS));
-        for first_token in (0..tokens).step_by(shared_tokens) {
-            let last_token = tokens.min(first_token + shared_tokens);
-            for first_step in (0..self.steps).step_by(shared_steps) {
-                let steps = shared_steps.min(self.steps - first_step);
-                for first_column in (0..self.columns).step_by(T::COLUMNS) {
-                    let panel = &mut bytemuck::cast_slice_mut(&mut memory)[..steps * T::COLUMNS];
+    pub(super) unsafe fn compute<T: RegisterTile>(&self, tokens: usize, out: &mut [i32]) {
+        const { assert!(T::ROWS % 2 == 0 && 32 % T::COLUMNS == 0) };
+        let mut panel = Panel::new();
+        let mut sums = vec![0; SHARED_ROWS.min(tokens * self.planes) * T::COLUMNS];
+        for first_token in (0..tokens).step_by(SHARED_ROWS / self.planes) {
+            let first_row = first_token * self.planes;
+            let rows = SHARED_ROWS.min(tokens * self.planes - first_row);
+            let sums = &mut sums[..rows * T::COLUMNS];
+            for first_column in (0..self.columns).step_by(T::COLUMNS) {
+                sums.fill(0);
+                for first_step in (0..self.steps).step_by(Panel::steps(T::COLUMNS)) {
+                    let steps = Panel::steps(T::COLUMNS).min(self.steps - first_step);
+                    let bytes = &self.rows[first_row * self.steps + first_step..];
                     // SAFETY: as the caller promises.
-                    unsafe { T::unpack(self.blocks.from(first_step, first_column), orient, panel) };
-                    let mut token = first_token;
-                    while token < last_token {
-                        // As few tiles as can be, of equal heights.
-                        let left = last_token - token;
-                        let height = left.div_ceil(left.div_ceil(T::ROWS / self.planes));
-                        let mut sums = [0; SUMS];
-                        let sums = &mut sums[..height * self.planes * T::COLUMNS];
-                        let rows = &self.rows[token * self.planes * self.steps + first_step..];
-                        // SAFETY: as the caller promises.
-                        unsafe { T::multiply(rows, self.steps, panel, sums) };
-                        self.add(token, first_step, first_column, sums, T::COLUMNS, out);
-                        token += height;
+                    unsafe {
+                        T::unpack(&mut panel, steps, self.blocks.from(first_step, first_column));
+                        self.multiply::<T>(bytes, panel.codes(steps, T::COLUMNS), sums);
                     }
                 }
+                self.join(first_token, first_column, sums, T::COLUMNS, out);
             }
         }
     }
-    /// Adds one tile's sums `[height · planes, sum_columns]` to `out`, which starts as −Σ row.
-    fn add(
-        &self,
-        first_token: usize,
-        first_step: usize,
-        first_column: usize,
-        sums: &[i32],
-        sum_columns: usize,
-        out: &mut [i32],
-    ) {
+
+    /// `sums [rows, T::COLUMNS] += bytes · codes`, in as few register tiles as can be, of equal heights.
+    ///
+    /// # Safety
+    /// The processor has the level `T`.
+    unsafe fn multiply<T: RegisterTile>(&self, mut bytes: &[u32], codes: &[u32], mut sums: &mut [i32]) {
+        while !sums.is_empty() {
+            let rows = sums.len() / T::COLUMNS;
+            let height = rows.div_ceil(rows.div_ceil(T::ROWS));
+            let (tile, below) = sums.split_at_mut(height * T::COLUMNS);
+            // SAFETY: as the caller promises.
+            unsafe { T::multiply(bytes, self.steps, codes, tile) };
+            sums = below;
+            bytes = bytes.get(height * self.steps..).unwrap_or_default();
+        }
+    }
+
+    /// Joins the planes of sums `[tokens, planes, sum_columns]`, takes Σ row off and stores them.
+    fn join(&self, first_token: usize, first_column: usize, sums: &[i32], sum_columns: usize, out: &mut [i32]) {
         let columns = sum_columns.min(self.columns - first_column);
         for (token, sums) in (first_token..).zip(sums.chunks_exact(self.planes * sum_columns)) {
             let out = &mut out[token * self.out_stride + first_column..][..columns];
-            if first_step == 0 {
-                out.fill((self.infos[token * INFO + 2] as i32).wrapping_neg());
-            }
-            for (column, out) in out.iter_mut().enumerate() {
-                let join = |value: i32, plane: &[i32]| value.wrapping_mul(256).wrapping_add(plane[column]);
-                *out = out.wrapping_add(sums.chunks_exact(sum_columns).fold(0, join));
+            let row_sum = self.infos[token * INFO + 2] as i32;
+            match self.planes {
+                1 => out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum.wrapping_sub(row_sum)),
+                _ => {
+                    let (high, low) = sums.split_at(sum_columns);
+                    for ((out, high), low) in out.iter_mut().zip(high).zip(low) {
+                        *out = high.wrapping_mul(256).wrapping_add(*low).wrapping_sub(row_sum);
+                    }
+                }
             }
         }
     }

@@ -1,6 +1,9 @@
 //! WebAssembly simd128: `i32x4.dot_i16x8` sums widened codes times widened bytes in pairs, in i32.
 
-use super::{panel::Blocks, product::RegisterTile};
+use super::{
+    panel::{Blocks, Panel},
+    product::RegisterTile,
+};
 use std::arch::wasm32::*;
 
 /// 2 rows × 4 vectors of 2 columns (each in two lanes): 8 sums, 4 vectors of codes, a row's word.
@@ -10,8 +13,8 @@ impl RegisterTile for Tile {
     const ROWS: usize = 2;
     const COLUMNS: usize = 8;
 
-    unsafe fn unpack(blocks: Blocks<'_>, orient: impl Fn(u32) -> u32, panel: &mut [u32]) {
-        blocks.unpack::<{ Self::COLUMNS }>(orient, panel);
+    unsafe fn unpack(panel: &mut Panel, steps: usize, from: Blocks<'_>) {
+        panel.unpack::<{ Self::COLUMNS / 4 }>(steps, from);
     }
 
     unsafe fn multiply(rows: &[u32], stride: usize, panel: &[u32], sums: &mut [i32]) {

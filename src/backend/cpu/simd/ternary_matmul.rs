@@ -1,7 +1,7 @@
 //! `out[t, n] = Σ_k x[t, k] · w[n, k]`.
 
 use super::{
-    panel::Blocks,
+    panel::{Blocks, Contracted},
     product::{Product, RegisterTile},
 };
 use crate::kernels::{INFO, Saturated, as_i32_mut, ternary_matmul::Params};
@@ -22,11 +22,11 @@ pub(super) fn twin<T: RegisterTile>(
         steps,
         rows: &reads[0][tokens.start * steps..],
         infos: &reads[1][tokens.start * INFO..],
-        blocks: Blocks { words: reads[2], step_stride: 1, column_stride: steps },
+        blocks: Blocks { words: reads[2], stride: steps, contracted: Contracted::Columns },
         columns: p.out_features as usize,
         out_stride: p.out_features as usize,
     };
     // SAFETY: `simd::twin` hands this out only where the processor has the level.
-    unsafe { product.compute::<T>(tokens.len(), as_i32_mut(writes[0]), |block| block) };
+    unsafe { product.compute::<T>(tokens.len(), as_i32_mut(writes[0])) };
     false
 }
