@@ -54,7 +54,6 @@ impl Dispatch {
             twin: twin(level, kernel).expect("an available level"),
             params,
             reads: [random_words(TOKENS * row_words, 2), vec![0; TOKENS * 4], weights],
-
             out: vec![0; TOKENS * FEATURES],
         }
     }
@@ -111,7 +110,7 @@ impl Float {
     }
 }
 
-/// Sixteen independent chains of `vpmaddubsw` that never leave the registers: as many operations as one product.
+/// Twelve independent chains of `vpmaddubsw` that never leave the registers: as many operations as one product.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn multiply_in_registers() {

@@ -1,20 +1,21 @@
-//! `out[t, c] (+)= join_p(Σ_s row[t, p, s] · code[s, c]) − Σ row[t]`: rows of bytes times codes.
+//! `out[t, c] = join_p(Σ_s row[t, p, s] · code[s, c]) − Σ row[t]`: rows of bytes times codes.
 //!
-//! The contracted axis is cut so that the panel stays in the first-level cache, the rows so that
-//! their cut stays in the second; a panel is unpacked once for all rows of a cut. `join` is
-//! `256 · plane 0 + plane 1`. Sums wrap modulo 2^32: the final value fits by the kernels' bounds.
+//! The contracted axis is cut so that a panel of codes stays in the first-level cache; a panel is
+//! unpacked once for up to [`SHARED_ROWS`] rows, whose sums stay in the second until they are whole.
+//! `join` is `256 · plane 0 + plane 1`. Sums wrap modulo 2^32: the result fits by the kernels' bounds.
 
 use super::panel::{Blocks, Panel};
-use crate::kernels::INFO;
+use crate::{kernels::INFO, ternary::ROW_ALIGN};
 
-/// Rows (a token has one for each plane) that share an unpacked panel.
+/// Rows (a token has one for each plane) that share an unpacked panel: enough to hide the unpacking
+/// (2 % of the time at 128 rows), few enough that rows and sums fit the second-level cache.
 const SHARED_ROWS: usize = 256;
 
 /// A level: the part of a product that stays in registers.
 pub(super) trait RegisterTile {
-    /// Most rows at once: even, so that a token's planes share a tile.
+    /// Most rows at once.
     const ROWS: usize;
-    /// Columns of a panel: 32 or a divisor of it, the padding of ternary matrices.
+    /// Columns of a panel: a divisor of [`ROW_ALIGN`].
     const COLUMNS: usize;
 
     /// [`Panel::unpack`] of [`COLUMNS`](Self::COLUMNS) with this level's instructions.
@@ -55,7 +56,7 @@ impl Product<'_> {
     /// # Safety
     /// The processor has the level `T`.
     pub(super) unsafe fn compute<T: RegisterTile>(&self, tokens: usize, out: &mut [i32]) {
-        const { assert!(T::ROWS % 2 == 0 && 32 % T::COLUMNS == 0) };
+        const { assert!(ROW_ALIGN.is_multiple_of(T::COLUMNS), "a panel's columns are all in the padded matrix") };
         let mut panel = Panel::new();
         let mut sums = vec![0; SHARED_ROWS.min(tokens * self.planes) * T::COLUMNS];
         for first_token in (0..tokens).step_by(SHARED_ROWS / self.planes) {
