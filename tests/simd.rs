@@ -62,7 +62,7 @@ impl Case {
                 sum += value;
                 let low = value as u8;
                 if planes == 2 {
-                    bytes[at] = (value - i32::from(low as i8) >> 8) as u8;
+                    bytes[at] = ((value - i32::from(low as i8)) >> 8) as u8;
                     bytes[stride + at] = low;
                 } else {
                     bytes[at] = low;
