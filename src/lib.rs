@@ -14,3 +14,7 @@ pub mod kernels;
 pub mod recording;
 // floor 3: the model
 pub mod model;
+// floor 5: content addressing
+pub mod store;
+// floor 6: what crosses the wire
+pub mod work;
