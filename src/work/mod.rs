@@ -4,6 +4,7 @@
 //! blocks; a [`Commitment`] binds both; a [`Receipt`] carries them to anyone who wants to [`verify`].
 
 mod adapter;
+mod aggregate;
 mod artifact;
 mod chunk;
 mod commitment;
@@ -17,6 +18,7 @@ mod transport;
 mod verification;
 
 pub use adapter::AdapterState;
+pub use aggregate::Aggregate;
 pub use artifact::{Artifact, Body, Gradient, TransportGradient};
 pub use chunk::{CHUNK_TOKENS, Chunk, cut_text};
 pub use commitment::Commitment;

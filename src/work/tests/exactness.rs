@@ -148,3 +148,35 @@ fn upload_size_beside_its_baseline() {
     assert!(size.artifact_bytes > 16_000 && size.artifact_bytes < 20_000, "{size}");
     assert!(size.to_string().contains("% less than 20000000 B of bf16 full weights"), "{size}");
 }
+
+#[test]
+fn sums_do_not_depend_on_order_and_stay_in_range() {
+    let task = task(job(Transport::Int8, 7), "remes1miner");
+    let mut artifacts: Vec<Artifact> =
+        (0..6).map(|key| Artifact::gradient(&task, &gradient(&task.job, 100 * key, 20 + 5 * key)).unwrap()).collect();
+    artifacts.push(Artifact::void(&task));
+    let sum = |order: &[usize]| {
+        let mut sum = Aggregate::new(&task.job);
+        order.iter().for_each(|at| sum.add(&artifacts[*at]).unwrap());
+        sum
+    };
+    let forward = sum(&[0, 1, 2, 3, 4, 5, 6]);
+    assert_eq!(forward, sum(&[6, 3, 5, 0, 2, 4, 1]));
+    assert_eq!((forward.tokens, forward.artifacts, forward.loss), (6 * 2040, 7, 6 * 12_345_678));
+    for (at, matrix) in forward.matrices.iter().enumerate() {
+        for (index, value) in matrix.values.iter().enumerate() {
+            let element = |artifact: &Artifact| Some(artifact.as_gradient()?.matrices[at].dequantized().values[index]);
+            assert_eq!(*value, artifacts.iter().filter_map(element).sum::<i64>());
+        }
+    }
+    let mut exact = gradient(&task.job, 1, 30);
+    exact.matrices[0].values.fill((1 << MAX_GRADIENT_BITS) - 1);
+    exact.matrices[1].values.fill(1 - (1 << MAX_GRADIENT_BITS));
+    let largest = Artifact::gradient(&task, &exact).unwrap();
+    let mut sum = Aggregate::new(&task.job);
+    for _ in 0..Aggregate::MAX_ARTIFACTS {
+        sum.add(&largest).unwrap();
+    }
+    assert!(sum.matrices[0].values[0] > 1 << 61 && sum.matrices[1].values[0] < -(1 << 61));
+    assert!(sum.add(&largest).is_err());
+}
