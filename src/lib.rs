@@ -15,3 +15,5 @@ pub mod backend;
 pub mod recording;
 // floor 3: the model
 pub mod model;
+// floor 4: training
+pub mod training;
