@@ -15,6 +15,7 @@ mod heads;
 mod lora;
 mod lora_gradients;
 mod loss;
+mod loss_sum;
 mod norms;
 mod rows;
 mod ternary;
@@ -59,6 +60,7 @@ pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
         "lora_gradient_a" => lora_gradients::gradient_a(source),
         "lora_gradient_b" => lora_gradients::gradient_b(source),
         "lora_up" => lora::up(source),
+        "loss_sum" => loss_sum::loss_sum(source),
         "residual_add" => embed::residual_add(source),
         "rms_norm_backward" => norms::backward(source),
         "rms_norm_quantize" => norms::quantize(source),
