@@ -6,7 +6,6 @@
 use super::{Access, Kernel, Saturated};
 use crate::rng::threefry;
 
-mod loss_sum;
 mod attention;
 mod digest;
 mod embed;
@@ -39,7 +38,6 @@ pub struct Case {
 pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
     let source = &mut Source::new(seed);
     match kernel.name {
-        "loss_sum" => loss_sum::loss_sum(source),
         "attention" => attention::forward(source),
         "attention_backward_key" => attention::backward_key(source),
         "attention_backward_query" => attention::backward_query(source),
