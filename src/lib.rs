@@ -2,6 +2,9 @@
 //!
 //! Floors, lowest first; each imports only what is below it.
 
+/// The specification of the arithmetic, `docs/ARITHMETIC.md`, that this crate computes by.
+pub const ARITHMETIC_VERSION: u32 = 1;
+
 // floor 0: numbers
 pub mod error;
 pub mod fixed;

@@ -2,9 +2,10 @@
 
 use super::tables::{BLOCKS, LOOSE, Ledger, PINS};
 use super::{Engine, Node, unavailable};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use r3mes_wgpu::store::{Block, Cid, StoreError};
-use redb::{ReadableTable, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
+use std::path::Path;
 
 /// Most bytes of blocks that nothing pins.
 pub(crate) const LOOSE_BYTES: u64 = 1 << 30;
@@ -37,6 +38,23 @@ impl<E: Engine> Node<E> {
     /// The bytes of a block; serves as a [`Fetch`](r3mes_wgpu::store::Fetch).
     pub(crate) fn get_block(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
         let read = self.read().map_err(unavailable(cid))?;
+        get(&read.open_table(BLOCKS).map_err(unavailable(cid))?, cid)
+    }
+}
+
+/// The blocks of a ledger that nobody else has open.
+pub(crate) struct BlockFile(Database);
+
+impl BlockFile {
+    /// Opens the ledger at `path`.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let database = Database::open(path).with_context(|| format!("opening the ledger {}", path.display()))?;
+        Ok(Self(database))
+    }
+
+    /// The bytes of a block; serves as a [`Fetch`](r3mes_wgpu::store::Fetch).
+    pub(crate) fn get(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
+        let read = self.0.begin_read().map_err(unavailable(cid))?;
         get(&read.open_table(BLOCKS).map_err(unavailable(cid))?, cid)
     }
 }

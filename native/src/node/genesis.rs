@@ -58,11 +58,21 @@ impl Setup {
         Ok(Self { genesis, adapter, chunks })
     }
 
+    /// A folder's name for this run alone.
+    pub(crate) fn folder(&self) -> Result<String> {
+        let hash = Sha256::digest(dag_cbor::encode(FORMAT, &self.record(self.adapter.dag()?.root)));
+        Ok(hash[..8].iter().fold("job-".to_owned(), |name, byte| name + &format!("{byte:02x}")))
+    }
+
+    fn record(&self, adapter: Cid) -> Record {
+        let cids: Vec<Vec<u8>> = self.chunks.iter().map(|chunk| chunk.cid().to_bytes()).collect();
+        Record { genesis: self.genesis.clone(), adapter, data: merkle_root(&cids) }
+    }
+
     /// Fills an empty ledger; on another one, checks that it came of the same setup.
     pub(super) fn install(&self, write: &WriteTransaction) -> Result<()> {
         let dag = self.adapter.dag()?;
-        let cids: Vec<Vec<u8>> = self.chunks.iter().map(|chunk| chunk.cid().to_bytes()).collect();
-        let record = Record { genesis: self.genesis.clone(), adapter: dag.root, data: merkle_root(&cids) };
+        let record = self.record(dag.root);
         let mut meta = write.open_table(META)?;
         if let Some(stored) = meta.get("genesis")? {
             let stored: Record = dag_cbor::decode(FORMAT, stored.value()).context("reading its genesis")?;

@@ -23,6 +23,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use blocks::BlockFile;
 pub(crate) use genesis::{Genesis, Setup};
 pub(crate) use submission::{Acceptance, Rejection, Verdict};
 
