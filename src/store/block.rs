@@ -51,7 +51,7 @@ pub enum StoreError {
         /// The name they came under.
         claimed: Cid,
         /// The name they have.
-        found: Cid,
+        found: Box<Cid>,
     },
     /// A CID that is not v1, sha2-256, and raw or dag-cbor as the place demands.
     #[error("{0} is not a CIDv1 of the codec and hash expected here")]
@@ -65,7 +65,7 @@ pub enum StoreError {
         /// The block asked for.
         cid: Cid,
         /// What the store said.
-        reason: String,
+        reason: Box<str>,
     },
     /// Bytes that are not canonical DAG-CBOR of the expected form.
     #[error("not a canonical {what}: {reason}")]
@@ -109,7 +109,11 @@ impl Block {
     /// Checks `bytes` that came under the name `cid`.
     pub fn check(cid: Cid, bytes: Vec<u8>) -> Result<Self, StoreError> {
         let block = Self::new(codec_of(&cid)?, bytes)?;
-        if block.cid == cid { Ok(block) } else { Err(StoreError::Mismatch { claimed: cid, found: block.cid }) }
+        if block.cid == cid {
+            Ok(block)
+        } else {
+            Err(StoreError::Mismatch { claimed: cid, found: Box::new(block.cid) })
+        }
     }
 
     /// Gets and checks the block `cid`, which must be of `codec`.

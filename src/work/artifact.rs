@@ -115,7 +115,7 @@ impl Artifact {
         let manifest: Manifest = dag_cbor::fetch(FORMAT, root, fetch)?;
         let expected = task.cid();
         if manifest.task != expected {
-            return Err(WorkError::OtherTask { expected, found: manifest.task });
+            return Err(WorkError::OtherTask { expected, found: Box::new(manifest.task) });
         }
         let ManifestBody::Gradient { loss, tokens, matrices: entries } = manifest.body else {
             return Ok(Self::void(task));

@@ -47,7 +47,7 @@ pub enum WorkError {
         /// The task asked about.
         expected: crate::store::Cid,
         /// The task named inside.
-        found: crate::store::Cid,
+        found: Box<crate::store::Cid>,
     },
     /// A transport matrix that the rounding rule cannot have produced.
     #[error("matrix {name}: largest value {max} and shift {shift} do not belong together")]

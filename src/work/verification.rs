@@ -27,7 +27,7 @@ pub enum Mismatch {
         /// As claimed.
         claimed: Cid,
         /// As recomputed.
-        recomputed: Cid,
+        recomputed: Box<Cid>,
     },
     /// One of the two saturated, the other did not.
     #[error("the claim is {}, the recomputation {}", void(*.claimed_void), void(!*.claimed_void))]
@@ -94,7 +94,7 @@ fn void(is: bool) -> &'static str {
 /// Whether `claimed` is exactly `recomputed`; otherwise the first difference.
 pub fn compare(claimed: &Artifact, recomputed: &Artifact) -> Result<(), Mismatch> {
     if claimed.task() != recomputed.task() {
-        return Err(Mismatch::Task { claimed: claimed.task(), recomputed: recomputed.task() });
+        return Err(Mismatch::Task { claimed: claimed.task(), recomputed: Box::new(recomputed.task()) });
     }
     let (ours, theirs) = match (recomputed.body(), claimed.body()) {
         (Body::Void, Body::Void) => return Ok(()),

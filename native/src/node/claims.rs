@@ -58,10 +58,7 @@ pub(super) fn own_claim_in(claims: &impl ReadableTable<u64, (&'static str, u64)>
 }
 
 /// The chunk at a position.
-pub(super) fn chunk_at(
-    chunks: &(impl ReadableTable<u64, &'static [u8]> + ReadableTableMetadata),
-    position: u64,
-) -> Result<Cid> {
+pub(super) fn chunk_at(chunks: &impl ReadableTable<u64, &'static [u8]>, position: u64) -> Result<Cid> {
     let count = chunks.len()?;
     ensure!(count > 0, "the ledger has no chunks");
     let number = chunk_number(position, count);

@@ -127,5 +127,5 @@ impl<E: Engine> Node<E> {
 /// Turns a storage failure into the block store's answer.
 fn unavailable<F: std::fmt::Display>(cid: &Cid) -> impl Fn(F) -> StoreError + use<F> {
     let cid = *cid;
-    move |error| StoreError::Unavailable { cid, reason: error.to_string() }
+    move |error| StoreError::Unavailable { cid, reason: error.to_string().into() }
 }

@@ -70,7 +70,7 @@ fn reopen_claims(write: &WriteTransaction) -> Result<()> {
 }
 
 /// Drops adapters, artifacts and commitments of the rounds before `end`. A commitment forgotten can still not
-/// count again: its task names an adapter that is not the present one.
+/// count again: the seed of its task is that of its round.
 fn forget_rounds(write: &WriteTransaction, end: u64) -> Result<()> {
     let mut gone = Vec::new();
     write.open_table(ROUNDS)?.retain_in(..end, |_, adapter| {
