@@ -25,7 +25,7 @@ mod tests;
 
 pub(crate) use blocks::BlockFile;
 pub(crate) use genesis::{Genesis, Setup};
-pub(crate) use submission::{Acceptance, Rejection, Verdict};
+pub(crate) use submission::Rejection;
 
 use anyhow::{Context, Result};
 use r3mes_wgpu::store::{Cid, Fetch, StoreError};
