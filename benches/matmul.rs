@@ -2,6 +2,7 @@
 //! beside an f32 product of the same shape and the most that `vpmaddubsw` could reach here.
 //!
 //! The summary takes the fastest of many interleaved runs: other work on the machine only adds time.
+//! `-- --stats` adds criterion's statistics of each case.
 
 use criterion::Criterion;
 use r3mes_wgpu::backend::cpu::simd::{Level, twin};
