@@ -1,6 +1,6 @@
 //! `u[t] = x[t] · aᵀ`: byte rows down to the rank, as wide rows with a power of two each.
 //!
-//! |Σ| ≤ 127 · 2^14 · in_features < 2^45.
+//! |Σ| ≤ 127 · 2^14 · in_features < 2^42.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, as_bytes, params, read,
@@ -13,9 +13,9 @@ use std::ops::Range;
 params! {
     /// Rows.
     tokens: u32,
-    /// Contracted.
+    /// Contracted, ≤ 2^20.
     in_features: u32,
-    /// Features of the result.
+    /// Features of the result, ≤ 64.
     rank: u32,
 }
 

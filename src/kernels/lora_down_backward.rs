@@ -1,6 +1,6 @@
 //! `v[t] = dy[t] · b`: gradient rows down to the rank, as wide rows with a power of two each.
 //!
-//! |Σ| ≤ 2^28 · out_features < 2^52.
+//! |Σ| ≤ 2^28 · out_features < 2^49.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, params, read,
@@ -13,9 +13,9 @@ use std::ops::Range;
 params! {
     /// Rows.
     tokens: u32,
-    /// Contracted.
+    /// Contracted, ≤ 2^20.
     out_features: u32,
-    /// Features of the result.
+    /// Features of the result, ≤ 64.
     rank: u32,
 }
 

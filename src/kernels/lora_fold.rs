@@ -79,7 +79,7 @@ fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mu
                     return 0;
                 }
                 let u = i64::from(wide::get(wide::row(u, rank, first + i), r));
-                (u * i64::from(scales[i].mantissa) << 16) >> distance(top, scales[i].exponent)
+                ((u * i64::from(scales[i].mantissa)) << 16) >> distance(top, scales[i].exponent)
             });
             let max = folded.iter().map(|folded| folded.unsigned_abs()).max().unwrap_or(0);
             let shift = shift_for(max, WIDE_BITS);
