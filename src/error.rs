@@ -4,6 +4,30 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// Two things that belong together disagree.
+    #[error("{what}: expected {expected}, found {found}")]
+    Mismatch {
+        /// The thing.
+        what: &'static str,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// Bytes that are not what they should be.
+    #[error("{what}: {reason}")]
+    Malformed {
+        /// What the bytes should be.
+        what: &'static str,
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// A name that is not there.
+    #[error("{name} is missing")]
+    Missing {
+        /// The name.
+        name: String,
+    },
     /// A length differs from what the shape demands.
     #[error("{what}: expected {expected} elements, found {found}")]
     Shape {
@@ -21,6 +45,12 @@ pub enum Error {
         what: &'static str,
         /// Its value.
         value: i64,
+    },
+    /// A NaN or an infinity where a number must be.
+    #[error("{what} holds a value that is not finite")]
+    NotFinite {
+        /// The thing.
+        what: &'static str,
     },
     /// No GPU answers to the name or number asked for.
     #[error("no GPU {wanted:?}; this machine lists: {listed}")]

@@ -15,3 +15,9 @@ pub mod backend;
 pub mod recording;
 // floor 3: the model
 pub mod model;
+// floor 4: training
+pub mod training;
+// floor 5: content addressing
+pub mod store;
+// floor 6: what crosses the wire
+pub mod work;

@@ -100,6 +100,11 @@ impl Recording {
         self.dispatches.push(Dispatch { kernel, params, buffers: buffers.to_vec(), label });
     }
 
+    /// Changes the length of a buffer whose length was not known when it was added.
+    pub fn resize(&mut self, id: BufferId, words: usize) {
+        self.buffers[id.0].words = words;
+    }
+
     /// One launch, over buffers that hold `case`'s inputs once they are written; returns their ids in
     /// the inputs' order.
     pub fn single(case: &Case) -> (Self, Vec<BufferId>) {

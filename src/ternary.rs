@@ -6,6 +6,7 @@
 //! both the forward product and the gradient of its input.
 
 use crate::{error::Error, fixed::Scale};
+use std::sync::Arc;
 
 /// Rows of values that a product contracts are padded with zeros to a multiple of this many elements.
 pub const ROW_ALIGN: usize = 32;
@@ -23,7 +24,7 @@ pub struct Ternary {
     /// Columns, its input features.
     pub columns: usize,
     /// `[row_words(rows), row_words(columns)]` block words; padding holds trit 0.
-    pub words: Vec<u32>,
+    pub words: Arc<[u32]>,
     /// What one trit is worth.
     pub dequant_scale: Scale,
 }
@@ -46,7 +47,7 @@ impl Ternary {
                 *word = *word & !(3 << bit) | ((trit + 1) as u32) << bit;
             }
         }
-        Ok(Self { rows, columns, words, dequant_scale })
+        Ok(Self { rows, columns, words: words.into(), dequant_scale })
     }
 
     /// The trit at (`row`, `column`).
@@ -81,10 +82,10 @@ mod tests {
         let matrix = Ternary::pack(rows, columns, &trits, Scale::ONE).unwrap();
         for row in 0..rows {
             for column in 0..columns {
-                assert_eq!(matrix.trit(row, column), trits[row * columns + column].into());
+                assert_eq!(matrix.trit(row, column), i32::from(trits[row * columns + column]));
                 let word = transpose_block(matrix.words[row / 4 * row_words(columns) + column / 4]);
                 let code = word >> (8 * (row % 4) + 2 * (column % 4)) & 3;
-                assert_eq!(code as i32 - 1, trits[row * columns + column].into());
+                assert_eq!(code as i32 - 1, i32::from(trits[row * columns + column]));
             }
         }
         assert!(Ternary::pack(1, 2, &[0, 2], Scale::ONE).is_err());

@@ -36,6 +36,7 @@ pub mod lora_fold;
 pub mod lora_gradient_a;
 pub mod lora_gradient_b;
 pub mod lora_up;
+pub mod loss_sum;
 pub mod residual_add;
 pub mod rms_norm_backward;
 pub mod rms_norm_quantize;
@@ -161,6 +162,7 @@ pub static ALL: &[&Kernel] = &[
     &logits_max::KERNEL,
     &logits_sum::KERNEL,
     &cross_entropy::KERNEL,
+    &loss_sum::KERNEL,
     &head_backward::KERNEL,
     &rms_norm_backward::KERNEL,
     &gradient_quantize::KERNEL,

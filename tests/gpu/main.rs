@@ -39,8 +39,9 @@ fn trials(gpu: &'static Opened) -> Vec<Trial> {
         let pending = lowering.wgsl.trim() == "// pending" && !devices::in_ci();
         Trial::test(name, move || equals_twin(gpu, lowering, cases(kernel, seed()))).with_ignored_flag(pending)
     });
-    let run = || equals_twin(gpu, &fixed_point::KERNEL.lowerings[0], fixed_point::cases(seed()));
-    let fixed_point = Trial::test(format!("fixed_point on {}", gpu.listed), run);
+    let fixed_point = Trial::test(format!("fixed_point on {}", gpu.listed), move || {
+        equals_twin(gpu, &fixed_point::KERNEL.lowerings[0], fixed_point::cases(seed()))
+    });
     kernels.chain([fixed_point]).chain(player::trials(gpu)).collect()
 }
 

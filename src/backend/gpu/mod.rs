@@ -5,6 +5,7 @@
 //! will do. Nothing here panics because of a GPU: it may vanish at any time.
 
 mod answers;
+pub mod architecture;
 mod device;
 mod fault;
 mod memory;

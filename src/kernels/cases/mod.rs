@@ -7,8 +7,16 @@ use super::{Access, Kernel, Saturated};
 use crate::rng::threefry;
 
 mod attention;
+mod digest;
+mod embed;
+mod feed_forward;
 mod heads;
+mod lora;
+mod lora_gradients;
 mod loss;
+mod loss_sum;
+mod norms;
+mod rows;
 mod ternary;
 
 /// One launch.
@@ -34,11 +42,27 @@ pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
         "attention_backward_key" => attention::backward_key(source),
         "attention_backward_query" => attention::backward_query(source),
         "cross_entropy" => loss::entropy(source),
+        "digest" => digest::digest(source),
+        "embed" => embed::embed(source),
+        "gated_relu_squared" => feed_forward::gated(source),
+        "gated_relu_squared_backward" => feed_forward::gated_backward(source),
+        "gradient_quantize" => feed_forward::quantize(source),
         "head_backward" => loss::backward(source),
         "head_gradient_quantize" => heads::gradient_quantize(source),
         "head_logits" => loss::logits(source),
         "logits_max" => loss::max(source),
         "logits_sum" => loss::sum(source),
+        "lora_down" => lora::down(source),
+        "lora_down_backward" => lora::down_backward(source),
+        "lora_fold" => lora_gradients::fold(source),
+        "lora_gradient_a" => lora_gradients::gradient_a(source),
+        "lora_gradient_b" => lora_gradients::gradient_b(source),
+        "lora_up" => lora::up(source),
+        "loss_sum" => loss_sum::loss_sum(source),
+        "residual_add" => embed::residual_add(source),
+        "rms_norm_backward" => norms::backward(source),
+        "rms_norm_quantize" => norms::quantize(source),
+        "rms_norm_wide" => norms::wide(source),
         "rope" => heads::rope(source),
         "rope_backward" => heads::rope_backward(source),
         "ternary_matmul" => ternary::matmul(source),

@@ -93,7 +93,7 @@ fn matmul_backward_case(
 /// Block words of a matrix `[rows, columns]`.
 fn weights(source: &mut Source, rows: usize, columns: usize, trit: Draw) -> Vec<u32> {
     let trits: Vec<i8> = (0..rows * columns).map(|_| trit(source) as i8).collect();
-    Ternary::pack(rows, columns, &trits, Scale::ONE).expect("trits, as many as the shape has").words
+    Ternary::pack(rows, columns, &trits, Scale::ONE).expect("trits, as many as the shape has").words.to_vec()
 }
 
 /// Rows `[tokens, planes, width]` of int8 and their info, of which the sum is true and the rest noise.
