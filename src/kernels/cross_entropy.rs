@@ -64,6 +64,7 @@ pub const fn dlogits_words(vocab: usize) -> usize {
 fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let [z, max, sum, labels, row_scales, tables, dither] = reads else { unreachable!() };
+    debug_assert!(p.vocab_offset.is_multiple_of(4), "a word of dlogits shares one Threefry call");
     let vocab = p.vocab as usize;
     let stream = dither::stream(dither, p.stream);
     let words = row_words(vocab);

@@ -1,6 +1,10 @@
 //! The sizes of a BitNet b1.58 decoder, checked once.
 
-use crate::{error::Error, fixed::Scale};
+use crate::{
+    error::Error,
+    fixed::Scale,
+    kernels::attention::{MAX_CONTEXT, MAX_HEAD_DIM},
+};
 
 /// Sizes and constants of a model. Valid by construction: see [`ModelConfig::check`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -30,9 +34,6 @@ pub struct ModelConfig {
     pub residual_fraction_bits: u32,
 }
 
-/// Longest sequence that attention holds in workgroup memory.
-pub const MAX_CONTEXT: usize = 2048;
-
 impl ModelConfig {
     /// Checks every size against the bounds that the arithmetic is proven for.
     pub fn check(self) -> Result<Self, Error> {
@@ -41,7 +42,7 @@ impl ModelConfig {
             ("width", self.width, 1, 1 << 15),
             ("heads", self.heads, 1, 255),
             ("kv_heads", self.kv_heads, 1, self.heads),
-            ("head_dim", self.head_dim, 2, 256),
+            ("head_dim", self.head_dim, 2, MAX_HEAD_DIM),
             ("ffn_width", self.ffn_width, 1, 1 << 16),
             ("vocab", self.vocab, 1, 132_104),
             ("context", self.context, 1, MAX_CONTEXT),

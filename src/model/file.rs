@@ -3,10 +3,10 @@
 //! and a `weight_scale` that multiplies).
 
 use super::{
-    config::{Linear, MAX_CONTEXT, ModelConfig},
+    config::{Linear, ModelConfig},
     weights::{Embedding, Gain, Layer, Model},
 };
-use crate::{error::Error, fixed::Scale, ternary::Ternary};
+use crate::{error::Error, fixed::Scale, kernels::attention::MAX_CONTEXT, ternary::Ternary};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

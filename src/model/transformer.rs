@@ -206,7 +206,8 @@ struct Shard {
 impl Head {
     fn new(recording: &mut Recording, model: &Model, (embedding, row_scales): (BufferId, BufferId)) -> Self {
         let (vocab, width) = (model.config.vocab, model.config.width);
-        let rows = BINDING_BYTES / (4 * row_words(width));
+        // a multiple of 4, since four columns share a dither
+        let rows = BINDING_BYTES / (4 * row_words(width)) & !3;
         let mut shards = Vec::new();
         for first in (0..vocab).step_by(rows) {
             let count = rows.min(vocab - first);
