@@ -57,37 +57,48 @@ fn config() -> ModelConfig {
 const RANK: usize = 4;
 const SEED: [u8; 32] = *b"r3mes-wgpu conformance model v1.";
 
+/// The number of the step that [`Digests::step`] is of: the adapter has left zero by then.
+const STEP: u64 = 1;
+
 /// Runs the step and the run. `sequences` a play changes no bit.
 pub async fn digests(backend: &Backend, sequences: usize) -> Result<Digests, Error> {
+    let (step, run) = run(backend, sequences, RUN_STEPS).await?;
+    Ok(Digests { step, run })
+}
+
+/// Runs the step alone.
+pub async fn step_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32], Error> {
+    Ok(run(backend, sequences, STEP + 1).await?.0)
+}
+
+async fn run(backend: &Backend, sequences: usize, steps: u64) -> Result<([u8; 32], [u8; 32]), Error> {
     let config = config().check()?;
     let targets = Targets { rank: RANK, linears: Linear::ALL.to_vec() };
     let model = seeded(config.clone(), SEED)?;
     let step = Step::new(&model, &targets, sequences);
-    let shapes = targets.shapes(&config);
     let player = backend.player(&Arc::new(step.recording.clone())).await?;
     let mut trainer = Trainer::new(step, player);
-    let mut adapter = LoraAdapter::seeded(RANK, 8, &shapes, SEED)?;
+    let mut adapter = LoraAdapter::seeded(RANK, 8, &targets.shapes(&config), SEED)?;
     let exponents = vec![JOB_EXPONENT; adapter.matrices.len()];
     // periodic text, so that there is something to learn
     let chunk: Vec<u32> = (0..90).map(|i| threefry([1, 2], [i % 23, 0])[0] % config.vocab as u32).collect();
 
     let settings = Settings { learning_rate: 0.003, ..Settings::ADAMW };
     let mut optimizer = Optimizer::new(settings, &adapter)?;
-    let mut run = Sha256::new();
-    let mut first = None;
-    for number in 0..RUN_STEPS {
+    let (mut hash, mut step) = (Sha256::new(), [0; 32]);
+    for number in 0..steps {
         trainer.load(&adapter, &exponents).await?;
         let gradient = trainer.gradient(&chunk, &SEED, number).await?;
-        run.update(gradient.loss.to_le_bytes());
+        hash.update(gradient.loss.to_le_bytes());
         optimizer.step(&mut adapter, &gradient.matrices, gradient.supervised as u64)?;
-        if number == 1 {
-            first = Some(digest(&gradient));
+        if number == STEP {
+            step = digest(&gradient);
         }
     }
     for matrix in &adapter.matrices {
-        matrix.values.iter().for_each(|value| run.update(value.to_le_bytes()));
+        matrix.values.iter().for_each(|value| hash.update(value.to_le_bytes()));
     }
-    Ok(Digests { step: first.unwrap_or_default(), run: run.finalize().into() })
+    Ok((step, hash.finalize().into()))
 }
 
 /// SHA-256 of a chunk's loss and gradient, little-endian, in the adapter's order.

@@ -3,6 +3,7 @@
 //! `SEED=…` repeats a run's random cases. Needs its own harness, since what there is to test depends
 //! on the drivers that the machine has.
 
+mod conformance;
 mod devices;
 mod fixed_point;
 mod player;
@@ -29,7 +30,10 @@ fn main() -> ExitCode {
     }
     let gpus = devices::all();
     let trials = devices::presence(gpus).chain(gpus.iter().flat_map(trials));
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+    let mut arguments = Arguments::from_args();
+    // a software GPU uses every core by itself, and GL drivers hand out their context to one thread at a time
+    arguments.test_threads.get_or_insert(1);
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
 fn trials(gpu: &'static Opened) -> Vec<Trial> {
@@ -42,7 +46,7 @@ fn trials(gpu: &'static Opened) -> Vec<Trial> {
     let fixed_point = Trial::test(format!("fixed_point on {}", gpu.listed), move || {
         equals_twin(gpu, &fixed_point::KERNEL.lowerings[0], fixed_point::cases(seed()))
     });
-    kernels.chain([fixed_point]).chain(player::trials(gpu)).collect()
+    kernels.chain([fixed_point]).chain(player::trials(gpu)).chain(conformance::trials(gpu)).collect()
 }
 
 /// A new seed each run, or the one to repeat.

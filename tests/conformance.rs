@@ -1,0 +1,53 @@
+//! The golden digests on the CPU: scalar and SIMD, one thread and several, any number of sequences a play.
+
+use pollster::block_on;
+use r3mes_wgpu::{
+    backend::{
+        Backend,
+        cpu::{
+            fastest,
+            player::Choose,
+            scalar,
+            simd::{Level, twin},
+        },
+    },
+    kernels::{Kernel, Twin},
+    training::conformance::{GOLDEN, digests},
+};
+
+fn golden(choose: Choose, threads: usize, sequences: usize) {
+    assert_eq!(block_on(digests(&Backend::Cpu { threads, choose }, sequences)).unwrap(), GOLDEN);
+}
+
+#[test]
+fn scalar_twins() {
+    golden(scalar, 1, 2);
+}
+
+#[test]
+fn fastest_twins_on_any_split() {
+    for (threads, sequences) in [(1, 1), (2, 1), (3, 2), (2, 3), (5, 4)] {
+        golden(fastest, threads, sequences);
+    }
+}
+
+#[test]
+fn every_simd_level() {
+    fn avx2(kernel: &Kernel) -> Option<Twin> {
+        twin(Level::Avx2, kernel.name)
+    }
+    fn avx512(kernel: &Kernel) -> Option<Twin> {
+        twin(Level::Avx512, kernel.name)
+    }
+    fn neon(kernel: &Kernel) -> Option<Twin> {
+        twin(Level::Neon, kernel.name)
+    }
+    for level in Level::available() {
+        match level {
+            Level::Avx2 => golden(avx2, 2, 2),
+            Level::Avx512 => golden(avx512, 2, 2),
+            Level::Neon => golden(neon, 2, 2),
+            Level::Scalar | Level::Simd128 => {}
+        }
+    }
+}
