@@ -17,3 +17,7 @@ pub mod recording;
 pub mod model;
 // floor 4: training
 pub mod training;
+// floor 5: content addressing
+pub mod store;
+// floor 6: what crosses the wire
+pub mod work;

@@ -1,3 +1,4 @@
 //! The CPU backend: every kernel's twin, on all cores.
 
 pub mod player;
+pub mod simd;

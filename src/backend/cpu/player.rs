@@ -2,6 +2,7 @@
 //! its own part of each written buffer.
 
 use crate::{
+    error::Error,
     kernels::{Access, Kernel, Saturated, Twin},
     recording::{BufferId, Content, Dispatch, Plan, Recording},
 };
@@ -64,11 +65,16 @@ impl CpuPlayer {
         self.slots.iter().map(|slot| if let Slot::Words(words) = slot { 4 * words.len() } else { 0 }).sum()
     }
 
-    /// Sets a kept buffer's first words.
-    pub fn write(&mut self, id: BufferId, words: &[u32]) {
-        if let Slot::Words(memory) = &mut self.slots[self.plan.slot_of[id.0]] {
-            memory[..words.len()].copy_from_slice(words);
+    /// Sets all words of a kept buffer.
+    pub fn write(&mut self, id: BufferId, words: &[u32]) -> Result<(), Error> {
+        let expected = self.recording.get(id).words;
+        if words.len() != expected {
+            return Err(Error::Shape { what: "buffer to write", expected, found: words.len() });
         }
+        if let Slot::Words(memory) = &mut self.slots[self.plan.slot_of[id.0]] {
+            memory[..expected].copy_from_slice(words);
+        }
+        Ok(())
     }
 
     /// A buffer's words; of a scratch buffer, whatever its memory holds now.

@@ -1,0 +1,149 @@
+//! A case: one launch of a kernel with every input word given, whose answer its twin knows.
+//!
+//! The start-up check of a GPU, the tests, the benches and the conformance page all ask the same
+//! cases.
+
+use super::{Access, Kernel, Saturated};
+use crate::rng::threefry;
+
+mod attention;
+mod digest;
+mod embed;
+mod feed_forward;
+mod heads;
+mod lora;
+mod lora_gradients;
+mod loss;
+mod loss_sum;
+mod norms;
+mod rows;
+mod ternary;
+
+/// One launch.
+#[derive(Clone)]
+pub struct Case {
+    /// What runs.
+    pub kernel: &'static Kernel,
+    /// For people: `5x37x70 random`.
+    pub label: String,
+    /// Its params, as words.
+    pub params: Vec<u32>,
+    /// All its buffers before the launch, in binding order, the flag left out. A written buffer is
+    /// longer than the words its units own, so that a write past them shows.
+    pub inputs: Vec<Vec<u32>>,
+}
+
+/// The cases of a kernel: sizes that are no multiple of a tile, extremes, and random values that
+/// follow from `seed`. Empty for a kernel that has none yet.
+pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
+    let source = &mut Source::new(seed);
+    match kernel.name {
+        "attention" => attention::forward(source),
+        "attention_backward_key" => attention::backward_key(source),
+        "attention_backward_query" => attention::backward_query(source),
+        "cross_entropy" => loss::entropy(source),
+        "digest" => digest::digest(source),
+        "embed" => embed::embed(source),
+        "gated_relu_squared" => feed_forward::gated(source),
+        "gated_relu_squared_backward" => feed_forward::gated_backward(source),
+        "gradient_quantize" => feed_forward::quantize(source),
+        "head_backward" => loss::backward(source),
+        "head_gradient_quantize" => heads::gradient_quantize(source),
+        "head_logits" => loss::logits(source),
+        "logits_max" => loss::max(source),
+        "logits_sum" => loss::sum(source),
+        "lora_down" => lora::down(source),
+        "lora_down_backward" => lora::down_backward(source),
+        "lora_fold" => lora_gradients::fold(source),
+        "lora_gradient_a" => lora_gradients::gradient_a(source),
+        "lora_gradient_b" => lora_gradients::gradient_b(source),
+        "lora_up" => lora::up(source),
+        "loss_sum" => loss_sum::loss_sum(source),
+        "residual_add" => embed::residual_add(source),
+        "rms_norm_backward" => norms::backward(source),
+        "rms_norm_quantize" => norms::quantize(source),
+        "rms_norm_wide" => norms::wide(source),
+        "rope" => heads::rope(source),
+        "rope_backward" => heads::rope_backward(source),
+        "ternary_matmul" => ternary::matmul(source),
+        "ternary_matmul_backward" => ternary::matmul_backward(source),
+        _ => Vec::new(),
+    }
+}
+
+/// A case of the size that training asks for, to time lowerings on: `tokens` rows, where the
+/// kernel has rows. `None` for a kernel whose last case is as good.
+pub fn representative(kernel: &'static Kernel, tokens: usize) -> Option<Case> {
+    let source = &mut Source::new(0);
+    match kernel.name {
+        "attention" => Some(attention::large_forward(source, tokens)),
+        "attention_backward_key" => Some(attention::large_backward_key(source, tokens)),
+        "attention_backward_query" => Some(attention::large_backward_query(source, tokens)),
+        "head_backward" => Some(loss::large_backward(source, tokens)),
+        "head_logits" => Some(loss::large_logits(source, tokens)),
+        "ternary_matmul" => Some(ternary::large_matmul(source, tokens)),
+        "ternary_matmul_backward" => Some(ternary::large_matmul_backward(source, tokens)),
+        _ => None,
+    }
+}
+
+/// Every buffer after the launch, in the order of [`Case::inputs`], by the twin.
+pub fn run_twin(case: &Case) -> (Vec<Vec<u32>>, Saturated) {
+    let units = (case.kernel.units)(&case.params);
+    let mut after = case.inputs.clone();
+    let (mut reads, mut writes) = (Vec::new(), Vec::new());
+    let bound = case.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
+    for (words, binding) in after.iter_mut().zip(bound) {
+        match binding.access {
+            Access::Write(words_per_unit) => writes.push(&mut words[..units * words_per_unit(&case.params)]),
+            _ => reads.push(&words[..]),
+        }
+    }
+    let saturated = (case.kernel.twin)(&case.params, 0..units, &reads, &mut writes);
+    (after, saturated)
+}
+
+/// Words beyond what a launch may write.
+const MARGIN: usize = 7;
+
+/// Random numbers that follow from a seed.
+pub struct Source {
+    key: [u32; 2],
+    count: u32,
+}
+
+impl Source {
+    /// The stream of `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self { key: [seed as u32, (seed >> 32) as u32], count: 0 }
+    }
+
+    /// Any word.
+    pub fn word(&mut self) -> u32 {
+        self.count += 1;
+        threefry(self.key, [self.count, 0])[0]
+    }
+
+    /// Any words.
+    pub fn words(&mut self, count: usize) -> Vec<u32> {
+        (0..count).map(|_| self.word()).collect()
+    }
+
+    /// A number of `low..=high`, nearly uniform.
+    pub fn within(&mut self, low: i32, high: i32) -> i32 {
+        let span = u64::from(high.abs_diff(low)) + 1;
+        low.wrapping_add(((u64::from(self.word()) * span) >> 32) as i32)
+    }
+
+    /// A dither buffer of streams up to number `last`.
+    pub fn dither(&mut self, last: u32) -> Vec<u32> {
+        let mut words = self.words(4 + 2 * last as usize);
+        words[..2].copy_from_slice(&[self.within(0, 1 << 20) as u32, 0]);
+        words
+    }
+
+    /// What a written buffer of `owned` words holds before the launch: noise, and a margin.
+    pub fn before_write(&mut self, owned: usize) -> Vec<u32> {
+        self.words(owned + MARGIN)
+    }
+}
