@@ -11,7 +11,7 @@ use r3mes_wgpu::{
         transformer::Targets,
         weights::{Embedding, Gain, Model},
     },
-    training::step::ChunkGradient,
+    training::{session::JOB_EXPONENT, step::ChunkGradient},
 };
 
 const KEY: [u8; 32] = [7; 32];
@@ -63,7 +63,7 @@ fn a_trainer_forgets() {
     let fresh = trainer(&model, &targets, &second, 2, 1).gradient(&chunk, &KEY, 0);
     let mut used = trainer(&model, &targets, &first, 2, 1);
     used.gradient(&text(37, 132, 3), &KEY, 1);
-    used.load(&second, &vec![cases::EXPONENT; second.matrices.len()]).unwrap();
+    used.load(&second, JOB_EXPONENT);
     assert_eq!(used.evaluate(&chunk), (fresh.loss, false));
     assert!(used.gradient(&chunk, &KEY, 0) == fresh);
 }
@@ -106,7 +106,7 @@ fn gradients_add_up() {
     assert!(one.iter().any(|&value| value != 0));
     assert!([[0, 2, 1], [1, 0, 2], [2, 1, 0]].into_iter().all(|order| sum(order) == one));
     let matrices = || parts.iter().map(|part| part.matrices.iter().map(|matrix| matrix.exponent));
-    assert!(matrices().all(|exponents| exponents.eq(std::iter::repeat_n(cases::EXPONENT, 28))));
+    assert!(matrices().all(|exponents| exponents.eq(std::iter::repeat_n(JOB_EXPONENT, 28))));
 }
 
 /// A linear without adapter has no gradient, and the others' do not change when theirs is left out at b = 0.
@@ -149,7 +149,7 @@ fn saturation_is_reported() {
     // and a gradient beyond the i64 of its job's exponent
     let adapter = cases::adapter(&model.config, &targets, [1.7, 0.3], 6);
     let mut trainer = trainer(&model, &targets, &adapter, 2, 1);
-    trainer.load(&adapter, &vec![-100; adapter.matrices.len()]).unwrap();
+    trainer.load(&adapter, -100);
     assert!(trainer.gradient(&chunk, &KEY, 0).saturated);
 }
 

@@ -2,8 +2,9 @@
 
 #![expect(unreachable_pub, reason = "a module of several test crates")]
 
+use pollster::block_on;
 use r3mes_wgpu::{
-    backend::cpu::player::CpuPlayer,
+    backend::Backend,
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
@@ -11,12 +12,12 @@ use r3mes_wgpu::{
         transformer::{Step, Targets},
         weights::{Embedding, Gain, Model},
     },
-    training::step::Trainer,
+    training::{
+        session::JOB_EXPONENT,
+        step::{ChunkGradient, Trainer},
+    },
 };
 use std::sync::Arc;
-
-/// Exponent of every gradient matrix: 2^-40 of sums that are about 1.
-pub const EXPONENT: i32 = -40;
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 pub struct Random(pub u64);
@@ -118,11 +119,36 @@ pub fn text(vocab: usize, tokens: usize, seed: u64) -> Vec<u32> {
     (0..tokens).map(|_| step()).collect()
 }
 
-/// A trainer that plays `sequences` at a time on `threads` CPU threads, with the adapter in it.
-pub fn trainer(model: &Model, targets: &Targets, adapter: &LoraAdapter, sequences: usize, threads: usize) -> Trainer {
+/// A trainer on the CPU, whose calls do not fail.
+pub struct CpuTrainer(Trainer);
+
+/// A trainer that plays `sequences` at a time on `threads` threads, with the adapter in it.
+pub fn trainer(
+    model: &Model,
+    targets: &Targets,
+    adapter: &LoraAdapter,
+    sequences: usize,
+    threads: usize,
+) -> CpuTrainer {
     let step = Step::new(model, targets, sequences);
-    let player = CpuPlayer::new(Arc::new(step.recording.clone()), threads, |_| None);
-    let mut trainer = Trainer::new(step, player);
-    trainer.load(adapter, &vec![EXPONENT; adapter.matrices.len()]).unwrap();
+    let backend = Backend::Cpu { threads, choose: |_| None };
+    let player = block_on(backend.player(&Arc::new(step.recording.clone()))).unwrap();
+    let mut trainer = CpuTrainer(Trainer::new(step, player));
+    trainer.load(adapter, JOB_EXPONENT);
     trainer
+}
+
+impl CpuTrainer {
+    /// Uploads an adapter, with one exponent for all its gradients.
+    pub fn load(&mut self, adapter: &LoraAdapter, exponent: i32) {
+        block_on(self.0.load(adapter, &vec![exponent; adapter.matrices.len()])).unwrap();
+    }
+
+    pub fn gradient(&mut self, chunk: &[u32], task_key: &[u8; 32], step: u64) -> ChunkGradient {
+        block_on(self.0.gradient(chunk, task_key, step)).unwrap()
+    }
+
+    pub fn evaluate(&mut self, chunk: &[u32]) -> (i64, bool) {
+        block_on(self.0.evaluate(chunk)).unwrap()
+    }
 }

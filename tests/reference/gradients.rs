@@ -1,19 +1,22 @@
 //! `cos(integer gradient, f64 gradient) ≥ 0.998`: the quality gates of a whole step.
 //!
-//! What is left between the two is not the kernels' rounding (`twins` bounds that by 1e-3 each): a value that one path
-//! rounds up to the next int8 step and the other down moves everything behind it by a step. `yardstick` shows that the
-//! reference differs as much from itself when its adapter moves by 2^-15 of its range.
+//! What is left between the two is less the kernels' rounding (`twins` bounds that by 4e-4 of a row's maximum) than BitNet's
+//! own: a value that one path rounds up to the next int8 step and the other down moves everything behind it by a step.
+//! `yardstick` measures that, where a network is too sensitive for fixed gates.
 
 use super::{
     cases::{self, Random},
     network::{Adapter, Network},
     quantize::absmax_int8,
 };
-use r3mes_wgpu::model::{
-    config::{Linear, ModelConfig},
-    lora::{GradientMatrix, LoraAdapter},
-    transformer::Targets,
-    weights::Model,
+use r3mes_wgpu::{
+    model::{
+        config::{Linear, ModelConfig},
+        lora::{GradientMatrix, LoraAdapter},
+        transformer::Targets,
+        weights::Model,
+    },
+    training::step::ChunkGradient,
 };
 
 /// A model, what is trained, and a text.
@@ -47,15 +50,20 @@ impl Case {
         Self { model, targets, adapter, chunk }
     }
 
-    fn reference(&self, adapter: &Adapter) -> (f64, Vec<Vec<f64>>) {
-        Network::new(&self.model, &self.targets.linears, absmax_int8).gradient(adapter, &self.chunk)
+    fn reference(&self, quantize: fn(&mut [f64])) -> (f64, Vec<Vec<f64>>) {
+        let network = Network::new(&self.model, &self.targets.linears, quantize);
+        network.gradient(&Adapter::new(&self.adapter), &self.chunk)
+    }
+
+    fn integer(&self) -> ChunkGradient {
+        let mut trainer = cases::trainer(&self.model, &self.targets, &self.adapter, 2, 2);
+        trainer.gradient(&self.chunk, &[7; 32], 3)
     }
 
     /// Holds the integer gradient to the gates.
     fn check(&self, name: &str) {
-        let (loss, want) = self.reference(&Adapter::new(&self.adapter));
-        let mut trainer = cases::trainer(&self.model, &self.targets, &self.adapter, 2, 2);
-        let got = trainer.gradient(&self.chunk, &[7; 32], 3);
+        let (loss, want) = self.reference(absmax_int8);
+        let got = self.integer();
         assert!(!got.saturated, "{name}");
         let loss = loss / got.supervised as f64;
         let all: Vec<f64> = got.matrices.iter().flat_map(real).collect();
@@ -95,8 +103,6 @@ fn small_models() {
     }
     let wide = ModelConfig { width: 128, ffn_width: 320, head_dim: 32, vocab: 256, context: 64, ..cases::small() };
     Case::new(wide, 128, cases::targets(16), [1.7, 0.3], 5).check("width 128");
-    let deep = ModelConfig { layers: 6, ..cases::small() };
-    Case::new(deep, 64, cases::targets(4), [1.7, 0.3], 6).check("six layers");
 }
 
 /// No size a multiple of a block; groups of three heads; a text that ends inside a sequence.
@@ -108,8 +114,6 @@ fn odd_shapes() {
     for seed in 1..=3 {
         Case::new(odd.clone(), 92, cases::targets(5), [1.7, 0.3], seed).check(&format!("odd {seed}"));
     }
-    let one_key_head = ModelConfig { heads: 3, kv_heads: 1, head_dim: 2, width: 33, ..odd.clone() };
-    Case::new(one_key_head, 92, cases::targets(4), [1.7, 0.3], 4).check("one key head of two features");
     let even = ModelConfig { kv_heads: 6, context: 70, ..odd };
     Case::new(even, 140, cases::targets(4), [1.7, 0.3], 5).check("as many key heads, three blocks");
 }
@@ -135,18 +139,35 @@ fn residual_bits() {
     }
 }
 
-/// What int8 steps alone do: the reference beside itself with an adapter moved by less than its int16 rounding.
+/// int8 steps of a row whose every value moved by up to 2^-15 of the largest, in a way that `SEED` draws.
+fn shaken_int8<const SEED: u64>(x: &mut [f64]) {
+    let reach = x.iter().fold(0f64, |max, x| max.max(x.abs())) / f64::from(1 << 15);
+    x.iter_mut().for_each(|x| *x += Random(SEED ^ x.to_bits()).within(-reach, reach));
+    absmax_int8(x);
+}
+
+/// Integers come nearer to the reference than the reference to itself when what it quantises moves by 2^-15.
 #[test]
 fn yardstick() {
-    let case = Case::new(cases::small(), 128, cases::targets(8), [1.7, 0.3], 1);
-    let adapter = Adapter::new(&case.adapter);
-    let mut moved = adapter.clone();
-    let mut random = Random(1);
-    for matrix in &mut moved.matrices {
-        let reach = matrix.iter().fold(0f64, |max, value| max.max(value.abs())) / f64::from(1 << 15);
-        matrix.iter_mut().for_each(|value| *value += random.within(-reach, reach));
+    let six = ModelConfig { layers: 6, ..cases::small() };
+    let narrow = ModelConfig { heads: 3, kv_heads: 1, head_dim: 2, width: 33, ffn_width: 50, ..cases::small() };
+    for (name, config, seed) in
+        [("two layers", cases::small(), 1), ("six layers", six, 6), ("heads of two features", narrow, 4)]
+    {
+        let case = Case::new(config, 92, cases::targets(4), [1.7, 0.3], seed);
+        let want = case.reference(absmax_int8).1.concat();
+        let distance = |got: &[f64]| {
+            let error: Vec<f64> = got.iter().zip(&want).map(|(got, want)| got - want).collect();
+            norm(&error) / norm(&want)
+        };
+        let shaken = [shaken_int8::<1>, shaken_int8::<2>, shaken_int8::<3>, shaken_int8::<4>];
+        let shaken = norm(&shaken.map(|quantize| distance(&case.reference(quantize).1.concat()))) / 2.0;
+        let integer: Vec<f64> = case.integer().matrices.iter().flat_map(real).collect();
+        let (cosine, _) = compare(&integer, &want);
+        println!(
+            "{name}: integers {:.4} away (cosine {cosine:.5}), the shaken reference {shaken:.4}",
+            distance(&integer)
+        );
+        assert!(distance(&integer) < shaken, "{name}");
     }
-    let (cosine, _) = compare(&case.reference(&moved).1.concat(), &case.reference(&adapter).1.concat());
-    println!("the reference beside itself: cosine {cosine:.6}");
-    assert!((0.998..0.99999).contains(&cosine), "{cosine}");
 }
