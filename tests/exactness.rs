@@ -151,6 +151,9 @@ fn saturation_is_reported() {
     let mut trainer = trainer(&model, &targets, &adapter, 2, 1);
     trainer.load(&adapter, -100);
     assert!(trainer.gradient(&chunk, &KEY, 0).saturated);
+    assert!([i32::MIN, i32::MAX].into_iter().all(|far| trainer.try_load(&adapter, far).is_err()));
+    trainer.load(&adapter, 512);
+    assert!(!trainer.gradient(&chunk, &KEY, 0).saturated);
 }
 
 /// Steps at the ends of every range: nothing overflows (the test profile checks), nothing but the flag tells.
@@ -236,3 +239,54 @@ fn extremes() {
         run(&format!("embeddings of {reach}"), model, 4, usual, &chunk);
     }
 }
+
+/// Any mixture of such ends, drawn: no overflow, and the same bits twice.
+#[test]
+fn drawn_extremes() {
+    let mut random = Random(11);
+    let mut saturated = 0;
+    for _ in 0..DRAWS {
+        let mut at = |low: i64, high: i64| low + (random.word() % (high - low + 1) as u64) as i64;
+        let (kv_heads, group) = (at(1, 2) as usize, at(1, 3) as usize);
+        let config = ModelConfig {
+            layers: at(1, 2) as usize,
+            width: at(1, 40) as usize,
+            heads: kv_heads * group,
+            kv_heads,
+            head_dim: 2 * at(1, 4) as usize,
+            ffn_width: at(1, 40) as usize,
+            vocab: at(1, 40) as usize,
+            context: at(1, 40) as usize,
+            residual_fraction_bits: at(0, 27) as u32,
+            norm_epsilon: 10f64.powi(at(-12, 0) as i32),
+            ..small()
+        };
+        // one time in twenty; mostly downwards, since what rises saturates
+        let far = |at: &mut dyn FnMut(i64, i64) -> i64| if at(0, 19) == 0 { at(-90, 30) as i32 } else { 0 };
+        let mut model = model(config, at(1, 9) as u64);
+        for layer in &mut model.layers {
+            for norm in
+                [&mut layer.attention_norm, &mut layer.attention_sub_norm, &mut layer.ffn_norm, &mut layer.ffn_sub_norm]
+            {
+                norm.exponent += far(&mut at);
+            }
+            for matrix in &mut layer.linears {
+                matrix.dequant_scale = matrix.dequant_scale.shift(far(&mut at));
+            }
+        }
+        model.embedding.exponent += far(&mut at) / 3;
+        let targets = targets(at(4, 64) as usize);
+        let reach = |power: i64| 2f64.powi(power as i32).min(2.0);
+        let mut adapter = cases::adapter(&model.config, &targets, [reach(at(-20, 1)), reach(at(-20, 1))], 1);
+        adapter.alpha = [1, 16, 256][at(0, 2) as usize];
+        let chunk = text(model.config.vocab, at(1, 90) as usize, at(0, 9) as u64);
+        let one = trainer(&model, &targets, &adapter, 1, 1).gradient(&chunk, &KEY, 0);
+        let other = trainer(&model, &targets, &adapter, 2, 1).gradient(&chunk, &KEY, 0);
+        assert!(one.saturated == other.saturated && (one.saturated || one == other), "{:?}", model.config);
+        saturated += usize::from(one.saturated);
+    }
+    println!("{saturated} of {DRAWS} saturated");
+    assert!((DRAWS / 10..DRAWS * 9 / 10).contains(&saturated));
+}
+
+const DRAWS: usize = 200;

@@ -5,6 +5,7 @@
 use pollster::block_on;
 use r3mes_wgpu::{
     backend::Backend,
+    error::Error,
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
@@ -141,7 +142,11 @@ pub fn trainer(
 impl CpuTrainer {
     /// Uploads an adapter, with one exponent for all its gradients.
     pub fn load(&mut self, adapter: &LoraAdapter, exponent: i32) {
-        block_on(self.0.load(adapter, &vec![exponent; adapter.matrices.len()])).unwrap();
+        self.try_load(adapter, exponent).unwrap();
+    }
+
+    pub fn try_load(&mut self, adapter: &LoraAdapter, exponent: i32) -> Result<(), Error> {
+        block_on(self.0.load(adapter, &vec![exponent; adapter.matrices.len()]))
     }
 
     pub fn gradient(&mut self, chunk: &[u32], task_key: &[u8; 32], step: u64) -> ChunkGradient {

@@ -109,8 +109,8 @@ impl Run {
     }
 }
 
-/// Runs seeds and prints them. The gate is on the mean over seeds; a single run's fate also turns on which way an int8
-/// step falls, as the f64 run beside itself shows when its start moves by 2^-20.
+/// Runs seeds and prints them; each is held to the gate. At these rates a run is not chaotic: at 0.01 the f64 run ends
+/// up to 0.07 nat beside itself when its start moves by 2^-20, since an int8 step then falls the other way.
 fn gate(config: &ModelConfig, steps: usize, rate: f64, seeds: u64) {
     let targets = cases::targets(4);
     let model = cases::model(config.clone(), 1);
@@ -132,7 +132,10 @@ fn gate(config: &ModelConfig, steps: usize, rate: f64, seeds: u64) {
         integer - real
     );
     assert!(before - real > 0.3, "nothing was learnt");
-    assert!((integer - real).abs() < (0.005 * real).max(0.01), "{integer} for {real}");
+    for [_, real, _, integer] in runs {
+        assert!((integer - real).abs() < (0.005 * real).max(0.01), "{integer} for {real}");
+    }
+    assert!((integer - real).abs() < spread, "{integer} for {real}");
 }
 
 /// Two hundred steps of a model that takes a few seconds.
@@ -140,12 +143,12 @@ fn gate(config: &ModelConfig, steps: usize, rate: f64, seeds: u64) {
 fn two_hundred_steps() {
     let tiny =
         ModelConfig { width: 32, heads: 2, kv_heads: 1, ffn_width: 48, vocab: 32, context: 24, ..cases::small() };
-    gate(&tiny, 200, 0.01, 3);
+    gate(&tiny, 200, 0.003, 3);
 }
 
 /// More seeds of a larger model, for the record: `cargo test --test reference three_hundred -- --ignored --nocapture`.
 #[test]
 #[ignore = "minutes"]
 fn three_hundred_steps() {
-    gate(&cases::small(), 300, 0.01, 5);
+    gate(&cases::small(), 300, 0.002, 5);
 }
