@@ -91,9 +91,10 @@ fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mu
         let c = Scale::new(dot.unsigned_abs(), 16 + x_shift as i32);
         let c = c.multiply(rms.inverse).multiply(rms.inverse).multiply(inverse_width);
         let mantissa = if dot < 0 { -i64::from(c.mantissa) } else { i64::from(c.mantissa) };
-        let c_shift = (-c.exponent).clamp(0, 63) as u32;
+        // |c · x| ≤ |g| < 2^54 (Cauchy, Schwarz), so the left shift that small x ask for loses nothing
+        let (left, right) = (c.exponent.clamp(0, 63) as u32, (-c.exponent).clamp(0, 63) as u32);
         for (value, &x) in values.iter_mut().zip(x) {
-            *value -= round_even(i64::from(x) * mantissa, c_shift);
+            *value -= round_even(i64::from(x) * mantissa, right) << left;
         }
 
         // times 1 / rms, plus the residual's gradient

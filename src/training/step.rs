@@ -58,6 +58,9 @@ impl Trainer {
                 return Err(Error::Shape { what, expected, found });
             }
         }
+        if let Some(&exponent) = exponents.iter().find(|exponent| !(-512..=512).contains(*exponent)) {
+            return Err(Error::Value { what: "exponent of a gradient (-512..=512)", value: exponent.into() });
+        }
         self.exponents = exponents.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
         self.shapes = adapter.matrices.iter().map(|matrix| (matrix.rows, matrix.columns)).collect();
         let pairs = adapter.matrices.chunks_exact(2);

@@ -1,0 +1,127 @@
+//! `h += o(norm(attention(q n, k n, v n)))`, `h += down(norm(relu(gate n)² · up n))`, `n = norm(h)`: one decoder layer.
+
+use super::{
+    attention::{Heads, attention_backward, attention_forward, rope},
+    feed_forward::{gated_relu_squared_backward, gated_relu_squared_forward},
+    linear::{Lora, add, linear_backward, linear_forward},
+    norm::{rms_norm_backward, rms_norm_forward},
+    tensors,
+};
+use r3mes_wgpu::model::weights;
+
+const Q: usize = 0;
+const K: usize = 1;
+const V: usize = 2;
+const O: usize = 3;
+const GATE: usize = 4;
+const UP: usize = 5;
+const DOWN: usize = 6;
+
+/// What all layers share.
+#[derive(Clone, Copy)]
+pub struct Rules {
+    pub heads: Heads,
+    pub theta: f64,
+    pub epsilon: f64,
+    /// Quantises one token's linear input; straight-through in the backward pass.
+    pub quantize: fn(&mut [f64]),
+}
+
+/// The factors of each linear, in canonical order.
+pub type Loras<'a> = [Option<Lora<'a>>; 7];
+/// Gradients of the same.
+pub type Gradients<'a> = [Option<[&'a mut [f64]; 2]>; 7];
+
+/// Weights.
+pub struct Layer {
+    linears: Vec<(Vec<f64>, usize)>, // [out_features, in_features], in_features
+    attention_norm: Vec<f64>,
+    attention_sub_norm: Vec<f64>,
+    ffn_norm: Vec<f64>,
+    ffn_sub_norm: Vec<f64>,
+}
+
+/// What the backward pass needs of the forward pass.
+pub struct Saved {
+    h: Vec<f64>,      // [tokens, width]
+    n: Vec<f64>,      // [tokens, width]
+    q: Vec<f64>,      // [tokens, heads, head_dim]
+    k: Vec<f64>,      // [tokens, kv_heads, head_dim]
+    v: Vec<f64>,      // [tokens, kv_heads, head_dim]
+    out: Vec<f64>,    // [tokens, heads, head_dim]
+    out_n: Vec<f64>,  // [tokens, heads, head_dim]
+    middle: Vec<f64>, // [tokens, width]
+    m: Vec<f64>,      // [tokens, width]
+    gate: Vec<f64>,   // [tokens, ffn_width]
+    up: Vec<f64>,     // [tokens, ffn_width]
+    hidden: Vec<f64>, // [tokens, ffn_width]
+    hidden_n: Vec<f64>,
+}
+
+impl Layer {
+    pub fn new(layer: &weights::Layer) -> Self {
+        Self {
+            linears: layer.linears.iter().map(|matrix| (tensors::ternary(matrix), matrix.columns)).collect(),
+            attention_norm: tensors::gain(&layer.attention_norm),
+            attention_sub_norm: tensors::gain(&layer.attention_sub_norm),
+            ffn_norm: tensors::gain(&layer.ffn_norm),
+            ffn_sub_norm: tensors::gain(&layer.ffn_sub_norm),
+        }
+    }
+
+    /// Changes `h [tokens, width]`, one sequence.
+    pub fn forward(&self, h: &mut Vec<f64>, loras: &Loras<'_>, rules: &Rules) -> Saved {
+        let Rules { heads, theta, epsilon, quantize } = *rules;
+        let linear = |x: &[f64], which: usize| {
+            let (w, in_features) = &self.linears[which];
+            linear_forward(x, w, *in_features, loras[which])
+        };
+        let norm = |x: &[f64], gain: &[f64]| {
+            let mut n = rms_norm_forward(x, gain, epsilon);
+            n.chunks_exact_mut(gain.len()).for_each(quantize);
+            n
+        };
+        let before = h.clone();
+        let n = norm(h, &self.attention_norm);
+        let [mut q, mut k, v] = [Q, K, V].map(|which| linear(&n, which));
+        rope(&mut q, heads.heads, heads.head_dim, theta, 1.0);
+        rope(&mut k, heads.kv_heads, heads.head_dim, theta, 1.0);
+        let out = attention_forward(&q, &k, &v, heads);
+        let out_n = norm(&out, &self.attention_sub_norm);
+        add(h, &linear(&out_n, O), 1.0);
+
+        let middle = h.clone();
+        let m = norm(h, &self.ffn_norm);
+        let [gate, up] = [GATE, UP].map(|which| linear(&m, which));
+        let hidden = gated_relu_squared_forward(&gate, &up);
+        let hidden_n = norm(&hidden, &self.ffn_sub_norm);
+        add(h, &linear(&hidden_n, DOWN), 1.0);
+        Saved { h: before, n, q, k, v, out, out_n, middle, m, gate, up, hidden, hidden_n }
+    }
+
+    /// Turns `dh [tokens, width]` of the layer's result into that of its input.
+    pub fn backward(&self, dh: &mut [f64], saved: &Saved, loras: &Loras<'_>, grads: &mut Gradients<'_>, rules: &Rules) {
+        let Rules { heads, theta, epsilon, .. } = *rules;
+        let mut linear = |dy: &[f64], x: &[f64], which: usize| {
+            let (w, in_features) = &self.linears[which];
+            let lora = loras[which].zip(grads[which].as_mut().map(|[a, b]| [&mut **a, &mut **b]));
+            linear_backward(dy, x, w, *in_features, lora)
+        };
+        let dn = linear(dh, &saved.hidden_n, DOWN);
+        let dhidden = rms_norm_backward(&dn, &saved.hidden, &self.ffn_sub_norm, epsilon);
+        let [dgate, dup] = gated_relu_squared_backward(&dhidden, &saved.gate, &saved.up);
+        let mut dm = linear(&dgate, &saved.m, GATE);
+        add(&mut dm, &linear(&dup, &saved.m, UP), 1.0);
+        add(dh, &rms_norm_backward(&dm, &saved.middle, &self.ffn_norm, epsilon), 1.0);
+
+        let dn = linear(dh, &saved.out_n, O);
+        let dout = rms_norm_backward(&dn, &saved.out, &self.attention_sub_norm, epsilon);
+        let [mut dq, mut dk, dv] = attention_backward(&dout, &saved.q, &saved.k, &saved.v, heads);
+        rope(&mut dq, heads.heads, heads.head_dim, theta, -1.0);
+        rope(&mut dk, heads.kv_heads, heads.head_dim, theta, -1.0);
+        let mut dn = linear(&dq, &saved.n, Q);
+        add(&mut dn, &linear(&dk, &saved.n, K), 1.0);
+        add(&mut dn, &linear(&dv, &saved.n, V), 1.0);
+        add(dh, &rms_norm_backward(&dn, &saved.h, &self.attention_norm, epsilon), 1.0);
+    }
+}

@@ -1,0 +1,80 @@
+//! `y = x · wᵀ + scaling · x · aᵀ · b`: a frozen linear and, where it is adapted, its LoRA.
+
+/// The factors of one adapted linear.
+#[derive(Clone, Copy)]
+pub struct Lora<'a> {
+    pub a: &'a [f64], // [rank, in_features]
+    pub b: &'a [f64], // [rank, out_features]
+    pub rank: usize,
+    /// alpha / rank.
+    pub scaling: f64,
+}
+
+pub fn linear_forward(
+    x: &[f64], // [tokens, in_features]
+    w: &[f64], // [out_features, in_features]
+    in_features: usize,
+    lora: Option<Lora<'_>>,
+) -> Vec<f64> // y [tokens, out_features]
+{
+    let mut y = times_transposed(x, w, in_features);
+    if let Some(Lora { a, b, rank, scaling }) = lora {
+        let u = times_transposed(x, a, in_features); // [tokens, rank]
+        add(&mut y, &times(&u, b, rank), scaling);
+    }
+    y
+}
+
+pub fn linear_backward(
+    dy: &[f64], // [tokens, out_features]
+    x: &[f64],  // [tokens, in_features]
+    w: &[f64],  // [out_features, in_features]
+    in_features: usize,
+    lora: Option<(Lora<'_>, [&mut [f64]; 2])>, // with grad_a [rank, in_features], grad_b [rank, out_features]
+) -> Vec<f64> // dx [tokens, in_features]
+{
+    let out_features = w.len() / in_features;
+    let mut dx = times(dy, w, out_features);
+    if let Some((Lora { a, b, rank, scaling }, [grad_a, grad_b])) = lora {
+        let u = times_transposed(x, a, in_features); // [tokens, rank]
+        let v = times_transposed(dy, b, out_features); // [tokens, rank]
+        add(grad_a, &transposed_times(&v, x, rank, in_features), scaling);
+        add(grad_b, &transposed_times(&u, dy, rank, out_features), scaling);
+        add(&mut dx, &times(&v, a, rank), scaling);
+    }
+    dx
+}
+
+/// `x [m, k]`, `y [n, k]`; `x · yᵀ [m, n]`.
+pub fn times_transposed(x: &[f64], y: &[f64], k: usize) -> Vec<f64> {
+    let rows = x.chunks_exact(k).flat_map(|x| y.chunks_exact(k).map(move |y| dot(x, y)));
+    rows.collect()
+}
+
+/// `x [m, k]`, `y [k, n]`; `x · y [m, n]`.
+pub fn times(x: &[f64], y: &[f64], k: usize) -> Vec<f64> {
+    let n = y.len() / k;
+    let mut out = vec![0.0; x.len() / k * n];
+    for (x, out) in x.chunks_exact(k).zip(out.chunks_exact_mut(n)) {
+        x.iter().zip(y.chunks_exact(n)).for_each(|(x, y)| add(out, y, *x));
+    }
+    out
+}
+
+/// `x [k, m]`, `y [k, n]`; `xᵀ · y [m, n]`.
+fn transposed_times(x: &[f64], y: &[f64], m: usize, n: usize) -> Vec<f64> {
+    let mut out = vec![0.0; m * n];
+    for (x, y) in x.chunks_exact(m).zip(y.chunks_exact(n)) {
+        x.iter().zip(out.chunks_exact_mut(n)).for_each(|(x, out)| add(out, y, *x));
+    }
+    out
+}
+
+pub fn dot(x: &[f64], y: &[f64]) -> f64 {
+    x.iter().zip(y).map(|(x, y)| x * y).sum()
+}
+
+/// `out += factor · x`.
+pub fn add(out: &mut [f64], x: &[f64], factor: f64) {
+    out.iter_mut().zip(x).for_each(|(out, x)| *out += factor * x);
+}

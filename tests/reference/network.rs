@@ -1,0 +1,112 @@
+//! `loss(chunk, adapter)` and its gradient: the whole network in f64.
+
+use super::{
+    attention::Heads,
+    head,
+    layer::{Gradients, Layer, Loras, Rules},
+    linear::Lora,
+    norm, tensors,
+};
+use r3mes_wgpu::model::{
+    config::Linear,
+    lora::{LoraAdapter, MASTER_FRACTION_BITS},
+    weights::Model,
+};
+
+/// A frozen network in real numbers.
+pub struct Network {
+    rules: Rules,
+    layers: Vec<Layer>,
+    embedding: Vec<f64>,  // [vocab, width]
+    final_norm: Vec<f64>, // [width]
+    context: usize,
+    adapted: Vec<Linear>,
+}
+
+/// Trainable parameters in real numbers.
+#[derive(Clone)]
+pub struct Adapter {
+    pub rank: usize,
+    /// alpha / rank.
+    pub scaling: f64,
+    /// In canonical order: a `[rank, in_features]`, b `[rank, out_features]`.
+    pub matrices: Vec<Vec<f64>>,
+}
+
+impl Adapter {
+    pub fn new(adapter: &LoraAdapter) -> Self {
+        let unit = 2f64.powi(-(MASTER_FRACTION_BITS as i32));
+        let real = |values: &[i32]| values.iter().map(|&value| f64::from(value) * unit).collect();
+        Self {
+            rank: adapter.rank,
+            scaling: f64::from(adapter.alpha) / adapter.rank as f64,
+            matrices: adapter.matrices.iter().map(|matrix| real(&matrix.values)).collect(),
+        }
+    }
+}
+
+impl Network {
+    /// `adapted` are the linears with an adapter, in canonical order.
+    pub fn new(model: &Model, adapted: &[Linear], quantize: fn(&mut [f64])) -> Self {
+        let c = &model.config;
+        let heads = Heads { heads: c.heads, kv_heads: c.kv_heads, head_dim: c.head_dim };
+        Self {
+            rules: Rules { heads, theta: c.rope_theta.into(), epsilon: c.norm_epsilon, quantize },
+            layers: model.layers.iter().map(Layer::new).collect(),
+            embedding: tensors::embedding(&model.embedding, c.width),
+            final_norm: tensors::gain(&model.final_norm),
+            context: c.context,
+            adapted: adapted.to_vec(),
+        }
+    }
+
+    /// The loss in nats, summed over labelled tokens, and the gradient of every matrix of the adapter.
+    pub fn gradient(&self, adapter: &Adapter, chunk: &[u32]) -> (f64, Vec<Vec<f64>>) {
+        let mut grads: Vec<Vec<f64>> = adapter.matrices.iter().map(|matrix| vec![0.0; matrix.len()]).collect();
+        let starts = (0..chunk.len()).step_by(self.context);
+        let loss = starts.map(|first| self.sequence(adapter, chunk, first, &mut grads)).sum();
+        (loss, grads)
+    }
+
+    /// The sequence of a chunk that starts at `first`.
+    fn sequence(&self, adapter: &Adapter, chunk: &[u32], first: usize, grads: &mut [Vec<f64>]) -> f64 {
+        let (width, rules) = (self.final_norm.len(), &self.rules);
+        let tokens = first..(first + self.context).min(chunk.len());
+        let labels: Vec<_> = tokens.clone().map(|t| chunk.get(t + 1).copied()).collect();
+        let row = |t: usize| &self.embedding[chunk[t] as usize * width..][..width];
+        let mut h: Vec<f64> = tokens.flat_map(row).copied().collect();
+
+        let layers = || self.layers.iter().enumerate();
+        let saved: Vec<_> = layers().map(|(i, layer)| layer.forward(&mut h, &self.loras(adapter, i), rules)).collect();
+        let n = norm::rms_norm_forward(&h, &self.final_norm, rules.epsilon);
+        let (loss, dlogits) = head::head_forward(&n, &self.embedding, &labels, width);
+
+        let dn = head::head_backward(&dlogits, &self.embedding, width);
+        let mut dh = norm::rms_norm_backward(&dn, &h, &self.final_norm, rules.epsilon);
+        for ((i, layer), saved) in layers().zip(&saved).rev() {
+            let at = 2 * self.adapted.len();
+            let mut of_layer = self.of_layer(&mut grads[i * at..][..at]);
+            layer.backward(&mut dh, saved, &self.loras(adapter, i), &mut of_layer, rules);
+        }
+        loss
+    }
+
+    fn loras<'a>(&self, adapter: &'a Adapter, layer: usize) -> Loras<'a> {
+        let mut loras = [None; 7];
+        let pairs = adapter.matrices.chunks_exact(2).skip(layer * self.adapted.len());
+        for (&linear, pair) in self.adapted.iter().zip(pairs) {
+            let Adapter { rank, scaling, .. } = *adapter;
+            loras[linear as usize] = Some(Lora { a: &pair[0], b: &pair[1], rank, scaling });
+        }
+        loras
+    }
+
+    fn of_layer<'a>(&self, grads: &'a mut [Vec<f64>]) -> Gradients<'a> {
+        let mut of_layer = [const { None }; 7];
+        for (&linear, pair) in self.adapted.iter().zip(grads.chunks_exact_mut(2)) {
+            let (a, b) = pair.split_at_mut(1);
+            of_layer[linear as usize] = Some([&mut a[0][..], &mut b[0][..]]);
+        }
+        of_layer
+    }
+}

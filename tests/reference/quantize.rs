@@ -1,0 +1,11 @@
+//! `x_q = round(127 · x / max|x|) · max|x| / 127`: BitNet's per-token absmax int8, in real numbers.
+//!
+//! Its backward pass is the identity (straight-through).
+
+/// `x [width]`, one token.
+pub fn absmax_int8(x: &mut [f64]) {
+    let max = x.iter().fold(0f64, |max, x| max.max(x.abs()));
+    if max > 0.0 {
+        x.iter_mut().for_each(|x| *x = (127.0 * *x / max).round_ties_even() * max / 127.0);
+    }
+}

@@ -1,0 +1,36 @@
+//! `value = integer · mantissa · 2^exponent`: a model's raw words as real numbers.
+
+use r3mes_wgpu::{
+    fixed::Scale,
+    model::weights::{Embedding, Gain},
+    ternary::Ternary,
+};
+
+/// `[rows, columns]`; codes (trit + 1) lie in 4×4 blocks, row j and column b of one at bit 8b + 2j.
+pub fn ternary(matrix: &Ternary) -> Vec<f64> {
+    let Scale { mantissa, exponent } = matrix.dequant_scale;
+    let unit = f64::from(mantissa) * 2f64.powi(exponent);
+    let blocks = matrix.columns.div_ceil(32) * 8;
+    let cells = (0..matrix.rows).flat_map(|row| (0..matrix.columns).map(move |column| (row, column)));
+    let trit = |(row, column): (usize, usize)| {
+        let word = matrix.words[row / 4 * blocks + column / 4];
+        f64::from(word >> (8 * (column % 4) + 2 * (row % 4)) & 3) - 1.0
+    };
+    cells.map(|cell| unit * trit(cell)).collect()
+}
+
+/// `[vocab, width]`; rows are padded to 32 bytes.
+pub fn embedding(embedding: &Embedding, width: usize) -> Vec<f64> {
+    let unit = 2f64.powi(embedding.exponent - 16);
+    let rows = embedding.words.chunks_exact(width.div_ceil(32) * 8).zip(embedding.row_scales.iter());
+    let row = |(words, &scale): (&[u32], &u32)| -> Vec<f64> {
+        let bytes = words.iter().flat_map(|word| word.to_le_bytes());
+        bytes.take(width).map(|byte| f64::from(byte as i8) * f64::from(scale) * unit).collect()
+    };
+    rows.flat_map(row).collect()
+}
+
+/// `[width]`.
+pub fn gain(gain: &Gain) -> Vec<f64> {
+    gain.mantissas.iter().map(|&mantissa| f64::from(mantissa as i32) * 2f64.powi(gain.exponent)).collect()
+}
