@@ -2,6 +2,9 @@
 //!
 //! Floors, lowest first; each imports only what is below it.
 
+/// Version of docs/ARITHMETIC.md that this crate computes by; part of every commitment.
+pub const ARITHMETIC_VERSION: u32 = 1;
+
 // floor 0: numbers
 pub mod error;
 pub mod fixed;
