@@ -1,1 +1,90 @@
-// pending
+// loss[t] = log2 Σ 2^z − z[label], dlogits = softmax − onehot, one shard of the vocabulary.
+// One workgroup: 4,096 dlogits of one token. One invocation: four at a time.
+
+struct Params {
+    first_group: u32,
+    tokens: u32,
+    vocab: u32,
+    vocab_offset: u32,
+    stream: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> z: array<i32>; // [tokens, vocab] Q20
+@group(0) @binding(2) var<storage, read> maximum: array<i32>; // [tokens]
+@group(0) @binding(3) var<storage, read> sum: array<u32>; // [tokens] u64 of Q30
+@group(0) @binding(4) var<storage, read> labels: array<u32>; // [tokens], IGNORE asks for nothing
+@group(0) @binding(5) var<storage, read> row_scales: array<u32>; // [vocab] u16 in 2^-16
+@group(0) @binding(6) var<storage, read> tables: array<u32>; // exponentials, logarithms
+@group(0) @binding(7) var<storage, read> dither: array<u32>; // first token, 0, keys of streams
+@group(0) @binding(8) var<storage, read_write> out: array<u32>; // [tokens, 3 planes + loss i64]
+
+const IGNORE = 0xffffffffu;
+
+// What all dlogits of a token share.
+struct Token {
+    start: u32, // of its scores in z
+    label: u32, // in this shard
+    largest: u32, // its largest score
+    normalizer: Normalizer,
+}
+
+// dlogits[v] in Q22, carrying the embedding's scale; 0 in the padding.
+fn gradient(token: Token, v: u32, bits: u32) -> i32 {
+    if v >= params.vocab {
+        return 0i;
+    }
+    let below = token.largest - bitcast<u32>(z[token.start + v]);
+    let index = exponential_index(below);
+    let exponential = exponential_between(tables[index], tables[index + 1u], below);
+    let hot = select(0u, 0x40000000u, v == token.label);
+    let difference = bitcast<i32>(probability_of(token.normalizer, exponential) - hot);
+    return bitcast<i32>(round_dither_64(multiply_64(extend_64(difference), row_scales[v]), 24u, bits).x);
+}
+
+@compute @workgroup_size(256, 1, 1)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let row = group.y + params.first_group;
+    let words = row_words(params.vocab);
+    let at = row * (words * 3u + 2u);
+    let ignored = labels[row] == IGNORE;
+    let total = vec2(sum[row << 1u], sum[(row << 1u) + 1u]);
+    let label = labels[row] - params.vocab_offset;
+    let start = row * params.vocab;
+    let token = Token(start, label, bitcast<u32>(maximum[row]), normalizer_new(total));
+    let key = vec2(dither[2u + (params.stream << 1u)], dither[3u + (params.stream << 1u)]);
+
+    for (var i = 0u; i < 4u; i++) {
+        let word = (group.x << 10u) + (i << 8u) + local.x;
+        if word >= words {
+            break;
+        }
+        var values = vec4(0i);
+        if !ignored {
+            let v = word << 2u;
+            let dithers = dither_word(key, dither[0] + row, (params.vocab_offset >> 2u) + word);
+            values = vec4(
+                gradient(token, v, dithers.x),
+                gradient(token, v + 1u, dithers.y),
+                gradient(token, v + 2u, dithers.z),
+                gradient(token, v + 3u, dithers.w),
+            );
+        }
+        let rest = (values + 128i) >> vec4(8u);
+        out[at + word] = wide_high(rest);
+        out[at + words + word] = wide_low(rest);
+        out[at + (words << 1u) + word] = wide_low(values);
+    }
+
+    if group.x == 0u && local.x == 0u {
+        var loss = vec2(0u, 0u);
+        if !ignored && label < params.vocab {
+            let index = logarithm_index(logarithm_fraction(total));
+            let logarithm = logarithm_between(tables[index], tables[index + 1u], total);
+            let below = subtract_64(extend_64(maximum[row]), extend_64(z[start + label]));
+            loss = add_64(below, extend_64(logarithm));
+        }
+        out[at + words * 3u] = loss.x;
+        out[at + words * 3u + 1u] = loss.y;
+    }
+}

@@ -1,1 +1,42 @@
-// pending
+// out[t] = embedding[ids[t]] · row scale · 2^-shift.
+// One invocation: one element.
+
+struct Params {
+    first_group: u32,
+    tokens: u32,
+    width: u32,
+    shift: i32,
+    fraction_bits: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> ids: array<u32>; // [tokens]
+@group(0) @binding(2) var<storage, read> embedding: array<u32>; // [vocab, width] byte rows
+@group(0) @binding(3) var<storage, read> row_scales: array<u32>; // [vocab] u16
+@group(0) @binding(4) var<storage, read_write> out: array<u32>; // [tokens, width + 4] i32 rows
+@group(0) @binding(5) var<storage, read_write> flag: atomic<u32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let token = group.y + params.first_group;
+    let column = group.x * 64u + local.x;
+    let at = token * (params.width + 4u);
+    if column == 0u {
+        let unit = scale_power(-bitcast<i32>(params.fraction_bits));
+        out[at + params.width] = unit.mantissa;
+        out[at + params.width + 1u] = bitcast<u32>(unit.exponent);
+        out[at + params.width + 2u] = 0u;
+        out[at + params.width + 3u] = 0u;
+    }
+    if column >= params.width {
+        return;
+    }
+    let id = ids[token];
+    let bytes = embedding[id * row_words(params.width) + (column >> 2u)];
+    let byte = bitcast<i32>(bytes << ((24u - ((column & 3u) << 3u)) & 31u)) >> 24u;
+    let result = shift_to_i32(multiply_i32(byte, bitcast<i32>(row_scales[id])), params.shift);
+    out[at + column] = bitcast<u32>(result.value);
+    if result.saturated {
+        atomicMax(&flag, 1u);
+    }
+}

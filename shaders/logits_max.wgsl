@@ -1,1 +1,34 @@
-// pending
+// maximum[t] = max_v z[t, v]: the first softmax pass, one shard of the vocabulary after another.
+// One workgroup: one token.
+
+struct Params {
+    first_group: u32,
+    tokens: u32,
+    vocab: u32,
+    shard: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> z: array<i32>; // [tokens, vocab]
+@group(0) @binding(2) var<storage, read_write> maximum: array<i32>; // [tokens]
+
+// An i32 as a u32 of the same order.
+fn ordered(value: i32) -> u32 {
+    return bitcast<u32>(value) ^ 0x80000000u;
+}
+
+@compute @workgroup_size(256, 1, 1)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let token = group.y + params.first_group;
+    var largest = 0u;
+    for (var v = local.x; v < params.vocab; v += LANES) {
+        largest = max(largest, ordered(z[token * params.vocab + v]));
+    }
+    largest = row_max(local.x, vec4(largest, vec3(0u))).x;
+    if local.x == 0u {
+        if params.shard != 0u {
+            largest = max(largest, ordered(maximum[token]));
+        }
+        maximum[token] = bitcast<i32>(largest ^ 0x80000000u);
+    }
+}

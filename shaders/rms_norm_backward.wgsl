@@ -1,1 +1,158 @@
-// pending
+// dx = residual + (g − c · x) / rms, g = gain · Σ dn, c = Σ g·x / (Σ x² + width · epsilon).
+// One workgroup: one row; dx holds each invocation's own elements between the passes.
+
+struct Params {
+    first_group: u32,
+    tokens: u32,
+    width: u32,
+    slots: u32,
+    residual_stride: u32,
+    gain_exponent: i32,
+    inverse_width: u32,
+    inverse_width_exponent: i32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> dn: array<i32>; // [tokens, slots, width + 4] i32 rows
+@group(0) @binding(2) var<storage, read> x: array<i32>; // [tokens, width + 4] i32 rows
+@group(0) @binding(3) var<storage, read> gain: array<i32>; // [width] within ±65,535
+@group(0) @binding(4) var<storage, read> norm_info: array<u32>; // [tokens, 4]
+@group(0) @binding(5) var<storage, read> residual: array<i32>; // [tokens or 1, width + 4] i32 rows
+@group(0) @binding(6) var<storage, read_write> dx: array<i32>; // [tokens, width + 4] i32 rows
+
+fn slot_scale(row: u32) -> Scale {
+    let info = row * (params.width + 4u) + params.width;
+    return Scale(bitcast<u32>(dn[info]), dn[info + 1u]);
+}
+
+// The largest exponent of a token's slots.
+fn top_exponent(token: u32) -> i32 {
+    var top = ZERO_EXPONENT;
+    for (var slot = 0u; slot < params.slots; slot++) {
+        top = max(top, exponent_of(slot_scale(token * params.slots + slot)));
+    }
+    return top;
+}
+
+// Σ dn of one column in units of 2^(top + 2): ≤ 3 · 2^60.
+fn slot_sum(token: u32, column: u32, top: i32) -> vec2<u32> {
+    var sum = vec2(0u);
+    for (var slot = 0u; slot < params.slots; slot++) {
+        let row = token * params.slots + slot;
+        let scale = slot_scale(row);
+        let product = multiply_i32(dn[row * (params.width + 4u) + column], bitcast<i32>(scale.mantissa));
+        let distance = distance_to(top, exponent_of(scale));
+        sum = add_64(sum, shift_right_signed_64(round_even_64(product, 2u), distance));
+    }
+    return sum;
+}
+
+// c as a signed mantissa and a right shift.
+struct Projection {
+    mantissa: i32,
+    shift: u32,
+}
+
+// g − c · x, g = gain · its 30 bits: ≤ 2^46 + 2^62.
+fn projected(value: i32, gain: i32, x: i32, c: Projection) -> vec2<u32> {
+    return subtract_64(multiply_i32(value, gain), round_even_64(multiply_i32(x, c.mantissa), c.shift));
+}
+
+// The two rows that join, as right shifts to the unit of their sum.
+struct Join {
+    inverse_rms: u32,
+    branch: u32,
+    scale: u32,
+    straight: u32,
+}
+
+// branch / rms + residual: ≤ 2^60 + 2^61.
+fn joined(value: i32, residual: i32, join: Join) -> vec2<u32> {
+    let branch = round_even_64(multiply_i32(value, bitcast<i32>(join.inverse_rms)), 1u);
+    let straight = round_even_64(multiply_i32(residual, bitcast<i32>(join.scale)), 1u);
+    return add_64(shift_right_signed_64(branch, join.branch), shift_right_signed_64(straight, join.straight));
+}
+
+fn is_zero(value: vec2<u32>) -> bool {
+    return (value.x | value.y) == 0u;
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let token = group.y + params.first_group;
+    let lane = local.x;
+    let width = params.width;
+    let at = token * (width + 4u);
+    let residual_at = token * params.residual_stride * (width + 4u);
+    let inverse_rms = Scale(norm_info[token * 4u], bitcast<i32>(norm_info[token * 4u + 1u]));
+    let inverse = Scale(norm_info[token * 4u + 2u], bitcast<i32>(norm_info[token * 4u + 3u]));
+
+    // Σ dn and x: the shifts that bring them to 30 and 15 bits
+    let top = top_exponent(token);
+    var best = vec4(0u);
+    for (var column = lane; column < width; column += LANES) {
+        let sum = magnitude_64(slot_sum(token, column, top));
+        best = max_pair(best, vec4(sum, magnitude_i32(x[at + column])));
+    }
+    best = row_max(lane, best);
+    let sum_shift = shift_for(best.xy, ROW_BITS);
+    let x_shift = copy_shift(best.zw);
+
+    // c, from copies of 30 and 15 bits: Σ ≤ 2^45 · width
+    var sums = vec4(0u);
+    for (var column = lane; column < width; column += LANES) {
+        let value = bitcast<i32>(round_even_64(slot_sum(token, column, top), sum_shift).x);
+        dx[at + column] = value;
+        let g = bitcast<i32>(round_even_64(multiply_i32(value, gain[column]), 16u).x);
+        sums = add_pair(sums, vec4(multiply_i32(g, copy_of(x[at + column], x_shift)), 0u, 0u));
+    }
+    let dot = row_sum(lane, sums).xy;
+    var scale = scale_new(magnitude_64(dot), 16i + bitcast<i32>(x_shift));
+    scale = scale_multiply(scale_multiply(scale, inverse), inverse);
+    scale = scale_multiply(scale, Scale(params.inverse_width, params.inverse_width_exponent));
+    let mantissa = bitcast<i32>(scale.mantissa);
+    let c = Projection(select(mantissa, -mantissa, is_negative(dot)), bitcast<u32>(clamp(-scale.exponent, 0i, 63i)));
+
+    // g − c · x
+    best = vec4(0u);
+    for (var column = lane; column < width; column += LANES) {
+        let value = projected(dx[at + column], gain[column], x[at + column], c);
+        best = max_pair(best, vec4(magnitude_64(value), 0u, 0u));
+    }
+    best = row_max(lane, best);
+    let branch_shift = shift_for(best.xy, ROW_BITS);
+    let shifts = bitcast<i32>(sum_shift + branch_shift);
+    let branch_unit = top + 2i + shifts + params.gain_exponent + inverse_rms.exponent;
+    let unit = select(branch_unit, ZERO_EXPONENT, is_zero(best.xy));
+
+    // times 1 / rms, plus the residual's gradient
+    let straight = Scale(bitcast<u32>(residual[residual_at + width]), residual[residual_at + width + 1u]);
+    let joined_top = max(unit, exponent_of(straight));
+    let straight_distance = distance_to(joined_top, exponent_of(straight));
+    let join = Join(inverse_rms.mantissa, distance_to(joined_top, unit), straight.mantissa, straight_distance);
+    best = vec4(0u);
+    for (var column = lane; column < width; column += LANES) {
+        let branch = projected(dx[at + column], gain[column], x[at + column], c);
+        let value = bitcast<i32>(round_even_64(branch, branch_shift).x);
+        dx[at + column] = value;
+        let sum = magnitude_64(joined(value, residual[residual_at + column], join));
+        best = max_pair(best, vec4(sum, 0u, 0u));
+    }
+    best = row_max(lane, best);
+    let shift = shift_for(best.xy, ROW_BITS);
+    for (var column = lane; column < width; column += LANES) {
+        let sum = joined(dx[at + column], residual[residual_at + column], join);
+        dx[at + column] = bitcast<i32>(round_even_64(sum, shift).x);
+    }
+
+    if lane == 0u {
+        var result = scale_power(joined_top + 1i + bitcast<i32>(shift));
+        if is_zero(best.xy) {
+            result = Scale(0u, 0i);
+        }
+        dx[at + width] = bitcast<i32>(result.mantissa);
+        dx[at + width + 1u] = result.exponent;
+        dx[at + width + 2u] = 0i;
+        dx[at + width + 3u] = 0i;
+    }
+}

@@ -20,7 +20,13 @@ pub enum Error {
         /// What the bytes should be.
         what: &'static str,
         /// What is wrong with them.
-        reason: &'static str,
+        reason: String,
+    },
+    /// A name that is not there.
+    #[error("{name} is missing")]
+    Missing {
+        /// The name.
+        name: String,
     },
     /// A length differs from what the shape demands.
     #[error("{what}: expected {expected} elements, found {found}")]

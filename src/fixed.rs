@@ -169,7 +169,7 @@ pub fn shift_to_i32(value: i64, shift: i32) -> (i32, bool) {
         round_even(value, shift.min(63) as u32)
     } else {
         let left = (-shift).min(31) as u32;
-        i64::from(value.clamp(-(1 << 32), 1 << 32)) << left
+        value.clamp(-(1 << 31), 1 << 31) << left
     };
     saturate(shifted)
 }
@@ -233,6 +233,8 @@ mod tests {
         assert_eq!(shift_to_i32(1 << 40, 9), (i32::MAX, true));
         assert_eq!(shift_to_i32(-(1 << 40), 10), (-(1 << 30), false));
         assert_eq!(shift_to_i32(3, -31), (i32::MAX, true));
+        assert_eq!(shift_to_i32(1 << 61, -99), (i32::MAX, true));
+        assert_eq!(shift_to_i32(-(1 << 61), -99), (-i32::MAX, true));
         assert_eq!(shift_to_i32(0, -80), (0, false));
     }
 }

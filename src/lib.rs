@@ -4,7 +4,7 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))] // clippy.toml says which, and why
 
-/// Version of docs/ARITHMETIC.md that this crate computes by; part of every commitment.
+/// The specification of the arithmetic, `docs/ARITHMETIC.md`, that this crate computes by.
 pub const ARITHMETIC_VERSION: u32 = 1;
 
 // floor 0: numbers
@@ -22,3 +22,7 @@ pub mod recording;
 pub mod model;
 // floor 4: training
 pub mod training;
+// floor 5: content addressing
+pub mod store;
+// floor 6: what crosses the wire
+pub mod work;

@@ -82,10 +82,10 @@ mod tests {
         let matrix = Ternary::pack(rows, columns, &trits, Scale::ONE).unwrap();
         for row in 0..rows {
             for column in 0..columns {
-                assert_eq!(matrix.trit(row, column), trits[row * columns + column].into());
+                assert_eq!(matrix.trit(row, column), i32::from(trits[row * columns + column]));
                 let word = transpose_block(matrix.words[row / 4 * row_words(columns) + column / 4]);
                 let code = word >> (8 * (row % 4) + 2 * (column % 4)) & 3;
-                assert_eq!(code as i32 - 1, trits[row * columns + column].into());
+                assert_eq!(code as i32 - 1, i32::from(trits[row * columns + column]));
             }
         }
         assert!(Ternary::pack(1, 2, &[0, 2], Scale::ONE).is_err());

@@ -1,1 +1,38 @@
-fn main() {}
+//! The R3MES miner: `r3mes-wgpu mine`, and what belongs to it.
+
+mod bench;
+mod check;
+mod cli;
+mod compute;
+mod devices;
+mod engine;
+mod interrupt;
+mod mine;
+mod model;
+mod node;
+mod output;
+mod place;
+mod train;
+mod verify;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let result = match cli.command {
+        cli::Command::Mine(args) => mine::run(args),
+        cli::Command::Train(args) => train::run(args),
+        cli::Command::Verify(args) => verify::run(args),
+        cli::Command::Check(args) => check::run(args),
+        cli::Command::Devices(args) => devices::run(args),
+        cli::Command::Bench(args) => bench::run(args),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("r3mes-wgpu: {error:#}");
+            error.downcast_ref::<output::Exit>().copied().unwrap_or(output::Exit::Failure).into()
+        }
+    }
+}

@@ -22,5 +22,11 @@ fn threefry(key: vec2<u32>, counter: vec2<u32>) -> vec2<u32> {
 fn dither_at(key: vec2<u32>, row: u32, column: u32) -> u32 {
     let words = threefry(key, vec2(row, column >> 2u));
     let word = select(words.x, words.y, (column & 2u) != 0u);
-    return (word >> ((column & 1u) << 4u)) & 0xffffu;
+    return (word >> (((column & 1u) << 4u) & 31u)) & 0xffffu;
+}
+
+// The dithers of columns 4 · word .. 4 · word + 4.
+fn dither_word(key: vec2<u32>, row: u32, word: u32) -> vec4<u32> {
+    let words = threefry(key, vec2(row, word));
+    return vec4(words.x & 0xffffu, words.x >> 16u, words.y & 0xffffu, words.y >> 16u);
 }

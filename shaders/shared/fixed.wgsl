@@ -1,5 +1,10 @@
 // 64-bit integers as vec2<u32>(low, high), two's complement, and scales; see src/fixed.rs.
 
+// Magnitude bits of a wide value.
+const WIDE_BITS = 14u;
+// Magnitude bits an i32 row is normalised to.
+const ROW_BITS = 30u;
+
 // a · b, unsigned, from 16-bit halves.
 fn multiply_u32(a: u32, b: u32) -> vec2<u32> {
     let low = (a & 0xffffu) * (b & 0xffffu);
@@ -100,6 +105,15 @@ fn round_even_64(value: vec2<u32>, shift: u32) -> vec2<u32> {
     return shift_right_signed_64(add_64(value, bias), shift);
 }
 
+// The same of an i32; shift in 0..=31.
+fn round_even_i32(value: i32, shift: u32) -> i32 {
+    let quotient = value >> (shift & 31u);
+    let rest = bitcast<u32>(value) & ((1u << (shift & 31u)) - 1u);
+    let half = (1u << (shift & 31u)) >> 1u;
+    let up = rest > half || (rest == half && half != 0u && (quotient & 1i) == 1i);
+    return quotient + select(0i, 1i, up);
+}
+
 // floor(value / 2^shift + dither / 2^16); |value| < 2^62, shift in 0..=62, dither < 2^16.
 fn round_dither_64(value: vec2<u32>, shift: u32, dither: u32) -> vec2<u32> {
     let left = select(0u, shift - 16u, shift > 16u);
@@ -136,7 +150,8 @@ fn shift_to_i32(value: vec2<u32>, shift: i32) -> Clamped {
         return saturate_64(round_even_64(value, bitcast<u32>(min(shift, 63i))));
     }
     let magnitude = magnitude_64(value);
-    let small = select(magnitude, vec2(0u, 1u), magnitude.y != 0u);
+    let large = magnitude.y != 0u || (magnitude.x >> 31u) != 0u;
+    let small = select(magnitude, vec2(0x80000000u, 0u), large);
     let shifted = shift_left_64(small, bitcast<u32>(min(-shift, 31i)));
     return saturate_64(select(shifted, negate_64(shifted), is_negative(value)));
 }
@@ -229,8 +244,9 @@ fn scale_inverse_sqrt(a: Scale) -> Scale {
     return scale_reciprocal(Scale(root, (a.exponent - bitcast<i32>(odd) - 30i) >> 1u));
 }
 
+// a · 2^exponent.
 fn scale_shift(a: Scale, exponent: i32) -> Scale {
-    return Scale(a.mantissa, select(a.exponent + exponent, 0i, a.mantissa == 0u));
+    return Scale(a.mantissa, a.exponent + select(exponent, 0i, a.mantissa == 0u));
 }
 
 // 2^exponent.

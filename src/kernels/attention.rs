@@ -33,6 +33,10 @@ params! {
     score_shift: i32,
 }
 
+/// Longest sequence: a workgroup holds a word for every key.
+pub const MAX_CONTEXT: usize = 2048;
+/// Widest head: what i64 sums of raised products hold, and a workgroup's sums of features.
+pub const MAX_HEAD_DIM: usize = 256;
 /// Words of statistics a (token, head) pair: maximum score, normaliser mantissa and shift, first key,
 /// exponent of out's unit + 32, then two of the backward pass, one spare.
 pub const STATS: usize = 8;
@@ -103,7 +107,7 @@ fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mu
                 any |= clamped;
             }
             let max = scores.iter().copied().max().unwrap_or(0);
-            let exponential = |score: i32| exp2(tables, max.wrapping_sub(score) as u32);
+            let exponential = |score: i32| exp2(tables, max.abs_diff(score));
             let normalizer = Normalizer::new(scores.iter().map(|&score| u64::from(exponential(score))).sum());
             stats[head * STATS..][..STATS].copy_from_slice(&[
                 max as u32,

@@ -96,7 +96,7 @@ impl Stats {
     /// P in Q30, from the recomputed score.
     #[inline(always)]
     pub(super) fn probability(&self, tables: &[u32], score: i32) -> u32 {
-        self.normalizer.probability(exp2(tables, self.max.wrapping_sub(score) as u32))
+        self.normalizer.probability(exp2(tables, self.max.max(score).abs_diff(score)))
     }
 
     /// dP with value exponents folded in: ≤ 2^61, unit `2^(dout exponent + top − 25)`.

@@ -19,7 +19,7 @@ params! {
     tokens: u32,
     /// Scores in this shard.
     vocab: u32,
-    /// Vocabulary before this shard; 0 for the first, which sets losses to 0.
+    /// Vocabulary before this shard, a multiple of 4.
     vocab_offset: u32,
     /// Dither stream; element (token, vocabulary).
     stream: u32,
@@ -30,7 +30,7 @@ pub const IGNORE: u32 = u32::MAX;
 /// Bits of Q30 probability · Q16 scale that Q22 drops.
 const DROPPED: u32 = 24;
 
-/// `z [tokens, vocab]` i32, `max [tokens]` i32, `sum [tokens]` u64, `labels [tokens]`, `row_scales [vocab]` u16 in 2^-16,
+/// `z [tokens, vocab]` i32, `maximum [tokens]` i32, `sum [tokens]` u64, `labels [tokens]`, `row_scales [vocab]` u16 in 2^-16,
 /// tables, dither; `out [tokens, 3 · row_words(vocab) + 2]`: dlogits as int8 planes `(256 · p0 + p1) · 256 + p2`, then
 /// the loss, i64 Q20 in bits.
 pub static KERNEL: Kernel = Kernel {
@@ -38,7 +38,7 @@ pub static KERNEL: Kernel = Kernel {
     params: Params::NAMES,
     bindings: &[
         read("z"),
-        read("max"),
+        read("maximum"),
         read("sum"),
         read("labels"),
         read("row_scales"),
@@ -51,7 +51,7 @@ pub static KERNEL: Kernel = Kernel {
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/cross_entropy.wgsl"),
-        groups_x: |_| 1,
+        groups_x: |p| row_words(Params::read(p).vocab as usize).div_ceil(1024) as u32,
         units_per_group: 1,
     }],
 };
@@ -83,7 +83,7 @@ fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mu
         for (v, &z) in z.iter().enumerate() {
             let id = p.vocab_offset + v as u32;
             let hot = i64::from(label == id) << 30;
-            let difference = i64::from(normalizer.probability(exp2(tables, max.wrapping_sub(z) as u32))) - hot;
+            let difference = i64::from(normalizer.probability(exp2(tables, max.abs_diff(z)))) - hot;
             let scaled = difference * i64::from(row_scales[v]);
             let value = round_dither(scaled, DROPPED, stream.at(index, id)) as i32;
             let rest = (value + 128) >> 8;

@@ -35,7 +35,7 @@ pub static KERNEL: Kernel = Kernel {
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/embed.wgsl"),
-        groups_x: |_| 1,
+        groups_x: |p| Params::read(p).width.div_ceil(64),
         units_per_group: 1,
     }],
 };

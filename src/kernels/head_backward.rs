@@ -30,7 +30,7 @@ pub static KERNEL: Kernel = Kernel {
         name: "plain",
         wgsl: include_str!("../../shaders/head_backward.wgsl"),
         groups_x: |p| Params::read(p).width.div_ceil(256),
-        units_per_group: 1,
+        units_per_group: 4,
     }],
 };
 

@@ -45,7 +45,7 @@ pub static KERNEL: Kernel = Kernel {
         name: "plain",
         wgsl: include_str!("../../shaders/head_logits.wgsl"),
         groups_x: |p| Params::read(p).vocab.div_ceil(64),
-        units_per_group: 1,
+        units_per_group: 4,
     }],
 };
 

@@ -1,4 +1,4 @@
-//! `max[t] = max_v z[t, v]`: the first softmax pass, one shard of the vocabulary after another.
+//! `maximum[t] = max_v z[t, v]`: the first softmax pass, one shard of the vocabulary after another.
 
 use super::{Kernel, Lowering, Saturated, as_i32, params, read, write};
 use std::ops::Range;
@@ -8,15 +8,15 @@ params! {
     tokens: u32,
     /// Scores in this shard.
     vocab: u32,
-    /// 0 for the first shard, which forgets what max held.
+    /// 0 for the first shard, which forgets what maximum held.
     shard: u32,
 }
 
-/// `z [tokens, vocab]` i32; `max [tokens]` i32.
+/// `z [tokens, vocab]` i32; `maximum [tokens]` i32.
 pub static KERNEL: Kernel = Kernel {
     name: "logits_max",
     params: Params::NAMES,
-    bindings: &[read("z"), write("max", |_| 1)],
+    bindings: &[read("z"), write("maximum", |_| 1)],
     units: |p| Params::read(p).tokens as usize,
     twin,
     lowerings: &[Lowering {

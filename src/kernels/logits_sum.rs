@@ -1,4 +1,4 @@
-//! `sum[t] = Σ_v 2^(z[t, v] − max[t])`: the second softmax pass, one shard of the vocabulary after another.
+//! `sum[t] = Σ_v 2^(z[t, v] − maximum[t])`: the second softmax pass, one shard of the vocabulary after another.
 //!
 //! Terms are Q30, so the sum of 2^32 of them stays in u64.
 
@@ -14,11 +14,11 @@ params! {
     shard: u32,
 }
 
-/// `z [tokens, vocab]` i32, `max [tokens]` i32, tables; `sum [tokens]` u64.
+/// `z [tokens, vocab]` i32, `maximum [tokens]` i32, tables; `sum [tokens]` u64.
 pub static KERNEL: Kernel = Kernel {
     name: "logits_sum",
     params: Params::NAMES,
-    bindings: &[read("z"), read("max"), read("tables"), write("sum", |_| 2)],
+    bindings: &[read("z"), read("maximum"), read("tables"), write("sum", |_| 2)],
     units: |p| Params::read(p).tokens as usize,
     twin,
     lowerings: &[Lowering {
@@ -35,7 +35,7 @@ fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mu
         let z = &as_i32(reads[0])[token * p.vocab as usize..][..p.vocab as usize];
         let max = reads[1][token] as i32;
         let before = if p.shard == 0 { 0 } else { u64::from(sum[0]) | u64::from(sum[1]) << 32 };
-        let total = z.iter().fold(before, |sum, &z| sum + u64::from(exp2(reads[2], max.wrapping_sub(z) as u32)));
+        let total = z.iter().fold(before, |sum, &z| sum + u64::from(exp2(reads[2], max.abs_diff(z))));
         sum.copy_from_slice(&[total as u32, (total >> 32) as u32]);
     }
     false

@@ -45,8 +45,8 @@ pub static KERNEL: Kernel = Kernel {
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/lora_gradient_b.wgsl"),
-        groups_x: |p| Params::read(p).out_features.div_ceil(64),
-        units_per_group: 1,
+        groups_x: |p| Params::read(p).out_features.div_ceil(256),
+        units_per_group: 2,
     }],
 };
 

@@ -137,6 +137,12 @@ pub(crate) use params;
 pub const SHARED: &str = concat!(
     include_str!("../../shaders/shared/dither.wgsl"),
     include_str!("../../shaders/shared/fixed.wgsl"),
+    include_str!("../../shaders/shared/gradients.wgsl"),
+    include_str!("../../shaders/shared/heads.wgsl"),
+    include_str!("../../shaders/shared/lanes.wgsl"),
+    include_str!("../../shaders/shared/rms.wgsl"),
+    include_str!("../../shaders/shared/rows.wgsl"),
+    include_str!("../../shaders/shared/scores.wgsl"),
     include_str!("../../shaders/shared/ternary.wgsl"),
 );
 

@@ -4,6 +4,7 @@ pub mod attention;
 pub mod bit_linear;
 pub mod config;
 pub mod feed_forward;
+pub mod file;
 pub mod generator;
 pub mod lora;
 pub mod norm;

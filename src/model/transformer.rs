@@ -58,6 +58,19 @@ pub struct Targets {
     pub linears: Vec<Linear>,
 }
 
+impl Targets {
+    /// (name, in_features, out_features) of every adapted linear, in canonical order.
+    pub fn shapes(&self, config: &ModelConfig) -> Vec<(String, usize, usize)> {
+        let of_layer = |i| {
+            self.linears.iter().map(move |linear| {
+                let (in_features, out_features) = linear.shape(config);
+                (format!("layers.{i}.{}", linear.name()), in_features, out_features)
+            })
+        };
+        (0..config.layers).flat_map(of_layer).collect()
+    }
+}
+
 impl Step {
     /// Records a step of `sequences` sequences.
     pub fn new(model: &Model, targets: &Targets, sequences: usize) -> Self {

@@ -73,6 +73,17 @@ impl Embedding {
         }
         Ok(Self { words: words.into(), row_scales: row_scales.into(), exponent })
     }
+
+    /// The values `[vocab, width]`: 8 · 16 bits are exact in f32.
+    pub fn reals(&self, width: usize) -> Vec<f32> {
+        let unit = Scale::power_of_two(self.exponent - 16).to_f64();
+        let rows = bytemuck::cast_slice::<u32, i8>(&self.words).chunks_exact(4 * row_words(width));
+        rows.zip(self.row_scales.iter())
+            .flat_map(|(row, &scale)| {
+                row[..width].iter().map(move |&v| (f64::from(v) * f64::from(scale) * unit) as f32)
+            })
+            .collect()
+    }
 }
 
 impl Gain {

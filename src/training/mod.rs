@@ -1,4 +1,7 @@
 //! Training: chunks become gradients, gradients the next adapter.
 
+pub mod checkpoint;
+pub mod conformance;
 pub mod optimizer;
+pub mod session;
 pub mod step;

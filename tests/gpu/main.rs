@@ -4,6 +4,7 @@
 //! on the drivers that the machine has.
 
 mod devices;
+mod fixed_point;
 mod player;
 
 use devices::Opened;
@@ -11,7 +12,10 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use pollster::block_on;
 use r3mes_wgpu::{
     backend::gpu,
-    kernels::{self, Kernel, Lowering, cases::cases},
+    kernels::{
+        self, Lowering,
+        cases::{Case, cases},
+    },
 };
 use std::{
     process::ExitCode,
@@ -33,9 +37,12 @@ fn trials(gpu: &'static Opened) -> Vec<Trial> {
     let kernels = each.map(|(kernel, lowering)| {
         let name = format!("{}.{} on {}", kernel.name, lowering.name, gpu.listed);
         let pending = lowering.wgsl.trim() == "// pending" && !devices::in_ci();
-        Trial::test(name, move || equals_twin(gpu, kernel, lowering)).with_ignored_flag(pending)
+        Trial::test(name, move || equals_twin(gpu, lowering, cases(kernel, seed()))).with_ignored_flag(pending)
     });
-    kernels.chain(player::trials(gpu)).collect()
+    let fixed_point = Trial::test(format!("fixed_point on {}", gpu.listed), move || {
+        equals_twin(gpu, &fixed_point::KERNEL.lowerings[0], fixed_point::cases(seed()))
+    });
+    kernels.chain([fixed_point]).chain(player::trials(gpu)).collect()
 }
 
 /// A new seed each run, or the one to repeat.
@@ -45,10 +52,9 @@ pub(crate) fn seed() -> u64 {
     *SEED.get_or_init(|| std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(now))
 }
 
-fn equals_twin(gpu: &Opened, kernel: &'static Kernel, lowering: &'static Lowering) -> Result<(), Failed> {
-    let cases = cases(kernel, seed());
+fn equals_twin(gpu: &Opened, lowering: &'static Lowering, cases: Vec<Case>) -> Result<(), Failed> {
     if cases.is_empty() {
-        return Err(format!("{} has no cases", kernel.name).into());
+        return Err("no cases".into());
     }
     for case in cases {
         block_on(gpu::passes(gpu.gpu()?, lowering, &case)).map_err(|error| format!("SEED={} {error}", seed()))?;

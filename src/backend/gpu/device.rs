@@ -1,5 +1,6 @@
 //! A device: one GPU through one graphics API, as the machine lists it.
 
+use super::architecture::{Architecture, Description, Kind, classify};
 use crate::error::Error;
 use std::fmt;
 
@@ -16,6 +17,8 @@ pub struct Device {
     pub vendor_id: u32,
     /// PCI device.
     pub device_id: u32,
+    /// Which family of hardware it is.
+    pub architecture: Architecture,
     /// Whether the CPU plays a GPU here.
     pub software: bool,
     /// Largest buffer in bytes.
@@ -60,9 +63,16 @@ pub fn find<'a>(devices: &'a [Device], wanted: &str) -> Result<&'a Device, Error
 impl Device {
     fn new(adapter: wgpu::Adapter) -> Self {
         let (info, limits) = (adapter.get_info(), adapter.limits());
-        let name = info.name.to_lowercase();
-        let software = info.device_type == wgpu::DeviceType::Cpu
-            || ["llvmpipe", "swiftshader", "basic render", "softpipe"].iter().any(|known| name.contains(known));
+        let architecture = classify(&Description {
+            api: &format!("{:?}", info.backend),
+            name: &info.name,
+            vendor_id: info.vendor,
+            device_id: info.device,
+            device_type: &format!("{:?}", info.device_type),
+            driver: &info.driver,
+            driver_info: &info.driver_info,
+            ..Default::default()
+        });
         Self {
             graphics_api: match info.backend {
                 wgpu::Backend::Vulkan => "vulkan",
@@ -76,7 +86,8 @@ impl Device {
             name: info.name,
             vendor_id: info.vendor,
             device_id: info.device,
-            software,
+            software: architecture.kind == Kind::Software,
+            architecture,
             buffer_bytes: limits.max_buffer_size,
             binding_bytes: limits.max_storage_buffer_binding_size,
             adapter,

@@ -6,6 +6,17 @@
 use super::{Access, Kernel, Saturated};
 use crate::rng::threefry;
 
+mod attention;
+mod digest;
+mod embed;
+mod feed_forward;
+mod heads;
+mod lora;
+mod lora_gradients;
+mod loss;
+mod loss_sum;
+mod norms;
+mod rows;
 mod ternary;
 
 /// One launch.
@@ -27,6 +38,33 @@ pub struct Case {
 pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
     let source = &mut Source::new(seed);
     match kernel.name {
+        "attention" => attention::forward(source),
+        "attention_backward_key" => attention::backward_key(source),
+        "attention_backward_query" => attention::backward_query(source),
+        "cross_entropy" => loss::entropy(source),
+        "digest" => digest::digest(source),
+        "embed" => embed::embed(source),
+        "gated_relu_squared" => feed_forward::gated(source),
+        "gated_relu_squared_backward" => feed_forward::gated_backward(source),
+        "gradient_quantize" => feed_forward::quantize(source),
+        "head_backward" => loss::backward(source),
+        "head_gradient_quantize" => heads::gradient_quantize(source),
+        "head_logits" => loss::logits(source),
+        "logits_max" => loss::max(source),
+        "logits_sum" => loss::sum(source),
+        "lora_down" => lora::down(source),
+        "lora_down_backward" => lora::down_backward(source),
+        "lora_fold" => lora_gradients::fold(source),
+        "lora_gradient_a" => lora_gradients::gradient_a(source),
+        "lora_gradient_b" => lora_gradients::gradient_b(source),
+        "lora_up" => lora::up(source),
+        "loss_sum" => loss_sum::loss_sum(source),
+        "residual_add" => embed::residual_add(source),
+        "rms_norm_backward" => norms::backward(source),
+        "rms_norm_quantize" => norms::quantize(source),
+        "rms_norm_wide" => norms::wide(source),
+        "rope" => heads::rope(source),
+        "rope_backward" => heads::rope_backward(source),
         "ternary_matmul" => ternary::matmul(source),
         "ternary_matmul_backward" => ternary::matmul_backward(source),
         _ => Vec::new(),
@@ -38,6 +76,11 @@ pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
 pub fn representative(kernel: &'static Kernel, tokens: usize) -> Option<Case> {
     let source = &mut Source::new(0);
     match kernel.name {
+        "attention" => Some(attention::large_forward(source, tokens)),
+        "attention_backward_key" => Some(attention::large_backward_key(source, tokens)),
+        "attention_backward_query" => Some(attention::large_backward_query(source, tokens)),
+        "head_backward" => Some(loss::large_backward(source, tokens)),
+        "head_logits" => Some(loss::large_logits(source, tokens)),
         "ternary_matmul" => Some(ternary::large_matmul(source, tokens)),
         "ternary_matmul_backward" => Some(ternary::large_matmul_backward(source, tokens)),
         _ => None,
@@ -90,6 +133,13 @@ impl Source {
     pub fn within(&mut self, low: i32, high: i32) -> i32 {
         let span = u64::from(high.abs_diff(low)) + 1;
         low.wrapping_add(((u64::from(self.word()) * span) >> 32) as i32)
+    }
+
+    /// A dither buffer of streams up to number `last`.
+    pub fn dither(&mut self, last: u32) -> Vec<u32> {
+        let mut words = self.words(4 + 2 * last as usize);
+        words[..2].copy_from_slice(&[self.within(0, 1 << 20) as u32, 0]);
+        words
     }
 
     /// What a written buffer of `owned` words holds before the launch: noise, and a margin.

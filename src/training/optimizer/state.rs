@@ -74,7 +74,7 @@ impl Optimizer {
 }
 
 fn malformed(reason: &'static str) -> Error {
-    Error::Malformed { what: "optimizer state", reason }
+    Error::Malformed { what: "optimizer state", reason: reason.into() }
 }
 
 struct Reader<'a>(&'a [u8]);

@@ -1,0 +1,176 @@
+//! Flags, typed.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Exact LoRA training over BitNet backbones: the same gradient bytes on every GPU and CPU.
+///
+/// Exit codes: 0 ok, 1 failure, 2 usage, 3 no usable GPU, 4 reproducibility mismatch,
+/// 5 refused by the node, 130 after Ctrl-C. There is no developer fee.
+#[derive(Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Claim tasks, compute gradients, submit them, and get paid (by a node inside this process)
+    Mine(MineArgs),
+    /// Fine-tune an adapter on your own text, locally
+    Train(TrainArgs),
+    /// Recompute a receipt's gradient and compare every bit
+    Verify(VerifyArgs),
+    /// Compute known answers and golden digests on every backend here
+    Check(CheckArgs),
+    /// List GPUs
+    Devices(DevicesArgs),
+    /// Time kernels and a whole step
+    Bench(BenchArgs),
+}
+
+/// Where to compute.
+#[derive(Args, Clone)]
+pub(crate) struct ComputeArgs {
+    /// auto takes a real GPU that passes its known answers, else the CPU
+    #[arg(long, value_enum, default_value_t = BackendKind::Auto, env = "R3MES_BACKEND")]
+    pub(crate) backend: BackendKind,
+    /// GPU, by number or by part of its name (see `devices`)
+    #[arg(short, long, env = "R3MES_DEVICE")]
+    pub(crate) device: Option<String>,
+    /// CPU threads; 0 is one per core
+    #[arg(long, default_value_t = 0, env = "R3MES_THREADS")]
+    pub(crate) threads: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackendKind {
+    Auto,
+    Cpu,
+    Gpu,
+}
+
+/// What to train on what.
+#[derive(Args, Clone)]
+pub(crate) struct JobArgs {
+    /// Folder with config.json and model.safetensors; made from a seed if not given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    /// Texts, instead of the one that comes with the program
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) text: Vec<PathBuf>,
+    /// Rank of the adapter, 4..=64
+    #[arg(long, default_value_t = 8)]
+    pub(crate) rank: usize,
+    /// Where to keep models, ledger and receipts [default: the user's data folder]
+    #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct MineArgs {
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// The address that is paid
+    #[arg(long, default_value = "local", env = "R3MES_ADDRESS")]
+    pub(crate) address: String,
+    /// Stop after so many accepted tasks
+    #[arg(long)]
+    pub(crate) max_tasks: Option<u64>,
+    /// Stop after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) time_limit: Option<u64>,
+    /// One JSON object a line on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// Optimizer steps
+    #[arg(long, default_value_t = 100)]
+    pub(crate) steps: u64,
+    /// Chunks of 2048 tokens a step
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) chunks: u32,
+    /// Learning rate
+    #[arg(long)]
+    pub(crate) learning_rate: Option<f64>,
+    /// AdamW or Lion
+    #[arg(long, value_enum, default_value_t = OptimizerKind::Adamw)]
+    pub(crate) optimizer: OptimizerKind,
+    /// Folder for the checkpoint; one that is there is continued
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Seed of the adapter and of the dither
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// One JSON object a line on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OptimizerKind {
+    Adamw,
+    Lion,
+}
+
+#[derive(Args)]
+pub(crate) struct VerifyArgs {
+    /// A receipt's file, or the CID of an artifact that a receipt in the data folder names
+    pub(crate) receipt: String,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+    /// The model that the task names
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    /// Where models, ledger and receipts are
+    #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct CheckArgs {
+    /// Leave out software GPUs, which take minutes
+    #[arg(long)]
+    pub(crate) skip_software: bool,
+    /// One JSON object a line on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct DevicesArgs {
+    /// Also ask every GPU the known answers
+    #[arg(long)]
+    pub(crate) test: bool,
+    /// One JSON object a line on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+    /// Steps to time after one to warm up
+    #[arg(long, default_value_t = 5)]
+    pub(crate) steps: u32,
+    /// Exit with 4 unless the step's digest is this
+    #[arg(long, value_name = "HEX")]
+    pub(crate) expect: Option<String>,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}

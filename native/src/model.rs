@@ -1,0 +1,79 @@
+//! The model and the text that a job is about.
+
+use super::{cli::JobArgs, place};
+use anyhow::{Context, Result, ensure};
+use r3mes_wgpu::model::{
+    config::{Linear, ModelConfig},
+    file,
+    generator::seeded,
+    transformer::Targets,
+    weights::Model,
+};
+use r3mes_wgpu::work::{CHUNK_TOKENS, Chunk};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The book that comes with the program: see `native/data/README.md`.
+const TEXT: &[u8] = include_bytes!("../data/moby-dick.txt");
+
+/// Sizes of the backbone that is made from a seed: 4.7 M ternary weights.
+const DEFAULT: ModelConfig = ModelConfig {
+    layers: 6,
+    width: 256,
+    heads: 8,
+    kv_heads: 4,
+    head_dim: 32,
+    ffn_width: 768,
+    vocab: 256,
+    context: 256,
+    rope_theta: 10_000,
+    norm_epsilon: 1e-5,
+    residual_fraction_bits: 16,
+};
+const DEFAULT_SEED: [u8; 32] = *b"r3mes-wgpu default backbone, v1.";
+
+/// Reads the model in a folder; without one, the default, which is made once and kept as files like any other.
+pub(crate) fn load(given: Option<&Path>, data_dir: &Path) -> Result<Model> {
+    let dir = match given {
+        Some(dir) => dir.to_owned(),
+        None => default_dir(data_dir)?,
+    };
+    let read = |name: &str| fs::read(dir.join(name)).with_context(|| format!("reading {}", dir.join(name).display()));
+    file::read(&read("config.json")?, &read("model.safetensors")?)
+        .with_context(|| format!("the model in {}", dir.display()))
+}
+
+fn default_dir(data_dir: &Path) -> Result<PathBuf> {
+    let dir = data_dir.join("models").join("seeded-v1");
+    if !dir.join("model.safetensors").exists() {
+        fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+        let (config, tensors) = file::write(&seeded(DEFAULT, DEFAULT_SEED)?)?;
+        place::write_whole(&dir.join("config.json"), &config)?;
+        place::write_whole(&dir.join("model.safetensors"), &tensors)?;
+    }
+    Ok(dir)
+}
+
+/// All seven linears at a rank.
+pub(crate) fn targets(rank: usize) -> Targets {
+    Targets { rank, linears: Linear::ALL.to_vec() }
+}
+
+/// The job's text in chunks of 2048 bytes.
+pub(crate) fn chunks(args: &JobArgs, model: &Model) -> Result<Vec<Chunk>> {
+    ensure!(
+        model.config.vocab >= 256,
+        "texts are read as bytes, which need a vocabulary of 256, not {}",
+        model.config.vocab
+    );
+    let mut text = Vec::new();
+    for path in &args.text {
+        text.extend(fs::read(path).with_context(|| format!("reading {}", path.display()))?);
+    }
+    let text = if args.text.is_empty() { TEXT } else { &text };
+    let chunks: Vec<_> = r3mes_wgpu::work::cut_text(text).collect();
+    ensure!(!chunks.is_empty(), "a text of {} bytes is shorter than one chunk of {CHUNK_TOKENS}", text.len());
+    Ok(chunks)
+}

@@ -1,0 +1,51 @@
+//! The ledger's file appears whole or not at all: it is made beside its place, then renamed into it.
+//!
+//! redb refuses a file whose making was cut short, so it must never stand where a ledger is looked for.
+
+use super::genesis::Setup;
+use anyhow::{Context, Result, bail};
+use redb::Database;
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
+
+/// Takes the ledger at `path` for this process; the lock goes with the file returned.
+pub(super) fn lock(path: &Path) -> Result<File> {
+    let lock = path.with_extension("lock");
+    let file = File::create(&lock).with_context(|| format!("creating {}", lock.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!("another process uses it"),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", lock.display())),
+    }
+}
+
+/// Opens the database at `path`, made of `setup` if there is none. The caller holds the lock.
+pub(super) fn open(path: &Path, setup: &Setup) -> Result<Database> {
+    if !fs::exists(path)? {
+        let unfinished = path.with_extension("new");
+        if fs::exists(&unfinished)? {
+            fs::remove_file(&unfinished)?;
+        }
+        let database = Database::create(&unfinished)?;
+        let write = database.begin_write()?;
+        setup.install(&write)?;
+        write.commit()?;
+        drop(database);
+        fs::rename(&unfinished, path)?;
+        sync_folder(path)?;
+    }
+    Ok(Database::open(path)?)
+}
+
+/// Makes the new name survive a power cut.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(File::open(folder)?.sync_all()?)
+}
+
+/// Windows keeps names in the journal and cannot sync a folder.
+#[cfg(not(unix))]
+fn sync_folder(_path: &Path) -> Result<()> {
+    Ok(())
+}

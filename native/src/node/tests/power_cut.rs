@@ -1,0 +1,146 @@
+//! Power cuts at every storage operation: synced bytes stay, each unsynced write lands whole, torn or not at all.
+
+use super::crash::*;
+use super::*;
+use redb::StorageBackend;
+use std::collections::BTreeSet;
+use std::io::{Error, Result as IoResult};
+use std::sync::{Arc, Mutex};
+
+#[derive(Debug, Default)]
+struct Disk {
+    /// What a reader sees.
+    seen: Vec<u8>,
+    /// What surely survives.
+    synced: Vec<u8>,
+    /// Since the last sync, in order: bytes at an offset.
+    unsynced: Vec<(usize, Vec<u8>)>,
+    /// Operations until the power goes.
+    left: u64,
+    used: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Cut(Arc<Mutex<Disk>>);
+
+impl Cut {
+    fn new(image: Vec<u8>, left: u64) -> Self {
+        let synced = image.clone();
+        Self(Arc::new(Mutex::new(Disk { seen: image, synced, left, ..Disk::default() })))
+    }
+
+    fn operate<T>(&self, operation: impl FnOnce(&mut Disk) -> T) -> IoResult<T> {
+        let mut disk = self.0.lock().unwrap();
+        disk.used += 1;
+        disk.left = disk.left.checked_sub(1).ok_or_else(|| Error::other("the power is out"))?;
+        Ok(operation(&mut disk))
+    }
+
+    /// The bytes found when the power is back.
+    fn image(&self, seed: u64) -> Vec<u8> {
+        let mut disk = self.0.lock().unwrap();
+        let mut image = std::mem::take(&mut disk.synced);
+        let mut state = seed;
+        for (offset, bytes) in &disk.unsynced {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let landed = match state >> 62 {
+                0 => 0,
+                1 => (state >> 20) as usize % (bytes.len() + 1),
+                _ => bytes.len(),
+            };
+            let end = (offset + landed).min(image.len());
+            if *offset < end {
+                image[*offset..end].copy_from_slice(&bytes[..end - offset]);
+            }
+        }
+        image
+    }
+}
+
+impl StorageBackend for Cut {
+    fn len(&self) -> IoResult<u64> {
+        Ok(self.0.lock().unwrap().seen.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> IoResult<()> {
+        let disk = self.0.lock().unwrap();
+        let bytes = disk.seen.get(offset as usize..offset as usize + out.len());
+        out.copy_from_slice(bytes.ok_or_else(|| Error::other("read beyond the end"))?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> IoResult<()> {
+        self.operate(|disk| {
+            disk.seen.resize(len as usize, 0);
+            disk.synced.resize(len as usize, 0);
+        })
+    }
+
+    fn sync_data(&self) -> IoResult<()> {
+        self.operate(|disk| {
+            for (offset, bytes) in std::mem::take(&mut disk.unsynced) {
+                let end = (offset + bytes.len()).min(disk.synced.len());
+                if offset < end {
+                    disk.synced[offset..end].copy_from_slice(&bytes[..end - offset]);
+                }
+            }
+        })
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> IoResult<()> {
+        let offset = offset as usize;
+        self.operate(|disk| {
+            disk.seen[offset..offset + data.len()].copy_from_slice(data);
+            disk.unsynced.push((offset, data.to_vec()));
+        })
+    }
+}
+
+fn open(disk: &Cut) -> Result<Node<Sums>> {
+    let database = Database::builder().create_with_backend(disk.clone())?;
+    Node::with_database(database, &setup(QUOTA, CHUNKS), Sums)
+}
+
+fn operations_used(disk: &Cut) -> u64 {
+    disk.0.lock().unwrap().used
+}
+
+#[test]
+fn nothing_accepted_is_lost_and_nothing_counts_twice() {
+    // a file is made aside, so a cut while it is made leaves no ledger at all; here the life of one begins empty
+    let fresh = Cut::new(Vec::new(), u64::MAX);
+    drop(Database::builder().create_with_backend(fresh.clone()).unwrap());
+    let image = fresh.image(0);
+    let whole = Cut::new(image.clone(), u64::MAX);
+    let node = open(&whole).unwrap();
+    mine_to_the_end(&node, |_, _| ()).unwrap();
+    drop(node);
+    let total = operations_used(&whole);
+    let step = (total / 120).max(1);
+    let (mut cuts, mut resumed) = (0, 0);
+    for first_cut in (1..total).step_by(step as usize) {
+        let mut told = BTreeSet::new();
+        let (mut disk, mut attempt) = (Cut::new(image.clone(), first_cut), 0);
+        loop {
+            let run = open(&disk).and_then(|node| {
+                resumed += u64::from(node.status()?.accepted_total > 0 && attempt > 0);
+                mine_to_the_end(&node, |commitment, acceptance| {
+                    assert!(told.insert(commitment) || acceptance.again, "accepted twice, cut at {first_cut}");
+                })?;
+                assert_same_end(&node, &told, &format!("cut at {first_cut}, {attempt} cuts"));
+                Ok(())
+            });
+            if run.is_ok() {
+                break;
+            }
+            // the second life is cut as well, the third is not
+            attempt += 1;
+            cuts += 1;
+            let left = if attempt == 1 { 40 + first_cut % 97 } else { u64::MAX };
+            assert!(attempt < 3, "cut at {first_cut}: {:#}", run.unwrap_err());
+            disk = Cut::new(disk.image(first_cut + attempt), left);
+        }
+        assert!(told.len() as u64 <= TASKS);
+    }
+    assert!(cuts > 150 && resumed > 60, "{cuts} cuts, {resumed} resumed");
+}

@@ -1,0 +1,33 @@
+//! The data folder: `models/<name>/`, `<job>/ledger.redb`, `<job>/receipts/`.
+
+use anyhow::{Context, Result};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+/// The folder given, or the user's own.
+pub(crate) fn data_dir(given: Option<PathBuf>) -> Result<PathBuf> {
+    let dir = match given {
+        Some(dir) => dir,
+        None => directories::ProjectDirs::from("", "", "r3mes-wgpu")
+            .context("no home folder; name one by --data-dir")?
+            .data_dir()
+            .to_owned(),
+    };
+    fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+    Ok(dir)
+}
+
+/// Writes a whole file or leaves the old one: aside, synced, renamed.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let aside = path.with_extension("partial");
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::File::create(&aside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&aside, path)
+    };
+    write().with_context(|| format!("writing {}", path.display()))
+}

@@ -1,0 +1,80 @@
+//! Verification: anyone recomputes a receipt's gradient and compares every bit.
+
+use super::{
+    cli::VerifyArgs,
+    compute,
+    engine::Engine,
+    model,
+    node::BlockFile,
+    output::{self, Exit},
+    place,
+};
+use anyhow::{Context, Result, bail};
+use r3mes_wgpu::model::{config::Linear, transformer::Targets};
+use r3mes_wgpu::store::{Cid, StoreError};
+use r3mes_wgpu::work::{Receipt, verify};
+use serde_json::json;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Sequences a play.
+const SEQUENCES: usize = 1;
+
+/// Says ok, or exits with 4 and the reason.
+pub(crate) fn run(args: VerifyArgs) -> Result<Exit> {
+    let data_dir = place::data_dir(args.data_dir.clone())?;
+    let path = find(&args.receipt, &data_dir)?;
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let answer = match Receipt::from_json(&text) {
+        Ok(receipt) => check(&args, &receipt, &path, &data_dir)?,
+        Err(error) => Err(error.to_string()),
+    };
+    let (ok, reason) = (answer.is_ok(), answer.as_ref().err());
+    if args.json {
+        output::line(
+            &json!({ "event": "verified", "receipt": path.display().to_string(), "ok": ok, "reason": reason }),
+        );
+    } else {
+        println!("{}: {}", path.display(), reason.map_or("every bit is the same", |reason| reason));
+    }
+    Ok(if ok { Exit::Ok } else { Exit::Mismatch })
+}
+
+/// The inner error is the reason why the receipt is wrong; the outer one, why it could not be told.
+fn check(args: &VerifyArgs, receipt: &Receipt, path: &Path, data_dir: &Path) -> Result<Result<(), String>> {
+    let model = model::load(args.model.as_deref(), data_dir)?;
+    let job = &receipt.task().job;
+    let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
+    let Some(linears) = job.targets.iter().map(linear).collect::<Option<Vec<_>>>() else {
+        return Ok(Err(format!("the task adapts {}, not linears of this model", job.targets.join(", "))));
+    };
+    let targets = Targets { rank: job.rank as usize, linears };
+    let ledger = path.parent().and_then(Path::parent).context("a receipt lies beside its ledger")?.join("ledger.redb");
+    let blocks = BlockFile::open(&ledger)?;
+    let fetch = |cid: &Cid| -> Result<Vec<u8>, StoreError> { blocks.get(cid) };
+    let compute = compute::choose(&args.compute)?;
+    let engine = Engine::new(&model, &targets, &compute.backend, SEQUENCES)?;
+    let recomputed = match engine.compute(receipt.task(), &fetch) {
+        Ok(recomputed) => recomputed,
+        Err(error) => return Ok(Err(format!("{error:#}"))),
+    };
+    Ok(verify(receipt, &fetch, &recomputed).map_err(|mismatch| mismatch.to_string()))
+}
+
+/// A file, or `<cid>.json` among the receipts of the data folder.
+fn find(wanted: &str, data_dir: &Path) -> Result<PathBuf> {
+    let file = PathBuf::from(wanted);
+    if file.is_file() {
+        return Ok(file);
+    }
+    let jobs = fs::read_dir(data_dir).with_context(|| format!("reading {}", data_dir.display()))?;
+    for job in jobs {
+        let receipt = job?.path().join("receipts").join(format!("{wanted}.json"));
+        if receipt.is_file() {
+            return Ok(receipt);
+        }
+    }
+    bail!("{wanted} is no file, and no receipt in {} names it", data_dir.display())
+}

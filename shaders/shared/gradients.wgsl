@@ -1,0 +1,37 @@
+// Contractions over tokens: 4×4 byte transposes and the i64 gradients they add to.
+
+// Bytes of a 4×4 matrix by columns, from those by rows.
+fn transpose_bytes(rows: vec4<u32>) -> vec4<u32> {
+    let low = (rows.xz & vec2(0x00ff00ffu)) | ((rows.yw & vec2(0x00ff00ffu)) << vec2(8u)); // columns 0 and 2
+    let high = ((rows.xz >> vec2(8u)) & vec2(0x00ff00ffu)) | (rows.yw & vec2(0xff00ff00u)); // columns 1 and 3
+    return vec4(
+        (low.x & 0xffffu) | (low.y << 16u),
+        (high.x & 0xffffu) | (high.y << 16u),
+        (low.x >> 16u) | (low.y & 0xffff0000u),
+        (high.x >> 16u) | (high.y & 0xffff0000u),
+    );
+}
+
+// Four columns times the same four weights.
+fn dot_columns(columns: vec4<u32>, weights: u32) -> vec4<i32> {
+    return vec4(
+        dot4I8Packed(columns.x, weights),
+        dot4I8Packed(columns.y, weights),
+        dot4I8Packed(columns.z, weights),
+        dot4I8Packed(columns.w, weights),
+    );
+}
+
+// An i64 and whether it left ±2^62.
+struct Accumulated {
+    value: vec2<u32>,
+    saturated: bool,
+}
+
+// before + sum · 2^shift; |sum| ≤ 2^33, shifts beyond 28 saturate.
+fn accumulate(before: vec2<u32>, sum: vec2<u32>, shift: i32) -> Accumulated {
+    let after = add_64(before, align_64(sum, min(shift, 28i)));
+    let far = shift > 28i && (sum.x | sum.y) != 0u;
+    let sign = after.y >> 30u;
+    return Accumulated(after, far || sign == 1u || sign == 2u);
+}

@@ -1,0 +1,69 @@
+//! AVX2: `vpmaddubsw` sums codes times bytes in pairs, in i16.
+//!
+//! A code is 0..=2 and a byte −128..=127, so one `vpmaddubsw` adds −512..=508 to a lane. After
+//! [`FLUSH`] = 64 of them a lane is in −32,768..=32,512: all of i16 and no more.
+
+use super::{
+    panel::{Blocks, Panel},
+    product::RegisterTile,
+};
+use std::arch::x86_64::*;
+
+/// Steps between moves of the i16 sums to i32.
+const FLUSH: usize = 64;
+
+/// 6 rows × 2 vectors of 8 columns: 12 sums, 2 vectors of codes, a row's word, a product.
+pub(super) struct Tile;
+
+impl RegisterTile for Tile {
+    const ROWS: usize = 6;
+    const COLUMNS: usize = 16;
+
+    #[target_feature(enable = "avx2")]
+    unsafe fn unpack(panel: &mut Panel, steps: usize, from: Blocks<'_>) {
+        panel.unpack::<{ Self::COLUMNS / 4 }>(steps, from);
+    }
+
+    #[target_feature(enable = "avx2")]
+    unsafe fn multiply(rows: &[u32], stride: usize, panel: &[u32], sums: &mut [i32]) {
+        match sums.len() / Self::COLUMNS {
+            1 => multiply::<1>(rows, stride, panel, sums),
+            2 => multiply::<2>(rows, stride, panel, sums),
+            3 => multiply::<3>(rows, stride, panel, sums),
+            4 => multiply::<4>(rows, stride, panel, sums),
+            5 => multiply::<5>(rows, stride, panel, sums),
+            6 => multiply::<6>(rows, stride, panel, sums),
+            rows => unreachable!("{rows} rows"),
+        }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn multiply<const ROWS: usize>(rows: &[u32], stride: usize, panel: &[u32], sums: &mut [i32]) {
+    let (panel, _) = panel.as_chunks::<{ Tile::COLUMNS }>();
+    let (sums, _) = sums.as_chunks_mut::<8>();
+    assert!(rows.len() >= (ROWS - 1) * stride + panel.len() && sums.len() == 2 * ROWS);
+    for (at, panel) in panel.chunks(FLUSH).enumerate() {
+        let mut lanes = [[_mm256_setzero_si256(); 2]; ROWS];
+        for (step, codes) in panel.iter().enumerate() {
+            // SAFETY: both loads are inside the 16 words of `codes`.
+            let codes = unsafe { [0, 8].map(|word| _mm256_loadu_si256(codes[word..].as_ptr().cast())) };
+            for (row, lanes) in lanes.iter_mut().enumerate() {
+                // SAFETY: row < ROWS and at · FLUSH + step < panel steps; the assertion above bounds their word.
+                let bytes = unsafe { *rows.get_unchecked(row * stride + at * FLUSH + step) };
+                let bytes = _mm256_set1_epi32(bytes as i32);
+                for (lanes, codes) in lanes.iter_mut().zip(codes) {
+                    *lanes = _mm256_add_epi16(*lanes, _mm256_maddubs_epi16(codes, bytes));
+                }
+            }
+        }
+        for (lanes, sums) in lanes.iter().flatten().zip(&mut *sums) {
+            let wide = _mm256_madd_epi16(*lanes, _mm256_set1_epi16(1));
+            // SAFETY: `sums` is 8 words.
+            unsafe {
+                let sums = sums.as_mut_ptr().cast();
+                _mm256_storeu_si256(sums, _mm256_add_epi32(_mm256_loadu_si256(sums), wide));
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! AVX-512 VNNI: `vpdpbusd` sums codes times bytes in fours, in i32.
+
+use super::{
+    panel::{Blocks, Panel},
+    product::RegisterTile,
+};
+use std::arch::x86_64::*;
+
+/// 12 rows × 2 vectors of 16 columns: 24 sums, 2 vectors of codes, a row's word.
+pub(super) struct Tile;
+
+impl RegisterTile for Tile {
+    const ROWS: usize = 12;
+    const COLUMNS: usize = 32;
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    unsafe fn unpack(panel: &mut Panel, steps: usize, from: Blocks<'_>) {
+        panel.unpack::<{ Self::COLUMNS / 4 }>(steps, from);
+    }
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    unsafe fn multiply(rows: &[u32], stride: usize, panel: &[u32], sums: &mut [i32]) {
+        match sums.len() / Self::COLUMNS {
+            1 => multiply::<1>(rows, stride, panel, sums),
+            2 => multiply::<2>(rows, stride, panel, sums),
+            3 => multiply::<3>(rows, stride, panel, sums),
+            4 => multiply::<4>(rows, stride, panel, sums),
+            5 => multiply::<5>(rows, stride, panel, sums),
+            6 => multiply::<6>(rows, stride, panel, sums),
+            7 => multiply::<7>(rows, stride, panel, sums),
+            8 => multiply::<8>(rows, stride, panel, sums),
+            9 => multiply::<9>(rows, stride, panel, sums),
+            10 => multiply::<10>(rows, stride, panel, sums),
+            11 => multiply::<11>(rows, stride, panel, sums),
+            12 => multiply::<12>(rows, stride, panel, sums),
+            rows => unreachable!("{rows} rows"),
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn multiply<const ROWS: usize>(rows: &[u32], stride: usize, panel: &[u32], sums: &mut [i32]) {
+    let (panel, _) = panel.as_chunks::<{ Tile::COLUMNS }>();
+    let (sums, _) = sums.as_chunks_mut::<16>();
+    assert!(rows.len() >= (ROWS - 1) * stride + panel.len() && sums.len() == 2 * ROWS);
+    let mut lanes = [[_mm512_setzero_si512(); 2]; ROWS];
+    for (step, codes) in panel.iter().enumerate() {
+        // SAFETY: both loads are inside the 32 words of `codes`.
+        let codes = unsafe { [0, 16].map(|word| _mm512_loadu_si512(codes[word..].as_ptr().cast())) };
+        for (row, lanes) in lanes.iter_mut().enumerate() {
+            // SAFETY: row < ROWS and step < panel steps; the assertion above bounds their word.
+            let bytes = unsafe { *rows.get_unchecked(row * stride + step) };
+            let bytes = _mm512_set1_epi32(bytes as i32);
+            for (lanes, codes) in lanes.iter_mut().zip(codes) {
+                *lanes = _mm512_dpbusd_epi32(*lanes, codes, bytes);
+            }
+        }
+    }
+    for (lanes, sums) in lanes.iter().flatten().zip(sums) {
+        // SAFETY: `sums` is 16 words.
+        unsafe {
+            let sums = sums.as_mut_ptr().cast();
+            _mm512_storeu_si512(sums, _mm512_add_epi32(_mm512_loadu_si512(sums), *lanes));
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Cases of attention and its two gradients. The gradients' cases start from what the twins of the
+//! kernels before them leave.
+
+use super::{Case, Source, run_twin};
+use crate::{
+    fixed::{Scale, round_even_u64},
+    kernels::{
+        INFO,
+        attention::{self, MAX_CONTEXT, STATS},
+        attention_backward_key, attention_backward_query,
+        shared::heads::{head_words, put},
+    },
+    tables::{exp2_table, log2_table},
+};
+
+/// Sequences of `context` tokens, `kv_heads · group` heads of `head_dim` features.
+#[derive(Clone, Copy)]
+struct Shape {
+    sequences: usize,
+    context: usize,
+    kv_heads: usize,
+    group: usize,
+    head_dim: usize,
+}
+
+impl Shape {
+    const fn new(sequences: usize, context: usize, kv_heads: usize, group: usize, head_dim: usize) -> Self {
+        Self { sequences, context, kv_heads, group, head_dim }
+    }
+
+    fn tokens(&self) -> usize {
+        self.sequences * self.context
+    }
+
+    fn heads(&self) -> usize {
+        self.kv_heads * self.group
+    }
+}
+
+/// One-token sequences, contexts around blocks of 32 and tiles of 128, every group size up to 3.
+const SHAPES: [Shape; 8] = [
+    Shape::new(3, 1, 1, 1, 2),
+    Shape::new(2, 5, 1, 2, 6),
+    Shape::new(1, 33, 2, 1, 16),
+    Shape::new(2, 70, 1, 3, 32),
+    Shape::new(1, 150, 1, 1, 66),
+    Shape::new(1, 37, 2, 2, 128),
+    Shape::new(1, 9, 5, 1, 256),
+    Shape::new(1, 290, 1, 1, 6),
+];
+
+/// What a head row holds: key (or query) number, to integers' draw and exponent.
+#[derive(Clone, Copy)]
+struct Content {
+    label: &'static str,
+    /// A value of a row that belongs to this token.
+    value: fn(&mut Source, usize) -> i32,
+    /// The exponent of a row of this token; integers have 14 bits.
+    exponent: fn(&mut Source, usize) -> i32,
+}
+
+const CONTENTS: [Content; 7] = [
+    Content { label: "random", value: wide, exponent: |s, _| s.within(-16, -12) },
+    Content { label: "far apart", value: wide, exponent: |s, _| s.within(-60, 60) },
+    Content { label: "far below", value: wide, exponent: |s, _| s.within(-60, -10) },
+    Content { label: "zero among others", value: |s, t| wide(s, t) * (t % 3 / 2) as i32, exponent: |_, _| -13 },
+    Content { label: "largest", value: |_, t| if t % 5 == 4 { -(1 << 14) } else { 1 << 14 }, exponent: |_, _| -14 },
+    Content { label: "sink", value: |s, t| if t == 0 { 1 << 14 } else { s.within(0, 99) }, exponent: |_, _| -11 },
+    Content { label: "zero", value: |_, _| 0, exponent: |_, _| 0 },
+];
+
+fn wide(source: &mut Source, _: usize) -> i32 {
+    source.within(-(1 << 14), 1 << 14)
+}
+
+const STREAM: u32 = 2;
+const VALUE_STREAM: u32 = 3;
+
+pub(super) fn forward(source: &mut Source) -> Vec<Case> {
+    let mut cases = each(source, forward_case);
+    cases.push(longest(source));
+    cases
+}
+
+pub(super) fn backward_query(source: &mut Source) -> Vec<Case> {
+    let mut cases = each(source, query_case);
+    let case = longest(source);
+    cases.push(query_case_after(source, &case, LONGEST, CONTENTS[0]));
+    cases
+}
+
+pub(super) fn backward_key(source: &mut Source) -> Vec<Case> {
+    each(source, key_case)
+}
+
+/// A case of attention of the size that training asks for.
+pub(super) fn large_forward(source: &mut Source, tokens: usize) -> Case {
+    forward_case(source, large(tokens), CONTENTS[0])
+}
+
+/// As [`large_forward`].
+pub(super) fn large_backward_query(source: &mut Source, tokens: usize) -> Case {
+    query_case(source, large(tokens), CONTENTS[0])
+}
+
+/// As [`large_forward`].
+pub(super) fn large_backward_key(source: &mut Source, tokens: usize) -> Case {
+    key_case(source, large(tokens), CONTENTS[0])
+}
+
+const fn large(tokens: usize) -> Shape {
+    Shape::new(1, tokens, 2, 2, 128)
+}
+
+/// Every content of the small shapes, some of the large ones.
+fn each(source: &mut Source, case: fn(&mut Source, Shape, Content) -> Case) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (i, shape) in SHAPES.into_iter().enumerate() {
+        let small = shape.tokens() * shape.context * shape.heads() * shape.head_dim < 200_000;
+        let chosen = CONTENTS.into_iter().enumerate().filter(|(j, _)| small || (i + j) % 3 == 0);
+        cases.extend(chosen.map(|(_, content)| case(source, shape, content)));
+    }
+    cases
+}
+
+const LONGEST: Shape = Shape::new(1, MAX_CONTEXT, 1, 1, 2);
+
+/// Only the last token sees them all: the others are sequences of their own.
+fn longest(source: &mut Source) -> Case {
+    let mut case = forward_case(source, LONGEST, CONTENTS[0]);
+    case.inputs[3][..MAX_CONTEXT - 1].fill(0);
+    case
+}
+
+/// `[tokens, heads]` head rows.
+fn head_rows(source: &mut Source, shape: Shape, heads: usize, content: Content) -> Vec<u32> {
+    let mut words = vec![0; shape.tokens() * heads * head_words(shape.head_dim)];
+    for (row, words) in words.chunks_exact_mut(head_words(shape.head_dim)).enumerate() {
+        let t = row / heads % shape.context;
+        let values: Vec<i64> = (0..shape.head_dim).map(|_| (content.value)(source, t).into()).collect();
+        put(words, shape.head_dim, &values, (content.exponent)(source, t), None);
+    }
+    words
+}
+
+fn tables() -> Vec<u32> {
+    [exp2_table(), log2_table()].concat()
+}
+
+/// `1 / √head_dim`, and the same times log2(e) · 2^20 as 24 bits and a right shift.
+fn roots(head_dim: usize) -> (Scale, u32, i32) {
+    let root = Scale::from_f64(1.0 / (head_dim as f64).sqrt()).unwrap_or_default();
+    let score = Scale::from_f64(std::f64::consts::LOG2_E / (head_dim as f64).sqrt()).unwrap_or_default();
+    (root, round_even_u64(score.mantissa.into(), 7) as u32, -(score.exponent + 27))
+}
+
+fn label(shape: Shape, content: Content) -> String {
+    let Shape { sequences, context, kv_heads, group, head_dim } = shape;
+    format!("{sequences}x{context}x{kv_heads}x{group}x{head_dim} {}", content.label)
+}
+
+fn group_inverse(shape: Shape) -> u32 {
+    (1u32 << 16).div_ceil(shape.group as u32)
+}
+
+fn forward_case(source: &mut Source, shape: Shape, content: Content) -> Case {
+    let (_, score_mantissa, score_shift) = roots(shape.head_dim);
+    let params = attention::Params {
+        tokens: shape.tokens() as u32,
+        heads: shape.heads() as u32,
+        kv_heads: shape.kv_heads as u32,
+        head_dim: shape.head_dim as u32,
+        group_inverse: group_inverse(shape),
+        score_mantissa,
+        score_shift,
+        ..Default::default()
+    };
+    let owned = [shape.tokens() * (shape.heads() * shape.head_dim + INFO), shape.tokens() * shape.heads() * STATS];
+    let [out, stats] = owned.map(|owned| source.before_write(owned));
+    Case {
+        kernel: &attention::KERNEL,
+        label: label(shape, content),
+        params: params.words(),
+        inputs: vec![
+            head_rows(source, shape, shape.heads(), content),
+            head_rows(source, shape, shape.kv_heads, content),
+            head_rows(source, shape, shape.kv_heads, content),
+            (0..shape.tokens()).map(|token| (token % shape.context) as u32).collect(),
+            tables(),
+            out,
+            stats,
+        ],
+    }
+}
+
+fn query_case(source: &mut Source, shape: Shape, content: Content) -> Case {
+    let forward = forward_case(source, shape, content);
+    query_case_after(source, &forward, shape, content)
+}
+
+fn query_case_after(source: &mut Source, forward: &Case, shape: Shape, content: Content) -> Case {
+    let (inverse_root, score_mantissa, score_shift) = roots(shape.head_dim);
+    let params = attention_backward_query::Params {
+        tokens: shape.tokens() as u32,
+        heads: shape.heads() as u32,
+        kv_heads: shape.kv_heads as u32,
+        head_dim: shape.head_dim as u32,
+        group_inverse: group_inverse(shape),
+        score_mantissa,
+        score_shift,
+        inverse_root: inverse_root.mantissa,
+        inverse_root_exponent: inverse_root.exponent,
+        stream: STREAM,
+        ..Default::default()
+    };
+    let (mut after, _) = run_twin(forward);
+    let dq = source.before_write(shape.tokens() * shape.heads() * (shape.head_dim + INFO));
+    let dout = head_rows(source, shape, shape.heads(), content);
+    let stats = after.pop().unwrap_or_default();
+    after.truncate(3);
+    after.extend([dout, tables(), source.dither(STREAM), stats, dq]);
+    Case {
+        kernel: &attention_backward_query::KERNEL,
+        label: forward.label.clone(),
+        params: params.words(),
+        inputs: after,
+    }
+}
+
+fn key_case(source: &mut Source, shape: Shape, content: Content) -> Case {
+    let (inverse_root, score_mantissa, score_shift) = roots(shape.head_dim);
+    let params = attention_backward_key::Params {
+        tokens: shape.tokens() as u32,
+        context: shape.context as u32,
+        heads: shape.heads() as u32,
+        kv_heads: shape.kv_heads as u32,
+        head_dim: shape.head_dim as u32,
+        group: shape.group as u32,
+        score_mantissa,
+        score_shift,
+        inverse_root: inverse_root.mantissa,
+        inverse_root_exponent: inverse_root.exponent,
+        key_stream: STREAM,
+        value_stream: VALUE_STREAM,
+        ..Default::default()
+    };
+    let (mut after, _) = run_twin(&query_case(source, shape, content));
+    let stats = after.swap_remove(6);
+    after.truncate(4);
+    let out = source.before_write(shape.tokens() * 2 * shape.kv_heads * (shape.head_dim + INFO));
+    after.extend([stats, tables(), source.dither(VALUE_STREAM), out]);
+    Case {
+        kernel: &attention_backward_key::KERNEL,
+        label: label(shape, content),
+        params: params.words(),
+        inputs: after,
+    }
+}

@@ -1,0 +1,62 @@
+//! Cases of the residual stream: its first value and what is added.
+
+use super::{
+    Case, Source,
+    rows::{self, OPERANDS, SHAPES},
+};
+use crate::kernels::{INFO, embed, residual_add};
+
+pub(super) fn embed(source: &mut Source) -> Vec<Case> {
+    const VOCAB: usize = 7;
+    let each = SHAPES.iter().flat_map(|shape| OPERANDS.map(|operand| (*shape, operand)));
+    // right shifts: none, a tie, all away, and left ones of which the last two saturate
+    let each = each.zip([0, 5, 40, -3, -12, -40].iter().cycle());
+    each.map(|((shape, (label, byte, _)), shift)| {
+        let [tokens, width] = shape;
+        let params = embed::Params {
+            tokens: tokens as u32,
+            width: width as u32,
+            shift: *shift,
+            fraction_bits: 16,
+            ..Default::default()
+        };
+        let ids = (0..tokens).map(|_| source.within(0, VOCAB as i32 - 1) as u32).collect();
+        let embedding = rows::byte_rows(source, [VOCAB, width], byte);
+        let row_scales = (0..VOCAB).map(|id| if id == 0 { 0xffff } else { source.within(0, 0xffff) as u32 }).collect();
+        Case {
+            kernel: &embed::KERNEL,
+            label: format!("{tokens}x{width} {label} shift {shift}"),
+            params: params.words(),
+            inputs: vec![ids, embedding, row_scales, source.before_write(tokens * (width + INFO))],
+        }
+    })
+    .collect()
+}
+
+pub(super) fn residual_add(source: &mut Source) -> Vec<Case> {
+    let mut cases = Vec::new();
+    rows::each(&mut |shape, content| {
+        let fraction_bits = [0, 14, 31][cases.len() % 3];
+        let params = residual_add::Params {
+            tokens: shape[0] as u32,
+            width: shape[1] as u32,
+            fraction_bits,
+            ..Default::default()
+        };
+        let residual = rows::i32_rows(source, shape, rows::CONTENTS[cases.len() % 5]);
+        let y = rows::i32_rows(source, shape, content);
+        cases.push(Case {
+            kernel: &residual_add::KERNEL,
+            label: format!("{shape:?} {} fraction bits {fraction_bits}", content.label),
+            params: params.words(),
+            inputs: vec![residual, y, source.before_write(shape[0] * (shape[1] + INFO))],
+        });
+    });
+    // y alone leaves the range, the sum would not
+    let mut over = cases[0].clone();
+    over.label = "over".to_owned();
+    over.inputs[0][0] = -5i32 as u32;
+    over.inputs[1][..3].copy_from_slice(&[i32::MAX as u32, 1 << 30, 0]);
+    cases.push(over);
+    cases
+}

@@ -1,0 +1,142 @@
+//! Cases of what contracts an adapter's gradient over tokens: whole, partial and single-token blocks.
+
+use super::{
+    Case, Source,
+    rows::{self, CONTENTS, Draw, OPERANDS},
+};
+use crate::kernels::{
+    as_bytes_mut,
+    lora_fold::{self, FOLD},
+    lora_gradient_a, lora_gradient_b,
+    shared::{blocks::ZERO_EXPONENT, wide},
+};
+
+/// Features, rank, tokens of each block.
+const SHAPES: [(usize, usize, &[u32]); 6] =
+    [(1, 1, &[1]), (5, 4, &[32]), (36, 8, &[32, 7]), (67, 20, &[3, 32, 32, 30]), (300, 5, &[31, 1]), (1030, 64, &[32])];
+/// The job's exponent.
+const EXPONENT: i32 = -50;
+/// Farthest left shifts whose cases start beyond the largest and the smallest gradient.
+const ABOVE: i32 = 10;
+const BELOW: i32 = -20;
+
+/// Pairs (first token, tokens) and how many tokens there are; one before the first block belongs to none.
+fn spans(blocks: &[u32]) -> (Vec<u32>, usize) {
+    let mut first = 1;
+    let mut words = Vec::new();
+    for tokens in blocks {
+        words.extend([first, *tokens]);
+        first += tokens;
+    }
+    (words, first as usize)
+}
+
+pub(super) fn fold(source: &mut Source) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (_, rank, blocks) in SHAPES {
+        for content in CONTENTS {
+            let (spans, tokens) = spans(blocks);
+            let params = lora_fold::Params {
+                blocks: blocks.len() as u32,
+                rank: rank as u32,
+                scale_at: 1,
+                stream: 1,
+                ..Default::default()
+            };
+            let u = rows::wide_rows(source, [tokens, rank], OPERANDS[cases.len() % 3].2);
+            let u_info =
+                (0..tokens).flat_map(|_| [1 << 30, source.within(-30, -10) as u32, source.word(), 0]).collect();
+            let x_info = rows::infos(source, tokens, content);
+            let dy_info = rows::infos(source, tokens, CONTENTS[[0, 3, 6][cases.len() % 3]]);
+            let lora_info = vec![source.word(), source.within(1 << 30, i32::MAX) as u32, -33i32 as u32];
+            let out = source.before_write(blocks.len() * rank * FOLD);
+            cases.push(Case {
+                kernel: &lora_fold::KERNEL,
+                label: format!("rank {rank} blocks {blocks:?} {}", content.label),
+                params: params.words(),
+                inputs: vec![u, u_info, x_info, dy_info, spans, lora_info, source.dither(1), out],
+            });
+        }
+    }
+    cases
+}
+
+pub(super) fn gradient_a(source: &mut Source) -> Vec<Case> {
+    each(source, |source, (width, rank, blocks), (label, byte, wide), farthest| {
+        let (spans, tokens) = spans(blocks);
+        let params = lora_gradient_a::Params {
+            blocks: blocks.len() as u32,
+            in_features: width as u32,
+            rank: rank as u32,
+            exponent_at: 2,
+            ..Default::default()
+        };
+        let x = rows::byte_rows(source, [tokens, width], byte);
+        let folded = folded_rows(source, rank, blocks, wide, farthest);
+        let lora_info = vec![source.word(), source.word(), EXPONENT as u32];
+        Case {
+            kernel: &lora_gradient_a::KERNEL,
+            label: format!("{width}x{rank} blocks {blocks:?} {label} shifts to {farthest}"),
+            params: params.words(),
+            inputs: vec![x, folded, spans, lora_info, gradient(source, rank * width, farthest)],
+        }
+    })
+}
+
+pub(super) fn gradient_b(source: &mut Source) -> Vec<Case> {
+    each(source, |source, (width, rank, blocks), (label, _, wide), farthest| {
+        let (spans, tokens) = spans(blocks);
+        let params = lora_gradient_b::Params {
+            blocks: blocks.len() as u32,
+            out_features: width as u32,
+            rank: rank as u32,
+            exponent_at: 2,
+            ..Default::default()
+        };
+        let dy = rows::wide_rows(source, [tokens, width], wide);
+        let folded = folded_rows(source, rank, blocks, wide, farthest);
+        let lora_info = vec![source.word(), source.word(), EXPONENT as u32];
+        Case {
+            kernel: &lora_gradient_b::KERNEL,
+            label: format!("{width}x{rank} blocks {blocks:?} {label} shifts to {farthest}"),
+            params: params.words(),
+            inputs: vec![dy, folded, spans, lora_info, gradient(source, rank * width, farthest)],
+        }
+    })
+}
+
+type Shape = (usize, usize, &'static [u32]);
+type Operand = (&'static str, Draw, Draw);
+
+/// The last argument is the farthest left shift: beyond 28 saturates.
+fn each(source: &mut Source, case: impl Fn(&mut Source, Shape, Operand, i32) -> Case) -> Vec<Case> {
+    let all = SHAPES.iter().flat_map(|shape| OPERANDS.map(|operand| (*shape, operand)));
+    let all = all.zip([20, 28, BELOW, 29, ABOVE].iter().cycle());
+    all.map(|((shape, operand), farthest)| case(source, shape, operand, *farthest)).collect()
+}
+
+/// Folded rows as lora_fold leaves them: zero beyond each block's tokens, exponents up to `farthest` over the job's.
+fn folded_rows(source: &mut Source, rank: usize, blocks: &[u32], value: Draw, farthest: i32) -> Vec<u32> {
+    let mut words = vec![0; blocks.len() * rank * FOLD];
+    for (row, tokens) in words.chunks_exact_mut(FOLD).zip(blocks.iter().flat_map(|tokens| vec![*tokens; rank])) {
+        let (planes, info) = row.split_at_mut(FOLD - 4);
+        (0..tokens as usize).for_each(|i| wide::set(as_bytes_mut(planes), i, value(source)));
+        let exponent =
+            if source.within(0, 7) == 0 { ZERO_EXPONENT - 16 } else { EXPONENT + farthest - source.within(0, 40) };
+        info[0] = exponent as u32;
+    }
+    words
+}
+
+/// A gradient so far: ordinary, or beyond one end of its range.
+fn gradient(source: &mut Source, count: usize, farthest: i32) -> Vec<u32> {
+    let mut words = source.before_write(2 * count);
+    for high in words[..2 * count].iter_mut().skip(1).step_by(2) {
+        *high = match farthest {
+            ABOVE => 0x4000_0000 | *high >> 3,
+            BELOW => 0x8000_0000 | *high >> 3,
+            _ => (*high as i32 >> 4) as u32,
+        };
+    }
+    words
+}

@@ -1,0 +1,232 @@
+//! Cases of the head and the loss: logits, the two softmax passes, cross-entropy, the head's gradient.
+
+use super::{Case, Source, run_twin};
+use crate::{
+    kernels::{
+        INFO, as_bytes_mut,
+        cross_entropy::{self, IGNORE, dlogits_words},
+        head_backward, head_logits, logits_max, logits_sum,
+        shared::{scores::SCORE_LIMIT, wide},
+    },
+    tables::{exp2_table, log2_table},
+    ternary::row_words,
+};
+
+/// Tokens, vocabulary of a shard, vocabulary before it.
+const SHARDS: [[usize; 3]; 7] =
+    [[1, 1, 0], [3, 37, 0], [5, 256, 0], [6, 300, 0], [4, 37, 64], [3, 300, 1000], [1, 4100, 0]];
+
+/// Tokens, width, vocabulary.
+const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [5, 37, 37], [3, 130, 256], [6, 64, 300], [9, 300, 65]];
+
+/// Label, wide value, byte, exponent of a row, row scale.
+type Content = (&'static str, Draw, Draw, Draw, Draw);
+type Draw = fn(&mut Source) -> i32;
+
+const CONTENTS: [Content; 6] = [
+    ("random", wide, byte, |s| s.within(-34, -29), |s| s.within(0, 65535)),
+    ("far apart", wide, byte, |s| s.within(-90, 30), |s| s.within(0, 65535)),
+    ("largest", |_| 1 << 14, |_| 127, |_| -34, |_| 65535),
+    ("smallest", |_| 1 << 14, |_| -127, |_| -34, |_| 65535),
+    ("saturating", wide, byte, |s| s.within(-20, 60), |_| 65535),
+    ("zero", |_| 0, byte, |_| 0, |s| s.within(0, 65535)),
+];
+
+fn wide(source: &mut Source) -> i32 {
+    source.within(-(1 << 14), 1 << 14)
+}
+
+fn byte(source: &mut Source) -> i32 {
+    source.within(-127, 127)
+}
+
+/// Label and a score: near each other, far, at the limits, all the same.
+const SCORES: [(&str, Draw); 4] = [
+    ("random", |s| s.within(-(8 << 20), 8 << 20)),
+    ("far apart", |s| s.within(-SCORE_LIMIT, SCORE_LIMIT)),
+    ("limits", |s| if s.word() & 1 == 0 { SCORE_LIMIT } else { -SCORE_LIMIT }),
+    ("equal", |_| 12345),
+];
+
+const STREAM: u32 = 1;
+
+pub(super) fn logits(source: &mut Source) -> Vec<Case> {
+    let each = SHAPES.iter().flat_map(|shape| CONTENTS.map(|content| (*shape, content)));
+    each.map(|(shape, content)| logits_case(source, shape, content)).collect()
+}
+
+/// A case of the size that training asks for.
+pub(super) fn large_logits(source: &mut Source, tokens: usize) -> Case {
+    logits_case(source, [tokens, 1024, 4096], CONTENTS[0])
+}
+
+fn logits_case(source: &mut Source, [tokens, width, vocab]: [usize; 3], content: Content) -> Case {
+    let (label, value, byte, exponent, row_scale) = content;
+    let params = head_logits::Params {
+        tokens: tokens as u32,
+        width: width as u32,
+        vocab: vocab as u32,
+        score_scale: source.within(1 << 30, i32::MAX) as u32,
+        score_scale_exponent: -30,
+        ..Default::default()
+    };
+    let (mut n, mut n_info) = (Vec::new(), Vec::new());
+    for _ in 0..tokens {
+        let mut row = vec![0; wide::wide_words(width)];
+        for i in 0..width {
+            wide::set(as_bytes_mut(&mut row), i, value(source));
+        }
+        n.extend(row);
+        let zero = label == "zero" && source.word() & 1 == 0;
+        n_info.extend([if zero { 0 } else { source.within(1 << 30, i32::MAX) as u32 }, exponent(source) as u32, 5, 6]);
+    }
+    Case {
+        kernel: &head_logits::KERNEL,
+        label: format!("{tokens}x{width}x{vocab} {label}"),
+        params: params.words(),
+        inputs: vec![
+            n,
+            n_info,
+            byte_rows(source, vocab, width, byte),
+            (0..vocab).map(|_| row_scale(source) as u32).collect(),
+            source.before_write(tokens * vocab),
+        ],
+    }
+}
+
+/// `[rows, width]` byte rows.
+fn byte_rows(source: &mut Source, rows: usize, width: usize, byte: Draw) -> Vec<u32> {
+    let mut words = vec![0; rows * row_words(width)];
+    for row in as_bytes_mut(&mut words).chunks_exact_mut(4 * row_words(width)) {
+        row[..width].fill_with(|| byte(source) as i8);
+    }
+    words
+}
+
+pub(super) fn max(source: &mut Source) -> Vec<Case> {
+    each_shard(source, |source, [tokens, vocab, offset], label, score| {
+        let params = logits_max::Params {
+            tokens: tokens as u32,
+            vocab: vocab as u32,
+            shard: u32::from(offset > 0),
+            ..Default::default()
+        };
+        Case {
+            kernel: &logits_max::KERNEL,
+            label,
+            params: params.words(),
+            inputs: vec![scores(source, tokens * vocab, score), source.before_write(tokens)],
+        }
+    })
+}
+
+pub(super) fn sum(source: &mut Source) -> Vec<Case> {
+    each_shard(source, sum_case)
+}
+
+fn sum_case(source: &mut Source, [tokens, vocab, offset]: [usize; 3], label: String, score: Draw) -> Case {
+    let params = logits_sum::Params {
+        tokens: tokens as u32,
+        vocab: vocab as u32,
+        shard: u32::from(offset > 0),
+        ..Default::default()
+    };
+    let z = scores(source, tokens * vocab, score);
+    // a later shard may hold a larger one
+    let more = |source: &mut Source| if offset > 0 { source.within(0, 3 << 20) } else { 0 };
+    let largest = |z: &[u32]| z.iter().map(|&z| z as i32).max().unwrap_or(0);
+    let maximum = z.chunks_exact(vocab).map(|z| (largest(z) + more(source)).min(SCORE_LIMIT) as u32).collect();
+    let mut sum = source.before_write(2 * tokens);
+    for high in sum.iter_mut().skip(1).step_by(2) {
+        *high &= 0xffff;
+    }
+    let tables = [exp2_table(), log2_table()].concat();
+    Case { kernel: &logits_sum::KERNEL, label, params: params.words(), inputs: vec![z, maximum, tables, sum] }
+}
+
+pub(super) fn entropy(source: &mut Source) -> Vec<Case> {
+    each_shard(source, entropy_case)
+}
+
+fn entropy_case(source: &mut Source, [tokens, vocab, offset]: [usize; 3], label: String, score: Draw) -> Case {
+    let params = cross_entropy::Params {
+        tokens: tokens as u32,
+        vocab: vocab as u32,
+        vocab_offset: offset as u32,
+        stream: STREAM,
+        ..Default::default()
+    };
+    let (mut after, _) = run_twin(&sum_case(source, [tokens, vocab, offset], String::new(), score));
+    let sum = after.swap_remove(3);
+    let labels = (0..tokens).map(|token| match token {
+        2 => IGNORE,
+        3 => (offset + vocab) as u32,
+        4 => offset as u32 / 2,
+        _ => source.within(offset as i32, (offset + vocab) as i32 - 1) as u32,
+    });
+    let labels = labels.collect();
+    let row_scales = (0..vocab).map(|_| source.within(0, 65535) as u32).collect();
+    let [z, maximum, tables] = [0, 1, 2].map(|i| after[i].clone());
+    let (dither, out) = (source.dither(STREAM), source.before_write(tokens * dlogits_words(vocab)));
+    Case {
+        kernel: &cross_entropy::KERNEL,
+        label,
+        params: params.words(),
+        inputs: vec![z, maximum, sum, labels, row_scales, tables, dither, out],
+    }
+}
+
+pub(super) fn backward(source: &mut Source) -> Vec<Case> {
+    let widths = [1, 37, 130, 300];
+    let mut cases = Vec::new();
+    for (i, shard) in SHARDS.into_iter().enumerate() {
+        for (j, (label, score)) in SCORES.into_iter().enumerate() {
+            cases.push(backward_case(source, shard, widths[(i + j) % widths.len()], label, score));
+        }
+    }
+    cases
+}
+
+/// A case of the size that training asks for.
+pub(super) fn large_backward(source: &mut Source, tokens: usize) -> Case {
+    backward_case(source, [tokens, 4096, 0], 1024, SCORES[0].0, SCORES[0].1)
+}
+
+fn backward_case(source: &mut Source, shard: [usize; 3], width: usize, label: &str, score: Draw) -> Case {
+    let [tokens, vocab, offset] = shard;
+    let params = head_backward::Params {
+        tokens: tokens as u32,
+        width: width as u32,
+        vocab: vocab as u32,
+        shard: u32::from(offset > 0),
+        exponent: source.within(-60, 10),
+        ..Default::default()
+    };
+    let (mut after, _) = run_twin(&entropy_case(source, shard, String::new(), score));
+    let embedding = byte_rows(source, vocab, width, if label == "equal" { |_| -127 } else { byte });
+    let mut dn = source.before_write(tokens * (width + INFO));
+    for value in &mut dn {
+        *value = (*value as i32 >> 4) as u32; // what the shards before can have left
+    }
+    let dlogits = after.swap_remove(7);
+    Case {
+        kernel: &head_backward::KERNEL,
+        label: format!("{tokens}x{width}x{vocab}+{offset} {label}"),
+        params: params.words(),
+        inputs: vec![dlogits, embedding, dn],
+    }
+}
+
+/// A case of every shard and kind of scores.
+fn each_shard(source: &mut Source, case: impl Fn(&mut Source, [usize; 3], String, Draw) -> Case) -> Vec<Case> {
+    let all = SHARDS.iter().flat_map(|shard| SCORES.map(|scores| (*shard, scores)));
+    all.map(|(shard, (label, score))| {
+        let [tokens, vocab, offset] = shard;
+        case(source, shard, format!("{tokens}x{vocab}+{offset} {label}"), score)
+    })
+    .collect()
+}
+
+fn scores(source: &mut Source, count: usize, score: Draw) -> Vec<u32> {
+    (0..count).map(|_| score(source) as u32).collect()
+}

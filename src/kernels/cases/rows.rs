@@ -1,0 +1,103 @@
+//! Rows to ask a kernel about: contents from ordinary to extreme.
+
+use super::Source;
+use crate::{
+    kernels::{INFO, as_bytes_mut, shared::wide},
+    ternary::row_words,
+};
+
+/// Rows and widths: one of each, and no multiples of a word, a padded row or a workgroup.
+pub(super) const SHAPES: [[usize; 2]; 6] = [[1, 1], [5, 5], [3, 36], [4, 67], [2, 300], [2, 1100]];
+
+pub(super) type Draw = fn(&mut Source) -> i32;
+
+/// Integers of i32 rows, and the mantissa and exponent of each row's scale.
+#[derive(Clone, Copy)]
+pub(super) struct Content {
+    pub(super) label: &'static str,
+    pub(super) value: Draw,
+    pub(super) mantissa: Draw,
+    pub(super) exponent: Draw,
+}
+
+const fn content(label: &'static str, value: Draw, mantissa: Draw, exponent: Draw) -> Content {
+    Content { label, value, mantissa, exponent }
+}
+
+pub(super) const CONTENTS: [Content; 9] = [
+    content("random", |s| s.within(-(1 << 30), 1 << 30), mantissa, |s| s.within(-60, -50)),
+    content("small", |s| s.within(-2, 2), mantissa, |s| s.within(-40, -30)),
+    content("ties", |s| s.within(-4, 4) * (1 << 15) + (1 << 14), |_| 1 << 30, |_| -46),
+    content("far apart", |s| s.within(-(1 << 30), 1 << 30), mantissa, |s| s.within(-90, 30)),
+    content("largest", |s| sign(s) * i32::MAX, |_| i32::MAX, |_| -60),
+    content("spikes", |s| if s.within(0, 9) == 0 { sign(s) * i32::MAX } else { s.within(-9, 9) }, mantissa, |_| -61),
+    content("zero among others", |s| s.within(-(1 << 20), 1 << 20), |s| mantissa(s) * s.within(0, 1), |_| -50),
+    content("zero", |_| 0, |_| 0, |_| 0),
+    content("zero with a large scale", |_| 0, mantissa, |_| 40),
+];
+
+pub(super) fn sign(source: &mut Source) -> i32 {
+    source.within(0, 1) * 2 - 1
+}
+
+fn mantissa(source: &mut Source) -> i32 {
+    source.within(1 << 30, i32::MAX)
+}
+
+/// Every shape with every content.
+pub(super) fn each(case: &mut dyn FnMut([usize; 2], Content)) {
+    for shape in SHAPES {
+        CONTENTS.iter().for_each(|content| case(shape, *content));
+    }
+}
+
+/// i32 rows; a scale whose mantissa is 0 has all-zero integers.
+pub(super) fn i32_rows(source: &mut Source, [rows, width]: [usize; 2], content: Content) -> Vec<u32> {
+    let mut words = Vec::with_capacity(rows * (width + INFO));
+    for _ in 0..rows {
+        let (mantissa, exponent) = scale(source, content);
+        words.extend((0..width).map(|_| if mantissa == 0 { 0 } else { (content.value)(source) as u32 }));
+        words.extend([mantissa, exponent, source.word(), source.word()]);
+    }
+    words
+}
+
+/// Row infos without rows.
+pub(super) fn infos(source: &mut Source, rows: usize, content: Content) -> Vec<u32> {
+    let info = |source: &mut Source| {
+        let (mantissa, exponent) = scale(source, content);
+        [mantissa, exponent, source.word(), source.word()]
+    };
+    (0..rows).flat_map(|_| info(source)).collect()
+}
+
+fn scale(source: &mut Source, content: Content) -> (u32, u32) {
+    let (mantissa, exponent) = ((content.mantissa)(source) as u32, (content.exponent)(source) as u32);
+    if mantissa == 0 { (0, 0) } else { (mantissa, exponent) }
+}
+
+/// Byte rows.
+pub(super) fn byte_rows(source: &mut Source, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
+    let mut words = vec![0; rows * row_words(width)];
+    for row in words.chunks_exact_mut(row_words(width)) {
+        as_bytes_mut(row)[..width].iter_mut().for_each(|byte| *byte = value(source) as i8);
+    }
+    words
+}
+
+/// Wide rows.
+pub(super) fn wide_rows(source: &mut Source, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
+    let mut words = vec![0; rows * wide::wide_words(width)];
+    for row in words.chunks_exact_mut(wide::wide_words(width)) {
+        (0..width).for_each(|column| wide::set(as_bytes_mut(row), column, value(source)));
+    }
+    words
+}
+
+/// Bytes and wide values: label, each.
+pub(super) const OPERANDS: [(&str, Draw, Draw); 4] = [
+    ("random", |s| s.within(-127, 127), |s| s.within(-(1 << 14), 1 << 14)),
+    ("largest", |s| sign(s) * 127, |s| sign(s) << 14),
+    ("same sign", |_| -127, |_| -(1 << 14)),
+    ("zero", |_| 0, |_| 0),
+];

@@ -1,0 +1,109 @@
+//! A session: an adapter that learns, step by step, from chunks.
+
+use super::{
+    optimizer::{Optimizer, StepReport},
+    step::{ChunkGradient, Trainer, nats},
+};
+use crate::{
+    error::Error,
+    model::lora::{GradientMatrix, LoraAdapter},
+};
+
+/// Exponent of accumulated gradients: 2^-40 of a summed loss's gradient, with room up to 2^22.
+pub const JOB_EXPONENT: i32 = -40;
+
+/// An adapter, its optimizer, and what computes their gradients.
+pub struct Session {
+    trainer: Trainer,
+    adapter: LoraAdapter,
+    optimizer: Optimizer,
+    dither: [u8; 32],
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionStep {
+    /// Mean loss before the step, nats per token.
+    pub loss: f64,
+    /// Tokens with a label.
+    pub supervised: usize,
+    /// What the optimizer did; `None` where a value saturated and the step was left out.
+    pub report: Option<StepReport>,
+}
+
+impl Session {
+    /// Continues from an adapter and an optimizer; `dither` keys the stochastic rounding.
+    pub fn new(trainer: Trainer, adapter: LoraAdapter, optimizer: Optimizer, dither: [u8; 32]) -> Self {
+        Self { trainer, adapter, optimizer, dither }
+    }
+
+    /// One optimizer step by the summed gradient of some chunks.
+    pub async fn step(&mut self, chunks: &[&[u32]]) -> Result<SessionStep, Error> {
+        self.load().await?;
+        let mut sum: Option<ChunkGradient> = None;
+        for (i, chunk) in chunks.iter().enumerate() {
+            let number = self.optimizer.steps() * chunks.len() as u64 + i as u64;
+            let gradient = self.trainer.gradient(chunk, &self.dither, number).await?;
+            sum = Some(match sum {
+                None => gradient,
+                Some(sum) => sum.add(gradient)?,
+            });
+        }
+        let sum = sum.ok_or(Error::Value { what: "chunks of a step", value: 0 })?;
+        let (loss, supervised) = (sum.mean_loss(), sum.supervised);
+        let report = match sum.saturated {
+            true => None,
+            false => Some(self.optimizer.step(&mut self.adapter, &sum.matrices, supervised as u64)?),
+        };
+        Ok(SessionStep { loss, supervised, report })
+    }
+
+    /// Mean loss of some chunks, nats per token.
+    pub async fn evaluate(&mut self, chunks: &[&[u32]]) -> Result<f64, Error> {
+        self.load().await?;
+        let (mut loss, mut supervised) = (0, 0);
+        for chunk in chunks {
+            loss += self.trainer.evaluate(chunk).await?.0;
+            supervised += chunk.len() - 1;
+        }
+        Ok(nats(loss, supervised))
+    }
+
+    async fn load(&mut self) -> Result<(), Error> {
+        let exponents = vec![JOB_EXPONENT; self.adapter.matrices.len()];
+        self.trainer.load(&self.adapter, &exponents).await
+    }
+
+    /// The adapter as it stands.
+    pub fn adapter(&self) -> &LoraAdapter {
+        &self.adapter
+    }
+
+    /// The optimizer as it stands.
+    pub fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+}
+
+impl ChunkGradient {
+    /// The gradient of both chunks together: the same bits in any order.
+    pub fn add(mut self, other: Self) -> Result<Self, Error> {
+        for (a, b) in self.matrices.iter_mut().zip(&other.matrices) {
+            add_matrix(a, b)?;
+        }
+        self.loss += other.loss;
+        self.supervised += other.supervised;
+        self.saturated |= other.saturated;
+        Ok(self)
+    }
+}
+
+fn add_matrix(a: &mut GradientMatrix, b: &GradientMatrix) -> Result<(), Error> {
+    if (&a.name, a.values.len(), a.exponent) != (&b.name, b.values.len(), b.exponent) {
+        return Err(Error::Shape { what: "gradients to add", expected: a.values.len(), found: b.values.len() });
+    }
+    for (a, b) in a.values.iter_mut().zip(&b.values) {
+        *a = a.checked_add(*b).ok_or(Error::Value { what: "summed gradient", value: *a })?;
+    }
+    Ok(())
+}

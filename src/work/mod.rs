@@ -1,0 +1,37 @@
+//! What crosses the wire between miner, node and verifier, without IO.
+//!
+//! A [`Task`] names everything that a gradient is a function of; an [`Artifact`] is that gradient as
+//! blocks; a [`Commitment`] binds both; a [`Receipt`] carries them to anyone who wants to [`verify`].
+
+mod adapter;
+mod aggregate;
+mod artifact;
+mod chunk;
+mod commitment;
+mod error;
+mod identity;
+mod job;
+mod merkle;
+mod receipt;
+mod size;
+mod task;
+mod transport;
+mod verification;
+
+pub use adapter::AdapterState;
+pub use aggregate::Aggregate;
+pub use artifact::{Artifact, Body, Gradient, TransportGradient};
+pub use chunk::{CHUNK_TOKENS, Chunk, cut_text};
+pub use commitment::Commitment;
+pub use error::WorkError;
+pub use identity::model_manifest;
+pub use job::{Job, Kind, MAX_MATRICES, MatrixSpec};
+pub use merkle::merkle_root;
+pub use receipt::Receipt;
+pub use size::UploadSize;
+pub use task::{Task, TaskTerms, task_key};
+pub use transport::{MAX_GRADIENT_BITS, Transport, TransportMatrix};
+pub use verification::{Mismatch, compare, open_receipt, verify};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! A receipt is a task, the CID of its artifact and the commitment to both: what a miner keeps and anyone can verify.
+
+use super::artifact::Artifact;
+use super::commitment::Commitment;
+use super::error::{WorkError, in_range};
+use super::task::Task;
+use crate::store::{Block, Cid, StoreError, dag_cbor};
+use serde::{Deserialize, Serialize};
+
+const FORMAT: &str = "r3mes/receipt/1";
+const MAX_LOCATIONS: i64 = 8;
+const MAX_LOCATION_BYTES: i64 = 256;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    task: Task,
+    artifact: Cid,
+    commitment: Commitment,
+    locations: Vec<String>,
+}
+
+/// What a miner keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Fields", into = "Fields")]
+pub struct Receipt(Fields);
+
+impl Receipt {
+    /// For `artifact`, which came of `task`; `locations` are URLs that serve its blocks.
+    pub fn new(task: Task, artifact: &Artifact, locations: Vec<String>) -> Result<Self, WorkError> {
+        let commitment = Commitment::new(&task, &artifact.gradient_root());
+        Fields { artifact: artifact.dag()?.root, task, commitment, locations }.try_into()
+    }
+
+    /// The task.
+    pub fn task(&self) -> &Task {
+        &self.0.task
+    }
+
+    /// Root of the artifact's blocks.
+    pub fn artifact(&self) -> Cid {
+        self.0.artifact
+    }
+
+    /// To the task and the gradient.
+    pub fn commitment(&self) -> Commitment {
+        self.0.commitment
+    }
+
+    /// URLs that serve the blocks. Hints only: blocks are checked wherever they come from.
+    pub fn locations(&self) -> &[String] {
+        &self.0.locations
+    }
+
+    /// The canonical bytes under their CID.
+    pub fn block(&self) -> Block {
+        dag_cbor::block(FORMAT, self).expect("the constructor measured it")
+    }
+
+    /// Reads canonical bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WorkError> {
+        Ok(dag_cbor::decode(FORMAT, bytes)?)
+    }
+
+    /// The same as DAG-JSON: a CID is `{"/": "bafy…"}`, bytes are `{"/": {"bytes": "…"}}`.
+    pub fn to_json(&self) -> String {
+        let json = serde_ipld_dagjson::to_vec(self).expect("the same value that DAG-CBOR holds");
+        String::from_utf8(json).expect("JSON is UTF-8")
+    }
+
+    /// Reads [`to_json`](Self::to_json), written in any way that JSON allows.
+    pub fn from_json(json: &str) -> Result<Self, WorkError> {
+        let malformed = |reason| StoreError::Malformed { what: "r3mes/receipt/1 in DAG-JSON", reason };
+        if json.len() > 4 * crate::store::MAX_BLOCK_BYTES {
+            return Err(StoreError::TooLarge { bytes: json.len() }.into());
+        }
+        Ok(serde_ipld_dagjson::from_slice(json.as_bytes()).map_err(|error| malformed(error.to_string()))?)
+    }
+}
+
+impl TryFrom<Fields> for Receipt {
+    type Error = WorkError;
+
+    fn try_from(fields: Fields) -> Result<Self, WorkError> {
+        in_range("number of locations", fields.locations.len() as i64, 0, MAX_LOCATIONS)?;
+        for location in &fields.locations {
+            in_range("bytes of a location", location.len() as i64, 1, MAX_LOCATION_BYTES)?;
+        }
+        let receipt = Self(fields);
+        dag_cbor::block(FORMAT, &receipt)?;
+        Ok(receipt)
+    }
+}
+
+impl From<Receipt> for Fields {
+    fn from(receipt: Receipt) -> Self {
+        receipt.0
+    }
+}

@@ -1,0 +1,34 @@
+//! The size of an upload beside its baseline: all backbone weights in bf16, two bytes each.
+
+use crate::store::Dag;
+use std::fmt;
+
+/// Bytes to send, and what sending full weights would take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UploadSize {
+    /// Bytes of the artifact's blocks.
+    pub artifact_bytes: u64,
+    /// Bytes of the backbone in bf16.
+    pub full_weights_bytes: u64,
+}
+
+impl UploadSize {
+    /// Of `artifact`, for a backbone of so many weights.
+    pub fn new(artifact: &Dag, backbone_weights: u64) -> Self {
+        Self { artifact_bytes: artifact.bytes() as u64, full_weights_bytes: 2 * backbone_weights }
+    }
+
+    /// Hundredths of a percent less to send than the baseline, rounded down.
+    pub fn saved_basis_points(self) -> u64 {
+        let saved = self.full_weights_bytes.saturating_sub(self.artifact_bytes);
+        (u128::from(saved) * 10_000 / u128::from(self.full_weights_bytes.max(1))) as u64
+    }
+}
+
+impl fmt::Display for UploadSize {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let saved = self.saved_basis_points();
+        let (artifact, full) = (self.artifact_bytes, self.full_weights_bytes);
+        write!(f, "{artifact} B, {}.{:02} % less than {full} B of bf16 full weights", saved / 100, saved % 100)
+    }
+}
