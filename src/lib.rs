@@ -2,6 +2,8 @@
 //!
 //! Floors, lowest first; each imports only what is below it.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))] // clippy.toml says which, and why
+
 /// The specification of the arithmetic, `docs/ARITHMETIC.md`, that this crate computes by.
 pub const ARITHMETIC_VERSION: u32 = 1;
 

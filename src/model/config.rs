@@ -60,6 +60,11 @@ impl ModelConfig {
         if self.head_dim % 2 != 0 {
             return Err(Error::Value { what: "head_dim (must be even)", value: self.head_dim as i64 });
         }
+        // attention's gradient by key sums 2^45 a pair of key and query, in i64
+        let queries = self.context * (self.heads / self.kv_heads);
+        if queries > 1 << 16 {
+            return Err(Error::Value { what: "context · heads / kv_heads", value: queries as i64 });
+        }
         if self.heads * self.head_dim > 1 << 16 {
             return Err(Error::Value { what: "heads · head_dim", value: (self.heads * self.head_dim) as i64 });
         }
@@ -126,5 +131,29 @@ impl Linear {
             Self::Gate | Self::Up => (width, config.ffn_width),
             Self::Down => (config.ffn_width, width),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_of_a_key_are_bounded() {
+        let config = |kv_heads| ModelConfig {
+            layers: 1,
+            width: 64,
+            heads: 64,
+            kv_heads,
+            head_dim: 2,
+            ffn_width: 64,
+            vocab: 8,
+            context: MAX_CONTEXT,
+            rope_theta: 10_000,
+            norm_epsilon: 1e-5,
+            residual_fraction_bits: 16,
+        };
+        assert!(config(2).check().is_ok());
+        assert!(config(1).check().is_err());
     }
 }

@@ -206,8 +206,7 @@ struct Shard {
 impl Head {
     fn new(recording: &mut Recording, model: &Model, (embedding, row_scales): (BufferId, BufferId)) -> Self {
         let (vocab, width) = (model.config.vocab, model.config.width);
-        // a multiple of 4, since four columns share a dither
-        let rows = BINDING_BYTES / (4 * row_words(width)) & !3;
+        let rows = shard_rows(width);
         let mut shards = Vec::new();
         for first in (0..vocab).step_by(rows) {
             let count = rows.min(vocab - first);
@@ -307,5 +306,23 @@ impl Head {
             recording.dispatch("head backward", &head_backward::KERNEL, params.words(), &buffers);
         }
         dn
+    }
+}
+
+/// Embeddings of a shard: what a binding holds, in fours, because four logits share a call of the dither.
+fn shard_rows(width: usize) -> usize {
+    BINDING_BYTES / (16 * row_words(width)) * 4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_fit_a_binding_and_start_at_fours() {
+        for width in 1..=1 << 15 {
+            let rows = shard_rows(width);
+            assert!(rows > 0 && rows % 4 == 0 && rows * 4 * row_words(width) <= BINDING_BYTES, "{width}");
+        }
     }
 }

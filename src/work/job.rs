@@ -4,6 +4,7 @@ use super::error::{WorkError, in_range, plain_name};
 use super::transport::Transport;
 use crate::model::lora::LoraAdapter;
 use crate::store::Cid;
+use crate::training::optimizer::MAX_EXPONENT;
 use serde::{Deserialize, Serialize};
 
 /// Most matrices of one adapter.
@@ -91,7 +92,7 @@ impl Job {
         let mut last = None;
         for spec in &self.matrices {
             validate_shape(&spec.name, spec.rows as usize, spec.columns as usize, self.rank as usize)?;
-            in_range("gradient exponent", spec.exponent.into(), -512, 512)?;
+            in_range("gradient exponent", spec.exponent.into(), -i64::from(MAX_EXPONENT), MAX_EXPONENT.into())?;
             let place = Some(self.place(&spec.name)?);
             if place <= last {
                 let (what, name) = ("matrix", spec.name.clone());

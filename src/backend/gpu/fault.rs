@@ -15,7 +15,24 @@ pub(super) struct Fault(Arc<Mutex<Seen>>);
 #[derive(Default)]
 struct Seen {
     lost: Option<String>,
-    uncaptured: Option<wgpu::Error>,
+    uncaptured: Option<Refusal>,
+}
+
+/// What is kept of a `wgpu::Error`, which in browsers may not change threads.
+enum Refusal {
+    Memory,
+    Other(String),
+}
+
+impl From<wgpu::Error> for Refusal {
+    fn from(error: wgpu::Error) -> Self {
+        match error {
+            wgpu::Error::OutOfMemory { .. } => Self::Memory,
+            wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+                Self::Other(description)
+            }
+        }
+    }
 }
 
 impl Fault {
@@ -24,7 +41,7 @@ impl Fault {
         let fault = Self::default();
         let seen = fault.clone();
         device.on_uncaptured_error(Arc::new(move |error| {
-            seen.seen().uncaptured.get_or_insert(error);
+            seen.seen().uncaptured.get_or_insert(error.into());
         }));
         let seen = fault.clone();
         device.set_device_lost_callback(move |reason, message| {
@@ -47,7 +64,7 @@ impl Fault {
         let uncaptured = seen.uncaptured.take();
         match (&seen.lost, uncaptured) {
             (Some(reason), _) => Err(Error::GpuLost { reason: reason.clone() }),
-            (None, Some(error)) => Err(named(what, error)),
+            (None, Some(refusal)) => Err(named(what, refusal)),
             (None, None) => Ok(()),
         }
     }
@@ -58,13 +75,11 @@ impl Fault {
     }
 }
 
-fn named(what: &str, error: wgpu::Error) -> Error {
+fn named(what: &str, refusal: Refusal) -> Error {
     let what = what.to_owned();
-    match error {
-        wgpu::Error::OutOfMemory { .. } => Error::GpuMemory { what },
-        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
-            Error::GpuRefused { what, reason: description }
-        }
+    match refusal {
+        Refusal::Memory => Error::GpuMemory { what },
+        Refusal::Other(reason) => Error::GpuRefused { what, reason },
     }
 }
 
@@ -79,7 +94,7 @@ impl Gpu {
         let caught = [validation.pop(), memory.pop(), internal.pop()];
         for error in caught {
             if let Some(error) = error.await {
-                return Err(named(what, error));
+                return Err(named(what, error.into()));
             }
         }
         self.0.fault.check(what)?;
