@@ -1,6 +1,6 @@
 // out[t, slot, k] = Σ_n dy[t, n] · w[n, k], on codes 0..=2: Σ dy·code − Σ dy.
-// One workgroup: 64 tokens × 64 columns, staged 32 n at a time in 4 KiB of workgroup memory, the codes already
-// unpacked. One invocation: 8 tokens × 4 columns; between barriers it only loads and dots.
+// One workgroup: 64 tokens × 64 columns, staged 32 n at a time in 4 KiB, the codes already unpacked.
+// One invocation: 8 tokens × 4 columns; between barriers it only loads and dots.
 
 struct Params {
     first_group: u32,
@@ -19,7 +19,20 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, slots, in_features]
 
 var<workgroup> bytes: array<vec4<u32>, 128>; // [8 words, 16 × 4 tokens]
-var<workgroup> codes: array<vec4<u32>, 128>; // [8 words, 16 blocks × 4 columns]
+var<workgroup> codes: array<vec4<u32>, 128>; // [8 words, 16 × 4 columns]
+var<workgroup> offsets: array<i32, 64>; // minus the token's sum: codes are trits + 1
+
+// Four columns of each of eight tokens.
+struct Sums {
+    t0: vec4<i32>,
+    t1: vec4<i32>,
+    t2: vec4<i32>,
+    t3: vec4<i32>,
+    t4: vec4<i32>,
+    t5: vec4<i32>,
+    t6: vec4<i32>,
+    t7: vec4<i32>,
+}
 
 @compute @workgroup_size(16, 8, 1)
 fn main(
@@ -31,76 +44,84 @@ fn main(
     let stride = row_words(params.in_features);
     let tile_t = (group.y + params.first_group) * 64u;
     let tile_k = group.x * 64u;
-    // Beyond the last column or token the last one is read again, and dropped.
+    // Stages a word of four tokens and a block. Beyond the last token or column the last is read again, and dropped.
     let word = index & 7u;
     let quad = index >> 3u;
+    let stage_t = tile_t + quad * 4u;
     let last_t = params.tokens - 1u;
     let step = params.planes * words;
-    let t0 = tile_t + quad * 4u;
-    let x0 = min(t0, last_t) * step + word;
-    let x1 = min(t0 + 1u, last_t) * step + word;
-    let x2 = min(t0 + 2u, last_t) * step + word;
-    let x3 = min(t0 + 3u, last_t) * step + word;
-    let staged_x = word * 16u + quad;
-    // Neighbours read neighbouring columns of w.
-    let block = index & 15u;
-    let w_row = index >> 4u;
-    let w = w_row * stride + min((tile_k >> 2u) + block, stride - 1u);
-    var s0 = vec4<i32>();
-    var s1 = vec4<i32>();
-    var s2 = vec4<i32>();
-    var s3 = vec4<i32>();
-    var s4 = vec4<i32>();
-    var s5 = vec4<i32>();
-    var s6 = vec4<i32>();
-    var s7 = vec4<i32>();
+    let x0 = min(stage_t, last_t) * step + word;
+    let x1 = min(stage_t + 1u, last_t) * step + word;
+    let x2 = min(stage_t + 2u, last_t) * step + word;
+    let x3 = min(stage_t + 3u, last_t) * step + word;
+    let w_row = index >> 4u; // neighbours read neighbouring columns
+    let w = w_row * stride + min((tile_k >> 2u) + (index & 15u), stride - 1u);
+    let staged = word * 16u + quad;
+    let t = tile_t + local.y * 8u;
+    let k = tile_k + local.x * 4u;
+    let c = local.x;
+    let b = local.y * 2u;
+    let o = local.y * 8u;
+    var sums = Sums();
     for (var plane = 0u; plane < params.planes; plane++) {
+        if index < 64u {
+            let sum = bitcast<i32>(dy_info[min(tile_t + index, last_t) * 4u + 2u]);
+            offsets[index] = select(0, -sum, plane + 1u == params.planes);
+        }
+        workgroupBarrier();
         // Wraps, as the sum of codes may; the sum of trits fits.
-        s0 *= 256;
-        s1 *= 256;
-        s2 *= 256;
-        s3 *= 256;
-        s4 *= 256;
-        s5 *= 256;
-        s6 *= 256;
-        s7 *= 256;
+        sums.t0 = sums.t0 * 256 + offsets[o];
+        sums.t1 = sums.t1 * 256 + offsets[o + 1u];
+        sums.t2 = sums.t2 * 256 + offsets[o + 2u];
+        sums.t3 = sums.t3 * 256 + offsets[o + 3u];
+        sums.t4 = sums.t4 * 256 + offsets[o + 4u];
+        sums.t5 = sums.t5 * 256 + offsets[o + 5u];
+        sums.t6 = sums.t6 * 256 + offsets[o + 6u];
+        sums.t7 = sums.t7 * 256 + offsets[o + 7u];
         let plane_start = plane * words;
         for (var n = 0u; n < words; n += 8u) {
             workgroupBarrier();
             let i = plane_start + n;
-            bytes[staged_x] = vec4<u32>(dy[x0 + i], dy[x1 + i], dy[x2 + i], dy[x3 + i]);
+            bytes[staged] = vec4<u32>(dy[x0 + i], dy[x1 + i], dy[x2 + i], dy[x3 + i]);
             codes[index] = decode(transpose_block(weights[w + n * stride]));
             workgroupBarrier();
-            for (var j = 0u; j < 8u; j++) {
-                let c = codes[j * 16u + local.x];
-                let lo = bytes[j * 16u + local.y * 2u];
-                let hi = bytes[j * 16u + local.y * 2u + 1u];
-                s0 += dots(c, lo.x);
-                s1 += dots(c, lo.y);
-                s2 += dots(c, lo.z);
-                s3 += dots(c, lo.w);
-                s4 += dots(c, hi.x);
-                s5 += dots(c, hi.y);
-                s6 += dots(c, hi.z);
-                s7 += dots(c, hi.w);
-            }
+            accumulate(&sums, codes[c], bytes[b], bytes[b + 1u]);
+            accumulate(&sums, codes[c + 16u], bytes[b + 16u], bytes[b + 17u]);
+            accumulate(&sums, codes[c + 32u], bytes[b + 32u], bytes[b + 33u]);
+            accumulate(&sums, codes[c + 48u], bytes[b + 48u], bytes[b + 49u]);
+            accumulate(&sums, codes[c + 64u], bytes[b + 64u], bytes[b + 65u]);
+            accumulate(&sums, codes[c + 80u], bytes[b + 80u], bytes[b + 81u]);
+            accumulate(&sums, codes[c + 96u], bytes[b + 96u], bytes[b + 97u]);
+            accumulate(&sums, codes[c + 112u], bytes[b + 112u], bytes[b + 113u]);
         }
     }
-    let t = tile_t + local.y * 8u;
-    let k = tile_k + local.x * 4u;
-    store(t, k, s0);
-    store(t + 1u, k, s1);
-    store(t + 2u, k, s2);
-    store(t + 3u, k, s3);
-    store(t + 4u, k, s4);
-    store(t + 5u, k, s5);
-    store(t + 6u, k, s6);
-    store(t + 7u, k, s7);
+    let row = params.slots * params.in_features;
+    let at = t * row + params.slot * params.in_features + k;
+    let exists = vec4<u32>(k, k + 1u, k + 2u, k + 3u) < vec4<u32>(params.in_features);
+    store(t, at, sums.t0, exists);
+    store(t + 1u, at + row, sums.t1, exists);
+    store(t + 2u, at + 2u * row, sums.t2, exists);
+    store(t + 3u, at + 3u * row, sums.t3, exists);
+    store(t + 4u, at + 4u * row, sums.t4, exists);
+    store(t + 5u, at + 5u * row, sums.t5, exists);
+    store(t + 6u, at + 6u * row, sums.t6, exists);
+    store(t + 7u, at + 7u * row, sums.t7, exists);
 }
 
 // Four columns of a block, four rows to a word.
 fn decode(word: u32) -> vec4<u32> {
     return vec4<u32>(word, word >> 2u, word >> 4u, word >> 6u) & vec4<u32>(0x03030303u);
+}
+
+fn accumulate(sums: ptr<function, Sums>, codes: vec4<u32>, low: vec4<u32>, high: vec4<u32>) {
+    (*sums).t0 += dots(codes, low.x);
+    (*sums).t1 += dots(codes, low.y);
+    (*sums).t2 += dots(codes, low.z);
+    (*sums).t3 += dots(codes, low.w);
+    (*sums).t4 += dots(codes, high.x);
+    (*sums).t5 += dots(codes, high.y);
+    (*sums).t6 += dots(codes, high.z);
+    (*sums).t7 += dots(codes, high.w);
 }
 
 fn dots(codes: vec4<u32>, bytes: u32) -> vec4<i32> {
@@ -110,21 +131,17 @@ fn dots(codes: vec4<u32>, bytes: u32) -> vec4<i32> {
     );
 }
 
-fn store(t: u32, k: u32, sums: vec4<i32>) {
-    if t < params.tokens {
-        let at = (t * params.slots + params.slot) * params.in_features + k;
-        let values = sums - bitcast<i32>(dy_info[t * 4u + 2u]);
-        if k < params.in_features {
-            out[at] = values.x;
+fn store(t: u32, at: u32, sums: vec4<i32>, exists: vec4<bool>) {
+    if t < params.tokens && exists.x {
+        out[at] = sums.x;
+        if exists.y {
+            out[at + 1u] = sums.y;
         }
-        if k + 1u < params.in_features {
-            out[at + 1u] = values.y;
+        if exists.z {
+            out[at + 2u] = sums.z;
         }
-        if k + 2u < params.in_features {
-            out[at + 2u] = values.z;
-        }
-        if k + 3u < params.in_features {
-            out[at + 3u] = values.w;
+        if exists.w {
+            out[at + 3u] = sums.w;
         }
     }
 }
