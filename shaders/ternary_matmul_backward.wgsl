@@ -15,7 +15,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> dy: array<u32>; // [tokens, planes, out_features] byte rows
 @group(0) @binding(2) var<storage, read> dy_info: array<u32>; // [tokens, 4], word 2 is the row's sum
 @group(0) @binding(3) var<storage, read> weights: array<u32>; // [out_features, in_features] block words
-@group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, slots, in_features]
+@group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, slots, in_features + 4]
 
 // One token's 16 columns, by their place in a block: component c of part j belongs to column 4c + j.
 struct Sums {
@@ -134,7 +134,7 @@ fn shift_plane(sums: ptr<function, Sums>) {
 // Writes one token's 16 sums; component c of part j is column k + 4c + j.
 fn store(t: u32, k: u32, sums: Sums) {
     if t < params.tokens {
-        let row = (t * params.slots + params.slot) * params.in_features;
+        let row = (t * params.slots + params.slot) * (params.in_features + 4u);
         let offset = bitcast<i32>(dy_info[t * 4u + 2u]);
         store_part(row, k, sums.a - offset);
         store_part(row, k + 1u, sums.b - offset);

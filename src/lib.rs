@@ -11,6 +11,9 @@ pub mod ternary;
 // floor 1: kernels
 pub mod kernels;
 // floor 2: players
+pub mod backend;
 pub mod recording;
 // floor 3: the model
 pub mod model;
+// floor 4: training
+pub mod training;

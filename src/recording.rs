@@ -3,7 +3,7 @@
 //! The model builds it once per shape; a backend plays it, whole or any range of it. Nothing is
 //! read back inside it.
 
-use crate::kernels::{Access, Kernel};
+use crate::kernels::{Access, Kernel, cases::Case};
 use std::sync::Arc;
 
 /// Names a buffer of one recording.
@@ -100,6 +100,23 @@ impl Recording {
         self.dispatches.push(Dispatch { kernel, params, buffers: buffers.to_vec(), label });
     }
 
+    /// Changes the length of a buffer whose length was not known when it was added.
+    pub fn resize(&mut self, id: BufferId, words: usize) {
+        self.buffers[id.0].words = words;
+    }
+
+    /// One launch, over buffers that hold `case`'s inputs once they are written; returns their ids in
+    /// the inputs' order.
+    pub fn single(case: &Case) -> (Self, Vec<BufferId>) {
+        let mut recording = Self::default();
+        let bound = case.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
+        let ids: Vec<_> = (bound.zip(&case.inputs))
+            .map(|(binding, words)| recording.buffer(binding.name, words.len(), Content::Kept))
+            .collect();
+        recording.dispatch(&case.label, case.kernel, case.params.clone(), &ids);
+        (recording, ids)
+    }
+
     /// All buffers, indexed by id.
     pub fn buffers(&self) -> &[Buffer] {
         &self.buffers
@@ -108,6 +125,11 @@ impl Recording {
     /// All dispatches, in order.
     pub fn dispatches(&self) -> &[Dispatch] {
         &self.dispatches
+    }
+
+    /// The ids of all buffers.
+    pub fn ids(&self) -> impl Iterator<Item = BufferId> + use<> {
+        (0..self.buffers.len()).map(BufferId)
     }
 
     /// One buffer.

@@ -6,6 +6,7 @@
 //! both the forward product and the gradient of its input.
 
 use crate::{error::Error, fixed::Scale};
+use std::sync::Arc;
 
 /// Rows of values that a product contracts are padded with zeros to a multiple of this many elements.
 pub const ROW_ALIGN: usize = 32;
@@ -23,7 +24,7 @@ pub struct Ternary {
     /// Columns, its input features.
     pub columns: usize,
     /// `[row_words(rows), row_words(columns)]` block words; padding holds trit 0.
-    pub words: Vec<u32>,
+    pub words: Arc<[u32]>,
     /// What one trit is worth.
     pub dequant_scale: Scale,
 }
@@ -46,7 +47,7 @@ impl Ternary {
                 *word = *word & !(3 << bit) | ((trit + 1) as u32) << bit;
             }
         }
-        Ok(Self { rows, columns, words, dequant_scale })
+        Ok(Self { rows, columns, words: words.into(), dequant_scale })
     }
 
     /// The trit at (`row`, `column`).

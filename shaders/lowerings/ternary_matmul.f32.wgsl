@@ -14,7 +14,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<u32>; // [tokens, in_features] byte rows
 @group(0) @binding(2) var<storage, read> x_info: array<u32>; // [tokens, 4], word 2 is the row's sum
 @group(0) @binding(3) var<storage, read> weights: array<u32>; // [out_features, in_features] block words
-@group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, out_features]
+@group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, out_features + 4]
 
 var<workgroup> bytes: array<vec4<f32>, 256>; // [16 k, 16 × 4 tokens]
 var<workgroup> codes: array<vec4<f32>, 256>; // [16 k, 16 × 4 rows]
@@ -127,7 +127,7 @@ fn store(t: u32, n: u32, sums: Sums, first: bool) {
 // The first part takes off the token's sum, as codes are trits + 1.
 fn store_token(t: u32, n: u32, sums: vec4<i32>, first: bool) {
     if t < params.tokens {
-        let at = t * params.out_features + n;
+        let at = t * (params.out_features + 4u) + n;
         let offset = select(0, bitcast<i32>(x_info[t * 4u + 2u]), first);
         let parts = sums - offset;
         store_one(at, parts.x, first);

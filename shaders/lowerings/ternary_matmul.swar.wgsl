@@ -13,7 +13,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<u32>; // [tokens, in_features] byte rows
 @group(0) @binding(2) var<storage, read> x_info: array<u32>; // [tokens, 4], word 2 is the row's sum
 @group(0) @binding(3) var<storage, read> weights: array<u32>; // [out_features, in_features] block words
-@group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, out_features]
+@group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, out_features + 4]
 
 // One token's 16 rows, by their place in a block: component c of part j belongs to row 4c + j.
 struct Sums {
@@ -209,7 +209,7 @@ fn transpose_blocks(words: vec4<u32>) -> vec4<u32> {
 // Writes one token's 16 sums; component c of part j is row n + 4c + j.
 fn store(t: u32, n: u32, sums: Sums) {
     if t < params.tokens {
-        let row = t * params.out_features;
+        let row = t * (params.out_features + 4u);
         let offset = bitcast<i32>(x_info[t * 4u + 2u]);
         store_part(row, n, sums.a - offset);
         store_part(row, n + 1u, sums.b - offset);

@@ -13,7 +13,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<u32>; // [tokens, in_features] byte rows
 @group(0) @binding(2) var<storage, read> x_info: array<u32>; // [tokens, 4], word 2 is the row's sum
 @group(0) @binding(3) var<storage, read> weights: array<u32>; // [out_features, in_features] block words
-@group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, out_features]
+@group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, out_features + 4]
 
 var<workgroup> bytes: array<vec4<u32>, 128>; // [8 words, 16 × 4 tokens]
 var<workgroup> codes: array<vec4<u32>, 128>; // [8 words, 16 × 4 rows]
@@ -78,7 +78,7 @@ fn main(
         accumulate(&sums, codes[c + 96u], bytes[b + 96u], bytes[b + 97u]);
         accumulate(&sums, codes[c + 112u], bytes[b + 112u], bytes[b + 113u]);
     }
-    let row = params.out_features;
+    let row = params.out_features + 4u;
     let at = t * row + n;
     let exists = vec4<u32>(n, n + 1u, n + 2u, n + 3u) < vec4<u32>(params.out_features);
     store(t, at, sums.t0, exists);

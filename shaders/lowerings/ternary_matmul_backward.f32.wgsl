@@ -17,7 +17,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> dy: array<u32>; // [tokens, planes, out_features] byte rows
 @group(0) @binding(2) var<storage, read> dy_info: array<u32>; // [tokens, 4], word 2 is the row's sum
 @group(0) @binding(3) var<storage, read> weights: array<u32>; // [out_features, in_features] block words
-@group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, slots, in_features]
+@group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, slots, in_features + 4]
 
 var<workgroup> bytes: array<vec4<f32>, 256>; // [16 n, 16 × 4 tokens]
 var<workgroup> codes: array<vec4<f32>, 256>; // [16 n, 16 × 4 columns]
@@ -143,7 +143,7 @@ fn store(t: u32, k: u32, sums: Sums, part: Part) {
 // The high plane counts 256 times; the first part takes off the token's sum, as codes are trits + 1.
 fn store_token(t: u32, k: u32, sums: vec4<i32>, part: Part) {
     if t < params.tokens {
-        let at = t * (params.slots * params.in_features) + params.slot * params.in_features + k;
+        let at = (t * params.slots + params.slot) * (params.in_features + 4u) + k;
         let offset = select(0, bitcast<i32>(dy_info[t * 4u + 2u]), part.first);
         let parts = sums * select(256, 1, part.last_plane) - offset;
         store_one(at, parts.x, part);

@@ -16,7 +16,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> dy: array<u32>; // [tokens, planes, out_features] byte rows
 @group(0) @binding(2) var<storage, read> dy_info: array<u32>; // [tokens, 4], word 2 is the row's sum
 @group(0) @binding(3) var<storage, read> weights: array<u32>; // [out_features, in_features] block words
-@group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, slots, in_features]
+@group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, slots, in_features + 4]
 
 var<workgroup> bytes: array<vec4<u32>, 128>; // [8 words, 16 × 4 tokens]
 var<workgroup> codes: array<vec4<u32>, 128>; // [8 words, 16 × 4 columns]
@@ -95,8 +95,8 @@ fn main(
             accumulate(&sums, codes[c + 112u], bytes[b + 112u], bytes[b + 113u]);
         }
     }
-    let row = params.slots * params.in_features;
-    let at = t * row + params.slot * params.in_features + k;
+    let row = params.slots * (params.in_features + 4u);
+    let at = t * row + params.slot * (params.in_features + 4u) + k;
     let exists = vec4<u32>(k, k + 1u, k + 2u, k + 3u) < vec4<u32>(params.in_features);
     store(t, at, sums.t0, exists);
     store(t + 1u, at + row, sums.t1, exists);

@@ -10,10 +10,40 @@
 //!   `256 · plane 0 + plane 1`, zero padded;
 //! - *row info* `[rows, 4]`: mantissa and exponent of the row's [`Scale`](crate::fixed::Scale),
 //!   the sum of the row's integers, one word that the writer names;
+//! - *i32 rows* `[rows, width + 4]`: integers, then their row info;
 //! - *i64*: two words, low first.
 
 use std::ops::Range;
 
+pub mod attention;
+pub mod attention_backward_key;
+pub mod attention_backward_query;
+pub mod cases;
+pub mod cross_entropy;
+pub mod digest;
+pub mod embed;
+pub mod gated_relu_squared;
+pub mod gated_relu_squared_backward;
+pub mod gradient_quantize;
+pub mod head_backward;
+pub mod head_gradient_quantize;
+pub mod head_logits;
+pub mod logits_max;
+pub mod logits_sum;
+pub mod lora_down;
+pub mod lora_down_backward;
+pub mod lora_fold;
+pub mod lora_gradient_a;
+pub mod lora_gradient_b;
+pub mod lora_up;
+pub mod loss_sum;
+pub mod residual_add;
+pub mod rms_norm_backward;
+pub mod rms_norm_quantize;
+pub mod rms_norm_wide;
+pub mod rope;
+pub mod rope_backward;
+pub mod shared;
 pub mod ternary_matmul;
 pub mod ternary_matmul_backward;
 
@@ -104,10 +134,44 @@ macro_rules! params {
 pub(crate) use params;
 
 /// What every kernel's text is followed by.
-pub const SHARED: &str = concat!(include_str!("../../shaders/shared/ternary.wgsl"));
+pub const SHARED: &str = concat!(
+    include_str!("../../shaders/shared/dither.wgsl"),
+    include_str!("../../shaders/shared/fixed.wgsl"),
+    include_str!("../../shaders/shared/ternary.wgsl"),
+);
 
-/// Every kernel of a training step.
-pub static ALL: &[&Kernel] = &[&ternary_matmul::KERNEL, &ternary_matmul_backward::KERNEL];
+/// Every kernel of a training step, in the order that one meets them.
+pub static ALL: &[&Kernel] = &[
+    &embed::KERNEL,
+    &rms_norm_quantize::KERNEL,
+    &lora_down::KERNEL,
+    &ternary_matmul::KERNEL,
+    &lora_up::KERNEL,
+    &rope::KERNEL,
+    &attention::KERNEL,
+    &residual_add::KERNEL,
+    &gated_relu_squared::KERNEL,
+    &rms_norm_wide::KERNEL,
+    &head_logits::KERNEL,
+    &logits_max::KERNEL,
+    &logits_sum::KERNEL,
+    &cross_entropy::KERNEL,
+    &loss_sum::KERNEL,
+    &head_backward::KERNEL,
+    &rms_norm_backward::KERNEL,
+    &gradient_quantize::KERNEL,
+    &lora_down_backward::KERNEL,
+    &ternary_matmul_backward::KERNEL,
+    &gated_relu_squared_backward::KERNEL,
+    &head_gradient_quantize::KERNEL,
+    &attention_backward_query::KERNEL,
+    &attention_backward_key::KERNEL,
+    &rope_backward::KERNEL,
+    &lora_fold::KERNEL,
+    &lora_gradient_a::KERNEL,
+    &lora_gradient_b::KERNEL,
+    &digest::KERNEL,
+];
 
 pub(crate) const fn read(name: &'static str) -> Binding {
     Binding { name, access: Access::Read }

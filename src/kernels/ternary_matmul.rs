@@ -2,7 +2,7 @@
 //!
 //! |out| ≤ 127 · in_features, so in_features ≤ 2^24.
 
-use super::{Kernel, Lowering, Saturated, as_bytes, as_i32_mut, params, read, write};
+use super::{INFO, Kernel, Lowering, Saturated, as_bytes, params, read, shared::rows, write};
 use crate::ternary::{row_words, trit};
 use std::ops::Range;
 
@@ -16,11 +16,16 @@ params! {
 }
 
 /// `x [tokens, in_features]` byte rows, their info (the sum is used by lowerings that work on
-/// codes 0..=2), `w [out_features, in_features]` block words, `out [tokens, out_features]` i32.
+/// codes 0..=2), `w [out_features, in_features]` block words, `out [tokens, out_features]` i32 rows whose info lora_up writes.
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul",
     params: Params::NAMES,
-    bindings: &[read("x"), read("x_info"), read("weights"), write("out", |p| Params::read(p).out_features as usize)],
+    bindings: &[
+        read("x"),
+        read("x_info"),
+        read("weights"),
+        write("out", |p| Params::read(p).out_features as usize + INFO),
+    ],
     units: |p| Params::read(p).tokens as usize,
     twin,
     lowerings: &[
@@ -40,13 +45,13 @@ fn groups(params: &[u32], features: u32) -> u32 {
     Params::read(params).out_features.div_ceil(features)
 }
 
-fn twin(params: &[u32], rows: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let (in_features, out_features) = (p.in_features as usize, p.out_features as usize);
     let stride = 4 * row_words(in_features);
-    for (row, out) in rows.zip(as_i32_mut(writes[0]).chunks_exact_mut(out_features)) {
+    for (row, out) in units.zip(writes[0].chunks_exact_mut(out_features + INFO)) {
         let x = &as_bytes(reads[0])[row * stride..][..in_features];
-        for (n, out) in out.iter_mut().enumerate() {
+        for (n, out) in rows::split(out, out_features).0.iter_mut().enumerate() {
             *out = x.iter().enumerate().map(|(k, &x)| i32::from(x) * trit(reads[2], stride / 4, n, k)).sum();
         }
     }

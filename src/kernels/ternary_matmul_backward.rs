@@ -2,7 +2,7 @@
 //!
 //! |out| ≤ 2^14 · out_features, so out_features ≤ 65,536.
 
-use super::{Kernel, Lowering, Saturated, as_bytes, as_i32_mut, params, read, write};
+use super::{INFO, Kernel, Lowering, Saturated, as_bytes, params, read, shared::rows, write};
 use crate::ternary::{row_words, trit};
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ params! {
 }
 
 /// `dy [tokens, planes, out_features]`, its info (sum used by lowerings), `w [out_features, in_features]`
-/// block words, `out [tokens, slots, in_features]` i32.
+/// block words, `out [tokens, slots, in_features]` i32 rows whose infos lora_up writes.
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul_backward",
     params: Params::NAMES,
@@ -30,7 +30,7 @@ pub static KERNEL: Kernel = Kernel {
         read("dy"),
         read("dy_info"),
         read("weights"),
-        write("out", |p| (Params::read(p).slots * Params::read(p).in_features) as usize),
+        write("out", |p| Params::read(p).slots as usize * (Params::read(p).in_features as usize + INFO)),
     ],
     units: |p| Params::read(p).tokens as usize,
     twin,
@@ -51,15 +51,16 @@ fn groups(params: &[u32], features: u32) -> u32 {
     Params::read(params).in_features.div_ceil(features)
 }
 
-fn twin(params: &[u32], rows: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let (in_features, out_features) = (p.in_features as usize, p.out_features as usize);
     let (stride, planes) = (4 * row_words(out_features), p.planes as usize);
-    let out_rows = as_i32_mut(writes[0]).chunks_exact_mut(p.slots as usize * in_features);
-    for (row, out) in rows.zip(out_rows) {
+    let stride_out = in_features + INFO;
+    for (row, out) in units.zip(writes[0].chunks_exact_mut(p.slots as usize * stride_out)) {
         let dy = &as_bytes(reads[0])[row * planes * stride..][..planes * stride];
         let dy = |n: usize| (0..planes).fold(0, |value, plane| 256 * value + i32::from(dy[plane * stride + n]));
-        for (k, out) in out[p.slot as usize * in_features..][..in_features].iter_mut().enumerate() {
+        let (out, _) = rows::split(&mut out[p.slot as usize * stride_out..][..stride_out], in_features);
+        for (k, out) in out.iter_mut().enumerate() {
             *out = (0..out_features).map(|n| dy(n) * trit(reads[2], row_words(in_features), n, k)).sum();
         }
     }

@@ -1,3 +1,11 @@
 //! The BitNet b1.58 decoder with LoRA adapters, forward and backward, as recordings.
 
+pub mod attention;
+pub mod bit_linear;
+pub mod config;
+pub mod feed_forward;
+pub mod generator;
 pub mod lora;
+pub mod norm;
+pub mod transformer;
+pub mod weights;

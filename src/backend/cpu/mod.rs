@@ -1,0 +1,3 @@
+//! The CPU backend: every kernel's twin, on all cores.
+
+pub mod player;

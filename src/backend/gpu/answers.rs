@@ -1,0 +1,55 @@
+//! Known answers: whether a GPU computes a kernel's cases as the twin does.
+
+use super::{Choice, Gpu, GpuPlayer};
+use crate::{
+    error::Error,
+    kernels::{Access, Kernel, Lowering, Saturated, cases::Case, cases::run_twin},
+    recording::Recording,
+};
+
+/// Every buffer after the launch, in the order of the case's inputs, by the GPU.
+pub async fn run(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<(Vec<Vec<u32>>, Saturated), Error> {
+    let (recording, ids) = Recording::single(case);
+    let choice = Choice::default().with(case.kernel, lowering);
+    let mut player = GpuPlayer::new(gpu, &recording, &choice).await?;
+    for (id, words) in ids.iter().zip(&case.inputs) {
+        player.write(*id, words).await?;
+    }
+    let saturated = player.play(0..1).await?;
+    let mut after = Vec::new();
+    for id in ids {
+        after.push(player.read(id).await?);
+    }
+    Ok((after, saturated))
+}
+
+/// Fails with [`Error::WrongAnswer`] where the GPU and the twin differ, in any word of any buffer or
+/// in the flag.
+pub async fn passes(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<(), Error> {
+    let (expected, expected_flag) = run_twin(case);
+    let (found, found_flag) = run(gpu, lowering, case).await?;
+    let wrong = |buffer, word, expected, found| Error::WrongAnswer {
+        kernel: case.kernel.name,
+        lowering: lowering.name,
+        case: case.label.clone(),
+        buffer,
+        word,
+        expected,
+        found,
+    };
+    for (binding, (expected, found)) in bound(case.kernel).zip(expected.iter().zip(&found)) {
+        if let Some(word) = (0..expected.len()).find(|word| expected[*word] != found[*word]) {
+            return Err(wrong(binding, word, expected[word], found[word]));
+        }
+    }
+    if expected_flag != found_flag {
+        return Err(wrong("flag", 0, expected_flag.into(), found_flag.into()));
+    }
+    Ok(())
+}
+
+/// Names of a kernel's buffers, the flag left out.
+fn bound(kernel: &'static Kernel) -> impl Iterator<Item = &'static str> {
+    let buffers = kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
+    buffers.map(|binding| binding.name)
+}

@@ -1,0 +1,100 @@
+//! A pipeline: one lowering of a kernel, compiled for one GPU.
+
+use super::{Checks, Gpu};
+use crate::{
+    error::Error,
+    kernels::{self, Access, Kernel, Lowering},
+};
+use std::sync::{Arc, PoisonError};
+
+/// Bytes that a launch's params may take: a multiple of every GPU's uniform offset alignment.
+pub(super) const PARAMS_BYTES: u64 = 256;
+
+/// Compiled WGSL and the shape of what it binds.
+pub(super) struct Pipeline {
+    pub(super) compute: wgpu::ComputePipeline,
+    pub(super) bindings: wgpu::BindGroupLayout,
+}
+
+impl Gpu {
+    /// The pipeline of a lowering, compiled at first use.
+    pub(super) async fn pipeline(
+        &self,
+        kernel: &'static Kernel,
+        lowering: &'static Lowering,
+    ) -> Result<Arc<Pipeline>, Error> {
+        let key = [kernel.name, lowering.name];
+        let cached = self.0.pipelines.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(pipeline) = cached {
+            return Ok(pipeline);
+        }
+        let what = key.join(".");
+        let pipeline = Arc::new(self.guarded(&what, || self.compile(kernel, lowering, &what)).await?);
+        self.0.pipelines.lock().unwrap_or_else(PoisonError::into_inner).insert(key, pipeline.clone());
+        Ok(pipeline)
+    }
+
+    fn compile(&self, kernel: &Kernel, lowering: &Lowering, label: &str) -> Pipeline {
+        let device = &self.0.device;
+        let label = Some(label);
+        let text = [lowering.wgsl, kernels::SHARED].concat();
+        let module = self.module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(text.into()) });
+        let entries: Vec<_> = std::iter::once(PARAMS)
+            .chain(kernel.bindings.iter().zip(1..).map(|(binding, at)| {
+                let read_only = matches!(binding.access, Access::Read);
+                storage(at, wgpu::BufferBindingType::Storage { read_only })
+            }))
+            .collect();
+        let bindings = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&bindings)],
+            immediate_size: 0,
+        });
+        let compute = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: Some(&layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: self.0.options.checks == Checks::Checked,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        Pipeline { compute, bindings }
+    }
+
+    #[allow(unsafe_code)]
+    fn module(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
+        match self.0.options.checks {
+            // SAFETY: the text is one of this crate's kernels, never foreign: its loops end, and it indexes
+            // within the words that its params imply, which a `Recording` holds its buffers to.
+            Checks::Trusted => unsafe {
+                self.0.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+            },
+            Checks::Checked => self.0.device.create_shader_module(descriptor),
+        }
+    }
+}
+
+/// Params: each launch sees its own block of one buffer.
+const PARAMS: wgpu::BindGroupLayoutEntry = wgpu::BindGroupLayoutEntry {
+    binding: 0,
+    visibility: wgpu::ShaderStages::COMPUTE,
+    ty: wgpu::BindingType::Buffer {
+        ty: wgpu::BufferBindingType::Uniform,
+        has_dynamic_offset: true,
+        min_binding_size: std::num::NonZeroU64::new(PARAMS_BYTES),
+    },
+    count: None,
+};
+
+const fn storage(binding: u32, ty: wgpu::BufferBindingType) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+        count: None,
+    }
+}

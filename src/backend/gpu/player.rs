@@ -1,0 +1,176 @@
+//! A player: a recording laid out in one GPU's memory, ready to run.
+
+use super::{
+    Gpu,
+    fault::Submission,
+    memory::Memory,
+    pipeline::{PARAMS_BYTES, Pipeline},
+    slice::{Cut, GROUPS, Pace, Work},
+};
+use crate::{
+    error::Error,
+    kernels::{Access, Kernel, Lowering, Saturated},
+    recording::{BufferId, Dispatch, Recording},
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::Range,
+    sync::Arc,
+};
+
+/// Which lowering each kernel runs by; the plain one unless said otherwise.
+#[derive(Clone, Default)]
+pub struct Choice(HashMap<&'static str, &'static Lowering>);
+
+impl Choice {
+    /// With `lowering` for `kernel`.
+    pub fn with(mut self, kernel: &'static Kernel, lowering: &'static Lowering) -> Self {
+        self.0.insert(kernel.name, lowering);
+        self
+    }
+
+    /// The lowering of `kernel`; `None` if it has no WGSL.
+    pub fn of(&self, kernel: &'static Kernel) -> Option<&'static Lowering> {
+        self.0.get(kernel.name).copied().or_else(|| kernel.lowerings.first())
+    }
+}
+
+/// Slices that the GPU holds: while one runs, the next waits, so that it never idles.
+const IN_FLIGHT: usize = 2;
+
+/// Plays one recording on one GPU.
+pub struct GpuPlayer {
+    gpu: Gpu,
+    recording: Recording,
+    memory: Memory,
+    launches: Vec<Launch>,
+    work: Vec<Work>,
+    pace: Pace,
+}
+
+/// A dispatch as the GPU knows it.
+struct Launch {
+    pipeline: Arc<Pipeline>,
+    bound: wgpu::BindGroup,
+    groups_x: u32,
+}
+
+impl GpuPlayer {
+    /// Compiles, allocates and uploads all that `recording` needs.
+    pub async fn new(gpu: &Gpu, recording: &Recording, choice: &Choice) -> Result<Self, Error> {
+        let memory = Memory::new(gpu, recording).await?;
+        let (mut launches, mut work) = (Vec::new(), Vec::new());
+        let mut shapes = HashMap::new();
+        for dispatch in recording.dispatches() {
+            let Dispatch { kernel, params, label, .. } = dispatch;
+            let Some(lowering) = choice.of(kernel) else {
+                let reason = format!("kernel {} has no WGSL", kernel.name);
+                return Err(Error::GpuRefused { what: label.clone(), reason });
+            };
+            let groups_x = (lowering.groups_x)(params);
+            limited(label, "maxComputeWorkgroupsPerDimension", groups_x.into(), GROUPS.into())?;
+            limited(label, "params bytes", 4 * params.len() as u64, PARAMS_BYTES)?;
+            let rows = (kernel.units)(params).div_ceil(lowering.units_per_group as usize);
+            limited(label, "workgroups along y", rows as u64, u32::MAX.into())?;
+            let pipeline = gpu.pipeline(kernel, lowering).await?;
+            let bound = gpu.guarded(label, || bind(gpu, &memory, &pipeline, dispatch)).await?;
+            let count = shapes.len();
+            let shape = *shapes.entry((kernel.name, &params[1..])).or_insert(count);
+            work.push(Work { shape, rows: if groups_x == 0 { 0 } else { rows as u32 } });
+            launches.push(Launch { pipeline, bound, groups_x });
+        }
+        let pace = Pace::new(gpu.0.options.slice_ms, shapes.len());
+        Ok(Self { gpu: gpu.clone(), recording: recording.clone(), memory, launches, work, pace })
+    }
+
+    /// Copies words into a buffer, all of it.
+    pub async fn write(&self, id: BufferId, words: &[u32]) -> Result<(), Error> {
+        let buffer = self.recording.get(id);
+        if words.len() != buffer.words {
+            return Err(Error::Shape { what: "buffer to write", expected: buffer.words, found: words.len() });
+        }
+        self.memory.write(&self.gpu, id, &buffer.name, words).await
+    }
+
+    /// Copies a buffer out.
+    pub async fn read(&self, id: BufferId) -> Result<Vec<u32>, Error> {
+        let buffer = self.recording.get(id);
+        Memory::read(&self.gpu, &buffer.name, self.memory.of(id), buffer.words).await
+    }
+
+    /// Plays dispatches `range`; says whether one of them saturated.
+    pub async fn play(&mut self, range: Range<usize>) -> Result<Saturated, Error> {
+        let end = range.end.min(self.work.len());
+        let mut at = Cut { dispatch: range.start, first: 0, rows: 0 };
+        let clock = self.gpu.0.options.clock;
+        let mut in_flight: VecDeque<(Vec<Cut>, Submission, f64)> = VecDeque::new();
+        let mut free_since = clock();
+        self.gpu.guarded("saturation flag", || self.gpu.0.queue.write_buffer(&self.memory.flag, 0, &[0; 4])).await?;
+        loop {
+            let cuts = self.pace.slice(&self.work, &mut at, end);
+            if cuts.is_empty() && in_flight.is_empty() {
+                break;
+            }
+            let waits = if cuts.is_empty() { 1 } else { IN_FLIGHT };
+            if !cuts.is_empty() {
+                let label = &self.recording.dispatches()[cuts[0].dispatch].label;
+                let submission = self.gpu.guarded(label, || self.submit(&cuts)).await?;
+                in_flight.push_back((cuts, submission, clock()));
+            }
+            if in_flight.len() >= waits
+                && let Some((cuts, submission, submitted)) = in_flight.pop_front()
+            {
+                let label = &self.recording.dispatches()[cuts[0].dispatch].label;
+                self.gpu.finished(label, submission).await?;
+                let now = clock();
+                self.pace.learn(&self.work, &cuts, now - submitted.max(free_since));
+                free_since = now;
+            }
+        }
+        let flag = Memory::read(&self.gpu, "saturation flag", &self.memory.flag, 1).await?;
+        Ok(flag[0] != 0)
+    }
+
+    /// Submits one slice.
+    fn submit(&self, cuts: &[Cut]) -> Submission {
+        let mut params = vec![0u32; cuts.len() * PARAMS_BYTES as usize / 4];
+        for (block, cut) in params.chunks_exact_mut(PARAMS_BYTES as usize / 4).zip(cuts) {
+            let words = &self.recording.dispatches()[cut.dispatch].params;
+            block[..words.len()].copy_from_slice(words);
+            block[0] = cut.first;
+        }
+        self.gpu.0.queue.write_buffer(&self.memory.params, 0, bytemuck::cast_slice(&params));
+        let mut encoder = self.gpu.0.device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        for (cut, offset) in cuts.iter().zip((0u32..).step_by(PARAMS_BYTES as usize)) {
+            let launch = &self.launches[cut.dispatch];
+            pass.set_pipeline(&launch.pipeline.compute);
+            pass.set_bind_group(0, &launch.bound, &[offset]);
+            pass.dispatch_workgroups(launch.groups_x, cut.rows, 1);
+        }
+        drop(pass);
+        self.gpu.submit(encoder.finish())
+    }
+}
+
+fn limited(what: &str, limit: &'static str, needed: u64, offered: u64) -> Result<(), Error> {
+    let error = || Error::GpuLimit { what: what.to_owned(), limit, needed, offered };
+    if needed <= offered { Ok(()) } else { Err(error()) }
+}
+
+fn bind(gpu: &Gpu, memory: &Memory, pipeline: &Pipeline, dispatch: &Dispatch) -> wgpu::BindGroup {
+    let params =
+        wgpu::BufferBinding { buffer: &memory.params, offset: 0, size: std::num::NonZeroU64::new(PARAMS_BYTES) };
+    let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(params) }];
+    let mut ids = dispatch.buffers.iter();
+    for (binding, at) in dispatch.kernel.bindings.iter().zip(1..) {
+        let buffer = match binding.access {
+            Access::Flag => Some(&memory.flag),
+            _ => ids.next().map(|id| memory.of(*id)),
+        };
+        entries.extend(buffer.map(|buffer| wgpu::BindGroupEntry { binding: at, resource: buffer.as_entire_binding() }));
+    }
+    let layout = &pipeline.bindings;
+    let label = Some(dispatch.label.as_str());
+    gpu.0.device.create_bind_group(&wgpu::BindGroupDescriptor { label, layout, entries: &entries })
+}

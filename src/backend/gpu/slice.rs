@@ -1,0 +1,143 @@
+//! A slice: the work of one submit, short enough that the screen keeps moving.
+//!
+//! It is a list of cuts; a cut is some rows of one dispatch, and a row is the workgroups that share
+//! a y. What a row costs is measured, per shape of dispatch, so the first slice of an unknown shape
+//! is one row.
+
+/// Groups that one launch may have along a dimension (WebGPU's `maxComputeWorkgroupsPerDimension`).
+pub(super) const GROUPS: u32 = 65_535;
+/// Cuts in one slice: each takes a uniform block, see [`super::player`].
+pub(super) const CUTS: usize = 512;
+/// A measurement may lower the cost of a row by this factor at most; it is believed at once that a GPU is slower.
+const FASTER: f64 = 8.0;
+
+/// One dispatch, as far as slicing is concerned.
+pub(super) struct Work {
+    /// Dispatches of one kernel with equal params share it.
+    pub(super) shape: usize,
+    /// Workgroups along y.
+    pub(super) rows: u32,
+}
+
+/// Rows `first..first + rows` of a dispatch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    pub(super) dispatch: usize,
+    pub(super) first: u32,
+    pub(super) rows: u32,
+}
+
+/// What is known about time.
+pub(super) struct Pace {
+    /// What a slice may take; 0 makes every slice one row.
+    budget_ms: f64,
+    /// By shape.
+    row_ms: Vec<Option<f64>>,
+}
+
+impl Pace {
+    pub(super) fn new(budget_ms: f64, shapes: usize) -> Self {
+        Self { budget_ms, row_ms: vec![None; shapes] }
+    }
+
+    /// The next slice of `work[at.dispatch..end]`, `at.first` rows into it; moves `at` past it. Empty at the end.
+    pub(super) fn slice(&self, work: &[Work], at: &mut Cut, end: usize) -> Vec<Cut> {
+        let (mut cuts, mut left_ms) = (Vec::new(), self.budget_ms);
+        while at.dispatch < end && cuts.len() < CUTS {
+            let Work { shape, rows } = work[at.dispatch];
+            let left = rows - at.first;
+            if left == 0 {
+                *at = Cut { dispatch: at.dispatch + 1, first: 0, rows: 0 };
+                continue;
+            }
+            let affordable = match self.row_ms[shape] {
+                Some(row_ms) => (left_ms / row_ms.max(1e-9)).min(f64::from(GROUPS)) as u32,
+                None => 0,
+            };
+            if affordable == 0 && !cuts.is_empty() {
+                break;
+            }
+            let cut = Cut { rows: left.min(affordable.max(1)), ..*at };
+            cuts.push(cut);
+            at.first += cut.rows;
+            match self.row_ms[shape] {
+                Some(row_ms) => left_ms -= row_ms * f64::from(cut.rows),
+                None => break,
+            }
+        }
+        cuts
+    }
+
+    /// A slice took this long.
+    pub(super) fn learn(&mut self, work: &[Work], cuts: &[Cut], took_ms: f64) {
+        if let [Cut { dispatch, rows, .. }] = cuts {
+            self.row_ms[work[*dispatch].shape] = Some(took_ms / f64::from(*rows));
+            return;
+        }
+        let cost = |cut: &Cut| Some(self.row_ms[work[cut.dispatch].shape]? * f64::from(cut.rows));
+        let expected_ms: f64 = cuts.iter().filter_map(cost).sum();
+        let correction = (took_ms / expected_ms.max(1e-9)).max(1.0 / FASTER);
+        let mut shapes: Vec<_> = cuts.iter().map(|cut| work[cut.dispatch].shape).collect();
+        shapes.sort_unstable();
+        shapes.dedup();
+        for shape in shapes {
+            if let Some(row_ms) = &mut self.row_ms[shape] {
+                *row_ms *= correction;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plays a list on a GPU whose rows of shape `s` take `true_ms[s]`; returns the slices' times.
+    fn play(pace: &mut Pace, work: &[Work], true_ms: &[f64]) -> Vec<f64> {
+        let mut at = Cut { dispatch: 0, first: 0, rows: 0 };
+        let (mut times, mut done) = (Vec::new(), vec![0; work.len()]);
+        loop {
+            let cuts = pace.slice(work, &mut at, work.len());
+            if cuts.is_empty() {
+                break;
+            }
+            assert!(cuts.len() <= CUTS);
+            for cut in &cuts {
+                assert!(cut.first == done[cut.dispatch] && (1..=GROUPS).contains(&cut.rows), "{cut:?}");
+                assert!(work[..cut.dispatch].iter().zip(&done).all(|(work, done)| work.rows == *done), "out of order");
+                done[cut.dispatch] += cut.rows;
+            }
+            let took = cuts.iter().map(|cut| true_ms[work[cut.dispatch].shape] * f64::from(cut.rows)).sum();
+            pace.learn(work, &cuts, took);
+            times.push(took);
+        }
+        assert!(work.iter().zip(&done).all(|(work, done)| work.rows == *done), "rows left");
+        times
+    }
+
+    #[test]
+    fn slices_cover_everything_in_order_within_the_budget() {
+        let work: Vec<_> = (0..3000).map(|i| Work { shape: i % 3, rows: [1, 700, 200_000][i % 3] }).collect();
+        let mut pace = Pace::new(50.0, 3);
+        let times = play(&mut pace, &work, &[0.01, 0.3, 0.0001]);
+        assert!(times.iter().all(|time| *time < 51.0), "{times:?}");
+        assert!(times.len() < 16_000, "{}", times.len());
+    }
+
+    #[test]
+    fn no_budget_means_one_row_at_a_time() {
+        let work = [Work { shape: 0, rows: 5 }, Work { shape: 1, rows: 0 }, Work { shape: 0, rows: 2 }];
+        assert_eq!(play(&mut Pace::new(0.0, 2), &work, &[1.0, 1.0]).len(), 7);
+    }
+
+    #[test]
+    fn a_slower_gpu_gets_shorter_slices() {
+        let work: Vec<_> = (0..4000).map(|i| Work { shape: i % 2, rows: 3 }).collect();
+        let mut pace = Pace::new(16.0, 2);
+        play(&mut pace, &work, &[0.01, 0.02]);
+        let slower = play(&mut pace, &work, &[1.0, 2.0]);
+        assert!(slower.len() > 2 && slower[1..].iter().all(|time| *time < 17.0), "{slower:?}");
+        let faster = play(&mut pace, &work, &[0.01, 0.02]);
+        assert!(faster.len() < 20 && faster.iter().all(|time| *time < 17.0), "{faster:?}");
+    }
+}

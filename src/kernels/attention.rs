@@ -1,0 +1,140 @@
+//! `out = softmax(q · kᵀ / √head_dim) · v`, causal, with grouped key/value heads.
+//!
+//! A token sees the keys of its own sequence up to itself. P·v contracts over keys, so the exponent of
+//! each value row is folded into its probability, which is requantised in blocks of 32 keys.
+
+use super::{
+    INFO, Kernel, Lowering, Saturated, flag, params, read,
+    shared::{
+        blocks::{BLOCK, ZERO_EXPONENT, align, distance},
+        heads::Head,
+        rows,
+        scores::{Normalizer, exp2, score},
+    },
+    write,
+};
+use crate::fixed::{Scale, WIDE_BITS, round_even, round_even_u64, shift_for};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Query heads.
+    heads: u32,
+    /// Key/value heads.
+    kv_heads: u32,
+    /// Features a head.
+    head_dim: u32,
+    /// `ceil(2^16 / (heads / kv_heads))`: query head to key/value head without a division.
+    group_inverse: u32,
+    /// 24-bit mantissa of log2(e) / √head_dim · 2^20.
+    score_mantissa: u32,
+    /// Right shift that goes with it.
+    score_shift: i32,
+}
+
+/// Words of statistics a (token, head) pair: maximum score, normaliser mantissa and shift, first key,
+/// exponent of out's unit + 32, then two of the backward pass, one spare.
+pub const STATS: usize = 8;
+
+/// `q [tokens, heads]`, `k` and `v [tokens, kv_heads]` head rows, `positions [tokens]`, the exp2 and log2 tables;
+/// `out [tokens, heads · head_dim]` i32 rows, `stats [tokens, heads, 8]`.
+pub static KERNEL: Kernel = Kernel {
+    name: "attention",
+    params: Params::NAMES,
+    bindings: &[
+        read("q"),
+        read("k"),
+        read("v"),
+        read("positions"),
+        read("tables"),
+        write("out", |p| (Params::read(p).heads * Params::read(p).head_dim) as usize + INFO),
+        write("stats", |p| Params::read(p).heads as usize * STATS),
+        flag(),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/attention.wgsl"),
+        groups_x: |p| Params::read(p).heads,
+        units_per_group: 1,
+    }],
+};
+
+impl Params {
+    /// The key/value head that query head `head` reads.
+    #[inline(always)]
+    pub fn kv_head(&self, head: usize) -> usize {
+        (head * self.group_inverse as usize) >> 16
+    }
+
+    /// The score of a query and a key, and whether it was clamped.
+    #[inline(always)]
+    pub fn score(&self, q: Head<'_>, k: Head<'_>) -> (i32, bool) {
+        let dot = q.dot(k, self.head_dim as usize);
+        score(dot * i64::from(self.score_mantissa), self.score_shift - q.exponent - k.exponent)
+    }
+}
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let [q, k, v, positions, tables] = reads else { unreachable!() };
+    let (heads, kv_heads, head_dim) = (p.heads as usize, p.kv_heads as usize, p.head_dim as usize);
+    let [out, stats] = writes else { unreachable!() };
+    let outs = out.chunks_exact_mut(heads * head_dim + INFO).zip(stats.chunks_exact_mut(heads * STATS));
+    let (mut scores, mut sums) = (Vec::new(), vec![0i64; head_dim]);
+    let mut any = false;
+    for (token, (out, stats)) in units.zip(outs) {
+        let first = token - positions[token] as usize;
+        let (out, info) = rows::split(out, heads * head_dim);
+        // |v| ≤ 2^14 · 2^top for every visible key and head, so out in units of 2^(top − 16) fits 31 bits
+        let visible = first * kv_heads..(token + 1) * kv_heads;
+        let top = visible.map(|row| Head::new(v, head_dim, row).exponent).max().unwrap_or(ZERO_EXPONENT);
+        let zero = top == ZERO_EXPONENT;
+        rows::put_info(info, if zero { Scale::ZERO } else { Scale::power_of_two(top - 16) }, 0);
+        for head in 0..heads {
+            let query = Head::new(q, head_dim, token * heads + head);
+            let kv = |key: usize| key * kv_heads + p.kv_head(head);
+            scores.clear();
+            for key in first..=token {
+                let (score, clamped) = p.score(query, Head::new(k, head_dim, kv(key)));
+                scores.push(score);
+                any |= clamped;
+            }
+            let max = scores.iter().copied().max().unwrap_or(0);
+            let exponential = |score: i32| exp2(tables, max.wrapping_sub(score) as u32);
+            let normalizer = Normalizer::new(scores.iter().map(|&score| u64::from(exponential(score))).sum());
+            stats[head * STATS..][..STATS].copy_from_slice(&[
+                max as u32,
+                normalizer.mantissa,
+                normalizer.shift,
+                first as u32,
+                top as u32,
+                0,
+                0,
+                0,
+            ]);
+
+            sums.fill(0);
+            for (block, scores) in scores.chunks(BLOCK).enumerate() {
+                let value = |i: usize| Head::new(v, head_dim, kv(first + block * BLOCK + i));
+                let folded = |i: usize| {
+                    let probability = normalizer.probability(exponential(scores[i]));
+                    (u64::from(probability) << 31) >> distance(top, value(i).exponent)
+                };
+                let shift = shift_for((0..scores.len()).map(folded).max().unwrap_or(0), WIDE_BITS);
+                let weights: [i64; BLOCK] =
+                    std::array::from_fn(|i| if i < scores.len() { round_even_u64(folded(i), shift) as i64 } else { 0 });
+                for (c, sum) in sums.iter_mut().enumerate() {
+                    let exact: i64 = (0..scores.len()).map(|i| weights[i] * value(i).get(c)).sum();
+                    *sum += align(exact, shift as i32 - 29); // unit 2^(top − 32)
+                }
+            }
+            for (out, &sum) in out[head * head_dim..].iter_mut().zip(&sums) {
+                *out = round_even(sum, 16) as i32;
+            }
+        }
+    }
+    any
+}

@@ -1,0 +1,149 @@
+//! `dk = dSᵀ · q / √head_dim` and `dv = Pᵀ · dout`: attention's gradient by key.
+//!
+//! Both contract over queries: each query's exponents are folded into dS and P, requantised in blocks of
+//! 32 queries. Probabilities and dS are computed again from the statistics of each query.
+
+use super::{
+    INFO, Kernel, Lowering, Saturated,
+    attention::{self, STATS},
+    attention_backward_query::{Stats, put_row},
+    params, read,
+    shared::{
+        blocks::{BLOCK, ZERO_EXPONENT, align, distance},
+        dither,
+        heads::Head,
+    },
+    write,
+};
+use crate::fixed::{Scale, WIDE_BITS, round_dither, shift_for};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Tokens of a sequence.
+    context: u32,
+    /// Query heads.
+    heads: u32,
+    /// Key/value heads.
+    kv_heads: u32,
+    /// Features a head.
+    head_dim: u32,
+    /// Query heads a key/value head.
+    group: u32,
+    /// As attention's.
+    score_mantissa: u32,
+    /// As attention's.
+    score_shift: i32,
+    /// Mantissa of 1 / √head_dim.
+    inverse_root: u32,
+    /// Its exponent.
+    inverse_root_exponent: i32,
+    /// Dither stream of dS; element (query · heads + head, key position).
+    key_stream: u32,
+    /// Dither stream of P; the same elements.
+    value_stream: u32,
+}
+
+/// `q`, `k`, `v`, `dout` head rows, `stats [tokens, heads, 8]`, tables, dither; `out [tokens, 2, kv_heads, head_dim]`
+/// i32 rows: dk, then dv.
+pub static KERNEL: Kernel = Kernel {
+    name: "attention_backward_key",
+    params: Params::NAMES,
+    bindings: &[
+        read("q"),
+        read("k"),
+        read("v"),
+        read("dout"),
+        read("stats"),
+        read("tables"),
+        read("dither"),
+        write("out", |p| 2 * Params::read(p).kv_heads as usize * (Params::read(p).head_dim as usize + INFO)),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/attention_backward_key.wgsl"),
+        groups_x: |p| Params::read(p).kv_heads,
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let [q, k, v, dout, stats, tables, dither] = reads else { unreachable!() };
+    let (heads, kv_heads, head_dim) = (p.heads as usize, p.kv_heads as usize, p.head_dim as usize);
+    let scoring = attention::Params {
+        head_dim: p.head_dim,
+        score_mantissa: p.score_mantissa,
+        score_shift: p.score_shift,
+        ..Default::default()
+    };
+    let (key_stream, value_stream) = (dither::stream(dither, p.key_stream), dither::stream(dither, p.value_stream));
+    let inverse_root = Scale { mantissa: p.inverse_root, exponent: p.inverse_root_exponent };
+    let (mut key_sums, mut value_sums) = (vec![0i64; head_dim], vec![0i64; head_dim]);
+    for (token, out) in units.zip(writes[0].chunks_exact_mut(2 * kv_heads * (head_dim + INFO))) {
+        for kv_head in 0..kv_heads {
+            let (key, value) = (
+                Head::new(k, head_dim, token * kv_heads + kv_head),
+                Head::new(v, head_dim, token * kv_heads + kv_head),
+            );
+            let stats = |row: usize| Stats::new(&stats[row * STATS..][..STATS]);
+            let head_rows = kv_head * p.group as usize..(kv_head + 1) * p.group as usize;
+            let first = stats(token * heads).first;
+            let end = first + p.context as usize;
+            let rows = || (token..end).flat_map(|t| head_rows.clone().map(move |head| t * heads + head));
+            let dout = |row: usize| Head::new(dout, head_dim, row);
+            let query = |row: usize| Head::new(q, head_dim, row);
+            let key_exponent = |row: usize| match (stats(row).exponent(dout(row)), query(row).exponent) {
+                (ZERO_EXPONENT, _) | (_, ZERO_EXPONENT) => ZERO_EXPONENT,
+                (a, b) => a + b,
+            };
+            let key_top = rows().map(key_exponent).max().unwrap_or(ZERO_EXPONENT);
+            let value_top = rows().map(|row| dout(row).exponent).max().unwrap_or(ZERO_EXPONENT);
+
+            key_sums.fill(0);
+            value_sums.fill(0);
+            for head in head_rows.clone() {
+                // blocks of 32 queries of the sequence, from the one that holds this key
+                for block in ((token - first) / BLOCK * BLOCK + first..end).step_by(BLOCK) {
+                    let (mut keys, mut values) = ([0i64; BLOCK], [0i64; BLOCK]);
+                    let queries = block.max(token)..(block + BLOCK).min(end);
+                    for t in queries.clone() {
+                        let row = t * heads + head;
+                        let stats = stats(row);
+                        let probability = stats.probability(tables, scoring.score(query(row), key).0);
+                        let gradient = stats.gradient(probability, dout(row), value, head_dim);
+                        keys[t - block] = align(gradient << 30, -(distance(key_top, key_exponent(row)) as i32));
+                        values[t - block] = (i64::from(probability) << 31) >> distance(value_top, dout(row).exponent);
+                    }
+                    let shift = |folded: &[i64]| {
+                        shift_for(folded.iter().map(|folded| folded.unsigned_abs()).max().unwrap_or(0), WIDE_BITS)
+                    };
+                    let (key_shift, value_shift) = (shift(&keys), shift(&values));
+                    for t in queries.clone() {
+                        let index = dither::index(dither, t) * p.heads + head as u32;
+                        let column = (token - first) as u32;
+                        keys[t - block] = round_dither(keys[t - block], key_shift, key_stream.at(index, column));
+                        values[t - block] =
+                            round_dither(values[t - block], value_shift, value_stream.at(index, column));
+                    }
+                    for c in 0..head_dim {
+                        let sum = |weights: &[i64], of: &dyn Fn(usize) -> i64| -> i64 {
+                            queries.clone().map(|t| weights[t - block] * of(t * heads + head)).sum()
+                        };
+                        // units 2^(key_top − 2) and 2^(value_top − 20)
+                        key_sums[c] += align(sum(&keys, &|row| query(row).get(c)), key_shift as i32 - 28);
+                        value_sums[c] += align(sum(&values, &|row| dout(row).get(c)), value_shift as i32 - 41);
+                    }
+                }
+            }
+            let (keys, values) = out.split_at_mut(kv_heads * (head_dim + INFO));
+            let at = kv_head * (head_dim + INFO)..(kv_head + 1) * (head_dim + INFO);
+            put_row(&mut keys[at.clone()], head_dim, &key_sums, inverse_root, key_top, -2);
+            put_row(&mut values[at], head_dim, &value_sums, Scale::ONE, value_top, -20);
+        }
+    }
+    false
+}

@@ -1,0 +1,209 @@
+//! `dq = dS · k / √head_dim`, `dS = P ∘ (dP − Σ P ∘ dP)`, `dP = dout · vᵀ`: attention's gradient by query.
+//!
+//! dS · k contracts over keys: each key row's exponent is folded into dS, requantised in blocks of 32 keys.
+
+use super::{
+    INFO, Kernel, Lowering, Saturated,
+    attention::{self, STATS},
+    params, read,
+    shared::{
+        blocks::{BLOCK, ZERO_EXPONENT, align, distance},
+        dither,
+        heads::Head,
+        rows,
+        scores::{Normalizer, exp2},
+    },
+    write,
+};
+use crate::fixed::{ROW_BITS, Scale, WIDE_BITS, round_dither, round_even, shift_for};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Query heads.
+    heads: u32,
+    /// Key/value heads.
+    kv_heads: u32,
+    /// Features a head.
+    head_dim: u32,
+    /// As attention's.
+    group_inverse: u32,
+    /// As attention's.
+    score_mantissa: u32,
+    /// As attention's.
+    score_shift: i32,
+    /// Mantissa of 1 / √head_dim.
+    inverse_root: u32,
+    /// Its exponent.
+    inverse_root_exponent: i32,
+    /// Dither stream of dS; element (token · heads + head, key position).
+    stream: u32,
+}
+
+/// `q`, `k`, `v`, `dout [tokens, heads]` head rows, tables, dither; `stats` as attention left them, completed
+/// here; `dq [tokens, heads, head_dim]` i32 rows.
+pub static KERNEL: Kernel = Kernel {
+    name: "attention_backward_query",
+    params: Params::NAMES,
+    bindings: &[
+        read("q"),
+        read("k"),
+        read("v"),
+        read("dout"),
+        read("tables"),
+        read("dither"),
+        write("stats", |p| Params::read(p).heads as usize * STATS),
+        write("dq", |p| Params::read(p).heads as usize * (Params::read(p).head_dim as usize + INFO)),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/attention_backward_query.wgsl"),
+        groups_x: |p| Params::read(p).heads,
+        units_per_group: 1,
+    }],
+};
+
+/// What attention and its backward pass keep of a (token, head) pair.
+#[derive(Clone, Copy)]
+pub(super) struct Stats {
+    max: i32,
+    normalizer: Normalizer,
+    /// First visible key.
+    pub(super) first: usize,
+    top: i32,
+    mean: i32,
+    shift: u32,
+}
+
+/// Bits that dP is raised by before the exponents of values are folded in.
+const RAISE: u32 = 25;
+
+impl Stats {
+    pub(super) fn new(words: &[u32]) -> Self {
+        Self {
+            max: words[0] as i32,
+            normalizer: Normalizer { mantissa: words[1], shift: words[2] },
+            first: words[3] as usize,
+            top: words[4] as i32,
+            mean: words[5] as i32,
+            shift: words[6],
+        }
+    }
+
+    /// P in Q30, from the recomputed score.
+    #[inline(always)]
+    pub(super) fn probability(&self, tables: &[u32], score: i32) -> u32 {
+        self.normalizer.probability(exp2(tables, self.max.wrapping_sub(score) as u32))
+    }
+
+    /// dP with value exponents folded in: ≤ 2^61, unit `2^(dout exponent + top − 25)`.
+    #[inline(always)]
+    fn folded(&self, dout: Head<'_>, value: Head<'_>, head_dim: usize) -> i64 {
+        align(dout.dot(value, head_dim) << RAISE, -(distance(self.top, value.exponent) as i32))
+    }
+
+    /// dS, and [`exponent`](Self::exponent) is its unit's.
+    #[inline(always)]
+    pub(super) fn gradient(&self, probability: u32, dout: Head<'_>, value: Head<'_>, head_dim: usize) -> i64 {
+        let dp = round_even(self.folded(dout, value, head_dim), self.shift);
+        round_even(i64::from(probability) * (dp - i64::from(self.mean)), 30)
+    }
+
+    /// Unit of dS.
+    #[inline(always)]
+    pub(super) fn exponent(&self, dout: Head<'_>) -> i32 {
+        if self.top == ZERO_EXPONENT || dout.exponent == ZERO_EXPONENT {
+            return ZERO_EXPONENT;
+        }
+        dout.exponent + self.top - RAISE as i32 + self.shift as i32
+    }
+}
+
+impl Params {
+    /// The parameters that scores depend on.
+    fn attention(&self) -> attention::Params {
+        attention::Params {
+            heads: self.heads,
+            kv_heads: self.kv_heads,
+            head_dim: self.head_dim,
+            group_inverse: self.group_inverse,
+            score_mantissa: self.score_mantissa,
+            score_shift: self.score_shift,
+            ..Default::default()
+        }
+    }
+}
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let [q, k, v, dout, tables, dither] = reads else { unreachable!() };
+    let (heads, kv_heads, head_dim) = (p.heads as usize, p.kv_heads as usize, p.head_dim as usize);
+    let stream = dither::stream(dither, p.stream);
+    let scoring = p.attention();
+    let [stats, dq] = writes else { unreachable!() };
+    let outs = stats.chunks_exact_mut(STATS).zip(dq.chunks_exact_mut(head_dim + INFO));
+    let pairs = units.flat_map(|token| (0..heads).map(move |head| (token, head)));
+    let (mut probabilities, mut gradients) = (Vec::new(), Vec::new());
+    let mut sums = vec![0i64; head_dim];
+    for ((token, head), (words, dq)) in pairs.zip(outs) {
+        let mut stats = Stats::new(words);
+        let query = Head::new(q, head_dim, token * heads + head);
+        let dout = Head::new(dout, head_dim, token * heads + head);
+        let kv = |key: usize| key * kv_heads + scoring.kv_head(head);
+        let (key, value) = (|i: usize| Head::new(k, head_dim, kv(i)), |i: usize| Head::new(v, head_dim, kv(i)));
+        let keys = stats.first..token + 1;
+
+        probabilities.clear();
+        gradients.clear();
+        for i in keys.clone() {
+            probabilities.push(stats.probability(tables, scoring.score(query, key(i)).0));
+            gradients.push(stats.folded(dout, value(i), head_dim));
+        }
+        let max = gradients.iter().map(|gradient| gradient.unsigned_abs()).max().unwrap_or(0);
+        stats.shift = shift_for(max, ROW_BITS);
+        let rows = gradients.iter().zip(&probabilities);
+        let mean = rows.map(|(&dp, &probability)| i64::from(probability) * round_even(dp, stats.shift)).sum();
+        stats.mean = round_even(mean, 30) as i32;
+        words[5] = stats.mean as u32;
+        words[6] = stats.shift;
+
+        let top = keys.clone().map(|i| key(i).exponent).max().unwrap_or(ZERO_EXPONENT);
+        sums.fill(0);
+        for (block, probabilities) in probabilities.chunks(BLOCK).enumerate() {
+            let at = stats.first + block * BLOCK;
+            let folded: [i64; BLOCK] = std::array::from_fn(|i| match probabilities.get(i) {
+                Some(&probability) => {
+                    let gradient = stats.gradient(probability, dout, value(at + i), head_dim);
+                    align(gradient << 30, -(distance(top, key(at + i).exponent) as i32))
+                }
+                None => 0,
+            });
+            let max = folded.iter().map(|folded| folded.unsigned_abs()).max().unwrap_or(0);
+            let shift = shift_for(max, WIDE_BITS);
+            let index = dither::index(dither, token) * p.heads + head as u32;
+            let weights: [i64; BLOCK] =
+                std::array::from_fn(|i| round_dither(folded[i], shift, stream.at(index, (block * BLOCK + i) as u32)));
+            for (c, sum) in sums.iter_mut().enumerate() {
+                let exact: i64 = (0..probabilities.len()).map(|i| weights[i] * key(at + i).get(c)).sum();
+                *sum += align(exact, shift as i32 - 26); // unit 2^(dS exponent + top − 4)
+            }
+        }
+        let inverse_root = Scale { mantissa: p.inverse_root, exponent: p.inverse_root_exponent };
+        put_row(dq, head_dim, &sums, inverse_root, stats.exponent(dout), top - 4);
+    }
+    false
+}
+
+/// Writes i64 sums of unit `factor · 2^(a + b)` as an i32 row.
+pub(super) fn put_row(out: &mut [u32], head_dim: usize, sums: &[i64], factor: Scale, a: i32, b: i32) {
+    let shift = shift_for(sums.iter().map(|sum| sum.unsigned_abs()).max().unwrap_or(0), ROW_BITS);
+    let (out, info) = rows::split(out, head_dim);
+    for (out, &sum) in out.iter_mut().zip(sums) {
+        *out = round_even(sum, shift) as i32;
+    }
+    let zero = sums.iter().all(|&sum| sum == 0);
+    rows::put_info(info, if zero { Scale::ZERO } else { factor.shift(a + b + shift as i32) }, 0);
+}

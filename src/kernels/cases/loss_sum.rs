@@ -1,0 +1,23 @@
+//! Cases of the sum of losses: fewer tokens than a workgroup has invocations, and more.
+
+use super::{Case, Source};
+use crate::kernels::{cross_entropy::dlogits_words, loss_sum};
+
+/// Draws one word.
+type Draw = fn(&mut Source) -> u32;
+
+pub(super) fn loss_sum(source: &mut Source) -> Vec<Case> {
+    let shapes = [(0, 5), (1, 1), (63, 37), (65, 2), (200, 64)];
+    let kinds: [(&str, Draw); 3] = [("random", Source::word), ("carry", |_| !0), ("zero", |_| 0)];
+    let each = shapes.into_iter().flat_map(|shape| kinds.map(|kind| (shape, kind)));
+    let case = |((tokens, vocab), (label, word)): ((u32, u32), (&str, Draw))| Case {
+        kernel: &loss_sum::KERNEL,
+        label: format!("{tokens}x{vocab} {label}"),
+        params: loss_sum::Params { tokens, vocab, ..Default::default() }.words(),
+        inputs: vec![
+            (0..(tokens as usize * dlogits_words(vocab as usize)).max(1)).map(|_| word(source)).collect(),
+            source.before_write(2),
+        ],
+    };
+    each.map(case).collect()
+}

@@ -1,0 +1,124 @@
+//! Cases of the two ternary products.
+
+use super::{Case, Source};
+use crate::{
+    fixed::Scale,
+    kernels::{INFO, as_bytes_mut, ternary_matmul, ternary_matmul_backward},
+    ternary::{Ternary, row_words},
+};
+
+/// Tokens, in_features, out_features: one of each, none a multiple of any tile, one past a tile.
+const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [5, 37, 70], [9, 130, 65], [3, 4096, 5], [67, 70, 133]];
+
+/// Contracted features past the 2^15 after which an f32 lowering moves its sums.
+const LONG: usize = 33_000;
+
+/// What a value or a trit is, drawn from a source.
+type Draw = fn(&mut Source) -> i32;
+
+/// Label, trit, byte, wide value: the extremes reach every bound of the kernels.
+const CONTENTS: [(&str, Draw, Draw, Draw); 5] = [
+    ("random", |s| s.within(-1, 1), |s| s.within(-127, 127), |s| s.within(-(1 << 14), 1 << 14)),
+    ("largest", |_| 1, |_| 127, |_| 1 << 14),
+    ("smallest", |_| 1, |_| -127, |_| -(1 << 14)),
+    ("negated", |_| -1, |s| 127 * (s.within(0, 1) * 2 - 1), |s| s.within(0, 1) * (1 << 15) - (1 << 14)),
+    ("zero", |_| 0, |_| 0, |_| 0),
+];
+
+pub(super) fn matmul(source: &mut Source) -> Vec<Case> {
+    let each = SHAPES.iter().flat_map(|shape| CONTENTS.map(|content| (*shape, content)));
+    let each = each.chain([([2, LONG, 3], CONTENTS[1])]);
+    each.map(|(shape, (label, trit, byte, _))| matmul_case(source, shape, label, trit, byte)).collect()
+}
+
+pub(super) fn large_matmul(source: &mut Source, tokens: usize) -> Case {
+    let (label, trit, byte, _) = CONTENTS[0];
+    matmul_case(source, [tokens, 1024, 1024], label, trit, byte)
+}
+
+pub(super) fn matmul_backward(source: &mut Source) -> Vec<Case> {
+    let layouts = [(2, 1, 0), (2, 3, 1), (1, 2, 1)];
+    let each = SHAPES.iter().flat_map(|shape| CONTENTS.map(|content| (*shape, content)));
+    let each = each.flat_map(|(shape, content)| layouts.map(|layout| (shape, content, layout)));
+    let each = each.chain([([2, 3, LONG], CONTENTS[1], layouts[1])]);
+    each.map(|(shape, content, layout)| matmul_backward_case(source, shape, content, layout)).collect()
+}
+
+pub(super) fn large_matmul_backward(source: &mut Source, tokens: usize) -> Case {
+    matmul_backward_case(source, [tokens, 1024, 1024], CONTENTS[0], (2, 1, 0))
+}
+
+fn matmul_case(
+    source: &mut Source,
+    [tokens, inputs, outputs]: [usize; 3],
+    label: &str,
+    trit: Draw,
+    byte: Draw,
+) -> Case {
+    let (x, x_info) = rows(source, tokens, inputs, 1, byte);
+    let params = ternary_matmul::Params {
+        tokens: tokens as u32,
+        in_features: inputs as u32,
+        out_features: outputs as u32,
+        ..Default::default()
+    };
+    Case {
+        kernel: &ternary_matmul::KERNEL,
+        label: format!("{tokens}x{inputs}x{outputs} {label}"),
+        params: params.words(),
+        inputs: vec![x, x_info, weights(source, outputs, inputs, trit), source.before_write(tokens * (outputs + INFO))],
+    }
+}
+
+fn matmul_backward_case(
+    source: &mut Source,
+    [tokens, inputs, outputs]: [usize; 3],
+    (label, trit, byte, wide): (&str, Draw, Draw, Draw),
+    (planes, slots, slot): (u32, u32, u32),
+) -> Case {
+    let (dy, dy_info) = rows(source, tokens, outputs, planes as usize, if planes == 1 { byte } else { wide });
+    let params = ternary_matmul_backward::Params {
+        tokens: tokens as u32,
+        in_features: inputs as u32,
+        out_features: outputs as u32,
+        slot,
+        slots,
+        planes,
+        ..Default::default()
+    };
+    let owned = tokens * slots as usize * (inputs + INFO);
+    Case {
+        kernel: &ternary_matmul_backward::KERNEL,
+        label: format!("{tokens}x{inputs}x{outputs} planes {planes} slot {slot} of {slots} {label}"),
+        params: params.words(),
+        inputs: vec![dy, dy_info, weights(source, outputs, inputs, trit), source.before_write(owned)],
+    }
+}
+
+/// Block words of a matrix `[rows, columns]`.
+fn weights(source: &mut Source, rows: usize, columns: usize, trit: Draw) -> Vec<u32> {
+    let trits: Vec<i8> = (0..rows * columns).map(|_| trit(source) as i8).collect();
+    Ternary::pack(rows, columns, &trits, Scale::ONE).expect("trits, as many as the shape has").words.to_vec()
+}
+
+/// Rows `[tokens, planes, width]` of int8 and their info, of which the sum is true and the rest noise.
+fn rows(source: &mut Source, tokens: usize, width: usize, planes: usize, value: Draw) -> (Vec<u32>, Vec<u32>) {
+    let stride = 4 * row_words(width);
+    let mut words = vec![0u32; tokens * planes * stride / 4];
+    let mut info = source.words(tokens * INFO);
+    for (token, row) in as_bytes_mut(&mut words).chunks_exact_mut(planes * stride).enumerate() {
+        let mut sum = 0i32;
+        for column in 0..width {
+            let value = value(source);
+            sum += value;
+            if planes == 1 {
+                row[column] = value as i8;
+            } else {
+                row[column] = ((value + 128) >> 8) as i8;
+                row[stride + column] = value as i8;
+            }
+        }
+        info[token * INFO + 2] = sum as u32;
+    }
+    (words, info)
+}

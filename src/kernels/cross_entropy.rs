@@ -1,0 +1,100 @@
+//! `loss[t] = log2 Σ 2^z − z[label]`, `dlogits = softmax − onehot`, one shard of the vocabulary.
+//!
+//! dlogits carries each embedding's own u16 scale (≤ 1), so that the product with the embeddings needs
+//! none; it is Q22 and Σ_v |dlogits| ≤ 2, which bounds that product by 2 · 2^22 · 127 + rounding < 2^31.
+
+use super::{
+    Kernel, Lowering, Saturated, as_bytes_mut, as_i32, params, read,
+    shared::{
+        dither,
+        scores::{Normalizer, exp2, log2},
+    },
+    write,
+};
+use crate::{fixed::round_dither, ternary::row_words};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Scores in this shard.
+    vocab: u32,
+    /// Vocabulary before this shard; 0 for the first, which sets losses to 0.
+    vocab_offset: u32,
+    /// Dither stream; element (token, vocabulary).
+    stream: u32,
+}
+
+/// A label that asks for nothing: no loss, no gradient.
+pub const IGNORE: u32 = u32::MAX;
+/// Bits of Q30 probability · Q16 scale that Q22 drops.
+const DROPPED: u32 = 24;
+
+/// `z [tokens, vocab]` i32, `max [tokens]` i32, `sum [tokens]` u64, `labels [tokens]`, `row_scales [vocab]` u16 in 2^-16,
+/// tables, dither; `out [tokens, 3 · row_words(vocab) + 2]`: dlogits as int8 planes `(256 · p0 + p1) · 256 + p2`, then
+/// the loss, i64 Q20 in bits.
+pub static KERNEL: Kernel = Kernel {
+    name: "cross_entropy",
+    params: Params::NAMES,
+    bindings: &[
+        read("z"),
+        read("max"),
+        read("sum"),
+        read("labels"),
+        read("row_scales"),
+        read("tables"),
+        read("dither"),
+        write("out", |p| dlogits_words(Params::read(p).vocab as usize)),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/cross_entropy.wgsl"),
+        groups_x: |_| 1,
+        units_per_group: 1,
+    }],
+};
+
+/// Words of a row of out.
+pub const fn dlogits_words(vocab: usize) -> usize {
+    3 * row_words(vocab) + 2
+}
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let [z, max, sum, labels, row_scales, tables, dither] = reads else { unreachable!() };
+    let vocab = p.vocab as usize;
+    let stream = dither::stream(dither, p.stream);
+    let words = row_words(vocab);
+    for (token, out) in units.zip(writes[0].chunks_exact_mut(dlogits_words(vocab))) {
+        out.fill(0);
+        let label = labels[token];
+        if label == IGNORE {
+            continue;
+        }
+        let z = &as_i32(z)[token * vocab..][..vocab];
+        let max = max[token] as i32;
+        let sum = u64::from(sum[2 * token]) | u64::from(sum[2 * token + 1]) << 32;
+        let normalizer = Normalizer::new(sum);
+        let index = dither::index(dither, token);
+        let (planes, loss) = out.split_at_mut(3 * words);
+        let planes = as_bytes_mut(planes);
+        for (v, &z) in z.iter().enumerate() {
+            let id = p.vocab_offset + v as u32;
+            let hot = i64::from(label == id) << 30;
+            let difference = i64::from(normalizer.probability(exp2(tables, max.wrapping_sub(z) as u32))) - hot;
+            let scaled = difference * i64::from(row_scales[v]);
+            let value = round_dither(scaled, DROPPED, stream.at(index, id)) as i32;
+            let rest = (value + 128) >> 8;
+            planes[v] = ((rest + 128) >> 8) as i8;
+            planes[4 * words + v] = rest as i8;
+            planes[8 * words + v] = value as i8;
+            if label == id {
+                let bits = i64::from(max) + log2(tables, sum) - i64::from(z);
+                loss.copy_from_slice(&[bits as u32, (bits >> 32) as u32]);
+            }
+        }
+    }
+    false
+}

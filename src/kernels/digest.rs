@@ -1,0 +1,38 @@
+//! `digest[i] = SHA-256(tile i)`: a buffer in tiles of 1 KiB, the leaves of its Merkle tree (FIPS 180-4).
+
+use super::{Kernel, Lowering, Saturated, params, read, write};
+use sha2::{Digest, Sha256};
+use std::ops::Range;
+
+params! {
+    /// Words of data.
+    words: u32,
+}
+
+/// Words of a tile; the last one may be shorter.
+pub const TILE: usize = 256;
+
+/// `data [words]`; `digests [ceil(words / 256), 8]`, big-endian bytes as SHA-256 prints them.
+pub static KERNEL: Kernel = Kernel {
+    name: "digest",
+    params: Params::NAMES,
+    bindings: &[read("data"), write("digests", |_| 8)],
+    units: |p| (Params::read(p).words as usize).div_ceil(TILE),
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/digest.wgsl"),
+        groups_x: |_| 1,
+        units_per_group: 64,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let words = Params::read(params).words as usize;
+    for (tile, digest) in units.zip(writes[0].chunks_exact_mut(8)) {
+        let data = &reads[0][tile * TILE..words.min((tile + 1) * TILE)];
+        let hash = Sha256::digest(bytemuck::cast_slice::<u32, u8>(data));
+        bytemuck::cast_slice_mut::<u32, u8>(digest).copy_from_slice(&hash);
+    }
+    false
+}

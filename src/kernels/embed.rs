@@ -1,0 +1,59 @@
+//! `out[t] = embedding[token[t]] · row scale · 2^exponent`: the residual stream's first value, fixed point.
+
+use super::{INFO, Kernel, Lowering, Saturated, as_bytes, flag, params, read, shared::rows, write};
+use crate::{
+    fixed::{Scale, shift_to_i32},
+    ternary::row_words,
+};
+use std::ops::Range;
+
+params! {
+    /// Rows of out.
+    tokens: u32,
+    /// Features of an embedding.
+    width: u32,
+    /// Right shift from int8 · u16 to the residual's fixed point.
+    shift: i32,
+    /// Fraction bits of the residual.
+    fraction_bits: u32,
+}
+
+/// `ids [tokens]` < vocab, `embedding [vocab, width]` byte rows, `row_scales [vocab]` u16 in 2^-16,
+/// `out [tokens, width]` i32 rows.
+pub static KERNEL: Kernel = Kernel {
+    name: "embed",
+    params: Params::NAMES,
+    bindings: &[
+        read("ids"),
+        read("embedding"),
+        read("row_scales"),
+        write("out", |p| Params::read(p).width as usize + INFO),
+        flag(),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/embed.wgsl"),
+        groups_x: |_| 1,
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let width = p.width as usize;
+    let mut any = false;
+    for (token, out) in units.zip(writes[0].chunks_exact_mut(width + INFO)) {
+        let id = reads[0][token] as usize;
+        let embedding = &as_bytes(reads[1])[id * 4 * row_words(width)..][..width];
+        let (out, info) = rows::split(out, width);
+        for (out, &value) in out.iter_mut().zip(embedding) {
+            let (value, saturated) = shift_to_i32(i64::from(value) * i64::from(reads[2][id]), p.shift);
+            *out = value;
+            any |= saturated;
+        }
+        rows::put_info(info, Scale::power_of_two(-(p.fraction_bits as i32)), 0);
+    }
+    any
+}

@@ -1,0 +1,57 @@
+//! `out = relu(gate)² · up`: BitNet b1.58's feed-forward nonlinearity.
+//!
+//! Gate and up are rounded to 14 bits a row, so the product has 42, of which 30 are kept.
+
+use super::{INFO, Kernel, Lowering, Saturated, params, read, shared::rows, write};
+use crate::fixed::{WIDE_BITS, round_even, shift_for};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Features.
+    width: u32,
+}
+
+/// Bits of `gate² · up` that are dropped.
+const DROPPED: u32 = 12;
+
+/// `gate` and `up [tokens, width]` i32 rows; `out` the same.
+pub static KERNEL: Kernel = Kernel {
+    name: "gated_relu_squared",
+    params: Params::NAMES,
+    bindings: &[read("gate"), read("up"), write("out", |p| Params::read(p).width as usize + INFO)],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/gated_relu_squared.wgsl"),
+        groups_x: |_| 1,
+        units_per_group: 1,
+    }],
+};
+
+/// The shifts that bring `relu(gate)` and `up` to 14 bits.
+#[inline(always)]
+pub(super) fn shifts(gate: &[i32], up: &[i32]) -> (u32, u32) {
+    let max_gate = gate.iter().copied().max().unwrap_or(0).max(0);
+    (shift_for(max_gate as u64, WIDE_BITS), shift_for(rows::max_magnitude(up).into(), WIDE_BITS))
+}
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let width = p.width as usize;
+    for (token, out) in units.zip(writes[0].chunks_exact_mut(width + INFO)) {
+        let (gate, gate_scale) = rows::row(reads[0], width, token);
+        let (up, up_scale) = rows::row(reads[1], width, token);
+        let (out, info) = rows::split(out, width);
+        let (gate_shift, up_shift) = shifts(gate, up);
+        for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
+            let gate = round_even(gate.max(0).into(), gate_shift);
+            *out = round_even(gate * gate * round_even(up.into(), up_shift), DROPPED) as i32;
+        }
+        let scale = gate_scale.multiply(gate_scale).multiply(up_scale);
+        rows::put_info(info, scale.shift((2 * gate_shift + up_shift + DROPPED) as i32), 0);
+    }
+    false
+}

@@ -1,0 +1,77 @@
+//! `dgate = 2 · relu(gate) · up · dout`, `dup = relu(gate)² · dout`, as wide rows.
+//!
+//! 14 + 14 + 30 bits: every product is exact in i64 before its one rounding.
+
+use super::{
+    INFO, Kernel, Lowering, Saturated,
+    gated_relu_squared::shifts,
+    params, read,
+    shared::{dither, rows, wide},
+    write,
+};
+use crate::fixed::round_even;
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Features.
+    width: u32,
+    /// Dither stream of dgate.
+    gate_stream: u32,
+    /// Dither stream of dup.
+    up_stream: u32,
+}
+
+/// `dout`, `gate` and `up [tokens, width]` i32 rows, dither; `dgate` and `dup [tokens, width]` wide rows with infos.
+pub static KERNEL: Kernel = Kernel {
+    name: "gated_relu_squared_backward",
+    params: Params::NAMES,
+    bindings: &[
+        read("dout"),
+        read("gate"),
+        read("up"),
+        read("dither"),
+        write("dgate", |p| wide::wide_words(Params::read(p).width as usize)),
+        write("dgate_info", |_| INFO),
+        write("dup", |p| wide::wide_words(Params::read(p).width as usize)),
+        write("dup_info", |_| INFO),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/gated_relu_squared_backward.wgsl"),
+        groups_x: |_| 1,
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let width = p.width as usize;
+    let [dgate, dgate_info, dup, dup_info] = writes else { unreachable!() };
+    let dgates = dgate.chunks_exact_mut(wide::wide_words(width)).zip(dgate_info.chunks_exact_mut(INFO));
+    let dups = dup.chunks_exact_mut(wide::wide_words(width)).zip(dup_info.chunks_exact_mut(INFO));
+    let (mut gate_values, mut up_values) = (vec![0; width], vec![0; width]);
+    for (token, ((dgate, dgate_info), (dup, dup_info))) in units.zip(dgates.zip(dups)) {
+        let (dout, dout_scale) = rows::row(reads[0], width, token);
+        let (gate, gate_scale) = rows::row(reads[1], width, token);
+        let (up, up_scale) = rows::row(reads[2], width, token);
+        let (gate_shift, up_shift) = shifts(gate, up);
+        for i in 0..width {
+            let gate = round_even(gate[i].max(0).into(), gate_shift);
+            gate_values[i] = gate * round_even(up[i].into(), up_shift) * i64::from(dout[i]);
+            up_values[i] = gate * gate * i64::from(dout[i]);
+        }
+        let index = dither::index(reads[3], token);
+        let gate_scale = gate_scale.shift(gate_shift as i32);
+        let (shift, sum) = wide::write_dither(dgate, &gate_values, dither::stream(reads[3], p.gate_stream), index);
+        let scale = gate_scale.multiply(up_scale.shift(up_shift as i32)).multiply(dout_scale);
+        rows::put_info(dgate_info, scale.shift(shift as i32 + 1), sum);
+        let (shift, sum) = wide::write_dither(dup, &up_values, dither::stream(reads[3], p.up_stream), index);
+        let scale = gate_scale.multiply(gate_scale).multiply(dout_scale);
+        rows::put_info(dup_info, scale.shift(shift as i32), sum);
+    }
+    false
+}

@@ -1,0 +1,54 @@
+//! `dy = dither_round(gradient)`: a residual gradient becomes wide rows for the linear that it enters.
+
+use super::{
+    INFO, Kernel, Lowering, Saturated, params, read,
+    shared::{dither, rows, wide},
+    write,
+};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Features.
+    width: u32,
+    /// Dither stream.
+    stream: u32,
+}
+
+/// `gradient [tokens, width]` i32 rows, dither; `dy [tokens, width]` wide rows with info.
+pub static KERNEL: Kernel = Kernel {
+    name: "gradient_quantize",
+    params: Params::NAMES,
+    bindings: &[
+        read("gradient"),
+        read("dither"),
+        write("dy", |p| wide::wide_words(Params::read(p).width as usize)),
+        write("dy_info", |_| INFO),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/gradient_quantize.wgsl"),
+        groups_x: |_| 1,
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let width = p.width as usize;
+    let [dy, dy_info] = writes else { unreachable!() };
+    let stream = dither::stream(reads[1], p.stream);
+    let mut values = vec![0; width];
+    for ((token, info), dy) in
+        units.zip(dy_info.chunks_exact_mut(INFO)).zip(dy.chunks_exact_mut(wide::wide_words(width)))
+    {
+        let (gradient, scale) = rows::row(reads[0], width, token);
+        values.iter_mut().zip(gradient).for_each(|(value, &gradient)| *value = gradient.into());
+        let (shift, sum) = wide::write_dither(dy, &values, stream, dither::index(reads[1], token));
+        rows::put_info(info, scale.shift(shift as i32), sum);
+    }
+    false
+}

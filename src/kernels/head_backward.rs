@@ -1,0 +1,58 @@
+//! `dn[t] = Σ_v dlogits[t, v] · embedding[v]`, one shard of the vocabulary after another, exact in i32.
+
+use super::{
+    INFO, Kernel, Lowering, Saturated, as_bytes, cross_entropy::dlogits_words, params, read, shared::rows, write,
+};
+use crate::{fixed::Scale, ternary::row_words};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Features.
+    width: u32,
+    /// Contracted: embeddings in this shard.
+    vocab: u32,
+    /// 0 for the first shard, which forgets what dn held.
+    shard: u32,
+    /// Power of two of dn: the embeddings' exponent − 22.
+    exponent: i32,
+}
+
+/// `dlogits` as cross_entropy leaves them, `embedding [vocab, width]` byte rows; `dn [tokens, width]` i32 rows.
+pub static KERNEL: Kernel = Kernel {
+    name: "head_backward",
+    params: Params::NAMES,
+    bindings: &[read("dlogits"), read("embedding"), write("dn", |p| Params::read(p).width as usize + INFO)],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/head_backward.wgsl"),
+        groups_x: |p| Params::read(p).width.div_ceil(256),
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let (width, vocab) = (p.width as usize, p.vocab as usize);
+    let words = row_words(vocab);
+    for (token, dn) in units.zip(writes[0].chunks_exact_mut(width + INFO)) {
+        let (dn, info) = rows::split(dn, width);
+        rows::put_info(info, Scale::power_of_two(p.exponent), 0);
+        if p.shard == 0 {
+            dn.fill(0);
+        }
+        let planes = as_bytes(&reads[0][token * dlogits_words(vocab)..][..3 * words]);
+        for v in 0..vocab {
+            let plane = |i: usize| i32::from(planes[4 * i * words + v]);
+            let gradient = (plane(0) * 256 + plane(1)) * 256 + plane(2);
+            let embedding = &as_bytes(reads[1])[v * 4 * row_words(width)..][..width];
+            for (dn, &embedding) in dn.iter_mut().zip(embedding) {
+                *dn += gradient * i32::from(embedding);
+            }
+        }
+    }
+    false
+}

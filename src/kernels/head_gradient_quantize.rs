@@ -1,0 +1,60 @@
+//! `heads = dither_round(gradient)`: the gradient of attention's output as head rows.
+
+use super::{
+    Kernel, Lowering, Saturated, params, read,
+    shared::{dither, heads, rows},
+    write,
+};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Heads a row.
+    heads: u32,
+    /// Features a head.
+    head_dim: u32,
+    /// Dither stream; element (token · heads + head, feature).
+    stream: u32,
+}
+
+/// `gradient [tokens, heads · head_dim]` i32 rows, dither; `out [tokens, heads]` head rows.
+pub static KERNEL: Kernel = Kernel {
+    name: "head_gradient_quantize",
+    params: Params::NAMES,
+    bindings: &[
+        read("gradient"),
+        read("dither"),
+        write("out", |p| {
+            let p = Params::read(p);
+            p.heads as usize * heads::head_words(p.head_dim as usize)
+        }),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/head_gradient_quantize.wgsl"),
+        groups_x: |p| Params::read(p).heads,
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let (heads, head_dim) = (p.heads as usize, p.head_dim as usize);
+    let stream = dither::stream(reads[1], p.stream);
+    let mut values = vec![0; head_dim];
+    for (token, out) in units.zip(writes[0].chunks_exact_mut(heads * heads::head_words(head_dim))) {
+        let (gradient, scale) = rows::row(reads[0], heads * head_dim, token);
+        let outs = out.chunks_exact_mut(heads::head_words(head_dim));
+        for (h, (gradient, out)) in gradient.chunks_exact(head_dim).zip(outs).enumerate() {
+            for (value, &gradient) in values.iter_mut().zip(gradient) {
+                *value = i64::from(gradient) * i64::from(scale.mantissa);
+            }
+            let index = dither::index(reads[1], token) * p.heads + h as u32;
+            heads::put(out, head_dim, &values, scale.exponent, Some((stream, index)));
+        }
+    }
+    false
+}

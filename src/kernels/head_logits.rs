@@ -1,0 +1,70 @@
+//! `z[t, v] = n[t] · embedding[v]` as base-2 scores: one shard of the vocabulary, tied head.
+//!
+//! |Σ| ≤ 2^14 · 127 · width < 2^37 (width ≤ 2^16); times the row's u16 scale, rounded by 16 bits.
+
+use super::{
+    Kernel, Lowering, Saturated, as_bytes, as_i32_mut, flag, params, read,
+    shared::{rows, scores::score, wide},
+    write,
+};
+use crate::{
+    fixed::{Scale, round_even, round_even_u64},
+    ternary::row_words,
+};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Contracted.
+    width: u32,
+    /// Embeddings in this shard.
+    vocab: u32,
+    /// Mantissa of log2(e) · 2^20 · the embeddings' scale.
+    score_scale: u32,
+    /// Its exponent.
+    score_scale_exponent: i32,
+}
+
+/// `n [tokens, width]` wide rows with info, `embedding [vocab, width]` byte rows, `row_scales [vocab]` u16 in 2^-16;
+/// `z [tokens, vocab]` i32 in Q20.
+pub static KERNEL: Kernel = Kernel {
+    name: "head_logits",
+    params: Params::NAMES,
+    bindings: &[
+        read("n"),
+        read("n_info"),
+        read("embedding"),
+        read("row_scales"),
+        write("z", |p| Params::read(p).vocab as usize),
+        flag(),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/head_logits.wgsl"),
+        groups_x: |p| Params::read(p).vocab.div_ceil(64),
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let (width, vocab) = (p.width as usize, p.vocab as usize);
+    let mut any = false;
+    for (token, z) in units.zip(as_i32_mut(writes[0]).chunks_exact_mut(vocab)) {
+        let n = wide::row(reads[0], width, token);
+        let scale = Scale { mantissa: p.score_scale, exponent: p.score_scale_exponent };
+        let scale = rows::info(reads[1], token).multiply(scale);
+        let (mantissa, shift) = (round_even_u64(scale.mantissa.into(), 7) as i64, -(scale.exponent + 7));
+        for (v, z) in z.iter_mut().enumerate() {
+            let embedding = &as_bytes(reads[2])[v * 4 * row_words(width)..][..width];
+            let dot: i64 = embedding.iter().enumerate().map(|(i, &e)| i64::from(e) * i64::from(wide::get(n, i))).sum();
+            let (value, clamped) = score(round_even(dot * i64::from(reads[3][v]), 16) * mantissa, shift);
+            *z = value;
+            any |= clamped;
+        }
+    }
+    any
+}

@@ -1,0 +1,38 @@
+//! `max[t] = max_v z[t, v]`: the first softmax pass, one shard of the vocabulary after another.
+
+use super::{Kernel, Lowering, Saturated, as_i32, params, read, write};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Scores in this shard.
+    vocab: u32,
+    /// 0 for the first shard, which forgets what max held.
+    shard: u32,
+}
+
+/// `z [tokens, vocab]` i32; `max [tokens]` i32.
+pub static KERNEL: Kernel = Kernel {
+    name: "logits_max",
+    params: Params::NAMES,
+    bindings: &[read("z"), write("max", |_| 1)],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/logits_max.wgsl"),
+        groups_x: |_| 1,
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    for (token, max) in units.zip(writes[0].iter_mut()) {
+        let z = &as_i32(reads[0])[token * p.vocab as usize..][..p.vocab as usize];
+        let before = if p.shard == 0 { i32::MIN } else { *max as i32 };
+        *max = z.iter().copied().fold(before, i32::max) as u32;
+    }
+    false
+}

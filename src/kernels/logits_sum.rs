@@ -1,0 +1,42 @@
+//! `sum[t] = Σ_v 2^(z[t, v] − max[t])`: the second softmax pass, one shard of the vocabulary after another.
+//!
+//! Terms are Q30, so the sum of 2^32 of them stays in u64.
+
+use super::{Kernel, Lowering, Saturated, as_i32, params, read, shared::scores::exp2, write};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Scores in this shard.
+    vocab: u32,
+    /// 0 for the first shard, which forgets what sum held.
+    shard: u32,
+}
+
+/// `z [tokens, vocab]` i32, `max [tokens]` i32, tables; `sum [tokens]` u64.
+pub static KERNEL: Kernel = Kernel {
+    name: "logits_sum",
+    params: Params::NAMES,
+    bindings: &[read("z"), read("max"), read("tables"), write("sum", |_| 2)],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/logits_sum.wgsl"),
+        groups_x: |_| 1,
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    for (token, sum) in units.zip(writes[0].chunks_exact_mut(2)) {
+        let z = &as_i32(reads[0])[token * p.vocab as usize..][..p.vocab as usize];
+        let max = reads[1][token] as i32;
+        let before = if p.shard == 0 { 0 } else { u64::from(sum[0]) | u64::from(sum[1]) << 32 };
+        let total = z.iter().fold(before, |sum, &z| sum + u64::from(exp2(reads[2], max.wrapping_sub(z) as u32)));
+        sum.copy_from_slice(&[total as u32, (total >> 32) as u32]);
+    }
+    false
+}

@@ -1,0 +1,59 @@
+//! `u[t] = x[t] · aᵀ`: byte rows down to the rank, as wide rows with a power of two each.
+//!
+//! |Σ| ≤ 127 · 2^14 · in_features < 2^45.
+
+use super::{
+    INFO, Kernel, Lowering, Saturated, as_bytes, params, read,
+    shared::{rows, wide},
+    write,
+};
+use crate::{fixed::Scale, ternary::row_words};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Contracted.
+    in_features: u32,
+    /// Features of the result.
+    rank: u32,
+}
+
+/// `x [tokens, in_features]` byte rows, `a [rank, in_features]` wide rows; the result `[tokens, rank]`
+/// wide rows with its info, whose scale is that of the integers alone.
+pub static KERNEL: Kernel = Kernel {
+    name: "lora_down",
+    params: Params::NAMES,
+    bindings: &[
+        read("x"),
+        read("a"),
+        write("out", |p| wide::wide_words(Params::read(p).rank as usize)),
+        write("out_info", |_| INFO),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/lora_down.wgsl"),
+        groups_x: |_| 1,
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let (width, rank) = (p.in_features as usize, p.rank as usize);
+    let [out, out_info] = writes else { unreachable!() };
+    let outs = out.chunks_exact_mut(wide::wide_words(rank)).zip(out_info.chunks_exact_mut(INFO));
+    let mut sums = vec![0; rank];
+    for (token, (out, info)) in units.zip(outs) {
+        let x = &as_bytes(reads[0])[token * 4 * row_words(width)..][..width];
+        for (r, sum) in sums.iter_mut().enumerate() {
+            let factor = wide::row(reads[1], width, r);
+            *sum = (0..width).map(|i| i64::from(x[i]) * i64::from(wide::get(factor, i))).sum();
+        }
+        let (shift, sum) = wide::write_even(out, &sums);
+        rows::put_info(info, Scale::power_of_two(shift as i32), sum);
+    }
+    false
+}

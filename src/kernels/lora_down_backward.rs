@@ -1,0 +1,59 @@
+//! `v[t] = dy[t] · b`: gradient rows down to the rank, as wide rows with a power of two each.
+//!
+//! |Σ| ≤ 2^28 · out_features < 2^52.
+
+use super::{
+    INFO, Kernel, Lowering, Saturated, params, read,
+    shared::{rows, wide},
+    write,
+};
+use crate::fixed::Scale;
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Contracted.
+    out_features: u32,
+    /// Features of the result.
+    rank: u32,
+}
+
+/// `dy [tokens, out_features]` wide rows, `b [rank, out_features]` wide rows; the result `[tokens, rank]`
+/// wide rows with its info, whose scale is that of the integers alone.
+pub static KERNEL: Kernel = Kernel {
+    name: "lora_down_backward",
+    params: Params::NAMES,
+    bindings: &[
+        read("dy"),
+        read("b"),
+        write("out", |p| wide::wide_words(Params::read(p).rank as usize)),
+        write("out_info", |_| INFO),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/lora_down_backward.wgsl"),
+        groups_x: |_| 1,
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let (width, rank) = (p.out_features as usize, p.rank as usize);
+    let [out, out_info] = writes else { unreachable!() };
+    let outs = out.chunks_exact_mut(wide::wide_words(rank)).zip(out_info.chunks_exact_mut(INFO));
+    let mut sums = vec![0; rank];
+    for (token, (out, info)) in units.zip(outs) {
+        let x = wide::row(reads[0], width, token);
+        for (r, sum) in sums.iter_mut().enumerate() {
+            let factor = wide::row(reads[1], width, r);
+            *sum = (0..width).map(|i| i64::from(wide::get(x, i)) * i64::from(wide::get(factor, i))).sum();
+        }
+        let (shift, sum) = wide::write_even(out, &sums);
+        rows::put_info(info, Scale::power_of_two(shift as i32), sum);
+    }
+    false
+}

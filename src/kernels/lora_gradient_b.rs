@@ -1,0 +1,83 @@
+//! `grad_b[r, i] += Σ_t f[t, r] · dy[t, i]`: each block's sum (≤ 2^14 · 2^14 · 32 = 2^33) is exact, then
+//! aligned to the job's exponent in i64, so gradients add up to the same bits in any order.
+
+use super::{
+    Kernel, Lowering, Saturated, as_i32, flag,
+    lora_fold::FOLD,
+    params, read,
+    shared::{
+        blocks::{BLOCK, align},
+        wide,
+    },
+    write,
+};
+
+use std::ops::Range;
+
+params! {
+    /// Blocks.
+    blocks: u32,
+    /// Features of dy.
+    out_features: u32,
+    /// Rank.
+    rank: u32,
+    /// Word of the job's exponent in `lora_info`.
+    exponent_at: u32,
+}
+
+/// Beyond this magnitude an accumulated gradient counts as saturated.
+const LIMIT: i64 = 1 << 62;
+
+/// `dy [tokens, out_features]` wide rows, folded rows of lora_fold, `spans`, `lora_info`; `gradient [rank, out_features]` i64.
+pub static KERNEL: Kernel = Kernel {
+    name: "lora_gradient_b",
+    params: Params::NAMES,
+    bindings: &[
+        read("dy"),
+        read("folded"),
+        read("spans"),
+        read("lora_info"),
+        write("gradient", |p| 2 * Params::read(p).out_features as usize),
+        flag(),
+    ],
+    units: |p| Params::read(p).rank as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/lora_gradient_b.wgsl"),
+        groups_x: |p| Params::read(p).out_features.div_ceil(64),
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let (width, rank) = (p.out_features as usize, p.rank as usize);
+    let exponent = as_i32(reads[3])[p.exponent_at as usize];
+    let mut any = false;
+    let mut sums = vec![0i64; width];
+    for (r, gradient) in units.zip(writes[0].chunks_exact_mut(2 * width)) {
+        for block in 0..p.blocks as usize {
+            let (first, tokens) = (reads[2][2 * block] as usize, reads[2][2 * block + 1] as usize);
+            let folded = &reads[1][(block * rank + r) * FOLD..][..FOLD];
+            let row: &[i8] = bytemuck::cast_slice(&folded[..FOLD - 4]);
+            sums.fill(0);
+            for i in 0..tokens.min(BLOCK) {
+                let weight = i64::from(wide::get(row, i));
+                let dy = wide::row(reads[0], width, first + i);
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    *sum += weight * i64::from(wide::get(dy, i));
+                }
+            }
+            let shift = folded[FOLD - 4] as i32 - exponent;
+            for (words, &sum) in gradient.chunks_exact_mut(2).zip(&sums) {
+                let before = (u64::from(words[0]) | u64::from(words[1]) << 32) as i64;
+                let far = shift > 28 && sum != 0;
+                let after = before.wrapping_add(align(sum, shift.min(28)));
+                any |= far || !(-LIMIT..LIMIT).contains(&after);
+                words.copy_from_slice(&[after as u32, (after >> 32) as u32]);
+            }
+        }
+    }
+    any
+}

@@ -1,0 +1,36 @@
+//! `total += Σ_t loss[t]`: the loss of a batch, i64 Q20 in bits.
+
+use super::{Kernel, Lowering, Saturated, cross_entropy::dlogits_words, params, read, write};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Scores in this shard.
+    vocab: u32,
+}
+
+/// `dlogits` as cross_entropy leaves them; `total [1]` i64.
+pub static KERNEL: Kernel = Kernel {
+    name: "loss_sum",
+    params: Params::NAMES,
+    bindings: &[read("dlogits"), write("total", |_| 2)],
+    units: |_| 1,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/loss_sum.wgsl"),
+        groups_x: |_| 1,
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], _: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let words = dlogits_words(p.vocab as usize);
+    let long = |pair: &[u32]| u64::from(pair[0]) | u64::from(pair[1]) << 32;
+    let rows = reads[0].chunks_exact(words).take(p.tokens as usize);
+    let total = rows.map(|row| long(&row[words - 2..])).fold(long(&*writes[0]), u64::wrapping_add);
+    writes[0].copy_from_slice(&[total as u32, (total >> 32) as u32]);
+    false
+}

@@ -1,0 +1,49 @@
+//! `out = residual + y`: a linear's output joins the fixed-point residual stream.
+
+use super::{INFO, Kernel, Lowering, Saturated, flag, params, read, shared::rows, write};
+use crate::fixed::{Scale, saturate, shift_to_i32};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Features.
+    width: u32,
+    /// Fraction bits of the residual.
+    fraction_bits: u32,
+}
+
+/// `residual [tokens, width]` and `y [tokens, width]` i32 rows; `out` the same.
+pub static KERNEL: Kernel = Kernel {
+    name: "residual_add",
+    params: Params::NAMES,
+    bindings: &[read("residual"), read("y"), write("out", |p| Params::read(p).width as usize + INFO), flag()],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/residual_add.wgsl"),
+        groups_x: |p| Params::read(p).width.div_ceil(64),
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let width = p.width as usize;
+    let mut any = false;
+    for (token, out) in units.zip(writes[0].chunks_exact_mut(width + INFO)) {
+        let (residual, _) = rows::row(reads[0], width, token);
+        let (y, scale) = rows::row(reads[1], width, token);
+        let (out, info) = rows::split(out, width);
+        rows::put_info(info, Scale::power_of_two(-(p.fraction_bits as i32)), 0);
+        let shift = -(scale.exponent + p.fraction_bits as i32);
+        for ((out, &residual), &y) in out.iter_mut().zip(residual).zip(y) {
+            let (y, far) = shift_to_i32(i64::from(y) * i64::from(scale.mantissa), shift);
+            let (value, farther) = saturate(i64::from(residual) + i64::from(y));
+            *out = value;
+            any |= far | farther;
+        }
+    }
+    any
+}

@@ -1,0 +1,120 @@
+//! `dx = residual + (g − c · x) / rms`, `g = gain · Σ dn`, `c = Σ g·x / (Σ x² + width · epsilon)`.
+//!
+//! Up to three gradients of the normed row (a norm may feed three linears) are aligned and summed; the
+//! quantiser behind the norm is passed straight through.
+
+use super::{
+    INFO, Kernel, Lowering, Saturated, as_i32, params, read,
+    shared::{
+        blocks::{ZERO_EXPONENT, distance},
+        rms::{Rms, copy, copy_shift},
+        rows,
+    },
+    write,
+};
+use crate::fixed::{ROW_BITS, Scale, round_even, shift_for};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Features.
+    width: u32,
+    /// Gradients of each normed row.
+    slots: u32,
+    /// 1, or 0 where there is no residual and its one row is all zero.
+    residual_stride: u32,
+    /// Power of two of the gains.
+    gain_exponent: i32,
+    /// Mantissa of 1 / width.
+    inverse_width: u32,
+    /// Its exponent.
+    inverse_width_exponent: i32,
+}
+
+/// `dn [tokens, slots, width]` i32 rows, `x [tokens, width]` i32 rows, `gain [width]` i32, `norm_info [tokens, 4]`,
+/// `residual [tokens, width]` i32 rows; `dx [tokens, width]` i32 rows with a power of two each.
+pub static KERNEL: Kernel = Kernel {
+    name: "rms_norm_backward",
+    params: Params::NAMES,
+    bindings: &[
+        read("dn"),
+        read("x"),
+        read("gain"),
+        read("norm_info"),
+        read("residual"),
+        write("dx", |p| Params::read(p).width as usize + INFO),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/rms_norm_backward.wgsl"),
+        groups_x: |_| 1,
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let [dn, x, gain, norm_info, residual] = reads else { unreachable!() };
+    let (width, slots) = (p.width as usize, p.slots as usize);
+    let gains = &as_i32(gain)[..width];
+    let inverse_width = Scale { mantissa: p.inverse_width, exponent: p.inverse_width_exponent };
+    let max = |values: &[i64]| values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
+    let mut values = vec![0i64; width];
+    for (token, dx) in units.zip(writes[0].chunks_exact_mut(width + INFO)) {
+        let (x, _) = rows::row(x, width, token);
+        let rms = Rms::from_words(&norm_info[token * INFO..]);
+        let exponent = |scale: Scale| if scale.mantissa == 0 { ZERO_EXPONENT } else { scale.exponent };
+
+        // Σ dn ≤ 3 · 2^60 in units of 2^(top + 2)
+        let slot = |slot: usize| rows::row(dn, width, token * slots + slot);
+        let top = (0..slots).map(|i| exponent(slot(i).1)).max().unwrap_or(ZERO_EXPONENT);
+        values.fill(0);
+        for i in 0..slots {
+            let (dn, scale) = slot(i);
+            let shift = distance(top, exponent(scale));
+            for (value, &dn) in values.iter_mut().zip(dn) {
+                *value += round_even(i64::from(dn) * i64::from(scale.mantissa), 2) >> shift;
+            }
+        }
+        let shift = shift_for(max(&values), ROW_BITS);
+        let mut unit = top + 2 + shift as i32 + p.gain_exponent;
+        for (value, &gain) in values.iter_mut().zip(gains) {
+            *value = round_even(*value, shift) * i64::from(gain); // g ≤ 2^46
+        }
+
+        // c, from copies of 30 and 15 bits: Σ ≤ 2^45 · width
+        let x_shift = copy_shift(x);
+        let dot: i64 = values.iter().zip(x).map(|(&g, &x)| round_even(g, 16) * i64::from(copy(x, x_shift))).sum();
+        let c = Scale::new(dot.unsigned_abs(), 16 + x_shift as i32);
+        let c = c.multiply(rms.inverse).multiply(rms.inverse).multiply(inverse_width);
+        let mantissa = if dot < 0 { -i64::from(c.mantissa) } else { i64::from(c.mantissa) };
+        let c_shift = (-c.exponent).clamp(0, 63) as u32;
+        for (value, &x) in values.iter_mut().zip(x) {
+            *value -= round_even(i64::from(x) * mantissa, c_shift);
+        }
+
+        // times 1 / rms, plus the residual's gradient
+        let shift = shift_for(max(&values), ROW_BITS);
+        unit += shift as i32 + rms.inverse_rms.exponent;
+        let (residual, scale) = rows::row(residual, width, token * p.residual_stride as usize);
+        let unit = if values.iter().all(|&value| value == 0) { ZERO_EXPONENT } else { unit };
+        let top = unit.max(exponent(scale));
+        let (value_shift, residual_shift) = (distance(top, unit), distance(top, exponent(scale)));
+        for (value, &residual) in values.iter_mut().zip(residual) {
+            let branch = round_even(*value, shift) * i64::from(rms.inverse_rms.mantissa);
+            let straight = i64::from(residual) * i64::from(scale.mantissa);
+            *value = (round_even(branch, 1) >> value_shift) + (round_even(straight, 1) >> residual_shift);
+        }
+        let shift = shift_for(max(&values), ROW_BITS);
+        let (dx, info) = rows::split(dx, width);
+        for (dx, &value) in dx.iter_mut().zip(&values) {
+            *dx = round_even(value, shift) as i32;
+        }
+        let zero = values.iter().all(|&value| value == 0);
+        rows::put_info(info, if zero { Scale::ZERO } else { Scale::power_of_two(top + 1 + shift as i32) }, 0);
+    }
+    false
+}

@@ -1,0 +1,99 @@
+//! `q = round(127 · n / max|n|)`, `n = gain · x / rms(x)`: RMSNorm, then BitNet's per-token absmax int8.
+//!
+//! The RMS cancels in q and enters only the row's scale. Gain times value is formed before the
+//! maximum, so no bit is lost to a second rounding.
+
+use super::{
+    INFO, Kernel, Lowering, Saturated, as_bytes_mut, as_i32, params, read,
+    shared::{rms::Rms, rows},
+    write,
+};
+use crate::{
+    fixed::{Scale, bits, round_even_u64},
+    ternary::row_words,
+};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Features.
+    width: u32,
+    /// Power of two of the gains.
+    gain_exponent: i32,
+    /// Mantissa of 1 / width.
+    inverse_width: u32,
+    /// Its exponent.
+    inverse_width_exponent: i32,
+    /// Mantissa of epsilon.
+    epsilon: u32,
+    /// Its exponent.
+    epsilon_exponent: i32,
+}
+
+/// `x [tokens, width]` i32 rows, `gain [width]` i32 within ±65,535; `q [tokens, width]` byte rows with
+/// `q_info`, `norm_info [tokens, 4]` for the backward pass.
+pub static KERNEL: Kernel = Kernel {
+    name: "rms_norm_quantize",
+    params: Params::NAMES,
+    bindings: &[
+        read("x"),
+        read("gain"),
+        write("q", |p| row_words(Params::read(p).width as usize)),
+        write("q_info", |_| INFO),
+        write("norm_info", |_| INFO),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/rms_norm_quantize.wgsl"),
+        groups_x: |_| 1,
+        units_per_group: 1,
+    }],
+};
+
+/// `floor(2^61 / 127)`, normalised: what one int8 step is of the row's maximum.
+fn inverse_127() -> Scale {
+    Scale::new(127, 0).reciprocal()
+}
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let width = p.width as usize;
+    let gains = &as_i32(reads[1])[..width];
+    let [q, q_info, norm_info] = writes else { unreachable!() };
+    let outs = q.chunks_exact_mut(row_words(width)).zip(q_info.chunks_exact_mut(INFO));
+    for ((token, norm_info), (q, q_info)) in units.zip(norm_info.chunks_exact_mut(INFO)).zip(outs) {
+        let (values, scale) = rows::row(reads[0], width, token);
+        let inverse_width = Scale { mantissa: p.inverse_width, exponent: p.inverse_width_exponent };
+        let epsilon = Scale { mantissa: p.epsilon, exponent: p.epsilon_exponent };
+        let rms = Rms::new(values, scale, inverse_width, epsilon);
+        norm_info.copy_from_slice(&rms.words());
+
+        let product = |i: usize| i64::from(values[i]) * i64::from(gains[i]);
+        let max = (0..width).map(|i| product(i).unsigned_abs()).max().unwrap_or(0);
+        if max == 0 {
+            q.fill(0);
+            rows::put_info(q_info, Scale::ZERO, 0);
+            continue;
+        }
+        let bits = bits(max);
+        let normalize = |magnitude: u64| if bits > 31 { magnitude >> (bits - 31) } else { magnitude << (31 - bits) };
+        let max = normalize(max); // 2^30..2^31
+        let steps = (127 << 54) / max; // < 2^31
+        let mut sum = 0;
+        let q = as_bytes_mut(q);
+        q[width..].fill(0);
+        for (i, q) in q[..width].iter_mut().enumerate() {
+            let product = product(i);
+            let magnitude = round_even_u64(normalize(product.unsigned_abs()) * steps, 54) as i32;
+            let value = if product < 0 { -magnitude } else { magnitude };
+            *q = value as i8;
+            sum += value;
+        }
+        let scale = Scale { mantissa: max as u32, exponent: bits as i32 - 31 + p.gain_exponent };
+        rows::put_info(q_info, rms.inverse.multiply(scale).multiply(inverse_127()), sum);
+    }
+    false
+}

@@ -1,0 +1,70 @@
+//! `n = gain · x / rms(x)` as wide rows: the final norm, whose consumer BitNet does not quantise to int8.
+
+use super::{
+    INFO, Kernel, Lowering, Saturated, as_i32, params, read,
+    shared::{rms::Rms, rows, wide},
+    write,
+};
+use crate::fixed::Scale;
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Features.
+    width: u32,
+    /// Power of two of the gains.
+    gain_exponent: i32,
+    /// Mantissa of 1 / width.
+    inverse_width: u32,
+    /// Its exponent.
+    inverse_width_exponent: i32,
+    /// Mantissa of epsilon.
+    epsilon: u32,
+    /// Its exponent.
+    epsilon_exponent: i32,
+}
+
+/// `x [tokens, width]` i32 rows, `gain [width]` i32 within ±65,535; `n [tokens, width]` wide rows with
+/// `n_info`, `norm_info [tokens, 4]` for the backward pass.
+pub static KERNEL: Kernel = Kernel {
+    name: "rms_norm_wide",
+    params: Params::NAMES,
+    bindings: &[
+        read("x"),
+        read("gain"),
+        write("n", |p| wide::wide_words(Params::read(p).width as usize)),
+        write("n_info", |_| INFO),
+        write("norm_info", |_| INFO),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/rms_norm_wide.wgsl"),
+        groups_x: |_| 1,
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let width = p.width as usize;
+    let gains = &as_i32(reads[1])[..width];
+    let [n, n_info, norm_info] = writes else { unreachable!() };
+    let outs = n.chunks_exact_mut(wide::wide_words(width)).zip(n_info.chunks_exact_mut(INFO));
+    let mut products = vec![0; width];
+    for ((token, norm_info), (n, n_info)) in units.zip(norm_info.chunks_exact_mut(INFO)).zip(outs) {
+        let (values, scale) = rows::row(reads[0], width, token);
+        let inverse_width = Scale { mantissa: p.inverse_width, exponent: p.inverse_width_exponent };
+        let epsilon = Scale { mantissa: p.epsilon, exponent: p.epsilon_exponent };
+        let rms = Rms::new(values, scale, inverse_width, epsilon);
+        norm_info.copy_from_slice(&rms.words());
+        for ((product, &value), &gain) in products.iter_mut().zip(values).zip(gains) {
+            *product = i64::from(value) * i64::from(gain);
+        }
+        let (shift, sum) = wide::write_even(n, &products);
+        rows::put_info(n_info, rms.inverse.shift(p.gain_exponent + shift as i32), sum);
+    }
+    false
+}

@@ -1,0 +1,69 @@
+//! `heads = rotate(y)`: rotary position embedding, then head rows for attention.
+//!
+//! Pairs (i, i + head_dim/2) turn by the table's angle at the token's position in its sequence.
+
+use super::{
+    Kernel, Lowering, Saturated, as_i32, params, read,
+    shared::{heads, rows},
+    write,
+};
+use crate::fixed::round_even;
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Heads a row.
+    heads: u32,
+    /// Features a head, even.
+    head_dim: u32,
+    /// 1, or 0 where every position turns by the table's first row.
+    position_stride: u32,
+}
+
+/// `y [tokens, heads · head_dim]` i32 rows, `positions [tokens]`, `table [positions, head_dim/2, 2]` Q30;
+/// `out [tokens, heads]` head rows.
+pub static KERNEL: Kernel = Kernel {
+    name: "rope",
+    params: Params::NAMES,
+    bindings: &[
+        read("y"),
+        read("positions"),
+        read("table"),
+        write("out", |p| {
+            let p = Params::read(p);
+            p.heads as usize * heads::head_words(p.head_dim as usize)
+        }),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/rope.wgsl"),
+        groups_x: |p| Params::read(p).heads,
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let (heads, head_dim) = (p.heads as usize, p.head_dim as usize);
+    let half = head_dim / 2;
+    let mut values = vec![0; head_dim];
+    for (token, out) in units.zip(writes[0].chunks_exact_mut(heads * heads::head_words(head_dim))) {
+        let (y, scale) = rows::row(reads[0], heads * head_dim, token);
+        let position = reads[1][token] as usize * p.position_stride as usize;
+        let angles = &as_i32(reads[2])[position * head_dim..][..head_dim];
+        for (y, out) in y.chunks_exact(head_dim).zip(out.chunks_exact_mut(heads::head_words(head_dim))) {
+            for i in 0..half {
+                let (cos, sin) = (i64::from(angles[2 * i]), i64::from(angles[2 * i + 1]));
+                let (a, b) = (i64::from(y[i]), i64::from(y[half + i]));
+                let mantissa = i64::from(scale.mantissa);
+                values[i] = round_even(a * cos - b * sin, 31) * mantissa;
+                values[half + i] = round_even(a * sin + b * cos, 31) * mantissa;
+            }
+            heads::put(out, head_dim, &values, scale.exponent + 1, None);
+        }
+    }
+    false
+}

@@ -1,0 +1,84 @@
+//! `dy = rotate⁻¹(dheads)`: gradients of rotated heads become wide rows for the linear that made them.
+
+use super::{
+    INFO, Kernel, Lowering, Saturated, as_i32, params, read,
+    shared::{blocks::distance, dither, rows, wide},
+    write,
+};
+use crate::fixed::{Scale, round_even};
+use std::ops::Range;
+
+params! {
+    /// Rows.
+    tokens: u32,
+    /// Heads a row.
+    heads: u32,
+    /// Features a head, even.
+    head_dim: u32,
+    /// 1, or 0 where every position turns by the table's first row.
+    position_stride: u32,
+    /// Heads from one token to the next in dheads.
+    head_stride: u32,
+    /// First head in dheads.
+    head_offset: u32,
+    /// Dither stream.
+    stream: u32,
+}
+
+/// `dheads [tokens, head_stride, head_dim]` i32 rows, `positions [tokens]`, `table [positions, head_dim/2, 2]` Q30,
+/// dither; `dy [tokens, heads · head_dim]` wide rows with info.
+pub static KERNEL: Kernel = Kernel {
+    name: "rope_backward",
+    params: Params::NAMES,
+    bindings: &[
+        read("dheads"),
+        read("positions"),
+        read("table"),
+        read("dither"),
+        write("dy", |p| wide::wide_words((Params::read(p).heads * Params::read(p).head_dim) as usize)),
+        write("dy_info", |_| INFO),
+    ],
+    units: |p| Params::read(p).tokens as usize,
+    twin,
+    lowerings: &[Lowering {
+        name: "plain",
+        wgsl: include_str!("../../shaders/rope_backward.wgsl"),
+        groups_x: |_| 1,
+        units_per_group: 1,
+    }],
+};
+
+fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let (heads, head_dim) = (p.heads as usize, p.head_dim as usize);
+    let (half, width) = (head_dim / 2, heads * head_dim);
+    let [dy, dy_info] = writes else { unreachable!() };
+    let mut values = vec![0; width];
+    for ((token, info), dy) in
+        units.zip(dy_info.chunks_exact_mut(INFO)).zip(dy.chunks_exact_mut(wide::wide_words(width)))
+    {
+        let first = token * p.head_stride as usize + p.head_offset as usize;
+        let head = |h: usize| rows::row(reads[0], head_dim, first + h);
+        let scales = (0..heads).map(|h| head(h).1).filter(|scale| scale.mantissa != 0);
+        let max = scales.map(|scale| scale.exponent).max().unwrap_or(0);
+        let position = reads[1][token] as usize * p.position_stride as usize;
+        let angles = &as_i32(reads[2])[position * head_dim..][..head_dim];
+        for (h, values) in values.chunks_exact_mut(head_dim).enumerate() {
+            let (d, scale) = head(h);
+            let shift = distance(max, scale.exponent);
+            let turned = |sum: i64| round_even(round_even(sum, 31) * i64::from(scale.mantissa), shift);
+            for i in 0..half {
+                let (cos, sin) = (i64::from(angles[2 * i]), i64::from(angles[2 * i + 1]));
+                let (a, b) = (i64::from(d[i]), i64::from(d[half + i]));
+                values[i] = turned(a * cos + b * sin);
+                values[half + i] = turned(b * cos - a * sin);
+            }
+        }
+        let stream = dither::stream(reads[3], p.stream);
+        let (shift, sum) = wide::write_dither(dy, &values, stream, dither::index(reads[3], token));
+        let zero = values.iter().all(|&value| value == 0);
+        let scale = if zero { Scale::ZERO } else { Scale::power_of_two(max + 1 + shift as i32) };
+        rows::put_info(info, scale, sum);
+    }
+    false
+}

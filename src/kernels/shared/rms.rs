@@ -1,0 +1,50 @@
+//! The root mean square of a row, as the factor that RMSNorm multiplies by (Zhang, Sennrich 2019).
+
+use super::rows::max_magnitude;
+use crate::fixed::{Scale, shift_for};
+
+/// Bits of the copies whose squares are summed: 2^30 · width stays in u64 for any width.
+pub const COPY_BITS: u32 = 15;
+
+/// What a norm multiplies its row by.
+pub struct Rms {
+    /// `1 / sqrt(mean(value²) + epsilon)`, of the real values.
+    pub inverse_rms: Scale,
+    /// The same times the row's scale: what one integer of the row is worth, normalised.
+    pub inverse: Scale,
+}
+
+impl Rms {
+    /// `inverse_width` is 1 / width, `epsilon` > 0.
+    #[inline(always)]
+    pub fn new(values: &[i32], scale: Scale, inverse_width: Scale, epsilon: Scale) -> Self {
+        let shift = copy_shift(values);
+        let sum: u64 = values.iter().map(|&value| i64::from(copy(value, shift)).pow(2) as u64).sum();
+        let mean = Scale::new(sum, 2 * shift as i32).multiply(scale).multiply(scale).multiply(inverse_width);
+        let inverse_rms = mean.add(epsilon).inverse_sqrt();
+        Self { inverse_rms, inverse: scale.multiply(inverse_rms) }
+    }
+
+    /// The four words of a norm info.
+    pub fn words(&self) -> [u32; 4] {
+        let ([a, b], [c, d]) = (self.inverse_rms.words(), self.inverse.words());
+        [a, b, c, d]
+    }
+
+    /// Reads [`words`](Self::words).
+    pub fn from_words(words: &[u32]) -> Self {
+        Self { inverse_rms: Scale::from_words(words), inverse: Scale::from_words(&words[2..]) }
+    }
+}
+
+/// The shift that makes 15-bit copies of a row.
+#[inline(always)]
+pub fn copy_shift(values: &[i32]) -> u32 {
+    shift_for(max_magnitude(values).into(), COPY_BITS)
+}
+
+/// `value / 2^shift`, halves up: |copy| ≤ 2^15.
+#[inline(always)]
+pub fn copy(value: i32, shift: u32) -> i32 {
+    ((i64::from(value) + ((1 << shift) >> 1)) >> shift) as i32
+}

@@ -1,0 +1,327 @@
+//! Causal grouped-query attention between its norms, recorded: forward and backward.
+
+use super::{
+    bit_linear::{Batch, BitLinear, Rows, Saved, Streams, rows},
+    config::{Linear, ModelConfig},
+    norm::{Norm, SavedNorm},
+};
+use crate::{
+    fixed::{Scale, round_even_u64},
+    kernels::{
+        INFO, attention, attention_backward_key, attention_backward_query, gradient_quantize, head_gradient_quantize,
+        rope, rope_backward,
+        shared::{heads::head_words, scores::SCORE_BITS, wide::wide_words},
+    },
+    recording::{BufferId, Recording},
+};
+
+/// log2(e).
+const LOG2_E: f64 = std::f64::consts::LOG2_E;
+
+/// The attention half of a layer.
+pub struct Attention {
+    name: String,
+    sizes: Sizes,
+    norm: Norm,
+    sub_norm: Norm,
+    query: BitLinear,
+    key: BitLinear,
+    value: BitLinear,
+    output: BitLinear,
+}
+
+#[derive(Clone, Copy)]
+struct Sizes {
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    width: usize,
+    context: usize,
+}
+
+/// Tables that attention reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Tables {
+    /// `[tokens]`.
+    pub positions: BufferId,
+    /// exp2 and log2.
+    pub exponentials: BufferId,
+    /// `[context, head_dim / 2, 2]`.
+    pub rope: BufferId,
+    /// One row of it that turns nothing.
+    pub identity: BufferId,
+}
+
+/// What the forward pass leaves.
+pub struct SavedAttention {
+    norm: SavedNorm,
+    sub_norm: SavedNorm,
+    linears: [Saved; 4],
+    q: BufferId,
+    k: BufferId,
+    v: BufferId,
+    stats: BufferId,
+}
+
+impl Attention {
+    /// Takes the norms and linears of one layer.
+    pub fn new(name: String, config: &ModelConfig, norms: [Norm; 2], linears: [BitLinear; 4]) -> Self {
+        let [norm, sub_norm] = norms;
+        let [query, key, value, output] = linears;
+        let &ModelConfig { heads, kv_heads, head_dim, width, context, .. } = config;
+        let sizes = Sizes { heads, kv_heads, head_dim, width, context };
+        Self { name, sizes, norm, sub_norm, query, key, value, output }
+    }
+
+    /// (24-bit mantissa, right shift) of log2(e) / √head_dim in Q20.
+    fn score_scale(&self) -> (u32, i32) {
+        let scale = Scale::from_f64(LOG2_E).unwrap_or(Scale::ONE).multiply(self.inverse_root());
+        let scale = scale.shift(SCORE_BITS as i32);
+        (round_even_u64(scale.mantissa.into(), 7) as u32, -(scale.exponent + 7))
+    }
+
+    fn inverse_root(&self) -> Scale {
+        Scale::new(self.sizes.head_dim as u64, 0).inverse_sqrt()
+    }
+
+    /// Records attention's output y, still to be added to the residual x.
+    pub fn forward(
+        &self,
+        recording: &mut Recording,
+        batch: &Batch,
+        tables: &Tables,
+        x: BufferId,
+    ) -> (BufferId, SavedAttention) {
+        let Sizes { heads, kv_heads, head_dim, .. } = self.sizes;
+        let (normed, norm) = self.norm.quantize(recording, batch, x);
+        let (q, saved_q) = self.query.forward(recording, batch, normed);
+        let (k, saved_k) = self.key.forward(recording, batch, normed);
+        let (v, saved_v) = self.value.forward(recording, batch, normed);
+        let q = self.rotate(recording, batch, tables, "q", q, heads, true);
+        let k = self.rotate(recording, batch, tables, "k", k, kv_heads, true);
+        let v = self.rotate(recording, batch, tables, "v", v, kv_heads, false);
+
+        let out = recording.scratch(format!("{}.out", self.name), batch.tokens * (heads * head_dim + INFO));
+        let stats = recording.scratch(format!("{}.stats", self.name), batch.tokens * heads * attention::STATS);
+        let (score_mantissa, score_shift) = self.score_scale();
+        let params = attention::Params {
+            tokens: batch.tokens as u32,
+            heads: heads as u32,
+            kv_heads: kv_heads as u32,
+            head_dim: head_dim as u32,
+            group_inverse: self.group_inverse(),
+            score_mantissa,
+            score_shift,
+            ..Default::default()
+        };
+        let buffers = [q, k, v, tables.positions, tables.exponentials, out, stats];
+        recording.dispatch(self.name.clone(), &attention::KERNEL, params.words(), &buffers);
+
+        let (normed, sub_norm) = self.sub_norm.quantize(recording, batch, out);
+        let (y, saved_o) = self.output.forward(recording, batch, normed);
+        (y, SavedAttention { norm, sub_norm, linears: [saved_q, saved_k, saved_v, saved_o], q, k, v, stats })
+    }
+
+    /// Records the gradients of the adapters and, unless this is the bottom layer, returns that of x,
+    /// given that of the residual after attention.
+    pub fn backward(
+        &self,
+        recording: &mut Recording,
+        batch: &Batch,
+        tables: &Tables,
+        dh: BufferId,
+        saved: SavedAttention,
+        streams: &mut Streams,
+        bottom: bool,
+    ) -> Option<BufferId> {
+        let Sizes { heads, kv_heads, head_dim, width, .. } = self.sizes;
+        let [saved_q, saved_k, saved_v, saved_o] = saved.linears;
+        let dy = quantize_gradient(recording, batch, &self.name, dh, width, streams);
+        let dn = recording.scratch(format!("{}.dn", self.name), batch.tokens * (heads * head_dim + INFO));
+        self.output.backward(recording, batch, dy, saved_o, Some((dn, 0, 1)), streams);
+        let dout = self.sub_norm.backward(recording, batch, (dn, 1), saved.sub_norm, None);
+
+        let (dq, dkv) = self.core_backward(recording, batch, tables, dout, &saved, streams);
+        let gradients = [
+            self.rotate_backward(recording, batch, tables, "q", dq, (heads, heads, 0), true, streams),
+            self.rotate_backward(recording, batch, tables, "k", dkv, (kv_heads, 2 * kv_heads, 0), true, streams),
+            self.rotate_backward(
+                recording,
+                batch,
+                tables,
+                "v",
+                dkv,
+                (kv_heads, 2 * kv_heads, kv_heads),
+                false,
+                streams,
+            ),
+        ];
+        let dx = (!bottom).then(|| recording.scratch(format!("{}.dx", self.name), batch.tokens * 3 * (width + INFO)));
+        let linears = [(&self.query, saved_q), (&self.key, saved_k), (&self.value, saved_v)];
+        for (slot, ((linear, saved), dy)) in linears.into_iter().zip(gradients).enumerate() {
+            linear.backward(recording, batch, dy, saved, dx.map(|dx| (dx, slot, 3)), streams);
+        }
+        dx.map(|dx| self.norm.backward(recording, batch, (dx, 3), saved.norm, Some(dh)))
+    }
+
+    fn group_inverse(&self) -> u32 {
+        (1u32 << 16).div_ceil((self.sizes.heads / self.sizes.kv_heads) as u32)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
+    fn rotate(
+        &self,
+        recording: &mut Recording,
+        batch: &Batch,
+        tables: &Tables,
+        what: &str,
+        y: BufferId,
+        heads: usize,
+        turned: bool,
+    ) -> BufferId {
+        let head_dim = self.sizes.head_dim;
+        let out = recording.scratch(format!("{}.{what}", self.name), batch.tokens * heads * head_words(head_dim));
+        let params = rope::Params {
+            tokens: batch.tokens as u32,
+            heads: heads as u32,
+            head_dim: head_dim as u32,
+            position_stride: turned.into(),
+            ..Default::default()
+        };
+        let table = if turned { tables.rope } else { tables.identity };
+        let buffers = [y, tables.positions, table, out];
+        recording.dispatch(format!("{} rope {what}", self.name), &rope::KERNEL, params.words(), &buffers);
+        out
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
+    fn rotate_backward(
+        &self,
+        recording: &mut Recording,
+        batch: &Batch,
+        tables: &Tables,
+        what: &str,
+        dheads: BufferId,
+        (heads, head_stride, head_offset): (usize, usize, usize),
+        turned: bool,
+        streams: &mut Streams,
+    ) -> Rows {
+        let head_dim = self.sizes.head_dim;
+        let name = format!("{}.d{what}", self.name);
+        let dy = rows(recording, name.clone(), batch.tokens, wide_words(heads * head_dim));
+        let params = rope_backward::Params {
+            tokens: batch.tokens as u32,
+            heads: heads as u32,
+            head_dim: head_dim as u32,
+            position_stride: turned.into(),
+            head_stride: head_stride as u32,
+            head_offset: head_offset as u32,
+            stream: streams.add(name),
+            ..Default::default()
+        };
+        let table = if turned { tables.rope } else { tables.identity };
+        let buffers = [dheads, tables.positions, table, batch.dither, dy.data, dy.info];
+        let label = format!("{} rope {what} backward", self.name);
+        recording.dispatch(label, &rope_backward::KERNEL, params.words(), &buffers);
+        dy
+    }
+
+    /// dq `[tokens, heads]` and dk, dv `[tokens, 2, kv_heads]` i32 rows from the gradient of attention's output.
+    fn core_backward(
+        &self,
+        recording: &mut Recording,
+        batch: &Batch,
+        tables: &Tables,
+        dout: BufferId,
+        saved: &SavedAttention,
+        streams: &mut Streams,
+    ) -> (BufferId, BufferId) {
+        let Sizes { heads, kv_heads, head_dim, context, .. } = self.sizes;
+        let (name, tokens) = (&self.name, batch.tokens);
+        let quantized = recording.scratch(format!("{name}.dout"), tokens * heads * head_words(head_dim));
+        let params = head_gradient_quantize::Params {
+            tokens: tokens as u32,
+            heads: heads as u32,
+            head_dim: head_dim as u32,
+            stream: streams.add(format!("{name}.dout")),
+            ..Default::default()
+        };
+        let label = format!("{name} output gradient");
+        let buffers = [dout, batch.dither, quantized];
+        recording.dispatch(label, &head_gradient_quantize::KERNEL, params.words(), &buffers);
+
+        let (score_mantissa, score_shift) = self.score_scale();
+        let root = self.inverse_root();
+        let dq = recording.scratch(format!("{name}.dq"), tokens * heads * (head_dim + INFO));
+        let params = attention_backward_query::Params {
+            tokens: tokens as u32,
+            heads: heads as u32,
+            kv_heads: kv_heads as u32,
+            head_dim: head_dim as u32,
+            group_inverse: self.group_inverse(),
+            score_mantissa,
+            score_shift,
+            inverse_root: root.mantissa,
+            inverse_root_exponent: root.exponent,
+            stream: streams.add(format!("{name}.ds_query")),
+            ..Default::default()
+        };
+        let &SavedAttention { q, k, v, stats, .. } = saved;
+        let buffers = [q, k, v, quantized, tables.exponentials, batch.dither, stats, dq];
+        let label = format!("{name} backward by query");
+        recording.dispatch(label, &attention_backward_query::KERNEL, params.words(), &buffers);
+
+        let dkv = recording.scratch(format!("{name}.dkv"), tokens * 2 * kv_heads * (head_dim + INFO));
+        let params = attention_backward_key::Params {
+            tokens: tokens as u32,
+            context: context as u32,
+            heads: heads as u32,
+            kv_heads: kv_heads as u32,
+            head_dim: head_dim as u32,
+            group: (heads / kv_heads) as u32,
+            score_mantissa,
+            score_shift,
+            inverse_root: root.mantissa,
+            inverse_root_exponent: root.exponent,
+            key_stream: streams.add(format!("{name}.ds_key")),
+            value_stream: streams.add(format!("{name}.p_value")),
+            ..Default::default()
+        };
+        let buffers = [q, k, v, quantized, stats, tables.exponentials, batch.dither, dkv];
+        let label = format!("{name} backward by key");
+        recording.dispatch(label, &attention_backward_key::KERNEL, params.words(), &buffers);
+        (dq, dkv)
+    }
+
+    /// The linears with their names, in canonical order.
+    pub fn linears(&self) -> [(Linear, &BitLinear); 4] {
+        [
+            (Linear::Query, &self.query),
+            (Linear::Key, &self.key),
+            (Linear::Value, &self.value),
+            (Linear::Output, &self.output),
+        ]
+    }
+}
+
+/// Records wide rows of a residual's gradient.
+pub fn quantize_gradient(
+    recording: &mut Recording,
+    batch: &Batch,
+    name: &str,
+    gradient: BufferId,
+    width: usize,
+    streams: &mut Streams,
+) -> Rows {
+    let name = format!("{name}.dy");
+    let dy = rows(recording, name.clone(), batch.tokens, wide_words(width));
+    let params = gradient_quantize::Params {
+        tokens: batch.tokens as u32,
+        width: width as u32,
+        stream: streams.add(name.clone()),
+        ..Default::default()
+    };
+    let buffers = [gradient, batch.dither, dy.data, dy.info];
+    recording.dispatch(name, &gradient_quantize::KERNEL, params.words(), &buffers);
+    dy
+}

@@ -1,0 +1,129 @@
+//! The sizes of a BitNet b1.58 decoder, checked once.
+
+use crate::{error::Error, fixed::Scale};
+
+/// Sizes and constants of a model. Valid by construction: see [`ModelConfig::check`].
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Decoder layers.
+    pub layers: usize,
+    /// Features of the residual stream.
+    pub width: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key/value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Features a head, even.
+    pub head_dim: usize,
+    /// Features of the feed-forward's hidden layer.
+    pub ffn_width: usize,
+    /// Tokens of the vocabulary.
+    pub vocab: usize,
+    /// Tokens of a sequence.
+    pub context: usize,
+    /// Base of the rotary frequencies.
+    pub rope_theta: u32,
+    /// Added to the mean square of a norm.
+    pub norm_epsilon: f64,
+    /// Fraction bits of the residual stream: its range is ±2^(31 − this).
+    pub residual_fraction_bits: u32,
+}
+
+/// Longest sequence that attention holds in workgroup memory.
+pub const MAX_CONTEXT: usize = 2048;
+
+impl ModelConfig {
+    /// Checks every size against the bounds that the arithmetic is proven for.
+    pub fn check(self) -> Result<Self, Error> {
+        let ranges = [
+            ("layers", self.layers, 1, 512),
+            ("width", self.width, 1, 1 << 15),
+            ("heads", self.heads, 1, 255),
+            ("kv_heads", self.kv_heads, 1, self.heads),
+            ("head_dim", self.head_dim, 2, 256),
+            ("ffn_width", self.ffn_width, 1, 1 << 16),
+            ("vocab", self.vocab, 1, 132_104),
+            ("context", self.context, 1, MAX_CONTEXT),
+            ("rope_theta", self.rope_theta as usize, 1, 1 << 30),
+            ("residual_fraction_bits", self.residual_fraction_bits as usize, 0, 30),
+        ];
+        for (what, value, low, high) in ranges {
+            if !(low..=high).contains(&value) {
+                return Err(Error::Value { what, value: value as i64 });
+            }
+        }
+        if self.heads % self.kv_heads != 0 {
+            return Err(Error::Value { what: "kv_heads (must divide heads)", value: self.kv_heads as i64 });
+        }
+        if self.head_dim % 2 != 0 {
+            return Err(Error::Value { what: "head_dim (must be even)", value: self.head_dim as i64 });
+        }
+        if self.heads * self.head_dim > 1 << 16 {
+            return Err(Error::Value { what: "heads · head_dim", value: (self.heads * self.head_dim) as i64 });
+        }
+        if !(1e-12..=1.0).contains(&self.norm_epsilon) {
+            return Err(Error::Value { what: "norm_epsilon (1e-12..=1)", value: self.norm_epsilon as i64 });
+        }
+        Ok(self)
+    }
+
+    /// Epsilon as the kernels see it.
+    pub fn epsilon(&self) -> Scale {
+        Scale::from_f64(self.norm_epsilon).unwrap_or(Scale::ZERO)
+    }
+
+    /// Ternary weights in all layers.
+    pub fn ternary_weights(&self) -> usize {
+        self.layers * Linear::ALL.iter().map(|&linear| linear.shape(self)).map(|(i, o)| i * o).sum::<usize>()
+    }
+}
+
+/// One of the seven linears of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Linear {
+    /// Queries.
+    Query,
+    /// Keys.
+    Key,
+    /// Values.
+    Value,
+    /// Attention's output.
+    Output,
+    /// The feed-forward's gate.
+    Gate,
+    /// Its other half.
+    Up,
+    /// Its way back.
+    Down,
+}
+
+impl Linear {
+    /// In canonical order.
+    pub const ALL: [Self; 7] = [Self::Query, Self::Key, Self::Value, Self::Output, Self::Gate, Self::Up, Self::Down];
+
+    /// The name in adapters: `attention.q` … `feed_forward.down`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Query => "attention.q",
+            Self::Key => "attention.k",
+            Self::Value => "attention.v",
+            Self::Output => "attention.o",
+            Self::Gate => "feed_forward.gate",
+            Self::Up => "feed_forward.up",
+            Self::Down => "feed_forward.down",
+        }
+    }
+
+    /// (in_features, out_features).
+    pub fn shape(self, config: &ModelConfig) -> (usize, usize) {
+        let (width, q, kv) = (config.width, config.heads * config.head_dim, config.kv_heads * config.head_dim);
+        match self {
+            Self::Query => (width, q),
+            Self::Key | Self::Value => (width, kv),
+            Self::Output => (q, width),
+            Self::Gate | Self::Up => (width, config.ffn_width),
+            Self::Down => (config.ffn_width, width),
+        }
+    }
+}

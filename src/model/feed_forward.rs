@@ -1,0 +1,100 @@
+//! `y = down(norm(relu(gate(n))² · up(n)))`, `n = norm(x)`: the feed-forward half of a layer, recorded.
+
+use super::{
+    attention::quantize_gradient,
+    bit_linear::{Batch, BitLinear, Saved, Streams, rows},
+    config::{Linear, ModelConfig},
+    norm::{Norm, SavedNorm},
+};
+use crate::{
+    kernels::{INFO, gated_relu_squared, gated_relu_squared_backward, shared::wide::wide_words},
+    recording::{BufferId, Recording},
+};
+
+/// The feed-forward half of a layer.
+pub struct FeedForward {
+    name: String,
+    width: usize,
+    ffn_width: usize,
+    norm: Norm,
+    sub_norm: Norm,
+    gate: BitLinear,
+    up: BitLinear,
+    down: BitLinear,
+}
+
+/// What the forward pass leaves.
+pub struct SavedFeedForward {
+    norm: SavedNorm,
+    sub_norm: SavedNorm,
+    linears: [Saved; 3],
+    gate: BufferId,
+    up: BufferId,
+}
+
+impl FeedForward {
+    /// Takes the norms and linears of one layer.
+    pub fn new(name: String, config: &ModelConfig, norms: [Norm; 2], linears: [BitLinear; 3]) -> Self {
+        let [norm, sub_norm] = norms;
+        let [gate, up, down] = linears;
+        Self { name, width: config.width, ffn_width: config.ffn_width, norm, sub_norm, gate, up, down }
+    }
+
+    /// Records the output y, still to be added to the residual x.
+    pub fn forward(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (BufferId, SavedFeedForward) {
+        let (normed, norm) = self.norm.quantize(recording, batch, x);
+        let (gate, saved_gate) = self.gate.forward(recording, batch, normed);
+        let (up, saved_up) = self.up.forward(recording, batch, normed);
+        let hidden = recording.scratch(format!("{}.hidden", self.name), batch.tokens * (self.ffn_width + INFO));
+        let params = gated_relu_squared::Params {
+            tokens: batch.tokens as u32,
+            width: self.ffn_width as u32,
+            ..Default::default()
+        };
+        let label = format!("{} relu²", self.name);
+        recording.dispatch(label, &gated_relu_squared::KERNEL, params.words(), &[gate, up, hidden]);
+        let (normed, sub_norm) = self.sub_norm.quantize(recording, batch, hidden);
+        let (y, saved_down) = self.down.forward(recording, batch, normed);
+        (y, SavedFeedForward { norm, sub_norm, linears: [saved_gate, saved_up, saved_down], gate, up })
+    }
+
+    /// Records the gradients of the adapters and returns that of x, given that of the residual after.
+    pub fn backward(
+        &self,
+        recording: &mut Recording,
+        batch: &Batch,
+        dh: BufferId,
+        saved: SavedFeedForward,
+        streams: &mut Streams,
+    ) -> BufferId {
+        let (name, tokens) = (&self.name, batch.tokens);
+        let [saved_gate, saved_up, saved_down] = saved.linears;
+        let dy = quantize_gradient(recording, batch, name, dh, self.width, streams);
+        let dn = recording.scratch(format!("{name}.dn"), tokens * (self.ffn_width + INFO));
+        self.down.backward(recording, batch, dy, saved_down, Some((dn, 0, 1)), streams);
+        let dhidden = self.sub_norm.backward(recording, batch, (dn, 1), saved.sub_norm, None);
+
+        let dgate = rows(recording, format!("{name}.dgate"), tokens, wide_words(self.ffn_width));
+        let dup = rows(recording, format!("{name}.dup"), tokens, wide_words(self.ffn_width));
+        let params = gated_relu_squared_backward::Params {
+            tokens: tokens as u32,
+            width: self.ffn_width as u32,
+            gate_stream: streams.add(format!("{name}.dgate")),
+            up_stream: streams.add(format!("{name}.dup")),
+            ..Default::default()
+        };
+        let buffers = [dhidden, saved.gate, saved.up, batch.dither, dgate.data, dgate.info, dup.data, dup.info];
+        let label = format!("{name} relu² backward");
+        recording.dispatch(label, &gated_relu_squared_backward::KERNEL, params.words(), &buffers);
+
+        let dx = recording.scratch(format!("{name}.dx"), tokens * 2 * (self.width + INFO));
+        self.gate.backward(recording, batch, dgate, saved_gate, Some((dx, 0, 2)), streams);
+        self.up.backward(recording, batch, dup, saved_up, Some((dx, 1, 2)), streams);
+        self.norm.backward(recording, batch, (dx, 2), saved.norm, Some(dh))
+    }
+
+    /// The linears with their names, in canonical order.
+    pub fn linears(&self) -> [(Linear, &BitLinear); 3] {
+        [(Linear::Gate, &self.gate), (Linear::Up, &self.up), (Linear::Down, &self.down)]
+    }
+}

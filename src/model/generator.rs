@@ -1,0 +1,58 @@
+//! A backbone from a seed: random ternary weights, for tests and for mining before a trained model is at hand.
+
+use super::{
+    config::{Linear, ModelConfig},
+    weights::{Embedding, Gain, Layer, Model},
+};
+use crate::{
+    error::Error,
+    fixed::Scale,
+    rng::{dither_key, threefry},
+    ternary::Ternary,
+};
+
+/// A model whose every tensor is drawn from the counter hash keyed by `seed` and the tensor's name.
+///
+/// Trits are −1, 0, +1 with probability ¼, ½, ¼ and are worth `√2 / √in_features`, so that a linear
+/// keeps the variance of its input; embeddings are uniform in ±√(3 / width), so that first logits have
+/// variance 1; gains are 1.
+pub fn seeded(config: ModelConfig, seed: [u8; 32]) -> Result<Model, Error> {
+    let config = config.check()?;
+    let gain = |width: usize| Gain::quantize(&vec![1.0; width]);
+    let reach = (3.0 / config.width as f64).sqrt() / f64::from(1u32 << 31);
+    let embedding: Vec<f32> = words(&seed, "embedding")
+        .map(|word| (f64::from(word as i32) * reach) as f32)
+        .take(config.vocab * config.width)
+        .collect();
+    let layers = (0..config.layers).map(|i| {
+        let linears = Linear::ALL.iter().map(|linear| {
+            let (columns, rows) = linear.shape(&config);
+            let trits: Vec<i8> = words(&seed, &format!("layers.{i}.{}", linear.name()))
+                .flat_map(|word| (0..16).map(move |at| (word >> (2 * at) & 1) as i8 - (word >> (2 * at + 1) & 1) as i8))
+                .take(rows * columns)
+                .collect();
+            let scale = Scale::new(2, 0).multiply(Scale::new(columns as u64, 0).reciprocal());
+            Ternary::pack(rows, columns, &trits, scale.inverse_sqrt().reciprocal())
+        });
+        Ok(Layer {
+            attention_norm: gain(config.width)?,
+            attention_sub_norm: gain(config.heads * config.head_dim)?,
+            ffn_norm: gain(config.width)?,
+            ffn_sub_norm: gain(config.ffn_width)?,
+            linears: linears.collect::<Result<_, Error>>()?,
+        })
+    });
+    Model {
+        embedding: Embedding::quantize(&embedding, config.width)?,
+        layers: layers.collect::<Result<_, Error>>()?,
+        final_norm: gain(config.width)?,
+        config,
+    }
+    .check()
+}
+
+/// The random words of one tensor.
+fn words(seed: &[u8; 32], tensor: &str) -> impl Iterator<Item = u32> + use<> {
+    let key = dither_key(seed, 0, tensor).0;
+    (0..u32::MAX).flat_map(move |counter| threefry(key, [counter, 0]))
+}

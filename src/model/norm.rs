@@ -1,0 +1,108 @@
+//! RMSNorm in a recording: in front of linears as byte rows, in front of the head as wide rows.
+
+use super::{
+    bit_linear::{Batch, Rows, rows},
+    config::ModelConfig,
+    weights::Gain,
+};
+use crate::{
+    fixed::Scale,
+    kernels::{INFO, rms_norm_backward, rms_norm_quantize, rms_norm_wide, shared::wide::wide_words},
+    recording::{BufferId, Recording},
+    ternary::row_words,
+};
+
+/// A norm and its gains.
+pub struct Norm {
+    name: String,
+    width: usize,
+    gain: BufferId,
+    gain_exponent: i32,
+    epsilon: Scale,
+}
+
+/// What a norm leaves for its backward pass.
+#[derive(Clone, Copy, Debug)]
+pub struct SavedNorm {
+    x: BufferId,
+    info: BufferId,
+}
+
+impl Norm {
+    /// Adds the gains to a recording.
+    pub fn new(recording: &mut Recording, name: String, gain: &Gain, config: &ModelConfig) -> Self {
+        let width = gain.mantissas.len();
+        let words = recording.constant(format!("{name}.gain"), gain.mantissas.clone());
+        Self { name, width, gain: words, gain_exponent: gain.exponent, epsilon: config.epsilon() }
+    }
+
+    fn inverse_width(&self) -> Scale {
+        Scale::new(self.width as u64, 0).reciprocal()
+    }
+
+    /// Byte rows of i32 rows x.
+    pub fn quantize(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (Rows, SavedNorm) {
+        let q = rows(recording, format!("{}.q", self.name), batch.tokens, row_words(self.width));
+        let info = recording.scratch(format!("{}.norm_info", self.name), batch.tokens * INFO);
+        let params = rms_norm_quantize::Params {
+            tokens: batch.tokens as u32,
+            width: self.width as u32,
+            gain_exponent: self.gain_exponent,
+            inverse_width: self.inverse_width().mantissa,
+            inverse_width_exponent: self.inverse_width().exponent,
+            epsilon: self.epsilon.mantissa,
+            epsilon_exponent: self.epsilon.exponent,
+            ..Default::default()
+        };
+        let buffers = [x, self.gain, q.data, q.info, info];
+        recording.dispatch(self.name.clone(), &rms_norm_quantize::KERNEL, params.words(), &buffers);
+        (q, SavedNorm { x, info })
+    }
+
+    /// Wide rows of i32 rows x.
+    pub fn wide(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (Rows, SavedNorm) {
+        let n = rows(recording, format!("{}.n", self.name), batch.tokens, wide_words(self.width));
+        let info = recording.scratch(format!("{}.norm_info", self.name), batch.tokens * INFO);
+        let params = rms_norm_wide::Params {
+            tokens: batch.tokens as u32,
+            width: self.width as u32,
+            gain_exponent: self.gain_exponent,
+            inverse_width: self.inverse_width().mantissa,
+            inverse_width_exponent: self.inverse_width().exponent,
+            epsilon: self.epsilon.mantissa,
+            epsilon_exponent: self.epsilon.exponent,
+            ..Default::default()
+        };
+        let buffers = [x, self.gain, n.data, n.info, info];
+        recording.dispatch(self.name.clone(), &rms_norm_wide::KERNEL, params.words(), &buffers);
+        (n, SavedNorm { x, info })
+    }
+
+    /// The gradient of x: from `slots` gradients of the normed row, plus a residual's where there is one.
+    pub fn backward(
+        &self,
+        recording: &mut Recording,
+        batch: &Batch,
+        (dn, slots): (BufferId, usize),
+        saved: SavedNorm,
+        residual: Option<BufferId>,
+    ) -> BufferId {
+        let dx = recording.scratch(format!("{}.dx", self.name), batch.tokens * (self.width + INFO));
+        let params = rms_norm_backward::Params {
+            tokens: batch.tokens as u32,
+            width: self.width as u32,
+            slots: slots as u32,
+            residual_stride: u32::from(residual.is_some()),
+            gain_exponent: self.gain_exponent,
+            inverse_width: self.inverse_width().mantissa,
+            inverse_width_exponent: self.inverse_width().exponent,
+            ..Default::default()
+        };
+        let zero = || vec![0; self.width + INFO];
+        let residual = residual.unwrap_or_else(|| recording.constant(format!("{}.zero", self.name), zero()));
+        let buffers = [dn, saved.x, self.gain, saved.info, residual, dx];
+        let label = format!("{} backward", self.name);
+        recording.dispatch(label, &rms_norm_backward::KERNEL, params.words(), &buffers);
+        dx
+    }
+}

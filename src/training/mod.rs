@@ -1,0 +1,4 @@
+//! Training: chunks become gradients, gradients the next adapter.
+
+pub mod optimizer;
+pub mod step;

@@ -1,0 +1,249 @@
+//! The optimizer: `adapter' = adapter − learning_rate · update(gradient, moments)`, on the host.
+//!
+//! Only IEEE `+ − × ÷ √` in f64, each written once and in a fixed order, and one rounding to f32
+//! or to Q3.28: so every target computes the same bits. No fused operation, no power, no exponential.
+
+mod settings;
+mod state;
+
+pub use settings::{Method, Settings};
+
+use crate::error::Error;
+use crate::fixed::power_of_two_f64;
+use crate::model::lora::{GradientMatrix, LoraAdapter, LoraMatrix, MASTER_FRACTION_BITS};
+
+/// Largest magnitude of a gradient's exponent: keeps the square of its every value, and the sum of
+/// 2^60 of them, inside f64.
+pub const MAX_EXPONENT: i32 = 256;
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// Euclidean norm of the mean gradient, before clipping.
+    pub gradient_norm: f64,
+    /// Whether the gradient was scaled down to the clipping norm.
+    pub clipped: bool,
+    /// The learning rate of this step.
+    pub learning_rate: f64,
+    /// Masters that stopped at ±8.
+    pub saturated: u64,
+}
+
+/// Settings, and what an optimizer remembers between steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Optimizer {
+    settings: Settings,
+    step: u64,
+    /// `beta^step` for both betas, as running products: the bias correction of AdamW.
+    beta_products: [f64; 2],
+    moments: Vec<Moments>,
+}
+
+/// The moments of one matrix.
+#[derive(Clone, Debug, PartialEq)]
+struct Moments {
+    name: String,
+    rows: usize,
+    columns: usize,
+    /// `[rows, columns]`: decaying mean of the gradient.
+    first: Vec<f32>,
+    /// `[rows, columns]`: decaying mean of its square, ≥ 0. Empty for Lion.
+    second: Vec<f32>,
+}
+
+/// Longest name of a matrix.
+const MAX_NAME_BYTES: usize = 256;
+
+impl Moments {
+    fn zero(matrix: &LoraMatrix, method: Method) -> Result<Self, Error> {
+        let LoraMatrix { name, rows, columns, values } = matrix;
+        if name.len() > MAX_NAME_BYTES {
+            return Err(Error::Value { what: "length of a matrix's name", value: name.len() as i64 });
+        }
+        if rows.checked_mul(*columns) != Some(values.len()) {
+            let expected = rows.saturating_mul(*columns);
+            return Err(Error::Shape { what: "values of an adapter's matrix", expected, found: values.len() });
+        }
+        let second = if method.has_second_moment() { values.len() } else { 0 };
+        let [first, second] = [values.len(), second].map(|length| vec![0.0; length]);
+        Ok(Self { name: name.clone(), rows: *rows, columns: *columns, first, second })
+    }
+}
+
+impl Optimizer {
+    /// An optimizer before its first step, with moments of 0.
+    pub fn new(settings: Settings, adapter: &LoraAdapter) -> Result<Self, Error> {
+        settings.check()?;
+        let moments = adapter.matrices.iter().map(|matrix| Moments::zero(matrix, settings.method));
+        let moments = moments.collect::<Result<_, _>>()?;
+        Ok(Self { settings, step: 0, beta_products: [1.0; 2], moments })
+    }
+
+    /// Steps done.
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// One step by the mean gradient `values · 2^exponent / supervised_tokens`; on an error nothing has changed.
+    ///
+    /// `gradients` are those of the adapter's matrices, in its order.
+    pub fn step(
+        &mut self,
+        adapter: &mut LoraAdapter,
+        gradients: &[GradientMatrix],
+        supervised_tokens: u64,
+    ) -> Result<StepReport, Error> {
+        self.check(adapter, gradients)?;
+        if supervised_tokens == 0 {
+            return Err(Error::Value { what: "supervised tokens of a step", value: 0 });
+        }
+        let tokens = supervised_tokens as f64;
+        let gradient_norm = norm(gradients, tokens);
+        let clipped = gradient_norm > self.settings.clip_norm;
+        let factor = if clipped { self.settings.clip_norm / gradient_norm } else { 1.0 };
+
+        self.step += 1;
+        let learning_rate = self.settings.learning_rate_at(self.step);
+        let [beta1, beta2] = self.settings.method.betas();
+        self.beta_products[0] *= beta1;
+        self.beta_products[1] *= beta2;
+        let rule = Rule { settings: self.settings, learning_rate, beta_products: self.beta_products };
+
+        let mut saturated = 0;
+        for ((matrix, gradient), moments) in adapter.matrices.iter_mut().zip(gradients).zip(&mut self.moments) {
+            let scale = power_of_two_f64(gradient.exponent);
+            let (mut second, mut unused) = (moments.second.iter_mut(), 0.0);
+            let rest = gradient.values.iter().zip(&mut moments.first);
+            for (master, (value, first)) in matrix.values.iter_mut().zip(rest) {
+                let mean = *value as f64 * scale / tokens * factor;
+                let second = second.next().unwrap_or(&mut unused);
+                let next = rule.apply(from_master(*master), mean, first, second);
+                let (rounded, out_of_range) = to_master(next);
+                *master = rounded;
+                saturated += u64::from(out_of_range);
+            }
+        }
+        Ok(StepReport { gradient_norm, clipped, learning_rate, saturated })
+    }
+
+    fn check(&self, adapter: &LoraAdapter, gradients: &[GradientMatrix]) -> Result<(), Error> {
+        let of_adapter = adapter.matrices.iter().map(|m| (&m.name, m.rows, m.columns, m.values.len()));
+        let of_gradients = gradients.iter().map(|m| (&m.name, m.rows, m.columns, m.values.len()));
+        same_matrices("matrices of the adapter to step", &self.moments, of_adapter)?;
+        same_matrices("matrices of the gradient", &self.moments, of_gradients)?;
+        let out = gradients.iter().find(|matrix| matrix.exponent.unsigned_abs() > MAX_EXPONENT as u32);
+        out.map_or(Ok(()), |matrix| {
+            Err(Error::Value { what: "exponent of a gradient", value: i64::from(matrix.exponent) })
+        })
+    }
+}
+
+fn same_matrices<'a>(
+    what: &'static str,
+    expected: &[Moments],
+    found: impl ExactSizeIterator<Item = (&'a String, usize, usize, usize)>,
+) -> Result<(), Error> {
+    if found.len() != expected.len() {
+        return Err(Error::Shape { what, expected: expected.len(), found: found.len() });
+    }
+    for (moments, (name, rows, columns, elements)) in expected.iter().zip(found) {
+        if (&moments.name, moments.rows, moments.columns) != (name, rows, columns) {
+            let text = |name: &str, rows, columns| format!("{name} [{rows}, {columns}]");
+            let expected = text(&moments.name, moments.rows, moments.columns);
+            return Err(Error::Mismatch { what, expected, found: text(name, rows, columns) });
+        }
+        if elements != moments.first.len() {
+            return Err(Error::Shape { what, expected: moments.first.len(), found: elements });
+        }
+    }
+    Ok(())
+}
+
+/// Euclidean norm of the mean gradient, summed matrix by matrix, row by row, in the given order.
+fn norm(gradients: &[GradientMatrix], tokens: f64) -> f64 {
+    let mut sum = 0.0;
+    for matrix in gradients {
+        let scale = power_of_two_f64(matrix.exponent);
+        for value in &matrix.values {
+            let mean = *value as f64 * scale / tokens;
+            sum += mean * mean;
+        }
+    }
+    sum.sqrt()
+}
+
+/// The update of one parameter at one step.
+struct Rule {
+    settings: Settings,
+    learning_rate: f64,
+    beta_products: [f64; 2],
+}
+
+impl Rule {
+    /// The next value of `parameter`; the moments are rounded to f32 after the step has used them.
+    fn apply(&self, parameter: f64, gradient: f64, first: &mut f32, second: &mut f32) -> f64 {
+        let kept = parameter * (1.0 - self.learning_rate * self.settings.weight_decay);
+        match self.settings.method {
+            Method::AdamW { beta1, beta2, epsilon } => {
+                let mean = beta1 * f64::from(*first) + (1.0 - beta1) * gradient;
+                let square = beta2 * f64::from(*second) + (1.0 - beta2) * (gradient * gradient);
+                (*first, *second) = (mean as f32, square as f32);
+                let unbiased_mean = mean / (1.0 - self.beta_products[0]);
+                let unbiased_square = square / (1.0 - self.beta_products[1]);
+                kept - self.learning_rate * (unbiased_mean / (unbiased_square.sqrt() + epsilon))
+            }
+            Method::Lion { beta1, beta2 } => {
+                let direction = beta1 * f64::from(*first) + (1.0 - beta1) * gradient;
+                *first = (beta2 * f64::from(*first) + (1.0 - beta2) * gradient) as f32;
+                kept - self.learning_rate * sign(direction)
+            }
+        }
+    }
+}
+
+/// −1, 0 or 1: unlike `f64::signum`, 0 for both zeros.
+fn sign(value: f64) -> f64 {
+    f64::from(i8::from(value > 0.0) - i8::from(value < 0.0))
+}
+
+fn from_master(master: i32) -> f64 {
+    f64::from(master) * power_of_two_f64(-(MASTER_FRACTION_BITS as i32))
+}
+
+/// To Q3.28, ties to even, stopping at ±(8 − 2^-28); says whether it had to.
+fn to_master(value: f64) -> (i32, bool) {
+    /// Adding it leaves no fraction bits for |x| ≤ 2^51, and the addition rounds ties to even.
+    const WHOLE: f64 = (3u64 << 51) as f64;
+    let limit = f64::from(i32::MAX);
+    let scaled = value * power_of_two_f64(MASTER_FRACTION_BITS as i32);
+    let clamped = scaled.clamp(-limit, limit);
+    (((clamped + WHOLE) - WHOLE) as i32, clamped != scaled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masters_round_ties_to_even_and_stop_at_the_limit() {
+        let ulp = power_of_two_f64(-28);
+        for (units, rounded) in [(0.5, 0), (1.5, 2), (2.5, 2), (-0.5, 0), (-1.5, -2), (-2.5, -2), (2.500001, 3)] {
+            assert_eq!(to_master(units * ulp), (rounded, false), "{units}");
+        }
+        for master in [i32::MAX, -i32::MAX, 12_345, -1, 0] {
+            assert_eq!(to_master(from_master(master)), (master, false));
+        }
+        assert_eq!(to_master(8.0), (i32::MAX, true));
+        assert_eq!(to_master(f64::NEG_INFINITY), (-i32::MAX, true));
+    }
+
+    #[test]
+    fn sign_of_zero_is_zero() {
+        assert_eq!([-2.0, -0.0, 0.0, 1e-300].map(sign), [-1.0, 0.0, 0.0, 1.0]);
+    }
+}

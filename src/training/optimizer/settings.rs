@@ -1,0 +1,108 @@
+//! The optimizer's settings: exact f64 numbers, checked once.
+
+use crate::error::Error;
+
+/// How moments become an update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Method {
+    /// Adam with decoupled weight decay (Loshchilov and Hutter, 2019):
+    /// `update = m̂ / (√v̂ + epsilon)`, `m̂ = m / (1 − beta1^t)`, `v̂ = v / (1 − beta2^t)`.
+    AdamW {
+        /// Decay of the mean of the gradient.
+        beta1: f64,
+        /// Decay of the mean of its square.
+        beta2: f64,
+        /// Added to the root, > 0.
+        epsilon: f64,
+    },
+    /// Lion (Chen et al., 2023): `update = sign(beta1·m + (1 − beta1)·g)`, then `m = beta2·m + (1 − beta2)·g`.
+    Lion {
+        /// Weight of the momentum in the update.
+        beta1: f64,
+        /// Decay of the momentum.
+        beta2: f64,
+    },
+}
+
+impl Method {
+    pub(super) fn betas(self) -> [f64; 2] {
+        match self {
+            Self::AdamW { beta1, beta2, .. } | Self::Lion { beta1, beta2 } => [beta1, beta2],
+        }
+    }
+
+    pub(super) fn has_second_moment(self) -> bool {
+        matches!(self, Self::AdamW { .. })
+    }
+}
+
+/// Settings of an optimizer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// How moments become an update.
+    pub method: Method,
+    /// Reached after the warm-up, then constant.
+    pub learning_rate: f64,
+    /// Steps over which the learning rate rises linearly; 0 for none.
+    pub warmup_steps: u64,
+    /// Part of a parameter, per unit of learning rate, that a step takes away.
+    pub weight_decay: f64,
+    /// Largest norm of the whole gradient that is not scaled down.
+    pub clip_norm: f64,
+}
+
+impl Settings {
+    /// AdamW as the R3MES miner has it.
+    pub const ADAMW: Self = Self {
+        method: Method::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+        learning_rate: 1e-4,
+        warmup_steps: 0,
+        weight_decay: 0.01,
+        clip_norm: 1.0,
+    };
+
+    /// Lion with its paper's betas; a third of AdamW's rate and three times its decay, as the paper advises.
+    pub const LION: Self = Self {
+        method: Method::Lion { beta1: 0.9, beta2: 0.99 },
+        learning_rate: 3e-5,
+        warmup_steps: 0,
+        weight_decay: 0.03,
+        clip_norm: 1.0,
+    };
+
+    /// The learning rate of a step; the first step is 1.
+    pub fn learning_rate_at(&self, step: u64) -> f64 {
+        if step >= self.warmup_steps {
+            return self.learning_rate;
+        }
+        self.learning_rate * (step as f64 / self.warmup_steps as f64)
+    }
+
+    /// Every number in the range that keeps a step free of infinities and NaN.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let refuse = |what: &'static str, range: &str, value: f64| {
+            Err(Error::Mismatch { what, expected: range.to_owned(), found: value.to_string() })
+        };
+        for beta in self.method.betas() {
+            if !(0.0..1.0).contains(&beta) {
+                return refuse("a beta of the optimizer", "0 ≤ beta < 1", beta);
+            }
+        }
+        if let Method::AdamW { epsilon, .. } = self.method
+            && !(1e-30..=1.0).contains(&epsilon)
+        {
+            return refuse("epsilon of the optimizer", "1e-30 to 1", epsilon);
+        }
+        if !(0.0..=1.0).contains(&self.learning_rate) {
+            return refuse("learning rate", "0 to 1", self.learning_rate);
+        }
+        if !(0.0..=1.0).contains(&self.weight_decay) {
+            return refuse("weight decay", "0 to 1", self.weight_decay);
+        }
+        // The upper end keeps the square of a clipped gradient inside f32; it is as good as no clipping.
+        if !(1e-30..=1e15).contains(&self.clip_norm) {
+            return refuse("clipping norm", "1e-30 to 1e15", self.clip_norm);
+        }
+        Ok(())
+    }
+}

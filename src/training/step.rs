@@ -1,0 +1,126 @@
+//! A chunk of text becomes the loss and the LoRA gradients of all its sequences.
+
+use crate::{
+    backend::Player,
+    error::Error,
+    kernels::cross_entropy::IGNORE,
+    model::{
+        lora::{GradientMatrix, LoraAdapter},
+        transformer::Step,
+    },
+    rng::dither_key,
+};
+
+/// What a chunk yields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkGradient {
+    /// In the adapter's order.
+    pub matrices: Vec<GradientMatrix>,
+    /// Σ over tokens of −log2 p(label), in 2^-20.
+    pub loss: i64,
+    /// Tokens with a label.
+    pub supervised: usize,
+    /// A value left its range: the gradient is void.
+    pub saturated: bool,
+}
+
+impl ChunkGradient {
+    /// Mean loss in nats per supervised token, for people.
+    pub fn mean_loss(&self) -> f64 {
+        nats(self.loss, self.supervised)
+    }
+}
+
+/// Mean loss in nats of a sum in 2^-20 bits.
+pub fn nats(loss: i64, supervised: usize) -> f64 {
+    loss as f64 / f64::from(1 << 20) * std::f64::consts::LN_2 / supervised.max(1) as f64
+}
+
+/// A recorded step in a player's memory.
+pub struct Trainer {
+    step: Step,
+    player: Player,
+    exponents: Vec<(i32, i32)>,
+    shapes: Vec<(usize, usize)>,
+}
+
+impl Trainer {
+    /// Takes a step and a player of its recording.
+    pub fn new(step: Step, player: Player) -> Self {
+        Self { step, player, exponents: Vec::new(), shapes: Vec::new() }
+    }
+
+    /// Uploads an adapter. `exponents` are the job's, one per matrix in the adapter's order.
+    pub async fn load(&mut self, adapter: &LoraAdapter, exponents: &[i32]) -> Result<(), Error> {
+        let expected = 2 * self.step.adapted.len();
+        for (what, found) in [("adapter matrices", adapter.matrices.len()), ("exponents", exponents.len())] {
+            if found != expected {
+                return Err(Error::Shape { what, expected, found });
+            }
+        }
+        self.exponents = exponents.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        self.shapes = adapter.matrices.iter().map(|matrix| (matrix.rows, matrix.columns)).collect();
+        let pairs = adapter.matrices.chunks_exact(2);
+        for (((_, buffers), pair), &exponents) in self.step.adapted.iter().zip(pairs).zip(&self.exponents) {
+            buffers.check(&pair[0], &pair[1])?;
+            for (id, words) in buffers.pack(adapter.alpha, &pair[0], &pair[1], exponents) {
+                self.player.write(id, &words).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The gradient of the summed loss of a chunk, with dither keyed by `task_key` and `step`.
+    pub async fn gradient(&mut self, chunk: &[u32], task_key: &[u8; 32], step: u64) -> Result<ChunkGradient, Error> {
+        let keys: Vec<_> =
+            self.step.streams.names().iter().flat_map(|name| dither_key(task_key, step, name).0).collect();
+        for (_, lora) in &self.step.adapted {
+            for id in [lora.grad_a, lora.grad_b] {
+                let zeros = vec![0; self.step.recording.get(id).words];
+                self.player.write(id, &zeros).await?;
+            }
+        }
+        let saturated = self.play_chunk(chunk, &keys, self.step.recording.dispatches().len()).await?;
+        let mut matrices = Vec::new();
+        for ((name, lora), exponents) in self.step.adapted.iter().zip(&self.exponents) {
+            for (factor, id, exponent) in [("a", lora.grad_a, exponents.0), ("b", lora.grad_b, exponents.1)] {
+                let (rows, columns) = self.shapes[matrices.len()];
+                let long = |pair: &[u32]| (u64::from(pair[0]) | u64::from(pair[1]) << 32) as i64;
+                let values = self.player.read(id).await?.chunks_exact(2).map(long).collect();
+                matrices.push(GradientMatrix { name: format!("{name}.{factor}"), rows, columns, exponent, values });
+            }
+        }
+        let (loss, supervised) = (self.loss().await?, chunk.len().saturating_sub(1));
+        Ok(ChunkGradient { matrices, loss, supervised, saturated })
+    }
+
+    /// The summed loss of a chunk in 2^-20 bits, and whether a value saturated.
+    pub async fn evaluate(&mut self, chunk: &[u32]) -> Result<(i64, bool), Error> {
+        let keys = vec![0; 2 * self.step.streams.names().len()];
+        let saturated = self.play_chunk(chunk, &keys, self.step.forward).await?;
+        Ok((self.loss().await?, saturated))
+    }
+
+    async fn loss(&self) -> Result<i64, Error> {
+        let words = self.player.read(self.step.loss).await?;
+        Ok((u64::from(words[0]) | u64::from(words[1]) << 32) as i64)
+    }
+
+    /// Plays the chunk's sequences, as many at a time as the step holds; each token's label is the next one.
+    async fn play_chunk(&mut self, chunk: &[u32], keys: &[u32], dispatches: usize) -> Result<bool, Error> {
+        let tokens = self.step.sequences * self.step.context;
+        self.player.write(self.step.loss, &[0, 0]).await?;
+        let mut saturated = false;
+        for first in (0..chunk.len()).step_by(tokens) {
+            let at = |i: usize| chunk.get(first + i).copied();
+            let ids: Vec<_> = (0..tokens).map(|i| at(i).unwrap_or(0)).collect();
+            let labels: Vec<_> = (0..tokens).map(|i| at(i + 1).unwrap_or(IGNORE)).collect();
+            let dither = [&[first as u32, 0], keys].concat();
+            self.player.write(self.step.ids, &ids).await?;
+            self.player.write(self.step.labels, &labels).await?;
+            self.player.write(self.step.dither, &dither).await?;
+            saturated |= self.player.play(0..dispatches).await?;
+        }
+        Ok(saturated)
+    }
+}

@@ -1,0 +1,97 @@
+//! The GPUs that the tests see: every driver of this machine, software ones from wherever they lie.
+
+use libtest_mimic::{Failed, Trial};
+use pollster::block_on;
+use r3mes_wgpu::backend::gpu::{self, Checks, Device, Gpu, Options};
+use std::{
+    path::PathBuf,
+    process::{Command, ExitCode},
+    sync::OnceLock,
+    time::Instant,
+};
+
+/// Vulkan's software drivers, as their devices call themselves.
+const SOFTWARE: [&str; 2] = ["llvmpipe", "SwiftShader"];
+/// Where files that name a Vulkan driver lie.
+const FOLDERS: [&str; 5] = [
+    "/usr/share/vulkan/icd.d",
+    "/etc/vulkan/icd.d",
+    "/usr/local/share/vulkan/icd.d",
+    "/usr/lib/chromium",
+    "/usr/lib64/chromium-browser",
+];
+/// Tells Vulkan's loader its drivers. It reads it once, so it must be set before the process starts.
+const DRIVER_FILES: &str = "VK_DRIVER_FILES";
+
+/// Runs this test again with all drivers named, unless that is done or the caller chose drivers.
+pub(crate) fn name_drivers() -> Option<ExitCode> {
+    if std::env::var_os(DRIVER_FILES).is_some() || cfg!(not(target_os = "linux")) {
+        return None;
+    }
+    let entries = FOLDERS.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+    let is_driver = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.contains("icd") && name.ends_with(".json")
+    };
+    let files: Vec<_> = entries.map(|entry| entry.path()).filter(is_driver).collect();
+    let files = std::env::join_paths(files).expect("no ':' in these folders");
+    let itself = std::env::current_exe().expect("a test has a path");
+    let mut child = Command::new(itself);
+    child.args(std::env::args_os().skip(1)).env(DRIVER_FILES, files);
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        child.env("XDG_RUNTIME_DIR", std::env::temp_dir()); // Mesa warns without one
+    }
+    let code = child.status().ok().and_then(|status| status.code()).unwrap_or(101);
+    Some(ExitCode::from(code as u8))
+}
+
+/// Whether nothing may be missing.
+pub(crate) fn in_ci() -> bool {
+    std::env::var_os("CI").is_some()
+}
+
+/// Says of each software driver whether it is there: if not, ignored, in CI failed.
+pub(crate) fn presence(gpus: &'static [Opened]) -> impl Iterator<Item = Trial> {
+    SOFTWARE.into_iter().map(|name| {
+        let here = gpus.iter().any(|gpu| gpu.listed.graphics_api == "vulkan" && gpu.listed.name.contains(name));
+        let run = move || if here { Ok(()) } else { Err(Failed::from(format!("no Vulkan driver {name}"))) };
+        Trial::test(format!("vulkan has {name}"), run).with_ignored_flag(!here && !in_ci())
+    })
+}
+
+/// A listed GPU, opened at first use.
+pub(crate) struct Opened {
+    pub(crate) listed: Device,
+    gpu: OnceLock<Result<Gpu, String>>,
+}
+
+/// All GPUs.
+pub(crate) fn all() -> &'static [Opened] {
+    let opened = |listed| Opened { listed, gpu: OnceLock::new() };
+    block_on(gpu::devices()).into_iter().map(opened).collect::<Vec<_>>().leak()
+}
+
+impl Opened {
+    /// Shared by the tests.
+    pub(crate) fn gpu(&self) -> Result<&Gpu, Failed> {
+        let open = || block_on(Gpu::open(&self.listed, options())).map_err(|error| error.to_string());
+        self.gpu.get_or_init(open).as_ref().map_err(Failed::from)
+    }
+
+    /// A separate one.
+    pub(crate) fn with(&self, change: impl FnOnce(&mut Options)) -> Result<Gpu, Failed> {
+        let mut options = options();
+        change(&mut options);
+        Ok(block_on(Gpu::open(&self.listed, options))?)
+    }
+}
+
+/// The product's, on a clock.
+fn options() -> Options {
+    let options = Options::new(|| {
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1e3
+    });
+    assert_eq!(options.checks, Checks::Trusted);
+    options
+}

@@ -1,0 +1,101 @@
+//! The interface of a text: its params, bindings and workgroup are those that its kernel declares and
+//! that any WebGPU device can run.
+
+use naga::{AddressSpace, ArraySize, ScalarKind, ShaderStage, StorageAccess, TypeInner};
+use r3mes_wgpu::kernels::{Access, Kernel};
+
+/// WebGPU's defaults, which every device offers.
+const STORAGE_BUFFERS: usize = 8;
+const INVOCATIONS: u32 = 256;
+const WORKGROUP_BYTES: u32 = 16 << 10;
+
+/// What differs from the kernel's declaration or exceeds a limit.
+pub(crate) fn faults(kernel: &Kernel, module: &naga::Module) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut expect = |what: &str, found: String, expected: String| {
+        if found != expected {
+            faults.push(format!("{what}: {found}, must be {expected}"));
+        }
+    };
+    expect("params", params(module), format!("{:?}", kernel.params));
+    let declared = kernel.bindings.iter().zip(1u32..).map(|(binding, at)| {
+        let kind = match binding.access {
+            Access::Read => "read",
+            Access::Write(_) => "read_write",
+            Access::Flag => "atomic<u32>",
+        };
+        format!("{at} {} {kind}", binding.name)
+    });
+    expect("bindings", bindings(module).join(", "), declared.collect::<Vec<_>>().join(", "));
+    let entries: Vec<_> = module.entry_points.iter().map(|entry| (entry.name.as_str(), entry.stage)).collect();
+    expect("entry points", format!("{entries:?}"), format!("{:?}", [("main", ShaderStage::Compute)]));
+    faults.extend(limits(module));
+    faults
+}
+
+/// Names of the fields of the uniform at binding 0; a field that is no 32-bit integer shows its type.
+fn params(module: &naga::Module) -> String {
+    let uniforms: Vec<_> = module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::Uniform).collect();
+    let [(_, variable)] = uniforms[..] else { return format!("{} uniforms", uniforms.len()) };
+    if !is_at(variable, 0) {
+        return format!("bound at {:?}", variable.binding);
+    }
+    let TypeInner::Struct { members, .. } = &module.types[variable.ty].inner else { return "no struct".to_owned() };
+    let names = members.iter().map(|member| {
+        let name = member.name.clone().unwrap_or_default();
+        match module.types[member.ty].inner {
+            TypeInner::Scalar(naga::Scalar { kind: ScalarKind::Uint | ScalarKind::Sint, width: 4 }) => name,
+            ref other => format!("{name}: {other:?}"),
+        }
+    });
+    format!("{:?}", names.collect::<Vec<_>>())
+}
+
+/// Storage variables in the order of their numbers.
+fn bindings(module: &naga::Module) -> Vec<String> {
+    let mut found = Vec::new();
+    for (_, variable) in module.global_variables.iter() {
+        let AddressSpace::Storage { access } = variable.space else { continue };
+        let at = variable.binding.filter(|binding| binding.group == 0).map(|binding| binding.binding);
+        let kind = match (&module.types[variable.ty].inner, access.contains(StorageAccess::STORE)) {
+            (TypeInner::Atomic(scalar), true) if *scalar == naga::Scalar::U32 => "atomic<u32>",
+            (TypeInner::Array { size: ArraySize::Dynamic, .. }, true) => "read_write",
+            (TypeInner::Array { size: ArraySize::Dynamic, .. }, false) => "read",
+            _ => "neither an array nor a flag",
+        };
+        found.push((at, format!("{} {kind}", variable.name.as_deref().unwrap_or("?"))));
+    }
+    found.sort();
+    found
+        .into_iter()
+        .map(|(at, what)| format!("{} {what}", at.map_or("group ≠ 0".into(), |at| at.to_string())))
+        .collect()
+}
+
+fn is_at(variable: &naga::GlobalVariable, number: u32) -> bool {
+    variable.binding == Some(naga::ResourceBinding { group: 0, binding: number })
+}
+
+fn limits(module: &naga::Module) -> Vec<String> {
+    let mut faults = Vec::new();
+    let storage =
+        module.global_variables.iter().filter(|(_, v)| matches!(v.space, AddressSpace::Storage { .. })).count();
+    if storage > STORAGE_BUFFERS {
+        faults.push(format!("{storage} storage buffers of {STORAGE_BUFFERS}"));
+    }
+    for entry in &module.entry_points {
+        let invocations: u32 = entry.workgroup_size.iter().product();
+        if invocations > INVOCATIONS || entry.workgroup_size[2] > 64 || entry.workgroup_size_overrides.is_some() {
+            faults.push(format!("{invocations} invocations of {INVOCATIONS}"));
+        }
+    }
+    let shared = module.global_variables.iter().filter(|(_, variable)| variable.space == AddressSpace::WorkGroup);
+    let bytes: u32 = shared.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()).next_multiple_of(16)).sum();
+    if bytes > WORKGROUP_BYTES {
+        faults.push(format!("{bytes} bytes of workgroup memory of {WORKGROUP_BYTES}"));
+    }
+    if module.overrides.iter().next().is_some() {
+        faults.push("overrides, whose sizes nobody checks".to_owned());
+    }
+    faults
+}

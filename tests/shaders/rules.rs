@@ -1,0 +1,217 @@
+//! Rules of exact arithmetic on a text's IR: integers of 32 bits, no division, no shift past the
+//! word, nothing whose result a driver may choose.
+
+use super::Parsed;
+use naga::{
+    BinaryOperator, Expression, Function, Handle, Literal, MathFunction, ScalarKind, Statement, TypeInner,
+    valid::FunctionInfo,
+};
+
+/// Whether a text may hold floats.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Floats {
+    /// None at all.
+    None,
+    /// Integers in f32, below 2^24 in magnitude: an audited file.
+    Audited,
+}
+
+/// Every rule broken.
+pub(crate) fn faults(parsed: &Parsed, floats: Floats) -> Vec<String> {
+    let Parsed { module, info } = parsed;
+    let mut faults = Vec::new();
+    for (_, declared) in module.types.iter() {
+        faults.extend(scalar_fault(&declared.inner, floats).map(|fault| format!("a type {fault}")));
+    }
+    for (_, expression) in module.global_expressions.iter() {
+        faults.extend(literal_fault(expression, floats).map(|fault| format!("a constant {fault}")));
+    }
+    let functions = module.functions.iter().map(|(handle, function)| (function, &info[handle]));
+    let entries = module.entry_points.iter().enumerate();
+    let entries = entries.map(|(at, entry)| (&entry.function, info.get_entry_point(at)));
+    for (function, info) in functions.chain(entries) {
+        let body = Body { module, function, info, floats };
+        let name = function.name.as_deref().unwrap_or("main");
+        let broken = function.expressions.iter().filter_map(|(handle, _)| body.expression_fault(handle));
+        faults.extend(
+            broken
+                .chain(body.block_faults(&function.body, Path::Always, &mut false))
+                .map(|fault| format!("{name}: {fault}")),
+        );
+    }
+    faults.sort();
+    faults.dedup();
+    faults
+}
+
+fn scalar_fault(inner: &TypeInner, floats: Floats) -> Option<String> {
+    let scalar = match inner.scalar() {
+        Some(scalar) => scalar,
+        None => match inner {
+            TypeInner::Atomic(scalar) => *scalar,
+            _ => return None,
+        },
+    };
+    match scalar.kind {
+        ScalarKind::Bool => None,
+        ScalarKind::Uint | ScalarKind::Sint if scalar.width == 4 => None,
+        ScalarKind::Float if scalar.width == 4 && floats == Floats::Audited => None,
+        kind => Some(format!("is {kind:?} of {} bytes", scalar.width)),
+    }
+}
+
+fn literal_fault(expression: &Expression, floats: Floats) -> Option<String> {
+    match expression {
+        Expression::Literal(Literal::U32(_) | Literal::I32(_) | Literal::Bool(_)) => None,
+        Expression::Literal(Literal::F32(_)) if floats == Floats::Audited => None,
+        Expression::Literal(other) => Some(format!("is {other:?}")),
+        _ => None,
+    }
+}
+
+/// One function.
+struct Body<'a> {
+    module: &'a naga::Module,
+    function: &'a Function,
+    info: &'a FunctionInfo,
+    floats: Floats,
+}
+
+impl Body<'_> {
+    fn inner(&self, handle: Handle<Expression>) -> &TypeInner {
+        self.info[handle].ty.inner_with(&self.module.types)
+    }
+
+    fn kind(&self, handle: Handle<Expression>) -> Option<ScalarKind> {
+        self.inner(handle).scalar_kind()
+    }
+
+    fn expression_fault(&self, handle: Handle<Expression>) -> Option<String> {
+        let fault = match self.function.expressions[handle] {
+            ref literal @ Expression::Literal(_) => literal_fault(literal, self.floats),
+            Expression::Binary { op: BinaryOperator::Divide, .. } => Some("divides".to_owned()),
+            Expression::Binary { op: BinaryOperator::Modulo, .. } => Some("takes a remainder".to_owned()),
+            Expression::Binary { op: op @ (BinaryOperator::ShiftLeft | BinaryOperator::ShiftRight), left, right } => {
+                if self.bound(right).is_none_or(|bound| bound > 31) {
+                    Some("shifts by what may pass 31".to_owned())
+                } else if op == BinaryOperator::ShiftLeft && self.kind(left) != Some(ScalarKind::Uint) {
+                    Some("shifts a signed integer left".to_owned())
+                } else {
+                    None
+                }
+            }
+            Expression::As { expr, kind, convert: None }
+                if kind == ScalarKind::Float || self.kind(expr) == Some(ScalarKind::Float) =>
+            {
+                Some("reads bits as a float, or a float's bits".to_owned())
+            }
+            Expression::ArrayLength(_) => Some("asks an array's length".to_owned()),
+            Expression::Math { fun: MathFunction::Dot, .. } => Some("uses dot() of vectors".to_owned()),
+            Expression::SubgroupBallotResult | Expression::SubgroupOperationResult { .. } => {
+                Some("uses subgroups".to_owned())
+            }
+            Expression::Derivative { .. } => Some("uses derivatives".to_owned()),
+            _ => None,
+        };
+        fault.or_else(|| scalar_fault(self.inner(handle), self.floats).map(|fault| format!("a value {fault}")))
+    }
+
+    /// The largest value of an expression without sign, where its form alone shows one.
+    fn bound(&self, handle: Handle<Expression>) -> Option<u64> {
+        match self.function.expressions[handle] {
+            Expression::Literal(literal) => literal_bound(literal),
+            Expression::Constant(constant) => {
+                match self.module.global_expressions[self.module.constants[constant].init] {
+                    Expression::Literal(literal) => literal_bound(literal),
+                    _ => None,
+                }
+            }
+            Expression::Splat { value, .. } => self.bound(value),
+            Expression::Compose { ref components, .. } => components
+                .iter()
+                .map(|component| self.bound(*component))
+                .try_fold(0, |max, bound| Some(max.max(bound?))),
+            Expression::Select { accept, reject, .. } => Some(self.bound(accept)?.max(self.bound(reject)?)),
+            Expression::Binary { op, left, right } => match op {
+                BinaryOperator::And => match (self.bound(left), self.bound(right)) {
+                    (Some(left), Some(right)) => Some(left.min(right)),
+                    (left, right) => left.or(right),
+                },
+                BinaryOperator::Add => Some(self.bound(left)? + self.bound(right)?),
+                BinaryOperator::Multiply => Some(self.bound(left)? * self.bound(right)?),
+                BinaryOperator::ShiftLeft => Some(self.bound(left)? << self.bound(right).filter(|bound| *bound < 32)?),
+                BinaryOperator::ShiftRight => self.bound(left),
+                _ => None,
+            }
+            .filter(|bound| *bound <= u64::from(u32::MAX)),
+            _ => None,
+        }
+    }
+
+    /// Faults of statements; `path` says how the block is reached, `left` whether some invocations have
+    /// returned before it.
+    fn block_faults(&self, block: &naga::Block, path: Path, left: &mut bool) -> Vec<String> {
+        let mut faults = Vec::new();
+        for statement in block.iter() {
+            for (inner, condition) in branches(statement) {
+                let uniform =
+                    condition.is_none_or(|condition| self.info[condition].uniformity.non_uniform_result.is_none());
+                let inner_path = match (condition, uniform) {
+                    (None, _) => path,
+                    (Some(_), true) => path.max(Path::Branch),
+                    (Some(_), false) => Path::Divergent,
+                };
+                faults.extend(self.block_faults(inner, inner_path, left));
+                if matches!(statement, Statement::Loop { .. }) {
+                    faults.extend(self.block_faults(inner, inner_path, left)); // its second time
+                }
+            }
+            match statement {
+                Statement::Atomic { fun: naga::AtomicFunction::Add | naga::AtomicFunction::Max, result, .. } => {
+                    // naga always names a result; nothing may read it.
+                    let read = result.is_some_and(|result| self.info[result].ref_count > 0);
+                    faults.extend(read.then(|| "reads what an atomic returns".to_owned()));
+                }
+                Statement::Atomic { .. } => faults.push("uses an atomic other than add and max".to_owned()),
+                Statement::Return { .. } => *left |= path == Path::Divergent,
+                Statement::ControlBarrier(_) | Statement::WorkGroupUniformLoad { .. } => {
+                    if path > Path::Always {
+                        faults.push("has a barrier inside a branch".to_owned());
+                    }
+                    if *left {
+                        faults.push("has a barrier after some invocations returned".to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        faults
+    }
+}
+
+/// How a block is reached: by all invocations, by a branch that all take alike, or by some of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Path {
+    Always,
+    Branch,
+    Divergent,
+}
+
+/// The blocks inside a statement, and what decides whether they run. A loop's body always starts.
+fn branches(statement: &Statement) -> Vec<(&naga::Block, Option<Handle<Expression>>)> {
+    match statement {
+        Statement::Block(inner) => vec![(inner, None)],
+        Statement::Loop { body, continuing, .. } => vec![(body, None), (continuing, None)],
+        Statement::If { condition, accept, reject } => vec![(accept, Some(*condition)), (reject, Some(*condition))],
+        Statement::Switch { selector, cases } => cases.iter().map(|case| (&case.body, Some(*selector))).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn literal_bound(literal: Literal) -> Option<u64> {
+    match literal {
+        Literal::U32(value) => Some(value.into()),
+        Literal::I32(value) => value.try_into().ok(),
+        _ => None,
+    }
+}
