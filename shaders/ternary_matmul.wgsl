@@ -1,5 +1,5 @@
 // out[t, n] = Σ_k x[t, k] · w[n, k], on codes 0..=2: Σ x·code − Σ x.
-// One invocation: one row n, four tokens.
+// One invocation: 16 rows, 8 tokens, in registers; no barrier, so a software GPU runs it well too.
 
 struct Params {
     first_group: u32,
@@ -10,28 +10,123 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<u32>; // [tokens, in_features] byte rows
-@group(0) @binding(2) var<storage, read> x_info: array<u32>; // [tokens, 4]
+@group(0) @binding(2) var<storage, read> x_info: array<u32>; // [tokens, 4], word 2 is the row's sum
 @group(0) @binding(3) var<storage, read> weights: array<u32>; // [out_features, in_features] block words
 @group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, out_features + 4]
 
-@compute @workgroup_size(64, 1, 1)
+// One token's 16 rows, by their place in a block: component c of part j belongs to row 4c + j.
+struct Sums {
+    a: vec4<i32>,
+    b: vec4<i32>,
+    c: vec4<i32>,
+    d: vec4<i32>,
+}
+
+// The codes of 16 rows, four columns to a word, placed as in Sums.
+struct Codes {
+    a: vec4<u32>,
+    b: vec4<u32>,
+    c: vec4<u32>,
+    d: vec4<u32>,
+}
+
+@compute @workgroup_size(8, 8, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let n = group.x * 64u + local.x;
-    if n >= params.out_features {
+    let n = (group.x * 8u + local.x) * 16u;
+    let t = ((group.y + params.first_group) * 8u + local.y) * 8u;
+    if n >= params.out_features || t >= params.tokens {
         return;
     }
     let words = row_words(params.in_features);
-    let bit = (n & 3u) << 1u;
-    for (var i = 0u; i < 4u; i++) {
-        let t = (group.y + params.first_group) * 4u + i;
-        if t >= params.tokens {
-            return;
-        }
-        var sum = -i32(x_info[t * 4u + 2u]);
-        for (var k = 0u; k < words; k++) {
-            let codes = (weights[(n >> 2u) * words + k] >> (bit & 31u)) & 0x03030303u;
-            sum += dot4I8Packed(codes, x[t * words + k]);
-        }
-        out[t * (params.out_features + 4u) + n] = sum;
+    // Beyond the last row or token the last one is read again, and dropped.
+    let last = (row_words(params.out_features) - 1u) * words;
+    let w0 = (n >> 2u) * words;
+    let w1 = min(w0 + words, last);
+    let w2 = min(w0 + 2u * words, last);
+    let w3 = min(w0 + 3u * words, last);
+    let step = words;
+    let last_t = (params.tokens - 1u) * step;
+    let x0 = t * step;
+    let x1 = min(x0 + step, last_t);
+    let x2 = min(x0 + 2u * step, last_t);
+    let x3 = min(x0 + 3u * step, last_t);
+    let x4 = min(x0 + 4u * step, last_t);
+    let x5 = min(x0 + 5u * step, last_t);
+    let x6 = min(x0 + 6u * step, last_t);
+    let x7 = min(x0 + 7u * step, last_t);
+    var s0 = Sums();
+    var s1 = Sums();
+    var s2 = Sums();
+    var s3 = Sums();
+    var s4 = Sums();
+    var s5 = Sums();
+    var s6 = Sums();
+    var s7 = Sums();
+    for (var k = 0u; k < words; k++) {
+        let codes = decode(vec4<u32>(weights[w0 + k], weights[w1 + k], weights[w2 + k], weights[w3 + k]));
+        accumulate(&s0, codes, x[x0 + k]);
+        accumulate(&s1, codes, x[x1 + k]);
+        accumulate(&s2, codes, x[x2 + k]);
+        accumulate(&s3, codes, x[x3 + k]);
+        accumulate(&s4, codes, x[x4 + k]);
+        accumulate(&s5, codes, x[x5 + k]);
+        accumulate(&s6, codes, x[x6 + k]);
+        accumulate(&s7, codes, x[x7 + k]);
+    }
+    store(t, n, s0);
+    store(t + 1u, n, s1);
+    store(t + 2u, n, s2);
+    store(t + 3u, n, s3);
+    store(t + 4u, n, s4);
+    store(t + 5u, n, s5);
+    store(t + 6u, n, s6);
+    store(t + 7u, n, s7);
+}
+
+fn decode(words: vec4<u32>) -> Codes {
+    let mask = vec4<u32>(0x03030303u);
+    return Codes(
+        words & mask, (words >> vec4<u32>(2u)) & mask, (words >> vec4<u32>(4u)) & mask, (words >> vec4<u32>(6u)) & mask,
+    );
+}
+
+fn accumulate(sums: ptr<function, Sums>, codes: Codes, bytes: u32) {
+    (*sums).a += dots(codes.a, bytes);
+    (*sums).b += dots(codes.b, bytes);
+    (*sums).c += dots(codes.c, bytes);
+    (*sums).d += dots(codes.d, bytes);
+}
+
+fn dots(codes: vec4<u32>, bytes: u32) -> vec4<i32> {
+    return vec4<i32>(
+        dot4I8Packed(codes.x, bytes), dot4I8Packed(codes.y, bytes),
+        dot4I8Packed(codes.z, bytes), dot4I8Packed(codes.w, bytes),
+    );
+}
+
+// Writes one token's 16 sums; component c of part j is row n + 4c + j.
+fn store(t: u32, n: u32, sums: Sums) {
+    if t < params.tokens {
+        let row = t * (params.out_features + 4u);
+        let offset = bitcast<i32>(x_info[t * 4u + 2u]);
+        store_part(row, n, sums.a - offset);
+        store_part(row, n + 1u, sums.b - offset);
+        store_part(row, n + 2u, sums.c - offset);
+        store_part(row, n + 3u, sums.d - offset);
+    }
+}
+
+fn store_part(row: u32, n: u32, part: vec4<i32>) {
+    if n < params.out_features {
+        out[row + n] = part.x;
+    }
+    if n + 4u < params.out_features {
+        out[row + n + 4u] = part.y;
+    }
+    if n + 8u < params.out_features {
+        out[row + n + 8u] = part.z;
+    }
+    if n + 12u < params.out_features {
+        out[row + n + 12u] = part.w;
     }
 }

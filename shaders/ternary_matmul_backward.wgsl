@@ -1,5 +1,5 @@
 // out[t, slot, k] = Σ_n dy[t, n] · w[n, k], on codes 0..=2: Σ dy·code − Σ dy.
-// One invocation: one column k, four tokens.
+// One invocation: 16 columns, 8 tokens, in registers; no barrier, so a software GPU runs it well too.
 
 struct Params {
     first_group: u32,
@@ -13,33 +13,147 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> dy: array<u32>; // [tokens, planes, out_features] byte rows
-@group(0) @binding(2) var<storage, read> dy_info: array<u32>; // [tokens, 4]
+@group(0) @binding(2) var<storage, read> dy_info: array<u32>; // [tokens, 4], word 2 is the row's sum
 @group(0) @binding(3) var<storage, read> weights: array<u32>; // [out_features, in_features] block words
 @group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, slots, in_features + 4]
 
-@compute @workgroup_size(64, 1, 1)
+// One token's 16 columns, by their place in a block: component c of part j belongs to column 4c + j.
+struct Sums {
+    a: vec4<i32>,
+    b: vec4<i32>,
+    c: vec4<i32>,
+    d: vec4<i32>,
+}
+
+// The codes of 16 columns, four rows to a word, placed as in Sums.
+struct Codes {
+    a: vec4<u32>,
+    b: vec4<u32>,
+    c: vec4<u32>,
+    d: vec4<u32>,
+}
+
+@compute @workgroup_size(8, 8, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let k = group.x * 64u + local.x;
-    if k >= params.in_features {
+    let k = (group.x * 8u + local.x) * 16u;
+    let t = ((group.y + params.first_group) * 8u + local.y) * 8u;
+    if k >= params.in_features || t >= params.tokens {
         return;
     }
-    let rows = row_words(params.out_features);
-    let words = row_words(params.in_features);
-    let bit = (k & 3u) << 1u;
-    for (var i = 0u; i < 4u; i++) {
-        let t = (group.y + params.first_group) * 4u + i;
-        if t >= params.tokens {
-            return;
+    let words = row_words(params.out_features);
+    let stride = row_words(params.in_features);
+    // Beyond the last column or token the last one is read again, and dropped.
+    let w0 = k >> 2u;
+    let w1 = min(w0 + 1u, stride - 1u);
+    let w2 = min(w0 + 2u, stride - 1u);
+    let w3 = min(w0 + 3u, stride - 1u);
+    let step = params.planes * words;
+    let last_t = (params.tokens - 1u) * step;
+    let x0 = t * step;
+    let x1 = min(x0 + step, last_t);
+    let x2 = min(x0 + 2u * step, last_t);
+    let x3 = min(x0 + 3u * step, last_t);
+    let x4 = min(x0 + 4u * step, last_t);
+    let x5 = min(x0 + 5u * step, last_t);
+    let x6 = min(x0 + 6u * step, last_t);
+    let x7 = min(x0 + 7u * step, last_t);
+    var s0 = Sums();
+    var s1 = Sums();
+    var s2 = Sums();
+    var s3 = Sums();
+    var s4 = Sums();
+    var s5 = Sums();
+    var s6 = Sums();
+    var s7 = Sums();
+    for (var plane = 0u; plane < params.planes; plane++) {
+        shift_plane(&s0);
+        shift_plane(&s1);
+        shift_plane(&s2);
+        shift_plane(&s3);
+        shift_plane(&s4);
+        shift_plane(&s5);
+        shift_plane(&s6);
+        shift_plane(&s7);
+        for (var n = 0u; n < words; n++) {
+            let at = n * stride;
+            let block = vec4<u32>(weights[w0 + at], weights[w1 + at], weights[w2 + at], weights[w3 + at]);
+            let codes = decode(transpose_blocks(block));
+            let i = plane * words + n;
+            accumulate(&s0, codes, dy[x0 + i]);
+            accumulate(&s1, codes, dy[x1 + i]);
+            accumulate(&s2, codes, dy[x2 + i]);
+            accumulate(&s3, codes, dy[x3 + i]);
+            accumulate(&s4, codes, dy[x4 + i]);
+            accumulate(&s5, codes, dy[x5 + i]);
+            accumulate(&s6, codes, dy[x6 + i]);
+            accumulate(&s7, codes, dy[x7 + i]);
         }
-        var sum = -i32(dy_info[t * 4u + 2u]);
-        for (var n = 0u; n < rows; n++) {
-            let codes = (transpose_block(weights[n * words + (k >> 2u)]) >> (bit & 31u)) & 0x03030303u;
-            var dot = 0i;
-            for (var plane = 0u; plane < params.planes; plane++) {
-                dot = dot * 256i + dot4I8Packed(codes, dy[(t * params.planes + plane) * rows + n]);
-            }
-            sum += dot;
-        }
-        out[(t * params.slots + params.slot) * (params.in_features + 4u) + k] = sum;
+    }
+    store(t, k, s0);
+    store(t + 1u, k, s1);
+    store(t + 2u, k, s2);
+    store(t + 3u, k, s3);
+    store(t + 4u, k, s4);
+    store(t + 5u, k, s5);
+    store(t + 6u, k, s6);
+    store(t + 7u, k, s7);
+}
+
+fn decode(words: vec4<u32>) -> Codes {
+    let mask = vec4<u32>(0x03030303u);
+    return Codes(
+        words & mask, (words >> vec4<u32>(2u)) & mask, (words >> vec4<u32>(4u)) & mask, (words >> vec4<u32>(6u)) & mask,
+    );
+}
+
+fn accumulate(sums: ptr<function, Sums>, codes: Codes, bytes: u32) {
+    (*sums).a += dots(codes.a, bytes);
+    (*sums).b += dots(codes.b, bytes);
+    (*sums).c += dots(codes.c, bytes);
+    (*sums).d += dots(codes.d, bytes);
+}
+
+fn dots(codes: vec4<u32>, bytes: u32) -> vec4<i32> {
+    return vec4<i32>(
+        dot4I8Packed(codes.x, bytes), dot4I8Packed(codes.y, bytes),
+        dot4I8Packed(codes.z, bytes), dot4I8Packed(codes.w, bytes),
+    );
+}
+
+fn transpose_blocks(words: vec4<u32>) -> vec4<u32> {
+    return vec4<u32>(
+        transpose_block(words.x), transpose_block(words.y), transpose_block(words.z), transpose_block(words.w),
+    );
+}
+
+// Makes room for the next plane. Wraps, as the sum of codes may; the sum of trits fits.
+fn shift_plane(sums: ptr<function, Sums>) {
+    *sums = Sums((*sums).a * 256, (*sums).b * 256, (*sums).c * 256, (*sums).d * 256);
+}
+
+// Writes one token's 16 sums; component c of part j is column k + 4c + j.
+fn store(t: u32, k: u32, sums: Sums) {
+    if t < params.tokens {
+        let row = (t * params.slots + params.slot) * (params.in_features + 4u);
+        let offset = bitcast<i32>(dy_info[t * 4u + 2u]);
+        store_part(row, k, sums.a - offset);
+        store_part(row, k + 1u, sums.b - offset);
+        store_part(row, k + 2u, sums.c - offset);
+        store_part(row, k + 3u, sums.d - offset);
+    }
+}
+
+fn store_part(row: u32, k: u32, part: vec4<i32>) {
+    if k < params.in_features {
+        out[row + k] = part.x;
+    }
+    if k + 4u < params.in_features {
+        out[row + k + 4u] = part.y;
+    }
+    if k + 8u < params.in_features {
+        out[row + k + 8u] = part.z;
+    }
+    if k + 12u < params.in_features {
+        out[row + k + 12u] = part.w;
     }
 }

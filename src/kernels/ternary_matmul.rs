@@ -28,13 +28,22 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     twin,
-    lowerings: &[Lowering {
-        name: "plain",
-        wgsl: include_str!("../../shaders/ternary_matmul.wgsl"),
-        groups_x: |p| Params::read(p).out_features.div_ceil(64),
-        units_per_group: 4,
-    }],
+    lowerings: &[
+        lowering("plain", include_str!("../../shaders/ternary_matmul.wgsl"), |p| groups(p, 128)),
+        lowering("tiled", include_str!("../../shaders/lowerings/ternary_matmul.tiled.wgsl"), |p| groups(p, 64)),
+        lowering("f32", include_str!("../../shaders/lowerings/ternary_matmul.f32.wgsl"), |p| groups(p, 64)),
+        lowering("swar", include_str!("../../shaders/lowerings/ternary_matmul.swar.wgsl"), |p| groups(p, 128)),
+    ],
 };
+
+/// Every lowering gives a workgroup 64 tokens.
+const fn lowering(name: &'static str, wgsl: &'static str, groups_x: fn(&[u32]) -> u32) -> Lowering {
+    Lowering { name, wgsl, groups_x, units_per_group: 64 }
+}
+
+fn groups(params: &[u32], features: u32) -> u32 {
+    Params::read(params).out_features.div_ceil(features)
+}
 
 fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);

@@ -8,7 +8,10 @@ use crate::{
 };
 
 /// Tokens, in_features, out_features: one of each, none a multiple of any tile, one past a tile.
-const SHAPES: [[usize; 3]; 4] = [[1, 1, 1], [5, 37, 70], [9, 130, 65], [3, 4096, 5]];
+const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [5, 37, 70], [9, 130, 65], [3, 4096, 5], [67, 70, 133]];
+
+/// Contracted features past the 2^15 after which an f32 lowering moves its sums.
+const LONG: usize = 33_000;
 
 /// What a value or a trit is, drawn from a source.
 type Draw = fn(&mut Source) -> i32;
@@ -24,6 +27,7 @@ const CONTENTS: [(&str, Draw, Draw, Draw); 5] = [
 
 pub(super) fn matmul(source: &mut Source) -> Vec<Case> {
     let each = SHAPES.iter().flat_map(|shape| CONTENTS.map(|content| (*shape, content)));
+    let each = each.chain([([2, LONG, 3], CONTENTS[1])]);
     each.map(|(shape, (label, trit, byte, _))| matmul_case(source, shape, label, trit, byte)).collect()
 }
 
@@ -36,6 +40,7 @@ pub(super) fn matmul_backward(source: &mut Source) -> Vec<Case> {
     let layouts = [(2, 1, 0), (2, 3, 1), (1, 2, 1)];
     let each = SHAPES.iter().flat_map(|shape| CONTENTS.map(|content| (*shape, content)));
     let each = each.flat_map(|(shape, content)| layouts.map(|layout| (shape, content, layout)));
+    let each = each.chain([([2, 3, LONG], CONTENTS[1], layouts[1])]);
     each.map(|(shape, content, layout)| matmul_backward_case(source, shape, content, layout)).collect()
 }
 
