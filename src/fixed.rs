@@ -69,7 +69,7 @@ impl Scale {
     }
 
     /// `self + other`; the smaller term is truncated 31 bits below the larger one's last bit.
-    pub fn add(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         if self.mantissa == 0 {
             return other;
         }
@@ -221,7 +221,7 @@ mod tests {
             let b = Scale::new((state >> 7) | 1, (state >> 33) as i32 % 40 - 20);
             let close = |got: Scale, want: f64| assert!((got.to_f64() / want - 1.0).abs() < 4e-9, "{got:?} {want}");
             close(a.multiply(b), a.to_f64() * b.to_f64());
-            close(a.add(b), a.to_f64() + b.to_f64());
+            close(a.plus(b), a.to_f64() + b.to_f64());
             close(a.reciprocal(), 1.0 / a.to_f64());
             close(a.inverse_sqrt(), 1.0 / a.to_f64().sqrt());
             assert_eq!(Scale::from_f64(a.to_f64()), Some(a));

@@ -76,7 +76,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
                 "clipped": report.clipped, "learning_rate": report.learning_rate,
             }));
         }
-        if (number + 1) % CHECKPOINT_STEPS == 0 || number + 1 == args.steps {
+        if (number + 1).is_multiple_of(CHECKPOINT_STEPS) || number + 1 == args.steps {
             save(&session, &path)?;
             evaluate(&mut session, held_out, &args, &bar)?;
         }

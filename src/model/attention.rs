@@ -124,6 +124,7 @@ impl Attention {
 
     /// Records the gradients of the adapters and, unless this is the bottom layer, returns that of x,
     /// given that of the residual after attention.
+    #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     pub fn backward(
         &self,
         recording: &mut Recording,

@@ -54,10 +54,10 @@ impl ModelConfig {
                 return Err(Error::Value { what, value: value as i64 });
             }
         }
-        if self.heads % self.kv_heads != 0 {
+        if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(Error::Value { what: "kv_heads (must divide heads)", value: self.kv_heads as i64 });
         }
-        if self.head_dim % 2 != 0 {
+        if !self.head_dim.is_multiple_of(2) {
             return Err(Error::Value { what: "head_dim (must be even)", value: self.head_dim as i64 });
         }
         // attention's gradient by key sums 2^45 a pair of key and query, in i64

@@ -322,7 +322,7 @@ mod tests {
     fn shards_fit_a_binding_and_start_at_fours() {
         for width in 1..=1 << 15 {
             let rows = shard_rows(width);
-            assert!(rows > 0 && rows % 4 == 0 && rows * 4 * row_words(width) <= BINDING_BYTES, "{width}");
+            assert!(rows > 0 && rows.is_multiple_of(4) && rows * 4 * row_words(width) <= BINDING_BYTES, "{width}");
         }
     }
 }

@@ -46,7 +46,7 @@ impl Session {
             let gradient = self.trainer.gradient(chunk, &self.dither, number).await?;
             sum = Some(match sum {
                 None => gradient,
-                Some(sum) => sum.add(gradient)?,
+                Some(sum) => sum.plus(gradient)?,
             });
         }
         let sum = sum.ok_or(Error::Value { what: "chunks of a step", value: 0 })?;
@@ -87,7 +87,7 @@ impl Session {
 
 impl ChunkGradient {
     /// The gradient of both chunks together: the same bits in any order.
-    pub fn add(mut self, other: Self) -> Result<Self, Error> {
+    pub fn plus(mut self, other: Self) -> Result<Self, Error> {
         for (a, b) in self.matrices.iter_mut().zip(&other.matrices) {
             add_matrix(a, b)?;
         }

@@ -95,7 +95,7 @@ fn answers(words: &[u32]) -> Vec<[u32; 2]> {
     let planes: [u32; 2] = [0, 4].map(|at| u32::from_le_bytes([0, 1, 2, 3].map(|i| planes[at + i] as u8)));
     let copy = rms::copy_shift(&[i]);
     let mean = Scale::new(a, 2 * (right & 15) as i32).multiply(scale_b).multiply(scale_b);
-    let inverse_rms = mean.multiply(Scale::power_of_two(f)).add(Scale::power_of_two(e)).inverse_sqrt();
+    let inverse_rms = mean.multiply(Scale::power_of_two(f)).plus(Scale::power_of_two(e)).inverse_sqrt();
     let start = u64::from(scale_a.mantissa >> 1) << 32;
     vec![
         long(u64::from(a as u32) * u64::from(b as u32)),
@@ -118,7 +118,7 @@ fn answers(words: &[u32]) -> Vec<[u32; 2]> {
         clamped(fixed::shift_to_i32(value, e)),
         scale_a.words(),
         scale_a.multiply(scale_b).words(),
-        scale_a.add(scale_b).words(),
+        scale_a.plus(scale_b).words(),
         scale_a.reciprocal().words(),
         scale_a.inverse_sqrt().words(),
         scale_a.shift(f).words(),

@@ -70,7 +70,7 @@ impl Layer {
     }
 
     /// Changes `h [tokens, width]`, one sequence.
-    pub fn forward(&self, h: &mut Vec<f64>, loras: &Loras<'_>, rules: &Rules) -> Saved {
+    pub fn forward(&self, h: &mut [f64], loras: &Loras<'_>, rules: &Rules) -> Saved {
         let Rules { heads, theta, epsilon, quantize } = *rules;
         let linear = |x: &[f64], which: usize| {
             let (w, in_features) = &self.linears[which];

@@ -25,7 +25,8 @@ mod tests;
 
 pub(crate) use blocks::BlockFile;
 pub(crate) use genesis::{Genesis, Setup};
-pub(crate) use submission::Rejection;
+#[cfg(test)]
+pub(crate) use submission::{Acceptance, Rejection, Verdict};
 
 use anyhow::{Context, Result};
 use r3mes_wgpu::store::{Cid, Fetch, StoreError};
@@ -100,11 +101,13 @@ impl<E: Engine> Node<E> {
     }
 
     /// The terms that never change.
+    #[cfg(test)]
     pub(crate) fn genesis(&self) -> &Genesis {
         &self.genesis
     }
 
     /// The adapter that is being improved, with its optimizer's state.
+    #[cfg(test)]
     pub(crate) fn adapter(&self) -> Result<AdapterState> {
         let read = self.read()?;
         let adapter = Ledger::load(&read)?.adapter;

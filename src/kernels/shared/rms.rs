@@ -21,7 +21,7 @@ impl Rms {
         let shift = copy_shift(values);
         let sum: u64 = values.iter().map(|&value| i64::from(copy(value, shift)).pow(2) as u64).sum();
         let mean = Scale::new(sum, 2 * shift as i32).multiply(scale).multiply(scale).multiply(inverse_width);
-        let inverse_rms = mean.add(epsilon).inverse_sqrt();
+        let inverse_rms = mean.plus(epsilon).inverse_sqrt();
         Self { inverse_rms, inverse: scale.multiply(inverse_rms) }
     }
 
