@@ -36,7 +36,9 @@ pub static KERNEL: Kernel = Kernel {
     twin,
     lowerings: &[
         lowering("plain", include_str!("../../shaders/ternary_matmul_backward.wgsl"), |p| groups(p, 128)),
-        lowering("tiled", include_str!("../../shaders/lowerings/ternary_matmul_backward.tiled.wgsl"), |p| groups(p, 64)),
+        lowering("tiled", include_str!("../../shaders/lowerings/ternary_matmul_backward.tiled.wgsl"), |p| {
+            groups(p, 64)
+        }),
         lowering("f32", include_str!("../../shaders/lowerings/ternary_matmul_backward.f32.wgsl"), |p| groups(p, 64)),
         lowering("swar", include_str!("../../shaders/lowerings/ternary_matmul_backward.swar.wgsl"), |p| groups(p, 128)),
     ],
