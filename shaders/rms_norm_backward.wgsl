@@ -47,15 +47,17 @@ fn slot_sum(token: u32, column: u32, top: i32) -> vec2<u32> {
     return sum;
 }
 
-// c as a signed mantissa and a right shift.
+// c as a signed mantissa and a shift, of which one direction is 0.
 struct Projection {
     mantissa: i32,
-    shift: u32,
+    right: u32,
+    left: u32,
 }
 
-// g − c · x, g = gain · its 30 bits: ≤ 2^46 + 2^62.
+// g − c · x, g = gain · its 30 bits: ≤ 2^46 + 2^55.
 fn projected(value: i32, gain: i32, x: i32, c: Projection) -> vec2<u32> {
-    return subtract_64(multiply_i32(value, gain), round_even_64(multiply_i32(x, c.mantissa), c.shift));
+    let along = shift_left_64(round_even_64(multiply_i32(x, c.mantissa), c.right), c.left);
+    return subtract_64(multiply_i32(value, gain), along);
 }
 
 // The two rows that join, as right shifts to the unit of their sum.
@@ -111,7 +113,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     scale = scale_multiply(scale_multiply(scale, inverse), inverse);
     scale = scale_multiply(scale, Scale(params.inverse_width, params.inverse_width_exponent));
     let mantissa = bitcast<i32>(scale.mantissa);
-    let c = Projection(select(mantissa, -mantissa, is_negative(dot)), bitcast<u32>(clamp(-scale.exponent, 0i, 63i)));
+    let right = bitcast<u32>(clamp(-scale.exponent, 0i, 63i));
+    let left = bitcast<u32>(clamp(scale.exponent, 0i, 24i));
+    let c = Projection(select(mantissa, -mantissa, is_negative(dot)), right, left);
 
     // g − c · x
     best = vec4(0u);
