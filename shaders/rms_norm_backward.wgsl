@@ -47,17 +47,17 @@ fn slot_sum(token: u32, column: u32, top: i32) -> vec2<u32> {
     return sum;
 }
 
-// c as a signed mantissa and two shifts, one of them 0.
+// c as a signed mantissa and a shift, of which one direction is 0.
 struct Projection {
     mantissa: i32,
     right: u32,
     left: u32,
 }
 
-// g − c · x, g = gain · its 30 bits: ≤ 2^46 + 2^54.
+// g − c · x, g = gain · its 30 bits: ≤ 2^46 + 2^55.
 fn projected(value: i32, gain: i32, x: i32, c: Projection) -> vec2<u32> {
-    let pull = shift_left_64(round_even_64(multiply_i32(x, c.mantissa), c.right), c.left);
-    return subtract_64(multiply_i32(value, gain), pull);
+    let along = shift_left_64(round_even_64(multiply_i32(x, c.mantissa), c.right), c.left);
+    return subtract_64(multiply_i32(value, gain), along);
 }
 
 // The two rows that join, as right shifts to the unit of their sum.
@@ -114,7 +114,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     scale = scale_multiply(scale, Scale(params.inverse_width, params.inverse_width_exponent));
     let mantissa = bitcast<i32>(scale.mantissa);
     let right = bitcast<u32>(clamp(-scale.exponent, 0i, 63i));
-    let left = bitcast<u32>(clamp(scale.exponent, 0i, 63i));
+    let left = bitcast<u32>(clamp(scale.exponent, 0i, 24i));
     let c = Projection(select(mantissa, -mantissa, is_negative(dot)), right, left);
 
     // g − c · x

@@ -91,8 +91,8 @@ fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mu
         let c = Scale::new(dot.unsigned_abs(), 16 + x_shift as i32);
         let c = c.multiply(rms.inverse).multiply(rms.inverse).multiply(inverse_width);
         let mantissa = if dot < 0 { -i64::from(c.mantissa) } else { i64::from(c.mantissa) };
-        // |c · x| ≤ |g| < 2^54 (Cauchy, Schwarz), so the left shift that small x ask for loses nothing
-        let (left, right) = (c.exponent.clamp(0, 63) as u32, (-c.exponent).clamp(0, 63) as u32);
+        // |c · x| ≤ ‖g‖ < 2^55 (Cauchy–Schwarz), so where c's exponent is positive it is at most 24
+        let (right, left) = ((-c.exponent).clamp(0, 63) as u32, c.exponent.clamp(0, 24));
         for (value, &x) in values.iter_mut().zip(x) {
             *value -= round_even(i64::from(x) * mantissa, right) << left;
         }
@@ -118,4 +118,36 @@ fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mu
         rows::put_info(info, if zero { Scale::ZERO } else { Scale::power_of_two(top + 1 + shift as i32) }, 0);
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The gradient of a norm has no part along its input, however small the input's integers are.
+    #[test]
+    fn the_gradient_is_orthogonal_to_the_input() {
+        let (x, dn) = ([3, 1, -2, 1], [900_000_000, 100_000_000, -500_000_000, 7]);
+        let (scale, inverse_width) = (Scale::power_of_two(-3), Scale::power_of_two(-2));
+        let rms = Rms::new(&x, scale, inverse_width, Scale::power_of_two(-40));
+        let params = Params {
+            tokens: 1,
+            width: 4,
+            slots: 1,
+            inverse_width: inverse_width.mantissa,
+            inverse_width_exponent: inverse_width.exponent,
+            ..Default::default()
+        };
+        let row = |values: [i32; 4], scale: Scale| {
+            let [mantissa, exponent] = scale.words();
+            [values.map(|value| value as u32), [mantissa, exponent, 0, 0]].concat()
+        };
+        let reads = [row(dn, Scale::ONE), row(x, scale), vec![1 << 15; 4], rms.words().to_vec(), vec![0; 8]];
+        let mut dx = vec![0; 8];
+        twin(&params.words(), 0..1, &reads.each_ref().map(Vec::as_slice), &mut [&mut dx]);
+        let dx = as_i32(&dx[..4]);
+        let along: f64 = dx.iter().zip(x).map(|(&dx, x)| f64::from(dx) * f64::from(x)).sum();
+        let length = dx.iter().map(|&dx| f64::from(dx).powi(2)).sum::<f64>().sqrt();
+        assert!(along.abs() < 1e-6 * length, "{dx:?}");
+    }
 }

@@ -112,12 +112,15 @@ impl Trainer {
     /// Plays the chunk's sequences, as many at a time as the step holds; each token's label is the next one.
     async fn play_chunk(&mut self, chunk: &[u32], keys: &[u32], dispatches: usize) -> Result<bool, Error> {
         let tokens = self.step.sequences * self.step.context;
+        let filled = chunk.len().next_multiple_of(self.step.context);
         self.player.write(self.step.loss, &[0, 0]).await?;
         let mut saturated = false;
         for first in (0..chunk.len()).step_by(tokens) {
-            let at = |i: usize| chunk.get(first + i).copied();
-            let ids: Vec<_> = (0..tokens).map(|i| at(i).unwrap_or(0)).collect();
-            let labels: Vec<_> = (0..tokens).map(|i| at(i + 1).unwrap_or(IGNORE)).collect();
+            let at = |i: usize| chunk.get(i).copied();
+            // sequences past the chunk repeat its first one, which can saturate only where that does
+            let source = |i: usize| if i < filled { i } else { i % self.step.context };
+            let ids: Vec<_> = (first..first + tokens).map(|i| at(source(i)).unwrap_or(0)).collect();
+            let labels: Vec<_> = (first..first + tokens).map(|i| at(i + 1).unwrap_or(IGNORE)).collect();
             let dither = [&[first as u32, 0], keys].concat();
             self.player.write(self.step.ids, &ids).await?;
             self.player.write(self.step.labels, &labels).await?;
