@@ -81,7 +81,7 @@ impl Layer {
             n.chunks_exact_mut(gain.len()).for_each(quantize);
             n
         };
-        let before = h.clone();
+        let before = h.to_vec();
         let n = norm(h, &self.attention_norm);
         let [mut q, mut k, v] = [Q, K, V].map(|which| linear(&n, which));
         rope(&mut q, heads.heads, heads.head_dim, theta, 1.0);
@@ -90,7 +90,7 @@ impl Layer {
         let out_n = norm(&out, &self.attention_sub_norm);
         add(h, &linear(&out_n, O), 1.0);
 
-        let middle = h.clone();
+        let middle = h.to_vec();
         let m = norm(h, &self.ffn_norm);
         let [gate, up] = [GATE, UP].map(|which| linear(&m, which));
         let hidden = gated_relu_squared_forward(&gate, &up);
