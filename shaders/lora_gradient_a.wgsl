@@ -42,7 +42,7 @@ fn add(r: u32, column: u32, sum: i32, shift: i32) {
         return;
     }
     let at = (r * params.in_features + column) * 2u;
-    let after = accumulate(vec2(gradient[at], gradient[at + 1u]), extend_64(sum), shift);
+    let after = accumulate_64(vec2(gradient[at], gradient[at + 1u]), extend_64(sum), shift);
     gradient[at] = after.value.x;
     gradient[at + 1u] = after.value.y;
     if after.saturated {

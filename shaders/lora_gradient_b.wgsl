@@ -57,7 +57,7 @@ fn add(r: u32, column: u32, sum: vec2<u32>, shift: i32) {
         return;
     }
     let at = (r * params.out_features + column) * 2u;
-    let after = accumulate(vec2(gradient[at], gradient[at + 1u]), sum, shift);
+    let after = accumulate_64(vec2(gradient[at], gradient[at + 1u]), sum, shift);
     gradient[at] = after.value.x;
     gradient[at + 1u] = after.value.y;
     if after.saturated {

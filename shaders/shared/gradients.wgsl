@@ -29,7 +29,7 @@ struct Accumulated {
 }
 
 // before + sum · 2^shift; |sum| ≤ 2^33, shifts beyond 28 saturate.
-fn accumulate(before: vec2<u32>, sum: vec2<u32>, shift: i32) -> Accumulated {
+fn accumulate_64(before: vec2<u32>, sum: vec2<u32>, shift: i32) -> Accumulated {
     let after = add_64(before, align_64(sum, min(shift, 28i)));
     let far = shift > 28i && (sum.x | sum.y) != 0u;
     let sign = after.y >> 30u;
