@@ -24,7 +24,7 @@ pub(super) fn twin<T: RegisterTile>(
         infos: &reads[1][tokens.start * INFO..],
         blocks: Blocks { words: reads[2], stride: steps, contracted: Contracted::Columns },
         columns: p.out_features as usize,
-        out_stride: p.out_features as usize,
+        out_stride: p.out_features as usize + INFO,
     };
     // SAFETY: `simd::twin` hands this out only where the processor has the level.
     unsafe { product.compute::<T>(tokens.len(), as_i32_mut(writes[0])) };
