@@ -15,7 +15,7 @@ use r3mes_wgpu::{
 };
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-const RUNS: usize = 1;
+const RUNS: usize = 5;
 
 fn small() -> (ModelConfig, usize) {
     let config = ModelConfig {

@@ -3,6 +3,8 @@
 //! Plain Rust, compiled once more for each [level](compiled): the compiler finds the vectors. Kernels whose
 //! scalar twin is already a loop over a row are only compiled again; the others have a file here.
 
+#![allow(clippy::needless_range_loop, reason = "plain loops over equal arrays are what becomes vectors")]
+
 use crate::kernels::{self, Twin};
 
 mod attention;
