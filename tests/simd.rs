@@ -90,7 +90,7 @@ impl Case {
         };
         let words_per_token =
             if planes == 0 { out_features as usize + INFO } else { slots * (in_features as usize + INFO) };
-        Self { kernel, params, reads: [rows, infos, weights], words_per_token }
+        Self { kernel, params, reads: [rows, infos, weights.to_vec()], words_per_token }
     }
 
     /// The output of some tokens, by the scalar twin where no level is given.
