@@ -6,7 +6,7 @@
 
 use criterion::Criterion;
 use r3mes_wgpu::backend::cpu::simd::{Level, twin};
-use r3mes_wgpu::kernels::{Twin, ternary_matmul, ternary_matmul_backward};
+use r3mes_wgpu::kernels::{INFO, Twin, ternary_matmul, ternary_matmul_backward};
 use r3mes_wgpu::rng::threefry;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ impl Dispatch {
             twin: twin(level, kernel).expect("an available level"),
             params,
             reads: [random_words(TOKENS * row_words, 2), vec![0; TOKENS * 4], weights],
-            out: vec![0; TOKENS * FEATURES],
+            out: vec![0; TOKENS * (FEATURES + INFO)],
         }
     }
 
@@ -68,7 +68,7 @@ impl Dispatch {
     /// Half of the tokens on each of two threads.
     fn run_on_two(&mut self) {
         let reads = self.reads.each_ref().map(Vec::as_slice);
-        let (low, high) = self.out.split_at_mut(TOKENS / 2 * FEATURES);
+        let (low, high) = self.out.split_at_mut(TOKENS / 2 * (FEATURES + INFO));
         let (twin, params) = (self.twin, &self.params);
         rayon::join(
             || twin(params, 0..TOKENS / 2, &reads, &mut [low]),

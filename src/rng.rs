@@ -5,23 +5,30 @@
 
 use sha2::{Digest, Sha256};
 
-const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];
-
 /// 64 bits from a 64-bit key and a 64-bit counter.
+///
+/// No loop over the rounds, so that a loop over counters becomes vectors.
 #[inline(always)]
 pub fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
     let keys = [key[0], key[1], 0x1BD1_1BDA ^ key[0] ^ key[1]];
-    let [mut x, mut y] = [counter[0].wrapping_add(keys[0]), counter[1].wrapping_add(keys[1])];
-    for round in 0..13 {
-        x = x.wrapping_add(y);
-        y = y.rotate_left(ROTATIONS[round % 8]) ^ x;
-        if round % 4 == 3 {
-            let group = round / 4 + 1;
-            x = x.wrapping_add(keys[group % 3]);
-            y = y.wrapping_add(keys[(group + 1) % 3]).wrapping_add(group as u32);
-        }
-    }
-    [x, y]
+    let mut state = [counter[0].wrapping_add(keys[0]), counter[1].wrapping_add(keys[1])];
+    state = four_rounds(state, [13, 15, 26, 6], [keys[1], keys[2].wrapping_add(1)]);
+    state = four_rounds(state, [17, 29, 16, 24], [keys[2], keys[0].wrapping_add(2)]);
+    state = four_rounds(state, [13, 15, 26, 6], [keys[0], keys[1].wrapping_add(3)]);
+    round(state, 17)
+}
+
+#[inline(always)]
+fn four_rounds(state: [u32; 2], rotations: [u32; 4], keys: [u32; 2]) -> [u32; 2] {
+    let state = round(round(state, rotations[0]), rotations[1]);
+    let [x, y] = round(round(state, rotations[2]), rotations[3]);
+    [x.wrapping_add(keys[0]), y.wrapping_add(keys[1])]
+}
+
+#[inline(always)]
+fn round([x, y]: [u32; 2], rotation: u32) -> [u32; 2] {
+    let x = x.wrapping_add(y);
+    [x, y.rotate_left(rotation) ^ x]
 }
 
 /// A source of 16-bit dithers for one tensor of one step of one miner.
@@ -34,6 +41,35 @@ impl Dither {
     pub fn at(self, row: u32, column: u32) -> u32 {
         let words = threefry(self.0, [row, column >> 2]);
         (words[(column >> 1 & 1) as usize] >> (16 * (column & 1))) & 0xffff
+    }
+
+    /// The dithers of 32 columns of a row, from `first` (a multiple of 4) on.
+    #[inline(always)]
+    pub fn columns(self, row: u32, first: u32) -> [u32; 32] {
+        let (mut low, mut high) = ([0; 8], [0; 8]);
+        for at in 0..8 {
+            [low[at], high[at]] = threefry(self.0, [row, (first >> 2) + at as u32]);
+        }
+        let mut dithers = [0; 32];
+        for at in 0..8 {
+            dithers[4 * at] = low[at] & 0xffff;
+            dithers[4 * at + 1] = low[at] >> 16;
+            dithers[4 * at + 2] = high[at] & 0xffff;
+            dithers[4 * at + 3] = high[at] >> 16;
+        }
+        dithers
+    }
+
+    /// The dithers of one column of 32 rows.
+    #[inline(always)]
+    pub fn rows(self, rows: &[u32; 32], column: u32) -> [u32; 32] {
+        let mut dithers = [0; 32];
+        for at in 0..32 {
+            let [low, high] = threefry(self.0, [rows[at], column >> 2]);
+            let word = if column & 2 == 0 { low } else { high };
+            dithers[at] = (word >> (16 * (column & 1))) & 0xffff;
+        }
+        dithers
     }
 }
 
@@ -48,6 +84,16 @@ pub fn dither_key(task_key: &[u8; 32], step: u64, tensor: &str) -> Dither {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_dithers_are_as_one_by_one() {
+        let dither = Dither([3, 5]);
+        let rows = std::array::from_fn(|at| 7 * at as u32);
+        for column in 0..8 {
+            assert_eq!(dither.rows(&rows, column), rows.map(|row| dither.at(row, column)));
+            assert_eq!(dither.columns(9, 4 * column), std::array::from_fn(|at| dither.at(9, 4 * column + at as u32)));
+        }
+    }
 
     /// Known answers published with Random123 for 13 rounds.
     #[test]

@@ -88,8 +88,9 @@ impl Case {
             };
             (&ternary_matmul_backward::KERNEL, params.words())
         };
-        let words_per_token = if planes == 0 { out_features as usize } else { slots * in_features as usize };
-        Self { kernel, params, reads: [rows, infos, weights], words_per_token }
+        let words_per_token =
+            if planes == 0 { out_features as usize + INFO } else { slots * (in_features as usize + INFO) };
+        Self { kernel, params, reads: [rows, infos, weights.to_vec()], words_per_token }
     }
 
     /// The output of some tokens, by the scalar twin where no level is given.
@@ -153,7 +154,10 @@ fn extreme_products_equal_the_formula() {
             for trit in [-1i8, 0, 1] {
                 for &value in extremes {
                     let case = Case::new(size, || trit, |_| value);
-                    let want = vec![(value * contracted as i32 * i32::from(trit)) as u32; 7 * 37];
+                    let product = (value * contracted as i32 * i32::from(trit)) as u32;
+                    // infos are not the product's to write
+                    let word = |at: usize| if at % (37 + INFO) < 37 { product } else { !(at as u32) };
+                    let want: Vec<u32> = (0..7 * (37 + INFO)).map(word).collect();
                     for level in Level::available() {
                         assert_eq!(case.run(Some(level), 0..7), want, "{level:?} {size:?} {trit} · {value}");
                     }

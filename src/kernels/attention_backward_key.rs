@@ -96,7 +96,7 @@ fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mu
             let rows = || (token..end).flat_map(|t| head_rows.clone().map(move |head| t * heads + head));
             let dout = |row: usize| Head::new(dout, head_dim, row);
             let query = |row: usize| Head::new(q, head_dim, row);
-            let key_exponent = |row: usize| match (stats(row).exponent(dout(row)), query(row).exponent) {
+            let key_exponent = |row: usize| match (stats(row).exponent(dout(row).exponent), query(row).exponent) {
                 (ZERO_EXPONENT, _) | (_, ZERO_EXPONENT) => ZERO_EXPONENT,
                 (a, b) => a + b,
             };

@@ -68,21 +68,21 @@ pub static KERNEL: Kernel = Kernel {
 
 /// What attention and its backward pass keep of a (token, head) pair.
 #[derive(Clone, Copy)]
-pub(super) struct Stats {
-    max: i32,
-    normalizer: Normalizer,
+pub(crate) struct Stats {
+    pub(crate) max: i32,
+    pub(crate) normalizer: Normalizer,
     /// First visible key.
-    pub(super) first: usize,
-    top: i32,
-    mean: i32,
-    shift: u32,
+    pub(crate) first: usize,
+    pub(crate) top: i32,
+    pub(crate) mean: i32,
+    pub(crate) shift: u32,
 }
 
 /// Bits that dP is raised by before the exponents of values are folded in.
-const RAISE: u32 = 25;
+pub(crate) const RAISE: u32 = 25;
 
 impl Stats {
-    pub(super) fn new(words: &[u32]) -> Self {
+    pub(crate) fn new(words: &[u32]) -> Self {
         Self {
             max: words[0] as i32,
             normalizer: Normalizer { mantissa: words[1], shift: words[2] },
@@ -95,7 +95,7 @@ impl Stats {
 
     /// P in Q30, from the recomputed score.
     #[inline(always)]
-    pub(super) fn probability(&self, tables: &[u32], score: i32) -> u32 {
+    pub(crate) fn probability(&self, tables: &[u32], score: i32) -> u32 {
         self.normalizer.probability(exp2(tables, self.max.max(score).abs_diff(score)))
     }
 
@@ -107,24 +107,24 @@ impl Stats {
 
     /// dS, and [`exponent`](Self::exponent) is its unit's.
     #[inline(always)]
-    pub(super) fn gradient(&self, probability: u32, dout: Head<'_>, value: Head<'_>, head_dim: usize) -> i64 {
+    pub(crate) fn gradient(&self, probability: u32, dout: Head<'_>, value: Head<'_>, head_dim: usize) -> i64 {
         let dp = round_even(self.folded(dout, value, head_dim), self.shift);
         round_even(i64::from(probability) * (dp - i64::from(self.mean)), 30)
     }
 
     /// Unit of dS.
     #[inline(always)]
-    pub(super) fn exponent(&self, dout: Head<'_>) -> i32 {
-        if self.top == ZERO_EXPONENT || dout.exponent == ZERO_EXPONENT {
+    pub(crate) fn exponent(&self, dout_exponent: i32) -> i32 {
+        if self.top == ZERO_EXPONENT || dout_exponent == ZERO_EXPONENT {
             return ZERO_EXPONENT;
         }
-        dout.exponent + self.top - RAISE as i32 + self.shift as i32
+        dout_exponent + self.top - RAISE as i32 + self.shift as i32
     }
 }
 
 impl Params {
     /// The parameters that scores depend on.
-    fn attention(&self) -> attention::Params {
+    pub(crate) fn attention(&self) -> attention::Params {
         attention::Params {
             heads: self.heads,
             kv_heads: self.kv_heads,
@@ -192,13 +192,13 @@ fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mu
             }
         }
         let inverse_root = Scale { mantissa: p.inverse_root, exponent: p.inverse_root_exponent };
-        put_row(dq, head_dim, &sums, inverse_root, stats.exponent(dout), top - 4);
+        put_row(dq, head_dim, &sums, inverse_root, stats.exponent(dout.exponent), top - 4);
     }
     false
 }
 
 /// Writes i64 sums of unit `factor · 2^(a + b)` as an i32 row.
-pub(super) fn put_row(out: &mut [u32], head_dim: usize, sums: &[i64], factor: Scale, a: i32, b: i32) {
+pub(crate) fn put_row(out: &mut [u32], head_dim: usize, sums: &[i64], factor: Scale, a: i32, b: i32) {
     let shift = shift_for(sums.iter().map(|sum| sum.unsigned_abs()).max().unwrap_or(0), ROW_BITS);
     let (out, info) = rows::split(out, head_dim);
     for (out, &sum) in out.iter_mut().zip(sums) {

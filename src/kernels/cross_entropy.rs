@@ -61,7 +61,8 @@ pub const fn dlogits_words(vocab: usize) -> usize {
     3 * row_words(vocab) + 2
 }
 
-fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+#[inline(always)]
+pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let [z, max, sum, labels, row_scales, tables, dither] = reads else { unreachable!() };
     debug_assert!(p.vocab_offset.is_multiple_of(4), "a word of dlogits shares one Threefry call");

@@ -38,7 +38,8 @@ pub(super) fn shifts(gate: &[i32], up: &[i32]) -> (u32, u32) {
     (shift_for(max_gate as u64, WIDE_BITS), shift_for(rows::max_magnitude(up).into(), WIDE_BITS))
 }
 
-fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+#[inline(always)]
+pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let width = p.width as usize;
     for (token, out) in units.zip(writes[0].chunks_exact_mut(width + INFO)) {

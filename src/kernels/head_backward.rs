@@ -34,7 +34,8 @@ pub static KERNEL: Kernel = Kernel {
     }],
 };
 
-fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+#[inline(always)]
+pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let (width, vocab) = (p.width as usize, p.vocab as usize);
     let words = row_words(vocab);

@@ -27,7 +27,8 @@ pub static KERNEL: Kernel = Kernel {
     }],
 };
 
-fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+#[inline(always)]
+pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     for (token, max) in units.zip(writes[0].iter_mut()) {
         let z = &as_i32(reads[0])[token * p.vocab as usize..][..p.vocab as usize];

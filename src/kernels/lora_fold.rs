@@ -53,7 +53,8 @@ pub static KERNEL: Kernel = Kernel {
     }],
 };
 
-fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+#[inline(always)]
+pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let [u, u_info, x_info, dy_info, spans, lora_info, dither] = reads else { unreachable!() };
     let rank = p.rank as usize;

@@ -4,6 +4,7 @@
 use super::{
     Kernel, Lowering, Saturated, as_bytes, as_i32, flag,
     lora_fold::FOLD,
+    lora_gradient_b::LIMIT,
     params, read,
     shared::{
         blocks::{BLOCK, align},
@@ -24,9 +25,6 @@ params! {
     /// Word of the job's exponent in `lora_info`.
     exponent_at: u32,
 }
-
-/// Beyond this magnitude an accumulated gradient counts as saturated.
-const LIMIT: i64 = 1 << 62;
 
 /// `x [tokens, in_features]` byte rows, folded rows of lora_fold, `spans`, `lora_info`; `gradient [rank, in_features]` i64.
 pub static KERNEL: Kernel = Kernel {

@@ -26,7 +26,7 @@ params! {
 }
 
 /// Beyond this magnitude an accumulated gradient counts as saturated.
-const LIMIT: i64 = 1 << 62;
+pub(crate) const LIMIT: i64 = 1 << 62;
 
 /// `dy [tokens, out_features]` wide rows, folded rows of lora_fold, `spans`, `lora_info`; `gradient [rank, out_features]` i64.
 pub static KERNEL: Kernel = Kernel {

@@ -55,7 +55,8 @@ pub static KERNEL: Kernel = Kernel {
     }],
 };
 
-fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+#[inline(always)]
+pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let [dn, x, gain, norm_info, residual] = reads else { unreachable!() };
     let (width, slots) = (p.width as usize, p.slots as usize);

@@ -1,16 +1,27 @@
 //! The CPU backend: every kernel's twin, on all cores.
 
+mod fast;
 pub mod player;
 pub mod simd;
 
 use crate::kernels::{Kernel, Twin};
 
-/// The fastest twin of a kernel on this processor, `None` where that is the kernel's own.
+/// The fastest twin of a kernel on this processor.
 pub fn fastest(kernel: &Kernel) -> Option<Twin> {
-    simd::twin(simd::Level::detect(), kernel.name)
+    simd::twin(simd::Level::detect(), kernel.name).or_else(|| fast::twin(kernel.name))
 }
 
-/// Every kernel's own twin: the oracle.
+/// The scalar twin of every kernel: what it means, slowly.
 pub fn scalar(_: &Kernel) -> Option<Twin> {
     None
+}
+
+/// Ranges of units that each thread gets of a dispatch: one where units share what they decode, else several, so that
+/// uneven units even out.
+fn ranges_per_thread(kernel: &Kernel) -> usize {
+    match kernel.name {
+        "ternary_matmul" | "ternary_matmul_backward" | "head_logits" => 1,
+        "lora_down" | "lora_down_backward" | "lora_up" | "lora_gradient_a" | "lora_gradient_b" => 1,
+        _ => 4,
+    }
 }

@@ -1,6 +1,7 @@
 //! Plays a recording on CPU threads: each dispatch's units are cut into ranges, and every range gets
 //! its own part of each written buffer.
 
+use super::ranges_per_thread;
 use crate::{
     error::Error,
     kernels::{Access, Kernel, Saturated, Twin},
@@ -8,9 +9,6 @@ use crate::{
 };
 use rayon::prelude::*;
 use std::{ops::Range, sync::Arc};
-
-/// Ranges that each thread gets of a dispatch, so that uneven units even out.
-const RANGES_PER_THREAD: usize = 4;
 
 /// Chooses what runs a kernel; `None` is its scalar twin.
 pub type Choose = fn(&Kernel) -> Option<Twin>;
@@ -104,7 +102,7 @@ impl CpuPlayer {
             .map(|(_, id)| &self.slots[self.plan.slot_of[id.0]].words()[..self.recording.get(*id).words])
             .collect();
 
-        let ranges = if self.threads == 1 { 1 } else { self.threads * RANGES_PER_THREAD };
+        let ranges = if self.threads == 1 { 1 } else { self.threads * ranges_per_thread(kernel) };
         let each = units.div_ceil(ranges).max(1);
         let mut parts: Vec<(Range<usize>, Vec<&mut [u32]>)> =
             (0..units).step_by(each).map(|first| (first..(first + each).min(units), Vec::new())).collect();

@@ -34,29 +34,51 @@ pub fn set(row: &mut [i8], i: usize, value: i32) {
 /// Fills a wide row with `values / 2^shift` to nearest even; returns the shift and the row's sum.
 #[inline(always)]
 pub fn write_even(out: &mut [u32], values: &[i64]) -> (u32, i32) {
-    write(out, values, |_, value, shift| round_even(value, shift))
+    write(out, values, None)
 }
 
 /// Fills a wide row with `values / 2^shift`, rounded by the dither of (`index`, column).
 #[inline(always)]
 pub fn write_dither(out: &mut [u32], values: &[i64], dither: Dither, index: u32) -> (u32, i32) {
-    write(out, values, |i, value, shift| round_dither(value, shift, dither.at(index, i as u32)))
+    write(out, values, Some((dither, index)))
 }
 
+/// Columns whose dithers are drawn together.
+const GROUP: usize = 32;
+
 #[inline(always)]
-fn write(out: &mut [u32], values: &[i64], round: impl Fn(usize, i64, u32) -> i64) -> (u32, i32) {
-    let max = values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
-    let shift = shift_for(max, WIDE_BITS);
+fn write(out: &mut [u32], values: &[i64], dither: Option<(Dither, u32)>) -> (u32, i32) {
+    // as many bits as the largest magnitude has
+    let bits = values.iter().fold(0, |bits, value| bits | value.unsigned_abs());
+    let shift = shift_for(bits, WIDE_BITS);
     let bytes: &mut [i8] = bytemuck::cast_slice_mut(out);
     let (high, low) = bytes.split_at_mut(bytes.len() / 2);
-    let mut sum = 0;
-    for (i, &value) in values.iter().enumerate() {
-        let rounded = round(i, value, shift) as i32;
-        sum += rounded;
-        high[i] = ((rounded + 128) >> 8) as i8;
-        low[i] = rounded as i8;
-    }
     high[values.len()..].fill(0);
     low[values.len()..].fill(0);
+    let mut sum = 0;
+    let (high, low) = (&mut high[..values.len()], &mut low[..values.len()]);
+    let groups = values.chunks(GROUP).zip(high.chunks_mut(GROUP)).zip(low.chunks_mut(GROUP));
+    for (group, ((values, high), low)) in groups.enumerate() {
+        let mut rounded = [0i64; GROUP];
+        match dither {
+            Some((dither, index)) => {
+                let dithers = dither.columns(index, (group * GROUP) as u32);
+                for ((rounded, &value), dither) in rounded.iter_mut().zip(values).zip(dithers) {
+                    *rounded = round_dither(value, shift, dither);
+                }
+            }
+            None => {
+                for (rounded, &value) in rounded.iter_mut().zip(values) {
+                    *rounded = round_even(value, shift);
+                }
+            }
+        }
+        for ((rounded, high), low) in rounded.into_iter().zip(high).zip(low) {
+            let rounded = rounded as i32;
+            sum += rounded;
+            *high = ((rounded + 128) >> 8) as i8;
+            *low = rounded as i8;
+        }
+    }
     (shift, sum)
 }

@@ -1,7 +1,7 @@
 //! SIMD twins of the matrix kernels: `out[t, c] = Σ_s row[t, s] · code[s, c] − Σ_s row[t, s]`.
 //!
 //! One [product] for both kernels and every instruction set; a level is one register tile, in a
-//! file of its own with the same names as the others. The only `unsafe` of the library is here:
+//! file of its own with the same names as the others. The only `unsafe` of the library is here and in `fast`:
 //! calls of functions compiled for a level, each made only where the processor has it.
 
 use crate::kernels::{Twin, ternary_matmul as forward, ternary_matmul_backward as backward};

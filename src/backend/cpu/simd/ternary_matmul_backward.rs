@@ -26,9 +26,9 @@ pub(super) fn twin<T: RegisterTile>(
         infos: &reads[1][tokens.start * INFO..],
         blocks: Blocks { words: reads[2], stride: row_words(columns), contracted: Contracted::Rows },
         columns,
-        out_stride: p.slots as usize * out_row,
+        out_stride: p.slots as usize * (columns + INFO),
     };
-    let out = &mut as_i32_mut(writes[0])[p.slot as usize * out_row..];
+    let out = &mut as_i32_mut(writes[0])[p.slot as usize * (columns + INFO)..];
     // SAFETY: `simd::twin` hands this out only where the processor has the level.
     unsafe { product.compute::<T>(tokens.len(), out) };
     false

@@ -1,0 +1,104 @@
+//! Head rows of a span of tokens, decoded: by token for sums over tokens, by feature for sums over features.
+
+use super::products::{LANES, columns, join, split};
+use crate::kernels::shared::{
+    blocks::{BLOCK, ZERO_EXPONENT},
+    heads::head_words,
+    wide::wide_words,
+};
+use std::ops::Range;
+
+/// Head rows of a buffer `[tokens, heads]`.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) words: &'a [u32],
+    pub(super) heads: usize,
+    pub(super) head_dim: usize,
+}
+
+impl<'a> Source<'a> {
+    /// Both planes of a row, and its exponent.
+    #[inline(always)]
+    fn row(&self, token: usize, head: usize) -> (&'a [i8], i32) {
+        let words = head_words(self.head_dim);
+        let (planes, rest) =
+            self.words[(token * self.heads + head) * words..][..words].split_at(wide_words(self.head_dim));
+        (bytemuck::cast_slice(planes), rest[0] as i32)
+    }
+
+    /// The planes of a row's values, and its exponent.
+    #[inline(always)]
+    pub(super) fn weights(&self, token: usize, head: usize, out: &mut Vec<[i32; 2]>) -> i32 {
+        let (row, exponent) = self.row(token, head);
+        let (high, low) = row.split_at(row.len() / 2);
+        out.resize(self.head_dim, [0; 2]);
+        for ((out, &high), &low) in out.iter_mut().zip(high).zip(low) {
+            *out = [high.into(), low.into()];
+        }
+        exponent
+    }
+
+    /// Exponents of a head from the span's first token on, padded to whole blocks with that of zero.
+    #[inline(always)]
+    pub(super) fn exponents(&self, span: Range<usize>, head: usize) -> Vec<i32> {
+        let padded = span.len().next_multiple_of(BLOCK);
+        let mut exponents: Vec<_> = span.map(|token| self.row(token, head).1).collect();
+        exponents.resize(padded, ZERO_EXPONENT);
+        exponents
+    }
+
+    /// By token: `[tokens padded to whole blocks, stride]`, stride being head_dim padded to whole [`LANES`].
+    #[inline(always)]
+    pub(super) fn by_token(&self, span: Range<usize>, head: usize) -> Vec<i16> {
+        let stride = self.stride();
+        let mut rows = vec![0; span.len().next_multiple_of(BLOCK) * stride];
+        for (token, row) in span.zip(rows.chunks_exact_mut(stride)) {
+            join(self.row(token, head).0, &mut row[..self.head_dim]);
+        }
+        rows
+    }
+
+    /// By feature: `[tokens padded to whole blocks / LANES, head_dim, LANES]`.
+    #[inline(always)]
+    pub(super) fn by_feature(&self, span: Range<usize>, head: usize) -> Vec<i16> {
+        let padded = span.len().next_multiple_of(BLOCK);
+        let mut tiles = columns(span.map(|token| self.row(token, head).0), self.head_dim);
+        tiles.resize(padded * self.head_dim, 0);
+        tiles
+    }
+
+    /// Values from a row to the next of [`by_token`](Self::by_token).
+    #[inline(always)]
+    pub(super) fn stride(&self) -> usize {
+        self.head_dim.next_multiple_of(LANES)
+    }
+}
+
+/// Bits of a block's values, as its largest magnitude has them.
+#[inline(always)]
+pub(super) fn magnitude(values: &[i64]) -> u64 {
+    values.iter().fold(0, |bits, value| bits | value.unsigned_abs())
+}
+
+/// The planes of a block's weights, all within 2^14.
+#[inline(always)]
+pub(super) fn planes(weights: &[i64; BLOCK]) -> [[i32; 2]; BLOCK] {
+    let mut planes = [[0; 2]; BLOCK];
+    for i in 0..BLOCK {
+        planes[i] = split(weights[i] as i32);
+    }
+    planes
+}
+
+/// Runs of tokens that belong to one sequence: its first token, then the run.
+#[inline(always)]
+pub(super) fn runs(units: Range<usize>, first: impl Fn(usize) -> usize) -> Vec<(usize, Range<usize>)> {
+    let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
+    for token in units {
+        match runs.last_mut() {
+            Some((start, run)) if *start == first(token) => run.end = token + 1,
+            _ => runs.push((first(token), token..token + 1)),
+        }
+    }
+    runs
+}

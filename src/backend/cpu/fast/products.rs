@@ -1,0 +1,77 @@
+//! `Σ a · b` of int16 and int8 integers, exact, with i32 inside and i64 outside.
+//!
+//! A wide value (≤ 2^14) times a byte is ≤ 2^21, so [`CHUNK`] of them stay in i32. A product of two wide values
+//! splits one into its planes (`256 · high + low`, both bytes) and joins the two sums in i64.
+
+use crate::kernels::shared::wide;
+
+/// Sums that are kept in registers at once.
+pub(super) const LANES: usize = 16;
+/// Products of a wide value and a byte that an i32 sum holds: 2^10 · 2^21 = 2^31, less one step.
+const CHUNK: usize = 992;
+
+/// `256 · high + low`, both within a byte.
+#[inline(always)]
+pub(super) fn split(value: i32) -> [i32; 2] {
+    [(value + 128) >> 8, i32::from(value as i8)]
+}
+
+/// The first `out.len()` values of a wide row given as bytes.
+#[inline(always)]
+pub(super) fn join(row: &[i8], out: &mut [i16]) {
+    let (high, low) = row.split_at(row.len() / 2);
+    for ((out, &high), &low) in out.iter_mut().zip(high).zip(low) {
+        *out = 256 * i16::from(high) + i16::from(low);
+    }
+}
+
+/// Bytes as int16.
+#[inline(always)]
+pub(super) fn widen(bytes: &[i8], out: &mut [i16]) {
+    out.iter_mut().zip(bytes).for_each(|(out, &byte)| *out = byte.into());
+}
+
+/// `Σ_i bytes[i] · wide[i]`: bytes widened, for the sake of instructions that multiply int16.
+#[inline(always)]
+pub(super) fn dot(bytes: &[i16], wide: &[i16]) -> i64 {
+    let mut total = 0;
+    for (bytes, wide) in bytes.chunks(CHUNK).zip(wide.chunks(CHUNK)) {
+        let mut sum = 0i32;
+        for (&byte, &wide) in bytes.iter().zip(wide) {
+            sum += i32::from(byte) * i32::from(wide);
+        }
+        total += i64::from(sum);
+    }
+    total
+}
+
+/// `Σ_i (256 · weights[i][0] + weights[i][1]) · rows[i · stride + lane]` for each lane; at most [`CHUNK`] weights.
+#[inline(always)]
+pub(super) fn tile(weights: &[[i32; 2]], rows: &[i16], stride: usize) -> [i64; LANES] {
+    let (mut highs, mut lows) = ([0i32; LANES], [0i32; LANES]);
+    for (&[high, low], row) in weights.iter().zip(rows.chunks(stride)) {
+        let Some(row) = row.first_chunk::<LANES>() else { break };
+        for lane in 0..LANES {
+            highs[lane] += high * i32::from(row[lane]);
+            lows[lane] += low * i32::from(row[lane]);
+        }
+    }
+    let mut sums = [0; LANES];
+    for lane in 0..LANES {
+        sums[lane] = 256 * i64::from(highs[lane]) + i64::from(lows[lane]);
+    }
+    sums
+}
+
+/// A matrix of wide rows, transposed into tiles: `[ceil(rows / LANES), columns, LANES]`, zero padded.
+#[inline(always)]
+pub(super) fn columns<'a>(rows: impl ExactSizeIterator<Item = &'a [i8]>, columns: usize) -> Vec<i16> {
+    let mut tiles = vec![0; rows.len().div_ceil(LANES) * LANES * columns];
+    for (at, row) in rows.enumerate() {
+        let tile = &mut tiles[at / LANES * LANES * columns..][..LANES * columns];
+        for (column, lanes) in tile.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            lanes[at % LANES] = wide::get(row, column) as i16;
+        }
+    }
+    tiles
+}

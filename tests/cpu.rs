@@ -1,0 +1,77 @@
+//! Chosen twins equal the scalar twins: every kernel, every case, every word of every buffer, however the units are cut.
+
+use r3mes_wgpu::{
+    backend::cpu::{fastest, scalar},
+    kernels::{
+        ALL, Access, Saturated, Twin,
+        cases::{Case, cases, representative, run_twin},
+    },
+};
+
+/// A fresh seed, or that of `CPU_SEED`.
+fn seed() -> u64 {
+    let given = std::env::var("CPU_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
+    println!("CPU_SEED={seed}");
+    seed
+}
+
+/// Every buffer after the launch, its units cut into ranges of `each`.
+fn run(case: &Case, twin: Twin, each: usize) -> (Vec<Vec<u32>>, Saturated) {
+    let units = (case.kernel.units)(&case.params);
+    let mut after = case.inputs.clone();
+    let bound: Vec<_> = case.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag)).collect();
+    let mut any = false;
+    for first in (0..units).step_by(each) {
+        let range = first..units.min(first + each);
+        let (mut reads, mut writes) = (Vec::new(), Vec::new());
+        for (words, binding) in after.iter_mut().zip(&bound) {
+            match binding.access {
+                Access::Write(words_per_unit) => {
+                    let words_per_unit = words_per_unit(&case.params);
+                    writes.push(&mut words[range.start * words_per_unit..range.end * words_per_unit]);
+                }
+                _ => reads.push(&words[..]),
+            }
+        }
+        any |= twin(&case.params, range, &reads, &mut writes);
+    }
+    (after, any)
+}
+
+fn check(case: &Case) {
+    let Some(twin) = fastest(case.kernel) else { return };
+    let want = run_twin(case);
+    for each in [usize::MAX, 1, 3] {
+        let found = run(case, twin, each.min((case.kernel.units)(&case.params).max(1)));
+        let same = found == want;
+        assert!(same, "{} {}: ranges of {each}{}", case.kernel.name, case.label, difference(&found, &want));
+    }
+}
+
+fn difference(found: &(Vec<Vec<u32>>, Saturated), want: &(Vec<Vec<u32>>, Saturated)) -> String {
+    for (buffer, (found, want)) in found.0.iter().zip(&want.0).enumerate() {
+        if let Some(at) = found.iter().zip(want).position(|(found, want)| found != want) {
+            return format!(", buffer {buffer} word {at}: {:#x}, not {:#x}", found[at], want[at]);
+        }
+    }
+    format!(", saturated: {}, not {}", found.1, want.1)
+}
+
+#[test]
+fn chosen_twins_equal_the_scalar_ones() {
+    let seed = seed();
+    for kernel in ALL {
+        let cases = cases(kernel, seed);
+        assert!(!cases.is_empty(), "{} has cases", kernel.name);
+        cases.iter().for_each(check);
+        representative(kernel, 70).iter().for_each(check);
+    }
+}
+
+#[test]
+fn all_but_the_smallest_kernels_have_a_fast_twin() {
+    let slow: Vec<_> = ALL.iter().filter(|kernel| fastest(kernel).is_none()).map(|kernel| kernel.name).collect();
+    assert_eq!(slow, ["loss_sum", "digest"]);
+    assert!(ALL.iter().all(|kernel| scalar(kernel).is_none()));
+}
