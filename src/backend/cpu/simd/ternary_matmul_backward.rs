@@ -18,7 +18,6 @@ pub(super) fn twin<T: RegisterTile>(
     let p = Params::read(params);
     let (planes, columns) = (p.planes as usize, p.in_features as usize);
     let steps = row_words(p.out_features as usize);
-    let out_row = columns + INFO;
     let product = Product {
         planes,
         steps,
