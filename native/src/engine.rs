@@ -33,7 +33,8 @@ pub(crate) struct Engine {
 
 struct Loaded {
     trainer: Trainer,
-    adapter: Option<(Cid, LoraAdapter)>,
+    /// What is uploaded: an adapter, and the job's matrices with their exponents.
+    adapter: Option<(Cid, Vec<MatrixSpec>)>,
 }
 
 impl Engine {
@@ -57,12 +58,12 @@ impl Engine {
         let chunk = Chunk::fetch(&task.chunk, self.vocab, blocks).context("the task's chunk")?;
         let mut loaded = self.trainer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let Loaded { trainer, adapter } = &mut *loaded;
-        if adapter.as_ref().is_none_or(|(cid, _)| *cid != task.adapter) {
+        if adapter.as_ref().is_none_or(|(cid, specs)| *cid != task.adapter || *specs != task.job.matrices) {
             let state = AdapterState::fetch(&task.adapter, blocks).context("the task's adapter")?;
             *adapter = None;
             let exponents: Vec<_> = task.job.matrices.iter().map(|spec| spec.exponent).collect();
             block_on(trainer.load(&state.adapter, &exponents))?;
-            *adapter = Some((task.adapter, state.adapter));
+            *adapter = Some((task.adapter, task.job.matrices.clone()));
         }
         let found = block_on(trainer.gradient(chunk.tokens(), &task.key(), 0))?;
         if found.saturated {

@@ -35,6 +35,8 @@ pub struct Step {
     pub sequences: usize,
     /// Tokens of a sequence.
     pub context: usize,
+    /// Ids are below this.
+    pub vocab: usize,
     /// `[tokens]`.
     pub ids: BufferId,
     /// `[tokens]`, [`cross_entropy::IGNORE`] for none.
@@ -131,7 +133,19 @@ impl Step {
         let adapted = adapted.collect();
         let dither = batch.dither;
         recording.resize(dither, 2 + 2 * streams.names().len());
-        Self { recording, forward, sequences, context: config.context, ids, labels, dither, loss, adapted, streams }
+        Self {
+            recording,
+            forward,
+            sequences,
+            context: config.context,
+            vocab: config.vocab,
+            ids,
+            labels,
+            dither,
+            loss,
+            adapted,
+            streams,
+        }
     }
 }
 

@@ -4,6 +4,9 @@ use super::config::{Linear, ModelConfig};
 use crate::{error::Error, fixed::Scale, ternary::Ternary, ternary::row_words};
 use std::sync::Arc;
 
+/// Largest mantissa of a gain or an embedding row's scale: 16 bits.
+const MAX_GAIN: u32 = 65_535;
+
 /// An embedding table `[vocab, width]`: int8 per row, a u16 scale per row, one power of two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Embedding {
@@ -106,9 +109,9 @@ fn check_finite(what: &'static str, values: &[f32]) -> Result<(), Error> {
 }
 
 impl Model {
-    /// Checks that every tensor has the shape that the config asks for.
+    /// Checks the config, and that every tensor has the shape that it asks for and values that kernels are proven for.
     pub fn check(self) -> Result<Self, Error> {
-        let config = &self.config;
+        let config = &self.config.clone().check()?;
         let length = |what, expected, found| match expected == found {
             true => Ok(()),
             false => Err(Error::Shape { what, expected, found }),
@@ -117,6 +120,22 @@ impl Model {
         length("embedding", config.vocab * row_words(config.width), self.embedding.words.len())?;
         length("embedding row scales", config.vocab, self.embedding.row_scales.len())?;
         length("final norm", config.width, self.final_norm.mantissas.len())?;
+        let scale = self.embedding.row_scales.iter().find(|scale| !(1..=MAX_GAIN).contains(*scale));
+        if let Some(&scale) = scale {
+            return Err(Error::Value { what: "embedding row scale", value: scale.into() });
+        }
+        if bytemuck::cast_slice::<u32, i8>(&self.embedding.words).contains(&i8::MIN) {
+            return Err(Error::Value { what: "embedding value", value: i8::MIN.into() });
+        }
+        let norms = |layer: &Layer| {
+            [&layer.attention_norm, &layer.attention_sub_norm, &layer.ffn_norm, &layer.ffn_sub_norm].map(Gain::clone)
+        };
+        for gain in self.layers.iter().flat_map(norms).chain([self.final_norm.clone()]) {
+            let over = gain.mantissas.iter().map(|&mantissa| mantissa as i32).find(|m| m.unsigned_abs() > MAX_GAIN);
+            if let Some(mantissa) = over {
+                return Err(Error::Value { what: "norm gain", value: mantissa.into() });
+            }
+        }
         for layer in &self.layers {
             length("attention norm", config.width, layer.attention_norm.mantissas.len())?;
             length("attention sub-norm", config.heads * config.head_dim, layer.attention_sub_norm.mantissas.len())?;

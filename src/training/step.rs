@@ -111,6 +111,9 @@ impl Trainer {
 
     /// Plays the chunk's sequences, as many at a time as the step holds; each token's label is the next one.
     async fn play_chunk(&mut self, chunk: &[u32], keys: &[u32], dispatches: usize) -> Result<bool, Error> {
+        if let Some(&id) = chunk.iter().find(|id| **id as usize >= self.step.vocab) {
+            return Err(Error::Value { what: "token (beyond the vocabulary)", value: id.into() });
+        }
         let tokens = self.step.sequences * self.step.context;
         let filled = chunk.len().next_multiple_of(self.step.context);
         self.player.write(self.step.loss, &[0, 0]).await?;
