@@ -111,14 +111,15 @@ impl Float {
     }
 }
 
-/// Twelve independent chains of `vpmaddubsw` that never leave the registers: as many operations as one product.
+/// Twelve independent chains of `vpmaddubsw` that never leave the registers: as many operations as one product,
+/// or a share of them.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn multiply_in_registers() {
+fn multiply_in_registers(share: usize) {
     use std::arch::x86_64::*;
     let mut chains = [_mm256_set1_epi8(black_box(1)); 12];
     let bytes = _mm256_set1_epi8(black_box(3));
-    for _ in 0..TOKENS * FEATURES * FEATURES / 32 / chains.len() {
+    for _ in 0..TOKENS * FEATURES * FEATURES / 32 / chains.len() / share {
         for chain in &mut chains {
             *chain = _mm256_maddubs_epi16(*chain, bytes);
         }
@@ -126,11 +127,11 @@ fn multiply_in_registers() {
     black_box(chains);
 }
 
-fn ceiling() {
+fn ceiling(share: usize) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: just checked.
-        unsafe { multiply_in_registers() };
+        unsafe { multiply_in_registers(share) };
     }
 }
 
@@ -139,10 +140,19 @@ fn main() {
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(3))
         .configure_from_args();
-    rayon::ThreadPoolBuilder::new().num_threads(2).build_global().expect("two threads");
+    rayon::ThreadPoolBuilder::new().num_threads(2).use_current_thread().build_global().expect("two threads");
     let mut float = Float::new();
     let mut cases: Vec<(String, Box<dyn FnMut()>)> =
-        vec![("gemm f32".into(), Box::new(move || float.run())), ("vpmaddubsw ceiling".into(), Box::new(ceiling))];
+        vec![
+            ("gemm f32".into(), Box::new(move || float.run())),
+            ("vpmaddubsw ceiling".into(), Box::new(|| ceiling(1))),
+            (
+                "vpmaddubsw ceiling, two threads".into(),
+                Box::new(|| {
+                    rayon::join(|| ceiling(2), || ceiling(2));
+                }),
+            ),
+        ];
     for level in Level::available().into_iter().filter(|level| *level != Level::Scalar) {
         let products = [
             ("forward", "ternary_matmul", 1),

@@ -19,7 +19,7 @@ pub struct CpuPlayer {
     plan: Plan,
     slots: Vec<Slot>,
     threads: usize,
-    pool: Option<rayon::ThreadPool>,
+    pool: Option<Arc<rayon::ThreadPool>>,
     choose: Choose,
 }
 
@@ -53,8 +53,8 @@ impl CpuPlayer {
                 memory.resize(words, 0);
             }
         }
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok();
-        let threads = pool.as_ref().map_or(1, rayon::ThreadPool::current_num_threads);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok().map(Arc::new);
+        let threads = pool.as_ref().map_or(1, |pool| pool.current_num_threads());
         Self { recording, plan, slots, threads, pool, choose }
     }
 
@@ -83,7 +83,13 @@ impl CpuPlayer {
     /// Plays a range of dispatches in order.
     pub fn play(&mut self, dispatches: Range<usize>) -> Saturated {
         let recording = self.recording.clone();
-        recording.dispatches()[dispatches].iter().fold(false, |any, dispatch| self.run(dispatch) | any)
+        let pool = self.pool.clone();
+        let play = || recording.dispatches()[dispatches].iter().fold(false, |any, dispatch| self.run(dispatch) | any);
+        // Inside the pool for the whole range: its threads stay awake from one dispatch to the next.
+        match pool {
+            Some(pool) if pool.current_num_threads() > 1 => pool.install(play),
+            _ => play(),
+        }
     }
 
     fn run(&mut self, dispatch: &Dispatch) -> Saturated {
@@ -115,11 +121,9 @@ impl CpuPlayer {
         }
         let twin = (self.choose)(kernel).unwrap_or(kernel.twin);
         let run = |(units, mut writes): (Range<usize>, Vec<&mut [u32]>)| twin(params, units, &reads, &mut writes);
-        let saturated = match &self.pool {
-            Some(pool) if self.threads > 1 => {
-                pool.install(|| parts.into_par_iter().map(run).reduce(|| false, |a, b| a | b))
-            }
-            _ => parts.into_iter().fold(false, |any, part| run(part) | any),
+        let saturated = match parts.len() {
+            0 | 1 => parts.into_iter().fold(false, |any, part| run(part) | any),
+            _ => parts.into_par_iter().map(run).reduce(|| false, |a, b| a | b),
         };
         for (id, _, slot) in writes {
             self.slots[self.plan.slot_of[id.0]] = slot;

@@ -73,10 +73,8 @@ impl Panel {
         let blocks = &mut blocks[..steps];
         match from.contracted {
             Contracted::Columns => {
-                for block in 0..BLOCKS {
-                    let words = &from.words[block * from.stride..][..steps];
-                    blocks.iter_mut().zip(words).for_each(|(blocks, word)| blocks[block] = *word);
-                }
+                let rows: [_; BLOCKS] = std::array::from_fn(|block| &from.words[block * from.stride..][..steps]);
+                blocks.iter_mut().enumerate().for_each(|(step, blocks)| *blocks = rows.map(|row| row[step]));
             }
             Contracted::Rows => {
                 let words = from.words.chunks(from.stride);
