@@ -1,4 +1,5 @@
-//! A whole step, timed: tokens per second of forward, backward and optimizer.
+//! A whole step, timed: tokens per second of forward, backward and optimizer, beside the f32 products that this
+//! machine does in the same seconds.
 
 use super::{
     cli::BenchArgs,
@@ -8,6 +9,7 @@ use super::{
 use anyhow::Result;
 use pollster::block_on;
 use r3mes_wgpu::model::{config::ModelConfig, generator::seeded, transformer::Step};
+use r3mes_wgpu::recording::{Content, Recording};
 use r3mes_wgpu::training::{
     conformance::digest,
     optimizer::{Optimizer, Settings},
@@ -40,46 +42,109 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
     let targets = model::targets(RANK);
     let (job, state) = engine::job(&model, &targets, Settings::ADAMW, SEED)?;
     let exponents: Vec<_> = job.matrices.iter().map(|spec| spec.exponent).collect();
-    let (mut adapter, mut optimizer) = (state.adapter, Optimizer::from_bytes(&state.optimizer)?);
+    let mut optimizer = Optimizer::from_bytes(&state.optimizer)?;
+    let mut adapter = state.adapter;
+    drop(state.optimizer);
     let step = Step::new(&model, &targets, 1);
     let recording = Arc::new(step.recording.clone());
-    let planned: usize = recording.plan().slot_words.iter().map(|words| 4 * words).sum();
+    let (constants, planned) = planned_bytes(&recording);
     let player = block_on(compute.backend.player(&recording))?;
-    drop(model);
+    drop((model, recording));
     let mut trainer = Trainer::new(step, player);
     let tokens: Vec<u32> = (0..CONFIG.context as u32).map(|i| i * i * 7 % 512).collect();
 
-    let (mut seconds, mut first) = (Vec::new(), None);
+    let (mut seconds, mut first, mut resident, mut float) = (Vec::new(), None, None, None);
     for number in 0..=u64::from(args.steps) {
         let start = Instant::now();
         block_on(trainer.load(&adapter, &exponents))?;
         let gradient = block_on(trainer.gradient(&tokens, &SEED, number))?;
         optimizer.step(&mut adapter, &gradient.matrices, gradient.supervised as u64)?;
-        if number > 0 {
-            seconds.push(start.elapsed().as_secs_f64());
+        if number == 0 {
+            first = Some(output::hex(&digest(&gradient)));
+            resident = resident_bytes();
+            continue;
         }
-        first.get_or_insert_with(|| output::hex(&digest(&gradient)));
+        seconds.push(start.elapsed().as_secs_f64());
+        float.get_or_insert_with(FloatProduct::new).time();
     }
     seconds.sort_by(f64::total_cmp);
-    let (best, median) =
-        (seconds.first().copied().unwrap_or(0.0), seconds.get(seconds.len() / 2).copied().unwrap_or(0.0));
     let rate = |seconds: f64| tokens.len() as f64 / seconds;
-    let (digest, resident) = (first.unwrap_or_default(), resident_bytes());
+    let (best, median) = (rate(seconds[0]), rate(seconds[seconds.len() / 2]));
+    let float_rate = float.map_or(0.0, |float| float.operations_per_second());
+    let digest = first.unwrap_or_default();
     if args.json {
         output::line(&json!({
             "backend": compute.name, "ternary_weights": CONFIG.ternary_weights(), "tokens": tokens.len(),
-            "step_seconds_min": best, "step_seconds_median": median, "tokens_per_second": rate(best),
-            "step_digest": digest, "planned_bytes": planned, "resident_bytes": resident,
+            "step_seconds_min": seconds[0], "step_seconds_median": seconds[seconds.len() / 2],
+            "tokens_per_second": best, "tokens_per_second_median": median,
+            "f32_gemm_gop_per_second": float_rate / 1e9, "step_digest": digest,
+            "constant_bytes": constants, "planned_bytes": planned, "resident_bytes": resident,
         }));
     } else {
-        println!("{}: {:.0} tokens/s at best, {:.0} in the middle", compute.name, rate(best), rate(median));
+        let name = &compute.name;
+        println!("{name}: {best:.0} tokens/s at best, {median:.0} in the middle of {} steps", seconds.len());
+        println!("f32 product of one thread in the same run: {:.1} GOP/s", float_rate / 1e9);
         println!("step {digest}");
-        let resident = resident.map_or("not available".to_owned(), |bytes| format!("{bytes} B"));
-        println!("memory: {planned} B planned, resident {resident}");
+        let all = constants + planned;
+        print!("memory: {:.1} MB of weights and tables, {:.1} MB planned", mega(constants), mega(planned));
+        match resident {
+            Some(bytes) => println!(", {:.1} MB resident: {:.2} times", mega(bytes), bytes as f64 / all as f64),
+            None => println!(", resident not available"),
+        }
     }
     match args.expect {
         Some(expected) if expected != digest => Ok(Exit::Mismatch),
         _ => Ok(Exit::Ok),
+    }
+}
+
+fn mega(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+/// Bytes of constants (packed weights, embeddings, tables) and of everything else that a player keeps.
+fn planned_bytes(recording: &Recording) -> (u64, u64) {
+    let all: usize = recording.plan().slot_words.iter().sum();
+    let constant = |content: &Content| matches!(content, Content::Constant(_));
+    let constants = recording.buffers().iter().filter(|buffer| constant(&buffer.content)).map(|buffer| buffer.words);
+    let constants: usize = constants.sum();
+    (4 * constants as u64, 4 * (all - constants) as u64)
+}
+
+/// `gemm`'s f32 product of 128 tokens with a 2048 × 2048 matrix: what other machines are compared by.
+struct FloatProduct {
+    x: Vec<f32>,
+    weights: Vec<f32>,
+    out: Vec<f32>,
+    seconds: f64,
+}
+
+impl FloatProduct {
+    const TOKENS: usize = 128;
+    const FEATURES: usize = 2048;
+
+    fn new() -> Self {
+        let values = |count: usize| (0..count).map(|at| (at * at % 255) as f32 - 127.0).collect();
+        let (x, weights) = (values(Self::TOKENS * Self::FEATURES), values(Self::FEATURES * Self::FEATURES));
+        Self { x, weights, out: vec![0.0; Self::TOKENS * Self::FEATURES], seconds: f64::INFINITY }
+    }
+
+    /// Does it once and keeps the shortest time.
+    fn time(&mut self) {
+        let start = Instant::now();
+        let (m, n) = (Self::TOKENS, Self::FEATURES);
+        let (out, x, weights) = (self.out.as_mut_ptr(), self.x.as_ptr(), self.weights.as_ptr());
+        let (row, no) = (n as isize, false);
+        // SAFETY: the strides are those of row-major matrices of the lengths that `new` gave them.
+        unsafe {
+            let one_thread = gemm::Parallelism::None;
+            gemm::gemm(m, n, n, out, 1, row, no, x, 1, row, weights, row, 1, 0.0, 1.0, no, no, no, one_thread);
+        }
+        self.seconds = self.seconds.min(start.elapsed().as_secs_f64());
+    }
+
+    fn operations_per_second(&self) -> f64 {
+        (2 * Self::TOKENS * Self::FEATURES * Self::FEATURES) as f64 / self.seconds
     }
 }
 

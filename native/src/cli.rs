@@ -26,7 +26,7 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// List GPUs
     Devices(DevicesArgs),
-    /// Time kernels and a whole step
+    /// Time a whole step of a model of 51 M weights
     Bench(BenchArgs),
 }
 
@@ -165,7 +165,7 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
     /// Steps to time after one to warm up
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) steps: u32,
     /// Exit with 4 unless the step's digest is this
     #[arg(long, value_name = "HEX")]
