@@ -142,17 +142,16 @@ fn main() {
         .configure_from_args();
     rayon::ThreadPoolBuilder::new().num_threads(2).use_current_thread().build_global().expect("two threads");
     let mut float = Float::new();
-    let mut cases: Vec<(String, Box<dyn FnMut()>)> =
-        vec![
-            ("gemm f32".into(), Box::new(move || float.run())),
-            ("vpmaddubsw ceiling".into(), Box::new(|| ceiling(1))),
-            (
-                "vpmaddubsw ceiling, two threads".into(),
-                Box::new(|| {
-                    rayon::join(|| ceiling(2), || ceiling(2));
-                }),
-            ),
-        ];
+    let mut cases: Vec<(String, Box<dyn FnMut()>)> = vec![
+        ("gemm f32".into(), Box::new(move || float.run())),
+        ("vpmaddubsw ceiling".into(), Box::new(|| ceiling(1))),
+        (
+            "vpmaddubsw ceiling, two threads".into(),
+            Box::new(|| {
+                rayon::join(|| ceiling(2), || ceiling(2));
+            }),
+        ),
+    ];
     for level in Level::available().into_iter().filter(|level| *level != Level::Scalar) {
         let products = [
             ("forward", "ternary_matmul", 1),

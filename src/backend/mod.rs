@@ -1,5 +1,6 @@
 //! Backends: what plays a [`Recording`].
 
+pub mod answers;
 pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;

@@ -6,18 +6,13 @@
 
 use r3mes_wgpu::{
     backend::{
-        Backend,
-        cpu::{fastest, player::CpuPlayer, scalar},
+        Backend, answers,
+        cpu::{fastest, scalar},
         gpu::{self, Gpu, Options},
     },
-    kernels::{
-        self,
-        cases::{cases, run_twin},
-    },
-    recording::Recording,
+    kernels::{self, cases::cases},
     training::conformance::{GOLDEN, digests, step_digest},
 };
-use std::sync::Arc;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
@@ -46,16 +41,10 @@ async fn every_lowering_equals_its_twin_on_webgpu() {
 }
 
 #[wasm_bindgen_test]
-fn every_simd_twin_equals_its_twin() {
+async fn every_fast_twin_equals_its_twin() {
+    let backend = Backend::Cpu { threads: 1, choose: fastest };
     for case in kernels::ALL.iter().flat_map(|kernel| cases(kernel, SEED)) {
-        let (recording, ids) = Recording::single(&case);
-        let mut player = CpuPlayer::new(Arc::new(recording), 1, fastest);
-        for (id, words) in ids.iter().zip(&case.inputs) {
-            player.write(*id, words).expect("a buffer of the case's length");
-        }
-        let saturated = player.play(0..1);
-        let found: Vec<_> = ids.iter().map(|id| player.read(*id).to_vec()).collect();
-        assert!((found, saturated) == run_twin(&case), "{} {}", case.kernel.name, case.label);
+        answers::passes(&backend, &case).await.unwrap_or_else(|error| panic!("{error}"));
     }
 }
 

@@ -4,7 +4,6 @@
 //! for the GPU is async, since a browser cannot block; natively it blocks inside and any executor
 //! will do. Nothing here panics because of a GPU: it may vanish at any time.
 
-mod answers;
 pub mod architecture;
 mod device;
 mod fault;
@@ -15,12 +14,15 @@ mod signal;
 mod slice;
 mod tune;
 
-pub use answers::{passes, run};
 pub use device::{Device, devices, find};
 pub use player::{Choice, GpuPlayer};
 pub use tune::{Outcome, Tuned, Tuning, tune};
 
-use crate::error::Error;
+use super::{Backend, answers};
+use crate::{
+    error::Error,
+    kernels::{Lowering, cases::Case},
+};
 use fault::Fault;
 use std::{
     collections::HashMap,
@@ -95,6 +97,12 @@ impl Gpu {
     pub fn close(&self) {
         self.0.device.destroy();
     }
+}
+
+/// [`answers::passes`] of one lowering.
+pub async fn passes(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<(), Error> {
+    let choice = Choice::default().with(case.kernel, lowering);
+    answers::passes(&Backend::Gpu { gpu: gpu.clone(), choice }, case).await
 }
 
 /// WebGPU's defaults where kernels depend on them, and as large buffers as there are.

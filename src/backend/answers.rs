@@ -1,17 +1,17 @@
-//! Known answers: whether a GPU computes a kernel's cases as the twin does.
+//! Known answers: whether a backend computes a kernel's cases as the twin does.
 
-use super::{Choice, Gpu, GpuPlayer};
+use super::Backend;
 use crate::{
     error::Error,
-    kernels::{Access, Kernel, Lowering, Saturated, cases::Case, cases::run_twin},
+    kernels::{Access, Kernel, Saturated, cases::Case, cases::run_twin},
     recording::Recording,
 };
+use std::sync::Arc;
 
-/// Every buffer after the launch, in the order of the case's inputs, by the GPU.
-pub async fn run(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<(Vec<Vec<u32>>, Saturated), Error> {
+/// Every buffer after the launch, in the order of the case's inputs.
+pub async fn run(backend: &Backend, case: &Case) -> Result<(Vec<Vec<u32>>, Saturated), Error> {
     let (recording, ids) = Recording::single(case);
-    let choice = Choice::default().with(case.kernel, lowering);
-    let mut player = GpuPlayer::new(gpu, &recording, &choice).await?;
+    let mut player = backend.player(&Arc::new(recording)).await?;
     for (id, words) in ids.iter().zip(&case.inputs) {
         player.write(*id, words).await?;
     }
@@ -23,14 +23,14 @@ pub async fn run(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<
     Ok((after, saturated))
 }
 
-/// Fails with [`Error::WrongAnswer`] where the GPU and the twin differ, in any word of any buffer or
+/// Fails with [`Error::WrongAnswer`] where the backend and the twin differ, in any word of any buffer or
 /// in the flag.
-pub async fn passes(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<(), Error> {
+pub async fn passes(backend: &Backend, case: &Case) -> Result<(), Error> {
     let (expected, expected_flag) = run_twin(case);
-    let (found, found_flag) = run(gpu, lowering, case).await?;
+    let (found, found_flag) = run(backend, case).await?;
     let wrong = |buffer, word, expected, found| Error::WrongAnswer {
         kernel: case.kernel.name,
-        lowering: lowering.name,
+        lowering: lowering(backend, case.kernel),
         case: case.label.clone(),
         buffer,
         word,
@@ -46,6 +46,15 @@ pub async fn passes(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Resu
         return Err(wrong("flag", 0, expected_flag.into(), found_flag.into()));
     }
     Ok(())
+}
+
+/// What a kernel runs by.
+fn lowering(backend: &Backend, kernel: &'static Kernel) -> &'static str {
+    match backend {
+        Backend::Cpu { .. } => "cpu",
+        #[cfg(feature = "gpu")]
+        Backend::Gpu { choice, .. } => choice.of(kernel).map_or("none", |lowering| lowering.name),
+    }
 }
 
 /// Names of a kernel's buffers, the flag left out.
