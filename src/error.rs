@@ -46,6 +46,12 @@ pub enum Error {
         /// Its value.
         value: i64,
     },
+    /// A value left the range of its format.
+    #[error("{what}: a value left the range of its format")]
+    Saturated {
+        /// Where.
+        what: &'static str,
+    },
     /// A NaN or an infinity where a number must be.
     #[error("{what} holds a value that is not finite")]
     NotFinite {

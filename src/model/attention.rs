@@ -1,8 +1,8 @@
 //! Causal grouped-query attention between its norms, recorded: forward and backward.
 
 use super::{
-    bit_linear::{Batch, BitLinear, Rows, Saved, Streams, rows},
     config::{Linear, ModelConfig},
+    linear::{Batch, RecordedLinear, Rows, Saved, Streams, rows},
     norm::{Norm, SavedNorm},
 };
 use crate::{
@@ -24,10 +24,10 @@ pub struct Attention {
     sizes: Sizes,
     norm: Norm,
     sub_norm: Norm,
-    query: BitLinear,
-    key: BitLinear,
-    value: BitLinear,
-    output: BitLinear,
+    query: RecordedLinear,
+    key: RecordedLinear,
+    value: RecordedLinear,
+    output: RecordedLinear,
 }
 
 #[derive(Clone, Copy)]
@@ -65,7 +65,7 @@ pub struct SavedAttention {
 
 impl Attention {
     /// Takes the norms and linears of one layer.
-    pub fn new(name: String, config: &ModelConfig, norms: [Norm; 2], linears: [BitLinear; 4]) -> Self {
+    pub fn new(name: String, config: &ModelConfig, norms: [Norm; 2], linears: [RecordedLinear; 4]) -> Self {
         let [norm, sub_norm] = norms;
         let [query, key, value, output] = linears;
         let &ModelConfig { heads, kv_heads, head_dim, width, context, .. } = config;
@@ -295,7 +295,7 @@ impl Attention {
     }
 
     /// The linears with their names, in canonical order.
-    pub fn linears(&self) -> [(Linear, &BitLinear); 4] {
+    pub fn linears(&self) -> [(Linear, &RecordedLinear); 4] {
         [
             (Linear::Query, &self.query),
             (Linear::Key, &self.key),

@@ -1,351 +1,363 @@
-//! `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`: a BitNet linear with its LoRA adapter, recorded.
+//! `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`: one BitNet linear with its LoRA adapter, by itself.
+//!
+//! Reals at the door, integers inside: x becomes int8 by each token's absmax, as BitNet b1.58 does, dy int16, and what
+//! comes back is exact to the bit on every backend. Gradients go straight through the quantisers.
 
-use super::lora::{LoraMatrix, MASTER_FRACTION_BITS};
+use super::{
+    linear::{Batch, LoraBuffers, RecordedLinear, Rows, Saved, Streams},
+    lora::{LoraAdapter, LoraMatrix, MASTER_FRACTION_BITS},
+};
 use crate::{
+    backend::{Backend, Player},
     error::Error,
-    fixed::{Scale, WIDE_BITS, bits, round_even, round_even_u64, shift_for},
+    fixed::{Scale, WIDE_BITS},
     kernels::{
-        INFO, lora_down, lora_down_backward, lora_fold, lora_gradient_a, lora_gradient_b, lora_up,
-        shared::wide::{self, wide_words},
-        ternary_matmul, ternary_matmul_backward,
+        INFO, as_bytes_mut,
+        shared::{
+            blocks::BLOCK,
+            rows,
+            wide::{self, wide_words},
+        },
     },
     recording::{BufferId, Content, Recording},
-    ternary::Ternary,
+    rng::dither_key,
+    ternary::{Ternary, row_words},
 };
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
-/// Rows of integers and the buffer of their infos.
-#[derive(Clone, Copy, Debug)]
-pub struct Rows {
-    /// Byte rows or wide rows.
-    pub data: BufferId,
-    /// Their row infos.
-    pub info: BufferId,
+/// How real weights become trits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ternarize {
+    /// `clamp(round(w / mean |w|), −1, 1)`, a trit worth `mean |w|` (Ma et al., *The Era of 1-bit LLMs*, 2024).
+    AbsMean,
+    /// `sign(w)`, 0 where |w| is below the threshold; a trit is worth 1.
+    Sign {
+        /// Non-negative.
+        threshold: f32,
+    },
 }
 
-/// Token rows and blocks that a recording works on.
-#[derive(Clone, Copy, Debug)]
-pub struct Batch {
-    /// Rows.
-    pub tokens: usize,
-    /// Blocks of up to 32 tokens.
-    pub blocks: usize,
-    /// `[blocks, 2]`: first token and length of each.
-    pub spans: BufferId,
-    /// Dither keys.
-    pub dither: BufferId,
-}
-
-/// A frozen linear in a recording, adapted or not.
+/// A frozen ternary linear `[out_features, in_features]` and its adapter.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BitLinear {
-    name: String,
-    in_features: usize,
-    out_features: usize,
-    weights: BufferId,
-    dequant_scale: Scale,
-    lora: Option<LoraBuffers>,
-    nothing: BufferId,
+    backbone: Ternary,
+    adapter: LoraAdapter,
 }
 
-/// Where the words of one adapted linear live; all but the gradients are written by
-/// [`pack`](LoraBuffers::pack).
-#[derive(Clone, Copy, Debug)]
-pub struct LoraBuffers {
-    rank: usize,
-    in_features: usize,
-    out_features: usize,
-    dequant_scale: Scale,
-    a_rows: BufferId,    // [rank, in_features] wide
-    a_columns: BufferId, // [in_features, rank] wide
-    b_rows: BufferId,    // [rank, out_features] wide
-    b_columns: BufferId, // [out_features, rank] wide
-    info: BufferId,      // the words of `LoraInfo`
-    /// `[rank, in_features]` i64, accumulated.
-    pub grad_a: BufferId,
-    /// `[rank, out_features]` i64, accumulated.
-    pub grad_b: BufferId,
-}
-
-/// Words of a `lora_info` buffer, by position.
-mod at {
-    pub(super) const FORWARD_RATIO: u32 = 0;
-    pub(super) const BACKWARD_RATIO: u32 = 2;
-    pub(super) const SCALE_FOR_B: u32 = 4;
-    pub(super) const SCALE_FOR_A: u32 = 6;
-    pub(super) const EXPONENT_A: u32 = 8;
-    pub(super) const EXPONENT_B: u32 = 9;
-    pub(super) const WORDS: usize = 10;
-}
-
-/// What a forward pass leaves for the backward pass.
-#[derive(Clone, Copy, Debug)]
-pub struct Saved {
-    x: Rows,
-    u: Rows,
-}
-
-/// How far a product bounded by `max · terms` may be shifted left within 2^30.
-fn fraction_bits(max: u64, terms: usize) -> u32 {
-    30u32.saturating_sub(bits(max * terms as u64))
+/// Real gradients.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BitLinearGradients {
+    /// Of a, `[rank, in_features]`.
+    pub a: Vec<f32>,
+    /// Of b, `[out_features, rank]`.
+    pub b: Vec<f32>,
+    /// Of x, `[tokens, in_features]`.
+    pub x: Vec<f32>,
 }
 
 impl BitLinear {
-    /// Adds the weights to a recording, and the adapter's buffers where `rank` > 0.
-    pub fn new(recording: &mut Recording, name: String, weights: &Ternary, rank: usize) -> Self {
-        let (in_features, out_features) = (weights.columns, weights.rows);
-        let mut kept = |what: &str, words: usize| recording.buffer(format!("{name}.{what}"), words, Content::Kept);
-        let lora = (rank > 0).then(|| LoraBuffers {
-            rank,
-            in_features,
-            out_features,
-            dequant_scale: weights.dequant_scale,
-            a_rows: kept("a_rows", rank * wide_words(in_features)),
-            a_columns: kept("a_columns", in_features * wide_words(rank)),
-            b_rows: kept("b_rows", rank * wide_words(out_features)),
-            b_columns: kept("b_columns", out_features * wide_words(rank)),
-            info: kept("info", at::WORDS),
-            grad_a: kept("grad_a", 2 * rank * in_features),
-            grad_b: kept("grad_b", 2 * rank * out_features),
-        });
-        let nothing = recording.constant(format!("{name}.nothing"), vec![0; INFO]);
-        let words = recording.constant(format!("{name}.weights"), weights.words.clone());
-        Self { name, in_features, out_features, weights: words, dequant_scale: weights.dequant_scale, lora, nothing }
-    }
-
-    /// The adapter's buffers.
-    pub fn lora(&self) -> Option<&LoraBuffers> {
-        self.lora.as_ref()
-    }
-
-    /// Records `y [tokens, out_features]` i32 rows from byte rows x.
-    pub fn forward(&self, recording: &mut Recording, batch: &Batch, x: Rows) -> (BufferId, Saved) {
-        let name = &self.name;
-        let tokens = batch.tokens;
-        let rank = self.lora.map_or(0, |lora| lora.rank);
-        let u = rows(recording, format!("{name}.u"), tokens, wide_words(rank));
-        if let Some(lora) = &self.lora {
-            let params = lora_down::Params {
-                tokens: tokens as u32,
-                in_features: self.in_features as u32,
-                rank: rank as u32,
-                ..Default::default()
-            };
-            let buffers = [x.data, lora.a_rows, u.data, u.info];
-            recording.dispatch(format!("{name} down"), &lora_down::KERNEL, params.words(), &buffers);
-        }
-        let y = recording.scratch(format!("{name}.y"), tokens * (self.out_features + INFO));
-        let params = ternary_matmul::Params {
-            tokens: tokens as u32,
-            in_features: self.in_features as u32,
-            out_features: self.out_features as u32,
-            ..Default::default()
+    /// From real weights `[out_features, in_features]`. a is close to normal(0, 0.01) and follows from the seed, b is 0.
+    ///
+    /// Fails where a length disagrees with the shape, a weight is not finite, or the rank is outside 4..=64.
+    pub fn new(
+        weights: &[f32],
+        in_features: usize,
+        out_features: usize,
+        ternarize: Ternarize,
+        (lora_rank, lora_alpha): (usize, u32),
+        seed: [u8; 32],
+    ) -> Result<Self, Error> {
+        finite("weights", weights, in_features.saturating_mul(out_features))?;
+        let mean = weights.iter().map(|&weight| f64::from(weight.abs())).sum::<f64>() / weights.len().max(1) as f64;
+        let trit = |&weight: &f32| match ternarize {
+            Ternarize::AbsMean if mean == 0.0 => 0,
+            Ternarize::AbsMean => (f64::from(weight) / mean).round_ties_even().clamp(-1.0, 1.0) as i8,
+            Ternarize::Sign { threshold } if weight.abs() < threshold || weight == 0.0 => 0,
+            Ternarize::Sign { .. } => weight.signum() as i8,
         };
-        let buffers = [x.data, x.info, self.weights, y];
-        recording.dispatch(format!("{name} product"), &ternary_matmul::KERNEL, params.words(), &buffers);
-        let fraction_bits = fraction_bits(127, self.in_features);
-        self.up(recording, batch, x.info, u, (y, 0, 1), (fraction_bits, at::FORWARD_RATIO));
-        (y, Saved { x, u })
-    }
-
-    /// Records the gradients of the adapter, and where `dx` names a buffer `[tokens, slots, in_features]`
-    /// (id, slot, slots), that of x.
-    pub fn backward(
-        &self,
-        recording: &mut Recording,
-        batch: &Batch,
-        dy: Rows,
-        saved: Saved,
-        dx: Option<(BufferId, usize, usize)>,
-        streams: &mut Streams,
-    ) {
-        let name = &self.name;
-        let tokens = batch.tokens;
-        let rank = self.lora.map_or(0, |lora| lora.rank);
-        let v = rows(recording, format!("{name}.v"), tokens, wide_words(rank));
-        if let Some(lora) = &self.lora {
-            let params = lora_down_backward::Params {
-                tokens: tokens as u32,
-                out_features: self.out_features as u32,
-                rank: rank as u32,
-                ..Default::default()
-            };
-            let buffers = [dy.data, lora.b_rows, v.data, v.info];
-            recording.dispatch(format!("{name} down backward"), &lora_down_backward::KERNEL, params.words(), &buffers);
-            self.gradients(recording, batch, dy, v, saved, streams);
-        }
-        if let Some((out, slot, slots)) = dx {
-            let params = ternary_matmul_backward::Params {
-                tokens: tokens as u32,
-                in_features: self.in_features as u32,
-                out_features: self.out_features as u32,
-                slot: slot as u32,
-                slots: slots as u32,
-                planes: 2,
-                ..Default::default()
-            };
-            let buffers = [dy.data, dy.info, self.weights, out];
-            let label = format!("{name} product backward");
-            recording.dispatch(label, &ternary_matmul_backward::KERNEL, params.words(), &buffers);
-            let fraction_bits = fraction_bits(1 << WIDE_BITS, self.out_features);
-            self.up(recording, batch, dy.info, v, (out, slot, slots), (fraction_bits, at::BACKWARD_RATIO));
-        }
-    }
-
-    /// The adapter's share, forward (factor b) or backward (factor a), and the product's row infos.
-    fn up(
-        &self,
-        recording: &mut Recording,
-        batch: &Batch,
-        x_info: BufferId,
-        u: Rows,
-        (out, slot, slots): (BufferId, usize, usize),
-        (fraction_bits, ratio_at): (u32, u32),
-    ) {
-        let forward = ratio_at == at::FORWARD_RATIO;
-        let scale = self.dequant_scale.shift(-(fraction_bits as i32));
-        let params = lora_up::Params {
-            tokens: batch.tokens as u32,
-            width: if forward { self.out_features } else { self.in_features } as u32,
-            rank: self.lora.map_or(0, |lora| lora.rank as u32),
-            slot: slot as u32,
-            slots: slots as u32,
-            fraction_bits,
-            ratio_at,
-            product_scale: scale.mantissa,
-            product_scale_exponent: scale.exponent,
-            ..Default::default()
+        let trits: Vec<i8> = weights.iter().map(trit).collect();
+        let worth = match ternarize {
+            Ternarize::AbsMean => Scale::from_f64(mean).filter(|scale| scale.mantissa > 0).unwrap_or(Scale::ONE),
+            Ternarize::Sign { .. } => Scale::ONE,
         };
-        let (factor, info) = match &self.lora {
-            Some(lora) => (if forward { lora.b_columns } else { lora.a_columns }, lora.info),
-            None => (self.nothing, self.nothing),
-        };
-        let (u, u_info) = if self.lora.is_some() { (u.data, u.info) } else { (self.nothing, self.nothing) };
-        let label = format!("{} up{}", self.name, if forward { "" } else { " backward" });
-        recording.dispatch(label, &lora_up::KERNEL, params.words(), &[x_info, u, u_info, factor, info, out]);
+        let backbone = Ternary::pack(out_features, in_features, &trits, worth)?;
+        let shape = ["linear".to_owned()].map(|name| (name, in_features, out_features));
+        let adapter = LoraAdapter::seeded(lora_rank, lora_alpha, &shape, seed)?;
+        Ok(Self { backbone, adapter })
     }
 
-    fn gradients(
-        &self,
-        recording: &mut Recording,
-        batch: &Batch,
-        dy: Rows,
-        v: Rows,
-        saved: Saved,
-        streams: &mut Streams,
-    ) {
-        let (Some(lora), name) = (&self.lora, &self.name) else { return };
-        let (blocks, rank) = (batch.blocks as u32, lora.rank as u32);
-        let mut fold = |recording: &mut Recording, what: &str, u: Rows, scale_at| {
-            let out = recording.scratch(format!("{name}.folded_{what}"), batch.blocks * lora.rank * lora_fold::FOLD);
-            let stream = streams.add(format!("{name}.fold_{what}"));
-            let params = lora_fold::Params { blocks, rank, scale_at, stream, ..Default::default() };
-            let buffers = [u.data, u.info, saved.x.info, dy.info, batch.spans, lora.info, batch.dither, out];
-            recording.dispatch(format!("{name} fold {what}"), &lora_fold::KERNEL, params.words(), &buffers);
-            out
-        };
-        let folded_a = fold(recording, "a", v, at::SCALE_FOR_A);
-        let folded_b = fold(recording, "b", saved.u, at::SCALE_FOR_B);
-        let params = lora_gradient_a::Params {
-            blocks,
-            in_features: self.in_features as u32,
-            rank,
-            exponent_at: at::EXPONENT_A,
-            ..Default::default()
-        };
-        let buffers = [saved.x.data, folded_a, batch.spans, lora.info, lora.grad_a];
-        recording.dispatch(format!("{name} grad a"), &lora_gradient_a::KERNEL, params.words(), &buffers);
-        let params = lora_gradient_b::Params {
-            blocks,
-            out_features: self.out_features as u32,
-            rank,
-            exponent_at: at::EXPONENT_B,
-            ..Default::default()
-        };
-        let buffers = [dy.data, folded_b, batch.spans, lora.info, lora.grad_b];
-        recording.dispatch(format!("{name} grad b"), &lora_gradient_b::KERNEL, params.words(), &buffers);
-    }
-}
-
-/// New scratch rows with infos.
-pub fn rows(recording: &mut Recording, name: String, tokens: usize, words: usize) -> Rows {
-    let info = recording.scratch(format!("{name}.info"), tokens * INFO);
-    Rows { data: recording.scratch(name, tokens * words), info }
-}
-
-/// Names of dither streams, numbered in the order of use.
-#[derive(Clone, Debug, Default)]
-pub struct Streams(Vec<String>);
-
-impl Streams {
-    /// The number of a new stream.
-    pub fn add(&mut self, name: String) -> u32 {
-        self.0.push(name);
-        self.0.len() as u32 - 1
+    /// The backbone.
+    pub fn backbone(&self) -> &Ternary {
+        &self.backbone
     }
 
-    /// All names, by number.
-    pub fn names(&self) -> &[String] {
-        &self.0
+    /// SHA-256 of the backbone: shape, what a trit is worth, packed trits; all as little-endian words.
+    pub fn backbone_digest(&self) -> [u8; 32] {
+        let shape = [self.backbone.rows as u32, self.backbone.columns as u32];
+        let words =
+            shape.into_iter().chain(self.backbone.dequant_scale.words()).chain(self.backbone.words.iter().copied());
+        words.fold(Sha256::new(), |hash, word| hash.chain_update(word.to_le_bytes())).finalize().into()
     }
-}
 
-impl LoraBuffers {
-    /// Checks that two factors fit this linear.
-    pub fn check(&self, a: &LoraMatrix, b: &LoraMatrix) -> Result<(), Error> {
-        for (matrix, columns) in [(a, self.in_features), (b, self.out_features)] {
-            for (what, expected, found) in [
-                ("rank", self.rank, matrix.rows),
-                ("features of an adapter matrix", columns, matrix.columns),
-                ("adapter matrix", self.rank * columns, matrix.values.len()),
-            ] {
-                if expected != found {
-                    return Err(Error::Shape { what, expected, found });
-                }
+    /// `a [rank, in_features]`, `b [out_features, rank]` and alpha.
+    pub fn lora_parameters(&self) -> (Vec<f32>, Vec<f32>, f32) {
+        let [a, b] = self.factors();
+        let real = |&value: &i32| (f64::from(value) * master_unit()) as f32;
+        let b: Vec<f32> = b.values.iter().map(real).collect();
+        (a.values.iter().map(real).collect(), transpose(&b, self.backbone.rows), self.adapter.alpha as f32)
+    }
+
+    /// Sets `a [rank, in_features]` and `b [out_features, rank]`, rounded to Q3.28. Fails, and changes nothing, where
+    /// one has another length or a value outside ±8.
+    pub fn set_lora_parameters(&mut self, a: &[f32], b: &[f32]) -> Result<(), Error> {
+        let master = |values: &[f32], expected: usize| -> Result<Vec<i32>, Error> {
+            finite("LoRA factor", values, expected)?;
+            match values.iter().find(|value| value.abs() >= 8.0) {
+                Some(&value) => Err(Error::Value { what: "LoRA parameter (within ±8)", value: value as i64 }),
+                None => Ok(values.iter().map(|&v| (f64::from(v) / master_unit()).round_ties_even() as i32).collect()),
             }
+        };
+        let rank = self.adapter.rank;
+        let a = master(a, rank * self.backbone.columns)?;
+        let b = master(&transpose(b, rank), rank * self.backbone.rows)?;
+        for (matrix, values) in self.adapter.matrices.iter_mut().zip([a, b]) {
+            matrix.values = values;
         }
         Ok(())
     }
 
-    /// The words of every buffer that the forward and backward passes read: both factors rounded to
-    /// wide values under one power of two each, in both orders, and the scales that join them to the
-    /// backbone. `exponents` are the job's, of grad a and grad b.
-    pub fn pack(&self, alpha: u32, a: &LoraMatrix, b: &LoraMatrix, exponents: (i32, i32)) -> Vec<(BufferId, Vec<u32>)> {
-        let (a_rows, a_columns, a_exponent) = pack_factor(&a.values, self.rank, self.in_features);
-        let (b_rows, b_columns, b_exponent) = pack_factor(&b.values, self.rank, self.out_features);
-        let scaling = Scale::new(alpha.into(), 0).multiply(Scale::new(self.rank as u64, 0).reciprocal());
-        let ratio = |fraction_bits: u32| {
-            let ratio = scaling.multiply(self.dequant_scale.reciprocal());
-            let ratio = ratio.shift(a_exponent + b_exponent + fraction_bits as i32);
-            [round_even_u64(ratio.mantissa.into(), 7) as u32, -(ratio.exponent + 7) as u32]
-        };
-        let mut info = Vec::with_capacity(at::WORDS);
-        info.extend(ratio(fraction_bits(127, self.in_features)));
-        info.extend(ratio(fraction_bits(1 << WIDE_BITS, self.out_features)));
-        info.extend(scaling.shift(a_exponent).words());
-        info.extend(scaling.shift(b_exponent).words());
-        info.extend([exponents.0 as u32, exponents.1 as u32]);
-        vec![
-            (self.a_rows, a_rows),
-            (self.a_columns, a_columns),
-            (self.b_rows, b_rows),
-            (self.b_columns, b_columns),
-            (self.info, info),
-        ]
+    /// Megabytes (2^20 bytes) of the adapter in f32: what there is to send instead of the weights.
+    pub fn size_mb(&self) -> f64 {
+        self.adapter.size_bytes() as f64 / f64::from(1 << 20)
+    }
+
+    /// Puts the layer on a backend, for batches of `tokens` tokens.
+    pub async fn on(&self, backend: &Backend, tokens: usize) -> Result<BitLinearPlayer, Error> {
+        if !(1..=1 << 20).contains(&tokens) {
+            return Err(Error::Value { what: "tokens of a batch", value: tokens as i64 });
+        }
+        let recorded = Recorded::new(&self.backbone, self.adapter.rank, tokens);
+        let player = backend.player(&Arc::new(recorded.recording.clone())).await?;
+        Ok(BitLinearPlayer { layer: self.clone(), recorded, player, tokens, x_top: 0.0 })
+    }
+
+    fn factors(&self) -> [&LoraMatrix; 2] {
+        [&self.adapter.matrices[0], &self.adapter.matrices[1]]
     }
 }
 
-/// Wide rows of a factor `[rank, features]`, of its transpose, and the power of two they share.
-fn pack_factor(values: &[i32], rank: usize, features: usize) -> (Vec<u32>, Vec<u32>, i32) {
-    let max = values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
-    let shift = shift_for(max.into(), WIDE_BITS);
-    let mut by_row = vec![0; rank * wide_words(features)];
-    let mut by_column = vec![0; features * wide_words(rank)];
-    for (i, &value) in values.iter().enumerate() {
-        let (row, column) = (i / features, i % features);
-        let value = round_even(value.into(), shift) as i32;
-        let row_bytes = &mut by_row[row * wide_words(features)..][..wide_words(features)];
-        wide::set(bytemuck::cast_slice_mut(row_bytes), column, value);
-        let column_bytes = &mut by_column[column * wide_words(rank)..][..wide_words(rank)];
-        wide::set(bytemuck::cast_slice_mut(column_bytes), row, value);
+/// The layer's recording and its buffers.
+struct Recorded {
+    recording: Recording,
+    forward: usize,
+    x: Rows,
+    dy: Rows,
+    y: BufferId,
+    dx: BufferId,
+    dither: BufferId,
+    streams: Streams,
+    lora: LoraBuffers,
+}
+
+impl Recorded {
+    fn new(backbone: &Ternary, rank: usize, tokens: usize) -> Self {
+        let mut recording = Recording::default();
+        let (in_features, out_features) = (backbone.columns, backbone.rows);
+        let mut kept = |name: &str, words: usize| recording.buffer(name, words, Content::Kept);
+        let mut kept_rows =
+            |name: &str, words: usize| Rows { data: kept(name, tokens * words), info: kept(name, tokens * INFO) };
+        let (x, dy) = (kept_rows("x", row_words(in_features)), kept_rows("dy", wide_words(out_features)));
+        let y = kept("y", tokens * (out_features + INFO));
+        let dx = kept("dx", tokens * (in_features + INFO));
+        let spans: Vec<u32> = (0..tokens)
+            .step_by(BLOCK)
+            .flat_map(|first| [first, BLOCK.min(tokens - first)].map(|at| at as u32))
+            .collect();
+        let batch = Batch {
+            tokens,
+            blocks: spans.len() / 2,
+            dither: kept("dither", 2),
+            spans: recording.constant("spans", spans),
+        };
+        let linear = RecordedLinear::new(&mut recording, "linear".into(), backbone, rank);
+        let mut streams = Streams::default();
+        let saved: Saved = linear.forward_into(&mut recording, &batch, x, y);
+        let forward = recording.dispatches().len();
+        linear.backward(&mut recording, &batch, dy, saved, Some((dx, 0, 1)), &mut streams);
+        recording.resize(batch.dither, 2 + 2 * streams.names().len());
+        let lora = linear.lora().copied();
+        let lora = lora.unwrap_or_else(|| unreachable!("a rank above 0 has an adapter"));
+        Self { recording, forward, x, dy, y, dx, dither: batch.dither, streams, lora }
     }
-    (by_row, by_column, shift as i32 - MASTER_FRACTION_BITS as i32)
+}
+
+/// A layer in a backend's memory.
+pub struct BitLinearPlayer {
+    layer: BitLinear,
+    recorded: Recorded,
+    player: Player,
+    tokens: usize,
+    /// Largest |x| of the last forward pass.
+    x_top: f64,
+}
+
+impl BitLinearPlayer {
+    /// `y [tokens, out_features]` of `x [tokens, in_features]`. Fails where x has another length or a value that is
+    /// not finite.
+    pub async fn forward(&mut self, x: &[f32]) -> Result<Vec<f32>, Error> {
+        let (in_features, out_features) = (self.layer.backbone.columns, self.layer.backbone.rows);
+        finite("x", x, self.tokens * in_features)?;
+        self.x_top = top(x);
+        let (data, info) = byte_rows(x, in_features);
+        self.player.write(self.recorded.x.data, &data).await?;
+        self.player.write(self.recorded.x.info, &info).await?;
+        self.load((0, 0)).await?;
+        self.play(0..self.recorded.forward).await?;
+        Ok(reals(&self.player.read(self.recorded.y).await?, out_features))
+    }
+
+    /// Gradients of the last [`forward`](Self::forward), from `dy [tokens, out_features]`.
+    ///
+    /// `key` keys the stochastic rounding of what is dropped: the same key gives the same bits.
+    pub async fn backward(&mut self, dy: &[f32], key: &[u8; 32]) -> Result<BitLinearGradients, Error> {
+        let (in_features, out_features) = (self.layer.backbone.columns, self.layer.backbone.rows);
+        finite("dy", dy, self.tokens * out_features)?;
+        let (data, info) = wide_rows(dy, out_features);
+        self.player.write(self.recorded.dy.data, &data).await?;
+        self.player.write(self.recorded.dy.info, &info).await?;
+        let keys = self.recorded.streams.names().iter().flat_map(|name| dither_key(key, 0, name).0);
+        let keys: Vec<u32> = [0, 0].into_iter().chain(keys).collect();
+        self.player.write(self.recorded.dither, &keys).await?;
+        let exponents = self.exponents(top(dy));
+        self.load(exponents).await?;
+        for id in [self.recorded.lora.grad_a, self.recorded.lora.grad_b] {
+            let zeros = vec![0; self.recorded.recording.get(id).words];
+            self.player.write(id, &zeros).await?;
+        }
+        self.play(self.recorded.forward..self.recorded.recording.dispatches().len()).await?;
+        let a = longs(&self.player.read(self.recorded.lora.grad_a).await?, exponents.0);
+        let b = longs(&self.player.read(self.recorded.lora.grad_b).await?, exponents.1);
+        let x = reals(&self.player.read(self.recorded.dx).await?, in_features);
+        Ok(BitLinearGradients { a, b: transpose(&b, out_features), x })
+    }
+
+    /// The layer, and what changes it: new parameters count from the next forward pass on.
+    pub fn layer(&mut self) -> &mut BitLinear {
+        &mut self.layer
+    }
+
+    /// Exponents of the two gradients: [`GRADIENT_BITS`] below what they can reach.
+    fn exponents(&self, dy_top: f64) -> (i32, i32) {
+        let [a, b] = self.layer.factors().map(|factor| {
+            let max = factor.values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
+            f64::from(max) * master_unit()
+        });
+        let scaling = f64::from(self.layer.adapter.alpha) / self.layer.adapter.rank as f64;
+        let common = scaling * self.x_top * dy_top * self.tokens as f64;
+        let exponent = |bound: f64| match Scale::from_f64(bound) {
+            Some(scale) if scale.mantissa > 0 => (scale.exponent + 31 - GRADIENT_BITS).clamp(-512, 512),
+            _ => 0,
+        };
+        let (in_features, out_features) = (self.layer.backbone.columns as f64, self.layer.backbone.rows as f64);
+        (exponent(common * b * out_features), exponent(common * a * in_features))
+    }
+
+    async fn load(&mut self, exponents: (i32, i32)) -> Result<(), Error> {
+        let [a, b] = self.layer.factors();
+        for (id, words) in self.recorded.lora.pack(self.layer.adapter.alpha, a, b, exponents) {
+            self.player.write(id, &words).await?;
+        }
+        Ok(())
+    }
+
+    async fn play(&mut self, dispatches: std::ops::Range<usize>) -> Result<(), Error> {
+        match self.player.play(dispatches).await? {
+            true => Err(Error::Saturated { what: "linear" }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Bits of a gradient below its bound. The bound is far above what is reached (it takes all signs as equal), and a
+/// block's folded rows keep at least 21 bits below it, so that the sums stay within the 2^28 that an accumulator aligns.
+const GRADIENT_BITS: i32 = 44;
+
+/// What a master's last bit is worth.
+fn master_unit() -> f64 {
+    Scale::power_of_two(-(MASTER_FRACTION_BITS as i32)).to_f64()
+}
+
+fn finite(what: &'static str, values: &[f32], expected: usize) -> Result<(), Error> {
+    match values.len() == expected {
+        true if values.iter().all(|value| value.is_finite()) => Ok(()),
+        true => Err(Error::NotFinite { what }),
+        false => Err(Error::Shape { what, expected, found: values.len() }),
+    }
+}
+
+fn top(values: &[f32]) -> f64 {
+    values.iter().fold(0.0, |top, &value| top.max(f64::from(value.abs())))
+}
+
+/// `[rows, columns]` of `[columns, rows]`, where `columns` is the length of a row of the result.
+fn transpose(values: &[f32], stride: usize) -> Vec<f32> {
+    (0..stride).flat_map(|at| values.iter().skip(at).step_by(stride).copied()).collect()
+}
+
+/// Byte rows and their infos: `round(x · 127 / absmax)` of each token.
+fn byte_rows(x: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
+    let tokens = x.len() / width;
+    let (mut data, mut info) = (vec![0; tokens * row_words(width)], vec![0; tokens * INFO]);
+    let out = data.chunks_exact_mut(row_words(width)).zip(info.chunks_exact_mut(INFO));
+    for (x, (data, info)) in x.chunks_exact(width).zip(out) {
+        let dequant_scale = Scale::from_f64(top(x) / 127.0).unwrap_or(Scale::ZERO);
+        if dequant_scale.mantissa == 0 {
+            continue;
+        }
+        let unit = dequant_scale.to_f64();
+        let mut sum = 0;
+        for (byte, &x) in as_bytes_mut(data).iter_mut().zip(x) {
+            *byte = (f64::from(x) / unit).round_ties_even().clamp(-127.0, 127.0) as i8;
+            sum += i32::from(*byte);
+        }
+        rows::put_info(info, dequant_scale, sum);
+    }
+    (data, info)
+}
+
+/// Wide rows and their infos: 14 bits and a sign of each token, under a power of two.
+fn wide_rows(dy: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
+    let tokens = dy.len() / width;
+    let (mut data, mut info) = (vec![0; tokens * wide_words(width)], vec![0; tokens * INFO]);
+    let out = data.chunks_exact_mut(wide_words(width)).zip(info.chunks_exact_mut(INFO));
+    for (dy, (data, info)) in dy.chunks_exact(width).zip(out) {
+        let Some(largest) = Scale::from_f64(top(dy)).filter(|scale| scale.mantissa > 0) else { continue };
+        // |dy| < 2^(exponent + 31) becomes ≤ 2^14
+        let unit = Scale::power_of_two(largest.exponent + 31 - WIDE_BITS as i32);
+        let mut sum = 0;
+        for (at, &value) in dy.iter().enumerate() {
+            let value = (f64::from(value) / unit.to_f64()).round_ties_even() as i32;
+            wide::set(bytemuck::cast_slice_mut(data), at, value);
+            sum += value;
+        }
+        rows::put_info(info, unit, sum);
+    }
+    (data, info)
+}
+
+/// The reals of i32 rows.
+fn reals(words: &[u32], width: usize) -> Vec<f32> {
+    let rows = words.chunks_exact(width + INFO).flat_map(|row| {
+        let unit = Scale::from_words(&row[width..]).to_f64();
+        row[..width].iter().map(move |&value| (f64::from(value as i32) * unit) as f32)
+    });
+    rows.collect()
+}
+
+/// The reals of i64 in pairs of words, in units of `2^exponent`.
+fn longs(words: &[u32], exponent: i32) -> Vec<f32> {
+    let unit = Scale::power_of_two(exponent).to_f64();
+    let long = |pair: &[u32; 2]| (u64::from(pair[0]) | u64::from(pair[1]) << 32) as i64;
+    words.as_chunks().0.iter().map(|pair| (long(pair) as f64 * unit) as f32).collect()
 }

@@ -2,8 +2,8 @@
 
 use super::{
     attention::quantize_gradient,
-    bit_linear::{Batch, BitLinear, Saved, Streams, rows},
     config::{Linear, ModelConfig},
+    linear::{Batch, RecordedLinear, Saved, Streams, rows},
     norm::{Norm, SavedNorm},
 };
 use crate::{
@@ -18,9 +18,9 @@ pub struct FeedForward {
     ffn_width: usize,
     norm: Norm,
     sub_norm: Norm,
-    gate: BitLinear,
-    up: BitLinear,
-    down: BitLinear,
+    gate: RecordedLinear,
+    up: RecordedLinear,
+    down: RecordedLinear,
 }
 
 /// What the forward pass leaves.
@@ -34,7 +34,7 @@ pub struct SavedFeedForward {
 
 impl FeedForward {
     /// Takes the norms and linears of one layer.
-    pub fn new(name: String, config: &ModelConfig, norms: [Norm; 2], linears: [BitLinear; 3]) -> Self {
+    pub fn new(name: String, config: &ModelConfig, norms: [Norm; 2], linears: [RecordedLinear; 3]) -> Self {
         let [norm, sub_norm] = norms;
         let [gate, up, down] = linears;
         Self { name, width: config.width, ffn_width: config.ffn_width, norm, sub_norm, gate, up, down }
@@ -94,7 +94,7 @@ impl FeedForward {
     }
 
     /// The linears with their names, in canonical order.
-    pub fn linears(&self) -> [(Linear, &BitLinear); 3] {
+    pub fn linears(&self) -> [(Linear, &RecordedLinear); 3] {
         [(Linear::Gate, &self.gate), (Linear::Up, &self.up), (Linear::Down, &self.down)]
     }
 }

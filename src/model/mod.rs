@@ -6,6 +6,7 @@ pub mod config;
 pub mod feed_forward;
 pub mod file;
 pub mod generator;
+pub mod linear;
 pub mod lora;
 pub mod norm;
 pub mod transformer;

@@ -1,8 +1,8 @@
 //! RMSNorm in a recording: in front of linears as byte rows, in front of the head as wide rows.
 
 use super::{
-    bit_linear::{Batch, Rows, rows},
     config::ModelConfig,
+    linear::{Batch, Rows, rows},
     weights::Gain,
 };
 use crate::{

@@ -2,9 +2,9 @@
 
 use super::{
     attention::{Attention, Tables},
-    bit_linear::{Batch, BitLinear, LoraBuffers, Streams},
     config::{Linear, ModelConfig},
     feed_forward::FeedForward,
+    linear::{Batch, LoraBuffers, RecordedLinear, Streams},
     norm::Norm,
     weights::Model,
 };
@@ -126,8 +126,8 @@ impl Step {
 
         let adapted = layers.iter().enumerate().flat_map(|(i, (attention, feed_forward))| {
             let linears = attention.linears().into_iter().chain(feed_forward.linears());
-            linears.filter_map(move |(linear, bit_linear)| {
-                bit_linear.lora().map(|lora| (format!("layers.{i}.{}", linear.name()), *lora))
+            linears.filter_map(move |(linear, recorded)| {
+                recorded.lora().map(|lora| (format!("layers.{i}.{}", linear.name()), *lora))
             })
         });
         let adapted = adapted.collect();
@@ -177,7 +177,7 @@ fn layer(recording: &mut Recording, model: &Model, targets: &Targets, i: usize) 
     let mut linear = |linear: Linear| {
         let name = format!("layers.{i}.{}", linear.name());
         let rank = if targets.linears.contains(&linear) { targets.rank } else { 0 };
-        BitLinear::new(recording, name, &weights.linears[linear as usize], rank)
+        RecordedLinear::new(recording, name, &weights.linears[linear as usize], rank)
     };
     let attention = [Linear::Query, Linear::Key, Linear::Value, Linear::Output].map(&mut linear);
     let feed_forward = [Linear::Gate, Linear::Up, Linear::Down].map(&mut linear);
@@ -243,7 +243,7 @@ impl Head {
         recording: &mut Recording,
         batch: &Batch,
         tables: &Tables,
-        n: super::bit_linear::Rows,
+        n: super::linear::Rows,
         labels: BufferId,
         loss: BufferId,
         streams: &mut Streams,

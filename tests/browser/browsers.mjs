@@ -69,6 +69,7 @@ export async function firefox() {
     browser: "firefox",
     executablePath: FIREFOX,
     headless: true,
+    protocolTimeout: 0, // a check on a software GPU takes minutes
     extraPrefsFirefox: {
       "dom.webgpu.enabled": true,
       "dom.webgpu.workers.enabled": true,

@@ -52,7 +52,8 @@ for (const [name, launch] of Object.entries({ Chromium: chromium, Firefox: firef
 
 test("Node on Dawn computes the published digests", { timeout: 40 * MINUTES }, async (t) => {
   const dawn = await import("webgpu");
-  Object.assign(globalThis, dawn.globals);
+  // wgpu asks for `navigator.gpu` in a window or in a worker only
+  Object.assign(globalThis, dawn.globals, { WorkerGlobalScope: Object });
   Object.defineProperty(globalThis, "navigator", { value: { gpu: dawn.create([]) }, configurable: true });
   const { default: init, check, devices } = await import(`${DIST}r3mes_www.js`);
   await init({ module_or_path: await readFile(`${DIST}r3mes_www_bg.wasm`) });

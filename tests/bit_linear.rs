@@ -1,0 +1,150 @@
+//! One linear by itself, against its formula in f64: `y = x·wᵀ + (alpha / rank)·x·aᵀ·bᵀ`, real activations, no quantiser.
+
+use pollster::block_on;
+use r3mes_wgpu::{
+    backend::{
+        Backend,
+        cpu::{fastest, scalar},
+    },
+    model::bit_linear::{BitLinear, Ternarize},
+    rng::threefry,
+};
+
+const TOKENS: usize = 32;
+const FEATURES: usize = 768;
+const RANK: usize = 8;
+const ALPHA: u32 = 16;
+const BACKEND: Backend = Backend::Cpu { threads: 0, choose: fastest };
+
+/// Close to normal(0, `deviation`): the sum of twelve uniform values.
+fn normal(count: usize, stream: u32, deviation: f64) -> Vec<f32> {
+    let value = |at: u32| {
+        let words = (0..6).flat_map(|word| threefry([2027, stream], [at, word]));
+        let sum: f64 = words.map(|word| f64::from(word) / f64::from(u32::MAX)).sum();
+        ((sum - 6.0) * deviation) as f32
+    };
+    (0..count as u32).map(value).collect()
+}
+
+/// `[rows, columns] · [inner, columns]ᵀ`.
+fn product(left: &[f64], right: &[f64], columns: usize) -> Vec<f64> {
+    let dot = |left: &[f64], right: &[f64]| left.iter().zip(right).map(|(left, right)| left * right).sum();
+    left.chunks_exact(columns).flat_map(|left| right.chunks_exact(columns).map(move |right| dot(left, right))).collect()
+}
+
+fn transposed(values: &[f64], columns: usize) -> Vec<f64> {
+    (0..columns).flat_map(|column| values.iter().skip(column).step_by(columns).copied()).collect()
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&value| value.into()).collect()
+}
+
+fn cosine(found: &[f32], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let found = wide(found);
+    let dot = |left: &[f64], right: &[f64]| left.iter().zip(right).map(|(left, right)| left * right).sum::<f64>();
+    dot(&found, expected) / (dot(&found, &found) * dot(expected, expected)).sqrt()
+}
+
+fn trained(weights: &[f32], ternarize: Ternarize) -> BitLinear {
+    let mut layer = BitLinear::new(weights, FEATURES, FEATURES, ternarize, (RANK, ALPHA), [7; 32]).unwrap();
+    let (a, b, alpha) = layer.lora_parameters();
+    assert_eq!((a.len(), b.len(), alpha), (RANK * FEATURES, FEATURES * RANK, 16.0));
+    assert!(b.iter().all(|&b| b == 0.0));
+    layer.set_lora_parameters(&a, &normal(FEATURES * RANK, 3, 0.02)).unwrap();
+    layer
+}
+
+/// Worst of the cosines of y, and of the gradients of a, b and x.
+fn compare(ternarize: Ternarize, trit: impl Fn(f64, f64) -> f64) -> (f64, f64) {
+    let weights = normal(FEATURES * FEATURES, 1, 0.5);
+    let layer = trained(&weights, ternarize);
+    let (x, dy) = (normal(TOKENS * FEATURES, 2, 1.0), normal(TOKENS * FEATURES, 4, 0.01));
+    let mut player = block_on(layer.on(&BACKEND, TOKENS)).unwrap();
+    let y = block_on(player.forward(&x)).unwrap();
+    let gradients = block_on(player.backward(&dy, &[9; 32])).unwrap();
+
+    let mean = weights.iter().map(|&w| f64::from(w.abs())).sum::<f64>() / weights.len() as f64;
+    let w: Vec<f64> = weights.iter().map(|&w| trit(w.into(), mean)).collect();
+    let (a, b, _) = layer.lora_parameters();
+    let (a, b, x, dy) = (wide(&a), wide(&b), wide(&x), wide(&dy));
+    let scaling = f64::from(ALPHA) / RANK as f64;
+    let scaled = |values: Vec<f64>| values.into_iter().map(|value| scaling * value).collect::<Vec<_>>();
+    let sum = |left: Vec<f64>, right: Vec<f64>| left.iter().zip(right).map(|(l, r)| l + r).collect::<Vec<_>>();
+    let u = product(&x, &a, FEATURES); // [tokens, rank]
+    let v = product(&dy, &transposed(&b, RANK), FEATURES); // [tokens, rank]
+    let expected_y = sum(product(&x, &w, FEATURES), scaled(product(&u, &b, RANK)));
+    let expected_a = scaled(product(&transposed(&v, RANK), &transposed(&x, FEATURES), TOKENS));
+    let expected_b = scaled(product(&transposed(&dy, FEATURES), &transposed(&u, RANK), TOKENS));
+    let dx = product(&dy, &transposed(&w, FEATURES), FEATURES);
+    let expected_x = sum(dx, scaled(product(&v, &transposed(&a, FEATURES), RANK)));
+    let worst = [(&gradients.a, expected_a), (&gradients.b, expected_b), (&gradients.x, expected_x)]
+        .map(|(found, expected)| cosine(found, &expected))
+        .into_iter()
+        .fold(1.0, f64::min);
+    (cosine(&y, &expected_y), worst)
+}
+
+#[test]
+fn close_to_the_formula_by_signs() {
+    let threshold = 0.1;
+    let (y, gradient) = compare(Ternarize::Sign { threshold: 0.1 }, |w, _| {
+        if w.abs() < f64::from(threshold as f32) { 0.0 } else { w.signum() }
+    });
+    println!("y {y:.6}, gradients {gradient:.6}");
+    assert!(y >= 0.9999 && gradient >= 0.999, "{y} {gradient}");
+}
+
+#[test]
+fn close_to_the_formula_by_absmean() {
+    let (y, gradient) = compare(Ternarize::AbsMean, |w, mean| (w / mean).round_ties_even().clamp(-1.0, 1.0) * mean);
+    println!("y {y:.6}, gradients {gradient:.6}");
+    assert!(y >= 0.9999 && gradient >= 0.999, "{y} {gradient}");
+}
+
+#[test]
+fn the_same_bits_on_every_backend_and_for_every_key_its_own() {
+    let layer = trained(&normal(FEATURES * FEATURES, 1, 0.5), Ternarize::AbsMean);
+    let (x, dy) = (normal(TOKENS * FEATURES, 2, 1.0), normal(TOKENS * FEATURES, 4, 0.01));
+    let run = |backend: Backend, key| {
+        let mut player = block_on(layer.on(&backend, TOKENS)).unwrap();
+        (block_on(player.forward(&x)).unwrap(), block_on(player.backward(&dy, &[key; 32])).unwrap())
+    };
+    let fast = run(BACKEND, 1);
+    assert!(fast == run(Backend::Cpu { threads: 1, choose: scalar }, 1));
+    let other = run(BACKEND, 2);
+    assert!(fast.0 == other.0 && fast.1 != other.1);
+}
+
+#[test]
+fn the_first_output_is_the_backbones_and_the_size_is_the_adapters() {
+    let weights = normal(FEATURES * FEATURES, 1, 0.5);
+    let new = |rank| BitLinear::new(&weights, FEATURES, FEATURES, Ternarize::AbsMean, (rank, ALPHA), [7; 32]);
+    let layer = new(RANK).unwrap();
+    assert_eq!(layer.size_mb(), (2 * 768 * 8 * 4) as f64 / 1_048_576.0);
+    assert_ne!(layer.backbone_digest(), {
+        let other = BitLinear::new(&weights, FEATURES, FEATURES, Ternarize::Sign { threshold: 0.1 }, (8, 16), [7; 32]);
+        other.unwrap().backbone_digest()
+    });
+    let (a, b, _) = trained(&weights, Ternarize::AbsMean).lora_parameters();
+    assert_eq!(trained(&weights, Ternarize::AbsMean).lora_parameters(), (a, b, 16.0));
+    for rank in [3, 65] {
+        assert!(new(rank).is_err());
+    }
+}
+
+#[test]
+fn bad_input_is_refused() {
+    let mut layer = BitLinear::new(&[0.5; 6], 3, 2, Ternarize::AbsMean, (4, 8), [0; 32]).unwrap();
+    assert!(BitLinear::new(&[0.5; 5], 3, 2, Ternarize::AbsMean, (4, 8), [0; 32]).is_err());
+    assert!(BitLinear::new(&[f32::NAN; 6], 3, 2, Ternarize::AbsMean, (4, 8), [0; 32]).is_err());
+    assert!(layer.set_lora_parameters(&[0.0; 12], &[8.0; 8]).is_err());
+    assert!(layer.set_lora_parameters(&[0.0; 11], &[0.0; 8]).is_err());
+    assert!(block_on(layer.on(&BACKEND, 0)).is_err());
+    let mut player = block_on(layer.on(&BACKEND, 2)).unwrap();
+    assert!(block_on(player.forward(&[1.0; 5])).is_err());
+    assert!(block_on(player.forward(&[f32::INFINITY; 6])).is_err());
+    assert_eq!(block_on(player.forward(&[0.0; 6])).unwrap(), [0.0; 4]);
+    assert_eq!(block_on(player.backward(&[0.0; 4], &[0; 32])).unwrap().x, [0.0; 6]);
+}
