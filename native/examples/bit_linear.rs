@@ -40,7 +40,7 @@ fn main() -> anyhow::Result<()> {
         let dy: Vec<f32> = error.iter().map(|error| 2.0 * error / y.len() as f32).collect();
         let gradients = block_on(player.backward(&dy, &[step; 32]))?;
         let (mut a, mut b, _) = player.layer().lora_parameters();
-        let rate = 20.0;
+        let rate = 4.0;
         a.iter_mut().zip(&gradients.a).for_each(|(a, gradient)| *a -= rate * gradient);
         b.iter_mut().zip(&gradients.b).for_each(|(b, gradient)| *b -= rate * gradient);
         player.layer().set_lora_parameters(&a, &b)?;
