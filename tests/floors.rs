@@ -33,7 +33,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// Every module that a text names by `crate::`, also in braces, comments left out.
 fn imports(text: &str) -> Vec<String> {
-    let code: String = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let code: String =
+        text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
     let mut modules = Vec::new();
     for part in code.split("crate::").skip(1) {
         let part = part.trim_start();
