@@ -45,6 +45,31 @@ pub struct Dispatch {
     pub label: String,
 }
 
+/// A buffer that a dispatch writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    /// Its name in the kernel.
+    pub name: &'static str,
+    /// Which one.
+    pub id: BufferId,
+    /// How many of its words, from the first.
+    pub words: usize,
+}
+
+impl Dispatch {
+    /// What it writes, in binding order.
+    pub fn written(&self) -> impl Iterator<Item = Written> + '_ {
+        let bound = self.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
+        bound.zip(&self.buffers).filter_map(|(binding, id)| match binding.access {
+            Access::Write(words_per_unit) => {
+                let words = words_per_unit(&self.params) * (self.kernel.units)(&self.params);
+                Some(Written { name: binding.name, id: *id, words })
+            }
+            _ => None,
+        })
+    }
+}
+
 /// Dispatches over buffers.
 #[derive(Clone, Default)]
 pub struct Recording {

@@ -52,6 +52,7 @@ pub async fn passes(backend: &Backend, case: &Case) -> Result<(), Error> {
 fn lowering(backend: &Backend, kernel: &'static Kernel) -> &'static str {
     match backend {
         Backend::Cpu { .. } => "cpu",
+        Backend::Split { .. } => "split",
         #[cfg(feature = "gpu")]
         Backend::Gpu { choice, .. } => choice.of(kernel).map_or("none", |lowering| lowering.name),
     }

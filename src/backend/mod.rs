@@ -4,6 +4,8 @@ pub mod answers;
 pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod split;
+pub mod trace;
 
 use crate::{
     error::Error,
@@ -20,6 +22,8 @@ pub enum Player {
     /// On a GPU.
     #[cfg(feature = "gpu")]
     Gpu(Box<gpu::GpuPlayer>),
+    /// On two backends, one after the other.
+    Split(Box<split::SplitPlayer>),
 }
 
 /// Where to play.
@@ -40,6 +44,15 @@ pub enum Backend {
         /// The lowering of each kernel.
         choice: gpu::Choice,
     },
+    /// A prefix of the dispatches on one backend, the rest on another: to find which of them goes wrong.
+    Split {
+        /// Plays the prefix.
+        first: Box<Backend>,
+        /// Plays the rest.
+        second: Box<Backend>,
+        /// Dispatches of the prefix.
+        prefix: usize,
+    },
 }
 
 impl Backend {
@@ -49,6 +62,11 @@ impl Backend {
             Self::Cpu { threads, choose } => Player::Cpu(CpuPlayer::new(recording.clone(), *threads, *choose)),
             #[cfg(feature = "gpu")]
             Self::Gpu { gpu, choice } => Player::Gpu(Box::new(gpu::GpuPlayer::new(gpu, recording, choice).await?)),
+            Self::Split { first, second, prefix } => {
+                let (first, second) =
+                    (Box::pin(first.player(recording)).await?, Box::pin(second.player(recording)).await?);
+                Player::Split(Box::new(split::SplitPlayer::new(recording, first, second, *prefix)))
+            }
         })
     }
 }
@@ -60,6 +78,7 @@ impl Player {
             Self::Cpu(player) => player.write(id, words),
             #[cfg(feature = "gpu")]
             Self::Gpu(player) => player.write(id, words).await,
+            Self::Split(player) => Box::pin(player.write(id, words)).await,
         }
     }
 
@@ -69,15 +88,25 @@ impl Player {
             Self::Cpu(player) => Ok(player.read(id).to_vec()),
             #[cfg(feature = "gpu")]
             Self::Gpu(player) => player.read(id).await,
+            Self::Split(player) => Box::pin(player.read(id)).await,
         }
     }
 
     /// Plays a range of dispatches in order; says whether one of them saturated.
     pub async fn play(&mut self, dispatches: Range<usize>) -> Result<Saturated, Error> {
         match self {
-            Self::Cpu(player) => Ok(player.play(dispatches)),
+            Self::Cpu(player) => player.play(dispatches),
             #[cfg(feature = "gpu")]
             Self::Gpu(player) => player.play(dispatches).await,
+            Self::Split(player) => Box::pin(player.play(dispatches)).await,
+        }
+    }
+
+    /// On the CPU these dispatches, by number, also run by their scalar twins from now on, and playing fails with
+    /// [`Error::WrongAnswer`] where they differ. Other backends have no second opinion at hand and go on as before.
+    pub fn audit(&mut self, dispatches: Vec<usize>) {
+        if let Self::Cpu(player) = self {
+            player.audit(dispatches);
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     step::{ChunkGradient, Trainer},
 };
 use crate::{
-    backend::Backend,
+    backend::{Backend, cpu, trace::Traced},
     error::Error,
     model::{
         config::{Linear, ModelConfig},
@@ -38,7 +38,7 @@ pub const GOLDEN: Digests = Digests {
 };
 
 /// Sizes that are no multiple of a block, a word or a tile.
-fn config(layers: usize, context: usize) -> ModelConfig {
+const fn config(layers: usize, context: usize) -> ModelConfig {
     ModelConfig {
         layers,
         width: 36,
@@ -59,6 +59,9 @@ const SEED: [u8; 32] = *b"r3mes-wgpu conformance model v1.";
 
 /// The number of the step that [`Digests::step`] is of: the adapter has left zero by then.
 const STEP: u64 = 1;
+/// Its model, and the length of its chunk.
+const STEP_CONFIG: ModelConfig = config(2, 37);
+const STEP_TOKENS: u32 = 90;
 
 /// Both digests. `sequences` a play changes no bit.
 pub async fn digests(backend: &Backend, sequences: usize) -> Result<Digests, Error> {
@@ -67,49 +70,76 @@ pub async fn digests(backend: &Backend, sequences: usize) -> Result<Digests, Err
 
 /// [`Digests::step`]: two layers, 90 tokens in sequences of 37.
 pub async fn step_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32], Error> {
-    Ok(train(backend, sequences, config(2, 37), 90, STEP + 1).await?.step)
+    Ok(digest(&Training::of_the_step(backend, sequences).await?.step(STEP).await?))
+}
+
+/// The trace of the step that [`Digests::step`] is of. The steps before it are the scalar twins', so that the first
+/// entry that differs is of a dispatch whose inputs were right.
+pub async fn step_trace(backend: &Backend, sequences: usize) -> Result<Vec<Traced>, Error> {
+    let scalar = Backend::Cpu { threads: 1, choose: cpu::scalar };
+    let Training { adapter, .. } = Training::of_the_step(&scalar, sequences).await?;
+    let mut training = Training { adapter, ..Training::new(backend, sequences, STEP_CONFIG, STEP_TOKENS).await? };
+    training.load().await?;
+    Ok(training.trainer.traced_gradient(&training.chunk, &SEED, STEP).await?.1)
 }
 
 /// [`Digests::run`]: one layer and 16 tokens in sequences of 9, so that software GPUs end in minutes.
 pub async fn run_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32], Error> {
-    Ok(train(backend, sequences, config(1, 9), 16, RUN_STEPS).await?.run)
-}
-
-/// Trains for `steps` steps on one chunk of `tokens` tokens.
-async fn train(
-    backend: &Backend,
-    sequences: usize,
-    config: ModelConfig,
-    tokens: u32,
-    steps: u64,
-) -> Result<Digests, Error> {
-    let config = config.check()?;
-    let targets = Targets { rank: RANK, linears: Linear::ALL.to_vec() };
-    let model = seeded(config.clone(), SEED)?;
-    let step = Step::new(&model, &targets, sequences);
-    let player = backend.player(&Arc::new(step.recording.clone())).await?;
-    let mut trainer = Trainer::new(step, player);
-    let mut adapter = LoraAdapter::seeded(RANK, 8, &targets.shapes(&config), SEED)?;
-    let exponents = vec![JOB_EXPONENT; adapter.matrices.len()];
-    // periodic text, so that there is something to learn
-    let chunk: Vec<u32> = (0..tokens).map(|i| threefry([1, 2], [i % 23, 0])[0] % config.vocab as u32).collect();
-
-    let settings = Settings { learning_rate: 0.003, ..Settings::ADAMW };
-    let mut optimizer = Optimizer::new(settings, &adapter)?;
-    let (mut hash, mut step) = (Sha256::new(), [0; 32]);
-    for number in 0..steps {
-        trainer.load(&adapter, &exponents).await?;
-        let gradient = trainer.gradient(&chunk, &SEED, number).await?;
-        hash.update(gradient.loss.to_le_bytes());
-        optimizer.step(&mut adapter, &gradient.matrices, gradient.supervised as u64)?;
-        if number == STEP {
-            step = digest(&gradient);
-        }
+    let mut training = Training::new(backend, sequences, config(1, 9), 16).await?;
+    let mut hash = Sha256::new();
+    for number in 0..RUN_STEPS {
+        hash.update(training.step(number).await?.loss.to_le_bytes());
     }
-    for matrix in &adapter.matrices {
+    for matrix in &training.adapter.matrices {
         matrix.values.iter().for_each(|value| hash.update(value.to_le_bytes()));
     }
-    Ok(Digests { step, run: hash.finalize().into() })
+    Ok(hash.finalize().into())
+}
+
+/// A training on one chunk.
+struct Training {
+    trainer: Trainer,
+    adapter: LoraAdapter,
+    optimizer: Optimizer,
+    chunk: Vec<u32>,
+}
+
+impl Training {
+    async fn new(backend: &Backend, sequences: usize, config: ModelConfig, tokens: u32) -> Result<Self, Error> {
+        let config = config.check()?;
+        let targets = Targets { rank: RANK, linears: Linear::ALL.to_vec() };
+        let model = seeded(config.clone(), SEED)?;
+        let step = Step::new(&model, &targets, sequences);
+        let player = backend.player(&Arc::new(step.recording.clone())).await?;
+        let trainer = Trainer::new(step, player);
+        let adapter = LoraAdapter::seeded(RANK, 8, &targets.shapes(&config), SEED)?;
+        // periodic text, so that there is something to learn
+        let chunk = (0..tokens).map(|i| threefry([1, 2], [i % 23, 0])[0] % config.vocab as u32).collect();
+        let settings = Settings { learning_rate: 0.003, ..Settings::ADAMW };
+        let optimizer = Optimizer::new(settings, &adapter)?;
+        Ok(Self { trainer, adapter, optimizer, chunk })
+    }
+
+    /// About to take the step that [`Digests::step`] is of.
+    async fn of_the_step(backend: &Backend, sequences: usize) -> Result<Self, Error> {
+        let mut training = Self::new(backend, sequences, STEP_CONFIG, STEP_TOKENS).await?;
+        for number in 0..STEP {
+            training.step(number).await?;
+        }
+        Ok(training)
+    }
+
+    async fn load(&mut self) -> Result<(), Error> {
+        let exponents = vec![JOB_EXPONENT; self.adapter.matrices.len()];
+        self.trainer.load(&self.adapter, &exponents).await
+    }
+
+    async fn step(&mut self, number: u64) -> Result<ChunkGradient, Error> {
+        self.load().await?;
+        let gradient = self.trainer.gradient(&self.chunk, &SEED, number).await?;
+        self.optimizer.step(&mut self.adapter, &gradient.matrices, gradient.supervised as u64)?;
+        Ok(gradient)
+    }
 }
 
 /// SHA-256 of a chunk's loss and gradient, little-endian, in the adapter's order.

@@ -1,7 +1,10 @@
 //! A chunk of text becomes the loss and the LoRA gradients of all its sequences.
 
 use crate::{
-    backend::Player,
+    backend::{
+        Player,
+        trace::{Traced, play_traced},
+    },
     error::Error,
     kernels::cross_entropy::IGNORE,
     model::{
@@ -42,12 +45,13 @@ pub struct Trainer {
     player: Player,
     exponents: Vec<(i32, i32)>,
     shapes: Vec<(usize, usize)>,
+    trace: Option<Vec<Traced>>,
 }
 
 impl Trainer {
     /// Takes a step and a player of its recording.
     pub fn new(step: Step, player: Player) -> Self {
-        Self { step, player, exponents: Vec::new(), shapes: Vec::new() }
+        Self { step, player, exponents: Vec::new(), shapes: Vec::new(), trace: None }
     }
 
     /// Uploads an adapter. `exponents` are the job's, one per matrix in the adapter's order.
@@ -97,6 +101,30 @@ impl Trainer {
         Ok(ChunkGradient { matrices, loss, supervised, saturated })
     }
 
+    /// [`Self::gradient`], one dispatch at a time, with a digest of what each wrote: slow.
+    pub async fn traced_gradient(
+        &mut self,
+        chunk: &[u32],
+        task_key: &[u8; 32],
+        step: u64,
+    ) -> Result<(ChunkGradient, Vec<Traced>), Error> {
+        self.trace = Some(Vec::new());
+        let gradient = self.gradient(chunk, task_key, step).await;
+        let trace = self.trace.take().unwrap_or_default();
+        Ok((gradient?, trace))
+    }
+
+    /// From now on all dispatches of one adapted linear, chosen by `number` among them, are audited as
+    /// [`Player::audit`] says. Returns the linear's name.
+    pub fn audit(&mut self, number: u64) -> Option<&str> {
+        let at = number.checked_rem(self.step.adapted.len() as u64)?;
+        let name = self.step.adapted[at as usize].0.as_str();
+        let of_linear = |label: &str| label.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '));
+        let dispatches = self.step.recording.dispatches().iter().enumerate();
+        self.player.audit(dispatches.filter(|(_, dispatch)| of_linear(&dispatch.label)).map(|(at, _)| at).collect());
+        Some(name)
+    }
+
     /// The summed loss of a chunk in 2^-20 bits, and whether a value saturated.
     pub async fn evaluate(&mut self, chunk: &[u32]) -> Result<(i64, bool), Error> {
         let keys = vec![0; 2 * self.step.streams.names().len()];
@@ -128,7 +156,10 @@ impl Trainer {
             self.player.write(self.step.ids, &ids).await?;
             self.player.write(self.step.labels, &labels).await?;
             self.player.write(self.step.dither, &dither).await?;
-            saturated |= self.player.play(0..dispatches).await?;
+            saturated |= match &mut self.trace {
+                None => self.player.play(0..dispatches).await?,
+                Some(trace) => play_traced(&mut self.player, &self.step.recording, 0..dispatches, trace).await?,
+            };
         }
         Ok(saturated)
     }

@@ -21,6 +21,7 @@ pub struct CpuPlayer {
     threads: usize,
     pool: Option<Arc<rayon::ThreadPool>>,
     choose: Choose,
+    audited: Vec<usize>,
 }
 
 enum Slot {
@@ -55,7 +56,7 @@ impl CpuPlayer {
         }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok().map(Arc::new);
         let threads = pool.as_ref().map_or(1, |pool| pool.current_num_threads());
-        Self { recording, plan, slots, threads, pool, choose }
+        Self { recording, plan, slots, threads, pool, choose, audited: Vec::new() }
     }
 
     /// Bytes of memory besides constants.
@@ -80,11 +81,22 @@ impl CpuPlayer {
         &self.slots[self.plan.slot_of[id.0]].words()[..self.recording.get(id).words]
     }
 
-    /// Plays a range of dispatches in order.
-    pub fn play(&mut self, dispatches: Range<usize>) -> Saturated {
-        let recording = self.recording.clone();
-        let pool = self.pool.clone();
-        let play = || recording.dispatches()[dispatches].iter().fold(false, |any, dispatch| self.run(dispatch) | any);
+    /// From now on these dispatches, by number, also run by their scalar twins, and must give the same words.
+    pub fn audit(&mut self, dispatches: Vec<usize>) {
+        self.audited = dispatches;
+    }
+
+    /// Plays a range of dispatches in order. Fails with [`Error::WrongAnswer`] where an audited one differs from its
+    /// scalar twin.
+    pub fn play(&mut self, dispatches: Range<usize>) -> Result<Saturated, Error> {
+        let (recording, pool) = (self.recording.clone(), self.pool.clone());
+        let play = || {
+            dispatches.into_iter().try_fold(false, |any, at| {
+                let dispatch = &recording.dispatches()[at];
+                let run = if self.audited.contains(&at) { Self::run_audited } else { Self::run_chosen };
+                Ok(run(self, dispatch)? | any)
+            })
+        };
         // Inside the pool for the whole range: its threads stay awake from one dispatch to the next.
         match pool {
             Some(pool) if pool.current_num_threads() > 1 => pool.install(play),
@@ -92,7 +104,41 @@ impl CpuPlayer {
         }
     }
 
-    fn run(&mut self, dispatch: &Dispatch) -> Saturated {
+    fn run_chosen(&mut self, dispatch: &Dispatch) -> Result<Saturated, Error> {
+        let twin = (self.choose)(dispatch.kernel).unwrap_or(dispatch.kernel.twin);
+        Ok(self.run(dispatch, twin))
+    }
+
+    /// The scalar twin's words stay; where the chosen twin's are others, that is the error.
+    fn run_audited(&mut self, dispatch: &Dispatch) -> Result<Saturated, Error> {
+        let written: Vec<_> = dispatch.written().collect();
+        let before: Vec<_> = written.iter().map(|written| self.read(written.id).to_vec()).collect();
+        let found_flag = self.run_chosen(dispatch)?;
+        let mut found = Vec::new();
+        for (written, before) in written.iter().zip(&before) {
+            found.push(self.read(written.id).to_vec());
+            self.write(written.id, before)?;
+        }
+        let flag = self.run(dispatch, dispatch.kernel.twin);
+        let wrong = |buffer, word, expected, found| Error::WrongAnswer {
+            kernel: dispatch.kernel.name,
+            lowering: "cpu",
+            case: dispatch.label.clone(),
+            buffer,
+            word,
+            expected,
+            found,
+        };
+        for (written, found) in written.iter().zip(&found) {
+            let expected = self.read(written.id);
+            if let Some(word) = (0..written.words).find(|word| found[*word] != expected[*word]) {
+                return Err(wrong(written.name, word, expected[word], found[word]));
+            }
+        }
+        if flag == found_flag { Ok(flag) } else { Err(wrong("flag", 0, flag.into(), found_flag.into())) }
+    }
+
+    fn run(&mut self, dispatch: &Dispatch, twin: Twin) -> Saturated {
         let Dispatch { kernel, params, buffers, .. } = dispatch;
         let units = (kernel.units)(params);
         let mut writes = Vec::new();
@@ -119,7 +165,6 @@ impl CpuPlayer {
                 part.1.push(memory);
             }
         }
-        let twin = (self.choose)(kernel).unwrap_or(kernel.twin);
         let run = |(units, mut writes): (Range<usize>, Vec<&mut [u32]>)| twin(params, units, &reads, &mut writes);
         let saturated = match parts.len() {
             0 | 1 => parts.into_iter().fold(false, |any, part| run(part) | any),

@@ -1,0 +1,63 @@
+//! Two backends for one recording: a prefix of its dispatches on the first, the rest on the second. Where the bits
+//! are wrong for one prefix and right for the prefix shorter by one, the dispatch between them is the culprit.
+
+use super::Player;
+use crate::{
+    error::Error,
+    kernels::Saturated,
+    recording::{BufferId, Content, Dispatch, Recording},
+};
+use std::ops::Range;
+
+/// Two players of one recording that act as one.
+pub struct SplitPlayer {
+    first: Player,
+    second: Player,
+    /// Dispatches of the prefix.
+    prefix: usize,
+    /// What the prefix leaves for the rest.
+    forward: Vec<BufferId>,
+    /// What one play leaves for the prefix of the next.
+    back: Vec<BufferId>,
+    /// Whether the rest has the last word on a buffer.
+    in_second: Vec<bool>,
+}
+
+impl SplitPlayer {
+    /// Takes players of `recording`, the first for its first `prefix` dispatches.
+    pub fn new(recording: &Recording, first: Player, second: Player, prefix: usize) -> Self {
+        let (before, after) = recording.dispatches().split_at(prefix.min(recording.dispatches().len()));
+        let used = |id, part: &[Dispatch]| part.iter().any(|dispatch| dispatch.buffers.contains(&id));
+        let written = |id, part: &[Dispatch]| part.iter().flat_map(Dispatch::written).any(|written| written.id == id);
+        let ids = || recording.ids();
+        let forward = ids().filter(|id| written(*id, before) && used(*id, after)).collect();
+        let kept = |id: &BufferId| matches!(recording.get(*id).content, Content::Kept);
+        let back = ids().filter(kept).filter(|id| written(*id, after) && used(*id, before)).collect();
+        let in_second = ids().map(|id| used(id, after)).collect();
+        Self { first, second, prefix, forward, back, in_second }
+    }
+
+    /// As [`Player::write`].
+    pub async fn write(&mut self, id: BufferId, words: &[u32]) -> Result<(), Error> {
+        self.first.write(id, words).await?;
+        self.second.write(id, words).await
+    }
+
+    /// As [`Player::read`].
+    pub async fn read(&self, id: BufferId) -> Result<Vec<u32>, Error> {
+        if self.in_second[id.0] { self.second.read(id).await } else { self.first.read(id).await }
+    }
+
+    /// As [`Player::play`].
+    pub async fn play(&mut self, dispatches: Range<usize>) -> Result<Saturated, Error> {
+        let cut = self.prefix.clamp(dispatches.start, dispatches.end);
+        for id in &self.back {
+            self.first.write(*id, &self.second.read(*id).await?).await?;
+        }
+        let before = self.first.play(dispatches.start..cut).await?;
+        for id in &self.forward {
+            self.second.write(*id, &self.first.read(*id).await?).await?;
+        }
+        Ok(self.second.play(cut..dispatches.end).await? | before)
+    }
+}

@@ -1,0 +1,122 @@
+//! A backend that computes wrongly is found out, and the dispatch that went wrong is named: by the trace, by halves,
+//! and by an audit. The fault planted is one word of one kernel.
+
+use pollster::block_on;
+use r3mes_wgpu::{
+    backend::{
+        Backend,
+        cpu::{fastest, player::Choose, scalar},
+        trace::first_difference,
+    },
+    error::Error,
+    kernels::{Kernel, Saturated, Twin, lora_gradient_b},
+    model::{
+        config::{Linear, ModelConfig},
+        generator::seeded,
+        lora::LoraAdapter,
+        transformer::{Step, Targets},
+    },
+    training::{
+        conformance::{GOLDEN, step_digest, step_trace},
+        session::JOB_EXPONENT,
+        step::Trainer,
+    },
+};
+use std::{ops::Range, sync::Arc};
+
+/// The right twins, but for the last word of one kernel.
+fn faulty(kernel: &Kernel) -> Option<Twin> {
+    fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+        let saturated = (lora_gradient_b::KERNEL.twin)(params, units, reads, writes);
+        if let Some(word) = writes[0].last_mut() {
+            *word = word.wrapping_add(1);
+        }
+        saturated
+    }
+    if kernel.name == lora_gradient_b::KERNEL.name { Some(twin) } else { fastest(kernel) }
+}
+
+fn cpu(choose: Choose) -> Backend {
+    Backend::Cpu { threads: 1, choose }
+}
+
+fn split(first: Choose, second: Choose, prefix: usize) -> Backend {
+    Backend::Split { first: Box::new(cpu(first)), second: Box::new(cpu(second)), prefix }
+}
+
+#[test]
+fn a_trace_names_the_first_dispatch_that_differs() {
+    let right = block_on(step_trace(&cpu(scalar), 1)).unwrap();
+    let fast = block_on(step_trace(&Backend::Cpu { threads: 3, choose: fastest }, 1)).unwrap();
+    assert_eq!(first_difference(&right, &fast), None);
+    assert_eq!(first_difference(&right, &fast[1..]).map(|traced| &traced.label), Some(&fast[1].label));
+
+    let wrong = block_on(step_trace(&cpu(faulty), 1)).unwrap();
+    let first = first_difference(&right, &wrong).unwrap();
+    assert_eq!(first.kernel, "lora_gradient_b");
+    assert_eq!(
+        Some(&first.label),
+        wrong.iter().find(|traced| traced.kernel == first.kernel).map(|traced| &traced.label)
+    );
+}
+
+#[test]
+fn a_prefix_on_one_backend_and_the_rest_on_another_give_the_same_bits() {
+    let dispatches = block_on(step_trace(&cpu(fastest), 3)).unwrap().len();
+    for prefix in (0..dispatches).step_by(5).chain([dispatches, usize::MAX]) {
+        // one sequence a play: what accumulates crosses the cut, and back, at each
+        assert_eq!(block_on(step_digest(&split(fastest, scalar, prefix), 1)).unwrap(), GOLDEN.step, "prefix {prefix}");
+    }
+}
+
+#[test]
+fn halving_the_prefix_finds_the_culprit() {
+    let trace = block_on(step_trace(&cpu(fastest), 3)).unwrap();
+    let right = |prefix| block_on(step_digest(&split(faulty, fastest, prefix), 3)).unwrap() == GOLDEN.step;
+    let (mut below, mut above) = (0, trace.len());
+    assert!(right(below) && !right(above));
+    while above - below > 1 {
+        let middle = below.midpoint(above);
+        if right(middle) { below = middle } else { above = middle }
+    }
+    assert_eq!(trace[below].kernel, "lora_gradient_b");
+    assert!(trace[..below].iter().all(|traced| traced.kernel != "lora_gradient_b"), "it is the first");
+}
+
+#[test]
+fn an_audit_of_any_linear_refuses_a_wrong_twin_and_changes_no_bit() {
+    let config = ModelConfig {
+        layers: 1,
+        width: 32,
+        heads: 2,
+        kv_heads: 1,
+        head_dim: 16,
+        ffn_width: 48,
+        vocab: 64,
+        context: 40,
+        rope_theta: 10_000,
+        norm_epsilon: 1e-5,
+        residual_fraction_bits: 16,
+    };
+    let targets = Targets { rank: 4, linears: Linear::ALL.to_vec() };
+    let model = seeded(config, [3; 32]).unwrap();
+    let mut adapter = LoraAdapter::seeded(4, 8, &targets.shapes(&model.config), [4; 32]).unwrap();
+    adapter.matrices.iter_mut().flat_map(|matrix| &mut matrix.values).for_each(|value| *value += 1 << 20);
+    let chunk: Vec<u32> = (0..100).map(|i| i * i % 64).collect();
+    let gradient = |choose: Choose, audited: Option<u64>| {
+        let step = Step::new(&model, &targets, 2);
+        let player = block_on(cpu(choose).player(&Arc::new(step.recording.clone()))).unwrap();
+        let mut trainer = Trainer::new(step, player);
+        let name = audited.map(|number| trainer.audit(number).unwrap().to_owned());
+        block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();
+        (name, block_on(trainer.gradient(&chunk, &[9; 32], 0)))
+    };
+    let right = gradient(scalar, None).1.unwrap();
+    assert!(gradient(faulty, None).1.unwrap() != right, "the fault is one");
+    for number in 0..7 {
+        assert_eq!(gradient(fastest, Some(number)).1.unwrap(), right);
+        let (name, refused) = gradient(faulty, Some(number));
+        let Err(Error::WrongAnswer { kernel, case, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!((kernel, case), ("lora_gradient_b", format!("{} grad b", name.unwrap())));
+    }
+}
