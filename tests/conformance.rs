@@ -7,7 +7,7 @@ use r3mes_wgpu::{
         cpu::{
             fastest,
             player::Choose,
-            scalar,
+            scalar, second,
             simd::{Level, twin},
         },
     },
@@ -29,6 +29,7 @@ fn fastest_twins_on_any_split() {
     for (threads, sequences) in [(1, 1), (2, 1), (3, 2), (2, 3), (5, 4)] {
         golden(fastest, threads, sequences);
     }
+    golden(second, 2, 3);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::{
     cli::BenchArgs,
     compute, engine, model,
-    output::{self, Exit},
+    output::{self, Exit, say},
 };
 use anyhow::Result;
 use pollster::block_on;
@@ -73,7 +73,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
     let float_rate = float.map_or(0.0, |float| float.operations_per_second());
     let digest = first.unwrap_or_default();
     if args.json {
-        output::line(&json!({
+        output::line(json!({
             "backend": compute.name, "ternary_weights": CONFIG.ternary_weights(), "tokens": tokens.len(),
             "step_seconds_min": seconds[0], "step_seconds_median": seconds[seconds.len() / 2],
             "tokens_per_second": best, "tokens_per_second_median": median,
@@ -82,15 +82,15 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
         }));
     } else {
         let name = &compute.name;
-        println!("{name}: {best:.0} tokens/s at best, {median:.0} in the middle of {} steps", seconds.len());
-        println!("f32 product of one thread in the same run: {:.1} GOP/s", float_rate / 1e9);
-        println!("step {digest}");
+        say!("{name}: {best:.0} tokens/s at best, {median:.0} in the middle of {} steps", seconds.len());
+        say!("f32 product of one thread in the same run: {:.1} GOP/s", float_rate / 1e9);
+        say!("step {digest}");
         let all = constants + planned;
-        print!("memory: {:.1} MB of weights and tables, {:.1} MB planned", mega(constants), mega(planned));
-        match resident {
-            Some(bytes) => println!(", {:.1} MB resident: {:.2} times", mega(bytes), bytes as f64 / all as f64),
-            None => println!(", resident not available"),
-        }
+        let resident = match resident {
+            Some(bytes) => format!("{:.1} MB resident: {:.2} times", mega(bytes), bytes as f64 / all as f64),
+            None => "resident not available".to_owned(),
+        };
+        say!("memory: {:.1} MB of weights and tables, {:.1} MB planned, {resident}", mega(constants), mega(planned));
     }
     match args.expect {
         Some(expected) if expected != digest => Ok(Exit::Mismatch),

@@ -33,12 +33,15 @@ pub(crate) enum Command {
 /// Where to compute.
 #[derive(Args, Clone)]
 pub(crate) struct ComputeArgs {
-    /// auto takes a real GPU that passes its known answers, else the CPU
+    /// auto takes the fastest real GPU that passes its known answers, else the CPU
     #[arg(long, value_enum, default_value_t = BackendKind::Auto, env = "R3MES_BACKEND")]
     pub(crate) backend: BackendKind,
-    /// GPU, by number or by part of its name (see `devices`)
-    #[arg(short, long, env = "R3MES_DEVICE")]
-    pub(crate) device: Option<String>,
+    /// GPU, by number or by part of its name (see `devices`); of several, the fastest that passes
+    #[arg(short, long, value_name = "GPU", env = "R3MES_DEVICE")]
+    pub(crate) device: Vec<String>,
+    /// List GPUs and stop
+    #[arg(long)]
+    pub(crate) list_devices: bool,
     /// CPU threads; 0 is one per core
     #[arg(long, default_value_t = 0, env = "R3MES_THREADS")]
     pub(crate) threads: usize,
@@ -68,6 +71,19 @@ pub(crate) struct JobArgs {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
+impl Command {
+    /// Where to compute, of the commands that are told.
+    pub(crate) fn compute(&self) -> Option<&ComputeArgs> {
+        match self {
+            Self::Mine(args) => Some(&args.compute),
+            Self::Train(args) => Some(&args.compute),
+            Self::Verify(args) => Some(&args.compute),
+            Self::Bench(args) => Some(&args.compute),
+            Self::Check(_) | Self::Devices(_) => None,
+        }
+    }
+}
+
 #[derive(Args)]
 pub(crate) struct MineArgs {
     #[command(flatten)]
@@ -77,6 +93,9 @@ pub(crate) struct MineArgs {
     /// The address that is paid
     #[arg(long, default_value = "local", env = "R3MES_ADDRESS")]
     pub(crate) address: String,
+    /// Say what would be mined, on what and for whom, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Stop after so many accepted tasks
     #[arg(long)]
     pub(crate) max_tasks: Option<u64>,
@@ -145,17 +164,21 @@ pub(crate) struct CheckArgs {
     /// Leave out software GPUs, which take minutes
     #[arg(long)]
     pub(crate) skip_software: bool,
+    /// Play so many dispatches of a step on each backend and the rest by the scalar twins: where one more makes the
+    /// digest differ, that dispatch is wrong there
+    #[arg(long, value_name = "DISPATCHES")]
+    pub(crate) prefix: Option<usize>,
     /// One JSON object a line on stdout
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct DevicesArgs {
     /// Also ask every GPU the known answers
     #[arg(long)]
     pub(crate) test: bool,
-    /// One JSON object a line on stdout
+    /// One JSON object a line on stdout; asks the known answers too
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, anyhow};
 use pollster::block_on;
 use r3mes_wgpu::{
     backend::{
-        Backend, cpu,
+        Backend,
+        cpu::{self, simd::Level},
         gpu::{self, Device, Gpu, Options, Tuning},
     },
     kernels,
@@ -16,9 +17,12 @@ use r3mes_wgpu::{
 use std::{sync::OnceLock, time::Instant};
 
 /// A backend and its name for people.
+#[derive(Clone)]
 pub(crate) struct Compute {
     pub(crate) backend: Backend,
     pub(crate) name: String,
+    /// Whether it is a GPU in hardware.
+    pub(crate) real_gpu: bool,
 }
 
 /// Milliseconds since the program first asked.
@@ -28,12 +32,18 @@ pub(crate) fn clock() -> f64 {
 }
 
 /// Seeds of random known answers: any will do.
-const SEED: u64 = 1;
+pub(crate) const SEED: u64 = 1;
 
 /// The CPU, by the fastest twins.
-pub(crate) fn cpu(threads: usize) -> Compute {
-    let level = cpu::simd::Level::detect().name();
-    Compute { backend: Backend::Cpu { threads, choose: cpu::fastest }, name: format!("CPU ({level})") }
+fn cpu(threads: usize) -> Compute {
+    let name = format!("CPU ({})", Level::detect().name());
+    Compute { backend: Backend::Cpu { threads, choose: cpu::fastest }, name, real_gpu: false }
+}
+
+/// The CPU, with other tiles than [`cpu`] where this processor has them.
+pub(crate) fn second_cpu(threads: usize) -> Compute {
+    let name = format!("CPU ({})", Level::second().name());
+    Compute { backend: Backend::Cpu { threads, choose: cpu::second }, name, real_gpu: false }
 }
 
 /// Opens a GPU and asks it the known answers of every kernel.
@@ -43,34 +53,50 @@ pub(crate) fn open(device: &Device) -> Result<(Gpu, Tuning)> {
     Ok((gpu, tuning))
 }
 
-/// Chooses: a named GPU must work; `auto` takes the first real GPU that passes, else the CPU.
+/// Chooses: of the GPUs named, the fastest that passes, or an error; `auto` the fastest real GPU that passes, else the
+/// CPU; `gpu` that too, else the first software GPU that passes.
 pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
     if args.backend == BackendKind::Cpu {
         return Ok(cpu(args.threads));
     }
     let devices = block_on(gpu::devices());
-    let on = |device: &Device| -> Result<Compute> {
-        let (gpu, tuning) = open(device)?;
-        Ok(Compute { backend: Backend::Gpu { gpu, choice: tuning.choice }, name: device.to_string() })
-    };
-    if let Some(wanted) = &args.device {
-        let device = gpu::find(&devices, wanted).context(Exit::NoGpu)?;
-        return on(device).with_context(|| format!("{device}")).context(Exit::NoGpu);
+    if !args.device.is_empty() {
+        let named: Result<Vec<_>, _> = args.device.iter().map(|wanted| gpu::find(&devices, wanted)).collect();
+        let named = named.context(Exit::NoGpu)?;
+        return fastest(&named)?.ok_or_else(|| anyhow!("no GPU named passes").context(Exit::NoGpu));
     }
-    let wanted = |device: &&Device| args.backend == BackendKind::Gpu || !device.software;
-    let mut refused = Vec::new();
-    for device in devices.iter().filter(wanted) {
-        match on(device) {
-            Ok(compute) => return Ok(compute),
-            Err(error) => {
-                eprintln!("{device} is not used: {error:#}");
-                refused.push(device.to_string());
-            }
+    let real: Vec<_> = devices.iter().filter(|device| !device.software).collect();
+    if let Some(compute) = fastest(&real)? {
+        return Ok(compute);
+    }
+    if args.backend == BackendKind::Auto {
+        return Ok(cpu(args.threads));
+    }
+    for device in devices.iter().filter(|device| device.software) {
+        if let Some(compute) = fastest(&[device])? {
+            return Ok(compute);
         }
     }
-    match args.backend {
-        BackendKind::Gpu if refused.is_empty() => Err(anyhow!("this machine lists no GPU").context(Exit::NoGpu)),
-        BackendKind::Gpu => Err(anyhow!("none of {} passes", refused.join("; ")).context(Exit::NoGpu)),
-        _ => Ok(cpu(args.threads)),
+    Err(anyhow!("no GPU that this machine lists passes: see `r3mes-wgpu devices --test`").context(Exit::NoGpu))
+}
+
+/// The GPU whose ternary products are fastest among those that pass; says what it refuses, and why it prefers.
+fn fastest(devices: &[&Device]) -> Result<Option<Compute>> {
+    let mut passing = Vec::new();
+    for device in devices {
+        match open(device) {
+            Ok((gpu, tuning)) => passing.push((tuning.timed_ms(), *device, gpu, tuning.choice)),
+            Err(error) => eprintln!("{device} is not used: {error:#}"),
+        }
     }
+    passing.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for (at, (milliseconds, device, ..)) in passing.iter().enumerate().filter(|_| passing.len() > 1) {
+        let verdict = if at == 0 { "the fastest, taken" } else { "slower, left" };
+        eprintln!("{device}: {milliseconds:.3} ms for the ternary products: {verdict}");
+    }
+    Ok(passing.into_iter().next().map(|(_, device, gpu, choice)| Compute {
+        backend: Backend::Gpu { gpu, choice },
+        name: device.to_string(),
+        real_gpu: !device.software,
+    }))
 }

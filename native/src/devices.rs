@@ -3,14 +3,14 @@
 use super::{
     cli::DevicesArgs,
     compute,
-    output::{self, Exit},
+    output::{self, Exit, say},
 };
 use anyhow::Result;
 use pollster::block_on;
-use r3mes_wgpu::backend::gpu::{self, Device};
+use r3mes_wgpu::backend::gpu::{self, Outcome, Tuned};
 use serde_json::{Value, json};
 
-/// Lists GPUs; with `--test`, the lowering that each kernel would run by.
+/// Lists GPUs; tested, also each kernel's lowerings: those that pass, and the one that it would run by.
 pub(crate) fn run(args: DevicesArgs) -> Result<Exit> {
     let devices = block_on(gpu::devices());
     if devices.is_empty() {
@@ -18,28 +18,32 @@ pub(crate) fn run(args: DevicesArgs) -> Result<Exit> {
     }
     for (number, device) in devices.iter().enumerate() {
         let class = device.architecture;
-        let tested = args.test.then(|| test(device));
+        let tested = (args.test || args.json).then(|| compute::open(device).map(|(_, tuning)| tuning.kernels));
         if args.json {
-            output::line(&json!({
+            let error = tested.as_ref().and_then(|tested| tested.as_ref().err()).map(|error| format!("{error:#}"));
+            let kernels = tested.iter().flatten().flatten();
+            let lowerings: serde_json::Map<_, _> =
+                kernels.map(|tuned| (tuned.kernel.name.to_owned(), lowerings(tuned))).collect();
+            output::line(json!({
                 "number": number, "name": device.name, "api": device.graphics_api, "driver": device.driver,
                 "vendor": class.vendor, "architecture": class.architecture, "software": device.software,
-                "buffer_bytes": device.buffer_bytes, "binding_bytes": device.binding_bytes, "lowerings": tested,
+                "buffer_bytes": device.buffer_bytes, "binding_bytes": device.binding_bytes,
+                "passes": error.is_none(), "error": error, "lowerings": lowerings,
             }));
         } else {
-            println!("{number}: {device} · {} {}", class.vendor, class.architecture);
-            if let Some(tested) = tested {
-                println!("   {tested}");
+            say!("{number}: {device} · {} {}", class.vendor, class.architecture);
+            match tested {
+                None => {}
+                Some(Ok(kernels)) => kernels.iter().for_each(|tuned| say!("   {tuned}")),
+                Some(Err(error)) => say!("   {error:#}"),
             }
         }
     }
     Ok(Exit::Ok)
 }
 
-fn test(device: &Device) -> Value {
-    match compute::open(device) {
-        Ok((_, tuning)) => {
-            tuning.kernels.iter().map(|tuned| (tuned.kernel.name.to_owned(), Value::from(tuned.chosen.name))).collect()
-        }
-        Err(error) => Value::from(format!("{error:#}")),
-    }
+fn lowerings(tuned: &Tuned) -> Value {
+    let passes = |outcome: &Outcome| matches!(outcome, Outcome::Passes { .. });
+    let passed = tuned.tried.iter().filter(|(_, outcome)| passes(outcome)).map(|(lowering, _)| lowering.name);
+    json!({ "passed": passed.collect::<Vec<_>>(), "chosen": tuned.chosen.name })
 }

@@ -21,6 +21,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let result = match cli.command {
+        command if command.compute().is_some_and(|compute| compute.list_devices) => devices::run(Default::default()),
         cli::Command::Mine(args) => mine::run(args),
         cli::Command::Train(args) => train::run(args),
         cli::Command::Verify(args) => verify::run(args),

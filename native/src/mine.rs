@@ -2,12 +2,12 @@
 
 use super::{
     cli::MineArgs,
-    compute::{self, cpu},
+    compute::{self, Compute},
     engine::{self, Engine},
     interrupt::Interrupt,
     model,
     node::{Genesis, Node, Setup},
-    output::{self, Exit},
+    output::{self, Exit, say},
     place,
 };
 use anyhow::{Context, Result, bail};
@@ -63,15 +63,26 @@ pub(crate) fn run(args: MineArgs) -> Result<Exit> {
     let setup = Setup::new(genesis, adapter, chunks.into_iter())?;
     let job_dir = data_dir.join(setup.folder()?);
     let receipts = job_dir.join("receipts");
-    fs::create_dir_all(&receipts).with_context(|| format!("creating {}", receipts.display()))?;
 
     let miner = compute::choose(&args.compute)?;
-    eprintln!("mining on {}; the node recomputes on the CPU", miner.name);
+    let verifier = verifier(&miner, args.compute.threads);
+    eprintln!("mining on {} for the address {}", miner.name, args.address);
+    eprintln!("a node in this process recomputes everything on {}", verifier.name);
+    if args.dry_run {
+        eprintln!("the ledger and the receipts would be in {}", job_dir.display());
+        return Ok(Exit::Ok);
+    }
+    fs::create_dir_all(&receipts).with_context(|| format!("creating {}", receipts.display()))?;
     let engine = Engine::new(&model, &targets, &miner.backend, SEQUENCES[0])?;
-    let recompute = Engine::new(&model, &targets, &cpu(args.compute.threads).backend, SEQUENCES[1])?;
+    let recompute = Engine::new(&model, &targets, &verifier.backend, SEQUENCES[1])?;
     let node = Node::open(&job_dir.join("ledger.redb"), setup, recompute)?;
     let backbone_weights = model.config.ternary_weights() as u64;
     Miner { node, engine, receipts, args, backbone_weights }.mine(&interrupt)
+}
+
+/// What the node recomputes on: a real GPU where the miner has one, else the CPU by other twins; never a software GPU.
+fn verifier(miner: &Compute, threads: usize) -> Compute {
+    if miner.real_gpu { miner.clone() } else { compute::second_cpu(threads) }
 }
 
 impl Miner {
@@ -142,7 +153,7 @@ impl Miner {
         let digest = output::hex(&artifact.gradient_root());
         let total = self.node.status()?.accepted_total;
         if self.args.json {
-            output::line(&json!({
+            output::line(json!({
                 "event": "accepted", "task": task.cid().to_string(), "cid": cid.to_string(),
                 "gradient_digest": digest, "loss": loss, "tokens_per_second": tokens_per_second,
                 "round": round, "accepted": total, "balance": balance,
@@ -150,7 +161,7 @@ impl Miner {
         } else {
             let loss = loss.map_or("void".to_owned(), |loss| format!("{loss:.4}"));
             let balance = balance as f64 / 1e6;
-            println!(
+            say!(
                 "accepted {total:5} · round {round:4} · loss {loss} · {tokens_per_second:6.0} tokens/s · balance {balance} · {cid}"
             );
         }

@@ -1,6 +1,10 @@
 //! What scripts see: exit codes, and one JSON object a line on stdout. People's words go to stderr.
 
-use std::{fmt, process::ExitCode};
+use std::{
+    fmt,
+    io::{ErrorKind, Write, stdout},
+    process::{ExitCode, exit},
+};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +39,24 @@ impl fmt::Display for Exit {
 
 impl std::error::Error for Exit {}
 
-/// Prints one object on one line of stdout.
-pub(crate) fn line(value: &serde_json::Value) {
-    println!("{value}");
+/// Prints one line on stdout. Where nobody reads any more (`r3mes-wgpu … | head -1`), the program ends quietly; what
+/// was acknowledged is on disk by then.
+pub(crate) fn line(text: impl fmt::Display) {
+    match writeln!(stdout(), "{text}") {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => exit(Exit::Ok as i32),
+        Err(error) => {
+            eprintln!("r3mes-wgpu: writing to stdout: {error}");
+            exit(Exit::Failure as i32)
+        }
+    }
 }
+
+/// [`line`] of a format.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
+}
+pub(crate) use say;
 
 /// Bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -5,7 +5,7 @@ use super::{
     compute, engine,
     interrupt::Interrupt,
     model,
-    output::{self, Exit},
+    output::{self, Exit, say},
     place,
 };
 use anyhow::{Context, Result, ensure};
@@ -71,7 +71,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
         bar.inc(1);
         bar.set_message(format!("loss {:.4}", done.loss));
         if args.json {
-            output::line(&json!({
+            output::line(json!({
                 "event": "step", "step": number + 1, "loss": done.loss, "gradient_norm": report.gradient_norm,
                 "clipped": report.clipped, "learning_rate": report.learning_rate,
             }));
@@ -103,9 +103,9 @@ fn evaluate(session: &mut Session, held_out: &[Chunk], args: &TrainArgs, bar: &P
     }
     let (step, loss) = (session.optimizer().steps(), block_on(session.evaluate(&chunks))?);
     if args.json {
-        output::line(&json!({ "event": "evaluation", "step": step, "held_out_loss": loss }));
+        output::line(json!({ "event": "evaluation", "step": step, "held_out_loss": loss }));
     } else {
-        bar.suspend(|| println!("step {step}: held-out loss {loss:.4} nats per token"));
+        bar.suspend(|| say!("step {step}: held-out loss {loss:.4} nats per token"));
     }
     Ok(())
 }

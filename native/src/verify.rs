@@ -6,7 +6,7 @@ use super::{
     engine::Engine,
     model,
     node::BlockFile,
-    output::{self, Exit},
+    output::{self, Exit, say},
     place,
 };
 use anyhow::{Context, Result, bail};
@@ -33,11 +33,9 @@ pub(crate) fn run(args: VerifyArgs) -> Result<Exit> {
     };
     let (ok, reason) = (answer.is_ok(), answer.as_ref().err());
     if args.json {
-        output::line(
-            &json!({ "event": "verified", "receipt": path.display().to_string(), "ok": ok, "reason": reason }),
-        );
+        output::line(json!({ "event": "verified", "receipt": path.display().to_string(), "ok": ok, "reason": reason }));
     } else {
-        println!("{}: {}", path.display(), reason.map_or("every bit is the same", |reason| reason));
+        say!("{}: {}", path.display(), reason.map_or("every bit is the same", |reason| reason));
     }
     Ok(if ok { Exit::Ok } else { Exit::Mismatch })
 }

@@ -11,6 +11,12 @@ pub fn fastest(kernel: &Kernel) -> Option<Twin> {
     simd::twin(simd::Level::detect(), kernel.name).or_else(|| fast::twin(kernel.name))
 }
 
+/// A twin of another instruction set than [`fastest`], with tiles of its own, where this processor has two: a second
+/// opinion at nearly the speed.
+pub fn second(kernel: &Kernel) -> Option<Twin> {
+    simd::twin(simd::Level::second(), kernel.name).or_else(|| fast::twin(kernel.name))
+}
+
 /// The scalar twin of every kernel: what it means, slowly.
 pub fn scalar(_: &Kernel) -> Option<Twin> {
     None

@@ -43,6 +43,18 @@ pub enum Outcome {
     Fails(Error),
 }
 
+impl Tuning {
+    /// Milliseconds of one launch of each kernel that there was a choice for: what GPUs are compared by.
+    pub fn timed_ms(&self) -> f64 {
+        let chosen =
+            |tuned: &Tuned| match tuned.tried.iter().find(|(lowering, _)| lowering.name == tuned.chosen.name)?.1 {
+                Outcome::Passes { launch_ms } => launch_ms,
+                Outcome::Fails(_) => None,
+            };
+        self.kernels.iter().filter_map(chosen).sum()
+    }
+}
+
 /// Chooses a lowering for each kernel. Fails with [`Error::GpuUnfit`] where a kernel has none that
 /// passes: such a GPU may not be used. `seed` makes the random cases.
 pub async fn tune(gpu: &Gpu, kernels: &[&'static Kernel], seed: u64) -> Result<Tuning, Error> {

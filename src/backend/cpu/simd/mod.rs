@@ -43,6 +43,14 @@ impl Level {
         Self::ALL.into_iter().rfind(|level| level.is_available()).unwrap_or(Self::Scalar)
     }
 
+    /// The fastest but one; the fastest where none but scalar is left.
+    pub fn second() -> Self {
+        match Self::available()[..] {
+            [Self::Scalar, .., second, _] => second,
+            _ => Self::detect(),
+        }
+    }
+
     /// Every level of this processor, slowest first.
     pub fn available() -> Vec<Self> {
         Self::ALL.into_iter().filter(|level| level.is_available()).collect()
