@@ -42,7 +42,12 @@ pub(crate) fn run(args: VerifyArgs) -> Result<Exit> {
 
 /// The inner error is the reason why the receipt is wrong; the outer one, why it could not be told.
 fn check(args: &VerifyArgs, receipt: &Receipt, path: &Path, data_dir: &Path) -> Result<Result<(), String>> {
-    let model = model::load(args.model.as_deref(), data_dir)?;
+    let model = match model::load(args.model.as_deref(), data_dir) {
+        Ok(model) => model,
+        // altered or cut short; a file that can not be read is another matter
+        Err(error) if error.is::<r3mes_wgpu::error::Error>() => return Ok(Err(format!("{error:#}"))),
+        Err(error) => return Err(error),
+    };
     let job = &receipt.task().job;
     let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
     let Some(linears) = job.targets.iter().map(linear).collect::<Option<Vec<_>>>() else {

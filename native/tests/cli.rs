@@ -1,6 +1,11 @@
 //! The binary as its users run it: mined, killed, resumed, verified.
 
-use r3mes_wgpu::model::{config::ModelConfig, file, generator::seeded};
+use r3mes_wgpu::{
+    model::{config::ModelConfig, file, generator::seeded},
+    store::Cid,
+    work::{Artifact, Receipt},
+};
+use redb::{Database, ReadableDatabase, TableDefinition};
 use serde_json::Value;
 use std::{
     fs,
@@ -105,22 +110,139 @@ fn mining_is_accepted_verified_and_tampering_is_told() {
     let output = place.verify(receipt);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
 
-    // one character of the commitment, then the whole file cut short
+    // one character of the commitment, another miner, the whole file cut short
     let text = fs::read_to_string(receipt).unwrap();
     let at = text.find("\"commitment\"").unwrap()
         + text[text.find("\"commitment\"").unwrap()..].find("\"bytes\":\"").unwrap()
         + 12;
-    let other = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
     let mut changed = text.clone();
-    changed.replace_range(at..=at, other);
-    for (name, text) in [("changed", changed.as_str()), ("short", &text[..text.len() / 2])] {
+    changed.replace_range(at..=at, if text.as_bytes()[at] == b'A' { "B" } else { "A" });
+    let other = text.replace("\"local\"", "\"other\"");
+    assert_ne!(other, text);
+    for (name, text) in [("changed", changed.as_str()), ("other", &other), ("short", &text[..text.len() / 2])] {
         let path = receipt.with_file_name(format!("{name}.json"));
         fs::write(&path, text).unwrap();
-        let output = place.verify(&path);
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(output.status.code(), Some(4), "{name}: {said}");
-        assert!(serde_json::from_str::<Value>(&said).unwrap()["reason"].is_string(), "{said}");
+        refused(&place.verify(&path));
+        fs::remove_file(path).unwrap();
     }
+}
+
+/// The reason that `verify` gives for its 4.
+fn refused(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str::<Value>(&said).unwrap()["reason"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_flipped_bit_of_any_block_that_a_receipt_rests_on_is_named() {
+    const BLOCKS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("blocks");
+    let place = Place::new("flip");
+    assert!(place.mine("1").output().unwrap().status.success());
+    let file = &place.receipts()[0];
+    let receipt = Receipt::from_json(&fs::read_to_string(file).unwrap()).unwrap();
+    let ledger = file.parent().unwrap().with_file_name("ledger.redb");
+    let block = |cid: &Cid| {
+        let database = Database::open(&ledger).unwrap();
+        let blocks = database.begin_read().unwrap().open_table(BLOCKS).unwrap();
+        blocks.get(cid.to_bytes().as_slice()).unwrap().unwrap().value().to_vec()
+    };
+    let put = |cid: &Cid, bytes: &[u8]| {
+        let write = Database::open(&ledger).unwrap().begin_write().unwrap();
+        write.open_table(BLOCKS).unwrap().insert(cid.to_bytes().as_slice(), bytes).unwrap();
+        write.commit().unwrap();
+    };
+    let leaves = Artifact::links(&block(&receipt.artifact())).unwrap();
+    let others = [receipt.artifact(), receipt.task().chunk, receipt.task().adapter];
+    for cid in others.iter().chain([&leaves[0], &leaves[leaves.len() - 1]]) {
+        let bytes = block(cid);
+        for bit in [0, 4 * bytes.len() + 3, 8 * bytes.len() - 1] {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            put(cid, &flipped);
+            let reason = refused(&place.verify(file));
+            assert!(reason.contains(&cid.to_string()), "bit {bit} of {cid}: {reason}");
+        }
+        put(cid, &bytes);
+    }
+    assert_eq!(place.verify(file).status.code(), Some(0), "all is as it was");
+}
+
+#[test]
+fn a_flipped_bit_of_the_model_is_refused_unless_it_reads_as_the_same_model() {
+    let place = Place::new("model");
+    assert!(place.mine("1").output().unwrap().status.success());
+    let receipt = &place.receipts()[0];
+    let files = ["config.json", "model.safetensors"].map(|name| place.model().join(name));
+    let read = || file::read(&fs::read(&files[0]).unwrap(), &fs::read(&files[1]).unwrap());
+    let (model, mut refusals) = (read().unwrap(), 0);
+    for path in &files {
+        let bytes = fs::read(path).unwrap();
+        for bit in (3..8 * bytes.len()).step_by(8 * bytes.len() / 40 + 1) {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            fs::write(path, flipped).unwrap();
+            // a letter of a name that nothing reads, or less than a unit of the embedding's int8
+            if read().is_ok_and(|read| read == model) {
+                assert_eq!(place.verify(receipt).status.code(), Some(0), "bit {bit} of {}", path.display());
+            } else {
+                refused(&place.verify(receipt));
+                refusals += 1;
+            }
+        }
+        fs::write(path, bytes).unwrap();
+    }
+    assert!(refusals > 20, "{refusals}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_with_130_after_the_task_and_the_next_run_goes_on() {
+    let place = Place::new("interrupt");
+    let mut child = place.mine("1000").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut said = Vec::new();
+    stdout.read_until(b'\n', &mut said).unwrap();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    stdout.read_to_end(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let seen = accepted(&said).len() as u64;
+    assert!(said.ends_with(b"\n") && seen > 0, "no line is cut");
+    let next = accepted(&place.mine("1").output().unwrap().stdout);
+    assert_eq!(next[0]["accepted"].as_u64(), Some(seen + 1));
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_quietly() {
+    let place = Place::new("pipe");
+    let mut child = place.mine("1000").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_until(b'\n', &mut Vec::new()).unwrap();
+    drop(stdout);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_and_leaves_no_ledger() {
+    let place = Place::new("dry");
+    let output = place.mine("1").arg("--dry-run").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && output.stdout.is_empty(), "{said}");
+    assert!(said.contains("CPU") && said.contains("address local"), "{said}");
+    assert!(!place.data().exists() || fs::read_dir(place.data()).unwrap().next().is_none());
+}
+
+#[test]
+fn devices_are_listed_by_any_command_and_unknown_ones_exit_with_3() {
+    let run = |args: &[&str]| Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu")).args(args).output().unwrap();
+    let listed = run(&["mine", "--list-devices"]);
+    assert!(listed.status.success());
+    assert_eq!(listed.stdout, run(&["devices"]).stdout);
+    let output = run(&["bench", "--backend", "gpu", "-d", "no such GPU", "-d", "nor this"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no such GPU"));
 }
 
 #[test]
