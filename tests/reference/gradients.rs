@@ -90,7 +90,7 @@ impl Case {
         assert!(cosine >= 0.998, "{name}: cosine {cosine}");
         assert!(worst.0 >= 0.98, "{name}: {worst:?}");
         assert!((0.98..=1.02).contains(&ratio), "{name}: ratio {ratio}");
-        // a flipped int8 step moves single logits by 1/127 of a feature's share; their mean over tens of tokens is 0.4 % of
+        // a flipped int8 step moves single logits by 1/127 of a feature's share; their mean over tens of tokens is 0.1 % of
         // the loss at the worst seen
         assert!((got.mean_loss() - loss).abs() < 0.01 * loss, "{name}: loss {} for {loss}", got.mean_loss());
     }

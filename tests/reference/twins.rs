@@ -4,6 +4,7 @@ use super::{
     attention::{self, Heads},
     cases::Random,
     feed_forward::{gated_relu_squared_backward, gated_relu_squared_forward},
+    head,
     norm::{rms_norm_backward, rms_norm_forward},
 };
 use r3mes_wgpu::{
@@ -283,4 +284,100 @@ fn attention_by_head_rows() {
     });
     close("dk", &keys, &dk, dk.len(), 3e-4);
     close("dv", &values, &dv, dv.len(), 3e-4);
+}
+
+/// A tied head over two shards of the vocabulary; every fifth token asks for nothing.
+#[test]
+fn head_and_cross_entropy() {
+    const SHARDS: [(usize, usize); 2] = [(0, 40), (40, 30)];
+    const EXPONENT: i32 = -5;
+    let mut random = Random(4);
+    let x = i32_rows(&mut random, TOKENS, WIDTH, 20);
+    let gain = gains(&mut random, -14);
+    let (inverse_width, epsilon) = (Scale::new(WIDTH as u64, 0).reciprocal(), Scale::power_of_two(-20));
+    let params = kernels::rms_norm_wide::Params {
+        tokens: TOKENS as u32,
+        width: WIDTH as u32,
+        gain_exponent: -14,
+        inverse_width: inverse_width.mantissa,
+        inverse_width_exponent: inverse_width.exponent,
+        epsilon: epsilon.mantissa,
+        epsilon_exponent: epsilon.exponent,
+        ..Default::default()
+    };
+    let n = play(&kernels::rms_norm_wide::KERNEL, &params.words(), &[&x.words, &gain.words], &[]);
+    let n_real = from_wide_rows(&n[0], &n[1], WIDTH);
+
+    let vocab: usize = SHARDS.iter().map(|(_, vocab)| vocab).sum();
+    let row_scales: Vec<u32> = (0..vocab).map(|_| random.within(20_000.0, 65_535.0) as u32).collect();
+    let bytes: Vec<i8> = (0..vocab * WIDTH).map(|_| random.within(-127.0, 127.0) as i8).collect();
+    let embedding: Vec<f64> = (bytes.iter().enumerate())
+        .map(|(i, &byte)| f64::from(byte) * f64::from(row_scales[i / WIDTH]) * 2f64.powi(EXPONENT - 16))
+        .collect();
+    let labels: Vec<Option<u32>> =
+        (0..TOKENS).map(|t| (t % 5 != 4).then(|| random.word() as u32 % vocab as u32)).collect();
+    let (loss, dlogits) = head::head_forward(&n_real, &embedding, &labels, WIDTH);
+    let dn = head::head_backward(&dlogits, &embedding, WIDTH);
+
+    let tables = [tables::exp2_table(), tables::log2_table()].concat();
+    let label_words: Vec<u32> = labels.iter().map(|label| label.unwrap_or(kernels::cross_entropy::IGNORE)).collect();
+    let packed = |(first, vocab): (usize, usize)| -> Vec<u32> {
+        let rows = bytes[first * WIDTH..][..vocab * WIDTH].chunks_exact(WIDTH);
+        let row = |row: &[i8]| -> Vec<u32> {
+            let mut words = vec![0u32; WIDTH.div_ceil(32) * 8];
+            row.iter().enumerate().for_each(|(i, &byte)| words[i / 4] |= u32::from(byte as u8) << (8 * (i % 4)));
+            words
+        };
+        rows.flat_map(row).collect()
+    };
+    let score = Scale::from_f64(std::f64::consts::LOG2_E).unwrap().shift(20 + EXPONENT);
+    let (mut maximum, mut sum, mut logits) = (vec![0; TOKENS], vec![0; 2 * TOKENS], Vec::new());
+    for (shard, (first, vocab)) in SHARDS.into_iter().enumerate() {
+        let params = kernels::head_logits::Params {
+            tokens: TOKENS as u32,
+            width: WIDTH as u32,
+            vocab: vocab as u32,
+            score_scale: score.mantissa,
+            score_scale_exponent: score.exponent,
+            ..Default::default()
+        };
+        let (embedding, row_scales) = (packed((first, vocab)), &row_scales[first..][..vocab]);
+        let z = play(&kernels::head_logits::KERNEL, &params.words(), &[&n[0], &n[1], &embedding, row_scales], &[]);
+        let (vocab, shard) = (vocab as u32, shard as u32);
+        let params = kernels::logits_max::Params { tokens: TOKENS as u32, vocab, shard, ..Default::default() }.words();
+        maximum = play(&kernels::logits_max::KERNEL, &params, &[&z[0]], &[&maximum]).remove(0);
+        logits.extend(z);
+    }
+    for ((shard, (_, vocab)), z) in SHARDS.into_iter().enumerate().zip(&logits) {
+        let (vocab, shard) = (vocab as u32, shard as u32);
+        let params = kernels::logits_sum::Params { tokens: TOKENS as u32, vocab, shard, ..Default::default() }.words();
+        sum = play(&kernels::logits_sum::KERNEL, &params, &[z, &maximum, &tables], &[&sum]).remove(0);
+    }
+    let (mut total, mut found) = (vec![0, 0], vec![0; TOKENS * (WIDTH + INFO)]);
+    for ((shard, (first, vocab)), z) in SHARDS.into_iter().enumerate().zip(&logits) {
+        let params = kernels::cross_entropy::Params {
+            tokens: TOKENS as u32,
+            vocab: vocab as u32,
+            vocab_offset: first as u32,
+            ..Default::default()
+        };
+        let row_scales = &row_scales[first..][..vocab];
+        let reads: [&[u32]; 7] = [z, &maximum, &sum, &label_words, row_scales, &tables, &[0, 0, 1, 2]];
+        let out = play(&kernels::cross_entropy::KERNEL, &params.words(), &reads, &[]);
+        let params = kernels::loss_sum::Params { tokens: TOKENS as u32, vocab: vocab as u32, ..Default::default() };
+        total = play(&kernels::loss_sum::KERNEL, &params.words(), &[&out[0]], &[&total]).remove(0);
+        let params = kernels::head_backward::Params {
+            tokens: TOKENS as u32,
+            width: WIDTH as u32,
+            vocab: vocab as u32,
+            shard: shard as u32,
+            exponent: EXPONENT - 22,
+            ..Default::default()
+        };
+        let reads: [&[u32]; 2] = [&out[0], &packed((first, vocab))];
+        found = play(&kernels::head_backward::KERNEL, &params.words(), &reads, &[&found]).remove(0);
+    }
+    let bits = (u64::from(total[0]) | u64::from(total[1]) << 32) as i64 as f64 / f64::from(1 << 20);
+    close("loss", &[bits * std::f64::consts::LN_2], &[loss], 1, 1e-5);
+    close("dn", &from_i32_rows(&found, WIDTH), &dn, dn.len(), 1e-5);
 }
