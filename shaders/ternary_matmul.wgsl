@@ -14,22 +14,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read> weights: array<u32>; // [out_features, in_features] block words
 @group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, out_features + 4]
 
-// One token's 16 rows, by their place in a block: component c of part j belongs to row 4c + j.
-struct Sums {
-    a: vec4<i32>,
-    b: vec4<i32>,
-    c: vec4<i32>,
-    d: vec4<i32>,
-}
-
-// The codes of 16 rows, four columns to a word, placed as in Sums.
-struct Codes {
-    a: vec4<u32>,
-    b: vec4<u32>,
-    c: vec4<u32>,
-    d: vec4<u32>,
-}
-
 @compute @workgroup_size(8, 8, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let n = (group.x * 8u + local.x) * 16u;
@@ -54,24 +38,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let x5 = min(x0 + 5u * step, last_t);
     let x6 = min(x0 + 6u * step, last_t);
     let x7 = min(x0 + 7u * step, last_t);
-    var s0 = Sums();
-    var s1 = Sums();
-    var s2 = Sums();
-    var s3 = Sums();
-    var s4 = Sums();
-    var s5 = Sums();
-    var s6 = Sums();
-    var s7 = Sums();
+    var s0 = BlockSums();
+    var s1 = BlockSums();
+    var s2 = BlockSums();
+    var s3 = BlockSums();
+    var s4 = BlockSums();
+    var s5 = BlockSums();
+    var s6 = BlockSums();
+    var s7 = BlockSums();
     for (var k = 0u; k < words; k++) {
-        let codes = decode(vec4<u32>(weights[w0 + k], weights[w1 + k], weights[w2 + k], weights[w3 + k]));
-        accumulate(&s0, codes, x[x0 + k]);
-        accumulate(&s1, codes, x[x1 + k]);
-        accumulate(&s2, codes, x[x2 + k]);
-        accumulate(&s3, codes, x[x3 + k]);
-        accumulate(&s4, codes, x[x4 + k]);
-        accumulate(&s5, codes, x[x5 + k]);
-        accumulate(&s6, codes, x[x6 + k]);
-        accumulate(&s7, codes, x[x7 + k]);
+        let codes = blocks_codes(vec4<u32>(weights[w0 + k], weights[w1 + k], weights[w2 + k], weights[w3 + k]));
+        add_dots(&s0, codes, x[x0 + k]);
+        add_dots(&s1, codes, x[x1 + k]);
+        add_dots(&s2, codes, x[x2 + k]);
+        add_dots(&s3, codes, x[x3 + k]);
+        add_dots(&s4, codes, x[x4 + k]);
+        add_dots(&s5, codes, x[x5 + k]);
+        add_dots(&s6, codes, x[x6 + k]);
+        add_dots(&s7, codes, x[x7 + k]);
     }
     store(t, n, s0);
     store(t + 1u, n, s1);
@@ -83,29 +67,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     store(t + 7u, n, s7);
 }
 
-fn decode(words: vec4<u32>) -> Codes {
-    let mask = vec4<u32>(0x03030303u);
-    return Codes(
-        words & mask, (words >> vec4<u32>(2u)) & mask, (words >> vec4<u32>(4u)) & mask, (words >> vec4<u32>(6u)) & mask,
-    );
-}
-
-fn accumulate(sums: ptr<function, Sums>, codes: Codes, bytes: u32) {
-    (*sums).a += dots(codes.a, bytes);
-    (*sums).b += dots(codes.b, bytes);
-    (*sums).c += dots(codes.c, bytes);
-    (*sums).d += dots(codes.d, bytes);
-}
-
-fn dots(codes: vec4<u32>, bytes: u32) -> vec4<i32> {
-    return vec4<i32>(
-        dot4I8Packed(codes.x, bytes), dot4I8Packed(codes.y, bytes),
-        dot4I8Packed(codes.z, bytes), dot4I8Packed(codes.w, bytes),
-    );
-}
-
 // Writes one token's 16 sums; component c of part j is row n + 4c + j.
-fn store(t: u32, n: u32, sums: Sums) {
+fn store(t: u32, n: u32, sums: BlockSums) {
     if t < params.tokens {
         let row = t * (params.out_features + 4u);
         let offset = bitcast<i32>(x_info[t * 4u + 2u]);

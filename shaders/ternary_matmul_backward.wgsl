@@ -17,22 +17,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read> weights: array<u32>; // [out_features, in_features] block words
 @group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, slots, in_features + 4]
 
-// One token's 16 columns, by their place in a block: component c of part j belongs to column 4c + j.
-struct Sums {
-    a: vec4<i32>,
-    b: vec4<i32>,
-    c: vec4<i32>,
-    d: vec4<i32>,
-}
-
-// The codes of 16 columns, four rows to a word, placed as in Sums.
-struct Codes {
-    a: vec4<u32>,
-    b: vec4<u32>,
-    c: vec4<u32>,
-    d: vec4<u32>,
-}
-
 @compute @workgroup_size(8, 8, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let k = (group.x * 8u + local.x) * 16u;
@@ -57,36 +41,36 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let x5 = min(x0 + 5u * step, last_t);
     let x6 = min(x0 + 6u * step, last_t);
     let x7 = min(x0 + 7u * step, last_t);
-    var s0 = Sums();
-    var s1 = Sums();
-    var s2 = Sums();
-    var s3 = Sums();
-    var s4 = Sums();
-    var s5 = Sums();
-    var s6 = Sums();
-    var s7 = Sums();
+    var s0 = BlockSums();
+    var s1 = BlockSums();
+    var s2 = BlockSums();
+    var s3 = BlockSums();
+    var s4 = BlockSums();
+    var s5 = BlockSums();
+    var s6 = BlockSums();
+    var s7 = BlockSums();
     for (var plane = 0u; plane < params.planes; plane++) {
-        shift_plane(&s0);
-        shift_plane(&s1);
-        shift_plane(&s2);
-        shift_plane(&s3);
-        shift_plane(&s4);
-        shift_plane(&s5);
-        shift_plane(&s6);
-        shift_plane(&s7);
+        next_plane(&s0);
+        next_plane(&s1);
+        next_plane(&s2);
+        next_plane(&s3);
+        next_plane(&s4);
+        next_plane(&s5);
+        next_plane(&s6);
+        next_plane(&s7);
         for (var n = 0u; n < words; n++) {
             let at = n * stride;
             let block = vec4<u32>(weights[w0 + at], weights[w1 + at], weights[w2 + at], weights[w3 + at]);
-            let codes = decode(transpose_blocks(block));
+            let codes = blocks_codes(transpose_blocks(block));
             let i = plane * words + n;
-            accumulate(&s0, codes, dy[x0 + i]);
-            accumulate(&s1, codes, dy[x1 + i]);
-            accumulate(&s2, codes, dy[x2 + i]);
-            accumulate(&s3, codes, dy[x3 + i]);
-            accumulate(&s4, codes, dy[x4 + i]);
-            accumulate(&s5, codes, dy[x5 + i]);
-            accumulate(&s6, codes, dy[x6 + i]);
-            accumulate(&s7, codes, dy[x7 + i]);
+            add_dots(&s0, codes, dy[x0 + i]);
+            add_dots(&s1, codes, dy[x1 + i]);
+            add_dots(&s2, codes, dy[x2 + i]);
+            add_dots(&s3, codes, dy[x3 + i]);
+            add_dots(&s4, codes, dy[x4 + i]);
+            add_dots(&s5, codes, dy[x5 + i]);
+            add_dots(&s6, codes, dy[x6 + i]);
+            add_dots(&s7, codes, dy[x7 + i]);
         }
     }
     store(t, k, s0);
@@ -99,40 +83,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     store(t + 7u, k, s7);
 }
 
-fn decode(words: vec4<u32>) -> Codes {
-    let mask = vec4<u32>(0x03030303u);
-    return Codes(
-        words & mask, (words >> vec4<u32>(2u)) & mask, (words >> vec4<u32>(4u)) & mask, (words >> vec4<u32>(6u)) & mask,
-    );
-}
-
-fn accumulate(sums: ptr<function, Sums>, codes: Codes, bytes: u32) {
-    (*sums).a += dots(codes.a, bytes);
-    (*sums).b += dots(codes.b, bytes);
-    (*sums).c += dots(codes.c, bytes);
-    (*sums).d += dots(codes.d, bytes);
-}
-
-fn dots(codes: vec4<u32>, bytes: u32) -> vec4<i32> {
-    return vec4<i32>(
-        dot4I8Packed(codes.x, bytes), dot4I8Packed(codes.y, bytes),
-        dot4I8Packed(codes.z, bytes), dot4I8Packed(codes.w, bytes),
-    );
-}
-
-fn transpose_blocks(words: vec4<u32>) -> vec4<u32> {
-    return vec4<u32>(
-        transpose_block(words.x), transpose_block(words.y), transpose_block(words.z), transpose_block(words.w),
-    );
-}
-
-// Makes room for the next plane. Wraps, as the sum of codes may; the sum of trits fits.
-fn shift_plane(sums: ptr<function, Sums>) {
-    *sums = Sums((*sums).a * 256, (*sums).b * 256, (*sums).c * 256, (*sums).d * 256);
-}
-
 // Writes one token's 16 sums; component c of part j is column k + 4c + j.
-fn store(t: u32, k: u32, sums: Sums) {
+fn store(t: u32, k: u32, sums: BlockSums) {
     if t < params.tokens {
         let row = (t * params.slots + params.slot) * (params.in_features + 4u);
         let offset = bitcast<i32>(dy_info[t * 4u + 2u]);

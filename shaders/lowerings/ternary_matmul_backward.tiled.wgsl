@@ -22,18 +22,6 @@ var<workgroup> bytes: array<vec4<u32>, 128>; // [8 words, 16 × 4 tokens]
 var<workgroup> codes: array<vec4<u32>, 128>; // [8 words, 16 × 4 columns]
 var<workgroup> offsets: array<i32, 64>; // minus the token's sum: codes are trits + 1
 
-// Four columns of each of eight tokens.
-struct Sums {
-    t0: vec4<i32>,
-    t1: vec4<i32>,
-    t2: vec4<i32>,
-    t3: vec4<i32>,
-    t4: vec4<i32>,
-    t5: vec4<i32>,
-    t6: vec4<i32>,
-    t7: vec4<i32>,
-}
-
 @compute @workgroup_size(16, 8, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -62,7 +50,7 @@ fn main(
     let c = local.x;
     let b = local.y * 2u;
     let o = local.y * 8u;
-    var sums = Sums();
+    var sums = TileSums();
     for (var plane = 0u; plane < params.planes; plane++) {
         if index < 64u {
             let sum = bitcast<i32>(dy_info[min(tile_t + index, last_t) * 4u + 2u]);
@@ -83,16 +71,16 @@ fn main(
             workgroupBarrier();
             let i = plane_start + n;
             bytes[staged] = vec4<u32>(dy[x0 + i], dy[x1 + i], dy[x2 + i], dy[x3 + i]);
-            codes[index] = decode(transpose_block(weights[w + n * stride]));
+            codes[index] = tile_codes(transpose_block(weights[w + n * stride]));
             workgroupBarrier();
-            accumulate(&sums, codes[c], bytes[b], bytes[b + 1u]);
-            accumulate(&sums, codes[c + 16u], bytes[b + 16u], bytes[b + 17u]);
-            accumulate(&sums, codes[c + 32u], bytes[b + 32u], bytes[b + 33u]);
-            accumulate(&sums, codes[c + 48u], bytes[b + 48u], bytes[b + 49u]);
-            accumulate(&sums, codes[c + 64u], bytes[b + 64u], bytes[b + 65u]);
-            accumulate(&sums, codes[c + 80u], bytes[b + 80u], bytes[b + 81u]);
-            accumulate(&sums, codes[c + 96u], bytes[b + 96u], bytes[b + 97u]);
-            accumulate(&sums, codes[c + 112u], bytes[b + 112u], bytes[b + 113u]);
+            add_tile(&sums, codes[c], bytes[b], bytes[b + 1u]);
+            add_tile(&sums, codes[c + 16u], bytes[b + 16u], bytes[b + 17u]);
+            add_tile(&sums, codes[c + 32u], bytes[b + 32u], bytes[b + 33u]);
+            add_tile(&sums, codes[c + 48u], bytes[b + 48u], bytes[b + 49u]);
+            add_tile(&sums, codes[c + 64u], bytes[b + 64u], bytes[b + 65u]);
+            add_tile(&sums, codes[c + 80u], bytes[b + 80u], bytes[b + 81u]);
+            add_tile(&sums, codes[c + 96u], bytes[b + 96u], bytes[b + 97u]);
+            add_tile(&sums, codes[c + 112u], bytes[b + 112u], bytes[b + 113u]);
         }
     }
     let row = params.slots * (params.in_features + 4u);
@@ -106,29 +94,6 @@ fn main(
     store(t + 5u, at + 5u * row, sums.t5, exists);
     store(t + 6u, at + 6u * row, sums.t6, exists);
     store(t + 7u, at + 7u * row, sums.t7, exists);
-}
-
-// Four columns of a block, four rows to a word.
-fn decode(word: u32) -> vec4<u32> {
-    return vec4<u32>(word, word >> 2u, word >> 4u, word >> 6u) & vec4<u32>(0x03030303u);
-}
-
-fn accumulate(sums: ptr<function, Sums>, codes: vec4<u32>, low: vec4<u32>, high: vec4<u32>) {
-    (*sums).t0 += dots(codes, low.x);
-    (*sums).t1 += dots(codes, low.y);
-    (*sums).t2 += dots(codes, low.z);
-    (*sums).t3 += dots(codes, low.w);
-    (*sums).t4 += dots(codes, high.x);
-    (*sums).t5 += dots(codes, high.y);
-    (*sums).t6 += dots(codes, high.z);
-    (*sums).t7 += dots(codes, high.w);
-}
-
-fn dots(codes: vec4<u32>, bytes: u32) -> vec4<i32> {
-    return vec4<i32>(
-        dot4I8Packed(codes.x, bytes), dot4I8Packed(codes.y, bytes),
-        dot4I8Packed(codes.z, bytes), dot4I8Packed(codes.w, bytes),
-    );
 }
 
 fn store(t: u32, at: u32, sums: vec4<i32>, exists: vec4<bool>) {

@@ -1,62 +1,7 @@
-// Rows, and the workgroup of 256 invocations that computes one; see src/kernels/shared/{rows,wide}.rs.
+// Rows: their magnitudes, planes and exponents; see src/kernels/shared/{rows,wide}.rs.
 
-// Invocations of a workgroup that computes a row: the kernel's @workgroup_size.
-const LANES = 256u;
-// Each sums or compares 16 of the 256.
-const LANE_GROUPS = 16u;
 // Exponent of an all-zero row: below every real one.
 const ZERO_EXPONENT = -1024i;
-
-var<workgroup> lanes: array<vec4<u32>, LANES>;
-var<workgroup> lane_groups: array<vec4<u32>, LANE_GROUPS>;
-
-// Two 64-bit integers as one vec4: the larger of each, unsigned.
-fn max_pair(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
-    return vec4(max_64(a.xy, b.xy), max_64(a.zw, b.zw));
-}
-
-// The sum of each mod 2^64.
-fn add_pair(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
-    return vec4(add_64(a.xy, b.xy), add_64(a.zw, b.zw));
-}
-
-// The largest over the workgroup of two magnitudes; all invocations call it.
-fn row_max(lane: u32, pair: vec4<u32>) -> vec4<u32> {
-    lanes[lane] = pair;
-    workgroupBarrier();
-    if lane < LANE_GROUPS {
-        var best = lanes[lane];
-        for (var i = lane + LANE_GROUPS; i < LANES; i += LANE_GROUPS) {
-            best = max_pair(best, lanes[i]);
-        }
-        lane_groups[lane] = best;
-    }
-    workgroupBarrier();
-    var best = lane_groups[0];
-    for (var i = 1u; i < LANE_GROUPS; i++) {
-        best = max_pair(best, lane_groups[i]);
-    }
-    return best;
-}
-
-// The sums over the workgroup, mod 2^64, of two integers; all invocations call it.
-fn row_sum(lane: u32, pair: vec4<u32>) -> vec4<u32> {
-    lanes[lane] = pair;
-    workgroupBarrier();
-    if lane < LANE_GROUPS {
-        var sum = lanes[lane];
-        for (var i = lane + LANE_GROUPS; i < LANES; i += LANE_GROUPS) {
-            sum = add_pair(sum, lanes[i]);
-        }
-        lane_groups[lane] = sum;
-    }
-    workgroupBarrier();
-    var sum = lane_groups[0];
-    for (var i = 1u; i < LANE_GROUPS; i++) {
-        sum = add_pair(sum, lane_groups[i]);
-    }
-    return sum;
-}
 
 // |value| as a 64-bit integer.
 fn magnitude_i32(value: i32) -> vec2<u32> {

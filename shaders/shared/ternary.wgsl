@@ -1,4 +1,4 @@
-// Block words of ternary matrices; see src/ternary.rs.
+// Block words of ternary matrices, see src/ternary.rs, and their products on codes 0..=2.
 
 // Words of a byte row: width padded to 32.
 fn row_words(width: u32) -> u32 {
@@ -11,4 +11,55 @@ fn transpose_block(word: u32) -> u32 {
     let half = word ^ swap ^ (swap << 6u);
     swap = ((half >> 12u) ^ half) & 0x0000F0F0u;
     return half ^ swap ^ (swap << 12u);
+}
+
+fn transpose_blocks(words: vec4<u32>) -> vec4<u32> {
+    return vec4<u32>(
+        transpose_block(words.x), transpose_block(words.y), transpose_block(words.z), transpose_block(words.w),
+    );
+}
+
+// The inner products of four features with the same four bytes.
+fn code_dots(codes: vec4<u32>, bytes: u32) -> vec4<i32> {
+    return vec4<i32>(
+        dot4I8Packed(codes.x, bytes), dot4I8Packed(codes.y, bytes),
+        dot4I8Packed(codes.z, bytes), dot4I8Packed(codes.w, bytes),
+    );
+}
+
+// 16 features of one token, by their place in four blocks: component c of part j belongs to feature 4c + j.
+struct BlockSums {
+    a: vec4<i32>,
+    b: vec4<i32>,
+    c: vec4<i32>,
+    d: vec4<i32>,
+}
+
+// The codes of 16 features, four contracted places to a word, placed as in BlockSums.
+struct BlockCodes {
+    a: vec4<u32>,
+    b: vec4<u32>,
+    c: vec4<u32>,
+    d: vec4<u32>,
+}
+
+// Decodes the words of four blocks.
+fn blocks_codes(words: vec4<u32>) -> BlockCodes {
+    let mask = vec4<u32>(0x03030303u);
+    return BlockCodes(
+        words & mask, (words >> vec4<u32>(2u)) & mask, (words >> vec4<u32>(4u)) & mask, (words >> vec4<u32>(6u)) & mask,
+    );
+}
+
+// Adds the products of four int8 with their codes.
+fn add_dots(sums: ptr<function, BlockSums>, codes: BlockCodes, bytes: u32) {
+    (*sums).a += code_dots(codes.a, bytes);
+    (*sums).b += code_dots(codes.b, bytes);
+    (*sums).c += code_dots(codes.c, bytes);
+    (*sums).d += code_dots(codes.d, bytes);
+}
+
+// Makes room for the next plane. Wraps, as the sum of codes may; the sum of trits fits.
+fn next_plane(sums: ptr<function, BlockSums>) {
+    *sums = BlockSums((*sums).a * 256, (*sums).b * 256, (*sums).c * 256, (*sums).d * 256);
 }

@@ -140,10 +140,12 @@ pub const SHARED: &str = concat!(
     include_str!("../../shaders/shared/gradients.wgsl"),
     include_str!("../../shaders/shared/heads.wgsl"),
     include_str!("../../shaders/shared/lanes.wgsl"),
+    include_str!("../../shaders/shared/pairs.wgsl"),
     include_str!("../../shaders/shared/rms.wgsl"),
     include_str!("../../shaders/shared/rows.wgsl"),
     include_str!("../../shaders/shared/scores.wgsl"),
     include_str!("../../shaders/shared/ternary.wgsl"),
+    include_str!("../../shaders/shared/tile.wgsl"),
 );
 
 /// Every kernel of a training step, in the order that one meets them.
