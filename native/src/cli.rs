@@ -28,6 +28,9 @@ pub(crate) enum Command {
     Devices(DevicesArgs),
     /// Time a whole step of a model of 51 M weights
     Bench(BenchArgs),
+    /// Exit with 0 if this machine lists a real GPU, else with 3
+    #[command(hide = true)]
+    Probe,
 }
 
 /// Where to compute.
@@ -79,7 +82,7 @@ impl Command {
             Self::Train(args) => Some(&args.compute),
             Self::Verify(args) => Some(&args.compute),
             Self::Bench(args) => Some(&args.compute),
-            Self::Check(_) | Self::Devices(_) => None,
+            Self::Check(_) | Self::Devices(_) | Self::Probe => None,
         }
     }
 }

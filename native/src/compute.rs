@@ -14,7 +14,11 @@ use r3mes_wgpu::{
     },
     kernels,
 };
-use std::{sync::OnceLock, time::Instant};
+use std::{
+    process::{Command, Stdio},
+    sync::OnceLock,
+    time::Instant,
+};
 
 /// A backend and its name for people.
 #[derive(Clone)]
@@ -59,6 +63,9 @@ pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
     if args.backend == BackendKind::Cpu {
         return Ok(cpu(args.threads));
     }
+    if args.backend == BackendKind::Auto && args.device.is_empty() && !lists_real_gpu() {
+        return Ok(cpu(args.threads));
+    }
     let devices = block_on(gpu::devices());
     if !args.device.is_empty() {
         let named: Result<Vec<_>, _> = args.device.iter().map(|wanted| gpu::find(&devices, wanted)).collect();
@@ -78,6 +85,22 @@ pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
         }
     }
     Err(anyhow!("no GPU that this machine lists passes: see `r3mes-wgpu devices --test`").context(Exit::NoGpu))
+}
+
+/// Exits with 0 if a real GPU is listed.
+pub(crate) fn probe() -> Exit {
+    let real = block_on(gpu::devices()).iter().any(|device| !device.software);
+    if real { Exit::Ok } else { Exit::NoGpu }
+}
+
+/// Asks in a process of its own: drivers of software GPUs stay in memory once loaded, speak to stderr, and a broken one
+/// takes its process along.
+fn lists_real_gpu() -> bool {
+    let probe = |program| {
+        let (input, output, errors) = (Stdio::null(), Stdio::null(), Stdio::null());
+        Command::new(program).arg("probe").stdin(input).stdout(output).stderr(errors).status()
+    };
+    std::env::current_exe().and_then(probe).map_or(true, |status| status.success())
 }
 
 /// The GPU whose ternary products are fastest among those that pass; says what it refuses, and why it prefers.

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         cli::Command::Check(args) => check::run(args),
         cli::Command::Devices(args) => devices::run(args),
         cli::Command::Bench(args) => bench::run(args),
+        cli::Command::Probe => Ok(compute::probe()),
     };
     match result {
         Ok(exit) => exit.into(),
