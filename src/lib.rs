@@ -25,4 +25,7 @@ pub mod training;
 // floor 5: content addressing
 pub mod store;
 // floor 6: what crosses the wire
+pub mod chain;
 pub mod work;
+// floor 7: the miner's loop
+pub mod mining;

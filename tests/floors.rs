@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Modules of the library, lowest first; those on one line do not know of each other's order.
-const FLOORS: [&[&str]; 8] = [
+const FLOORS: [&[&str]; 10] = [
     &["error", "fixed", "rng", "tables", "ternary"],
     &["kernels"],
     &["recording"],
@@ -15,6 +15,8 @@ const FLOORS: [&[&str]; 8] = [
     &["training"],
     &["store"],
     &["work"],
+    &["chain"],
+    &["mining"],
 ];
 
 fn floor(module: &str) -> Option<usize> {

@@ -1,7 +1,12 @@
 //! Flags, typed.
 
+use axum::http::HeaderValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 /// Exact LoRA training over BitNet backbones: the same gradient bytes on every GPU and CPU.
 ///
@@ -18,6 +23,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Claim tasks, compute gradients, submit them, and get paid (by a node inside this process)
     Mine(MineArgs),
+    /// Serve a node, and the page, for miners elsewhere
+    Node(NodeArgs),
     /// Fine-tune an adapter on your own text, locally
     Train(TrainArgs),
     /// Recompute a receipt's gradient and compare every bit
@@ -74,11 +81,71 @@ pub(crate) struct JobArgs {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
+/// How a node in this process is reached.
+#[derive(Args, Clone)]
+pub(crate) struct ServeArgs {
+    /// Where the node listens [default: 127.0.0.1:7717, another port if that is taken]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "R3MES_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Folder with the built page [default: dist]
+    #[arg(long, value_name = "DIR", env = "R3MES_PAGE")]
+    pub(crate) page: Option<PathBuf>,
+    /// Origin of another site whose pages may use this node, like https://example.org
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) allow_origin: Vec<HeaderValue>,
+}
+
+#[derive(Args)]
+pub(crate) struct NodeArgs {
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    /// One JSON object a line on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// When to stop mining.
+pub(crate) struct Limits {
+    tasks: Option<u64>,
+    end: Option<Instant>,
+    counted: u64,
+}
+
+impl MineArgs {
+    /// From now on.
+    pub(crate) fn limits(&self) -> Limits {
+        let end = self.time_limit.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        Limits { tasks: self.max_tasks, end, counted: 0 }
+    }
+}
+
+impl Limits {
+    /// Whether there is room for another task.
+    pub(crate) fn go_on(&self) -> bool {
+        self.tasks.is_none_or(|tasks| self.counted < tasks) && self.end.is_none_or(|end| Instant::now() < end)
+    }
+
+    /// A task was accepted.
+    pub(crate) fn count(&mut self) {
+        self.counted += 1;
+    }
+
+    /// Tasks accepted.
+    pub(crate) fn counted(&self) -> u64 {
+        self.counted
+    }
+}
+
 impl Command {
     /// Where to compute, of the commands that are told.
     pub(crate) fn compute(&self) -> Option<&ComputeArgs> {
         match self {
             Self::Mine(args) => Some(&args.compute),
+            Self::Node(args) => Some(&args.compute),
             Self::Train(args) => Some(&args.compute),
             Self::Verify(args) => Some(&args.compute),
             Self::Bench(args) => Some(&args.compute),
@@ -93,7 +160,12 @@ pub(crate) struct MineArgs {
     pub(crate) compute: ComputeArgs,
     #[command(flatten)]
     pub(crate) job: JobArgs,
-    /// The address that is paid
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    /// Mine for the node at this URL instead of one in this process
+    #[arg(long, value_name = "URL", env = "R3MES_NODE")]
+    pub(crate) node: Option<String>,
+    /// The address that is paid; with --node, an address of its chain [default there: the session's own]
     #[arg(long, default_value = "local", env = "R3MES_ADDRESS")]
     pub(crate) address: String,
     /// Say what would be mined, on what and for whom, and stop

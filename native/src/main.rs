@@ -5,13 +5,17 @@ mod check;
 mod cli;
 mod compute;
 mod devices;
+mod embedded;
 mod engine;
+mod http;
 mod interrupt;
 mod mine;
 mod model;
 mod node;
 mod output;
 mod place;
+mod remote;
+mod serve;
 mod train;
 mod verify;
 
@@ -23,6 +27,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         command if command.compute().is_some_and(|compute| compute.list_devices) => devices::run(Default::default()),
         cli::Command::Mine(args) => mine::run(args),
+        cli::Command::Node(args) => serve::run(&args),
         cli::Command::Train(args) => train::run(args),
         cli::Command::Verify(args) => verify::run(args),
         cli::Command::Check(args) => check::run(args),

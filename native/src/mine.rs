@@ -1,40 +1,36 @@
-//! Mining: claim, compute, store, submit, be paid; again.
+//! Mining: claim, compute, store, submit, be paid; again. By itself with a node in this process, by `--node` for
+//! another's.
 
 use super::{
     cli::MineArgs,
     compute::{self, Compute},
-    engine::{self, Engine},
+    embedded::{Embedded, REWARD},
+    engine::Engine,
+    http::now,
     interrupt::Interrupt,
-    model,
-    node::{Genesis, Node, Setup},
+    node::Node,
     output::{self, Exit, say},
-    place,
+    place, remote,
 };
-use anyhow::{Context, Result, bail};
-use r3mes_wgpu::store::Cid;
-use r3mes_wgpu::training::{optimizer::Settings, step::nats};
-use r3mes_wgpu::work::{Artifact, CHUNK_TOKENS, Receipt, Task, UploadSize};
+use anyhow::{Context, Result};
+use r3mes_wgpu::training::step::nats;
+use r3mes_wgpu::work::{CHUNK_TOKENS, Receipt, Task, UploadSize};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use std::{
     fs,
-    path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-/// Accepted tasks of a round: what one optimizer step averages.
-const QUOTA: u32 = 4;
-/// Micro-units that an accepted gradient earns. Worth nothing outside this process.
-const REWARD: u64 = 1_000_000;
-/// Seconds that a claim holds.
-const CLAIM_LIFETIME: u64 = 3600;
-/// Rounds whose artifacts stay.
-const RETENTION: u64 = 8;
-/// Sequences that the miner plays at a time, and the node when it recomputes: the bits are the same.
-const SEQUENCES: [usize; 2] = [4, 2];
+/// Sequences that a miner plays at a time: the bits are the same for any number.
+pub(crate) const SEQUENCES: usize = 4;
+/// Between two looks for a chunk when the round has none left.
+const IDLE: Duration = Duration::from_millis(200);
 
+/// A miner beside its node.
 struct Miner {
-    node: Node<Engine>,
+    node: Arc<Node<Engine>>,
     engine: Engine,
     receipts: PathBuf,
     args: MineArgs,
@@ -44,44 +40,29 @@ struct Miner {
 /// Mines until a limit or Ctrl-C.
 pub(crate) fn run(args: MineArgs) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
-    let data_dir = place::data_dir(args.job.data_dir.clone())?;
-    let model = model::load(args.job.model.as_deref(), &data_dir)?;
-    let targets = model::targets(args.job.rank);
-    let seed = Sha256::digest("r3mes-wgpu embedded genesis 1").into();
-    let settings = Settings { learning_rate: 0.002, ..Settings::ADAMW };
-    let (job, adapter) = engine::job(&model, &targets, settings, seed)?;
-    let chunks = model::chunks(&args.job, &model)?;
-    eprintln!(
-        "model {} · {} ternary weights · {} chunks of {CHUNK_TOKENS} tokens",
-        job.model,
-        model.config.ternary_weights(),
-        chunks.len()
-    );
-    let quota = QUOTA.min(chunks.len() as u32);
-    let genesis =
-        Genesis { job, seed, quota, reward: REWARD, claim_lifetime: CLAIM_LIFETIME, retention_rounds: RETENTION };
-    let setup = Setup::new(genesis, adapter, chunks.into_iter())?;
-    let job_dir = data_dir.join(setup.folder()?);
-    let receipts = job_dir.join("receipts");
-
+    if let Some(url) = &args.node {
+        return remote::run(&args, url, &interrupt);
+    }
+    let embedded = Embedded::prepare(&args.job)?;
     let miner = compute::choose(&args.compute)?;
     let verifier = verifier(&miner, args.compute.threads);
     eprintln!("mining on {} for the address {}", miner.name, args.address);
     eprintln!("a node in this process recomputes everything on {}", verifier.name);
     if args.dry_run {
-        eprintln!("the ledger and the receipts would be in {}", job_dir.display());
+        eprintln!("the ledger and the receipts would be in {}", embedded.job_dir.display());
         return Ok(Exit::Ok);
     }
+    let receipts = embedded.job_dir.join("receipts");
     fs::create_dir_all(&receipts).with_context(|| format!("creating {}", receipts.display()))?;
-    let engine = Engine::new(&model, &targets, &miner.backend, SEQUENCES[0])?;
-    let recompute = Engine::new(&model, &targets, &verifier.backend, SEQUENCES[1])?;
-    let node = Node::open(&job_dir.join("ledger.redb"), setup, recompute)?;
-    let backbone_weights = model.config.ternary_weights() as u64;
+    let engine = Engine::new(&embedded.model, &embedded.targets, &miner.backend, SEQUENCES)?;
+    let backbone_weights = embedded.model.config.ternary_weights() as u64;
+    let (node, address) = embedded.open(&verifier, &args.serve)?;
+    eprintln!("to mine in a browser too: http://{address}/");
     Miner { node, engine, receipts, args, backbone_weights }.mine(&interrupt)
 }
 
 /// What the node recomputes on: a real GPU where the miner has one, else the CPU by other twins; never a software GPU.
-fn verifier(miner: &Compute, threads: usize) -> Compute {
+pub(crate) fn verifier(miner: &Compute, threads: usize) -> Compute {
     if miner.real_gpu { miner.clone() } else { compute::second_cpu(threads) }
 }
 
@@ -91,20 +72,25 @@ impl Miner {
         if status.accepted_total > 0 {
             eprintln!("continuing: {} accepted, round {}", status.accepted_total, status.round);
         }
-        let start = Instant::now();
-        let limit = self.args.time_limit.map(Duration::from_secs);
-        let mut accepted = 0;
-        while self.args.max_tasks.is_none_or(|max| accepted < max) && limit.is_none_or(|limit| start.elapsed() < limit)
-        {
+        let (mut limits, mut waiting) = (self.args.limits(), false);
+        while limits.go_on() {
             if interrupt.asked() {
                 return Ok(Exit::Interrupted);
             }
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-            let Some(task) = self.node.claim(&self.args.address, now)? else {
-                bail!("the node has no task: every claim of the round is held by another address");
-            };
-            self.work(&task)?;
-            accepted += 1;
+            match self.node.claim(&self.args.address, now())? {
+                Some(task) => {
+                    self.work(&task)?;
+                    limits.count();
+                    waiting = false;
+                }
+                None => {
+                    if !waiting {
+                        eprintln!("other miners hold the rest of this round; waiting for them");
+                    }
+                    waiting = true;
+                    std::thread::sleep(IDLE);
+                }
+            }
         }
         Ok(Exit::Ok)
     }
@@ -117,59 +103,64 @@ impl Miner {
         let dag = artifact.dag()?;
         self.node.put_blocks(&dag.blocks)?;
         let receipt = Receipt::new(task.clone(), &artifact, Vec::new())?;
-        save(&self.receipts, &receipt)?;
+        place::write_whole(&self.receipts.join(format!("{}.json", receipt.artifact())), receipt.to_json().as_bytes())?;
         let acceptance = match self.node.submit(&receipt)? {
             Ok(acceptance) => acceptance,
             Err(rejection) => return Err(anyhow::Error::new(rejection).context(Exit::Refused)),
         };
         let loss = artifact.as_gradient().map(|gradient| nats(gradient.loss, gradient.tokens as usize));
-        self.report(
-            task,
-            &artifact,
-            dag.root,
+        Done {
+            receipt: &receipt,
+            gradient_root: artifact.gradient_root(),
             loss,
-            CHUNK_TOKENS as f64 / seconds,
-            acceptance.balance,
-            acceptance.round,
-        )?;
-        let size = UploadSize::new(&dag, self.backbone_weights);
-        if !self.args.json && acceptance.balance == REWARD {
-            eprintln!("an artifact is {size}");
+            seconds,
+            round: acceptance.round,
+            accepted: self.node.status()?.accepted_total,
+            balance: acceptance.balance,
+            size: (acceptance.balance == REWARD).then(|| UploadSize::new(&dag, self.backbone_weights)),
+            transaction: None,
         }
-        Ok(())
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one for each thing that is said")]
-    fn report(
-        &self,
-        task: &Task,
-        artifact: &Artifact,
-        cid: Cid,
-        loss: Option<f64>,
-        tokens_per_second: f64,
-        balance: u64,
-        round: u64,
-    ) -> Result<()> {
-        let digest = output::hex(&artifact.gradient_root());
-        let total = self.node.status()?.accepted_total;
-        if self.args.json {
-            output::line(json!({
-                "event": "accepted", "task": task.cid().to_string(), "cid": cid.to_string(),
-                "gradient_digest": digest, "loss": loss, "tokens_per_second": tokens_per_second,
-                "round": round, "accepted": total, "balance": balance,
-            }));
-        } else {
-            let loss = loss.map_or("void".to_owned(), |loss| format!("{loss:.4}"));
-            let balance = balance as f64 / 1e6;
-            say!(
-                "accepted {total:5} · round {round:4} · loss {loss} · {tokens_per_second:6.0} tokens/s · balance {balance} · {cid}"
-            );
-        }
+        .tell(self.args.json);
         Ok(())
     }
 }
 
-/// Keeps a receipt as JSON under its artifact's CID.
-fn save(dir: &Path, receipt: &Receipt) -> Result<()> {
-    place::write_whole(&dir.join(format!("{}.json", receipt.artifact())), receipt.to_json().as_bytes())
+/// A task that was accepted, as it is told.
+pub(crate) struct Done<'a> {
+    pub(crate) receipt: &'a Receipt,
+    /// Root over the gradient's matrices.
+    pub(crate) gradient_root: [u8; 32],
+    /// `None` for a void.
+    pub(crate) loss: Option<f64>,
+    /// Of computing alone.
+    pub(crate) seconds: f64,
+    pub(crate) round: u64,
+    pub(crate) accepted: u64,
+    pub(crate) balance: u64,
+    /// Told once.
+    pub(crate) size: Option<UploadSize>,
+    /// Where a transaction carried it.
+    pub(crate) transaction: Option<&'a str>,
+}
+
+impl Done<'_> {
+    pub(crate) fn tell(&self, as_json: bool) {
+        let (task, cid) = (self.receipt.task().cid(), self.receipt.artifact());
+        let rate = CHUNK_TOKENS as f64 / self.seconds;
+        if as_json {
+            output::line(json!({
+                "event": "accepted", "task": task.to_string(), "cid": cid.to_string(),
+                "gradient_digest": output::hex(&self.gradient_root), "loss": self.loss,
+                "tokens_per_second": rate, "round": self.round, "accepted": self.accepted, "balance": self.balance,
+                "transaction": self.transaction,
+            }));
+            return;
+        }
+        let loss = self.loss.map_or("void".to_owned(), |loss| format!("{loss:.4}"));
+        let (accepted, round, balance) = (self.accepted, self.round, self.balance as f64 / 1e6);
+        say!("accepted {accepted:5} · round {round:4} · loss {loss} · {rate:6.0} tokens/s · balance {balance} · {cid}");
+        if let Some(size) = &self.size {
+            eprintln!("an artifact is {size}");
+        }
+    }
 }

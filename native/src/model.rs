@@ -34,12 +34,18 @@ const DEFAULT: ModelConfig = ModelConfig {
 };
 const DEFAULT_SEED: [u8; 32] = *b"r3mes-wgpu default backbone, v1.";
 
-/// Reads the model in a folder; without one, the default, which is made once and kept as files like any other.
+/// The model in the folder given; without one, the default, which is made once and kept as files like any other.
 pub(crate) fn load(given: Option<&Path>, data_dir: &Path) -> Result<Model> {
-    let dir = match given {
-        Some(dir) => dir.to_owned(),
-        None => default_dir(data_dir)?,
-    };
+    read(&dir(given, data_dir)?)
+}
+
+/// The folder of [`load`]'s model.
+pub(crate) fn dir(given: Option<&Path>, data_dir: &Path) -> Result<PathBuf> {
+    given.map_or_else(|| default_dir(data_dir), |dir| Ok(dir.to_owned()))
+}
+
+/// Reads the model in a folder.
+pub(crate) fn read(dir: &Path) -> Result<Model> {
     let read = |name: &str| fs::read(dir.join(name)).with_context(|| format!("reading {}", dir.join(name).display()));
     file::read(&read("config.json")?, &read("model.safetensors")?)
         .with_context(|| format!("the model in {}", dir.display()))

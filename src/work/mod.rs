@@ -17,6 +17,7 @@ mod size;
 mod task;
 mod transport;
 mod verification;
+mod worker;
 
 pub use adapter::AdapterState;
 pub use aggregate::Aggregate;
@@ -32,6 +33,7 @@ pub use size::UploadSize;
 pub use task::{Task, TaskTerms, task_key};
 pub use transport::{MAX_GRADIENT_BITS, Transport, TransportMatrix};
 pub use verification::{Mismatch, compare, open_receipt, verify};
+pub use worker::{Worker, WorkerError};
 
 #[cfg(test)]
 mod tests;

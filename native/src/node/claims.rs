@@ -12,25 +12,42 @@ use r3mes_wgpu::work::Task;
 use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 use std::collections::BTreeSet;
 
+/// What an attempt to claim came to.
+pub(super) enum Claimed {
+    /// The miner's unfinished task, or the one asked for.
+    Task(Box<Task>),
+    /// Another chunk than the one asked for is next.
+    Other,
+    /// The round has all the claims that it needs.
+    Nothing,
+}
+
 impl<E: Engine> Node<E> {
     /// A task for `miner` at time `now`: its unfinished one, or the next. `None` while the round has all the claims
     /// that it needs: ask again later.
     pub(crate) fn claim(&self, miner: &str, now: u64) -> Result<Option<Task>> {
+        Ok(match self.claim_at(miner, None, now)? {
+            Claimed::Task(task) => Some(*task),
+            Claimed::Other | Claimed::Nothing => None,
+        })
+    }
+
+    /// [`Self::claim`], where the next task is wanted only if it is at the position `wanted`.
+    pub(super) fn claim_at(&self, miner: &str, wanted: Option<u64>, now: u64) -> Result<Claimed> {
         self.close_full_round()?;
         let write = self.write()?;
         let mut ledger = Ledger::load_for_write(&write)?;
         let position = match own_claim(&write, miner)? {
             Some(position) => position,
-            None => {
-                expire(&write, now)?;
-                let claimed = write.open_table(CLAIMS)?.len()?;
-                if u64::from(ledger.accepted_in_round) + claimed >= self.genesis.quota.into() {
+            None => match self.free_position(&write, &mut ledger, now)? {
+                None => {
                     // expired claims are open again: that much has changed
                     write.commit()?;
-                    return Ok(None);
+                    return Ok(Claimed::Nothing);
                 }
-                next_position(&write, &mut ledger)?
-            }
+                Some(position) if wanted.is_some_and(|wanted| wanted != position) => return Ok(Claimed::Other),
+                Some(position) => position,
+            },
         };
         let expires = now.saturating_add(self.genesis.claim_lifetime);
         let chunk = chunk_at(&write.open_table(CHUNKS)?, position)?;
@@ -38,7 +55,26 @@ impl<E: Engine> Node<E> {
         write.open_table(CLAIMS)?.insert(position, (miner, expires))?;
         ledger.store(&write)?;
         write.commit()?;
-        Ok(Some(task))
+        Ok(Claimed::Task(Box::new(task)))
+    }
+
+    /// The position that would be claimed next; nothing changes.
+    pub(crate) fn available(&self, now: u64) -> Result<Option<u64>> {
+        self.close_full_round()?;
+        let write = self.write()?;
+        let mut ledger = Ledger::load_for_write(&write)?;
+        let position = self.free_position(&write, &mut ledger, now)?;
+        write.abort()?;
+        Ok(position)
+    }
+
+    fn free_position(&self, write: &WriteTransaction, ledger: &mut Ledger, now: u64) -> Result<Option<u64>> {
+        expire(write, now)?;
+        let claimed = write.open_table(CLAIMS)?.len()?;
+        if u64::from(ledger.accepted_in_round) + claimed >= self.genesis.quota.into() {
+            return Ok(None);
+        }
+        next_position(write, ledger).map(Some)
     }
 }
 

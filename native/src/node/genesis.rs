@@ -73,6 +73,17 @@ impl Setup {
     pub(super) fn install(&self, write: &WriteTransaction) -> Result<()> {
         let dag = self.adapter.dag()?;
         let record = self.record(dag.root);
+        // every table exists from here on, so that readers never miss one
+        write.open_table(ACCOUNTS)?;
+        write.open_table(PAYOUTS)?;
+        write.open_table(TRANSACTIONS)?;
+        write.open_table(TRANSACTION_HEIGHTS)?;
+        write.open_table(LOOSE)?;
+        write.open_table(OPEN)?;
+        write.open_table(CLAIMS)?;
+        write.open_table(ACCEPTED)?;
+        write.open_table(COMMITMENTS)?;
+        write.open_table(BALANCES)?;
         let mut meta = write.open_table(META)?;
         if let Some(stored) = meta.get("genesis")? {
             let stored: Record = dag_cbor::decode(FORMAT, stored.value()).context("reading its genesis")?;
@@ -80,13 +91,6 @@ impl Setup {
         }
         meta.insert("genesis", dag_cbor::encode(FORMAT, &record).as_slice())?;
         drop(meta);
-        // every table exists from here on, so that readers never miss one
-        write.open_table(LOOSE)?;
-        write.open_table(OPEN)?;
-        write.open_table(CLAIMS)?;
-        write.open_table(ACCEPTED)?;
-        write.open_table(COMMITMENTS)?;
-        write.open_table(BALANCES)?;
         let adapter = dag.root;
         write.open_table(ROUNDS)?.insert(0, adapter.to_bytes().as_slice())?;
         let (cursor, accepted_in_round, accepted_total, loose_bytes) = (0, 0, 0, 0);

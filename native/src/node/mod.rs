@@ -22,6 +22,7 @@ mod submission;
 mod tables;
 #[cfg(test)]
 mod tests;
+pub(crate) mod transactions;
 
 pub(crate) use blocks::BlockFile;
 pub(crate) use genesis::{Genesis, Setup};
@@ -101,7 +102,6 @@ impl<E: Engine> Node<E> {
     }
 
     /// The terms that never change.
-    #[cfg(test)]
     pub(crate) fn genesis(&self) -> &Genesis {
         &self.genesis
     }

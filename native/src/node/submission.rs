@@ -55,7 +55,11 @@ impl<E: Engine> Node<E> {
             let accepted = read.open_table(ACCEPTED)?;
             let accepted = accepted.get((round, position))?.context("an accepted submission has no record")?;
             if Accepted::decode(accepted.value())?.artifact == receipt.artifact() {
-                return Ok(Ok(Acceptance { round, again: true, balance: self.balance(&receipt.task().miner)? }));
+                return Ok(Ok(Acceptance {
+                    round,
+                    again: true,
+                    balance: self.balance(&self.payee(&receipt.task().miner)?)?,
+                }));
             }
         }
         if receipt.task().adapter != ledger.adapter {
@@ -90,7 +94,7 @@ impl<E: Engine> Node<E> {
         let mut ledger = Ledger::load_for_write(&write)?;
         if place_of(&write.open_table(COMMITMENTS)?, commitment)? == Some((round, position)) {
             drop(write);
-            return Ok(Ok(Acceptance { round, again: true, balance: self.balance(miner)? }));
+            return Ok(Ok(Acceptance { round, again: true, balance: self.balance(&self.payee(miner)?)? }));
         }
         if ledger.round != round {
             return Ok(Err(Rejection::Stale(ledger.adapter)));
@@ -114,18 +118,21 @@ impl<E: Engine> Node<E> {
     }
 }
 
-fn place_of(
+pub(super) fn place_of(
     table: &impl ReadableTable<&'static [u8], (u64, u64)>,
     commitment: Commitment,
 ) -> Result<Option<(u64, u64)>> {
     Ok(table.get(commitment.0.as_slice())?.map(|place| place.value()))
 }
 
+/// Adds a reward to the balance of whom the miner names, or of the miner's own address.
 fn credit(write: &WriteTransaction, miner: &str, reward: u64) -> Result<u64> {
-    let mut balances = write.open_table(BALANCES)?;
-    let before = balances.get(miner)?.map_or(0, |balance| balance.value());
+    let (payouts, mut balances) = (write.open_table(PAYOUTS)?, write.open_table(BALANCES)?);
+    let named = payouts.get(miner)?;
+    let payee = named.as_ref().map_or(miner, |payout| payout.value());
+    let before = balances.get(payee)?.map_or(0, |balance| balance.value());
     let balance = before.checked_add(reward).context("a balance beyond 2^64 micro-units")?;
-    balances.insert(miner, balance)?;
+    balances.insert(payee, balance)?;
     Ok(balance)
 }
 

@@ -25,7 +25,15 @@ pub(super) const ACCEPTED: TableDefinition<(u64, u64), &[u8]> = TableDefinition:
 pub(super) const COMMITMENTS: TableDefinition<&[u8], (u64, u64)> = TableDefinition::new("commitments");
 /// Round → CID of the adapter that it started from.
 pub(super) const ROUNDS: TableDefinition<u64, &[u8]> = TableDefinition::new("rounds");
-/// Miner → micro-units.
+/// Address → transactions sent.
+pub(super) const ACCOUNTS: TableDefinition<&str, u64> = TableDefinition::new("accounts");
+/// Miner → who is paid for it, where that is another.
+pub(super) const PAYOUTS: TableDefinition<&str, &str> = TableDefinition::new("payouts");
+/// Height → what its transaction came to.
+pub(super) const TRANSACTIONS: TableDefinition<u64, &[u8]> = TableDefinition::new("transactions");
+/// Hash of a transaction → its height.
+pub(super) const TRANSACTION_HEIGHTS: TableDefinition<&str, u64> = TableDefinition::new("transaction heights");
+/// Who is paid → micro-units.
 pub(super) const BALANCES: TableDefinition<&str, u64> = TableDefinition::new("balances");
 
 const LEDGER_FORMAT: &str = "r3mes/ledger/1";

@@ -1,0 +1,100 @@
+//! A worker turns tasks of one model into artifacts on one backend: what miners and verifiers do.
+
+use super::{AdapterState, Artifact, Chunk, Gradient, MatrixSpec, Task, WorkError, model_manifest};
+use crate::{
+    ARITHMETIC_VERSION,
+    backend::Backend,
+    error::Error,
+    model::{
+        transformer::{Step, Targets},
+        weights::Model,
+    },
+    store::{Cid, Fetch},
+    training::step::Trainer,
+};
+use std::sync::Arc;
+
+/// Why a task was not computed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// A task by other rules than this program's.
+    #[error("the task is of arithmetic version {0}, this program of {ARITHMETIC_VERSION}")]
+    Version(u32),
+    /// A task about a model that is not loaded.
+    #[error("the task is about model {asked}, not {loaded}")]
+    Model {
+        /// The task's.
+        asked: Cid,
+        /// The worker's.
+        loaded: Box<Cid>,
+    },
+    /// The chunk or the adapter is missing, altered or of another form.
+    #[error(transparent)]
+    Work(#[from] WorkError),
+    /// The backend failed.
+    #[error(transparent)]
+    Backend(#[from] Error),
+}
+
+/// A recorded step of one model in one backend's memory.
+pub struct Worker {
+    model: Cid,
+    vocab: u32,
+    trainer: Trainer,
+    /// What is uploaded: an adapter, and the job's matrices with their exponents.
+    adapter: Option<(Cid, Vec<MatrixSpec>)>,
+}
+
+impl Worker {
+    /// Records the step and allocates it; `sequences` a play changes no bit.
+    pub async fn new(
+        model: &Model,
+        targets: &Targets,
+        backend: &Backend,
+        sequences: usize,
+    ) -> Result<Self, WorkerError> {
+        let step = Step::new(model, targets, sequences);
+        let player = backend.player(&Arc::new(step.recording.clone())).await?;
+        let manifest = model_manifest(model).map_err(WorkError::from)?;
+        let vocab = model.config.vocab as u32;
+        Ok(Self { model: manifest.cid(), vocab, trainer: Trainer::new(step, player), adapter: None })
+    }
+
+    /// The artifact of a task whose adapter and chunk are among `blocks`.
+    pub async fn compute(&mut self, task: &Task, blocks: Fetch<'_>) -> Result<Artifact, WorkerError> {
+        if task.job.arithmetic_version != ARITHMETIC_VERSION {
+            return Err(WorkerError::Version(task.job.arithmetic_version));
+        }
+        if task.job.model != self.model {
+            return Err(WorkerError::Model { asked: task.job.model, loaded: self.model.into() });
+        }
+        let chunk = Chunk::fetch(&task.chunk, self.vocab, blocks)?;
+        if self.adapter.as_ref().is_none_or(|(cid, specs)| *cid != task.adapter || *specs != task.job.matrices) {
+            let state = AdapterState::fetch(&task.adapter, blocks)?;
+            self.adapter = None;
+            let exponents: Vec<_> = task.job.matrices.iter().map(|spec| spec.exponent).collect();
+            self.trainer.load(&state.adapter, &exponents).await?;
+            self.adapter = Some((task.adapter, task.job.matrices.clone()));
+        }
+        let found = self.trainer.gradient(chunk.tokens(), &task.key(), 0).await?;
+        if found.saturated {
+            return Ok(Artifact::void(task));
+        }
+        let gradient = Gradient { loss: found.loss, tokens: found.supervised as u32, matrices: found.matrices };
+        Ok(Artifact::gradient(task, &gradient)?)
+    }
+
+    /// [`Self::compute`], with one linear, drawn by the task's key, audited as
+    /// [`Player::audit`](crate::backend::Player::audit) says, so that a twin that is wrong is not confirmed by itself.
+    pub async fn audit(&mut self, task: &Task, blocks: Fetch<'_>) -> Result<Artifact, WorkerError> {
+        let [a, b, c, d, e, f, g, h, ..] = task.key();
+        self.trainer.audit(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+        self.compute(task, blocks).await
+    }
+
+    /// Lets go of what is uploaded, after an error that may have left it half-written.
+    pub fn forget(&mut self) {
+        self.adapter = None;
+    }
+}
