@@ -129,3 +129,78 @@ pub fn check_address(text: &str) -> Result<(), ChainError> {
         _ => Err(ChainError::Address(text.chars().take(64).collect())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::{MsgClaimTask, MsgSetPayout};
+
+    const CHAIN: &str = "r3mes-test-1";
+
+    fn key() -> SessionKey {
+        SessionKey::new(&[7; 32]).unwrap()
+    }
+
+    fn claim(miner: &str) -> Message {
+        Message::ClaimTask(MsgClaimTask { miner: miner.to_owned(), pool_id: 3, chunk_id: 9 })
+    }
+
+    #[test]
+    fn what_is_signed_is_opened() {
+        let key = key();
+        let payout = MsgSetPayout { miner: key.address().to_owned(), payout: key.address().to_owned() };
+        let messages = vec![claim(key.address()), Message::SetPayout(payout)];
+        let tx = key.sign(CHAIN, 41, &messages).unwrap();
+        let signed = Signed::open(&tx, CHAIN).unwrap();
+        assert_eq!(signed, Signed { signer: key.address().to_owned(), sequence: 41, messages });
+        assert!(check_address(key.address()).is_ok());
+    }
+
+    #[test]
+    fn every_flipped_bit_is_refused() {
+        let key = key();
+        let tx = key.sign(CHAIN, 41, &[claim(key.address())]).unwrap();
+        for bit in 0..8 * tx.len() {
+            let mut flipped = tx.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Signed::open(&flipped, CHAIN).is_err(), "bit {bit}");
+        }
+        for length in 0..tx.len() {
+            assert!(Signed::open(&tx[..length], CHAIN).is_err(), "{length} bytes");
+        }
+        let other_chain = Signed::open(&tx, "r3mes-test-2");
+        assert_eq!(other_chain, Err(ChainError::Signature(key.address().to_owned())));
+    }
+
+    /// `(r, n − s)` verifies too in plain ECDSA: one transaction would have two hashes.
+    #[test]
+    fn the_other_form_of_a_signature_is_refused() {
+        let key = key();
+        let mut raw = TxRaw::decode(&*key.sign(CHAIN, 0, &[claim(key.address())]).unwrap()).unwrap();
+        let signature = Signature::from_slice(&raw.signatures[0]).unwrap();
+        let (r, s) = (signature.r(), -*signature.s());
+        raw.signatures[0] = Signature::from_scalars(*r, s).unwrap().to_vec();
+        let refused = Signed::open(&raw.encode_to_vec(), CHAIN);
+        assert_eq!(refused, Err(ChainError::Signature(key.address().to_owned())));
+    }
+
+    #[test]
+    fn nobody_signs_for_another() {
+        let (key, other) = (key(), SessionKey::new(&[8; 32]).unwrap());
+        let tx = key.sign(CHAIN, 0, &[claim(other.address())]).unwrap();
+        let (signer, found) = (other.address().to_owned(), key.address().to_owned());
+        assert_eq!(Signed::open(&tx, CHAIN), Err(ChainError::Signer { signer, found }));
+        assert!(matches!(SessionKey::new(&[0; 32]), Err(ChainError::Key)));
+        for address in ["", "remes1", "cosmos1qypqxpq9qcrsszg2pvxq6rs0zqg3yyc5lzv7xu", &key.address()[..40]] {
+            assert!(check_address(address).is_err(), "{address}");
+        }
+    }
+
+    /// Made by @cosmjs/proto-signing 0.39 from the same key, sequence and messages: `tests/data/cosmjs_tx_hash.mjs`.
+    #[test]
+    fn the_bytes_are_those_of_cosmjs() {
+        let key = key();
+        let tx = key.sign(CHAIN, 41, &[claim(key.address())]).unwrap();
+        assert_eq!(tx_hash(&tx), include_str!("../../tests/data/cosmjs_tx_hash.txt").trim());
+    }
+}

@@ -1,0 +1,243 @@
+//! The node over HTTP, as a miner, an attacker and an operator meet it.
+
+mod place;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use place::{Place, accepted};
+use r3mes_wgpu::chain::{Message, MsgClaimTask, MsgSetPayout, MsgSubmitGradient, SessionKey};
+use r3mes_wgpu::store::{Cid, Codec};
+use serde_json::{Value, json};
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+const CHAIN: &str = "r3mes-local-1";
+
+/// A node in a process of its own; killed with the value.
+struct Node {
+    process: Child,
+    url: String,
+    agent: ureq::Agent,
+}
+
+impl Node {
+    fn start(place: &Place) -> Self {
+        Self::run(&mut place.node("0"))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = serde_json::from_str::<Value>(&line).unwrap()["url"].as_str().unwrap().to_owned();
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+        Self { process, url, agent }
+    }
+
+    fn bytes(&self, path: &str) -> (u16, Vec<u8>) {
+        let mut response = self.agent.get(format!("{}{path}", self.url)).call().unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_vec().unwrap())
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let (status, bytes) = self.bytes(path);
+        assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&bytes));
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    /// The code of a transaction, and its log: as checked, or as settled.
+    fn send(&self, tx: &[u8]) -> (u64, String) {
+        let body = json!({ "tx_bytes": BASE64.encode(tx), "mode": "BROADCAST_MODE_SYNC" }).to_string();
+        let url = format!("{}/cosmos/tx/v1beta1/txs", self.url);
+        let mut response = self.agent.post(url).header("content-type", "application/json").send(&body).unwrap();
+        let answer: Value = serde_json::from_slice(&response.body_mut().read_to_vec().unwrap()).unwrap();
+        let parts = |answer: &Value| {
+            let response = &answer["tx_response"];
+            (response["code"].as_u64().unwrap(), response["raw_log"].as_str().unwrap().to_owned())
+        };
+        let checked = parts(&answer);
+        if checked.0 != 0 {
+            return checked;
+        }
+        let path = format!("/cosmos/tx/v1beta1/txs/{}", answer["tx_response"]["txhash"].as_str().unwrap());
+        let end = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < end {
+            match self.bytes(&path) {
+                (200, bytes) => return parts(&serde_json::from_slice(&bytes).unwrap()),
+                _ => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+        panic!("the transaction is never settled");
+    }
+
+    fn sequence(&self, key: &SessionKey) -> u64 {
+        let account = self.get(&format!("/cosmos/auth/v1beta1/accounts/{}", key.address()));
+        account["account"]["sequence"].as_str().unwrap().parse().unwrap()
+    }
+
+    fn balance(&self, address: &str) -> u64 {
+        let balances = self.get(&format!("/cosmos/bank/v1beta1/balances/{address}"));
+        balances["balances"][0]["amount"].as_str().map_or(0, |amount| amount.parse().unwrap())
+    }
+
+    fn signed(&self, key: &SessionKey, message: Message) -> (u64, String) {
+        self.send(&key.sign(CHAIN, self.sequence(key), &[message]).unwrap())
+    }
+
+    fn next_chunk(&self) -> u64 {
+        let chunks = self.get("/remes/remes/v1/task_pool/0/available_chunks?limit=1");
+        chunks["chunks"][0]["chunk_id"].as_str().unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn miner(name: &str, url: &str, tasks: &str) -> (Place, Command) {
+    let place = Place::new(name);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
+    command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]);
+    command.arg("--data-dir").arg(place.data());
+    (place, command)
+}
+
+fn claim(key: &SessionKey, chunk_id: u64) -> Message {
+    Message::ClaimTask(MsgClaimTask { miner: key.address().to_owned(), pool_id: 0, chunk_id })
+}
+
+#[test]
+fn miners_elsewhere_are_paid_at_the_address_they_name() {
+    let place = Place::new("node-mine");
+    let node = Node::start(&place);
+    let payee = SessionKey::new(&[3; 32]).unwrap();
+    let (home, mut command) = miner("node-miner", &node.url, "6");
+    let output = command.args(["--address", payee.address()]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let events = accepted(&output.stdout);
+    assert_eq!(events.len(), 6);
+    assert_eq!(events[5]["balance"].as_u64(), Some(6_000_000));
+    assert_eq!(node.balance(payee.address()), 6_000_000);
+    let stats = node.get("/stats");
+    assert_eq!((stats["accepted_total"].as_u64(), stats["round"].as_u64()), (Some(6), Some(1)));
+    for event in &events {
+        let cid = Cid::try_from(event["cid"].as_str().unwrap()).unwrap();
+        let (status, bytes) = node.bytes(&format!("/ipfs/{cid}?format=raw"));
+        assert_eq!((status, Codec::DagCbor.cid(&bytes)), (200, cid), "the artifact is there, under its name");
+        let hash = event["transaction"].as_str().unwrap();
+        let tx = node.get(&format!("/cosmos/tx/v1beta1/txs/{hash}"));
+        assert_eq!(tx["tx_response"]["events"][0]["attributes"][0]["value"], event["cid"]);
+    }
+    drop(home);
+}
+
+#[test]
+fn a_node_that_is_killed_is_waited_for_and_nothing_counts_twice() {
+    let place = Place::new("node-kill");
+    let mut node = Node::start(&place);
+    let port = node.url.rsplit(':').next().unwrap().to_owned();
+    let (_home, mut command) = miner("node-kill-miner", &node.url, "12");
+    let mut mining = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdout = BufReader::new(mining.stdout.take().unwrap());
+    let mut said = Vec::new();
+    for kill in 0..3u64 {
+        stdout.read_until(b'\n', &mut said).unwrap();
+        std::thread::sleep(Duration::from_millis(37 * kill));
+        drop(node);
+        node = Node::run(&mut place.node(&port));
+    }
+    stdout.read_to_end(&mut said).unwrap();
+    assert!(mining.wait().unwrap().success());
+    let events = accepted(&said);
+    let balances: Vec<_> = events.iter().map(|event| event["balance"].as_u64().unwrap()).collect();
+    assert_eq!(balances.last(), Some(&(node.get("/stats")["accepted_total"].as_u64().unwrap() * 1_000_000)));
+    assert!(balances.is_sorted(), "{balances:?}");
+}
+
+#[test]
+fn what_is_wrong_with_a_transaction_is_said_and_changes_nothing() {
+    let place = Place::new("node-wrong");
+    let node = Node::start(&place);
+    let (key, other) = (SessionKey::new(&[5; 32]).unwrap(), SessionKey::new(&[6; 32]).unwrap());
+    let chunk = node.next_chunk();
+    let refused = |(code, log): (u64, String), expected: u64, words: &str| {
+        assert_eq!(code, expected, "{log}");
+        assert!(log.contains(words), "{log}");
+    };
+    refused(node.send(b"nonsense"), 2, "malformed");
+    refused(node.send(&key.sign("another-chain", 0, &[claim(&key, chunk)]).unwrap()), 4, "signature");
+    refused(node.send(&key.sign(CHAIN, 0, &[claim(&other, chunk)]).unwrap()), 4, "signed");
+    refused(node.send(&key.sign(CHAIN, 1, &[claim(&key, chunk)]).unwrap()), 32, "expected 0");
+    assert_eq!(node.sequence(&key), 0, "what is refused has no block");
+    refused(node.signed(&key, claim(&key, chunk + 1)), 1101, "not available");
+    let payout = MsgSetPayout { miner: key.address().to_owned(), payout: "cosmos1nobody".to_owned() };
+    refused(node.signed(&key, Message::SetPayout(payout)), 2, "no address");
+    let submit = |cid: &str, hash: &str| {
+        Message::SubmitGradient(Box::new(MsgSubmitGradient {
+            miner: key.address().to_owned(),
+            ipfs_hash: cid.to_owned(),
+            gradient_hash: hash.to_owned(),
+            model_version: node.get("/r3mes/wgpu/v1/job")["model"].as_str().unwrap().to_owned(),
+            token_count: 2048,
+            ..Default::default()
+        }))
+    };
+    let (cid, hash) = (Codec::DagCbor.cid(b"nowhere").to_string(), "ab".repeat(32));
+    refused(node.signed(&key, submit("QmNo", &hash)), 1102, "no CID");
+    refused(node.signed(&key, submit(&cid, "xyz")), 1102, "64 hexadecimal");
+    refused(node.signed(&key, submit(&cid, &hash)), 1102, "no claim");
+    assert_eq!(node.signed(&key, claim(&key, chunk)), (0, String::new()));
+    refused(node.signed(&key, submit(&cid, &hash)), 1102, "is not there");
+    assert_eq!(node.sequence(&key), 7, "what is settled has one, also where it fails");
+    assert_eq!((node.balance(key.address()), node.get("/stats")["accepted_total"].as_u64()), (0, Some(0)));
+
+    let again = key.sign(CHAIN, 7, &[claim(&key, chunk)]).unwrap();
+    assert_eq!((node.send(&again), node.send(&again)), ((0, String::new()), (0, String::new())));
+    assert_eq!(node.sequence(&key), 8, "sent twice, settled once");
+}
+
+#[test]
+fn blocks_are_named_by_their_hash_whatever_is_claimed() {
+    let place = Place::new("node-blocks");
+    let node = Node::start(&place);
+    let put = |query: &str, bytes: &[u8]| {
+        let body = [b"--b\r\nContent-Disposition: form-data; name=\"data\"\r\n\r\n", bytes, b"\r\n--b--\r\n"].concat();
+        let request = node.agent.post(format!("{}/api/v0/block/put{query}", node.url));
+        let mut response = request.header("content-type", "multipart/form-data; boundary=b").send(&body[..]).unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_vec().unwrap())
+    };
+    let (status, answer) = put("?cid-codec=raw&mhtype=sha2-256", b"some bytes");
+    let key = serde_json::from_slice::<Value>(&answer).unwrap()["Key"].as_str().unwrap().to_owned();
+    assert_eq!((status, key.as_str()), (200, Codec::Raw.cid(b"some bytes").to_string().as_str()));
+    assert_eq!(node.bytes(&format!("/ipfs/{key}?format=raw")), (200, b"some bytes".to_vec()));
+    assert_eq!(put("?cid-codec=dag-pb", b"x").0, 400);
+    assert_eq!(put("?cid-codec=raw&mhtype=blake3", b"x").0, 400);
+    assert_eq!(put("?cid-codec=raw", &vec![0; (1 << 20) + 1]).0, 400, "larger than a block");
+    assert_eq!(node.bytes(&format!("/ipfs/{}", Codec::Raw.cid(b"absent"))).0, 404);
+    assert_eq!(node.bytes("/ipfs/nonsense").0, 400);
+}
+
+#[test]
+fn other_sites_and_other_names_are_kept_out() {
+    let place = Place::new("node-sites");
+    let node = Node::run(place.node("0").args(["--allow-origin", "https://wallet.example"]));
+    let ask = |header: &str, value: &str| {
+        node.agent.get(format!("{}/health", node.url)).header(header, value).call().unwrap()
+    };
+    assert_eq!(ask("host", "evil.example").status(), 421, "a name that somebody points here");
+    let allowed = |origin: &str| {
+        let response = ask("origin", origin);
+        response.headers().get("access-control-allow-origin").map(|origin| origin.to_str().unwrap().to_owned())
+    };
+    assert_eq!(allowed("https://wallet.example").as_deref(), Some("https://wallet.example"));
+    assert_eq!(allowed("https://evil.example"), None);
+    assert_eq!(node.bytes("/cosmos/none").0, 404);
+    let (status, metrics) = node.bytes("/metrics");
+    assert_eq!(status, 200);
+    assert!(String::from_utf8(metrics).unwrap().contains("r3mes_accepted_total 0"));
+}

@@ -1,0 +1,101 @@
+//! What the tests of the binary share: a place to run it in, and its words.
+
+#![allow(dead_code, reason = "each test uses a part")]
+#![allow(unreachable_pub, reason = "one crate each")]
+
+use r3mes_wgpu::model::{config::ModelConfig, file, generator::seeded};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// A folder with a small model, a text, and room for data; gone with the value.
+pub struct Place(PathBuf);
+
+impl Place {
+    pub fn new(name: &str) -> Self {
+        let place = Self(std::env::temp_dir().join(format!("r3mes-cli-{name}-{}", std::process::id())));
+        let _ = fs::remove_dir_all(&place.0);
+        fs::create_dir_all(place.model()).unwrap();
+        let config = ModelConfig {
+            layers: 1,
+            width: 32,
+            heads: 2,
+            kv_heads: 1,
+            head_dim: 16,
+            ffn_width: 48,
+            vocab: 256,
+            context: 128,
+            rope_theta: 10_000,
+            norm_epsilon: 1e-5,
+            residual_fraction_bits: 16,
+        };
+        let (config, tensors) = file::write(&seeded(config, [5; 32]).unwrap()).unwrap();
+        fs::write(place.model().join("config.json"), config).unwrap();
+        fs::write(place.model().join("model.safetensors"), tensors).unwrap();
+        let text: Vec<u8> = (0u32..6 * 2048).map(|i| b'a' + (i * i / 7 % 26) as u8).collect();
+        fs::write(place.text(), text).unwrap();
+        place
+    }
+
+    pub fn model(&self) -> PathBuf {
+        self.0.join("model")
+    }
+
+    pub fn text(&self) -> PathBuf {
+        self.0.join("text.txt")
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    pub fn mine(&self, tasks: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
+        command.args(["mine", "--json", "--backend", "cpu", "--rank", "4", "--max-tasks", tasks]);
+        command.arg("--model").arg(self.model()).arg("--text").arg(self.text());
+        command.arg("--data-dir").arg(self.data());
+        command
+    }
+
+    /// The node of `mine`, by itself, on a port; 0 is any that is free.
+    pub fn node(&self, port: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
+        command
+            .args(["node", "--json", "--backend", "cpu", "--rank", "4"])
+            .arg("--listen")
+            .arg(format!("127.0.0.1:{port}"));
+        command.arg("--model").arg(self.model()).arg("--text").arg(self.text());
+        command.arg("--data-dir").arg(self.data());
+        command
+    }
+
+    pub fn verify(&self, receipt: &Path) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
+        command.args(["verify", "--json", "--backend", "cpu"]).arg(receipt).arg("--model").arg(self.model());
+        command.arg("--data-dir").arg(self.data()).output().unwrap()
+    }
+
+    /// Receipts on disk.
+    pub fn receipts(&self) -> Vec<PathBuf> {
+        let jobs = fs::read_dir(self.data()).unwrap().map(|job| job.unwrap().path().join("receipts"));
+        jobs.filter(|dir| dir.is_dir())
+            .flat_map(|dir| fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+            .collect()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The accepted events of one run; a line cut short by a kill is none.
+pub fn accepted(stdout: &[u8]) -> Vec<Value> {
+    let lines = stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+    lines.filter(|event: &Value| event["event"] == "accepted").collect()
+}
