@@ -52,6 +52,9 @@ pub enum Error {
         /// Where.
         what: &'static str,
     },
+    /// Somebody who was asked between two slices said so.
+    #[error("stopped")]
+    Stopped,
     /// A NaN or an infinity where a number must be.
     #[error("{what} holds a value that is not finite")]
     NotFinite {

@@ -2,9 +2,9 @@
 
 mod place;
 
-use place::{Place, accepted};
+use place::{Place, SMALL_MODEL, accepted};
 use r3mes_wgpu::{
-    model::file,
+    model::{config::ModelConfig, file, generator::seeded},
     store::Cid,
     work::{Artifact, Receipt},
 };
@@ -13,6 +13,7 @@ use serde_json::Value;
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
+    path::Path,
     process::{Command, Output, Stdio},
     time::Duration,
 };
@@ -214,4 +215,24 @@ fn bad_input_is_named() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("model.safetensors"));
     let unknown = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu")).args(["mine", "--no-such-flag"]).output().unwrap();
     assert_eq!(unknown.status.code(), Some(2));
+}
+
+#[test]
+fn the_small_model_is_what_the_generator_makes() {
+    let config = ModelConfig {
+        layers: 1,
+        width: 32,
+        heads: 2,
+        kv_heads: 1,
+        head_dim: 16,
+        ffn_width: 48,
+        vocab: 256,
+        context: 128,
+        rope_theta: 10_000,
+        norm_epsilon: 1e-5,
+        residual_fraction_bits: 16,
+    };
+    let (config, tensors) = file::write(&seeded(config, [5; 32]).unwrap()).unwrap();
+    let stored = |name: &str| fs::read(Path::new(SMALL_MODEL).join(name)).unwrap();
+    assert!(config == stored("config.json") && tensors == stored("model.safetensors"));
 }

@@ -13,7 +13,16 @@ use crate::{
     recording::{BufferId, Recording},
 };
 use cpu::player::CpuPlayer;
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, pin::Pin, sync::Arc};
+
+/// What a player does between two slices of work: let others have the processor, wait, or stop.
+#[derive(Clone, Copy)]
+pub struct Rest {
+    /// Milliseconds since some moment.
+    pub clock: fn() -> f64,
+    /// Told how many milliseconds the slice took; false stops the play with [`Error::Stopped`].
+    pub after: fn(f64) -> Pin<Box<dyn Future<Output = bool>>>,
+}
 
 /// A recording in a backend's memory. Methods are async for the GPU's sake; on the CPU they never wait.
 pub enum Player {
@@ -92,10 +101,33 @@ impl Player {
         }
     }
 
+    /// From now on rests after every slice: a GPU's submission, or a dispatch on the CPU.
+    pub fn rest_by(&mut self, rest: Rest) {
+        match self {
+            Self::Cpu(player) => player.rest = Some(rest),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(player) => player.rest = Some(rest),
+            Self::Split(player) => player.rest_by(rest),
+        }
+    }
+
     /// Plays a range of dispatches in order; says whether one of them saturated.
     pub async fn play(&mut self, dispatches: Range<usize>) -> Result<Saturated, Error> {
         match self {
-            Self::Cpu(player) => player.play(dispatches),
+            Self::Cpu(player) => match player.rest {
+                None => player.play(dispatches),
+                Some(rest) => {
+                    let mut saturated = false;
+                    for at in dispatches {
+                        let start = (rest.clock)();
+                        saturated |= player.play(at..at + 1)?;
+                        if !(rest.after)((rest.clock)() - start).await {
+                            return Err(Error::Stopped);
+                        }
+                    }
+                    Ok(saturated)
+                }
+            },
             #[cfg(feature = "gpu")]
             Self::Gpu(player) => player.play(dispatches).await,
             Self::Split(player) => Box::pin(player.play(dispatches)).await,

@@ -1,7 +1,7 @@
 //! Two backends for one recording: a prefix of its dispatches on the first, the rest on the second. Where the bits
 //! are wrong for one prefix and right for the prefix shorter by one, the dispatch between them is the culprit.
 
-use super::Player;
+use super::{Player, Rest};
 use crate::{
     error::Error,
     kernels::Saturated,
@@ -46,6 +46,12 @@ impl SplitPlayer {
     /// As [`Player::read`].
     pub async fn read(&self, id: BufferId) -> Result<Vec<u32>, Error> {
         if self.in_second[id.0] { self.second.read(id).await } else { self.first.read(id).await }
+    }
+
+    /// As [`Player::rest_by`].
+    pub fn rest_by(&mut self, rest: Rest) {
+        self.first.rest_by(rest);
+        self.second.rest_by(rest);
     }
 
     /// As [`Player::play`].

@@ -2,7 +2,7 @@
 
 use crate::{
     backend::{
-        Player,
+        Player, Rest,
         trace::{Traced, play_traced},
     },
     error::Error,
@@ -112,6 +112,11 @@ impl Trainer {
         let gradient = self.gradient(chunk, task_key, step).await;
         let trace = self.trace.take().unwrap_or_default();
         Ok((gradient?, trace))
+    }
+
+    /// As [`Player::rest_by`].
+    pub fn rest_by(&mut self, rest: Rest) {
+        self.player.rest_by(rest);
     }
 
     /// From now on all dispatches of one adapted linear, chosen by `number` among them, are audited as

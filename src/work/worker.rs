@@ -3,7 +3,7 @@
 use super::{AdapterState, Artifact, Chunk, Gradient, MatrixSpec, Task, WorkError, model_manifest};
 use crate::{
     ARITHMETIC_VERSION,
-    backend::Backend,
+    backend::{Backend, Rest},
     error::Error,
     model::{
         transformer::{Step, Targets},
@@ -91,6 +91,11 @@ impl Worker {
         let [a, b, c, d, e, f, g, h, ..] = task.key();
         self.trainer.audit(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
         self.compute(task, blocks).await
+    }
+
+    /// As [`Player::rest_by`](crate::backend::Player::rest_by).
+    pub fn rest_by(&mut self, rest: Rest) {
+        self.trainer.rest_by(rest);
     }
 
     /// Lets go of what is uploaded, after an error that may have left it half-written.

@@ -3,13 +3,15 @@
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(unreachable_pub, reason = "one crate each")]
 
-use r3mes_wgpu::model::{config::ModelConfig, file, generator::seeded};
 use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
+
+/// 7,680 ternary weights, as the generator makes them.
+pub const SMALL_MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/small_model");
 
 /// A folder with a small model, a text, and room for data; gone with the value.
 pub struct Place(PathBuf);
@@ -19,22 +21,9 @@ impl Place {
         let place = Self(std::env::temp_dir().join(format!("r3mes-cli-{name}-{}", std::process::id())));
         let _ = fs::remove_dir_all(&place.0);
         fs::create_dir_all(place.model()).unwrap();
-        let config = ModelConfig {
-            layers: 1,
-            width: 32,
-            heads: 2,
-            kv_heads: 1,
-            head_dim: 16,
-            ffn_width: 48,
-            vocab: 256,
-            context: 128,
-            rope_theta: 10_000,
-            norm_epsilon: 1e-5,
-            residual_fraction_bits: 16,
-        };
-        let (config, tensors) = file::write(&seeded(config, [5; 32]).unwrap()).unwrap();
-        fs::write(place.model().join("config.json"), config).unwrap();
-        fs::write(place.model().join("model.safetensors"), tensors).unwrap();
+        for name in ["config.json", "model.safetensors"] {
+            fs::copy(Path::new(SMALL_MODEL).join(name), place.model().join(name)).unwrap();
+        }
         let text: Vec<u8> = (0u32..6 * 2048).map(|i| b'a' + (i * i / 7 % 26) as u8).collect();
         fs::write(place.text(), text).unwrap();
         place

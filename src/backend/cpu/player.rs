@@ -3,6 +3,7 @@
 
 use super::ranges_per_thread;
 use crate::{
+    backend::Rest,
     error::Error,
     kernels::{Access, Kernel, Saturated, Twin},
     recording::{BufferId, Content, Dispatch, Plan, Recording},
@@ -22,6 +23,8 @@ pub struct CpuPlayer {
     pool: Option<Arc<rayon::ThreadPool>>,
     choose: Choose,
     audited: Vec<usize>,
+    /// For whoever plays this a dispatch at a time.
+    pub(in crate::backend) rest: Option<Rest>,
 }
 
 enum Slot {
@@ -56,7 +59,7 @@ impl CpuPlayer {
         }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok().map(Arc::new);
         let threads = pool.as_ref().map_or(1, |pool| pool.current_num_threads());
-        Self { recording, plan, slots, threads, pool, choose, audited: Vec::new() }
+        Self { recording, plan, slots, threads, pool, choose, audited: Vec::new(), rest: None }
     }
 
     /// Bytes of memory besides constants.

@@ -8,6 +8,7 @@ use super::{
     slice::{Cut, GROUPS, Pace, Work},
 };
 use crate::{
+    backend::Rest,
     error::Error,
     kernels::{Access, Kernel, Lowering, Saturated},
     recording::{BufferId, Dispatch, Recording},
@@ -46,6 +47,7 @@ pub struct GpuPlayer {
     launches: Vec<Launch>,
     work: Vec<Work>,
     pace: Pace,
+    pub(in crate::backend) rest: Option<Rest>,
 }
 
 /// A dispatch as the GPU knows it.
@@ -80,7 +82,7 @@ impl GpuPlayer {
             launches.push(Launch { pipeline, bound, groups_x });
         }
         let pace = Pace::new(gpu.0.options.slice_ms, shapes.len());
-        Ok(Self { gpu: gpu.clone(), recording: recording.clone(), memory, launches, work, pace })
+        Ok(Self { gpu: gpu.clone(), recording: recording.clone(), memory, launches, work, pace, rest: None })
     }
 
     /// Copies words into a buffer, all of it.
@@ -111,7 +113,8 @@ impl GpuPlayer {
             if cuts.is_empty() && in_flight.is_empty() {
                 break;
             }
-            let waits = if cuts.is_empty() { 1 } else { IN_FLIGHT };
+            // who rests wants the GPU idle meanwhile
+            let waits = if cuts.is_empty() || self.rest.is_some() { 1 } else { IN_FLIGHT };
             if !cuts.is_empty() {
                 let label = &self.recording.dispatches()[cuts[0].dispatch].label;
                 let submission = self.gpu.guarded(label, || self.submit(&cuts)).await?;
@@ -123,8 +126,14 @@ impl GpuPlayer {
                 let label = &self.recording.dispatches()[cuts[0].dispatch].label;
                 self.gpu.finished(label, submission).await?;
                 let now = clock();
-                self.pace.learn(&self.work, &cuts, now - submitted.max(free_since));
-                free_since = now;
+                let worked = now - submitted.max(free_since);
+                self.pace.learn(&self.work, &cuts, worked);
+                if let Some(rest) = self.rest
+                    && !(rest.after)(worked).await
+                {
+                    return Err(Error::Stopped);
+                }
+                free_since = clock();
             }
         }
         let flag = Memory::read(&self.gpu, "saturation flag", &self.memory.flag, 1).await?;
