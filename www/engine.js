@@ -6,7 +6,8 @@ export class Engine {
   #pending = new Map();
   #last = 0;
 
-  constructor() {
+  /** `crashed` hears of a worker that broke outside of any call. */
+  constructor(crashed = () => {}) {
     this.#worker.addEventListener("message", ({ data }) => {
       const call = this.#pending.get(data.id);
       if (data.event) return call?.tell?.(data.event);
@@ -16,32 +17,37 @@ export class Engine {
     });
     this.#worker.addEventListener("error", (event) => {
       const error = new Error(event.message || "the worker could not be loaded");
-      for (const call of this.#pending.values()) call.reject(error);
-      this.#pending.clear();
+      this.#fail(error);
+      crashed(error);
     });
   }
 
   /** The GPUs that the browser offers. */
   devices() {
-    return this.#call("devices", []);
+    return this.call("devices", []);
   }
 
   /** Known answers and golden digests of "cpu" or "gpu", told as they come. */
   check(backend, tell) {
-    return this.#call("check", [backend], tell);
+    return this.call("check", [backend], tell);
   }
 
-  terminate() {
-    this.#worker.terminate();
-    for (const call of this.#pending.values()) call.reject(new Error("stopped"));
-    this.#pending.clear();
-  }
-
-  #call(call, given, tell) {
+  /** Calls a function of the worker. */
+  call(call, given = [], tell = undefined) {
     const id = ++this.#last;
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve, reject, tell });
       this.#worker.postMessage({ id, call, arguments: given });
     });
+  }
+
+  terminate() {
+    this.#worker.terminate();
+    this.#fail(new Error("stopped"));
+  }
+
+  #fail(error) {
+    for (const call of this.#pending.values()) call.reject(error);
+    this.#pending.clear();
   }
 }

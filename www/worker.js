@@ -3,12 +3,25 @@
 // In:  { id, call, arguments }. Out: { id, event } any number of times, then { id, result } or { id, error }.
 
 import init, * as engine from "./r3mes_www.js";
+import { openCache } from "./cache.js";
 
 const loaded = init();
+/** The one miner of this worker. */
+let miner;
 
 const calls = {
   devices: () => engine.devices(),
   check: (backend, tell) => engine.check(backend, tell),
+  async create(options, tell) {
+    miner?.stop();
+    miner = await engine.Miner.create({ ...options, cache: await openCache() }, tell);
+    return miner.address;
+  },
+  start: () => miner.start(),
+  pause: (reason) => miner?.pause(reason),
+  resume: () => miner?.resume(),
+  finish: () => miner?.finish(),
+  setIntensity: (share) => miner?.setIntensity(share),
 };
 
 self.addEventListener("message", async ({ data: { id, call, arguments: given = [] } }) => {

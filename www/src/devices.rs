@@ -32,10 +32,10 @@ export function devices(): Promise<DeviceCard[]>;
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DeviceCard {
-    name: String,
+    pub(crate) name: String,
     vendor: &'static str,
     architecture: &'static str,
-    software: bool,
+    pub(crate) software: bool,
     buffer_bytes: f64,
     binding_bytes: f64,
 }
@@ -63,6 +63,13 @@ impl DeviceCard {
             buffer_bytes: device.buffer_bytes as f64,
             binding_bytes: device.binding_bytes as f64,
         }
+    }
+}
+
+impl DeviceCard {
+    /// Vendor and architecture.
+    pub(crate) fn class(&self) -> String {
+        format!("{} {}", self.vendor, self.architecture)
     }
 }
 

@@ -6,10 +6,13 @@
 //! |---|---|
 //! | [`devices`](devices::devices) | which GPUs the browser offers |
 //! | [`check`](check::check) | whether a backend computes the known answers and the golden digests |
+//! | [`Miner`](miner::Miner) | mines for a node |
 //! | [`arithmetic_version`] | by which version of docs/ARITHMETIC.md |
 
 pub mod check;
 pub mod devices;
+mod host;
+pub mod miner;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 
