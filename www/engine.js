@@ -12,11 +12,12 @@ export class Engine {
       const call = this.#pending.get(data.id);
       if (data.event) return call?.tell?.(data.event);
       this.#pending.delete(data.id);
-      if ("error" in data) call?.reject(new Error(data.error));
+      if ("error" in data) call?.reject(Object.assign(new Error(data.error), { name: data.name }));
       else call?.resolve(data.result);
     });
     this.#worker.addEventListener("error", (event) => {
-      const error = new Error(event.message || "the worker could not be loaded");
+      const message = event.message || "the worker could not be loaded";
+      const error = Object.assign(new Error(message), { name: "Crash" });
       this.#fail(error);
       crashed(error);
     });

@@ -1,19 +1,25 @@
 // Records: settings and submissions, in IndexedDB.
 
-const STORES = ["settings", "submissions"];
+const VERSION = 1;
+/** Submissions that are kept. */
+const KEPT = 1000;
 
 let opened;
 
 function database() {
   opened ??= new Promise((resolve, reject) => {
-    const request = indexedDB.open("r3mes", 1);
-    request.onupgradeneeded = () => STORES.forEach((store) => request.result.createObjectStore(store));
+    const request = indexedDB.open("r3mes", VERSION);
+    request.onupgradeneeded = () => {
+      request.result.createObjectStore("settings");
+      request.result.createObjectStore("submissions", { keyPath: "cid" }).createIndex("time", "time");
+    };
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
   });
   return opened;
 }
 
+/** Runs `work` on a store; resolves to its request's result once all of it is on disk. */
 async function ask(store, mode, work) {
   const transaction = (await database()).transaction(store, mode);
   const request = work(transaction.objectStore(store));
@@ -29,11 +35,37 @@ export const forget = (name) => ask("settings", "readwrite", (store) => store.de
 
 /** `{ cid, status, time, … }` by the artifact's CID. */
 export const submission = (cid) => ask("submissions", "readonly", (store) => store.get(cid));
-export const record = (entry) => ask("submissions", "readwrite", (store) => store.put(entry, entry.cid));
-/** All of them, the latest first. */
-export async function submissions() {
-  const all = await ask("submissions", "readonly", (store) => store.getAll());
-  return all.sort((a, b) => b.time - a.time);
+
+/** Keeps a submission, and forgets the oldest of too many. */
+export async function record(entry) {
+  await ask("submissions", "readwrite", (store) => {
+    store.count().onsuccess = ({ target }) => {
+      let surplus = target.result - KEPT;
+      if (surplus <= 0) return;
+      store.index("time").openCursor().onsuccess = ({ target: { result: cursor } }) => {
+        if (!cursor || surplus-- <= 0) return;
+        cursor.delete();
+        cursor.continue();
+      };
+    };
+    return store.put(entry);
+  });
+}
+
+/** The latest ones first; all of them where no number is given. */
+export async function submissions(most = Infinity) {
+  const found = [];
+  await ask("submissions", "readonly", (store) => {
+    const request = store.index("time").openCursor(null, "prev");
+    request.onsuccess = () => {
+      const cursor = request.result;
+      if (!cursor || found.length >= most) return;
+      found.push(cursor.value);
+      cursor.continue();
+    };
+    return request;
+  });
+  return found;
 }
 
 /** The session's key: 32 random bytes, made once. */

@@ -1,6 +1,6 @@
 // The worker: loads the engine and calls its functions for the page.
 //
-// In:  { id, call, arguments }. Out: { id, event } any number of times, then { id, result } or { id, error }.
+// In:  { id, call, arguments }. Out: { id, event } any number of times, then { id, result } or { id, error, name }.
 
 import init, * as engine from "./r3mes_www.js";
 import { openCache } from "./cache.js";
@@ -18,7 +18,7 @@ const calls = {
     return miner.address;
   },
   start: () => miner.start(),
-  pause: (reason) => miner?.pause(reason),
+  pause: () => miner?.pause(),
   resume: () => miner?.resume(),
   finish: () => miner?.finish(),
   setIntensity: (share) => miner?.setIntensity(share),
@@ -30,6 +30,6 @@ self.addEventListener("message", async ({ data: { id, call, arguments: given = [
     const result = await calls[call](...given, (event) => self.postMessage({ id, event }));
     self.postMessage({ id, result });
   } catch (error) {
-    self.postMessage({ id, error: String(error?.message ?? error) });
+    self.postMessage({ id, error: String(error?.message ?? error), name: error?.name ?? "Error" });
   }
 });

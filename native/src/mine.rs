@@ -113,7 +113,7 @@ impl Miner {
             receipt: &receipt,
             gradient_root: artifact.gradient_root(),
             loss,
-            seconds,
+            seconds: Some(seconds),
             round: acceptance.round,
             accepted: self.node.status()?.accepted_total,
             balance: acceptance.balance,
@@ -132,8 +132,8 @@ pub(crate) struct Done<'a> {
     pub(crate) gradient_root: [u8; 32],
     /// `None` for a void.
     pub(crate) loss: Option<f64>,
-    /// Of computing alone.
-    pub(crate) seconds: f64,
+    /// Of computing alone; `None` where it was computed before.
+    pub(crate) seconds: Option<f64>,
     pub(crate) round: u64,
     pub(crate) accepted: u64,
     pub(crate) balance: u64,
@@ -146,7 +146,7 @@ pub(crate) struct Done<'a> {
 impl Done<'_> {
     pub(crate) fn tell(&self, as_json: bool) {
         let (task, cid) = (self.receipt.task().cid(), self.receipt.artifact());
-        let rate = CHUNK_TOKENS as f64 / self.seconds;
+        let rate = self.seconds.map(|seconds| CHUNK_TOKENS as f64 / seconds);
         if as_json {
             output::line(json!({
                 "event": "accepted", "task": task.to_string(), "cid": cid.to_string(),
@@ -157,8 +157,9 @@ impl Done<'_> {
             return;
         }
         let loss = self.loss.map_or("void".to_owned(), |loss| format!("{loss:.4}"));
+        let rate = rate.map_or("resumed".to_owned(), |rate| format!("{rate:6.0} tokens/s"));
         let (accepted, round, balance) = (self.accepted, self.round, self.balance as f64 / 1e6);
-        say!("accepted {accepted:5} · round {round:4} · loss {loss} · {rate:6.0} tokens/s · balance {balance} · {cid}");
+        say!("accepted {accepted:5} · round {round:4} · loss {loss} · {rate} · balance {balance} · {cid}");
         if let Some(size) = &self.size {
             eprintln!("an artifact is {size}");
         }

@@ -20,7 +20,7 @@ use r3mes_wgpu::model::{config::Linear, transformer::Targets, weights::Model};
 use r3mes_wgpu::work::{Worker, model_manifest};
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -35,13 +35,15 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 struct Remote {
     url: String,
     agent: ureq::Agent,
+    /// The work at hand.
+    saved: PathBuf,
 }
 
 impl Remote {
-    fn new(url: &str) -> Result<Self> {
+    fn new(url: &str, saved: PathBuf) -> Result<Self> {
         ensure!(url.starts_with("http://") || url.starts_with("https://"), "--node {url}: not an http(s) URL");
         let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), agent: config.new_agent() })
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), agent: config.new_agent(), saved })
     }
 }
 
@@ -62,6 +64,17 @@ impl Host for Remote {
     async fn sleep(&self, milliseconds: u32) {
         std::thread::sleep(Duration::from_millis(milliseconds.into()));
     }
+
+    async fn saved(&self) -> Option<Vec<u8>> {
+        fs::read(&self.saved).ok()
+    }
+
+    async fn save(&self, bytes: &[u8]) {
+        // without it, a restart computes the task again
+        if let Err(error) = place::write_whole(&self.saved, bytes) {
+            eprintln!("{error:#}");
+        }
+    }
 }
 
 /// Mines for the node at `url` until a limit or Ctrl-C. A node that does not answer is waited for.
@@ -75,7 +88,7 @@ pub(crate) fn run(args: &MineArgs, url: &str, interrupt: &Interrupt) -> Result<E
             given.to_owned()
         }
     };
-    let client = Client::new(Remote::new(url)?, key);
+    let client = Client::new(Remote::new(url, data_dir.join("work.car"))?, key);
     let job = block_on(client.job()).context("asking the node for its job")?;
     let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
     let Some(linears) = job.targets.iter().map(linear).collect::<Option<Vec<_>>>() else {
@@ -99,11 +112,11 @@ pub(crate) fn run(args: &MineArgs, url: &str, interrupt: &Interrupt) -> Result<E
         if interrupt.asked() {
             return Ok(Exit::Interrupted);
         }
-        let (mut start, mut seconds) = (Instant::now(), 0.0);
+        let (mut start, mut seconds) = (Instant::now(), None);
         let stage = |stage: Stage| match stage {
-            Stage::Claimed(_) => start = Instant::now(),
-            Stage::Computed(_) => seconds = start.elapsed().as_secs_f64(),
-            Stage::Stored => {}
+            Stage::Claimed(..) => start = Instant::now(),
+            Stage::Computed(_) => seconds = Some(start.elapsed().as_secs_f64()),
+            Stage::Found(_) | Stage::Stored => {}
         };
         let attempt = || -> Result<_, MiningError> {
             if !registered {

@@ -20,8 +20,17 @@ use std::{ops::Range, pin::Pin, sync::Arc};
 pub struct Rest {
     /// Milliseconds since some moment.
     pub clock: fn() -> f64,
-    /// Told how many milliseconds the slice took; false stops the play with [`Error::Stopped`].
-    pub after: fn(f64) -> Pin<Box<dyn Future<Output = bool>>>,
+    /// Told of each slice that is done; false stops the play with [`Error::Stopped`].
+    pub after: fn(Slice) -> Pin<Box<dyn Future<Output = bool>>>,
+}
+
+/// A slice that is done: a GPU's submission, or a dispatch on the CPU.
+#[derive(Clone, Copy, Debug)]
+pub struct Slice {
+    /// Milliseconds that it took.
+    pub worked_ms: f64,
+    /// Dispatches of this play that are done with it, and all of them.
+    pub played: [usize; 2],
 }
 
 /// A recording in a backend's memory. Methods are async for the GPU's sake; on the CPU they never wait.
@@ -101,7 +110,7 @@ impl Player {
         }
     }
 
-    /// From now on rests after every slice: a GPU's submission, or a dispatch on the CPU.
+    /// From now on rests after every slice.
     pub fn rest_by(&mut self, rest: Rest) {
         match self {
             Self::Cpu(player) => player.rest = Some(rest),
@@ -118,10 +127,12 @@ impl Player {
                 None => player.play(dispatches),
                 Some(rest) => {
                     let mut saturated = false;
-                    for at in dispatches {
+                    let Range { start: first, end } = dispatches;
+                    for at in first..end {
                         let start = (rest.clock)();
                         saturated |= player.play(at..at + 1)?;
-                        if !(rest.after)((rest.clock)() - start).await {
+                        let worked_ms = (rest.clock)() - start;
+                        if !(rest.after)(Slice { worked_ms, played: [at + 1 - first, end - first] }).await {
                             return Err(Error::Stopped);
                         }
                     }

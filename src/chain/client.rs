@@ -29,6 +29,12 @@ pub trait Host {
     }
     /// A block that was got: worth keeping.
     async fn keep(&self, _cid: &Cid, _bytes: &[u8]) {}
+    /// What was saved last, if it still is; it is checked.
+    async fn saved(&self) -> Option<Vec<u8>> {
+        None
+    }
+    /// Saves the work at hand, over what was saved before.
+    async fn save(&self, _bytes: &[u8]) {}
 }
 
 /// A request to the node.
@@ -124,6 +130,8 @@ pub struct JobInfo {
     pub round: u64,
     /// Accepted ever.
     pub accepted: u64,
+    /// Micro-units for an accepted task.
+    pub reward: u64,
 }
 
 /// A node, and the key that signs what is sent to it.

@@ -4,9 +4,9 @@ use crate::chain::{
     Message, MsgClaimTask, MsgSetPayout, MsgSubmitGradient,
     client::{Client, ClientError, Host},
 };
-use crate::store::{Cid, Codec, StoreError};
+use crate::store::{Cid, Codec, Dag, StoreError};
 use crate::training::step::nats;
-use crate::work::{AdapterState, CHUNK_TOKENS, Receipt, Task, WorkError, Worker, WorkerError};
+use crate::work::{AdapterState, Artifact, CHUNK_TOKENS, Receipt, Task, WorkError, Worker, WorkerError};
 use std::collections::BTreeMap;
 
 /// Why a task was not finished. What was done is not lost: a task that is claimed is found again, and computed to the
@@ -35,10 +35,12 @@ impl MiningError {
 /// Where a task stands.
 #[derive(Clone, Debug)]
 pub enum Stage {
-    /// It is this miner's.
-    Claimed(Box<Task>),
+    /// It is this miner's, in a round of the node's.
+    Claimed(Box<Task>, u64),
     /// It is computed; the receipt is worth keeping.
     Computed(Box<Receipt>),
+    /// It was computed before, and saved.
+    Found(Box<Receipt>),
     /// Its blocks are with the node.
     Stored,
 }
@@ -66,12 +68,20 @@ pub struct Miner<H> {
     worker: Worker,
     payout: String,
     gpu_architecture: String,
+    pending: Option<Pending>,
+}
+
+/// What is computed, and not yet settled.
+struct Pending {
+    receipt: Receipt,
+    artifact: Artifact,
+    round: u64,
 }
 
 impl<H: Host> Miner<H> {
     /// Rewards go to the address `payout`; `gpu_architecture` is told to the node for its statistics.
     pub fn new(client: Client<H>, worker: Worker, payout: String, gpu_architecture: String) -> Self {
-        Self { client, worker, payout, gpu_architecture }
+        Self { client, worker, payout, gpu_architecture, pending: None }
     }
 
     /// The node.
@@ -89,21 +99,52 @@ impl<H: Host> Miner<H> {
     }
 
     /// Works on the task held, or on a new one; `None` where the round has no chunk left. `tell` hears of each stage.
+    ///
+    /// What was computed and could not be submitted is submitted next time, also by another process with the same host.
     pub async fn work(&mut self, mut tell: impl FnMut(Stage)) -> Result<Option<Accepted>, MiningError> {
-        let Some((task, round)) = self.claim().await? else { return Ok(None) };
-        tell(Stage::Claimed(Box::new(task.clone())));
-        let blocks = self.fetch(&task).await?;
-        let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(StoreError::Missing(*cid));
-        let artifact = self.worker.compute(&task, &fetch).await?;
-        let receipt = Receipt::new(task, &artifact, Vec::new())?;
-        tell(Stage::Computed(Box::new(receipt.clone())));
+        if self.pending.is_none() {
+            let Some((task, round)) = self.claim().await? else { return Ok(None) };
+            tell(Stage::Claimed(Box::new(task.clone()), round));
+            let saved = self.saved(&task).await;
+            let found = saved.is_some();
+            let artifact = match saved {
+                Some(artifact) => artifact,
+                None => self.compute(&task).await?,
+            };
+            let receipt = Receipt::new(task, &artifact, Vec::new())?;
+            let stage = if found { Stage::Found } else { Stage::Computed };
+            tell(stage(Box::new(receipt.clone())));
+            self.pending = Some(Pending { receipt, artifact, round });
+        }
+        let Some(Pending { receipt, artifact, round }) = &self.pending else { return Ok(None) };
         self.client.put(&artifact.dag()?).await?;
         tell(Stage::Stored);
         let loss = artifact.as_gradient().map(|gradient| nats(gradient.loss, gradient.tokens as usize));
-        let transaction = self.submit(&receipt, round, loss).await?;
+        let transaction = match self.submit(receipt, *round, loss).await {
+            Err(error @ ClientError::Failed { .. }) => {
+                self.pending = None;
+                return Err(error.into());
+            }
+            sent => sent?,
+        };
         let balance = self.client.balance(&self.payout).await?;
-        let gradient_root = artifact.gradient_root();
+        let (receipt, gradient_root, round) = (receipt.clone(), artifact.gradient_root(), *round);
+        self.pending = None;
         Ok(Some(Accepted { receipt, gradient_root, transaction, round, loss, balance }))
+    }
+
+    async fn compute(&mut self, task: &Task) -> Result<Artifact, MiningError> {
+        let blocks = self.fetch(task).await?;
+        let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(StoreError::Missing(*cid));
+        let artifact = self.worker.compute(task, &fetch).await?;
+        self.client.host().save(&artifact.dag()?.to_car()).await;
+        Ok(artifact)
+    }
+
+    /// The artifact of this task, if it was computed before and kept whole.
+    async fn saved(&self, task: &Task) -> Option<Artifact> {
+        let dag = Dag::from_car(&self.client.host().saved().await?).ok()?;
+        Artifact::fetch(task, &dag.root, &|cid| dag.get(cid)).ok()
     }
 
     async fn claim(&self) -> Result<Option<(Task, u64)>, MiningError> {

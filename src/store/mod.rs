@@ -3,6 +3,7 @@
 //! Bytes in, bytes out; where blocks are kept is the front's affair, reached through [`Fetch`].
 
 mod block;
+mod car;
 pub mod dag_cbor;
 mod leaves;
 

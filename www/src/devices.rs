@@ -36,8 +36,8 @@ pub(crate) struct DeviceCard {
     vendor: &'static str,
     architecture: &'static str,
     pub(crate) software: bool,
-    buffer_bytes: f64,
-    binding_bytes: f64,
+    pub(crate) buffer_bytes: f64,
+    pub(crate) binding_bytes: f64,
 }
 
 /// `devices` of the TypeScript above.

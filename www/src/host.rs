@@ -8,6 +8,8 @@ use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Headers, RequestInit};
 
+/// The cache's name of the work at hand.
+const SAVED: &str = "work.car";
 /// How long one answer may take.
 const TIMEOUT_MS: u32 = 60_000;
 
@@ -90,6 +92,14 @@ impl Host for Browser {
     async fn keep(&self, cid: &Cid, bytes: &[u8]) {
         self.cache(&cid.to_string(), bytes).await;
     }
+
+    async fn saved(&self) -> Option<Vec<u8>> {
+        self.cached(SAVED).await
+    }
+
+    async fn save(&self, bytes: &[u8]) {
+        self.cache(SAVED, bytes).await;
+    }
 }
 
 /// Waits, and lets messages to this worker in.
@@ -99,6 +109,13 @@ pub(crate) async fn sleep(milliseconds: u32) {
         let _ = timer.and_then(|timer| timer.call2(&JsValue::UNDEFINED, &resolve, &milliseconds.into()));
     });
     let _ = JsFuture::from(wait).await;
+}
+
+/// An exception with a name, for whoever must tell one from another.
+pub(crate) fn failure(name: &str, error: &dyn std::fmt::Display) -> JsValue {
+    let exception = js_sys::Error::new(&error.to_string());
+    exception.set_name(name);
+    exception.into()
 }
 
 /// What an exception says.

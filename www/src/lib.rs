@@ -10,7 +10,9 @@
 //! | [`arithmetic_version`] | by which version of docs/ARITHMETIC.md |
 
 pub mod check;
+mod control;
 pub mod devices;
+mod events;
 mod host;
 pub mod miner;
 

@@ -1,8 +1,10 @@
 //! The miner in a worker: the library's loop, with the browser around it.
 
 use super::{
+    control::{Control, IDLE_MS, now, rest},
     devices::DeviceCard,
-    host::{BlockCache, Browser, message, sleep},
+    events::{MinerEvent, Tell},
+    host::{BlockCache, Browser, failure, sleep},
 };
 use js_sys::{Function, Math, Reflect};
 use r3mes_wgpu::{
@@ -11,20 +13,18 @@ use r3mes_wgpu::{
         cpu::fastest,
         gpu::{self, Gpu, Options},
     },
-    chain::{SessionKey, check_address, client::Client},
+    chain::{
+        SessionKey, check_address,
+        client::{Client, ClientError},
+    },
     error::Error,
     kernels,
     mining::{self, MiningError, Stage},
     model::{config::Linear, file, transformer::Targets, weights::Model},
-    work::{CHUNK_TOKENS, Worker, WorkerError, model_manifest},
+    work::{CHUNK_TOKENS, Worker, model_manifest},
 };
-use serde::{Deserialize, Serialize};
-use std::{
-    cell::{Cell, RefCell},
-    future::Future,
-    pin::Pin,
-    rc::Rc,
-};
+use serde::Deserialize;
+use std::cell::{Cell, RefCell};
 use wasm_bindgen::prelude::{JsCast, JsError, JsValue, wasm_bindgen};
 
 #[wasm_bindgen(typescript_custom_section)]
@@ -45,14 +45,6 @@ export interface MinerOptions {
   secret: Uint8Array;
   cache?: BlockCache;
 }
-export type MinerEvent =
-  | { event: "state"; state: "opening" | "mining" | "paused" | "waiting" | "offline" | "stopped"; reason: string }
-  | { event: "backend"; backend: "gpu" | "cpu"; name: string; software: boolean; reason: string; lowerings: string[] }
-  | { event: "stage"; stage: "claimed" | "computed" | "stored"; cid: string; receipt?: string }
-  | {
-      event: "accepted"; cid: string; transaction: string; gradientDigest: string; round: number; loss?: number;
-      seconds: number; tokensPerSecond: number; balance: number; receipt: string;
-    };
 "#;
 
 /// `MinerOptions` of the TypeScript above, but for what is no plain data.
@@ -65,88 +57,14 @@ struct MinerOptions {
     secret: Vec<u8>,
 }
 
-/// `MinerEvent` of the TypeScript above.
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
-enum MinerEvent {
-    State {
-        state: &'static str,
-        reason: String,
-    },
-    Backend {
-        backend: &'static str,
-        name: String,
-        software: bool,
-        reason: String,
-        lowerings: Vec<String>,
-    },
-    Stage {
-        stage: &'static str,
-        cid: String,
-        receipt: Option<String>,
-    },
-    Accepted {
-        cid: String,
-        transaction: String,
-        gradient_digest: String,
-        round: u64,
-        loss: Option<f64>,
-        seconds: f64,
-        tokens_per_second: f64,
-        balance: u64,
-        receipt: String,
-    },
-}
-
 /// Seed of the random known answers: any will do.
 const SEED: u64 = 1;
-/// Milliseconds of work on the CPU between two looks at the messages.
-const LOOK_MS: f64 = 50.0;
-/// Between two looks for a chunk, or at whether the pause is over.
-const IDLE_MS: u32 = 200;
+/// Sequences that are played at a time: the bits are the same for any number.
+const SEQUENCES: usize = 1;
 /// Longest wait between two attempts to reach the node.
 const MAX_BACKOFF_MS: f64 = 60_000.0;
-
-/// What the page may change at any time.
-#[derive(Clone, Default)]
-struct Control {
-    paused: Rc<Cell<bool>>,
-    finishing: Rc<Cell<bool>>,
-    stopped: Rc<Cell<bool>>,
-    /// The part of the time that is worked, 0..=1; 0 means all.
-    duty: Rc<Cell<f64>>,
-    /// Milliseconds worked since the messages were looked at.
-    worked: Rc<Cell<f64>>,
-}
-
-thread_local! {
-    /// Of the one miner of this worker: players know functions, not closures.
-    static CONTROL: RefCell<Control> = RefCell::default();
-}
-
-fn now() -> f64 {
-    let performance =
-        Reflect::get(&js_sys::global(), &"performance".into()).and_then(JsCast::dyn_into::<web_sys::Performance>);
-    performance.map_or_else(|_| js_sys::Date::now(), |performance| performance.now())
-}
-
-/// After each slice: rests as long as the intensity asks, and for as long as the pause lasts.
-fn rest(worked: f64) -> Pin<Box<dyn Future<Output = bool>>> {
-    let control = CONTROL.with_borrow(Control::clone);
-    Box::pin(async move {
-        let worked = control.worked.get() + worked;
-        control.worked.set(worked);
-        if worked >= LOOK_MS || control.paused.get() || control.stopped.get() {
-            control.worked.set(0.0);
-            let duty = if control.duty.get() > 0.0 { control.duty.get() } else { 1.0 };
-            sleep((worked * (1.0 / duty - 1.0)).min(10_000.0) as u32).await;
-            while control.paused.get() && !control.stopped.get() {
-                sleep(IDLE_MS).await;
-            }
-        }
-        !control.stopped.get()
-    })
-}
+/// Code of a transaction whose gradient is not what the node computes: this device may be at fault.
+const WRONG_BITS: u32 = 1102;
 
 /// A miner for one node. One lives in a worker at a time.
 #[wasm_bindgen]
@@ -154,29 +72,33 @@ pub struct Miner {
     inner: RefCell<Option<mining::Miner<Browser>>>,
     address: String,
     control: Control,
-    tell: Tell,
+    /// Of a task.
+    plays: usize,
+    reward: u64,
 }
 
 #[wasm_bindgen]
 impl Miner {
     /// Opens the backend, gets the model, and is ready to start. `options`: `MinerOptions`; `tell` hears
     /// `MinerEvent`s. Rejects with the reason where the node does not answer or nothing here can compute.
-    pub async fn create(options: JsValue, tell: Function) -> Result<Miner, JsError> {
+    ///
+    /// The name of an error says whose it is: `Offline` and `Refused` the node's, `Backend` the device's, `Error`
+    /// the caller's.
+    pub async fn create(options: JsValue, tell: Function) -> Result<Miner, JsValue> {
         let cache = Reflect::get(&options, &"cache".into()).ok().filter(JsValue::is_object);
         let options: MinerOptions = serde_wasm_bindgen::from_value(options)?;
-        let tell = Tell(tell);
-        let control = Control::default();
-        CONTROL.set(control.clone());
+        let control = Control::new(Tell(tell));
+        let tell = control.tell();
         let secret = options.secret.try_into().map_err(|_| JsError::new("a secret is 32 bytes"))?;
-        let key = SessionKey::new(&secret)?;
+        let key = SessionKey::new(&secret).map_err(JsError::from)?;
         let address = key.address().to_owned();
         let payout = options.payout.filter(|payout| !payout.is_empty()).unwrap_or_else(|| address.clone());
-        check_address(&payout)?;
+        check_address(&payout).map_err(JsError::from)?;
 
         tell.state("opening", "asking the node for its job");
         let cache = cache.map(JsCast::unchecked_into::<BlockCache>);
-        let client = Client::new(Browser::new(&options.node, cache, control.stopped.clone()), key);
-        let job = client.job().await?;
+        let client = Client::new(Browser::new(&options.node, cache, control.stop_flag()), key);
+        let job = client.job().await.map_err(|error| refusal(error.into()))?;
         let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
         let linears: Option<Vec<_>> = job.targets.iter().map(linear).collect();
         let linears = linears.ok_or_else(|| JsError::new("the node adapts linears that this miner does not know"))?;
@@ -184,11 +106,13 @@ impl Miner {
         tell.state("opening", "getting the model");
         let model = download(&client, &job.model).await?;
         tell.state("opening", "asking the GPU the known answers");
-        let (backend, architecture) = open(&options.backend, &tell).await?;
-        let mut worker = Worker::new(&model, &targets, &backend, 1).await?;
+        let (backend, architecture) = open(&options.backend, tell).await?;
+        let worker = Worker::new(&model, &targets, &backend, SEQUENCES).await;
+        let mut worker = worker.map_err(|error| failure("Backend", &error))?;
         worker.rest_by(Rest { clock: now, after: rest });
+        let plays = CHUNK_TOKENS.div_ceil(SEQUENCES * model.config.context);
         let inner = RefCell::new(Some(mining::Miner::new(client, worker, payout, architecture)));
-        Ok(Self { inner, address, control, tell })
+        Ok(Self { inner, address, control, plays, reward: job.reward })
     }
 
     /// The session's address.
@@ -199,117 +123,140 @@ impl Miner {
 
     /// Mines until [`finish`](Self::finish) or [`stop`](Self::stop); resolves then. Rejects where the backend fails or
     /// the node refuses.
-    pub async fn start(&self) -> Result<(), JsError> {
+    pub async fn start(&self) -> Result<(), JsValue> {
         let taken = self.inner.borrow_mut().take();
         let mut miner = taken.ok_or_else(|| JsError::new("it is mining already"))?;
-        self.control.finishing.set(false);
-        self.control.stopped.set(false);
+        self.control.begin();
         let result = self.mine(&mut miner).await;
         *self.inner.borrow_mut() = Some(miner);
         match result {
-            Err(MiningError::Worker(WorkerError::Backend(Error::Stopped))) => self.tell.state("stopped", "stopped"),
-            Err(_) if self.control.stopped.get() => self.tell.state("stopped", "stopped"),
-            Err(error) => return Err(error.into()),
-            Ok(()) => self.tell.state("stopped", "finished"),
+            Err(_) if self.control.is_stopped() => self.tell().state("stopped", "stopped"),
+            Err(error) => return Err(refusal(error)),
+            Ok(()) => self.tell().state("stopped", "finished"),
         }
         Ok(())
     }
 
     /// Rests from the next slice on.
-    pub fn pause(&self, reason: &str) {
-        self.control.paused.set(true);
-        self.tell.state("paused", reason);
+    pub fn pause(&self) {
+        self.control.pause();
     }
 
     /// Ends the pause.
     pub fn resume(&self) {
-        self.control.paused.set(false);
-        self.tell.state("mining", "");
+        self.control.resume();
     }
 
     /// Completes the task at hand, then stops.
     pub fn finish(&self) {
-        self.control.finishing.set(true);
-        self.control.paused.set(false);
+        self.control.finish();
     }
 
     /// Stops within a slice; nothing is asked of the node any more.
     pub fn stop(&self) {
-        self.control.stopped.set(true);
+        self.control.stop();
     }
 
     /// The part of the time that is worked: 0.05 to 1.
     #[wasm_bindgen(js_name = setIntensity)]
     pub fn set_intensity(&self, intensity: f64) {
-        self.control.duty.set(intensity.clamp(0.05, 1.0));
+        self.control.set_duty(intensity.clamp(0.05, 1.0));
     }
 }
 
 impl Miner {
+    fn tell(&self) -> &Tell {
+        self.control.tell()
+    }
+
     async fn mine(&self, miner: &mut mining::Miner<Browser>) -> Result<(), MiningError> {
         let (mut failures, mut registered) = (0, false);
-        self.tell.state("mining", "");
-        while !self.control.finishing.get() && !self.control.stopped.get() {
-            if !registered {
-                match miner.register().await {
-                    Ok(()) => registered = true,
-                    Err(error) => {
-                        let error = MiningError::from(error);
-                        failures += 1;
-                        self.offline(error, failures).await?;
-                        continue;
-                    }
-                }
-            }
-            let (start, computed) = (Cell::new(now()), Cell::new(0.0));
-            let stage = |stage: Stage| self.tell.stage(&stage, &start, &computed);
-            match miner.work(stage).await {
-                Ok(Some(accepted)) => {
-                    failures = 0;
-                    self.tell.accepted(&accepted, (computed.get() - start.get()) / 1000.0);
-                    self.tell.state("mining", "");
-                }
-                Ok(None) => {
-                    self.tell.state("waiting", "other miners hold the rest of this round");
+        self.tell().state("mining", "");
+        while self.control.goes_on() {
+            self.control.wait_while_paused().await;
+            match self.attempt(miner, &mut registered).await {
+                Ok(true) => failures = 0,
+                Ok(false) => {
+                    self.tell().state("waiting", "other miners hold the rest of this round");
                     self.wait(f64::from(10 * IDLE_MS)).await;
+                    self.tell().state("mining", "");
                 }
-                Err(error) => {
+                // a claim that ran out meanwhile, say: the next task may fare better
+                Err(error) if self.tell().rejected(&error).is_some_and(|code| code != WRONG_BITS) => {}
+                Err(error) if error.is_offline() && !self.control.is_stopped() => {
                     failures += 1;
-                    self.offline(error, failures).await?;
+                    self.offline(&error, failures).await;
                 }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Waits where the error is that nobody answers: 1, 2, 4 … 60 seconds, shortened at random by up to a half.
-    async fn offline(&self, error: MiningError, failures: u32) -> Result<(), MiningError> {
-        if !error.is_offline() || self.control.stopped.get() {
-            return Err(error);
+    /// One task; false where there is none.
+    async fn attempt(&self, miner: &mut mining::Miner<Browser>, registered: &mut bool) -> Result<bool, MiningError> {
+        if !*registered {
+            miner.register().await?;
+            *registered = true;
         }
+        let (start, seconds) = (Cell::new(now()), Cell::new(None));
+        let accepted = miner
+            .work(|stage| {
+                match stage {
+                    Stage::Claimed(..) => {
+                        start.set(now());
+                        self.control.expect(self.plays);
+                    }
+                    Stage::Computed(_) => seconds.set(Some((now() - start.get()) / 1000.0)),
+                    _ => {}
+                }
+                self.tell().stage(&stage);
+            })
+            .await?;
+        if let Some(accepted) = &accepted {
+            self.tell().accepted(accepted, seconds.get(), self.reward);
+        }
+        Ok(accepted.is_some())
+    }
+
+    /// Waits for a node that does not answer: 1, 2, 4 … 60 seconds, shortened at random by up to a half.
+    async fn offline(&self, error: &MiningError, failures: u32) {
         let whole = (1000.0 * f64::from(1u32 << (failures - 1).min(6))).min(MAX_BACKOFF_MS);
         let pause = whole * (0.5 + 0.5 * Math::random());
-        self.tell.state("offline", &format!("{error}; trying again in {:.0} s", pause / 1000.0));
+        self.tell().state("offline", &format!("{error}; trying again in {:.0} s", pause / 1000.0));
         self.wait(pause).await;
-        self.tell.state("mining", "");
-        Ok(())
+        self.tell().state("mining", "");
     }
 
     async fn wait(&self, milliseconds: f64) {
         let end = now() + milliseconds;
-        while now() < end && !self.control.stopped.get() && !self.control.finishing.get() {
+        while now() < end && self.control.goes_on() {
             sleep(IDLE_MS).await;
         }
     }
 }
 
+/// As an exception that is named after who failed.
+fn refusal(error: MiningError) -> JsValue {
+    let name = match &error {
+        MiningError::Client(ClientError::Offline(_)) => "Offline",
+        MiningError::Client(_) => "Refused",
+        _ => "Backend",
+    };
+    failure(name, &error)
+}
+
 /// The node's model, from the cache if it is there; checked by its manifest either way.
-async fn download(client: &Client<Browser>, cid: &str) -> Result<Model, JsError> {
+async fn download(client: &Client<Browser>, cid: &str) -> Result<Model, JsValue> {
     let names = ["config.json", "model.safetensors"];
-    let checked = |files: &[Vec<u8>]| -> Result<Model, JsError> {
-        let model = file::read(&files[0], &files[1])?;
-        let found = model_manifest(&model)?.cid().to_string();
-        if found == cid { Ok(model) } else { Err(JsError::new(&format!("the node's model is {found}, not {cid}"))) }
+    let checked = |files: &[Vec<u8>]| {
+        let model = file::read(&files[0], &files[1]).map_err(|error| failure("Refused", &error))?;
+        let found = model_manifest(&model).map_err(|error| failure("Refused", &error))?.cid().to_string();
+        if found == cid {
+            Ok(model)
+        } else {
+            Err(failure("Refused", &format!("the node's model is {found}, not {cid}")))
+        }
     };
     let mut files = Vec::new();
     for name in names {
@@ -322,7 +269,7 @@ async fn download(client: &Client<Browser>, cid: &str) -> Result<Model, JsError>
     }
     files.clear();
     for name in names {
-        files.push(client.model_file(name).await?);
+        files.push(client.model_file(name).await.map_err(|error| refusal(error.into()))?);
     }
     let model = checked(&files)?;
     for (name, bytes) in names.iter().zip(&files) {
@@ -332,13 +279,16 @@ async fn download(client: &Client<Browser>, cid: &str) -> Result<Model, JsError>
 }
 
 /// The backend asked for, and its class for the node's statistics.
-async fn open(wanted: &str, tell: &Tell) -> Result<(Backend, String), JsError> {
+async fn open(wanted: &str, tell: &Tell) -> Result<(Backend, String), JsValue> {
     let cpu = |reason: String| {
         tell.say(&MinerEvent::Backend {
             backend: "cpu",
             name: "CPU through WebAssembly".to_owned(),
+            class: "simd128, one thread".to_owned(),
             software: false,
             reason,
+            buffer_bytes: None,
+            binding_bytes: None,
             lowerings: Vec::new(),
         });
         Ok((Backend::Cpu { threads: 1, choose: fastest }, "cpu wasm simd128".to_owned()))
@@ -349,7 +299,7 @@ async fn open(wanted: &str, tell: &Tell) -> Result<(Backend, String), JsError> {
     let devices = gpu::devices().await;
     let Some(device) = devices.first() else {
         return match wanted {
-            "gpu" => Err(JsError::new("this browser offers no GPU: WebGPU is missing or switched off")),
+            "gpu" => Err(failure("Backend", &"this browser offers no GPU: WebGPU is missing or switched off")),
             _ => cpu("this browser offers no GPU: WebGPU is missing or switched off".to_owned()),
         };
     };
@@ -368,59 +318,16 @@ async fn open(wanted: &str, tell: &Tell) -> Result<(Backend, String), JsError> {
             tell.say(&MinerEvent::Backend {
                 backend: "gpu",
                 name: card.name,
+                class: architecture.clone(),
                 software: card.software,
-                reason: "it gives the known answers".to_owned(),
+                reason: format!("it gives the known answers of all {} kernels", kernels::ALL.len()),
+                buffer_bytes: Some(card.buffer_bytes),
+                binding_bytes: Some(card.binding_bytes),
                 lowerings: tuning.kernels.iter().map(ToString::to_string).collect(),
             });
             Ok((Backend::Gpu { gpu, choice: tuning.choice }, architecture))
         }
         Err(error) if wanted == "auto" => cpu(format!("{} is not used: {error}", card.name)),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The page's listener.
-struct Tell(Function);
-
-impl Tell {
-    /// A listener that throws is told so in the console, and mining goes on.
-    fn say(&self, event: &MinerEvent) {
-        let told = serde_wasm_bindgen::to_value(event).map_err(JsValue::from);
-        if let Err(error) = told.and_then(|event| self.0.call1(&JsValue::NULL, &event)) {
-            web_sys::console::error_1(&message(&error).into());
-        }
-    }
-
-    fn state(&self, state: &'static str, reason: &str) {
-        self.say(&MinerEvent::State { state, reason: reason.to_owned() });
-    }
-
-    fn stage(&self, stage: &Stage, start: &Cell<f64>, computed: &Cell<f64>) {
-        let (stage, cid, receipt) = match stage {
-            Stage::Claimed(task) => {
-                start.set(now());
-                ("claimed", task.cid().to_string(), None)
-            }
-            Stage::Computed(receipt) => {
-                computed.set(now());
-                ("computed", receipt.artifact().to_string(), Some(receipt.to_json()))
-            }
-            Stage::Stored => ("stored", String::new(), None),
-        };
-        self.say(&MinerEvent::Stage { stage, cid, receipt });
-    }
-
-    fn accepted(&self, accepted: &mining::Accepted, seconds: f64) {
-        self.say(&MinerEvent::Accepted {
-            cid: accepted.receipt.artifact().to_string(),
-            transaction: accepted.transaction.clone(),
-            gradient_digest: accepted.gradient_root.iter().map(|byte| format!("{byte:02x}")).collect(),
-            round: accepted.round,
-            loss: accepted.loss,
-            seconds,
-            tokens_per_second: CHUNK_TOKENS as f64 / seconds,
-            balance: accepted.balance,
-            receipt: accepted.receipt.to_json(),
-        });
+        Err(error) => Err(failure("Backend", &error)),
     }
 }

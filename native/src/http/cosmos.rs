@@ -166,6 +166,7 @@ async fn job(State(face): Shared) -> Result<Json<JobInfo>, Response> {
         targets: job.targets.clone(),
         round: status.round,
         accepted: status.accepted_total,
+        reward: face.node.genesis().reward,
     }))
 }
 

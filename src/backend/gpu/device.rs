@@ -38,10 +38,17 @@ impl fmt::Display for Device {
     }
 }
 
-/// What the machine lists, real GPUs first, else in the drivers' order.
+/// What the machine lists, real GPUs first, else in the drivers' order. A browser lists one: the faster of two, where it
+/// heeds that wish.
 pub async fn devices() -> Vec<Device> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-    let adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    let adapters = if cfg!(target_arch = "wasm32") {
+        let power_preference = wgpu::PowerPreference::HighPerformance;
+        let wish = wgpu::RequestAdapterOptions { power_preference, ..Default::default() };
+        instance.request_adapter(&wish).await.into_iter().collect()
+    } else {
+        instance.enumerate_adapters(wgpu::Backends::all()).await
+    };
     let mut devices: Vec<_> = adapters.into_iter().map(Device::new).collect();
     devices.sort_by_key(|device| device.software);
     devices

@@ -8,7 +8,7 @@ use super::{
     slice::{Cut, GROUPS, Pace, Work},
 };
 use crate::{
-    backend::Rest,
+    backend::{Rest, Slice},
     error::Error,
     kernels::{Access, Kernel, Lowering, Saturated},
     recording::{BufferId, Dispatch, Recording},
@@ -126,10 +126,10 @@ impl GpuPlayer {
                 let label = &self.recording.dispatches()[cuts[0].dispatch].label;
                 self.gpu.finished(label, submission).await?;
                 let now = clock();
-                let worked = now - submitted.max(free_since);
-                self.pace.learn(&self.work, &cuts, worked);
+                let worked_ms = now - submitted.max(free_since);
+                self.pace.learn(&self.work, &cuts, worked_ms);
                 if let Some(rest) = self.rest
-                    && !(rest.after)(worked).await
+                    && !(rest.after)(Slice { worked_ms, played: self.played(&range, &cuts) }).await
                 {
                     return Err(Error::Stopped);
                 }
@@ -138,6 +138,13 @@ impl GpuPlayer {
         }
         let flag = Memory::read(&self.gpu, "saturation flag", &self.memory.flag, 1).await?;
         Ok(flag[0] != 0)
+    }
+
+    /// Dispatches of `range` that are done after these cuts, and all of them.
+    fn played(&self, range: &Range<usize>, cuts: &[Cut]) -> [usize; 2] {
+        let whole = |cut: &Cut| usize::from(cut.first + cut.rows == self.work[cut.dispatch].rows);
+        let done = cuts.last().map_or(range.start, |cut| cut.dispatch + whole(cut));
+        [done - range.start, range.end.min(self.work.len()) - range.start]
     }
 
     /// Submits one slice.
