@@ -154,7 +154,8 @@ fn bad_input_is_refused() {
 /// The digests that the browser's `BitLinear` must find too: `www/tests/bit_linear.rs`.
 #[test]
 fn golden_digests_of_a_layer_from_a_seed() {
-    let ramp = |count: usize, unit: f32| -> Vec<f32> { (0..count).map(|i| (i * 37 % 201) as f32 * unit - 1.0).collect() };
+    let ramp =
+        |count: usize, unit: f32| -> Vec<f32> { (0..count).map(|i| (i * 37 % 201) as f32 * unit - 1.0).collect() };
     let digest = |values: &[f32]| -> String {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()

@@ -88,12 +88,7 @@ impl BitLinear {
     }
 
     /// As [`new`](Self::new) from the signs of weights that the seed draws, uniform in ±1, 0 where below 0.1.
-    pub fn seeded(
-        in_features: usize,
-        out_features: usize,
-        lora: (usize, u32),
-        seed: [u8; 32],
-    ) -> Result<Self, Error> {
+    pub fn seeded(in_features: usize, out_features: usize, lora: (usize, u32), seed: [u8; 32]) -> Result<Self, Error> {
         let count = in_features.checked_mul(out_features).filter(|count| *count <= MAX_SEEDED_WEIGHTS);
         let count = count.ok_or(Error::Value { what: "features of a layer from a seed", value: in_features as i64 })?;
         let key = dither_key(&seed, 0, "weights").0;

@@ -1,39 +1,30 @@
 //! The miner in a worker: the library's loop, with the browser around it.
 
 use super::{
-    devices::DeviceCard,
-    host::{BlockCache, Browser, message, sleep},
+    backend::{self, Opened},
+    check::hex,
+    host::{BlockCache, Browser, LOOK_MS, now, sleep},
+    model,
+    tell::Tell,
 };
-use js_sys::{Function, Math, Reflect};
+use js_sys::{Function, Math};
 use r3mes_wgpu::{
-    backend::{
-        Backend, Rest,
-        cpu::fastest,
-        gpu::{self, Gpu, Options},
-    },
+    backend::Rest,
     chain::{SessionKey, check_address, client::Client},
     error::Error,
-    kernels,
     mining::{self, MiningError, Stage},
-    model::{config::Linear, file, transformer::Targets, weights::Model},
-    work::{CHUNK_TOKENS, Worker, WorkerError, model_manifest},
+    work::{CHUNK_TOKENS, Worker, WorkerError},
 };
 use serde::{Deserialize, Serialize};
 use std::{
     cell::{Cell, RefCell},
-    future::Future,
     pin::Pin,
     rc::Rc,
 };
-use wasm_bindgen::prelude::{JsCast, JsError, JsValue, wasm_bindgen};
+use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** Where blocks are kept between visits. What it returns is checked, so it need not be trusted. */
-export interface BlockCache {
-  get(name: string): Promise<Uint8Array | undefined>;
-  put(name: string, bytes: Uint8Array): Promise<void>;
-}
 export interface MinerOptions {
   /** URL of the node. */
   node: string;
@@ -46,8 +37,7 @@ export interface MinerOptions {
   cache?: BlockCache;
 }
 export type MinerEvent =
-  | { event: "state"; state: "opening" | "mining" | "paused" | "waiting" | "offline" | "stopped"; reason: string }
-  | { event: "backend"; backend: "gpu" | "cpu"; name: string; software: boolean; reason: string; lowerings: string[] }
+  | ProgressEvent
   | { event: "stage"; stage: "claimed" | "computed" | "stored"; cid: string; receipt?: string }
   | {
       event: "accepted"; cid: string; transaction: string; gradientDigest: string; round: number; loss?: number;
@@ -65,21 +55,10 @@ struct MinerOptions {
     secret: Vec<u8>,
 }
 
-/// `MinerEvent` of the TypeScript above.
+/// `MinerEvent` of the TypeScript above, but for what every long call tells.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 enum MinerEvent {
-    State {
-        state: &'static str,
-        reason: String,
-    },
-    Backend {
-        backend: &'static str,
-        name: String,
-        software: bool,
-        reason: String,
-        lowerings: Vec<String>,
-    },
     Stage {
         stage: &'static str,
         cid: String,
@@ -98,10 +77,6 @@ enum MinerEvent {
     },
 }
 
-/// Seed of the random known answers: any will do.
-const SEED: u64 = 1;
-/// Milliseconds of work on the CPU between two looks at the messages.
-const LOOK_MS: f64 = 50.0;
 /// Between two looks for a chunk, or at whether the pause is over.
 const IDLE_MS: u32 = 200;
 /// Longest wait between two attempts to reach the node.
@@ -122,12 +97,6 @@ struct Control {
 thread_local! {
     /// Of the one miner of this worker: players know functions, not closures.
     static CONTROL: RefCell<Control> = RefCell::default();
-}
-
-fn now() -> f64 {
-    let performance =
-        Reflect::get(&js_sys::global(), &"performance".into()).and_then(JsCast::dyn_into::<web_sys::Performance>);
-    performance.map_or_else(|_| js_sys::Date::now(), |performance| performance.now())
 }
 
 /// After each slice: rests as long as the intensity asks, and for as long as the pause lasts.
@@ -162,9 +131,9 @@ impl Miner {
     /// Opens the backend, gets the model, and is ready to start. `options`: `MinerOptions`; `tell` hears
     /// `MinerEvent`s. Rejects with the reason where the node does not answer or nothing here can compute.
     pub async fn create(options: JsValue, tell: Function) -> Result<Miner, JsError> {
-        let cache = Reflect::get(&options, &"cache".into()).ok().filter(JsValue::is_object);
+        let cache = BlockCache::of(&options);
         let options: MinerOptions = serde_wasm_bindgen::from_value(options)?;
-        let tell = Tell(tell);
+        let tell = Tell::new(Some(tell));
         let control = Control::default();
         CONTROL.set(control.clone());
         let secret = options.secret.try_into().map_err(|_| JsError::new("a secret is 32 bytes"))?;
@@ -174,20 +143,16 @@ impl Miner {
         check_address(&payout)?;
 
         tell.state("opening", "asking the node for its job");
-        let cache = cache.map(JsCast::unchecked_into::<BlockCache>);
-        let client = Client::new(Browser::new(&options.node, cache, control.stopped.clone()), key);
+        let client = Client::new(Browser::new(&options.node, cache, control.stopped.clone())?, key);
         let job = client.job().await?;
-        let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
-        let linears: Option<Vec<_>> = job.targets.iter().map(linear).collect();
-        let linears = linears.ok_or_else(|| JsError::new("the node adapts linears that this miner does not know"))?;
-        let targets = Targets { rank: job.rank as usize, linears };
+        let targets = model::targets(job.rank, &job.targets)?;
         tell.state("opening", "getting the model");
-        let model = download(&client, &job.model).await?;
+        let model = model::download(client.host(), &job.model).await?;
         tell.state("opening", "asking the GPU the known answers");
-        let (backend, architecture) = open(&options.backend, &tell).await?;
+        let Opened { backend, class, .. } = backend::open(&options.backend, &tell).await?;
         let mut worker = Worker::new(&model, &targets, &backend, 1).await?;
         worker.rest_by(Rest { clock: now, after: rest });
-        let inner = RefCell::new(Some(mining::Miner::new(client, worker, payout, architecture)));
+        let inner = RefCell::new(Some(mining::Miner::new(client, worker, payout, class)));
         Ok(Self { inner, address, control, tell })
     }
 
@@ -303,98 +268,7 @@ impl Miner {
     }
 }
 
-/// The node's model, from the cache if it is there; checked by its manifest either way.
-async fn download(client: &Client<Browser>, cid: &str) -> Result<Model, JsError> {
-    let names = ["config.json", "model.safetensors"];
-    let checked = |files: &[Vec<u8>]| -> Result<Model, JsError> {
-        let model = file::read(&files[0], &files[1])?;
-        let found = model_manifest(&model)?.cid().to_string();
-        if found == cid { Ok(model) } else { Err(JsError::new(&format!("the node's model is {found}, not {cid}"))) }
-    };
-    let mut files = Vec::new();
-    for name in names {
-        files.extend(client.host().cached(&format!("{cid}.{name}")).await);
-    }
-    if files.len() == names.len()
-        && let Ok(model) = checked(&files)
-    {
-        return Ok(model);
-    }
-    files.clear();
-    for name in names {
-        files.push(client.model_file(name).await?);
-    }
-    let model = checked(&files)?;
-    for (name, bytes) in names.iter().zip(&files) {
-        client.host().cache(&format!("{cid}.{name}"), bytes).await;
-    }
-    Ok(model)
-}
-
-/// The backend asked for, and its class for the node's statistics.
-async fn open(wanted: &str, tell: &Tell) -> Result<(Backend, String), JsError> {
-    let cpu = |reason: String| {
-        tell.say(&MinerEvent::Backend {
-            backend: "cpu",
-            name: "CPU through WebAssembly".to_owned(),
-            software: false,
-            reason,
-            lowerings: Vec::new(),
-        });
-        Ok((Backend::Cpu { threads: 1, choose: fastest }, "cpu wasm simd128".to_owned()))
-    };
-    if wanted == "cpu" {
-        return cpu("chosen".to_owned());
-    }
-    let devices = gpu::devices().await;
-    let Some(device) = devices.first() else {
-        return match wanted {
-            "gpu" => Err(JsError::new("this browser offers no GPU: WebGPU is missing or switched off")),
-            _ => cpu("this browser offers no GPU: WebGPU is missing or switched off".to_owned()),
-        };
-    };
-    let card = DeviceCard::new(device).await;
-    if wanted == "auto" && card.software {
-        return cpu(format!("{} is a software GPU, and slower than the CPU itself", card.name));
-    }
-    let opened = async {
-        let gpu = Gpu::open(device, Options::new(now)).await?;
-        let tuning = gpu::tune(&gpu, kernels::ALL, SEED).await?;
-        Ok::<_, Error>((gpu, tuning))
-    };
-    match opened.await {
-        Ok((gpu, tuning)) => {
-            let architecture = card.class();
-            tell.say(&MinerEvent::Backend {
-                backend: "gpu",
-                name: card.name,
-                software: card.software,
-                reason: "it gives the known answers".to_owned(),
-                lowerings: tuning.kernels.iter().map(ToString::to_string).collect(),
-            });
-            Ok((Backend::Gpu { gpu, choice: tuning.choice }, architecture))
-        }
-        Err(error) if wanted == "auto" => cpu(format!("{} is not used: {error}", card.name)),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The page's listener.
-struct Tell(Function);
-
 impl Tell {
-    /// A listener that throws is told so in the console, and mining goes on.
-    fn say(&self, event: &MinerEvent) {
-        let told = serde_wasm_bindgen::to_value(event).map_err(JsValue::from);
-        if let Err(error) = told.and_then(|event| self.0.call1(&JsValue::NULL, &event)) {
-            web_sys::console::error_1(&message(&error).into());
-        }
-    }
-
-    fn state(&self, state: &'static str, reason: &str) {
-        self.say(&MinerEvent::State { state, reason: reason.to_owned() });
-    }
-
     fn stage(&self, stage: &Stage, start: &Cell<f64>, computed: &Cell<f64>) {
         let (stage, cid, receipt) = match stage {
             Stage::Claimed(task) => {
@@ -414,7 +288,7 @@ impl Tell {
         self.say(&MinerEvent::Accepted {
             cid: accepted.receipt.artifact().to_string(),
             transaction: accepted.transaction.clone(),
-            gradient_digest: accepted.gradient_root.iter().map(|byte| format!("{byte:02x}")).collect(),
+            gradient_digest: hex(&accepted.gradient_root),
             round: accepted.round,
             loss: accepted.loss,
             seconds,
