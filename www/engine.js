@@ -64,8 +64,26 @@ export class Engine {
 function open() {
   const url = new URL("./worker.js", import.meta.url);
   if (url.origin === location.origin) return new Worker(url, { type: "module" });
-  const blob = URL.createObjectURL(new Blob([`import ${JSON.stringify(url.href)};`], { type: "text/javascript" }));
+  const blob = URL.createObjectURL(new Blob([importer(url.href)], { type: "text/javascript" }));
   const worker = new Worker(blob, { type: "module" });
   worker.addEventListener("message", () => URL.revokeObjectURL(blob), { once: true });
   return worker;
+}
+
+/**
+ * A module that imports another by `import()`, which the site's script-src is asked about: a plain import would be
+ * worker-src's affair. What is said to it meanwhile it says again.
+ */
+function importer(url) {
+  return `
+    const early = [];
+    const keep = (event) => early.push(event.data);
+    addEventListener("message", keep);
+    import(${JSON.stringify(url)}).then(
+      () => {
+        removeEventListener("message", keep);
+        for (const data of early) dispatchEvent(new MessageEvent("message", { data }));
+      },
+      (error) => setTimeout(() => { throw error; }),
+    );`;
 }

@@ -14,7 +14,7 @@ before(async () => {
   if (skip) return;
   [browser, node] = [await chromium(), await startNode({ page: DIST })];
   receipt = await mineOne();
-});
+}, { timeout: 2 * MINUTE });
 after(async () => {
   await browser?.close();
   await node?.stop();
@@ -33,10 +33,10 @@ async function mineOne() {
   const text = await page.evaluate(async () => {
     const { Engine } = await import("/engine.js");
     const engine = new Engine();
-    const accepted = new Promise((resolve) => {
+    const accepted = new Promise((resolve, reject) => {
       const tell = (event) => event.event === "accepted" && resolve(event);
       const secret = new Uint8Array(32).fill(5);
-      engine.call("create", [{ node: location.origin, backend: "cpu", secret }], tell).then(() => engine.call("start"));
+      engine.call("create", [{ node: location.origin, backend: "cpu", secret }], tell).then(() => engine.call("start")).catch(reject);
     });
     const { receipt } = await accepted;
     engine.terminate();
