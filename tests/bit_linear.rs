@@ -8,7 +8,9 @@ use r3mes_wgpu::{
     },
     model::bit_linear::{BitLinear, Ternarize},
     rng::threefry,
+    work::task_key,
 };
+use sha2::{Digest, Sha256};
 
 const TOKENS: usize = 32;
 const FEATURES: usize = 768;
@@ -147,4 +149,25 @@ fn bad_input_is_refused() {
     assert!(block_on(player.forward(&[f32::INFINITY; 6])).is_err());
     assert_eq!(block_on(player.forward(&[0.0; 6])).unwrap(), [0.0; 4]);
     assert_eq!(block_on(player.backward(&[0.0; 4], &[0; 32])).unwrap().x, [0.0; 6]);
+}
+
+/// The digests that the browser's `BitLinear` must find too: `www/tests/bit_linear.rs`.
+#[test]
+fn golden_digests_of_a_layer_from_a_seed() {
+    let ramp =
+        |count: usize, unit: f32| -> Vec<f32> { (0..count).map(|i| (i * 37 % 201) as f32 * unit - 1.0).collect() };
+    let digest = |values: &[f32]| -> String {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let mut layer = BitLinear::seeded(FEATURES, FEATURES, (RANK, ALPHA), task_key(&[0; 32], "BitLinear 7")).unwrap();
+    let (a, _, _) = layer.lora_parameters();
+    layer.set_lora_parameters(&a, &ramp(FEATURES * RANK, 0.01)).unwrap();
+    for choose in [fastest, scalar] {
+        let mut player = block_on(layer.on(&Backend::Cpu { threads: 1, choose }, 3)).unwrap();
+        let y = block_on(player.forward(&ramp(3 * FEATURES, 0.01))).unwrap();
+        let gradients = block_on(player.backward(&y, &[9; 32])).unwrap();
+        let found = [&y, &gradients.a, &gradients.b, &gradients.x].map(|values| digest(values)).join("\n");
+        assert_eq!(found, include_str!("data/bit_linear.txt").trim_end());
+    }
 }

@@ -2,15 +2,17 @@
 
 /** A worker with the engine inside. `terminate()` stops it, whatever it does. */
 export class Engine {
-  #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  #worker = open();
   #pending = new Map();
+  /** By call; they outlive it, since a miner tells of its work long after it was created. */
+  #listeners = new Map();
   #last = 0;
 
   /** `crashed` hears of a worker that broke outside of any call. */
   constructor(crashed = () => {}) {
     this.#worker.addEventListener("message", ({ data }) => {
+      if (data.event) return this.#listeners.get(data.id)?.(data.event);
       const call = this.#pending.get(data.id);
-      if (data.event) return call?.tell?.(data.event);
       this.#pending.delete(data.id);
       if ("error" in data) call?.reject(Object.assign(new Error(data.error), { name: data.name }));
       else call?.resolve(data.result);
@@ -33,11 +35,17 @@ export class Engine {
     return this.call("check", [backend], tell);
   }
 
+  /** Recomputes a receipt's gradient: `{ ok, reason, cid, gradientDigest, … }`. `options`: `{ node, backend }`. */
+  verify(receipt, options, tell) {
+    return this.call("verify", [receipt, options], tell);
+  }
+
   /** Calls a function of the worker. */
   call(call, given = [], tell = undefined) {
     const id = ++this.#last;
+    if (tell) this.#listeners.set(id, tell);
     return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject, tell });
+      this.#pending.set(id, { resolve, reject });
       this.#worker.postMessage({ id, call, arguments: given });
     });
   }
@@ -51,4 +59,32 @@ export class Engine {
     for (const call of this.#pending.values()) call.reject(error);
     this.#pending.clear();
   }
+}
+
+/** The worker. Browsers load one from the page's own origin only: on another site's page, a blob imports it. */
+function open() {
+  const url = new URL("./worker.js", import.meta.url);
+  if (url.origin === location.origin) return new Worker(url, { type: "module" });
+  const blob = URL.createObjectURL(new Blob([importer(url.href)], { type: "text/javascript" }));
+  const worker = new Worker(blob, { type: "module" });
+  worker.addEventListener("message", () => URL.revokeObjectURL(blob), { once: true });
+  return worker;
+}
+
+/**
+ * A module that imports another by `import()`, which the site's script-src is asked about: a plain import would be
+ * worker-src's affair. What is said to it meanwhile it says again.
+ */
+function importer(url) {
+  return `
+    const early = [];
+    const keep = (event) => early.push(event.data);
+    addEventListener("message", keep);
+    import(${JSON.stringify(url)}).then(
+      () => {
+        removeEventListener("message", keep);
+        for (const data of early) dispatchEvent(new MessageEvent("message", { data }));
+      },
+      (error) => setTimeout(() => { throw error; }),
+    );`;
 }

@@ -29,7 +29,7 @@ export async function checkDevice(tell) {
 export async function verifyReceipt(text, options) {
   const engine = new Engine();
   try {
-    const found = await engine.call("verify", [text, options]);
+    const found = await engine.verify(text, options);
     return found.ok
       ? `True: recomputed to the same bytes, ${found.cid}.`
       : `False: ${found.reason}`;

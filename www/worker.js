@@ -12,6 +12,7 @@ let miner;
 const calls = {
   devices: () => engine.devices(),
   check: (backend, tell) => engine.check(backend, tell),
+  verify: async (receipt, options, tell) => engine.verify(receipt, { ...options, cache: await openCache() }, tell),
   async create(options, tell) {
     miner?.stop();
     miner = await engine.Miner.create({ ...options, cache: await openCache() }, tell);

@@ -91,7 +91,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DIR", env = "R3MES_PAGE")]
     pub(crate) page: Option<PathBuf>,
     /// Origin of another site whose pages may use this node, like https://example.org
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = super::http::origin::read)]
     pub(crate) allow_origin: Vec<HeaderValue>,
 }
 

@@ -10,7 +10,7 @@
 //! | `POST /cosmos/tx/v1beta1/txs`, `GET /cosmos/tx/v1beta1/txs/{hash}` | transactions |
 //! | `GET /cosmos/bank/v1beta1/balances/{address}` | a balance |
 
-use super::{ChainError, Message, SessionKey, tx_hash};
+use super::{ChainError, Message, SessionKey, gateway, tx_hash};
 use crate::store::{Block, Cid, Codec, Dag, StoreError};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -161,9 +161,9 @@ impl<H: Host> Client<H> {
         self.json("/r3mes/wgpu/v1/job").await
     }
 
-    /// A file of the model: `config.json` or `model.safetensors`. Its bytes are checked by the manifest's CID only.
+    /// As [`gateway::model_file`].
     pub async fn model_file(&self, name: &str) -> Result<Vec<u8>, ClientError> {
-        self.get(&format!("/r3mes/wgpu/v1/model/{name}")).await
+        gateway::model_file(&self.host, name).await
     }
 
     /// Micro-units that an address owns.
@@ -223,17 +223,9 @@ impl<H: Host> Client<H> {
         Ok(task.map(cid).transpose()?.map(|task| (task, round)))
     }
 
-    /// The bytes of a block, checked.
+    /// As [`gateway::block`].
     pub async fn block(&self, codec: Codec, cid: &Cid) -> Result<Vec<u8>, ClientError> {
-        let checked = |bytes: Vec<u8>| Block::fetch(codec, cid, &|_| Ok(bytes.clone())).map(Block::into_bytes);
-        if let Some(bytes) = self.host.kept(cid).await
-            && let Ok(bytes) = checked(bytes)
-        {
-            return Ok(bytes);
-        }
-        let bytes = checked(self.get(&format!("/ipfs/{cid}?format=raw")).await?)?;
-        self.host.keep(cid, &bytes).await;
-        Ok(bytes)
+        gateway::block(&self.host, codec, cid).await
     }
 
     /// Stores all blocks of a DAG, and checks the names that the node gives them.
@@ -348,14 +340,7 @@ impl<H: Host> Client<H> {
     }
 
     async fn ask(&self, path: &str, body: Option<(&str, &[u8])>) -> Result<Vec<u8>, ClientError> {
-        let Response { status, body } = self.host.request(Request { path, body }).await?;
-        match status {
-            200..300 => Ok(body),
-            _ => {
-                let message = String::from_utf8_lossy(&body).chars().take(500).collect();
-                Err(ClientError::Refused { status, message })
-            }
-        }
+        gateway::ask(&self.host, path, body).await
     }
 }
 

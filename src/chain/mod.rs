@@ -2,6 +2,7 @@
 //! bytes out; who asks whom is [`client`]'s affair.
 
 pub mod client;
+pub mod gateway;
 mod messages;
 mod transaction;
 

@@ -1,13 +1,15 @@
 //! Mining: a task from its claim to its reward, wherever the program runs.
 
+mod blocks;
+
 use crate::chain::{
     Message, MsgClaimTask, MsgSetPayout, MsgSubmitGradient,
     client::{Client, ClientError, Host},
 };
-use crate::store::{Cid, Codec, Dag, StoreError};
+use crate::store::{Cid, Codec, Dag};
 use crate::training::step::nats;
-use crate::work::{AdapterState, Artifact, CHUNK_TOKENS, Receipt, Task, WorkError, Worker, WorkerError};
-use std::collections::BTreeMap;
+use crate::work::{Artifact, CHUNK_TOKENS, Receipt, Task, WorkError, Worker, WorkerError};
+pub use blocks::Blocks;
 
 /// Why a task was not finished. What was done is not lost: a task that is claimed is found again, and computed to the
 /// same bits.
@@ -23,6 +25,12 @@ pub enum MiningError {
     /// The task is malformed.
     #[error(transparent)]
     Work(#[from] WorkError),
+    /// A manifest that names more than anybody needs.
+    #[error("the blocks under {root} exceed the limit of {} bytes", blocks::MAX_DAG_BYTES)]
+    TooLarge {
+        /// The manifest.
+        root: Box<Cid>,
+    },
 }
 
 impl MiningError {
@@ -134,9 +142,8 @@ impl<H: Host> Miner<H> {
     }
 
     async fn compute(&mut self, task: &Task) -> Result<Artifact, MiningError> {
-        let blocks = self.fetch(task).await?;
-        let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(StoreError::Missing(*cid));
-        let artifact = self.worker.compute(task, &fetch).await?;
+        let blocks = Blocks::of_task(self.client.host(), task).await?;
+        let artifact = self.worker.compute(task, &|cid| blocks.get(cid)).await?;
         self.client.host().save(&artifact.dag()?.to_car()).await;
         Ok(artifact)
     }
@@ -164,20 +171,6 @@ impl<H: Host> Miner<H> {
         let Some((cid, round)) = held else { return Ok(None) };
         let task = Task::decode(&self.client.block(Codec::DagCbor, &cid).await?)?;
         Ok(Some((task, round)))
-    }
-
-    /// The chunk, and the adapter with all its leaves.
-    async fn fetch(&self, task: &Task) -> Result<BTreeMap<Cid, Vec<u8>>, MiningError> {
-        let mut blocks = BTreeMap::new();
-        blocks.insert(task.chunk, self.client.block(Codec::Raw, &task.chunk).await?);
-        let manifest = self.client.block(Codec::DagCbor, &task.adapter).await?;
-        for cid in AdapterState::links(&manifest)? {
-            if let std::collections::btree_map::Entry::Vacant(entry) = blocks.entry(cid) {
-                entry.insert(self.client.block(Codec::Raw, &cid).await?);
-            }
-        }
-        blocks.insert(task.adapter, manifest);
-        Ok(blocks)
     }
 
     async fn submit(&self, receipt: &Receipt, round: u64, loss: Option<f64>) -> Result<String, ClientError> {

@@ -6,21 +6,18 @@
 use super::{
     linear::{Batch, LoraBuffers, RecordedLinear, Rows, Saved, Streams},
     lora::{LoraAdapter, LoraMatrix, MASTER_FRACTION_BITS},
+    reals::{byte_rows, finite, longs, reals, top, transpose, wide_rows},
 };
 use crate::{
     backend::{Backend, Player},
     error::Error,
-    fixed::{Scale, WIDE_BITS},
+    fixed::Scale,
     kernels::{
-        INFO, as_bytes_mut,
-        shared::{
-            blocks::BLOCK,
-            rows,
-            wide::{self, wide_words},
-        },
+        INFO,
+        shared::{blocks::BLOCK, wide::wide_words},
     },
     recording::{BufferId, Content, Recording},
-    rng::dither_key,
+    rng::{dither_key, threefry},
     ternary::{Ternary, row_words},
 };
 use sha2::{Digest, Sha256};
@@ -37,6 +34,9 @@ pub enum Ternarize {
         threshold: f32,
     },
 }
+
+/// Most weights that are drawn from a seed: 1 GiB of reals.
+const MAX_SEEDED_WEIGHTS: usize = 1 << 28;
 
 /// A frozen ternary linear `[out_features, in_features]` and its adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,16 @@ impl BitLinear {
         let shape = ["linear".to_owned()].map(|name| (name, in_features, out_features));
         let adapter = LoraAdapter::seeded(lora_rank, lora_alpha, &shape, seed)?;
         Ok(Self { backbone, adapter })
+    }
+
+    /// As [`new`](Self::new) from the signs of weights that the seed draws, uniform in ±1, 0 where below 0.1.
+    pub fn seeded(in_features: usize, out_features: usize, lora: (usize, u32), seed: [u8; 32]) -> Result<Self, Error> {
+        let count = in_features.checked_mul(out_features).filter(|count| *count <= MAX_SEEDED_WEIGHTS);
+        let count = count.ok_or(Error::Value { what: "features of a layer from a seed", value: in_features as i64 })?;
+        let key = dither_key(&seed, 0, "weights").0;
+        let weight = |at: u32| threefry(key, [at, 0])[0] as i32 as f32 / i32::MAX as f32;
+        let weights: Vec<f32> = (0..count as u32).map(weight).collect();
+        Self::new(&weights, in_features, out_features, Ternarize::Sign { threshold: 0.1 }, lora, seed)
     }
 
     /// The backbone.
@@ -286,78 +296,4 @@ const GRADIENT_BITS: i32 = 44;
 /// What a master's last bit is worth.
 fn master_unit() -> f64 {
     Scale::power_of_two(-(MASTER_FRACTION_BITS as i32)).to_f64()
-}
-
-fn finite(what: &'static str, values: &[f32], expected: usize) -> Result<(), Error> {
-    match values.len() == expected {
-        true if values.iter().all(|value| value.is_finite()) => Ok(()),
-        true => Err(Error::NotFinite { what }),
-        false => Err(Error::Shape { what, expected, found: values.len() }),
-    }
-}
-
-fn top(values: &[f32]) -> f64 {
-    values.iter().fold(0.0, |top, &value| top.max(f64::from(value.abs())))
-}
-
-/// `[rows, columns]` of `[columns, rows]`, where `columns` is the length of a row of the result.
-fn transpose(values: &[f32], stride: usize) -> Vec<f32> {
-    (0..stride).flat_map(|at| values.iter().skip(at).step_by(stride).copied()).collect()
-}
-
-/// Byte rows and their infos: `round(x · 127 / absmax)` of each token.
-fn byte_rows(x: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
-    let tokens = x.len() / width;
-    let (mut data, mut info) = (vec![0; tokens * row_words(width)], vec![0; tokens * INFO]);
-    let out = data.chunks_exact_mut(row_words(width)).zip(info.chunks_exact_mut(INFO));
-    for (x, (data, info)) in x.chunks_exact(width).zip(out) {
-        let dequant_scale = Scale::from_f64(top(x) / 127.0).unwrap_or(Scale::ZERO);
-        if dequant_scale.mantissa == 0 {
-            continue;
-        }
-        let unit = dequant_scale.to_f64();
-        let mut sum = 0;
-        for (byte, &x) in as_bytes_mut(data).iter_mut().zip(x) {
-            *byte = (f64::from(x) / unit).round_ties_even().clamp(-127.0, 127.0) as i8;
-            sum += i32::from(*byte);
-        }
-        rows::put_info(info, dequant_scale, sum);
-    }
-    (data, info)
-}
-
-/// Wide rows and their infos: 14 bits and a sign of each token, under a power of two.
-fn wide_rows(dy: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
-    let tokens = dy.len() / width;
-    let (mut data, mut info) = (vec![0; tokens * wide_words(width)], vec![0; tokens * INFO]);
-    let out = data.chunks_exact_mut(wide_words(width)).zip(info.chunks_exact_mut(INFO));
-    for (dy, (data, info)) in dy.chunks_exact(width).zip(out) {
-        let Some(largest) = Scale::from_f64(top(dy)).filter(|scale| scale.mantissa > 0) else { continue };
-        // |dy| < 2^(exponent + 31) becomes ≤ 2^14
-        let unit = Scale::power_of_two(largest.exponent + 31 - WIDE_BITS as i32);
-        let mut sum = 0;
-        for (at, &value) in dy.iter().enumerate() {
-            let value = (f64::from(value) / unit.to_f64()).round_ties_even() as i32;
-            wide::set(bytemuck::cast_slice_mut(data), at, value);
-            sum += value;
-        }
-        rows::put_info(info, unit, sum);
-    }
-    (data, info)
-}
-
-/// The reals of i32 rows.
-fn reals(words: &[u32], width: usize) -> Vec<f32> {
-    let rows = words.chunks_exact(width + INFO).flat_map(|row| {
-        let unit = Scale::from_words(&row[width..]).to_f64();
-        row[..width].iter().map(move |&value| (f64::from(value as i32) * unit) as f32)
-    });
-    rows.collect()
-}
-
-/// The reals of i64 in pairs of words, in units of `2^exponent`.
-fn longs(words: &[u32], exponent: i32) -> Vec<f32> {
-    let unit = Scale::power_of_two(exponent).to_f64();
-    let long = |pair: &[u32; 2]| (u64::from(pair[0]) | u64::from(pair[1]) << 32) as i64;
-    words.as_chunks().0.iter().map(|pair| (long(pair) as f64 * unit) as f32).collect()
 }

@@ -9,5 +9,6 @@ pub mod generator;
 pub mod linear;
 pub mod lora;
 pub mod norm;
+mod reals;
 pub mod transformer;
 pub mod weights;

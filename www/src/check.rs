@@ -121,10 +121,10 @@ impl Check {
     ) -> Result<(), JsError> {
         self.right &= found.as_ref().is_ok_and(|found| *found == expected);
         let (found, error) = match found {
-            Ok(found) => (Some(hex(found)), None),
+            Ok(found) => (Some(hex(&found)), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        self.say(CheckEvent::Digest { digest, steps, expected: hex(expected), found, error })
+        self.say(CheckEvent::Digest { digest, steps, expected: hex(&expected), found, error })
     }
 
     fn say(&self, event: CheckEvent) -> Result<(), JsError> {
@@ -134,6 +134,6 @@ impl Check {
     }
 }
 
-fn hex(bytes: [u8; 32]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

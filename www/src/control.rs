@@ -1,10 +1,10 @@
 //! Control: what the page may change while the engine computes, looked at after each slice.
 
 use super::{
-    events::{MinerEvent, Tell},
-    host::sleep,
+    events::MinerEvent,
+    host::{LOOK_MS, now, sleep},
+    tell::Tell,
 };
-use js_sys::Reflect;
 use r3mes_wgpu::backend::Slice;
 use std::{
     cell::{Cell, RefCell},
@@ -12,10 +12,7 @@ use std::{
     pin::Pin,
     rc::Rc,
 };
-use wasm_bindgen::prelude::JsCast;
 
-/// Milliseconds of work between two looks at the messages.
-const LOOK_MS: f64 = 50.0;
 /// Between two looks at whether a pause is over.
 pub(crate) const IDLE_MS: u32 = 200;
 /// Longest rest after a look.
@@ -146,11 +143,4 @@ pub(crate) fn rest(slice: Slice) -> Pin<Box<dyn Future<Output = bool>>> {
         }
         !control.is_stopped()
     })
-}
-
-/// Milliseconds since the worker began.
-pub(crate) fn now() -> f64 {
-    let performance =
-        Reflect::get(&js_sys::global(), &"performance".into()).and_then(JsCast::dyn_into::<web_sys::Performance>);
-    performance.map_or_else(|_| js_sys::Date::now(), |performance| performance.now())
 }

@@ -1,23 +1,18 @@
 //! Events: what the miner tells the page.
 
-use super::host::message;
-use js_sys::Function;
+use super::{check::hex, tell::Tell};
 use r3mes_wgpu::{
     chain::client::ClientError,
     mining::{self, MiningError, Stage},
     work::{CHUNK_TOKENS, Receipt},
 };
 use serde::Serialize;
-use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+use wasm_bindgen::prelude::{JsCast, wasm_bindgen};
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
 export type MinerEvent =
-  | { event: "state"; state: "opening" | "mining" | "waiting" | "offline" | "stopped"; reason: string }
-  | {
-      event: "backend"; backend: "gpu" | "cpu"; name: string; class: string; software: boolean; reason: string;
-      bufferBytes?: number; bindingBytes?: number; lowerings: string[];
-    }
+  | ProgressEvent
   | { event: "claimed"; task: string; chunk: string; seed: string; round: number }
   | { event: "progress"; share: number }
   | { event: "computed" | "found"; cid: string; task: string; receipt: string }
@@ -29,24 +24,10 @@ export type MinerEvent =
   | { event: "rejected"; transaction: string; code: number; reason: string };
 "#;
 
-/// `MinerEvent` of the TypeScript above.
+/// `MinerEvent` of the TypeScript above, but for what every long call tells.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum MinerEvent {
-    State {
-        state: &'static str,
-        reason: String,
-    },
-    Backend {
-        backend: &'static str,
-        name: String,
-        class: String,
-        software: bool,
-        reason: String,
-        buffer_bytes: Option<f64>,
-        binding_bytes: Option<f64>,
-        lowerings: Vec<String>,
-    },
     Claimed {
         task: String,
         chunk: String,
@@ -87,23 +68,7 @@ pub(crate) enum MinerEvent {
     },
 }
 
-/// The page's listener.
-#[derive(Clone)]
-pub(crate) struct Tell(pub(crate) Function);
-
 impl Tell {
-    /// A listener that throws is told so in the console, and mining goes on.
-    pub(crate) fn say(&self, event: &MinerEvent) {
-        let told = serde_wasm_bindgen::to_value(event).map_err(JsValue::from);
-        if let Err(error) = told.and_then(|event| self.0.call1(&JsValue::NULL, &event)) {
-            web_sys::console::error_1(&message(&error).into());
-        }
-    }
-
-    pub(crate) fn state(&self, state: &'static str, reason: &str) {
-        self.say(&MinerEvent::State { state, reason: reason.to_owned() });
-    }
-
     pub(crate) fn stage(&self, stage: &Stage) {
         let named =
             |receipt: &Receipt| (receipt.artifact().to_string(), receipt.task().cid().to_string(), receipt.to_json());
@@ -151,13 +116,9 @@ impl Tell {
     }
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// All that the engine has taken for itself; it never gives any back.
 fn memory_bytes() -> f64 {
-    let memory: js_sys::WebAssembly::Memory = wasm_bindgen::JsCast::unchecked_into(wasm_bindgen::memory());
-    let buffer: js_sys::ArrayBuffer = wasm_bindgen::JsCast::unchecked_into(memory.buffer());
+    let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
+    let buffer: js_sys::ArrayBuffer = memory.buffer().unchecked_into();
     f64::from(buffer.byte_length())
 }

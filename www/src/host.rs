@@ -1,21 +1,33 @@
 //! The browser as a miner's host: `fetch`, timers, and a cache that the page brings.
 
 use js_sys::{Function, Promise, Reflect, Uint8Array, global};
-use r3mes_wgpu::chain::client::{Host, MAX_ANSWER_BYTES, Offline, Request, Response};
+use r3mes_wgpu::chain::client::{ClientError, Host, MAX_ANSWER_BYTES, Offline, Request, Response};
+use r3mes_wgpu::mining::MiningError;
 use r3mes_wgpu::store::Cid;
 use std::{cell::Cell, rc::Rc};
-use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
+use wasm_bindgen::prelude::{JsCast, JsError, JsValue, wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortSignal, Headers, RequestInit};
+use web_sys::{AbortSignal, Headers, ReadableStreamDefaultReader, RequestInit};
 
 /// The cache's name of the work at hand.
 const SAVED: &str = "work.car";
+/// Milliseconds of work on the CPU between two looks at the messages.
+pub(crate) const LOOK_MS: f64 = 50.0;
 /// How long one answer may take.
 const TIMEOUT_MS: u32 = 60_000;
 
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+/** Where blocks are kept between visits. What it returns is checked, so it need not be trusted. */
+export interface BlockCache {
+  get(name: string): Promise<Uint8Array | undefined>;
+  put(name: string, bytes: Uint8Array): Promise<void>;
+}
+"#;
+
 #[wasm_bindgen]
 extern "C" {
-    /// `BlockCache` of the TypeScript in `miner`.
+    /// `BlockCache` of the TypeScript above.
     #[wasm_bindgen(js_name = BlockCache)]
     pub type BlockCache;
     #[wasm_bindgen(method, catch)]
@@ -31,10 +43,21 @@ pub(crate) struct Browser {
     stopped: Rc<Cell<bool>>,
 }
 
+impl BlockCache {
+    /// That of a call's options, if they have one.
+    pub(crate) fn of(options: &JsValue) -> Option<Self> {
+        let cache = Reflect::get(options, &"cache".into()).ok().filter(JsValue::is_object)?;
+        Some(cache.unchecked_into())
+    }
+}
+
 impl Browser {
     /// Asks nothing yet. Once `stopped`, it asks nothing any more.
-    pub(crate) fn new(node: &str, cache: Option<BlockCache>, stopped: Rc<Cell<bool>>) -> Self {
-        Self { node: node.trim_end_matches('/').to_owned(), cache, stopped }
+    pub(crate) fn new(node: &str, cache: Option<BlockCache>, stopped: Rc<Cell<bool>>) -> Result<Self, JsError> {
+        if !node.starts_with("http://") && !node.starts_with("https://") {
+            return Err(JsError::new(&format!("node: {node:?} is not an http(s) URL")));
+        }
+        Ok(Self { node: node.trim_end_matches('/').to_owned(), cache, stopped })
     }
 
     /// What the cache holds under a name; a cache that fails holds nothing.
@@ -64,12 +87,26 @@ impl Browser {
         let url = format!("{}{}", self.node, request.path);
         let answer: Promise = fetch.call2(&JsValue::UNDEFINED, &url.into(), &init)?.dyn_into()?;
         let answer: web_sys::Response = JsFuture::from(answer).await?.dyn_into()?;
-        let bytes = JsFuture::from(answer.array_buffer()?).await?;
-        let bytes = Uint8Array::new(&bytes);
-        if bytes.length() as usize > MAX_ANSWER_BYTES {
-            return Err(format!("an answer of {} bytes", bytes.length()).into());
+        Ok(Response { status: answer.status(), body: read(&answer).await? })
+    }
+}
+
+/// An answer's bytes, as they come and no more than are wanted: a node may send without end.
+async fn read(answer: &web_sys::Response) -> Result<Vec<u8>, JsValue> {
+    let mut bytes = Vec::new();
+    let Some(stream) = answer.body() else { return Ok(bytes) };
+    let reader: ReadableStreamDefaultReader = stream.get_reader().dyn_into()?;
+    loop {
+        let part = JsFuture::from(reader.read()).await?;
+        if Reflect::get(&part, &"done".into())?.is_truthy() {
+            return Ok(bytes);
         }
-        Ok(Response { status: answer.status(), body: bytes.to_vec() })
+        let part: Uint8Array = Reflect::get(&part, &"value".into())?.dyn_into()?;
+        if bytes.len() + part.length() as usize > MAX_ANSWER_BYTES {
+            let _ = JsFuture::from(reader.cancel()).await;
+            return Err(format!("an answer of more than {MAX_ANSWER_BYTES} bytes").into());
+        }
+        bytes.extend(part.to_vec());
     }
 }
 
@@ -102,6 +139,12 @@ impl Host for Browser {
     }
 }
 
+/// Milliseconds.
+pub(crate) fn now() -> f64 {
+    let performance = Reflect::get(&global(), &"performance".into()).and_then(JsCast::dyn_into::<web_sys::Performance>);
+    performance.map_or_else(|_| js_sys::Date::now(), |performance| performance.now())
+}
+
 /// Waits, and lets messages to this worker in.
 pub(crate) async fn sleep(milliseconds: u32) {
     let wait = Promise::new(&mut |resolve, _| {
@@ -116,6 +159,16 @@ pub(crate) fn failure(name: &str, error: &dyn std::fmt::Display) -> JsValue {
     let exception = js_sys::Error::new(&error.to_string());
     exception.set_name(name);
     exception.into()
+}
+
+/// An exception named after who is at fault: `Offline` and `Refused` the node, `Backend` the device.
+pub(crate) fn blame(error: &MiningError) -> JsValue {
+    let name = match error {
+        MiningError::Client(ClientError::Offline(_)) => "Offline",
+        MiningError::Client(_) => "Refused",
+        _ => "Backend",
+    };
+    failure(name, error)
 }
 
 /// What an exception says.

@@ -7,14 +7,21 @@
 //! | [`devices`](devices::devices) | which GPUs the browser offers |
 //! | [`check`](check::check) | whether a backend computes the known answers and the golden digests |
 //! | [`Miner`](miner::Miner) | mines for a node |
+//! | [`verify`](verify::verify) | whether anybody's receipt holds, by recomputing it |
+//! | [`BitLinear`](bit_linear::BitLinear) | one adapted linear by itself, on typed arrays |
 //! | [`arithmetic_version`] | by which version of docs/ARITHMETIC.md |
 
+mod backend;
+pub mod bit_linear;
 pub mod check;
 mod control;
 pub mod devices;
 mod events;
 mod host;
 pub mod miner;
+mod model;
+mod tell;
+pub mod verify;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 

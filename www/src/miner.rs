@@ -1,39 +1,25 @@
 //! The miner in a worker: the library's loop, with the browser around it.
 
 use super::{
-    control::{Control, IDLE_MS, now, rest},
-    devices::DeviceCard,
-    events::{MinerEvent, Tell},
-    host::{BlockCache, Browser, failure, sleep},
+    backend::{self, Opened},
+    control::{Control, IDLE_MS, rest},
+    host::{BlockCache, Browser, blame, failure, now, sleep},
+    model,
+    tell::Tell,
 };
-use js_sys::{Function, Math, Reflect};
+use js_sys::{Function, Math};
 use r3mes_wgpu::{
-    backend::{
-        Backend, Rest,
-        cpu::fastest,
-        gpu::{self, Gpu, Options},
-    },
-    chain::{
-        SessionKey, check_address,
-        client::{Client, ClientError},
-    },
-    error::Error,
-    kernels,
+    backend::Rest,
+    chain::{SessionKey, check_address, client::Client},
     mining::{self, MiningError, Stage},
-    model::{config::Linear, file, transformer::Targets, weights::Model},
-    work::{CHUNK_TOKENS, Worker, model_manifest},
+    work::{CHUNK_TOKENS, Worker},
 };
 use serde::Deserialize;
 use std::cell::{Cell, RefCell};
-use wasm_bindgen::prelude::{JsCast, JsError, JsValue, wasm_bindgen};
+use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** Where blocks are kept between visits. What it returns is checked, so it need not be trusted. */
-export interface BlockCache {
-  get(name: string): Promise<Uint8Array | undefined>;
-  put(name: string, bytes: Uint8Array): Promise<void>;
-}
 export interface MinerOptions {
   /** URL of the node. */
   node: string;
@@ -57,8 +43,6 @@ struct MinerOptions {
     secret: Vec<u8>,
 }
 
-/// Seed of the random known answers: any will do.
-const SEED: u64 = 1;
 /// Sequences that are played at a time: the bits are the same for any number.
 const SEQUENCES: usize = 1;
 /// Longest wait between two attempts to reach the node.
@@ -85,9 +69,9 @@ impl Miner {
     /// The name of an error says whose it is: `Offline` and `Refused` the node's, `Backend` the device's, `Error`
     /// the caller's.
     pub async fn create(options: JsValue, tell: Function) -> Result<Miner, JsValue> {
-        let cache = Reflect::get(&options, &"cache".into()).ok().filter(JsValue::is_object);
+        let cache = BlockCache::of(&options);
         let options: MinerOptions = serde_wasm_bindgen::from_value(options)?;
-        let control = Control::new(Tell(tell));
+        let control = Control::new(Tell::new(Some(tell)));
         let tell = control.tell();
         let secret = options.secret.try_into().map_err(|_| JsError::new("a secret is 32 bytes"))?;
         let key = SessionKey::new(&secret).map_err(JsError::from)?;
@@ -96,22 +80,18 @@ impl Miner {
         check_address(&payout).map_err(JsError::from)?;
 
         tell.state("opening", "asking the node for its job");
-        let cache = cache.map(JsCast::unchecked_into::<BlockCache>);
-        let client = Client::new(Browser::new(&options.node, cache, control.stop_flag()), key);
-        let job = client.job().await.map_err(|error| refusal(error.into()))?;
-        let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
-        let linears: Option<Vec<_>> = job.targets.iter().map(linear).collect();
-        let linears = linears.ok_or_else(|| JsError::new("the node adapts linears that this miner does not know"))?;
-        let targets = Targets { rank: job.rank as usize, linears };
+        let client = Client::new(Browser::new(&options.node, cache, control.stop_flag())?, key);
+        let job = client.job().await.map_err(|error| blame(&error.into()))?;
+        let targets = model::targets(job.rank, &job.targets)?;
         tell.state("opening", "getting the model");
-        let model = download(&client, &job.model).await?;
-        tell.state("opening", "asking the GPU the known answers");
-        let (backend, architecture) = open(&options.backend, tell).await?;
+        let model = model::download(client.host(), &job.model).await?;
+        tell.state("opening", "asking the backend the known answers");
+        let Opened { backend, class, .. } = backend::open(&options.backend, tell).await?;
         let worker = Worker::new(&model, &targets, &backend, SEQUENCES).await;
         let mut worker = worker.map_err(|error| failure("Backend", &error))?;
         worker.rest_by(Rest { clock: now, after: rest });
         let plays = CHUNK_TOKENS.div_ceil(SEQUENCES * model.config.context);
-        let inner = RefCell::new(Some(mining::Miner::new(client, worker, payout, architecture)));
+        let inner = RefCell::new(Some(mining::Miner::new(client, worker, payout, class)));
         Ok(Self { inner, address, control, plays, reward: job.reward })
     }
 
@@ -131,7 +111,7 @@ impl Miner {
         *self.inner.borrow_mut() = Some(miner);
         match result {
             Err(_) if self.control.is_stopped() => self.tell().state("stopped", "stopped"),
-            Err(error) => return Err(refusal(error)),
+            Err(error) => return Err(blame(&error)),
             Ok(()) => self.tell().state("stopped", "finished"),
         }
         Ok(())
@@ -233,101 +213,5 @@ impl Miner {
         while now() < end && self.control.goes_on() {
             sleep(IDLE_MS).await;
         }
-    }
-}
-
-/// As an exception that is named after who failed.
-fn refusal(error: MiningError) -> JsValue {
-    let name = match &error {
-        MiningError::Client(ClientError::Offline(_)) => "Offline",
-        MiningError::Client(_) => "Refused",
-        _ => "Backend",
-    };
-    failure(name, &error)
-}
-
-/// The node's model, from the cache if it is there; checked by its manifest either way.
-async fn download(client: &Client<Browser>, cid: &str) -> Result<Model, JsValue> {
-    let names = ["config.json", "model.safetensors"];
-    let checked = |files: &[Vec<u8>]| {
-        let model = file::read(&files[0], &files[1]).map_err(|error| failure("Refused", &error))?;
-        let found = model_manifest(&model).map_err(|error| failure("Refused", &error))?.cid().to_string();
-        if found == cid {
-            Ok(model)
-        } else {
-            Err(failure("Refused", &format!("the node's model is {found}, not {cid}")))
-        }
-    };
-    let mut files = Vec::new();
-    for name in names {
-        files.extend(client.host().cached(&format!("{cid}.{name}")).await);
-    }
-    if files.len() == names.len()
-        && let Ok(model) = checked(&files)
-    {
-        return Ok(model);
-    }
-    files.clear();
-    for name in names {
-        files.push(client.model_file(name).await.map_err(|error| refusal(error.into()))?);
-    }
-    let model = checked(&files)?;
-    for (name, bytes) in names.iter().zip(&files) {
-        client.host().cache(&format!("{cid}.{name}"), bytes).await;
-    }
-    Ok(model)
-}
-
-/// The backend asked for, and its class for the node's statistics.
-async fn open(wanted: &str, tell: &Tell) -> Result<(Backend, String), JsValue> {
-    let cpu = |reason: String| {
-        tell.say(&MinerEvent::Backend {
-            backend: "cpu",
-            name: "CPU through WebAssembly".to_owned(),
-            class: "simd128, one thread".to_owned(),
-            software: false,
-            reason,
-            buffer_bytes: None,
-            binding_bytes: None,
-            lowerings: Vec::new(),
-        });
-        Ok((Backend::Cpu { threads: 1, choose: fastest }, "cpu wasm simd128".to_owned()))
-    };
-    if wanted == "cpu" {
-        return cpu("chosen".to_owned());
-    }
-    let devices = gpu::devices().await;
-    let Some(device) = devices.first() else {
-        return match wanted {
-            "gpu" => Err(failure("Backend", &"this browser offers no GPU: WebGPU is missing or switched off")),
-            _ => cpu("this browser offers no GPU: WebGPU is missing or switched off".to_owned()),
-        };
-    };
-    let card = DeviceCard::new(device).await;
-    if wanted == "auto" && card.software {
-        return cpu(format!("{} is a software GPU, and slower than the CPU itself", card.name));
-    }
-    let opened = async {
-        let gpu = Gpu::open(device, Options::new(now)).await?;
-        let tuning = gpu::tune(&gpu, kernels::ALL, SEED).await?;
-        Ok::<_, Error>((gpu, tuning))
-    };
-    match opened.await {
-        Ok((gpu, tuning)) => {
-            let architecture = card.class();
-            tell.say(&MinerEvent::Backend {
-                backend: "gpu",
-                name: card.name,
-                class: architecture.clone(),
-                software: card.software,
-                reason: format!("it gives the known answers of all {} kernels", kernels::ALL.len()),
-                buffer_bytes: Some(card.buffer_bytes),
-                binding_bytes: Some(card.binding_bytes),
-                lowerings: tuning.kernels.iter().map(ToString::to_string).collect(),
-            });
-            Ok((Backend::Gpu { gpu, choice: tuning.choice }, architecture))
-        }
-        Err(error) if wanted == "auto" => cpu(format!("{} is not used: {error}", card.name)),
-        Err(error) => Err(failure("Backend", &error)),
     }
 }

@@ -5,6 +5,8 @@
 
 mod blocks;
 mod cosmos;
+mod folder;
+pub(crate) mod origin;
 mod page;
 mod status;
 
@@ -102,7 +104,7 @@ fn router(face: Arc<Face>) -> Router {
         .merge(cosmos::routes())
         .merge(blocks::routes())
         .merge(status::routes())
-        .merge(page::routes(&face.settings.page))
+        .merge(page::routes(&face))
         .layer(CompressionLayer::new())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn_with_state(face.clone(), only_known_hosts))

@@ -1,0 +1,186 @@
+//! The page as the node serves it: by content, compressed, from its folder and from nowhere else.
+
+mod place;
+
+use flate2::read::GzDecoder;
+use place::Place;
+use serde_json::Value;
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::PathBuf,
+    process::{Child, Stdio},
+};
+use ureq::http::Response;
+
+/// A node that serves a folder; killed with the value.
+struct Served {
+    place: Place,
+    process: Child,
+    url: String,
+    agent: ureq::Agent,
+}
+
+impl Served {
+    fn start(name: &str, files: &[(&str, &[u8])], origins: &[&str]) -> Self {
+        let place = Place::new(name);
+        let mut command = place.node("0");
+        command.arg("--page").arg(folder(&place));
+        for origin in origins {
+            command.args(["--allow-origin", origin]);
+        }
+        for (name, bytes) in files {
+            fs::create_dir_all(folder(&place)).unwrap();
+            fs::write(folder(&place).join(name), bytes).unwrap();
+        }
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = serde_json::from_str::<Value>(&line).unwrap()["url"].as_str().unwrap().to_owned();
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+        Self { place, process, url, agent }
+    }
+
+    /// Status, headers and bytes, undecoded.
+    fn get(&self, path: &str, headers: &[(&str, &str)]) -> (u16, Response<()>, Vec<u8>) {
+        let mut request = self.agent.get(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut response = request.call().unwrap();
+        let bytes = response.body_mut().read_to_vec().unwrap();
+        (response.status().as_u16(), response.map(|_| ()), bytes)
+    }
+
+    /// The answer to a path that no client would send as it is.
+    fn raw(&self, path: &str) -> String {
+        let host = self.url.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(host).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn folder(place: &Place) -> PathBuf {
+    place.data().with_file_name("page")
+}
+
+/// A header's value; of one that comes several times, all.
+fn header(response: &Response<()>, name: &str) -> String {
+    let values = response.headers().get_all(name).iter().map(|value| value.to_str().unwrap());
+    values.collect::<Vec<_>>().join(", ")
+}
+
+const WASM: &[u8] = b"\0asm\x01\0\0\0 a module that repeats itself, repeats itself, repeats itself";
+const INDEX: &[u8] = b"<!doctype html><title>t</title>";
+
+#[test]
+fn files_are_named_by_their_content_and_sent_once() {
+    let node = Served::start("page-etag", &[("index.html", INDEX), ("a_bg.wasm", WASM), ("a.js", b"1;")], &[]);
+    let (status, response, bytes) = node.get("/", &[]);
+    assert_eq!((status, bytes.as_slice()), (200, INDEX));
+    assert_eq!(header(&response, "content-type"), "text/html; charset=utf-8");
+    assert_eq!(header(&response, "cache-control"), "no-cache");
+    assert_eq!(node.get("/index.html", &[]).1.headers()["etag"], response.headers()["etag"]);
+    let policy = header(&response, "content-security-policy");
+    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(!policy.contains("unsafe-inline") && !policy.contains("'unsafe-eval'"), "{policy}");
+    assert!(header(&node.get("/a.js", &[]).1, "content-type").starts_with("text/javascript"));
+
+    let (_, plain, bytes) = node.get("/a_bg.wasm", &[]);
+    assert_eq!((bytes.as_slice(), header(&plain, "content-type").as_str()), (WASM, "application/wasm"));
+    assert!(header(&plain, "content-encoding").is_empty() && header(&plain, "vary").contains("accept-encoding"));
+    let etag = header(&plain, "etag");
+    assert!(etag.starts_with('"') && etag.len() == 66, "{etag}: a strong one, of 64 digits");
+    let (_, gzip, bytes) = node.get("/a_bg.wasm", &[("accept-encoding", "br, gzip;q=0.5")]);
+    assert_eq!(
+        (header(&gzip, "content-encoding").as_str(), &header(&gzip, "content-type")[..]),
+        ("gzip", "application/wasm")
+    );
+    let mut unpacked = Vec::new();
+    GzDecoder::new(&bytes[..]).read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, WASM);
+    assert_ne!(header(&gzip, "etag"), etag, "other bytes, another name");
+    assert_eq!(node.get("/a_bg.wasm", &[("accept-encoding", "gzip;q=0")]).2, WASM);
+
+    for known in [format!("W/{etag}"), format!("\"other\", {etag}"), "*".to_owned(), header(&gzip, "etag")] {
+        let (status, response, bytes) = node.get("/a_bg.wasm", &[("if-none-match", &known)]);
+        assert_eq!((status, bytes.len(), &header(&response, "cache-control")[..]), (304, 0, "no-cache"), "{known}");
+        assert!(header(&response, "etag").starts_with(&etag[..65]));
+    }
+    fs::write(folder(&node.place).join("a_bg.wasm"), [WASM, b"!"].concat()).unwrap();
+    let (status, response, bytes) = node.get("/a_bg.wasm", &[("if-none-match", &etag)]);
+    assert_eq!((status, bytes.len()), (200, WASM.len() + 1), "a new build is sent");
+    assert_ne!(header(&response, "etag"), etag);
+}
+
+#[test]
+fn nothing_outside_the_folder_is_served() {
+    let node = Served::start("page-outside", &[("index.html", INDEX), (".secret", b"hidden")], &[]);
+    assert!(node.place.model().join("config.json").exists(), "what the paths below would reach");
+    for path in [
+        "/../model/config.json",
+        "/%2e%2e/model/config.json",
+        "/..%2fmodel%2fconfig.json",
+        "/a/../../model/config.json",
+        "/..\\model\\config.json",
+        "//model/config.json",
+        "/./index.html",
+        "/.secret",
+        "/index.html/",
+        "/%00",
+        "/none.js",
+    ] {
+        let answer = node.raw(path);
+        assert!(answer.starts_with("HTTP/1.1 404") || answer.starts_with("HTTP/1.1 400"), "{path}: {answer}");
+        assert!(!answer.contains("layers") && !answer.contains("hidden"), "{path}: {answer}");
+    }
+    assert_eq!(node.agent.post(format!("{}/index.html", node.url)).send_empty().unwrap().status(), 405);
+}
+
+#[test]
+fn a_page_that_is_not_built_says_how_to_build_it() {
+    let node = Served::start("page-none", &[], &[]);
+    let (status, response, bytes) = node.get("/", &[]);
+    assert_eq!((status, &header(&response, "content-type")[..]), (503, "text/html; charset=utf-8"));
+    assert!(String::from_utf8(bytes).unwrap().contains("scripts/page"));
+    fs::create_dir_all(folder(&node.place)).unwrap();
+    fs::write(folder(&node.place).join("index.html"), INDEX).unwrap();
+    assert_eq!(node.get("/", &[]).2, INDEX, "built meanwhile");
+}
+
+#[test]
+fn only_allowed_sites_frame_the_page_meant_for_it_or_import_its_files() {
+    let files: &[(&str, &[u8])] = &[("index.html", INDEX), ("embed.html", INDEX), ("a.js", b"1;")];
+    let ancestors = |node: &Served, path: &str| {
+        let (_, response, _) = node.get(path, &[]);
+        header(&response, "content-security-policy").rsplit_once("frame-ancestors ").unwrap().1.to_owned()
+    };
+    let closed = Served::start("page-closed", files, &[]);
+    assert_eq!((ancestors(&closed, "/").as_str(), ancestors(&closed, "/embed.html").as_str()), ("'none'", "'none'"));
+
+    let node = Served::start("page-framed", files, &["https://wallet.example", "chrome-extension://abc"]);
+    assert_eq!(ancestors(&node, "/"), "'none'");
+    assert_eq!(ancestors(&node, "/embed.html"), "https://wallet.example chrome-extension://abc");
+    let allowed = |origin: &str| {
+        let (_, response, _) = node.get("/a.js", &[("origin", origin)]);
+        assert!(header(&response, "vary").contains("origin"));
+        header(&response, "access-control-allow-origin")
+    };
+    assert_eq!(allowed("https://wallet.example"), "https://wallet.example");
+    assert_eq!(allowed("https://evil.example"), "");
+
+    let refused = node.place.node("0").args(["--allow-origin", "https://a.example; img-src *"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("like https://example.org"));
+}

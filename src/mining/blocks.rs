@@ -1,0 +1,61 @@
+//! The blocks that a task is computed from, and those of its artifact, got from a node.
+
+use super::MiningError;
+use crate::{
+    chain::{client::Host, gateway},
+    store::{Cid, Codec, StoreError},
+    work::{AdapterState, Artifact, Task, WorkError},
+};
+use std::collections::{BTreeMap, btree_map::Entry};
+
+/// Most bytes of an adapter with its optimizer's state, or of an artifact: what a manifest from elsewhere may make this
+/// program hold.
+pub(super) const MAX_DAG_BYTES: usize = 512 << 20;
+
+/// Checked blocks by their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blocks(BTreeMap<Cid, Vec<u8>>);
+
+impl Blocks {
+    /// A task's chunk, and its adapter with all leaves.
+    pub async fn of_task<H: Host>(host: &H, task: &Task) -> Result<Self, MiningError> {
+        let mut blocks = Self::default();
+        blocks.0.insert(task.chunk, gateway::block(host, Codec::Raw, &task.chunk).await?);
+        blocks.dag(host, &task.adapter, AdapterState::links).await?;
+        Ok(blocks)
+    }
+
+    /// An artifact's manifest and leaves.
+    pub async fn of_artifact<H: Host>(host: &H, artifact: &Cid) -> Result<Self, MiningError> {
+        let mut blocks = Self::default();
+        blocks.dag(host, artifact, Artifact::links).await?;
+        Ok(blocks)
+    }
+
+    /// Serves as a [`Fetch`](crate::store::Fetch).
+    pub fn get(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
+        self.0.get(cid).cloned().ok_or(StoreError::Missing(*cid))
+    }
+
+    async fn dag<H: Host>(
+        &mut self,
+        host: &H,
+        root: &Cid,
+        links: fn(&[u8]) -> Result<Vec<Cid>, WorkError>,
+    ) -> Result<(), MiningError> {
+        let manifest = gateway::block(host, Codec::DagCbor, root).await?;
+        let mut bytes = manifest.len();
+        for cid in links(&manifest)? {
+            if let Entry::Vacant(entry) = self.0.entry(cid) {
+                let block = gateway::block(host, Codec::Raw, &cid).await?;
+                bytes += block.len();
+                if bytes > MAX_DAG_BYTES {
+                    return Err(MiningError::TooLarge { root: (*root).into() });
+                }
+                entry.insert(block);
+            }
+        }
+        self.0.insert(*root, manifest);
+        Ok(())
+    }
+}

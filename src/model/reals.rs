@@ -1,0 +1,90 @@
+//! Reals at a layer's door: f32 rows become integers under scales, integers become f32 again.
+
+use crate::{
+    error::Error,
+    fixed::{Scale, WIDE_BITS},
+    kernels::{
+        INFO, as_bytes_mut,
+        shared::{
+            rows,
+            wide::{self, wide_words},
+        },
+    },
+    ternary::row_words,
+};
+
+/// That there are as many values as expected, and none is infinite or no number.
+pub(super) fn finite(what: &'static str, values: &[f32], expected: usize) -> Result<(), Error> {
+    match values.len() == expected {
+        true if values.iter().all(|value| value.is_finite()) => Ok(()),
+        true => Err(Error::NotFinite { what }),
+        false => Err(Error::Shape { what, expected, found: values.len() }),
+    }
+}
+
+/// The largest magnitude.
+pub(super) fn top(values: &[f32]) -> f64 {
+    values.iter().fold(0.0, |top, &value| top.max(f64::from(value.abs())))
+}
+
+/// `[rows, columns]` of `[columns, rows]`, where `columns` is the length of a row of the result.
+pub(super) fn transpose(values: &[f32], stride: usize) -> Vec<f32> {
+    (0..stride).flat_map(|at| values.iter().skip(at).step_by(stride).copied()).collect()
+}
+
+/// Byte rows and their infos: `round(x · 127 / absmax)` of each token.
+pub(super) fn byte_rows(x: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
+    let tokens = x.len() / width;
+    let (mut data, mut info) = (vec![0; tokens * row_words(width)], vec![0; tokens * INFO]);
+    let out = data.chunks_exact_mut(row_words(width)).zip(info.chunks_exact_mut(INFO));
+    for (x, (data, info)) in x.chunks_exact(width).zip(out) {
+        let dequant_scale = Scale::from_f64(top(x) / 127.0).unwrap_or(Scale::ZERO);
+        if dequant_scale.mantissa == 0 {
+            continue;
+        }
+        let unit = dequant_scale.to_f64();
+        let mut sum = 0;
+        for (byte, &x) in as_bytes_mut(data).iter_mut().zip(x) {
+            *byte = (f64::from(x) / unit).round_ties_even().clamp(-127.0, 127.0) as i8;
+            sum += i32::from(*byte);
+        }
+        rows::put_info(info, dequant_scale, sum);
+    }
+    (data, info)
+}
+
+/// Wide rows and their infos: 14 bits and a sign of each token, under a power of two.
+pub(super) fn wide_rows(dy: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
+    let tokens = dy.len() / width;
+    let (mut data, mut info) = (vec![0; tokens * wide_words(width)], vec![0; tokens * INFO]);
+    let out = data.chunks_exact_mut(wide_words(width)).zip(info.chunks_exact_mut(INFO));
+    for (dy, (data, info)) in dy.chunks_exact(width).zip(out) {
+        let Some(largest) = Scale::from_f64(top(dy)).filter(|scale| scale.mantissa > 0) else { continue };
+        // |dy| < 2^(exponent + 31) becomes ≤ 2^14
+        let unit = Scale::power_of_two(largest.exponent + 31 - WIDE_BITS as i32);
+        let mut sum = 0;
+        for (at, &value) in dy.iter().enumerate() {
+            let value = (f64::from(value) / unit.to_f64()).round_ties_even() as i32;
+            wide::set(bytemuck::cast_slice_mut(data), at, value);
+            sum += value;
+        }
+        rows::put_info(info, unit, sum);
+    }
+    (data, info)
+}
+
+/// The reals of i32 rows.
+pub(super) fn reals(words: &[u32], width: usize) -> Vec<f32> {
+    let rows = words.chunks_exact(width + INFO).flat_map(|row| {
+        let unit = Scale::from_words(&row[width..]).to_f64();
+        row[..width].iter().map(move |&value| (f64::from(value as i32) * unit) as f32)
+    });
+    rows.collect()
+}
+
+/// The reals of i64 in pairs of words, in units of `2^exponent`.
+pub(super) fn longs(words: &[u32], exponent: i32) -> Vec<f32> {
+    let unit = Scale::power_of_two(exponent).to_f64();
+    let long = |pair: &[u32; 2]| (u64::from(pair[0]) | u64::from(pair[1]) << 32) as i64;
+    words.as_chunks().0.iter().map(|pair| (long(pair) as f64 * unit) as f32).collect()
+}

@@ -1,0 +1,52 @@
+//! The page's files: what Trunk copies is what is there, and nothing in them needs a looser policy than the node's.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+fn www() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/www"))
+}
+
+fn files() -> BTreeSet<String> {
+    let names = fs::read_dir(www()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let kinds = [".js", ".css", ".svg", ".html", ".png", ".webmanifest"];
+    names.filter(|name| kinds.iter().any(|kind| name.ends_with(kind))).collect()
+}
+
+#[test]
+fn trunk_copies_every_file() {
+    let index = fs::read_to_string(www().join("index.html")).unwrap();
+    let copied: Vec<String> = index
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("<link data-trunk rel=\"copy-file\" href=\""))
+        .map(|rest| rest.split('"').next().unwrap().to_owned())
+        .collect();
+    assert!(copied.is_sorted(), "{copied:?}");
+    let mut listed: BTreeSet<_> = copied.iter().cloned().collect();
+    assert_eq!(listed.len(), copied.len(), "a file is listed twice");
+    listed.insert("index.html".to_owned());
+    assert_eq!(listed, files());
+}
+
+#[test]
+fn modules_import_files_that_are_there() {
+    let built = ["r3mes_www.js"];
+    for file in files().iter().filter(|file| file.ends_with(".js")) {
+        let text = fs::read_to_string(www().join(file)).unwrap();
+        for part in text.split("\"./").skip(1) {
+            let name = part.split('"').next().unwrap();
+            assert!(built.contains(&name) || www().join(name).exists(), "{file} names {name}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_inline() {
+    for file in files().iter().filter(|file| [".html", ".js", ".svg"].iter().any(|kind| file.ends_with(kind))) {
+        let text = fs::read_to_string(www().join(file)).unwrap();
+        for inline in
+            [" style=\"", "<style", "<script>", " onclick=\"", " onload=\"", "javascript:", "eval(", "new Function("]
+        {
+            assert!(!text.contains(inline), "{file} has {inline}");
+        }
+    }
+}

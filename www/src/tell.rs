@@ -1,0 +1,59 @@
+//! The page's listener, and what every long call tells it.
+
+use super::host::message;
+use js_sys::Function;
+use serde::Serialize;
+use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+export type ProgressEvent =
+  | { event: "state"; state: "opening" | "mining" | "waiting" | "offline" | "stopped"; reason: string }
+  | {
+      event: "backend"; backend: "gpu" | "cpu"; name: string; class: string; software: boolean; reason: string;
+      bufferBytes?: number; bindingBytes?: number; lowerings: string[];
+    };
+"#;
+
+/// `ProgressEvent` of the TypeScript above.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub(crate) enum Progress {
+    State {
+        state: &'static str,
+        reason: String,
+    },
+    Backend {
+        backend: &'static str,
+        name: String,
+        class: String,
+        software: bool,
+        reason: String,
+        buffer_bytes: Option<f64>,
+        binding_bytes: Option<f64>,
+        lowerings: Vec<String>,
+    },
+}
+
+/// A function of the page's, or nobody.
+#[derive(Clone)]
+pub(crate) struct Tell(Option<Function>);
+
+impl Tell {
+    pub(crate) fn new(listener: Option<Function>) -> Self {
+        Self(listener)
+    }
+
+    /// A listener that throws is told so in the console, and the work goes on.
+    pub(crate) fn say(&self, event: &impl Serialize) {
+        let Some(listener) = &self.0 else { return };
+        let told = serde_wasm_bindgen::to_value(event).map_err(JsValue::from);
+        if let Err(error) = told.and_then(|event| listener.call1(&JsValue::NULL, &event)) {
+            web_sys::console::error_1(&message(&error).into());
+        }
+    }
+
+    pub(crate) fn state(&self, state: &'static str, reason: &str) {
+        self.say(&Progress::State { state, reason: reason.to_owned() });
+    }
+}
