@@ -129,7 +129,7 @@ test("every reason to pause is shown, and can be overridden", { skip, timeout: 1
 
 test("the main thread stays free; address and settings are kept, a wrong address is named", { skip, timeout: 10 * MINUTE }, async () => {
   const { page, visitor } = await visit(browser, node);
-  const payee = "remes1qqqsyqcyq5rqwzqfpg9scrgwpugpzysn7hvxsv";
+  const payee = "remes1qqqsyqcyq5rqwzqfpg9scrgwpugpzysnuf2xtm";
   await page.evaluate(() => {
     globalThis.longTasks = [];
     new PerformanceObserver((list) => longTasks.push(...list.getEntries().map((entry) => entry.duration))).observe({ type: "longtask" });
