@@ -3,6 +3,7 @@
 use crate::chain::{
     Message, MsgClaimTask, MsgSetPayout, MsgSubmitGradient,
     client::{Client, ClientError, Host},
+    code,
 };
 use crate::store::{Cid, Codec, StoreError};
 use crate::training::step::nats;
@@ -69,7 +70,8 @@ pub struct Miner<H> {
 }
 
 impl<H: Host> Miner<H> {
-    /// Rewards go to the address `payout`; `gpu_architecture` is told to the node for its statistics.
+    /// Rewards go to the address `payout`: the granter, where the client has one. `gpu_architecture` is told to the node
+    /// for its statistics.
     pub fn new(client: Client<H>, worker: Worker, payout: String, gpu_architecture: String) -> Self {
         Self { client, worker, payout, gpu_architecture }
     }
@@ -79,10 +81,10 @@ impl<H: Host> Miner<H> {
         &self.client
     }
 
-    /// Tells the node who is paid, where that is not the session's own address.
+    /// Tells the node who is paid, where that is not the miner itself.
     pub async fn register(&self) -> Result<(), ClientError> {
-        if self.payout != self.client.address() {
-            let (miner, payout) = (self.client.address().to_owned(), self.payout.clone());
+        if self.payout != self.client.miner() {
+            let (miner, payout) = (self.client.miner().to_owned(), self.payout.clone());
             self.client.send(Message::SetPayout(MsgSetPayout { miner, payout })).await?;
         }
         Ok(())
@@ -111,11 +113,11 @@ impl<H: Host> Miner<H> {
             Some(held) => Some(held),
             None => {
                 let Some((pool_id, chunk_id)) = self.client.available().await? else { return Ok(None) };
-                let miner = self.client.address().to_owned();
+                let miner = self.client.miner().to_owned();
                 match self.client.send(Message::ClaimTask(MsgClaimTask { miner, pool_id, chunk_id })).await {
                     Ok(_) => self.client.held_task().await?,
                     // another was faster
-                    Err(ClientError::Failed { .. }) => None,
+                    Err(ClientError::Failed { code: code::TAKEN, .. }) => None,
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -143,7 +145,7 @@ impl<H: Host> Miner<H> {
         let commitment = receipt.commitment().0;
         let nonce = u64::from_le_bytes(commitment[..8].try_into().expect("8 of 32 bytes")) | 1;
         let message = MsgSubmitGradient {
-            miner: self.client.address().to_owned(),
+            miner: self.client.miner().to_owned(),
             ipfs_hash: receipt.artifact().to_string(),
             model_version: receipt.task().job.model.to_string(),
             training_round_id: round,
