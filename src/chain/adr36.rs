@@ -21,7 +21,7 @@ pub fn sign_bytes(signer: &str, text: &str) -> Vec<u8> {
 }
 
 /// The address of a compressed secp256k1 key.
-pub(super) fn signer(public_key: &[u8]) -> Result<String, ChainError> {
+pub fn signer(public_key: &[u8]) -> Result<String, ChainError> {
     match public_key.len() {
         33 => address(&PublicKey::from(VerifyingKey::from_sec1_bytes(public_key).map_err(|_| ChainError::Key)?)),
         _ => Err(ChainError::Key),

@@ -11,7 +11,7 @@ mod signing;
 mod tests;
 mod transaction;
 
-pub use adr36::sign_bytes as text_sign_bytes;
+pub use adr36::{sign_bytes as text_sign_bytes, signer as address_of};
 pub use grants::{Allowance, Between, GRANTABLE, Grant, rfc3339};
 pub use messages::{
     MAX_MESSAGES, Message, MsgClaimTask, MsgClaimTaskResponse, MsgCloseSession, MsgOpenSession, MsgSetPayout,

@@ -7,12 +7,14 @@
 //! | [`devices`](devices::devices) | which GPUs the browser offers |
 //! | [`check`](check::check) | whether a backend computes the known answers and the golden digests |
 //! | [`Miner`](miner::Miner) | mines for a node |
+//! | [`wallet`] | what wallets sign to open and close a session |
 //! | [`arithmetic_version`] | by which version of docs/ARITHMETIC.md |
 
 pub mod check;
 pub mod devices;
 mod host;
 pub mod miner;
+pub mod wallet;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 

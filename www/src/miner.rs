@@ -39,6 +39,8 @@ export interface MinerOptions {
   node: string;
   /** The address that is paid; the session's own if left out. */
   payout?: string;
+  /** The account that granted a session to the key: it mines, and is paid. */
+  granter?: string;
   /** auto: the GPU, if it is a real one that gives the right answers, else the CPU. */
   backend: "auto" | "gpu" | "cpu";
   /** 32 random bytes: the session's key. */
@@ -60,6 +62,7 @@ export type MinerEvent =
 struct MinerOptions {
     node: String,
     payout: Option<String>,
+    granter: Option<String>,
     backend: String,
     #[serde(with = "serde_bytes")]
     secret: Vec<u8>,
@@ -170,12 +173,17 @@ impl Miner {
         let secret = options.secret.try_into().map_err(|_| JsError::new("a secret is 32 bytes"))?;
         let key = SessionKey::new(&secret)?;
         let address = key.address().to_owned();
-        let payout = options.payout.filter(|payout| !payout.is_empty()).unwrap_or_else(|| address.clone());
+        let given = |address: Option<String>| address.filter(|address| !address.is_empty());
+        let granter = given(options.granter);
+        let payout = granter.clone().or_else(|| given(options.payout)).unwrap_or_else(|| address.clone());
         check_address(&payout)?;
 
         tell.state("opening", "asking the node for its job");
         let cache = cache.map(JsCast::unchecked_into::<BlockCache>);
-        let client = Client::new(Browser::new(&options.node, cache, control.stopped.clone()), key);
+        let mut client = Client::new(Browser::new(&options.node, cache, control.stopped.clone()), key);
+        if let Some(granter) = granter {
+            client = client.for_granter(granter);
+        }
         let job = client.job().await?;
         let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
         let linears: Option<Vec<_>> = job.targets.iter().map(linear).collect();
