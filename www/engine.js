@@ -4,13 +4,15 @@
 export class Engine {
   #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
   #pending = new Map();
+  /** By call; they outlive it, since a miner tells of its work long after it was created. */
+  #listeners = new Map();
   #last = 0;
 
   /** `crashed` hears of a worker that broke outside of any call. */
   constructor(crashed = () => {}) {
     this.#worker.addEventListener("message", ({ data }) => {
+      if (data.event) return this.#listeners.get(data.id)?.(data.event);
       const call = this.#pending.get(data.id);
-      if (data.event) return call?.tell?.(data.event);
       this.#pending.delete(data.id);
       if ("error" in data) call?.reject(new Error(data.error));
       else call?.resolve(data.result);
@@ -35,8 +37,9 @@ export class Engine {
   /** Calls a function of the worker. */
   call(call, given = [], tell = undefined) {
     const id = ++this.#last;
+    if (tell) this.#listeners.set(id, tell);
     return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject, tell });
+      this.#pending.set(id, { resolve, reject });
       this.#worker.postMessage({ id, call, arguments: given });
     });
   }

@@ -70,12 +70,13 @@ const PAGE = {
     const engine = new Engine();
     globalThis.payers = [];
     globalThis.card = new WalletCard(document.querySelector("section"), { engine, node: location.origin, changed: () => payers.push(card.payer()) });
+    // finishing is heard between two tasks, so that one more may be done
     globalThis.mine = async (tasks, payer = card.payer()) => {
       const accepted = [];
       const tell = (event) => {
         if (event.event !== "accepted") return;
         accepted.push(event);
-        if (accepted.length === tasks) engine.call("finish");
+        if (accepted.length >= tasks) engine.call("finish");
       };
       await engine.call("create", [{ node: location.origin, backend: "cpu", secret: await secret(), ...payer }], tell);
       const reason = await engine.call("start").then(() => "", (error) => error.message);
@@ -127,27 +128,31 @@ for (const way of ["signDirect", "signArbitrary"]) {
       await press(page, "Connect Keplr");
       await said(page, "Connected to Keplr.");
       assert.deepEqual(await page.evaluate(() => card.payer()), {}, "connecting grants nothing");
-      await page.getByLabel("Fees it may spend").fill("0.01");
+      await page.getByLabel("Fees it may spend").fill("0.1");
       await page.getByLabel("For how many days").fill("1");
       await press(page, "Grant");
       await said(page, /^Granted/);
       assert.deepEqual(await page.evaluate(() => card.payer()), { granter: address });
-      assert.match(await page.locator("section").innerText(), /Left for fees: 0\.01 R3MES/);
+      assert.match(await page.locator("section").innerText(), /Left for fees: 0\.1 R3MES/);
 
-      const { accepted, reason: none } = await page.evaluate(() => mine(2));
-      assert.deepEqual([accepted.length, none], [2, ""]);
-      assert.equal(await node.balance(address), 2 * REWARD, "the account is paid");
-      assert.equal(accepted[1].balance, 2 * REWARD);
+      const free = await page.evaluate(() => mine(2));
+      assert.equal(free.reason, "");
+      const earned = free.accepted.length * REWARD;
+      assert.ok(earned >= 2 * REWARD);
+      assert.equal(await node.balance(address), earned, "the account is paid");
+      assert.equal(free.accepted.at(-1).balance, earned);
 
-      // a node with fees: two transactions, out of the cap
+      // a node with fees: two transactions a task, out of the cap
       await node.kill();
       node = await node.again(["--min-fee", String(FEE)]);
-      assert.equal((await page.evaluate(() => mine(1))).reason, "");
-      const balance = 3 * REWARD - 2 * FEE;
+      const paid = await page.evaluate(() => mine(1));
+      assert.equal(paid.reason, "");
+      const fees = 2 * FEE * paid.accepted.length;
+      const balance = earned + paid.accepted.length * REWARD - fees;
       assert.equal(await node.balance(address), balance);
-      assert.equal((await node.get("/stats")).fees, 2 * FEE);
+      assert.equal((await node.get("/stats")).fees, fees);
       await page.evaluate(() => card.refresh());
-      assert.match(await page.locator("section").innerText(), /Left for fees: 0\.008 R3MES/);
+      assert.match(await page.locator("section").innerText(), new RegExp(`Left for fees: ${(100_000 - fees) / 1e6} R3MES`));
       assert.equal(seen.signed.length, 1, "the wallet was asked once, not for each submission");
 
       // what was granted is shown after a reload; the wallet that granted it revokes
