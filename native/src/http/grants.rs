@@ -8,7 +8,7 @@ use axum::{
     response::Response,
     routing::get,
 };
-use r3mes_wgpu::chain::{Between, DENOM, check_address, rfc3339};
+use r3mes_wgpu::chain::{Between, ChainError, DENOM, check_address, rfc3339};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ struct Asked {
 }
 
 async fn grants(State(face): Shared, Query(asked): Query<Asked>) -> Result<Json<Value>, Response> {
-    let between = between(asked.granter, asked.grantee)?;
+    let between = between(asked.granter, asked.grantee).map_err(invalid)?;
     let grants = blocking(move || face.node.grants(&between, now())).await?;
     let wanted =
         |message: &str| asked.msg_type_url.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == message);
@@ -48,7 +48,7 @@ async fn allowance(
     State(face): Shared,
     Path((granter, grantee)): Path<(String, String)>,
 ) -> Result<Json<Value>, Response> {
-    let between = between(granter, grantee)?;
+    let between = between(granter, grantee).map_err(invalid)?;
     let asked = between.clone();
     let Some((left, expires)) = blocking(move || face.node.allowance(&asked, now())).await? else {
         return Err(failure(StatusCode::NOT_FOUND, 5, "fee-grant not found"));
@@ -70,14 +70,17 @@ async fn session(
     State(face): Shared,
     Path((granter, grantee)): Path<(String, String)>,
 ) -> Result<Json<Value>, Response> {
-    let between = between(granter, grantee)?;
+    let between = between(granter, grantee).map_err(invalid)?;
     let number = blocking(move || face.node.session_number(&between)).await?;
     Ok(Json(json!({ "number": number.to_string() })))
 }
 
-fn between(granter: String, grantee: String) -> Result<Between, Response> {
-    for address in [&granter, &grantee] {
-        check_address(address).map_err(|error| failure(StatusCode::BAD_REQUEST, 3, error))?;
-    }
+fn between(granter: String, grantee: String) -> Result<Between, ChainError> {
+    check_address(&granter)?;
+    check_address(&grantee)?;
     Ok(Between { granter, grantee })
+}
+
+fn invalid(error: ChainError) -> Response {
+    failure(StatusCode::BAD_REQUEST, 3, error)
 }
