@@ -52,7 +52,8 @@ template.innerHTML = `
     </details>
     <details>
       <summary>Settings</summary>
-      <div id="wallet"><p><label>Paid to <input id="address" autocomplete="off" spellcheck="false" placeholder="this browser's own key" /></label></p></div>
+      <section id="wallet" aria-label="Who is paid"></section>
+      <p>This browser's own key: <span id="address" class="digest">made at the first start</span></p>
       <fieldset>
         <legend>Intensity</legend>
         <label><input type="radio" name="preset" value="0.25" /> Eco</label>

@@ -1,12 +1,14 @@
 // <r3mes-miner>: the miner as an element, for this page and for any other.
 //
 // Attributes: node (URL; the page's own origin if left out), address (who is paid), intensity (0.05 to 1), backend
-// (auto, gpu, cpu), autostart (heeded only after consent). Methods: start, pause, resume, finish, stop.
+// (auto, gpu, cpu), autostart (heeded only after consent). Property: signer (a provider of Keplr's shape, which the site
+// brings). Methods: start, pause, resume, finish, stop.
 // Events: r3mes:state, r3mes:step, r3mes:submit, r3mes:reward, r3mes:error, r3mes:consent.
 
 import { cacheSize, clearCache } from "./cache.js";
 import { Chart } from "./chart.js";
 import { coins, element, megabytes, row } from "./dom.js";
+import { Engine } from "./engine.js";
 import { Log } from "./log.js";
 import { template } from "./markup.js";
 import { watch } from "./pauses.js";
@@ -15,6 +17,7 @@ import { forget, remember, secret, setting } from "./records.js";
 import { Session } from "./session.js";
 import { Submissions } from "./submissions.js";
 import { checkDevice, tool, verifyReceipt } from "./tools.js";
+import { WalletCard } from "./wallet-card.js";
 
 /** What each state says. */
 const STATES = {
@@ -29,7 +32,7 @@ const STATES = {
   elsewhere: "Another tab of this browser is mining.",
   error: "Something failed.",
 };
-const SETTINGS = { address: "", intensity: 0.6, backend: "auto", battery: true, hidden: false, frames: true, user: false, cap: 0, awake: false };
+const SETTINGS = { intensity: 0.6, backend: "auto", battery: true, hidden: false, frames: true, user: false, cap: 0, awake: false };
 const CHARTED = 200;
 
 export class R3mesMiner extends HTMLElement {
@@ -45,6 +48,10 @@ export class R3mesMiner extends HTMLElement {
   #balance;
   #cap;
   #wakeLock;
+  #wallet;
+  #signer;
+  /** Makes what wallets sign; loaded when it is first asked. */
+  #clerk;
 
   async connectedCallback() {
     if (this.#log) return;
@@ -54,6 +61,7 @@ export class R3mesMiner extends HTMLElement {
     this.#submissions = new Submissions(this.#at("submissions"));
     this.#listen();
     await this.#restore();
+    this.#openWallet();
     this.#show(await this.#consented());
     this.#state(this.#session);
     if (this.hasAttribute("autostart") && (await this.#consented())) this.start();
@@ -70,6 +78,16 @@ export class R3mesMiner extends HTMLElement {
   /** `ready`, `mining`, … */
   get state() {
     return this.#session.state;
+  }
+
+  /** Offers a wallet that the site brings, beside those that the browser has. */
+  set signer(provider) {
+    this.#signer = provider;
+    if (this.#wallet) this.#openWallet();
+  }
+
+  get signer() {
+    return this.#signer;
   }
 
   /** Starts, if consent was given and no other tab mines. */
@@ -98,12 +116,20 @@ export class R3mesMiner extends HTMLElement {
   }
 
   async #options() {
+    await this.#wallet.ready;
     return {
       node: this.#node,
-      payout: this.#at("address").value.trim() || undefined,
+      ...this.#wallet.payer(),
       backend: this.#at("backend").value,
       secret: await secret(),
     };
+  }
+
+  #openWallet() {
+    const engine = { call: (...given) => (this.#clerk ??= new Engine()).call(...given) };
+    const changed = () => this.#session.stop("Who is paid has changed: start again.");
+    const payout = this.getAttribute("address");
+    this.#wallet = new WalletCard(this.#at("wallet"), { engine, node: this.#node, signer: this.#signer, payout, changed });
   }
 
   get #node() {
@@ -153,6 +179,7 @@ export class R3mesMiner extends HTMLElement {
     this.#at("memory").textContent = megabytes(event.memoryBytes);
     this.#emit("submit", { cid: event.cid, transaction: event.transaction });
     this.#emit("reward", { reward: event.reward, balance: event.balance });
+    this.#wallet.refresh();
     this.#count();
   }
 
@@ -210,7 +237,7 @@ export class R3mesMiner extends HTMLElement {
       this.#cap = undefined;
       this.#size();
     }
-    if (state === "error") this.#emit("error", { message: reason });
+    if (state === "error") this.#wallet.refresh();
     this.#stayAwake();
   }
 
@@ -268,6 +295,7 @@ export class R3mesMiner extends HTMLElement {
       this.#state(detail);
     });
     this.#session.addEventListener("engine", ({ detail }) => this.#hear(detail));
+    this.#session.addEventListener("address", ({ detail }) => (this.#at("address").textContent = detail));
     this.#session.addEventListener("failure", ({ detail }) => {
       this.#log.note(`failed: ${detail.message}`);
       this.#emit("error", { message: detail.message });

@@ -12,7 +12,8 @@ const MAX_BACKOFF = 60 * SECOND;
 
 export const ACTIVE = new Set(["opening", "mining", "paused", "waiting", "offline", "finishing"]);
 
-/** Events: "state" (`{ state, reason }`) and "engine" (a `MinerEvent`), each as `detail`. */
+/** Events, with their `detail`: "state" (`{ state, reason }`), "engine" (a `MinerEvent`), "address" (the session's own),
+ * "failure" (an error). */
 export class Session extends EventTarget {
   pauses = new Pauses();
   /** What is shown: of `ACTIVE`, or `ready`, `stopped`, `elsewhere`, `error`. */
@@ -88,7 +89,8 @@ export class Session extends EventTarget {
     try {
       const options = await this.#options();
       if (run !== this.#run) return;
-      await engine.call("create", [options], (event) => run === this.#run && this.#hear(event));
+      const address = await engine.call("create", [options], (event) => run === this.#run && this.#hear(event));
+      this.dispatchEvent(new CustomEvent("address", { detail: address }));
       await engine.call("setIntensity", [this.#intensity]);
       if (run !== this.#run) return;
       const mined = engine.call("start");

@@ -22,6 +22,15 @@ const calls = {
   pause: () => miner?.pause(),
   resume: () => miner?.resume(),
   finish: () => miner?.finish(),
+  sessionAddress: (secret) => engine.sessionAddress(secret),
+  addressOf: (publicKey) => engine.addressOf(publicKey),
+  sessionGrant: (options) => engine.sessionGrant(options),
+  sessionRevoke: (options) => engine.sessionRevoke(options),
+  assemble: (body, info, signature) => engine.assemble(body, info, signature),
+  openingStatement: (opening) => engine.openingStatement(opening),
+  openSession: (opening, carried) => engine.openSession(opening, carried),
+  closingStatement: (closing) => engine.closingStatement(closing),
+  closeSession: (closing, carried) => engine.closeSession(closing, carried),
   setIntensity: (share) => miner?.setIntensity(share),
 };
 

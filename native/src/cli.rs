@@ -93,6 +93,9 @@ pub(crate) struct ServeArgs {
     /// Origin of another site whose pages may use this node, like https://example.org
     #[arg(long, value_name = "ORIGIN", value_parser = super::http::origin::read)]
     pub(crate) allow_origin: Vec<HeaderValue>,
+    /// Micro-units that a transaction must pay to be taken by this node
+    #[arg(long, value_name = "MICRO", default_value_t = 0, env = "R3MES_MIN_FEE")]
+    pub(crate) min_fee: u64,
 }
 
 #[derive(Args)]
@@ -168,6 +171,9 @@ pub(crate) struct MineArgs {
     /// The address that is paid; with --node, an address of its chain [default there: the session's own]
     #[arg(long, default_value = "local", env = "R3MES_ADDRESS")]
     pub(crate) address: String,
+    /// With --node: mine for this account, which granted a session to this machine's key, and be paid there
+    #[arg(long, value_name = "ADDRESS", requires = "node", conflicts_with = "address", env = "R3MES_GRANTER")]
+    pub(crate) granter: Option<String>,
     /// Say what would be mined, on what and for whom, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -81,6 +81,7 @@ impl Embedded {
                 model: self.model_dir.clone(),
                 page: args.page.clone().unwrap_or_else(|| Path::new(PAGE).to_owned()),
                 origins: args.allow_origin.clone(),
+                min_fee: args.min_fee,
             };
             http::serve(node.clone(), settings)
         };

@@ -81,14 +81,16 @@ impl Host for Remote {
 pub(crate) fn run(args: &MineArgs, url: &str, interrupt: &Interrupt) -> Result<Exit> {
     let data_dir = place::data_dir(args.job.data_dir.clone())?;
     let key = SessionKey::new(&secret(&data_dir.join("session.key"))?)?;
-    let payout = match args.address.as_str() {
-        "local" => key.address().to_owned(),
-        given => {
-            check_address(given)?;
-            given.to_owned()
-        }
+    let payout = match (&args.granter, args.address.as_str()) {
+        (Some(granter), _) => granter.clone(),
+        (None, "local") => key.address().to_owned(),
+        (None, given) => given.to_owned(),
     };
-    let client = Client::new(Remote::new(url, data_dir.join("work.car"))?, key);
+    check_address(&payout)?;
+    let mut client = Client::new(Remote::new(url, data_dir.join("work.car"))?, key);
+    if args.granter.is_some() {
+        client = client.for_granter(payout.clone());
+    }
     let job = block_on(client.job()).context("asking the node for its job")?;
     let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
     let Some(linears) = job.targets.iter().map(linear).collect::<Option<Vec<_>>>() else {
@@ -147,7 +149,7 @@ pub(crate) fn run(args: &MineArgs, url: &str, interrupt: &Interrupt) -> Result<E
                 .tell(args.json);
             }
             Ok(None) => wait(IDLE, interrupt),
-            Err(error) if error.is_offline() => {
+            Err(error) if error.is_temporary() => {
                 failures += 1;
                 let pause = backoff(failures);
                 eprintln!("{error}; trying again in {:.0} s", pause.as_secs_f64());

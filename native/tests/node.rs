@@ -1,103 +1,18 @@
 //! The node over HTTP, as a miner, an attacker and an operator meet it.
 
+mod face;
 mod place;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use face::{CHAIN, Node, claim};
 use place::{Place, accepted};
-use r3mes_wgpu::chain::{Message, MsgClaimTask, MsgSetPayout, MsgSubmitGradient, SessionKey};
+use r3mes_wgpu::chain::{Fee, Message, MsgSetPayout, MsgSubmitGradient, SessionKey};
 use r3mes_wgpu::store::{Cid, Codec};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Stdio},
+    time::Duration,
 };
-
-const CHAIN: &str = "r3mes-local-1";
-
-/// A node in a process of its own; killed with the value.
-struct Node {
-    process: Child,
-    url: String,
-    agent: ureq::Agent,
-}
-
-impl Node {
-    fn start(place: &Place) -> Self {
-        Self::run(&mut place.node("0"))
-    }
-
-    fn run(command: &mut Command) -> Self {
-        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url = serde_json::from_str::<Value>(&line).unwrap()["url"].as_str().unwrap().to_owned();
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-        Self { process, url, agent }
-    }
-
-    fn bytes(&self, path: &str) -> (u16, Vec<u8>) {
-        let mut response = self.agent.get(format!("{}{path}", self.url)).call().unwrap();
-        (response.status().as_u16(), response.body_mut().read_to_vec().unwrap())
-    }
-
-    fn get(&self, path: &str) -> Value {
-        let (status, bytes) = self.bytes(path);
-        assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&bytes));
-        serde_json::from_slice(&bytes).unwrap()
-    }
-
-    /// The code of a transaction, and its log: as checked, or as settled.
-    fn send(&self, tx: &[u8]) -> (u64, String) {
-        let body = json!({ "tx_bytes": BASE64.encode(tx), "mode": "BROADCAST_MODE_SYNC" }).to_string();
-        let url = format!("{}/cosmos/tx/v1beta1/txs", self.url);
-        let mut response = self.agent.post(url).header("content-type", "application/json").send(&body).unwrap();
-        let answer: Value = serde_json::from_slice(&response.body_mut().read_to_vec().unwrap()).unwrap();
-        let parts = |answer: &Value| {
-            let response = &answer["tx_response"];
-            (response["code"].as_u64().unwrap(), response["raw_log"].as_str().unwrap().to_owned())
-        };
-        let checked = parts(&answer);
-        if checked.0 != 0 {
-            return checked;
-        }
-        let path = format!("/cosmos/tx/v1beta1/txs/{}", answer["tx_response"]["txhash"].as_str().unwrap());
-        let end = Instant::now() + Duration::from_secs(60);
-        while Instant::now() < end {
-            match self.bytes(&path) {
-                (200, bytes) => return parts(&serde_json::from_slice(&bytes).unwrap()),
-                _ => std::thread::sleep(Duration::from_millis(20)),
-            }
-        }
-        panic!("the transaction is never settled");
-    }
-
-    fn sequence(&self, key: &SessionKey) -> u64 {
-        let account = self.get(&format!("/cosmos/auth/v1beta1/accounts/{}", key.address()));
-        account["account"]["sequence"].as_str().unwrap().parse().unwrap()
-    }
-
-    fn balance(&self, address: &str) -> u64 {
-        let balances = self.get(&format!("/cosmos/bank/v1beta1/balances/{address}"));
-        balances["balances"][0]["amount"].as_str().map_or(0, |amount| amount.parse().unwrap())
-    }
-
-    fn signed(&self, key: &SessionKey, message: Message) -> (u64, String) {
-        self.send(&key.sign(CHAIN, self.sequence(key), &[message]).unwrap())
-    }
-
-    fn next_chunk(&self) -> u64 {
-        let chunks = self.get("/remes/remes/v1/task_pool/0/available_chunks?limit=1");
-        chunks["chunks"][0]["chunk_id"].as_str().unwrap().parse().unwrap()
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 fn miner(name: &str, url: &str, tasks: &str) -> (Place, Command) {
     let place = Place::new(name);
@@ -105,10 +20,6 @@ fn miner(name: &str, url: &str, tasks: &str) -> (Place, Command) {
     command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]);
     command.arg("--data-dir").arg(place.data());
     (place, command)
-}
-
-fn claim(key: &SessionKey, chunk_id: u64) -> Message {
-    Message::ClaimTask(MsgClaimTask { miner: key.address().to_owned(), pool_id: 0, chunk_id })
 }
 
 #[test]
@@ -170,9 +81,9 @@ fn what_is_wrong_with_a_transaction_is_said_and_changes_nothing() {
         assert!(log.contains(words), "{log}");
     };
     refused(node.send(b"nonsense"), 2, "malformed");
-    refused(node.send(&key.sign("another-chain", 0, &[claim(&key, chunk)]).unwrap()), 4, "signature");
-    refused(node.send(&key.sign(CHAIN, 0, &[claim(&other, chunk)]).unwrap()), 4, "signed");
-    refused(node.send(&key.sign(CHAIN, 1, &[claim(&key, chunk)]).unwrap()), 32, "expected 0");
+    refused(node.send(&key.sign("another-chain", 0, &Fee::default(), &[claim(&key, chunk)]).unwrap()), 4, "signature");
+    refused(node.send(&key.sign(CHAIN, 0, &Fee::default(), &[claim(&other, chunk)]).unwrap()), 4, "signed");
+    refused(node.send(&key.sign(CHAIN, 1, &Fee::default(), &[claim(&key, chunk)]).unwrap()), 32, "expected 0");
     assert_eq!(node.sequence(&key), 0, "what is refused has no block");
     refused(node.signed(&key, claim(&key, chunk + 1)), 1101, "not available");
     let payout = MsgSetPayout { miner: key.address().to_owned(), payout: "cosmos1nobody".to_owned() };
@@ -196,7 +107,7 @@ fn what_is_wrong_with_a_transaction_is_said_and_changes_nothing() {
     assert_eq!(node.sequence(&key), 7, "what is settled has one, also where it fails");
     assert_eq!((node.balance(key.address()), node.get("/stats")["accepted_total"].as_u64()), (0, Some(0)));
 
-    let again = key.sign(CHAIN, 7, &[claim(&key, chunk)]).unwrap();
+    let again = key.sign(CHAIN, 7, &Fee::default(), &[claim(&key, chunk)]).unwrap();
     assert_eq!((node.send(&again), node.send(&again)), ((0, String::new()), (0, String::new())));
     assert_eq!(node.sequence(&key), 8, "sent twice, settled once");
 }

@@ -3,6 +3,7 @@
 //! | route | |
 //! |---|---|
 //! | `GET /r3mes/wgpu/v1/job` | what is trained: chain id, model, round |
+//! | `GET /remes/remes/v1/params` | chain id and fee |
 //! | `GET /remes/remes/v1/task_pool/active`, `/{pool}/available_chunks` | what can be claimed |
 //! | `GET /r3mes/wgpu/v1/tasks/{address}` | CID of the task that an address holds |
 //! | `GET /ipfs/{cid}?format=raw`, `POST /api/v0/block/put` | blocks |
@@ -10,11 +11,12 @@
 //! | `POST /cosmos/tx/v1beta1/txs`, `GET /cosmos/tx/v1beta1/txs/{hash}` | transactions |
 //! | `GET /cosmos/bank/v1beta1/balances/{address}` | a balance |
 
-use super::{ChainError, Message, SessionKey, gateway, tx_hash};
-use crate::store::{Block, Cid, Codec, Dag, StoreError};
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+mod blocks;
+mod sending;
+
+use super::{ChainError, SessionKey, code, gateway};
+use crate::store::{Cid, StoreError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::json;
 
 /// What a client needs of the program around it.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
@@ -62,13 +64,6 @@ pub struct Offline(pub String);
 
 /// Most bytes that a host reads of one answer.
 pub const MAX_ANSWER_BYTES: usize = 64 << 20;
-/// Most bytes of blocks in one request.
-const MAX_PUT_BYTES: usize = 8 << 20;
-/// Between two looks for a transaction.
-const POLL_MS: u32 = 250;
-/// Looks for a transaction before giving up: ten minutes.
-const POLLS: u32 = 2400;
-
 /// Why something asked of a node was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -113,6 +108,18 @@ pub enum ClientError {
     Chain(#[from] ChainError),
 }
 
+impl ClientError {
+    /// Whether the same may work later: nobody answered, or the node is busy.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Offline(_) => true,
+            Self::Refused { status, .. } => matches!(status, 429 | 502..=504),
+            Self::Failed { code, .. } => [code::MEMPOOL_FULL, code::WRONG_SEQUENCE].contains(code),
+            _ => false,
+        }
+    }
+}
+
 /// What a node trains, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobInfo {
@@ -134,16 +141,28 @@ pub struct JobInfo {
     pub reward: u64,
 }
 
+/// What transactions must say and pay.
+struct Params {
+    chain_id: String,
+    min_fee: u64,
+}
+
 /// A node, and the key that signs what is sent to it.
 pub struct Client<H> {
     host: H,
     key: SessionKey,
+    granter: Option<String>,
 }
 
 impl<H: Host> Client<H> {
     /// Asks nothing yet.
     pub fn new(host: H, key: SessionKey) -> Self {
-        Self { host, key }
+        Self { host, key, granter: None }
+    }
+
+    /// The same, for the account that granted a session to the key.
+    pub fn for_granter(self, granter: String) -> Self {
+        Self { granter: Some(granter), ..self }
     }
 
     /// The program around.
@@ -156,9 +175,30 @@ impl<H: Host> Client<H> {
         self.key.address()
     }
 
+    /// The address that mines: the granter's, else the one that signs.
+    pub fn miner(&self) -> &str {
+        self.granter.as_deref().unwrap_or(self.address())
+    }
+
     /// What is trained.
     pub async fn job(&self) -> Result<JobInfo, ClientError> {
         self.json("/r3mes/wgpu/v1/job").await
+    }
+
+    async fn params(&self) -> Result<Params, ClientError> {
+        #[derive(Deserialize)]
+        struct Told {
+            chain_id: String,
+            min_fee: String,
+        }
+        #[derive(Deserialize)]
+        struct Answer {
+            params: Told,
+        }
+        let path = "/remes/remes/v1/params";
+        let Answer { params: Told { chain_id, min_fee } } = self.json(path).await?;
+        let min_fee = min_fee.parse().map_err(|_| senseless(path, "a fee that is no number"))?;
+        Ok(Params { chain_id, min_fee })
     }
 
     /// As [`gateway::model_file`].
@@ -210,125 +250,17 @@ impl<H: Host> Client<H> {
         chunks.first().map(|chunk| Ok((pool, number(&chunk.chunk_id)?))).transpose()
     }
 
-    /// The CID of the task that this address holds.
+    /// The CID of the task that the miner holds.
     pub async fn held_task(&self) -> Result<Option<(Cid, u64)>, ClientError> {
         #[derive(Deserialize)]
         struct Held {
             task: Option<String>,
             round: u64,
         }
-        let path = format!("/r3mes/wgpu/v1/tasks/{}", self.address());
+        let path = format!("/r3mes/wgpu/v1/tasks/{}", self.miner());
         let Held { task, round } = self.json(&path).await?;
         let cid = |text: String| Cid::try_from(text.as_str()).map_err(|_| senseless(&path, "a CID that is none"));
         Ok(task.map(cid).transpose()?.map(|task| (task, round)))
-    }
-
-    /// As [`gateway::block`].
-    pub async fn block(&self, codec: Codec, cid: &Cid) -> Result<Vec<u8>, ClientError> {
-        gateway::block(&self.host, codec, cid).await
-    }
-
-    /// Stores all blocks of a DAG, and checks the names that the node gives them.
-    pub async fn put(&self, dag: &Dag) -> Result<(), ClientError> {
-        for (codec, name) in [(Codec::Raw, "raw"), (Codec::DagCbor, "dag-cbor")] {
-            let mut batch = Vec::new();
-            let mut bytes = 0;
-            for block in dag.blocks.iter().filter(|block| block.cid().codec() == codec.code()) {
-                if bytes + block.bytes().len() > MAX_PUT_BYTES && !batch.is_empty() {
-                    self.put_batch(name, &std::mem::take(&mut batch)).await?;
-                    bytes = 0;
-                }
-                bytes += block.bytes().len();
-                batch.push(block);
-            }
-            if !batch.is_empty() {
-                self.put_batch(name, &batch).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn put_batch(&self, codec: &str, blocks: &[&Block]) -> Result<(), ClientError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Put {
-            key: String,
-        }
-        const BOUNDARY: &str = "r3mes-block-5f8b2c";
-        let mut body = Vec::new();
-        for block in blocks {
-            body.extend_from_slice(
-                format!(
-                    "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"data\"; filename=\"block\"\r\n\
-                     Content-Type: application/octet-stream\r\n\r\n"
-                )
-                .as_bytes(),
-            );
-            body.extend_from_slice(block.bytes());
-            body.extend_from_slice(b"\r\n");
-        }
-        body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
-        let path = format!("/api/v0/block/put?cid-codec={codec}&mhtype=sha2-256");
-        let answer = self.ask(&path, Some((&format!("multipart/form-data; boundary={BOUNDARY}"), &body))).await?;
-        let lines = answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let keys: Result<Vec<Put>, _> = lines.map(serde_json::from_slice).collect();
-        let keys = keys.map_err(|error| senseless(&path, &error.to_string()))?;
-        if !keys.iter().map(|put| put.key.clone()).eq(blocks.iter().map(|block| block.cid().to_string())) {
-            return Err(senseless(&path, "other CIDs than those of the blocks sent"));
-        }
-        Ok(())
-    }
-
-    /// Signs a message, sends it, and waits until it ran; returns the transaction's hash.
-    pub async fn send(&self, message: Message) -> Result<String, ClientError> {
-        #[derive(Deserialize)]
-        struct Account {
-            sequence: String,
-        }
-        #[derive(Deserialize)]
-        struct Accounts {
-            account: Account,
-        }
-        let path = format!("/cosmos/auth/v1beta1/accounts/{}", self.address());
-        let Accounts { account } = self.json(&path).await?;
-        let sequence = account.sequence.parse().map_err(|_| senseless(&path, "a sequence that is no number"))?;
-        let chain_id = self.job().await?.chain_id;
-        let tx = self.key.sign(&chain_id, sequence, &[message])?;
-        self.broadcast(&tx).await
-    }
-
-    /// Sends a signed transaction and waits until it ran. Sending it again is no harm.
-    async fn broadcast(&self, tx: &[u8]) -> Result<String, ClientError> {
-        #[derive(Deserialize)]
-        struct TxResponse {
-            code: u32,
-            raw_log: String,
-        }
-        #[derive(Deserialize)]
-        struct Answer {
-            tx_response: TxResponse,
-        }
-        let hash = tx_hash(tx);
-        let body = json!({ "tx_bytes": BASE64.encode(tx), "mode": "BROADCAST_MODE_SYNC" }).to_string();
-        let path = "/cosmos/tx/v1beta1/txs";
-        let answer = self.ask(path, Some(("application/json", body.as_bytes()))).await?;
-        let Answer { tx_response } = parse(path, &answer)?;
-        let done = |TxResponse { code, raw_log }: TxResponse| match code {
-            0 => Ok(hash.clone()),
-            code => Err(ClientError::Failed { hash: hash.clone(), code, log: raw_log }),
-        };
-        if tx_response.code != 0 {
-            return done(tx_response);
-        }
-        let path = format!("/cosmos/tx/v1beta1/txs/{hash}");
-        for _ in 0..POLLS {
-            match self.json::<Answer>(&path).await {
-                Ok(Answer { tx_response }) => return done(tx_response),
-                Err(ClientError::Refused { status: 404, .. }) => self.host.sleep(POLL_MS).await,
-                Err(error) => return Err(error),
-            }
-        }
-        Err(ClientError::Lost(hash))
     }
 
     async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

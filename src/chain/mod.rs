@@ -1,18 +1,53 @@
 //! Transactions as Cosmos chains have them: messages, signatures over `SIGN_MODE_DIRECT` bytes, addresses. Bytes in,
 //! bytes out; who asks whom is [`client`]'s affair.
 
+mod adr36;
 pub mod client;
 pub mod gateway;
+mod grants;
 mod messages;
+mod session;
+mod signing;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
+pub use adr36::{sign_bytes as text_sign_bytes, signer as address_of};
+pub use grants::{Allowance, Between, GRANTABLE, Grant, rfc3339};
 pub use messages::{
-    Message, MsgClaimTask, MsgClaimTaskResponse, MsgSetPayout, MsgSubmitGradient, MsgSubmitGradientResponse,
+    MAX_MESSAGES, Message, MsgClaimTask, MsgClaimTaskResponse, MsgCloseSession, MsgOpenSession, MsgSetPayout,
+    MsgSubmitGradient, MsgSubmitGradientResponse,
 };
-pub use transaction::{MAX_TX_BYTES, SessionKey, Signed, check_address, tx_hash};
+pub use session::Session;
+pub use signing::{SessionKey, Unsigned};
+pub use transaction::{Fee, MAX_TX_BYTES, Signed, check_address, tx_hash};
 
 /// Human-readable part of addresses.
 pub const ADDRESS_PREFIX: &str = "remes";
+/// The coin's smallest unit.
+pub const DENOM: &str = "uremes";
+
+/// Codes of transactions that fail; those below 1000 are the Cosmos SDK's.
+pub mod code {
+    /// Not of the form.
+    pub const MALFORMED: u32 = 2;
+    /// Signed by another, or without a grant.
+    pub const UNAUTHORIZED: u32 = 4;
+    /// Its fee can not be paid.
+    pub const INSUFFICIENT_FUNDS: u32 = 5;
+    /// Its fee is below the node's.
+    pub const INSUFFICIENT_FEE: u32 = 13;
+    /// Too many wait.
+    pub const MEMPOOL_FULL: u32 = 20;
+    /// Not the account's next one.
+    pub const WRONG_SEQUENCE: u32 = 32;
+    /// What it takes back is not there.
+    pub const NOT_FOUND: u32 = 38;
+    /// The chunk went to another.
+    pub const TAKEN: u32 = 1101;
+    /// A gradient that is not accepted.
+    pub const REJECTED: u32 = 1102;
+}
 
 /// Why bytes are no transaction that this chain takes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +70,9 @@ pub enum ChainError {
         /// Who signed.
         found: String,
     },
+    /// A message that nobody may send in another's name.
+    #[error("{0} can not be granted: of mining's messages alone")]
+    Ungrantable(String),
     /// Not a secp256k1 key.
     #[error("not a secp256k1 key: 32 bytes of a number below the group's order")]
     Key,

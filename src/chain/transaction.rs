@@ -3,15 +3,14 @@
 //! <https://docs.cosmos.network/v0.50/learn/advanced/transactions>. Every account of this chain has number 0: sequences
 //! alone tell transactions of one account apart, and the chain's id those of different chains.
 
-use super::{ADDRESS_PREFIX, ChainError, Message};
+use super::{ADDRESS_PREFIX, ChainError, MAX_MESSAGES, Message, grants};
 use cosmrs::{
-    AccountId, Any, Coin,
-    crypto::{PublicKey, secp256k1::SigningKey},
+    AccountId,
+    crypto::PublicKey,
     proto::{
-        cosmos::tx::v1beta1::{AuthInfo, SignDoc, TxBody, TxRaw, mode_info::Sum},
+        cosmos::tx::v1beta1::{self as proto, AuthInfo, SignDoc, TxBody, TxRaw, mode_info::Sum},
         traits::MessageExt,
     },
-    tx::{Body, Fee, SignDoc as Unsigned, SignerInfo},
 };
 use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 use prost::Message as _;
@@ -20,44 +19,33 @@ use sha2::{Digest, Sha256};
 /// Most bytes of a transaction.
 pub const MAX_TX_BYTES: usize = 64 << 10;
 /// Number of every account.
-const ACCOUNT_NUMBER: u64 = 0;
-const GAS: u64 = 200_000;
+pub(super) const ACCOUNT_NUMBER: u64 = 0;
 const SIGN_MODE_DIRECT: i32 = 1;
+
+/// What a transaction pays, and of whose balance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fee {
+    /// Micro-units.
+    pub amount: u64,
+    /// Who pays by an allowance; the signer where it is `None`.
+    pub granter: Option<String>,
+}
+
+impl Fee {
+    fn read(fee: Option<proto::Fee>, signer: &str) -> Result<Self, ChainError> {
+        let proto::Fee { amount, payer, granter, .. } = fee.unwrap_or_default();
+        if !payer.is_empty() && payer != signer {
+            return Err(ChainError::Signer { signer: payer, found: signer.to_owned() });
+        }
+        let granter = Some(granter).filter(|granter| !granter.is_empty() && granter != signer);
+        granter.as_deref().map_or(Ok(()), check_address)?;
+        Ok(Self { amount: grants::amount(&amount)?.unwrap_or_default(), granter })
+    }
+}
 
 /// The hash that names a transaction: SHA-256 of its bytes, upper-case hexadecimal.
 pub fn tx_hash(tx: &[u8]) -> String {
     Sha256::digest(tx).iter().map(|byte| format!("{byte:02X}")).collect()
-}
-
-/// A secp256k1 key that signs transactions of its own address.
-pub struct SessionKey {
-    key: SigningKey,
-    address: String,
-}
-
-impl SessionKey {
-    /// Takes a secret of 32 random bytes.
-    pub fn new(secret: &[u8; 32]) -> Result<Self, ChainError> {
-        let key = SigningKey::from_slice(secret).map_err(|_| ChainError::Key)?;
-        let address = address(&key.public_key())?;
-        Ok(Self { key, address })
-    }
-
-    /// `remes1…`: bech32 of RIPEMD-160 of SHA-256 of the public key.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// A transaction with these messages, without a fee.
-    pub fn sign(&self, chain_id: &str, sequence: u64, messages: &[Message]) -> Result<Vec<u8>, ChainError> {
-        let malformed = |error: cosmrs::ErrorReport| ChainError::Malformed(error.to_string());
-        let chain = chain_id.parse().map_err(|_| ChainError::Malformed(format!("chain id {chain_id:?}")))?;
-        let body = Body::new(messages.iter().map(Message::to_any), "", 0u32);
-        let info = SignerInfo::single_direct(Some(self.key.public_key()), sequence);
-        let info = info.auth_info(Fee { amount: Vec::<Coin>::new(), gas_limit: GAS, payer: None, granter: None });
-        let unsigned = Unsigned::new(&body, &info, &chain, ACCOUNT_NUMBER).map_err(malformed)?;
-        unsigned.sign(&self.key).map_err(malformed)?.to_bytes().map_err(malformed)
-    }
 }
 
 /// A transaction whose signature was verified.
@@ -67,6 +55,8 @@ pub struct Signed {
     pub signer: String,
     /// Transactions of the signer before it.
     pub sequence: u64,
+    /// What it pays.
+    pub fee: Fee,
     /// What is asked, in order; each is the signer's own.
     pub messages: Vec<Message>,
 }
@@ -81,6 +71,7 @@ impl Signed {
         let raw = TxRaw::decode(tx).map_err(|_| malformed("not a TxRaw"))?;
         let body = TxBody::decode(&*raw.body_bytes).map_err(|_| malformed("not a TxBody"))?;
         let info = AuthInfo::decode(&*raw.auth_info_bytes).map_err(|_| malformed("not an AuthInfo"))?;
+        let fee = info.fee;
         let ([info], [signature]) = (&info.signer_infos[..], &raw.signatures[..]) else {
             return Err(malformed("one signer and one signature are taken"));
         };
@@ -102,23 +93,23 @@ impl Signed {
         let parsed = Signature::from_slice(signature).map_err(|_| ChainError::Signature(signer.clone()))?;
         verifier.verify(&signed, &parsed).map_err(|_| ChainError::Signature(signer.clone()))?;
 
+        if body.messages.is_empty() || body.messages.len() > MAX_MESSAGES {
+            return Err(malformed(&format!("1 to {MAX_MESSAGES} messages are taken")));
+        }
         let mut messages = Vec::new();
         for any in &body.messages {
-            let any = Any { type_url: any.type_url.clone(), value: any.value.clone() };
-            let message = Message::read(&any)?;
+            let message = Message::read(any, chain_id)?;
             if message.signer() != signer {
                 return Err(ChainError::Signer { signer: message.signer().to_owned(), found: signer });
             }
             messages.push(message);
         }
-        if messages.is_empty() {
-            return Err(malformed("no message"));
-        }
-        Ok(Self { signer, sequence: info.sequence, messages })
+        let fee = Fee::read(fee, &signer)?;
+        Ok(Self { signer, sequence: info.sequence, fee, messages })
     }
 }
 
-fn address(key: &PublicKey) -> Result<String, ChainError> {
+pub(super) fn address(key: &PublicKey) -> Result<String, ChainError> {
     Ok(key.account_id(ADDRESS_PREFIX).map_err(|_| ChainError::Key)?.to_string())
 }
 
@@ -127,80 +118,5 @@ pub fn check_address(text: &str) -> Result<(), ChainError> {
     match text.parse::<AccountId>() {
         Ok(id) if id.prefix() == ADDRESS_PREFIX && id.to_bytes().len() == 20 => Ok(()),
         _ => Err(ChainError::Address(text.chars().take(64).collect())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::chain::{MsgClaimTask, MsgSetPayout};
-
-    const CHAIN: &str = "r3mes-test-1";
-
-    fn key() -> SessionKey {
-        SessionKey::new(&[7; 32]).unwrap()
-    }
-
-    fn claim(miner: &str) -> Message {
-        Message::ClaimTask(MsgClaimTask { miner: miner.to_owned(), pool_id: 3, chunk_id: 9 })
-    }
-
-    #[test]
-    fn what_is_signed_is_opened() {
-        let key = key();
-        let payout = MsgSetPayout { miner: key.address().to_owned(), payout: key.address().to_owned() };
-        let messages = vec![claim(key.address()), Message::SetPayout(payout)];
-        let tx = key.sign(CHAIN, 41, &messages).unwrap();
-        let signed = Signed::open(&tx, CHAIN).unwrap();
-        assert_eq!(signed, Signed { signer: key.address().to_owned(), sequence: 41, messages });
-        assert!(check_address(key.address()).is_ok());
-    }
-
-    #[test]
-    fn every_flipped_bit_is_refused() {
-        let key = key();
-        let tx = key.sign(CHAIN, 41, &[claim(key.address())]).unwrap();
-        for bit in 0..8 * tx.len() {
-            let mut flipped = tx.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(Signed::open(&flipped, CHAIN).is_err(), "bit {bit}");
-        }
-        for length in 0..tx.len() {
-            assert!(Signed::open(&tx[..length], CHAIN).is_err(), "{length} bytes");
-        }
-        let other_chain = Signed::open(&tx, "r3mes-test-2");
-        assert_eq!(other_chain, Err(ChainError::Signature(key.address().to_owned())));
-    }
-
-    /// `(r, n − s)` verifies too in plain ECDSA: one transaction would have two hashes.
-    #[test]
-    fn the_other_form_of_a_signature_is_refused() {
-        let key = key();
-        let mut raw = TxRaw::decode(&*key.sign(CHAIN, 0, &[claim(key.address())]).unwrap()).unwrap();
-        let signature = Signature::from_slice(&raw.signatures[0]).unwrap();
-        let (r, s) = (signature.r(), -*signature.s());
-        raw.signatures[0] = Signature::from_scalars(*r, s).unwrap().to_vec();
-        let refused = Signed::open(&raw.encode_to_vec(), CHAIN);
-        assert_eq!(refused, Err(ChainError::Signature(key.address().to_owned())));
-    }
-
-    #[test]
-    fn nobody_signs_for_another() {
-        let (key, other) = (key(), SessionKey::new(&[8; 32]).unwrap());
-        let tx = key.sign(CHAIN, 0, &[claim(other.address())]).unwrap();
-        let (signer, found) = (other.address().to_owned(), key.address().to_owned());
-        assert_eq!(Signed::open(&tx, CHAIN), Err(ChainError::Signer { signer, found }));
-        assert!(matches!(SessionKey::new(&[0; 32]), Err(ChainError::Key)));
-        for address in ["", "remes1", "cosmos1qypqxpq9qcrsszg2pvxq6rs0zqg3yyc5lzv7xu", &key.address()[..40]] {
-            assert!(check_address(address).is_err(), "{address}");
-        }
-    }
-
-    /// Made by @cosmjs/proto-signing 0.39 from the same key, sequence and messages: `tests/data/cosmjs_tx_hash.mjs`.
-    #[test]
-    fn the_bytes_are_those_of_cosmjs() {
-        let key = key();
-        let tx = key.sign(CHAIN, 41, &[claim(key.address())]).unwrap();
-        assert_eq!(tx_hash(&tx), include_str!("../../tests/data/cosmjs_tx_hash.txt").trim());
     }
 }

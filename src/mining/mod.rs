@@ -5,6 +5,7 @@ mod blocks;
 use crate::chain::{
     Message, MsgClaimTask, MsgSetPayout, MsgSubmitGradient,
     client::{Client, ClientError, Host},
+    code,
 };
 use crate::store::{Cid, Codec, Dag};
 use crate::training::step::nats;
@@ -34,9 +35,9 @@ pub enum MiningError {
 }
 
 impl MiningError {
-    /// Whether nobody answered: the same may work later.
-    pub fn is_offline(&self) -> bool {
-        matches!(self, Self::Client(ClientError::Offline(_)))
+    /// As [`ClientError::is_temporary`].
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Client(error) if error.is_temporary())
     }
 }
 
@@ -87,7 +88,8 @@ struct Pending {
 }
 
 impl<H: Host> Miner<H> {
-    /// Rewards go to the address `payout`; `gpu_architecture` is told to the node for its statistics.
+    /// Rewards go to the address `payout`: the granter, where the client has one. `gpu_architecture` is told to the node
+    /// for its statistics.
     pub fn new(client: Client<H>, worker: Worker, payout: String, gpu_architecture: String) -> Self {
         Self { client, worker, payout, gpu_architecture, pending: None }
     }
@@ -97,10 +99,10 @@ impl<H: Host> Miner<H> {
         &self.client
     }
 
-    /// Tells the node who is paid, where that is not the session's own address.
+    /// Tells the node who is paid, where that is not the miner itself.
     pub async fn register(&self) -> Result<(), ClientError> {
-        if self.payout != self.client.address() {
-            let (miner, payout) = (self.client.address().to_owned(), self.payout.clone());
+        if self.payout != self.client.miner() {
+            let (miner, payout) = (self.client.miner().to_owned(), self.payout.clone());
             self.client.send(Message::SetPayout(MsgSetPayout { miner, payout })).await?;
         }
         Ok(())
@@ -129,7 +131,7 @@ impl<H: Host> Miner<H> {
         tell(Stage::Stored);
         let loss = artifact.as_gradient().map(|gradient| nats(gradient.loss, gradient.tokens as usize));
         let transaction = match self.submit(receipt, *round, loss).await {
-            Err(error @ ClientError::Failed { .. }) => {
+            Err(error @ ClientError::Failed { .. }) if !error.is_temporary() => {
                 self.pending = None;
                 return Err(error.into());
             }
@@ -159,11 +161,11 @@ impl<H: Host> Miner<H> {
             Some(held) => Some(held),
             None => {
                 let Some((pool_id, chunk_id)) = self.client.available().await? else { return Ok(None) };
-                let miner = self.client.address().to_owned();
+                let miner = self.client.miner().to_owned();
                 match self.client.send(Message::ClaimTask(MsgClaimTask { miner, pool_id, chunk_id })).await {
                     Ok(_) => self.client.held_task().await?,
                     // another was faster
-                    Err(ClientError::Failed { .. }) => None,
+                    Err(ClientError::Failed { code: code::TAKEN, .. }) => None,
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -177,7 +179,7 @@ impl<H: Host> Miner<H> {
         let commitment = receipt.commitment().0;
         let nonce = u64::from_le_bytes(commitment[..8].try_into().expect("8 of 32 bytes")) | 1;
         let message = MsgSubmitGradient {
-            miner: self.client.address().to_owned(),
+            miner: self.client.miner().to_owned(),
             ipfs_hash: receipt.artifact().to_string(),
             model_version: receipt.task().job.model.to_string(),
             training_round_id: round,

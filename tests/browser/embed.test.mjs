@@ -64,7 +64,7 @@ function pages() {
 before(async () => {
   if (skip) return;
   [browser, wallet, stranger] = [await chromium(), await site(), await site()];
-  node = await startNode({ page: DIST, origins: [wallet.origin] });
+  node = await startNode({ page: DIST, flags: ["--allow-origin", wallet.origin] });
   wallet.pages = stranger.pages = pages();
 });
 after(async () => {

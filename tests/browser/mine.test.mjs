@@ -135,7 +135,7 @@ test("the main thread stays free; address and settings are kept, a wrong address
     new PerformanceObserver((list) => longTasks.push(...list.getEntries().map((entry) => entry.duration))).observe({ type: "longtask" });
   });
   await unfold(page);
-  const field = page.getByLabel("Paid to");
+  const field = page.getByLabel("Or paid to this address");
   await field.fill("nonsense");
   await field.blur();
   await button(page, "Start").click();
@@ -152,7 +152,7 @@ test("the main thread stays free; address and settings are kept, a wrong address
   assert.deepEqual(await page.evaluate(() => longTasks.filter((duration) => duration >= 50)), []);
   assert.equal((await node.balance(payee)) - before, ((await node.get("/stats")).accepted_total - settled) * 1_000_000);
   await page.reload();
-  assert.equal(await page.evaluate(() => document.querySelector("r3mes-miner").shadowRoot.querySelector("#address").value), payee);
+  assert.equal(await page.evaluate(() => document.querySelector("r3mes-miner").shadowRoot.querySelector("[data-at=payout]").value), payee);
   await visitor.close();
 });
 

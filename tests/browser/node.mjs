@@ -10,17 +10,17 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const BINARY = process.env.R3MES_WGPU ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "debug/r3mes-wgpu");
 
-/** Starts one that serves the page in a folder, on any port, and lets pages of other origins in. */
-export async function startNode({ page, origins = [] }) {
+/** Starts one that serves the page in a folder, on any port; `flags` are the binary's. */
+export async function startNode({ page, flags = [] }) {
   const home = await mkdtemp(join(tmpdir(), "r3mes-browser-"));
   await cp(join(ROOT, "tests/data/small_model"), join(home, "model"), { recursive: true });
   const text = Uint8Array.from({ length: 40 * 2048 }, (_, i) => 97 + (Math.floor((i * i) / 7) % 26));
   await writeFile(join(home, "text.txt"), text);
-  return run(home, page, 0, origins);
+  return run(home, page, 0, flags);
 }
 
-async function run(home, page, port, origins) {
-  const flags = ["--backend", "cpu", "--rank", "4", "--model", join(home, "model"), "--text", join(home, "text.txt"), ...origins.flatMap((origin) => ["--allow-origin", origin])];
+async function run(home, page, port, more) {
+  const flags = [...more, "--backend", "cpu", "--rank", "4", "--model", join(home, "model"), "--text", join(home, "text.txt")];
   const process = spawn(BINARY, ["node", "--json", ...flags, "--data-dir", join(home, "data"), "--page", page, "--listen", `127.0.0.1:${port}`], {
     stdio: ["ignore", "pipe", "ignore"],
   });
@@ -43,7 +43,7 @@ async function run(home, page, port, origins) {
     balance: async (address) => Number((await get(`/cosmos/bank/v1beta1/balances/${address}`)).balances[0]?.amount ?? 0),
     kill,
     /** The same node, after `kill`, on the same port. */
-    again: () => run(home, page, new URL(url).port, origins),
+    again: (flags = more) => run(home, page, new URL(url).port, flags),
     stop: async () => {
       await kill();
       await rm(home, { recursive: true, force: true });

@@ -14,6 +14,7 @@ export async function visit(browser, node, { consent = true, context, ...options
     if (origin !== node.url && !request.url().startsWith("blob:")) seen.foreign.push(request.url());
   });
   await page.goto(node.url);
+  await page.waitForFunction(() => document.querySelector("r3mes-miner").dataset.state === "ready");
   if (consent && !context) await button(page, "I agree").click();
   return { page, visitor, seen };
 }
@@ -39,8 +40,7 @@ export const shown = (page, id) =>
   page.evaluate((id) => document.querySelector("r3mes-miner").shadowRoot.getElementById(id).textContent, id);
 
 /** The address that this browser's own key has. */
-export const ownAddress = (page) =>
-  page.evaluate(() => document.querySelector("r3mes-miner").shadowRoot.querySelector("#address").placeholder);
+export const ownAddress = (page) => shown(page, "address");
 
 /** Opens all that can be folded. */
 export const unfold = (page) =>

@@ -116,7 +116,7 @@ impl BitLinear {
     pub async fn forward(&self, x: Vec<f32>) -> Result<Vec<f32>, JsError> {
         let layer = self.layer.borrow().clone();
         let in_features = layer.backbone().columns;
-        if x.is_empty() || x.len() % in_features != 0 {
+        if x.is_empty() || !x.len().is_multiple_of(in_features) {
             return Err(JsError::new(&format!("x: {} values are not rows of {in_features}", x.len())));
         }
         let rows = x.len() / in_features;

@@ -2,6 +2,7 @@
 
 use js_sys::{Function, Promise, Reflect, Uint8Array, global};
 use r3mes_wgpu::chain::client::{ClientError, Host, MAX_ANSWER_BYTES, Offline, Request, Response};
+use r3mes_wgpu::chain::code;
 use r3mes_wgpu::mining::MiningError;
 use r3mes_wgpu::store::Cid;
 use std::{cell::Cell, rc::Rc};
@@ -161,10 +162,12 @@ pub(crate) fn failure(name: &str, error: &dyn std::fmt::Display) -> JsValue {
     exception.into()
 }
 
-/// An exception named after who is at fault: `Offline` and `Refused` the node, `Backend` the device.
+/// An exception named after who is at fault: `Offline` and `Refused` the node, `Backend` the device. A gradient that the
+/// node finds wrong is the device's.
 pub(crate) fn blame(error: &MiningError) -> JsValue {
     let name = match error {
-        MiningError::Client(ClientError::Offline(_)) => "Offline",
+        error if error.is_temporary() => "Offline",
+        MiningError::Client(ClientError::Failed { code: code::REJECTED, .. }) => "Backend",
         MiningError::Client(_) => "Refused",
         _ => "Backend",
     };

@@ -9,6 +9,7 @@
 //! | [`Miner`](miner::Miner) | mines for a node |
 //! | [`verify`](verify::verify) | whether anybody's receipt holds, by recomputing it |
 //! | [`BitLinear`](bit_linear::BitLinear) | one adapted linear by itself, on typed arrays |
+//! | [`wallet`] | what wallets sign to open and close a session |
 //! | [`arithmetic_version`] | by which version of docs/ARITHMETIC.md |
 
 mod backend;
@@ -22,6 +23,7 @@ pub mod miner;
 mod model;
 mod tell;
 pub mod verify;
+pub mod wallet;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 

@@ -10,7 +10,7 @@ use super::{
 use js_sys::{Function, Math};
 use r3mes_wgpu::{
     backend::Rest,
-    chain::{SessionKey, check_address, client::Client},
+    chain::{SessionKey, check_address, client::Client, code},
     mining::{self, MiningError, Stage},
     work::{CHUNK_TOKENS, Worker},
 };
@@ -25,6 +25,8 @@ export interface MinerOptions {
   node: string;
   /** The address that is paid; the session's own if left out. */
   payout?: string;
+  /** The account that granted a session to the key: it mines, and is paid. */
+  granter?: string;
   /** auto: the GPU, if it is a real one that gives the right answers, else the CPU. */
   backend: "auto" | "gpu" | "cpu";
   /** 32 random bytes: the session's key. */
@@ -38,6 +40,7 @@ export interface MinerOptions {
 struct MinerOptions {
     node: String,
     payout: Option<String>,
+    granter: Option<String>,
     backend: String,
     #[serde(with = "serde_bytes")]
     secret: Vec<u8>,
@@ -47,8 +50,6 @@ struct MinerOptions {
 const SEQUENCES: usize = 1;
 /// Longest wait between two attempts to reach the node.
 const MAX_BACKOFF_MS: f64 = 60_000.0;
-/// Code of a transaction whose gradient is not what the node computes: this device may be at fault.
-const WRONG_BITS: u32 = 1102;
 
 /// A miner for one node. One lives in a worker at a time.
 #[wasm_bindgen]
@@ -76,11 +77,16 @@ impl Miner {
         let secret = options.secret.try_into().map_err(|_| JsError::new("a secret is 32 bytes"))?;
         let key = SessionKey::new(&secret).map_err(JsError::from)?;
         let address = key.address().to_owned();
-        let payout = options.payout.filter(|payout| !payout.is_empty()).unwrap_or_else(|| address.clone());
+        let given = |address: Option<String>| address.filter(|address| !address.is_empty());
+        let granter = given(options.granter);
+        let payout = granter.clone().or_else(|| given(options.payout)).unwrap_or_else(|| address.clone());
         check_address(&payout).map_err(JsError::from)?;
 
         tell.state("opening", "asking the node for its job");
-        let client = Client::new(Browser::new(&options.node, cache, control.stop_flag())?, key);
+        let mut client = Client::new(Browser::new(&options.node, cache, control.stop_flag())?, key);
+        if let Some(granter) = granter {
+            client = client.for_granter(granter);
+        }
         let job = client.job().await.map_err(|error| blame(&error.into()))?;
         let targets = model::targets(job.rank, &job.targets)?;
         tell.state("opening", "getting the model");
@@ -161,12 +167,12 @@ impl Miner {
                     self.wait(f64::from(10 * IDLE_MS)).await;
                     self.tell().state("mining", "");
                 }
-                // a claim that ran out meanwhile, say: the next task may fare better
-                Err(error) if self.tell().rejected(&error).is_some_and(|code| code != WRONG_BITS) => {}
-                Err(error) if error.is_offline() && !self.control.is_stopped() => {
+                Err(error) if error.is_temporary() && !self.control.is_stopped() => {
                     failures += 1;
                     self.offline(&error, failures).await;
                 }
+                // a claim that ran out meanwhile: the next task may fare better
+                Err(error) if self.tell().rejected(&error) == Some(code::TAKEN) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -1,7 +1,7 @@
 //! Transactions and queries, by the paths and in the JSON of a Cosmos SDK 0.50 node's REST server.
 
 use super::{Face, Shared, blocking, failure, now};
-use crate::node::transactions::{Outcome, Refusal, code};
+use crate::node::transactions::{Outcome, Refusal};
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
@@ -10,13 +10,11 @@ use axum::{
     routing::get,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use r3mes_wgpu::chain::{ADDRESS_PREFIX, MAX_TX_BYTES, client::JobInfo, tx_hash};
+use r3mes_wgpu::chain::{ADDRESS_PREFIX, DENOM, MAX_TX_BYTES, client::JobInfo, code, tx_hash};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The coin's smallest unit.
-const DENOM: &str = "uremes";
 /// The only pool.
 const POOL: &str = "0";
 
@@ -57,11 +55,16 @@ async fn broadcast(State(face): Shared, Json(asked): Json<Broadcast>) -> Result<
         if node.node.outcome(&known)?.is_some() {
             return Ok(Ok(None));
         }
-        Ok(node.node.check(&checked, &chain_id)?.map(Some))
+        Ok(node.node.check(&checked, &chain_id, now())?.map(Some))
     })
     .await?;
     let refused = match checked {
         Ok(None) => None,
+        Ok(Some(signed)) if signed.fee.amount < face.settings.min_fee => {
+            let (paid, least) = (signed.fee.amount, face.settings.min_fee);
+            let log = format!("insufficient fee: got {paid}{DENOM}, required {least}{DENOM}");
+            Some(Refusal { code: code::INSUFFICIENT_FEE, log })
+        }
         Ok(Some(_)) => face.enqueue(tx).err().map(|log| Refusal { code: code::MEMPOOL_FULL, log: log.to_owned() }),
         Err(refusal) => Some(refusal),
     };
@@ -150,7 +153,7 @@ async fn params(State(face): Shared) -> Json<Value> {
     Json(json!({ "params": {
         "bech32_prefix": ADDRESS_PREFIX, "denom": DENOM, "chain_id": face.settings.chain_id,
         "reward_per_gradient": genesis.reward.to_string(), "tasks_per_round": genesis.quota,
-        "claim_lifetime_seconds": genesis.claim_lifetime.to_string(),
+        "claim_lifetime_seconds": genesis.claim_lifetime.to_string(), "min_fee": face.settings.min_fee.to_string(),
     } }))
 }
 

@@ -6,6 +6,7 @@
 mod blocks;
 mod cosmos;
 mod folder;
+mod grants;
 pub(crate) mod origin;
 mod page;
 mod status;
@@ -54,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) page: PathBuf,
     /// Origins of other sites whose pages may ask.
     pub(crate) origins: Vec<HeaderValue>,
+    /// Micro-units that a transaction must pay, to be taken here.
+    pub(crate) min_fee: u64,
 }
 
 /// What handlers share.
@@ -102,6 +105,7 @@ fn router(face: Arc<Face>) -> Router {
         .allow_headers([header::CONTENT_TYPE]);
     Router::new()
         .merge(cosmos::routes())
+        .merge(grants::routes())
         .merge(blocks::routes())
         .merge(status::routes())
         .merge(page::routes(&face))

@@ -33,7 +33,7 @@ async fn stats(State(face): Shared) -> Result<Json<Value>, Response> {
     let status = blocking(move || shared.node.status()).await?;
     Ok(Json(json!({
         "round": status.round, "accepted_in_round": status.accepted_in_round, "accepted_total": status.accepted_total,
-        "adapter": status.adapter.to_string(), "uptime_seconds": face.start.elapsed().as_secs(),
+        "adapter": status.adapter.to_string(), "fees": status.fees, "uptime_seconds": face.start.elapsed().as_secs(),
     })))
 }
 
@@ -45,6 +45,7 @@ async fn metrics(State(face): Shared) -> Result<Response, Response> {
     for (name, kind, help, value) in [
         ("r3mes_accepted_total", "counter", "Accepted gradients.", status.accepted_total),
         ("r3mes_rounds_total", "counter", "Optimizer steps.", status.round),
+        ("r3mes_fees_total", "counter", "Fees collected, in micro-units.", status.fees),
         ("r3mes_height", "gauge", "Transactions settled.", height),
         ("r3mes_uptime_seconds", "gauge", "Seconds since the node started.", face.start.elapsed().as_secs()),
     ] {

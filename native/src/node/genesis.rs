@@ -84,6 +84,10 @@ impl Setup {
         write.open_table(ACCEPTED)?;
         write.open_table(COMMITMENTS)?;
         write.open_table(BALANCES)?;
+        write.open_table(GRANTS)?;
+        write.open_table(ALLOWANCES)?;
+        write.open_table(SESSIONS)?;
+        write.open_table(FEES)?;
         let mut meta = write.open_table(META)?;
         if let Some(stored) = meta.get("genesis")? {
             let stored: Record = dag_cbor::decode(FORMAT, stored.value()).context("reading its genesis")?;

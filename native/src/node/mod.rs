@@ -15,14 +15,17 @@
 
 mod blocks;
 mod claims;
+mod fees;
 mod file;
 mod genesis;
+mod grants;
 mod round;
 mod submission;
 mod tables;
 #[cfg(test)]
 mod tests;
 pub(crate) mod transactions;
+mod work;
 
 pub(crate) use blocks::BlockFile;
 pub(crate) use genesis::{Genesis, Setup};
@@ -35,7 +38,7 @@ use r3mes_wgpu::work::{AdapterState, Aggregate, Artifact, Task};
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
 use std::fs::File;
 use std::path::Path;
-use tables::{BALANCES, Ledger};
+use tables::{BALANCES, FEES, Ledger};
 
 /// The two computations that the ledger rests on. Both must be functions of their arguments alone.
 pub(crate) trait Engine {
@@ -57,6 +60,8 @@ pub(crate) struct Status {
     pub(crate) accepted_in_round: u32,
     /// Accepted ever.
     pub(crate) accepted_total: u64,
+    /// Fees collected ever, in micro-units.
+    pub(crate) fees: u64,
 }
 
 /// A ledger, its block store, and the engine that settles its tasks.
@@ -92,8 +97,10 @@ impl<E: Engine> Node<E> {
 
     /// Where the node stands.
     pub(crate) fn status(&self) -> Result<Status> {
-        let Ledger { round, adapter, accepted_in_round, accepted_total, .. } = Ledger::load(&self.read()?)?;
-        Ok(Status { round, adapter, accepted_in_round, accepted_total })
+        let read = self.read()?;
+        let Ledger { round, adapter, accepted_in_round, accepted_total, .. } = Ledger::load(&read)?;
+        let fees = read.open_table(FEES)?.get(())?.map_or(0, |fees| fees.value());
+        Ok(Status { round, adapter, accepted_in_round, accepted_total, fees })
     }
 
     /// What `miner` has earned, in micro-units.

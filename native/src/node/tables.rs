@@ -35,6 +35,14 @@ pub(super) const TRANSACTIONS: TableDefinition<u64, &[u8]> = TableDefinition::ne
 pub(super) const TRANSACTION_HEIGHTS: TableDefinition<&str, u64> = TableDefinition::new("transaction heights");
 /// Who is paid → micro-units.
 pub(super) const BALANCES: TableDefinition<&str, u64> = TableDefinition::new("balances");
+/// (granter, grantee, type URL of a message) → expiry.
+pub(super) const GRANTS: TableDefinition<(&str, &str, &str), u64> = TableDefinition::new("grants");
+/// (granter, grantee) → (micro-units left, expiry).
+pub(super) const ALLOWANCES: TableDefinition<(&str, &str), (u64, u64)> = TableDefinition::new("allowances");
+/// (granter, grantee) → openings and revocations between them.
+pub(super) const SESSIONS: TableDefinition<(&str, &str), u64> = TableDefinition::new("sessions");
+/// Fees collected, in micro-units.
+pub(super) const FEES: TableDefinition<(), u64> = TableDefinition::new("fees");
 
 const LEDGER_FORMAT: &str = "r3mes/ledger/1";
 const ACCEPTED_FORMAT: &str = "r3mes/accepted/1";

@@ -1,0 +1,201 @@
+//! Sessions over HTTP: a key that mines for an account which granted it, within a cap, until a time, until it is revoked.
+
+mod face;
+mod place;
+
+use face::{CHAIN, Node, claim};
+use place::{Place, accepted};
+use r3mes_wgpu::chain::{
+    Between, Fee, GRANTABLE, Message, MsgClaimTask, MsgCloseSession, MsgOpenSession, MsgSetPayout, Session, SessionKey,
+};
+use std::{
+    fs,
+    process::{Command, Output},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+const REWARD: u64 = 1_000_000;
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// The account whose wallet grants, and the session's key.
+fn keys() -> (SessionKey, SessionKey) {
+    (SessionKey::new(&[11; 32]).unwrap(), SessionKey::new(&[12; 32]).unwrap())
+}
+
+fn between() -> Between {
+    let (account, session) = keys();
+    Between { granter: account.address().to_owned(), grantee: session.address().to_owned() }
+}
+
+fn session(cap: u64, seconds: u64) -> Session {
+    Session { between: between(), cap, expires: now() + seconds }
+}
+
+/// A miner whose key is the session's, for the account.
+fn mine(name: &str, url: &str, tasks: &str) -> Output {
+    let home = Place::new(name);
+    fs::create_dir_all(home.data()).unwrap();
+    fs::write(home.data().join("session.key"), [12; 32]).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
+    command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]);
+    command.args(["--granter", &between().granter]).arg("--data-dir").arg(home.data());
+    command.output().unwrap()
+}
+
+fn refused(answer: (u64, String), code: u64, words: &str) {
+    assert_eq!(answer.0, code, "{}", answer.1);
+    assert!(answer.1.contains(words), "{}", answer.1);
+}
+
+/// What a miner says that the node refuses, in a run that must end so.
+fn assert_refused(output: &Output, words: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains(words), "{said}");
+}
+
+fn allowance(node: &Node) -> u64 {
+    let Between { granter, grantee } = between();
+    let found = node.get(&format!("/cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}"));
+    found["allowance"]["allowance"]["allowance"]["spend_limit"][0]["amount"].as_str().unwrap().parse().unwrap()
+}
+
+fn granted(node: &Node) -> Vec<String> {
+    let Between { granter, grantee } = between();
+    let found = node.get(&format!("/cosmos/authz/v1beta1/grants?granter={granter}&grantee={grantee}"));
+    let grants = found["grants"].as_array().unwrap().iter();
+    grants.map(|grant| grant["authorization"]["msg"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_session_mines_for_its_granter_until_its_cap_is_spent() {
+    const FEE: u64 = 1000;
+    let place = Place::new("session-cap");
+    let (account, key) = keys();
+    let node = Node::start(&place);
+    assert_refused(&mine("session-none", &node.url, "1"), "grants");
+    let free = Fee::default();
+    assert_eq!(node.pay(&account, &free, &session(5 * FEE, 600).grant()), (0, String::new()));
+    assert_eq!((granted(&node), allowance(&node)), (GRANTABLE.map(str::to_owned).to_vec(), 5 * FEE));
+    let output = mine("session-free", &node.url, "2");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(accepted(&output.stdout).last().unwrap()["balance"].as_u64(), Some(2 * REWARD));
+    assert_eq!((node.balance(account.address()), node.balance(key.address())), (2 * REWARD, 0));
+    assert_eq!(allowance(&node), 5 * FEE, "a node without fees takes none");
+    drop(node);
+
+    let node = Node::run(place.node("0").args(["--min-fee", &FEE.to_string()]));
+    assert_eq!(node.get("/remes/remes/v1/params")["params"]["min_fee"], FEE.to_string());
+    refused(node.pay(&key, &free, &[claim(&key, node.next_chunk())]), 13, "required 1000uremes");
+    let own = Fee { amount: FEE, granter: None };
+    refused(node.pay(&key, &own, &[claim(&key, node.next_chunk())]), 5, "owns 0uremes");
+    // two transactions a task: the third task can be claimed and not submitted
+    let output = mine("session-fee", &node.url, "3");
+    assert_refused(&output, "of the allowance of");
+    assert_eq!(accepted(&output.stdout).len(), 2);
+    let fees = 5 * FEE;
+    assert_eq!((allowance(&node), node.balance(account.address())), (0, 4 * REWARD - fees));
+    assert_eq!(node.get("/stats")["fees"].as_u64(), Some(fees), "nothing is lost");
+
+    let other = SessionKey::new(&[13; 32]).unwrap();
+    let theirs = Fee { amount: FEE, granter: Some(account.address().to_owned()) };
+    refused(node.pay(&other, &theirs, &[claim(&other, node.next_chunk())]), 4, "for MsgExec alone");
+    let mine_too = Message::Exec(other.address().to_owned(), vec![claim(&account, node.next_chunk())]);
+    refused(node.pay(&other, &theirs, &[mine_too]), 4, "grants");
+}
+
+#[test]
+fn an_expired_or_revoked_or_foreign_grant_is_worth_nothing() {
+    let place = Place::new("session-end");
+    let node = Node::start(&place);
+    let (account, key) = keys();
+    let free = Fee::default();
+    let exec = |of: &SessionKey| Message::Exec(key.address().to_owned(), vec![claim(of, node.next_chunk())]);
+    assert_eq!(node.pay(&account, &free, &session(9, 2).grant()), (0, String::new()));
+    refused(node.pay(&account, &free, &session(9, 2).grant()), 2, "already exists");
+    assert_eq!(node.pay(&key, &free, &[exec(&account)]), (0, String::new()));
+    std::thread::sleep(Duration::from_millis(2100));
+    refused(node.pay(&key, &free, &[exec(&account)]), 4, "expired");
+    assert!(granted(&node).is_empty());
+    refused(node.pay(&account, &free, &session(9, 0).grant()), 2, "expired already");
+
+    assert_eq!(node.pay(&account, &free, &session(9, 600).grant()), (0, String::new()));
+    assert_eq!(node.pay(&key, &free, &[exec(&account)]), (0, String::new()), "the claim at hand");
+    let foreign = SessionKey::new(&[13; 32]).unwrap();
+    refused(node.pay(&key, &free, &[exec(&foreign)]), 4, "grants");
+    let payout = MsgSetPayout { miner: account.address().to_owned(), payout: key.address().to_owned() };
+    refused(
+        node.pay(&key, &free, &[Message::Exec(key.address().to_owned(), vec![Message::SetPayout(payout)])]),
+        4,
+        "can not be granted",
+    );
+    let claims = Message::ClaimTask(MsgClaimTask { miner: account.address().to_owned(), pool_id: 0, chunk_id: 0 });
+    refused(node.pay(&key, &free, &[claims]), 4, "signed");
+    let mixed = [Message::RevokeAllowance(between()), claim(&account, node.next_chunk())];
+    refused(node.pay(&account, &free, &mixed), 2, "transactions of their own");
+
+    let revoke = GRANTABLE.map(|message| Message::Revoke(between(), message.to_owned()));
+    // a transaction that fails in its last message leaves nothing of the first ones
+    let twice = [&revoke[..], &revoke[..1]].concat();
+    refused(node.pay(&account, &free, &twice), 38, "grants");
+    assert_eq!(granted(&node).len(), 2);
+    let all = [&revoke[..], &[Message::RevokeAllowance(between())]].concat();
+    assert_eq!(node.pay(&account, &free, &all), (0, String::new()));
+    refused(node.pay(&key, &free, &[exec(&account)]), 4, "not any more");
+    assert_refused(&mine("session-revoked", &node.url, "1"), "not any more");
+    let Between { granter, grantee } = between();
+    assert_eq!(node.bytes(&format!("/cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}")).0, 404);
+}
+
+#[test]
+fn a_statement_opens_a_session_once_and_never_after_its_end() {
+    const FEE: u64 = 10;
+    let place = Place::new("session-statement");
+    let (account, key) = keys();
+    let (pub_key, grantee) = (account.public_key(), key.address().to_owned());
+    let open = |cap: u64, number: u64| {
+        let expiration = now() + 600;
+        let (pub_key, grantee) = (pub_key.clone(), grantee.clone());
+        let mut opening = MsgOpenSession { grantee, pub_key, expiration, cap, number, signature: Vec::new() };
+        opening.signature = account.sign_text(&opening.statement(CHAIN)).unwrap();
+        Message::OpenSession(Box::new(opening))
+    };
+    let close = |sender: &SessionKey, number: u64| {
+        let (sender, pub_key, grantee) = (sender.address().to_owned(), pub_key.clone(), grantee.clone());
+        let mut closing = MsgCloseSession { sender, grantee, pub_key, number, signature: Vec::new() };
+        closing.signature = account.sign_text(&closing.statement(CHAIN)).unwrap();
+        Message::CloseSession(Box::new(closing))
+    };
+    let node = Node::start(&place);
+    let free = Fee::default();
+    let (first, never_sent) = (open(40, 0), open(1_000_000, 0));
+    assert_eq!(node.pay(&key, &free, std::slice::from_ref(&first)), (0, String::new()));
+    assert_eq!((granted(&node).len(), allowance(&node)), (2, 40));
+    refused(node.pay(&key, &free, &[never_sent]), 4, "it was used or revoked");
+    let output = mine("session-by-statement", &node.url, "1");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(node.balance(account.address()), REWARD);
+
+    let unused = open(1_000_000, 1);
+    let anyone = SessionKey::new(&[13; 32]).unwrap();
+    assert_eq!(node.pay(&anyone, &free, &[close(&anyone, 1)]), (0, String::new()));
+    assert!(granted(&node).is_empty());
+    for older in [first, unused] {
+        refused(node.pay(&key, &free, &[older]), 4, "it was used or revoked");
+    }
+    assert_refused(&mine("session-closed", &node.url, "1"), "not any more");
+    drop(node);
+
+    // its own fee is within its cap
+    let node = Node::run(place.node("0").args(["--min-fee", &FEE.to_string()]));
+    let of_account = |amount: u64| Fee { amount, granter: Some(account.address().to_owned()) };
+    refused(node.pay(&key, &of_account(41), &[open(40, 2)]), 5, "40uremes are left");
+    assert_eq!(node.pay(&key, &of_account(FEE), &[open(40, 2)]), (0, String::new()));
+    assert_eq!((allowance(&node), node.balance(account.address())), (30, REWARD - FEE));
+    assert_eq!(node.pay(&key, &of_account(FEE), &[close(&key, 3)]), (0, String::new()));
+    assert_eq!(node.balance(account.address()), REWARD - 2 * FEE);
+    assert_eq!(node.get(&format!("/r3mes/wgpu/v1/sessions/{}/{grantee}", account.address()))["number"], "4");
+}

@@ -1,0 +1,71 @@
+//! Transactions on their way: signed, sent, and waited for.
+
+use super::{Client, ClientError, Host, Params, parse, senseless};
+use crate::chain::{Fee, Message, tx_hash};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde::Deserialize;
+use serde_json::json;
+
+/// Between two looks for a transaction.
+const POLL_MS: u32 = 250;
+/// Looks for a transaction before giving up: ten minutes.
+const POLLS: u32 = 2400;
+
+impl<H: Host> Client<H> {
+    /// Signs a message of the miner's, sends it, and waits until it ran; returns the transaction's hash. It pays the
+    /// node's fee: of the granter's balance where there is a granter, else of the session's own.
+    pub async fn send(&self, message: Message) -> Result<String, ClientError> {
+        #[derive(Deserialize)]
+        struct Account {
+            sequence: String,
+        }
+        #[derive(Deserialize)]
+        struct Accounts {
+            account: Account,
+        }
+        let path = format!("/cosmos/auth/v1beta1/accounts/{}", self.address());
+        let Accounts { account } = self.json(&path).await?;
+        let sequence = account.sequence.parse().map_err(|_| senseless(&path, "a sequence that is no number"))?;
+        let Params { chain_id, min_fee } = self.params().await?;
+        let (message, granter) = match &self.granter {
+            Some(granter) => (Message::Exec(self.address().to_owned(), vec![message]), Some(granter.clone())),
+            None => (message, None),
+        };
+        let fee = Fee { amount: min_fee, granter: granter.filter(|_| min_fee > 0) };
+        self.broadcast(&self.key.sign(&chain_id, sequence, &fee, &[message])?).await
+    }
+
+    /// Sends a signed transaction and waits until it ran. Sending it again is no harm.
+    async fn broadcast(&self, tx: &[u8]) -> Result<String, ClientError> {
+        #[derive(Deserialize)]
+        struct TxResponse {
+            code: u32,
+            raw_log: String,
+        }
+        #[derive(Deserialize)]
+        struct Answer {
+            tx_response: TxResponse,
+        }
+        let hash = tx_hash(tx);
+        let body = json!({ "tx_bytes": BASE64.encode(tx), "mode": "BROADCAST_MODE_SYNC" }).to_string();
+        let path = "/cosmos/tx/v1beta1/txs";
+        let answer = self.ask(path, Some(("application/json", body.as_bytes()))).await?;
+        let Answer { tx_response } = parse(path, &answer)?;
+        let done = |TxResponse { code, raw_log }: TxResponse| match code {
+            0 => Ok(hash.clone()),
+            code => Err(ClientError::Failed { hash: hash.clone(), code, log: raw_log }),
+        };
+        if tx_response.code != 0 {
+            return done(tx_response);
+        }
+        let path = format!("/cosmos/tx/v1beta1/txs/{hash}");
+        for _ in 0..POLLS {
+            match self.json::<Answer>(&path).await {
+                Ok(Answer { tx_response }) => return done(tx_response),
+                Err(ClientError::Refused { status: 404, .. }) => self.host.sleep(POLL_MS).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(ClientError::Lost(hash))
+    }
+}

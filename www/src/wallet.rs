@@ -1,0 +1,209 @@
+//! What wallets sign: transactions and statements that open and close a session. The page moves bytes and texts; how they
+//! are made is here.
+
+use r3mes_wgpu::chain::{
+    Between, Fee, Message, MsgCloseSession, MsgOpenSession, Session, SessionKey, Unsigned, address_of,
+};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+/** What a signature covers, as `signDirect` takes it. */
+export interface Unsigned { bodyBytes: Uint8Array; authInfoBytes: Uint8Array }
+/** The account's next transaction: its compressed key, its sequence, its fee in micro-units. */
+export interface Account { pubKey: Uint8Array; sequence: number; fee: number }
+/** A session to be granted: cap in micro-units, end in seconds since 1970; `renews` where an allowance is there. */
+export interface Granted extends Account { grantee: string; cap: number; expires: number; renews: boolean }
+/** What is there to be revoked: type URLs of messages, and whether an allowance. */
+export interface Revoked extends Account { grantee: string; messages: string[]; allowance: boolean }
+/** A statement by the owner of the key `pubKey`, the `number`th between the two. */
+export interface Opening { chainId: string; pubKey: Uint8Array; grantee: string; cap: number; expires: number; number: number }
+export interface Closing { chainId: string; pubKey: Uint8Array; grantee: string; number: number }
+/** The session's next transaction, with a statement's signature of 64 bytes. */
+export interface Carried { secret: Uint8Array; signature: Uint8Array; sequence: number; fee: number }
+"#;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Account {
+    #[serde(with = "serde_bytes")]
+    pub_key: Vec<u8>,
+    sequence: u64,
+    fee: u64,
+}
+
+impl Account {
+    fn between(&self, grantee: &str) -> Result<Between, JsError> {
+        Ok(Between { granter: address_of(&self.pub_key)?, grantee: grantee.to_owned() })
+    }
+
+    fn unsigned(&self, messages: &[Message]) -> Result<JsValue, JsError> {
+        let fee = Fee { amount: self.fee, granter: None };
+        let Unsigned { body_bytes, auth_info_bytes } = Unsigned::new(&self.pub_key, self.sequence, &fee, messages)?;
+        Ok(serde_wasm_bindgen::to_value(&Halves { body_bytes, auth_info_bytes })?)
+    }
+}
+
+/// `Unsigned` of the TypeScript above.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Halves {
+    #[serde(with = "serde_bytes")]
+    body_bytes: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    auth_info_bytes: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct Granted {
+    grantee: String,
+    cap: u64,
+    expires: u64,
+    renews: bool,
+}
+
+#[derive(Deserialize)]
+struct Revoked {
+    grantee: String,
+    messages: Vec<String>,
+    allowance: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Opening {
+    chain_id: String,
+    #[serde(with = "serde_bytes")]
+    pub_key: Vec<u8>,
+    grantee: String,
+    cap: u64,
+    expires: u64,
+    number: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Closing {
+    chain_id: String,
+    #[serde(with = "serde_bytes")]
+    pub_key: Vec<u8>,
+    grantee: String,
+    number: u64,
+}
+
+#[derive(Deserialize)]
+struct Carried {
+    #[serde(with = "serde_bytes")]
+    secret: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    signature: Vec<u8>,
+    sequence: u64,
+    fee: u64,
+}
+
+impl Carried {
+    /// Signs with the session's key; the fee is the granter's, who signed the statement inside.
+    fn sign(&self, chain_id: &str, granter: String, message: Message) -> Result<Vec<u8>, JsError> {
+        let fee = Fee { amount: self.fee, granter: Some(granter).filter(|_| self.fee > 0) };
+        Ok(key(&self.secret)?.sign(chain_id, self.sequence, &fee, &[message])?)
+    }
+}
+
+impl From<Opening> for MsgOpenSession {
+    fn from(Opening { pub_key, grantee, cap, expires, number, .. }: Opening) -> Self {
+        Self { grantee, pub_key, expiration: expires, cap, number, signature: Vec::new() }
+    }
+}
+
+/// The address that a session's secret signs for.
+#[wasm_bindgen(js_name = sessionAddress)]
+pub fn session_address(secret: &[u8]) -> Result<String, JsError> {
+    Ok(key(secret)?.address().to_owned())
+}
+
+/// The address of a compressed secp256k1 key on this chain.
+#[wasm_bindgen(js_name = addressOf)]
+pub fn address(public_key: &[u8]) -> Result<String, JsError> {
+    Ok(address_of(public_key)?)
+}
+
+/// `Granted` to `Unsigned`: the account's transaction that grants a session.
+#[wasm_bindgen(js_name = sessionGrant)]
+pub fn session_grant(options: JsValue) -> Result<JsValue, JsError> {
+    let account: Account = serde_wasm_bindgen::from_value(options.clone())?;
+    let Granted { grantee, cap, expires, renews } = serde_wasm_bindgen::from_value(options)?;
+    let session = Session { between: account.between(&grantee)?, cap, expires };
+    let mut messages = session.grant();
+    if renews {
+        messages.insert(0, Message::RevokeAllowance(session.between));
+    }
+    account.unsigned(&messages)
+}
+
+/// `Revoked` to `Unsigned`: the account's transaction that takes back what it granted.
+#[wasm_bindgen(js_name = sessionRevoke)]
+pub fn session_revoke(options: JsValue) -> Result<JsValue, JsError> {
+    let account: Account = serde_wasm_bindgen::from_value(options.clone())?;
+    let Revoked { grantee, messages, allowance } = serde_wasm_bindgen::from_value(options)?;
+    let between = account.between(&grantee)?;
+    let mut messages: Vec<_> = messages.into_iter().map(|message| Message::Revoke(between.clone(), message)).collect();
+    if allowance {
+        messages.push(Message::RevokeAllowance(between));
+    }
+    account.unsigned(&messages)
+}
+
+/// A signed transaction's bytes, from what the wallet signed and its signature of 64 bytes.
+#[wasm_bindgen]
+pub fn assemble(body_bytes: Vec<u8>, auth_info_bytes: Vec<u8>, signature: Vec<u8>) -> Result<Vec<u8>, JsError> {
+    Ok(Unsigned { body_bytes, auth_info_bytes }.assemble(signature)?)
+}
+
+/// The text of an `Opening`, for `signArbitrary`.
+#[wasm_bindgen(js_name = openingStatement)]
+pub fn opening_statement(opening: JsValue) -> Result<String, JsError> {
+    let opening: Opening = serde_wasm_bindgen::from_value(opening)?;
+    let chain_id = opening.chain_id.clone();
+    let opening = MsgOpenSession::from(opening);
+    opening.session()?;
+    Ok(opening.statement(&chain_id))
+}
+
+/// The session's transaction that brings an `Opening` to the chain, `Carried`.
+#[wasm_bindgen(js_name = openSession)]
+pub fn open_session(opening: JsValue, carried: JsValue) -> Result<Vec<u8>, JsError> {
+    let opening: Opening = serde_wasm_bindgen::from_value(opening)?;
+    let carried: Carried = serde_wasm_bindgen::from_value(carried)?;
+    let (chain_id, granter) = (opening.chain_id.clone(), address_of(&opening.pub_key)?);
+    let message = MsgOpenSession { signature: carried.signature.clone(), ..opening.into() };
+    carried.sign(&chain_id, granter, Message::OpenSession(Box::new(message)))
+}
+
+/// The text of a `Closing`, for `signArbitrary`.
+#[wasm_bindgen(js_name = closingStatement)]
+pub fn closing_statement(closing: JsValue) -> Result<String, JsError> {
+    let closing: Closing = serde_wasm_bindgen::from_value(closing)?;
+    let chain_id = closing.chain_id.clone();
+    Ok(closed(closing, String::new(), Vec::new()).statement(&chain_id))
+}
+
+/// The session's transaction that brings a `Closing` to the chain, `Carried`.
+#[wasm_bindgen(js_name = closeSession)]
+pub fn close_session(closing: JsValue, carried: JsValue) -> Result<Vec<u8>, JsError> {
+    let closing: Closing = serde_wasm_bindgen::from_value(closing)?;
+    let carried: Carried = serde_wasm_bindgen::from_value(carried)?;
+    let (chain_id, granter) = (closing.chain_id.clone(), address_of(&closing.pub_key)?);
+    let sender = session_address(&carried.secret)?;
+    let message = closed(closing, sender, carried.signature.clone());
+    carried.sign(&chain_id, granter, Message::CloseSession(Box::new(message)))
+}
+
+fn closed(Closing { pub_key, grantee, number, .. }: Closing, sender: String, signature: Vec<u8>) -> MsgCloseSession {
+    MsgCloseSession { sender, grantee, pub_key, number, signature }
+}
+
+fn key(secret: &[u8]) -> Result<SessionKey, JsError> {
+    let secret = secret.try_into().map_err(|_| JsError::new("a secret is 32 bytes"))?;
+    Ok(SessionKey::new(secret)?)
+}
