@@ -36,7 +36,7 @@ template.innerHTML = `
       <div><dt>Awaiting the node</dt><dd id="awaiting">0</dd></div>
     </dl>
     <p><label>This task <progress id="progress" max="1" value="0"></progress></label> <span id="task"></span></p>
-    <div class="wide"><table class="rates">
+    <div class="wide"><table>
       <thead><tr><th scope="col">Rate</th><th scope="col">tokens/s</th><th scope="col">steps/min</th></tr></thead>
       <tbody id="rates"></tbody>
     </table></div>
@@ -78,7 +78,7 @@ template.innerHTML = `
     </details>
     <details open>
       <summary>Submissions</summary>
-      <div class="wide"><table>
+      <div class="wide" tabindex="0" role="region" aria-label="Submissions"><table>
         <thead><tr><th scope="col">Time</th><th scope="col">Status</th><th scope="col">Loss</th><th scope="col">Reward</th><th scope="col">CID</th><th scope="col">Gradient digest</th><th scope="col">Transaction</th></tr></thead>
         <tbody id="submissions"></tbody>
       </table></div>

@@ -64,9 +64,9 @@ export class WalletCard {
     }
     this.#on("grant", () => this.#grant());
     this.#on("revoke", () => this.#revoke());
-    this.#at("payout").addEventListener("change", async ({ target }) => {
-      await remember("payout", target.value.trim());
+    this.#at("payout").addEventListener("change", ({ target }) => {
       this.#changed();
+      remember("payout", target.value.trim());
     });
     this.ready = this.#restore(payout);
   }

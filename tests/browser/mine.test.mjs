@@ -1,7 +1,7 @@
 // Mining in Chromium with a real node process: what a visitor does and sees.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, beforeEach, test } from "node:test";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { DIST, chromium, missing } from "./browsers.mjs";
@@ -12,12 +12,14 @@ const skip = missing("Chromium");
 let browser;
 let node;
 before(async () => {
-  if (!skip) [browser, node] = [await chromium(), await startNode({ page: DIST })];
+  if (!skip) browser = await chromium();
 });
-after(async () => {
-  await browser?.close();
-  await node?.stop();
+after(() => browser?.close());
+// one each: what an earlier visitor claimed would hold up the round
+beforeEach(async () => {
+  if (!skip) node = await startNode({ page: DIST });
 });
+afterEach(() => node?.stop());
 
 test("consent, start, three accepted, the ledger's balance; pause, finish, stop; reload goes on", { skip, timeout: 15 * MINUTE }, async () => {
   const { page, visitor, seen } = await visit(browser, node, { consent: false });
@@ -72,7 +74,7 @@ test("consent, start, three accepted, the ledger's balance; pause, finish, stop;
 
   // a reload remembers, and goes on with the task at hand
   await page.reload();
-  await page.waitForFunction(() => document.querySelector("r3mes-miner").dataset.state === "ready");
+  await state(page, "ready");
   const remembered = Number(await shown(page, "accepted"));
   assert.equal(remembered, total);
   await button(page, "Start").click();
@@ -95,6 +97,7 @@ test("every reason to pause is shown, and can be overridden", { skip, timeout: 1
     navigator.getBattery = async () => battery;
   });
   await page.reload();
+  await state(page, "ready");
   await unfold(page);
   await button(page, "Start").click();
   await state(page, "mining");
@@ -152,7 +155,9 @@ test("the main thread stays free; address and settings are kept, a wrong address
   assert.deepEqual(await page.evaluate(() => longTasks.filter((duration) => duration >= 50)), []);
   assert.equal((await node.balance(payee)) - before, ((await node.get("/stats")).accepted_total - settled) * 1_000_000);
   await page.reload();
-  assert.equal(await page.evaluate(() => document.querySelector("r3mes-miner").shadowRoot.querySelector("[data-at=payout]").value), payee);
+  await state(page, "ready");
+  await unfold(page);
+  assert.equal(await field.inputValue(), payee);
   await visitor.close();
 });
 

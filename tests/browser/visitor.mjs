@@ -15,7 +15,10 @@ export async function visit(browser, node, { consent = true, context, ...options
   });
   await page.goto(node.url);
   await page.waitForFunction(() => document.querySelector("r3mes-miner").dataset.state === "ready");
-  if (consent && !context) await button(page, "I agree").click();
+  if (consent && !context) {
+    await button(page, "I agree").click();
+    await button(page, "Start").waitFor();
+  }
   return { page, visitor, seen };
 }
 
@@ -24,7 +27,7 @@ export const button = (page, name) => page.getByRole("button", { name, exact: tr
 /** Waits for a state of the miner. */
 export const state = (page, wanted) =>
   page.waitForFunction((wanted) => document.querySelector("r3mes-miner").dataset.state === wanted, wanted, {
-    timeout: 5 * MINUTE,
+    timeout: 2 * MINUTE,
   });
 
 /** Waits for so many accepted tasks. */
@@ -32,7 +35,7 @@ export const accepted = (page, least) =>
   page.waitForFunction(
     (least) => Number(document.querySelector("r3mes-miner").shadowRoot.querySelector("#accepted").textContent) >= least,
     least,
-    { timeout: 20 * MINUTE },
+    { timeout: 3 * MINUTE },
   );
 
 /** The text of a part of the miner. */
