@@ -87,8 +87,8 @@ test("a worker that crashes is replaced; after three crashes the reason is shown
 test("a GPU that is lost is opened again", { skip, timeout: 15 * MINUTE }, () =>
   withNode(async (node) => {
     const { page } = await visit(browser, node);
-    // the first device of each of the first two workers is destroyed once it computes for the miner
-    let losses = 2;
+    // the first worker's device is destroyed while it computes for the miner
+    let losses = 1;
     await page.route("**/worker.js", async (route) => {
       const response = await route.fetch();
       const planted = `
@@ -105,7 +105,8 @@ test("a GPU that is lost is opened again", { skip, timeout: 15 * MINUTE }, () =>
       shadowRoot.querySelector("#backend").value = "gpu";
     });
     await button(page, "Start").click();
-    await accepted(page, 1);
+    // on a software GPU the known answers take minutes, and are asked twice
+    await accepted(page, 1, 12 * MINUTE);
     const log = await shown(page, "log");
     assert.match(log, /failed: .*lost/);
     assert.match(log, /trying again/);

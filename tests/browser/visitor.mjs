@@ -31,11 +31,11 @@ export const state = (page, wanted) =>
   });
 
 /** Waits for so many accepted tasks. */
-export const accepted = (page, least) =>
+export const accepted = (page, least, timeout = 5 * MINUTE) =>
   page.waitForFunction(
     (least) => Number(document.querySelector("r3mes-miner").shadowRoot.querySelector("#accepted").textContent) >= least,
     least,
-    { timeout: 3 * MINUTE },
+    { timeout },
   );
 
 /** The text of a part of the miner. */
