@@ -3,6 +3,7 @@
 use js_sys::{Function, Promise, Reflect, Uint8Array, global};
 use r3mes_wgpu::chain::client::{Host, MAX_ANSWER_BYTES, Offline, Request, Response};
 use r3mes_wgpu::store::Cid;
+use serde::Serialize;
 use std::{cell::Cell, rc::Rc};
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
@@ -89,6 +90,25 @@ impl Host for Browser {
 
     async fn keep(&self, cid: &Cid, bytes: &[u8]) {
         self.cache(&cid.to_string(), bytes).await;
+    }
+}
+
+/// Milliseconds since the worker began, to a tenth or better.
+pub(crate) fn now() -> f64 {
+    let performance = Reflect::get(&global(), &"performance".into()).and_then(JsCast::dyn_into::<web_sys::Performance>);
+    performance.map_or_else(|_| js_sys::Date::now(), |performance| performance.now())
+}
+
+/// The page's listener.
+pub(crate) struct Tell(pub(crate) Function);
+
+impl Tell {
+    /// A listener that throws is told so in the console, and work goes on.
+    pub(crate) fn say(&self, event: &impl Serialize) {
+        let told = serde_wasm_bindgen::to_value(event).map_err(JsValue::from);
+        if let Err(error) = told.and_then(|event| self.0.call1(&JsValue::NULL, &event)) {
+            web_sys::console::error_1(&message(&error).into());
+        }
     }
 }
 

@@ -6,9 +6,11 @@
 //! |---|---|
 //! | [`devices`](devices::devices) | which GPUs the browser offers |
 //! | [`check`](check::check) | whether a backend computes the known answers and the golden digests |
+//! | [`Bench`](bench::Bench) | how fast products and steps are here |
 //! | [`Miner`](miner::Miner) | mines for a node |
 //! | [`arithmetic_version`] | by which version of docs/ARITHMETIC.md |
 
+pub mod bench;
 pub mod check;
 pub mod devices;
 mod host;

@@ -2,7 +2,7 @@
 
 use super::{
     devices::DeviceCard,
-    host::{BlockCache, Browser, message, sleep},
+    host::{BlockCache, Browser, Tell, now, sleep},
 };
 use js_sys::{Function, Math, Reflect};
 use r3mes_wgpu::{
@@ -122,12 +122,6 @@ struct Control {
 thread_local! {
     /// Of the one miner of this worker: players know functions, not closures.
     static CONTROL: RefCell<Control> = RefCell::default();
-}
-
-fn now() -> f64 {
-    let performance =
-        Reflect::get(&js_sys::global(), &"performance".into()).and_then(JsCast::dyn_into::<web_sys::Performance>);
-    performance.map_or_else(|_| js_sys::Date::now(), |performance| performance.now())
 }
 
 /// After each slice: rests as long as the intensity asks, and for as long as the pause lasts.
@@ -379,18 +373,7 @@ async fn open(wanted: &str, tell: &Tell) -> Result<(Backend, String), JsError> {
     }
 }
 
-/// The page's listener.
-struct Tell(Function);
-
 impl Tell {
-    /// A listener that throws is told so in the console, and mining goes on.
-    fn say(&self, event: &MinerEvent) {
-        let told = serde_wasm_bindgen::to_value(event).map_err(JsValue::from);
-        if let Err(error) = told.and_then(|event| self.0.call1(&JsValue::NULL, &event)) {
-            web_sys::console::error_1(&message(&error).into());
-        }
-    }
-
     fn state(&self, state: &'static str, reason: &str) {
         self.say(&MinerEvent::State { state, reason: reason.to_owned() });
     }
