@@ -3,13 +3,13 @@
 
 use super::{
     cli::{BenchArgs, TrialShape},
-    compute::{self, Compute},
+    compute,
     output::{self, Exit, say},
 };
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::Backend,
+    backend::{Backend, gpu::Choice},
     kernels,
     model::config::ModelConfig,
     recording::{Content, Recording},
@@ -30,12 +30,12 @@ impl TrialShape {
     }
 }
 
-/// Times `--steps` steps of 128 tokens.
+/// Times `--steps` steps of one sequence.
 pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
-    let mut compute = compute::choose(&args.compute)?;
-    for forced in &args.lowering {
-        force(&mut compute, forced).context(Exit::NoGpu)?;
-    }
+    let compute = match args.lowering.is_empty() {
+        true => compute::choose(&args.compute)?,
+        false => compute::by(&args.compute, lowerings(&args.lowering)?)?,
+    };
     let weights = args.shape.config().ternary_weights();
     let mut trial = block_on(Trial::new(args.shape.config(), &compute.backend))?;
     let (constants, planned) = planned_bytes(trial.recording());
@@ -61,7 +61,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
     if args.json {
         output::line(json!({
             "backend": compute.name, "ternary_weights": weights, "tokens": trial.tokens(),
-            "lowerings": lowerings(&compute.backend),
+            "lowerings": chosen(&compute.backend),
             "step_seconds_min": seconds[0], "step_seconds_median": seconds[seconds.len() / 2],
             "tokens_per_second": best, "tokens_per_second_median": median,
             "f32_gemm_gop_per_second": float_rate / 1e9, "step_digest": digest,
@@ -85,21 +85,19 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
     }
 }
 
-/// Lets a GPU run a kernel by the lowering of a `KERNEL=LOWERING`, whichever was fastest.
-fn force(compute: &mut Compute, forced: &str) -> Result<()> {
-    let unknown = || anyhow!("no lowering {forced:?}: KERNEL=LOWERING, as `devices --test` lists them");
-    let (kernel, lowering) = forced.split_once('=').ok_or_else(unknown)?;
-    let kernel = kernels::ALL.iter().find(|known| known.name == kernel).ok_or_else(unknown)?;
-    let lowering = kernel.lowerings.iter().find(|known| known.name == lowering).ok_or_else(unknown)?;
-    let Backend::Gpu { choice, .. } = &mut compute.backend else {
-        return Err(anyhow!("--lowering is for GPUs; this is {}", compute.name));
-    };
-    *choice = std::mem::take(choice).with(kernel, lowering);
-    Ok(())
+/// The choice that a list of `KERNEL=LOWERING` means.
+fn lowerings(forced: &[String]) -> Result<Choice> {
+    forced.iter().try_fold(Choice::default(), |choice, forced| {
+        let unknown = || anyhow!("no lowering {forced:?}: KERNEL=LOWERING, as `devices --test` lists them");
+        let (kernel, lowering) = forced.split_once('=').ok_or_else(unknown)?;
+        let kernel = kernels::ALL.iter().find(|known| known.name == kernel).ok_or_else(unknown)?;
+        let lowering = kernel.lowerings.iter().find(|known| known.name == lowering).ok_or_else(unknown)?;
+        Ok(choice.with(kernel, lowering))
+    })
 }
 
 /// `KERNEL=LOWERING` of each kernel that a GPU has a choice for.
-fn lowerings(backend: &Backend) -> Vec<String> {
+fn chosen(backend: &Backend) -> Vec<String> {
     let Backend::Gpu { choice, .. } = backend else { return Vec::new() };
     let several = kernels::ALL.iter().filter(|kernel| kernel.lowerings.len() > 1);
     several.filter_map(|kernel| Some(format!("{}={}", kernel.name, choice.of(kernel)?.name))).collect()

@@ -268,10 +268,10 @@ pub(crate) enum TrialShape {
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
-    /// Sizes of the model: 6 or 51 M ternary weights, 128 tokens
+    /// Sizes of the model: 3 M ternary weights and 64 tokens, or 51 M and 128
     #[arg(long, value_enum, default_value_t = TrialShape::Wide)]
     pub(crate) shape: TrialShape,
-    /// On a GPU, run this kernel by this lowering instead of the fastest
+    /// On the GPU named, run this kernel by this lowering, others by the plain ones, and ask no known answers
     #[arg(long, value_name = "KERNEL=LOWERING")]
     pub(crate) lowering: Vec<String>,
     /// Steps to time after one to warm up

@@ -36,7 +36,7 @@ export interface BenchOptions {
   tokens: number;
   /** Rows and columns of its matrix, a multiple of 64. */
   features: number;
-  /** The model whose whole step is timed: 6 or 51 M ternary weights. */
+  /** The model whose whole step is timed: 3 or 51 M ternary weights. */
   step: "none" | "small" | "wide";
 }
 export type BenchEvent =
