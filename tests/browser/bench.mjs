@@ -43,8 +43,7 @@ try {
     say(`round ${done + 1} of ${rounds}`);
     report = await call(engine, `${sites[0].address}/bench.js`, "round");
     others = await call(peers, `${sites[1].address}/peers.mjs`, "round");
-    // before and after the middle, as other work on the machine comes and goes
-    if (values.native && values.step !== "none" && (done === 0 || done === rounds - 1)) native.push(await nativeStep(report));
+    if (values.native && values.step !== "none") native.push(await nativeStep(report));
   }
   const summary = summarize(report, others, native);
   print(values.json ? JSON.stringify({ report, others, native, summary }, null, 2) : table(report, others, native, summary));
@@ -58,7 +57,7 @@ async function nativeStep({ lowerings, step }) {
   if (values.native.endsWith(".json")) return JSON.parse(await readFile(values.native, "utf8"));
   say("the native step");
   const forced = lowerings.flatMap(({ kernel, lowering }) => ["--lowering", `${kernel}=${lowering}`]);
-  const flags = ["bench", "--json", "--backend", "gpu", "--device", "SwiftShader", "--shape", step, "--steps", String(rounds), ...forced];
+  const flags = ["bench", "--json", "--backend", "gpu", "--device", "SwiftShader", "--shape", step, "--steps", "1", ...forced];
   const { stdout } = await promisify(execFile)(values.native, flags, { env: { ...process.env, VK_ICD_FILENAMES: SWIFTSHADER } });
   return JSON.parse(stdout);
 }
@@ -88,10 +87,9 @@ function summarize({ subjects, device }, others, native) {
   const [step] = of("gpu", "whole step");
   if (step && native.length) {
     if (native.some(({ step_digest }) => step_digest !== step.digest)) throw new Error("the native step's digest is another");
-    const rate = (milliseconds) => (1000 * step.tokens) / milliseconds;
-    ratios["step, browser ÷ native, fastest"] = rate(least(step)) / Math.max(...native.map((run) => run.tokens_per_second));
-    const middle = native.reduce((sum, run) => sum + run.tokens_per_second_median, 0) / native.length;
-    ratios["step, browser ÷ native, median"] = rate(median(step)) / middle;
+    const pairs = native.map((run, round) => (1000 * run.step_seconds_min) / step.samples[round]);
+    ratios["step, browser ÷ native, fastest"] = (1000 * Math.min(...native.map((run) => run.step_seconds_min))) / least(step);
+    ratios["step, browser ÷ native, median of rounds"] = median({ samples: pairs });
   }
   return ratios;
 }
@@ -106,7 +104,7 @@ function table({ userAgent, device, lowerings, subjects }, others, native, summa
     "",
     ...lowerings.map(({ kernel, lowering, lowerings }) => `${kernel}: ${lowering} (${lowerings.join(", ")})`),
     ...subjects.filter(({ digest }) => digest).map((step) => `${step.backend} step: ${((1000 * step.tokens) / least(step)).toFixed(1)} tokens/s at best`),
-    ...native.map((run) => `native step: ${run.tokens_per_second.toFixed(1)} at best, ${run.tokens_per_second_median.toFixed(1)} in the middle (${run.lowerings.join(" ")})`),
+    ...native.map((run) => `native step: ${run.tokens_per_second.toFixed(1)} tokens/s (${run.lowerings.join(" ")})`),
     "",
     ...Object.entries(summary).map(([claim, ratio]) => `${ratio.toFixed(2).padStart(8)}  ${claim}`),
   ].join("\n");
