@@ -4,12 +4,12 @@
 
 // Invocations of a workgroup that computes a row: the kernel's @workgroup_size.
 const LANES = 256u;
-// Of one that computes a head.
+// Of one that computes a head: half as many.
 const HEAD_LANES = 128u;
-// This many lanes reduce 16 of 256 or 8 of 128 each, and all reduce what they found.
+// This many lanes reduce 8 of 128 each, and all reduce what they found; a row's upper half joins the lower before.
 const LANE_GROUPS = 16u;
 
-var<workgroup> lanes: array<vec4<u32>, LANES>;
+var<workgroup> lanes: array<vec4<u32>, HEAD_LANES>;
 var<workgroup> lane_groups: array<vec4<u32>, LANE_GROUPS>;
 var<workgroup> head_lanes: array<vec2<u32>, HEAD_LANES>;
 var<workgroup> head_groups: array<vec2<u32>, LANE_GROUPS>;
@@ -25,13 +25,19 @@ fn add_pair(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
 }
 
 // The largest over a row's lanes of two magnitudes.
-// No lane still reads `lanes` when this is called again: all have passed its second barrier.
+// No lane still reads `lanes` when this is called again: all have passed its last barrier.
 fn row_max(lane: u32, pair: vec4<u32>) -> vec4<u32> {
-    lanes[lane] = pair;
+    if lane >= HEAD_LANES {
+        lanes[lane - HEAD_LANES] = pair;
+    }
+    workgroupBarrier();
+    if lane < HEAD_LANES {
+        lanes[lane] = max_pair(lanes[lane], pair);
+    }
     workgroupBarrier();
     if lane < LANE_GROUPS {
-        var best = pair;
-        for (var i = lane + LANE_GROUPS; i < LANES; i += LANE_GROUPS) {
+        var best = lanes[lane];
+        for (var i = lane + LANE_GROUPS; i < HEAD_LANES; i += LANE_GROUPS) {
             best = max_pair(best, lanes[i]);
         }
         lane_groups[lane] = best;
@@ -46,11 +52,17 @@ fn row_max(lane: u32, pair: vec4<u32>) -> vec4<u32> {
 
 // The sums over a row's lanes, mod 2^64, of two integers; as row_max.
 fn row_sum(lane: u32, pair: vec4<u32>) -> vec4<u32> {
-    lanes[lane] = pair;
+    if lane >= HEAD_LANES {
+        lanes[lane - HEAD_LANES] = pair;
+    }
+    workgroupBarrier();
+    if lane < HEAD_LANES {
+        lanes[lane] = add_pair(lanes[lane], pair);
+    }
     workgroupBarrier();
     if lane < LANE_GROUPS {
-        var sum = pair;
-        for (var i = lane + LANE_GROUPS; i < LANES; i += LANE_GROUPS) {
+        var sum = lanes[lane];
+        for (var i = lane + LANE_GROUPS; i < HEAD_LANES; i += LANE_GROUPS) {
             sum = add_pair(sum, lanes[i]);
         }
         lane_groups[lane] = sum;
