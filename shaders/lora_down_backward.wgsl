@@ -20,7 +20,7 @@ const FEATURES = 8u;
 // Most features of the result.
 const MAX_RANK = 64u;
 
-var<workgroup> partials: array<vec2<u32>, PARTS * MAX_RANK>;
+var<workgroup> partials: array<vec2<u32>, PARTS * FEATURES>;
 var<workgroup> sums: array<vec2<u32>, MAX_RANK>;
 
 // Every 16th word of a feature's inner product: each plane ≤ 2^14 · out_features / 16, so out_features ≤ 2^20.
@@ -53,18 +53,20 @@ fn rounded(r: u32, shift: u32) -> i32 {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let token = group.y + params.first_group;
     let lane = local.x;
-    for (var r = lane >> 4u; r < params.rank; r += FEATURES) {
-        partials[r * PARTS + (lane & 15u)] = partial(token, r, lane & 15u);
-    }
-    workgroupBarrier();
-    if lane < params.rank {
-        var sum = partials[lane * PARTS];
-        for (var part = 1u; part < PARTS; part++) {
-            sum = add_64(sum, partials[lane * PARTS + part]);
+    for (var first = 0u; first < params.rank; first += FEATURES) {
+        if first + (lane >> 4u) < params.rank {
+            partials[lane] = partial(token, first + (lane >> 4u), lane & 15u);
         }
-        sums[lane] = sum;
+        workgroupBarrier();
+        if lane < FEATURES && first + lane < params.rank {
+            var sum = partials[lane * PARTS];
+            for (var part = 1u; part < PARTS; part++) {
+                sum = add_64(sum, partials[lane * PARTS + part]);
+            }
+            sums[first + lane] = sum;
+        }
+        workgroupBarrier();
     }
-    workgroupBarrier();
 
     let words = row_words(params.rank);
     if lane >= words {

@@ -40,6 +40,16 @@ export class Engine {
     return this.call("verify", [receipt, options], tell);
   }
 
+  /** Has products and steps checked and ready to be timed; `tell` hears `BenchEvent`s. */
+  bench(options, tell) {
+    return this.call("bench", [options], tell);
+  }
+
+  /** Times everything that `bench` made ready, once. */
+  round(tell) {
+    return this.call("round", [], tell);
+  }
+
   /** Calls a function of the worker. */
   call(call, given = [], tell = undefined) {
     const id = ++this.#last;

@@ -8,11 +8,19 @@ import { openCache } from "./cache.js";
 const loaded = init();
 /** The one miner of this worker. */
 let miner;
+/** What this worker times. */
+let bench;
 
 const calls = {
   devices: () => engine.devices(),
   check: (backend, tell) => engine.check(backend, tell),
   verify: async (receipt, options, tell) => engine.verify(receipt, { ...options, cache: await openCache() }, tell),
+  async bench(options, tell) {
+    bench?.free();
+    bench = undefined;
+    bench = await engine.Bench.create(options, tell);
+  },
+  round: (tell) => bench.round(tell),
   async create(options, tell) {
     miner?.stop();
     miner = await engine.Miner.create({ ...options, cache: await openCache() }, tell);

@@ -2,79 +2,66 @@
 //! machine does in the same seconds.
 
 use super::{
-    cli::BenchArgs,
-    compute, engine, model,
+    cli::{BenchArgs, TrialShape},
+    compute,
     output::{self, Exit, say},
 };
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use pollster::block_on;
-use r3mes_wgpu::model::{config::ModelConfig, generator::seeded, transformer::Step};
-use r3mes_wgpu::recording::{Content, Recording};
-use r3mes_wgpu::training::{
-    conformance::digest,
-    optimizer::{Optimizer, Settings},
-    step::Trainer,
+use r3mes_wgpu::{
+    backend::{Backend, gpu::Choice},
+    kernels,
+    model::config::ModelConfig,
+    recording::{Content, Recording},
+    training::{
+        conformance::digest,
+        trial::{SMALL, Trial, WIDE},
+    },
 };
 use serde_json::json;
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
-/// 50.9 M ternary weights: the shape that other trainers publish figures of.
-const CONFIG: ModelConfig = ModelConfig {
-    layers: 4,
-    width: 1024,
-    heads: 16,
-    kv_heads: 16,
-    head_dim: 64,
-    ffn_width: 2816,
-    vocab: 512,
-    context: 128,
-    rope_theta: 10_000,
-    norm_epsilon: 1e-5,
-    residual_fraction_bits: 16,
-};
-const RANK: usize = 8;
-const SEED: [u8; 32] = [42; 32];
+impl TrialShape {
+    const fn config(self) -> ModelConfig {
+        match self {
+            Self::Small => SMALL,
+            Self::Wide => WIDE,
+        }
+    }
+}
 
-/// Times `--steps` steps of 128 tokens.
+/// Times `--steps` steps of one sequence.
 pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
-    let compute = compute::choose(&args.compute)?;
-    let model = seeded(CONFIG, SEED)?;
-    let targets = model::targets(RANK);
-    let (job, state) = engine::job(&model, &targets, Settings::ADAMW, SEED)?;
-    let exponents: Vec<_> = job.matrices.iter().map(|spec| spec.exponent).collect();
-    let mut optimizer = Optimizer::from_bytes(&state.optimizer)?;
-    let mut adapter = state.adapter;
-    drop(state.optimizer);
-    let step = Step::new(&model, &targets, 1);
-    let recording = Arc::new(step.recording.clone());
-    let (constants, planned) = planned_bytes(&recording);
-    let player = block_on(compute.backend.player(&recording))?;
-    drop((model, recording));
-    let mut trainer = Trainer::new(step, player);
-    let tokens: Vec<u32> = (0..CONFIG.context as u32).map(|i| i * i * 7 % 512).collect();
+    let compute = match args.lowering.is_empty() {
+        true => compute::choose(&args.compute)?,
+        false => compute::by(&args.compute, lowerings(&args.lowering)?)?,
+    };
+    let weights = args.shape.config().ternary_weights();
+    let mut trial = block_on(Trial::new(args.shape.config(), &compute.backend))?;
+    let (constants, planned) = planned_bytes(trial.recording());
 
     let (mut seconds, mut first, mut resident, mut float) = (Vec::new(), None, None, None);
-    for number in 0..=u64::from(args.steps) {
+    for number in 0..=args.steps {
         let start = Instant::now();
-        block_on(trainer.load(&adapter, &exponents))?;
-        let gradient = block_on(trainer.gradient(&tokens, &SEED, number))?;
-        optimizer.step(&mut adapter, &gradient.matrices, gradient.supervised as u64)?;
+        let gradient = block_on(trial.step())?;
+        let took = start.elapsed().as_secs_f64();
         if number == 0 {
             first = Some(output::hex(&digest(&gradient)));
             resident = resident_bytes();
             continue;
         }
-        seconds.push(start.elapsed().as_secs_f64());
+        seconds.push(took);
         float.get_or_insert_with(FloatProduct::new).time();
     }
     seconds.sort_by(f64::total_cmp);
-    let rate = |seconds: f64| tokens.len() as f64 / seconds;
+    let rate = |seconds: f64| trial.tokens() as f64 / seconds;
     let (best, median) = (rate(seconds[0]), rate(seconds[seconds.len() / 2]));
     let float_rate = float.map_or(0.0, |float| float.operations_per_second());
     let digest = first.unwrap_or_default();
     if args.json {
         output::line(json!({
-            "backend": compute.name, "ternary_weights": CONFIG.ternary_weights(), "tokens": tokens.len(),
+            "backend": compute.name, "ternary_weights": weights, "tokens": trial.tokens(),
+            "lowerings": chosen(&compute.backend),
             "step_seconds_min": seconds[0], "step_seconds_median": seconds[seconds.len() / 2],
             "tokens_per_second": best, "tokens_per_second_median": median,
             "f32_gemm_gop_per_second": float_rate / 1e9, "step_digest": digest,
@@ -96,6 +83,24 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
         Some(expected) if expected != digest => Ok(Exit::Mismatch),
         _ => Ok(Exit::Ok),
     }
+}
+
+/// The choice that a list of `KERNEL=LOWERING` means.
+fn lowerings(forced: &[String]) -> Result<Choice> {
+    forced.iter().try_fold(Choice::default(), |choice, forced| {
+        let unknown = || anyhow!("no lowering {forced:?}: KERNEL=LOWERING, as `devices --test` lists them");
+        let (kernel, lowering) = forced.split_once('=').ok_or_else(unknown)?;
+        let kernel = kernels::ALL.iter().find(|known| known.name == kernel).ok_or_else(unknown)?;
+        let lowering = kernel.lowerings.iter().find(|known| known.name == lowering).ok_or_else(unknown)?;
+        Ok(choice.with(kernel, lowering))
+    })
+}
+
+/// `KERNEL=LOWERING` of each kernel that a GPU has a choice for.
+fn chosen(backend: &Backend) -> Vec<String> {
+    let Backend::Gpu { choice, .. } = backend else { return Vec::new() };
+    let several = kernels::ALL.iter().filter(|kernel| kernel.lowerings.len() > 1);
+    several.filter_map(|kernel| Some(format!("{}={}", kernel.name, choice.of(kernel)?.name))).collect()
 }
 
 fn mega(bytes: u64) -> f64 {

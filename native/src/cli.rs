@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// List GPUs
     Devices(DevicesArgs),
-    /// Time a whole step of a model of 51 M weights
+    /// Time a whole step of training
     Bench(BenchArgs),
     /// Exit with 0 if this machine lists a real GPU, else with 3
     #[command(hide = true)]
@@ -264,10 +264,22 @@ pub(crate) struct DevicesArgs {
     pub(crate) json: bool,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TrialShape {
+    Small,
+    Wide,
+}
+
 #[derive(Args)]
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
+    /// Sizes of the model: 3 M ternary weights and 64 tokens, or 51 M and 128
+    #[arg(long, value_enum, default_value_t = TrialShape::Wide)]
+    pub(crate) shape: TrialShape,
+    /// On the GPU named, run this kernel by this lowering, others by the plain ones, and ask no known answers
+    #[arg(long, value_name = "KERNEL=LOWERING")]
+    pub(crate) lowering: Vec<String>,
     /// Steps to time after one to warm up
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) steps: u32,

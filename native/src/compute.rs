@@ -10,7 +10,7 @@ use r3mes_wgpu::{
     backend::{
         Backend,
         cpu::{self, simd::Level},
-        gpu::{self, Device, Gpu, Options, Tuning},
+        gpu::{self, Choice, Device, Gpu, Options, Tuning},
     },
     kernels,
 };
@@ -85,6 +85,16 @@ pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
         }
     }
     Err(anyhow!("no GPU that this machine lists passes: see `r3mes-wgpu devices --test`").context(Exit::NoGpu))
+}
+
+/// The first GPU named, by given lowerings, without a known answer asked: for benches, whose digest says as much.
+pub(crate) fn by(args: &ComputeArgs, choice: Choice) -> Result<Compute> {
+    let devices = block_on(gpu::devices());
+    let wanted = args.device.first().map_or("0", String::as_str);
+    let device = gpu::find(&devices, wanted).context(Exit::NoGpu)?;
+    let gpu = block_on(Gpu::open(device, Options::new(clock)))?;
+    let (name, real_gpu) = (device.to_string(), !device.software);
+    Ok(Compute { backend: Backend::Gpu { gpu, choice }, name, real_gpu })
 }
 
 /// Exits with 0 if a real GPU is listed.

@@ -100,6 +100,19 @@ impl Player {
         }
     }
 
+    /// As [`Self::write`], several buffers: a GPU takes them all in one go.
+    pub async fn write_all(&mut self, writes: &[(BufferId, Vec<u32>)]) -> Result<(), Error> {
+        #[cfg(feature = "gpu")]
+        if let Self::Gpu(player) = self {
+            let writes: Vec<_> = writes.iter().map(|(id, words)| (*id, &words[..])).collect();
+            return player.write_all(&writes).await;
+        }
+        for (id, words) in writes {
+            self.write(*id, words).await?;
+        }
+        Ok(())
+    }
+
     /// A buffer's words; of a scratch buffer, whatever its memory holds now.
     pub async fn read(&self, id: BufferId) -> Result<Vec<u32>, Error> {
         match self {
@@ -108,6 +121,19 @@ impl Player {
             Self::Gpu(player) => player.read(id).await,
             Self::Split(player) => Box::pin(player.read(id)).await,
         }
+    }
+
+    /// As [`Self::read`], several buffers: a GPU hands them over in one go.
+    pub async fn read_all(&self, ids: &[BufferId]) -> Result<Vec<Vec<u32>>, Error> {
+        #[cfg(feature = "gpu")]
+        if let Self::Gpu(player) = self {
+            return player.read_all(ids).await;
+        }
+        let mut all = Vec::with_capacity(ids.len());
+        for id in ids {
+            all.push(self.read(*id).await?);
+        }
+        Ok(all)
     }
 
     /// From now on rests after every slice.

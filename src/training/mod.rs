@@ -5,3 +5,4 @@ pub mod conformance;
 pub mod optimizer;
 pub mod session;
 pub mod step;
+pub mod trial;

@@ -11,6 +11,7 @@ use crate::{
         lora::{GradientMatrix, LoraAdapter},
         transformer::Step,
     },
+    recording::BufferId,
     rng::dither_key,
 };
 
@@ -67,37 +68,36 @@ impl Trainer {
         }
         self.exponents = exponents.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
         self.shapes = adapter.matrices.iter().map(|matrix| (matrix.rows, matrix.columns)).collect();
+        let mut writes = Vec::new();
         let pairs = adapter.matrices.chunks_exact(2);
         for (((_, buffers), pair), &exponents) in self.step.adapted.iter().zip(pairs).zip(&self.exponents) {
             buffers.check(&pair[0], &pair[1])?;
-            for (id, words) in buffers.pack(adapter.alpha, &pair[0], &pair[1], exponents) {
-                self.player.write(id, &words).await?;
-            }
+            writes.extend(buffers.pack(adapter.alpha, &pair[0], &pair[1], exponents));
         }
-        Ok(())
+        self.player.write_all(&writes).await
     }
 
     /// The gradient of the summed loss of a chunk, with dither keyed by `task_key` and `step`.
     pub async fn gradient(&mut self, chunk: &[u32], task_key: &[u8; 32], step: u64) -> Result<ChunkGradient, Error> {
         let keys: Vec<_> =
             self.step.streams.names().iter().flat_map(|name| dither_key(task_key, step, name).0).collect();
-        for (_, lora) in &self.step.adapted {
-            for id in [lora.grad_a, lora.grad_b] {
-                let zeros = vec![0; self.step.recording.get(id).words];
-                self.player.write(id, &zeros).await?;
-            }
-        }
+        let mut outputs: Vec<_> = self.step.adapted.iter().flat_map(|(_, lora)| [lora.grad_a, lora.grad_b]).collect();
+        outputs.push(self.step.loss);
+        let zeros = |id: &BufferId| (*id, vec![0; self.step.recording.get(*id).words]);
+        let zeros: Vec<_> = outputs.iter().map(zeros).collect();
+        self.player.write_all(&zeros).await?;
         let saturated = self.play_chunk(chunk, &keys, self.step.recording.dispatches().len()).await?;
+        let mut read = self.player.read_all(&outputs).await?;
+        let loss = read.pop().map_or(0, |words| long(&words));
         let mut matrices = Vec::new();
-        for ((name, lora), exponents) in self.step.adapted.iter().zip(&self.exponents) {
-            for (factor, id, exponent) in [("a", lora.grad_a, exponents.0), ("b", lora.grad_b, exponents.1)] {
-                let (rows, columns) = self.shapes[matrices.len()];
-                let long = |pair: &[u32]| (u64::from(pair[0]) | u64::from(pair[1]) << 32) as i64;
-                let values = self.player.read(id).await?.chunks_exact(2).map(long).collect();
+        for ((name, _), exponents) in self.step.adapted.iter().zip(&self.exponents) {
+            for (factor, exponent) in [("a", exponents.0), ("b", exponents.1)] {
+                let (words, (rows, columns)) = (&read[matrices.len()], self.shapes[matrices.len()]);
+                let values = words.chunks_exact(2).map(long).collect();
                 matrices.push(GradientMatrix { name: format!("{name}.{factor}"), rows, columns, exponent, values });
             }
         }
-        let (loss, supervised) = (self.loss().await?, chunk.len().saturating_sub(1));
+        let supervised = chunk.len().saturating_sub(1);
         Ok(ChunkGradient { matrices, loss, supervised, saturated })
     }
 
@@ -133,13 +133,9 @@ impl Trainer {
     /// The summed loss of a chunk in 2^-20 bits, and whether a value saturated.
     pub async fn evaluate(&mut self, chunk: &[u32]) -> Result<(i64, bool), Error> {
         let keys = vec![0; 2 * self.step.streams.names().len()];
+        self.player.write(self.step.loss, &[0, 0]).await?;
         let saturated = self.play_chunk(chunk, &keys, self.step.forward).await?;
-        Ok((self.loss().await?, saturated))
-    }
-
-    async fn loss(&self) -> Result<i64, Error> {
-        let words = self.player.read(self.step.loss).await?;
-        Ok((u64::from(words[0]) | u64::from(words[1]) << 32) as i64)
+        Ok((long(&self.player.read(self.step.loss).await?), saturated))
     }
 
     /// Plays the chunk's sequences, as many at a time as the step holds; each token's label is the next one.
@@ -149,7 +145,6 @@ impl Trainer {
         }
         let tokens = self.step.sequences * self.step.context;
         let filled = chunk.len().next_multiple_of(self.step.context);
-        self.player.write(self.step.loss, &[0, 0]).await?;
         let mut saturated = false;
         for first in (0..chunk.len()).step_by(tokens) {
             let at = |i: usize| chunk.get(i).copied();
@@ -158,9 +153,8 @@ impl Trainer {
             let ids: Vec<_> = (first..first + tokens).map(|i| at(source(i)).unwrap_or(0)).collect();
             let labels: Vec<_> = (first..first + tokens).map(|i| at(i + 1).unwrap_or(IGNORE)).collect();
             let dither = [&[first as u32, 0], keys].concat();
-            self.player.write(self.step.ids, &ids).await?;
-            self.player.write(self.step.labels, &labels).await?;
-            self.player.write(self.step.dither, &dither).await?;
+            let writes = [(self.step.ids, ids), (self.step.labels, labels), (self.step.dither, dither)];
+            self.player.write_all(&writes).await?;
             saturated |= match &mut self.trace {
                 None => self.player.play(0..dispatches).await?,
                 Some(trace) => play_traced(&mut self.player, &self.step.recording, 0..dispatches, trace).await?,
@@ -168,4 +162,9 @@ impl Trainer {
         }
         Ok(saturated)
     }
+}
+
+/// An i64 of two words.
+fn long(words: &[u32]) -> i64 {
+    (u64::from(words[0]) | u64::from(words[1]) << 32) as i64
 }

@@ -1,6 +1,7 @@
 //! Check: known answers and golden digests on one backend of this browser, told as they come.
 
-use js_sys::{Date, Function};
+use super::host::now;
+use js_sys::Function;
 use r3mes_wgpu::{
     backend::{
         Backend, answers,
@@ -78,7 +79,7 @@ impl Check {
     async fn gpu(&mut self) -> Result<Backend, JsError> {
         let devices = gpu::devices().await;
         let device = devices.first().ok_or_else(|| JsError::new("this browser offers no GPU: no WebGPU"))?;
-        let gpu = Gpu::open(device, Options::new(Date::now)).await?;
+        let gpu = Gpu::open(device, Options::new(now)).await?;
         let mut choice = Choice::default();
         for kernel in kernels::ALL {
             match gpu::tune(&gpu, &[kernel], SEED).await {

@@ -140,7 +140,7 @@ impl Host for Browser {
     }
 }
 
-/// Milliseconds.
+/// Milliseconds since the worker began, to a tenth or better.
 pub(crate) fn now() -> f64 {
     let performance = Reflect::get(&global(), &"performance".into()).and_then(JsCast::dyn_into::<web_sys::Performance>);
     performance.map_or_else(|_| js_sys::Date::now(), |performance| performance.now())

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`devices`](devices::devices) | which GPUs the browser offers |
 //! | [`check`](check::check) | whether a backend computes the known answers and the golden digests |
+//! | [`Bench`](bench::Bench) | how fast products and steps are here |
 //! | [`Miner`](miner::Miner) | mines for a node |
 //! | [`verify`](verify::verify) | whether anybody's receipt holds, by recomputing it |
 //! | [`BitLinear`](bit_linear::BitLinear) | one adapted linear by itself, on typed arrays |
@@ -13,6 +14,7 @@
 //! | [`arithmetic_version`] | by which version of docs/ARITHMETIC.md |
 
 mod backend;
+pub mod bench;
 pub mod bit_linear;
 pub mod check;
 mod control;

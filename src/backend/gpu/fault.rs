@@ -116,10 +116,15 @@ impl Gpu {
         Submission { index, done }
     }
 
-    /// Waits until `buffer` is mapped for reading.
-    pub(super) async fn mapped(&self, what: &str, buffer: &wgpu::Buffer, from: Submission) -> Result<(), Error> {
+    /// Asks to read a buffer once what was submitted is done.
+    pub(super) fn map(&self, buffer: &wgpu::Buffer) -> Mapped {
         let (mapped, deliver) = Signal::new();
         buffer.map_async(wgpu::MapMode::Read, .., deliver);
+        mapped
+    }
+
+    /// Waits until a buffer is mapped that was asked for after `from`.
+    pub(super) async fn mapped(&self, what: &str, mapped: Mapped, from: Submission) -> Result<(), Error> {
         self.poll(what, from.index)?;
         match mapped.wait().await {
             Some(Ok(())) => self.0.fault.check(what),
@@ -158,3 +163,6 @@ pub(super) struct Submission {
     index: wgpu::SubmissionIndex,
     done: Signal<()>,
 }
+
+/// Whether a buffer can be read, once it is known.
+pub(super) type Mapped = Signal<Result<(), wgpu::BufferAsyncError>>;

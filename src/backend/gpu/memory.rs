@@ -1,9 +1,14 @@
 //! Memory of a player: one GPU buffer for each slot of a recording's plan, and ways in and out.
 
-use super::{Gpu, pipeline::PARAMS_BYTES, slice::CUTS};
+use super::{
+    Gpu,
+    fault::{Mapped, Submission},
+    pipeline::PARAMS_BYTES,
+    slice::CUTS,
+};
 use crate::{
     error::Error,
-    recording::{BufferId, Content, Plan, Recording},
+    recording::{Buffer, BufferId, Content, Plan, Recording},
 };
 use wgpu::BufferUsages as Usage;
 
@@ -38,11 +43,12 @@ impl Memory {
         let flag = gpu.buffer("saturation flag", ALIGN, storage).await?;
         let params = gpu.buffer("params", CUTS as u64 * PARAMS_BYTES, Usage::UNIFORM | Usage::COPY_DST).await?;
         let memory = Self { plan, slots, flag, params };
-        for (id, buffer) in recording.ids().zip(recording.buffers()) {
-            if let Content::Constant(words) = &buffer.content {
-                memory.write(gpu, id, &buffer.name, words).await?;
-            }
-        }
+        let constant = |(id, buffer)| match buffer {
+            &Buffer { ref name, content: Content::Constant(ref words), .. } => Some((id, name.as_str(), &words[..])),
+            _ => None,
+        };
+        let constants: Vec<_> = recording.ids().zip(recording.buffers()).filter_map(constant).collect();
+        memory.write(gpu, &constants).await?;
         Ok(memory)
     }
 
@@ -50,12 +56,23 @@ impl Memory {
         &self.slots[self.plan.slot_of[id.0]]
     }
 
-    /// Copies words into a buffer.
-    pub(super) async fn write(&self, gpu: &Gpu, id: BufferId, name: &str, words: &[u32]) -> Result<(), Error> {
-        for (piece, at) in words.chunks(PIECE).zip((0u64..).step_by(4 * PIECE)) {
-            let bytes = bytemuck::cast_slice(piece);
-            gpu.guarded(name, || gpu.0.queue.write_buffer(self.of(id), at, bytes)).await?;
-            if words.len() > PIECE {
+    /// Copies words into buffers, as many at once as fit a piece: a browser takes a while to say that all is well.
+    pub(super) async fn write(&self, gpu: &Gpu, writes: &[(BufferId, &str, &[u32])]) -> Result<(), Error> {
+        let pieces = writes.iter().flat_map(|&(id, name, words)| {
+            let at = (0u64..).step_by(4 * PIECE);
+            words.chunks(PIECE).zip(at).map(move |(piece, at)| (id, name, piece, at))
+        });
+        let mut pieces = pieces.peekable();
+        while let Some(&(_, name, ..)) = pieces.peek() {
+            let mut left = PIECE;
+            let write = || {
+                while let Some((id, _, piece, at)) = pieces.next_if(|(_, _, piece, _)| piece.len() <= left) {
+                    left -= piece.len();
+                    gpu.0.queue.write_buffer(self.of(id), at, bytemuck::cast_slice(piece));
+                }
+            };
+            gpu.guarded(name, write).await?;
+            if pieces.peek().is_some() {
                 let nothing = gpu.0.device.create_command_encoder(&Default::default()).finish();
                 gpu.finished(name, gpu.submit(nothing)).await?;
             }
@@ -63,26 +80,53 @@ impl Memory {
         Ok(())
     }
 
-    /// Copies words out of a buffer.
-    pub(super) async fn read(gpu: &Gpu, name: &str, buffer: &wgpu::Buffer, words: usize) -> Result<Vec<u32>, Error> {
-        let mut out = Vec::with_capacity(words);
-        while out.len() < words {
-            let (at, size) = (4 * out.len() as u64, 4 * PIECE.min(words - out.len()) as u64);
-            let staging = gpu.buffer(name, size, Usage::MAP_READ | Usage::COPY_DST).await?;
-            let copy = || {
-                let mut encoder = gpu.0.device.create_command_encoder(&Default::default());
-                encoder.copy_buffer_to_buffer(buffer, at, &staging, 0, size);
-                gpu.submit(encoder.finish())
-            };
-            let submission = gpu.guarded(name, copy).await?;
-            gpu.mapped(name, &staging, submission).await?;
+    /// Copies words out of buffers, as many at once as fit a piece.
+    pub(super) async fn read(gpu: &Gpu, wanted: &[(&str, &wgpu::Buffer, usize)]) -> Result<Vec<Vec<u32>>, Error> {
+        let mut out: Vec<_> = wanted.iter().map(|(.., words)| Vec::with_capacity(*words)).collect();
+        let parts = wanted.iter().enumerate().flat_map(|(of, &(.., words))| {
+            (0..words).step_by(PIECE).map(move |first| (of, first, PIECE.min(words - first)))
+        });
+        let mut parts = parts.peekable();
+        while let Some(&(of, ..)) = parts.peek() {
+            let name = wanted[of].0;
+            let (mut together, mut held) = (Vec::new(), 0);
+            while let Some(part) = parts.next_if(|(.., words)| held + words <= PIECE) {
+                held += part.2;
+                together.push(part);
+            }
+            let (staging, submission, mapped) = gpu.guarded(name, || copy_out(gpu, wanted, &together, held)).await?;
+            gpu.mapped(name, mapped, submission).await?;
             let refused =
                 |error: wgpu::MapRangeError| Error::GpuRefused { what: name.into(), reason: error.to_string() };
             let view = staging.get_mapped_range(..).map_err(refused)?;
-            out.extend(view.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])));
+            let mut words = view.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+            for (of, _, count) in together {
+                out[of].extend(words.by_ref().take(count));
+            }
         }
         Ok(out)
     }
+}
+
+/// Asks for a new buffer of `held` words that has the parts, each some words of one that is wanted, one after another.
+fn copy_out(
+    gpu: &Gpu,
+    wanted: &[(&str, &wgpu::Buffer, usize)],
+    parts: &[(usize, usize, usize)],
+    held: usize,
+) -> (wgpu::Buffer, Submission, Mapped) {
+    let usage = Usage::MAP_READ | Usage::COPY_DST;
+    let descriptor = wgpu::BufferDescriptor { label: None, size: 4 * held as u64, usage, mapped_at_creation: false };
+    let staging = gpu.0.device.create_buffer(&descriptor);
+    let mut encoder = gpu.0.device.create_command_encoder(&Default::default());
+    let mut at = 0;
+    for &(of, first, words) in parts {
+        encoder.copy_buffer_to_buffer(wanted[of].1, 4 * first as u64, &staging, at, 4 * words as u64);
+        at += 4 * words as u64;
+    }
+    let submission = gpu.submit(encoder.finish());
+    let mapped = gpu.map(&staging);
+    (staging, submission, mapped)
 }
 
 impl Gpu {

@@ -76,6 +76,10 @@ struct Open {
 
 impl Gpu {
     /// Opens a GPU. Fails, naming the limit, if it offers less than WebGPU's defaults for compute.
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(clippy::arc_with_non_send_sync, reason = "a browser's GPU has one thread")
+    )]
     pub async fn open(listed: &Device, options: Options) -> Result<Self, Error> {
         let what = listed.to_string();
         let offered = listed.adapter.limits();

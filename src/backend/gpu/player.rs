@@ -87,17 +87,32 @@ impl GpuPlayer {
 
     /// Copies words into a buffer, all of it.
     pub async fn write(&self, id: BufferId, words: &[u32]) -> Result<(), Error> {
-        let buffer = self.recording.get(id);
-        if words.len() != buffer.words {
-            return Err(Error::Shape { what: "buffer to write", expected: buffer.words, found: words.len() });
+        self.write_all(&[(id, words)]).await
+    }
+
+    /// Copies words into buffers, all of each.
+    pub async fn write_all(&self, writes: &[(BufferId, &[u32])]) -> Result<(), Error> {
+        let named = |&(id, words): &(BufferId, _)| (id, self.recording.get(id).name.as_str(), words);
+        let writes: Vec<(_, _, &[u32])> = writes.iter().map(named).collect();
+        for (id, _, words) in &writes {
+            let expected = self.recording.get(*id).words;
+            if words.len() != expected {
+                return Err(Error::Shape { what: "buffer to write", expected, found: words.len() });
+            }
         }
-        self.memory.write(&self.gpu, id, &buffer.name, words).await
+        self.memory.write(&self.gpu, &writes).await
     }
 
     /// Copies a buffer out.
     pub async fn read(&self, id: BufferId) -> Result<Vec<u32>, Error> {
-        let buffer = self.recording.get(id);
-        Memory::read(&self.gpu, &buffer.name, self.memory.of(id), buffer.words).await
+        Ok(self.read_all(&[id]).await?.swap_remove(0))
+    }
+
+    /// Copies buffers out.
+    pub async fn read_all(&self, ids: &[BufferId]) -> Result<Vec<Vec<u32>>, Error> {
+        let buffers = ids.iter().map(|id| (self.recording.get(*id), self.memory.of(*id)));
+        let wanted: Vec<_> = buffers.map(|(buffer, memory)| (buffer.name.as_str(), memory, buffer.words)).collect();
+        Memory::read(&self.gpu, &wanted).await
     }
 
     /// Plays dispatches `range`; says whether one of them saturated.
@@ -107,7 +122,7 @@ impl GpuPlayer {
         let clock = self.gpu.0.options.clock;
         let mut in_flight: VecDeque<(Vec<Cut>, Submission, f64)> = VecDeque::new();
         let mut free_since = clock();
-        self.gpu.guarded("saturation flag", || self.gpu.0.queue.write_buffer(&self.memory.flag, 0, &[0; 4])).await?;
+        self.gpu.0.queue.write_buffer(&self.memory.flag, 0, &[0; 4]);
         loop {
             let cuts = self.pace.slice(&self.work, &mut at, end);
             if cuts.is_empty() && in_flight.is_empty() {
@@ -136,8 +151,8 @@ impl GpuPlayer {
                 free_since = clock();
             }
         }
-        let flag = Memory::read(&self.gpu, "saturation flag", &self.memory.flag, 1).await?;
-        Ok(flag[0] != 0)
+        let flag = Memory::read(&self.gpu, &[("saturation flag", &self.memory.flag, 1)]).await?;
+        Ok(flag[0][0] != 0)
     }
 
     /// Dispatches of `range` that are done after these cuts, and all of them.

@@ -65,6 +65,12 @@ impl Panel {
         &bytemuck::cast_slice(&self.codes)[..steps * columns]
     }
 
+    /// The codes `[steps, columns]`, for a level that keeps them in another form of the same length.
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    pub(super) fn codes_mut(&mut self, steps: usize, columns: usize) -> &mut [u32] {
+        &mut bytemuck::cast_slice_mut(&mut self.codes)[..steps * columns]
+    }
+
     /// Unpacks `steps` of `4 · BLOCKS` columns. Inlined into each level, so that the compiler uses
     /// that level's vectors.
     #[inline(always)]

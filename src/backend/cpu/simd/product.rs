@@ -1,4 +1,4 @@
-//! `out[t, c] = join_p(Σ_s row[t, p, s] · code[s, c]) − Σ row[t]`: rows of bytes times codes.
+//! `out[t, c] = join_p(Σ_s row[t, p, s] · code[s, c]) − Σ row[t]`: rows of bytes times codes, or trits by themselves.
 //!
 //! The contracted axis is cut so that a panel of codes stays in the first-level cache; a panel is
 //! unpacked once for up to [`SHARED_ROWS`] rows, whose sums stay in the second until they are whole.
@@ -17,6 +17,8 @@ pub(super) trait RegisterTile {
     const ROWS: usize;
     /// Columns of a panel: a divisor of [`ROW_ALIGN`].
     const COLUMNS: usize;
+    /// What the panel holds is a trit and this.
+    const OFFSET: i32 = 1;
 
     /// [`Panel::unpack`] of [`COLUMNS`](Self::COLUMNS) with this level's instructions.
     ///
@@ -74,7 +76,7 @@ impl Product<'_> {
                         self.multiply::<T>(bytes, panel.codes(steps, T::COLUMNS), sums);
                     }
                 }
-                self.join(first_token, first_column, sums, T::COLUMNS, out);
+                self.join::<T>(first_token, first_column, sums, out);
             }
         }
     }
@@ -95,16 +97,16 @@ impl Product<'_> {
         }
     }
 
-    /// Joins the planes of sums `[tokens, planes, sum_columns]`, takes Σ row off and stores them.
-    fn join(&self, first_token: usize, first_column: usize, sums: &[i32], sum_columns: usize, out: &mut [i32]) {
-        let columns = sum_columns.min(self.columns - first_column);
-        for (token, sums) in (first_token..).zip(sums.chunks_exact(self.planes * sum_columns)) {
+    /// Joins the planes of sums `[tokens, planes, T::COLUMNS]`, takes the offset's share, Σ row, off and stores them.
+    fn join<T: RegisterTile>(&self, first_token: usize, first_column: usize, sums: &[i32], out: &mut [i32]) {
+        let columns = T::COLUMNS.min(self.columns - first_column);
+        for (token, sums) in (first_token..).zip(sums.chunks_exact(self.planes * T::COLUMNS)) {
             let out = &mut out[token * self.out_stride + first_column..][..columns];
-            let row_sum = self.infos[token * INFO + 2] as i32;
+            let row_sum = T::OFFSET * self.infos[token * INFO + 2] as i32;
             match self.planes {
                 1 => out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum.wrapping_sub(row_sum)),
                 _ => {
-                    let (high, low) = sums.split_at(sum_columns);
+                    let (high, low) = sums.split_at(T::COLUMNS);
                     for ((out, high), low) in out.iter_mut().zip(high).zip(low) {
                         *out = high.wrapping_mul(256).wrapping_add(*low).wrapping_sub(row_sum);
                     }

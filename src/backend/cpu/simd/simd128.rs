@@ -1,4 +1,4 @@
-//! WebAssembly simd128: `i32x4.dot_i16x8` sums widened codes times widened bytes in pairs, in i32.
+//! WebAssembly simd128: `i32x4.dot_i16x8` multiplies bytes by two columns at a time, trit + 2^14 · trit′.
 
 use super::{
     panel::{Blocks, Panel},
@@ -6,15 +6,21 @@ use super::{
 };
 use std::arch::wasm32::*;
 
-/// 2 rows × 4 vectors of 2 columns (each in two lanes): 8 sums, 4 vectors of codes, a row's word.
+/// 2 rows × 4 vectors of 2 pairs of columns (each in two lanes): 8 sums, a vector of trits, 2 rows' bytes.
 pub(super) struct Tile;
+
+/// Steps after which pairs are split: |Σ byte · trit| ≤ 31 · 2 · 128 < 2^13 in a lane, so 14 bits hold it.
+const SPLIT: usize = 31;
 
 impl RegisterTile for Tile {
     const ROWS: usize = 2;
-    const COLUMNS: usize = 8;
+    const COLUMNS: usize = 16;
+    const OFFSET: i32 = 0;
 
     unsafe fn unpack(panel: &mut Panel, steps: usize, from: Blocks<'_>) {
         panel.unpack::<{ Self::COLUMNS / 4 }>(steps, from);
+        let (eights, _) = panel.codes_mut(steps, Self::COLUMNS).as_chunks_mut::<8>();
+        eights.iter_mut().for_each(pair);
     }
 
     unsafe fn multiply(rows: &[u32], stride: usize, panel: &[u32], sums: &mut [i32]) {
@@ -26,30 +32,54 @@ impl RegisterTile for Tile {
     }
 }
 
+/// Codes of columns 0..8, four steps a word, to 16-bit pairs: columns 0 and 4, 1 and 5, 2 and 6, 3 and 7.
+fn pair(words: &mut [u32; 8]) {
+    let words = words.as_mut_ptr().cast::<v128>();
+    // a pair of codes is a pair of trits and this
+    let ones = i16x8_splat(1 + (1 << 14));
+    let join = |low, high| i16x8_sub(v128_or(low, i16x8_shl(high, 14)), ones);
+    // SAFETY: two vectors are the 8 words.
+    unsafe {
+        let (low, high) = (v128_load(words), v128_load(words.add(1)));
+        v128_store(words, join(i16x8_extend_low_i8x16(low), i16x8_extend_low_i8x16(high)));
+        v128_store(words.add(1), join(i16x8_extend_high_i8x16(low), i16x8_extend_high_i8x16(high)));
+    }
+}
+
 fn multiply<const ROWS: usize>(rows: &[u32], stride: usize, panel: &[u32], sums: &mut [i32]) {
     let (panel, _) = panel.as_chunks::<{ Tile::COLUMNS }>();
-    let (sums, _) = sums.as_chunks_mut::<4>();
+    let (sums, _) = sums.as_chunks_mut::<8>();
     assert!(rows.len() >= (ROWS - 1) * stride + panel.len() && sums.len() == 2 * ROWS);
-    let mut lanes = [[i32x4_splat(0); 4]; ROWS];
-    for (step, codes) in panel.iter().enumerate() {
-        // SAFETY: the four loads are inside the 8 words of `codes`.
-        let codes = unsafe { [0, 2, 4, 6].map(|word| i16x8_load_extend_u8x8(codes[word..].as_ptr().cast())) };
-        for (row, lanes) in lanes.iter_mut().enumerate() {
-            // SAFETY: row < ROWS and step < panel steps; the assertion above bounds their word.
-            let bytes = unsafe { *rows.get_unchecked(row * stride + step) };
-            let bytes = i16x8_extend_low_i8x16(u32x4_splat(bytes));
-            for (lanes, codes) in lanes.iter_mut().zip(codes) {
-                *lanes = i32x4_add(*lanes, i32x4_dot_i16x8(codes, bytes));
+    for (panel, first) in panel.chunks(SPLIT).zip((0..).step_by(SPLIT)) {
+        let mut lanes = [[i32x4_splat(0); 4]; ROWS];
+        for (pairs, step) in panel.iter().zip(first..) {
+            // SAFETY: the four loads are inside the 16 words of `pairs`.
+            let pairs = unsafe { [0, 4, 8, 12].map(|word| v128_load(pairs[word..].as_ptr().cast())) };
+            for (row, lanes) in lanes.iter_mut().enumerate() {
+                // SAFETY: row < ROWS and step < panel steps; the assertion above bounds their word.
+                let bytes = unsafe { v128_load32_splat(rows.get_unchecked(row * stride + step)) };
+                let bytes = i16x8_extend_low_i8x16(bytes);
+                for (lanes, pairs) in lanes.iter_mut().zip(pairs) {
+                    *lanes = i32x4_add(*lanes, i32x4_dot_i16x8(pairs, bytes));
+                }
             }
         }
+        let (lanes, _) = lanes.as_flattened().as_chunks();
+        lanes.iter().zip(sums.iter_mut()).for_each(|(lanes, sums)| split(lanes, sums));
     }
-    let pairs = lanes.as_flattened().chunks_exact(2);
-    for (lanes, sums) in pairs.zip(sums) {
-        let even = i32x4_shuffle::<0, 2, 4, 6>(lanes[0], lanes[1]);
-        let odd = i32x4_shuffle::<1, 3, 5, 7>(lanes[0], lanes[1]);
-        // SAFETY: `sums` is 4 words.
+}
+
+/// Adds pairs of columns to the sums of columns 0..4 and 4..8.
+fn split(lanes: &[v128; 2], sums: &mut [i32; 8]) {
+    let low = lanes.map(|lanes| i32x4_shr(i32x4_shl(lanes, 18), 18));
+    let high = lanes.map(|lanes| i32x4_shr(i32x4_add(lanes, i32x4_splat(1 << 13)), 14));
+    let sums = sums.as_mut_ptr().cast::<v128>();
+    for (part, at) in [low, high].into_iter().zip(0..) {
+        let even = i32x4_shuffle::<0, 2, 4, 6>(part[0], part[1]);
+        let odd = i32x4_shuffle::<1, 3, 5, 7>(part[0], part[1]);
+        // SAFETY: two vectors are the 8 sums.
         unsafe {
-            let sums = sums.as_mut_ptr().cast();
+            let sums = sums.add(at);
             v128_store(sums, i32x4_add(v128_load(sums), i32x4_add(even, odd)));
         }
     }
