@@ -4,11 +4,15 @@ const KEPT = 200;
 
 export class Chart {
   #canvas;
+  #caption;
   #values = [];
 
-  constructor(canvas) {
+  /** `caption` says in words what the line shows. */
+  constructor(canvas, caption) {
     this.#canvas = canvas;
+    this.#caption = caption;
     new ResizeObserver(() => this.#draw()).observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#draw());
   }
 
   /** Adds a value; one that is none is left out. */
@@ -38,6 +42,7 @@ export class Chart {
       else context.lineTo(x, y);
     });
     context.stroke();
-    canvas.setAttribute("aria-label", `Loss of the last ${this.#values.length} tasks, from ${this.#values[0].toFixed(3)} to ${this.#values.at(-1).toFixed(3)}`);
+const [first, last] = [this.#values[0], this.#values.at(-1)].map((value) => value.toFixed(3));
+    this.#caption.textContent = `Loss of the last ${this.#values.length} tasks: from ${first} to ${last}, between ${low.toFixed(3)} and ${high.toFixed(3)}`;
   }
 }

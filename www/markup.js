@@ -12,7 +12,7 @@ template.innerHTML = `
         no developer fee.</li>
       <li><strong>What it costs:</strong> power, as a game does: tens of watts on a laptop, hundreds on a large GPU. The
         device gets warm, and its fan may turn up.</li>
-      <li><strong>What others see:</strong> the results, and the address. Nothing else of this device.</li>
+      <li><strong>What others see:</strong> the results, the address, and which kind of GPU computed them.</li>
     </ul>
     <p><button id="agree" type="button">I agree</button></p>
   </section>
@@ -40,7 +40,10 @@ template.innerHTML = `
       <thead><tr><th scope="col">Rate</th><th scope="col">tokens/s</th><th scope="col">steps/min</th></tr></thead>
       <tbody id="rates"></tbody>
     </table></div>
-    <canvas id="chart" role="img" aria-label="Loss of each accepted task"></canvas>
+    <figure>
+      <canvas id="chart" aria-hidden="true"></canvas>
+      <figcaption id="chart-caption" class="quiet">Loss of each accepted task</figcaption>
+    </figure>
     <details>
       <summary>Runs on: <span id="device">not started</span></summary>
       <p id="device-reason"></p>

@@ -26,7 +26,7 @@ const STATES = {
   mining: "Mining.",
   paused: "Paused.",
   waiting: "Waiting.",
-  offline: "The node does not answer.",
+  offline: "Offline.",
   finishing: "Finishing this task.",
   stopped: "Stopped.",
   elsewhere: "Another tab of this browser is mining.",
@@ -56,7 +56,7 @@ export class R3mesMiner extends HTMLElement {
   async connectedCallback() {
     if (this.#log) return;
     this.#root.append(template.content.cloneNode(true));
-    this.#chart = new Chart(this.#at("chart"));
+    this.#chart = new Chart(this.#at("chart"), this.#at("chart-caption"));
     this.#log = new Log(this.#at("log"), this.#at("filter"));
     this.#submissions = new Submissions(this.#at("submissions"));
     this.#listen();

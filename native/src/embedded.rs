@@ -23,8 +23,8 @@ use std::{
 const QUOTA: u32 = 4;
 /// Micro-units that an accepted gradient earns. Worth nothing outside this process.
 pub(crate) const REWARD: u64 = 1_000_000;
-/// Seconds that a claim holds.
-const CLAIM_LIFETIME: u64 = 900;
+/// Seconds that a claim holds: as long as others may have to wait for a miner that left in the middle of a task.
+const CLAIM_LIFETIME: u64 = 300;
 /// Rounds whose artifacts stay.
 const RETENTION: u64 = 8;
 /// Sequences that the node plays at a time when it recomputes: the bits are the same for any number.
