@@ -49,6 +49,7 @@ pub async fn passes(backend: &Backend, case: &Case) -> Result<(), Error> {
 }
 
 /// What a kernel runs by.
+#[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU has a choice"))]
 fn lowering(backend: &Backend, kernel: &'static Kernel) -> &'static str {
     match backend {
         Backend::Cpu { .. } => "cpu",
