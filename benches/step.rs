@@ -11,51 +11,32 @@ use r3mes_wgpu::{
         transformer::{Step, Targets},
     },
     rng::threefry,
-    training::session::JOB_EXPONENT,
+    training::{session::JOB_EXPONENT, trial::WIDE},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 const RUNS: usize = 5;
 
-fn small() -> (ModelConfig, usize) {
-    let config = ModelConfig {
-        layers: 6,
-        width: 256,
-        heads: 8,
-        kv_heads: 4,
-        head_dim: 32,
-        ffn_width: 768,
-        vocab: 256,
-        context: 256,
-        rope_theta: 10_000,
-        norm_epsilon: 1e-5,
-        residual_fraction_bits: 20,
-    };
-    (config, 8)
-}
-
-/// Four layers of the size of a 1B model's.
-fn wide() -> (ModelConfig, usize) {
-    let config = ModelConfig {
-        layers: 4,
-        width: 1024,
-        heads: 16,
-        kv_heads: 16,
-        head_dim: 64,
-        ffn_width: 2816,
-        vocab: 512,
-        context: 128,
-        ..small().0
-    };
-    (config, 1)
-}
+/// As many layers as a model that learns needs, in few weights.
+const DEEP: ModelConfig = ModelConfig {
+    layers: 6,
+    width: 256,
+    heads: 8,
+    kv_heads: 4,
+    head_dim: 32,
+    ffn_width: 768,
+    vocab: 256,
+    context: 256,
+    residual_fraction_bits: 20,
+    ..WIDE
+};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let threads = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(0);
     let slow = arguments.iter().any(|argument| argument == "scalar");
     let chosen = if slow { scalar } else { fastest };
-    for (name, (config, sequences)) in [("small", small()), ("wide", wide())] {
+    for (name, config, sequences) in [("deep", DEEP, 8), ("wide", WIDE, 1)] {
         let tokens = sequences * config.context;
         let vocab = config.vocab as u32;
         let model = seeded(config, [7; 32]).expect("a valid model");

@@ -2,6 +2,7 @@
 //
 // A script that opens the page may import this module too, and mix its own rounds with `round`.
 
+import { element } from "./dom.js";
 import { Engine } from "./engine.js";
 
 const form = document.querySelector("#shape");
@@ -105,12 +106,6 @@ const scrolled = (body) => element("div", body.parentElement);
 
 function row(body, ...cells) {
   body.append(element("tr", ...cells.map((text) => element("td", text))));
-}
-
-function element(name, ...children) {
-  const made = document.createElement(name);
-  made.append(...children);
-  return made;
 }
 
 function say(text) {

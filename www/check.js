@@ -1,5 +1,6 @@
 // The conformance page: this device's digests beside the published ones.
 
+import { element } from "./dom.js";
 import { Engine } from "./engine.js";
 
 const start = document.querySelector("#start");
@@ -86,12 +87,6 @@ function row(body, right, ...cells) {
   const line = element("tr", ...cells.map((text) => element("td", text)));
   line.className = right ? "right" : "wrong";
   body.append(line);
-}
-
-function element(name, ...children) {
-  const made = document.createElement(name);
-  made.append(...children);
-  return made;
 }
 
 function say(text) {

@@ -7,7 +7,8 @@
 
 import { cacheSize, clearCache } from "./cache.js";
 import { Chart } from "./chart.js";
-import { coins, element, megabytes, row } from "./dom.js";
+import { Device } from "./device.js";
+import { coins, megabytes, row } from "./dom.js";
 import { Engine } from "./engine.js";
 import { Log } from "./log.js";
 import { template } from "./markup.js";
@@ -44,6 +45,7 @@ export class R3mesMiner extends HTMLElement {
   #submissions;
   #log;
   #chart;
+  #device;
   #counts = { accepted: 0, rejected: 0, awaiting: 0, earned: 0 };
   #balance;
   #cap;
@@ -57,6 +59,7 @@ export class R3mesMiner extends HTMLElement {
     if (this.#log) return;
     this.#root.append(template.content.cloneNode(true));
     this.#chart = new Chart(this.#at("chart"), this.#at("chart-caption"));
+    this.#device = new Device((id) => this.#at(id));
     this.#log = new Log(this.#at("log"), this.#at("filter"));
     this.#submissions = new Submissions(this.#at("submissions"));
     this.#listen();
@@ -142,7 +145,7 @@ export class R3mesMiner extends HTMLElement {
 
   #hear(event) {
     const heard = {
-      backend: () => this.#device(event),
+      backend: () => this.#device.show(event),
       claimed: () => {
         this.#at("task").textContent = `round ${event.round} · chunk ${short(event.chunk)} · seed ${event.seed.slice(0, 8)}`;
         this.#emit("step", { stage: "claimed", task: event.task });
@@ -176,7 +179,7 @@ export class R3mesMiner extends HTMLElement {
     this.#submissions.accepted(event);
     this.#at("loss").textContent = event.loss?.toFixed(4) ?? "void";
     this.#at("progress").value = 0;
-    this.#at("memory").textContent = megabytes(event.memoryBytes);
+    this.#device.memory(event.memoryBytes);
     this.#emit("submit", { cid: event.cid, transaction: event.transaction });
     this.#emit("reward", { reward: event.reward, balance: event.balance });
     this.#wallet.refresh();
@@ -207,19 +210,6 @@ export class R3mesMiner extends HTMLElement {
       return row(name, rate ? Math.round(rate.tokensPerSecond) : "–", rate ? rate.tasksPerMinute.toFixed(1) : "–");
     });
     this.#at("rates").replaceChildren(...rows);
-  }
-
-  #device({ backend, name, class: kind, software, reason, bufferBytes, bindingBytes, lowerings }) {
-    this.#at("device").textContent = software ? `${name}, a software GPU` : name;
-    this.#at("device-reason").textContent = `${backend === "gpu" ? "Taken because " : "The CPU works because: "}${reason}.`;
-    const facts = { Class: kind, API: backend === "gpu" ? "WebGPU" : "WebAssembly" };
-    if (bufferBytes) facts["Largest buffer"] = megabytes(bufferBytes);
-    if (bindingBytes) facts["Largest binding"] = megabytes(bindingBytes);
-    const memory = element("dd", "–");
-    memory.id = "memory";
-    const made = Object.entries(facts).map(([term, fact]) => element("div", element("dt", term), element("dd", fact)));
-    this.#at("device-facts").replaceChildren(...made, element("div", element("dt", "Engine's memory"), memory));
-    this.#at("lowerings").replaceChildren(...lowerings.map((text) => element("li", text)));
   }
 
   #state({ state, reason }) {
