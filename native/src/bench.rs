@@ -47,6 +47,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
         let took = start.elapsed().as_secs_f64();
         if number == 0 {
             first = Some(output::hex(&digest(&gradient)));
+            drop(gradient);
             resident = resident_bytes();
             continue;
         }

@@ -84,15 +84,14 @@ impl Trainer {
         let mut outputs: Vec<_> = self.step.adapted.iter().flat_map(|(_, lora)| [lora.grad_a, lora.grad_b]).collect();
         outputs.push(self.step.loss);
         let zeros = |id: &BufferId| (*id, vec![0; self.step.recording.get(*id).words]);
-        let zeros: Vec<_> = outputs.iter().map(zeros).collect();
-        self.player.write_all(&zeros).await?;
+        self.player.write_all(&outputs.iter().map(zeros).collect::<Vec<_>>()).await?;
         let saturated = self.play_chunk(chunk, &keys, self.step.recording.dispatches().len()).await?;
         let mut read = self.player.read_all(&outputs).await?;
         let loss = read.pop().map_or(0, |words| long(&words));
-        let mut matrices = Vec::new();
+        let (mut matrices, mut read) = (Vec::new(), read.into_iter());
         for ((name, _), exponents) in self.step.adapted.iter().zip(&self.exponents) {
             for (factor, exponent) in [("a", exponents.0), ("b", exponents.1)] {
-                let (words, (rows, columns)) = (&read[matrices.len()], self.shapes[matrices.len()]);
+                let (words, (rows, columns)) = (read.next().unwrap_or_default(), self.shapes[matrices.len()]);
                 let values = words.chunks_exact(2).map(long).collect();
                 matrices.push(GradientMatrix { name: format!("{name}.{factor}"), rows, columns, exponent, values });
             }

@@ -164,5 +164,12 @@ pub(super) struct Submission {
     done: Signal<()>,
 }
 
+impl Submission {
+    /// Whether its end has been heard of.
+    pub(super) fn is_done(&self) -> bool {
+        self.done.is_delivered()
+    }
+}
+
 /// Whether a buffer can be read, once it is known.
 pub(super) type Mapped = Signal<Result<(), wgpu::BufferAsyncError>>;

@@ -70,6 +70,8 @@ struct Open {
     listed: Device,
     options: Options,
     fault: Fault,
+    /// From the end of some work to its being known.
+    answer_ms: f64,
     /// By kernel and lowering.
     pipelines: Mutex<HashMap<[&'static str; 2], Arc<pipeline::Pipeline>>>,
 }
@@ -88,8 +90,27 @@ impl Gpu {
         let (device, queue) = (listed.adapter.request_device(&descriptor).await)
             .map_err(|error| Error::GpuRefused { what, reason: error.to_string() })?;
         let fault = Fault::watch(&device);
-        let pipelines = Mutex::default();
-        Ok(Self(Arc::new(Open { device, queue, listed: listed.clone(), options, fault, pipelines })))
+        let (pipelines, answer_ms) = (Mutex::default(), 0.0);
+        let open = Open { device, queue, listed: listed.clone(), options, fault, answer_ms, pipelines };
+        let mut gpu = Self(Arc::new(open));
+        let answer_ms = gpu.time_empty_submissions().await?;
+        if let Some(open) = Arc::get_mut(&mut gpu.0) {
+            open.answer_ms = answer_ms;
+        }
+        Ok(gpu)
+    }
+
+    /// Milliseconds until an empty submission is known to be done, the shortest of a few: microseconds natively and some
+    /// browsers ask their GPU every 100 ms only.
+    async fn time_empty_submissions(&self) -> Result<f64, Error> {
+        let (clock, mut shortest) = (self.0.options.clock, f64::INFINITY);
+        for _ in 0..3 {
+            let start = clock();
+            let empty = self.0.device.create_command_encoder(&Default::default()).finish();
+            self.finished("an empty submission", self.submit(empty)).await?;
+            shortest = shortest.min(clock() - start);
+        }
+        Ok(shortest)
     }
 
     /// What was opened.

@@ -36,9 +36,6 @@ impl Choice {
     }
 }
 
-/// Slices that the GPU holds: while one runs, the next waits, so that it never idles.
-const IN_FLIGHT: usize = 2;
-
 /// Plays one recording on one GPU.
 pub struct GpuPlayer {
     gpu: Gpu,
@@ -48,6 +45,14 @@ pub struct GpuPlayer {
     work: Vec<Work>,
     pace: Pace,
     pub(in crate::backend) rest: Option<Rest>,
+}
+
+/// A slice that the GPU has and is not known to be done.
+struct Held {
+    cuts: Vec<Cut>,
+    submission: Submission,
+    /// When it was submitted.
+    since: f64,
 }
 
 /// A dispatch as the GPU knows it.
@@ -81,7 +86,7 @@ impl GpuPlayer {
             work.push(Work { shape, rows: if groups_x == 0 { 0 } else { rows as u32 } });
             launches.push(Launch { pipeline, bound, groups_x });
         }
-        let pace = Pace::new(gpu.0.options.slice_ms, shapes.len());
+        let pace = Pace::new(gpu.0.options.slice_ms, gpu.0.answer_ms, shapes.len());
         Ok(Self { gpu: gpu.clone(), recording: recording.clone(), memory, launches, work, pace, rest: None })
     }
 
@@ -120,39 +125,44 @@ impl GpuPlayer {
         let end = range.end.min(self.work.len());
         let mut at = Cut { dispatch: range.start, first: 0, rows: 0 };
         let clock = self.gpu.0.options.clock;
-        let mut in_flight: VecDeque<(Vec<Cut>, Submission, f64)> = VecDeque::new();
+        let mut held: VecDeque<Held> = VecDeque::new();
         let mut free_since = clock();
         self.gpu.0.queue.write_buffer(&self.memory.flag, 0, &[0; 4]);
         loop {
-            let cuts = self.pace.slice(&self.work, &mut at, end);
-            if cuts.is_empty() && in_flight.is_empty() {
-                break;
-            }
-            // who rests wants the GPU idle meanwhile
-            let waits = if cuts.is_empty() || self.rest.is_some() { 1 } else { IN_FLIGHT };
-            if !cuts.is_empty() {
-                let label = &self.recording.dispatches()[cuts[0].dispatch].label;
+            while held.is_empty() || self.held_ms(&held) < self.ahead_ms() {
+                let cuts = self.pace.slice(&self.work, &mut at, end);
+                let Some(first) = cuts.first() else { break };
+                let label = &self.recording.dispatches()[first.dispatch].label;
                 let submission = self.gpu.guarded(label, || self.submit(&cuts)).await?;
-                in_flight.push_back((cuts, submission, clock()));
+                held.push_back(Held { cuts, submission, since: clock() });
             }
-            if in_flight.len() >= waits
-                && let Some((cuts, submission, submitted)) = in_flight.pop_front()
+            let Some(Held { mut cuts, submission, since }) = held.pop_front() else { break };
+            let label = &self.recording.dispatches()[cuts[0].dispatch].label;
+            self.gpu.finished(label, submission).await?;
+            // who rests wants the GPU idle meanwhile
+            while let Some(next) = held.pop_front_if(|next| self.rest.is_some() || next.submission.is_done()) {
+                self.gpu.finished(label, next.submission).await?;
+                cuts.extend(next.cuts);
+            }
+            let worked_ms = self.pace.learn(&self.work, &cuts, clock() - since.max(free_since));
+            if let Some(rest) = self.rest
+                && !(rest.after)(Slice { worked_ms, played: self.played(&range, &cuts) }).await
             {
-                let label = &self.recording.dispatches()[cuts[0].dispatch].label;
-                self.gpu.finished(label, submission).await?;
-                let now = clock();
-                let worked_ms = now - submitted.max(free_since);
-                self.pace.learn(&self.work, &cuts, worked_ms);
-                if let Some(rest) = self.rest
-                    && !(rest.after)(Slice { worked_ms, played: self.played(&range, &cuts) }).await
-                {
-                    return Err(Error::Stopped);
-                }
-                free_since = clock();
+                return Err(Error::Stopped);
             }
+            free_since = clock();
         }
         let flag = Memory::read(&self.gpu, &[("saturation flag", &self.memory.flag, 1)]).await?;
         Ok(flag[0][0] != 0)
+    }
+
+    /// Milliseconds of work that the GPU should hold. Who rests waits for all of it: one slice, where answers come at once.
+    fn ahead_ms(&self) -> f64 {
+        self.pace.ahead_ms() * if self.rest.is_some() { 0.5 } else { 1.0 }
+    }
+
+    fn held_ms(&self, held: &VecDeque<Held>) -> f64 {
+        self.pace.expected_ms(&self.work, held.iter().flat_map(|held| &held.cuts))
     }
 
     /// Dispatches of `range` that are done after these cuts, and all of them.

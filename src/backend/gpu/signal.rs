@@ -50,6 +50,11 @@ impl<T> Signal<T> {
         (Self(shared), deliver)
     }
 
+    /// Whether [`Self::wait`] would return at once.
+    pub(super) fn is_delivered(&self) -> bool {
+        self.0.state().value.is_some()
+    }
+
     /// The value. The caller has polled the device, so it comes at once, or from another thread that polled
     /// a moment earlier and holds the callback; `None` if it does not come.
     #[cfg(not(target_arch = "wasm32"))]

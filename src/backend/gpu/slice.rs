@@ -31,13 +31,30 @@ pub(super) struct Cut {
 pub(super) struct Pace {
     /// What a slice may take; 0 makes every slice one row.
     budget_ms: f64,
+    /// How long after the work its end may be heard of.
+    delay_ms: f64,
     /// By shape.
     row_ms: Vec<Option<f64>>,
 }
 
 impl Pace {
-    pub(super) fn new(budget_ms: f64, shapes: usize) -> Self {
-        Self { budget_ms, row_ms: vec![None; shapes] }
+    pub(super) fn new(budget_ms: f64, delay_ms: f64, shapes: usize) -> Self {
+        Self { budget_ms, delay_ms, row_ms: vec![None; shapes] }
+    }
+
+    /// Work that the GPU should hold at least: enough to keep it busy until the end of a slice is heard of, and the next
+    /// slice has come.
+    pub(super) fn ahead_ms(&self) -> f64 {
+        self.budget_ms + 2.0 * self.delay_ms
+    }
+
+    /// What these cuts should take; without end while it isn't known of one of them.
+    pub(super) fn expected_ms<'a>(&self, work: &[Work], cuts: impl IntoIterator<Item = &'a Cut>) -> f64 {
+        cuts.into_iter().map(|cut| self.cost_ms(work, cut).unwrap_or(f64::INFINITY)).sum()
+    }
+
+    fn cost_ms(&self, work: &[Work], cut: &Cut) -> Option<f64> {
+        Some(self.row_ms[work[cut.dispatch].shape]? * f64::from(cut.rows))
     }
 
     /// The next slice of `work[at.dispatch..end]`, `at.first` rows into it; moves `at` past it. Empty at the end.
@@ -68,15 +85,19 @@ impl Pace {
         cuts
     }
 
-    /// A slice took this long.
-    pub(super) fn learn(&mut self, work: &[Work], cuts: &[Cut], took_ms: f64) {
-        if let [Cut { dispatch, rows, .. }] = cuts {
-            self.row_ms[work[*dispatch].shape] = Some(took_ms / f64::from(*rows));
-            return;
+    /// The end of these cuts, at most the last of an unknown shape, was heard of this long after their start. Returns
+    /// what they are believed to have taken: what was expected, as far as the delay allows it.
+    pub(super) fn learn(&mut self, work: &[Work], cuts: &[Cut], heard_ms: f64) -> f64 {
+        let least_ms = (heard_ms - self.delay_ms).max(0.0);
+        let known_ms: f64 = cuts.iter().filter_map(|cut| self.cost_ms(work, cut)).sum();
+        if let Some(cut) = cuts.iter().find(|cut| self.row_ms[work[cut.dispatch].shape].is_none()) {
+            let unheard_ms = heard_ms.max(self.delay_ms).min(self.budget_ms / FASTER);
+            let took_ms = (least_ms - known_ms).max(unheard_ms);
+            self.row_ms[work[cut.dispatch].shape] = Some(took_ms / f64::from(cut.rows));
+            return (known_ms + took_ms).clamp(least_ms, heard_ms);
         }
-        let cost = |cut: &Cut| Some(self.row_ms[work[cut.dispatch].shape]? * f64::from(cut.rows));
-        let expected_ms: f64 = cuts.iter().filter_map(cost).sum();
-        let correction = (took_ms / expected_ms.max(1e-9)).max(1.0 / FASTER);
+        let took_ms = known_ms.clamp(least_ms, heard_ms);
+        let correction = (took_ms / known_ms.max(1e-9)).max(1.0 / FASTER);
         let mut shapes: Vec<_> = cuts.iter().map(|cut| work[cut.dispatch].shape).collect();
         shapes.sort_unstable();
         shapes.dedup();
@@ -85,6 +106,7 @@ impl Pace {
                 *row_ms *= correction;
             }
         }
+        took_ms
     }
 }
 
@@ -92,33 +114,66 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Plays a list on a GPU whose rows of shape `s` take `true_ms[s]`; returns the slices' times.
-    fn play(pace: &mut Pace, work: &[Work], true_ms: &[f64]) -> Vec<f64> {
+    /// Plays a list on a GPU whose rows of shape `s` take `true_ms[s]`, and that is asked every `tick_ms` what it has
+    /// done; returns the slices' times, and the number of ticks.
+    fn play_heard(pace: &mut Pace, work: &[Work], true_ms: &[f64], tick_ms: f64) -> (Vec<f64>, usize) {
         let mut at = Cut { dispatch: 0, first: 0, rows: 0 };
-        let (mut times, mut done) = (Vec::new(), vec![0; work.len()]);
+        let (mut times, mut done, mut ticks) = (Vec::new(), vec![0; work.len()], 0);
         loop {
-            let cuts = pace.slice(work, &mut at, work.len());
-            if cuts.is_empty() {
+            let mut held = Vec::new();
+            let mut took = 0.0;
+            while held.is_empty() || pace.expected_ms(work, &held) < pace.ahead_ms() {
+                let cuts = pace.slice(work, &mut at, work.len());
+                if cuts.is_empty() {
+                    break;
+                }
+                assert!(cuts.len() <= CUTS);
+                for cut in &cuts {
+                    assert!(cut.first == done[cut.dispatch] && (1..=GROUPS).contains(&cut.rows), "{cut:?}");
+                    let before = work[..cut.dispatch].iter().zip(&done);
+                    assert!(before.into_iter().all(|(work, done)| work.rows == *done), "out of order");
+                    done[cut.dispatch] += cut.rows;
+                }
+                times.push(cuts.iter().map(|cut| true_ms[work[cut.dispatch].shape] * f64::from(cut.rows)).sum());
+                took += times[times.len() - 1];
+                held.extend(cuts);
+                if tick_ms == 0.0 {
+                    break;
+                }
+            }
+            if held.is_empty() {
                 break;
             }
-            assert!(cuts.len() <= CUTS);
-            for cut in &cuts {
-                assert!(cut.first == done[cut.dispatch] && (1..=GROUPS).contains(&cut.rows), "{cut:?}");
-                assert!(work[..cut.dispatch].iter().zip(&done).all(|(work, done)| work.rows == *done), "out of order");
-                done[cut.dispatch] += cut.rows;
-            }
-            let took = cuts.iter().map(|cut| true_ms[work[cut.dispatch].shape] * f64::from(cut.rows)).sum();
-            pace.learn(work, &cuts, took);
-            times.push(took);
+            let heard = if tick_ms == 0.0 { took } else { (took / tick_ms).ceil() * tick_ms };
+            let believed = pace.learn(work, &held, heard);
+            assert!((heard - tick_ms..=heard).contains(&believed), "{believed} of {heard}");
+            ticks += 1;
         }
         assert!(work.iter().zip(&done).all(|(work, done)| work.rows == *done), "rows left");
-        times
+        (times, ticks)
+    }
+
+    fn play(pace: &mut Pace, work: &[Work], true_ms: &[f64]) -> Vec<f64> {
+        play_heard(pace, work, true_ms, 0.0).0
+    }
+
+    #[test]
+    fn a_gpu_that_answers_late_is_kept_busy() {
+        let work: Vec<_> = (0..6000).map(|i| Work { shape: i % 2, rows: 40 }).collect();
+        let mut pace = Pace::new(16.0, 100.0, 2);
+        let (times, ticks) = play_heard(&mut pace, &work, &[0.1, 0.02], 100.0);
+        let total: f64 = times.iter().sum();
+        assert!((ticks as f64) < 2.5 * total / 100.0, "{ticks} ticks for {total} ms");
+        // the first slices are guesses, of at most FASTER times what could not be heard
+        assert!(times.iter().all(|time| *time < 100.0), "{times:?}");
+        let (times, _) = play_heard(&mut pace, &work, &[2.0, 4.0], 100.0);
+        assert!(times[50..].iter().all(|time| *time < 32.0), "{times:?}");
     }
 
     #[test]
     fn slices_cover_everything_in_order_within_the_budget() {
         let work: Vec<_> = (0..3000).map(|i| Work { shape: i % 3, rows: [1, 700, 200_000][i % 3] }).collect();
-        let mut pace = Pace::new(50.0, 3);
+        let mut pace = Pace::new(50.0, 0.0, 3);
         let times = play(&mut pace, &work, &[0.01, 0.3, 0.0001]);
         assert!(times.iter().all(|time| *time < 51.0), "{times:?}");
         assert!(times.len() < 16_000, "{}", times.len());
@@ -127,13 +182,13 @@ mod tests {
     #[test]
     fn no_budget_means_one_row_at_a_time() {
         let work = [Work { shape: 0, rows: 5 }, Work { shape: 1, rows: 0 }, Work { shape: 0, rows: 2 }];
-        assert_eq!(play(&mut Pace::new(0.0, 2), &work, &[1.0, 1.0]).len(), 7);
+        assert_eq!(play(&mut Pace::new(0.0, 0.0, 2), &work, &[1.0, 1.0]).len(), 7);
     }
 
     #[test]
     fn a_slower_gpu_gets_shorter_slices() {
         let work: Vec<_> = (0..4000).map(|i| Work { shape: i % 2, rows: 3 }).collect();
-        let mut pace = Pace::new(16.0, 2);
+        let mut pace = Pace::new(16.0, 0.0, 2);
         play(&mut pace, &work, &[0.01, 0.02]);
         let slower = play(&mut pace, &work, &[1.0, 2.0]);
         assert!(slower.len() > 2 && slower[1..].iter().all(|time| *time < 17.0), "{slower:?}");
