@@ -125,6 +125,11 @@ impl Recording {
         self.dispatches.push(Dispatch { kernel, params, buffers: buffers.to_vec(), label });
     }
 
+    /// From now on a scratch buffer's words stay from one play to the next.
+    pub fn keep(&mut self, id: BufferId) {
+        self.buffers[id.0].content = Content::Kept;
+    }
+
     /// Changes the length of a buffer whose length was not known when it was added.
     pub fn resize(&mut self, id: BufferId, words: usize) {
         self.buffers[id.0].words = words;

@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Fine-tune an adapter on your own text, locally
     Train(TrainArgs),
+    /// Continue a text, to see what a model or an adapter has learned
+    Generate(GenerateArgs),
     /// Recompute a receipt's gradient and compare every bit
     Verify(VerifyArgs),
     /// Compute known answers and golden digests on every backend here
@@ -150,6 +152,7 @@ impl Command {
             Self::Mine(args) => Some(&args.compute),
             Self::Node(args) => Some(&args.compute),
             Self::Train(args) => Some(&args.compute),
+            Self::Generate(args) => Some(&args.compute),
             Self::Verify(args) => Some(&args.compute),
             Self::Bench(args) => Some(&args.compute),
             Self::Check(_) | Self::Devices(_) | Self::Probe => None,
@@ -221,6 +224,39 @@ pub(crate) struct TrainArgs {
 pub(crate) enum OptimizerKind {
     Adamw,
     Lion,
+}
+
+#[derive(Args)]
+pub(crate) struct GenerateArgs {
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+    /// Folder with config.json and model.safetensors; the default model if not given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    /// A checkpoint that `train` wrote, or the folder that it is in
+    #[arg(long, value_name = "FILE")]
+    pub(crate) adapter: Option<PathBuf>,
+    /// The text to continue
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: String,
+    /// Tokens to add
+    #[arg(long, default_value_t = 400)]
+    pub(crate) max_tokens: usize,
+    /// Divides the scores: 0 for always the likeliest token, 1 for the model's own shares
+    #[arg(long, default_value_t = 0.7)]
+    pub(crate) temperature: f64,
+    /// Draw from so many of the likeliest tokens; 0 for all
+    #[arg(long, default_value_t = 40)]
+    pub(crate) top: usize,
+    /// The same seed gives the same text, on every GPU and CPU
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Where models are
+    #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// One JSON object on stdout at the end, instead of the text as it comes
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]

@@ -7,6 +7,7 @@ mod compute;
 mod devices;
 mod embedded;
 mod engine;
+mod generate;
 mod http;
 mod interrupt;
 mod mine;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         cli::Command::Mine(args) => mine::run(args),
         cli::Command::Node(args) => serve::run(&args),
         cli::Command::Train(args) => train::run(args),
+        cli::Command::Generate(args) => generate::run(args),
         cli::Command::Verify(args) => verify::run(args),
         cli::Command::Check(args) => check::run(args),
         cli::Command::Devices(args) => devices::run(args),

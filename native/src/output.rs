@@ -42,7 +42,13 @@ impl std::error::Error for Exit {}
 /// Prints one line on stdout. Where nobody reads any more (`r3mes-wgpu … | head -1`), the program ends quietly; what
 /// was acknowledged is on disk by then.
 pub(crate) fn line(text: impl fmt::Display) {
-    match writeln!(stdout(), "{text}") {
+    piece(&format!("{text}\n"));
+}
+
+/// As [`line`], without its end, and seen at once.
+pub(crate) fn piece(text: &str) {
+    let mut out = stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => exit(Exit::Ok as i32),
         Err(error) => {

@@ -12,15 +12,9 @@ use std::sync::Arc;
 pub async fn run(backend: &Backend, case: &Case) -> Result<(Vec<Vec<u32>>, Saturated), Error> {
     let (recording, ids) = Recording::single(case);
     let mut player = backend.player(&Arc::new(recording)).await?;
-    for (id, words) in ids.iter().zip(&case.inputs) {
-        player.write(*id, words).await?;
-    }
+    player.write_all(&ids.iter().copied().zip(case.inputs.iter().cloned()).collect::<Vec<_>>()).await?;
     let saturated = player.play(0..1).await?;
-    let mut after = Vec::new();
-    for id in ids {
-        after.push(player.read(id).await?);
-    }
-    Ok((after, saturated))
+    Ok((player.read_all(&ids).await?, saturated))
 }
 
 /// Fails with [`Error::WrongAnswer`] where the backend and the twin differ, in any word of any buffer or

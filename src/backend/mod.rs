@@ -148,15 +148,20 @@ impl Player {
 
     /// Plays a range of dispatches in order; says whether one of them saturated.
     pub async fn play(&mut self, dispatches: Range<usize>) -> Result<Saturated, Error> {
+        self.play_units(dispatches, 0..usize::MAX).await
+    }
+
+    /// As [`Self::play`], but of each dispatch only these of its units, and a few more where [`Self::grain`] is not 1.
+    pub async fn play_units(&mut self, dispatches: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         match self {
             Self::Cpu(player) => match player.rest {
-                None => player.play(dispatches),
+                None => player.play(dispatches, units),
                 Some(rest) => {
                     let mut saturated = false;
                     let Range { start: first, end } = dispatches;
                     for at in first..end {
                         let start = (rest.clock)();
-                        saturated |= player.play(at..at + 1)?;
+                        saturated |= player.play(at..at + 1, units.clone())?;
                         let worked_ms = (rest.clock)() - start;
                         if !(rest.after)(Slice { worked_ms, played: [at + 1 - first, end - first] }).await {
                             return Err(Error::Stopped);
@@ -166,8 +171,18 @@ impl Player {
                 }
             },
             #[cfg(feature = "gpu")]
-            Self::Gpu(player) => player.play(dispatches).await,
-            Self::Split(player) => Box::pin(player.play(dispatches)).await,
+            Self::Gpu(player) => player.play_units(dispatches, units).await,
+            Self::Split(player) => Box::pin(player.play_units(dispatches, units)).await,
+        }
+    }
+
+    /// Units are played in groups of so many, a power of two, from a multiple of it on.
+    pub fn grain(&self) -> usize {
+        match self {
+            Self::Cpu(_) => 1,
+            #[cfg(feature = "gpu")]
+            Self::Gpu(player) => player.grain(),
+            Self::Split(player) => player.grain(),
         }
     }
 

@@ -54,16 +54,21 @@ impl SplitPlayer {
         self.second.rest_by(rest);
     }
 
-    /// As [`Player::play`].
-    pub async fn play(&mut self, dispatches: Range<usize>) -> Result<Saturated, Error> {
+    /// As [`Player::grain`]: the coarser one.
+    pub fn grain(&self) -> usize {
+        self.first.grain().max(self.second.grain())
+    }
+
+    /// As [`Player::play_units`].
+    pub async fn play_units(&mut self, dispatches: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         let cut = self.prefix.clamp(dispatches.start, dispatches.end);
         for id in &self.back {
             self.first.write(*id, &self.second.read(*id).await?).await?;
         }
-        let before = self.first.play(dispatches.start..cut).await?;
+        let before = self.first.play_units(dispatches.start..cut, units.clone()).await?;
         for id in &self.forward {
             self.second.write(*id, &self.first.read(*id).await?).await?;
         }
-        Ok(self.second.play(cut..dispatches.end).await? | before)
+        Ok(self.second.play_units(cut..dispatches.end, units).await? | before)
     }
 }

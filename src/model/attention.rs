@@ -63,6 +63,14 @@ pub struct SavedAttention {
     stats: BufferId,
 }
 
+impl SavedAttention {
+    /// Lets keys and values stay from one play to the next, so that later tokens can be played alone.
+    pub fn keep_keys_and_values(&self, recording: &mut Recording) {
+        recording.keep(self.k);
+        recording.keep(self.v);
+    }
+}
+
 impl Attention {
     /// Takes the norms and linears of one layer.
     pub fn new(name: String, config: &ModelConfig, norms: [Norm; 2], linears: [RecordedLinear; 4]) -> Self {

@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod bit_linear;
 pub mod config;
+pub mod decoder;
 pub mod feed_forward;
 pub mod file;
 pub mod generator;
@@ -10,5 +11,6 @@ pub mod linear;
 pub mod lora;
 pub mod norm;
 mod reals;
+pub mod sampling;
 pub mod transformer;
 pub mod weights;

@@ -4,7 +4,7 @@ use super::{
     attention::{Attention, Tables},
     config::{Linear, ModelConfig},
     feed_forward::FeedForward,
-    linear::{Batch, LoraBuffers, RecordedLinear, Streams},
+    linear::{Batch, LoraBuffers, RecordedLinear, Rows, Streams},
     norm::Norm,
     weights::Model,
 };
@@ -87,17 +87,8 @@ impl Step {
         let layers: Vec<_> =
             model.layers.iter().enumerate().map(|(i, _)| layer(&mut recording, model, targets, i)).collect();
 
-        let embedding = recording.constant("embedding", model.embedding.words.clone());
-        let row_scales = recording.constant("embedding.row_scales", model.embedding.row_scales.clone());
-        let mut h = recording.scratch("embedded", tokens * (config.width + INFO));
-        let params = embed::Params {
-            tokens: tokens as u32,
-            width: config.width as u32,
-            shift: 16 - model.embedding.exponent - config.residual_fraction_bits as i32,
-            fraction_bits: config.residual_fraction_bits,
-            ..Default::default()
-        };
-        recording.dispatch("embed", &embed::KERNEL, params.words(), &[ids, embedding, row_scales, h]);
+        let embedding = Embedded::new(&mut recording, model);
+        let mut h = embedding.rows(&mut recording, model, tokens, ids);
 
         let mut saved = Vec::new();
         for (attention, feed_forward) in &layers {
@@ -110,7 +101,7 @@ impl Step {
 
         let final_norm = Norm::new(&mut recording, "final_norm".into(), &model.final_norm, config);
         let (n, saved_norm) = final_norm.wide(&mut recording, &batch, h);
-        let head = Head::new(&mut recording, model, (embedding, row_scales));
+        let head = Head::new(&mut recording, model, &embedding);
         let dlogits = head.forward(&mut recording, &batch, &tables, n, labels, loss, &mut streams);
         let forward = recording.dispatches().len();
         let dn = head.backward(&mut recording, &batch, &dlogits);
@@ -124,13 +115,7 @@ impl Step {
             dh = below.unwrap_or(dh);
         }
 
-        let adapted = layers.iter().enumerate().flat_map(|(i, (attention, feed_forward))| {
-            let linears = attention.linears().into_iter().chain(feed_forward.linears());
-            linears.filter_map(move |(linear, recorded)| {
-                recorded.lora().map(|lora| (format!("layers.{i}.{}", linear.name()), *lora))
-            })
-        });
-        let adapted = adapted.collect();
+        let adapted = adapted(&layers);
         let dither = batch.dither;
         recording.resize(dither, 2 + 2 * streams.names().len());
         Self {
@@ -149,7 +134,19 @@ impl Step {
     }
 }
 
-fn inputs(recording: &mut Recording, config: &ModelConfig, sequences: usize) -> (Batch, Tables) {
+/// The adapted linears of some layers, in canonical order, named as in adapters.
+pub(super) fn adapted(layers: &[(Attention, FeedForward)]) -> Vec<(String, LoraBuffers)> {
+    let of_layer = |(i, (attention, feed_forward)): (usize, &(Attention, FeedForward))| {
+        let linears = attention.linears().into_iter().chain(feed_forward.linears());
+        let named = linears.into_iter().filter_map(move |(linear, recorded)| {
+            recorded.lora().map(|lora| (format!("layers.{i}.{}", linear.name()), *lora))
+        });
+        named.collect::<Vec<_>>()
+    };
+    layers.iter().enumerate().flat_map(of_layer).collect()
+}
+
+pub(super) fn inputs(recording: &mut Recording, config: &ModelConfig, sequences: usize) -> (Batch, Tables) {
     let (context, tokens) = (config.context, sequences * config.context);
     let positions: Vec<u32> = (0..sequences).flat_map(|_| 0..context as u32).collect();
     let spans: Vec<u32> = (0..sequences)
@@ -172,7 +169,7 @@ fn inputs(recording: &mut Recording, config: &ModelConfig, sequences: usize) -> 
     (batch, tables)
 }
 
-fn layer(recording: &mut Recording, model: &Model, targets: &Targets, i: usize) -> (Attention, FeedForward) {
+pub(super) fn layer(recording: &mut Recording, model: &Model, targets: &Targets, i: usize) -> (Attention, FeedForward) {
     let (config, weights) = (&model.config, &model.layers[i]);
     let mut linear = |linear: Linear| {
         let name = format!("layers.{i}.{}", linear.name());
@@ -191,7 +188,7 @@ fn layer(recording: &mut Recording, model: &Model, targets: &Targets, i: usize) 
     )
 }
 
-fn add(recording: &mut Recording, config: &ModelConfig, tokens: usize, h: BufferId, y: BufferId) -> BufferId {
+pub(super) fn add(recording: &mut Recording, config: &ModelConfig, tokens: usize, h: BufferId, y: BufferId) -> BufferId {
     let out = recording.scratch("residual", tokens * (config.width + INFO));
     let params = residual_add::Params {
         tokens: tokens as u32,
@@ -203,8 +200,36 @@ fn add(recording: &mut Recording, config: &ModelConfig, tokens: usize, h: Buffer
     out
 }
 
+/// The embedding in a recording.
+pub(super) struct Embedded {
+    words: BufferId,
+    row_scales: BufferId,
+}
+
+impl Embedded {
+    pub(super) fn new(recording: &mut Recording, model: &Model) -> Self {
+        let words = recording.constant("embedding", model.embedding.words.clone());
+        Self { words, row_scales: recording.constant("embedding.row_scales", model.embedding.row_scales.clone()) }
+    }
+
+    /// Records the residual's first rows.
+    pub(super) fn rows(&self, recording: &mut Recording, model: &Model, tokens: usize, ids: BufferId) -> BufferId {
+        let config = &model.config;
+        let h = recording.scratch("embedded", tokens * (config.width + INFO));
+        let params = embed::Params {
+            tokens: tokens as u32,
+            width: config.width as u32,
+            shift: 16 - model.embedding.exponent - config.residual_fraction_bits as i32,
+            fraction_bits: config.residual_fraction_bits,
+            ..Default::default()
+        };
+        recording.dispatch("embed", &embed::KERNEL, params.words(), &[ids, self.words, self.row_scales, h]);
+        h
+    }
+}
+
 /// The tied head: embeddings in shards that one binding can hold.
-struct Head {
+pub(super) struct Head {
     width: usize,
     exponent: i32,
     shards: Vec<Shard>,
@@ -218,14 +243,14 @@ struct Shard {
 }
 
 impl Head {
-    fn new(recording: &mut Recording, model: &Model, (embedding, row_scales): (BufferId, BufferId)) -> Self {
+    pub(super) fn new(recording: &mut Recording, model: &Model, embedded: &Embedded) -> Self {
         let (vocab, width) = (model.config.vocab, model.config.width);
         let rows = shard_rows(width);
         let mut shards = Vec::new();
         for first in (0..vocab).step_by(rows) {
             let count = rows.min(vocab - first);
             if count == vocab {
-                shards.push(Shard { first, vocab, embedding, row_scales });
+                shards.push(Shard { first, vocab, embedding: embedded.words, row_scales: embedded.row_scales });
                 continue;
             }
             let words =
@@ -237,24 +262,12 @@ impl Head {
         Self { width, exponent: model.embedding.exponent, shards }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
-    fn forward(
-        &self,
-        recording: &mut Recording,
-        batch: &Batch,
-        tables: &Tables,
-        n: super::linear::Rows,
-        labels: BufferId,
-        loss: BufferId,
-        streams: &mut Streams,
-    ) -> Vec<BufferId> {
-        let tokens = batch.tokens;
-        let max = recording.scratch("head.max", tokens);
-        let sum = recording.scratch("head.sum", 2 * tokens);
+    /// Records the scores of every token, Q20 in base 2, a buffer `[tokens, shard's vocabulary]` a shard.
+    pub(super) fn scores(&self, recording: &mut Recording, tokens: usize, n: Rows) -> Vec<BufferId> {
         let scale = Scale::from_f64(std::f64::consts::LOG2_E).unwrap_or(Scale::ONE);
         let scale = scale.shift(SCORE_BITS as i32 + self.exponent);
         let mut scores = Vec::new();
-        for (shard, part) in self.shards.iter().enumerate() {
+        for part in &self.shards {
             let z = recording.scratch("head.z", tokens * part.vocab);
             let params = head_logits::Params {
                 tokens: tokens as u32,
@@ -266,6 +279,27 @@ impl Head {
             };
             let buffers = [n.data, n.info, part.embedding, part.row_scales, z];
             recording.dispatch("head logits", &head_logits::KERNEL, params.words(), &buffers);
+            scores.push(z);
+        }
+        scores
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
+    fn forward(
+        &self,
+        recording: &mut Recording,
+        batch: &Batch,
+        tables: &Tables,
+        n: Rows,
+        labels: BufferId,
+        loss: BufferId,
+        streams: &mut Streams,
+    ) -> Vec<BufferId> {
+        let tokens = batch.tokens;
+        let max = recording.scratch("head.max", tokens);
+        let sum = recording.scratch("head.sum", 2 * tokens);
+        let scores = self.scores(recording, tokens, n);
+        for (shard, (part, &z)) in self.shards.iter().zip(&scores).enumerate() {
             let params = logits_max::Params {
                 tokens: tokens as u32,
                 vocab: part.vocab as u32,
@@ -273,7 +307,6 @@ impl Head {
                 ..Default::default()
             };
             recording.dispatch("head max", &logits_max::KERNEL, params.words(), &[z, max]);
-            scores.push(z);
         }
         for (shard, (part, &z)) in self.shards.iter().zip(&scores).enumerate() {
             let params = logits_sum::Params {

@@ -89,15 +89,15 @@ impl CpuPlayer {
         self.audited = dispatches;
     }
 
-    /// Plays a range of dispatches in order. Fails with [`Error::WrongAnswer`] where an audited one differs from its
+    /// Plays a range of dispatches in order, of each only these of its units. Fails with [`Error::WrongAnswer`] where an audited one differs from its
     /// scalar twin.
-    pub fn play(&mut self, dispatches: Range<usize>) -> Result<Saturated, Error> {
+    pub fn play(&mut self, dispatches: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         let (recording, pool) = (self.recording.clone(), self.pool.clone());
         let play = || {
             dispatches.into_iter().try_fold(false, |any, at| {
                 let dispatch = &recording.dispatches()[at];
                 let run = if self.audited.contains(&at) { Self::run_audited } else { Self::run_chosen };
-                Ok(run(self, dispatch)? | any)
+                Ok(run(self, dispatch, units.clone())? | any)
             })
         };
         // Inside the pool for the whole range: its threads stay awake from one dispatch to the next.
@@ -107,22 +107,22 @@ impl CpuPlayer {
         }
     }
 
-    fn run_chosen(&mut self, dispatch: &Dispatch) -> Result<Saturated, Error> {
+    fn run_chosen(&mut self, dispatch: &Dispatch, units: Range<usize>) -> Result<Saturated, Error> {
         let twin = (self.choose)(dispatch.kernel).unwrap_or(dispatch.kernel.twin);
-        Ok(self.run(dispatch, twin))
+        Ok(self.run(dispatch, units, twin))
     }
 
     /// The scalar twin's words stay; where the chosen twin's are others, that is the error.
-    fn run_audited(&mut self, dispatch: &Dispatch) -> Result<Saturated, Error> {
+    fn run_audited(&mut self, dispatch: &Dispatch, units: Range<usize>) -> Result<Saturated, Error> {
         let written: Vec<_> = dispatch.written().collect();
         let before: Vec<_> = written.iter().map(|written| self.read(written.id).to_vec()).collect();
-        let found_flag = self.run_chosen(dispatch)?;
+        let found_flag = self.run_chosen(dispatch, units.clone())?;
         let mut found = Vec::new();
         for (written, before) in written.iter().zip(&before) {
             found.push(self.read(written.id).to_vec());
             self.write(written.id, before)?;
         }
-        let flag = self.run(dispatch, dispatch.kernel.twin);
+        let flag = self.run(dispatch, units, dispatch.kernel.twin);
         let wrong = |buffer, word, expected, found| Error::WrongAnswer {
             kernel: dispatch.kernel.name,
             lowering: "cpu",
@@ -141,9 +141,10 @@ impl CpuPlayer {
         if flag == found_flag { Ok(flag) } else { Err(wrong("flag", 0, flag.into(), found_flag.into())) }
     }
 
-    fn run(&mut self, dispatch: &Dispatch, twin: Twin) -> Saturated {
+    fn run(&mut self, dispatch: &Dispatch, units: Range<usize>, twin: Twin) -> Saturated {
         let Dispatch { kernel, params, buffers, .. } = dispatch;
-        let units = (kernel.units)(params);
+        let all = (kernel.units)(params);
+        let units = units.start.min(all)..units.end.min(all);
         let mut writes = Vec::new();
         let bound = kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag)).zip(buffers);
         for (binding, id) in bound.clone() {
@@ -158,12 +159,12 @@ impl CpuPlayer {
             .collect();
 
         let ranges = if self.threads == 1 { 1 } else { self.threads * ranges_per_thread(kernel) };
-        let each = units.div_ceil(ranges).max(1);
-        let mut parts: Vec<(Range<usize>, Vec<&mut [u32]>)> =
-            (0..units).step_by(each).map(|first| (first..(first + each).min(units), Vec::new())).collect();
+        let each = units.len().div_ceil(ranges).max(1);
+        let part = |first: usize| (first..(first + each).min(units.end), Vec::new());
+        let mut parts: Vec<(Range<usize>, Vec<&mut [u32]>)> = units.clone().step_by(each).map(part).collect();
         for (_, words, slot) in &mut writes {
             let Slot::Words(memory) = slot else { continue };
-            let owned = memory.get_mut(..units * *words).unwrap_or_default();
+            let owned = memory.get_mut(units.start * *words..units.end * *words).unwrap_or_default();
             for (part, memory) in parts.iter_mut().zip(owned.chunks_mut((each * *words).max(1))) {
                 part.1.push(memory);
             }

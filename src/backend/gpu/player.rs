@@ -60,6 +60,7 @@ struct Launch {
     pipeline: Arc<Pipeline>,
     bound: wgpu::BindGroup,
     groups_x: u32,
+    units_per_group: u32,
 }
 
 impl GpuPlayer {
@@ -83,8 +84,8 @@ impl GpuPlayer {
             let bound = gpu.guarded(label, || bind(gpu, &memory, &pipeline, dispatch)).await?;
             let count = shapes.len();
             let shape = *shapes.entry((kernel.name, &params[1..])).or_insert(count);
-            work.push(Work { shape, rows: if groups_x == 0 { 0 } else { rows as u32 } });
-            launches.push(Launch { pipeline, bound, groups_x });
+            work.push(Work { shape, rows: 0..if groups_x == 0 { 0 } else { rows as u32 } });
+            launches.push(Launch { pipeline, bound, groups_x, units_per_group: lowering.units_per_group });
         }
         let pace = Pace::new(gpu.0.options.slice_ms, gpu.0.answer_ms, shapes.len());
         Ok(Self { gpu: gpu.clone(), recording: recording.clone(), memory, launches, work, pace, rest: None })
@@ -122,15 +123,31 @@ impl GpuPlayer {
 
     /// Plays dispatches `range`; says whether one of them saturated.
     pub async fn play(&mut self, range: Range<usize>) -> Result<Saturated, Error> {
+        self.play_units(range, 0..usize::MAX).await
+    }
+
+    /// As [`Player::grain`](crate::backend::Player::grain): units of the largest workgroup.
+    pub fn grain(&self) -> usize {
+        self.launches.iter().map(|launch| launch.units_per_group).max().unwrap_or(1) as usize
+    }
+
+    /// As [`Self::play`], but of each dispatch only the workgroups that compute these units.
+    pub async fn play_units(&mut self, range: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         let end = range.end.min(self.work.len());
+        let part = |(work, launch): (&Work, &Launch)| {
+            let each = launch.units_per_group as usize;
+            let row = |unit: usize| u32::try_from(unit).unwrap_or(u32::MAX).min(work.rows.end);
+            Work { shape: work.shape, rows: row(units.start / each)..row(units.end.div_ceil(each)) }
+        };
+        let work: Vec<_> = self.work.iter().zip(&self.launches).map(part).collect();
         let mut at = Cut { dispatch: range.start, first: 0, rows: 0 };
         let clock = self.gpu.0.options.clock;
         let mut held: VecDeque<Held> = VecDeque::new();
         let mut free_since = clock();
         self.gpu.0.queue.write_buffer(&self.memory.flag, 0, &[0; 4]);
         loop {
-            while held.is_empty() || self.held_ms(&held) < self.ahead_ms() {
-                let cuts = self.pace.slice(&self.work, &mut at, end);
+            while held.is_empty() || self.held_ms(&work, &held) < self.ahead_ms() {
+                let cuts = self.pace.slice(&work, &mut at, end);
                 let Some(first) = cuts.first() else { break };
                 let label = &self.recording.dispatches()[first.dispatch].label;
                 let submission = self.gpu.guarded(label, || self.submit(&cuts)).await?;
@@ -144,9 +161,9 @@ impl GpuPlayer {
                 self.gpu.finished(label, next.submission).await?;
                 cuts.extend(next.cuts);
             }
-            let worked_ms = self.pace.learn(&self.work, &cuts, clock() - since.max(free_since));
+            let worked_ms = self.pace.learn(&work, &cuts, clock() - since.max(free_since));
             if let Some(rest) = self.rest
-                && !(rest.after)(Slice { worked_ms, played: self.played(&range, &cuts) }).await
+                && !(rest.after)(Slice { worked_ms, played: played(&work, range.start..end, &cuts) }).await
             {
                 return Err(Error::Stopped);
             }
@@ -161,15 +178,8 @@ impl GpuPlayer {
         self.pace.ahead_ms() * if self.rest.is_some() { 0.5 } else { 1.0 }
     }
 
-    fn held_ms(&self, held: &VecDeque<Held>) -> f64 {
-        self.pace.expected_ms(&self.work, held.iter().flat_map(|held| &held.cuts))
-    }
-
-    /// Dispatches of `range` that are done after these cuts, and all of them.
-    fn played(&self, range: &Range<usize>, cuts: &[Cut]) -> [usize; 2] {
-        let whole = |cut: &Cut| usize::from(cut.first + cut.rows == self.work[cut.dispatch].rows);
-        let done = cuts.last().map_or(range.start, |cut| cut.dispatch + whole(cut));
-        [done - range.start, range.end.min(self.work.len()) - range.start]
+    fn held_ms(&self, work: &[Work], held: &VecDeque<Held>) -> f64 {
+        self.pace.expected_ms(work, held.iter().flat_map(|held| &held.cuts))
     }
 
     /// Submits one slice.
@@ -192,6 +202,13 @@ impl GpuPlayer {
         drop(pass);
         self.gpu.submit(encoder.finish())
     }
+}
+
+/// Dispatches of `range` that are done after these cuts, and all of them.
+fn played(work: &[Work], range: Range<usize>, cuts: &[Cut]) -> [usize; 2] {
+    let whole = |cut: &Cut| usize::from(cut.first + cut.rows == work[cut.dispatch].rows.end);
+    let done = cuts.last().map_or(range.start, |cut| cut.dispatch + whole(cut));
+    [done - range.start, range.len()]
 }
 
 fn limited(what: &str, limit: &'static str, needed: u64, offered: u64) -> Result<(), Error> {

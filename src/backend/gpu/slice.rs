@@ -4,6 +4,8 @@
 //! a y. What a row costs is measured, per shape of dispatch, so the first slice of an unknown shape
 //! is one row.
 
+use std::ops::Range;
+
 /// Groups that one launch may have along a dimension (WebGPU's `maxComputeWorkgroupsPerDimension`).
 pub(super) const GROUPS: u32 = 65_535;
 /// Cuts in one slice: each takes a uniform block, see [`super::player`].
@@ -16,7 +18,7 @@ pub(super) struct Work {
     /// Dispatches of one kernel with equal params share it.
     pub(super) shape: usize,
     /// Workgroups along y.
-    pub(super) rows: u32,
+    pub(super) rows: Range<u32>,
 }
 
 /// Rows `first..first + rows` of a dispatch.
@@ -57,12 +59,14 @@ impl Pace {
         Some(self.row_ms[work[cut.dispatch].shape]? * f64::from(cut.rows))
     }
 
-    /// The next slice of `work[at.dispatch..end]`, `at.first` rows into it; moves `at` past it. Empty at the end.
+    /// The next slice of `work[at.dispatch..end]`, from row `at.first` on or from its first; moves `at` past it. Empty at
+    /// the end.
     pub(super) fn slice(&self, work: &[Work], at: &mut Cut, end: usize) -> Vec<Cut> {
         let (mut cuts, mut left_ms) = (Vec::new(), self.budget_ms);
         while at.dispatch < end && cuts.len() < CUTS {
-            let Work { shape, rows } = work[at.dispatch];
-            let left = rows - at.first;
+            let Work { shape, rows } = &work[at.dispatch];
+            let (shape, first) = (*shape, at.first.max(rows.start));
+            let left = rows.end.saturating_sub(first);
             if left == 0 {
                 *at = Cut { dispatch: at.dispatch + 1, first: 0, rows: 0 };
                 continue;
@@ -74,9 +78,9 @@ impl Pace {
             if affordable == 0 && !cuts.is_empty() {
                 break;
             }
-            let cut = Cut { rows: left.min(affordable.max(1)), ..*at };
+            let cut = Cut { dispatch: at.dispatch, first, rows: left.min(affordable.max(1)) };
             cuts.push(cut);
-            at.first += cut.rows;
+            at.first = first + cut.rows;
             match self.row_ms[shape] {
                 Some(row_ms) => left_ms -= row_ms * f64::from(cut.rows),
                 None => break,
@@ -131,7 +135,7 @@ mod tests {
                 for cut in &cuts {
                     assert!(cut.first == done[cut.dispatch] && (1..=GROUPS).contains(&cut.rows), "{cut:?}");
                     let before = work[..cut.dispatch].iter().zip(&done);
-                    assert!(before.into_iter().all(|(work, done)| work.rows == *done), "out of order");
+                    assert!(before.into_iter().all(|(work, done)| work.rows.end == *done), "out of order");
                     done[cut.dispatch] += cut.rows;
                 }
                 times.push(cuts.iter().map(|cut| true_ms[work[cut.dispatch].shape] * f64::from(cut.rows)).sum());
@@ -149,7 +153,7 @@ mod tests {
             assert!((heard - tick_ms..=heard).contains(&believed), "{believed} of {heard}");
             ticks += 1;
         }
-        assert!(work.iter().zip(&done).all(|(work, done)| work.rows == *done), "rows left");
+        assert!(work.iter().zip(&done).all(|(work, done)| work.rows.end == *done), "rows left");
         (times, ticks)
     }
 
@@ -159,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_gpu_that_answers_late_is_kept_busy() {
-        let work: Vec<_> = (0..6000).map(|i| Work { shape: i % 2, rows: 40 }).collect();
+        let work: Vec<_> = (0..6000).map(|i| Work { shape: i % 2, rows: 0..40 }).collect();
         let mut pace = Pace::new(16.0, 100.0, 2);
         let (times, ticks) = play_heard(&mut pace, &work, &[0.1, 0.02], 100.0);
         let total: f64 = times.iter().sum();
@@ -172,7 +176,7 @@ mod tests {
 
     #[test]
     fn slices_cover_everything_in_order_within_the_budget() {
-        let work: Vec<_> = (0..3000).map(|i| Work { shape: i % 3, rows: [1, 700, 200_000][i % 3] }).collect();
+        let work: Vec<_> = (0..3000).map(|i| Work { shape: i % 3, rows: 0..[1, 700, 200_000][i % 3] }).collect();
         let mut pace = Pace::new(50.0, 0.0, 3);
         let times = play(&mut pace, &work, &[0.01, 0.3, 0.0001]);
         assert!(times.iter().all(|time| *time < 51.0), "{times:?}");
@@ -181,13 +185,13 @@ mod tests {
 
     #[test]
     fn no_budget_means_one_row_at_a_time() {
-        let work = [Work { shape: 0, rows: 5 }, Work { shape: 1, rows: 0 }, Work { shape: 0, rows: 2 }];
+        let work = [Work { shape: 0, rows: 0..5 }, Work { shape: 1, rows: 0..0 }, Work { shape: 0, rows: 0..2 }];
         assert_eq!(play(&mut Pace::new(0.0, 0.0, 2), &work, &[1.0, 1.0]).len(), 7);
     }
 
     #[test]
     fn a_slower_gpu_gets_shorter_slices() {
-        let work: Vec<_> = (0..4000).map(|i| Work { shape: i % 2, rows: 3 }).collect();
+        let work: Vec<_> = (0..4000).map(|i| Work { shape: i % 2, rows: 0..3 }).collect();
         let mut pace = Pace::new(16.0, 0.0, 2);
         play(&mut pace, &work, &[0.01, 0.02]);
         let slower = play(&mut pace, &work, &[1.0, 2.0]);

@@ -1,0 +1,120 @@
+//! A decoder: the forward pass alone, a few tokens at a time; what was read stays as keys and values.
+//!
+//! Kernels of the forward pass have a unit a token and see only tokens before it. So the recording of a whole window is
+//! played for the new tokens' units alone, and every bit is that of the whole pass.
+
+use super::{
+    config::ModelConfig,
+    lora::LoraAdapter,
+    norm::Norm,
+    transformer::{Embedded, Head, Targets, adapted, add, inputs, layer},
+    weights::Model,
+};
+use crate::{
+    backend::{Backend, Player},
+    error::Error,
+    recording::{BufferId, Content, Recording},
+};
+use std::sync::Arc;
+
+/// A model, with an adapter or without, that has read some tokens.
+pub struct Decoder {
+    player: Player,
+    recording: Arc<Recording>,
+    ids: BufferId,
+    /// `[window, shard's vocabulary]` each.
+    scores: Vec<BufferId>,
+    vocab: usize,
+    /// What was read, then zeros, `[window]`.
+    window: Vec<u32>,
+    read: usize,
+}
+
+impl Decoder {
+    /// Lays out `model` for up to `window` tokens, at most its context. The adapter's targets go with it.
+    pub async fn new(
+        model: &Model,
+        adapter: Option<(&LoraAdapter, &Targets)>,
+        window: usize,
+        backend: &Backend,
+    ) -> Result<Self, Error> {
+        let window = window.clamp(1, model.config.context);
+        let nothing = Targets { rank: 0, linears: Vec::new() };
+        let config = ModelConfig { context: window, ..model.config.clone() };
+        let mut recording = Recording::default();
+        let (batch, tables) = inputs(&mut recording, &config, 1);
+        let ids = recording.buffer("ids", window, Content::Kept);
+        let targets = adapter.map_or(&nothing, |(_, targets)| targets);
+        let layers: Vec<_> = (0..config.layers).map(|i| layer(&mut recording, model, targets, i)).collect();
+
+        let embedded = Embedded::new(&mut recording, model);
+        let mut h = embedded.rows(&mut recording, model, window, ids);
+        for (attention, feed_forward) in &layers {
+            let (y, saved) = attention.forward(&mut recording, &batch, &tables, h);
+            saved.keep_keys_and_values(&mut recording);
+            h = add(&mut recording, &config, window, h, y);
+            let (y, _) = feed_forward.forward(&mut recording, &batch, h);
+            h = add(&mut recording, &config, window, h, y);
+        }
+        let final_norm = Norm::new(&mut recording, "final_norm".into(), &model.final_norm, &config);
+        let (n, _) = final_norm.wide(&mut recording, &batch, h);
+        let scores = Head::new(&mut recording, model, &embedded).scores(&mut recording, window, n);
+
+        let recording = Arc::new(recording);
+        let mut player = backend.player(&recording).await?;
+        if let Some((adapter, _)) = adapter {
+            let buffers = adapted(&layers);
+            if adapter.matrices.len() != 2 * buffers.len() {
+                let (expected, found) = (2 * buffers.len(), adapter.matrices.len());
+                return Err(Error::Shape { what: "adapter matrices", expected, found });
+            }
+            let mut writes = Vec::new();
+            for ((_, buffers), pair) in buffers.iter().zip(adapter.matrices.chunks_exact(2)) {
+                buffers.check(&pair[0], &pair[1])?;
+                writes.extend(buffers.pack(adapter.alpha, &pair[0], &pair[1], (0, 0)));
+            }
+            player.write_all(&writes).await?;
+        }
+        Ok(Self { player, recording, ids, scores, vocab: config.vocab, window: vec![0; window], read: 0 })
+    }
+
+    /// Tokens that may still be read.
+    pub fn room(&self) -> usize {
+        self.window.len() - self.read
+    }
+
+    /// The tokens read so far.
+    pub fn tokens(&self) -> &[u32] {
+        &self.window[..self.read]
+    }
+
+    /// Forgets all that was read.
+    pub fn forget(&mut self) {
+        self.read = 0;
+    }
+
+    /// Reads at least one token, at most [`Self::room`], and returns what may come next: a score for each token of the
+    /// vocabulary, the logarithm to base 2 of its probability but for a constant, Q20.
+    pub async fn read(&mut self, tokens: &[u32]) -> Result<Vec<i32>, Error> {
+        let (first, end) = (self.read, self.read + tokens.len());
+        if tokens.is_empty() || end > self.window.len() {
+            return Err(Error::Shape { what: "tokens to read", expected: self.room(), found: tokens.len() });
+        }
+        if let Some(&id) = tokens.iter().find(|id| **id as usize >= self.vocab) {
+            return Err(Error::Value { what: "token (beyond the vocabulary)", value: id.into() });
+        }
+        self.window[first..end].copy_from_slice(tokens);
+        self.player.write(self.ids, &self.window).await?;
+        // from the start of a group of units: the tokens before that were read are read again, those after say nothing
+        let first = first & !(self.player.grain() - 1);
+        self.player.play_units(0..self.recording.dispatches().len(), first..end).await?;
+        self.read = end;
+        let mut next = Vec::with_capacity(self.vocab);
+        for shard in &self.scores {
+            let rows = self.player.read(*shard).await?;
+            let vocab = rows.len() / self.window.len();
+            next.extend(rows[(end - 1) * vocab..end * vocab].iter().map(|score| *score as i32));
+        }
+        Ok(next)
+    }
+}
