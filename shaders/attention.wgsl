@@ -22,8 +22,10 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> stats: array<u32>; // [tokens, heads, 8]
 @group(0) @binding(8) var<storage, read_write> flag: atomic<u32>;
 
+// At least the longest sequence.
+override keys_held: u32 = 2048u;
 // A word a visible key: its score, its exponential, its weight in its block.
-var<workgroup> keys: array<u32, 2048>;
+var<workgroup> keys: array<u32, keys_held>;
 // Of each block's weights.
 var<workgroup> shifts: array<u32, 64>;
 

@@ -25,8 +25,10 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> stats: array<u32>; // [tokens, heads, 8]
 @group(0) @binding(8) var<storage, read_write> dq: array<i32>; // [tokens, heads, head_dim + 4] i32 rows
 
+// At least the longest sequence.
+override keys_held: u32 = 2048u;
 // A word a visible key: its probability, then the weight of its gradient in its block.
-var<workgroup> keys: array<u32, 2048>;
+var<workgroup> keys: array<u32, keys_held>;
 // Of each block's weights.
 var<workgroup> shifts: array<u32, 64>;
 // Of features.

@@ -63,8 +63,14 @@ pub static KERNEL: Kernel = Kernel {
         wgsl: include_str!("../../shaders/attention.wgsl"),
         groups_x: |p| Params::read(p).heads,
         units_per_group: 1,
+        keys_held: Some(|p| keys_held(Params::read(p).tokens)),
     }],
 };
+
+/// Keys that a workgroup holds where `tokens` are played: no token sees more than all of them.
+pub(super) fn keys_held(tokens: u32) -> u32 {
+    tokens.next_power_of_two().clamp(128, MAX_CONTEXT as u32)
+}
 
 impl Params {
     /// The key/value head that query head `head` reads.

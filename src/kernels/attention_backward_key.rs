@@ -67,6 +67,7 @@ pub static KERNEL: Kernel = Kernel {
         wgsl: include_str!("../../shaders/attention_backward_key.wgsl"),
         groups_x: |p| Params::read(p).kv_heads,
         units_per_group: 1,
+        keys_held: None,
     }],
 };
 

@@ -63,6 +63,7 @@ pub static KERNEL: Kernel = Kernel {
         wgsl: include_str!("../../shaders/attention_backward_query.wgsl"),
         groups_x: |p| Params::read(p).heads,
         units_per_group: 1,
+        keys_held: Some(|p| super::attention::keys_held(Params::read(p).tokens)),
     }],
 };
 

@@ -53,6 +53,7 @@ pub static KERNEL: Kernel = Kernel {
         wgsl: include_str!("../../shaders/cross_entropy.wgsl"),
         groups_x: |p| row_words(Params::read(p).vocab as usize).div_ceil(1024) as u32,
         units_per_group: 1,
+        keys_held: None,
     }],
 };
 

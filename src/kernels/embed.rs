@@ -37,6 +37,7 @@ pub static KERNEL: Kernel = Kernel {
         wgsl: include_str!("../../shaders/embed.wgsl"),
         groups_x: |p| Params::read(p).width.div_ceil(64),
         units_per_group: 1,
+        keys_held: None,
     }],
 };
 

@@ -28,6 +28,7 @@ pub static KERNEL: Kernel = Kernel {
         wgsl: include_str!("../../shaders/gated_relu_squared.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
+        keys_held: None,
     }],
 };
 

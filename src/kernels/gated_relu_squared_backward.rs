@@ -44,6 +44,7 @@ pub static KERNEL: Kernel = Kernel {
         wgsl: include_str!("../../shaders/gated_relu_squared_backward.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
+        keys_held: None,
     }],
 };
 

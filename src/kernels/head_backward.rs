@@ -31,6 +31,7 @@ pub static KERNEL: Kernel = Kernel {
         wgsl: include_str!("../../shaders/head_backward.wgsl"),
         groups_x: |p| Params::read(p).width.div_ceil(256),
         units_per_group: 4,
+        keys_held: None,
     }],
 };
 

@@ -37,6 +37,7 @@ pub static KERNEL: Kernel = Kernel {
         wgsl: include_str!("../../shaders/head_gradient_quantize.wgsl"),
         groups_x: |p| Params::read(p).heads,
         units_per_group: 1,
+        keys_held: None,
     }],
 };
 

@@ -46,6 +46,7 @@ pub static KERNEL: Kernel = Kernel {
         wgsl: include_str!("../../shaders/head_logits.wgsl"),
         groups_x: |p| Params::read(p).vocab.div_ceil(64),
         units_per_group: 4,
+        keys_held: None,
     }],
 };
 

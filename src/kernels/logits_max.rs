@@ -24,6 +24,7 @@ pub static KERNEL: Kernel = Kernel {
         wgsl: include_str!("../../shaders/logits_max.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
+        keys_held: None,
     }],
 };
 

@@ -50,6 +50,7 @@ pub static KERNEL: Kernel = Kernel {
         wgsl: include_str!("../../shaders/lora_fold.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
+        keys_held: None,
     }],
 };
 

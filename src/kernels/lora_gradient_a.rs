@@ -45,6 +45,7 @@ pub static KERNEL: Kernel = Kernel {
         wgsl: include_str!("../../shaders/lora_gradient_a.wgsl"),
         groups_x: |p| Params::read(p).in_features.div_ceil(256),
         units_per_group: 4,
+        keys_held: None,
     }],
 };
 

@@ -47,6 +47,7 @@ pub static KERNEL: Kernel = Kernel {
         wgsl: include_str!("../../shaders/lora_gradient_b.wgsl"),
         groups_x: |p| Params::read(p).out_features.div_ceil(256),
         units_per_group: 2,
+        keys_held: None,
     }],
 };
 

@@ -102,6 +102,9 @@ pub struct Lowering {
     pub groups_x: fn(&[u32]) -> u32,
     /// Units that one workgroup along y computes.
     pub units_per_group: u32,
+    /// The text's override `keys_held`, where it has one, for these params: words of workgroup memory, which a browser
+    /// zeroes for every workgroup, so that many more than needed cost time.
+    pub keys_held: Option<fn(&[u32]) -> u32>,
 }
 
 /// Declares a kernel's `Params`: named 32-bit fields after `first_group`, the workgroup along y

@@ -52,6 +52,7 @@ pub static KERNEL: Kernel = Kernel {
         wgsl: include_str!("../../shaders/rms_norm_backward.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
+        keys_held: None,
     }],
 };
 

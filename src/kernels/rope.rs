@@ -42,6 +42,7 @@ pub static KERNEL: Kernel = Kernel {
         wgsl: include_str!("../../shaders/rope.wgsl"),
         groups_x: |p| Params::read(p).heads,
         units_per_group: 1,
+        keys_held: None,
     }],
 };
 

@@ -38,7 +38,7 @@ pub static KERNEL: Kernel = Kernel {
 
 /// Every lowering gives a workgroup 64 tokens.
 const fn lowering(name: &'static str, wgsl: &'static str, groups_x: fn(&[u32]) -> u32) -> Lowering {
-    Lowering { name, wgsl, groups_x, units_per_group: 64 }
+    Lowering { name, wgsl, groups_x, units_per_group: 64, keys_held: None }
 }
 
 fn groups(params: &[u32], features: u32) -> u32 {

@@ -1,12 +1,16 @@
-//! The golden digests, of one step and of a run of a hundred, by every lowering.
+//! The golden digests, of one step and of a run of a hundred, by every lowering; and a decoder.
 
 use super::devices::Opened;
 use libtest_mimic::{Failed, Trial};
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::{Backend, gpu::Choice},
+    backend::{Backend, cpu::scalar, gpu::Choice},
     kernels,
-    training::conformance::{GOLDEN, run_digest, step_digest},
+    model::{config::ModelConfig, decoder::Decoder, generator::seeded},
+    training::{
+        conformance::{GOLDEN, run_digest, step_digest},
+        trial::SMALL,
+    },
 };
 use std::collections::BTreeSet;
 
@@ -27,7 +31,25 @@ pub(crate) fn trials(gpu: &'static Opened) -> impl Iterator<Item = Trial> {
         Trial::test(format!("golden run by {name} on {}", gpu.listed), test)
     };
     let runs = gpu.listed.graphics_api == "vulkan";
-    names.into_iter().flat_map(move |name| [Some(step(name)), runs.then(|| run(name))]).flatten()
+    let digests = names.into_iter().flat_map(move |name| [Some(step(name)), runs.then(|| run(name))]).flatten();
+    digests.chain([Trial::test(format!("a decoder reads as the CPU does on {}", gpu.listed), move || decoder(gpu))])
+}
+
+/// Token by token and in parts, before and after the end of a workgroup's units.
+fn decoder(gpu: &Opened) -> Result<(), Failed> {
+    let config = ModelConfig { layers: 1, width: 64, heads: 2, head_dim: 32, ffn_width: 96, context: 80, ..SMALL };
+    let model = seeded(ModelConfig { kv_heads: 1, ..config }, [5; 32])?;
+    let read = |backend: &Backend| -> Result<Vec<Vec<i32>>, Failed> {
+        let mut decoder = block_on(Decoder::new(&model, None, 80, backend))?;
+        let tokens: Vec<u32> = (0..80).map(|at| at * at % 256).collect();
+        let mut scores = Vec::new();
+        for part in [0..60, 60..61, 61..63, 63..64, 64..65, 65..70] {
+            scores.push(block_on(decoder.read(&tokens[part]))?);
+        }
+        Ok(scores)
+    };
+    let same = read(&backend(gpu, "plain")?)? == read(&Backend::Cpu { threads: 1, choose: scalar })?;
+    same.then_some(()).ok_or("other scores".into())
 }
 
 fn backend(gpu: &Opened, name: &str) -> Result<Backend, Failed> {

@@ -29,6 +29,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         wgsl: include_str!("fixed_point.wgsl"),
         groups_x: |_| 1,
         units_per_group: 64,
+        keys_held: None,
     }],
 };
 

@@ -94,6 +94,7 @@ const STEP_PLAIN: Lowering = Lowering {
         }\n",
     groups_x: |_| 1,
     units_per_group: 8,
+    keys_held: None,
 };
 
 fn step_case(count: u32, add: u32, inputs: Vec<u32>) -> Case {
@@ -189,7 +190,7 @@ fn tuning(gpu: &Opened) -> Result<(), Failed> {
     };
     let plain = |name, text: String| {
         let Lowering { groups_x, units_per_group, .. } = kernels::ternary_matmul::KERNEL.lowerings[0];
-        Lowering { name, wgsl: text.leak(), groups_x, units_per_group }
+        Lowering { name, wgsl: text.leak(), groups_x, units_per_group, keys_held: None }
     };
     let text = kernels::ternary_matmul::KERNEL.lowerings[0].wgsl;
     let (good, bad) = (text.to_owned(), text.replace("sums.a - offset", "sums.b - offset"));

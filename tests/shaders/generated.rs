@@ -20,7 +20,7 @@ pub(crate) fn division(text: &str) -> Option<&str> {
     text.lines().filter(code).find(|line| line.split("//").next().is_some_and(|code| code.contains(['/', '%'])))
 }
 
-fn msl(Parsed { module, info }: &Parsed) -> Result<String, String> {
+fn msl(Parsed { module, info, .. }: &Parsed) -> Result<String, String> {
     let options = back::msl::Options {
         lang_version: (2, 4),
         bounds_check_policies: unchecked(),
@@ -33,7 +33,7 @@ fn msl(Parsed { module, info }: &Parsed) -> Result<String, String> {
     written.map(|(text, _)| text).map_err(|error| error.to_string())
 }
 
-fn hlsl(Parsed { module, info }: &Parsed) -> Result<String, String> {
+fn hlsl(Parsed { module, info, .. }: &Parsed) -> Result<String, String> {
     let mut text = String::new();
     let options = back::hlsl::Options {
         shader_model: back::hlsl::ShaderModel::V6_4,
@@ -48,7 +48,7 @@ fn hlsl(Parsed { module, info }: &Parsed) -> Result<String, String> {
     Ok(text)
 }
 
-fn glsl(Parsed { module, info }: &Parsed) -> Result<String, String> {
+fn glsl(Parsed { module, info, .. }: &Parsed) -> Result<String, String> {
     let mut text = String::new();
     let options = back::glsl::Options { zero_initialize_workgroup_memory: false, ..Default::default() };
     let pipeline = back::glsl::PipelineOptions {

@@ -1,6 +1,7 @@
 //! The interface of a text: its params, bindings and workgroup are those that its kernel declares and
 //! that any WebGPU device can run.
 
+use super::Parsed;
 use naga::{AddressSpace, ArraySize, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 use r3mes_wgpu::kernels::{Access, Kernel};
 
@@ -10,7 +11,7 @@ const INVOCATIONS: u32 = 256;
 const WORKGROUP_BYTES: u32 = 16 << 10;
 
 /// What differs from the kernel's declaration or exceeds a limit.
-pub(crate) fn faults(kernel: &Kernel, module: &naga::Module) -> Vec<String> {
+pub(crate) fn faults(kernel: &Kernel, Parsed { module, overrides, .. }: &Parsed) -> Vec<String> {
     let mut faults = Vec::new();
     let mut expect = |what: &str, found: String, expected: String| {
         if found != expected {
@@ -29,6 +30,8 @@ pub(crate) fn faults(kernel: &Kernel, module: &naga::Module) -> Vec<String> {
     expect("bindings", bindings(module).join(", "), declared.collect::<Vec<_>>().join(", "));
     let entries: Vec<_> = module.entry_points.iter().map(|entry| (entry.name.as_str(), entry.stage)).collect();
     expect("entry points", format!("{entries:?}"), format!("{:?}", [("main", ShaderStage::Compute)]));
+    let sized = kernel.lowerings.iter().any(|lowering| lowering.keys_held.is_some());
+    expect("overrides", overrides.join(", "), if sized { "keys_held".into() } else { String::new() });
     faults.extend(limits(module));
     faults
 }
@@ -93,9 +96,6 @@ fn limits(module: &naga::Module) -> Vec<String> {
     let bytes: u32 = shared.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()).next_multiple_of(16)).sum();
     if bytes > WORKGROUP_BYTES {
         faults.push(format!("{bytes} bytes of workgroup memory of {WORKGROUP_BYTES}"));
-    }
-    if module.overrides.iter().next().is_some() {
-        faults.push("overrides, whose sizes nobody checks".to_owned());
     }
     faults
 }

@@ -9,10 +9,11 @@ mod rules;
 use r3mes_wgpu::kernels::{self, Kernel, Lowering};
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// A text as naga reads it, or why it does not.
+/// A text as naga reads it, its overrides at their defaults, which are the largest that are asked for.
 struct Parsed {
     module: naga::Module,
     info: naga::valid::ModuleInfo,
+    overrides: Vec<String>,
 }
 
 /// A text followed by the shared functions, as a GPU gets it.
@@ -22,7 +23,10 @@ fn parse(wgsl: &str) -> Result<Parsed, String> {
     let (flags, capabilities) = (naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
     let validated = naga::valid::Validator::new(flags, capabilities).validate(&module);
     let info = validated.map_err(|error| error.emit_to_string(&text))?;
-    Ok(Parsed { module, info })
+    let overrides = module.overrides.iter().map(|(_, each)| each.name.clone().unwrap_or_default()).collect();
+    let resolved = naga::back::pipeline_constants::process_overrides(&module, &info, None, &Default::default());
+    let (module, info) = resolved.map_err(|error| error.to_string())?;
+    Ok(Parsed { module: module.into_owned(), info: info.into_owned(), overrides })
 }
 
 /// Everything that is wrong with a text; `floats` says that it is the audited integers-in-f32 lowering.
@@ -31,7 +35,7 @@ fn faults(kernel: &Kernel, wgsl: &str, floats: rules::Floats) -> Vec<String> {
         Ok(parsed) => parsed,
         Err(error) => return vec![error],
     };
-    [interface::faults(kernel, &parsed.module), rules::faults(&parsed, floats), generated::faults(&parsed)].concat()
+    [interface::faults(kernel, &parsed), rules::faults(&parsed, floats), generated::faults(&parsed)].concat()
 }
 
 /// All texts, with the name of the file that each must be.

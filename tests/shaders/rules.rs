@@ -18,7 +18,7 @@ pub(crate) enum Floats {
 
 /// Every rule broken.
 pub(crate) fn faults(parsed: &Parsed, floats: Floats) -> Vec<String> {
-    let Parsed { module, info } = parsed;
+    let Parsed { module, info, .. } = parsed;
     let mut faults = Vec::new();
     for (_, declared) in module.types.iter() {
         faults.extend(scalar_fault(&declared.inner, floats).map(|fault| format!("a type {fault}")));

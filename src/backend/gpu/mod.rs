@@ -72,8 +72,8 @@ struct Open {
     fault: Fault,
     /// From the end of some work to its being known.
     answer_ms: f64,
-    /// By kernel and lowering.
-    pipelines: Mutex<HashMap<[&'static str; 2], Arc<pipeline::Pipeline>>>,
+    /// By kernel, lowering, and keys held.
+    pipelines: Mutex<HashMap<(&'static str, &'static str, Option<u32>), Arc<pipeline::Pipeline>>>,
 }
 
 impl Gpu {

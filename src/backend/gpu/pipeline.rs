@@ -17,24 +17,27 @@ pub(super) struct Pipeline {
 }
 
 impl Gpu {
-    /// The pipeline of a lowering, compiled at first use.
+    /// The pipeline of a lowering for some params, compiled at first use.
     pub(super) async fn pipeline(
         &self,
         kernel: &'static Kernel,
         lowering: &'static Lowering,
+        params: &[u32],
     ) -> Result<Arc<Pipeline>, Error> {
-        let key = [kernel.name, lowering.name];
+        let keys_held = lowering.keys_held.map(|keys_held| keys_held(params));
+        let key = (kernel.name, lowering.name, keys_held);
         let cached = self.0.pipelines.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(pipeline) = cached {
             return Ok(pipeline);
         }
-        let what = key.join(".");
-        let pipeline = Arc::new(self.guarded(&what, || self.compile(kernel, lowering, &what)).await?);
+        let what = [kernel.name, lowering.name].join(".");
+        let pipeline = Arc::new(self.guarded(&what, || self.compile(kernel, lowering, keys_held, &what)).await?);
         self.0.pipelines.lock().unwrap_or_else(PoisonError::into_inner).insert(key, pipeline.clone());
         Ok(pipeline)
     }
 
-    fn compile(&self, kernel: &Kernel, lowering: &Lowering, label: &str) -> Pipeline {
+    fn compile(&self, kernel: &Kernel, lowering: &Lowering, keys_held: Option<u32>, label: &str) -> Pipeline {
+        let constants: Vec<_> = keys_held.map(|keys_held| ("keys_held", f64::from(keys_held))).into_iter().collect();
         let device = &self.0.device;
         let label = Some(label);
         let text = [lowering.wgsl, kernels::SHARED].concat();
@@ -58,7 +61,7 @@ impl Gpu {
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
                 zero_initialize_workgroup_memory: self.0.options.checks == Checks::Checked,
-                ..Default::default()
+                constants: &constants,
             },
             cache: None,
         });

@@ -80,7 +80,7 @@ impl GpuPlayer {
             limited(label, "params bytes", 4 * params.len() as u64, PARAMS_BYTES)?;
             let rows = (kernel.units)(params).div_ceil(lowering.units_per_group as usize);
             limited(label, "workgroups along y", rows as u64, u32::MAX.into())?;
-            let pipeline = gpu.pipeline(kernel, lowering).await?;
+            let pipeline = gpu.pipeline(kernel, lowering, params).await?;
             let bound = gpu.guarded(label, || bind(gpu, &memory, &pipeline, dispatch)).await?;
             let count = shapes.len();
             let shape = *shapes.entry((kernel.name, &params[1..])).or_insert(count);
