@@ -9,6 +9,7 @@ pub mod generator;
 pub mod linear;
 pub mod lora;
 pub mod norm;
+pub mod peft;
 mod reals;
 pub mod transformer;
 pub mod weights;
