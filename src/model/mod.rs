@@ -8,6 +8,7 @@ pub mod file;
 pub mod generator;
 pub mod linear;
 pub mod lora;
+pub mod mean;
 pub mod norm;
 pub mod peft;
 mod reals;
