@@ -185,6 +185,13 @@ fn masters_keep_24_significant_bits() {
     }
 }
 
+/// PEFT saved the same tensors (`make.py` compares them), and this config beside them.
+#[test]
+fn what_peft_saves_is_read() {
+    let [_, tensors] = exported();
+    assert_eq!(peft::read(&fixture("saved_config.json"), &tensors).unwrap(), adapter());
+}
+
 /// The export with one text of its config replaced.
 fn with(from: &str, to: &str) -> String {
     let [config, tensors] = exported();
@@ -206,10 +213,11 @@ fn configs_that_ask_for_more_are_refused_by_key() {
         ("\"r\": 4", "\"r\": 3", "r is 3"),
         ("\"r\": 4", "\"r\": 8", "lora_A.weight has shape [4, 64], not that of rank 8"),
         ("\"r\": 4", "\"r\": 4, \"rank_pattern\": {\"q_proj\": 8}", "rank_pattern"),
+        ("\"r\": 4", "\"r\": 4, \"use_what_is_not_invented\": true", "use_what_is_not_invented"),
         ("\"lora_alpha\": 8", "\"lora_alpha\": 0.5", "lora_alpha"),
         ("\"q_proj\"", "\"lm_head\"", "target_modules"),
         ("\"q_proj\",", "", "is not among the config's target_modules"),
-        ("[", "\"all-linear\", \"x\": [", "target_modules"),
+        ("\"target_modules\": [", "\"target_modules\": \"all-linear\", \"auto_mapping\": [", "target_modules"),
     ] {
         let error = with(from, to);
         assert!(error.contains(key), "{to}: {error}");

@@ -29,27 +29,27 @@ const UNIT: f64 = 1.0 / (1u64 << MASTER_FRACTION_BITS) as f64;
 /// The largest F32 below 8.
 const TOP: f32 = 8.0 - 1.0 / (1 << 21) as f32;
 
-/// What a config may not ask for: nothing of it is in this arithmetic. `null`, `false` and emptiness ask for nothing.
-const REFUSED: [&str; 19] = [
-    "use_rslora",
-    "use_dora",
-    "use_qalora",
-    "use_bdlora",
-    "lora_bias",
-    "fan_in_fan_out",
-    "modules_to_save",
-    "rank_pattern",
-    "alpha_pattern",
-    "layers_to_transform",
-    "layer_replication",
-    "target_parameters",
-    "trainable_token_indices",
-    "alora_invocation_tokens",
-    "arrow_config",
-    "kasa_config",
-    "monteclora_config",
-    "velora_config",
-    "exclude_modules",
+/// Keys that are read, and keys that change nothing of what a trained adapter computes. Any other may only ask for
+/// nothing: `null`, `false` or emptiness.
+const KNOWN: [&str; 18] = [
+    "auto_mapping",
+    "base_model_name_or_path",
+    "bias",
+    "eva_config",
+    "inference_mode",
+    "init_lora_weights",
+    "layers_pattern",
+    "lora_alpha",
+    "lora_dropout",
+    "megatron_core",
+    "peft_type",
+    "peft_version",
+    "qalora_group_size",
+    "r",
+    "revision",
+    "runtime_config",
+    "target_modules",
+    "task_type",
 ];
 
 /// Initializations that leave the frozen weights as they are.
@@ -245,11 +245,15 @@ fn read_config(bytes: &[u8]) -> Result<(usize, u32, Vec<Linear>), Error> {
     }
     let config: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
     let value = |key: &str| config.get(key).unwrap_or(&Value::Null);
-    let refuse = |key: &str, expected: &str| Err(malformed(format!("{key} is {}; {expected}", value(key))));
+    let short = |text: &str| text.chars().take(256).collect::<String>();
+    let refuse = |key: &str, expected: &str| {
+        Err(malformed(format!("{} is {}; {expected}", short(key), short(&value(key).to_string()))))
+    };
     if value("peft_type") != "LORA" {
         return refuse("peft_type", "only \"LORA\" is read");
     }
-    if let Some(key) = REFUSED.into_iter().find(|key| !asks_for_nothing(value(key))) {
+    let unknown = |(key, value): &(&String, &Value)| !KNOWN.contains(&key.as_str()) && !asks_for_nothing(value);
+    if let Some((key, _)) = config.iter().find(unknown) {
         return refuse(key, "that is not supported");
     }
     if !(value("bias").is_null() || value("bias") == "none") {

@@ -8,6 +8,7 @@ Nothing installs these for the tests: tests/peft.rs reads the files alone.
 model/            config.json and model.safetensors in the packing of BitNetForCausalLM, linear_class autobitlinear, offline:
                   random masters quantized by absmean, an embedding that int8 rows hold exactly
 adapter/          what `r3mes-wgpu adapter export` wrote of an adapter that `r3mes-wgpu train` made in three steps
+saved_config.json the adapter_config.json that PEFT itself saves of that adapter
 reference.safetensors
                   ids [sequences, context]; logits [sequences, context, vocab]; loss, summed, in nats; and the gradient of that
                   loss with respect to every lora_A and lora_B, under PEFT's names. The label of a token is the next
@@ -28,7 +29,7 @@ os.environ["TORCHDYNAMO_DISABLE"] = "1"  # the quantizers are decorated with tor
 import torch
 from peft import PeftModel
 from peft.tuners.lora import Linear as LoraLinear
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import BitNetForCausalLM
 from transformers.integrations.bitnet import ActQuant
 
@@ -129,6 +130,11 @@ def reference(model, adapter):
     for name, parameter in peft.named_parameters():
         if parameter.requires_grad:
             tensors[name.replace(".default", "")] = parameter.grad.contiguous()
+    with tempfile.TemporaryDirectory() as scratch:
+        peft.save_pretrained(scratch)
+        saved, ours = (load_file(Path(directory) / "adapter_model.safetensors") for directory in (scratch, adapter))
+        assert saved.keys() == ours.keys() and all(torch.equal(saved[name], ours[name]) for name in ours)
+        shutil.copyfile(Path(scratch) / "adapter_config.json", HERE / "saved_config.json")
     for module in peft.modules():
         if isinstance(module, LoraLinear):
             module.lora_A["default"].register_forward_pre_hook(lambda _, x: ActQuant.apply(x[0]))
