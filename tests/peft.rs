@@ -227,6 +227,19 @@ fn configs_that_ask_for_more_are_refused_by_key() {
     assert_eq!(peft::read(whole.as_bytes(), &tensors).unwrap(), adapter());
 }
 
+#[test]
+fn an_adapter_with_a_gap_is_not_written() {
+    let mut gap = adapter();
+    gap.matrices.pop();
+    assert!(peft::write(&gap, "").is_err());
+    let mut twice = adapter();
+    twice.matrices[0].name = twice.matrices[2].name.clone();
+    assert!(peft::write(&twice, "").is_err());
+    let mut named = adapter();
+    named.matrices[0].name = "layers.0.head.a".into();
+    assert!(peft::write(&named, "").unwrap_err().to_string().contains("layers.0.head.a"));
+}
+
 /// The export with its tensors changed one by one: `None` leaves one out.
 fn tensors(change: impl Fn(&str, Vec<usize>, Vec<u8>) -> Option<(String, Vec<usize>, Vec<u8>)>) -> String {
     use safetensors::{Dtype, tensor::TensorView};
