@@ -140,23 +140,21 @@ fn close_to_the_formula_while_it_trains_as_the_original() {
         let gradient = [wide(&gradients.a), wide(&gradients.b)].concat();
         let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
         let clip = 1.0 / norm.max(1.0);
+        let stepped = [a, b].concat().into_iter().zip(&gradient).zip(&mut moments);
         let parameters: Vec<f32> =
-            [a, b].concat().iter().zip(&gradient).zip(&mut moments).map(adamw(clip, step)).collect();
+            stepped.map(|((parameter, gradient), moments)| adamw(parameter, gradient * clip, moments, step)).collect();
         player.layer().set_lora_parameters(&parameters[..RANK * FEATURES], &parameters[RANK * FEATURES..]).unwrap();
     }
     println!("losses {losses:?}");
     assert!(losses.is_sorted_by(|before, after| before > after), "{losses:?}");
 }
 
-/// The original's optimizer: lr 1e-4, weight decay 0.01, betas 0.9 and 0.999, eps 1e-8.
-fn adamw(clip: f64, step: i32) -> impl Fn(((&f32, &f64), &mut (f64, f64))) -> f32 {
-    move |((&parameter, &gradient), (first, second))| {
-        let gradient = gradient * clip;
-        *first = 0.9 * *first + 0.1 * gradient;
-        *second = 0.999 * *second + 0.001 * gradient * gradient;
-        let (mean, square) = (*first / (1.0 - 0.9f64.powi(step)), *second / (1.0 - 0.999f64.powi(step)));
-        (f64::from(parameter) * (1.0 - 1e-4 * 0.01) - 1e-4 * mean / (square.sqrt() + 1e-8)) as f32
-    }
+/// One parameter's step by the original's optimizer: lr 1e-4, weight decay 0.01, betas 0.9 and 0.999, eps 1e-8.
+fn adamw(parameter: f32, gradient: f64, (first, second): &mut (f64, f64), step: i32) -> f32 {
+    *first = 0.9 * *first + 0.1 * gradient;
+    *second = 0.999 * *second + 0.001 * gradient * gradient;
+    let (mean, square) = (*first / (1.0 - 0.9f64.powi(step)), *second / (1.0 - 0.999f64.powi(step)));
+    (f64::from(parameter) * (1.0 - 1e-4 * 0.01) - 1e-4 * mean / (square.sqrt() + 1e-8)) as f32
 }
 
 #[test]

@@ -131,7 +131,8 @@ fn masters(name: &str, tensor: &TensorView<'_>) -> Result<Vec<i32>, Error> {
     let reals = reals::tensor_reals(tensor)
         .ok_or_else(|| wrong(TENSORS, name, &format!("is {:?}, not F32, BF16 or F16", tensor.dtype())))?;
     // what rounds to 8 does not fit either
-    match reals.iter().find(|value| !(f64::from(value.abs()) / UNIT < f64::from(i32::MAX) + 0.5)) {
+    let fits = |value: &f32| f64::from(value.abs()) / UNIT < f64::from(i32::MAX) + 0.5;
+    match reals.iter().find(|value| !fits(value)) {
         Some(value) => Err(wrong(TENSORS, name, &format!("holds {value}, outside ±8"))),
         None => Ok(reals.iter().map(|&value| (f64::from(value) / UNIT).round_ties_even() as i32).collect()),
     }
