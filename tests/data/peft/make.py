@@ -3,7 +3,7 @@
     python make.py R3MES_WGPU_BINARY
 
 Made with Python 3.11, torch 2.15.0 (CPU, one thread), transformers 5.24.0, peft 0.21.2, safetensors 0.8.0.
-Nothing installs these for the tests: tests/peft.rs reads the files alone.
+Nothing installs these for the tests: tests/peft reads the files alone.
 
 model/            config.json and model.safetensors in the packing of BitNetForCausalLM, linear_class autobitlinear, offline:
                   random masters quantized by absmean, an embedding that int8 rows hold exactly
