@@ -58,6 +58,33 @@ fn trained(weights: &[f32], ternarize: Ternarize) -> BitLinear {
     layer
 }
 
+/// `y = x·wᵀ + (alpha / rank)·x·aᵀ·bᵀ` and its gradients, in f64.
+struct Formula {
+    y: Vec<f64>,
+    a: Vec<f64>,
+    b: Vec<f64>,
+    x: Vec<f64>,
+}
+
+impl Formula {
+    /// `w [out, in]`, `a [rank, in]`, `b [out, rank]`, `x [tokens, in]`, `dy [tokens, out]`.
+    fn new(w: &[f64], a: &[f32], b: &[f32], x: &[f32], dy: &[f32]) -> Self {
+        let (a, b, x, dy) = (wide(a), wide(b), wide(x), wide(dy));
+        let scaling = f64::from(ALPHA) / RANK as f64;
+        let scaled = |values: Vec<f64>| values.into_iter().map(|value| scaling * value).collect::<Vec<_>>();
+        let sum = |left: Vec<f64>, right: Vec<f64>| left.iter().zip(right).map(|(l, r)| l + r).collect::<Vec<_>>();
+        let u = product(&x, &a, FEATURES); // [tokens, rank]
+        let v = product(&dy, &transposed(&b, RANK), FEATURES); // [tokens, rank]
+        let dx = product(&dy, &transposed(w, FEATURES), FEATURES);
+        Self {
+            y: sum(product(&x, w, FEATURES), scaled(product(&u, &b, RANK))),
+            a: scaled(product(&transposed(&v, RANK), &transposed(&x, FEATURES), TOKENS)),
+            b: scaled(product(&transposed(&dy, FEATURES), &transposed(&u, RANK), TOKENS)),
+            x: sum(dx, scaled(product(&v, &transposed(&a, FEATURES), RANK))),
+        }
+    }
+}
+
 /// Worst of the cosines of y, and of the gradients of a, b and x.
 fn compare(ternarize: Ternarize, trit: impl Fn(f64, f64) -> f64) -> (f64, f64) {
     let weights = normal(FEATURES * FEATURES, 1, 0.5);
@@ -70,22 +97,64 @@ fn compare(ternarize: Ternarize, trit: impl Fn(f64, f64) -> f64) -> (f64, f64) {
     let mean = weights.iter().map(|&w| f64::from(w.abs())).sum::<f64>() / weights.len() as f64;
     let w: Vec<f64> = weights.iter().map(|&w| trit(w.into(), mean)).collect();
     let (a, b, _) = layer.lora_parameters();
-    let (a, b, x, dy) = (wide(&a), wide(&b), wide(&x), wide(&dy));
-    let scaling = f64::from(ALPHA) / RANK as f64;
-    let scaled = |values: Vec<f64>| values.into_iter().map(|value| scaling * value).collect::<Vec<_>>();
-    let sum = |left: Vec<f64>, right: Vec<f64>| left.iter().zip(right).map(|(l, r)| l + r).collect::<Vec<_>>();
-    let u = product(&x, &a, FEATURES); // [tokens, rank]
-    let v = product(&dy, &transposed(&b, RANK), FEATURES); // [tokens, rank]
-    let expected_y = sum(product(&x, &w, FEATURES), scaled(product(&u, &b, RANK)));
-    let expected_a = scaled(product(&transposed(&v, RANK), &transposed(&x, FEATURES), TOKENS));
-    let expected_b = scaled(product(&transposed(&dy, FEATURES), &transposed(&u, RANK), TOKENS));
-    let dx = product(&dy, &transposed(&w, FEATURES), FEATURES);
-    let expected_x = sum(dx, scaled(product(&v, &transposed(&a, FEATURES), RANK)));
-    let worst = [(&gradients.a, expected_a), (&gradients.b, expected_b), (&gradients.x, expected_x)]
+    let expected = Formula::new(&w, &a, &b, &x, &dy);
+    let worst = [(&gradients.a, expected.a), (&gradients.b, expected.b), (&gradients.x, expected.x)]
         .map(|(found, expected)| cosine(found, &expected))
         .into_iter()
         .fold(1.0, f64::min);
-    (cosine(&y, &expected_y), worst)
+    (cosine(&y, &expected.y), worst)
+}
+
+/// The original's layer as it trains: signs of weights, b = 0 at first, mean squared error, clip to a norm of 1, AdamW with
+/// its settings. At every step y and the gradients are beside the formula at the same parameters.
+#[test]
+fn close_to_the_formula_while_it_trains_as_the_original() {
+    let weights = normal(FEATURES * FEATURES, 1, 0.5);
+    let w: Vec<f64> = weights.iter().map(|&w| if w.abs() < 0.1 { 0.0 } else { w.signum().into() }).collect();
+    let ternarize = Ternarize::Sign { threshold: 0.1 };
+    let layer = BitLinear::new(&weights, FEATURES, FEATURES, ternarize, (RANK, ALPHA), [7; 32]).unwrap();
+    let mut player = block_on(layer.on(&BACKEND, TOKENS)).unwrap();
+    let (x, target) = (normal(TOKENS * FEATURES, 2, 1.0), normal(TOKENS * FEATURES, 5, 1.0));
+    let mut moments = vec![(0.0, 0.0); 2 * RANK * FEATURES];
+    let mut losses = Vec::new();
+    for step in 1..=4 {
+        let y = block_on(player.forward(&x)).unwrap();
+        let error: Vec<f32> = y.iter().zip(&target).map(|(y, target)| y - target).collect();
+        losses.push(wide(&error).iter().map(|error| error * error).sum::<f64>() / error.len() as f64);
+        let dy: Vec<f32> = error.iter().map(|error| 2.0 * error / y.len() as f32).collect();
+        let gradients = block_on(player.backward(&dy, &[step as u8; 32])).unwrap();
+        let (a, b, _) = player.layer().lora_parameters();
+        let expected = Formula::new(&w, &a, &b, &x, &dy);
+        assert!(cosine(&y, &expected.y) >= 0.9999, "y of step {step}");
+        for (name, found, expected) in
+            [("a", &gradients.a, &expected.a), ("b", &gradients.b, &expected.b), ("x", &gradients.x, &expected.x)]
+        {
+            if step == 1 && name == "a" {
+                assert!(found.iter().all(|&value| value == 0.0) && expected.iter().all(|&value| value == 0.0));
+                continue;
+            }
+            let cosine = cosine(found, expected);
+            println!("step {step}: gradient of {name}, cosine {cosine:.6}");
+            assert!(cosine >= 0.999, "gradient of {name}, step {step}: {cosine}");
+        }
+        let gradient = [wide(&gradients.a), wide(&gradients.b)].concat();
+        let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+        let clip = 1.0 / norm.max(1.0);
+        let stepped = [a, b].concat().into_iter().zip(&gradient).zip(&mut moments);
+        let parameters: Vec<f32> =
+            stepped.map(|((parameter, gradient), moments)| adamw(parameter, gradient * clip, moments, step)).collect();
+        player.layer().set_lora_parameters(&parameters[..RANK * FEATURES], &parameters[RANK * FEATURES..]).unwrap();
+    }
+    println!("losses {losses:?}");
+    assert!(losses.is_sorted_by(|before, after| before > after), "{losses:?}");
+}
+
+/// One parameter's step by the original's optimizer: lr 1e-4, weight decay 0.01, betas 0.9 and 0.999, eps 1e-8.
+fn adamw(parameter: f32, gradient: f64, (first, second): &mut (f64, f64), step: i32) -> f32 {
+    *first = 0.9 * *first + 0.1 * gradient;
+    *second = 0.999 * *second + 0.001 * gradient * gradient;
+    let (mean, square) = (*first / (1.0 - 0.9f64.powi(step)), *second / (1.0 - 0.999f64.powi(step)));
+    (f64::from(parameter) * (1.0 - 1e-4 * 0.01) - 1e-4 * mean / (square.sqrt() + 1e-8)) as f32
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     /// Recompute a receipt's gradient and compare every bit
     Verify(VerifyArgs),
+    /// Look at adapters, fold them, and exchange them with PEFT
+    Adapter(super::adapter::AdapterArgs),
     /// Compute known answers and golden digests on every backend here
     Check(CheckArgs),
     /// List GPUs
@@ -155,7 +157,7 @@ impl Command {
             Self::Generate(args) => Some(&args.compute),
             Self::Verify(args) => Some(&args.compute),
             Self::Bench(args) => Some(&args.compute),
-            Self::Check(_) | Self::Devices(_) | Self::Probe => None,
+            Self::Adapter(_) | Self::Check(_) | Self::Devices(_) | Self::Probe => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The R3MES miner: `r3mes-wgpu mine`, and what belongs to it.
 
+mod adapter;
 mod bench;
 mod check;
 mod cli;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         cli::Command::Train(args) => train::run(args),
         cli::Command::Generate(args) => generate::run(args),
         cli::Command::Verify(args) => verify::run(args),
+        cli::Command::Adapter(args) => adapter::run(args),
         cli::Command::Check(args) => check::run(args),
         cli::Command::Devices(args) => devices::run(args),
         cli::Command::Bench(args) => bench::run(args),

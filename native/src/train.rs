@@ -37,11 +37,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     let (train, held_out) = split(&chunks);
     let compute = compute::choose(&args.compute)?;
     let seed = task_key(&[0; 32], &format!("train {}", args.seed));
-    let mut settings = match args.optimizer {
-        OptimizerKind::Adamw => Settings { learning_rate: 0.002, ..Settings::ADAMW },
-        OptimizerKind::Lion => Settings::LION,
-    };
-    settings.learning_rate = args.learning_rate.unwrap_or(settings.learning_rate);
+    let settings = settings(args.optimizer, args.learning_rate);
 
     fs::create_dir_all(&args.out).with_context(|| format!("creating {}", args.out.display()))?;
     let path = args.out.join("checkpoint.safetensors");
@@ -85,6 +81,15 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     bar.finish();
     eprintln!("step {}: {}", session.optimizer().steps(), path.display());
     Ok(if interrupt.asked() { Exit::Interrupted } else { Exit::Ok })
+}
+
+/// The settings of a first step.
+pub(crate) fn settings(kind: OptimizerKind, learning_rate: Option<f64>) -> Settings {
+    let settings = match kind {
+        OptimizerKind::Adamw => Settings { learning_rate: 0.002, ..Settings::ADAMW },
+        OptimizerKind::Lion => Settings::LION,
+    };
+    Settings { learning_rate: learning_rate.unwrap_or(settings.learning_rate), ..settings }
 }
 
 /// The last tenth, at most four chunks, is held out where there is more than one.

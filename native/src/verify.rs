@@ -54,8 +54,7 @@ fn check(args: &VerifyArgs, receipt: &Receipt, path: &Path, data_dir: &Path) -> 
         return Ok(Err(format!("the task adapts {}, not linears of this model", job.targets.join(", "))));
     };
     let targets = Targets { rank: job.rank as usize, linears };
-    let ledger = path.parent().and_then(Path::parent).context("a receipt lies beside its ledger")?.join("ledger.redb");
-    let blocks = BlockFile::open(&ledger)?;
+    let blocks = blocks(path)?;
     let fetch = |cid: &Cid| -> Result<Vec<u8>, StoreError> { blocks.get(cid) };
     let compute = compute::choose(&args.compute)?;
     let engine = Engine::new(&model, &targets, &compute.backend, SEQUENCES)?;
@@ -66,8 +65,14 @@ fn check(args: &VerifyArgs, receipt: &Receipt, path: &Path, data_dir: &Path) -> 
     Ok(verify(receipt, &fetch, &recomputed).map_err(|mismatch| mismatch.to_string()))
 }
 
+/// The blocks of the ledger beside which a receipt lies.
+pub(crate) fn blocks(receipt: &Path) -> Result<BlockFile> {
+    let job = receipt.parent().and_then(Path::parent).context("a receipt lies beside its ledger")?;
+    BlockFile::open(&job.join("ledger.redb"))
+}
+
 /// A file, or `<cid>.json` among the receipts of the data folder.
-fn find(wanted: &str, data_dir: &Path) -> Result<PathBuf> {
+pub(crate) fn find(wanted: &str, data_dir: &Path) -> Result<PathBuf> {
     let file = PathBuf::from(wanted);
     if file.is_file() {
         return Ok(file);

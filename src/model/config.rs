@@ -35,6 +35,21 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
+    /// The sizes of `microsoft/bitnet-b1.58-2B-4T`, beside which uploads are named.
+    pub const BITNET_2B4T: Self = Self {
+        layers: 30,
+        width: 2560,
+        heads: 20,
+        kv_heads: 5,
+        head_dim: 128,
+        ffn_width: 6912,
+        vocab: 128_256,
+        context: 2048,
+        rope_theta: 500_000,
+        norm_epsilon: 1e-5,
+        residual_fraction_bits: 16,
+    };
+
     /// Checks every size against the bounds that the arithmetic is proven for.
     pub fn check(self) -> Result<Self, Error> {
         let ranges = [
@@ -77,6 +92,12 @@ impl ModelConfig {
     /// Epsilon as the kernels see it.
     pub fn epsilon(&self) -> Scale {
         Scale::from_f64(self.norm_epsilon).unwrap_or(Scale::ZERO)
+    }
+
+    /// All parameters: ternary weights, the embedding that is also the head, and the gains of the norms.
+    pub fn parameters(&self) -> u64 {
+        let gains = self.layers * (2 * self.width + self.heads * self.head_dim + self.ffn_width) + self.width;
+        (self.ternary_weights() + self.vocab * self.width + gains) as u64
     }
 
     /// Ternary weights in all layers.
@@ -137,6 +158,13 @@ impl Linear {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bitnet_2b4t_is_within_bounds_and_has_its_parameters() {
+        let config = ModelConfig::BITNET_2B4T.check().unwrap();
+        assert_eq!(config.ternary_weights(), 2_084_044_800);
+        assert_eq!(config.parameters(), 2_084_044_800 + 128_256 * 2560 + 30 * (3 * 2560 + 6912) + 2560);
+    }
 
     #[test]
     fn queries_of_a_key_are_bounded() {

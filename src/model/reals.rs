@@ -12,6 +12,7 @@ use crate::{
     },
     ternary::row_words,
 };
+use safetensors::{Dtype, tensor::TensorView};
 
 /// That there are as many values as expected, and none is infinite or no number.
 pub(super) fn finite(what: &'static str, values: &[f32], expected: usize) -> Result<(), Error> {
@@ -87,4 +88,41 @@ pub(super) fn longs(words: &[u32], exponent: i32) -> Vec<f32> {
     let unit = Scale::power_of_two(exponent).to_f64();
     let long = |pair: &[u32; 2]| (u64::from(pair[0]) | u64::from(pair[1]) << 32) as i64;
     words.as_chunks().0.iter().map(|pair| (long(pair) as f64 * unit) as f32).collect()
+}
+
+/// The values of an F32, BF16 or F16 tensor, all of which f32 holds exactly.
+pub(super) fn tensor_reals(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
+    let pairs = || tensor.data().as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair));
+    match tensor.dtype() {
+        Dtype::F32 => Some(tensor.data().as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)).collect()),
+        Dtype::BF16 => Some(pairs().map(|bits| f32::from_bits(u32::from(bits) << 16)).collect()),
+        Dtype::F16 => Some(pairs().map(binary16).collect()),
+        _ => None,
+    }
+}
+
+/// IEEE binary16 as f32: its 15 bits below the sign, moved, are 2^-112 of the value.
+fn binary16(bits: u16) -> f32 {
+    let magnitude = match bits & 0x7fff {
+        finite @ ..0x7c00 => f32::from_bits(u32::from(finite) << 13) * f32::from_bits((127 + 112) << 23),
+        0x7c00 => f32::INFINITY,
+        _ => f32::NAN,
+    };
+    if bits >> 15 == 1 { -magnitude } else { magnitude }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_are_exact() {
+        let values =
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x0001, 5.960_464_5e-8), (0x7bff, 65_504.0), (0x3555, 0.333_251_95)];
+        for (bits, value) in values {
+            assert_eq!(binary16(bits), value);
+        }
+        assert_eq!(binary16(0xfc00), f32::NEG_INFINITY);
+        assert!(binary16(0x7e00).is_nan());
+    }
 }

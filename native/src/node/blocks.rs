@@ -4,6 +4,7 @@ use super::tables::{BLOCKS, LOOSE, Ledger, PINS};
 use super::{Engine, Node, unavailable};
 use anyhow::{Context, Result, ensure};
 use r3mes_wgpu::store::{Block, Cid, StoreError};
+use r3mes_wgpu::work::AdapterState;
 use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
 use std::path::Path;
 
@@ -56,6 +57,12 @@ impl BlockFile {
     pub(crate) fn get(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
         let read = self.0.begin_read().map_err(unavailable(cid))?;
         get(&read.open_table(BLOCKS).map_err(unavailable(cid))?, cid)
+    }
+
+    /// The adapter that the ledger's job is improving.
+    pub(crate) fn adapter(&self) -> Result<AdapterState> {
+        let root = Ledger::load(&self.0.begin_read()?)?.adapter;
+        Ok(AdapterState::fetch(&root, &|cid| self.get(cid))?)
     }
 }
 

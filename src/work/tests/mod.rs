@@ -2,4 +2,5 @@
 
 mod alteration;
 mod exactness;
+mod gradient_package;
 mod samples;

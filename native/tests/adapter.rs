@@ -1,0 +1,165 @@
+//! `adapter` as its users run it: trained, looked at, exchanged with PEFT, folded, and read from a ledger and a node.
+
+mod place;
+
+use place::{Place, SMALL_MODEL};
+use prost::Message;
+use r3mes_wgpu::training::checkpoint;
+use r3mes_wgpu::work::{GradientPackage, Receipt};
+use serde_json::Value;
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/peft");
+
+fn run(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String, String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu")).args(args).output().unwrap();
+    match output.status.code() {
+        Some(0) => Ok(String::from_utf8(output.stdout).unwrap()),
+        code => Err(format!("{code:?}: {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+fn adapter<'a>(args: impl IntoIterator<Item = &'a str>) -> Result<String, String> {
+    run(["adapter"].into_iter().chain(args))
+}
+
+fn inspect(source: &str) -> Value {
+    serde_json::from_str(&adapter(["inspect", "--json", source]).unwrap()).unwrap()
+}
+
+fn train(place: &Place, out: &Path, steps: &str) -> Result<String, String> {
+    let (out, data) = (out.to_str().unwrap(), place.data());
+    let (text, data) = (place.text(), data.to_str().unwrap().to_owned());
+    let flags = ["train", "--backend", "cpu", "--rank", "4", "--steps", steps, "--model", SMALL_MODEL];
+    run(flags.into_iter().chain(["--text", text.to_str().unwrap(), "--out", out, "--data-dir", &data]))
+}
+
+fn read(checkpoint: &Path) -> r3mes_wgpu::model::lora::LoraAdapter {
+    checkpoint::read(&fs::read(checkpoint).unwrap()).unwrap().0
+}
+
+/// A path below a place, as the command line takes it.
+fn under(place: &Place, name: &str) -> String {
+    place.data().with_file_name(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_adapter_goes_to_peft_and_back_and_is_trained_on() {
+    let place = Place::new("adapter-peft");
+    let [trained, exported, imported] = ["trained", "exported", "imported"].map(|name| under(&place, name));
+    train(&place, Path::new(&trained), "2").unwrap();
+    adapter(["export", &trained, "--out", &exported]).unwrap();
+    let file = format!("{imported}/checkpoint.safetensors");
+    adapter(["import", &exported, "--out", &file, "--model", SMALL_MODEL]).unwrap();
+    // small masters keep every bit
+    assert_eq!(read(Path::new(&file)), read(&Path::new(&trained).join("checkpoint.safetensors")));
+    for (source, kind, steps) in
+        [(&trained, "a checkpoint", Some(2)), (&exported, "a PEFT adapter", None), (&imported, "a checkpoint", Some(0))]
+    {
+        let told = inspect(source);
+        assert_eq!((told["kind"].as_str().unwrap(), told["steps"].as_u64()), (kind, steps));
+        assert_eq!(
+            (told["rank"].as_u64(), told["alpha"].as_u64(), told["layers"].as_u64()),
+            (Some(4), Some(8), Some(1))
+        );
+        // 32 → 32, 16, 16 and back, 32 → 48 twice and back
+        assert_eq!(told["bytes"].as_u64(), Some(4 * 4 * (64 + 48 + 48 + 64 + 3 * 80)));
+    }
+    train(&place, Path::new(&imported), "1").unwrap();
+    assert_eq!(inspect(&imported)["steps"].as_u64(), Some(1));
+    // nothing is overwritten
+    for again in [["export", &trained, "--out", &exported], ["import", &exported, "--out", &file]] {
+        assert!(adapter(again).unwrap_err().contains("is there already"));
+    }
+}
+
+#[test]
+fn sizes_are_told_beside_named_baselines() {
+    let text = adapter(["inspect", &format!("{FIXTURE}/adapter"), "--model", &format!("{FIXTURE}/model")]).unwrap();
+    println!("{text}");
+    assert!(
+        text.contains("0.031 MB in f32") && text.contains("q_proj k_proj v_proj o_proj gate_proj up_proj down_proj")
+    );
+    // rank 4 on 2B4T: 30 · 4 · 45,056 parameters beside 2,412,820,480 in bf16
+    assert!(text.contains("BitNet b1.58 2B4T at this rank: a gradient in int8, 5.156 MB, 99.88 % less"), "{text}");
+    assert!(text.contains("at least the 99.6 % promised"));
+    let error = adapter(["inspect", &format!("{FIXTURE}/adapter"), "--model", SMALL_MODEL]).unwrap_err();
+    assert!(error.contains("layers.0.attention.q.a [4, 32], found layers.0.attention.q.a [4, 64]"), "{error}");
+}
+
+#[test]
+fn folding_is_the_weighted_mean() {
+    let place = Place::new("adapter-merge");
+    let [one, two, mean] = ["one", "two", "mean/checkpoint.safetensors"].map(|name| under(&place, name));
+    train(&place, Path::new(&one), "1").unwrap();
+    train(&place, Path::new(&two), "2").unwrap();
+    adapter(["merge", &mean, &one, &two, "--weights", "3,1"]).unwrap();
+    let [one_read, two_read] = [&one, &two].map(|folder| read(&Path::new(folder).join("checkpoint.safetensors")));
+    for ((mean, one), two) in read(Path::new(&mean)).matrices.iter().zip(&one_read.matrices).zip(&two_read.matrices) {
+        for ((&mean, &one), &two) in mean.values.iter().zip(&one.values).zip(&two.values) {
+            let exact = (3.0 * f64::from(one) + f64::from(two)) / 4.0;
+            assert_eq!(f64::from(mean), exact.round_ties_even());
+        }
+    }
+    let other = format!("{FIXTURE}/adapter");
+    let nowhere = under(&place, "nowhere");
+    assert!(adapter(["merge", &nowhere, &one, &other]).unwrap_err().contains("matrices of an adapter"));
+    assert!(adapter(["merge", &nowhere, &one, &two, "--weights", "1"]).unwrap_err().contains("--weights"));
+}
+
+#[test]
+fn a_jobs_adapter_and_an_accepted_gradient_are_exported() {
+    let place = Place::new("adapter-job");
+    assert!(place.mine("5").output().unwrap().status.success());
+    let data = place.data();
+    let data = data.to_str().unwrap();
+    let told = inspect(data);
+    assert_eq!((told["kind"].as_str().unwrap(), told["steps"].as_u64()), ("a job's adapter", Some(1)));
+
+    let receipt = place.receipts().remove(0);
+    let cid = receipt.file_stem().unwrap().to_str().unwrap();
+    let out = under(&place, "package");
+    let export = ["export", cid, "--format", "gradient-package", "--out", &out, "--round", "7", "--data-dir", data];
+    adapter(export).unwrap();
+    let package =
+        GradientPackage::decode(&fs::read(PathBuf::from(out).join("gradient_package.pb")).unwrap()[..]).unwrap();
+    assert!(package.gradients.is_sorted_by(|a, b| a.name < b.name) && package.gradients.len() == 14);
+    assert_eq!((package.training_round_id, package.miner_address.as_str()), (7, "local"));
+    let receipt = Receipt::from_json(&fs::read_to_string(receipt).unwrap()).unwrap();
+    assert_eq!(package.metadata["artifact"], receipt.artifact().to_string());
+    assert_eq!(package.metadata["commitment"], receipt.commitment().to_string());
+
+    // the same adapter through a node
+    let mut node = place.node("0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = serde_json::from_str::<Value>(&line).unwrap()["url"].as_str().unwrap().to_owned();
+    let through = under(&place, "through");
+    let answer = adapter(["export", &url, "--out", &through]);
+    node.kill().unwrap();
+    node.wait().unwrap();
+    answer.unwrap();
+    let direct = under(&place, "direct");
+    adapter(["export", data, "--out", &direct]).unwrap();
+    let tensors = |folder: &str| fs::read(Path::new(folder).join("adapter_model.safetensors")).unwrap();
+    assert!(tensors(&through) == tensors(&direct));
+}
+
+#[test]
+fn what_is_no_adapter_is_named() {
+    let place = Place::new("adapter-none");
+    let nowhere = under(&place, "nowhere");
+    assert!(adapter(["inspect", &nowhere]).unwrap_err().contains("nowhere"));
+    let text = place.text();
+    assert!(adapter(["inspect", text.to_str().unwrap()]).unwrap_err().contains("text.txt"));
+    let model = place.model();
+    assert!(adapter(["inspect", model.to_str().unwrap()]).unwrap_err().contains("no adapter_config.json"));
+    assert!(adapter(["inspect", "http://127.0.0.1:1"]).unwrap_err().contains("http://127.0.0.1:1"));
+    assert!(adapter(["merge", &nowhere]).unwrap_err().contains("Some(2)"));
+}

@@ -1,0 +1,70 @@
+//! What PEFT calls the factors: `base_model.model.model.layers.<i>.self_attn.q_proj.lora_A.weight`.
+
+use crate::model::config::Linear;
+
+const PREFIX: &str = "base_model.model.model.layers.";
+const MAX_LAYERS: usize = 512;
+
+/// The path of a linear inside a layer of `BitNetForCausalLM`.
+pub(super) fn path(linear: Linear) -> &'static str {
+    match linear {
+        Linear::Query => "self_attn.q_proj",
+        Linear::Key => "self_attn.k_proj",
+        Linear::Value => "self_attn.v_proj",
+        Linear::Output => "self_attn.o_proj",
+        Linear::Gate => "mlp.gate_proj",
+        Linear::Up => "mlp.up_proj",
+        Linear::Down => "mlp.down_proj",
+    }
+}
+
+/// The name of a linear in `target_modules`.
+pub fn module(linear: Linear) -> &'static str {
+    path(linear).rsplit('.').next().unwrap_or_default()
+}
+
+/// One of the two factors of an adapted linear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Factor {
+    /// `lora_A [rank, in_features]`.
+    A,
+    /// `lora_B [out_features, rank]`.
+    B,
+}
+
+/// Where a matrix `layers.<i>.<linear>.<a or b>` stands.
+pub fn place(name: &str) -> Option<(usize, Linear, Factor)> {
+    let (layer, rest) = name.strip_prefix("layers.")?.split_once('.')?;
+    let (linear, factor) = rest.rsplit_once('.')?;
+    let linear = Linear::ALL.into_iter().find(|known| known.name() == linear)?;
+    let factor = match factor {
+        "a" => Factor::A,
+        "b" => Factor::B,
+        _ => return None,
+    };
+    Some((number(layer)?, linear, factor))
+}
+
+/// PEFT's name of a matrix `layers.<i>.<linear>.<a or b>`.
+pub fn tensor_name(matrix: &str) -> Option<String> {
+    let (layer, linear, factor) = place(matrix)?;
+    Some(format!("{PREFIX}{layer}.{}.lora_{factor:?}.weight", path(linear)))
+}
+
+/// A layer's number, written in the only way.
+fn number(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|number: &usize| *number < MAX_LAYERS && number.to_string() == text)
+}
+
+/// Where a tensor of PEFT's stands.
+pub(super) fn tensor_place(name: &str) -> Option<(usize, Linear, Factor)> {
+    let (layer, rest) = name.strip_prefix(PREFIX)?.split_once('.')?;
+    let rest = rest.strip_suffix(".weight")?;
+    let (module, factor) = rest.rsplit_once('.')?;
+    let factor = match factor {
+        "lora_A" => Factor::A,
+        "lora_B" => Factor::B,
+        _ => return None,
+    };
+    Some((number(layer)?, Linear::ALL.into_iter().find(|linear| path(*linear) == module)?, factor))
+}
