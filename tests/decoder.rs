@@ -39,7 +39,7 @@ fn model() -> Model {
 }
 
 /// Four of the seven linears, both factors other than zero.
-fn adapter(model: &Model) -> (LoraAdapter, Targets) {
+fn adapter(model: &Model) -> LoraAdapter {
     let linears = vec![Linear::Query, Linear::Value, Linear::Gate, Linear::Down];
     let targets = Targets { rank: 5, linears };
     let mut adapter = LoraAdapter::seeded(5, 16, &targets.shapes(&model.config), [4; 32]).unwrap();
@@ -48,7 +48,7 @@ fn adapter(model: &Model) -> (LoraAdapter, Targets) {
             *value += ((at * 2_654_435_761 + number) % (1 << 25)) as i32 - (1 << 24);
         }
     }
-    (adapter, targets)
+    adapter
 }
 
 fn tokens() -> Vec<u32> {
@@ -62,8 +62,8 @@ fn cpu(threads: usize) -> Backend {
 /// Scores after each part.
 fn read(backend: &Backend, parts: &[usize]) -> Vec<Vec<i32>> {
     let model = model();
-    let (adapter, targets) = adapter(&model);
-    let mut decoder = block_on(Decoder::new(&model, Some((&adapter, &targets)), WINDOW, backend)).unwrap();
+    let adapter = adapter(&model);
+    let mut decoder = block_on(Decoder::new(&model, Some(&adapter), WINDOW, backend)).unwrap();
     let (mut at, tokens) = (0, tokens());
     let scores = parts.iter().map(|&part| {
         at += part;

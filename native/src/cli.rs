@@ -235,9 +235,9 @@ pub(crate) struct GenerateArgs {
     /// Folder with config.json and model.safetensors; the default model if not given
     #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
-    /// A checkpoint that `train` wrote, or the folder that it is in
-    #[arg(long, value_name = "FILE")]
-    pub(crate) adapter: Option<PathBuf>,
+    /// A checkpoint of `train` or its folder, a PEFT adapter's folder, a data folder, or the URL of a node
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) adapter: Option<String>,
     /// The text to continue
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: String,

@@ -1,6 +1,7 @@
 //! Generation: a text continued, a token at a time, the same for a seed on every backend.
 
 use super::{
+    adapter,
     cli::GenerateArgs,
     compute,
     interrupt::Interrupt,
@@ -8,31 +9,26 @@ use super::{
     output::{self, Exit},
     place,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use pollster::block_on;
-use r3mes_wgpu::{
-    model::{decoder::Decoder, lora::LoraAdapter, sampling::Sampler},
-    training::checkpoint,
-};
+use r3mes_wgpu::model::{decoder::Decoder, sampling::Sampler};
 use serde_json::json;
-use std::{fs, path::Path, time::Instant};
+use std::time::Instant;
 
 /// Continues the prompt until `--max-tokens` or Ctrl-C.
 pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     let data_dir = place::data_dir(args.data_dir)?;
     let model = model::load(args.model.as_deref(), &data_dir)?;
-    let adapter = args.adapter.as_deref().map(read_adapter).transpose()?;
+    let adapter = args.adapter.as_deref().map(adapter::read).transpose()?;
     let prompt: Vec<u32> = args.prompt.bytes().map(u32::from).collect();
     ensure!(!prompt.is_empty(), "the prompt is empty");
     ensure!(model.config.vocab >= 256, "texts are bytes, which need a vocabulary of 256, not {}", model.config.vocab);
     let mut sampler = Sampler::new(args.temperature, args.top, args.seed)?;
     let compute = compute::choose(&args.compute)?;
 
-    let with = adapter.as_ref().map(|adapter| (adapter, model::targets(adapter.rank)));
-    let with = with.as_ref().map(|(adapter, targets)| (*adapter, targets));
     let window = prompt.len().saturating_add(args.max_tokens);
-    let mut decoder = block_on(Decoder::new(&model, with, window, &compute.backend))?;
+    let mut decoder = block_on(Decoder::new(&model, adapter.as_ref(), window, &compute.backend))?;
     let start = Instant::now();
     // a prompt longer than the window: its end, so that there is room for more
     let room = decoder.room();
@@ -72,13 +68,6 @@ async fn read_again(decoder: &mut Decoder, token: u32) -> Result<Vec<i32>> {
     tokens.push(token);
     decoder.forget();
     Ok(decoder.read(&tokens).await?)
-}
-
-fn read_adapter(path: &Path) -> Result<LoraAdapter> {
-    let path = if path.is_dir() { path.join("checkpoint.safetensors") } else { path.to_owned() };
-    let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    let (adapter, _) = checkpoint::read(&bytes).with_context(|| format!("{}", path.display()))?;
-    Ok(adapter)
 }
 
 /// What was generated; shown a whole character at a time.

@@ -163,3 +163,29 @@ fn what_is_no_adapter_is_named() {
     assert!(adapter(["inspect", "http://127.0.0.1:1"]).unwrap_err().contains("http://127.0.0.1:1"));
     assert!(adapter(["merge", &nowhere]).unwrap_err().contains("Some(2)"));
 }
+
+/// The text that `generate` makes.
+fn generate(place: &Place, more: &[&str]) -> Result<String, String> {
+    let data = place.data().to_str().unwrap().to_owned();
+    let flags = ["generate", "--backend", "cpu", "--model", SMALL_MODEL, "--data-dir", &data, "--json"];
+    let flags = flags.into_iter().chain(["--prompt", "It is a way I have", "--max-tokens", "200"]);
+    let said: Value = serde_json::from_str(&run(flags.chain(more.iter().copied()))?).unwrap();
+    assert_eq!(said["tokens"], 200);
+    Ok(said["text"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_seed_and_an_adapter_decide_what_is_generated() {
+    let place = Place::new("generate");
+    let trained = under(&place, "trained");
+    train(&place, Path::new(&trained), "3").unwrap();
+    let plain = generate(&place, &["--seed", "1"]).unwrap();
+    assert_eq!(generate(&place, &["--seed", "1", "--threads", "1"]).unwrap(), plain);
+    assert_ne!(generate(&place, &["--seed", "2"]).unwrap(), plain);
+    assert_ne!(generate(&place, &["--seed", "1", "--adapter", &trained]).unwrap(), plain);
+    let likeliest = |seed| generate(&place, &["--temperature", "0", "--seed", seed]).unwrap();
+    assert_eq!(likeliest("1"), likeliest("2"));
+    for wrong in [["--temperature", "-1"], ["--adapter", "/nowhere"], ["--prompt", ""]] {
+        assert!(generate(&place, &wrong).is_err(), "{wrong:?}");
+    }
+}

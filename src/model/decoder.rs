@@ -31,21 +31,23 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Lays out `model` for up to `window` tokens, at most its context. The adapter's targets go with it.
+    /// Lays out `model` for up to `window` tokens, at most its context.
     pub async fn new(
         model: &Model,
-        adapter: Option<(&LoraAdapter, &Targets)>,
+        adapter: Option<&LoraAdapter>,
         window: usize,
         backend: &Backend,
     ) -> Result<Self, Error> {
         let window = window.clamp(1, model.config.context);
-        let nothing = Targets { rank: 0, linears: Vec::new() };
+        let targets = adapter.map_or(Targets { rank: 0, linears: Vec::new() }, Targets::of);
+        if let Some(adapter) = adapter {
+            adapter.check_shapes(&targets.shapes(&model.config))?;
+        }
         let config = ModelConfig { context: window, ..model.config.clone() };
         let mut recording = Recording::default();
         let (batch, tables) = inputs(&mut recording, &config, 1);
         let ids = recording.buffer("ids", window, Content::Kept);
-        let targets = adapter.map_or(&nothing, |(_, targets)| targets);
-        let layers: Vec<_> = (0..config.layers).map(|i| layer(&mut recording, model, targets, i)).collect();
+        let layers: Vec<_> = (0..config.layers).map(|i| layer(&mut recording, model, &targets, i)).collect();
 
         let embedded = Embedded::new(&mut recording, model);
         let mut h = embedded.rows(&mut recording, model, window, ids);
@@ -62,15 +64,9 @@ impl Decoder {
 
         let recording = Arc::new(recording);
         let mut player = backend.player(&recording).await?;
-        if let Some((adapter, _)) = adapter {
-            let buffers = adapted(&layers);
-            if adapter.matrices.len() != 2 * buffers.len() {
-                let (expected, found) = (2 * buffers.len(), adapter.matrices.len());
-                return Err(Error::Shape { what: "adapter matrices", expected, found });
-            }
+        if let Some(adapter) = adapter {
             let mut writes = Vec::new();
-            for ((_, buffers), pair) in buffers.iter().zip(adapter.matrices.chunks_exact(2)) {
-                buffers.check(&pair[0], &pair[1])?;
+            for ((_, buffers), pair) in adapted(&layers).iter().zip(adapter.matrices.chunks_exact(2)) {
                 writes.extend(buffers.pack(adapter.alpha, &pair[0], &pair[1], (0, 0)));
             }
             player.write_all(&writes).await?;

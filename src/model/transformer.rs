@@ -5,7 +5,9 @@ use super::{
     config::{Linear, ModelConfig},
     feed_forward::FeedForward,
     linear::{Batch, LoraBuffers, RecordedLinear, Rows, Streams},
+    lora::LoraAdapter,
     norm::Norm,
+    peft,
     weights::Model,
 };
 use crate::{
@@ -61,6 +63,15 @@ pub struct Targets {
 }
 
 impl Targets {
+    /// What an adapter adapts, as the names of its matrices say.
+    pub fn of(adapter: &LoraAdapter) -> Self {
+        let names = adapter.matrices.iter().filter_map(|matrix| peft::place(&matrix.name));
+        let mut linears: Vec<_> = names.map(|(_, linear, _)| linear).collect();
+        linears.sort_unstable();
+        linears.dedup();
+        Self { rank: adapter.rank, linears }
+    }
+
     /// (name, in_features, out_features) of every adapted linear, in canonical order.
     pub fn shapes(&self, config: &ModelConfig) -> Vec<(String, usize, usize)> {
         let of_layer = |i| {
@@ -188,7 +199,13 @@ pub(super) fn layer(recording: &mut Recording, model: &Model, targets: &Targets,
     )
 }
 
-pub(super) fn add(recording: &mut Recording, config: &ModelConfig, tokens: usize, h: BufferId, y: BufferId) -> BufferId {
+pub(super) fn add(
+    recording: &mut Recording,
+    config: &ModelConfig,
+    tokens: usize,
+    h: BufferId,
+    y: BufferId,
+) -> BufferId {
     let out = recording.scratch("residual", tokens * (config.width + INFO));
     let params = residual_add::Params {
         tokens: tokens as u32,

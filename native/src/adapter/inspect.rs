@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::Result;
 use clap::Args;
-use r3mes_wgpu::model::{config::Linear, config::ModelConfig, lora::LoraAdapter, peft, transformer::Targets};
+use r3mes_wgpu::model::{config::ModelConfig, lora::LoraAdapter, peft, transformer::Targets};
 use r3mes_wgpu::work::UploadSize;
 use serde_json::json;
 use std::path::PathBuf;
@@ -39,10 +39,9 @@ struct Row {
 pub(super) fn run(args: &InspectArgs) -> Result<()> {
     let source = source::read(&args.source)?;
     let adapter = &source.adapter;
-    let linears = linears(adapter);
     let layers = adapter.matrices.iter().filter_map(|matrix| peft::place(&matrix.name)).map(|place| place.0 + 1).max();
     let layers = layers.unwrap_or(0);
-    let targets = Targets { rank: adapter.rank, linears };
+    let targets = Targets::of(adapter);
     let mut rows = Vec::new();
     if let Some(dir) = &args.model {
         let config = model::read(dir)?.config;
@@ -92,17 +91,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
 
 /// That an adapter's matrices are those of some linears in every layer of a model.
 pub(super) fn check_fits(adapter: &LoraAdapter, config: &ModelConfig) -> Result<()> {
-    let targets = Targets { rank: adapter.rank, linears: linears(adapter) };
-    Ok(adapter.check_shapes(&targets.shapes(config))?)
-}
-
-/// The adapted linears in canonical order.
-fn linears(adapter: &LoraAdapter) -> Vec<Linear> {
-    let names = adapter.matrices.iter().filter_map(|matrix| peft::place(&matrix.name));
-    let mut linears: Vec<_> = names.map(|(_, linear, _)| linear).collect();
-    linears.sort_unstable();
-    linears.dedup();
-    linears
+    Ok(adapter.check_shapes(&Targets::of(adapter).shapes(config))?)
 }
 
 /// The adapter in f32, and an int8 gradient of it without its manifest, beside all parameters of a model in bf16.

@@ -92,6 +92,11 @@ struct ImportArgs {
     model: Option<PathBuf>,
 }
 
+/// The adapter that a SOURCE names.
+pub(crate) fn read(source: &str) -> Result<LoraAdapter> {
+    Ok(source::read(source)?.adapter)
+}
+
 /// Does what was asked.
 pub(crate) fn run(args: AdapterArgs) -> Result<Exit> {
     match args.action {

@@ -72,8 +72,7 @@ struct Open {
     fault: Fault,
     /// From the end of some work to its being known.
     answer_ms: f64,
-    /// By kernel, lowering, and keys held.
-    pipelines: Mutex<HashMap<(&'static str, &'static str, Option<u32>), Arc<pipeline::Pipeline>>>,
+    pipelines: Mutex<HashMap<pipeline::Key, Arc<pipeline::Pipeline>>>,
 }
 
 impl Gpu {

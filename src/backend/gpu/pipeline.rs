@@ -10,6 +10,9 @@ use std::sync::{Arc, PoisonError};
 /// Bytes that a launch's params may take: a multiple of every GPU's uniform offset alignment.
 pub(super) const PARAMS_BYTES: u64 = 256;
 
+/// Kernel, lowering, keys held.
+pub(super) type Key = (&'static str, &'static str, Option<u32>);
+
 /// Compiled WGSL and the shape of what it binds.
 pub(super) struct Pipeline {
     pub(super) compute: wgpu::ComputePipeline,
