@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod bit_linear;
 pub mod config;
+pub mod embedding;
 pub mod feed_forward;
 pub mod file;
 pub mod generator;
@@ -11,4 +12,5 @@ pub mod lora;
 pub mod norm;
 mod reals;
 pub mod transformer;
+pub mod vocabulary;
 pub mod weights;
