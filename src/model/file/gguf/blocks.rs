@@ -17,9 +17,12 @@ const TQ: usize = 256;
 /// Weights of an i2_s block.
 const I2: usize = 128;
 
+/// Codes of one block.
+type Unpack = fn(&[u8], &mut [u8]);
+
 /// A linear `[rows, columns]`.
 pub(super) fn linear(stored: &Stored, rows: usize, columns: usize) -> Result<Ternary, Error> {
-    let (block, bytes, unpack): (usize, usize, fn(&[u8], &mut [u8])) = match stored.number {
+    let (block, bytes, unpack): (usize, usize, Unpack) = match stored.number {
         header::TQ1_0 => (TQ, 54, tq1_0),
         header::TQ2_0 => (TQ, 66, tq2_0),
         header::I2_S => (I2, 32, i2_s),
@@ -73,7 +76,7 @@ fn half_at_end(block: &[u8]) -> f32 {
 
 /// 48 bytes of five trits and 4 of four, base 3, the first in the highest digit of a fraction of 256.
 fn tq1_0(block: &[u8], codes: &mut [u8]) {
-    let digit = |byte: u8, power: u8| (u16::from(byte.wrapping_mul(power)) * 3 >> 8) as u8;
+    let digit = |byte: u8, power: u8| ((u16::from(byte.wrapping_mul(power)) * 3) >> 8) as u8;
     let mut codes = codes.iter_mut();
     for (bytes, powers) in
         [(&block[..32], &[1, 3, 9, 27, 81][..]), (&block[32..48], &[1, 3, 9, 27, 81]), (&block[48..52], &[1, 3, 9, 27])]
