@@ -33,6 +33,11 @@ pub(crate) fn run(args: &InfoArgs) -> Result<Exit> {
     let tokens = args.tokens.map_or(config.context, |tokens| tokens as usize);
     let plan = Plan::new(&model, tokens, args.rank as usize);
     let tokenizer = args.model.join(TOKENIZER).exists();
+    let texts = match (tokenizer, config.vocab) {
+        (true, _) => "texts in tokenizer.json's tokens",
+        (false, 256) => "texts in bytes",
+        (false, _) => "no tokenizer.json, so no texts",
+    };
     if args.json {
         let parameters = json!({ "ternary": config.ternary_weights(), "embedding": embedded, "gains": gains });
         output::line(json!({
@@ -56,11 +61,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<Exit> {
     );
     let ternary = config.ternary_weights();
     say!("parameters: {} = {ternary} ternary + {embedded} embedding + {gains} gains", ternary + embedded + gains);
-    say!(
-        "files: {}; texts in {}",
-        mega(source.bytes() as usize),
-        if tokenizer { "tokenizer.json's tokens" } else { "bytes" }
-    );
+    say!("files: {}; {texts}", mega(source.bytes() as usize));
     plan.say();
     Ok(Exit::Ok)
 }
