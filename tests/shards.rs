@@ -1,5 +1,6 @@
 //! The vocabulary in shards: as many as it takes, never seen in a result.
 
+#[allow(dead_code, reason = "each test uses a part")]
 mod cases;
 
 use cases::{adapter, model, small, targets, text};
