@@ -1,4 +1,4 @@
-// out[t] = embedding[ids[t]] · row scale · 2^-shift.
+// out[t] = embedding[ids[t]] · row scale · 2^-shift, where ids[t] is in this shard of the vocabulary.
 // One invocation: one element.
 
 struct Params {
@@ -7,6 +7,8 @@ struct Params {
     width: u32,
     shift: i32,
     fraction_bits: u32,
+    vocab_offset: u32,
+    vocab: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -16,11 +18,31 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> out: array<u32>; // [tokens, width + 4] i32 rows
 @group(0) @binding(5) var<storage, read_write> flag: atomic<u32>;
 
+// Zeros for a row that another shard sets: the info, and one element.
+fn clear(at: u32, column: u32) {
+    if column == 0u {
+        out[at + params.width] = 0u;
+        out[at + params.width + 1u] = 0u;
+        out[at + params.width + 2u] = 0u;
+        out[at + params.width + 3u] = 0u;
+    }
+    if column < params.width {
+        out[at + column] = 0u;
+    }
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let token = group.y + params.first_group;
     let column = group.x * 64u + local.x;
     let at = token * (params.width + 4u);
+    let id = ids[token] - params.vocab_offset;
+    if id >= params.vocab {
+        if params.vocab_offset == 0u {
+            clear(at, column);
+        }
+        return;
+    }
     if column == 0u {
         let unit = scale_power(-bitcast<i32>(params.fraction_bits));
         out[at + params.width] = unit.mantissa;
@@ -31,7 +53,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     if column >= params.width {
         return;
     }
-    let id = ids[token];
     let bytes = embedding[id * row_words(params.width) + (column >> 2u)];
     let byte = bitcast<i32>(bytes << ((24u - ((column & 3u) << 3u)) & 31u)) >> 24u;
     let result = shift_to_i32(multiply_i32(byte, bitcast<i32>(row_scales[id])), params.shift);

@@ -11,6 +11,9 @@ use std::sync::Arc;
 /// Rows of values that a product contracts are padded with zeros to a multiple of this many elements.
 pub const ROW_ALIGN: usize = 32;
 
+/// A block of trits 0.
+const PADDING: u32 = 0x5555_5555;
+
 /// Words of a padded row of `width` bytes.
 pub const fn row_words(width: usize) -> usize {
     width.div_ceil(ROW_ALIGN) * (ROW_ALIGN / 4)
@@ -35,19 +38,45 @@ impl Ternary {
         if rows == 0 || columns == 0 || trits.len() != rows * columns {
             return Err(Error::Shape { what: "ternary matrix", expected: rows * columns, found: trits.len() });
         }
-        if let Some(&trit) = trits.iter().find(|trit| !(-1..=1).contains(*trit)) {
-            return Err(Error::Value { what: "trit", value: trit.into() });
-        }
+        Self::from_codes(rows, columns, dequant_scale, |row, codes| {
+            for (code, trit) in codes.iter_mut().zip(&trits[row * columns..]) {
+                *code = trit.wrapping_add(1) as u8;
+            }
+            Ok(())
+        })
+    }
+
+    /// Packs rows of codes (trit + 1) that `read` puts into a `[columns]` slice, asked for in order.
+    pub fn from_codes(
+        rows: usize,
+        columns: usize,
+        dequant_scale: Scale,
+        mut read: impl FnMut(usize, &mut [u8]) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
         let (row_blocks, column_blocks) = (row_words(rows), row_words(columns));
-        let mut words = vec![0x5555_5555u32; row_blocks * column_blocks];
-        for (row, values) in trits.chunks_exact(columns).enumerate() {
-            for (column, &trit) in values.iter().enumerate() {
-                let bit = 8 * (column % 4) + 2 * (row % 4);
-                let word = &mut words[row / 4 * column_blocks + column / 4];
-                *word = *word & !(3 << bit) | ((trit + 1) as u32) << bit;
+        let mut words = vec![PADDING; row_blocks * column_blocks];
+        let mut codes = vec![1u8; 4 * column_blocks];
+        for row in 0..rows {
+            read(row, &mut codes[..columns])?;
+            if let Some(&code) = codes.iter().find(|code| **code > 2) {
+                return Err(Error::Value { what: "trit", value: i64::from(code.wrapping_sub(1) as i8) });
+            }
+            let (bit, line) = (2 * (row % 4), &mut words[row / 4 * column_blocks..][..column_blocks]);
+            for (word, codes) in line.iter_mut().zip(codes.as_chunks().0) {
+                *word = *word & !(0x0303_0303 << bit) | u32::from_le_bytes(*codes) << bit;
             }
         }
         Ok(Self { rows, columns, words: words.into(), dequant_scale })
+    }
+
+    /// The codes of a row into a `[columns]` slice: what [`Self::from_codes`] reads.
+    pub fn codes(&self, row: usize, codes: &mut [u8]) {
+        let column_blocks = row_words(self.columns);
+        let line = &self.words[row / 4 * column_blocks..][..column_blocks];
+        for (codes, word) in codes.chunks_mut(4).zip(line) {
+            let four = (word >> (2 * (row % 4)) & 0x0303_0303).to_le_bytes();
+            codes.copy_from_slice(&four[..codes.len()]);
+        }
     }
 
     /// The trit at (`row`, `column`).
@@ -88,7 +117,14 @@ mod tests {
                 assert_eq!(code as i32 - 1, i32::from(trits[row * columns + column]));
             }
         }
-        assert!(Ternary::pack(1, 2, &[0, 2], Scale::ONE).is_err());
+        for (row, trits) in trits.chunks_exact(columns).enumerate() {
+            let mut codes = vec![9; columns];
+            matrix.codes(row, &mut codes);
+            assert!(codes.iter().zip(trits).all(|(code, trit)| *code as i8 - 1 == *trit));
+        }
+        for other in [2, 3, -2, -128, 127] {
+            assert!(Ternary::pack(1, 2, &[0, other], Scale::ONE).is_err(), "{other}");
+        }
         assert!(Ternary::pack(1, 3, &[0, 1], Scale::ONE).is_err());
     }
 }

@@ -3,16 +3,16 @@
 
 use super::{
     cli::{BenchArgs, TrialShape},
-    compute,
+    compute, model,
+    model_info::planned_bytes,
     output::{self, Exit, say},
 };
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use pollster::block_on;
 use r3mes_wgpu::{
     backend::{Backend, gpu::Choice},
     kernels,
     model::config::ModelConfig,
-    recording::{Content, Recording},
     training::{
         conformance::digest,
         trial::{SMALL, Trial, WIDE},
@@ -36,9 +36,26 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
         true => compute::choose(&args.compute)?,
         false => compute::by(&args.compute, lowerings(&args.lowering)?)?,
     };
-    let weights = args.shape.config().ternary_weights();
-    let mut trial = block_on(Trial::new(args.shape.config(), &compute.backend))?;
+    let (weights, mut trial) = match &args.model {
+        None => {
+            let config = args.shape.config();
+            (config.ternary_weights(), block_on(Trial::new(config, &compute.backend))?)
+        }
+        Some(dir) => {
+            let mut model = model::read(dir)?;
+            if let Some(tokens) = args.tokens {
+                ensure!(
+                    (1..=model.config.context).contains(&tokens),
+                    "the model has a context of {}",
+                    model.config.context
+                );
+                model.config.context = tokens;
+            }
+            (model.config.ternary_weights(), block_on(Trial::of(&model, &compute.backend))?)
+        }
+    };
     let (constants, planned) = planned_bytes(trial.recording());
+    let (constants, planned) = (constants as u64, planned as u64);
 
     let (mut seconds, mut first, mut resident, mut float) = (Vec::new(), None, None, None);
     for number in 0..=args.steps {
@@ -48,7 +65,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
         if number == 0 {
             first = Some(output::hex(&digest(&gradient)));
             drop(gradient);
-            resident = resident_bytes();
+            resident = memory_bytes("VmRSS:");
             continue;
         }
         seconds.push(took);
@@ -67,6 +84,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
             "tokens_per_second": best, "tokens_per_second_median": median,
             "f32_gemm_gop_per_second": float_rate / 1e9, "step_digest": digest,
             "constant_bytes": constants, "planned_bytes": planned, "resident_bytes": resident,
+            "peak_bytes": memory_bytes("VmHWM:"),
         }));
     } else {
         let name = &compute.name;
@@ -79,6 +97,9 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
             None => "resident not available".to_owned(),
         };
         say!("memory: {:.1} MB of weights and tables, {:.1} MB planned, {resident}", mega(constants), mega(planned));
+        if let Some(peak) = memory_bytes("VmHWM:") {
+            say!("at most {:.1} MB, reading the model and recording the step included", mega(peak));
+        }
     }
     match args.expect {
         Some(expected) if expected != digest => Ok(Exit::Mismatch),
@@ -106,15 +127,6 @@ fn chosen(backend: &Backend) -> Vec<String> {
 
 fn mega(bytes: u64) -> f64 {
     bytes as f64 / 1e6
-}
-
-/// Bytes of constants (packed weights, embeddings, tables) and of everything else that a player keeps.
-fn planned_bytes(recording: &Recording) -> (u64, u64) {
-    let all: usize = recording.plan().slot_words.iter().sum();
-    let constant = |content: &Content| matches!(content, Content::Constant(_));
-    let constants = recording.buffers().iter().filter(|buffer| constant(&buffer.content)).map(|buffer| buffer.words);
-    let constants: usize = constants.sum();
-    (4 * constants as u64, 4 * (all - constants) as u64)
 }
 
 /// `gemm`'s f32 product of 128 tokens with a 2048 × 2048 matrix: what other machines are compared by.
@@ -154,9 +166,9 @@ impl FloatProduct {
     }
 }
 
-/// Resident memory of this process, where the system says.
-fn resident_bytes() -> Option<u64> {
+/// What the system says of this process's memory: resident now (`VmRSS:`), or at most so far (`VmHWM:`).
+fn memory_bytes(what: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let line = status.lines().find(|line| line.starts_with(what))?;
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
 }

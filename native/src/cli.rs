@@ -1,5 +1,6 @@
 //! Flags, typed.
 
+use super::model_cli::ModelCommand;
 use axum::http::HeaderValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
@@ -39,6 +40,9 @@ pub(crate) enum Command {
     Devices(DevicesArgs),
     /// Time a whole step of training
     Bench(BenchArgs),
+    /// Import models of other programs, and say what one takes
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Exit with 0 if this machine lists a real GPU, else with 3
     #[command(hide = true)]
     Probe,
@@ -71,10 +75,11 @@ pub(crate) enum BackendKind {
 /// What to train on what.
 #[derive(Args, Clone)]
 pub(crate) struct JobArgs {
-    /// Folder with config.json and model.safetensors; made from a seed if not given
+    /// Folder with a model, as `model import` writes it; made from a seed if not given
     #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
-    /// Texts, instead of the one that comes with the program
+    /// Texts, instead of the one that comes with the program; in tokens of the model's tokenizer.json, if it has one,
+    /// else in bytes
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) text: Vec<PathBuf>,
     /// Rank of the adapter, 4..=64
@@ -157,7 +162,7 @@ impl Command {
             Self::Generate(args) => Some(&args.compute),
             Self::Verify(args) => Some(&args.compute),
             Self::Bench(args) => Some(&args.compute),
-            Self::Adapter(_) | Self::Check(_) | Self::Devices(_) | Self::Probe => None,
+            Self::Adapter(_) | Self::Check(_) | Self::Devices(_) | Self::Model(_) | Self::Probe => None,
         }
     }
 }
@@ -315,6 +320,12 @@ pub(crate) struct BenchArgs {
     /// Sizes of the model: 3 M ternary weights and 64 tokens, or 51 M and 128
     #[arg(long, value_enum, default_value_t = TrialShape::Wide)]
     pub(crate) shape: TrialShape,
+    /// Time the model in this folder instead
+    #[arg(long, value_name = "DIR", conflicts_with = "shape")]
+    pub(crate) model: Option<PathBuf>,
+    /// Tokens of the one sequence, with --model [default: the model's context]
+    #[arg(long, requires = "model")]
+    pub(crate) tokens: Option<usize>,
     /// On the GPU named, run this kernel by this lowering, others by the plain ones, and ask no known answers
     #[arg(long, value_name = "KERNEL=LOWERING")]
     pub(crate) lowering: Vec<String>,

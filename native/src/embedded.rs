@@ -53,7 +53,7 @@ impl Embedded {
         let seed = Sha256::digest("r3mes-wgpu embedded genesis 1").into();
         let settings = Settings { learning_rate: 0.002, ..Settings::ADAMW };
         let (job, adapter) = engine::job(&model, &targets, settings, seed)?;
-        let chunks = model::chunks(args, &model)?;
+        let chunks = model::chunks(args, &model_dir, &model)?;
         eprintln!(
             "model {} · {} ternary weights · {} chunks of {CHUNK_TOKENS} tokens",
             job.model,

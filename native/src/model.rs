@@ -1,6 +1,11 @@
 //! The model and the text that a job is about.
 
-use super::{cli::JobArgs, place};
+use super::{
+    cli::JobArgs,
+    place,
+    source::Source,
+    tokenizer::{self, TOKENIZER},
+};
 use anyhow::{Context, Result, ensure};
 use r3mes_wgpu::model::{
     config::{Linear, ModelConfig},
@@ -34,21 +39,20 @@ const DEFAULT: ModelConfig = ModelConfig {
 };
 const DEFAULT_SEED: [u8; 32] = *b"r3mes-wgpu default backbone, v1.";
 
-/// The model in the folder given; without one, the default, which is made once and kept as files like any other.
+/// The model in the folder that [`dir`] says.
 pub(crate) fn load(given: Option<&Path>, data_dir: &Path) -> Result<Model> {
     read(&dir(given, data_dir)?)
 }
 
-/// The folder of [`load`]'s model.
+/// The folder of the model given; without one, of the default, which is made once and kept as files like any other.
 pub(crate) fn dir(given: Option<&Path>, data_dir: &Path) -> Result<PathBuf> {
     given.map_or_else(|| default_dir(data_dir), |dir| Ok(dir.to_owned()))
 }
 
-/// Reads the model in a folder.
+/// Reads the model in a folder, or a GGUF file.
 pub(crate) fn read(dir: &Path) -> Result<Model> {
-    let read = |name: &str| fs::read(dir.join(name)).with_context(|| format!("reading {}", dir.join(name).display()));
-    file::read(&read("config.json")?, &read("model.safetensors")?)
-        .with_context(|| format!("the model in {}", dir.display()))
+    let failed = || format!("the model in {}", dir.display());
+    Source::open(dir)?.read(&mut |_, _| ()).with_context(failed)
 }
 
 fn default_dir(data_dir: &Path) -> Result<PathBuf> {
@@ -67,19 +71,25 @@ pub(crate) fn targets(rank: usize) -> Targets {
     Targets { rank, linears: Linear::ALL.to_vec() }
 }
 
-/// The job's text in chunks of 2048 bytes.
-pub(crate) fn chunks(args: &JobArgs, model: &Model) -> Result<Vec<Chunk>> {
-    ensure!(
-        model.config.vocab >= 256,
-        "texts are read as bytes, which need a vocabulary of 256, not {}",
-        model.config.vocab
-    );
-    let mut text = Vec::new();
+/// The job's text in chunks of 2048 tokens: of the `tokenizer.json` beside the model, or bytes where the vocabulary is 256.
+pub(crate) fn chunks(args: &JobArgs, dir: &Path, model: &Model) -> Result<Vec<Chunk>> {
+    let mut texts = Vec::new();
     for path in &args.text {
-        text.extend(fs::read(path).with_context(|| format!("reading {}", path.display()))?);
+        let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        texts.push((path.display().to_string(), text));
     }
-    let text = if args.text.is_empty() { TEXT } else { &text };
-    let chunks: Vec<_> = r3mes_wgpu::work::cut_text(text).collect();
-    ensure!(!chunks.is_empty(), "a text of {} bytes is shorter than one chunk of {CHUNK_TOKENS}", text.len());
+    if texts.is_empty() {
+        texts.push(("the text that comes with the program".to_owned(), TEXT.to_vec()));
+    }
+    let (vocab, tokenizer) = (model.config.vocab, dir.join(TOKENIZER));
+    let chunks: Vec<_> = if tokenizer.exists() {
+        tokenizer::chunks(&tokenizer::open(&tokenizer, vocab)?, &texts, vocab)?
+    } else {
+        ensure!(vocab == 256, "a text for a vocabulary of {vocab} needs {}", tokenizer.display());
+        let bytes = texts.iter().flat_map(|(_, text)| text).copied().collect::<Vec<_>>();
+        r3mes_wgpu::work::cut_text(&bytes).collect()
+    };
+    let bytes: usize = texts.iter().map(|(_, text)| text.len()).sum();
+    ensure!(!chunks.is_empty(), "a text of {bytes} bytes is shorter than one chunk of {CHUNK_TOKENS} tokens");
     Ok(chunks)
 }

@@ -18,7 +18,7 @@ use r3mes_wgpu::training::{
     session::Session,
     step::Trainer,
 };
-use r3mes_wgpu::work::{Chunk, task_key};
+use r3mes_wgpu::work::{CHUNK_TOKENS, Chunk, task_key};
 use serde_json::json;
 use std::{fs, io::IsTerminal, sync::Arc};
 
@@ -31,9 +31,10 @@ const SEQUENCES: usize = 4;
 pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     let data_dir = place::data_dir(args.job.data_dir.clone())?;
-    let model = model::load(args.job.model.as_deref(), &data_dir)?;
+    let model_dir = model::dir(args.job.model.as_deref(), &data_dir)?;
+    let model = model::read(&model_dir)?;
     let targets = model::targets(args.job.rank);
-    let chunks = model::chunks(&args.job, &model)?;
+    let chunks = model::chunks(&args.job, &model_dir, &model)?;
     let (train, held_out) = split(&chunks);
     let compute = compute::choose(&args.compute)?;
     let seed = task_key(&[0; 32], &format!("train {}", args.seed));
@@ -52,7 +53,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
         let optimizer = Optimizer::from_bytes(&state.optimizer)?;
         (state.adapter, optimizer)
     };
-    let step = Step::new(&model, &targets, SEQUENCES);
+    let step = Step::new(&model, &targets, SEQUENCES.min(CHUNK_TOKENS.div_ceil(model.config.context)));
     let player = block_on(compute.backend.player(&Arc::new(step.recording.clone())))?;
     let mut session = Session::new(Trainer::new(step, player), adapter, optimizer, seed);
     eprintln!("training on {}: {} chunks, {} held out", compute.name, train.len(), held_out.len());

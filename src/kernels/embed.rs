@@ -16,9 +16,14 @@ params! {
     shift: i32,
     /// Fraction bits of the residual.
     fraction_bits: u32,
+    /// First token of the vocabulary in this shard. The shard that begins with 0 comes first: it also sets the rows of
+    /// other shards, to zeros.
+    vocab_offset: u32,
+    /// Tokens of the vocabulary in this shard.
+    vocab: u32,
 }
 
-/// `ids [tokens]` < vocab, `embedding [vocab, width]` byte rows, `row_scales [vocab]` u16 in 2^-16,
+/// `ids [tokens]` of the whole vocabulary, `embedding [vocab, width]` byte rows, `row_scales [vocab]` u16 in 2^-16,
 /// `out [tokens, width]` i32 rows.
 pub static KERNEL: Kernel = Kernel {
     name: "embed",
@@ -47,7 +52,13 @@ pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
     let width = p.width as usize;
     let mut any = false;
     for (token, out) in units.zip(writes[0].chunks_exact_mut(width + INFO)) {
-        let id = reads[0][token] as usize;
+        let id = reads[0][token].wrapping_sub(p.vocab_offset) as usize;
+        if id >= p.vocab as usize {
+            if p.vocab_offset == 0 {
+                out.fill(0);
+            }
+            continue;
+        }
         let embedding = &as_bytes(reads[1])[id * 4 * row_words(width)..][..width];
         let (out, info) = rows::split(out, width);
         for (out, &value) in out.iter_mut().zip(embedding) {

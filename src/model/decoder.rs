@@ -7,7 +7,8 @@ use super::{
     config::ModelConfig,
     lora::LoraAdapter,
     norm::Norm,
-    transformer::{Embedded, Head, Targets, adapted, add, inputs, layer},
+    transformer::{BINDING_BYTES, Targets, adapted, add, inputs, layer},
+    vocabulary::Vocabulary,
     weights::Model,
 };
 use crate::{
@@ -49,8 +50,8 @@ impl Decoder {
         let ids = recording.buffer("ids", window, Content::Kept);
         let layers: Vec<_> = (0..config.layers).map(|i| layer(&mut recording, model, &targets, i)).collect();
 
-        let embedded = Embedded::new(&mut recording, model);
-        let mut h = embedded.rows(&mut recording, model, window, ids);
+        let vocabulary = Vocabulary::new(&mut recording, model, window, BINDING_BYTES);
+        let mut h = vocabulary.embed(&mut recording, &batch, ids, config.residual_fraction_bits);
         for (attention, feed_forward) in &layers {
             let (y, saved) = attention.forward(&mut recording, &batch, &tables, h);
             saved.keep_keys_and_values(&mut recording);
@@ -60,7 +61,7 @@ impl Decoder {
         }
         let final_norm = Norm::new(&mut recording, "final_norm".into(), &model.final_norm, &config);
         let (n, _) = final_norm.wide(&mut recording, &batch, h);
-        let scores = Head::new(&mut recording, model, &embedded).scores(&mut recording, window, n);
+        let scores = vocabulary.scores(&mut recording, window, n);
 
         let recording = Arc::new(recording);
         let mut player = backend.player(&recording).await?;

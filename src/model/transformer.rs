@@ -4,28 +4,21 @@ use super::{
     attention::{Attention, Tables},
     config::{Linear, ModelConfig},
     feed_forward::FeedForward,
-    linear::{Batch, LoraBuffers, RecordedLinear, Rows, Streams},
+    linear::{Batch, LoraBuffers, RecordedLinear, Streams},
     lora::LoraAdapter,
     norm::Norm,
     peft,
+    vocabulary::Vocabulary,
     weights::Model,
 };
 use crate::{
-    fixed::Scale,
-    kernels::{
-        INFO,
-        cross_entropy::{self, dlogits_words},
-        embed, head_backward, head_logits, logits_max, logits_sum, loss_sum, residual_add,
-        shared::{blocks::BLOCK, scores::SCORE_BITS},
-    },
+    kernels::{INFO, residual_add, shared::blocks::BLOCK},
     recording::{BufferId, Content, Recording},
     tables,
-    ternary::row_words,
 };
-use std::sync::Arc;
 
 /// Largest buffer that one binding may hold under WebGPU's default limits.
-const BINDING_BYTES: usize = 128 << 20;
+pub const BINDING_BYTES: usize = 128 << 20;
 
 /// A recorded step and the buffers that its player writes and reads.
 pub struct Step {
@@ -87,6 +80,12 @@ impl Targets {
 impl Step {
     /// Records a step of `sequences` sequences.
     pub fn new(model: &Model, targets: &Targets, sequences: usize) -> Self {
+        Self::sharded(model, targets, sequences, BINDING_BYTES)
+    }
+
+    /// [`Self::new`] with the vocabulary cut so that nothing that is as long as it takes more than `binding_bytes`, or as
+    /// few as four tokens of it do. Shards do not show in any result.
+    pub fn sharded(model: &Model, targets: &Targets, sequences: usize, binding_bytes: usize) -> Self {
         let config = &model.config;
         let mut recording = Recording::default();
         let mut streams = Streams::default();
@@ -98,8 +97,8 @@ impl Step {
         let layers: Vec<_> =
             model.layers.iter().enumerate().map(|(i, _)| layer(&mut recording, model, targets, i)).collect();
 
-        let embedding = Embedded::new(&mut recording, model);
-        let mut h = embedding.rows(&mut recording, model, tokens, ids);
+        let vocabulary = Vocabulary::new(&mut recording, model, tokens, binding_bytes);
+        let mut h = vocabulary.embed(&mut recording, &batch, ids, config.residual_fraction_bits);
 
         let mut saved = Vec::new();
         for (attention, feed_forward) in &layers {
@@ -112,10 +111,9 @@ impl Step {
 
         let final_norm = Norm::new(&mut recording, "final_norm".into(), &model.final_norm, config);
         let (n, saved_norm) = final_norm.wide(&mut recording, &batch, h);
-        let head = Head::new(&mut recording, model, &embedding);
-        let dlogits = head.forward(&mut recording, &batch, &tables, n, labels, loss, &mut streams);
+        let dlogits = vocabulary.forward(&mut recording, &batch, &tables, n, labels, loss, &mut streams);
         let forward = recording.dispatches().len();
-        let dn = head.backward(&mut recording, &batch, &dlogits);
+        let dn = vocabulary.backward(&mut recording, &batch, &dlogits);
         let mut dh = final_norm.backward(&mut recording, &batch, (dn, 1), saved_norm, None);
 
         for (i, ((attention, feed_forward), saved)) in layers.iter().zip(saved).enumerate().rev() {
@@ -215,178 +213,4 @@ pub(super) fn add(
     };
     recording.dispatch("residual", &residual_add::KERNEL, params.words(), &[h, y, out]);
     out
-}
-
-/// The embedding in a recording.
-pub(super) struct Embedded {
-    words: BufferId,
-    row_scales: BufferId,
-}
-
-impl Embedded {
-    pub(super) fn new(recording: &mut Recording, model: &Model) -> Self {
-        let words = recording.constant("embedding", model.embedding.words.clone());
-        Self { words, row_scales: recording.constant("embedding.row_scales", model.embedding.row_scales.clone()) }
-    }
-
-    /// Records the residual's first rows.
-    pub(super) fn rows(&self, recording: &mut Recording, model: &Model, tokens: usize, ids: BufferId) -> BufferId {
-        let config = &model.config;
-        let h = recording.scratch("embedded", tokens * (config.width + INFO));
-        let params = embed::Params {
-            tokens: tokens as u32,
-            width: config.width as u32,
-            shift: 16 - model.embedding.exponent - config.residual_fraction_bits as i32,
-            fraction_bits: config.residual_fraction_bits,
-            ..Default::default()
-        };
-        recording.dispatch("embed", &embed::KERNEL, params.words(), &[ids, self.words, self.row_scales, h]);
-        h
-    }
-}
-
-/// The tied head: embeddings in shards that one binding can hold.
-pub(super) struct Head {
-    width: usize,
-    exponent: i32,
-    shards: Vec<Shard>,
-}
-
-struct Shard {
-    first: usize,
-    vocab: usize,
-    embedding: BufferId,
-    row_scales: BufferId,
-}
-
-impl Head {
-    pub(super) fn new(recording: &mut Recording, model: &Model, embedded: &Embedded) -> Self {
-        let (vocab, width) = (model.config.vocab, model.config.width);
-        let rows = shard_rows(width);
-        let mut shards = Vec::new();
-        for first in (0..vocab).step_by(rows) {
-            let count = rows.min(vocab - first);
-            if count == vocab {
-                shards.push(Shard { first, vocab, embedding: embedded.words, row_scales: embedded.row_scales });
-                continue;
-            }
-            let words =
-                |from: &Arc<[u32]>, each: usize| -> Arc<[u32]> { from[first * each..(first + count) * each].into() };
-            let embedding = recording.constant("embedding.shard", words(&model.embedding.words, row_words(width)));
-            let row_scales = recording.constant("embedding.shard.row_scales", words(&model.embedding.row_scales, 1));
-            shards.push(Shard { first, vocab: count, embedding, row_scales });
-        }
-        Self { width, exponent: model.embedding.exponent, shards }
-    }
-
-    /// Records the scores of every token, Q20 in base 2, a buffer `[tokens, shard's vocabulary]` a shard.
-    pub(super) fn scores(&self, recording: &mut Recording, tokens: usize, n: Rows) -> Vec<BufferId> {
-        let scale = Scale::from_f64(std::f64::consts::LOG2_E).unwrap_or(Scale::ONE);
-        let scale = scale.shift(SCORE_BITS as i32 + self.exponent);
-        let mut scores = Vec::new();
-        for part in &self.shards {
-            let z = recording.scratch("head.z", tokens * part.vocab);
-            let params = head_logits::Params {
-                tokens: tokens as u32,
-                width: self.width as u32,
-                vocab: part.vocab as u32,
-                score_scale: scale.mantissa,
-                score_scale_exponent: scale.exponent,
-                ..Default::default()
-            };
-            let buffers = [n.data, n.info, part.embedding, part.row_scales, z];
-            recording.dispatch("head logits", &head_logits::KERNEL, params.words(), &buffers);
-            scores.push(z);
-        }
-        scores
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
-    fn forward(
-        &self,
-        recording: &mut Recording,
-        batch: &Batch,
-        tables: &Tables,
-        n: Rows,
-        labels: BufferId,
-        loss: BufferId,
-        streams: &mut Streams,
-    ) -> Vec<BufferId> {
-        let tokens = batch.tokens;
-        let max = recording.scratch("head.max", tokens);
-        let sum = recording.scratch("head.sum", 2 * tokens);
-        let scores = self.scores(recording, tokens, n);
-        for (shard, (part, &z)) in self.shards.iter().zip(&scores).enumerate() {
-            let params = logits_max::Params {
-                tokens: tokens as u32,
-                vocab: part.vocab as u32,
-                shard: shard as u32,
-                ..Default::default()
-            };
-            recording.dispatch("head max", &logits_max::KERNEL, params.words(), &[z, max]);
-        }
-        for (shard, (part, &z)) in self.shards.iter().zip(&scores).enumerate() {
-            let params = logits_sum::Params {
-                tokens: tokens as u32,
-                vocab: part.vocab as u32,
-                shard: shard as u32,
-                ..Default::default()
-            };
-            let buffers = [z, max, tables.exponentials, sum];
-            recording.dispatch("head sum", &logits_sum::KERNEL, params.words(), &buffers);
-        }
-        let stream = streams.add("head.dlogits".into());
-        let mut gradients = Vec::new();
-        for (part, z) in self.shards.iter().zip(scores) {
-            let out = recording.scratch("head.dlogits", tokens * dlogits_words(part.vocab));
-            let params = cross_entropy::Params {
-                tokens: tokens as u32,
-                vocab: part.vocab as u32,
-                vocab_offset: part.first as u32,
-                stream,
-                ..Default::default()
-            };
-            let buffers = [z, max, sum, labels, part.row_scales, tables.exponentials, batch.dither, out];
-            recording.dispatch("cross-entropy", &cross_entropy::KERNEL, params.words(), &buffers);
-            let params = loss_sum::Params { tokens: tokens as u32, vocab: part.vocab as u32, ..Default::default() };
-            recording.dispatch("loss", &loss_sum::KERNEL, params.words(), &[out, loss]);
-            gradients.push(out);
-        }
-        gradients
-    }
-
-    fn backward(&self, recording: &mut Recording, batch: &Batch, dlogits: &[BufferId]) -> BufferId {
-        let dn = recording.scratch("head.dn", batch.tokens * (self.width + INFO));
-        for (shard, (part, &dlogits)) in self.shards.iter().zip(dlogits).enumerate() {
-            let params = head_backward::Params {
-                tokens: batch.tokens as u32,
-                width: self.width as u32,
-                vocab: part.vocab as u32,
-                shard: shard as u32,
-                exponent: self.exponent - 22,
-                ..Default::default()
-            };
-            let buffers = [dlogits, part.embedding, dn];
-            recording.dispatch("head backward", &head_backward::KERNEL, params.words(), &buffers);
-        }
-        dn
-    }
-}
-
-/// Embeddings of a shard: what a binding holds, in fours, because four logits share a call of the dither.
-fn shard_rows(width: usize) -> usize {
-    BINDING_BYTES / (16 * row_words(width)) * 4
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shards_fit_a_binding_and_start_at_fours() {
-        for width in 1..=1 << 15 {
-            let rows = shard_rows(width);
-            assert!(rows > 0 && rows.is_multiple_of(4) && rows * 4 * row_words(width) <= BINDING_BYTES, "{width}");
-        }
-    }
 }

@@ -1,22 +1,12 @@
 //! A model's frozen weights, in the integers that kernels read.
 
 use super::config::{Linear, ModelConfig};
+pub use super::embedding::Embedding;
 use crate::{error::Error, fixed::Scale, ternary::Ternary, ternary::row_words};
 use std::sync::Arc;
 
 /// Largest mantissa of a gain or an embedding row's scale: 16 bits.
 const MAX_GAIN: u32 = 65_535;
-
-/// An embedding table `[vocab, width]`: int8 per row, a u16 scale per row, one power of two.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Embedding {
-    /// Byte rows `[vocab, row_words(width)]`.
-    pub words: Arc<[u32]>,
-    /// `[vocab]`, u16 in units of 2^-16.
-    pub row_scales: Arc<[u32]>,
-    /// A value is `int8 · row_scale · 2^(exponent − 16)`.
-    pub exponent: i32,
-}
 
 /// The gains of an RMSNorm: `mantissa · 2^exponent`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,40 +43,6 @@ pub struct Model {
     pub layers: Vec<Layer>,
     /// Before the head.
     pub final_norm: Gain,
-}
-
-impl Embedding {
-    /// From finite reals `[vocab, width]`: absmax int8 per row; a row's scale is its absmax / 127 in u16.
-    pub fn quantize(values: &[f32], width: usize) -> Result<Self, Error> {
-        check_finite("embedding", values)?;
-        let row_max = |row: &[f32]| row.iter().fold(0f64, |max, &value| max.max(f64::from(value.abs())));
-        let top = values.chunks_exact(width).map(row_max).fold(0f64, f64::max) / 127.0;
-        let exponent = Scale::from_f64(top).map_or(0, |scale| scale.exponent + 31);
-        let unit = Scale::power_of_two(exponent - 16).to_f64();
-        let mut words = Vec::with_capacity(values.len() / width * row_words(width));
-        let mut row_scales = Vec::with_capacity(values.len() / width);
-        for row in values.chunks_exact(width) {
-            let scale = (row_max(row) / 127.0 / unit).round_ties_even().clamp(1.0, 65_535.0);
-            row_scales.push(scale as u32);
-            let mut bytes = vec![0u8; 4 * row_words(width)];
-            for (byte, &value) in bytes.iter_mut().zip(row) {
-                *byte = (f64::from(value) / (scale * unit)).round_ties_even().clamp(-127.0, 127.0) as i8 as u8;
-            }
-            words.extend(bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])));
-        }
-        Ok(Self { words: words.into(), row_scales: row_scales.into(), exponent })
-    }
-
-    /// The values `[vocab, width]`: 8 · 16 bits are exact in f32.
-    pub fn reals(&self, width: usize) -> Vec<f32> {
-        let unit = Scale::power_of_two(self.exponent - 16).to_f64();
-        let rows = bytemuck::cast_slice::<u32, i8>(&self.words).chunks_exact(4 * row_words(width));
-        rows.zip(self.row_scales.iter())
-            .flat_map(|(row, &scale)| {
-                row[..width].iter().map(move |&v| (f64::from(v) * f64::from(scale) * unit) as f32)
-            })
-            .collect()
-    }
 }
 
 impl Gain {

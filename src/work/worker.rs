@@ -1,6 +1,6 @@
 //! A worker turns tasks of one model into artifacts on one backend: what miners and verifiers do.
 
-use super::{AdapterState, Artifact, Chunk, Gradient, MatrixSpec, Task, WorkError, model_manifest};
+use super::{AdapterState, Artifact, CHUNK_TOKENS, Chunk, Gradient, MatrixSpec, Task, WorkError, model_manifest};
 use crate::{
     ARITHMETIC_VERSION,
     backend::{Backend, Rest},
@@ -47,14 +47,14 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Records the step and allocates it; `sequences` a play changes no bit.
+    /// Records the step and allocates it; `sequences` a play changes no bit, and is never more than a chunk has.
     pub async fn new(
         model: &Model,
         targets: &Targets,
         backend: &Backend,
         sequences: usize,
     ) -> Result<Self, WorkerError> {
-        let step = Step::new(model, targets, sequences);
+        let step = Step::new(model, targets, sequences.min(CHUNK_TOKENS.div_ceil(model.config.context)));
         let player = backend.player(&Arc::new(step.recording.clone())).await?;
         let manifest = model_manifest(model).map_err(WorkError::from)?;
         let vocab = model.config.vocab as u32;

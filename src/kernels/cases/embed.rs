@@ -8,24 +8,29 @@ use crate::kernels::{INFO, embed, residual_add};
 
 pub(super) fn embed(source: &mut Source) -> Vec<Case> {
     const VOCAB: usize = 7;
+    // the whole vocabulary, its first shard, its last, one between
+    const SHARDS: [(u32, u32); 4] = [(0, 7), (0, 4), (4, 3), (2, 4)];
     let each = SHAPES.iter().flat_map(|shape| OPERANDS.map(|operand| (*shape, operand)));
     // right shifts: none, a tie, all away, and left ones of which the last two saturate
-    let each = each.zip([0, 5, 40, -3, -12, -40].iter().cycle());
-    each.map(|((shape, (label, byte, _)), shift)| {
+    let each = each.zip([0, 5, 40, -3, -12, -40].iter().cycle()).enumerate();
+    each.map(|(number, ((shape, (label, byte, _)), shift))| {
         let [tokens, width] = shape;
+        let (vocab_offset, vocab) = SHARDS[number * 3 % 4];
         let params = embed::Params {
             tokens: tokens as u32,
             width: width as u32,
             shift: *shift,
             fraction_bits: 16,
+            vocab_offset,
+            vocab,
             ..Default::default()
         };
         let ids = (0..tokens).map(|_| source.within(0, VOCAB as i32 - 1) as u32).collect();
-        let embedding = rows::byte_rows(source, [VOCAB, width], byte);
-        let row_scales = (0..VOCAB).map(|id| if id == 0 { 0xffff } else { source.within(0, 0xffff) as u32 }).collect();
+        let embedding = rows::byte_rows(source, [vocab as usize, width], byte);
+        let row_scales = (0..vocab).map(|id| if id == 0 { 0xffff } else { source.within(0, 0xffff) as u32 }).collect();
         Case {
             kernel: &embed::KERNEL,
-            label: format!("{tokens}x{width} {label} shift {shift}"),
+            label: format!("{tokens}x{width} {label} shift {shift} shard {vocab_offset}+{vocab}"),
             params: params.words(),
             inputs: vec![ids, embedding, row_scales, source.before_write(tokens * (width + INFO))],
         }

@@ -1,0 +1,35 @@
+//! Writes a random model of BitNet b1.58 2B4T's shape into a folder: 2.08 billion ternary weights, 0.85 GB.
+//!
+//! `cargo run --release --example random_model -- DIR` needs 4 GB of memory.
+
+use r3mes_wgpu::model::{config::ModelConfig, file, generator::seeded};
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::PathBuf,
+};
+
+/// microsoft/bitnet-b1.58-2B-4T, but for its context, of which there are 4096.
+const CONFIG: ModelConfig = ModelConfig {
+    layers: 30,
+    width: 2560,
+    heads: 20,
+    kv_heads: 5,
+    head_dim: 128,
+    ffn_width: 6912,
+    vocab: 128_256,
+    context: 2048,
+    rope_theta: 500_000,
+    norm_epsilon: 1e-5,
+    residual_fraction_bits: 16,
+};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let dir = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: random_model DIR")?);
+    fs::create_dir_all(&dir)?;
+    let model = seeded(CONFIG, *b"a random model of 2B4T's shape..")?;
+    fs::write(dir.join("config.json"), file::config_json(&model.config)?)?;
+    let mut tensors = BufWriter::with_capacity(1 << 20, File::create(dir.join("model.safetensors"))?);
+    file::write_tensors(&model, &mut tensors)?;
+    Ok(tensors.flush()?)
+}

@@ -1,0 +1,164 @@
+//! `model import`, `model info`, and training on what they leave.
+
+mod place;
+
+use place::Place;
+use r3mes_wgpu::model::{config::ModelConfig, file, generator::seeded};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/bitnet").join(name)
+}
+
+fn run(args: &[&str], paths: &[(&str, &Path)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
+    command.args(args);
+    for (flag, path) in paths {
+        if !flag.is_empty() {
+            command.arg(flag);
+        }
+        command.arg(path);
+    }
+    command.output().unwrap()
+}
+
+fn import(source: &Path, out: &Path) -> Output {
+    run(&["model", "import"], &[("", source), ("--out", out)])
+}
+
+fn info(model: &Path) -> Value {
+    let output = run(&["model", "info", "--json", "--tokens", "40"], &[("", model)]);
+    assert!(output.status.success(), "{}", said(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_form_is_imported_and_keeps_its_cid() {
+    let place = Place::new("import");
+    let root = place.model().parent().unwrap().join("imported");
+    fs::create_dir(&root).unwrap();
+    for name in ["masters_bf16_sharded", "masters_f32", "autobitlinear_bf16", "bitlinear_f32", "mixed.gguf"] {
+        let out = root.join(name);
+        let output = import(&data(name), &out);
+        assert!(output.status.success(), "{name}: {}", said(&output));
+        let (before, after) = (info(&data(name)), info(&out));
+        assert_eq!(before["model"], after["model"], "{name}");
+        assert_eq!(format!("model {}\n", after["model"].as_str().unwrap()), String::from_utf8_lossy(&output.stdout));
+        assert_eq!(names(&out), ["config.json", "model.safetensors"]);
+        let step = &after["step"];
+        assert_eq!((step["tokens"].as_u64(), step["fits_webgpu_defaults"].as_bool()), (Some(40), Some(true)));
+        assert!(step["largest_binding"]["bytes"].as_u64().unwrap() > 1000);
+    }
+    assert_eq!(names(&root).len(), 5, "nothing is left beside them");
+}
+
+#[test]
+fn what_fails_leaves_nothing_and_what_is_there_stays() {
+    let place = Place::new("import-fails");
+    let root = place.model().parent().unwrap().to_owned();
+    let out = root.join("out");
+    for (source, word) in [
+        (data("no such folder"), "no such folder"),
+        (data("tokenizer"), "config.json"),
+        (data("make.py"), "GGUF"),
+        (place.text(), "GGUF"),
+    ] {
+        let output = import(&source, &out);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).contains(word), "{}", said(&output));
+        assert!(!out.exists() && !root.join("out.partial").exists());
+    }
+    let before = names(&place.model());
+    let output = import(&data("masters_f32"), &place.model());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("is there already"));
+    assert_eq!(names(&place.model()), before);
+    assert_eq!(run(&["model", "import"], &[]).status.code(), Some(2));
+    assert_eq!(run(&["model", "info", "--tokens", "0"], &[("", &out)]).status.code(), Some(2));
+    // what an import that was killed left behind is in nobody's way
+    fs::create_dir(root.join("out.partial")).unwrap();
+    fs::write(root.join("out.partial/model.safetensors"), "half").unwrap();
+    assert!(import(&data("masters_f32"), &out).status.success());
+    assert!(!root.join("out.partial").exists());
+}
+
+#[test]
+fn an_index_names_files_in_its_own_folder_only() {
+    let place = Place::new("index");
+    let folder = place.model();
+    fs::remove_file(folder.join("model.safetensors")).unwrap();
+    for name in ["../text.txt", "/etc/hostname", "a/b", "..", ""] {
+        let index = format!(r#"{{"weight_map": {{"x": "{name}"}}}}"#);
+        fs::write(folder.join("model.safetensors.index.json"), index).unwrap();
+        let output = run(&["model", "info"], &[("", &folder)]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).contains("which is no file in its folder"), "{}", said(&output));
+    }
+}
+
+#[test]
+fn texts_are_cut_by_the_tokenizer_that_came_with_the_model() {
+    let place = Place::new("tokens");
+    let config = ModelConfig {
+        layers: 1,
+        width: 32,
+        heads: 2,
+        kv_heads: 1,
+        head_dim: 16,
+        ffn_width: 48,
+        vocab: 1200,
+        context: 128,
+        rope_theta: 10_000,
+        norm_epsilon: 1e-5,
+        residual_fraction_bits: 16,
+    };
+    let (config, tensors) = file::write(&seeded(config, [5; 32]).unwrap()).unwrap();
+    fs::write(place.model().join("config.json"), config).unwrap();
+    fs::write(place.model().join("model.safetensors"), tensors).unwrap();
+    let book = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/moby-dick.txt");
+    let text: String = fs::read_to_string(book).unwrap().chars().take(60_000).collect();
+    fs::write(place.text(), text).unwrap();
+    let train = |model: &Path, out: &str| {
+        let (text, out) = (place.text(), place.data().join(out));
+        let data = place.data();
+        let paths: [(&str, &Path); 4] = [("--model", model), ("--text", &text), ("--out", &out), ("--data-dir", &data)];
+        run(&["train", "--backend", "cpu", "--rank", "4", "--steps", "1", "--json"], &paths)
+    };
+    let output = train(&place.model(), "without");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("a vocabulary of 1200 needs"), "{}", said(&output));
+
+    fs::copy(data("tokenizer/tokenizer.json"), place.model().join("tokenizer.json")).unwrap();
+    let imported = place.data().with_file_name("imported");
+    let output = import(&place.model(), &imported);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(names(&imported), ["config.json", "model.safetensors", "tokenizer.json"]);
+    assert_eq!(info(&imported)["tokenizer"], true);
+    let output = train(&imported, "with");
+    assert!(output.status.success(), "{}", said(&output));
+    // 60,000 bytes are 29 chunks of bytes; of this tokenizer's tokens they are some nine
+    let chunks = said(&output).split(" chunks").next().unwrap().rsplit(' ').next().unwrap().parse::<u32>().unwrap();
+    assert!((5..15).contains(&chunks), "{chunks}");
+    let first: Value = serde_json::from_slice(output.stdout.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
+    // about log 1200
+    assert!((6.0..9.0).contains(&first["loss"].as_f64().unwrap()), "{first}");
+
+    fs::write(imported.join("tokenizer.json"), "{}").unwrap();
+    assert!(said(&train(&imported, "broken")).contains("the tokenizer in"));
+}

@@ -1,0 +1,192 @@
+//! `config.json`: sizes, and how weights and scales are meant.
+
+use crate::{error::Error, kernels::attention::MAX_CONTEXT, model::config::ModelConfig};
+use serde::{Deserialize, Serialize};
+
+/// Fraction bits of the residual where a file does not say: a range of ±32,768.
+const RESIDUAL_FRACTION_BITS: u32 = 16;
+
+const MODEL_TYPE: &str = "bitnet";
+const ACTIVATION: &str = "relu2";
+
+/// What `config.json` says.
+pub(super) struct Config {
+    pub(super) model: ModelConfig,
+    pub(super) convention: Convention,
+    pub(super) head: Head,
+}
+
+/// How a linear's weights and its `weight_scale` make its reals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Convention {
+    /// `autobitlinear` offline, and files that do not say: a trit is worth `weight_scale`. Masters without one are
+    /// quantized as they are online.
+    Multiplies,
+    /// `bitlinear`: a trit is worth `1 / weight_scale`.
+    Divides,
+    /// `autobitlinear` online: masters, quantized by their absolute mean.
+    Online,
+}
+
+/// Where the logits' weights are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Head {
+    /// They are the embedding's, whatever else is there.
+    Tied,
+    /// They are the embedding's if there are no others.
+    Unsaid,
+    /// They are their own.
+    Own,
+}
+
+/// The keys of `config.json` that are read.
+#[derive(Serialize, Deserialize)]
+struct ConfigFile {
+    model_type: String,
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    vocab_size: usize,
+    max_position_embeddings: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rope_theta: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rope_parameters: Option<RopeFile>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rope_scaling: Option<RopeFile>,
+    rms_norm_eps: f64,
+    hidden_act: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attention_bias: Option<bool>,
+    tie_word_embeddings: Option<bool>,
+    quantization_config: Option<QuantizationFile>,
+    residual_fraction_bits: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RopeFile {
+    rope_theta: Option<f64>,
+    #[serde(alias = "type")]
+    rope_type: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct QuantizationFile {
+    quant_method: String,
+    linear_class: Option<String>,
+    quantization_mode: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    use_rms_norm: Option<bool>,
+}
+
+fn malformed(reason: String) -> Error {
+    Error::Malformed { what: "config.json", reason }
+}
+
+/// Reads and checks it.
+pub(super) fn read(bytes: &[u8]) -> Result<Config, Error> {
+    let file: ConfigFile = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
+    for (what, found, expected) in
+        [("model_type", &file.model_type, MODEL_TYPE), ("hidden_act", &file.hidden_act, ACTIVATION)]
+    {
+        if found != expected {
+            return Err(malformed(format!("{what} is {found:?}; only {expected:?} is supported")));
+        }
+    }
+    if file.attention_bias == Some(true) {
+        return Err(malformed("attention_bias is not supported".into()));
+    }
+    let heads = file.num_attention_heads;
+    let model = ModelConfig {
+        layers: file.num_hidden_layers,
+        width: file.hidden_size,
+        heads,
+        kv_heads: file.num_key_value_heads.unwrap_or(heads),
+        head_dim: file.head_dim.unwrap_or(file.hidden_size / heads.max(1)),
+        ffn_width: file.intermediate_size,
+        vocab: file.vocab_size,
+        context: file.max_position_embeddings.min(MAX_CONTEXT),
+        rope_theta: whole_theta(theta(&file)?)?,
+        norm_epsilon: file.rms_norm_eps,
+        residual_fraction_bits: file.residual_fraction_bits.unwrap_or(RESIDUAL_FRACTION_BITS),
+    }
+    .check()?;
+    let head = match file.tie_word_embeddings {
+        Some(true) => Head::Tied,
+        Some(false) => Head::Own,
+        None => Head::Unsaid,
+    };
+    Ok(Config { model, convention: convention(file.quantization_config.as_ref())?, head })
+}
+
+fn convention(file: Option<&QuantizationFile>) -> Result<Convention, Error> {
+    let Some(file) = file else { return Ok(Convention::Multiplies) };
+    if file.quant_method != MODEL_TYPE {
+        return Err(malformed(format!("quant_method is {:?}; only {MODEL_TYPE:?} is supported", file.quant_method)));
+    }
+    if file.use_rms_norm == Some(true) {
+        return Err(malformed("use_rms_norm (a norm inside each linear) is not supported".into()));
+    }
+    let class = file.linear_class.as_deref().unwrap_or("bitlinear");
+    match (class, file.quantization_mode.as_deref().unwrap_or("offline")) {
+        ("bitlinear", "offline") => Ok(Convention::Divides),
+        ("autobitlinear", "offline") => Ok(Convention::Multiplies),
+        ("autobitlinear", "online") => Ok(Convention::Online),
+        (class, mode) => {
+            Err(malformed(format!("linear_class {class:?} with quantization_mode {mode:?} is not supported")))
+        }
+    }
+}
+
+/// `rope_theta`, or since transformers 5 `rope_parameters.rope_theta`.
+fn theta(file: &ConfigFile) -> Result<f64, Error> {
+    let mut theta = file.rope_theta;
+    for rope in [&file.rope_parameters, &file.rope_scaling].into_iter().flatten() {
+        match rope.rope_type.as_deref() {
+            None | Some("default") => theta = rope.rope_theta.or(theta),
+            Some(other) => return Err(malformed(format!("rope_type {other:?} is not supported, only \"default\""))),
+        }
+    }
+    theta.ok_or_else(|| malformed("rope_theta is missing".into()))
+}
+
+/// The base of the rotary frequencies as the tables take it.
+pub(super) fn whole_theta(theta: f64) -> Result<u32, Error> {
+    match (1.0..=1e9).contains(&theta) && theta == f64::from(theta as u32) {
+        true => Ok(theta as u32),
+        false => Err(malformed(format!("rope_theta {theta} is not a whole number in 1..=10^9"))),
+    }
+}
+
+/// The `config.json` of the form that we write.
+pub(super) fn write(config: &ModelConfig) -> Result<Vec<u8>, Error> {
+    let file = ConfigFile {
+        model_type: MODEL_TYPE.into(),
+        hidden_size: config.width,
+        intermediate_size: config.ffn_width,
+        num_hidden_layers: config.layers,
+        num_attention_heads: config.heads,
+        num_key_value_heads: Some(config.kv_heads),
+        head_dim: Some(config.head_dim),
+        vocab_size: config.vocab,
+        max_position_embeddings: config.context,
+        rope_theta: Some(config.rope_theta.into()),
+        rope_parameters: None,
+        rope_scaling: None,
+        rms_norm_eps: config.norm_epsilon,
+        hidden_act: ACTIVATION.into(),
+        attention_bias: None,
+        tie_word_embeddings: Some(true),
+        quantization_config: Some(QuantizationFile {
+            quant_method: MODEL_TYPE.into(),
+            linear_class: Some("autobitlinear".into()),
+            quantization_mode: Some("offline".into()),
+            use_rms_norm: None,
+        }),
+        residual_fraction_bits: Some(config.residual_fraction_bits),
+    };
+    serde_json::to_vec_pretty(&file).map_err(|error| malformed(error.to_string()))
+}

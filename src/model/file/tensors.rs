@@ -1,0 +1,97 @@
+//! The safetensors files of a model, as one.
+
+use super::{
+    Source,
+    config::{Config, Convention, Head},
+    tensor::{Kind, Tensor},
+    ternary,
+};
+use crate::{
+    error::Error,
+    model::{embedding::Embedding, weights::Gain},
+    ternary::Ternary,
+};
+use safetensors::{Dtype, SafeTensors};
+use std::collections::BTreeMap;
+
+const HEAD: &str = "lm_head.weight";
+const EMBEDDING: &str = "model.embed_tokens.weight";
+
+/// Tensors by name, taken one after another.
+pub(super) struct Tensors<'a> {
+    left: BTreeMap<String, Tensor<'a>>,
+    convention: Convention,
+}
+
+impl<'a> Tensors<'a> {
+    /// All tensors of all pieces.
+    pub(super) fn new(pieces: &[&'a [u8]], config: &Config) -> Result<Self, Error> {
+        let malformed = |reason: String| Error::Malformed { what: "model.safetensors", reason };
+        let mut left = BTreeMap::new();
+        for piece in pieces {
+            let file = SafeTensors::deserialize(piece).map_err(|error| malformed(error.to_string()))?;
+            for (name, view) in file.tensors() {
+                let (kind, shape, bytes) = (kind(view.dtype()), view.shape().to_vec(), view.data());
+                if left.insert(name.clone(), Tensor { name: name.clone(), kind, shape, bytes }).is_some() {
+                    return Err(malformed(format!("{name} is there twice")));
+                }
+            }
+        }
+        match (config.head, left.remove(HEAD)) {
+            (Head::Tied, _) | (Head::Unsaid, None) => Ok(Self { left, convention: config.convention }),
+            _ => {
+                Err(malformed(format!("{HEAD}: only a head that is the embedding (tie_word_embeddings) is supported")))
+            }
+        }
+    }
+
+    fn take(&mut self, name: String) -> Result<Tensor<'a>, Error> {
+        self.left.remove(&name).ok_or(Error::Missing { name })
+    }
+}
+
+fn kind(dtype: Dtype) -> Kind {
+    match dtype {
+        Dtype::F32 => Kind::F32,
+        Dtype::F16 => Kind::F16,
+        Dtype::BF16 => Kind::BF16,
+        Dtype::U8 => Kind::U8,
+        Dtype::I8 => Kind::I8,
+        Dtype::F64 => Kind::Other("F64"),
+        Dtype::I32 => Kind::Other("I32"),
+        Dtype::I64 => Kind::Other("I64"),
+        _ => Kind::Other("of an unknown type"),
+    }
+}
+
+impl Source for Tensors<'_> {
+    fn embedding(&mut self, vocab: usize, width: usize) -> Result<Embedding, Error> {
+        let tensor = self.take(EMBEDDING.into())?;
+        tensor.shaped(&[vocab, width])?;
+        if tensor.kind == Kind::I8 {
+            let scales = self.take(format!("{EMBEDDING}_scale"))?.reals(&[vocab])?;
+            return Embedding::of_int8(bytemuck::cast_slice(tensor.bytes), width, &scales);
+        }
+        let rows = tensor.rows(width).ok_or_else(|| tensor.error("expected F32, F16, BF16, or I8 with scales"))?;
+        Embedding::quantize_rows(vocab, width, rows)
+    }
+
+    fn gain(&mut self, path: &str, width: usize) -> Result<Gain, Error> {
+        let tensor = self.take(format!("model.{path}.weight"))?;
+        Gain::quantize(&tensor.reals(&[width])?).map_err(|error| tensor.error(error))
+    }
+
+    fn linear(&mut self, path: &str, rows: usize, columns: usize) -> Result<Ternary, Error> {
+        let name = format!("model.{path}.weight");
+        let scale = self.left.remove(&format!("{name}_scale"));
+        ternary::linear(&self.take(name)?, scale.as_ref(), [rows, columns], self.convention)
+    }
+
+    fn finish(mut self) -> Result<(), Error> {
+        self.left.retain(|name, _| !name.ends_with("rotary_emb.inv_freq"));
+        match self.left.into_values().next() {
+            None => Ok(()),
+            Some(tensor) => Err(tensor.error("BitNetForCausalLM has no such tensor")),
+        }
+    }
+}

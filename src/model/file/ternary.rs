@@ -1,0 +1,104 @@
+//! The linears of `BitNetForCausalLM` as trits and one scale: `transformers`' `integrations/bitnet.py` in integers.
+//!
+//! Packed weights are U8 `[ceil(rows / 4), columns]`: row `r + i · ceil(rows / 4)` at bit 2i, code trit + 1. What a trit
+//! is worth is rounded to binary32, as a file that we write holds it, so that a model is the same before and after.
+
+use super::{
+    config::Convention,
+    tensor::{Kind, Tensor},
+};
+use crate::{error::Error, fixed::Scale, ternary::Ternary};
+
+/// Least mean that masters are divided by, as in `WeightQuant`.
+const MIN_MEAN: f32 = 1e-5;
+
+/// A linear `[rows, columns]` from its weight and the scale beside it, if there is one.
+pub(super) fn linear(
+    weight: &Tensor,
+    scale: Option<&Tensor>,
+    [rows, columns]: [usize; 2],
+    convention: Convention,
+) -> Result<Ternary, Error> {
+    match weight.kind {
+        Kind::U8 if convention == Convention::Online => {
+            Err(weight.error("packed weights, but quantization_mode is \"online\""))
+        }
+        Kind::U8 => packed(weight, dequant_scale(weight, scale, convention)?, rows, columns),
+        Kind::F32 | Kind::F16 | Kind::BF16 => {
+            weight.shaped(&[rows, columns])?;
+            match (convention, scale) {
+                (Convention::Divides, _) => Err(weight.error("linear_class \"bitlinear\" has packed weights (U8)")),
+                (Convention::Multiplies, Some(_)) => {
+                    trits(weight, dequant_scale(weight, scale, convention)?, rows, columns)
+                }
+                _ => masters(weight, rows, columns),
+            }
+        }
+        _ => Err(weight.error("expected packed U8, or F32, F16 or BF16")),
+    }
+}
+
+fn dequant_scale(weight: &Tensor, scale: Option<&Tensor>, convention: Convention) -> Result<Scale, Error> {
+    let scale = scale.ok_or_else(|| Error::Missing { name: format!("{}_scale", weight.name) })?;
+    let value = f64::from(scale.positive()?);
+    let worth = if convention == Convention::Divides { 1.0 / value } else { value } as f32;
+    match Scale::from_f64(worth.into()) {
+        Some(worth) if worth.mantissa != 0 => Ok(worth),
+        _ => Err(scale.error(format_args!("1 / {value} is no number"))),
+    }
+}
+
+fn packed(weight: &Tensor, scale: Scale, rows: usize, columns: usize) -> Result<Ternary, Error> {
+    let quarter = rows.div_ceil(4);
+    weight.shaped(&[quarter, columns])?;
+    Ternary::from_codes(rows, columns, scale, |row, codes| {
+        let shift = 2 * (row / quarter);
+        for (code, byte) in codes.iter_mut().zip(&weight.bytes[row % quarter * columns..]) {
+            *code = byte >> shift & 3;
+        }
+        Ok(())
+    })
+    .map_err(|error| weight.error(error))
+}
+
+/// Reals that are trits already.
+fn trits(weight: &Tensor, scale: Scale, rows: usize, columns: usize) -> Result<Ternary, Error> {
+    let (read, mut reals) = (rows_of(weight, columns)?, vec![0.0; columns]);
+    Ternary::from_codes(rows, columns, scale, |row, codes| {
+        read(row, &mut reals);
+        for (code, &real) in codes.iter_mut().zip(&reals) {
+            if ![-1.0, 0.0, 1.0].contains(&real) {
+                return Err(weight.error(format_args!("{real} is no trit, and the weights have a scale")));
+            }
+            *code = (real + 1.0) as u8;
+        }
+        Ok(())
+    })
+}
+
+/// Masters: `round(w / mean |w|)` within ±1, each worth the mean. The mean is summed in f64, by row.
+fn masters(weight: &Tensor, rows: usize, columns: usize) -> Result<Ternary, Error> {
+    let (read, mut reals) = (rows_of(weight, columns)?, vec![0.0; columns]);
+    let mut sum = 0.0;
+    for row in 0..rows {
+        read(row, &mut reals);
+        sum += reals.iter().map(|real| f64::from(real.abs())).sum::<f64>();
+    }
+    let mean = (sum / (rows * columns) as f64) as f32;
+    if !mean.is_finite() {
+        return Err(weight.error("a weight is not finite"));
+    }
+    let inverse = 1.0 / mean.max(MIN_MEAN);
+    let scale = Scale::from_f64((1.0 / inverse).into()).unwrap_or(Scale::ZERO);
+    Ternary::from_codes(rows, columns, scale, |row, codes| {
+        read(row, &mut reals);
+        for (code, real) in codes.iter_mut().zip(&reals) {
+            *code = ((real * inverse).round_ties_even().clamp(-1.0, 1.0) + 1.0) as u8;
+        }
+        Ok(())
+    })
+}
+
+fn rows_of<'a>(weight: &Tensor<'a>, columns: usize) -> Result<impl Fn(usize, &mut [f32]) + use<'a>, Error> {
+    weight.rows(columns).ok_or_else(|| weight.error("expected F32, F16 or BF16"))
+}

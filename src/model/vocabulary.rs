@@ -1,0 +1,194 @@
+//! The embedding, where tokens come in and where logits go out: the tied head and its cross-entropy. It lies in shards
+//! of the vocabulary that one binding can hold each.
+
+use super::{
+    attention::Tables,
+    linear::{Batch, Rows, Streams},
+    weights::Model,
+};
+use crate::{
+    fixed::Scale,
+    kernels::{
+        INFO,
+        cross_entropy::{self, dlogits_words},
+        embed, head_backward, head_logits, logits_max, logits_sum, loss_sum,
+        shared::scores::SCORE_BITS,
+    },
+    recording::{BufferId, Recording},
+    ternary::row_words,
+};
+use std::sync::Arc;
+
+/// The embedding in a recording.
+pub struct Vocabulary {
+    width: usize,
+    exponent: i32,
+    shards: Vec<Shard>,
+}
+
+struct Shard {
+    first: usize,
+    vocab: usize,
+    embedding: BufferId,
+    row_scales: BufferId,
+}
+
+impl Vocabulary {
+    /// Adds the embedding, in shards of which none makes a buffer of more than `binding_bytes`.
+    pub fn new(recording: &mut Recording, model: &Model, tokens: usize, binding_bytes: usize) -> Self {
+        let (vocab, width, table) = (model.config.vocab, model.config.width, &model.embedding);
+        let rows = shard_rows(width, tokens, binding_bytes);
+        let mut shards = Vec::new();
+        for first in (0..vocab).step_by(rows) {
+            let count = rows.min(vocab - first);
+            let words = |from: &Arc<[u32]>, each: usize| match count == vocab {
+                true => from.clone(),
+                false => from[first * each..(first + count) * each].into(),
+            };
+            let embedding = recording.constant("embedding", words(&table.words, row_words(width)));
+            let row_scales = recording.constant("embedding.row_scales", words(&table.row_scales, 1));
+            shards.push(Shard { first, vocab: count, embedding, row_scales });
+        }
+        Self { width, exponent: table.exponent, shards }
+    }
+
+    /// The residual stream's first value: i32 rows of the tokens' embeddings.
+    pub fn embed(&self, recording: &mut Recording, batch: &Batch, ids: BufferId, fraction_bits: u32) -> BufferId {
+        let h = recording.scratch("embedded", batch.tokens * (self.width + INFO));
+        for part in &self.shards {
+            let params = embed::Params {
+                tokens: batch.tokens as u32,
+                width: self.width as u32,
+                shift: 16 - self.exponent - fraction_bits as i32,
+                fraction_bits,
+                vocab_offset: part.first as u32,
+                vocab: part.vocab as u32,
+                ..Default::default()
+            };
+            let buffers = [ids, part.embedding, part.row_scales, h];
+            recording.dispatch("embed", &embed::KERNEL, params.words(), &buffers);
+        }
+        h
+    }
+
+    /// The scores of every token, Q20 in base 2: a buffer `[tokens, shard's vocabulary]` a shard.
+    pub fn scores(&self, recording: &mut Recording, tokens: usize, n: Rows) -> Vec<BufferId> {
+        let scale = Scale::from_f64(std::f64::consts::LOG2_E).unwrap_or(Scale::ONE);
+        let scale = scale.shift(SCORE_BITS as i32 + self.exponent);
+        let mut scores = Vec::new();
+        for part in &self.shards {
+            let z = recording.scratch("head.z", tokens * part.vocab);
+            let params = head_logits::Params {
+                tokens: tokens as u32,
+                width: self.width as u32,
+                vocab: part.vocab as u32,
+                score_scale: scale.mantissa,
+                score_scale_exponent: scale.exponent,
+                ..Default::default()
+            };
+            let buffers = [n.data, n.info, part.embedding, part.row_scales, z];
+            recording.dispatch("head logits", &head_logits::KERNEL, params.words(), &buffers);
+            scores.push(z);
+        }
+        scores
+    }
+
+    /// Logits, loss, and the gradient of the logits, one buffer a shard.
+    #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
+    pub fn forward(
+        &self,
+        recording: &mut Recording,
+        batch: &Batch,
+        tables: &Tables,
+        n: Rows,
+        labels: BufferId,
+        loss: BufferId,
+        streams: &mut Streams,
+    ) -> Vec<BufferId> {
+        let tokens = batch.tokens;
+        let max = recording.scratch("head.max", tokens);
+        let sum = recording.scratch("head.sum", 2 * tokens);
+        let scores = self.scores(recording, tokens, n);
+        for (shard, (part, &z)) in self.shards.iter().zip(&scores).enumerate() {
+            let params = logits_max::Params {
+                tokens: tokens as u32,
+                vocab: part.vocab as u32,
+                shard: shard as u32,
+                ..Default::default()
+            };
+            recording.dispatch("head max", &logits_max::KERNEL, params.words(), &[z, max]);
+        }
+        for (shard, (part, &z)) in self.shards.iter().zip(&scores).enumerate() {
+            let params = logits_sum::Params {
+                tokens: tokens as u32,
+                vocab: part.vocab as u32,
+                shard: shard as u32,
+                ..Default::default()
+            };
+            let buffers = [z, max, tables.exponentials, sum];
+            recording.dispatch("head sum", &logits_sum::KERNEL, params.words(), &buffers);
+        }
+        let stream = streams.add("head.dlogits".into());
+        let mut gradients = Vec::new();
+        for (part, z) in self.shards.iter().zip(scores) {
+            let out = recording.scratch("head.dlogits", tokens * dlogits_words(part.vocab));
+            let params = cross_entropy::Params {
+                tokens: tokens as u32,
+                vocab: part.vocab as u32,
+                vocab_offset: part.first as u32,
+                stream,
+                ..Default::default()
+            };
+            let buffers = [z, max, sum, labels, part.row_scales, tables.exponentials, batch.dither, out];
+            recording.dispatch("cross-entropy", &cross_entropy::KERNEL, params.words(), &buffers);
+            let params = loss_sum::Params { tokens: tokens as u32, vocab: part.vocab as u32, ..Default::default() };
+            recording.dispatch("loss", &loss_sum::KERNEL, params.words(), &[out, loss]);
+            gradients.push(out);
+        }
+        gradients
+    }
+
+    /// The gradient of the normed rows.
+    pub fn backward(&self, recording: &mut Recording, batch: &Batch, dlogits: &[BufferId]) -> BufferId {
+        let dn = recording.scratch("head.dn", batch.tokens * (self.width + INFO));
+        for (shard, (part, &dlogits)) in self.shards.iter().zip(dlogits).enumerate() {
+            let params = head_backward::Params {
+                tokens: batch.tokens as u32,
+                width: self.width as u32,
+                vocab: part.vocab as u32,
+                shard: shard as u32,
+                exponent: self.exponent - 22,
+                ..Default::default()
+            };
+            let buffers = [dlogits, part.embedding, dn];
+            recording.dispatch("head backward", &head_backward::KERNEL, params.words(), &buffers);
+        }
+        dn
+    }
+}
+
+/// Tokens of the vocabulary in a shard: as many as a binding holds the embeddings and the logits of, in fours, because
+/// four logits share a call of the dither. (dlogits rows have 3/4 of a word a logit, and up to 26 words more.)
+fn shard_rows(width: usize, tokens: usize, binding_bytes: usize) -> usize {
+    let each = (4 * row_words(width)).max(4 * tokens);
+    (binding_bytes / each / 4 * 4).max(4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::transformer::BINDING_BYTES;
+
+    #[test]
+    fn shards_fit_a_binding_and_start_at_fours() {
+        for width in 1..=1 << 15 {
+            let rows = shard_rows(width, 1, BINDING_BYTES);
+            assert!(rows > 0 && rows.is_multiple_of(4) && rows * 4 * row_words(width) <= BINDING_BYTES, "{width}");
+        }
+        for tokens in (1..=1 << 16).step_by(15) {
+            let rows = shard_rows(2560, tokens, BINDING_BYTES);
+            let dlogits = 4 * tokens * dlogits_words(rows);
+            assert!(rows.is_multiple_of(4) && (4 * tokens * rows).max(dlogits) <= BINDING_BYTES, "{tokens}");
+        }
+    }
+}

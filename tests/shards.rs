@@ -1,0 +1,77 @@
+//! The vocabulary in shards: as many as it takes, never seen in a result.
+
+#[allow(dead_code, reason = "each test uses a part")]
+mod cases;
+
+use cases::{adapter, model, small, targets, text};
+use pollster::block_on;
+use r3mes_wgpu::{
+    backend::{Backend, cpu},
+    model::transformer::Step,
+    recording::Content,
+    training::{session::JOB_EXPONENT, step::Trainer},
+};
+use std::sync::Arc;
+
+#[test]
+fn shards_change_no_bit() {
+    let config = small();
+    let (model, targets) = (model(config.clone(), 7), targets(4));
+    let adapter = adapter(&config, &targets, [1.0, 1.0], 7);
+    let chunk = text(config.vocab, 75, 7);
+    for choose in [cpu::scalar, cpu::fastest] {
+        let backend = Backend::Cpu { threads: 2, choose };
+        let gradient = |step: Step| {
+            let player = block_on(backend.player(&Arc::new(step.recording.clone()))).unwrap();
+            let mut trainer = Trainer::new(step, player);
+            block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();
+            block_on(trainer.gradient(&chunk, &[9; 32], 3)).unwrap()
+        };
+        let whole = gradient(Step::new(&model, &targets, 1));
+        assert!(whole.loss > 0 && !whole.saturated);
+        // 64 features are 64 bytes an embedding, 32 tokens 128 bytes a logit
+        for (binding_bytes, shards) in [(1 << 14, 1), (6000, 3), (2048, 8), (1, 32)] {
+            let step = Step::sharded(&model, &targets, 1, binding_bytes);
+            let embeds = step.recording.dispatches().iter().filter(|dispatch| dispatch.kernel.name == "embed");
+            assert_eq!(embeds.count(), shards, "{binding_bytes}");
+            for buffer in step.recording.buffers() {
+                let of_the_vocabulary = ["embedding", "head.z"].contains(&buffer.name.as_str());
+                assert!(!of_the_vocabulary || shards == 32 || 4 * buffer.words <= binding_bytes, "{}", buffer.name);
+            }
+            assert!(gradient(step) == whole, "{shards} shards");
+        }
+    }
+}
+
+#[test]
+fn a_step_of_2048_tokens_at_the_full_vocabulary_fits_the_default_limits() {
+    // all that is as long as the vocabulary, at the width and the vocabulary of 2B4T; little of the rest
+    let config = r3mes_wgpu::model::config::ModelConfig {
+        layers: 1,
+        width: 2560,
+        heads: 20,
+        kv_heads: 5,
+        head_dim: 128,
+        ffn_width: 6912,
+        vocab: 128_256,
+        context: 2048,
+        rope_theta: 500_000,
+        norm_epsilon: 1e-5,
+        residual_fraction_bits: 16,
+    };
+    let mut model = r3mes_wgpu::model::generator::seeded(
+        r3mes_wgpu::model::config::ModelConfig { vocab: 4, ..config.clone() },
+        [1; 32],
+    )
+    .unwrap();
+    model.config = config;
+    model.embedding.words = vec![0; 128_256 * 640].into();
+    model.embedding.row_scales = vec![1; 128_256].into();
+    let step = Step::new(&model.check().unwrap(), &targets(8), 1);
+    let largest = step.recording.plan().slot_words.into_iter().max().unwrap();
+    assert!(4 * largest <= 128 << 20, "{largest}");
+    let embedding = step.recording.buffers().iter().filter(|buffer| buffer.name == "embedding");
+    let words: usize = embedding.clone().map(|buffer| buffer.words).sum();
+    assert!(embedding.clone().all(|buffer| matches!(buffer.content, Content::Constant(_))));
+    assert_eq!(words, 128_256 * 640);
+}
