@@ -4,7 +4,7 @@
 use super::{
     cli::{BenchArgs, TrialShape},
     compute, model,
-    model_info::planned_bytes,
+    model::info::planned_bytes,
     output::{self, Exit, say},
 };
 use anyhow::{Result, anyhow, ensure};

@@ -1,6 +1,6 @@
 //! Flags, typed.
 
-use super::model_cli::ModelCommand;
+use super::model::cli::ModelCommand;
 use axum::http::HeaderValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{

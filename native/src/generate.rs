@@ -5,7 +5,7 @@ use super::{
     cli::GenerateArgs,
     compute,
     interrupt::Interrupt,
-    model,
+    model::{self, Tokens},
     output::{self, Exit},
     place,
 };
@@ -19,11 +19,12 @@ use std::time::Instant;
 pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     let data_dir = place::data_dir(args.data_dir)?;
-    let model = model::load(args.model.as_deref(), &data_dir)?;
+    let dir = model::dir(args.model.as_deref(), &data_dir)?;
+    let model = model::read(&dir)?;
+    let tokens = Tokens::of(&dir, model.config.vocab)?;
     let adapter = args.adapter.as_deref().map(adapter::read).transpose()?;
-    let prompt: Vec<u32> = args.prompt.bytes().map(u32::from).collect();
+    let prompt = tokens.encode(args.prompt.as_bytes())?;
     ensure!(!prompt.is_empty(), "the prompt is empty");
-    ensure!(model.config.vocab >= 256, "texts are bytes, which need a vocabulary of 256, not {}", model.config.vocab);
     let mut sampler = Sampler::new(args.temperature, args.top, args.seed)?;
     let compute = compute::choose(&args.compute)?;
 
@@ -34,29 +35,32 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
     let room = decoder.room();
     let kept = if prompt.len() < room { prompt.len() } else { room / 2 + 1 };
     let mut scores = block_on(decoder.read(&prompt[prompt.len() - kept..]))?;
-    let mut text = Text { bytes: Vec::new(), said: 0, silent: args.json };
     if !args.json {
         output::piece(&args.prompt);
     }
-    while text.bytes.len() < args.max_tokens && !interrupt.asked() {
+    let (mut text, mut spoken, mut made) = (String::new(), tokens.spoken(), 0);
+    while made < args.max_tokens && !interrupt.asked() {
         let token = sampler.next(&scores);
-        text.push(token as u8);
+        let heard = spoken.hear(token)?;
+        if !args.json {
+            output::piece(&heard);
+        }
+        text += &heard;
+        made += 1;
         scores = match decoder.room() {
             0 => block_on(read_again(&mut decoder, token))?,
             _ => block_on(decoder.read(&[token]))?,
         };
     }
-    text.finish();
-    let seconds = start.elapsed().as_secs_f64();
-    let rate = text.bytes.len() as f64 / seconds.max(1e-9);
+    let rate = made as f64 / start.elapsed().as_secs_f64().max(1e-9);
     if args.json {
-        let generated = String::from_utf8_lossy(&text.bytes);
         output::line(json!({
-            "prompt": args.prompt, "text": generated, "tokens": text.bytes.len(), "seed": args.seed,
-            "backend": compute.name, "tokens_per_second": rate,
+            "prompt": args.prompt, "text": text, "tokens": made, "seed": args.seed, "backend": compute.name,
+            "tokens_per_second": rate,
         }));
     } else {
-        eprintln!("{} tokens by {}, {rate:.0} a second", text.bytes.len(), compute.name);
+        output::piece("\n");
+        eprintln!("{made} tokens by {}, {rate:.0} a second", compute.name);
     }
     Ok(if interrupt.asked() { Exit::Interrupted } else { Exit::Ok })
 }
@@ -68,39 +72,4 @@ async fn read_again(decoder: &mut Decoder, token: u32) -> Result<Vec<i32>> {
     tokens.push(token);
     decoder.forget();
     Ok(decoder.read(&tokens).await?)
-}
-
-/// What was generated; shown a whole character at a time.
-struct Text {
-    bytes: Vec<u8>,
-    said: usize,
-    silent: bool,
-}
-
-impl Text {
-    fn push(&mut self, byte: u8) {
-        self.bytes.push(byte);
-        let rest = &self.bytes[self.said..];
-        let whole = match std::str::from_utf8(rest) {
-            Ok(_) => rest.len(),
-            // what follows may still make it a character
-            Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            Err(_) => rest.len(),
-        };
-        self.say(whole);
-    }
-
-    fn finish(&mut self) {
-        self.say(self.bytes.len() - self.said);
-        if !self.silent {
-            output::piece("\n");
-        }
-    }
-
-    fn say(&mut self, count: usize) {
-        if !self.silent && count > 0 {
-            output::piece(&String::from_utf8_lossy(&self.bytes[self.said..self.said + count]));
-        }
-        self.said += count;
-    }
 }

@@ -10,19 +10,14 @@ mod embedded;
 mod engine;
 mod generate;
 mod http;
-mod import;
 mod interrupt;
 mod mine;
 mod model;
-mod model_cli;
-mod model_info;
 mod node;
 mod output;
 mod place;
 mod remote;
 mod serve;
-mod source;
-mod tokenizer;
 mod train;
 mod verify;
 
@@ -42,8 +37,8 @@ fn main() -> ExitCode {
         cli::Command::Check(args) => check::run(args),
         cli::Command::Devices(args) => devices::run(args),
         cli::Command::Bench(args) => bench::run(args),
-        cli::Command::Model(model_cli::ModelCommand::Import(args)) => import::run(&args),
-        cli::Command::Model(model_cli::ModelCommand::Info(args)) => model_info::run(&args),
+        cli::Command::Model(model::cli::ModelCommand::Import(args)) => model::import::run(&args),
+        cli::Command::Model(model::cli::ModelCommand::Info(args)) => model::info::run(&args),
         cli::Command::Probe => Ok(compute::probe()),
     };
     match result {

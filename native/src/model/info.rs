@@ -1,12 +1,7 @@
 //! `model info`: what a model is, and what a step of training takes.
 
-use super::{
-    model,
-    model_cli::InfoArgs,
-    output::{self, Exit, say},
-    source::Source,
-    tokenizer::TOKENIZER,
-};
+use super::{cli::InfoArgs, source::Source, tokens::TOKENIZER};
+use crate::output::{self, Exit, say};
 use anyhow::{Context, Result};
 use r3mes_wgpu::{
     model::{
@@ -84,7 +79,7 @@ impl Plan {
         let mut model = model.clone();
         model.config.context = model.config.context.min(tokens);
         let sequences = tokens.div_ceil(model.config.context);
-        let recording = Step::new(&model, &model::targets(rank), sequences).recording;
+        let recording = Step::new(&model, &super::targets(rank), sequences).recording;
         let (weights, other) = planned_bytes(&recording);
         let (slots, names) = (recording.plan(), recording.buffers());
         let largest = (0..slots.slot_words.len()).max_by_key(|slot| slots.slot_words[*slot]).unwrap_or(0);

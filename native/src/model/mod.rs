@@ -1,11 +1,14 @@
 //! The model and the text that a job is about.
 
-use super::{
-    cli::JobArgs,
-    place,
-    source::Source,
-    tokenizer::{self, TOKENIZER},
-};
+pub(crate) mod cli;
+pub(crate) mod import;
+pub(crate) mod info;
+mod source;
+mod tokens;
+
+pub(crate) use tokens::Tokens;
+
+use super::{cli::JobArgs, place};
 use anyhow::{Context, Result, ensure};
 use r3mes_wgpu::model::{
     config::{Linear, ModelConfig},
@@ -15,13 +18,14 @@ use r3mes_wgpu::model::{
     weights::Model,
 };
 use r3mes_wgpu::work::{CHUNK_TOKENS, Chunk};
+use source::Source;
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
 /// The book that comes with the program: see `native/data/README.md`.
-const TEXT: &[u8] = include_bytes!("../data/moby-dick.txt");
+const TEXT: &[u8] = include_bytes!("../../data/moby-dick.txt");
 
 /// Sizes of the backbone that is made from a seed: 4.7 M ternary weights.
 const DEFAULT: ModelConfig = ModelConfig {
@@ -81,14 +85,8 @@ pub(crate) fn chunks(args: &JobArgs, dir: &Path, model: &Model) -> Result<Vec<Ch
     if texts.is_empty() {
         texts.push(("the text that comes with the program".to_owned(), TEXT.to_vec()));
     }
-    let (vocab, tokenizer) = (model.config.vocab, dir.join(TOKENIZER));
-    let chunks: Vec<_> = if tokenizer.exists() {
-        tokenizer::chunks(&tokenizer::open(&tokenizer, vocab)?, &texts, vocab)?
-    } else {
-        ensure!(vocab == 256, "a text for a vocabulary of {vocab} needs {}", tokenizer.display());
-        let bytes = texts.iter().flat_map(|(_, text)| text).copied().collect::<Vec<_>>();
-        r3mes_wgpu::work::cut_text(&bytes).collect()
-    };
+    let vocab = model.config.vocab;
+    let chunks = Tokens::of(dir, vocab)?.chunks(&texts, vocab)?;
     let bytes: usize = texts.iter().map(|(_, text)| text.len()).sum();
     ensure!(!chunks.is_empty(), "a text of {bytes} bytes is shorter than one chunk of {CHUNK_TOKENS} tokens");
     Ok(chunks)

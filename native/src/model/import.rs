@@ -1,12 +1,11 @@
 //! `model import`: models of other programs in the one form that the other commands read.
 
 use super::{
-    model,
-    model_cli::ImportArgs,
-    output::{Exit, say},
+    cli::ImportArgs,
     source::Source,
-    tokenizer::{self, TOKENIZER},
+    tokens::{TOKENIZER, Tokens},
 };
+use crate::output::{Exit, say};
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use r3mes_wgpu::{
@@ -36,10 +35,10 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Exit> {
         write(&model, &aside)?;
         let tokenizer = args.source.join(TOKENIZER);
         if tokenizer.is_file() {
-            tokenizer::open(&tokenizer, model.config.vocab)?;
+            Tokens::of(&args.source, model.config.vocab)?;
             fs::copy(&tokenizer, aside.join(TOKENIZER)).with_context(|| format!("copying {}", tokenizer.display()))?;
         }
-        let (found, expected) = (model_manifest(&model::read(&aside)?)?.cid(), model_manifest(&model)?.cid());
+        let (found, expected) = (model_manifest(&super::read(&aside)?)?.cid(), model_manifest(&model)?.cid());
         ensure!(found == expected, "what was written reads as {found}, not as {expected}");
         if out.exists() {
             fs::remove_dir(out)?;
