@@ -43,6 +43,8 @@ pub(crate) enum Command {
     /// Import models of other programs, and say what one takes
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Say what exactness costs: gradients and losses by integers beside f64, f32 and bfloat16
+    Quality(QualityArgs),
     /// Exit with 0 if this machine lists a real GPU, else with 3
     #[command(hide = true)]
     Probe,
@@ -162,6 +164,7 @@ impl Command {
             Self::Generate(args) => Some(&args.compute),
             Self::Verify(args) => Some(&args.compute),
             Self::Bench(args) => Some(&args.compute),
+            Self::Quality(args) => Some(&args.compute),
             Self::Adapter(_) | Self::Check(_) | Self::Devices(_) | Self::Model(_) | Self::Probe => None,
         }
     }
@@ -335,6 +338,23 @@ pub(crate) struct BenchArgs {
     /// Exit with 4 unless the step's digest is this
     #[arg(long, value_name = "HEX")]
     pub(crate) expect: Option<String>,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct QualityArgs {
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// Steps of one sequence, by each way, before losses and gradients are compared
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) steps: u32,
+    /// Sequences whose gradients are compared
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) sequences: u32,
     /// One JSON object on stdout
     #[arg(long)]
     pub(crate) json: bool,

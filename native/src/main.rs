@@ -16,6 +16,7 @@ mod model;
 mod node;
 mod output;
 mod place;
+mod quality;
 mod remote;
 mod serve;
 mod train;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         cli::Command::Bench(args) => bench::run(args),
         cli::Command::Model(model::cli::ModelCommand::Import(args)) => model::import::run(&args),
         cli::Command::Model(model::cli::ModelCommand::Info(args)) => model::info::run(&args),
+        cli::Command::Quality(args) => quality::run(args),
         cli::Command::Probe => Ok(compute::probe()),
     };
     match result {

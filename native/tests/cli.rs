@@ -236,3 +236,42 @@ fn the_small_model_is_what_the_generator_makes() {
     let stored = |name: &str| fs::read(Path::new(SMALL_MODEL).join(name)).unwrap();
     assert!(config == stored("config.json") && tensors == stored("model.safetensors"));
 }
+
+#[test]
+fn quality_is_told_beside_floating_point() {
+    let place = Place::new("quality");
+    let data = place.data();
+    let output = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"))
+        .args([
+            "quality",
+            "--backend",
+            "cpu",
+            "--rank",
+            "4",
+            "--steps",
+            "3",
+            "--json",
+            "--model",
+            SMALL_MODEL,
+            "--text",
+        ])
+        .arg(place.text())
+        .arg("--data-dir")
+        .arg(data)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let ways = report["ways"].as_array().unwrap();
+    assert_eq!(
+        ways.iter().map(|way| way["way"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["integers", "f32 beside", "bfloat16"]
+    );
+    for way in ways {
+        let number = |name: &str| way[name].as_f64().unwrap();
+        assert!(number("cosine") > 0.99 && (0.9..1.1).contains(&number("norm_ratio")), "{way}");
+        assert!(number("loss_gap").abs() < 0.05, "{way}");
+        assert_eq!(way["matrices"].as_array().unwrap().len(), report["matrices"].as_array().unwrap().len());
+    }
+    assert!(report["held_out_loss_f64"].as_f64() < report["held_out_loss_before"].as_f64());
+}

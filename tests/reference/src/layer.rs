@@ -5,6 +5,7 @@ use super::{
     feed_forward::{gated_relu_squared_backward, gated_relu_squared_forward},
     linear::{Lora, add, linear_backward, linear_forward},
     norm::{rms_norm_backward, rms_norm_forward},
+    rounding::Round,
     tensors,
 };
 use r3mes_wgpu::model::weights;
@@ -25,6 +26,8 @@ pub struct Rules {
     pub epsilon: f64,
     /// Quantises one token's linear input; straight-through in the backward pass.
     pub quantize: fn(&mut [f64]),
+    /// What every operation's result is rounded by.
+    pub round: Round,
 }
 
 /// The factors of each linear, in canonical order.
@@ -71,13 +74,14 @@ impl Layer {
 
     /// Changes `h [tokens, width]`, one sequence.
     pub fn forward(&self, h: &mut [f64], loras: &Loras<'_>, rules: &Rules) -> Saved {
-        let Rules { heads, theta, epsilon, quantize } = *rules;
+        let Rules { heads, theta, epsilon, quantize, round } = *rules;
+        let rounded = |values| rounded(values, round);
         let linear = |x: &[f64], which: usize| {
             let (w, in_features) = &self.linears[which];
-            linear_forward(x, w, *in_features, loras[which])
+            rounded(linear_forward(x, w, *in_features, loras[which]))
         };
         let norm = |x: &[f64], gain: &[f64]| {
-            let mut n = rms_norm_forward(x, gain, epsilon);
+            let mut n = rounded(rms_norm_forward(x, gain, epsilon));
             n.chunks_exact_mut(gain.len()).for_each(quantize);
             n
         };
@@ -86,42 +90,53 @@ impl Layer {
         let [mut q, mut k, v] = [Q, K, V].map(|which| linear(&n, which));
         rope(&mut q, heads.heads, heads.head_dim, theta, 1.0);
         rope(&mut k, heads.kv_heads, heads.head_dim, theta, 1.0);
-        let out = attention_forward(&q, &k, &v, heads);
+        let [q, k] = [q, k].map(rounded);
+        let out = rounded(attention_forward(&q, &k, &v, heads));
         let out_n = norm(&out, &self.attention_sub_norm);
         add(h, &linear(&out_n, O), 1.0);
+        round(h);
 
         let middle = h.to_vec();
         let m = norm(h, &self.ffn_norm);
         let [gate, up] = [GATE, UP].map(|which| linear(&m, which));
-        let hidden = gated_relu_squared_forward(&gate, &up);
+        let hidden = rounded(gated_relu_squared_forward(&gate, &up));
         let hidden_n = norm(&hidden, &self.ffn_sub_norm);
         add(h, &linear(&hidden_n, DOWN), 1.0);
+        round(h);
         Saved { h: before, n, q, k, v, out, out_n, middle, m, gate, up, hidden, hidden_n }
     }
 
     /// Turns `dh [tokens, width]` of the layer's result into that of its input.
     pub fn backward(&self, dh: &mut [f64], saved: &Saved, loras: &Loras<'_>, grads: &mut Gradients<'_>, rules: &Rules) {
-        let Rules { heads, theta, epsilon, .. } = *rules;
+        let Rules { heads, theta, epsilon, round, .. } = *rules;
+        let rounded = |values| rounded(values, round);
         let mut linear = |dy: &[f64], x: &[f64], which: usize| {
             let (w, in_features) = &self.linears[which];
             let lora = loras[which].zip(grads[which].as_mut().map(|[a, b]| [&mut **a, &mut **b]));
-            linear_backward(dy, x, w, *in_features, lora)
+            rounded(linear_backward(dy, x, w, *in_features, lora))
         };
         let dn = linear(dh, &saved.hidden_n, DOWN);
-        let dhidden = rms_norm_backward(&dn, &saved.hidden, &self.ffn_sub_norm, epsilon);
-        let [dgate, dup] = gated_relu_squared_backward(&dhidden, &saved.gate, &saved.up);
+        let dhidden = rounded(rms_norm_backward(&dn, &saved.hidden, &self.ffn_sub_norm, epsilon));
+        let [dgate, dup] = gated_relu_squared_backward(&dhidden, &saved.gate, &saved.up).map(rounded);
         let mut dm = linear(&dgate, &saved.m, GATE);
         add(&mut dm, &linear(&dup, &saved.m, UP), 1.0);
         add(dh, &rms_norm_backward(&dm, &saved.middle, &self.ffn_norm, epsilon), 1.0);
+        round(dh);
 
         let dn = linear(dh, &saved.out_n, O);
-        let dout = rms_norm_backward(&dn, &saved.out, &self.attention_sub_norm, epsilon);
-        let [mut dq, mut dk, dv] = attention_backward(&dout, &saved.q, &saved.k, &saved.v, heads);
+        let dout = rounded(rms_norm_backward(&dn, &saved.out, &self.attention_sub_norm, epsilon));
+        let [mut dq, mut dk, dv] = attention_backward(&dout, &saved.q, &saved.k, &saved.v, heads).map(rounded);
         rope(&mut dq, heads.heads, heads.head_dim, theta, -1.0);
         rope(&mut dk, heads.kv_heads, heads.head_dim, theta, -1.0);
         let mut dn = linear(&dq, &saved.n, Q);
         add(&mut dn, &linear(&dk, &saved.n, K), 1.0);
         add(&mut dn, &linear(&dv, &saved.n, V), 1.0);
         add(dh, &rms_norm_backward(&dn, &saved.h, &self.attention_norm, epsilon), 1.0);
+        round(dh);
     }
+}
+
+fn rounded(mut values: Vec<f64>, round: Round) -> Vec<f64> {
+    round(&mut values);
+    values
 }

@@ -3,9 +3,11 @@
 use super::{
     attention::Heads,
     head,
-    layer::{Gradients, Layer, Loras, Rules},
+    layer::{Gradients, Layer, Loras, Rules, Saved},
     linear::Lora,
-    norm, tensors,
+    norm,
+    rounding::Round,
+    tensors,
 };
 use r3mes_wgpu::model::{
     config::Linear,
@@ -33,6 +35,14 @@ pub struct Adapter {
     pub matrices: Vec<Vec<f64>>,
 }
 
+/// What a sequence's forward pass leaves.
+struct Forward {
+    h: Vec<f64>, // [tokens, width]
+    saved: Vec<Saved>,
+    loss: f64,
+    dlogits: Vec<f64>, // [tokens, vocab]
+}
+
 impl Adapter {
     pub fn new(adapter: &LoraAdapter) -> Self {
         let unit = 2f64.powi(-(MASTER_FRACTION_BITS as i32));
@@ -46,12 +56,12 @@ impl Adapter {
 }
 
 impl Network {
-    /// `adapted` are the linears with an adapter, in canonical order.
-    pub fn new(model: &Model, adapted: &[Linear], quantize: fn(&mut [f64])) -> Self {
+    /// `adapted` are the linears with an adapter, in canonical order; `round` is what operations' results go through.
+    pub fn new(model: &Model, adapted: &[Linear], quantize: fn(&mut [f64]), round: Round) -> Self {
         let c = &model.config;
         let heads = Heads { heads: c.heads, kv_heads: c.kv_heads, head_dim: c.head_dim };
         Self {
-            rules: Rules { heads, theta: c.rope_theta.into(), epsilon: c.norm_epsilon, quantize },
+            rules: Rules { heads, theta: c.rope_theta.into(), epsilon: c.norm_epsilon, quantize, round },
             layers: model.layers.iter().map(Layer::new).collect(),
             embedding: tensors::embedding(&model.embedding, c.width),
             final_norm: tensors::gain(&model.final_norm),
@@ -68,27 +78,42 @@ impl Network {
         (loss, grads)
     }
 
+    /// The loss alone, nats summed over labelled tokens.
+    pub fn loss(&self, adapter: &Adapter, chunk: &[u32]) -> f64 {
+        let starts = (0..chunk.len()).step_by(self.context);
+        starts.map(|first| self.forward(adapter, chunk, first).loss).sum()
+    }
+
     /// The sequence of a chunk that starts at `first`.
     fn sequence(&self, adapter: &Adapter, chunk: &[u32], first: usize, grads: &mut [Vec<f64>]) -> f64 {
+        let (width, rules) = (self.final_norm.len(), &self.rules);
+        let Forward { h, saved, loss, mut dlogits } = self.forward(adapter, chunk, first);
+        (rules.round)(&mut dlogits);
+        let mut dn = head::head_backward(&dlogits, &self.embedding, width);
+        (rules.round)(&mut dn);
+        let mut dh = norm::rms_norm_backward(&dn, &h, &self.final_norm, rules.epsilon);
+        (rules.round)(&mut dh);
+        for ((i, layer), saved) in self.layers.iter().enumerate().zip(&saved).rev() {
+            let at = 2 * self.adapted.len();
+            let mut of_layer = self.of_layer(&mut grads[i * at..][..at]);
+            layer.backward(&mut dh, saved, &self.loras(adapter, i), &mut of_layer, rules);
+        }
+        loss
+    }
+
+    fn forward(&self, adapter: &Adapter, chunk: &[u32], first: usize) -> Forward {
         let (width, rules) = (self.final_norm.len(), &self.rules);
         let tokens = first..(first + self.context).min(chunk.len());
         let labels: Vec<_> = tokens.clone().map(|t| chunk.get(t + 1).copied()).collect();
         let row = |t: usize| &self.embedding[chunk[t] as usize * width..][..width];
         let mut h: Vec<f64> = tokens.flat_map(row).copied().collect();
 
-        let layers = || self.layers.iter().enumerate();
-        let saved: Vec<_> = layers().map(|(i, layer)| layer.forward(&mut h, &self.loras(adapter, i), rules)).collect();
-        let n = norm::rms_norm_forward(&h, &self.final_norm, rules.epsilon);
+        let layers = self.layers.iter().enumerate();
+        let saved = layers.map(|(i, layer)| layer.forward(&mut h, &self.loras(adapter, i), rules)).collect();
+        let mut n = norm::rms_norm_forward(&h, &self.final_norm, rules.epsilon);
+        (rules.round)(&mut n);
         let (loss, dlogits) = head::head_forward(&n, &self.embedding, &labels, width);
-
-        let dn = head::head_backward(&dlogits, &self.embedding, width);
-        let mut dh = norm::rms_norm_backward(&dn, &h, &self.final_norm, rules.epsilon);
-        for ((i, layer), saved) in layers().zip(&saved).rev() {
-            let at = 2 * self.adapted.len();
-            let mut of_layer = self.of_layer(&mut grads[i * at..][..at]);
-            layer.backward(&mut dh, saved, &self.loras(adapter, i), &mut of_layer, rules);
-        }
-        loss
+        Forward { h, saved, loss, dlogits }
     }
 
     fn loras<'a>(&self, adapter: &'a Adapter, layer: usize) -> Loras<'a> {

@@ -1,9 +1,10 @@
 //! `|loss(integer run) − loss(f64 run)| ≤ 0.01 nat` after 200 steps of one sequence: training by either gradient ends alike.
 
-use super::{
-    cases,
+use super::cases;
+use r3mes_reference::{
     network::{Adapter, Network},
     quantize::absmax_int8,
+    rounding::exactly,
 };
 use r3mes_wgpu::{
     model::{
@@ -79,7 +80,7 @@ impl Run {
 
     /// Trains by the reference; `nudge` moves its start. The held-out loss in nats a token, and the adapter.
     fn real(&self, nudge: f64) -> (f64, Adapter) {
-        let network = Network::new(&self.model, &self.targets.linears, absmax_int8);
+        let network = Network::new(&self.model, &self.targets.linears, absmax_int8, exactly);
         let mut start = Adapter::new(&self.start);
         start.matrices.iter_mut().flatten().for_each(|value| *value *= 1.0 + nudge);
         let adapter = self.train(start, |adapter, chunk, _| network.gradient(adapter, chunk).1.concat());
@@ -87,7 +88,8 @@ impl Run {
     }
 
     fn loss(&self, adapter: &Adapter) -> f64 {
-        let (network, chunk) = (Network::new(&self.model, &self.targets.linears, absmax_int8), self.held_out());
+        let (network, chunk) =
+            (Network::new(&self.model, &self.targets.linears, absmax_int8, exactly), self.held_out());
         network.gradient(adapter, &chunk).0 / (chunk.len() - 1) as f64
     }
 

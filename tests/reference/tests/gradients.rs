@@ -4,10 +4,11 @@
 //! own: a value that one path rounds up to the next int8 step and the other down moves everything behind it by a step.
 //! `yardstick` measures that, where a network is too sensitive for fixed gates.
 
-use super::{
-    cases::{self, Random},
+use super::cases::{self, Random};
+use r3mes_reference::{
     network::{Adapter, Network},
     quantize::absmax_int8,
+    rounding::exactly,
 };
 use r3mes_wgpu::{
     model::{
@@ -51,7 +52,7 @@ impl Case {
     }
 
     fn reference(&self, quantize: fn(&mut [f64])) -> (f64, Vec<Vec<f64>>) {
-        let network = Network::new(&self.model, &self.targets.linears, quantize);
+        let network = Network::new(&self.model, &self.targets.linears, quantize, exactly);
         network.gradient(&Adapter::new(&self.adapter), &self.chunk)
     }
 

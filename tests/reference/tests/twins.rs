@@ -1,8 +1,8 @@
 //! `twin(integers) ≈ layer(reals)`: kernels one at a time, on the same operands, against the reference's layers.
 
-use super::{
+use super::cases::Random;
+use r3mes_reference::{
     attention::{self, Heads},
-    cases::Random,
     feed_forward::{gated_relu_squared_backward, gated_relu_squared_forward},
     head,
     norm::{rms_norm_backward, rms_norm_forward},

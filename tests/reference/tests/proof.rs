@@ -1,15 +1,16 @@
 //! `d⟨weight, f(x)⟩/dx_i = (f(x + e_i·ε) − f(x − e_i·ε)) · weight / 2ε`: every backward function of the f64 reference,
 //! and the whole of it, against central differences.
 
-use super::{
+use super::cases::{self, Random};
+use r3mes_reference::{
     attention::{Heads, attention_backward, attention_forward, rope},
-    cases::{self, Random},
     feed_forward::{gated_relu_squared_backward, gated_relu_squared_forward},
     head::{head_backward, head_forward},
     linear::{Lora, dot, linear_backward, linear_forward},
     network::{Adapter, Network},
     norm::{rms_norm_backward, rms_norm_forward},
     quantize::absmax_int8,
+    rounding::exactly,
 };
 
 /// Step of a difference: its square and the rounding of f64 over it are both far below the tolerance.
@@ -137,7 +138,7 @@ fn network() {
     };
     let targets = cases::targets(2);
     let model = cases::model(config, 5);
-    let network = Network::new(&model, &targets.linears, |_| ());
+    let network = Network::new(&model, &targets.linears, exactly, exactly);
     let adapter = Adapter::new(&cases::adapter(&model.config, &targets, [1.7, 0.5], 5));
     let chunk = cases::text(9, 13, 5); // two sequences of 5, one of 3
     let (_, grads) = network.gradient(&adapter, &chunk);

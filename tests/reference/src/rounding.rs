@@ -1,0 +1,45 @@
+//! What an operation leaves of its result: all of it, or what some other number format holds.
+
+/// Changes the values that an operation has computed.
+pub type Round = fn(&mut [f64]);
+
+/// f64 as it is.
+pub fn exactly(_: &mut [f64]) {}
+
+/// binary32, each value one unit in the last place up or down: what orders of summation, fused multiplications and other
+/// drivers do to floating point. The direction is a function of the value's bits.
+pub fn single_beside(values: &mut [f64]) {
+    for value in values {
+        let single = *value as f32;
+        let up = single.to_bits().wrapping_mul(0x9e37_79b9) >> 31 == 0;
+        *value = if up { single.next_up() } else { single.next_down() }.into();
+    }
+}
+
+/// bfloat16, to nearest, ties to even.
+pub fn bfloat16(values: &mut [f64]) {
+    for value in values {
+        let bits = (*value as f32).to_bits();
+        let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) & 0xffff_0000;
+        *value = f32::from_bits(rounded).into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_hold_what_they_say() {
+        let mut values = [1.0, -1.00390625, 1.01171875, 0.0, std::f64::consts::PI];
+        bfloat16(&mut values);
+        assert_eq!(values, [1.0, -1.0, 1.015625, 0.0, 3.140625]);
+        let mut values = [1.0, -2.5, 1e-3];
+        let before = values;
+        single_beside(&mut values);
+        for (value, before) in values.iter().zip(before) {
+            let distance = ((value - before) / before).abs();
+            assert!(distance > 2f64.powi(-25) && distance < 2f64.powi(-22), "{value} for {before}");
+        }
+    }
+}
