@@ -5,6 +5,7 @@ mod adr36;
 pub mod client;
 pub mod gateway;
 mod grants;
+mod keys;
 mod messages;
 mod session;
 mod signing;
@@ -14,6 +15,7 @@ mod transaction;
 
 pub use adr36::{sign_bytes as text_sign_bytes, signer as address_of};
 pub use grants::{Allowance, Between, GRANTABLE, Grant, rfc3339};
+pub use keys::{COIN_TYPE, KeyPath, MAX_MNEMONIC_BYTES, MNEMONIC_WORDS, Mnemonic};
 pub use messages::{
     MAX_MESSAGES, Message, MsgClaimTask, MsgClaimTaskResponse, MsgCloseSession, MsgOpenSession, MsgSetPayout,
     MsgSubmitGradient, MsgSubmitGradientResponse,
@@ -73,6 +75,9 @@ pub enum ChainError {
     /// A message that nobody may send in another's name.
     #[error("{0} can not be granted: of mining's messages alone")]
     Ungrantable(String),
+    /// Words that are no mnemonic; none of them is quoted.
+    #[error("not a BIP39 mnemonic: {0}")]
+    Mnemonic(String),
     /// Not a secp256k1 key.
     #[error("not a secp256k1 key: 32 bytes of a number below the group's order")]
     Key,

@@ -66,7 +66,7 @@ impl Unsigned {
     }
 }
 
-/// A secp256k1 key that signs transactions of its own address.
+/// A secp256k1 key that signs transactions of its own address: a session's, or an account's.
 pub struct SessionKey {
     key: SigningKey,
     address: String,
@@ -75,7 +75,10 @@ pub struct SessionKey {
 impl SessionKey {
     /// Takes a secret of 32 random bytes.
     pub fn new(secret: &[u8; 32]) -> Result<Self, ChainError> {
-        let key = SigningKey::from_slice(secret).map_err(|_| ChainError::Key)?;
+        Self::of(SigningKey::from_slice(secret).map_err(|_| ChainError::Key)?)
+    }
+
+    pub(super) fn of(key: SigningKey) -> Result<Self, ChainError> {
         let address = address(&key.public_key())?;
         Ok(Self { key, address })
     }
