@@ -12,6 +12,7 @@ mod signing;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod transfer;
 
 pub use adr36::{sign_bytes as text_sign_bytes, signer as address_of};
 pub use grants::{Allowance, Between, GRANTABLE, Grant, rfc3339};
@@ -23,6 +24,7 @@ pub use messages::{
 pub use session::Session;
 pub use signing::{SessionKey, Unsigned};
 pub use transaction::{Fee, MAX_TX_BYTES, Signed, check_address, tx_hash};
+pub use transfer::Transfer;
 
 /// Human-readable part of addresses.
 pub const ADDRESS_PREFIX: &str = "remes";
@@ -35,7 +37,7 @@ pub mod code {
     pub const MALFORMED: u32 = 2;
     /// Signed by another, or without a grant.
     pub const UNAUTHORIZED: u32 = 4;
-    /// Its fee can not be paid.
+    /// A fee or a transfer beyond what is owned.
     pub const INSUFFICIENT_FUNDS: u32 = 5;
     /// Its fee is below the node's.
     pub const INSUFFICIENT_FEE: u32 = 13;

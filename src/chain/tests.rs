@@ -213,6 +213,20 @@ fn fees_are_of_one_coin() {
     assert!(key.sign(CHAIN, 0, &nobody, &[claim(key.address())]).is_err());
 }
 
+#[test]
+fn a_transfer_is_of_one_coin_and_some_of_it() {
+    let key = key();
+    let transfer = |to: &str, amount| Transfer { from: key.address().to_owned(), to: to.to_owned(), amount };
+    let sent = Message::Send(transfer(other().address(), 12));
+    assert_eq!(opened(&key, std::slice::from_ref(&sent)).unwrap().messages, [sent.clone()]);
+    assert!(matches!(opened(&other(), &[sent]), Err(ChainError::Signer { .. })));
+    let fee = Fee { amount: 250, granter: None };
+    let tx = key.sign(CHAIN, 3, &fee, &[Message::Send(transfer(other().address(), 1_234_567))]).unwrap();
+    assert_eq!(tx_hash(&tx), include_str!("../../tests/data/cosmjs_send_hash.txt").trim(), "that of CosmJS");
+    assert!(opened(&key, &[Message::Send(transfer(other().address(), 0))]).is_err());
+    assert!(matches!(opened(&key, &[Message::Send(transfer("cosmos1", 1))]), Err(ChainError::Address(_))));
+}
+
 /// Made by @cosmjs/proto-signing 0.39 from the same key, sequence and messages: `tests/data/cosmjs_tx_hash.mjs`.
 #[test]
 fn the_bytes_are_those_of_cosmjs() {
