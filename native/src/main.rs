@@ -20,6 +20,7 @@ mod remote;
 mod serve;
 mod train;
 mod verify;
+mod wallet;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         cli::Command::Bench(args) => bench::run(args),
         cli::Command::Model(model::cli::ModelCommand::Import(args)) => model::import::run(&args),
         cli::Command::Model(model::cli::ModelCommand::Info(args)) => model::info::run(&args),
+        cli::Command::Wallet(command) => wallet::run(&command),
         cli::Command::Probe => Ok(compute::probe()),
     };
     match result {
