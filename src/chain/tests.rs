@@ -217,9 +217,9 @@ fn fees_are_of_one_coin() {
 fn a_transfer_is_of_one_coin_and_some_of_it() {
     let key = key();
     let transfer = |to: &str, amount| Transfer { from: key.address().to_owned(), to: to.to_owned(), amount };
-    let sent = Message::Send(transfer(other().address(), 12));
-    assert_eq!(opened(&key, std::slice::from_ref(&sent)).unwrap().messages, [sent.clone()]);
-    assert!(matches!(opened(&other(), &[sent]), Err(ChainError::Signer { .. })));
+    let sent = [Message::Send(transfer(other().address(), 12))];
+    assert_eq!(opened(&key, &sent).unwrap().messages, sent);
+    assert!(matches!(opened(&other(), &sent), Err(ChainError::Signer { .. })));
     let fee = Fee { amount: 250, granter: None };
     let tx = key.sign(CHAIN, 3, &fee, &[Message::Send(transfer(other().address(), 1_234_567))]).unwrap();
     assert_eq!(tx_hash(&tx), include_str!("../../tests/data/cosmjs_send_hash.txt").trim(), "that of CosmJS");

@@ -222,6 +222,15 @@ mod tests {
         assert_eq!(format!("{:?}", sealed(CHEAP)), format!("Keystore({})", sealed(CHEAP).address()));
     }
 
+    /// Made by @noble/hashes and @noble/ciphers 2.4: `tests/data/keystore.mjs`.
+    #[test]
+    fn another_program_s_keystore_is_opened() {
+        let text = include_str!("../../../tests/data/keystore.json");
+        let words: Vec<_> = opened(text.as_bytes(), "pässphrase, 8 letters or more").unwrap().words().collect();
+        let expected = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
+        assert_eq!(words.join(" "), expected);
+    }
+
     #[test]
     fn every_flipped_bit_and_every_cut_is_refused() {
         let bytes = sealed(CHEAP).to_text().into_bytes();
