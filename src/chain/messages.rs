@@ -69,7 +69,7 @@ messages! { "remes.remes.v1":
         gpu_architecture: String = string "7",
         /// Never used before by this miner.
         nonce: u64 = uint64 "8",
-        /// Over the fields, by the miner's key.
+        /// Of [`MsgSubmitGradient::signed_text`], by the key that signs the transaction.
         signature: Vec<u8> = bytes "9",
         /// Proof of work, where the network asks for one.
         proof_of_work_nonce: u64 = uint64 "10",

@@ -9,6 +9,7 @@ mod keys;
 mod messages;
 mod session;
 mod signing;
+mod submission;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -66,6 +67,9 @@ pub enum ChainError {
     /// The signature is not over these bytes by this key.
     #[error("the signature of {0} does not verify")]
     Signature(String),
+    /// The signature inside a submission is not by the key that signed the transaction.
+    #[error("the signature inside the submission of {0} does not verify")]
+    Submission(String),
     /// The key that signed is not that of the message's signer.
     #[error("the message is {signer}'s, but {found} signed")]
     Signer {
