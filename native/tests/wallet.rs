@@ -238,6 +238,12 @@ fn a_wallet_s_own_key_mines() {
     assert_eq!(accepted(&output.stdout).len(), 1, "{}", said(&output));
     assert_eq!(node.balance(ADDRESS), REWARD);
     assert!(!home.data().join("session.key").exists(), "no other key is made");
+    let grant = ["grant", "--cap", "1", "--expires", "10m", "--json", "--node", &node.url];
+    let granted = &lines(&wallet(&home, &grant).output().unwrap())[0];
+    let shown = lines(&wallet(&home, &["show", "--json"]).output().unwrap());
+    assert_eq!(shown[1]["address"], granted["grantee"], "a session is this machine's own unless another is named");
+    let output = mine(&home, &node.url, "1", &["--granter", ADDRESS]);
+    assert_eq!((accepted(&output.stdout).len(), node.balance(ADDRESS)), (1, 2 * REWARD), "{}", said(&output));
     assert_fails(&mine(&home, &node.url, "1", &["--wallet", "default", "--granter", ADDRESS]), 2, "cannot be used");
     assert_fails(&mine(&home, &node.url, "1", &["--wallet", "none"]), 1, "there is no wallet none");
 }

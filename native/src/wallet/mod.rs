@@ -10,7 +10,7 @@ mod session;
 
 pub(crate) use session::session_key;
 
-use super::output::Exit;
+use super::{interrupt, output::Exit};
 use anyhow::Result;
 use cli::WalletCommand;
 use folder::Wallets;
@@ -21,6 +21,7 @@ use std::path::Path;
 /// Runs `wallet …`.
 pub(crate) fn run(command: &WalletCommand) -> Result<Exit> {
     secrets::keep_out_of_dumps()?;
+    interrupt::end_at_once()?;
     match command {
         WalletCommand::New(args) => make::new(args),
         WalletCommand::Import(args) => make::import(args),

@@ -1,11 +1,12 @@
 //! Secrets on their way in: asked for on a terminal without echo, or read from a file, stdin or the environment; never
 //! an argument.
 
+use super::super::output::Exit;
 use anyhow::{Context, Result, bail, ensure};
 use r3mes_wgpu::chain::{MAX_MNEMONIC_BYTES, Mnemonic};
 use std::{
     env, fmt, fs,
-    io::{IsTerminal, Read, stdin},
+    io::{ErrorKind, IsTerminal, Read, stdin},
     path::Path,
 };
 use zeroize::Zeroizing;
@@ -45,7 +46,10 @@ impl Secret {
     }
 
     fn asked(prompt: &str) -> Result<Self> {
-        Ok(Self(Zeroizing::new(rpassword::prompt_password(prompt).context("asking on the terminal")?)))
+        match rpassword::prompt_password(prompt) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => Err(Exit::Interrupted.into()),
+            text => Ok(Self(Zeroizing::new(text.context("asking on the terminal")?))),
+        }
     }
 }
 
