@@ -1,6 +1,6 @@
 //! Flags, typed.
 
-use super::model::cli::ModelCommand;
+use super::{model::cli::ModelCommand, wallet::cli::WalletCommand};
 use axum::http::HeaderValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
@@ -45,6 +45,9 @@ pub(crate) enum Command {
     Model(ModelCommand),
     /// Say what exactness costs: gradients and losses by integers beside f64, f32 and bfloat16
     Quality(QualityArgs),
+    /// Keep a wallet's key, send coins, and let sessions mine for it
+    #[command(subcommand)]
+    Wallet(WalletCommand),
     /// Exit with 0 if this machine lists a real GPU, else with 3
     #[command(hide = true)]
     Probe,
@@ -165,7 +168,9 @@ impl Command {
             Self::Verify(args) => Some(&args.compute),
             Self::Bench(args) => Some(&args.compute),
             Self::Quality(args) => Some(&args.compute),
-            Self::Adapter(_) | Self::Check(_) | Self::Devices(_) | Self::Model(_) | Self::Probe => None,
+            Self::Adapter(_) | Self::Check(_) | Self::Devices(_) | Self::Model(_) | Self::Wallet(_) | Self::Probe => {
+                None
+            }
         }
     }
 }
@@ -187,6 +192,12 @@ pub(crate) struct MineArgs {
     /// With --node: mine for this account, which granted a session to this machine's key, and be paid there
     #[arg(long, value_name = "ADDRESS", requires = "node", conflicts_with = "address", env = "R3MES_GRANTER")]
     pub(crate) granter: Option<String>,
+    /// With --node: sign with this wallet's key instead of this machine's session key
+    #[arg(long, value_name = "NAME", requires = "node", conflicts_with = "granter")]
+    pub(crate) wallet: Option<String>,
+    /// A file with the wallet's passphrase [default: R3MES_PASSPHRASE of the environment, else it is asked for]
+    #[arg(long, value_name = "FILE", requires = "wallet")]
+    pub(crate) passphrase_file: Option<PathBuf>,
     /// Say what would be mined, on what and for whom, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,

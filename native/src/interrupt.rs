@@ -1,10 +1,26 @@
 //! Ctrl-C: the first asks to stop at the next safe point, the second stops now. Nothing is lost either way.
 
 use anyhow::{Context, Result};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
+
+/// What a prompt is given to put the terminal's echo back.
+const MOMENT: Duration = Duration::from_millis(200);
+
+/// For commands that have nothing to finish: Ctrl-C ends them, but not before a prompt without echo, which is told of it
+/// too, has put the terminal back as it was.
+pub(crate) fn end_at_once() -> Result<()> {
+    ctrlc::set_handler(|| {
+        std::thread::sleep(MOMENT);
+        std::process::exit(super::output::Exit::Interrupted as i32);
+    })
+    .context("listening for Ctrl-C")
+}
 
 /// Whether somebody asked to stop.
 #[derive(Clone)]

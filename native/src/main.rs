@@ -21,6 +21,7 @@ mod remote;
 mod serve;
 mod train;
 mod verify;
+mod wallet;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         cli::Command::Model(model::cli::ModelCommand::Import(args)) => model::import::run(&args),
         cli::Command::Model(model::cli::ModelCommand::Info(args)) => model::info::run(&args),
         cli::Command::Quality(args) => quality::run(args),
+        cli::Command::Wallet(command) => wallet::run(&command),
         cli::Command::Probe => Ok(compute::probe()),
     };
     match result {

@@ -45,3 +45,12 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     };
     write().with_context(|| format!("writing {}", path.display()))
 }
+
+/// A folder, made if it is not there, that only its user may enter, where the system knows of users.
+pub(crate) fn private_folder(path: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).with_context(|| format!("creating {}", path.display()))
+}

@@ -7,12 +7,12 @@ use super::{
     mine::{Done, SEQUENCES},
     model,
     output::Exit,
-    place,
+    place, wallet,
 };
 use anyhow::{Context, Result, bail, ensure};
 use pollster::block_on;
 use r3mes_wgpu::chain::{
-    SessionKey, check_address,
+    check_address,
     client::{Client, Host, MAX_ANSWER_BYTES, Offline, Request, Response},
 };
 use r3mes_wgpu::mining::{Miner, MiningError, Stage};
@@ -32,7 +32,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A node by its URL.
-struct Remote {
+pub(crate) struct Remote {
     url: String,
     agent: ureq::Agent,
     /// The work at hand.
@@ -40,7 +40,8 @@ struct Remote {
 }
 
 impl Remote {
-    fn new(url: &str, saved: PathBuf) -> Result<Self> {
+    /// Asks nothing yet.
+    pub(crate) fn new(url: &str, saved: PathBuf) -> Result<Self> {
         ensure!(url.starts_with("http://") || url.starts_with("https://"), "--node {url}: not an http(s) URL");
         let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
         Ok(Self { url: url.trim_end_matches('/').to_owned(), agent: config.new_agent(), saved })
@@ -80,7 +81,11 @@ impl Host for Remote {
 /// Mines for the node at `url` until a limit or Ctrl-C. A node that does not answer is waited for.
 pub(crate) fn run(args: &MineArgs, url: &str, interrupt: &Interrupt) -> Result<Exit> {
     let data_dir = place::data_dir(args.job.data_dir.clone())?;
-    let key = SessionKey::new(&secret(&data_dir.join("session.key"))?)?;
+    wallet::secrets::keep_out_of_dumps()?;
+    let key = match &args.wallet {
+        Some(name) => wallet::unlock(&data_dir, name, args.passphrase_file.as_deref())?,
+        None => wallet::session_key(&data_dir)?,
+    };
     let payout = match (&args.granter, args.address.as_str()) {
         (Some(granter), _) => granter.clone(),
         (None, "local") => key.address().to_owned(),
@@ -176,17 +181,6 @@ fn wait(pause: Duration, interrupt: &Interrupt) {
     while Instant::now() < end && !interrupt.asked() {
         std::thread::sleep(Duration::from_millis(50).min(pause));
     }
-}
-
-/// The session's secret: made once, readable by its user alone.
-fn secret(path: &Path) -> Result<[u8; 32]> {
-    if !path.exists() {
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).context("asking the system for random bytes")?;
-        place::write_private(path, &secret)?;
-    }
-    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    bytes.try_into().map_err(|_| anyhow::anyhow!("{} is not 32 bytes", path.display()))
 }
 
 /// The node's model, from the data folder if it is there, else from the node; checked by its manifest either way.

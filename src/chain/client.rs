@@ -10,9 +10,13 @@
 //! | `GET /cosmos/auth/v1beta1/accounts/{address}` | an account's sequence |
 //! | `POST /cosmos/tx/v1beta1/txs`, `GET /cosmos/tx/v1beta1/txs/{hash}` | transactions |
 //! | `GET /cosmos/bank/v1beta1/balances/{address}` | a balance |
+//! | `GET /cosmos/authz/v1beta1/grants`, `GET /cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}` | a session |
 
 mod blocks;
 mod sending;
+mod sessions;
+
+pub use sessions::Granted;
 
 use super::{ChainError, SessionKey, code, gateway};
 use crate::store::{Cid, StoreError};
@@ -183,6 +187,11 @@ impl<H: Host> Client<H> {
     /// What is trained.
     pub async fn job(&self) -> Result<JobInfo, ClientError> {
         self.json("/r3mes/wgpu/v1/job").await
+    }
+
+    /// Micro-units that the node asks for a transaction.
+    pub async fn min_fee(&self) -> Result<u64, ClientError> {
+        Ok(self.params().await?.min_fee)
     }
 
     async fn params(&self) -> Result<Params, ClientError> {

@@ -1,10 +1,11 @@
 //! The messages of `remes.remes.v1`, field by field as the chain numbers them, and ours of `r3mes.wgpu.v1`.
 
-use super::{Allowance, Between, ChainError, Grant, grants};
+use super::{Allowance, Between, ChainError, Grant, Transfer, grants};
 use cosmrs::{
     Any,
     proto::cosmos::{
         authz::v1beta1::{MsgExec, MsgGrant, MsgRevoke},
+        bank::v1beta1::MsgSend,
         feegrant::v1beta1::{MsgGrantAllowance, MsgRevokeAllowance},
     },
 };
@@ -68,7 +69,7 @@ messages! { "remes.remes.v1":
         gpu_architecture: String = string "7",
         /// Never used before by this miner.
         nonce: u64 = uint64 "8",
-        /// Over the fields, by the miner's key.
+        /// Of [`MsgSubmitGradient::signed_text`], by the key that signs the transaction.
         signature: Vec<u8> = bytes "9",
         /// Proof of work, where the network asks for one.
         proof_of_work_nonce: u64 = uint64 "10",
@@ -143,6 +144,8 @@ pub enum Message {
     SubmitGradient(Box<MsgSubmitGradient>),
     /// See [`MsgSetPayout`].
     SetPayout(MsgSetPayout),
+    /// `MsgSend`.
+    Send(Transfer),
     /// `MsgGrant`.
     Grant(Grant),
     /// `MsgRevoke`: the accounts, and the message's type URL.
@@ -170,6 +173,8 @@ impl Message {
             }
             // this also keeps one from standing in another
             Ok(Self::Exec(grantee, msgs.iter().map(Self::read_work).collect::<Result<_, _>>()?))
+        } else if url == MsgSend::type_url() {
+            Transfer::read(value).map(Self::Send)
         } else if url == MsgGrant::type_url() {
             Grant::read(value).map(Self::Grant)
         } else if url == MsgRevoke::type_url() {
@@ -216,6 +221,7 @@ impl Message {
             Self::SetPayout(message) => (MsgSetPayout::type_url(), message.encode_to_vec()),
             Self::OpenSession(message) => (MsgOpenSession::type_url(), message.encode_to_vec()),
             Self::CloseSession(message) => (MsgCloseSession::type_url(), message.encode_to_vec()),
+            Self::Send(transfer) => return transfer.to_any(),
             Self::Grant(grant) => return grant.to_any(),
             Self::Revoke(between, message) => return grants::revoke_to_any(between, message),
             Self::GrantAllowance(allowance) => return allowance.to_any(),
@@ -234,6 +240,7 @@ impl Message {
             Self::ClaimTask(message) => &message.miner,
             Self::SubmitGradient(message) => &message.miner,
             Self::SetPayout(message) => &message.miner,
+            Self::Send(transfer) => &transfer.from,
             Self::Grant(grant) => &grant.between.granter,
             Self::GrantAllowance(allowance) => &allowance.between.granter,
             Self::Revoke(between, _) | Self::RevokeAllowance(between) => &between.granter,

@@ -5,15 +5,19 @@ mod adr36;
 pub mod client;
 pub mod gateway;
 mod grants;
+mod keys;
 mod messages;
 mod session;
 mod signing;
+mod submission;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod transfer;
 
 pub use adr36::{sign_bytes as text_sign_bytes, signer as address_of};
 pub use grants::{Allowance, Between, GRANTABLE, Grant, rfc3339};
+pub use keys::{COIN_TYPE, KeyPath, MAX_MNEMONIC_BYTES, MNEMONIC_WORDS, Mnemonic};
 pub use messages::{
     MAX_MESSAGES, Message, MsgClaimTask, MsgClaimTaskResponse, MsgCloseSession, MsgOpenSession, MsgSetPayout,
     MsgSubmitGradient, MsgSubmitGradientResponse,
@@ -21,6 +25,7 @@ pub use messages::{
 pub use session::Session;
 pub use signing::{SessionKey, Unsigned};
 pub use transaction::{Fee, MAX_TX_BYTES, Signed, check_address, tx_hash};
+pub use transfer::Transfer;
 
 /// Human-readable part of addresses.
 pub const ADDRESS_PREFIX: &str = "remes";
@@ -33,7 +38,7 @@ pub mod code {
     pub const MALFORMED: u32 = 2;
     /// Signed by another, or without a grant.
     pub const UNAUTHORIZED: u32 = 4;
-    /// Its fee can not be paid.
+    /// A fee or a transfer beyond what is owned.
     pub const INSUFFICIENT_FUNDS: u32 = 5;
     /// Its fee is below the node's.
     pub const INSUFFICIENT_FEE: u32 = 13;
@@ -62,6 +67,9 @@ pub enum ChainError {
     /// The signature is not over these bytes by this key.
     #[error("the signature of {0} does not verify")]
     Signature(String),
+    /// The signature inside a submission is not by the key that signed the transaction.
+    #[error("the signature inside the submission of {0} does not verify")]
+    Submission(String),
     /// The key that signed is not that of the message's signer.
     #[error("the message is {signer}'s, but {found} signed")]
     Signer {
@@ -73,6 +81,9 @@ pub enum ChainError {
     /// A message that nobody may send in another's name.
     #[error("{0} can not be granted: of mining's messages alone")]
     Ungrantable(String),
+    /// Words that are no mnemonic; none of them is quoted.
+    #[error("not a BIP39 mnemonic: {0}")]
+    Mnemonic(String),
     /// Not a secp256k1 key.
     #[error("not a secp256k1 key: 32 bytes of a number below the group's order")]
     Key,

@@ -1,7 +1,7 @@
 //! Signing: a session's key by itself, and what a wallet is given to sign.
 
 use super::{
-    ChainError, DENOM, Fee, Message, text_sign_bytes,
+    ChainError, DENOM, Fee, Message, submission, text_sign_bytes,
     transaction::{ACCOUNT_NUMBER, address},
 };
 use cosmrs::{
@@ -66,7 +66,7 @@ impl Unsigned {
     }
 }
 
-/// A secp256k1 key that signs transactions of its own address.
+/// A secp256k1 key that signs transactions of its own address: a session's, or an account's.
 pub struct SessionKey {
     key: SigningKey,
     address: String,
@@ -75,7 +75,10 @@ pub struct SessionKey {
 impl SessionKey {
     /// Takes a secret of 32 random bytes.
     pub fn new(secret: &[u8; 32]) -> Result<Self, ChainError> {
-        let key = SigningKey::from_slice(secret).map_err(|_| ChainError::Key)?;
+        Self::of(SigningKey::from_slice(secret).map_err(|_| ChainError::Key)?)
+    }
+
+    pub(super) fn of(key: SigningKey) -> Result<Self, ChainError> {
         let address = address(&key.public_key())?;
         Ok(Self { key, address })
     }
@@ -92,14 +95,19 @@ impl SessionKey {
 
     /// A text, as ADR-36 has it.
     pub fn sign_text(&self, text: &str) -> Result<Vec<u8>, ChainError> {
-        let signature = self.key.sign(&text_sign_bytes(&self.address, text)).map_err(|_| ChainError::Key)?;
-        Ok(signature.to_vec())
+        self.sign_bytes(&text_sign_bytes(&self.address, text))
     }
 
-    /// A transaction with these messages.
+    pub(super) fn sign_bytes(&self, bytes: &[u8]) -> Result<Vec<u8>, ChainError> {
+        Ok(self.key.sign(bytes).map_err(|_| ChainError::Key)?.to_vec())
+    }
+
+    /// A transaction with these messages; submissions among them get their own signatures too.
     pub fn sign(&self, chain_id: &str, sequence: u64, fee: &Fee, messages: &[Message]) -> Result<Vec<u8>, ChainError> {
-        let unsigned = Unsigned::of(self.key.public_key(), sequence, fee, messages)?;
-        let signature = self.key.sign(&unsigned.sign_bytes(chain_id)?).map_err(|_| ChainError::Key)?;
-        unsigned.assemble(signature.to_vec())
+        let messages: Vec<_> =
+            messages.iter().map(|message| submission::sign(message, chain_id, self)).collect::<Result<_, _>>()?;
+        let unsigned = Unsigned::of(self.key.public_key(), sequence, fee, &messages)?;
+        let signature = self.sign_bytes(&unsigned.sign_bytes(chain_id)?)?;
+        unsigned.assemble(signature)
     }
 }

@@ -213,6 +213,20 @@ fn fees_are_of_one_coin() {
     assert!(key.sign(CHAIN, 0, &nobody, &[claim(key.address())]).is_err());
 }
 
+#[test]
+fn a_transfer_is_of_one_coin_and_some_of_it() {
+    let key = key();
+    let transfer = |to: &str, amount| Transfer { from: key.address().to_owned(), to: to.to_owned(), amount };
+    let sent = [Message::Send(transfer(other().address(), 12))];
+    assert_eq!(opened(&key, &sent).unwrap().messages, sent);
+    assert!(matches!(opened(&other(), &sent), Err(ChainError::Signer { .. })));
+    let fee = Fee { amount: 250, granter: None };
+    let tx = key.sign(CHAIN, 3, &fee, &[Message::Send(transfer(other().address(), 1_234_567))]).unwrap();
+    assert_eq!(tx_hash(&tx), include_str!("../../tests/data/cosmjs_send_hash.txt").trim(), "that of CosmJS");
+    assert!(opened(&key, &[Message::Send(transfer(other().address(), 0))]).is_err());
+    assert!(matches!(opened(&key, &[Message::Send(transfer("cosmos1", 1))]), Err(ChainError::Address(_))));
+}
+
 /// Made by @cosmjs/proto-signing 0.39 from the same key, sequence and messages: `tests/data/cosmjs_tx_hash.mjs`.
 #[test]
 fn the_bytes_are_those_of_cosmjs() {
@@ -229,4 +243,44 @@ fn a_session_s_bytes_are_those_of_cosmjs() {
     let Message::OpenSession(opening) = opening(3) else { unreachable!() };
     let signature: String = opening.signature.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(signature, include_str!("../../tests/data/cosmjs_statement_signature.txt").trim());
+}
+
+/// Its signature is made by CosmJS's crypto too: `tests/data/cosmjs_submission_signature.mjs`.
+#[test]
+fn a_submission_is_signed_by_who_sends_it() {
+    let (account, session) = (key(), other());
+    let message = MsgSubmitGradient {
+        miner: account.address().to_owned(),
+        ipfs_hash: "bafyartifact".to_owned(),
+        model_version: "bafymodel".to_owned(),
+        training_round_id: 5,
+        shard_id: 17,
+        gradient_hash: "ab".repeat(32),
+        gpu_architecture: "cpu".to_owned(),
+        nonce: 99,
+        ..Default::default()
+    };
+    let exec = |message: &MsgSubmitGradient| {
+        Message::Exec(session.address().to_owned(), vec![Message::SubmitGradient(Box::new(message.clone()))])
+    };
+    let messages = opened(&session, &[exec(&message)]).unwrap().messages;
+    let [Message::SubmitGradient(signed)] = messages[0].work() else { panic!("{messages:?}") };
+    let signature: String = signed.signature.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(signature, include_str!("../../tests/data/cosmjs_submission_signature.txt").trim());
+
+    // what a program of one's own may put under a good signature of the transaction
+    let sent = |message: &Message| {
+        let unsigned = Unsigned::new(&session.public_key(), 0, &Fee::default(), std::slice::from_ref(message)).unwrap();
+        let signature = session.sign_bytes(&unsigned.sign_bytes(CHAIN).unwrap()).unwrap();
+        Signed::open(&unsigned.assemble(signature).unwrap(), CHAIN)
+    };
+    assert!(sent(&exec(signed)).is_ok());
+    let refused = Err(ChainError::Submission(account.address().to_owned()));
+    assert_eq!(sent(&exec(&message)), refused, "none");
+    let by_account = account.sign_bytes(message.signed_text(CHAIN).as_bytes()).unwrap();
+    assert_eq!(sent(&exec(&MsgSubmitGradient { signature: by_account, ..message.clone() })), refused);
+    let elsewhere = session.sign_bytes(message.signed_text("r3mes-test-2").as_bytes()).unwrap();
+    assert_eq!(sent(&exec(&MsgSubmitGradient { signature: elsewhere, ..message.clone() })), refused);
+    let other_nonce = MsgSubmitGradient { nonce: 100, ..*signed.clone() };
+    assert_eq!(sent(&exec(&other_nonce)), refused);
 }

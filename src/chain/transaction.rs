@@ -3,7 +3,7 @@
 //! <https://docs.cosmos.network/v0.50/learn/advanced/transactions>. Every account of this chain has number 0: sequences
 //! alone tell transactions of one account apart, and the chain's id those of different chains.
 
-use super::{ADDRESS_PREFIX, ChainError, MAX_MESSAGES, Message, grants};
+use super::{ADDRESS_PREFIX, ChainError, MAX_MESSAGES, Message, grants, submission};
 use cosmrs::{
     AccountId,
     crypto::PublicKey,
@@ -62,7 +62,8 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// Reads `TxRaw` bytes, verifies the signature, and checks that every message is the signer's.
+    /// Reads `TxRaw` bytes, verifies the signature and those inside submissions, and checks that every message is
+    /// the signer's.
     pub fn open(tx: &[u8], chain_id: &str) -> Result<Self, ChainError> {
         let malformed = |what: &str| ChainError::Malformed(what.to_owned());
         if tx.len() > MAX_TX_BYTES {
@@ -102,6 +103,7 @@ impl Signed {
             if message.signer() != signer {
                 return Err(ChainError::Signer { signer: message.signer().to_owned(), found: signer });
             }
+            submission::verify(&message, chain_id, &verifier)?;
             messages.push(message);
         }
         let fee = Fee::read(fee, &signer)?;

@@ -2,7 +2,7 @@
 
 use super::tables::*;
 use super::transactions::Refusal;
-use super::{Engine, Node};
+use super::{Engine, Node, transfers};
 use anyhow::Result;
 use r3mes_wgpu::chain::{Allowance, Between, Grant, Message, Session, Signed, check_address, code};
 use redb::{ReadableTable, Table, WriteTransaction};
@@ -60,6 +60,7 @@ pub(super) fn apply(write: &WriteTransaction, signed: &Signed, now: u64) -> Resu
                 }
                 Err(error) => Err(error.into()),
             },
+            Message::Send(transfer) => transfers::apply(write, transfer)?,
             Message::Grant(grant) => add_grant(write, grant, now)?,
             Message::Revoke(between, message) => revoke(write, between, message, now)?,
             Message::GrantAllowance(allowance) => add_allowance(write, allowance, now)?,

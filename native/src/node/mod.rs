@@ -25,6 +25,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 pub(crate) mod transactions;
+mod transfers;
 mod work;
 
 pub(crate) use blocks::BlockFile;

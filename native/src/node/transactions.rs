@@ -62,7 +62,10 @@ impl Refusal {
 impl From<ChainError> for Refusal {
     fn from(error: ChainError) -> Self {
         let code = match error {
-            ChainError::Signature(_) | ChainError::Signer { .. } | ChainError::Ungrantable(_) => code::UNAUTHORIZED,
+            ChainError::Signature(_)
+            | ChainError::Submission(_)
+            | ChainError::Signer { .. }
+            | ChainError::Ungrantable(_) => code::UNAUTHORIZED,
             _ => code::MALFORMED,
         };
         Self { code, log: error.to_string() }

@@ -15,6 +15,11 @@ impl<H: Host> Client<H> {
     /// Signs a message of the miner's, sends it, and waits until it ran; returns the transaction's hash. It pays the
     /// node's fee: of the granter's balance where there is a granter, else of the session's own.
     pub async fn send(&self, message: Message) -> Result<String, ClientError> {
+        self.send_all(vec![message]).await
+    }
+
+    /// The same, of messages that happen all together or not at all.
+    pub async fn send_all(&self, messages: Vec<Message>) -> Result<String, ClientError> {
         #[derive(Deserialize)]
         struct Account {
             sequence: String,
@@ -27,12 +32,12 @@ impl<H: Host> Client<H> {
         let Accounts { account } = self.json(&path).await?;
         let sequence = account.sequence.parse().map_err(|_| senseless(&path, "a sequence that is no number"))?;
         let Params { chain_id, min_fee } = self.params().await?;
-        let (message, granter) = match &self.granter {
-            Some(granter) => (Message::Exec(self.address().to_owned(), vec![message]), Some(granter.clone())),
-            None => (message, None),
+        let (messages, granter) = match &self.granter {
+            Some(granter) => (vec![Message::Exec(self.address().to_owned(), messages)], Some(granter.clone())),
+            None => (messages, None),
         };
         let fee = Fee { amount: min_fee, granter: granter.filter(|_| min_fee > 0) };
-        self.broadcast(&self.key.sign(&chain_id, sequence, &fee, &[message])?).await
+        self.broadcast(&self.key.sign(&chain_id, sequence, &fee, &messages)?).await
     }
 
     /// Sends a signed transaction and waits until it ran. Sending it again is no harm.

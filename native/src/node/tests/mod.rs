@@ -4,6 +4,7 @@ mod crash;
 mod kill;
 mod ledger;
 mod power_cut;
+mod transfers;
 
 use super::{Engine, Genesis, Node, Setup, Verdict};
 use anyhow::{Context, Result};

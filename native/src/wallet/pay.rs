@@ -1,0 +1,121 @@
+//! `wallet send`, `wallet grant` and `wallet revoke`: transactions that a wallet signs and a node settles.
+
+use super::{
+    super::{
+        http::now,
+        output::{Exit, say},
+        place,
+        remote::Remote,
+    },
+    cli::{GrantArgs, OnChainArgs, RevokeArgs, SendArgs},
+    session::session_key,
+    unlock,
+};
+use anyhow::{Context, Result, ensure};
+use pollster::block_on;
+use r3mes_wgpu::chain::{
+    Between, DENOM, Message, Session, SessionKey, Transfer, check_address,
+    client::{Client, ClientError},
+    rfc3339,
+};
+use serde_json::{Value, json};
+
+/// Sends coins, and waits until they are there.
+pub(super) fn send(args: &SendArgs) -> Result<Exit> {
+    let SendArgs { to, amount, on } = args;
+    check_address(to)?;
+    ensure!(*amount > 0, "nothing is to be sent: the amount is 0");
+    let client = client(on)?;
+    let fee = asked(block_on(client.min_fee()))?;
+    let from = client.address().to_owned();
+    eprintln!("sending {amount}{DENOM} from {from} to {to}, for a fee of {fee}{DENOM}");
+    let transfer = Transfer { from: from.clone(), to: to.clone(), amount: *amount };
+    let hash = asked(block_on(client.send(Message::Send(transfer))))?;
+    let balance = asked(block_on(client.balance(&from)))?;
+    tell(
+        on,
+        &json!({
+            "event": "sent", "from": from, "to": to, "amount": amount, "fee": fee, "transaction": hash,
+            "balance": balance,
+        }),
+        &format!("sent {amount}{DENOM} to {to}; {balance}{DENOM} are left\ntransaction {hash}"),
+    );
+    Ok(Exit::Ok)
+}
+
+/// Opens a session, instead of one that is there.
+pub(super) fn grant(args: &GrantArgs) -> Result<Exit> {
+    let GrantArgs { session, cap, expires, on } = args;
+    let grantee = session_address(session.as_ref(), on)?;
+    let client = client(on)?;
+    let between = Between { granter: client.address().to_owned(), grantee };
+    ensure!(between.granter != between.grantee, "the wallet and the session are one account");
+    let session = Session { between, cap: *cap, expires: now() + expires };
+    let granted = asked(block_on(client.granted(&session.between)))?;
+    let hash = asked(block_on(client.send_all(granted.replace(&session))))?;
+    let Session { between: Between { granter, grantee }, cap, expires } = &session;
+    let until = rfc3339(*expires);
+    tell(
+        on,
+        &json!({
+            "event": "granted", "granter": granter, "grantee": grantee, "cap": cap, "expires": until,
+            "transaction": hash,
+        }),
+        &format!(
+            "{grantee} may mine for {granter} until {until}, and spend {cap}{DENOM} on fees\ntransaction {hash}\n\
+             there: r3mes-wgpu mine --node {} --granter {granter}",
+            on.node
+        ),
+    );
+    Ok(Exit::Ok)
+}
+
+/// Ends a session.
+pub(super) fn revoke(args: &RevokeArgs) -> Result<Exit> {
+    let RevokeArgs { session, on } = args;
+    let grantee = session_address(session.as_ref(), on)?;
+    let client = client(on)?;
+    let between = Between { granter: client.address().to_owned(), grantee };
+    let messages = asked(block_on(client.granted(&between)))?.revoke(&between);
+    let Between { granter, grantee } = &between;
+    ensure!(!messages.is_empty(), "{granter} grants {grantee} nothing, or not any more");
+    let hash = asked(block_on(client.send_all(messages)))?;
+    tell(
+        on,
+        &json!({ "event": "revoked", "granter": granter, "grantee": grantee, "transaction": hash }),
+        &format!("{grantee} may not mine for {granter} any more\ntransaction {hash}"),
+    );
+    Ok(Exit::Ok)
+}
+
+fn client(on: &OnChainArgs) -> Result<Client<Remote>> {
+    let data_dir = place::data_dir(on.kept.data_dir.clone())?;
+    // checked before anybody is asked for a passphrase
+    let remote = Remote::new(&on.node, data_dir.join("work.car"))?;
+    let key: SessionKey = unlock(&data_dir, &on.wallet, on.kept.passphrase_file.as_deref())?;
+    Ok(Client::new(remote, key))
+}
+
+/// The address named, else that of this machine's session.
+fn session_address(named: Option<&String>, on: &OnChainArgs) -> Result<String> {
+    let Some(address) = named else {
+        return Ok(session_key(&place::data_dir(on.kept.data_dir.clone())?)?.address().to_owned());
+    };
+    check_address(address)?;
+    Ok(address.clone())
+}
+
+/// A node that says no ends the program with its own code.
+fn asked<T>(answer: Result<T, ClientError>) -> Result<T> {
+    match answer {
+        Err(error @ (ClientError::Refused { .. } | ClientError::Failed { .. })) => Err(error).context(Exit::Refused),
+        answer => Ok(answer?),
+    }
+}
+
+fn tell(on: &OnChainArgs, object: &Value, words: &str) {
+    match on.kept.json {
+        true => say!("{object}"),
+        false => say!("{words}"),
+    }
+}

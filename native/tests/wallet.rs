@@ -1,0 +1,249 @@
+//! Wallets as their owners use them: kept, opened, paid from, and granting sessions over HTTP.
+
+mod face;
+mod place;
+
+use face::Node;
+use place::{Place, accepted};
+use r3mes_wgpu::chain::SessionKey;
+use serde_json::Value;
+use std::{
+    fs,
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+const REWARD: u64 = 1_000_000;
+const PASSPHRASE: &str = "correct horse battery";
+/// CosmJS gives this mnemonic this address: `tests/data/cosmjs_addresses.tsv`.
+const MNEMONIC: &str = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
+const ADDRESS: &str = "remes1jhg0e7s6gn44tfc5k37kr04sznyhedtc6uec2k";
+
+fn wallet(place: &Place, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
+    command.arg("wallet").args(args).arg("--data-dir").arg(place.data()).stdin(Stdio::null());
+    command.env("R3MES_PASSPHRASE", PASSPHRASE);
+    command
+}
+
+/// Runs it with a text on stdin.
+fn told(command: &mut Command, text: &str) -> Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    assert!(output.status.success(), "{}", said(output));
+    output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+fn assert_fails(output: &Output, code: i32, words: &str) {
+    assert_eq!(output.status.code(), Some(code), "{}", said(output));
+    assert!(said(output).contains(words), "{}", said(output));
+}
+
+/// A place where the mnemonic's wallet is kept.
+fn imported(name: &str) -> Place {
+    let place = Place::new(name);
+    let output = told(&mut wallet(&place, &["import", "--json"]), MNEMONIC);
+    assert_eq!(lines(&output)[0]["address"], ADDRESS);
+    place
+}
+
+fn mine(place: &Place, url: &str, tasks: &str, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
+    command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]).args(args);
+    command.env("R3MES_PASSPHRASE", PASSPHRASE);
+    command.arg("--data-dir").arg(place.data()).output().unwrap()
+}
+
+#[test]
+fn a_mnemonic_is_kept_once_and_shown_to_nobody() {
+    let place = imported("wallet-kept");
+    let shown = lines(&wallet(&place, &["show", "--json"]).output().unwrap());
+    assert_eq!(shown.len(), 1);
+    assert_eq!((&shown[0]["name"], &shown[0]["address"]), (&"default".into(), &ADDRESS.into()));
+    assert_eq!(shown[0]["path"], "m/44'/118'/0'/0/0");
+    let dir = place.data().join("wallets");
+    let kept = fs::read_to_string(dir.join("default.json")).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&dir), mode(&dir.join("default.json"))), (0o700, 0o600));
+    }
+
+    assert_fails(&told(&mut wallet(&place, &["import"]), MNEMONIC), 1, "never overwritten");
+    assert_fails(&wallet(&place, &["new", "--print-mnemonic"]).output().unwrap(), 1, "never overwritten");
+    assert_eq!(fs::read_to_string(dir.join("default.json")).unwrap(), kept);
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "nothing is left half-written");
+
+    let (words, secret) = (place.data().join("words"), place.data().join("secret"));
+    fs::write(&words, format!("{}\n", MNEMONIC.to_uppercase())).unwrap();
+    fs::write(&secret, format!("{PASSPHRASE}\r\n")).unwrap();
+    let mut by_files = wallet(&place, &["import", "second", "--index", "1", "--json"]);
+    by_files.arg("--mnemonic-file").arg(&words).arg("--passphrase-file").arg(&secret).env_remove("R3MES_PASSPHRASE");
+    assert_eq!(lines(&by_files.output().unwrap())[0]["address"], "remes1jc26t6dp59smtkf75e784dzwmgjlhkscj799te");
+
+    let output = told(&mut wallet(&place, &["import", "third"]), &MNEMONIC.replace("salute", "solute"));
+    assert_fails(&output, 1, "word 6 is not of BIP39's English list");
+    assert!(!said(&output).contains("solute"), "{}", said(&output));
+    assert_fails(
+        &told(wallet(&place, &["import", "third"]).env("R3MES_PASSPHRASE", "short"), MNEMONIC),
+        1,
+        "at least 8",
+    );
+    assert_fails(
+        &told(wallet(&place, &["import", "third"]).env_remove("R3MES_PASSPHRASE"), MNEMONIC),
+        1,
+        "no terminal",
+    );
+    assert_fails(&told(&mut wallet(&place, &["import", "../third"]), MNEMONIC), 1, "a-z");
+    assert_fails(&wallet(&place, &["show", "third"]).output().unwrap(), 1, "there is no wallet third");
+    for text in [&kept[..kept.len() / 2], ""] {
+        fs::write(dir.join("cut.json"), text).unwrap();
+        let output = wallet(&place, &["show", "--json"]).output().unwrap();
+        assert_fails(&output, 1, "cut.json: not a keystore");
+        assert!(said(&output).contains(ADDRESS), "the others are shown all the same");
+    }
+}
+
+#[test]
+fn a_new_mnemonic_is_a_wallet_elsewhere() {
+    let place = Place::new("wallet-new");
+    assert_fails(&wallet(&place, &["new"]).output().unwrap(), 1, "no terminal to show the mnemonic on");
+    for (words, name) in [("12", "short"), ("24", "long")] {
+        let output = wallet(&place, &["new", name, "--words", words, "--print-mnemonic", "--json"]).output().unwrap();
+        let made = &lines(&output)[0];
+        let mnemonic = made["mnemonic"].as_str().unwrap();
+        assert_eq!(mnemonic.split(' ').count().to_string(), words);
+        assert!(!String::from_utf8_lossy(&output.stderr).contains(mnemonic));
+        let again = told(&mut wallet(&place, &["import", &format!("{name}-again"), "--json"]), mnemonic);
+        assert_eq!(lines(&again)[0]["address"], made["address"]);
+    }
+    assert_fails(&wallet(&place, &["new", "other", "--words", "13"]).output().unwrap(), 2, "13");
+}
+
+/// What holds a secret leaves no core dump, and its arguments do not have it.
+#[cfg(target_os = "linux")]
+#[test]
+fn secrets_are_in_no_dump_and_no_argument() {
+    let place = Place::new("wallet-dump");
+    let mut waiting = wallet(&place, &["import"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let of = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", waiting.id())).unwrap();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let refused = |limits: String| {
+        let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap_or_default().to_owned();
+        line.split_whitespace().skip(4).take(2).eq(["0", "0"])
+    };
+    while !refused(of("limits")) {
+        assert!(std::time::Instant::now() < end, "{}", of("limits"));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(!of("cmdline").contains("special"));
+    waiting.stdin.take().unwrap().write_all(MNEMONIC.as_bytes()).unwrap();
+    assert!(waiting.wait().unwrap().success());
+}
+
+#[test]
+fn coins_are_sent_and_none_is_lost() {
+    const FEE: u64 = 10;
+    let (place, home) = (Place::new("wallet-node"), imported("wallet-send"));
+    let node = Node::start(&place);
+    let to = SessionKey::new(&[3; 32]).unwrap();
+    let send = |node: &Node, to: &str, amount: &str| {
+        wallet(&home, &["send", to, amount, "--json", "--node", &node.url]).output().unwrap()
+    };
+    assert_fails(&send(&node, to.address(), "1"), 5, "spendable balance 0uremes is smaller than 1uremes");
+    let output = mine(&home, &node.url, "2", &["--address", ADDRESS]);
+    assert_eq!(accepted(&output.stdout).len(), 2, "{}", said(&output));
+    let sent = &lines(&send(&node, to.address(), "300000uremes"))[0];
+    assert_eq!((&sent["event"], &sent["balance"]), (&"sent".into(), &(2 * REWARD - 300_000).into()));
+    assert_eq!((node.balance(ADDRESS), node.balance(to.address())), (2 * REWARD - 300_000, 300_000));
+    let hash = sent["transaction"].as_str().unwrap();
+    assert_eq!(node.get(&format!("/cosmos/tx/v1beta1/txs/{hash}"))["tx_response"]["code"], 0);
+
+    let wrong = wallet(&home, &["send", to.address(), "1", "--node", &node.url])
+        .env("R3MES_PASSPHRASE", "another passphrase")
+        .output()
+        .unwrap();
+    assert_fails(&wrong, 1, "the passphrase is wrong, or the file was changed");
+    assert_fails(&send(&node, "cosmos1jhg0e7s6gn44tfc5k37kr04sznyhedtc9rzys5", "1"), 1, "no address of this chain");
+    assert_fails(&send(&node, to.address(), "0"), 1, "the amount is 0");
+    assert_fails(&send(&node, to.address(), "1.5"), 2, "whole number");
+    assert_fails(&send(&node, to.address(), "-1"), 2, "");
+    drop(node);
+
+    let node = Node::run(place.node("0").args(["--min-fee", &FEE.to_string()]));
+    let own = node.balance(ADDRESS);
+    assert_fails(&send(&node, to.address(), &own.to_string()), 5, "insufficient funds");
+    assert_eq!(node.balance(ADDRESS), own - FEE, "a failure costs its fee");
+    assert_eq!(lines(&send(&node, to.address(), "1000"))[0]["fee"], FEE);
+    assert_eq!(node.balance(ADDRESS), own - 2 * FEE - 1000);
+    let stats = node.get("/stats");
+    let coins = node.balance(ADDRESS) + node.balance(to.address()) + stats["fees"].as_u64().unwrap();
+    assert_eq!(coins, stats["accepted_total"].as_u64().unwrap() * REWARD);
+}
+
+#[test]
+fn a_session_that_a_wallet_grants_mines_for_it_until_it_is_revoked() {
+    const FEE: u64 = 1000;
+    let (place, home, rig) = (Place::new("grant-node"), imported("grant-wallet"), Place::new("grant-rig"));
+    let node = Node::start(&place);
+    // a machine elsewhere, which knows the account by its address alone
+    let output = mine(&rig, &node.url, "1", &["--granter", ADDRESS]);
+    assert_fails(&output, 5, "grants");
+    let shown = lines(&wallet(&rig, &["show", "--json"]).output().unwrap());
+    assert_eq!(shown[0]["event"], "session");
+    let session = shown[0]["address"].as_str().unwrap().to_owned();
+
+    let run = |node: &Node, args: &[&str]| wallet(&home, args).args(["--json", "--node", &node.url]).output().unwrap();
+    let grant = |node: &Node, cap: u64| run(node, &["grant", &session, "--cap", &cap.to_string(), "--expires", "10m"]);
+    assert_fails(&run(&node, &["revoke", &session]), 1, "nothing, or not any more");
+    assert_eq!(lines(&grant(&node, 5 * FEE))[0]["granter"], ADDRESS);
+    let output = mine(&rig, &node.url, "2", &["--granter", ADDRESS]);
+    assert_eq!(accepted(&output.stdout).len(), 2, "{}", said(&output));
+    assert_eq!((node.balance(ADDRESS), node.balance(&session)), (2 * REWARD, 0));
+    drop(node);
+
+    let node = Node::run(place.node("0").args(["--min-fee", &FEE.to_string()]));
+    let left = |node: &Node| {
+        let found = node.get(&format!("/cosmos/feegrant/v1beta1/allowance/{ADDRESS}/{session}"));
+        found["allowance"]["allowance"]["allowance"]["spend_limit"][0]["amount"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(left(&node), (5 * FEE).to_string());
+    lines(&grant(&node, 2 * FEE));
+    assert_eq!(left(&node), (2 * FEE).to_string(), "one that is there is replaced");
+    let output = mine(&rig, &node.url, "3", &["--granter", ADDRESS]);
+    assert_fails(&output, 5, "of the allowance of");
+    assert_eq!(accepted(&output.stdout).len(), 1);
+    assert_eq!((node.balance(ADDRESS), left(&node)), (3 * REWARD - 3 * FEE, "0".to_owned()));
+
+    lines(&run(&node, &["revoke", &session]));
+    assert_fails(&mine(&rig, &node.url, "1", &["--granter", ADDRESS]), 5, "grants");
+    assert_fails(&run(&node, &["grant", ADDRESS, "--cap", "1", "--expires", "10m"]), 1, "one account");
+    assert_fails(&run(&node, &["grant", &session, "--cap", "1", "--expires", "10"]), 2, "600s");
+}
+
+#[test]
+fn a_wallet_s_own_key_mines() {
+    let (place, home) = (Place::new("own-node"), imported("own-wallet"));
+    let node = Node::start(&place);
+    let output = mine(&home, &node.url, "1", &["--wallet", "default"]);
+    assert_eq!(accepted(&output.stdout).len(), 1, "{}", said(&output));
+    assert_eq!(node.balance(ADDRESS), REWARD);
+    assert!(!home.data().join("session.key").exists(), "no other key is made");
+    let grant = ["grant", "--cap", "1", "--expires", "10m", "--json", "--node", &node.url];
+    let granted = &lines(&wallet(&home, &grant).output().unwrap())[0];
+    let shown = lines(&wallet(&home, &["show", "--json"]).output().unwrap());
+    assert_eq!(shown[1]["address"], granted["grantee"], "a session is this machine's own unless another is named");
+    let output = mine(&home, &node.url, "1", &["--granter", ADDRESS]);
+    assert_eq!((accepted(&output.stdout).len(), node.balance(ADDRESS)), (1, 2 * REWARD), "{}", said(&output));
+    assert_fails(&mine(&home, &node.url, "1", &["--wallet", "default", "--granter", ADDRESS]), 2, "cannot be used");
+    assert_fails(&mine(&home, &node.url, "1", &["--wallet", "none"]), 1, "there is no wallet none");
+}
