@@ -10,6 +10,8 @@ use serde_json::json;
 const POLL_MS: u32 = 250;
 /// Looks for a transaction before giving up: ten minutes.
 const POLLS: u32 = 2400;
+/// Looks before it is sent again: a node that was killed may have forgotten what it took.
+const POLLS_A_SENDING: u32 = 20;
 
 impl<H: Host> Client<H> {
     /// Signs a message of the miner's, sends it, and waits until it ran; returns the transaction's hash. It pays the
@@ -40,7 +42,7 @@ impl<H: Host> Client<H> {
         self.broadcast(&self.key.sign(&chain_id, sequence, &fee, &messages)?).await
     }
 
-    /// Sends a signed transaction and waits until it ran. Sending it again is no harm.
+    /// Sends a signed transaction, again now and then, and waits until it ran. Sending it again is no harm.
     async fn broadcast(&self, tx: &[u8]) -> Result<String, ClientError> {
         #[derive(Deserialize)]
         struct TxResponse {
@@ -54,21 +56,24 @@ impl<H: Host> Client<H> {
         let hash = tx_hash(tx);
         let body = json!({ "tx_bytes": BASE64.encode(tx), "mode": "BROADCAST_MODE_SYNC" }).to_string();
         let path = "/cosmos/tx/v1beta1/txs";
-        let answer = self.ask(path, Some(("application/json", body.as_bytes()))).await?;
-        let Answer { tx_response } = parse(path, &answer)?;
         let done = |TxResponse { code, raw_log }: TxResponse| match code {
             0 => Ok(hash.clone()),
             code => Err(ClientError::Failed { hash: hash.clone(), code, log: raw_log }),
         };
-        if tx_response.code != 0 {
-            return done(tx_response);
-        }
-        let path = format!("/cosmos/tx/v1beta1/txs/{hash}");
-        for _ in 0..POLLS {
-            match self.json::<Answer>(&path).await {
-                Ok(Answer { tx_response }) => return done(tx_response),
-                Err(ClientError::Refused { status: 404, .. }) => self.host.sleep(POLL_MS).await,
-                Err(error) => return Err(error),
+        let found = format!("{path}/{hash}");
+        for look in 0..POLLS {
+            let mut refused = None;
+            if look % POLLS_A_SENDING == 0 {
+                let answer = self.ask(path, Some(("application/json", body.as_bytes()))).await?;
+                let Answer { tx_response } = parse(path, &answer)?;
+                refused = (tx_response.code != 0).then_some(tx_response);
+            }
+            match (self.json::<Answer>(&found).await, refused) {
+                (Ok(Answer { tx_response }), _) => return done(tx_response),
+                // refused when sent again and in no block: it never will be
+                (Err(ClientError::Refused { status: 404, .. }), Some(refused)) => return done(refused),
+                (Err(ClientError::Refused { status: 404, .. }), None) => self.host.sleep(POLL_MS).await,
+                (Err(error), _) => return Err(error),
             }
         }
         Err(ClientError::Lost(hash))
