@@ -9,25 +9,10 @@ use std::{
     path::PathBuf,
 };
 
-/// microsoft/bitnet-b1.58-2B-4T, but for its context, of which there are 4096.
-const CONFIG: ModelConfig = ModelConfig {
-    layers: 30,
-    width: 2560,
-    heads: 20,
-    kv_heads: 5,
-    head_dim: 128,
-    ffn_width: 6912,
-    vocab: 128_256,
-    context: 2048,
-    rope_theta: 500_000,
-    norm_epsilon: 1e-5,
-    residual_fraction_bits: 16,
-};
-
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: random_model DIR")?);
     fs::create_dir_all(&dir)?;
-    let model = seeded(CONFIG, *b"a random model of 2B4T's shape..")?;
+    let model = seeded(ModelConfig::BITNET_2B4T, *b"a random model of 2B4T's shape..")?;
     fs::write(dir.join("config.json"), file::config_json(&model.config)?)?;
     let mut tensors = BufWriter::with_capacity(1 << 20, File::create(dir.join("model.safetensors"))?);
     file::write_tensors(&model, &mut tensors)?;

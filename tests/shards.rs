@@ -46,19 +46,8 @@ fn shards_change_no_bit() {
 #[test]
 fn a_step_of_2048_tokens_at_the_full_vocabulary_fits_the_default_limits() {
     // all that is as long as the vocabulary, at the width and the vocabulary of 2B4T; little of the rest
-    let config = r3mes_wgpu::model::config::ModelConfig {
-        layers: 1,
-        width: 2560,
-        heads: 20,
-        kv_heads: 5,
-        head_dim: 128,
-        ffn_width: 6912,
-        vocab: 128_256,
-        context: 2048,
-        rope_theta: 500_000,
-        norm_epsilon: 1e-5,
-        residual_fraction_bits: 16,
-    };
+    let config =
+        r3mes_wgpu::model::config::ModelConfig { layers: 1, ..r3mes_wgpu::model::config::ModelConfig::BITNET_2B4T };
     let mut model = r3mes_wgpu::model::generator::seeded(
         r3mes_wgpu::model::config::ModelConfig { vocab: 4, ..config.clone() },
         [1; 32],

@@ -35,7 +35,8 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// The sizes of `microsoft/bitnet-b1.58-2B-4T`, beside which uploads are named.
+    /// The sizes of `microsoft/bitnet-b1.58-2B-4T`, beside which uploads are named; but for its context, of which there are
+    /// 4096.
     pub const BITNET_2B4T: Self = Self {
         layers: 30,
         width: 2560,
@@ -139,6 +140,19 @@ impl Linear {
             Self::Gate => "feed_forward.gate",
             Self::Up => "feed_forward.up",
             Self::Down => "feed_forward.down",
+        }
+    }
+
+    /// The path inside a layer of Hugging Face's `BitNetForCausalLM`.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Query => "self_attn.q_proj",
+            Self::Key => "self_attn.k_proj",
+            Self::Value => "self_attn.v_proj",
+            Self::Output => "self_attn.o_proj",
+            Self::Gate => "mlp.gate_proj",
+            Self::Up => "mlp.up_proj",
+            Self::Down => "mlp.down_proj",
         }
     }
 

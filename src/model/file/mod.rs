@@ -66,7 +66,7 @@ fn assemble(mut source: impl Source, config: ModelConfig, progress: Progress) ->
         let ffn_sub_norm = gain("mlp.ffn_sub_norm", config.ffn_width)?;
         let linears = Linear::ALL.iter().map(|&linear| {
             let (columns, rows) = linear.shape(&config);
-            source.linear(&format!("layers.{i}.{}", path(linear)), rows, columns)
+            source.linear(&format!("layers.{i}.{}", linear.path()), rows, columns)
         });
         let linears = linears.collect::<Result<_, Error>>()?;
         layers.push(Layer { attention_norm, attention_sub_norm, ffn_norm, ffn_sub_norm, linears });
@@ -75,17 +75,4 @@ fn assemble(mut source: impl Source, config: ModelConfig, progress: Progress) ->
     progress(config.layers, config.layers);
     source.finish()?;
     Model { embedding, layers, final_norm, config }.check()
-}
-
-/// The path of a linear inside a layer.
-fn path(linear: Linear) -> &'static str {
-    match linear {
-        Linear::Query => "self_attn.q_proj",
-        Linear::Key => "self_attn.k_proj",
-        Linear::Value => "self_attn.v_proj",
-        Linear::Output => "self_attn.o_proj",
-        Linear::Gate => "mlp.gate_proj",
-        Linear::Up => "mlp.up_proj",
-        Linear::Down => "mlp.down_proj",
-    }
 }

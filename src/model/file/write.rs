@@ -1,7 +1,7 @@
 //! The one form that models are written in: `BitNetForCausalLM`'s names, packed weights whose `weight_scale` multiplies
 //! (`autobitlinear`, `offline`), and an embedding of int8 rows with a scale each. 2 bits a weight, 8 an embedding value.
 
-use super::{config, path};
+use super::config;
 use crate::{
     error::Error,
     fixed::Scale,
@@ -104,7 +104,7 @@ fn tensors(model: &Model) -> Vec<(String, Data<'_>)> {
     let mut bytes = vec![(embedding.to_owned(), Data::Embedding(&model.embedding))];
     for (i, layer) in model.layers.iter().enumerate() {
         for (&linear, weights) in Linear::ALL.iter().zip(&layer.linears) {
-            let name = format!("model.layers.{i}.{}.weight", path(linear));
+            let name = format!("model.layers.{i}.{}.weight", linear.path());
             let scale = weights.dequant_scale.to_f64() as f32;
             reals.push((format!("{name}_scale"), Data::Reals(vec![scale])));
             bytes.push((name, Data::Packed(weights)));

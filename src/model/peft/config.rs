@@ -1,6 +1,6 @@
 //! `adapter_config.json`: rank, alpha, the adapted linears, and that nothing else is asked for.
 
-use super::names::{module, path};
+use super::names::module;
 use crate::{
     error::Error,
     model::{config::Linear, lora::RANKS},
@@ -100,7 +100,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(usize, u32, Vec<Linear>), Error> {
     let mut targets = Vec::new();
     for name in names {
         let matches =
-            |linear: &Linear| name.as_str().is_some_and(|name| name == path(*linear) || name == module(*linear));
+            |linear: &Linear| name.as_str().is_some_and(|name| name == linear.path() || name == module(*linear));
         match Linear::ALL.into_iter().find(matches) {
             Some(linear) => targets.push(linear),
             None => return refuse("target_modules", &format!("{name} is none of a layer's seven linears")),

@@ -5,22 +5,9 @@ use crate::model::config::Linear;
 const PREFIX: &str = "base_model.model.model.layers.";
 const MAX_LAYERS: usize = 512;
 
-/// The path of a linear inside a layer of `BitNetForCausalLM`.
-pub(super) fn path(linear: Linear) -> &'static str {
-    match linear {
-        Linear::Query => "self_attn.q_proj",
-        Linear::Key => "self_attn.k_proj",
-        Linear::Value => "self_attn.v_proj",
-        Linear::Output => "self_attn.o_proj",
-        Linear::Gate => "mlp.gate_proj",
-        Linear::Up => "mlp.up_proj",
-        Linear::Down => "mlp.down_proj",
-    }
-}
-
 /// The name of a linear in `target_modules`.
 pub fn module(linear: Linear) -> &'static str {
-    path(linear).rsplit('.').next().unwrap_or_default()
+    linear.path().rsplit('.').next().unwrap_or_default()
 }
 
 /// One of the two factors of an adapted linear.
@@ -48,7 +35,7 @@ pub fn place(name: &str) -> Option<(usize, Linear, Factor)> {
 /// PEFT's name of a matrix `layers.<i>.<linear>.<a or b>`.
 pub fn tensor_name(matrix: &str) -> Option<String> {
     let (layer, linear, factor) = place(matrix)?;
-    Some(format!("{PREFIX}{layer}.{}.lora_{factor:?}.weight", path(linear)))
+    Some(format!("{PREFIX}{layer}.{}.lora_{factor:?}.weight", linear.path()))
 }
 
 /// A layer's number, written in the only way.
@@ -66,5 +53,5 @@ pub(super) fn tensor_place(name: &str) -> Option<(usize, Linear, Factor)> {
         "lora_B" => Factor::B,
         _ => return None,
     };
-    Some((number(layer)?, Linear::ALL.into_iter().find(|linear| path(*linear) == module)?, factor))
+    Some((number(layer)?, Linear::ALL.into_iter().find(|linear| linear.path() == module)?, factor))
 }
