@@ -27,5 +27,9 @@ pub mod store;
 // floor 6: what crosses the wire
 pub mod chain;
 pub mod work;
-// floor 7: the miner's loop
+// floor 7: the state machine that all of it is for
+pub mod ledger;
+// floor 8: the miner's loop
 pub mod mining;
+// floor 9: the roles of nodes with a stake
+pub mod roles;

@@ -5,7 +5,9 @@
 //! | `GET /r3mes/wgpu/v1/job` | what is trained: chain id, model, round |
 //! | `GET /remes/remes/v1/params` | chain id and fee |
 //! | `GET /remes/remes/v1/task_pool/active`, `/{pool}/available_chunks` | what can be claimed |
-//! | `GET /r3mes/wgpu/v1/tasks/{address}` | CID of the task that an address holds |
+//! | `GET /r3mes/wgpu/v1/tasks/{address}` | the task that an address holds |
+//! | `GET /remes/remes/v1/stored_gradient/{id}` | where a submission stands |
+//! | `GET /r3mes/wgpu/v1/challenges/{address}`, `/aggregations/{address}` | what a verifier or a proposer is to do |
 //! | `GET /ipfs/{cid}?format=raw`, `POST /api/v0/block/put` | blocks |
 //! | `GET /cosmos/auth/v1beta1/accounts/{address}` | an account's sequence |
 //! | `POST /cosmos/tx/v1beta1/txs`, `GET /cosmos/tx/v1beta1/txs/{hash}` | transactions |
@@ -13,9 +15,12 @@
 //! | `GET /cosmos/authz/v1beta1/grants`, `GET /cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}` | a session |
 
 mod blocks;
+mod duties;
 mod sending;
 mod sessions;
 
+pub use duties::{Duty, Stored, Sum, Summand};
+pub use sending::Sent;
 pub use sessions::Granted;
 
 use super::{ChainError, SessionKey, code, gateway};
@@ -145,6 +150,35 @@ pub struct JobInfo {
     pub reward: u64,
 }
 
+/// A task that a miner holds, and what its submission must say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldTask {
+    /// CID of the task.
+    #[serde(with = "text")]
+    pub task: Cid,
+    /// Its round.
+    pub round: u64,
+    /// The miner's shard in this round.
+    pub shard_id: u64,
+    /// The round's seed.
+    #[serde(with = "text")]
+    pub global_seed: u64,
+}
+
+/// What JSON has as text: CIDs, and numbers that may exceed 2^53.
+mod text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::{fmt::Display, str::FromStr};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
 /// What transactions must say and pay.
 struct Params {
     chain_id: String,
@@ -231,8 +265,8 @@ impl<H: Host> Client<H> {
         amount.parse().map_err(|_| senseless(&path, "an amount that is no number"))
     }
 
-    /// CIDs of chunks of the active pool that nobody has: pool and chunk numbers.
-    pub async fn available(&self) -> Result<Option<(u64, u64)>, ClientError> {
+    /// Chunks of the active pool that can be claimed, at most `limit`: the pool's number and theirs.
+    pub async fn available(&self, limit: u32) -> Result<Option<(u64, Vec<u64>)>, ClientError> {
         #[derive(Deserialize)]
         struct Pool {
             pool_id: String,
@@ -255,21 +289,19 @@ impl<H: Host> Client<H> {
         let number = |text: &str| text.parse::<u64>().map_err(|_| senseless(path, "a number that is none"));
         let pool = number(&pool.pool_id)?;
         let Chunks { chunks } =
-            self.json(&format!("/remes/remes/v1/task_pool/{pool}/available_chunks?limit=1")).await?;
-        chunks.first().map(|chunk| Ok((pool, number(&chunk.chunk_id)?))).transpose()
+            self.json(&format!("/remes/remes/v1/task_pool/{pool}/available_chunks?limit={limit}")).await?;
+        let chunks = chunks.iter().map(|chunk| number(&chunk.chunk_id)).collect::<Result<_, _>>()?;
+        Ok(Some((pool, chunks)))
     }
 
-    /// The CID of the task that the miner holds.
-    pub async fn held_task(&self) -> Result<Option<(Cid, u64)>, ClientError> {
+    /// The task that the miner holds.
+    pub async fn held_task(&self) -> Result<Option<HeldTask>, ClientError> {
         #[derive(Deserialize)]
-        struct Held {
-            task: Option<String>,
-            round: u64,
+        struct Answer {
+            held: Option<HeldTask>,
         }
-        let path = format!("/r3mes/wgpu/v1/tasks/{}", self.miner());
-        let Held { task, round } = self.json(&path).await?;
-        let cid = |text: String| Cid::try_from(text.as_str()).map_err(|_| senseless(&path, "a CID that is none"));
-        Ok(task.map(cid).transpose()?.map(|task| (task, round)))
+        let Answer { held } = self.json(&format!("/r3mes/wgpu/v1/tasks/{}", self.miner())).await?;
+        Ok(held)
     }
 
     async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

@@ -16,11 +16,11 @@ pub const MAX_MESSAGES: usize = 16;
 
 /// Declares protobuf messages under a package, and their type URLs.
 macro_rules! messages {
-    ($package:literal: $($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $kind:ident $tag:literal,)* })*) => {$(
+    ($package:literal: $($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $($kind:ident),+ $tag:literal,)* })*) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
         pub struct $name {
-            $($(#[$field_doc])* #[prost($kind, tag = $tag)] pub $field: $type,)*
+            $($(#[$field_doc])* #[prost($($kind),+, tag = $tag)] pub $field: $type,)*
         }
 
         impl Name for $name {
@@ -95,6 +95,130 @@ messages! { "remes.remes.v1":
         /// Hash of the transaction.
         tx_hash: String = string "2",
     }
+    /// Says that a claimed chunk is done: its gradient was submitted.
+    MsgCompleteTask {
+        /// Who signs.
+        miner: String = string "1",
+        /// The pool.
+        pool_id: u64 = uint64 "2",
+        /// The chunk.
+        chunk_id: u64 = uint64 "3",
+        /// As in the submission.
+        gradient_hash: String = string "4",
+        /// As in the submission.
+        gradient_ipfs_hash: String = string "5",
+        /// As in the submission.
+        miner_gpu: String = string "6",
+    }
+    /// The answer to [`MsgCompleteTask`].
+    MsgCompleteTaskResponse {
+        /// Whether that gradient stands for this chunk.
+        success: bool = bool "1",
+        /// Hash of the transaction.
+        tx_hash: String = string "2",
+    }
+    /// What a node has.
+    NodeResources {
+        /// Cores.
+        cpu_cores: u32 = uint32 "1",
+        /// Memory in GB.
+        memory_gb: u32 = uint32 "2",
+        /// GPUs.
+        gpu_count: u32 = uint32 "3",
+        /// Memory of a GPU in GB.
+        gpu_memory_gb: u32 = uint32 "4",
+        /// Disk in GB.
+        storage_gb: u32 = uint32 "5",
+        /// Network in Mbit/s.
+        network_bandwidth_mbps: u32 = uint32 "6",
+    }
+    /// Takes on roles, with a stake that answers for them.
+    MsgRegisterNode {
+        /// Who signs, and whose stake it is.
+        node_address: String = string "1",
+        /// The main role: 1 mining, 2 serving, 3 validator, 4 proposer.
+        node_type: i32 = int32 "2",
+        /// What it has; for statistics.
+        resources: Option<NodeResources> = message, optional "3",
+        /// Coins added to the stake, like `1000uremes`.
+        stake: String = string "4",
+        /// Further roles.
+        roles: Vec<i32> = int32, repeated "5",
+        /// For statistics.
+        resource_proof_ipfs_hash: String = string "7",
+    }
+    /// The answer to [`MsgRegisterNode`].
+    MsgRegisterNodeResponse {
+        /// Number of the registration.
+        registration_id: u64 = uint64 "1",
+    }
+    /// What a drawn verifier found; reveals its [`MsgCommitAttestation`].
+    MsgSubmitRandomVerifierResult {
+        /// Who signs.
+        verifier: String = string "1",
+        /// The challenge that it was drawn for.
+        challenge_id: u64 = uint64 "2",
+        /// `match`, `mismatch` or `unavailable`.
+        result: String = string "3",
+        /// The commitment that it computed, hexadecimal; empty where it could not.
+        gradient_hash: String = string "4",
+        /// Digest of the trace's leaf that the challenge asks for, and the salt of the commitment: `leaf:salt`.
+        evidence: String = string "5",
+        /// Loss that it computed, decimal; for people.
+        verifier_loss: String = string "6",
+        /// Whether that is the claimed one; for people.
+        loss_match: bool = bool "7",
+        /// Seed of the data; not used.
+        data_batch_seed: u64 = uint64 "8",
+    }
+    /// A validator's word in a challenge that verifiers disagree on.
+    MsgSubmitCPUVerification {
+        /// Who signs.
+        validator: String = string "1",
+        /// The challenge.
+        challenge_id: u64 = uint64 "2",
+        /// Whether the gradient is right.
+        is_valid: bool = bool "3",
+        /// The commitment that it computed, hexadecimal.
+        computed_hash: String = string "4",
+        /// The commitment that the miner submitted, hexadecimal.
+        expected_hash: String = string "5",
+    }
+    /// Commits to the aggregate of a round.
+    MsgCommitAggregation {
+        /// Who signs.
+        proposer: String = string "1",
+        /// See [`MsgRevealAggregation::commitment`].
+        commitment_hash: String = string "2",
+        /// The round.
+        training_round_id: u64 = uint64 "3",
+        /// Numbers of the gradients that are added up.
+        gradient_ids: Vec<u64> = uint64, repeated "4",
+    }
+    /// The answer to [`MsgCommitAggregation`].
+    MsgCommitAggregationResponse {
+        /// Number of the commitment.
+        commitment_id: u64 = uint64 "1",
+    }
+    /// Reveals what [`MsgCommitAggregation`] committed to.
+    MsgRevealAggregation {
+        /// Who signs.
+        proposer: String = string "1",
+        /// The commitment.
+        commitment_id: u64 = uint64 "2",
+        /// CID of the next adapter.
+        aggregated_gradient_ipfs_hash: String = string "3",
+        /// Root over the gradients' commitments, hexadecimal.
+        merkle_root: String = string "4",
+        /// Numbers of the gradients that were added up.
+        gradient_ids: Vec<u64> = uint64, repeated "5",
+        /// The round.
+        training_round_id: u64 = uint64 "6",
+        /// CID of the model's manifest.
+        model_version: String = string "7",
+        /// Keeps the commitment from being guessed.
+        salt: String = string "8",
+    }
 }
 
 messages! { "r3mes.wgpu.v1":
@@ -104,6 +228,20 @@ messages! { "r3mes.wgpu.v1":
         miner: String = string "1",
         /// Who is paid.
         payout: String = string "2",
+    }
+    /// Seals what a drawn verifier found, so that nobody echoes it; see [`MsgSubmitRandomVerifierResult::commitment`].
+    MsgCommitAttestation {
+        /// Who signs.
+        verifier: String = string "1",
+        /// The challenge.
+        challenge_id: u64 = uint64 "2",
+        /// 32 bytes.
+        commitment: Vec<u8> = bytes "3",
+    }
+    /// Gives up all roles; the stake comes back after a while.
+    MsgUnregisterNode {
+        /// Who signs.
+        node_address: String = string "1",
     }
     /// A statement that opens a session, by an account whose wallet signs texts only; see [`MsgOpenSession::statement`].
     MsgOpenSession {
@@ -142,6 +280,22 @@ pub enum Message {
     ClaimTask(MsgClaimTask),
     /// See [`MsgSubmitGradient`].
     SubmitGradient(Box<MsgSubmitGradient>),
+    /// See [`MsgCompleteTask`].
+    CompleteTask(MsgCompleteTask),
+    /// See [`MsgRegisterNode`].
+    RegisterNode(MsgRegisterNode),
+    /// See [`MsgUnregisterNode`].
+    UnregisterNode(MsgUnregisterNode),
+    /// See [`MsgCommitAttestation`].
+    CommitAttestation(MsgCommitAttestation),
+    /// See [`MsgSubmitRandomVerifierResult`].
+    Attest(Box<MsgSubmitRandomVerifierResult>),
+    /// See [`MsgSubmitCPUVerification`].
+    Arbitrate(MsgSubmitCPUVerification),
+    /// See [`MsgCommitAggregation`].
+    CommitAggregation(MsgCommitAggregation),
+    /// See [`MsgRevealAggregation`].
+    RevealAggregation(Box<MsgRevealAggregation>),
     /// See [`MsgSetPayout`].
     SetPayout(MsgSetPayout),
     /// `MsgSend`.
@@ -185,6 +339,20 @@ impl Message {
             grants::read_revoke_allowance(value).map(Self::RevokeAllowance)
         } else if url == MsgSetPayout::type_url() {
             grants::decode(value).map(Self::SetPayout)
+        } else if url == MsgRegisterNode::type_url() {
+            grants::decode(value).map(Self::RegisterNode)
+        } else if url == MsgUnregisterNode::type_url() {
+            grants::decode(value).map(Self::UnregisterNode)
+        } else if url == MsgCommitAttestation::type_url() {
+            grants::decode(value).map(Self::CommitAttestation)
+        } else if url == MsgSubmitRandomVerifierResult::type_url() {
+            grants::decode(value).map(|message| Self::Attest(Box::new(message)))
+        } else if url == MsgSubmitCPUVerification::type_url() {
+            grants::decode(value).map(Self::Arbitrate)
+        } else if url == MsgCommitAggregation::type_url() {
+            grants::decode(value).map(Self::CommitAggregation)
+        } else if url == MsgRevealAggregation::type_url() {
+            grants::decode(value).map(|message| Self::RevealAggregation(Box::new(message)))
         } else if url == MsgOpenSession::type_url() {
             let message: MsgOpenSession = grants::decode(value)?;
             message.verify(chain_id)?;
@@ -208,6 +376,8 @@ impl Message {
             grants::decode(value).map(Self::ClaimTask)
         } else if url == MsgSubmitGradient::type_url() {
             grants::decode(value).map(|message| Self::SubmitGradient(Box::new(message)))
+        } else if url == MsgCompleteTask::type_url() {
+            grants::decode(value).map(Self::CompleteTask)
         } else {
             Err(ChainError::Ungrantable(url.chars().take(64).collect()))
         }
@@ -218,6 +388,14 @@ impl Message {
         let (type_url, value) = match self {
             Self::ClaimTask(message) => (MsgClaimTask::type_url(), message.encode_to_vec()),
             Self::SubmitGradient(message) => (MsgSubmitGradient::type_url(), message.encode_to_vec()),
+            Self::CompleteTask(message) => (MsgCompleteTask::type_url(), message.encode_to_vec()),
+            Self::RegisterNode(message) => (MsgRegisterNode::type_url(), message.encode_to_vec()),
+            Self::UnregisterNode(message) => (MsgUnregisterNode::type_url(), message.encode_to_vec()),
+            Self::CommitAttestation(message) => (MsgCommitAttestation::type_url(), message.encode_to_vec()),
+            Self::Attest(message) => (MsgSubmitRandomVerifierResult::type_url(), message.encode_to_vec()),
+            Self::Arbitrate(message) => (MsgSubmitCPUVerification::type_url(), message.encode_to_vec()),
+            Self::CommitAggregation(message) => (MsgCommitAggregation::type_url(), message.encode_to_vec()),
+            Self::RevealAggregation(message) => (MsgRevealAggregation::type_url(), message.encode_to_vec()),
             Self::SetPayout(message) => (MsgSetPayout::type_url(), message.encode_to_vec()),
             Self::OpenSession(message) => (MsgOpenSession::type_url(), message.encode_to_vec()),
             Self::CloseSession(message) => (MsgCloseSession::type_url(), message.encode_to_vec()),
@@ -239,6 +417,14 @@ impl Message {
         match self {
             Self::ClaimTask(message) => &message.miner,
             Self::SubmitGradient(message) => &message.miner,
+            Self::CompleteTask(message) => &message.miner,
+            Self::RegisterNode(message) => &message.node_address,
+            Self::UnregisterNode(message) => &message.node_address,
+            Self::CommitAttestation(message) => &message.verifier,
+            Self::Attest(message) => &message.verifier,
+            Self::Arbitrate(message) => &message.validator,
+            Self::CommitAggregation(message) => &message.proposer,
+            Self::RevealAggregation(message) => &message.proposer,
             Self::SetPayout(message) => &message.miner,
             Self::Send(transfer) => &transfer.from,
             Self::Grant(grant) => &grant.between.granter,
@@ -250,10 +436,10 @@ impl Message {
         }
     }
 
-    /// The messages of mining that it is or holds: work that takes long to settle.
+    /// The messages of mining that it is or holds.
     pub fn work(&self) -> &[Self] {
         match self {
-            Self::ClaimTask(_) | Self::SubmitGradient(_) => std::slice::from_ref(self),
+            Self::ClaimTask(_) | Self::SubmitGradient(_) | Self::CompleteTask(_) => std::slice::from_ref(self),
             Self::Exec(_, messages) => messages,
             _ => &[],
         }

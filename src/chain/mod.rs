@@ -7,6 +7,7 @@ pub mod gateway;
 mod grants;
 mod keys;
 mod messages;
+mod sealed;
 mod session;
 mod signing;
 mod submission;
@@ -19,8 +20,10 @@ pub use adr36::{sign_bytes as text_sign_bytes, signer as address_of};
 pub use grants::{Allowance, Between, GRANTABLE, Grant, rfc3339};
 pub use keys::{COIN_TYPE, KeyPath, MAX_MNEMONIC_BYTES, MNEMONIC_WORDS, Mnemonic};
 pub use messages::{
-    MAX_MESSAGES, Message, MsgClaimTask, MsgClaimTaskResponse, MsgCloseSession, MsgOpenSession, MsgSetPayout,
-    MsgSubmitGradient, MsgSubmitGradientResponse,
+    MAX_MESSAGES, Message, MsgClaimTask, MsgClaimTaskResponse, MsgCloseSession, MsgCommitAggregation,
+    MsgCommitAggregationResponse, MsgCommitAttestation, MsgCompleteTask, MsgCompleteTaskResponse, MsgOpenSession,
+    MsgRegisterNode, MsgRegisterNodeResponse, MsgRevealAggregation, MsgSetPayout, MsgSubmitCPUVerification,
+    MsgSubmitGradient, MsgSubmitGradientResponse, MsgSubmitRandomVerifierResult, MsgUnregisterNode, NodeResources,
 };
 pub use session::Session;
 pub use signing::{SessionKey, Unsigned};

@@ -25,6 +25,13 @@ impl Blocks {
         Ok(blocks)
     }
 
+    /// An adapter's manifest and leaves.
+    pub async fn of_adapter<H: Host>(host: &H, adapter: &Cid) -> Result<Self, MiningError> {
+        let mut blocks = Self::default();
+        blocks.dag(host, adapter, AdapterState::links).await?;
+        Ok(blocks)
+    }
+
     /// An artifact's manifest and leaves.
     pub async fn of_artifact<H: Host>(host: &H, artifact: &Cid) -> Result<Self, MiningError> {
         let mut blocks = Self::default();

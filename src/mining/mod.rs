@@ -3,8 +3,8 @@
 mod blocks;
 
 use crate::chain::{
-    Message, MsgClaimTask, MsgSetPayout, MsgSubmitGradient,
-    client::{Client, ClientError, Host},
+    Message, MsgClaimTask, MsgSetPayout, MsgSubmitGradient, MsgSubmitGradientResponse,
+    client::{Client, ClientError, HeldTask, Host, Sent},
     code,
 };
 use crate::store::{Cid, Codec, Dag};
@@ -26,6 +26,14 @@ pub enum MiningError {
     /// The task is malformed.
     #[error(transparent)]
     Work(#[from] WorkError),
+    /// It was recomputed, and does not count.
+    #[error("gradient {id} is rejected: {finding}")]
+    Rejected {
+        /// Its number.
+        id: u64,
+        /// What a recomputation found.
+        finding: String,
+    },
     /// A manifest that names more than anybody needs.
     #[error("the blocks under {root} exceed the limit of {} bytes", blocks::MAX_DAG_BYTES)]
     TooLarge {
@@ -52,6 +60,8 @@ pub enum Stage {
     Found(Box<Receipt>),
     /// Its blocks are with the node.
     Stored,
+    /// It is submitted under this number, and others may recompute it.
+    Submitted(u64),
 }
 
 /// A task that was accepted.
@@ -84,8 +94,13 @@ pub struct Miner<H> {
 struct Pending {
     receipt: Receipt,
     artifact: Artifact,
-    round: u64,
+    held: HeldTask,
 }
+
+/// Chunks to choose among, so that miners who ask at once seldom want the same.
+const CHOICE: u32 = 64;
+/// Longest time between two looks at how a submission stands; the first ones come sooner.
+const POLL_MS: u32 = 500;
 
 impl<H: Host> Miner<H> {
     /// Rewards go to the address `payout`: the granter, where the client has one. `gpu_architecture` is told to the node
@@ -113,8 +128,8 @@ impl<H: Host> Miner<H> {
     /// What was computed and could not be submitted is submitted next time, also by another process with the same host.
     pub async fn work(&mut self, mut tell: impl FnMut(Stage)) -> Result<Option<Accepted>, MiningError> {
         if self.pending.is_none() {
-            let Some((task, round)) = self.claim().await? else { return Ok(None) };
-            tell(Stage::Claimed(Box::new(task.clone()), round));
+            let Some((task, held)) = self.claim().await? else { return Ok(None) };
+            tell(Stage::Claimed(Box::new(task.clone()), held.round));
             let saved = self.saved(&task).await;
             let found = saved.is_some();
             let artifact = match saved {
@@ -124,23 +139,47 @@ impl<H: Host> Miner<H> {
             let receipt = Receipt::new(task, &artifact, Vec::new())?;
             let stage = if found { Stage::Found } else { Stage::Computed };
             tell(stage(Box::new(receipt.clone())));
-            self.pending = Some(Pending { receipt, artifact, round });
+            self.pending = Some(Pending { receipt, artifact, held });
         }
-        let Some(Pending { receipt, artifact, round }) = &self.pending else { return Ok(None) };
+        let Some(Pending { receipt, artifact, held }) = &self.pending else { return Ok(None) };
         self.client.put(&artifact.dag()?).await?;
         tell(Stage::Stored);
         let loss = artifact.as_gradient().map(|gradient| nats(gradient.loss, gradient.tokens as usize));
-        let transaction = match self.submit(receipt, *round, loss).await {
+        let sent = match self.submit(receipt, held, loss).await {
             Err(error @ ClientError::Failed { .. }) if !error.is_temporary() => {
                 self.pending = None;
                 return Err(error.into());
             }
             sent => sent?,
         };
+        let id = sent.answer::<MsgSubmitGradientResponse>().map_or(0, |answer| answer.stored_gradient_id);
+        tell(Stage::Submitted(id));
+        if let Err(error) = self.settled(id).await {
+            if !error.is_temporary() {
+                self.pending = None;
+            }
+            return Err(error);
+        }
         let balance = self.client.balance(&self.payout).await?;
-        let (receipt, gradient_root, round) = (receipt.clone(), artifact.gradient_root(), *round);
+        let (receipt, gradient_root, round) = (receipt.clone(), artifact.gradient_root(), held.round);
         self.pending = None;
-        Ok(Some(Accepted { receipt, gradient_root, transaction, round, loss, balance }))
+        Ok(Some(Accepted { receipt, gradient_root, transaction: sent.hash, round, loss, balance }))
+    }
+
+    /// Waits until a submission counts.
+    async fn settled(&self, id: u64) -> Result<(), MiningError> {
+        let mut pause = POLL_MS / 16;
+        loop {
+            let stored = self.client.stored(id).await?;
+            match stored.status.as_str() {
+                "accepted" => return Ok(()),
+                "rejected" => {
+                    return Err(MiningError::Rejected { id, finding: stored.finding.unwrap_or_default() });
+                }
+                _ => self.client.host().sleep(pause).await,
+            }
+            pause = (pause * 2).min(POLL_MS);
+        }
     }
 
     async fn compute(&mut self, task: &Task) -> Result<Artifact, MiningError> {
@@ -156,11 +195,12 @@ impl<H: Host> Miner<H> {
         Artifact::fetch(task, &dag.root, &|cid| dag.get(cid)).ok()
     }
 
-    async fn claim(&self) -> Result<Option<(Task, u64)>, MiningError> {
+    async fn claim(&self) -> Result<Option<(Task, HeldTask)>, MiningError> {
         let held = match self.client.held_task().await? {
             Some(held) => Some(held),
             None => {
-                let Some((pool_id, chunk_id)) = self.client.available().await? else { return Ok(None) };
+                let Some((pool_id, chunks)) = self.client.available(CHOICE).await? else { return Ok(None) };
+                let Some(chunk_id) = self.choose(&chunks) else { return Ok(None) };
                 let miner = self.client.miner().to_owned();
                 match self.client.send(Message::ClaimTask(MsgClaimTask { miner, pool_id, chunk_id })).await {
                     Ok(_) => self.client.held_task().await?,
@@ -170,22 +210,32 @@ impl<H: Host> Miner<H> {
                 }
             }
         };
-        let Some((cid, round)) = held else { return Ok(None) };
-        let task = Task::decode(&self.client.block(Codec::DagCbor, &cid).await?)?;
-        Ok(Some((task, round)))
+        let Some(held) = held else { return Ok(None) };
+        let task = Task::decode(&self.client.block(Codec::DagCbor, &held.task).await?)?;
+        Ok(Some((task, held)))
     }
 
-    async fn submit(&self, receipt: &Receipt, round: u64, loss: Option<f64>) -> Result<String, ClientError> {
+    /// Another of the chunks for each address.
+    fn choose(&self, chunks: &[u64]) -> Option<u64> {
+        let letters = self.client.miner().bytes();
+        let number = letters.fold(0u64, |number, letter| number.wrapping_mul(31).wrapping_add(letter.into()));
+        let count = u64::try_from(chunks.len()).ok().filter(|count| *count > 0)?;
+        chunks.get(usize::try_from(number % count).ok()?).copied()
+    }
+
+    async fn submit(&self, receipt: &Receipt, held: &HeldTask, loss: Option<f64>) -> Result<Sent, ClientError> {
         let commitment = receipt.commitment().0;
         let nonce = u64::from_le_bytes(commitment[..8].try_into().expect("8 of 32 bytes")) | 1;
         let message = MsgSubmitGradient {
             miner: self.client.miner().to_owned(),
             ipfs_hash: receipt.artifact().to_string(),
             model_version: receipt.task().job.model.to_string(),
-            training_round_id: round,
+            training_round_id: held.round,
+            shard_id: held.shard_id,
             gradient_hash: commitment.iter().map(|byte| format!("{byte:02x}")).collect(),
             gpu_architecture: self.gpu_architecture.clone(),
             nonce,
+            global_seed: held.global_seed,
             claimed_loss: loss.map_or(String::new(), |loss| format!("{loss:.6}")),
             token_count: CHUNK_TOKENS as u64,
             ..Default::default()

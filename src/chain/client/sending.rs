@@ -3,25 +3,54 @@
 use super::{Client, ClientError, Host, Params, parse, senseless};
 use crate::chain::{Fee, Message, tx_hash};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use cosmrs::{
+    Any,
+    proto::cosmos::{authz::v1beta1::MsgExecResponse, base::abci::v1beta1::TxMsgData},
+};
+use prost::{Message as _, Name};
 use serde::Deserialize;
 use serde_json::json;
 
-/// Between two looks for a transaction.
+/// Longest time between two looks for a transaction; the first ones come sooner.
 const POLL_MS: u32 = 250;
-/// Looks for a transaction before giving up: ten minutes.
-const POLLS: u32 = 2400;
-/// Looks before it is sent again: a node that was killed may have forgotten what it took.
-const POLLS_A_SENDING: u32 = 20;
+/// Time after which a transaction is given up.
+const PATIENCE_MS: u32 = 600_000;
+/// Time after which it is sent again: a node that was killed may have forgotten what it took.
+const RESEND_MS: u32 = 5_000;
+
+/// A transaction that ran.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sent {
+    /// Its name.
+    pub hash: String,
+    /// Answers to its messages.
+    answers: Vec<Any>,
+}
+
+impl Sent {
+    /// The first answer of a type, also inside of that to a `MsgExec`.
+    pub fn answer<M: prost::Message + Name + Default>(&self) -> Option<M> {
+        self.answers.iter().find_map(|answer| match answer.type_url.as_str() {
+            url if url == M::type_url() => M::decode(&*answer.value).ok(),
+            // the answers inside have no types; a session sends one message at a time
+            url if url == MsgExecResponse::type_url() => {
+                let inside = MsgExecResponse::decode(&*answer.value).ok()?;
+                inside.results.first().and_then(|answer| M::decode(&**answer).ok())
+            }
+            _ => None,
+        })
+    }
+}
 
 impl<H: Host> Client<H> {
-    /// Signs a message of the miner's, sends it, and waits until it ran; returns the transaction's hash. It pays the
-    /// node's fee: of the granter's balance where there is a granter, else of the session's own.
-    pub async fn send(&self, message: Message) -> Result<String, ClientError> {
+    /// Signs a message of the miner's, sends it, and waits until it ran. It pays the node's fee: of the granter's balance
+    /// where there is a granter, else of the session's own.
+    pub async fn send(&self, message: Message) -> Result<Sent, ClientError> {
         self.send_all(vec![message]).await
     }
 
     /// The same, of messages that happen all together or not at all.
-    pub async fn send_all(&self, messages: Vec<Message>) -> Result<String, ClientError> {
+    pub async fn send_all(&self, messages: Vec<Message>) -> Result<Sent, ClientError> {
         #[derive(Deserialize)]
         struct Account {
             sequence: String,
@@ -43,11 +72,12 @@ impl<H: Host> Client<H> {
     }
 
     /// Sends a signed transaction, again now and then, and waits until it ran. Sending it again is no harm.
-    async fn broadcast(&self, tx: &[u8]) -> Result<String, ClientError> {
+    async fn broadcast(&self, tx: &[u8]) -> Result<Sent, ClientError> {
         #[derive(Deserialize)]
         struct TxResponse {
             code: u32,
             raw_log: String,
+            data: String,
         }
         #[derive(Deserialize)]
         struct Answer {
@@ -56,14 +86,19 @@ impl<H: Host> Client<H> {
         let hash = tx_hash(tx);
         let body = json!({ "tx_bytes": BASE64.encode(tx), "mode": "BROADCAST_MODE_SYNC" }).to_string();
         let path = "/cosmos/tx/v1beta1/txs";
-        let done = |TxResponse { code, raw_log }: TxResponse| match code {
-            0 => Ok(hash.clone()),
+        let done = |TxResponse { code, raw_log, data }: TxResponse| match code {
+            0 => {
+                let answers = answers(&data).ok_or_else(|| senseless(path, "data that is no TxMsgData"))?;
+                Ok(Sent { hash: hash.clone(), answers })
+            }
             code => Err(ClientError::Failed { hash: hash.clone(), code, log: raw_log }),
         };
         let found = format!("{path}/{hash}");
-        for look in 0..POLLS {
+        let (mut waited, mut pause, mut send_at) = (0, POLL_MS / 16, 0);
+        while waited < PATIENCE_MS {
             let mut refused = None;
-            if look % POLLS_A_SENDING == 0 {
+            if waited >= send_at {
+                send_at = waited + RESEND_MS;
                 let answer = self.ask(path, Some(("application/json", body.as_bytes()))).await?;
                 let Answer { tx_response } = parse(path, &answer)?;
                 refused = (tx_response.code != 0).then_some(tx_response);
@@ -72,10 +107,23 @@ impl<H: Host> Client<H> {
                 (Ok(Answer { tx_response }), _) => return done(tx_response),
                 // refused when sent again and in no block: it never will be
                 (Err(ClientError::Refused { status: 404, .. }), Some(refused)) => return done(refused),
-                (Err(ClientError::Refused { status: 404, .. }), None) => self.host.sleep(POLL_MS).await,
+                (Err(ClientError::Refused { status: 404, .. }), None) => self.host.sleep(pause).await,
                 (Err(error), _) => return Err(error),
             }
+            waited += pause;
+            pause = (pause * 2).min(POLL_MS);
         }
         Err(ClientError::Lost(hash))
     }
+}
+
+/// Reads `TxMsgData` in hexadecimal.
+fn answers(data: &str) -> Option<Vec<Any>> {
+    let digits = data.as_bytes();
+    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Vec<u8> = digits.chunks_exact(2).map(byte).collect::<Option<_>>()?;
+    Some(TxMsgData::decode(&*bytes).ok()?.msg_responses)
 }

@@ -1,0 +1,106 @@
+//! What a node asks of verifiers and proposers, and what became of submissions.
+
+use super::{Client, ClientError, Host, senseless, text};
+use crate::store::Cid;
+use serde::{Deserialize, Serialize};
+
+/// A recomputation that a verifier was drawn for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Duty {
+    /// Its number.
+    pub challenge_id: u64,
+    /// `commit`, `reveal` or `panel`.
+    pub stage: String,
+    /// Whether the verifier has done its part of this stage.
+    pub done: bool,
+    /// What chooses the leaf of the trace, hexadecimal.
+    pub selector: String,
+    /// CID of the task.
+    #[serde(with = "text")]
+    pub task: Cid,
+    /// Number of the gradient.
+    pub stored_gradient_id: u64,
+    /// Root of its artifact.
+    #[serde(with = "text")]
+    pub ipfs_hash: Cid,
+    /// Its commitment, hexadecimal.
+    pub gradient_hash: String,
+}
+
+/// A round that waits for its aggregate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sum {
+    /// The round.
+    pub round: u64,
+    /// Root of the adapter that it started from.
+    #[serde(with = "text")]
+    pub adapter: Cid,
+    /// The gradients that count.
+    pub gradients: Vec<Summand>,
+    /// Root over their commitments, hexadecimal.
+    pub merkle_root: String,
+    /// Number of what the proposer committed to.
+    pub commitment_id: Option<u64>,
+    /// Whether it has shown it.
+    pub shown: bool,
+}
+
+/// A gradient that counts in a round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summand {
+    /// Its number.
+    pub id: u64,
+    /// CID of its task.
+    #[serde(with = "text")]
+    pub task: Cid,
+    /// Root of its artifact.
+    #[serde(with = "text")]
+    pub artifact: Cid,
+}
+
+/// Where a submission stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// `pending`, `challenged`, `accepted` or `rejected`.
+    pub status: String,
+    /// Why it is rejected: `mismatch` or `unavailable`.
+    pub finding: Option<String>,
+    /// Its round.
+    pub round: u64,
+}
+
+impl<H: Host> Client<H> {
+    /// What this address was drawn for.
+    pub async fn duties(&self) -> Result<Vec<Duty>, ClientError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            challenges: Vec<Duty>,
+        }
+        let Answer { challenges } = self.json(&format!("/r3mes/wgpu/v1/challenges/{}", self.address())).await?;
+        Ok(challenges)
+    }
+
+    /// What this address is to add up.
+    pub async fn sum(&self) -> Result<Option<Sum>, ClientError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            aggregation: Option<Sum>,
+        }
+        let Answer { aggregation } = self.json(&format!("/r3mes/wgpu/v1/aggregations/{}", self.address())).await?;
+        Ok(aggregation)
+    }
+
+    /// Where a gradient stands.
+    pub async fn stored(&self, id: u64) -> Result<Stored, ClientError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            stored_gradient: Stored,
+        }
+        let path = format!("/remes/remes/v1/stored_gradient/{id}");
+        let Answer { stored_gradient } = self.json(&path).await?;
+        match stored_gradient.status.as_str() {
+            "pending" | "challenged" | "accepted" | "rejected" => Ok(stored_gradient),
+            _ => Err(senseless(&path, "a status that is none")),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A round ends with an aggregate: the adapter that one optimizer step makes of the round's gradients. Proposers compute
+//! it, seal it, show it; the one that most of their stake is behind is the next round's.
+
+use super::{
+    Event, Place, Proposal, Refusal, Round, State,
+    nodes::{self, PROPOSER},
+};
+use crate::{
+    chain::{MsgCommitAggregation, MsgCommitAggregationResponse, MsgRevealAggregation, code},
+    store::Cid,
+    work::merkle_root,
+};
+use prost::Message;
+use std::collections::BTreeMap;
+
+fn refused<T>(log: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::new(code::REJECTED, log))
+}
+
+pub(super) fn commit(state: &mut State, message: &MsgCommitAggregation) -> Result<Vec<u8>, Refusal> {
+    let MsgCommitAggregation { proposer, commitment_hash, training_round_id, gradient_ids } = message;
+    let head = state.head();
+    if head.full_since.is_none() || head.round != *training_round_id {
+        return refused("this round is not waiting for its aggregate");
+    }
+    if !state.nodes_of(PROPOSER).any(|(address, _)| address == proposer) {
+        return Err(Refusal::new(code::UNAUTHORIZED, format!("{proposer} is no proposer")));
+    }
+    if state.proposals.values().any(|proposal| proposal.proposer == *proposer) {
+        return refused("a proposer proposes once a round");
+    }
+    if *gradient_ids != state.accepted_ids() {
+        return refused("gradient_ids are not the round's, in ascending order");
+    }
+    if super::submissions::commitment(commitment_hash).is_none() {
+        return refused("commitment_hash is not 64 hexadecimal digits");
+    }
+    let head = state.head_mut();
+    head.proposals += 1;
+    let (id, height) = (head.proposals, head.height);
+    let (proposer, sealed) = (proposer.clone(), commitment_hash.to_lowercase());
+    state.proposals.insert(id, Proposal { proposer, sealed, height, adapter: None });
+    Ok(MsgCommitAggregationResponse { commitment_id: id }.encode_to_vec())
+}
+
+pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Result<(), Refusal> {
+    let (ids, height) = (state.accepted_ids(), state.head().height);
+    let root: String = state.aggregate_root().iter().map(|byte| format!("{byte:02x}")).collect();
+    let model = state.genesis.job.model.to_string();
+    let Some(proposal) = state.proposals.get_mut(&message.commitment_id) else {
+        return Err(Refusal::new(code::NOT_FOUND, format!("there is no commitment {}", message.commitment_id)));
+    };
+    let sealed: String = message.commitment().iter().map(|byte| format!("{byte:02x}")).collect();
+    if proposal.proposer != message.proposer || proposal.sealed != sealed {
+        return refused("this is not what the proposer sealed");
+    }
+    if proposal.height >= height {
+        return refused("what is sealed is shown in a later block");
+    }
+    if message.gradient_ids != ids || message.merkle_root != root || message.model_version != model {
+        return refused("gradients, root or model are not the round's");
+    }
+    let Ok(adapter) = Cid::try_from(message.aggregated_gradient_ipfs_hash.as_str()) else {
+        return refused("the adapter's name is no CID");
+    };
+    proposal.adapter = Some(adapter);
+    Ok(())
+}
+
+/// Closes the round once more than half of the proposers' stake shows one adapter; when time is up, the one with the most.
+pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
+    let Some(since) = state.head().full_since else { return };
+    let stakes: BTreeMap<&String, u128> =
+        state.nodes_of(PROPOSER).map(|(address, node)| (address, node.stake.into())).collect();
+    let mut behind = BTreeMap::<Cid, u128>::new();
+    for proposal in state.proposals.values() {
+        if let (Some(adapter), Some(stake)) = (proposal.adapter, stakes.get(&proposal.proposer)) {
+            *behind.entry(adapter).or_default() += stake;
+        }
+    }
+    let Some((adapter, most)) = behind.into_iter().max_by_key(|(_, stake)| *stake) else { return };
+    let late = state.head().height >= since.saturating_add(state.genesis.params.decision_blocks);
+    if most * 2 > stakes.values().sum() || late {
+        close(state, adapter, events);
+    }
+}
+
+fn close(state: &mut State, adapter: Cid, events: &mut Vec<Event>) {
+    let penalty = state.genesis.params.fraud_penalty;
+    let others = |proposal: &&Proposal| proposal.adapter.is_some_and(|shown| shown != adapter);
+    let wrong: Vec<String> = state.proposals.values().filter(others).map(|other| other.proposer.clone()).collect();
+    wrong.iter().for_each(|proposer| nodes::slash(state, proposer, penalty, events));
+    let head = state.head_mut();
+    events.push(Event::RoundClosed { round: head.round, adapter });
+    head.round += 1;
+    head.accepted_in_round = 0;
+    head.full_since = None;
+    let (round, hash) = (head.round, head.hash);
+    state.rounds.insert(round, Round { adapter, hash });
+    state.places.clear();
+    state.held.clear();
+    state.proposals.clear();
+    forget(state, round.saturating_sub(state.genesis.params.retention_rounds));
+}
+
+/// Drops adapters, submissions and commitments of the rounds before `end`. A commitment forgotten can still not count
+/// again: the seed of its task is that of its round.
+fn forget(state: &mut State, end: u64) {
+    let rounds: Vec<u64> = state.rounds.keys().take_while(|round| **round < end).copied().collect();
+    rounds.iter().for_each(|round| drop(state.rounds.remove(round)));
+    let old = state.submissions.iter().take_while(|(_, submission)| submission.round < end);
+    let old: Vec<_> = old.map(|(id, submission)| (*id, submission.commitment)).collect();
+    for (id, commitment) in old {
+        state.submissions.remove(&id);
+        state.commitments.remove(&commitment);
+    }
+}
+
+impl State {
+    /// Numbers of the gradients that count in this round, ascending.
+    pub fn accepted_ids(&self) -> Vec<u64> {
+        let accepted = |place: &Place| if let Place::Accepted(id) = place { Some(*id) } else { None };
+        let mut ids: Vec<u64> = self.places.values().filter_map(accepted).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Root over the commitments of the gradients that count in this round.
+    pub fn aggregate_root(&self) -> [u8; 32] {
+        let ids = self.accepted_ids();
+        let commitments: Vec<[u8; 32]> =
+            ids.iter().filter_map(|id| self.submissions.get(id)).map(|submission| submission.commitment.0).collect();
+        merkle_root(&commitments)
+    }
+}

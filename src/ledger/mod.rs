@@ -1,0 +1,274 @@
+//! The ledger: a pure function `(ledger, block) → ledger`. It knows accounts, claims, submissions, recomputations, rounds
+//! and stakes, and nothing of files, sockets, clocks or gradients: a gradient is a hash to it, and others say whether
+//! the hash is right.
+//!
+//! A block is all that it ever hears, so whoever has the same genesis and the same blocks has the same ledger, down to
+//! its [root](Ledger::root). A node drives it from a queue in one process, or behind a consensus engine in many.
+//!
+//! Its rules, with their reasons, are in docs/LEDGER.md; their numbers are the genesis's [`Params`].
+
+mod aggregation;
+mod block;
+mod claims;
+mod coins;
+mod fees;
+mod genesis;
+mod grants;
+mod nodes;
+mod params;
+mod queries;
+mod state;
+mod submissions;
+mod transactions;
+mod tree;
+mod verification;
+
+pub use block::{Block, Tx};
+pub use genesis::{Genesis, GenesisError};
+pub use params::{ALL, PER_MYRIAD, Params};
+pub use queries::{Aggregation, Assignment, Held};
+pub use submissions::{global_seed, proves_work, shard};
+pub use state::{
+    Account, Allowed, BadRow, Challenge, Claim, Drawn, Finding, Head, Place, Proposal, Registration, Round, Row, Stage,
+    Standing, State, Status, Submission,
+};
+pub use transactions::{Outcome, Refusal};
+
+use crate::{
+    chain::Signed,
+    store::Cid,
+    work::WorkError,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use tree::Tree;
+
+/// A state and its Merkle trie.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    state: State,
+    tree: Tree,
+}
+
+/// What a block did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// What came of each transaction, in order.
+    pub outcomes: Vec<Outcome>,
+    /// What happened of itself, before them and after them.
+    pub events: Vec<Event>,
+}
+
+/// Something that others wait for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+#[non_exhaustive]
+pub enum Event {
+    /// A miner has a task.
+    Claimed {
+        /// Whose.
+        miner: String,
+        /// In which round.
+        round: u64,
+        /// At which position.
+        position: u64,
+    },
+    /// A gradient came in.
+    Submitted {
+        /// Its number.
+        id: u64,
+        /// Whose.
+        miner: String,
+        /// Root of its artifact.
+        artifact: Cid,
+    },
+    /// Somebody is to recompute a gradient.
+    Drawn {
+        /// The recomputation's number.
+        challenge: u64,
+        /// Who.
+        verifiers: Vec<String>,
+    },
+    /// A gradient counts, and is paid.
+    Accepted {
+        /// Its number.
+        id: u64,
+        /// Whose.
+        miner: String,
+        /// Root of its artifact.
+        artifact: Cid,
+        /// In which round.
+        round: u64,
+        /// Who is paid.
+        payee: String,
+        /// What the payee owns now, in micro-units.
+        balance: u64,
+    },
+    /// A gradient does not count.
+    Rejected {
+        /// Its number.
+        id: u64,
+        /// Whose.
+        miner: String,
+        /// Why.
+        finding: Finding,
+    },
+    /// Somebody lost part of a stake.
+    Slashed {
+        /// Who.
+        node: String,
+        /// Micro-units.
+        amount: u64,
+    },
+    /// A round has its quota: it waits for its aggregate.
+    RoundFull {
+        /// Its number.
+        round: u64,
+    },
+    /// A round ended.
+    RoundClosed {
+        /// Its number.
+        round: u64,
+        /// Root of the adapter that the next one starts from.
+        adapter: Cid,
+    },
+}
+
+impl Ledger {
+    /// The ledger before its first block.
+    pub fn new(genesis: Genesis) -> Result<Self, GenesisError> {
+        genesis.validate()?;
+        let genesis = Arc::new(genesis);
+        let empty = State::empty(genesis.clone());
+        let mut state = empty.clone();
+        let minted = genesis.supply().ok_or(GenesisError::Coins)?;
+        let head = Head {
+            height: 0,
+            time: 0,
+            hash: genesis.hash(),
+            round: 0,
+            accepted_in_round: 0,
+            full_since: None,
+            accepted_total: 0,
+            submissions: 0,
+            challenges: 0,
+            registrations: 0,
+            proposals: 0,
+            minted,
+            burned: 0,
+            fees: 0,
+        };
+        state.head.insert((), head);
+        state.rounds.insert(0, Round { adapter: genesis.adapter, hash: genesis.hash() });
+        for (address, balance) in &genesis.accounts {
+            state.account_mut(address).balance += balance;
+        }
+        for (address, stake, roles) in &genesis.nodes {
+            nodes::add(&mut state, address, *stake, roles);
+        }
+        let mut tree = Tree::default();
+        // the genesis is part of what the root commits to
+        tree.set(b"genesis", Some(&genesis.hash()));
+        Ok(Self { tree: grown(tree, &state, &empty), state })
+    }
+
+    /// A ledger from all its rows, in any order.
+    pub fn restore<'a>(genesis: Genesis, rows: impl IntoIterator<Item = &'a Row>) -> Result<Self, BadRow> {
+        let bad = |error: GenesisError| BadRow(error.to_string());
+        let fresh = Self::new(genesis).map_err(bad)?;
+        let empty = State::empty(fresh.state.genesis.clone());
+        let mut state = empty.clone();
+        rows.into_iter().try_for_each(|row| state.insert(row))?;
+        if state.head.get(&()).is_none_or(|head| !state.rounds.contains_key(&head.round)) {
+            return Err(BadRow("no head, or no present round".to_owned()));
+        }
+        let mut tree = Tree::default();
+        tree.set(b"genesis", Some(&state.genesis.hash()));
+        Ok(Self { tree: grown(tree, &state, &empty), state })
+    }
+
+    /// All rows.
+    pub fn rows(&self) -> Vec<Row> {
+        self.state.changes(&State::empty(self.state.genesis.clone()))
+    }
+
+    /// The rows that make `before` this ledger.
+    pub fn changes(&self, before: &Self) -> Vec<Row> {
+        self.state.changes(&before.state)
+    }
+
+    /// One hash of the genesis and of all rows.
+    pub fn root(&self) -> [u8; 32] {
+        self.tree.root()
+    }
+
+    /// What it knows.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What it started from.
+    pub fn genesis(&self) -> &Genesis {
+        &self.state.genesis
+    }
+
+    /// The ledger after a block. A block of a wrong height or an earlier time is taken for the next one at no earlier
+    /// time: who drives the ledger keeps their order.
+    pub fn apply(&self, block: &Block) -> (Self, Applied) {
+        let mut state = self.state.clone();
+        let mut applied = Applied::default();
+        let head = state.head_mut();
+        head.height += 1;
+        head.time = head.time.max(block.time);
+        head.hash = block.hash;
+        coins::unbond(&mut state);
+        claims::expire(&mut state);
+        verification::begin(&mut state, &mut applied.events);
+        for tx in &block.txs {
+            applied.outcomes.push(transactions::deliver(&mut state, &tx.0));
+        }
+        verification::end(&mut state, &mut applied.events);
+        aggregation::end(&mut state, &mut applied.events);
+        let tree = grown(self.tree.clone(), &state, &self.state);
+        (Self { state, tree }, applied)
+    }
+
+    /// Whether a transaction may stand in the next block, behind those that were admitted since `self` was copied from
+    /// the ledger: it takes the fee and the place of its sequence in `self`.
+    pub fn admit(&mut self, tx: &[u8]) -> Result<Signed, Refusal> {
+        transactions::admit(&mut self.state, tx)
+    }
+
+    /// Whether something waits for blocks to come, transactions or not.
+    pub fn waits(&self) -> bool {
+        let state = &self.state;
+        let pending = |place: &Place| matches!(place, Place::Submitted(_));
+        state.head().full_since.is_some() || state.places.values().any(pending) || !state.unbonding.is_empty()
+    }
+
+    /// The task at a position of the present round, for one miner.
+    pub fn task(&self, position: u64, miner: &str) -> Result<crate::work::Task, WorkError> {
+        self.state.task(position, miner)
+    }
+}
+
+impl State {
+    fn task(&self, position: u64, miner: &str) -> Result<crate::work::Task, WorkError> {
+        self.genesis.task(self.head().round, self.round().adapter, position, miner)
+    }
+}
+
+fn grown(mut tree: Tree, state: &State, before: &State) -> Tree {
+    for row in state.changes(before) {
+        tree.set(&row.key, row.value.as_deref());
+    }
+    tree
+}
+
+/// A number that nobody can choose, from a block's hash and what it is for.
+fn draw(hash: &[u8; 32], domain: &str, numbers: [u64; 2]) -> u64 {
+    let digest = Sha256::new().chain_update(domain).chain_update(hash);
+    let digest = numbers.iter().fold(digest, |digest, number| digest.chain_update(number.to_le_bytes())).finalize();
+    u64::from_be_bytes(digest[..8].try_into().expect("8 of 32 bytes"))
+}

@@ -1,0 +1,177 @@
+//! Questions that miners, verifiers and proposers ask.
+
+use super::{
+    Account, Challenge, Finding, Ledger, Place, Proposal, Stage, State, Status, Submission, nodes::PROPOSER,
+    submissions::{global_seed, shard},
+};
+use crate::{
+    store::Cid,
+    work::{Task, WorkError},
+};
+
+/// A claim, and what its submission must say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// What is to be computed.
+    pub task: Task,
+    /// Of which round.
+    pub round: u64,
+    /// At which position.
+    pub position: u64,
+    /// The miner's shard in this round.
+    pub shard: u64,
+    /// The round's seed.
+    pub global_seed: u64,
+}
+
+/// What a verifier is to do in a challenge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// Number of the challenge.
+    pub challenge: u64,
+    /// At which stage it is.
+    pub stage: Stage,
+    /// Whether the verifier has done its part of this stage.
+    pub done: bool,
+    /// What chooses the leaf of the trace.
+    pub selector: [u8; 32],
+    /// The task that was claimed.
+    pub task: Task,
+    /// The submission's number.
+    pub id: u64,
+    /// What the miner says to have computed.
+    pub submission: Submission,
+}
+
+/// What a proposer is to do in a round that is full.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Aggregation {
+    /// The round.
+    pub round: u64,
+    /// The adapter that it started from.
+    pub adapter: Cid,
+    /// Gradients that count, with their tasks.
+    pub gradients: Vec<(u64, Task, Submission)>,
+    /// Root over their commitments.
+    pub root: [u8; 32],
+    /// What this proposer committed to: number and proposal.
+    pub own: Option<(u64, Proposal)>,
+}
+
+impl State {
+    /// The account of an address.
+    pub fn account_of(&self, address: &str) -> Account {
+        self.account(address)
+    }
+
+    /// The scalars.
+    pub fn scalars(&self) -> &super::Head {
+        self.head()
+    }
+
+    /// A submission by its number; `None` where it never was, or is forgotten.
+    pub fn submission(&self, id: u64) -> Option<&Submission> {
+        self.submissions.get(&id)
+    }
+
+    /// A miner's standing.
+    pub fn standing(&self, miner: &str) -> super::Standing {
+        self.standings.get(miner).cloned().unwrap_or(super::Standing::NEW)
+    }
+
+    /// A node's roles and stake.
+    pub fn node(&self, address: &str) -> Option<&super::Registration> {
+        self.nodes.get(address)
+    }
+
+    /// A round that is kept.
+    pub fn round_of(&self, round: u64) -> Option<&super::Round> {
+        self.rounds.get(&round)
+    }
+
+    /// The present round's adapter.
+    pub fn adapter(&self) -> Cid {
+        self.round().adapter
+    }
+
+    /// Roots of everything that a node's block store keeps: the text, the adapters and artifacts of the rounds that are
+    /// kept, and what is submitted or proposed.
+    pub fn roots(&self) -> impl Iterator<Item = Cid> {
+        let kept = |submission: &&Submission| {
+            !matches!(submission.status, Status::Rejected(Finding::Mismatch | Finding::Unavailable))
+        };
+        let chunks = self.genesis.chunks.iter().copied();
+        let rounds = self.rounds.values().map(|round| round.adapter);
+        let artifacts = self.submissions.values().filter(kept).map(|submission| submission.artifact);
+        let proposed = self.proposals.values().filter_map(|proposal| proposal.adapter);
+        chunks.chain(rounds).chain(artifacts).chain(proposed)
+    }
+
+    /// Coins wherever they are; what was minted less what was burned, always.
+    pub fn coins(&self) -> u128 {
+        let bonds = self.places.values().flat_map(|place| match place {
+            Place::Claimed(claims) => claims.as_slice(),
+            Place::Submitted(_) | Place::Accepted(_) => &[],
+        });
+        let (accounts, nodes) = (self.accounts.values(), self.nodes.values());
+        accounts.map(|account| account.balance).chain(nodes.map(|node| node.stake)).map(u128::from).sum::<u128>()
+            + bonds.map(|claim| u128::from(claim.bond)).sum::<u128>()
+            + self.unbonding.values().map(|stake| u128::from(*stake)).sum::<u128>()
+            + self.standings.values().map(|standing| u128::from(standing.escrow)).sum::<u128>()
+    }
+}
+
+impl Ledger {
+    /// The claim that a miner holds.
+    pub fn held(&self, miner: &str) -> Result<Option<Held>, WorkError> {
+        let state = self.state();
+        let Some(position) = state.held.get(miner).copied() else { return Ok(None) };
+        let (round, began) = (state.head().round, &state.round().hash);
+        let (shard, global_seed) = (shard(miner, began, round), global_seed(began, round));
+        Ok(Some(Held { task: state.task(position, miner)?, round, position, shard, global_seed }))
+    }
+
+    /// What a verifier was drawn for, in order.
+    pub fn assignments(&self, verifier: &str) -> Result<Vec<Assignment>, WorkError> {
+        let state = self.state();
+        let mine = |challenge: &Challenge| {
+            let drawn = challenge.drawn.iter().find(|drawn| drawn.verifier == verifier);
+            match challenge.stage {
+                Stage::Commit => drawn.map(|drawn| drawn.sealed.is_some()),
+                Stage::Reveal => drawn.map(|drawn| drawn.finding.is_some()),
+                Stage::Panel => {
+                    let validator = state.nodes_of(super::nodes::VALIDATOR).any(|(address, _)| address == verifier);
+                    validator.then(|| challenge.votes.iter().any(|(voter, _)| voter == verifier))
+                }
+            }
+        };
+        let mut assignments = Vec::new();
+        for (id, challenge) in &state.challenges {
+            let (Some(done), Some(submission)) = (mine(challenge), state.submission(challenge.submission)) else {
+                continue;
+            };
+            let (stage, selector) = (challenge.stage, challenge.selector);
+            let task = state.task(submission.position, &submission.miner)?;
+            let (challenge, id, submission) = (*id, challenge.submission, submission.clone());
+            assignments.push(Assignment { challenge, stage, done, selector, task, id, submission });
+        }
+        Ok(assignments)
+    }
+
+    /// What a proposer is to add up; `None` while the round is not full, or where it is no proposer.
+    pub fn aggregation(&self, proposer: &str) -> Result<Option<Aggregation>, WorkError> {
+        let state = self.state();
+        if state.head().full_since.is_none() || !state.nodes_of(PROPOSER).any(|(address, _)| address == proposer) {
+            return Ok(None);
+        }
+        let mut gradients = Vec::new();
+        for id in state.accepted_ids() {
+            let Some(submission) = state.submission(id).cloned() else { continue };
+            gradients.push((id, state.task(submission.position, &submission.miner)?, submission));
+        }
+        let own = state.proposals.iter().find(|(_, proposal)| proposal.proposer == proposer);
+        let own = own.map(|(id, proposal)| (*id, proposal.clone()));
+        let (round, root) = (state.head().round, state.aggregate_root());
+        Ok(Some(Aggregation { round, adapter: state.round().adapter, gradients, root, own }))
+    }
+}

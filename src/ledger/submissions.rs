@@ -1,0 +1,199 @@
+//! A submission says what a gradient is: the root of its blocks, and a commitment that binds it to task and miner.
+
+use super::{Event, Finding, Params, Place, Refusal, State, Status, Submission, claims, transactions::Context};
+use crate::{
+    chain::{MsgCompleteTask, MsgCompleteTaskResponse, MsgSubmitGradient, MsgSubmitGradientResponse, code},
+    store::Cid,
+    work::{CHUNK_TOKENS, Commitment},
+};
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+/// Shards that miners are spread over.
+const SHARDS: u64 = 100;
+/// Blocks that a rate is counted over.
+const RATE_BLOCKS: u64 = 10;
+
+/// The shard of a miner in a round: of SHA-256 of `address|block hash|round`.
+pub fn shard(miner: &str, hash: &[u8; 32], round: u64) -> u64 {
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    first_u64(Sha256::digest(format!("{miner}|{hash}|{round}")).into()) % SHARDS
+}
+
+/// The seed of a round: of SHA-256 of the hash of the block that it began with, and its number.
+pub fn global_seed(hash: &[u8; 32], round: u64) -> u64 {
+    first_u64(Sha256::new().chain_update(hash).chain_update(round.to_be_bytes()).finalize().into())
+}
+
+/// Whether a nonce proves the work asked for: leading zero bits of SHA-256 of the submission's hash and the nonce.
+pub fn proves_work(message: &MsgSubmitGradient, chain_id: &str, bits: u32) -> bool {
+    let hash = Sha256::digest(message.signed_text(chain_id));
+    let proof = Sha256::new().chain_update(hash).chain_update(message.proof_of_work_nonce.to_be_bytes()).finalize();
+    let zeros: u32 = proof.iter().map_while(|byte| (*byte == 0).then_some(8)).sum();
+    let rest = proof.iter().find(|byte| **byte != 0).map_or(0, |byte| byte.leading_zeros());
+    zeros + rest >= bits
+}
+
+fn first_u64(hash: [u8; 32]) -> u64 {
+    u64::from_be_bytes(hash[..8].try_into().expect("8 of 32 bytes"))
+}
+
+fn rejected<T>(log: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::new(code::REJECTED, log))
+}
+
+pub(super) fn submit(
+    state: &mut State,
+    message: &MsgSubmitGradient,
+    context: &mut Context,
+) -> Result<Vec<u8>, Refusal> {
+    let miner = &message.miner;
+    let Ok(artifact) = Cid::try_from(message.ipfs_hash.as_str()) else {
+        return rejected(format!("ipfs_hash {:?} is no CID", message.ipfs_hash));
+    };
+    let Some(commitment) = commitment(&message.gradient_hash) else {
+        return rejected("gradient_hash is not 64 hexadecimal digits");
+    };
+    let answer = |id| MsgSubmitGradientResponse { stored_gradient_id: id, tx_hash: context.hash.to_owned() };
+    if let Some(id) = state.commitments.get(&commitment)
+        && state.submissions.get(id).is_some_and(|known| known.miner == *miner && known.artifact == artifact)
+    {
+        return Ok(answer(*id).encode_to_vec());
+    }
+    check_terms(state, message)?;
+    let Some(position) = state.held.get(miner).copied() else {
+        return rejected("the miner holds no claim: the round went on, or the claim expired");
+    };
+    rate(state, miner)?;
+    let head = state.head_mut();
+    head.submissions += 1;
+    let (id, height, round) = (head.submissions, head.height, head.round);
+    let (status, nonce) = (Status::Pending, message.nonce);
+    let submission =
+        Submission { miner: miner.clone(), round, position, artifact, commitment, nonce, height, status };
+    state.submissions.insert(id, submission);
+    state.commitments.insert(commitment, id);
+    let answer = answer(id).encode_to_vec();
+    claims::release(state, position, id);
+    context.events.push(Event::Submitted { id, miner: miner.clone(), artifact });
+    Ok(answer)
+}
+
+/// What a submission says of chain, job and round.
+fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal> {
+    let (genesis, head) = (&state.genesis, state.head());
+    if message.token_count != CHUNK_TOKENS as u64 || message.model_version != genesis.job.model.to_string() {
+        return rejected("token_count or model_version is not the job's");
+    }
+    if message.training_round_id != head.round {
+        return rejected(format!("round {} is not the present one, {}", message.training_round_id, head.round));
+    }
+    let began = &state.round().hash;
+    if message.shard_id != shard(&message.miner, began, head.round) {
+        return rejected("shard_id is not the miner's in this round");
+    }
+    if message.global_seed != global_seed(began, head.round) {
+        return rejected("global_seed is not the round's");
+    }
+    let used = |id: &u64| {
+        state.submissions.get(id).is_some_and(|known| known.miner == message.miner && known.nonce == message.nonce)
+    };
+    if message.nonce == 0 || of_round(state).any(|id| used(&id)) {
+        return rejected("the nonce is 0, or was used in this round");
+    }
+    let bits = genesis.params.proof_of_work_bits;
+    if bits > 0 && !proves_work(message, &genesis.chain_id, bits) {
+        return rejected(format!("the proof of work has less than {bits} leading zero bits"));
+    }
+    Ok(())
+}
+
+/// Submissions of the present round, latest first.
+fn of_round(state: &State) -> impl Iterator<Item = u64> {
+    let round = state.head().round;
+    state.submissions.iter().rev().take_while(move |(_, known)| known.round == round).map(|(id, _)| *id)
+}
+
+/// Counts a submission of a miner, or refuses it.
+fn rate(state: &mut State, miner: &str) -> Result<(), Refusal> {
+    let Params { submissions_per_block, submissions_per_ten_blocks, .. } = state.genesis.params;
+    let height = state.head().height;
+    let recent = &mut state.standing_mut(miner).recent;
+    recent.retain(|at| at + RATE_BLOCKS > height);
+    let now = recent.iter().filter(|at| **at == height).count();
+    if now >= submissions_per_block as usize || recent.len() >= submissions_per_ten_blocks as usize {
+        return rejected(format!(
+            "at most {submissions_per_block} submissions a block and {submissions_per_ten_blocks} in {RATE_BLOCKS}"
+        ));
+    }
+    recent.push(height);
+    Ok(())
+}
+
+/// Says whether a submission stands for a chunk.
+pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Context) -> Result<Vec<u8>, Refusal> {
+    let stands = commitment(&message.gradient_hash)
+        .and_then(|commitment| state.commitments.get(&commitment))
+        .and_then(|id| state.submissions.get(id))
+        .is_some_and(|known| {
+            let same = (&known.miner, known.position) == (&message.miner, message.chunk_id);
+            same && known.artifact.to_string() == message.gradient_ipfs_hash && message.pool_id == claims::POOL
+        });
+    match stands {
+        true => Ok(MsgCompleteTaskResponse { success: true, tx_hash: context.hash.to_owned() }.encode_to_vec()),
+        false => Err(Refusal::new(code::NOT_FOUND, "no submission of this miner stands for this chunk")),
+    }
+}
+
+/// A submission does not count: its position is free again.
+pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) {
+    let Some(submission) = state.submissions.get_mut(&id) else { return };
+    submission.status = Status::Rejected(finding);
+    let Submission { miner, position, commitment, .. } = submission.clone();
+    state.places.remove(&position);
+    state.commitments.remove(&commitment);
+    let (penalty, standing) = (state.genesis.params.fraud_penalty, state.standing_mut(&miner));
+    standing.rejected += 1;
+    // what can not be had may come yet; what is wrong was never right
+    standing.trust = standing.trust.saturating_sub(if finding == Finding::Mismatch { 1_000 } else { 200 });
+    events.push(Event::Rejected { id, miner: miner.clone(), finding });
+    if finding == Finding::Mismatch {
+        let escrow = std::mem::take(&mut state.standing_mut(&miner).escrow);
+        state.head_mut().burned += escrow;
+        super::nodes::slash(state, &miner, penalty, events);
+    }
+}
+
+/// A submission counts and is paid.
+pub(super) fn accept(state: &mut State, id: u64, events: &mut Vec<Event>) {
+    let Some(submission) = state.submissions.get_mut(&id) else { return };
+    submission.status = Status::Accepted;
+    let Submission { miner, position, artifact, round, .. } = submission.clone();
+    state.places.insert(position, Place::Accepted(id));
+    let standing = state.standing_mut(&miner);
+    standing.accepted += 1;
+    standing.trust = (standing.trust + 100).min(10_000);
+    let (payee, balance) = super::coins::reward(state, &miner);
+    events.push(Event::Accepted { id, miner, artifact, round, payee, balance });
+    let quota = state.genesis.quota;
+    let head = state.head_mut();
+    head.accepted_in_round += 1;
+    head.accepted_total += 1;
+    if head.accepted_in_round == quota {
+        head.full_since = Some(head.height);
+        events.push(Event::RoundFull { round });
+    }
+}
+
+/// 64 hexadecimal digits.
+pub(super) fn commitment(hex: &str) -> Option<Commitment> {
+    let digits = hex.as_bytes();
+    let mut bytes = [0; 32];
+    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(Commitment(bytes))
+}

@@ -1,0 +1,258 @@
+//! Verification: a block after a submission draws whether it is recomputed, and by whom. The drawn seal what they find,
+//! then show it, so that none can echo another; where they disagree, all validators decide.
+
+use super::{
+    ALL, Challenge, Drawn, Event, Finding, PER_MYRIAD, Params, Place, Refusal, Stage, State, Status, coins, draw,
+    nodes::{self, VALIDATOR},
+    submissions,
+};
+use crate::chain::{MsgCommitAttestation, MsgSubmitCPUVerification, MsgSubmitRandomVerifierResult, code};
+use std::collections::BTreeMap;
+
+/// Draws for the submissions of the blocks before.
+pub(super) fn begin(state: &mut State, events: &mut Vec<Event>) {
+    let submitted = |place: &Place| if let Place::Submitted(id) = place { Some(*id) } else { None };
+    let ids: Vec<u64> = state.places.values().filter_map(submitted).collect();
+    for id in ids {
+        let Some(submission) = state.submissions.get(&id) else { continue };
+        if submission.status != Status::Pending {
+            continue;
+        }
+        let (miner, hash) = (submission.miner.clone(), state.head().hash);
+        let drawn = match draw(&hash, "r3mes/sample/1", [id, 0]) % u64::from(ALL) < rate(state, &miner) {
+            true => verifiers(state, id, &miner),
+            false => Vec::new(),
+        };
+        if drawn.is_empty() {
+            submissions::accept(state, id, events);
+        } else {
+            open(state, id, drawn, events);
+        }
+    }
+}
+
+/// How many of [`ALL`] submissions of a miner are recomputed: more of those whose trust fell below what all start with.
+fn rate(state: &State, miner: &str) -> u64 {
+    let sampling = u64::from(state.genesis.params.sampling.min(ALL));
+    let trust = state.standings.get(miner).map_or(PER_MYRIAD / 2, |standing| standing.trust.into());
+    let missing = (PER_MYRIAD / 2).saturating_sub(trust);
+    sampling + (u64::from(ALL) - sampling) * missing / (PER_MYRIAD / 2)
+}
+
+/// Different validators, each as likely as its stake is large; never the miner itself.
+fn verifiers(state: &State, id: u64, miner: &str) -> Vec<String> {
+    let nodes = state.nodes_of(VALIDATOR).filter(|(address, _)| *address != miner);
+    let mut nodes: Vec<(&String, u64)> = nodes.map(|(address, node)| (address, node.stake.max(1))).collect();
+    let mut drawn = Vec::new();
+    for turn in 0..u64::from(state.genesis.params.verifiers) {
+        let total: u128 = nodes.iter().map(|(_, stake)| u128::from(*stake)).sum();
+        if total == 0 {
+            break;
+        }
+        // 64 random bits over a total below 2^64: scaled, not reduced, so that no remainder favors the first
+        let mut at = u128::from(draw(&state.head().hash, "r3mes/verifier/1", [id, turn])) * total >> 64;
+        let index = nodes.iter().position(|(_, stake)| match at.checked_sub(u128::from(*stake)) {
+            Some(rest) => {
+                at = rest;
+                false
+            }
+            None => true,
+        });
+        drawn.push(nodes.remove(index.unwrap_or_default()).0.clone());
+    }
+    drawn
+}
+
+fn open(state: &mut State, submission: u64, verifiers: Vec<String>, events: &mut Vec<Event>) {
+    let until = state.head().height.saturating_add(state.genesis.params.attestation_blocks);
+    let head = state.head_mut();
+    head.challenges += 1;
+    let (id, selector) = (head.challenges, head.hash);
+    let fresh =
+        |verifier: &String| Drawn { verifier: verifier.clone(), sealed: None, finding: None, leaf: String::new() };
+    let drawn = verifiers.iter().map(fresh).collect();
+    let challenge = Challenge { submission, stage: Stage::Commit, until, selector, drawn, votes: Vec::new() };
+    state.challenges.insert(id, challenge);
+    if let Some(submission) = state.submissions.get_mut(&submission) {
+        submission.status = Status::Challenged(id);
+    }
+    events.push(Event::Drawn { challenge: id, verifiers });
+}
+
+fn refused<T>(log: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::new(code::REJECTED, log))
+}
+
+fn challenge(state: &mut State, id: u64, stage: Stage) -> Result<&mut Challenge, Refusal> {
+    match state.challenges.get_mut(&id) {
+        Some(challenge) if challenge.stage == stage => Ok(challenge),
+        Some(_) => refused(format!("challenge {id} is at another stage")),
+        None => Err(Refusal::new(code::NOT_FOUND, format!("challenge {id} is not open"))),
+    }
+}
+
+fn drawn<'a>(challenge: &'a mut Challenge, verifier: &str) -> Result<&'a mut Drawn, Refusal> {
+    let found = challenge.drawn.iter_mut().find(|drawn| drawn.verifier == verifier);
+    found.ok_or_else(|| Refusal::new(code::UNAUTHORIZED, format!("{verifier} was not drawn")))
+}
+
+/// A verifier seals what it found.
+pub(super) fn commit(state: &mut State, message: &MsgCommitAttestation) -> Result<(), Refusal> {
+    let drawn = drawn(challenge(state, message.challenge_id, Stage::Commit)?, &message.verifier)?;
+    if message.commitment.len() != 32 || drawn.sealed.is_some() {
+        return refused("a verifier seals 32 bytes, once");
+    }
+    drawn.sealed = Some(message.commitment.clone().into());
+    Ok(())
+}
+
+/// A verifier shows what it found.
+pub(super) fn reveal(state: &mut State, message: &MsgSubmitRandomVerifierResult) -> Result<(), Refusal> {
+    let finding = match message.result.as_str() {
+        "match" => Finding::Match,
+        "mismatch" => Finding::Mismatch,
+        "unavailable" => Finding::Unavailable,
+        other => return refused(format!("result {other:?} is none of match, mismatch, unavailable")),
+    };
+    let challenge = challenge(state, message.challenge_id, Stage::Reveal)?;
+    let submission = challenge.submission;
+    let drawn = drawn(challenge, &message.verifier)?;
+    if drawn.sealed.as_ref().is_none_or(|sealed| **sealed != message.commitment()) {
+        return refused("this is not what the verifier sealed");
+    }
+    drawn.finding = Some(finding);
+    drawn.leaf = message.evidence.split(':').next().unwrap_or_default().chars().take(128).collect();
+    let found = submissions::commitment(&message.gradient_hash);
+    let claimed = state.submissions.get(&submission).map(|submission| submission.commitment);
+    match (finding == Finding::Match) == (found.is_some() && found == claimed) {
+        true => Ok(()),
+        false => refused("the result and the gradient_hash contradict each other"),
+    }
+}
+
+/// A validator decides.
+pub(super) fn vote(state: &mut State, message: &MsgSubmitCPUVerification) -> Result<(), Refusal> {
+    let MsgSubmitCPUVerification { validator, challenge_id, is_valid, computed_hash, expected_hash } = message;
+    if !state.nodes_of(VALIDATOR).any(|(address, _)| address == validator) {
+        return Err(Refusal::new(code::UNAUTHORIZED, format!("{validator} is no validator")));
+    }
+    let id = challenge(state, *challenge_id, Stage::Panel)?.submission;
+    let claimed = state.submissions.get(&id).map(|submission| submission.commitment.to_string());
+    if claimed.as_ref() != Some(expected_hash) || (computed_hash == expected_hash) != *is_valid {
+        return refused("expected_hash is not the submission's, or the hashes contradict is_valid");
+    }
+    let votes = &mut challenge(state, *challenge_id, Stage::Panel)?.votes;
+    if votes.iter().any(|(voter, _)| voter == validator) {
+        return refused("a validator votes once");
+    }
+    votes.push((validator.clone(), *is_valid));
+    Ok(())
+}
+
+/// Takes challenges on that have all words, or run out of time.
+pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
+    let open: Vec<(u64, Challenge)> = state.challenges.iter().map(|(id, open)| (*id, open.clone())).collect();
+    for (id, challenge) in open {
+        let late = state.head().height >= challenge.until;
+        match challenge.stage {
+            Stage::Commit => {
+                if late || challenge.drawn.iter().all(|drawn| drawn.sealed.is_some()) {
+                    sealed(state, id, challenge, events);
+                }
+            }
+            Stage::Reveal => {
+                if late || challenge.drawn.iter().all(|drawn| drawn.finding.is_some()) {
+                    revealed(state, id, challenge, events);
+                }
+            }
+            Stage::Panel => decide(state, id, &challenge, late, events),
+        }
+    }
+}
+
+/// Ends the first stage: who sealed nothing is out.
+fn sealed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
+    silence(state, &mut challenge, |drawn| drawn.sealed.is_some(), events);
+    if challenge.drawn.is_empty() {
+        return draw_again(state, id, &challenge);
+    }
+    challenge.stage = Stage::Reveal;
+    challenge.until = state.head().height.saturating_add(state.genesis.params.attestation_blocks);
+    state.challenges.insert(id, challenge);
+}
+
+/// Ends the second: who agree decide, else all validators do.
+fn revealed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
+    silence(state, &mut challenge, |drawn| drawn.finding.is_some(), events);
+    let Some(first) = challenge.drawn.first().and_then(|drawn| drawn.finding) else {
+        return draw_again(state, id, &challenge);
+    };
+    if challenge.drawn.iter().all(|drawn| drawn.finding == Some(first)) {
+        return settle(state, id, &challenge, first, events);
+    }
+    challenge.stage = Stage::Panel;
+    challenge.until = state.head().height.saturating_add(state.genesis.params.decision_blocks);
+    state.challenges.insert(id, challenge);
+}
+
+/// The drawn who said nothing pay for it and are out.
+fn silence(state: &mut State, challenge: &mut Challenge, spoke: fn(&Drawn) -> bool, events: &mut Vec<Event>) {
+    let penalty = state.genesis.params.silence_penalty;
+    let (spoke, silent): (Vec<_>, Vec<_>) = std::mem::take(&mut challenge.drawn).into_iter().partition(spoke);
+    silent.iter().for_each(|drawn| nodes::slash(state, &drawn.verifier, penalty, events));
+    challenge.drawn = spoke;
+}
+
+/// The next block draws others.
+fn draw_again(state: &mut State, id: u64, challenge: &Challenge) {
+    state.challenges.remove(&id);
+    if let Some(submission) = state.submissions.get_mut(&challenge.submission) {
+        submission.status = Status::Pending;
+    }
+}
+
+/// Settles by the stake of those who voted, once one side has more than half of all or time is up.
+fn decide(state: &mut State, id: u64, challenge: &Challenge, late: bool, events: &mut Vec<Event>) {
+    let stakes: BTreeMap<String, u128> =
+        state.nodes_of(VALIDATOR).map(|(address, node)| (address.clone(), node.stake.into())).collect();
+    let side = |valid: bool| -> u128 {
+        let votes = challenge.votes.iter().filter(|(_, vote)| *vote == valid);
+        votes.filter_map(|(voter, _)| stakes.get(voter)).sum()
+    };
+    let (valid, wrong, all) = (side(true), side(false), stakes.values().sum::<u128>());
+    if !late && valid * 2 <= all && wrong * 2 <= all {
+        return;
+    }
+    if valid == wrong {
+        // nobody voted, or a tie: others look at it
+        return draw_again(state, id, challenge);
+    }
+    let penalty = state.genesis.params.fraud_penalty;
+    for (voter, _) in challenge.votes.iter().filter(|(_, vote)| *vote != (valid > wrong)) {
+        nodes::slash(state, voter, penalty, events);
+    }
+    let finding = if valid > wrong { Finding::Match } else { Finding::Mismatch };
+    settle(state, id, challenge, finding, events);
+}
+
+/// The finding stands: the drawn who said otherwise pay, those who found it are paid.
+fn settle(state: &mut State, id: u64, challenge: &Challenge, finding: Finding, events: &mut Vec<Event>) {
+    state.challenges.remove(&id);
+    let Params { fraud_penalty, verifier_share, reward, .. } = state.genesis.params;
+    let right: Vec<&Drawn> = challenge.drawn.iter().filter(|drawn| drawn.finding == Some(finding)).collect();
+    for drawn in challenge.drawn.iter().filter(|drawn| drawn.finding != Some(finding)) {
+        // blocks that one could get and another could not prove nothing against either
+        if drawn.finding != Some(Finding::Unavailable) {
+            nodes::slash(state, &drawn.verifier, fraud_penalty, events);
+        }
+    }
+    let share = Params::share(reward, verifier_share) / (right.len() as u64).max(1);
+    for drawn in &right {
+        let paid = coins::mint(state, share);
+        coins::give_back(state, &drawn.verifier, paid);
+    }
+    match finding {
+        Finding::Match => submissions::accept(state, challenge.submission, events),
+        Finding::Mismatch | Finding::Unavailable => submissions::reject(state, challenge.submission, finding, events),
+    }
+}

@@ -1,0 +1,58 @@
+//! What nodes with a stake do: recompute what they are drawn for, and add up rounds. Wherever the program runs, over the
+//! same wire as miners.
+
+mod proposer;
+mod verifier;
+
+pub use proposer::Proposer;
+pub use verifier::Verifier;
+
+use crate::{
+    chain::client::ClientError,
+    error::Error,
+    mining::MiningError,
+    store::StoreError,
+    work::{WorkError, WorkerError},
+};
+
+/// Why a duty was not done. It stays where it was, so it is done the next time.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoleError {
+    /// The node.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The backend.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// A task, an adapter or an artifact is malformed.
+    #[error(transparent)]
+    Work(#[from] WorkError),
+    /// Blocks could not be had.
+    #[error(transparent)]
+    Mining(#[from] MiningError),
+    /// The optimizer's state is none.
+    #[error(transparent)]
+    Optimizer(#[from] Error),
+}
+
+impl RoleError {
+    /// As [`ClientError::is_temporary`].
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Client(error) => error.is_temporary(),
+            Self::Mining(error) => error.is_temporary(),
+            _ => false,
+        }
+    }
+}
+
+impl From<StoreError> for RoleError {
+    fn from(error: StoreError) -> Self {
+        Self::Work(error.into())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,100 @@
+//! A proposer adds up a round's gradients and takes the optimizer's step: it seals the next adapter, then shows it.
+
+use super::{RoleError, hex};
+use crate::{
+    chain::{
+        Message, MsgCommitAggregation, MsgRevealAggregation,
+        client::{Client, ClientError, Host, Sum, Summand},
+        code,
+    },
+    mining::Blocks,
+    store::{Cid, Codec},
+    training::optimizer::Optimizer,
+    work::{AdapterState, Aggregate, Artifact, Task},
+};
+use sha2::{Digest, Sha256};
+
+/// A proposer of a node.
+pub struct Proposer<H> {
+    client: Client<H>,
+    salt: [u8; 32],
+    /// Round and root of the adapter that was computed last.
+    computed: Option<(u64, Cid)>,
+}
+
+impl<H: Host> Proposer<H> {
+    /// `salt` is secret and random: it keeps what is sealed from being guessed.
+    pub fn new(client: Client<H>, salt: [u8; 32]) -> Self {
+        Self { client, salt, computed: None }
+    }
+
+    /// Does the next part of a round's aggregate, if one is due; returns the adapter that it computed.
+    pub async fn work(&mut self) -> Result<Option<Cid>, RoleError> {
+        let Some(sum) = self.client.sum().await?.filter(|sum| !sum.shown) else { return Ok(None) };
+        let (adapter, fresh) = match self.computed {
+            Some((round, adapter)) if round == sum.round => (adapter, None),
+            _ => {
+                let adapter = self.compute(&sum).await?;
+                self.computed = Some((sum.round, adapter));
+                (adapter, Some(adapter))
+            }
+        };
+        let message = self.word(&sum, adapter).await?;
+        match self.client.send(message).await {
+            // another's aggregate closed the round meanwhile, or the block is still the one that it was sealed in
+            Ok(_) | Err(ClientError::Failed { code: code::REJECTED | code::NOT_FOUND, .. }) => Ok(fresh),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The next adapter, stored with the node.
+    async fn compute(&self, sum: &Sum) -> Result<Cid, RoleError> {
+        let host = self.client.host();
+        let mut total: Option<Aggregate> = None;
+        for Summand { task, artifact, .. } in &sum.gradients {
+            let task = Task::decode(&self.client.block(Codec::DagCbor, task).await?)?;
+            let blocks = Blocks::of_artifact(host, artifact).await?;
+            let artifact = Artifact::fetch(&task, artifact, &|cid| blocks.get(cid))?;
+            total.get_or_insert_with(|| Aggregate::new(&task.job)).add(&artifact)?;
+        }
+        let blocks = Blocks::of_adapter(host, &sum.adapter).await?;
+        let state = AdapterState::fetch(&sum.adapter, &|cid| blocks.get(cid))?;
+        let dag = next(state, total.as_ref())?.dag()?;
+        self.client.put(&dag).await?;
+        Ok(dag.root)
+    }
+
+    async fn word(&self, sum: &Sum, adapter: Cid) -> Result<Message, RoleError> {
+        let (proposer, round) = (self.client.address().to_owned(), sum.round);
+        let ids: Vec<u64> = sum.gradients.iter().map(|summand| summand.id).collect();
+        let salt = Sha256::new().chain_update(self.salt).chain_update(round.to_le_bytes()).finalize();
+        let shown = MsgRevealAggregation {
+            proposer: proposer.clone(),
+            commitment_id: sum.commitment_id.unwrap_or_default(),
+            aggregated_gradient_ipfs_hash: adapter.to_string(),
+            merkle_root: sum.merkle_root.clone(),
+            gradient_ids: ids.clone(),
+            training_round_id: round,
+            model_version: self.client.job().await?.model,
+            salt: hex(&salt),
+        };
+        Ok(match sum.commitment_id {
+            Some(_) => Message::RevealAggregation(Box::new(shown)),
+            None => Message::CommitAggregation(MsgCommitAggregation {
+                proposer,
+                commitment_hash: hex(&shown.commitment()),
+                training_round_id: round,
+                gradient_ids: ids,
+            }),
+        })
+    }
+}
+
+/// The state after a round. A round of voids changes nothing.
+pub fn next(state: AdapterState, sum: Option<&Aggregate>) -> Result<AdapterState, RoleError> {
+    let Some(sum) = sum.filter(|sum| sum.tokens > 0) else { return Ok(state) };
+    let mut optimizer = Optimizer::from_bytes(&state.optimizer)?;
+    let mut adapter = state.adapter;
+    optimizer.step(&mut adapter, &sum.matrices, sum.tokens)?;
+    Ok(AdapterState { adapter, optimizer: optimizer.to_bytes() })
+}
