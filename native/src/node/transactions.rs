@@ -194,8 +194,5 @@ impl Outcome {
 
 /// What a block that somebody puts may be.
 pub(crate) fn codec(name: &str) -> Option<Codec> {
-    [Codec::Raw, Codec::DagCbor].into_iter().find(|codec| match codec {
-        Codec::Raw => name == "raw",
-        Codec::DagCbor => name == "dag-cbor",
-    })
+    [Codec::Raw, Codec::DagCbor].into_iter().find(|codec| codec.name() == name)
 }
