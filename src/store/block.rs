@@ -1,6 +1,6 @@
 //! A block is at most 1 MiB of bytes under the CID `CIDv1(codec, sha2-256(bytes))`.
 
-use cid::Cid;
+use cid::{Cid, Version};
 use multihash::Multihash;
 use sha2::{Digest, Sha256};
 
@@ -17,15 +17,37 @@ pub enum Codec {
     Raw,
     /// Canonical DAG-CBOR (`dag-cbor`, 0x71).
     DagCbor,
+    /// Links and data in protobuf (`dag-pb`, 0x70), what UnixFS is made of.
+    DagPb,
 }
 
 impl Codec {
+    /// All that are kept.
+    pub const ALL: [Self; 3] = [Self::Raw, Self::DagCbor, Self::DagPb];
+
     /// Its multicodec number.
     pub const fn code(self) -> u64 {
         match self {
             Self::Raw => 0x55,
             Self::DagCbor => 0x71,
+            Self::DagPb => 0x70,
         }
+    }
+
+    /// Its multicodec name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::DagCbor => "dag-cbor",
+            Self::DagPb => "dag-pb",
+        }
+    }
+
+    /// That of a CIDv1 with sha2-256; other CIDs name no block here.
+    pub fn of(cid: &Cid) -> Result<Self, StoreError> {
+        let codec = Self::ALL.into_iter().find(|codec| codec.code() == cid.codec());
+        let sha = cid.version() == Version::V1 && cid.hash().code() == SHA2_256 && cid.hash().size() == 32;
+        codec.filter(|_| sha).ok_or(StoreError::Codec(*cid))
     }
 
     /// The CID of `bytes` read as this codec.
@@ -53,7 +75,7 @@ pub enum StoreError {
         /// The name they have.
         found: Box<Cid>,
     },
-    /// A CID that is not v1, sha2-256, and raw or dag-cbor as the place demands.
+    /// A CID that is not v1, sha2-256, and of a codec that the place demands.
     #[error("{0} is not a CIDv1 of the codec and hash expected here")]
     Codec(Cid),
     /// No store has the block.
@@ -108,7 +130,7 @@ impl Block {
 
     /// Checks `bytes` that came under the name `cid`.
     pub fn check(cid: Cid, bytes: Vec<u8>) -> Result<Self, StoreError> {
-        let block = Self::new(codec_of(&cid)?, bytes)?;
+        let block = Self::new(Codec::of(&cid)?, bytes)?;
         if block.cid == cid {
             Ok(block)
         } else {
@@ -118,7 +140,7 @@ impl Block {
 
     /// Gets and checks the block `cid`, which must be of `codec`.
     pub fn fetch(codec: Codec, cid: &Cid, fetch: Fetch) -> Result<Self, StoreError> {
-        if codec_of(cid)? != codec {
+        if Codec::of(cid)? != codec {
             return Err(StoreError::Codec(*cid));
         }
         Self::check(*cid, fetch(cid)?)
@@ -140,10 +162,12 @@ impl Block {
     }
 }
 
-fn codec_of(cid: &Cid) -> Result<Codec, StoreError> {
-    let codec = [Codec::Raw, Codec::DagCbor].into_iter().find(|codec| codec.code() == cid.codec());
-    let sha = cid.version() == cid::Version::V1 && cid.hash().code() == SHA2_256 && cid.hash().size() == 32;
-    codec.filter(|_| sha).ok_or(StoreError::Codec(*cid))
+/// A CID in version 1: version 0, which begins with `Qm`, is the same for dag-pb alone.
+pub fn version_1(cid: Cid) -> Cid {
+    match cid.version() {
+        Version::V0 => Cid::new_v1(Codec::DagPb.code(), *cid.hash()),
+        Version::V1 => cid,
+    }
 }
 
 /// A root block and every block that it names.
@@ -201,8 +225,11 @@ mod tests {
         assert!(matches!(Block::new(Codec::Raw, vec![0; MAX_BLOCK_BYTES + 1]), Err(StoreError::TooLarge { .. })));
         let identity = Cid::new_v1(0x55, Multihash::wrap(0, b"abc").unwrap());
         assert_eq!(Block::check(identity, b"abc".to_vec()), Err(StoreError::Codec(identity)));
-        let dag_pb = Cid::new_v1(0x70, *block.cid().hash());
-        assert_eq!(Block::check(dag_pb, block.bytes().to_vec()), Err(StoreError::Codec(dag_pb)));
+        let dag_json = Cid::new_v1(0x0129, *block.cid().hash());
+        assert_eq!(Block::check(dag_json, block.bytes().to_vec()), Err(StoreError::Codec(dag_json)));
+        let old = Cid::new_v0(*block.cid().hash()).unwrap();
+        assert_eq!(Block::check(old, block.bytes().to_vec()), Err(StoreError::Codec(old)));
+        assert_eq!(version_1(old), Codec::DagPb.cid(block.bytes()));
         let wrong = Block::fetch(Codec::DagCbor, &block.cid(), &|_| Ok(block.bytes().to_vec()));
         assert_eq!(wrong, Err(StoreError::Codec(block.cid())));
     }

@@ -2,12 +2,18 @@
 //!
 //! <https://ipld.io/specs/transport/car/carv1/>
 
-use super::{Block, Cid, Dag, StoreError};
+use super::{Block, Cid, Dag, MAX_BLOCK_BYTES, StoreError, version_1};
 use serde::{Deserialize, Serialize};
 use unsigned_varint::{decode, encode};
 
-/// Most bytes of a file that is read.
-const MAX_CAR_BYTES: usize = 256 << 20;
+/// Most bytes of a file that is read at once.
+pub const MAX_CAR_BYTES: usize = 256 << 20;
+/// Most bytes of a header: some hundred roots.
+const MAX_HEADER_BYTES: usize = 16 << 10;
+/// Most bytes of a block with its CID.
+const MAX_SECTION_BYTES: usize = MAX_BLOCK_BYTES + 128;
+/// Bytes that are looked at together.
+const PIECE_BYTES: usize = 1 << 20;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,13 +22,72 @@ struct Header {
     version: u64,
 }
 
+/// The first bytes of a file with one root.
+pub fn car_header(root: Cid) -> Vec<u8> {
+    let header = Header { roots: vec![root], version: 1 };
+    let header = serde_ipld_dagcbor::to_vec(&header).expect("a list of CIDs and a number");
+    let mut car = Vec::with_capacity(header.len() + 2);
+    section(&mut car, &[&header]);
+    car
+}
+
+/// The bytes of one block in a file.
+pub fn car_section(block: &Block) -> Vec<u8> {
+    let mut car = Vec::with_capacity(block.bytes().len() + 64);
+    section(&mut car, &[&block.cid().to_bytes(), block.bytes()]);
+    car
+}
+
+/// A file as its bytes come. Holds one block at most, which is checked before it is given out.
+pub struct CarReader {
+    /// Bytes that may still come.
+    left: usize,
+    pending: Vec<u8>,
+    roots: Option<Vec<Cid>>,
+}
+
+impl CarReader {
+    /// The beginning of a file of at most `most_bytes`.
+    pub fn new(most_bytes: usize) -> Self {
+        Self { left: most_bytes, pending: Vec::new(), roots: None }
+    }
+
+    /// The next bytes; the blocks that they complete, each checked against its CID, are added to `done`.
+    pub fn push(&mut self, bytes: &[u8], done: &mut Vec<Block>) -> Result<(), StoreError> {
+        let too_large = || malformed("it is longer than is taken here");
+        self.left = self.left.checked_sub(bytes.len()).ok_or_else(too_large)?;
+        for piece in bytes.chunks(PIECE_BYTES) {
+            self.pending.extend_from_slice(piece);
+            let mut rest = &self.pending[..];
+            loop {
+                let most = if self.roots.is_none() { MAX_HEADER_BYTES } else { MAX_SECTION_BYTES };
+                let Some(section) = take(&mut rest, most)? else { break };
+                match self.roots {
+                    None => self.roots = Some(roots(section)?),
+                    Some(_) => done.push(block(section)?),
+                }
+            }
+            let taken = self.pending.len() - rest.len();
+            self.pending.drain(..taken);
+        }
+        Ok(())
+    }
+
+    /// The end: the roots that the header names, in version 1.
+    pub fn finish(self) -> Result<Vec<Cid>, StoreError> {
+        match self.roots {
+            Some(roots) if self.pending.is_empty() => Ok(roots),
+            Some(_) => Err(malformed("it ends within a block")),
+            None => Err(malformed("it ends within the header")),
+        }
+    }
+}
+
 impl Dag {
     /// As one file.
     pub fn to_car(&self) -> Vec<u8> {
-        let header = Header { roots: vec![self.root], version: 1 };
-        let header = serde_ipld_dagcbor::to_vec(&header).expect("a list of CIDs and a number");
-        let mut car = Vec::with_capacity(self.bytes() + 64 * (self.blocks.len() + 2));
-        section(&mut car, &[&header]);
+        let mut car = car_header(self.root);
+        car.reserve(self.bytes() + 64 * self.blocks.len());
         for block in &self.blocks {
             section(&mut car, &[&block.cid().to_bytes(), block.bytes()]);
         }
@@ -31,20 +96,9 @@ impl Dag {
 
     /// Reads a file with one root, which must be there; every block is checked against its CID.
     pub fn from_car(car: &[u8]) -> Result<Self, StoreError> {
-        if car.len() > MAX_CAR_BYTES {
-            return Err(StoreError::TooLarge { bytes: car.len() });
-        }
-        let mut rest = car;
-        let header = take(&mut rest)?;
-        let header: Header = serde_ipld_dagcbor::from_slice(header).map_err(malformed)?;
-        let Header { roots, version: 1 } = header else { return Err(malformed("only version 1 is read")) };
-        let [root] = roots[..] else { return Err(malformed("one root is read")) };
-        let mut blocks = Vec::new();
-        while !rest.is_empty() {
-            let mut bytes = take(&mut rest)?;
-            let cid = Cid::read_bytes(&mut bytes).map_err(malformed)?;
-            blocks.push(Block::check(cid, bytes.to_vec())?);
-        }
+        let (mut reader, mut blocks) = (CarReader::new(MAX_CAR_BYTES), Vec::new());
+        reader.push(car, &mut blocks)?;
+        let [root] = reader.finish()?[..] else { return Err(malformed("one root is read")) };
         if !blocks.iter().any(|block| block.cid() == root) {
             return Err(StoreError::Missing(root));
         }
@@ -58,11 +112,29 @@ fn section(car: &mut Vec<u8>, parts: &[&[u8]]) {
     parts.iter().for_each(|part| car.extend_from_slice(part));
 }
 
-fn take<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], StoreError> {
-    let (bytes, after) = decode::usize(rest).map_err(malformed)?;
-    let (section, after) = after.split_at_checked(bytes).ok_or_else(|| malformed("it ends within a block"))?;
+/// The next section, if all of it is there.
+fn take<'a>(rest: &mut &'a [u8], most: usize) -> Result<Option<&'a [u8]>, StoreError> {
+    let (bytes, after) = match decode::usize(rest) {
+        Err(decode::Error::Insufficient) => return Ok(None),
+        decoded => decoded.map_err(malformed)?,
+    };
+    if bytes > most {
+        return Err(malformed(format!("a section of {bytes} bytes, the limit is {most}")));
+    }
+    let Some((section, after)) = after.split_at_checked(bytes) else { return Ok(None) };
     *rest = after;
-    Ok(section)
+    Ok(Some(section))
+}
+
+fn roots(header: &[u8]) -> Result<Vec<Cid>, StoreError> {
+    let header: Header = serde_ipld_dagcbor::from_slice(header).map_err(malformed)?;
+    let Header { roots, version: 1 } = header else { return Err(malformed("only version 1 is read")) };
+    Ok(roots.into_iter().map(version_1).collect())
+}
+
+fn block(mut section: &[u8]) -> Result<Block, StoreError> {
+    let cid = Cid::read_bytes(&mut section).map_err(malformed)?;
+    Block::check(version_1(cid), section.to_vec())
 }
 
 fn malformed(reason: impl ToString) -> StoreError {
@@ -73,6 +145,7 @@ fn malformed(reason: impl ToString) -> StoreError {
 mod tests {
     use super::*;
     use crate::store::{Codec, dag_cbor};
+    use proptest::prelude::*;
 
     fn dag() -> Dag {
         let leaves: Vec<_> = (0..3).map(|i| Block::new(Codec::Raw, vec![i; 70 * i as usize]).unwrap()).collect();
@@ -106,6 +179,37 @@ mod tests {
         }
         for length in 0..car.len() {
             assert_ne!(Dag::from_car(&car[..length]), Ok(dag()), "{length} bytes");
+        }
+    }
+
+    /// However it is cut on its way, and however much a length promises.
+    #[test]
+    fn it_is_read_as_it_comes() {
+        let car = dag().to_car();
+        for step in [1, 7, 100, car.len()] {
+            let (mut reader, mut blocks) = (CarReader::new(car.len()), Vec::new());
+            for piece in car.chunks(step) {
+                reader.push(piece, &mut blocks).unwrap();
+                assert!(reader.pending.len() <= 200);
+            }
+            assert_eq!((reader.finish(), blocks), (Ok(vec![dag().root]), dag().blocks));
+        }
+        let short = CarReader::new(car.len() - 1).push(&car, &mut Vec::new());
+        assert!(short.unwrap_err().to_string().contains("longer"));
+        let promise = [car_header(dag().root), vec![0xff, 0xff, 0xff, 0x7f]].concat();
+        let refused = CarReader::new(MAX_CAR_BYTES).push(&promise, &mut Vec::new());
+        assert!(refused.unwrap_err().to_string().contains("limit"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0..400usize) {
+            let _ = Dag::from_car(&bytes);
+            let car = dag().to_car();
+            let spliced = [&car[..cut.min(car.len())], &bytes].concat();
+            if let Ok(read) = Dag::from_car(&spliced) {
+                prop_assert!(read.blocks.iter().all(|block| Block::check(block.cid(), block.bytes().to_vec()).is_ok()));
+            }
         }
     }
 }

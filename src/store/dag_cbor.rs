@@ -4,7 +4,10 @@
 
 use super::{Block, Codec, Fetch, StoreError};
 use cid::Cid;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +36,12 @@ pub fn decode<T: Serialize + DeserializeOwned>(format: &'static str, bytes: &[u8
         return Err(malformed("another encoding of the same value is the canonical one".to_owned()));
     }
     Ok(envelope.body)
+}
+
+/// The form that bytes claim to be of; `None` for other programs' objects.
+pub fn format_of(bytes: &[u8]) -> Option<String> {
+    let envelope: Envelope<IgnoredAny> = serde_ipld_dagcbor::from_slice(bytes).ok()?;
+    Some(envelope.format)
 }
 
 /// `value` as a block.

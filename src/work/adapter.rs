@@ -9,7 +9,7 @@ use crate::model::lora::{LoraAdapter, LoraMatrix};
 use crate::store::{Block, Cid, Dag, Fetch, dag_cbor, join, split};
 use serde::{Deserialize, Serialize};
 
-const FORMAT: &str = "r3mes/adapter/1";
+pub(super) const FORMAT: &str = "r3mes/adapter/1";
 const MAX_OPTIMIZER_BYTES: i64 = 1 << 33;
 
 /// An adapter and what its optimizer remembers.

@@ -12,7 +12,7 @@ use crate::model::lora::GradientMatrix;
 use crate::store::{Block, Cid, Dag, Fetch, dag_cbor, join, split};
 use serde::{Deserialize, Serialize};
 
-const FORMAT: &str = "r3mes/artifact/1";
+pub(super) const FORMAT: &str = "r3mes/artifact/1";
 const LEAF_FORMAT: &str = "r3mes/gradient-matrix/1";
 
 /// What a training step found for one chunk, exact.

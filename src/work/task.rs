@@ -6,7 +6,7 @@ use crate::store::{Block, Cid, Codec, Fetch, dag_cbor};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-const FORMAT: &str = "r3mes/task/1";
+pub(super) const FORMAT: &str = "r3mes/task/1";
 
 /// The fields of a [`Task`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,142 +1,200 @@
-//! A node is a ledger of accepted gradients: `(state, submission) → state`, kept in one redb file.
+//! A node drives a [`Ledger`]: it admits transactions, cuts blocks, keeps the chain and the blocks of bytes that the
+//! ledger names. It recomputes nothing; verifiers and proposers do, over the same wire as everybody.
 //!
-//! Small and in-process; a miner needs [`Node::claim`], [`Node::put_blocks`] and [`Node::submit`] only. Nothing in
-//! it reads a clock, draws random numbers or speaks to a network: the time comes with each claim.
-//!
-//! **Crashes.** Every change of state is one write transaction with immediate durability, so after `kill -9` or a
-//! power cut the file holds all that was acknowledged and no half of anything. An accepted submission is one
-//! transaction, closing a full round is the next; a node that died between them closes the round when it opens. The
-//! file itself is made aside and renamed into place.
-//!
-//! **Disk.** A block stays while something pins it: a chunk of the text, the adapter or an accepted artifact of one
-//! of the last `retention_rounds` rounds. Blocks that nothing pins go two rounds after they came, and may not take
-//! more than [`blocks::LOOSE_BYTES`] together. redb reuses freed pages, so the file stops growing after the first
-//! `retention_rounds` rounds.
+//! `ledger.redb` holds the chain, `blocks.redb` the bytes. Both are made aside and renamed into place.
 
-mod blocks;
-mod claims;
-mod fees;
+pub(crate) mod blocks;
+mod chain;
 mod file;
-mod genesis;
-mod grants;
-mod round;
-mod submission;
-mod tables;
+mod mempool;
+mod setup;
 #[cfg(test)]
 mod tests;
-pub(crate) mod transactions;
-mod transfers;
-mod work;
 
-pub(crate) use blocks::BlockFile;
-pub(crate) use genesis::{Genesis, Setup};
-#[cfg(test)]
-pub(crate) use submission::{Acceptance, Rejection, Verdict};
+pub(crate) use blocks::BlockStore;
+pub(crate) use chain::Record;
+pub(crate) use setup::Setup;
 
 use anyhow::{Context, Result};
-use r3mes_wgpu::store::{Cid, Fetch, StoreError};
-use r3mes_wgpu::work::{AdapterState, Aggregate, Artifact, Task};
-use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
-use std::fs::File;
-use std::path::Path;
-use tables::{BALANCES, FEES, Ledger};
+use chain::Chain;
+use mempool::{Mempool, Unfit};
+use r3mes_wgpu::chain::code;
+use r3mes_wgpu::ledger::{Applied, Block, Event, Genesis, Ledger, Outcome, Refusal};
+use r3mes_wgpu::store::{Cid, StoreError};
+use redb::Database;
+use std::{
+    fs::File,
+    path::Path,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
 
-/// The two computations that the ledger rests on. Both must be functions of their arguments alone.
-pub(crate) trait Engine {
-    /// The artifact of `task`; its adapter and chunk are among `blocks`.
-    fn recompute(&self, task: &Task, blocks: Fetch) -> Result<Artifact>;
+/// Seconds between blocks without transactions, while something waits for blocks.
+const IDLE_BLOCK: u64 = 1;
 
-    /// The state after a round whose gradients add up to `sum`.
-    fn step(&self, state: &AdapterState, sum: &Aggregate) -> Result<AdapterState>;
-}
-
-/// Where a node stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Status {
-    /// Rounds closed.
-    pub(crate) round: u64,
-    /// Root of the adapter that is being improved.
-    pub(crate) adapter: Cid,
-    /// Accepted in this round.
-    pub(crate) accepted_in_round: u32,
-    /// Accepted ever.
-    pub(crate) accepted_total: u64,
-    /// Fees collected ever, in micro-units.
-    pub(crate) fees: u64,
-}
-
-/// A ledger, its block store, and the engine that settles its tasks.
-pub(crate) struct Node<E> {
-    database: Database,
-    genesis: Genesis,
-    engine: E,
-    /// Held while the node lives; `None` where the database is no file.
+/// A ledger with its chain, its mempool and its blocks.
+pub(crate) struct Node {
+    ledger: RwLock<Ledger>,
+    mempool: Mutex<Mempool>,
+    /// Told of every transaction that comes in.
+    came: Condvar,
+    chain: Chain,
+    blocks: BlockStore,
+    min_fee: u64,
+    /// Held while the node lives; `None` where there is no file.
     #[expect(dead_code, reason = "dropping it is its use")]
     lock: Option<File>,
 }
 
-impl<E: Engine> Node<E> {
-    /// Opens the file at `path`, or creates it. A file that another job made is refused.
-    pub(crate) fn open(path: &Path, setup: Setup, engine: E) -> Result<Self> {
-        Self::open_locked(path, &setup, engine).with_context(|| format!("the ledger {}", path.display()))
+/// A block that was added.
+#[derive(Clone, Debug)]
+pub(crate) struct Added {
+    pub(crate) block: Block,
+    pub(crate) applied: Applied,
+}
+
+impl Node {
+    /// Opens the files in `folder`, or creates them. Those of another genesis are refused. A transaction must pay
+    /// `min_fee` micro-units to be admitted here.
+    pub(crate) fn open(folder: &Path, setup: Setup, min_fee: u64) -> Result<Self> {
+        let path = folder.join("ledger.redb");
+        let open = || {
+            let lock = file::lock(&path)?;
+            let database = file::open(&path, |database| Ok(drop(Chain::open(database, &setup.genesis)?)))?;
+            let blocks = BlockStore::open(&folder.join("blocks.redb"))?;
+            Ok(Self { lock: Some(lock), ..Self::with(database, blocks, &setup, min_fee)? })
+        };
+        open().with_context(|| format!("the ledger {}", path.display()))
     }
 
-    fn open_locked(path: &Path, setup: &Setup, engine: E) -> Result<Self> {
-        let lock = file::lock(path)?;
-        let database = file::open(path, setup)?;
-        Ok(Self { lock: Some(lock), ..Self::with_database(database, setup, engine)? })
-    }
-
-    fn with_database(database: Database, setup: &Setup, engine: E) -> Result<Self> {
-        let node = Self { database, genesis: setup.genesis.clone(), engine, lock: None };
-        let write = node.write()?;
-        setup.install(&write)?;
-        write.commit()?;
-        node.close_full_round()?;
+    fn with(database: Database, blocks: BlockStore, setup: &Setup, min_fee: u64) -> Result<Self> {
+        let (chain, ledger) = Chain::open(database, &setup.genesis)?;
+        blocks.put(&setup.blocks)?;
+        let mempool = Mutex::new(Mempool::new(ledger.clone()));
+        let node = Self {
+            ledger: RwLock::new(ledger.clone()),
+            mempool,
+            came: Condvar::new(),
+            chain,
+            blocks,
+            min_fee,
+            lock: None,
+        };
+        node.keep(&ledger)?;
         Ok(node)
     }
 
-    /// Where the node stands.
-    pub(crate) fn status(&self) -> Result<Status> {
-        let read = self.read()?;
-        let Ledger { round, adapter, accepted_in_round, accepted_total, .. } = Ledger::load(&read)?;
-        let fees = read.open_table(FEES)?.get(())?.map_or(0, |fees| fees.value());
-        Ok(Status { round, adapter, accepted_in_round, accepted_total, fees })
+    /// The ledger as of the last block.
+    pub(crate) fn ledger(&self) -> Ledger {
+        self.ledger.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What `miner` has earned, in micro-units.
-    pub(crate) fn balance(&self, miner: &str) -> Result<u64> {
-        Ok(self.read()?.open_table(BALANCES)?.get(miner)?.map_or(0, |balance| balance.value()))
+    /// What it started from.
+    pub(crate) fn genesis(&self) -> Genesis {
+        self.ledger().genesis().clone()
     }
 
-    /// The terms that never change.
-    pub(crate) fn genesis(&self) -> &Genesis {
-        &self.genesis
+    /// Micro-units that a transaction must pay here.
+    pub(crate) fn min_fee(&self) -> u64 {
+        self.min_fee
     }
 
-    /// The adapter that is being improved, with its optimizer's state.
-    #[cfg(test)]
-    pub(crate) fn adapter(&self) -> Result<AdapterState> {
-        let read = self.read()?;
-        let adapter = Ledger::load(&read)?.adapter;
-        Ok(AdapterState::fetch(&adapter, &|cid| {
-            blocks::get(&read.open_table(tables::BLOCKS).map_err(unavailable(cid))?, cid)
-        })?)
+    /// The bytes that the ledger names.
+    pub(crate) fn blocks(&self) -> &BlockStore {
+        &self.blocks
     }
 
-    fn read(&self) -> Result<ReadTransaction> {
-        Ok(self.database.begin_read()?)
+    /// A block of the chain that is kept.
+    pub(crate) fn block(&self, height: u64) -> Result<Option<Record>> {
+        self.chain.block(height)
     }
 
-    fn write(&self) -> Result<WriteTransaction> {
-        let mut write = self.database.begin_write()?;
-        write.set_durability(Durability::Immediate)?;
-        Ok(write)
+    /// What became of a transaction: its height, place and outcome; `None` while it has no block, and long after.
+    pub(crate) fn outcome(&self, hash: &str) -> Result<Option<(u64, u32, Outcome)>> {
+        self.chain.outcome(hash)
+    }
+
+    /// Admits a transaction to a block to come.
+    pub(crate) fn admit(&self, tx: Vec<u8>) -> Result<(), Refusal> {
+        let added = self.mempool().add(tx, self.min_fee);
+        self.came.notify_all();
+        added.map_err(|unfit| match unfit {
+            Unfit::Full => Refusal { code: code::MEMPOOL_FULL, log: "mempool is full".to_owned() },
+            Unfit::Refused(refusal) => refusal,
+        })
+    }
+
+    /// Waits for a transaction, but not longer than this.
+    pub(crate) fn wait(&self, longest: Duration) {
+        let mempool = self.mempool();
+        if mempool.is_empty() {
+            drop(self.came.wait_timeout(mempool, longest));
+        }
+    }
+
+    /// Adds a block at the time `now`, if there is anything to put into one or something waits for one.
+    pub(crate) fn produce(&self, now: u64) -> Result<Option<Added>> {
+        let before = self.ledger();
+        let head = before.state().scalars();
+        let txs = self.mempool().next();
+        let due = before.hurries() || before.waits() && now >= head.time + IDLE_BLOCK;
+        if txs.is_empty() && !due {
+            return Ok(None);
+        }
+        let count = txs.len();
+        let block = Block::sealed(head.height + 1, now.max(head.time), before.root(), txs);
+        let (after, applied) = before.apply(&block);
+        self.keep_tasks(&after, &applied)?;
+        self.chain.add(&before, &after, &block, &applied)?;
+        *self.ledger.write().unwrap_or_else(PoisonError::into_inner) = after.clone();
+        self.mempool().settle(after.clone(), count);
+        if applied.events.iter().any(|event| matches!(event, Event::RoundClosed { .. })) {
+            self.keep(&after)?;
+        }
+        Ok(Some(Added { block, applied }))
+    }
+
+    /// Stores the tasks that were claimed, for their miners and verifiers.
+    fn keep_tasks(&self, ledger: &Ledger, applied: &Applied) -> Result<()> {
+        let claimed = applied.outcomes.iter().flat_map(|outcome| &outcome.events);
+        for event in claimed {
+            if let Event::Claimed { miner, position, .. } = event {
+                self.blocks.put(&[ledger.task(*position, miner)?.block()])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of bytes that the ledger names no more.
+    fn keep(&self, ledger: &Ledger) -> Result<()> {
+        self.blocks.keep_only(ledger.state().roots())
+    }
+
+    /// The bytes of a block; serves as a [`Fetch`](r3mes_wgpu::store::Fetch).
+    pub(crate) fn get_block(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
+        self.blocks.get(cid)
+    }
+
+    fn mempool(&self) -> MutexGuard<'_, Mempool> {
+        self.mempool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Turns a storage failure into the block store's answer.
-fn unavailable<F: std::fmt::Display>(cid: &Cid) -> impl Fn(F) -> StoreError + use<F> {
-    let cid = *cid;
-    move |error| StoreError::Unavailable { cid, reason: error.to_string().into() }
+/// The chain and the blocks of a node that does not run.
+pub(crate) struct Stopped {
+    pub(crate) ledger: Ledger,
+    pub(crate) blocks: BlockStore,
+}
+
+impl Stopped {
+    /// Opens the files in `folder`.
+    pub(crate) fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join("ledger.redb");
+        let open = || {
+            let _lock = file::lock(&path)?;
+            let ledger = chain::read_only(&Database::open(&path)?)?;
+            Ok(Self { ledger, blocks: BlockStore::open(&folder.join("blocks.redb"))? })
+        };
+        open().with_context(|| format!("opening the ledger {}", path.display()))
+    }
 }

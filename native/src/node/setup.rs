@@ -1,0 +1,48 @@
+//! A setup is a genesis with the bytes that it names.
+
+use super::chain;
+use anyhow::{Result, ensure};
+use r3mes_wgpu::ledger::{Genesis, Params};
+use r3mes_wgpu::store::Block;
+use r3mes_wgpu::work::{AdapterState, Chunk, Job};
+
+/// What a node starts from.
+pub(crate) struct Setup {
+    pub(super) genesis: Genesis,
+    pub(super) blocks: Vec<Block>,
+}
+
+/// What a genesis says besides adapter and text.
+pub(crate) struct Terms {
+    pub(crate) chain_id: String,
+    pub(crate) params: Params,
+    pub(crate) job: Job,
+    pub(crate) seed: [u8; 32],
+    /// Tasks of a round; fewer, where the text is shorter.
+    pub(crate) quota: u32,
+    pub(crate) accounts: Vec<(String, u64)>,
+    /// Address, stake, roles.
+    pub(crate) nodes: Vec<(String, u64, Vec<u32>)>,
+}
+
+impl Setup {
+    /// Checks that terms, adapter and text fit together.
+    pub(crate) fn new(terms: Terms, adapter: &AdapterState, chunks: impl Iterator<Item = Chunk>) -> Result<Self> {
+        let Terms { chain_id, params, job, seed, quota, accounts, nodes } = terms;
+        job.check_adapter(&adapter.adapter)?;
+        let mut blocks: Vec<Block> = chunks.map(|chunk| chunk.block()).collect();
+        ensure!(!blocks.is_empty(), "the text has no chunk of 2048 tokens");
+        let chunks: Vec<_> = blocks.iter().map(Block::cid).collect();
+        let dag = adapter.dag()?;
+        let (quota, adapter) = (quota.min(chunks.len() as u32), dag.root);
+        blocks.extend(dag.blocks);
+        let genesis = Genesis { chain_id, params, job, seed, quota, adapter, chunks, accounts, nodes };
+        genesis.validate()?;
+        Ok(Self { genesis, blocks })
+    }
+
+    /// A folder's name for this run alone.
+    pub(crate) fn folder(&self) -> String {
+        chain::name(&self.genesis)
+    }
+}

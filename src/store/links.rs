@@ -1,0 +1,61 @@
+//! The links of a block, whatever its codec.
+
+use super::{Block, Cid, Codec, StoreError, dag_pb::Node, version_1};
+use ipld_core::serde::ExtractLinks;
+
+/// Every CID that a block holds, in version 1 and in the block's order; one that names no block here is an error.
+pub fn links(block: &Block) -> Result<Vec<Cid>, StoreError> {
+    let found: Vec<Cid> = match Codec::of(&block.cid())? {
+        Codec::Raw => Vec::new(),
+        Codec::DagCbor => {
+            let links: ExtractLinks<64> = serde_ipld_dagcbor::from_slice(block.bytes())
+                .map_err(|error| StoreError::Malformed { what: "DAG-CBOR", reason: error.to_string() })?;
+            links.into_vec()
+        }
+        Codec::DagPb => Node::read(block.bytes())?.links.iter().map(|link| link.cid()).collect::<Result<_, _>>()?,
+    };
+    found.into_iter().map(version_1).map(|cid| Codec::of(&cid).map(|_| cid)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::dag_cbor;
+    use multihash::Multihash;
+    use proptest::prelude::*;
+
+    #[test]
+    fn links_are_found_in_every_codec() {
+        let leaf = |byte| Block::new(Codec::Raw, vec![byte]).unwrap().cid();
+        let found = [leaf(1), leaf(2), leaf(1)];
+        let cbor = dag_cbor::block("test", &(7, found, "text", [(leaf(3), 5u8)])).unwrap();
+        assert_eq!(links(&cbor), Ok(vec![leaf(1), leaf(2), leaf(1), leaf(3)]));
+        let link = |cid: &Cid| super::super::dag_pb::Link::new(cid, 1);
+        let node = Node { data: Some(vec![9]), links: found.iter().map(link).collect() };
+        assert_eq!(links(&node.block().unwrap()), Ok(found.to_vec()));
+        assert_eq!(links(&Block::new(Codec::Raw, cbor.bytes().to_vec()).unwrap()), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_link_to_no_block_of_ours_is_named() {
+        let identity = Cid::new_v1(0x55, Multihash::wrap(0, b"abc").unwrap());
+        let cbor = dag_cbor::block("test", &identity).unwrap();
+        assert_eq!(links(&cbor), Err(StoreError::Codec(identity)));
+    }
+
+    #[test]
+    fn nested_without_end_is_refused() {
+        for deep in [[0x81; 1 << 20], [0xd8; 1 << 20]] {
+            assert!(links(&Block::new(Codec::DagCbor, deep.to_vec()).unwrap()).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            for codec in Codec::ALL {
+                let _ = links(&Block::new(codec, bytes.clone()).unwrap());
+            }
+        }
+    }
+}

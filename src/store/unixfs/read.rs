@@ -1,0 +1,198 @@
+//! Blocks into files: bytes in order, of which each block is checked before it is used.
+
+use super::{Data, FILE, RAW};
+use crate::store::dag_pb::{Node, malformed};
+use crate::store::{Block, Cid, Codec, Fetch, StoreError};
+use prost::Message;
+use std::ops::Range;
+
+/// Most nodes from a file's root to a leaf: 174 links each reach further than any file.
+pub const MAX_DEPTH: usize = 16;
+
+/// A subtree to read.
+struct Pending {
+    cid: Cid,
+    /// Where in the file it begins.
+    start: u64,
+    /// Bytes of the file under it, as its parent says; the root has none.
+    bytes: Option<u64>,
+    depth: usize,
+}
+
+/// The bytes of a file, a leaf at a time. Ends after the first error.
+pub struct FileReader<'a> {
+    fetch: Fetch<'a>,
+    range: Range<u64>,
+    /// The next one last.
+    pending: Vec<Pending>,
+}
+
+impl<'a> FileReader<'a> {
+    /// Reads the part of the file `root` that lies in `range`; what lies outside is not fetched.
+    pub fn new(root: Cid, range: Range<u64>, fetch: Fetch<'a>) -> Self {
+        Self { fetch, range, pending: vec![Pending { cid: root, start: 0, bytes: None, depth: 0 }] }
+    }
+
+    /// Takes the next subtree off; its own bytes, where it is a leaf.
+    fn step(&mut self, at: Pending) -> Result<Option<Vec<u8>>, StoreError> {
+        let block = Block::fetch(Codec::of(&at.cid)?, &at.cid, self.fetch)?;
+        let bytes = match Codec::of(&at.cid)? {
+            Codec::Raw => block.into_bytes(),
+            Codec::DagCbor => return Err(StoreError::Codec(at.cid)),
+            Codec::DagPb => {
+                let node = Node::read(block.bytes())?;
+                let data = node.data.as_deref().ok_or_else(|| malformed(format!("{} has no data", at.cid)))?;
+                let data = Data::decode(data).map_err(malformed)?;
+                if ![FILE, RAW].contains(&data.kind) {
+                    return Err(malformed(format!("{} is a node of kind {}, not of a file", at.cid, data.kind)));
+                }
+                if !node.links.is_empty() {
+                    self.branch(&at, &node, &data)?;
+                    return Ok(None);
+                }
+                data.data.unwrap_or_default()
+            }
+        };
+        let length = bytes.len() as u64;
+        if at.bytes.is_some_and(|claimed| claimed != length) {
+            return Err(malformed(format!("{} has {length} bytes, its parent says {:?}", at.cid, at.bytes)));
+        }
+        // positions were added up without overflow
+        let within = |position: u64| (position.clamp(at.start, at.start + length) - at.start) as usize;
+        Ok(Some(bytes[within(self.range.start)..within(self.range.end)].to_vec()))
+    }
+
+    /// Puts the subtrees of a node off, where they overlap the range.
+    fn branch(&mut self, at: &Pending, node: &Node, data: &Data) -> Result<(), StoreError> {
+        let wrong = |what: &str| Err(malformed(format!("{}: {what}", at.cid)));
+        if at.depth == MAX_DEPTH {
+            return wrong("the file's tree is too deep");
+        }
+        if data.data.as_ref().is_some_and(|inline| !inline.is_empty()) {
+            return wrong("bytes beside links");
+        }
+        if node.links.len() != data.parts.len() || data.parts.contains(&0) {
+            return wrong("links and their sizes do not belong together");
+        }
+        let sum = data.parts.iter().try_fold(0u64, |sum, part| sum.checked_add(*part));
+        let end = sum.and_then(|sum| at.start.checked_add(sum));
+        if sum.is_none() || end.is_none() || sum != data.bytes || at.bytes.is_some_and(|claimed| Some(claimed) != sum) {
+            return wrong("the sizes of its parts do not add up");
+        }
+        let (mut start, first) = (at.start, self.pending.len());
+        for (link, &bytes) in node.links.iter().zip(&data.parts) {
+            if start < self.range.end && start + bytes > self.range.start {
+                let (cid, depth) = (link.cid()?, at.depth + 1);
+                self.pending.push(Pending { cid, start, bytes: Some(bytes), depth });
+            }
+            start += bytes;
+        }
+        self.pending[first..].reverse();
+        Ok(())
+    }
+}
+
+impl Iterator for FileReader<'_> {
+    type Item = Result<Vec<u8>, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some(at) = self.pending.pop() {
+            match self.step(at) {
+                Ok(None) => {}
+                Ok(Some(bytes)) => return Some(Ok(bytes)),
+                Err(error) => {
+                    self.pending.clear();
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Dag, dag_pb::Link, unixfs::Layout};
+    use proptest::prelude::*;
+
+    fn read(dag: &Dag, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        let parts: Result<Vec<_>, _> = FileReader::new(dag.root, range, &|cid| dag.get(cid)).collect();
+        Ok(parts?.concat())
+    }
+
+    fn numbered(bytes: usize) -> Vec<u8> {
+        (0..bytes as u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).take(bytes).collect()
+    }
+
+    /// What Kubo 0.43 and js-ipfs 0.66 print for `add --cid-version=1` of an empty file, and of `hello world\n`.
+    #[test]
+    fn known_files() {
+        let of = |bytes: &[u8]| Dag::file(Layout::default(), bytes).unwrap().root.to_string();
+        assert_eq!(of(b""), "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku");
+        assert_eq!(of(b"hello world\n"), "bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(bytes in 0..2000usize, chunk in 1..40usize, width in 2..6usize, cut in 0..2100u64) {
+            let (file, layout) = (numbered(bytes), Layout::new(chunk, width).unwrap());
+            let dag = Dag::file(layout, &file).unwrap();
+            prop_assert_eq!(read(&dag, 0..u64::MAX).unwrap(), file.clone());
+            let start = (cut as usize).min(bytes);
+            let end = (start + 77).min(bytes);
+            prop_assert_eq!(read(&dag, cut..cut.saturating_add(77)).unwrap(), file[start..end].to_vec());
+            let pushed = |step: usize| {
+                let (mut builder, mut blocks) = (super::super::FileBuilder::new(layout), Vec::new());
+                for piece in file.chunks(step) {
+                    builder.push(piece, &mut blocks).unwrap();
+                }
+                builder.finish(&mut blocks).unwrap()
+            };
+            prop_assert!([1, 3, 1000].into_iter().all(|step| pushed(step) == dag.root));
+        }
+
+        #[test]
+        fn foreign_nodes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), sizes in prop::collection::vec(any::<u64>(), 0..4)) {
+            let block = Block::new(Codec::DagPb, bytes).unwrap();
+            let fetched = block.bytes().to_vec();
+            let _ = FileReader::new(block.cid(), 0..u64::MAX, &|_| Ok(fetched.clone())).count();
+            let links = sizes.iter().map(|_| Link::new(&block.cid(), 1)).collect();
+            let sum = sizes.iter().fold(0u64, |sum, size| sum.wrapping_add(*size));
+            let data = Data { kind: FILE, data: None, bytes: Some(sum), parts: sizes.clone() };
+            let node = Node { data: Some(data.encode_to_vec()), links }.block().unwrap();
+            let dag = Dag::new(node, vec![block]);
+            let _ = read(&dag, 0..u64::MAX);
+        }
+    }
+
+    #[test]
+    fn a_tree_that_says_one_thing_and_holds_another_is_refused() {
+        let leaf = Block::new(Codec::Raw, vec![7; 10]).unwrap();
+        let over = |parts: Vec<u64>, bytes: u64| {
+            let links = parts.iter().map(|_| Link::new(&leaf.cid(), 10)).collect();
+            let data = Data { kind: FILE, data: None, bytes: Some(bytes), parts };
+            let node = Node { data: Some(data.encode_to_vec()), links }.block().unwrap();
+            read(&Dag::new(node, vec![leaf.clone()]), 0..u64::MAX)
+        };
+        assert_eq!(over(vec![10, 10], 20), Ok(vec![7; 20]));
+        for (parts, bytes) in [(vec![10, 10], 21), (vec![11], 11), (vec![9], 9), (vec![0, 10], 10), (vec![u64::MAX, 2], 1)]
+        {
+            assert!(matches!(over(parts.clone(), bytes), Err(StoreError::Malformed { .. })), "{parts:?} {bytes}");
+        }
+    }
+
+    /// Nodes of one link each, one over the other.
+    #[test]
+    fn a_tree_without_end_is_refused() {
+        let mut blocks = vec![Block::new(Codec::Raw, vec![7]).unwrap()];
+        for depth in 1..=MAX_DEPTH + 1 {
+            let data = Data { kind: FILE, data: None, bytes: Some(1), parts: vec![1] };
+            let links = vec![Link::new(&blocks[depth - 1].cid(), 1)];
+            let node = Node { data: Some(data.encode_to_vec()), links }.block().unwrap();
+            let found = read(&Dag::new(node.clone(), blocks.clone()), 0..u64::MAX);
+            assert_eq!(found.is_ok(), depth <= MAX_DEPTH, "{depth}");
+            blocks.push(node);
+        }
+    }
+}
