@@ -154,6 +154,7 @@ export class R3mesMiner extends HTMLElement {
       computed: () => this.#computed(event),
       found: () => this.#computed(event),
       stored: () => this.#emit("step", { stage: "stored" }),
+      submitted: () => this.#emit("step", { stage: "submitted", id: event.id }),
       accepted: () => this.#accepted(event),
       rejected: () => this.#rejected(event),
     };

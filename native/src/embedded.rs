@@ -1,34 +1,36 @@
-//! The node that lives in this process: its ledger, its engine, its face.
+//! The node that lives in this process: its ledger, its face, and the operator's roles, which recompute what miners
+//! submit and add up rounds.
 
 use super::{
     cli::{JobArgs, ServeArgs},
     compute::Compute,
-    engine::{self, Engine},
-    http, model,
-    node::{Genesis, Node, Setup},
+    engine, http, model,
+    node::{Node, Setup, Terms},
     place,
+    roles::{self, Operator},
+    wallet,
 };
 use anyhow::{Context, Result};
+use r3mes_wgpu::chain::SessionKey;
+use r3mes_wgpu::ledger::Params;
 use r3mes_wgpu::model::{transformer::Targets, weights::Model};
 use r3mes_wgpu::training::optimizer::Settings;
-use r3mes_wgpu::work::CHUNK_TOKENS;
+use r3mes_wgpu::work::{CHUNK_TOKENS, Worker};
 use sha2::{Digest, Sha256};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
+use zeroize::Zeroizing;
 
 /// Accepted tasks of a round: what one optimizer step averages.
 const QUOTA: u32 = 4;
-/// Micro-units that an accepted gradient earns. Worth nothing outside this process.
-pub(crate) const REWARD: u64 = 1_000_000;
-/// Seconds that a claim holds: as long as others may have to wait for a miner that left in the middle of a task.
-const CLAIM_LIFETIME: u64 = 300;
-/// Rounds whose artifacts stay.
-const RETENTION: u64 = 8;
-/// Sequences that the node plays at a time when it recomputes: the bits are the same for any number.
-const SEQUENCES: usize = 2;
+/// The operator's first coins and stake, in micro-units. Worth nothing outside this process.
+const OPERATOR_COINS: u64 = 1_000_000_000_000;
+const OPERATOR_STAKE: u64 = 1_000_000;
+/// The operator's roles: validator and proposer.
+const OPERATOR_ROLES: [u32; 2] = [3, 4];
 /// What signatures are bound to.
 const CHAIN_ID: &str = "r3mes-local-1";
 /// Where the page's files are unless said otherwise.
@@ -39,8 +41,10 @@ pub(crate) struct Embedded {
     pub(crate) model: Model,
     pub(crate) targets: Targets,
     pub(crate) job_dir: PathBuf,
+    pub(crate) data_dir: PathBuf,
     model_dir: PathBuf,
     setup: Setup,
+    operator: Zeroizing<[u8; 32]>,
 }
 
 impl Embedded {
@@ -60,28 +64,34 @@ impl Embedded {
             model.config.ternary_weights(),
             chunks.len()
         );
-        let quota = QUOTA.min(chunks.len() as u32);
-        let genesis =
-            Genesis { job, seed, quota, reward: REWARD, claim_lifetime: CLAIM_LIFETIME, retention_rounds: RETENTION };
-        let setup = Setup::new(genesis, adapter, chunks.into_iter())?;
-        let job_dir = data_dir.join(setup.folder()?);
-        Ok(Self { model, targets, job_dir, model_dir, setup })
+        let operator = wallet::operator_secret(&data_dir)?;
+        let address = SessionKey::new(&operator)?.address().to_owned();
+        let terms = Terms {
+            chain_id: CHAIN_ID.to_owned(),
+            params: Params::EMBEDDED,
+            job,
+            seed,
+            quota: QUOTA,
+            accounts: vec![(address.clone(), OPERATOR_COINS)],
+            nodes: vec![(address, OPERATOR_STAKE, OPERATOR_ROLES.to_vec())],
+        };
+        let setup = Setup::new(terms, &adapter, chunks.into_iter())?;
+        let job_dir = data_dir.join(setup.folder());
+        Ok(Self { model, targets, job_dir, data_dir, model_dir, setup, operator })
     }
 
-    /// Opens the ledger, with an engine of its own, and serves it; returns the node and its address. Where the port is
-    /// taken and nobody asked for it by name, another is.
-    pub(crate) fn open(self, verifier: &Compute, args: &ServeArgs) -> Result<(Arc<Node<Engine>>, SocketAddr)> {
-        let engine = Engine::new(&self.model, &self.targets, &verifier.backend, SEQUENCES)?;
+    /// Opens the ledger, serves it, and takes on the operator's roles, recomputing on `verifier`; returns the node and its
+    /// address. Where the port is taken and nobody asked for it by name, another is.
+    pub(crate) fn open(self, verifier: &Compute, args: &ServeArgs) -> Result<(Arc<Node>, SocketAddr)> {
+        let worker = pollster::block_on(Worker::new(&self.model, &self.targets, &verifier.backend, roles::SEQUENCES))?;
         std::fs::create_dir_all(&self.job_dir).with_context(|| format!("creating {}", self.job_dir.display()))?;
-        let node = Arc::new(Node::open(&self.job_dir.join("ledger.redb"), self.setup, engine)?);
+        let node = Arc::new(Node::open(&self.job_dir, self.setup, args.min_fee)?);
         let serve = |listen| {
             let settings = http::Settings {
                 listen,
-                chain_id: CHAIN_ID.to_owned(),
                 model: self.model_dir.clone(),
                 page: args.page.clone().unwrap_or_else(|| Path::new(PAGE).to_owned()),
                 origins: args.allow_origin.clone(),
-                min_fee: args.min_fee,
             };
             http::serve(node.clone(), settings)
         };
@@ -90,6 +100,18 @@ impl Embedded {
             None => serve(SocketAddr::from(([127, 0, 0, 1], 7717)))
                 .or_else(|_| serve(SocketAddr::from(([127, 0, 0, 1], 0))))?,
         };
+        Operator::new(&url(address), &self.operator, worker)?.start()?;
         Ok((node, address))
     }
+}
+
+/// Where this process reaches its own node.
+pub(crate) fn url(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        ip if ip.is_unspecified() && address.is_ipv4() => "127.0.0.1".to_owned(),
+        ip if ip.is_unspecified() => "[::1]".to_owned(),
+        ip if address.is_ipv6() => format!("[{ip}]"),
+        ip => ip.to_string(),
+    };
+    format!("http://{host}:{}", address.port())
 }

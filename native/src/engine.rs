@@ -1,6 +1,5 @@
-//! The engine: a task becomes its artifact, a round's sum the next adapter.
+//! The engine: a task becomes its artifact; and the job that a model's tasks are of.
 
-use super::node;
 use anyhow::Result;
 use pollster::block_on;
 use r3mes_wgpu::ARITHMETIC_VERSION;
@@ -12,7 +11,7 @@ use r3mes_wgpu::training::{
     session::JOB_EXPONENT,
 };
 use r3mes_wgpu::work::{
-    AdapterState, Aggregate, Artifact, Job, Kind, MatrixSpec, Task, Transport, Worker, model_manifest,
+    AdapterState, Artifact, Job, Kind, MatrixSpec, Task, Transport, Worker, model_manifest,
 };
 use std::sync::{Mutex, MutexGuard};
 
@@ -39,19 +38,6 @@ impl Engine {
             worker.forget();
             worker
         })
-    }
-}
-
-impl node::Engine for Engine {
-    fn recompute(&self, task: &Task, blocks: Fetch) -> Result<Artifact> {
-        Ok(block_on(self.worker().audit(task, blocks))?)
-    }
-
-    fn step(&self, state: &AdapterState, sum: &Aggregate) -> Result<AdapterState> {
-        let mut optimizer = Optimizer::from_bytes(&state.optimizer)?;
-        let mut adapter = state.adapter.clone();
-        optimizer.step(&mut adapter, &sum.matrices, sum.tokens)?;
-        Ok(AdapterState { adapter, optimizer: optimizer.to_bytes() })
     }
 }
 

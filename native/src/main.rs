@@ -2,6 +2,7 @@
 
 mod adapter;
 mod bench;
+mod blocks;
 mod check;
 mod cli;
 mod compute;
@@ -18,6 +19,7 @@ mod output;
 mod place;
 mod quality;
 mod remote;
+mod roles;
 mod serve;
 mod train;
 mod verify;

@@ -1,64 +1,124 @@
-//! Mining: claim, compute, store, submit, be paid; again. By itself with a node in this process, by `--node` for
-//! another's.
+//! Mining: claim, compute, store, submit, be paid; again. For a node in this process, or by `--node` for another's: the
+//! same loop, over HTTP.
 
 use super::{
-    cli::MineArgs,
+    cli::{Limits, MineArgs},
     compute::{self, Compute},
-    embedded::{Embedded, REWARD},
-    engine::Engine,
-    http::now,
+    embedded::{self, Embedded},
     interrupt::Interrupt,
-    node::Node,
     output::{self, Exit, say},
-    place, remote,
+    place,
+    remote::{self, Remote},
+    wallet,
 };
-use anyhow::{Context, Result};
-use r3mes_wgpu::training::step::nats;
-use r3mes_wgpu::work::{CHUNK_TOKENS, Receipt, Task, UploadSize};
+use anyhow::{Context, Result, bail};
+use pollster::block_on;
+use r3mes_wgpu::chain::{SessionKey, check_address, client::Client};
+use r3mes_wgpu::mining::{Accepted, Miner, MiningError, Stage};
+use r3mes_wgpu::model::{config::Linear, transformer::Targets};
+use r3mes_wgpu::work::{CHUNK_TOKENS, UploadSize, Worker};
 use serde_json::json;
 use std::{
     fs,
     path::PathBuf,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 /// Sequences that a miner plays at a time: the bits are the same for any number.
-pub(crate) const SEQUENCES: usize = 4;
-/// Between two looks for a chunk when the round has none left.
-const IDLE: Duration = Duration::from_millis(200);
+const SEQUENCES: usize = 4;
+/// Between two looks for a chunk when the round has none left: here, and elsewhere.
+const IDLE_HERE: Duration = Duration::from_millis(50);
+const IDLE_ELSEWHERE: Duration = Duration::from_secs(2);
 
-/// A miner beside its node.
-struct Miner {
-    node: Arc<Node<Engine>>,
-    engine: Engine,
+/// A miner and where it keeps things.
+struct Work<'a> {
+    miner: Miner<Remote>,
     receipts: PathBuf,
-    args: MineArgs,
-    backbone_weights: u64,
+    /// Ternary weights of the backbone.
+    weights: u64,
+    /// Accepted before, as far as that is told.
+    before: u64,
+    idle: Duration,
+    args: &'a MineArgs,
 }
 
 /// Mines until a limit or Ctrl-C.
 pub(crate) fn run(args: MineArgs) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
-    if let Some(url) = &args.node {
-        return remote::run(&args, url, &interrupt);
+    wallet::secrets::keep_out_of_dumps()?;
+    match &args.node {
+        Some(url) => for_other(&args, url, &interrupt),
+        None => for_own(&args, &interrupt),
     }
+}
+
+/// For a node in this process.
+fn for_own(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     let embedded = Embedded::prepare(&args.job)?;
-    let miner = compute::choose(&args.compute)?;
-    let verifier = verifier(&miner, args.compute.threads);
-    eprintln!("mining on {} for the address {}", miner.name, args.address);
+    let key = wallet::session_key(&embedded.data_dir)?;
+    let payout = payout(args, &key)?;
+    let compute = compute::choose(&args.compute)?;
+    let verifier = verifier(&compute, args.compute.threads);
+    eprintln!("mining on {}, paid to {payout}", compute.name);
     eprintln!("a node in this process recomputes everything on {}", verifier.name);
     if args.dry_run {
         eprintln!("the ledger and the receipts would be in {}", embedded.job_dir.display());
         return Ok(Exit::Ok);
     }
-    let receipts = embedded.job_dir.join("receipts");
-    fs::create_dir_all(&receipts).with_context(|| format!("creating {}", receipts.display()))?;
-    let engine = Engine::new(&embedded.model, &embedded.targets, &miner.backend, SEQUENCES)?;
-    let backbone_weights = embedded.model.config.ternary_weights() as u64;
+    let worker = block_on(Worker::new(&embedded.model, &embedded.targets, &compute.backend, SEQUENCES))?;
+    let (weights, job_dir) = (embedded.model.config.ternary_weights() as u64, embedded.job_dir.clone());
     let (node, address) = embedded.open(&verifier, &args.serve)?;
     eprintln!("to mine in a browser too: http://{address}/");
-    Miner { node, engine, receipts, args, backbone_weights }.mine(&interrupt)
+    let head = node.ledger().state().scalars().clone();
+    if head.accepted_total > 0 {
+        eprintln!("continuing: {} accepted, round {}", head.accepted_total, head.round);
+    }
+    let client = Client::new(Remote::new(&embedded::url(address), job_dir.join("work.car"))?, key);
+    let miner = Miner::new(client, worker, payout, compute.name);
+    let receipts = job_dir.join("receipts");
+    Work { miner, receipts, weights, before: head.accepted_total, idle: IDLE_HERE, args }.mine(interrupt)
+}
+
+/// For the node at `url`. One that does not answer is waited for.
+fn for_other(args: &MineArgs, url: &str, interrupt: &Interrupt) -> Result<Exit> {
+    let data_dir = place::data_dir(args.job.data_dir.clone())?;
+    let key = match &args.wallet {
+        Some(name) => wallet::unlock(&data_dir, name, args.passphrase_file.as_deref())?,
+        None => wallet::session_key(&data_dir)?,
+    };
+    let payout = payout(args, &key)?;
+    let mut client = Client::new(Remote::new(url, data_dir.join("work.car"))?, key);
+    if args.granter.is_some() {
+        client = client.for_granter(payout.clone());
+    }
+    let job = block_on(client.job()).context("asking the node for its job")?;
+    let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
+    let Some(linears) = job.targets.iter().map(linear).collect::<Option<Vec<_>>>() else {
+        bail!("the node adapts {}, not linears of this model", job.targets.join(", "));
+    };
+    let targets = Targets { rank: job.rank as usize, linears };
+    let compute = compute::choose(&args.compute)?;
+    eprintln!("mining on {} for {url}, as {}, paid to {payout}", compute.name, client.address());
+    if args.dry_run {
+        return Ok(Exit::Ok);
+    }
+    let model = remote::download(&client, &job.model, &data_dir)?;
+    let worker = block_on(Worker::new(&model, &targets, &compute.backend, SEQUENCES))?;
+    let weights = model.config.ternary_weights() as u64;
+    drop(model);
+    let miner = Miner::new(client, worker, payout, compute.name);
+    Work { miner, receipts: data_dir.join("receipts"), weights, before: 0, idle: IDLE_ELSEWHERE, args }.mine(interrupt)
+}
+
+/// Who is paid.
+fn payout(args: &MineArgs, key: &SessionKey) -> Result<String> {
+    let payout = match (&args.granter, args.address.as_str()) {
+        (Some(granter), _) => granter.clone(),
+        (None, "local") => key.address().to_owned(),
+        (None, given) => given.to_owned(),
+    };
+    check_address(&payout)?;
+    Ok(payout)
 }
 
 /// What the node recomputes on: a real GPU where the miner has one, else the CPU by other twins; never a software GPU.
@@ -66,102 +126,75 @@ pub(crate) fn verifier(miner: &Compute, threads: usize) -> Compute {
     if miner.real_gpu { miner.clone() } else { compute::second_cpu(threads) }
 }
 
-impl Miner {
-    fn mine(&self, interrupt: &Interrupt) -> Result<Exit> {
-        let status = self.node.status()?;
-        if status.accepted_total > 0 {
-            eprintln!("continuing: {} accepted, round {}", status.accepted_total, status.round);
-        }
-        let (mut limits, mut waiting) = (self.args.limits(), false);
+impl Work<'_> {
+    fn mine(mut self, interrupt: &Interrupt) -> Result<Exit> {
+        fs::create_dir_all(&self.receipts).with_context(|| format!("creating {}", self.receipts.display()))?;
+        let (mut limits, mut failures, mut registered) = (self.args.limits(), 0u32, false);
         while limits.go_on() {
             if interrupt.asked() {
                 return Ok(Exit::Interrupted);
             }
-            match self.node.claim(&self.args.address, now())? {
-                Some(task) => {
-                    self.work(&task)?;
+            let (mut start, mut seconds) = (Instant::now(), None);
+            let stage = |stage: Stage| match stage {
+                Stage::Claimed(..) => start = Instant::now(),
+                Stage::Computed(_) => seconds = Some(start.elapsed().as_secs_f64()),
+                Stage::Found(_) | Stage::Stored | Stage::Submitted(_) => {}
+            };
+            let attempt = || -> Result<_, MiningError> {
+                if !registered {
+                    block_on(self.miner.register())?;
+                    registered = true;
+                }
+                block_on(self.miner.work(stage))
+            };
+            match attempt() {
+                Ok(Some(accepted)) => {
+                    failures = 0;
                     limits.count();
-                    waiting = false;
+                    self.tell(&accepted, seconds, &limits)?;
                 }
-                None => {
-                    if !waiting {
-                        eprintln!("other miners hold the rest of this round; waiting for them");
-                    }
-                    waiting = true;
-                    std::thread::sleep(IDLE);
+                Ok(None) => wait(self.idle, interrupt),
+                Err(error) if error.is_temporary() => {
+                    failures += 1;
+                    let pause = remote::backoff(failures);
+                    eprintln!("{error}; trying again in {:.0} s", pause.as_secs_f64());
+                    wait(pause, interrupt);
                 }
+                Err(error) => return Err(anyhow::Error::new(error).context(Exit::Refused)),
             }
         }
         Ok(Exit::Ok)
     }
 
-    /// One task, from its claim to its reward.
-    fn work(&self, task: &Task) -> Result<()> {
-        let start = Instant::now();
-        let artifact = self.engine.compute(task, &|cid| self.node.get_block(cid))?;
-        let seconds = start.elapsed().as_secs_f64();
-        let dag = artifact.dag()?;
-        self.node.put_blocks(&dag.blocks)?;
-        let receipt = Receipt::new(task.clone(), &artifact, Vec::new())?;
-        place::write_whole(&self.receipts.join(format!("{}.json", receipt.artifact())), receipt.to_json().as_bytes())?;
-        let acceptance = match self.node.submit(&receipt)? {
-            Ok(acceptance) => acceptance,
-            Err(rejection) => return Err(anyhow::Error::new(rejection).context(Exit::Refused)),
-        };
-        let loss = artifact.as_gradient().map(|gradient| nats(gradient.loss, gradient.tokens as usize));
-        Done {
-            receipt: &receipt,
-            gradient_root: artifact.gradient_root(),
-            loss,
-            seconds: Some(seconds),
-            round: acceptance.round,
-            accepted: self.node.status()?.accepted_total,
-            balance: acceptance.balance,
-            size: (acceptance.balance == REWARD).then(|| UploadSize::new(&dag, self.backbone_weights)),
-            transaction: None,
+    /// Keeps the receipt of an accepted task, and tells.
+    fn tell(&self, accepted: &Accepted, seconds: Option<f64>, limits: &Limits) -> Result<()> {
+        let Accepted { receipt, gradient_root, transaction, round, loss, balance, bytes } = accepted;
+        let (task, cid) = (receipt.task().cid(), receipt.artifact());
+        place::write_whole(&self.receipts.join(format!("{cid}.json")), receipt.to_json().as_bytes())?;
+        let (count, rate) = (self.before + limits.counted(), seconds.map(|seconds| CHUNK_TOKENS as f64 / seconds));
+        if self.args.json {
+            output::line(json!({
+                "event": "accepted", "task": task.to_string(), "cid": cid.to_string(),
+                "gradient_digest": output::hex(gradient_root), "loss": loss, "tokens_per_second": rate,
+                "round": round, "accepted": count, "balance": balance, "transaction": transaction,
+            }));
+            return Ok(());
         }
-        .tell(self.args.json);
+        let loss = loss.map_or("void".to_owned(), |loss| format!("{loss:.4}"));
+        let rate = rate.map_or("resumed".to_owned(), |rate| format!("{rate:6.0} tokens/s"));
+        let balance = *balance as f64 / 1e6;
+        say!("accepted {count:5} · round {round:4} · loss {loss} · {rate} · balance {balance} · {cid}");
+        if limits.counted() == 1 {
+            eprintln!("an artifact is {}", UploadSize::new(*bytes, self.weights));
+        }
         Ok(())
     }
 }
 
-/// A task that was accepted, as it is told.
-pub(crate) struct Done<'a> {
-    pub(crate) receipt: &'a Receipt,
-    /// Root over the gradient's matrices.
-    pub(crate) gradient_root: [u8; 32],
-    /// `None` for a void.
-    pub(crate) loss: Option<f64>,
-    /// Of computing alone; `None` where it was computed before.
-    pub(crate) seconds: Option<f64>,
-    pub(crate) round: u64,
-    pub(crate) accepted: u64,
-    pub(crate) balance: u64,
-    /// Told once.
-    pub(crate) size: Option<UploadSize>,
-    /// Where a transaction carried it.
-    pub(crate) transaction: Option<&'a str>,
-}
-
-impl Done<'_> {
-    pub(crate) fn tell(&self, as_json: bool) {
-        let (task, cid) = (self.receipt.task().cid(), self.receipt.artifact());
-        let rate = self.seconds.map(|seconds| CHUNK_TOKENS as f64 / seconds);
-        if as_json {
-            output::line(json!({
-                "event": "accepted", "task": task.to_string(), "cid": cid.to_string(),
-                "gradient_digest": output::hex(&self.gradient_root), "loss": self.loss,
-                "tokens_per_second": rate, "round": self.round, "accepted": self.accepted, "balance": self.balance,
-                "transaction": self.transaction,
-            }));
-            return;
-        }
-        let loss = self.loss.map_or("void".to_owned(), |loss| format!("{loss:.4}"));
-        let rate = rate.map_or("resumed".to_owned(), |rate| format!("{rate:6.0} tokens/s"));
-        let (accepted, round, balance) = (self.accepted, self.round, self.balance as f64 / 1e6);
-        say!("accepted {accepted:5} · round {round:4} · loss {loss} · {rate} · balance {balance} · {cid}");
-        if let Some(size) = &self.size {
-            eprintln!("an artifact is {size}");
-        }
+/// Waits, or until Ctrl-C.
+fn wait(pause: Duration, interrupt: &Interrupt) {
+    let end = Instant::now() + pause;
+    while Instant::now() < end && !interrupt.asked() {
+        std::thread::sleep(Duration::from_millis(50).min(pause));
     }
 }

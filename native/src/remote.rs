@@ -1,31 +1,17 @@
-//! Mining for a node elsewhere: the same loop as the page's, over HTTP.
+//! A node by its URL, over HTTP.
 
-use super::{
-    cli::MineArgs,
-    compute,
-    interrupt::Interrupt,
-    mine::{Done, SEQUENCES},
-    model,
-    output::Exit,
-    place, wallet,
-};
-use anyhow::{Context, Result, bail, ensure};
+use super::{model, place};
+use anyhow::{Context, Result, ensure};
 use pollster::block_on;
-use r3mes_wgpu::chain::{
-    check_address,
-    client::{Client, Host, MAX_ANSWER_BYTES, Offline, Request, Response},
-};
-use r3mes_wgpu::mining::{Miner, MiningError, Stage};
-use r3mes_wgpu::model::{config::Linear, transformer::Targets, weights::Model};
-use r3mes_wgpu::work::{Worker, model_manifest};
+use r3mes_wgpu::chain::client::{Client, Host, MAX_ANSWER_BYTES, Offline, Request, Response};
+use r3mes_wgpu::model::weights::Model;
+use r3mes_wgpu::work::model_manifest;
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-/// How long to wait for a chunk when the round has none left.
-const IDLE: Duration = Duration::from_secs(2);
 /// Longest wait between two attempts to reach the node.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// How long one answer may take.
@@ -35,16 +21,21 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Remote {
     url: String,
     agent: ureq::Agent,
-    /// The work at hand.
-    saved: PathBuf,
+    /// Where the work at hand is saved; nowhere for those who have none.
+    saved: Option<PathBuf>,
 }
 
 impl Remote {
     /// Asks nothing yet.
     pub(crate) fn new(url: &str, saved: PathBuf) -> Result<Self> {
+        Ok(Self { saved: Some(saved), ..Self::for_role(url)? })
+    }
+
+    /// One that saves nothing.
+    pub(crate) fn for_role(url: &str) -> Result<Self> {
         ensure!(url.starts_with("http://") || url.starts_with("https://"), "--node {url}: not an http(s) URL");
         let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), agent: config.new_agent(), saved })
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), agent: config.new_agent(), saved: None })
     }
 }
 
@@ -67,107 +58,21 @@ impl Host for Remote {
     }
 
     async fn saved(&self) -> Option<Vec<u8>> {
-        fs::read(&self.saved).ok()
+        fs::read(self.saved.as_ref()?).ok()
     }
 
     async fn save(&self, bytes: &[u8]) {
         // without it, a restart computes the task again
-        if let Err(error) = place::write_whole(&self.saved, bytes) {
+        if let Some(saved) = &self.saved
+            && let Err(error) = place::write_whole(saved, bytes)
+        {
             eprintln!("{error:#}");
         }
     }
 }
 
-/// Mines for the node at `url` until a limit or Ctrl-C. A node that does not answer is waited for.
-pub(crate) fn run(args: &MineArgs, url: &str, interrupt: &Interrupt) -> Result<Exit> {
-    let data_dir = place::data_dir(args.job.data_dir.clone())?;
-    wallet::secrets::keep_out_of_dumps()?;
-    let key = match &args.wallet {
-        Some(name) => wallet::unlock(&data_dir, name, args.passphrase_file.as_deref())?,
-        None => wallet::session_key(&data_dir)?,
-    };
-    let payout = match (&args.granter, args.address.as_str()) {
-        (Some(granter), _) => granter.clone(),
-        (None, "local") => key.address().to_owned(),
-        (None, given) => given.to_owned(),
-    };
-    check_address(&payout)?;
-    let mut client = Client::new(Remote::new(url, data_dir.join("work.car"))?, key);
-    if args.granter.is_some() {
-        client = client.for_granter(payout.clone());
-    }
-    let job = block_on(client.job()).context("asking the node for its job")?;
-    let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
-    let Some(linears) = job.targets.iter().map(linear).collect::<Option<Vec<_>>>() else {
-        bail!("the node adapts {}, not linears of this model", job.targets.join(", "));
-    };
-    let targets = Targets { rank: job.rank as usize, linears };
-    let compute = compute::choose(&args.compute)?;
-    eprintln!("mining on {} for {url}, as {}, paid to {payout}", compute.name, client.address());
-    if args.dry_run {
-        return Ok(Exit::Ok);
-    }
-    let model = download(&client, &job.model, &data_dir)?;
-    let worker = block_on(Worker::new(&model, &targets, &compute.backend, SEQUENCES))?;
-    drop(model);
-    let mut miner = Miner::new(client, worker, payout, compute.name);
-    let receipts = data_dir.join("receipts");
-    fs::create_dir_all(&receipts).with_context(|| format!("creating {}", receipts.display()))?;
-
-    let (mut limits, mut failures, mut registered) = (args.limits(), 0u32, false);
-    while limits.go_on() {
-        if interrupt.asked() {
-            return Ok(Exit::Interrupted);
-        }
-        let (mut start, mut seconds) = (Instant::now(), None);
-        let stage = |stage: Stage| match stage {
-            Stage::Claimed(..) => start = Instant::now(),
-            Stage::Computed(_) => seconds = Some(start.elapsed().as_secs_f64()),
-            Stage::Found(_) | Stage::Stored => {}
-        };
-        let attempt = || -> Result<_, MiningError> {
-            if !registered {
-                block_on(miner.register())?;
-                registered = true;
-            }
-            block_on(miner.work(stage))
-        };
-        match attempt() {
-            Ok(Some(accepted)) => {
-                failures = 0;
-                limits.count();
-                place::write_whole(
-                    &receipts.join(format!("{}.json", accepted.receipt.artifact())),
-                    accepted.receipt.to_json().as_bytes(),
-                )?;
-                Done {
-                    receipt: &accepted.receipt,
-                    gradient_root: accepted.gradient_root,
-                    loss: accepted.loss,
-                    seconds,
-                    round: accepted.round,
-                    accepted: limits.counted(),
-                    balance: accepted.balance,
-                    size: None,
-                    transaction: Some(&accepted.transaction),
-                }
-                .tell(args.json);
-            }
-            Ok(None) => wait(IDLE, interrupt),
-            Err(error) if error.is_temporary() => {
-                failures += 1;
-                let pause = backoff(failures);
-                eprintln!("{error}; trying again in {:.0} s", pause.as_secs_f64());
-                wait(pause, interrupt);
-            }
-            Err(error) => return Err(anyhow::Error::new(error).context(Exit::Refused)),
-        }
-    }
-    Ok(Exit::Ok)
-}
-
 /// 1, 2, 4 … 60 seconds, each shortened at random by up to a half, so that miners do not return all at once.
-fn backoff(failures: u32) -> Duration {
+pub(crate) fn backoff(failures: u32) -> Duration {
     let whole = Duration::from_secs(1 << (failures - 1).min(6)).min(MAX_BACKOFF);
     let mut random = [0; 1];
     // without randomness the whole wait is as good
@@ -175,16 +80,8 @@ fn backoff(failures: u32) -> Duration {
     whole / 2 + whole * u32::from(share) / 510
 }
 
-/// Waits, or until Ctrl-C.
-fn wait(pause: Duration, interrupt: &Interrupt) {
-    let end = Instant::now() + pause;
-    while Instant::now() < end && !interrupt.asked() {
-        std::thread::sleep(Duration::from_millis(50).min(pause));
-    }
-}
-
 /// The node's model, from the data folder if it is there, else from the node; checked by its manifest either way.
-fn download(client: &Client<Remote>, cid: &str, data_dir: &Path) -> Result<Model> {
+pub(crate) fn download(client: &Client<Remote>, cid: &str, data_dir: &Path) -> Result<Model> {
     ensure!(cid.chars().all(|letter| letter.is_ascii_alphanumeric()), "the node names its model {cid:?}");
     let dir = data_dir.join("models").join(cid);
     let files = ["config.json", "model.safetensors"];

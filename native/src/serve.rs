@@ -19,14 +19,14 @@ pub(crate) fn run(args: &NodeArgs) -> Result<Exit> {
     let verifier = verifier(&compute::choose(&args.compute)?, args.compute.threads);
     let name = verifier.name.clone();
     let (node, address) = embedded.open(&verifier, &args.serve)?;
-    let status = node.status()?;
+    let head = node.ledger().state().scalars().clone();
     if args.json {
         output::line(json!({
-            "event": "listening", "url": format!("http://{address}"), "round": status.round,
-            "accepted": status.accepted_total, "verifier": name,
+            "event": "listening", "url": format!("http://{address}"), "round": head.round,
+            "accepted": head.accepted_total, "verifier": name,
         }));
     } else {
-        say!("http://{address}/ · {} accepted, round {} · recomputing on {name}", status.accepted_total, status.round);
+        say!("http://{address}/ · {} accepted, round {} · recomputing on {name}", head.accepted_total, head.round);
     }
     while !interrupt.asked() {
         std::thread::sleep(Duration::from_millis(50));

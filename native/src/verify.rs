@@ -1,11 +1,12 @@
 //! Verification: anyone recomputes a receipt's gradient and compares every bit.
 
 use super::{
+    blocks::BlockStore,
     cli::VerifyArgs,
     compute,
     engine::Engine,
     model,
-    node::BlockFile,
+    node::Stopped,
     output::{self, Exit, say},
     place,
 };
@@ -65,10 +66,10 @@ fn check(args: &VerifyArgs, receipt: &Receipt, path: &Path, data_dir: &Path) -> 
     Ok(verify(receipt, &fetch, &recomputed).map_err(|mismatch| mismatch.to_string()))
 }
 
-/// The blocks of the ledger beside which a receipt lies.
-pub(crate) fn blocks(receipt: &Path) -> Result<BlockFile> {
+/// The blocks beside which a receipt lies.
+pub(crate) fn blocks(receipt: &Path) -> Result<BlockStore> {
     let job = receipt.parent().and_then(Path::parent).context("a receipt lies beside its ledger")?;
-    BlockFile::open(&job.join("ledger.redb"))
+    Ok(Stopped::open(job)?.blocks)
 }
 
 /// A file, or `<cid>.json` among the receipts of the data folder.

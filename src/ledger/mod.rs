@@ -19,6 +19,8 @@ mod params;
 mod queries;
 mod state;
 mod submissions;
+#[cfg(test)]
+mod tests;
 mod transactions;
 mod tree;
 mod verification;
@@ -240,7 +242,27 @@ impl Ledger {
         transactions::admit(&mut self.state, tx)
     }
 
-    /// Whether something waits for blocks to come, transactions or not.
+    /// The ledger as it would be at a later time without a block: what has run out by then is out.
+    pub fn at(&self, time: u64) -> Self {
+        let mut later = self.clone();
+        let head = later.state.head_mut();
+        head.time = head.time.max(time);
+        claims::expire(&mut later.state);
+        later
+    }
+
+    /// Whether the next block, with or without transactions, should come at once: it draws for submissions.
+    pub fn hurries(&self) -> bool {
+        let pending = |place: &Place| match place {
+            Place::Submitted(id) => {
+                self.state.submission(*id).is_some_and(|submission| submission.status == Status::Pending)
+            }
+            _ => false,
+        };
+        self.state.places.values().any(pending)
+    }
+
+    /// Whether something waits for blocks to come, with transactions or without.
     pub fn waits(&self) -> bool {
         let state = &self.state;
         let pending = |place: &Place| matches!(place, Place::Submitted(_));

@@ -4,7 +4,10 @@
 
 use super::{Event, State, aggregation, claims, coins, fees, grants, nodes, submissions, verification};
 use crate::chain::{ChainError, Message, Signed, code, tx_hash};
-use cosmrs::proto::cosmos::authz::v1beta1::MsgExecResponse;
+use cosmrs::{
+    Any,
+    proto::cosmos::{authz::v1beta1::MsgExecResponse, base::abci::v1beta1::TxMsgData},
+};
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +26,16 @@ pub struct Outcome {
     pub answers: Vec<(String, serde_bytes::ByteBuf)>,
     /// What happened.
     pub events: Vec<Event>,
+}
+
+impl Outcome {
+    /// The answers as Cosmos chains give them: `TxMsgData`.
+    pub fn data(&self) -> Vec<u8> {
+        let answer =
+            |(url, value): &(String, serde_bytes::ByteBuf)| Any { type_url: url.clone(), value: value.to_vec() };
+        let msg_responses = self.answers.iter().map(answer).collect();
+        TxMsgData { msg_responses, ..Default::default() }.encode_to_vec()
+    }
 }
 
 /// Why something is not done: code and reason.

@@ -40,7 +40,7 @@ fn rate(state: &State, miner: &str) -> u64 {
 }
 
 /// Different validators, each as likely as its stake is large; never the miner itself.
-fn verifiers(state: &State, id: u64, miner: &str) -> Vec<String> {
+pub(super) fn verifiers(state: &State, id: u64, miner: &str) -> Vec<String> {
     let nodes = state.nodes_of(VALIDATOR).filter(|(address, _)| *address != miner);
     let mut nodes: Vec<(&String, u64)> = nodes.map(|(address, node)| (address, node.stake.max(1))).collect();
     let mut drawn = Vec::new();

@@ -79,6 +79,8 @@ pub struct Accepted {
     pub loss: Option<f64>,
     /// Of who is paid, in micro-units.
     pub balance: u64,
+    /// Of the artifact's blocks.
+    pub bytes: u64,
 }
 
 /// A worker with a node to work for.
@@ -142,7 +144,9 @@ impl<H: Host> Miner<H> {
             self.pending = Some(Pending { receipt, artifact, held });
         }
         let Some(Pending { receipt, artifact, held }) = &self.pending else { return Ok(None) };
-        self.client.put(&artifact.dag()?).await?;
+        let dag = artifact.dag()?;
+        self.client.put(&dag).await?;
+        let bytes = dag.bytes() as u64;
         tell(Stage::Stored);
         let loss = artifact.as_gradient().map(|gradient| nats(gradient.loss, gradient.tokens as usize));
         let sent = match self.submit(receipt, held, loss).await {
@@ -163,7 +167,7 @@ impl<H: Host> Miner<H> {
         let balance = self.client.balance(&self.payout).await?;
         let (receipt, gradient_root, round) = (receipt.clone(), artifact.gradient_root(), held.round);
         self.pending = None;
-        Ok(Some(Accepted { receipt, gradient_root, transaction: sent.hash, round, loss, balance }))
+        Ok(Some(Accepted { receipt, gradient_root, transaction: sent.hash, round, loss, balance, bytes }))
     }
 
     /// Waits until a submission counts.

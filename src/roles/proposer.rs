@@ -91,7 +91,7 @@ impl<H: Host> Proposer<H> {
 }
 
 /// The state after a round. A round of voids changes nothing.
-pub fn next(state: AdapterState, sum: Option<&Aggregate>) -> Result<AdapterState, RoleError> {
+fn next(state: AdapterState, sum: Option<&Aggregate>) -> Result<AdapterState, RoleError> {
     let Some(sum) = sum.filter(|sum| sum.tokens > 0) else { return Ok(state) };
     let mut optimizer = Optimizer::from_bytes(&state.optimizer)?;
     let mut adapter = state.adapter;

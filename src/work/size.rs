@@ -1,6 +1,5 @@
 //! The size of an upload beside its baseline: all backbone weights in bf16, two bytes each.
 
-use crate::store::Dag;
 use std::fmt;
 
 /// Bytes to send, and what sending full weights would take.
@@ -13,9 +12,9 @@ pub struct UploadSize {
 }
 
 impl UploadSize {
-    /// Of `artifact`, for a backbone of so many weights.
-    pub fn new(artifact: &Dag, backbone_weights: u64) -> Self {
-        Self { artifact_bytes: artifact.bytes() as u64, full_weights_bytes: 2 * backbone_weights }
+    /// For a backbone of so many weights.
+    pub fn new(artifact_bytes: u64, backbone_weights: u64) -> Self {
+        Self { artifact_bytes, full_weights_bytes: 2 * backbone_weights }
     }
 
     /// Hundredths of a percent less to send than the baseline, rounded down.

@@ -2,7 +2,7 @@
 
 use super::{check::hex, tell::Tell};
 use r3mes_wgpu::{
-    chain::client::ClientError,
+    chain::{client::ClientError, code},
     mining::{self, MiningError, Stage},
     work::{CHUNK_TOKENS, Receipt},
 };
@@ -17,6 +17,7 @@ export type MinerEvent =
   | { event: "progress"; share: number }
   | { event: "computed" | "found"; cid: string; task: string; receipt: string }
   | { event: "stored" }
+  | { event: "submitted"; id: number }
   | {
       event: "accepted"; cid: string; transaction: string; gradientDigest: string; round: number; loss?: number;
       tokens: number; seconds?: number; reward: number; balance: number; receipt: string; memoryBytes: number;
@@ -48,6 +49,9 @@ pub(crate) enum MinerEvent {
         receipt: String,
     },
     Stored,
+    Submitted {
+        id: u64,
+    },
     Accepted {
         cid: String,
         transaction: String,
@@ -88,6 +92,7 @@ impl Tell {
                 MinerEvent::Found { cid, task, receipt }
             }
             Stage::Stored => MinerEvent::Stored,
+            Stage::Submitted(id) => MinerEvent::Submitted { id: *id },
         });
     }
 
@@ -108,11 +113,16 @@ impl Tell {
         });
     }
 
-    /// Tells of a transaction that failed, if that is what the error is; returns its code.
+    /// Tells of a transaction that failed or a gradient that does not count, if that is what the error is; returns the
+    /// code.
     pub(crate) fn rejected(&self, error: &MiningError) -> Option<u32> {
-        let MiningError::Client(ClientError::Failed { hash, code, log }) = error else { return None };
-        self.say(&MinerEvent::Rejected { transaction: hash.clone(), code: *code, reason: log.clone() });
-        Some(*code)
+        let (transaction, code, reason) = match error {
+            MiningError::Client(ClientError::Failed { hash, code, log }) => (hash.clone(), *code, log.clone()),
+            MiningError::Rejected { .. } => (String::new(), code::REJECTED, error.to_string()),
+            _ => return None,
+        };
+        self.say(&MinerEvent::Rejected { transaction, code, reason });
+        Some(code)
     }
 }
 

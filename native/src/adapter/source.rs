@@ -1,6 +1,6 @@
 //! Where an adapter comes from: a checkpoint, a PEFT folder, a job's ledger, or a node.
 
-use crate::node::BlockFile;
+use crate::node::Stopped;
 use anyhow::{Context, Result, bail, ensure};
 use r3mes_wgpu::model::{lora::LoraAdapter, peft};
 use r3mes_wgpu::store::{Cid, MAX_BLOCK_BYTES, StoreError};
@@ -48,12 +48,13 @@ pub(super) fn read(source: &str) -> Result<Source> {
         let (adapter, optimizer) = checkpoint::read(&bytes).with_context(|| file.display().to_string())?;
         return Ok(Source { adapter, kind: "a checkpoint", steps: Some(optimizer.steps()) });
     }
-    let ledger = match folder(LEDGER) {
-        Some(ledger) => ledger,
-        None => only_ledger(path)?,
+    let job = match folder(LEDGER) {
+        Some(_) => path.to_owned(),
+        None => only_job(path)?,
     };
-    let state = BlockFile::open(&ledger)?.adapter().with_context(|| format!("the adapter in {}", ledger.display()))?;
-    of_state(state, "a job's adapter")
+    let Stopped { ledger, blocks } = Stopped::open(&job)?;
+    let state = AdapterState::fetch(&ledger.state().adapter(), &|cid| blocks.get(cid));
+    of_state(state.with_context(|| format!("the adapter in {}", job.display()))?, "a job's adapter")
 }
 
 fn of_state(state: AdapterState, kind: &'static str) -> Result<Source> {
@@ -75,18 +76,18 @@ fn read_file(path: &Path, most: u64) -> Result<Vec<u8>> {
     fs::read(path).with_context(context)
 }
 
-/// The ledger of a data folder that holds one job.
-fn only_ledger(data_dir: &Path) -> Result<PathBuf> {
+/// The folder of the one job of a data folder.
+fn only_job(data_dir: &Path) -> Result<PathBuf> {
     let entries = fs::read_dir(data_dir).with_context(|| format!("reading {}", data_dir.display()))?;
-    let mut ledgers = Vec::new();
+    let mut jobs = Vec::new();
     for entry in entries {
-        ledgers.extend(Some(entry?.path().join(LEDGER)).filter(|ledger| ledger.is_file()));
+        jobs.extend(Some(entry?.path()).filter(|job| job.join(LEDGER).is_file()));
     }
-    match &ledgers[..] {
-        [ledger] => Ok(ledger.clone()),
+    match &jobs[..] {
+        [job] => Ok(job.clone()),
         [] => bail!("{} holds no {CHECKPOINT}, no {PEFT_CONFIG} and no job", data_dir.display()),
         several => {
-            let names: Vec<_> = several.iter().filter_map(|ledger| ledger.parent()?.to_str()).collect();
+            let names: Vec<_> = several.iter().filter_map(|job| job.to_str()).collect();
             bail!("{} holds several jobs; name one: {}", data_dir.display(), names.join(", "))
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{BYTES, FORMAT, HELD, LOOSE, NUMBERS, QUEUE, ROOTS};
 use anyhow::{Context, Result, ensure};
-use redb::Database;
+use redb::{Database, ReadableTable};
 use std::{
     fs::{self, File},
     path::Path,

@@ -14,7 +14,7 @@ mod file;
 mod pins;
 mod room;
 
-pub(crate) use room::{Full, Quota};
+pub(crate) use room::Quota;
 
 use anyhow::{Context, Result};
 use r3mes_wgpu::store::{Block, Cid, Codec, StoreError};

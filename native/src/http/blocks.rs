@@ -1,7 +1,6 @@
 //! Blocks by their CIDs: the trustless gateway's raw form, and Kubo's `block/put`.
 
 use super::{Face, Shared, blocking, failure};
-use crate::node::transactions::codec;
 use axum::{
     Router,
     extract::{Multipart, Path, Query, State},
@@ -9,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use r3mes_wgpu::store::{Block, Cid, StoreError};
+use r3mes_wgpu::store::{Block, Cid, Codec, StoreError};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
@@ -43,7 +42,8 @@ struct Put {
 /// Stores every part of the form; answers a line of JSON for each, as Kubo does.
 async fn put(State(face): Shared, Query(asked): Query<Put>, mut form: Multipart) -> Result<Response, Response> {
     let invalid = |message: String| failure(StatusCode::BAD_REQUEST, 3, message);
-    let codec = codec(&asked.cid_codec).ok_or_else(|| invalid(format!("cid-codec {}", asked.cid_codec)))?;
+    let codec = Codec::ALL.into_iter().find(|codec| codec.name() == asked.cid_codec);
+    let codec = codec.ok_or_else(|| invalid(format!("cid-codec {}", asked.cid_codec)))?;
     if asked.mhtype.is_some_and(|hash| hash != "sha2-256") {
         return Err(invalid("only sha2-256 is taken".to_owned()));
     }
@@ -56,6 +56,6 @@ async fn put(State(face): Shared, Query(asked): Query<Put>, mut form: Multipart)
         .iter()
         .map(|block| format!("{}\n", json!({ "Key": block.cid().to_string(), "Size": block.bytes().len() })))
         .collect();
-    blocking(move || face.node.put_blocks(&blocks)).await?;
+    blocking(move || face.node.blocks().put(&blocks)).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], lines).into_response())
 }

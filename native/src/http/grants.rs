@@ -1,6 +1,6 @@
 //! Grants, by the paths and in the JSON of a Cosmos SDK 0.50 node's REST server.
 
-use super::{Face, Shared, blocking, failure, now};
+use super::{Face, Shared, failure, now};
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
@@ -9,6 +9,7 @@ use axum::{
     routing::get,
 };
 use r3mes_wgpu::chain::{Between, ChainError, DENOM, check_address, rfc3339};
+use r3mes_wgpu::ledger::Allowed;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -29,10 +30,10 @@ struct Asked {
 
 async fn grants(State(face): Shared, Query(asked): Query<Asked>) -> Result<Json<Value>, Response> {
     let between = between(asked.granter, asked.grantee).map_err(invalid)?;
-    let grants = blocking(move || face.node.grants(&between, now())).await?;
+    let (grants, now) = (face.ledger().state().granted(&between), now());
     let wanted =
         |message: &str| asked.msg_type_url.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == message);
-    let grants = grants.iter().filter(|(message, _)| wanted(message));
+    let grants = grants.iter().filter(|(message, expires)| *expires > now && wanted(message));
     let grants: Vec<_> = grants
         .map(|(message, expires)| {
             let authorization = json!({ "@type": "/cosmos.authz.v1beta1.GenericAuthorization", "msg": message });
@@ -49,8 +50,8 @@ async fn allowance(
     Path((granter, grantee)): Path<(String, String)>,
 ) -> Result<Json<Value>, Response> {
     let between = between(granter, grantee).map_err(invalid)?;
-    let asked = between.clone();
-    let Some((left, expires)) = blocking(move || face.node.allowance(&asked, now())).await? else {
+    let allowed = face.ledger().state().allowance(&between).filter(|allowed| allowed.expires > now());
+    let Some(Allowed { left, expires }) = allowed else {
         return Err(failure(StatusCode::NOT_FOUND, 5, "fee-grant not found"));
     };
     let basic = json!({
@@ -71,7 +72,7 @@ async fn session(
     Path((granter, grantee)): Path<(String, String)>,
 ) -> Result<Json<Value>, Response> {
     let between = between(granter, grantee).map_err(invalid)?;
-    let number = blocking(move || face.node.session_number(&between)).await?;
+    let number = face.ledger().state().session_number(&between);
     Ok(Json(json!({ "number": number.to_string() })))
 }
 

@@ -1,18 +1,17 @@
 //! The node's face: a Cosmos node's routes, an IPFS gateway's, and the page, on one port.
 //!
-//! Requests are answered from the ledger at once. Transactions wait in a queue and are settled one after the other by
-//! one thread, since settling a submission means recomputing it.
+//! Requests are answered from the ledger at once. Transactions wait in the mempool; one thread cuts blocks of them.
 
 mod blocks;
 mod cosmos;
+mod duties;
 mod folder;
 mod grants;
 pub(crate) mod origin;
 mod page;
 mod status;
 
-use super::engine::Engine;
-use super::node::{Node, transactions::Outcome};
+use super::node::{Added, Node};
 use anyhow::{Context, Result};
 use axum::{
     Json, Router,
@@ -21,24 +20,22 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
-use r3mes_wgpu::chain::tx_hash;
+use r3mes_wgpu::ledger::Ledger;
 use serde_json::json;
 use std::{
-    collections::BTreeSet,
     net::SocketAddr,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    },
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::{net::TcpListener, sync::broadcast};
 use tower_http::{compression::CompressionLayer, cors::CorsLayer};
 
-/// Transactions that may wait.
-const QUEUE: usize = 1024;
-/// Outcomes that a slow listener may lag behind.
+/// Longest time between two looks whether a block is due.
+const TICK: Duration = Duration::from_millis(100);
+/// After a block that could not be added.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Blocks that a slow listener may lag behind.
 const EVENTS: usize = 256;
 /// Most bytes of a request.
 const MAX_BODY_BYTES: usize = 16 << 20;
@@ -47,48 +44,38 @@ const MAX_BODY_BYTES: usize = 16 << 20;
 pub(crate) struct Settings {
     /// Where to listen.
     pub(crate) listen: SocketAddr,
-    /// What signatures are bound to.
-    pub(crate) chain_id: String,
     /// Folder with config.json and model.safetensors.
     pub(crate) model: PathBuf,
     /// Folder with the built page; it may come later.
     pub(crate) page: PathBuf,
     /// Origins of other sites whose pages may ask.
     pub(crate) origins: Vec<HeaderValue>,
-    /// Micro-units that a transaction must pay, to be taken here.
-    pub(crate) min_fee: u64,
 }
 
 /// What handlers share.
 pub(crate) struct Face {
-    node: Arc<Node<Engine>>,
+    node: Arc<Node>,
     settings: Settings,
-    queue: SyncSender<Vec<u8>>,
-    /// Hashes of transactions in the queue.
-    waiting: Mutex<BTreeSet<String>>,
-    events: broadcast::Sender<Arc<Outcome>>,
+    events: broadcast::Sender<Arc<Added>>,
     start: Instant,
 }
 
 type Shared = State<Arc<Face>>;
 
 /// Listens and serves in threads of its own, for as long as the process lives; returns where.
-pub(crate) fn serve(node: Arc<Node<Engine>>, settings: Settings) -> Result<SocketAddr> {
+pub(crate) fn serve(node: Arc<Node>, settings: Settings) -> Result<SocketAddr> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let listen = settings.listen;
     let listener = runtime.block_on(TcpListener::bind(listen)).with_context(|| format!("listening on {listen}"))?;
     let address = listener.local_addr()?;
-    let (queue, transactions) = sync_channel(QUEUE);
     let face = Arc::new(Face {
         node,
         settings: Settings { listen: address, ..settings },
-        queue,
-        waiting: Mutex::default(),
         events: broadcast::channel(EVENTS).0,
         start: Instant::now(),
     });
-    let settle = face.clone();
-    std::thread::Builder::new().name("transactions".into()).spawn(move || settle.settle(&transactions))?;
+    let sequencer = face.clone();
+    std::thread::Builder::new().name("sequencer".into()).spawn(move || sequencer.cut_blocks())?;
     let router = router(face);
     std::thread::Builder::new().name("http".into()).spawn(move || {
         if let Err(error) = runtime.block_on(async { axum::serve(listener, router).await }) {
@@ -105,6 +92,7 @@ fn router(face: Arc<Face>) -> Router {
         .allow_headers([header::CONTENT_TYPE]);
     Router::new()
         .merge(cosmos::routes())
+        .merge(duties::routes())
         .merge(grants::routes())
         .merge(blocks::routes())
         .merge(status::routes())
@@ -153,35 +141,25 @@ pub(crate) fn now() -> u64 {
 }
 
 impl Face {
-    /// Puts a checked transaction into the queue; one that waits there already is no error.
-    fn enqueue(&self, tx: Vec<u8>) -> Result<(), &'static str> {
-        let hash = tx_hash(&tx);
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.contains(&hash) {
-            return Ok(());
-        }
-        match self.queue.try_send(tx) {
-            Ok(()) => {
-                waiting.insert(hash);
-                Ok(())
-            }
-            Err(TrySendError::Full(_)) => Err("mempool is full"),
-            Err(TrySendError::Disconnected(_)) => Err("the node settles no transactions any more"),
-        }
+    /// The ledger as of the last block.
+    fn ledger(&self) -> Ledger {
+        self.node.ledger()
     }
 
-    /// Settles what waits, in order, and tells those who listen.
-    fn settle(&self, transactions: &Receiver<Vec<u8>>) {
-        while let Ok(tx) = transactions.recv() {
-            match self.node.deliver(&tx, &self.settings.chain_id, now()) {
-                Ok(Ok(outcome)) => {
+    /// Cuts blocks of what waits, in order, and tells those who listen.
+    fn cut_blocks(&self) {
+        loop {
+            match self.node.produce(now()) {
+                Ok(Some(added)) => {
                     // nobody listening is no error
-                    let _ = self.events.send(Arc::new(outcome));
+                    let _ = self.events.send(Arc::new(added));
                 }
-                Ok(Err(refusal)) => eprintln!("node: a transaction came too late: {}", refusal.log),
-                Err(error) => eprintln!("node: settling a transaction: {error:#}"),
+                Ok(None) => self.node.wait(TICK),
+                Err(error) => {
+                    eprintln!("node: adding a block: {error:#}");
+                    std::thread::sleep(PAUSE);
+                }
             }
-            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&tx_hash(&tx));
         }
     }
 }

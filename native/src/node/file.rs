@@ -2,7 +2,6 @@
 //!
 //! redb refuses a file whose making was cut short, so it must never stand where a ledger is looked for.
 
-use super::genesis::Setup;
 use anyhow::{Context, Result, bail};
 use redb::Database;
 use std::fs::{self, File, TryLockError};
@@ -29,18 +28,14 @@ pub(super) fn lock(path: &Path) -> Result<File> {
     bail!("another process uses it")
 }
 
-/// Opens the database at `path`, made of `setup` if there is none. The caller holds the lock.
-pub(super) fn open(path: &Path, setup: &Setup) -> Result<Database> {
+/// Opens the database at `path`, made by `make` if there is none. The caller holds the lock.
+pub(super) fn open(path: &Path, make: impl FnOnce(Database) -> Result<()>) -> Result<Database> {
     if !fs::exists(path)? {
         let unfinished = path.with_extension("new");
         if fs::exists(&unfinished)? {
             fs::remove_file(&unfinished)?;
         }
-        let database = Database::create(&unfinished)?;
-        let write = database.begin_write()?;
-        setup.install(&write)?;
-        write.commit()?;
-        drop(database);
+        make(Database::create(&unfinished)?)?;
         fs::rename(&unfinished, path)?;
         sync_folder(path)?;
     }

@@ -67,8 +67,10 @@ impl Mempool {
     /// Drops the first `count`, which are in a block that made `ledger`, and whatever does not fit it any more.
     pub(super) fn settle(&mut self, ledger: Ledger, count: usize) {
         self.after = ledger;
-        self.txs.drain(..count).for_each(|(hash, _)| drop(self.hashes.remove(&hash)));
         let Self { after, txs, hashes } = self;
+        for (hash, _) in txs.drain(..count) {
+            hashes.remove(&hash);
+        }
         txs.retain(|(hash, tx)| {
             let fits = after.admit(tx).is_ok();
             if !fits {

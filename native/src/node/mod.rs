@@ -3,18 +3,15 @@
 //!
 //! `ledger.redb` holds the chain, `blocks.redb` the bytes. Both are made aside and renamed into place.
 
-pub(crate) mod blocks;
 mod chain;
 mod file;
 mod mempool;
 mod setup;
-#[cfg(test)]
-mod tests;
 
-pub(crate) use blocks::BlockStore;
 pub(crate) use chain::Record;
-pub(crate) use setup::Setup;
+pub(crate) use setup::{Setup, Terms};
 
+use crate::blocks::{BlockStore, Quota};
 use anyhow::{Context, Result};
 use chain::Chain;
 use mempool::{Mempool, Unfit};
@@ -23,12 +20,15 @@ use r3mes_wgpu::ledger::{Applied, Block, Event, Genesis, Ledger, Outcome, Refusa
 use r3mes_wgpu::store::{Cid, StoreError};
 use redb::Database;
 use std::{
+    collections::BTreeSet,
     fs::File,
     path::Path,
     sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
+/// Room for blocks of bytes.
+const QUOTA: Quota = Quota { loose_bytes: 1 << 30, total_bytes: 64 << 30 };
 /// Seconds between blocks without transactions, while something waits for blocks.
 const IDLE_BLOCK: u64 = 1;
 
@@ -58,10 +58,10 @@ impl Node {
     /// `min_fee` micro-units to be admitted here.
     pub(crate) fn open(folder: &Path, setup: Setup, min_fee: u64) -> Result<Self> {
         let path = folder.join("ledger.redb");
-        let open = || {
+        let open = || -> Result<Self> {
             let lock = file::lock(&path)?;
             let database = file::open(&path, |database| Ok(drop(Chain::open(database, &setup.genesis)?)))?;
-            let blocks = BlockStore::open(&folder.join("blocks.redb"))?;
+            let blocks = BlockStore::open(&folder.join("blocks.redb"), QUOTA)?;
             Ok(Self { lock: Some(lock), ..Self::with(database, blocks, &setup, min_fee)? })
         };
         open().with_context(|| format!("the ledger {}", path.display()))
@@ -148,7 +148,8 @@ impl Node {
         self.chain.add(&before, &after, &block, &applied)?;
         *self.ledger.write().unwrap_or_else(PoisonError::into_inner) = after.clone();
         self.mempool().settle(after.clone(), count);
-        if applied.events.iter().any(|event| matches!(event, Event::RoundClosed { .. })) {
+        let settled = |event: &Event| matches!(event, Event::Accepted { .. } | Event::RoundClosed { .. });
+        if applied.events.iter().any(settled) {
             self.keep(&after)?;
         }
         Ok(Some(Added { block, applied }))
@@ -165,9 +166,11 @@ impl Node {
         Ok(())
     }
 
-    /// Lets go of bytes that the ledger names no more.
+    /// Keeps the bytes that the ledger names and that are here whole, and lets go of what it names no more.
     fn keep(&self, ledger: &Ledger) -> Result<()> {
-        self.blocks.keep_only(ledger.state().roots())
+        let kept: BTreeSet<Cid> = self.blocks.kept()?.into_iter().collect();
+        let here = |root: &Cid| kept.contains(root) || self.blocks.whole(root).is_ok();
+        self.blocks.keep_only(ledger.state().roots().filter(here))
     }
 
     /// The bytes of a block; serves as a [`Fetch`](r3mes_wgpu::store::Fetch).
@@ -190,10 +193,10 @@ impl Stopped {
     /// Opens the files in `folder`.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let path = folder.join("ledger.redb");
-        let open = || {
+        let open = || -> Result<Self> {
             let _lock = file::lock(&path)?;
             let ledger = chain::read_only(&Database::open(&path)?)?;
-            Ok(Self { ledger, blocks: BlockStore::open(&folder.join("blocks.redb"))? })
+            Ok(Self { ledger, blocks: BlockStore::open(&folder.join("blocks.redb"), QUOTA)? })
         };
         open().with_context(|| format!("opening the ledger {}", path.display()))
     }

@@ -8,7 +8,7 @@ mod pay;
 pub(crate) mod secrets;
 mod session;
 
-pub(crate) use session::session_key;
+pub(crate) use session::{operator_secret, session_key};
 
 use super::{interrupt, output::Exit};
 use anyhow::Result;

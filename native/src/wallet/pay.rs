@@ -30,7 +30,7 @@ pub(super) fn send(args: &SendArgs) -> Result<Exit> {
     let from = client.address().to_owned();
     eprintln!("sending {amount}{DENOM} from {from} to {to}, for a fee of {fee}{DENOM}");
     let transfer = Transfer { from: from.clone(), to: to.clone(), amount: *amount };
-    let hash = asked(block_on(client.send(Message::Send(transfer))))?;
+    let hash = asked(block_on(client.send(Message::Send(transfer))))?.hash;
     let balance = asked(block_on(client.balance(&from)))?;
     tell(
         on,
@@ -52,7 +52,7 @@ pub(super) fn grant(args: &GrantArgs) -> Result<Exit> {
     ensure!(between.granter != between.grantee, "the wallet and the session are one account");
     let session = Session { between, cap: *cap, expires: now() + expires };
     let granted = asked(block_on(client.granted(&session.between)))?;
-    let hash = asked(block_on(client.send_all(granted.replace(&session))))?;
+    let hash = asked(block_on(client.send_all(granted.replace(&session))))?.hash;
     let Session { between: Between { granter, grantee }, cap, expires } = &session;
     let until = rfc3339(*expires);
     tell(
@@ -79,7 +79,7 @@ pub(super) fn revoke(args: &RevokeArgs) -> Result<Exit> {
     let messages = asked(block_on(client.granted(&between)))?.revoke(&between);
     let Between { granter, grantee } = &between;
     ensure!(!messages.is_empty(), "{granter} grants {grantee} nothing, or not any more");
-    let hash = asked(block_on(client.send_all(messages)))?;
+    let hash = asked(block_on(client.send_all(messages)))?.hash;
     tell(
         on,
         &json!({ "event": "revoked", "granter": granter, "grantee": grantee, "transaction": hash }),

@@ -144,7 +144,7 @@ fn upload_size_beside_its_baseline() {
     assert!(saved(8, Transport::Int8) >= 9960);
     assert!(saved(16, Transport::Int8) < 9960 && saved(16, Transport::Int16) < 9960);
     let dag: Dag = receipt(Transport::Int8, 500).1.dag().unwrap();
-    let size = UploadSize::new(&dag, 10_000_000);
+    let size = UploadSize::new(dag.bytes() as u64, 10_000_000);
     assert!(size.artifact_bytes > 16_000 && size.artifact_bytes < 20_000, "{size}");
     assert!(size.to_string().contains("% less than 20000000 B of bf16 full weights"), "{size}");
 }

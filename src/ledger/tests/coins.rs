@@ -1,0 +1,95 @@
+//! Transfers, fees, payouts, sessions.
+
+use super::*;
+use crate::chain::{Between, MsgSetPayout, Session, Transfer};
+
+fn transfer(from: u8, to: u8, amount: u64) -> Message {
+    Message::Send(Transfer { from: address(from), to: address(to), amount })
+}
+
+#[test]
+fn coins_move_and_none_appear() {
+    let mut world = World::small(2);
+    world.done(1, transfer(1, 2, 10));
+    assert_eq!((world.balance(1), world.balance(2)), (COINS - 10, COINS + 10));
+    world.done(1, transfer(1, 1, 10));
+    assert_eq!(world.balance(1), COINS - 10);
+    let (code, log) = world.send(1, transfer(1, 2, COINS));
+    assert_eq!(code, 5, "{log}");
+    assert_eq!((world.balance(1), world.balance(2)), (COINS - 10, COINS + 10));
+    let both = world.sign(1, &[transfer(1, 2, 5), transfer(1, 2, COINS)]);
+    assert_eq!(world.block(vec![both])[0].code, 5);
+    assert_eq!(world.balance(2), COINS + 10, "all or nothing");
+    assert_eq!(world.ledger.state().account_of(&address(1)).sequence, 4, "what fails has its place too");
+    world.check();
+}
+
+#[test]
+fn a_fee_is_paid_either_way_and_a_transaction_runs_once() {
+    let mut world = World::small(2);
+    let fee = Fee { amount: 7, granter: None };
+    let good = key(1).sign(CHAIN, 0, &fee, &[transfer(1, 2, 1)]).unwrap();
+    let bad = key(1).sign(CHAIN, 1, &fee, &[transfer(1, 2, COINS)]).unwrap();
+    let codes: Vec<u32> = world.block(vec![good.clone(), bad, good]).iter().map(|outcome| outcome.code).collect();
+    assert_eq!(codes, [0, 5, 32]);
+    assert_eq!((world.balance(1), world.head().fees), (COINS - 15, 14));
+    let dear = key(1).sign(CHAIN, 2, &Fee { amount: COINS, granter: None }, &[transfer(1, 2, 1)]).unwrap();
+    assert_eq!(world.block(vec![dear])[0].code, 5);
+    assert_eq!(world.ledger.state().account_of(&address(1)).sequence, 2, "what can not pay has no place");
+    world.check();
+}
+
+#[test]
+fn admission_takes_fees_and_sequences_ahead() {
+    let world = World::small(2);
+    let mut ahead = world.ledger.clone();
+    let fee = Fee { amount: COINS / 2, granter: None };
+    let tx = |sequence| key(1).sign(CHAIN, sequence, &fee, &[transfer(1, 2, 1)]).unwrap();
+    assert!(ahead.admit(&tx(0)).is_ok());
+    assert_eq!(ahead.admit(&tx(0)).unwrap_err().code, 32);
+    assert!(ahead.admit(&tx(1)).is_ok());
+    assert_eq!(ahead.admit(&tx(2)).unwrap_err().code, 5);
+    assert_eq!(world.balance(1), COINS, "the ledger itself is as it was");
+}
+
+#[test]
+fn rewards_go_to_whom_the_miner_names() {
+    let mut world = World::small(1);
+    world.done(1, Message::SetPayout(MsgSetPayout { miner: address(1), payout: address(3) }));
+    world.mine(1, honest);
+    world.serve(&[9], truth);
+    assert_eq!((world.balance(1), world.balance(3)), (COINS, COINS + Params::EMBEDDED.reward));
+    let nobody = MsgSetPayout { miner: address(1), payout: "cosmos1nobody".to_owned() };
+    assert_eq!(world.send(1, Message::SetPayout(nobody)).0, 2);
+}
+
+#[test]
+fn a_session_mines_for_its_granter_until_its_time_or_its_cap() {
+    let mut world = World::small(2);
+    let between = Between { granter: address(1), grantee: address(30) };
+    let session = Session { between: between.clone(), cap: 10, expires: world.time + 20 };
+    let grant = world.sign(1, &session.grant());
+    assert_eq!(world.block(vec![grant])[0].log, "");
+    let claim = |world: &World, amount: u64| {
+        let messages = [Message::Exec(address(30), vec![world.claim(1, world.free())])];
+        let sequence = world.ledger.state().account_of(&address(30)).sequence;
+        let fee = Fee { amount, granter: Some(address(1)) };
+        key(30).sign(CHAIN, sequence, &fee, &messages).unwrap()
+    };
+    let over = claim(&world, 11);
+    assert_eq!(world.block(vec![over])[0].code, 5);
+    let tx = claim(&world, 6);
+    let outcome = world.block(vec![tx]).remove(0);
+    assert_eq!(outcome.log, "");
+    assert_eq!(outcome.answers[0].0, "/cosmos.authz.v1beta1.MsgExecResponse");
+    assert_eq!((world.balance(1), world.ledger.state().allowance(&between).unwrap().left), (COINS - 6, 4));
+    assert!(world.ledger.held(&address(1)).unwrap().is_some(), "it is the granter's claim");
+    let steal = Message::Exec(address(30), vec![transfer(1, 30, 5)]);
+    let tx = key(30).sign(CHAIN, 1, &Fee::default(), &[steal]);
+    assert!(tx.is_ok_and(|tx| world.block(vec![tx])[0].code == 4), "coins are not granted");
+    world.time += 30;
+    let late = claim(&world, 1);
+    let log = world.block(vec![late]).remove(0).log;
+    assert!(log.contains("expired"), "{log}");
+    world.check();
+}

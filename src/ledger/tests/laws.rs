@@ -1,0 +1,90 @@
+//! What holds of every ledger, whatever comes.
+
+use super::*;
+use crate::chain::{MsgCompleteTask, MsgRegisterNode, MsgSetPayout, MsgUnregisterNode, Transfer};
+use proptest::prelude::*;
+
+/// A message of some account, sensible or not.
+fn message(world: &World, number: u8, kind: u8, amount: u64) -> Message {
+    let other = 1 + (amount % 9) as u8;
+    match kind % 12 {
+        0 | 1 => world.claim(number, world.ledger.state().available().first().copied().unwrap_or(amount % 8)),
+        2 | 3 if world.ledger.held(&address(number)).unwrap().is_some() => {
+            let commitment = if amount.is_multiple_of(5) { wrong } else { honest };
+            Message::SubmitGradient(Box::new(world.submission(number, commitment)))
+        }
+        4 => Message::Send(Transfer { from: address(number), to: address(other), amount }),
+        5 => Message::RegisterNode(MsgRegisterNode {
+            node_address: address(number),
+            node_type: 1 + (amount % 4) as i32,
+            stake: format!("{}uremes", amount % (2 * COINS)),
+            roles: vec![3, 4],
+            ..Default::default()
+        }),
+        6 => Message::UnregisterNode(MsgUnregisterNode { node_address: address(number) }),
+        7 => Message::SetPayout(MsgSetPayout { miner: address(number), payout: address(other) }),
+        8 => Message::CompleteTask(MsgCompleteTask { miner: address(number), chunk_id: amount, ..Default::default() }),
+        _ => {
+            let lie = |_: u8, task: &Task, claimed| match amount % 7 {
+                0 => Finding::Match,
+                1 => Finding::Mismatch,
+                2 => Finding::Unavailable,
+                _ => truth(0, task, claimed),
+            };
+            let words = world.words(number, &lie);
+            words.into_iter().next().unwrap_or_else(|| world.claim(number, amount))
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn no_coin_appears_or_is_lost_and_roots_agree(steps in prop::collection::vec((1u8..=9, 0u8..12, 0u64..2_000_000_000, 0u64..40), 1..90)) {
+        let params = Params {
+            min_stake: 1_000_000, sampling: ALL / 2, claim_bond: 50, probation: 2, silence_penalty: 10,
+            attestation_blocks: 4, decision_blocks: 4, unbonding_blocks: 5, ..Params::NETWORK
+        };
+        let mut world = World::new(genesis(2, params, &[(7, 2_000_000), (8, 2_000_000), (9, 4_000_000)]));
+        for (number, kind, amount, pause) in steps {
+            let fee = Fee { amount: amount % 3, granter: None };
+            let sequence = world.ledger.state().account_of(&address(number)).sequence;
+            let tx = key(number).sign(CHAIN, sequence, &fee, &[message(&world, number, kind, amount)]).unwrap();
+            world.time += pause;
+            let mut cut = tx.clone();
+            cut.truncate(amount as usize % (tx.len() + 1));
+            world.block(vec![tx, cut]);
+        }
+        world.check();
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic_or_change_anything(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let mut world = World::small(2);
+        let before = world.ledger.state().clone();
+        let outcome = world.block(vec![bytes]).remove(0);
+        prop_assert_ne!(outcome.code, 0);
+        let mut after = world.ledger.state().clone();
+        after.head = before.head.clone();
+        prop_assert_eq!(after, before);
+    }
+
+    #[test]
+    fn an_altered_transaction_is_refused(at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let mut world = World::small(2);
+        let mut tx = world.sign(1, &[Message::Send(Transfer { from: address(1), to: address(2), amount: 5 })]);
+        let at = at.index(tx.len());
+        tx[at] ^= 1 << bit;
+        let outcome = world.block(vec![tx]).remove(0);
+        prop_assert_eq!((outcome.code == 0, world.balance(2)), (false, COINS));
+    }
+
+    #[test]
+    fn rows_that_are_none_are_refused(key in prop::collection::vec(any::<u8>(), 0..60), value in prop::collection::vec(any::<u8>(), 0..60)) {
+        let world = World::small(2);
+        let mut rows = world.ledger.rows();
+        rows.push(Row { key, value: Some(value) });
+        prop_assert!(Ledger::restore(world.ledger.genesis().clone(), &rows).is_err());
+    }
+}

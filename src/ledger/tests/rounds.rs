@@ -1,0 +1,212 @@
+//! Claims, submissions, rounds and their aggregates.
+
+use super::*;
+
+#[test]
+fn rounds_close_and_pay() {
+    let mut world = World::small(3);
+    let (first, reward) = (world.ledger.state().adapter(), Params::EMBEDDED.reward);
+    for count in 1..=9u64 {
+        world.mine(1, honest);
+        world.serve(&[9], truth);
+        assert_eq!(world.balance(1), COINS + count * reward);
+    }
+    let head = world.head();
+    assert_eq!((head.round, head.accepted_in_round, head.accepted_total), (3, 0, 9));
+    assert_ne!(world.ledger.state().adapter(), first);
+    let closed = world.events.iter().filter(|event| matches!(event, Event::RoundClosed { .. })).count();
+    assert_eq!(closed, 3);
+    world.check();
+}
+
+#[test]
+fn a_claim_is_one_miners_until_it_expires() {
+    let mut world = World::small(2);
+    let free = world.free();
+    world.done(1, world.claim(1, free));
+    world.done(1, world.claim(1, free));
+    let held = world.ledger.held(&address(1)).unwrap().unwrap();
+    assert_eq!(held.task.miner, address(1));
+    let other = world.claim(1, free + 1);
+    assert_eq!(world.send(1, other).0, 1101, "one at a time");
+    let same = world.claim(2, free);
+    assert_eq!(world.send(2, same).0, 1101, "another is free");
+    world.done(2, world.claim(2, free + 1));
+    let late = world.claim(3, free);
+    assert_eq!(world.send(3, late).0, 1101, "both are held, and not for long");
+    let far = world.claim(3, free + 2);
+    assert_eq!(world.send(3, far).0, 1101, "of the next round");
+
+    // both are late: others may try too, and who submits first has it
+    world.time += Params::EMBEDDED.claim_grace;
+    world.done(3, world.claim(3, free));
+    let message = world.submission(3, honest);
+    world.done(3, Message::SubmitGradient(Box::new(message)));
+    assert!(world.ledger.held(&address(1)).unwrap().is_none());
+
+    world.time += Params::EMBEDDED.claim_lifetime;
+    world.serve(&[9], truth);
+    assert!(world.ledger.held(&address(2)).unwrap().is_none(), "it ran out");
+    assert_eq!(world.free(), free + 1);
+    world.check();
+}
+
+#[test]
+fn a_claim_that_runs_out_costs_its_bond_and_those_without_share_what_is_left_to_them() {
+    let params = Params { claim_bond: 1_000, unbonded_share: 2_500, ..Params::EMBEDDED };
+    let mut world = World::new(genesis(4, params, &[(9, 1_000_000)]));
+    world.done(1, world.claim(1, 0));
+    assert_eq!(world.balance(1), COINS - 1_000);
+    let poor = [20, 21];
+    world.done(poor[0], world.claim(poor[0], 1));
+    let second = world.claim(poor[1], 2);
+    assert_eq!(world.send(poor[1], second).0, 5, "a quarter of four is one");
+    let message = world.submission(1, honest);
+    world.done(1, Message::SubmitGradient(Box::new(message)));
+    assert_eq!(world.balance(1), COINS, "it came back");
+    world.done(2, world.claim(2, 2));
+    world.time += 301;
+    world.block(vec![]);
+    assert_eq!((world.balance(2), world.head().burned), (COINS - 1_000, 1_000));
+    world.check();
+}
+
+#[test]
+fn a_submission_says_what_the_round_says() {
+    let mut world = World::small(2);
+    world.done(1, world.claim(1, 0));
+    let right = world.submission(1, honest);
+    let wrongs: [(&str, fn(&mut MsgSubmitGradient)); 9] = [
+        ("no CID", |message| message.ipfs_hash = "Qm".to_owned()),
+        ("hexadecimal", |message| message.gradient_hash = "ab".to_owned()),
+        ("token_count", |message| message.token_count = 2047),
+        ("model_version", |message| message.model_version.push('a')),
+        ("round", |message| message.training_round_id += 1),
+        ("shard_id", |message| message.shard_id += 1),
+        ("global_seed", |message| message.global_seed ^= 1),
+        ("nonce", |message| message.nonce = 0),
+        ("no claim", |message| message.miner = address(2)),
+    ];
+    for (reason, change) in wrongs {
+        let mut message = right.clone();
+        change(&mut message);
+        let signer = if message.miner == address(2) { 2 } else { 1 };
+        let (code, log) = world.send(signer, Message::SubmitGradient(Box::new(message)));
+        assert_eq!(code, 1102, "{log}");
+        assert!(log.contains(reason), "{log}");
+    }
+    world.done(1, Message::SubmitGradient(Box::new(right.clone())));
+    let ids = world.head().submissions;
+    world.done(1, Message::SubmitGradient(Box::new(right.clone())));
+    assert_eq!(world.head().submissions, ids, "the same again is the same");
+    world.serve(&[9], truth);
+    world.done(1, world.claim(1, 1));
+    let mut again = world.submission(1, honest);
+    again.nonce = right.nonce;
+    let (_, log) = world.send(1, Message::SubmitGradient(Box::new(again)));
+    assert!(log.contains("nonce"), "{log}");
+    world.check();
+}
+
+#[test]
+fn proofs_of_work_and_rates_are_asked_for() {
+    let params = Params { proof_of_work_bits: 8, submissions_per_ten_blocks: 1, ..Params::EMBEDDED };
+    let mut world = World::new(genesis(2, params, &[(9, 1_000_000)]));
+    world.done(1, world.claim(1, 0));
+    let mut message = world.submission(1, honest);
+    message.proof_of_work_nonce = (0..).find(|_| true).unwrap();
+    while proves_work(&message, CHAIN, 8) {
+        message.proof_of_work_nonce += 1;
+    }
+    let (_, log) = world.send(1, Message::SubmitGradient(Box::new(message.clone())));
+    assert!(log.contains("8 leading zero bits"), "{log}");
+    while !proves_work(&message, CHAIN, 8) {
+        message.proof_of_work_nonce += 1;
+    }
+    world.done(1, Message::SubmitGradient(Box::new(message)));
+    world.done(1, world.claim(1, 1));
+    let mut second = world.submission(1, honest);
+    while !proves_work(&second, CHAIN, 8) {
+        second.proof_of_work_nonce += 1;
+    }
+    let (_, log) = world.send(1, Message::SubmitGradient(Box::new(second.clone())));
+    assert!(log.contains("at most"), "{log}");
+    (0..10).for_each(|_| drop(world.block(vec![])));
+    world.done(1, Message::SubmitGradient(Box::new(second)));
+    world.check();
+}
+
+#[test]
+fn the_adapter_that_most_stake_shows_is_the_next() {
+    let nodes = [(7, 3_000_000), (8, 2_000_000), (9, 2_000_000)];
+    let mut world = World::new(genesis(1, Params { verifiers: 0, ..Params::EMBEDDED }, &nodes));
+    world.mine(1, honest);
+    world.block(vec![]);
+    assert_eq!(world.head().full_since, Some(world.head().height));
+    let commits: Vec<_> = [(7, &b"forged"[..]), (8, b"right"), (9, b"right")]
+        .map(|(number, salt)| world.sign(number, &[world.aggregate(number, salt).unwrap()]))
+        .into();
+    world.block(commits);
+    let adapter = world.ledger.state().adapter();
+    let forged = world.aggregate(7, b"forged").unwrap();
+    world.done(7, forged);
+    assert_eq!(world.ledger.state().adapter(), adapter, "three of seven are not most");
+    let other = world.aggregate(8, b"other").unwrap();
+    let (_, log) = world.send(8, other);
+    assert!(log.contains("not what the proposer sealed"), "{log}");
+    let shown: Vec<_> = [8, 9].map(|number| world.sign(number, &[world.aggregate(number, b"right").unwrap()])).into();
+    world.block(shown);
+    assert_eq!(world.head().round, 1);
+    assert_eq!(world.ledger.state().adapter(), Codec::DagCbor.cid(&[&b"right"[..], &0u64.to_le_bytes()].concat()));
+    assert_eq!((world.slashed(7), world.slashed(8)), (1_500_000, 0));
+    world.check();
+}
+
+#[test]
+fn what_is_sealed_is_shown_in_a_later_block() {
+    let mut world = World::small(1);
+    world.mine(1, honest);
+    world.serve(&[9], |number, task, claimed| match number {
+        9 => truth(number, task, claimed),
+        _ => unreachable!(),
+    });
+    assert_eq!(world.head().round, 1);
+    world.mine(1, honest);
+    // verified, not added up
+    for _ in 0..4 {
+        let words: Vec<_> = world
+            .words(9, &truth)
+            .into_iter()
+            .filter(|word| !matches!(word, Message::CommitAggregation(_) | Message::RevealAggregation(_)))
+            .collect();
+        let txs = if words.is_empty() { vec![] } else { vec![world.sign(9, &words)] };
+        world.block(txs);
+    }
+    let commit = world.aggregate(9, b"next").unwrap();
+    let mut ahead = world.clone();
+    ahead.done(9, commit.clone());
+    let reveal = ahead.aggregate(9, b"next").unwrap();
+    let tx = world.sign(9, &[commit, reveal]);
+    let outcome = world.block(vec![tx]).remove(0);
+    assert!(outcome.log.contains("later block"), "{}", outcome.log);
+    world.check();
+}
+
+#[test]
+fn old_rounds_are_forgotten() {
+    let params = Params { retention_rounds: 2, sampling: 0, ..Params::EMBEDDED };
+    let mut world = World::new(genesis(2, params, &[(9, 1_000_000)]));
+    let mut rows = Vec::new();
+    for round in 0..8 {
+        for _ in 0..2 {
+            world.mine(1, honest);
+            world.serve(&[9], truth);
+        }
+        assert_eq!(world.head().round, round + 1);
+        rows.push(world.ledger.rows().len());
+    }
+    assert!(world.ledger.state().submission(1).is_none() && world.ledger.state().round_of(5).is_none());
+    assert!(world.ledger.state().round_of(6).is_some());
+    assert_eq!(rows[3..].iter().collect::<std::collections::BTreeSet<_>>().len(), 1, "{rows:?}");
+    world.check();
+}
