@@ -16,11 +16,11 @@ use pollster::block_on;
 use r3mes_wgpu::chain::{SessionKey, check_address, client::Client};
 use r3mes_wgpu::mining::{Accepted, Miner, MiningError, Stage};
 use r3mes_wgpu::model::{config::Linear, transformer::Targets};
-use r3mes_wgpu::work::{CHUNK_TOKENS, UploadSize, Worker};
+use r3mes_wgpu::work::{CHUNK_TOKENS, Receipt, UploadSize, Worker};
 use serde_json::json;
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -33,11 +33,9 @@ const IDLE_ELSEWHERE: Duration = Duration::from_secs(2);
 /// A miner and where it keeps things.
 struct Work<'a> {
     miner: Miner<Remote>,
-    receipts: PathBuf,
+    receipts: Receipts,
     /// Ternary weights of the backbone.
     weights: u64,
-    /// Accepted before, as far as that is told.
-    before: u64,
     idle: Duration,
     args: &'a MineArgs,
 }
@@ -75,8 +73,8 @@ fn for_own(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     }
     let client = Client::new(Remote::new(&embedded::url(address), job_dir.join("work.car"))?, key);
     let miner = Miner::new(client, worker, payout, compute.name);
-    let receipts = job_dir.join("receipts");
-    Work { miner, receipts, weights, before: head.accepted_total, idle: IDLE_HERE, args }.mine(interrupt)
+    let receipts = Receipts::open(&job_dir)?;
+    Work { miner, receipts, weights, idle: IDLE_HERE, args }.mine(interrupt)
 }
 
 /// For the node at `url`. One that does not answer is waited for.
@@ -107,7 +105,7 @@ fn for_other(args: &MineArgs, url: &str, interrupt: &Interrupt) -> Result<Exit> 
     let weights = model.config.ternary_weights() as u64;
     drop(model);
     let miner = Miner::new(client, worker, payout, compute.name);
-    Work { miner, receipts: data_dir.join("receipts"), weights, before: 0, idle: IDLE_ELSEWHERE, args }.mine(interrupt)
+    Work { miner, receipts: Receipts::open(&data_dir)?, weights, idle: IDLE_ELSEWHERE, args }.mine(interrupt)
 }
 
 /// Who is paid.
@@ -128,7 +126,6 @@ pub(crate) fn verifier(miner: &Compute, threads: usize) -> Compute {
 
 impl Work<'_> {
     fn mine(mut self, interrupt: &Interrupt) -> Result<Exit> {
-        fs::create_dir_all(&self.receipts).with_context(|| format!("creating {}", self.receipts.display()))?;
         let (mut limits, mut failures, mut registered) = (self.args.limits(), 0u32, false);
         while limits.go_on() {
             if interrupt.asked() {
@@ -137,8 +134,12 @@ impl Work<'_> {
             let (mut start, mut seconds) = (Instant::now(), None);
             let stage = |stage: Stage| match stage {
                 Stage::Claimed(..) => start = Instant::now(),
-                Stage::Computed(_) => seconds = Some(start.elapsed().as_secs_f64()),
-                Stage::Found(_) | Stage::Stored | Stage::Submitted(_) => {}
+                Stage::Computed(receipt) => {
+                    seconds = Some(start.elapsed().as_secs_f64());
+                    self.receipts.keep(&receipt);
+                }
+                Stage::Found(receipt) => self.receipts.keep(&receipt),
+                Stage::Stored | Stage::Submitted(_) => {}
             };
             let attempt = || -> Result<_, MiningError> {
                 if !registered {
@@ -166,12 +167,16 @@ impl Work<'_> {
         Ok(Exit::Ok)
     }
 
-    /// Keeps the receipt of an accepted task, and tells.
+    /// Tells of an accepted task.
     fn tell(&self, accepted: &Accepted, seconds: Option<f64>, limits: &Limits) -> Result<()> {
         let Accepted { receipt, gradient_root, transaction, round, loss, balance, bytes } = accepted;
         let (task, cid) = (receipt.task().cid(), receipt.artifact());
-        place::write_whole(&self.receipts.join(format!("{cid}.json")), receipt.to_json().as_bytes())?;
-        let (count, rate) = (self.before + limits.counted(), seconds.map(|seconds| CHUNK_TOKENS as f64 / seconds));
+        let count = match &self.args.node {
+            Some(_) => limits.counted(),
+            // those too that were settled while this process was away
+            None => block_on(self.miner.client().job())?.accepted,
+        };
+        let rate = seconds.map(|seconds| CHUNK_TOKENS as f64 / seconds);
         if self.args.json {
             output::line(json!({
                 "event": "accepted", "task": task.to_string(), "cid": cid.to_string(),
@@ -188,6 +193,25 @@ impl Work<'_> {
             eprintln!("an artifact is {}", UploadSize::new(*bytes, self.weights));
         }
         Ok(())
+    }
+}
+
+/// A folder of receipts, one a task.
+struct Receipts(PathBuf);
+
+impl Receipts {
+    fn open(folder: &Path) -> Result<Self> {
+        let receipts = folder.join("receipts");
+        fs::create_dir_all(&receipts).with_context(|| format!("creating {}", receipts.display()))?;
+        Ok(Self(receipts))
+    }
+
+    /// Before it is submitted: whatever happens then, the miner can show what it computed.
+    fn keep(&self, receipt: &Receipt) {
+        let path = self.0.join(format!("{}.json", receipt.artifact()));
+        if let Err(error) = place::write_whole(&path, receipt.to_json().as_bytes()) {
+            eprintln!("{error:#}");
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod place;
 
 use place::{Place, SMALL_MODEL, accepted};
 use r3mes_wgpu::{
+    chain::SessionKey,
     model::{config::ModelConfig, file, generator::seeded},
     store::Cid,
     work::{Artifact, Receipt},
@@ -43,7 +44,8 @@ fn mining_is_accepted_verified_and_tampering_is_told() {
         + 12;
     let mut changed = text.clone();
     changed.replace_range(at..=at, if text.as_bytes()[at] == b'A' { "B" } else { "A" });
-    let other = text.replace("\"local\"", "\"other\"");
+    let miner = Receipt::from_json(&text).unwrap().task().miner.clone();
+    let other = text.replace(&miner, SessionKey::new(&[1; 32]).unwrap().address());
     assert_ne!(other, text);
     for (name, text) in [("changed", changed.as_str()), ("other", &other), ("short", &text[..text.len() / 2])] {
         let path = receipt.with_file_name(format!("{name}.json"));
@@ -62,20 +64,21 @@ fn refused(output: &Output) -> String {
 
 #[test]
 fn a_flipped_bit_of_any_block_that_a_receipt_rests_on_is_named() {
-    const BLOCKS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("blocks");
+    const BYTES: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("bytes");
     let place = Place::new("flip");
     assert!(place.mine("1").output().unwrap().status.success());
     let file = &place.receipts()[0];
     let receipt = Receipt::from_json(&fs::read_to_string(file).unwrap()).unwrap();
-    let ledger = file.parent().unwrap().with_file_name("ledger.redb");
+    let store = file.parent().unwrap().with_file_name("blocks.redb");
+    let digest = |cid: &Cid| <[u8; 32]>::try_from(cid.hash().digest()).unwrap();
     let block = |cid: &Cid| {
-        let database = Database::open(&ledger).unwrap();
-        let blocks = database.begin_read().unwrap().open_table(BLOCKS).unwrap();
-        blocks.get(cid.to_bytes().as_slice()).unwrap().unwrap().value().to_vec()
+        let database = Database::open(&store).unwrap();
+        let blocks = database.begin_read().unwrap().open_table(BYTES).unwrap();
+        blocks.get(digest(cid)).unwrap().unwrap().value().to_vec()
     };
     let put = |cid: &Cid, bytes: &[u8]| {
-        let write = Database::open(&ledger).unwrap().begin_write().unwrap();
-        write.open_table(BLOCKS).unwrap().insert(cid.to_bytes().as_slice(), bytes).unwrap();
+        let write = Database::open(&store).unwrap().begin_write().unwrap();
+        write.open_table(BYTES).unwrap().insert(digest(cid), bytes).unwrap();
         write.commit().unwrap();
     };
     let leaves = Artifact::links(&block(&receipt.artifact())).unwrap();
@@ -156,8 +159,9 @@ fn a_dry_run_says_what_would_be_and_leaves_no_ledger() {
     let output = place.mine("1").arg("--dry-run").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && output.stdout.is_empty(), "{said}");
-    assert!(said.contains("CPU") && said.contains("address local"), "{said}");
-    assert!(!place.data().exists() || fs::read_dir(place.data()).unwrap().next().is_none());
+    assert!(said.contains("CPU") && said.contains("paid to remes1"), "{said}");
+    let made = fs::read_dir(place.data()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(made.into_iter().all(|name| name.ends_with(".key")), "nothing but this machine's keys");
 }
 
 #[test]

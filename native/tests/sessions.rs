@@ -98,7 +98,8 @@ fn a_session_mines_for_its_granter_until_its_cap_is_spent() {
     assert_eq!(accepted(&output.stdout).len(), 2);
     let fees = 5 * FEE;
     assert_eq!((allowance(&node), node.balance(account.address())), (0, 4 * REWARD - fees));
-    assert_eq!(node.get("/stats")["fees"].as_u64(), Some(fees), "nothing is lost");
+    let operators = node.get("/stats")["fees"].as_u64().unwrap() - fees;
+    assert!(operators > 0 && operators.is_multiple_of(FEE), "the node's own words cost as much");
 
     let other = SessionKey::new(&[13; 32]).unwrap();
     let theirs = Fee { amount: FEE, granter: Some(account.address().to_owned()) };
@@ -113,7 +114,8 @@ fn an_expired_or_revoked_or_foreign_grant_is_worth_nothing() {
     let node = Node::start(&place);
     let (account, key) = keys();
     let free = Fee::default();
-    let exec = |of: &SessionKey| Message::Exec(key.address().to_owned(), vec![claim(of, node.next_chunk())]);
+    let chunk = node.next_chunk();
+    let exec = |of: &SessionKey| Message::Exec(key.address().to_owned(), vec![claim(of, chunk)]);
     assert_eq!(node.pay(&account, &free, &session(9, 2).grant()), (0, String::new()));
     refused(node.pay(&account, &free, &session(9, 2).grant()), 2, "already exists");
     assert_eq!(node.pay(&key, &free, &[exec(&account)]), (0, String::new()));

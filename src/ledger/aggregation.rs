@@ -91,7 +91,7 @@ fn close(state: &mut State, adapter: Cid, events: &mut Vec<Event>) {
     let wrong: Vec<String> = state.proposals.values().filter(others).map(|other| other.proposer.clone()).collect();
     wrong.iter().for_each(|proposer| nodes::slash(state, proposer, penalty, events));
     let head = state.head_mut();
-    events.push(Event::RoundClosed { round: head.round, adapter });
+    events.push(Event::RoundClosed { round: head.round, adapter: adapter.to_string() });
     head.round += 1;
     head.accepted_in_round = 0;
     head.full_since = None;

@@ -45,17 +45,15 @@ pub(super) fn mint(state: &mut State, amount: u64) -> u64 {
     amount
 }
 
-/// Pays a miner, or keeps what it is paid until its probation is over; returns who is paid and what that account owns.
+/// Pays a miner; one without stake gets what it earned some gradients ago. Returns who is paid and what that account owns.
 pub(super) fn reward(state: &mut State, miner: &str) -> (String, u64) {
     let Params { reward, probation, .. } = state.genesis.params;
-    let reward = mint(state, reward);
-    let staked = state.nodes.get(miner).is_some_and(|node| node.stake >= state.genesis.params.min_stake);
+    let minted = mint(state, reward);
+    let kept = if state.has_stake(miner) { 0 } else { reward.saturating_mul(probation) };
     let standing = state.standing_mut(miner);
-    standing.escrow += reward;
-    let paid = match staked || standing.accepted >= probation {
-        true => std::mem::take(&mut standing.escrow),
-        false => 0,
-    };
+    let earned = standing.escrow + minted;
+    standing.escrow = earned.min(kept);
+    let paid = earned - standing.escrow;
     let payee = state.account(miner).payout.unwrap_or_else(|| miner.to_owned());
     give_back(state, &payee, paid);
     let balance = state.account(&payee).balance;

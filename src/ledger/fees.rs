@@ -26,20 +26,13 @@ pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> 
 fn allowance(state: &mut State, signed: &Signed, granter: &str) -> Result<(), Refusal> {
     let (fee, now) = (signed.fee.amount, state.head().time);
     let refused = |log: String| Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));
-    // what a statement in the transaction itself gives is not on the ledger yet
-    if let Some(given) = opened(signed, granter) {
-        return match (given.expires > now, given.left >= fee) {
-            (false, _) => refused(format!("the fee allowance of {granter} is expired")),
-            (_, false) => refused(format!("the fee is {fee}{DENOM}, the allowance of {granter} {}{DENOM}", given.left)),
-            _ => Ok(()),
-        };
-    }
-    if !signed.messages.iter().all(|message| covered(message, granter)) {
+    let opened = opened(signed, granter);
+    if opened.is_none() && !signed.messages.iter().all(|message| covered(message, granter)) {
         let log = format!("the fee allowance of {granter} is for MsgExec alone");
         return Err(Refusal::new(code::UNAUTHORIZED, log));
     }
     let key = (granter.to_owned(), signed.signer.clone());
-    let Some(Allowed { left, expires }) = state.allowances.get(&key).copied() else {
+    let Some(Allowed { left, expires }) = opened.or_else(|| state.allowances.get(&key).copied()) else {
         return refused(format!("{granter} grants {} no fee allowance", signed.signer));
     };
     if expires <= now {
@@ -48,7 +41,10 @@ fn allowance(state: &mut State, signed: &Signed, granter: &str) -> Result<(), Re
     let Some(left) = left.checked_sub(fee) else {
         return refused(format!("the fee is {fee}{DENOM}, of the allowance of {granter} {left}{DENOM} are left"));
     };
-    state.allowances.insert(key, Allowed { left, expires });
+    // what a statement in the transaction itself gives is not on the ledger yet
+    if opened.is_none() {
+        state.allowances.insert(key, Allowed { left, expires });
+    }
     Ok(())
 }
 

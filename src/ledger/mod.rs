@@ -14,6 +14,7 @@ mod coins;
 mod fees;
 mod genesis;
 mod grants;
+mod grpc;
 mod nodes;
 mod params;
 mod queries;
@@ -26,6 +27,7 @@ mod tree;
 mod verification;
 
 pub use block::{Block, Tx};
+pub use grpc::Unanswered;
 pub use genesis::{Genesis, GenesisError};
 pub use params::{ALL, PER_MYRIAD, Params};
 pub use queries::{Aggregation, Assignment, Held};
@@ -38,8 +40,7 @@ pub use transactions::{Outcome, Refusal};
 
 use crate::{
     chain::Signed,
-    store::Cid,
-    work::WorkError,
+    work::{Task, WorkError},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -82,8 +83,8 @@ pub enum Event {
         id: u64,
         /// Whose.
         miner: String,
-        /// Root of its artifact.
-        artifact: Cid,
+        /// CID of its artifact's root.
+        artifact: String,
     },
     /// Somebody is to recompute a gradient.
     Drawn {
@@ -98,8 +99,8 @@ pub enum Event {
         id: u64,
         /// Whose.
         miner: String,
-        /// Root of its artifact.
-        artifact: Cid,
+        /// CID of its artifact's root.
+        artifact: String,
         /// In which round.
         round: u64,
         /// Who is paid.
@@ -132,8 +133,8 @@ pub enum Event {
     RoundClosed {
         /// Its number.
         round: u64,
-        /// Root of the adapter that the next one starts from.
-        adapter: Cid,
+        /// CID of the adapter that the next one starts from.
+        adapter: String,
     },
 }
 
@@ -270,13 +271,13 @@ impl Ledger {
     }
 
     /// The task at a position of the present round, for one miner.
-    pub fn task(&self, position: u64, miner: &str) -> Result<crate::work::Task, WorkError> {
+    pub fn task(&self, position: u64, miner: &str) -> Result<Task, WorkError> {
         self.state.task(position, miner)
     }
 }
 
 impl State {
-    fn task(&self, position: u64, miner: &str) -> Result<crate::work::Task, WorkError> {
+    fn task(&self, position: u64, miner: &str) -> Result<Task, WorkError> {
         self.genesis.task(self.head().round, self.round().adapter, position, miner)
     }
 }

@@ -1,6 +1,6 @@
 //! Nodes take on roles and answer for them with a stake.
 
-use super::{Event, Params, Refusal, Registration, State, coins};
+use super::{Event, Params, Place, Refusal, Registration, State, coins};
 use crate::chain::{DENOM, MsgRegisterNode, MsgRegisterNodeResponse, MsgUnregisterNode, code};
 use prost::Message;
 
@@ -50,16 +50,26 @@ pub(super) fn add(state: &mut State, node: &str, stake: u64, roles: &[u32]) -> u
     id
 }
 
-/// Ends a node's roles; its stake answers for it a while longer.
+/// Ends a node's roles, or a miner's probation; its stake, or what it waits for, answers for it a while longer.
 pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Result<(), Refusal> {
     let node = &message.node_address;
     let drawn = |challenge: &super::Challenge| challenge.drawn.iter().any(|drawn| drawn.verifier == *node);
     if state.challenges.values().any(drawn) {
         return Err(Refusal::new(code::REJECTED, "the node was drawn to recompute: it says what it finds first"));
     }
-    let Some(Registration { stake, .. }) = state.nodes.remove(node) else {
-        return Err(Refusal::new(code::NOT_FOUND, format!("{node} is no node")));
+    let submitted = |place: &Place| match place {
+        Place::Submitted(id) => state.submission(*id).is_some_and(|submission| submission.miner == *node),
+        Place::Claimed(_) | Place::Accepted(_) => false,
     };
+    if state.held.contains_key(node) || state.places.values().any(submitted) {
+        return Err(Refusal::new(code::REJECTED, "what the miner claimed or submitted is not settled yet"));
+    }
+    let stake = state.nodes.remove(node).map_or(0, |node| node.stake);
+    let escrow = state.standings.get_mut(node).map_or(0, |standing| std::mem::take(&mut standing.escrow));
+    let stake = stake + escrow;
+    if stake == 0 {
+        return Err(Refusal::new(code::NOT_FOUND, format!("{node} has no stake, and nothing in escrow")));
+    }
     let due = state.head().height.saturating_add(state.genesis.params.unbonding_blocks);
     *state.unbonding.entry((due, node.clone())).or_insert(0) += stake;
     Ok(())
@@ -85,6 +95,11 @@ pub(super) fn slash(state: &mut State, who: &str, of_myriad: u64, events: &mut V
 }
 
 impl State {
+    /// Whether an account answers for what it does with a stake.
+    pub(super) fn has_stake(&self, address: &str) -> bool {
+        self.nodes.get(address).is_some_and(|node| node.stake >= self.genesis.params.min_stake)
+    }
+
     /// Nodes of a role with stake enough, in the order of their addresses.
     pub(super) fn nodes_of(&self, role: u32) -> impl Iterator<Item = (&String, &Registration)> {
         let least = self.genesis.params.min_stake;

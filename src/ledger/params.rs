@@ -13,8 +13,8 @@ pub const PER_MYRIAD: u64 = 10_000;
 pub struct Params {
     /// Micro-units for an accepted gradient.
     pub reward: u64,
-    /// Of it, what the verifiers drawn for it share, in ten-thousandths; they get it on top.
-    pub verifier_share: u64,
+    /// Micro-units for each verifier whose word on a gradient was right.
+    pub verifier_reward: u64,
     /// Seconds that a claim holds.
     pub claim_lifetime: u64,
     /// Seconds after which a claimed chunk may be claimed by another too, where no other is left: whoever submits first
@@ -50,7 +50,8 @@ pub struct Params {
     pub fraud_penalty: u64,
     /// Of the stake, what silence costs, in ten-thousandths.
     pub silence_penalty: u64,
-    /// Accepted gradients whose rewards a miner without stake waits for: it loses them by a wrong one.
+    /// Of a miner without stake, how many first gradients are all recomputed, and how many last rewards are in escrow,
+    /// which it loses by a wrong one.
     pub probation: u64,
 }
 
@@ -58,7 +59,7 @@ impl Params {
     /// One process, which is miner, verifier and sequencer at once: everything is recomputed, nothing is at stake.
     pub const EMBEDDED: Self = Self {
         reward: 1_000_000,
-        verifier_share: 0,
+        verifier_reward: 0,
         claim_lifetime: 300,
         claim_grace: 30,
         claims_per_chunk: 3,
@@ -81,7 +82,7 @@ impl Params {
 
     /// Many processes that do not trust each other.
     pub const NETWORK: Self = Self {
-        verifier_share: 2_500,
+        verifier_reward: 800_000,
         claim_bond: 100_000,
         unbonded_share: 2_500,
         submissions_per_ten_blocks: 9,

@@ -75,7 +75,7 @@ pub(super) fn submit(
     state.commitments.insert(commitment, id);
     let answer = answer(id).encode_to_vec();
     claims::release(state, position, id);
-    context.events.push(Event::Submitted { id, miner: miner.clone(), artifact });
+    context.events.push(Event::Submitted { id, miner: miner.clone(), artifact: artifact.to_string() });
     Ok(answer)
 }
 
@@ -174,7 +174,7 @@ pub(super) fn accept(state: &mut State, id: u64, events: &mut Vec<Event>) {
     standing.accepted += 1;
     standing.trust = (standing.trust + 100).min(10_000);
     let (payee, balance) = super::coins::reward(state, &miner);
-    events.push(Event::Accepted { id, miner, artifact, round, payee, balance });
+    events.push(Event::Accepted { id, miner, artifact: artifact.to_string(), round, payee, balance });
     let quota = state.genesis.quota;
     let head = state.head_mut();
     head.accepted_in_round += 1;

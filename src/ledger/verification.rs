@@ -31,9 +31,15 @@ pub(super) fn begin(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// How many of [`ALL`] submissions of a miner are recomputed: more of those whose trust fell below what all start with.
+/// How many of [`ALL`] submissions of a miner are recomputed: more of those whose trust fell below what all start with,
+/// all of those that have nothing to lose yet.
 fn rate(state: &State, miner: &str) -> u64 {
-    let sampling = u64::from(state.genesis.params.sampling.min(ALL));
+    let Params { sampling, probation, .. } = state.genesis.params;
+    let accepted = state.standings.get(miner).map_or(0, |standing| standing.accepted);
+    if accepted < probation && !state.has_stake(miner) {
+        return ALL.into();
+    }
+    let sampling = u64::from(sampling.min(ALL));
     let trust = state.standings.get(miner).map_or(PER_MYRIAD / 2, |standing| standing.trust.into());
     let missing = (PER_MYRIAD / 2).saturating_sub(trust);
     sampling + (u64::from(ALL) - sampling) * missing / (PER_MYRIAD / 2)
@@ -187,7 +193,9 @@ fn revealed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut V
     let Some(first) = challenge.drawn.first().and_then(|drawn| drawn.finding) else {
         return draw_again(state, id, &challenge);
     };
-    if challenge.drawn.iter().all(|drawn| drawn.finding == Some(first)) {
+    // who found the same knows the same leaf of the trace
+    let same = |drawn: &Drawn| drawn.finding == Some(first) && drawn.leaf == challenge.drawn[0].leaf;
+    if challenge.drawn.iter().all(same) {
         return settle(state, id, &challenge, first, events);
     }
     challenge.stage = Stage::Panel;
@@ -238,21 +246,28 @@ fn decide(state: &mut State, id: u64, challenge: &Challenge, late: bool, events:
 /// The finding stands: the drawn who said otherwise pay, those who found it are paid.
 fn settle(state: &mut State, id: u64, challenge: &Challenge, finding: Finding, events: &mut Vec<Event>) {
     state.challenges.remove(&id);
-    let Params { fraud_penalty, verifier_share, reward, .. } = state.genesis.params;
-    let right: Vec<&Drawn> = challenge.drawn.iter().filter(|drawn| drawn.finding == Some(finding)).collect();
-    for drawn in challenge.drawn.iter().filter(|drawn| drawn.finding != Some(finding)) {
-        // blocks that one could get and another could not prove nothing against either
-        if drawn.finding != Some(Finding::Unavailable) {
+    let Params { fraud_penalty, verifier_reward, .. } = state.genesis.params;
+    let leaf = leaf(challenge, finding);
+    for drawn in &challenge.drawn {
+        if drawn.finding == Some(finding) && drawn.leaf == leaf {
+            let paid = coins::mint(state, verifier_reward);
+            coins::give_back(state, &drawn.verifier, paid);
+        } else if drawn.finding != Some(Finding::Unavailable) {
+            // blocks that one could get and another could not prove nothing against either
             nodes::slash(state, &drawn.verifier, fraud_penalty, events);
         }
-    }
-    let share = Params::share(reward, verifier_share) / (right.len() as u64).max(1);
-    for drawn in &right {
-        let paid = coins::mint(state, share);
-        coins::give_back(state, &drawn.verifier, paid);
     }
     match finding {
         Finding::Match => submissions::accept(state, challenge.submission, events),
         Finding::Mismatch | Finding::Unavailable => submissions::reject(state, challenge.submission, finding, events),
     }
+}
+
+/// The leaf that most of those show who found this; of several, the first in order.
+fn leaf(challenge: &Challenge, finding: Finding) -> &str {
+    let mut shown = BTreeMap::<&str, usize>::new();
+    for drawn in challenge.drawn.iter().filter(|drawn| drawn.finding == Some(finding)) {
+        *shown.entry(&drawn.leaf).or_default() += 1;
+    }
+    shown.into_iter().rev().max_by_key(|(_, count)| *count).map_or("", |(leaf, _)| leaf)
 }

@@ -50,3 +50,13 @@ async function run(home, page, port, more) {
     },
   };
 }
+
+/** Mines so many tasks for an address, by the native miner. */
+export async function mine(node, address, tasks) {
+  const home = await mkdtemp(join(tmpdir(), "r3mes-miner-"));
+  const flags = ["--node", node.url, "--address", address, "--max-tasks", tasks, "--data-dir", home];
+  const process = spawn(BINARY, ["mine", "--backend", "cpu", ...flags], { stdio: "ignore" });
+  const code = await new Promise((exit) => process.once("exit", exit));
+  await rm(home, { recursive: true, force: true });
+  if (code !== 0) throw new Error(`the miner ended with ${code}`);
+}

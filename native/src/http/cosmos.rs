@@ -55,7 +55,7 @@ async fn broadcast(State(face): Shared, Json(asked): Json<Broadcast>) -> Result<
         if face.node.outcome(&known)?.is_some_and(|(_, _, outcome)| outcome.code == 0) {
             return Ok(None);
         }
-        Ok(face.node.admit(tx).err())
+        Ok(face.node.admit(tx, now()).err())
     })
     .await?;
     let (code, log) = refused.map_or((0, String::new()), |refusal| (refusal.code, refusal.log));

@@ -9,6 +9,7 @@ mod folder;
 mod grants;
 pub(crate) mod origin;
 mod page;
+mod rpc;
 mod status;
 
 use super::node::{Added, Node};
@@ -95,6 +96,7 @@ fn router(face: Arc<Face>) -> Router {
         .merge(duties::routes())
         .merge(grants::routes())
         .merge(blocks::routes())
+        .merge(rpc::routes())
         .merge(status::routes())
         .merge(page::routes(&face))
         .layer(CompressionLayer::new())

@@ -9,7 +9,7 @@ use axum::{
     extract::{Path, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, get_service},
 };
 use std::sync::Arc;
 
@@ -52,7 +52,9 @@ pub(super) fn routes(face: &Face) -> Router<Arc<Face>> {
         framed_policy: policy(if origins.is_empty() { none } else { &origins }),
     };
     let files = Router::new().fallback(get(file)).with_state(Arc::new(page));
-    Router::new().route("/r3mes/wgpu/v1/model/{file}", get(model_file)).fallback_service(files)
+    // also what is asked of a path that others answer to another method at
+    let root = get_service(files.clone());
+    Router::new().route("/r3mes/wgpu/v1/model/{file}", get(model_file)).route("/", root).fallback_service(files)
 }
 
 /// A file: asked for again each time, and sent again only where it changed.

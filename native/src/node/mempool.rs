@@ -28,8 +28,8 @@ impl Mempool {
         Self { after: ledger, txs: VecDeque::new(), hashes: BTreeSet::new() }
     }
 
-    /// Admits a transaction; one that waits already is well.
-    pub(super) fn add(&mut self, tx: Vec<u8>, min_fee: u64) -> Result<(), Unfit> {
+    /// Admits a transaction at the time `now`; one that waits already is well.
+    pub(super) fn add(&mut self, tx: Vec<u8>, min_fee: u64, now: u64) -> Result<(), Unfit> {
         let hash = tx_hash(&tx);
         if self.hashes.contains(&hash) {
             return Ok(());
@@ -37,7 +37,7 @@ impl Mempool {
         if self.txs.len() >= ROOM {
             return Err(Unfit::Full);
         }
-        let mut after = self.after.clone();
+        let mut after = self.after.at(now);
         let signed = after.admit(&tx).map_err(Unfit::Refused)?;
         if signed.fee.amount < min_fee {
             let (paid, denom) = (signed.fee.amount, r3mes_wgpu::chain::DENOM);

@@ -7,6 +7,8 @@ mod chain;
 mod file;
 mod mempool;
 mod setup;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use chain::Record;
 pub(crate) use setup::{Setup, Terms};
@@ -114,9 +116,9 @@ impl Node {
         self.chain.outcome(hash)
     }
 
-    /// Admits a transaction to a block to come.
-    pub(crate) fn admit(&self, tx: Vec<u8>) -> Result<(), Refusal> {
-        let added = self.mempool().add(tx, self.min_fee);
+    /// Admits a transaction, which came at the time `now`, to a block to come.
+    pub(crate) fn admit(&self, tx: Vec<u8>, now: u64) -> Result<(), Refusal> {
+        let added = self.mempool().add(tx, self.min_fee, now);
         self.came.notify_all();
         added.map_err(|unfit| match unfit {
             Unfit::Full => Refusal { code: code::MEMPOOL_FULL, log: "mempool is full".to_owned() },

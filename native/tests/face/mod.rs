@@ -72,6 +72,19 @@ impl Node {
         panic!("the transaction is never settled");
     }
 
+    /// A submission, once it is settled.
+    pub fn stored(&self, id: u64) -> Value {
+        let end = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < end {
+            let stored = self.get(&format!("/remes/remes/v1/stored_gradient/{id}"))["stored_gradient"].clone();
+            if ["accepted", "rejected"].contains(&stored["status"].as_str().unwrap()) {
+                return stored;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("submission {id} is never settled");
+    }
+
     pub fn sequence(&self, key: &SessionKey) -> u64 {
         let account = self.get(&format!("/cosmos/auth/v1beta1/accounts/{}", key.address()));
         account["account"]["sequence"].as_str().unwrap().parse().unwrap()

@@ -86,6 +86,41 @@ fn a_lying_verifier_pays_and_changes_nothing() {
 }
 
 #[test]
+fn a_verifier_that_does_not_recompute_pays_though_its_word_is_right() {
+    let mut world = network(all());
+    world.guessing = Some(8);
+    world.mine(1, honest);
+    world.serve(&[7, 8, 9], truth);
+    assert_eq!(world.head().accepted_total, 1);
+    assert_eq!((world.slashed(7), world.slashed(8), world.slashed(9)), (0, 1_000_000, 0));
+    assert_eq!(world.balance(7), COINS + Params::NETWORK.verifier_reward);
+    assert_eq!(world.balance(8), COINS);
+    world.check();
+}
+
+#[test]
+fn a_miner_without_stake_has_always_something_to_lose() {
+    let reward = Params::NETWORK.reward;
+    let mut world = network(Params { probation: 3, sampling: 0, verifiers: 1, ..all() });
+    for count in 1..=5u64 {
+        world.mine(1, honest);
+        world.serve(&[7, 8, 9], truth);
+        assert_eq!(world.balance(1), COINS + count.saturating_sub(3) * reward);
+        assert_eq!(world.ledger.state().standing(&address(1)).escrow, count.min(3) * reward);
+    }
+    assert_eq!(world.head().challenges, 3, "the first ones are all recomputed");
+    let leave = || Message::UnregisterNode(MsgUnregisterNode { node_address: address(1) });
+    world.done(1, world.claim(1, world.free()));
+    assert_eq!(world.send(1, leave()).0, 1102, "not while it holds a claim");
+    world.time += 301;
+    world.block(vec![]);
+    world.done(1, leave());
+    assert_eq!(world.ledger.state().standing(&address(1)).escrow, 0);
+    assert_eq!(world.balance(1), COINS + 2 * reward, "it answers a while longer");
+    world.check();
+}
+
+#[test]
 fn who_is_silent_pays_and_the_others_decide() {
     let mut world = network(Params { silence_penalty: 100, ..all() });
     world.mine(1, honest);

@@ -1,111 +1,160 @@
-//! The node under a small engine of real integer arithmetic: its gradients depend on every token, parameter and seed.
+//! The driver: what was acknowledged is there after a restart, a kill, a power cut.
+//!
+//! One run of transactions, each a block; its roots are the same every time, so a disturbed run is compared with an
+//! undisturbed one block by block.
 
-mod crash;
 mod kill;
-mod ledger;
 mod power_cut;
-mod transfers;
 
-use super::{Engine, Genesis, Node, Setup, Verdict};
-use anyhow::{Context, Result};
-use r3mes_wgpu::model::lora::{GradientMatrix, LoraAdapter, LoraMatrix};
-use r3mes_wgpu::store::{Codec, Fetch};
-use r3mes_wgpu::work::*;
-use redb::{Database, backends::InMemoryBackend};
-use sha2::{Digest, Sha256};
+use super::*;
+use r3mes_wgpu::chain::{Fee, Message, MsgClaimTask, SessionKey, Transfer};
+use r3mes_wgpu::ledger::Params;
+use r3mes_wgpu::model::lora::{LoraAdapter, LoraMatrix};
+use r3mes_wgpu::store::Codec;
+use r3mes_wgpu::work::{AdapterState, CHUNK_TOKENS, Job, Kind, MatrixSpec, Transport, cut_text};
+use redb::backends::InMemoryBackend;
+use std::sync::OnceLock;
 
-const REWARD: u64 = 250_000;
-const LIFETIME: u64 = 100;
+/// Blocks of a run.
+const BLOCKS: u64 = 24;
 
-/// `grad[i] = (Σ_t token_t · hash_i[t mod 32] − parameter_i) · 2^10`, where the hash takes matrix and element.
-struct Sums;
-
-impl Engine for Sums {
-    fn recompute(&self, task: &Task, blocks: Fetch) -> Result<Artifact> {
-        let chunk = Chunk::fetch(&task.chunk, 256, blocks)?;
-        let state = AdapterState::fetch(&task.adapter, blocks)?;
-        if chunk.tokens()[0] == u32::from(b'!') {
-            return Ok(Artifact::void(task));
-        }
-        let matrix = |(matrix, spec): (&LoraMatrix, &MatrixSpec)| {
-            let element = |(index, parameter): (usize, &i32)| {
-                let hash = Sha256::digest(format!("{} {index}", matrix.name));
-                let terms =
-                    chunk.tokens().iter().enumerate().map(|(at, token)| i64::from(*token) * i64::from(hash[at % 32]));
-                (terms.sum::<i64>() - i64::from(*parameter)) << 10
-            };
-            let (name, rows, columns) = (matrix.name.clone(), matrix.rows, matrix.columns);
-            let values = matrix.values.iter().enumerate().map(element).collect();
-            GradientMatrix { name, rows, columns, exponent: spec.exponent, values }
-        };
-        let matrices = state.adapter.matrices.iter().zip(&task.job.matrices).map(matrix).collect();
-        let loss = chunk.tokens().iter().map(|token| i64::from(*token)).sum();
-        Ok(Artifact::gradient(task, &Gradient { loss, tokens: 2047, matrices })?)
-    }
-
-    fn step(&self, state: &AdapterState, sum: &Aggregate) -> Result<AdapterState> {
-        let mut next = state.clone();
-        for (matrix, sum) in next.adapter.matrices.iter_mut().zip(&sum.matrices) {
-            for (value, sum) in matrix.values.iter_mut().zip(&sum.values) {
-                *value = value.wrapping_add((sum >> 14) as i32);
-            }
-        }
-        let steps = u64::from_le_bytes(state.optimizer.clone().try_into().ok().context("8 bytes")?) + 1;
-        next.optimizer = steps.to_le_bytes().to_vec();
-        Ok(next)
-    }
+fn key(number: u8) -> SessionKey {
+    SessionKey::new(&[number; 32]).unwrap()
 }
 
-fn genesis(quota: u32) -> Genesis {
-    let matrix = |factor: &str, columns| MatrixSpec {
+fn setup(chunks: usize) -> Setup {
+    let matrix = |factor: &str| MatrixSpec {
         name: format!("layers.0.attention.q.{factor}"),
         rows: 4,
-        columns,
+        columns: 6,
         exponent: -40,
     };
-    let matrices = vec![matrix("a", 6), matrix("b", 5)];
-    let (model, targets) = (Codec::DagCbor.cid(b"model"), vec!["attention.q".to_owned()]);
-    let (kind, transport) = (Kind::Gradient, Transport::Int8);
-    let job = Job { arithmetic_version: 1, model, rank: 4, targets, matrices, kind, transport };
-    Genesis { job, seed: [3; 32], quota, reward: REWARD, claim_lifetime: LIFETIME, retention_rounds: 3 }
-}
-
-fn adapter(genesis: &Genesis) -> AdapterState {
-    let matrix = |spec: &MatrixSpec| LoraMatrix {
-        name: spec.name.clone(),
-        rows: spec.rows as usize,
-        columns: spec.columns as usize,
-        values: (0..spec.len() as i32).map(|index| index * 1000 - 7).collect(),
+    let matrices = vec![matrix("a"), matrix("b")];
+    let lora = |spec: &MatrixSpec| LoraMatrix { name: spec.name.clone(), rows: 4, columns: 6, values: vec![3; 24] };
+    let adapter = LoraAdapter { rank: 4, alpha: 8, matrices: matrices.iter().map(lora).collect() };
+    let terms = Terms {
+        chain_id: "test-1".to_owned(),
+        params: Params::EMBEDDED,
+        job: Job {
+            arithmetic_version: 1,
+            model: Codec::DagCbor.cid(b"model"),
+            rank: 4,
+            targets: vec!["attention.q".to_owned()],
+            matrices,
+            kind: Kind::Gradient,
+            transport: Transport::Int8,
+        },
+        seed: [3; 32],
+        quota: 2,
+        accounts: vec![(key(1).address().to_owned(), 1_000_000)],
+        nodes: vec![(key(9).address().to_owned(), 1_000_000, vec![3, 4])],
     };
-    let matrices = genesis.job.matrices.iter().map(matrix).collect();
-    AdapterState { adapter: LoraAdapter { rank: 4, alpha: 16, matrices }, optimizer: vec![0; 8] }
+    let text: Vec<u8> = (0..chunks * CHUNK_TOKENS).map(|at| (at * at / 7 % 90 + 35) as u8).collect();
+    Setup::new(terms, &AdapterState { adapter, optimizer: vec![0; 8] }, cut_text(&text)).unwrap()
 }
 
-fn text(chunks: usize) -> Vec<u8> {
-    (0..chunks * CHUNK_TOKENS).map(|at| (at * at / 7 % 90 + 35) as u8).collect()
+fn memory() -> Database {
+    Database::builder().create_with_backend(InMemoryBackend::new()).unwrap()
 }
 
-fn setup(quota: u32, chunks: usize) -> Setup {
-    let genesis = genesis(quota);
-    Setup::new(genesis.clone(), adapter(&genesis), cut_text(&text(chunks))).unwrap()
+fn node(database: Database) -> Result<Node> {
+    Node::with(database, BlockStore::in_memory(QUOTA)?, &setup(5), 0)
 }
 
-fn memory(quota: u32, chunks: usize) -> Node<Sums> {
-    let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
-    Node::with_database(database, &setup(quota, chunks), Sums).unwrap()
+/// The transaction of the block after `height`.
+fn transaction(height: u64) -> Vec<u8> {
+    let (from, to) = (key(1).address().to_owned(), key(2 + (height % 5) as u8).address().to_owned());
+    let message = match height {
+        3 => Message::ClaimTask(MsgClaimTask { miner: from, pool_id: 0, chunk_id: 1 }),
+        _ => Message::Send(Transfer { from, to, amount: height + 1 }),
+    };
+    key(1).sign("test-1", height, &Fee { amount: 1, granter: None }, &[message]).unwrap()
 }
 
-/// What a miner does with a task: compute, upload, keep the receipt.
-fn work(node: &Node<Sums>, task: &Task) -> Result<Receipt> {
-    let artifact = Sums.recompute(task, &|cid| node.get_block(cid))?;
-    node.put_blocks(&artifact.dag()?.blocks)?;
-    Ok(Receipt::new(task.clone(), &artifact, vec![])?)
+/// Adds the blocks that are missing to a run's end, and tells the root after each.
+fn run(node: &Node, mut tell: impl FnMut(u64, [u8; 32])) -> Result<()> {
+    loop {
+        let height = node.ledger().state().scalars().height;
+        if height == BLOCKS {
+            return Ok(());
+        }
+        node.admit(transaction(height), 1_000)?;
+        let added = node.produce(1_000 + height)?.context("a block")?;
+        assert_eq!((added.block.height, added.applied.outcomes[0].log.as_str()), (height + 1, ""));
+        tell(height + 1, node.ledger().root());
+    }
 }
 
-/// One task from claim to verdict.
-fn mine(node: &Node<Sums>, miner: &str, now: u64) -> Result<(Receipt, Verdict)> {
-    let task = node.claim(miner, now)?.context("no task")?;
-    let receipt = work(node, &task)?;
-    let verdict = node.submit(&receipt)?;
-    Ok((receipt, verdict))
+/// The roots of an undisturbed run, from the genesis on.
+fn roots() -> &'static [[u8; 32]] {
+    static ROOTS: OnceLock<Vec<[u8; 32]>> = OnceLock::new();
+    ROOTS.get_or_init(|| {
+        let node = node(memory()).unwrap();
+        let mut roots = vec![node.ledger().root()];
+        run(&node, |_, root| roots.push(root)).unwrap();
+        roots
+    })
+}
+
+/// That a node found after a disturbance stands at a block of the undisturbed run, and not before what was acknowledged.
+fn assert_undisturbed(node: &Node, acknowledged: u64, context: &str) {
+    let height = node.ledger().state().scalars().height;
+    assert!(height >= acknowledged, "{context}: {acknowledged} blocks were acknowledged, {height} are there");
+    assert_eq!(node.ledger().root(), roots()[height as usize], "{context}");
+    for height in 1..=height {
+        let record = node.block(height).unwrap().expect("a block that is kept");
+        assert_eq!(record.root, roots()[height as usize], "{context}");
+        let (found, _, outcome) = node.outcome(&record.outcomes[0].hash).unwrap().unwrap();
+        assert_eq!((found, outcome), (height, record.outcomes[0].clone()), "{context}");
+    }
+}
+
+#[test]
+fn a_run_ends_as_it_does_and_tasks_can_be_had() {
+    let node = node(memory()).unwrap();
+    run(&node, |_, _| {}).unwrap();
+    assert_undisturbed(&node, BLOCKS, "undisturbed");
+    let held = node.ledger().held(key(1).address()).unwrap().unwrap();
+    assert!(node.get_block(&held.task.cid()).is_ok() && node.get_block(&held.task.chunk).is_ok());
+    assert!(node.produce(2_000).unwrap().is_none(), "nothing waits");
+    let again = node.admit(transaction(3), 1_000).unwrap_err();
+    assert_eq!(again.code, code::WRONG_SEQUENCE);
+}
+
+#[test]
+fn several_transactions_of_an_account_wait_for_one_block() {
+    let node = node(memory()).unwrap();
+    (0..3).for_each(|height| node.admit(transaction(height), 1_000).unwrap());
+    node.admit(transaction(1), 1_000).unwrap();
+    let added = node.produce(1_000).unwrap().unwrap();
+    assert_eq!(added.block.txs.len(), 3, "one that waits already waits once");
+    assert!(added.applied.outcomes.iter().all(|outcome| outcome.code == 0));
+    assert_eq!(node.outcome(&added.applied.outcomes[2].hash).unwrap().unwrap().1, 2);
+}
+
+#[test]
+fn another_genesis_in_the_same_folder_is_refused() {
+    let folder = std::env::temp_dir().join(format!("r3mes-node-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("ledger.new"), [0; 4096]).unwrap();
+    {
+        let node = Node::open(&folder, setup(5), 0).unwrap();
+        run(&node, |_, _| {}).unwrap();
+        let second = Node::open(&folder, setup(5), 0).err().unwrap();
+        assert!(format!("{second:#}").contains("another process uses it"), "{second:#}");
+    }
+    let error = Node::open(&folder, setup(6), 0).err().unwrap();
+    assert!(format!("{error:#}").contains("its text is not the one given"), "{error:#}");
+    assert_undisturbed(&Node::open(&folder, setup(5), 0).unwrap(), BLOCKS, "opened again");
+    let stopped = Stopped::open(&folder).unwrap();
+    assert_eq!(stopped.ledger.root(), roots()[BLOCKS as usize]);
+    assert!(AdapterState::fetch(&stopped.ledger.state().adapter(), &|cid| stopped.blocks.get(cid)).is_ok());
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_fee_below_the_nodes_is_refused_there() {
+    let node = Node::with(memory(), BlockStore::in_memory(QUOTA).unwrap(), &setup(5), 2).unwrap();
+    let refusal = node.admit(transaction(0), 1_000).unwrap_err();
+    assert_eq!((refusal.code, refusal.log.contains("required 2uremes")), (code::INSUFFICIENT_FEE, true), "{refusal}");
 }

@@ -1,0 +1,255 @@
+//! What strategies earn under the rules for networks, played on the real ledger.
+//!
+//! Every transaction is signed and run; only the gradients are not computed: an honest one is a commitment that honest
+//! verifiers find again, a forged one is another.
+
+use r3mes_wgpu::{
+    chain::{
+        Fee, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation, MsgRegisterNode, MsgRevealAggregation,
+        MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitRandomVerifierResult, SessionKey,
+    },
+    ledger::{Block, Finding, Genesis, Ledger, Params, Stage, Tx},
+    store::Codec,
+    work::{CHUNK_TOKENS, Commitment, Job, Kind, MatrixSpec, Task, Transport},
+};
+
+/// Tasks that each strategy is tried for.
+const TASKS: u32 = 300;
+const COINS: u64 = 1_000_000_000;
+/// What computing a gradient costs, in micro-units: most of what it earns.
+const COST: i64 = 600_000;
+const VERIFIERS: [u8; 5] = [201, 202, 203, 204, 205];
+
+fn key(number: u8) -> SessionKey {
+    SessionKey::new(&[number; 32]).expect("a small number is a key")
+}
+
+fn address(number: u8) -> String {
+    key(number).address().to_owned()
+}
+
+struct World {
+    ledger: Ledger,
+    time: u64,
+    /// Verifiers that say "match" without looking.
+    lazy: Vec<u8>,
+    /// Gradients that the first verifier was to recompute.
+    recomputed: i64,
+}
+
+impl World {
+    fn new() -> Self {
+        let matrix = |factor: &str| MatrixSpec {
+            name: format!("layers.0.attention.q.{factor}"),
+            rows: 4,
+            columns: 6,
+            exponent: -40,
+        };
+        let job = Job {
+            arithmetic_version: 1,
+            model: Codec::DagCbor.cid(b"model"),
+            rank: 4,
+            targets: vec!["attention.q".to_owned()],
+            matrices: vec![matrix("a"), matrix("b")],
+            kind: Kind::Gradient,
+            transport: Transport::Int8,
+        };
+        let genesis = Genesis {
+            chain_id: "economics-1".to_owned(),
+            params: Params::NETWORK,
+            job,
+            seed: [3; 32],
+            quota: 2,
+            adapter: Codec::DagCbor.cid(b"adapter"),
+            chunks: (0..7u8).map(|number| Codec::Raw.cid(&[number])).collect(),
+            accounts: (1..=99).map(|number| (address(number), COINS)).collect(),
+            nodes: VERIFIERS.iter().map(|number| (address(*number), 10 * Params::NETWORK.min_stake, vec![3, 4])).collect(),
+        };
+        Self { ledger: Ledger::new(genesis).expect("a genesis within its limits"), time: 0, lazy: Vec::new(), recomputed: 0 }
+    }
+
+    fn block(&mut self, txs: Vec<Vec<u8>>) -> Vec<u32> {
+        self.time += 1;
+        let height = self.ledger.state().scalars().height + 1;
+        let block = Block::sealed(height, self.time, self.ledger.root(), txs.into_iter().map(Tx).collect());
+        let (after, applied) = self.ledger.apply(&block);
+        self.ledger = after;
+        applied.outcomes.iter().map(|outcome| outcome.code).collect()
+    }
+
+    fn sign(&self, number: u8, messages: &[Message]) -> Vec<u8> {
+        let sequence = self.ledger.state().account_of(&address(number)).sequence;
+        key(number).sign("economics-1", sequence, &Fee::default(), messages).expect("messages that can be signed")
+    }
+
+    /// Claims a task and submits for it; false where the ledger gives none.
+    fn mine(&mut self, number: u8, forge: bool) -> bool {
+        let Some(chunk_id) = self.ledger.at(self.time + 1).state().available().first().copied() else { return false };
+        let claim = Message::ClaimTask(MsgClaimTask { miner: address(number), pool_id: 0, chunk_id });
+        let tx = self.sign(number, &[claim]);
+        self.block(vec![tx]);
+        let Ok(Some(held)) = self.ledger.held(&address(number)) else { return false };
+        let commitment = if forge { Commitment::new(&held.task, &[8; 32]) } else { honest(&held.task) };
+        let message = MsgSubmitGradient {
+            miner: address(number),
+            ipfs_hash: Codec::DagCbor.cid(&commitment.0).to_string(),
+            model_version: held.task.job.model.to_string(),
+            training_round_id: held.round,
+            shard_id: held.shard,
+            gradient_hash: commitment.to_string(),
+            nonce: u64::from(self.time as u32) + 1,
+            global_seed: held.global_seed,
+            token_count: CHUNK_TOKENS as u64,
+            ..Default::default()
+        };
+        let tx = self.sign(number, &[Message::SubmitGradient(Box::new(message))]);
+        self.block(vec![tx]);
+        for _ in 0..10 {
+            self.serve();
+        }
+        true
+    }
+
+    /// A block of what verifiers and proposers have to say.
+    fn serve(&mut self) {
+        let mut txs = Vec::new();
+        for number in VERIFIERS {
+            let words = self.words(number);
+            let sealed = words.iter().filter(|word| matches!(word, Message::CommitAttestation(_))).count();
+            self.recomputed += if number == VERIFIERS[0] { sealed as i64 } else { 0 };
+            if !words.is_empty() {
+                txs.push(self.sign(number, &words));
+            }
+        }
+        self.block(txs);
+    }
+
+    fn words(&self, number: u8) -> Vec<Message> {
+        let verifier = address(number);
+        let mut words = Vec::new();
+        for duty in self.ledger.assignments(&verifier).unwrap_or_default().into_iter().filter(|duty| !duty.done) {
+            let (claimed, challenge_id) = (duty.submission.commitment, duty.challenge);
+            let lazy = self.lazy.contains(&number);
+            let matches = lazy || claimed == honest(&duty.task);
+            let finding = if matches { Finding::Match } else { Finding::Mismatch };
+            if duty.stage == Stage::Panel {
+                words.push(Message::Arbitrate(MsgSubmitCPUVerification {
+                    validator: verifier.clone(),
+                    challenge_id,
+                    is_valid: matches,
+                    computed_hash: if matches { claimed.to_string() } else { String::new() },
+                    expected_hash: claimed.to_string(),
+                }));
+                continue;
+            }
+            let shown = MsgSubmitRandomVerifierResult {
+                verifier: verifier.clone(),
+                challenge_id,
+                result: if finding == Finding::Match { "match" } else { "mismatch" }.to_owned(),
+                gradient_hash: if matches { claimed.to_string() } else { String::new() },
+                // the leaf that the draw asks for: known to who played the step
+                evidence: format!("{}:{number}", if lazy { "guess" } else { "leaf" }),
+                ..Default::default()
+            };
+            words.push(match duty.stage {
+                Stage::Commit => Message::CommitAttestation(MsgCommitAttestation {
+                    verifier: verifier.clone(),
+                    challenge_id,
+                    commitment: shown.commitment().to_vec(),
+                }),
+                _ => Message::Attest(Box::new(shown)),
+            });
+        }
+        let Ok(Some(sum)) = self.ledger.aggregation(&verifier) else { return words };
+        let ids: Vec<u64> = sum.gradients.iter().map(|(id, ..)| *id).collect();
+        let shown = MsgRevealAggregation {
+            proposer: verifier.clone(),
+            commitment_id: sum.own.as_ref().map_or(0, |(id, _)| *id),
+            aggregated_gradient_ipfs_hash: Codec::DagCbor.cid(&sum.round.to_le_bytes()).to_string(),
+            merkle_root: hex(&sum.root),
+            gradient_ids: ids.clone(),
+            training_round_id: sum.round,
+            model_version: self.ledger.genesis().job.model.to_string(),
+            salt: number.to_string(),
+        };
+        match sum.own {
+            None => words.push(Message::CommitAggregation(MsgCommitAggregation {
+                proposer: verifier,
+                commitment_hash: hex(&shown.commitment()),
+                training_round_id: sum.round,
+                gradient_ids: ids,
+            })),
+            Some((_, proposal)) if proposal.adapter.is_none() => words.push(Message::RevealAggregation(Box::new(shown))),
+            Some(_) => {}
+        }
+        words
+    }
+
+    /// All that an account has: coins, stake, and what it waits for.
+    fn wealth(&self, number: u8) -> i64 {
+        let (state, address) = (self.ledger.state(), address(number));
+        let stake = state.node(&address).map_or(0, |node| node.stake);
+        (state.account_of(&address).balance + stake + state.standing(&address).escrow) as i64
+    }
+}
+
+fn honest(task: &Task) -> Commitment {
+    Commitment::new(task, &[7; 32])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Prints what a miner earns a task, less what it computes.
+fn miner(name: &str, staked: bool, forges: fn(u32) -> bool) {
+    let mut world = World::new();
+    if staked {
+        let stake = format!("{}uremes", Params::NETWORK.min_stake);
+        let register = MsgRegisterNode { node_address: address(1), node_type: 1, stake, ..Default::default() };
+        let tx = world.sign(1, &[Message::RegisterNode(register)]);
+        world.block(vec![tx]);
+    }
+    let (before, mut cost) = (world.wealth(1), 0);
+    for task in 0..TASKS {
+        let forge = forges(task);
+        world.mine(1, forge);
+        cost += if forge { 0 } else { COST };
+    }
+    let earned = world.wealth(1) - before - cost;
+    let standing = world.ledger.state().standing(&address(1));
+    println!("| {name} | {} | {} | {:+.3} |", standing.accepted, standing.rejected, per_task(earned));
+}
+
+/// Prints what a verifier earns a task of somebody else's, less what it computes.
+fn verifier(name: &str, lazy: bool) {
+    let mut world = World::new();
+    if lazy {
+        world.lazy.push(VERIFIERS[0]);
+    }
+    let before = world.wealth(VERIFIERS[0]);
+    for _ in 0..TASKS {
+        world.mine(1, false);
+    }
+    let cost = if lazy { 0 } else { world.recomputed * COST };
+    let earned = world.wealth(VERIFIERS[0]) - before - cost;
+    println!("| {name} | | | {:+.3} |", per_task(earned));
+}
+
+fn per_task(amount: i64) -> f64 {
+    amount as f64 / 1e6 / f64::from(TASKS)
+}
+
+fn main() {
+    println!("Coins a task over {TASKS} tasks; a reward is 1, computing one costs {}.\n", COST as f64 / 1e6);
+    println!("| strategy | accepted | rejected | earned a task |\n|---|---|---|---|");
+    miner("honest, with a stake", true, |_| false);
+    miner("honest, without", false, |_| false);
+    miner("forges all, with a stake", true, |_| true);
+    miner("forges all, without", false, |_| true);
+    miner("forges every tenth, with a stake", true, |task| task.is_multiple_of(10));
+    miner("forges every tenth, without", false, |task| task.is_multiple_of(10));
+    miner("honest for 32 tasks, then forges, without", false, |task| task >= 32);
+    verifier("verifies", false);
+    verifier("says \"match\" without looking", true);
+}
