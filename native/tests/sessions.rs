@@ -137,7 +137,8 @@ fn an_expired_or_revoked_or_foreign_grant_is_worth_nothing() {
     let claims = Message::ClaimTask(MsgClaimTask { miner: account.address().to_owned(), pool_id: 0, chunk_id: 0 });
     refused(node.pay(&key, &free, &[claims]), 4, "signed");
     let mixed = [Message::RevokeAllowance(between()), claim(&account, node.next_chunk())];
-    refused(node.pay(&account, &free, &mixed), 2, "transactions of their own");
+    refused(node.pay(&account, &free, &mixed), 1101, "holds chunk");
+    assert_eq!(allowance(&node), 9, "all or nothing");
 
     let revoke = GRANTABLE.map(|message| Message::Revoke(between(), message.to_owned()));
     // a transaction that fails in its last message leaves nothing of the first ones
