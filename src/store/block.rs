@@ -30,7 +30,12 @@ impl Codec {
 
     /// The CID of `bytes` read as this codec.
     pub fn cid(self, bytes: &[u8]) -> Cid {
-        let hash = Multihash::wrap(SHA2_256, &Sha256::digest(bytes)).expect("32 bytes fit a 64-byte multihash");
+        self.cid_of(&Sha256::digest(bytes).into())
+    }
+
+    /// The CID of bytes by their SHA-256.
+    pub fn cid_of(self, digest: &[u8; 32]) -> Cid {
+        let hash = Multihash::wrap(SHA2_256, digest).expect("32 bytes fit a 64-byte multihash");
         Cid::new_v1(self.code(), hash)
     }
 }
