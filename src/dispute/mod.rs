@@ -21,7 +21,7 @@ mod trace;
 pub mod tree;
 
 pub use attestation::Chosen;
-pub use dispute::Dispute;
+pub use dispute::{Dispute, MAX_ANSWERS};
 pub use error::DisputeError;
 pub use game::{Answer, Asked, Descent, Game, Phase, Side, Spot};
 pub use moves::{Doubt, MAX_MOVE_BYTES, Maker, Move};

@@ -53,6 +53,11 @@ impl Party {
         &self.replay
     }
 
+    #[cfg(test)]
+    pub(super) fn replay_mut(&mut self) -> &mut Replay {
+        &mut self.replay
+    }
+
     /// What stands for the claim; `None` for a task without dispatches.
     pub fn answer(&self) -> Option<Answer> {
         let last = self.trace.leaves.last()?.clone();

@@ -195,7 +195,7 @@ fn entries(recording: &Recording, outside: impl Fn(BufferId) -> Source) -> Vec<E
 }
 
 /// Inputs that each play has of its own.
-pub const PLAY_INPUTS: usize = 3;
+const PLAY_INPUTS: usize = 3;
 
 /// What both sides agree on: the program and the inputs, by their roots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 const FORMAT: &str = "r3mes/trace-leaf/1";
 
 /// Most buffers that a dispatch writes.
-pub const MAX_SLOTS: usize = 4;
+pub(super) const MAX_SLOTS: usize = 4;
 
 /// What one dispatch left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

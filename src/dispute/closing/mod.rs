@@ -3,12 +3,12 @@
 //! For each matrix: its largest magnitude, its bytes, the digests of their blocks, its leaf of the gradient root. Then the
 //! root. These kernels have twins only: they run once a chunk.
 
-mod block_digest;
-mod gradient_max;
-mod matrix_leaf;
-mod outcome;
+pub mod block_digest;
+pub mod gradient_max;
+pub mod matrix_leaf;
+pub mod outcome;
 pub(super) mod tapes;
-mod transport;
+pub mod transport;
 
 pub use outcome::OUTCOME_WORDS;
 
