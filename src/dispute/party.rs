@@ -28,11 +28,27 @@ pub struct Party {
 
 /// The steps towards a word, taken.
 #[derive(Clone)]
-struct Taped {
+pub(super) struct Taped {
     /// Leaves of the tape's tree.
     leaves: Vec<Hash>,
     word: u32,
     saturated: bool,
+}
+
+impl Taped {
+    #[cfg(test)]
+    pub(super) fn word(&self) -> u32 {
+        self.word
+    }
+
+    /// With the answer that is claimed: the own one, of whoever is honest.
+    fn claiming(mut self, asked: &Asked) -> Self {
+        self.word = asked.word.unwrap_or(self.word);
+        self.saturated = asked.saturated.unwrap_or(self.saturated);
+        self.leaves.pop();
+        self.leaves.push(answer_leaf(self.word, self.saturated));
+        self
+    }
 }
 
 impl Party {
@@ -87,12 +103,12 @@ impl Party {
             }
             Phase::Saturation(spot) => self.saturating(spot).await?.map(Move::Witness),
             Phase::Asked(asked) => {
-                let taped = self.taped(asked).await?;
+                let taped = self.taped(asked).await?.claiming(asked);
                 let path = tree::prove(&taped.leaves, &[taped.leaves.len() - 1]);
                 let root = tree::root(&taped.leaves);
                 Some(Move::Tape { root, word: taped.word, saturated: taped.saturated, path })
             }
-            Phase::Tape(asked, descent) => Some(open(&self.taped(asked).await?.leaves, descent)),
+            Phase::Tape(asked, descent) => Some(open(&self.taped(asked).await?.claiming(asked).leaves, descent)),
             Phase::Step(asked, step, _) => Some(Move::Proof(Box::new(self.proof(asked, *step).await?))),
             Phase::Spot(_) | Phase::Tile(..) | Phase::Over(_) => None,
         })
@@ -192,7 +208,7 @@ impl Party {
     /// What a step reads, under the roots of this party's trace.
     async fn proof(&mut self, asked: &Asked, step: usize) -> Result<Proof, DisputeError> {
         let (entry, leaf) = (&asked.spot.entry, asked.spot.at);
-        let taped = if steps(asked)? > 1 { self.taped(asked).await?.leaves } else { Vec::new() };
+        let taped = if steps(asked)? > 1 { self.taped(asked).await?.claiming(asked).leaves } else { Vec::new() };
         let before = self.snapshot(leaf).await?.before.clone();
         let mut memory = Whole::new(&before, vec![0; (entry.tape()?.scratch)(&entry.params)]);
         for at in 0..step {
@@ -238,7 +254,7 @@ fn step_on(entry: &super::Entry, place: Place, at: usize, memory: &mut Whole) ->
 }
 
 /// Takes all steps towards a word.
-fn take(entry: &super::Entry, place: Place, before: &[Vec<u32>]) -> Result<Taped, DisputeError> {
+pub(super) fn take(entry: &super::Entry, place: Place, before: &[Vec<u32>]) -> Result<Taped, DisputeError> {
     let tape = entry.tape()?;
     let count = (tape.steps)(&entry.params, place);
     let mut memory = Whole::new(before, vec![0; (tape.scratch)(&entry.params)]);

@@ -18,8 +18,8 @@ use crate::{
     },
     recording::{BufferId, Content, Recording},
     rng::dither_key,
-    work::{AdapterState, CHUNK_TOKENS, Chunk, MatrixSpec, Task, Transport},
     store::Fetch,
+    work::{AdapterState, CHUNK_TOKENS, Chunk, MatrixSpec, Task, Transport},
 };
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -128,7 +128,11 @@ impl Tiles {
             let after = rest.split_off(length);
             shown.tiles.insert(at, std::mem::replace(&mut rest, after));
         }
-        if rest.is_empty() && shown.tiles.len() == self.at.len() { Ok(shown) } else { Err(DisputeError::Root("a tile")) }
+        if rest.is_empty() && shown.tiles.len() == self.at.len() {
+            Ok(shown)
+        } else {
+            Err(DisputeError::Root("a tile"))
+        }
     }
 }
 
@@ -148,10 +152,7 @@ pub(super) fn judge(claim: &Claim, proof: &Proof) -> Result<bool, DisputeError> 
         // what was committed to is of no format that a kernel leaves: whoever committed to it is wrong
         (Err(Fault::Format(_)), _) => Ok(false),
         (Err(fault), _) => Err(fault.into()),
-        (Ok(_), Left::Scratch(left)) => {
-            let root = memory.scratch.root(&proof.tiles.rest);
-            Ok(root.map(scratch_leaf) == Some(left))
-        }
+        (Ok(_), Left::Scratch(left)) => Ok(scratch_root(&memory.scratch, proof).map(scratch_leaf) == Some(left)),
         (Ok(answer), Left::Answer { word, saturated }) => {
             let found = answer.unwrap_or_default();
             Ok(word.is_none_or(|word| word == found.0) && saturated.is_none_or(|saturated| saturated == found.1))
@@ -169,8 +170,16 @@ fn scratch(claim: &Claim, proof: &Proof, words: usize, steps: usize) -> Result<S
         }
     };
     let shown = proof.tiles.read(words)?;
-    let root = if shown.tiles.is_empty() { Some(proof.scratch) } else { shown.root(&proof.tiles.rest) };
-    if before && root == Some(proof.scratch) { Ok(shown) } else { Err(DisputeError::Root("the scratch tensor")) }
+    if before && scratch_root(&shown, proof) == Some(proof.scratch) {
+        Ok(shown)
+    } else {
+        Err(DisputeError::Root("the scratch tensor"))
+    }
+}
+
+/// The scratch tensor's root by its tiles; where a step touches none it stays what it was.
+fn scratch_root(shown: &Shown, proof: &Proof) -> Option<Hash> {
+    if shown.tiles.is_empty() { Some(proof.scratch) } else { shown.root(&proof.tiles.rest) }
 }
 
 /// The dispatch's buffers before it.

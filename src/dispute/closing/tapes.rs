@@ -1,8 +1,6 @@
 //! The tapes of the closing kernels. SHA-256 goes block by block, so its state is noted between steps.
 
-use super::{
-    block_digest, gradient_max, hash_words, matrix_leaf, outcome, transport, words_hash,
-};
+use super::{block_digest, gradient_max, hash_words, matrix_leaf, outcome, transport, words_hash};
 use crate::{
     dispute::{
         tape::{ANSWER, Desk, Fault, Place, Tape},
@@ -83,9 +81,8 @@ fn block(p: &block_digest::Params, place: Place) -> Range<usize> {
 }
 
 /// The state before the first block (FIPS 180-4, 5.3.3).
-const INITIAL: [u32; 8] = [
-    0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
-];
+const INITIAL: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 fn block_digest(desk: &mut Desk, at: usize) -> Result<(), Fault> {
     let p = block_digest::Params::read(desk.params);

@@ -1,11 +1,6 @@
 //! Attention of one query and head: the keys' scores a few at a time, the softmax, then blocks of 32 values.
 
-use super::{
-    ANSWER, Desk, Fault, Place, Tape, bounded,
-    desk::part,
-    single::info_word,
-    vocabulary::exp2,
-};
+use super::{ANSWER, Desk, Fault, Place, Tape, bounded, desk::part, single::info_word, vocabulary::exp2};
 use crate::{
     fixed::{Scale, WIDE_BITS, round_even, round_even_u64, shift_for},
     kernels::{
@@ -79,7 +74,14 @@ fn step(desk: &mut Desk, at: usize) -> Result<(), Fault> {
 }
 
 /// Notes a key's score and its value's exponent.
-fn keyed(desk: &mut Desk, p: &Params, head: usize, query: &(Vec<i64>, i32), first: usize, i: usize) -> Result<(), Fault> {
+fn keyed(
+    desk: &mut Desk,
+    p: &Params,
+    head: usize,
+    query: &(Vec<i64>, i32),
+    first: usize,
+    i: usize,
+) -> Result<(), Fault> {
     let (kv_heads, head_dim) = (p.kv_heads as usize, p.head_dim as usize);
     let key = desk.head(1, head_dim, (first + i) * kv_heads + p.kv_head(head))?;
     let (score, clamped) = scored(p, query, &key)?;

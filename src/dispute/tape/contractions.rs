@@ -1,10 +1,6 @@
 //! Products of a row: a step adds as many terms as it can show, and since every sum is exact, sums of parts are sums.
 
-use super::{
-    ANSWER, Desk, Fault, Place, Tape, bounded,
-    desk::part,
-    single::info_word,
-};
+use super::{ANSWER, Desk, Fault, Place, Tape, bounded, desk::part, single::info_word};
 use crate::{
     fixed::{Scale, round_even, round_even_u64},
     kernels::{

@@ -1,10 +1,6 @@
 //! The gated nonlinearity: the maxima of gate and up, then the products.
 
-use super::{
-    ANSWER, CHUNK, Desk, Fault, Tape,
-    desk::part,
-    single::info_word,
-};
+use super::{ANSWER, CHUNK, Desk, Fault, Tape, desk::part, single::info_word};
 use crate::{
     fixed::{WIDE_BITS, round_dither, round_even, shift_for},
     kernels::{INFO, gated_relu_squared, gated_relu_squared_backward, shared::wide::wide_words},

@@ -1,13 +1,12 @@
 //! Gradients of an adapter: folded rows, and sums over blocks of 32 tokens, half a block a step.
 
-use super::{
-    ANSWER, Desk, Fault, Tape,
-    single::single,
-};
+use super::{ANSWER, Desk, Fault, Tape, single::single};
 use crate::{
     fixed::{Scale, WIDE_BITS, round_dither, shift_for},
     kernels::{
-        INFO, lora_fold, lora_fold::FOLD, lora_gradient_a, lora_gradient_b,
+        INFO, lora_fold,
+        lora_fold::FOLD,
+        lora_gradient_a, lora_gradient_b,
         shared::{
             blocks::{BLOCK, ZERO_EXPONENT, align, distance},
             wide,

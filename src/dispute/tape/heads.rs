@@ -2,7 +2,7 @@
 
 use super::{
     Desk, Fault, Tape, bounded,
-    quantize::turn,
+    quantize::{POSITIONS, turn},
     single::single,
 };
 use crate::{
@@ -22,7 +22,7 @@ fn rope(desk: &mut Desk, _: usize) -> Result<(), Fault> {
     let (token, at) = desk.unit(heads * head_words(head_dim));
     let row = token * (heads * head_dim + INFO);
     let scale = desk.scale(0, row + heads * head_dim)?;
-    let position = desk.index(1, token, p.tokens as usize)? * p.position_stride as usize;
+    let position = desk.index(1, token, POSITIONS)? * p.position_stride as usize;
     let first = row + at / head_words(head_dim) * head_dim;
     let half = head_dim / 2;
     let mut values = vec![0; head_dim];

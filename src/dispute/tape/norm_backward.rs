@@ -1,10 +1,6 @@
 //! RMSNorm backward in four passes over a row, its values noted in between, then the word asked for.
 
-use super::{
-    ANSWER, CHUNK, Desk, Fault, Tape, bounded,
-    desk::part,
-    single::info_word,
-};
+use super::{ANSWER, CHUNK, Desk, Fault, Tape, bounded, desk::part, single::info_word};
 use crate::{
     fixed::{ROW_BITS, Scale, round_even, shift_for},
     kernels::{

@@ -1,10 +1,6 @@
 //! RMSNorm forward in three passes over a row: the maxima, the sum of squares, the rounded values.
 
-use super::{
-    ANSWER, CHUNK, Desk, Fault, Tape,
-    desk::part,
-    single::info_word,
-};
+use super::{ANSWER, CHUNK, Desk, Fault, Tape, desk::part, single::info_word};
 use crate::{
     fixed::{Scale, WIDE_BITS, bits, round_even, round_even_u64, shift_for},
     kernels::{

@@ -1,10 +1,6 @@
 //! Gradient rows rounded by dither to wide rows: the maximum, then the rounded values.
 
-use super::{
-    ANSWER, CHUNK, Desk, Fault, Tape, bounded,
-    desk::part,
-    single::info_word,
-};
+use super::{ANSWER, CHUNK, Desk, Fault, Tape, bounded, desk::part, single::info_word};
 use crate::{
     fixed::{Scale, WIDE_BITS, round_dither, round_even, shift_for},
     kernels::{INFO, gradient_quantize, rope_backward, shared::blocks::distance, shared::wide::wide_words},
@@ -23,6 +19,9 @@ pub(super) const ROPE_BACKWARD: Tape = Tape {
     steps: |p, _| 3 * (rope_backward::Params::read(p).heads as usize).div_ceil(HEADS),
     step: rope_backward,
 };
+
+/// More positions than a table of angles has.
+pub(super) const POSITIONS: usize = 1 << 24;
 
 /// Heads that a step turns.
 const HEADS: usize = 8;
@@ -71,7 +70,7 @@ fn rope_backward(desk: &mut Desk, at: usize) -> Result<(), Fault> {
     let (chunks, half, width) = (heads.div_ceil(HEADS), head_dim / 2, heads * head_dim);
     let (token, asked) = desk.unit(if desk.binding() == 4 { wide_words(width) } else { INFO });
     let first = token * p.head_stride as usize + p.head_offset as usize;
-    let position = desk.index(1, token, p.tokens as usize)? * p.position_stride as usize;
+    let position = desk.index(1, token, POSITIONS)? * p.position_stride as usize;
     let (stream, index) = desk.dither(3, p.stream, token)?;
     let top = match desk.noted(TOP)? as i32 {
         0 => 0,

@@ -4,8 +4,8 @@ use super::samples::{config, material, model, party, random, replay, scalar, tar
 use crate::{
     backend::{Backend, cpu},
     dispute::{
-        Answer, Dispute, DisputeError, Doubt, Game, MAX_MOVE_BYTES, Maker, Material, Move, Outcome, Party, Phase, Place,
-        Replay, Side, play::Lie, tree,
+        Answer, Dispute, DisputeError, Doubt, Game, MAX_MOVE_BYTES, Maker, Material, Move, Outcome, Party, Phase,
+        Place, Replay, Side, play::Lie, tree,
     },
     model::transformer::Step,
     store::Codec,
@@ -113,13 +113,33 @@ fn a_trace_ends_in_the_artifact_and_no_backend_shows_in_it() {
     assert!(matches!(outcome(&mut own), Outcome::Gradient { .. }));
 }
 
+/// Also of the closing kernels, which have no cases, and at the values of a real step.
+#[test]
+fn tapes_lead_to_the_words_of_a_trace() {
+    let (model, material) = (model(), material(-40));
+    let mut own = replay(&model, &material);
+    for (kernel, leaf) in leaves(&own) {
+        let entry = own.program().entries().nth(own.subject().entry(leaf)).unwrap().clone();
+        let snapshot = block_on(own.snapshot(leaf)).unwrap();
+        for binding in entry.written().unwrap() {
+            let owned = entry.owned(binding).unwrap();
+            for word in (0..owned).step_by((owned / 100).max(1) | 1) {
+                let place = Place { binding: binding as u32, word: word as u64 };
+                let found = super::super::party::take(&entry, place, &snapshot.before).unwrap();
+                assert_eq!(found.word(), snapshot.after[binding][word], "{kernel} {place:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_changed_word_of_any_kernel_loses() {
     let (model, material) = (model(), material(-40));
     let honest = replay(&model, &material);
     let mut right = party(&model, &material, None);
     let kernels = leaves(&honest);
-    let used: Vec<_> = crate::dispute::tape::kernels().map(|kernel| kernel.name).filter(|name| *name != "digest").collect();
+    let used: Vec<_> =
+        crate::dispute::tape::kernels().map(|kernel| kernel.name).filter(|name| *name != "digest").collect();
     assert!(used.iter().all(|name| kernels.contains_key(*name)), "{used:?} {:?}", kernels.keys());
     println!("{:28} {:>5} {:>6} {:>6} {:>6}", "kernel", "slot", "moves", "move B", "proof B");
     for (at, (kernel, leaf)) in kernels.iter().enumerate() {
@@ -156,7 +176,14 @@ fn other_weights_tokens_adapters_and_keys_lose() {
     let key = Material { task_key: [12; 32], ..material.clone() };
     let exponent = Material { matrices: super::samples::material(-41).matrices, ..material.clone() };
     let transport = Material { transport: Transport::Int16, ..material.clone() };
-    let liars = [(&weights, material.clone()), (&own, tokens), (&own, adapter), (&own, key), (&own, exponent), (&own, transport)];
+    let liars = [
+        (&weights, material.clone()),
+        (&own, tokens),
+        (&own, adapter),
+        (&own, key),
+        (&own, exponent),
+        (&own, transport),
+    ];
     for (model, material) in liars {
         let mut wrong = party(model, &material, None);
         assert_ne!(wrong.trace(), right.trace());
@@ -249,6 +276,7 @@ fn who_stops_moving_loses_and_a_claim_falls_only_with_all_its_answers() {
     assert_eq!(dispute.answer(&answer, 15).unwrap(), 1);
     assert!(matches!(dispute.answer(&answer, 16), Err(DisputeError::Late { height: 16, deadline: 15 })));
     for height in 12.. {
+        dispute.settle(height);
         let game = dispute.game(0).unwrap().clone();
         if game.winner().is_some() {
             break;
@@ -258,8 +286,12 @@ fn who_stops_moving_loses_and_a_claim_falls_only_with_all_its_answers() {
         dispute.apply(0, &found, height).unwrap();
     }
     assert_eq!(dispute.game(0).unwrap().winner(), Some(Side::Challenger));
-    assert_eq!(dispute.settle(20), None, "the other answer has until 20 to be opened");
-    assert_eq!(dispute.settle(21), Some(Side::Challenger), "but nobody opened it");
+    assert_eq!(dispute.game(1).unwrap().winner(), Some(Side::Challenger), "nobody opened the other one");
+    let mut dispute = Dispute::new(subject.clone(), claim, 10, PATIENCE);
+    dispute.answer(&answer, 15).unwrap();
+    let opening = block_on(right.next(dispute.game(0).unwrap())).unwrap().unwrap();
+    dispute.apply(0, &opening, 20).unwrap();
+    assert_eq!((dispute.settle(25), dispute.settle(26)), (None, Some(Side::Miner)), "it was opened, and nobody picks");
 
     let mut game = Game::new(subject.clone(), claim, &answer, 1, PATIENCE).unwrap();
     let opening = block_on(right.next(&game)).unwrap().unwrap();

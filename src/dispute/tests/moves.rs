@@ -17,7 +17,9 @@ proptest! {
 #[test]
 fn long_bytes_are_refused_unread() {
     let found = Move::decode(&vec![0; MAX_MOVE_BYTES + 1]);
-    assert!(matches!(found, Err(DisputeError::TooLarge { bytes, limit: MAX_MOVE_BYTES }) if bytes == MAX_MOVE_BYTES + 1));
+    assert!(
+        matches!(found, Err(DisputeError::TooLarge { bytes, limit: MAX_MOVE_BYTES }) if bytes == MAX_MOVE_BYTES + 1)
+    );
 }
 
 /// A game under way takes altered moves without a panic; whatever it takes, no altered move wins it.

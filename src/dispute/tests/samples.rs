@@ -2,10 +2,7 @@
 
 use crate::{
     backend::{Backend, cpu},
-    dispute::{
-        Material, Party, Replay,
-        play::Lie,
-    },
+    dispute::{Material, Party, Replay, play::Lie},
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,

@@ -96,11 +96,7 @@ fn some_tiles(words: usize, touched: &BTreeSet<usize>) -> Tiles {
     let shown: Vec<_> = touched.iter().copied().collect();
     let bytes = shown.iter().map(|at| 4 * tile_words(words, *at).len()).sum();
     let rest = if shown.is_empty() { 0 } else { rest(tiles(words), &shown, 0) };
-    Tiles {
-        at: shown.iter().map(|at| *at as u32).collect(),
-        words: vec![0; bytes],
-        rest: vec![Hash([0; 32]); rest],
-    }
+    Tiles { at: shown.iter().map(|at| *at as u32).collect(), words: vec![0; bytes], rest: vec![Hash([0; 32]); rest] }
 }
 
 /// Longest path that a trace of 2^16 leaves has.
