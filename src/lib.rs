@@ -27,9 +27,10 @@ pub mod store;
 // floor 6: what crosses the wire
 pub mod chain;
 pub mod work;
-// floor 7: the state machine that all of it is for
+// floor 7: who is right where two disagree
+pub mod dispute;
+// floor 8: the state machine that all of it is for
 pub mod ledger;
-// floor 8: the miner's loop
+// floor 9: the miner's loop, and the roles of nodes with a stake
 pub mod mining;
-// floor 9: the roles of nodes with a stake
 pub mod roles;

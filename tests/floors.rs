@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Modules of the library, lowest first; those on one line do not know of each other's order.
-const FLOORS: [&[&str]; 12] = [
+const FLOORS: [&[&str]; 13] = [
     &["error", "fixed", "rng", "tables", "ternary"],
     &["kernels"],
     &["recording"],
@@ -15,6 +15,7 @@ const FLOORS: [&[&str]; 12] = [
     &["training"],
     &["store"],
     &["work"],
+    &["dispute"],
     &["chain"],
     &["ledger"],
     &["mining"],

@@ -9,7 +9,7 @@ use super::merkle::merkle_root;
 use super::task::Task;
 use super::transport::{Transport, TransportMatrix};
 use crate::model::lora::GradientMatrix;
-use crate::store::{Block, Cid, Dag, Fetch, dag_cbor, join, split};
+use crate::store::{Block, Cid, Codec, Dag, Fetch, dag_cbor, join, split};
 use serde::{Deserialize, Serialize};
 
 pub(super) const FORMAT: &str = "r3mes/artifact/1";
@@ -177,6 +177,13 @@ struct Manifest {
 enum ManifestBody {
     Void,
     Gradient { loss: i64, tokens: u32, matrices: Vec<Entry> },
+}
+
+/// The bytes of a matrix's leaf under the gradient root, from the SHA-256 of each of its blocks.
+pub(crate) fn matrix_entry(spec: &MatrixSpec, shift: u32, digests: &[[u8; 32]]) -> Vec<u8> {
+    let MatrixSpec { name, rows, columns, exponent } = spec.clone();
+    let leaves = digests.iter().map(|digest| Codec::Raw.named(digest)).collect();
+    dag_cbor::encode(LEAF_FORMAT, &Entry { name, rows, columns, exponent, shift, leaves })
 }
 
 /// One matrix in the manifest, and one leaf of the Merkle tree.

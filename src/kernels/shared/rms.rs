@@ -19,8 +19,14 @@ impl Rms {
     #[inline(always)]
     pub fn new(values: &[i32], scale: Scale, inverse_width: Scale, epsilon: Scale) -> Self {
         let shift = copy_shift(values);
-        let sum: u64 = values.iter().map(|&value| i64::from(copy(value, shift)).pow(2) as u64).sum();
-        let mean = Scale::new(sum, 2 * shift as i32).multiply(scale).multiply(scale).multiply(inverse_width);
+        let squares = values.iter().map(|&value| i64::from(copy(value, shift)).pow(2) as u64).sum();
+        Self::of_squares(squares, shift, scale, inverse_width, epsilon)
+    }
+
+    /// From the sum of the squares of 15-bit copies and their shift.
+    #[inline(always)]
+    pub fn of_squares(squares: u64, shift: u32, scale: Scale, inverse_width: Scale, epsilon: Scale) -> Self {
+        let mean = Scale::new(squares, 2 * shift as i32).multiply(scale).multiply(scale).multiply(inverse_width);
         let inverse_rms = mean.plus(epsilon).inverse_sqrt();
         Self { inverse_rms, inverse: scale.multiply(inverse_rms) }
     }

@@ -1,0 +1,306 @@
+//! Plays a task for its trace: one sequence at a time, one dispatch at a time, on any backend.
+
+use super::{
+    closing::Closing,
+    error::DisputeError,
+    program::{Program, Subject},
+    tensor::tensor_root,
+    trace::{Trace, TraceLeaf},
+    tree::Hash,
+};
+use crate::{
+    backend::{Backend, Player},
+    kernels::cross_entropy::IGNORE,
+    model::{
+        lora::LoraAdapter,
+        transformer::{Step, Targets},
+        weights::Model,
+    },
+    recording::{BufferId, Content, Recording},
+    rng::dither_key,
+    store::Fetch,
+    work::{AdapterState, CHUNK_TOKENS, Chunk, MatrixSpec, Task, Transport},
+};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// All that a trace follows from, beside the model.
+#[derive(Clone, Debug)]
+pub struct Material {
+    /// What is differentiated at.
+    pub adapter: LoraAdapter,
+    /// The chunk's tokens.
+    pub tokens: Vec<u32>,
+    /// Of every dither stream.
+    pub task_key: [u8; 32],
+    /// The job's.
+    pub matrices: Vec<MatrixSpec>,
+    /// The job's.
+    pub transport: Transport,
+}
+
+impl Material {
+    /// Of a task whose adapter and chunk are among `blocks`.
+    pub fn fetch(task: &Task, vocab: u32, blocks: Fetch) -> Result<Self, DisputeError> {
+        let adapter = AdapterState::fetch(&task.adapter, blocks)?.adapter;
+        task.job.check_adapter(&adapter)?;
+        let tokens = Chunk::fetch(&task.chunk, vocab, blocks)?.tokens().to_vec();
+        let (task_key, matrices, transport) = (task.key(), task.job.matrices.clone(), task.job.transport);
+        Ok(Self { adapter, tokens, task_key, matrices, transport })
+    }
+}
+
+/// The buffers of one dispatch before and after it, in binding order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Before.
+    pub before: Vec<Vec<u32>>,
+    /// After.
+    pub after: Vec<Vec<u32>>,
+    /// Whether a value left its range in this dispatch.
+    pub saturated: bool,
+}
+
+/// A task that can be played again and again.
+pub struct Replay {
+    step: Step,
+    closing: Closing,
+    program: Program,
+    subject: Subject,
+    inputs: Vec<Hash>,
+    /// Ids, labels and dither of each play.
+    plays: Vec<[Vec<u32>; 3]>,
+    /// Words of the step's shared inputs.
+    shared: Vec<(BufferId, Vec<u32>)>,
+    keys: Vec<u32>,
+    player: Player,
+    closer: Player,
+    /// Changes a word of what a dispatch left, for tests of liars.
+    #[cfg(test)]
+    pub(super) lie: Option<Lie>,
+}
+
+/// A word that a liar has changed.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lie {
+    pub(super) leaf: usize,
+    pub(super) slot: usize,
+    pub(super) word: usize,
+    pub(super) xor: u32,
+    pub(super) saturates: bool,
+}
+
+impl Replay {
+    /// Records the step for one sequence and lays it out on a backend.
+    pub async fn new(
+        model: &Model,
+        targets: &Targets,
+        material: &Material,
+        backend: &Backend,
+    ) -> Result<Self, DisputeError> {
+        let step = Step::new(model, targets, 1);
+        let closing = Closing::new(&material.matrices, material.transport);
+        let program = Program::new(&step, &closing);
+        let shared = shared_words(&step, &program, material)?;
+        let plays = plays(&step, material)?;
+        let keys: Vec<u32> = material.matrices.iter().flat_map(|spec| transport_key(material, spec)).collect();
+        let mut inputs: Vec<Hash> = plays.iter().flatten().map(|words| tensor_root(words)).collect();
+        inputs.extend(shared.iter().map(|(_, words)| tensor_root(words)));
+        inputs.push(tensor_root(&keys));
+        let subject = program.subject(plays.len(), &inputs);
+        let player = backend.player(&Arc::new(step.recording.clone())).await?;
+        let closer = Backend::Cpu { threads: 1, choose: |_| None };
+        let closer = closer.player(&Arc::new(closing.recording.clone())).await?;
+        Ok(Self {
+            step,
+            closing,
+            program,
+            subject,
+            inputs,
+            plays,
+            shared,
+            keys,
+            player,
+            closer,
+            #[cfg(test)]
+            lie: None,
+        })
+    }
+
+    /// The dispatches.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// What a dispute over this task is about.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The roots of all inputs.
+    pub fn inputs(&self) -> &[Hash] {
+        &self.inputs
+    }
+
+    /// The name of each adapted linear and the leaves' entries that write its gradients, a then b.
+    pub(super) fn gradients(&self) -> Vec<(&str, [BufferId; 2])> {
+        self.step.adapted.iter().map(|(name, lora)| (name.as_str(), [lora.grad_a, lora.grad_b])).collect()
+    }
+
+    /// The last entry of a play that writes a buffer, and its words.
+    pub(super) fn writer(&self, id: BufferId) -> Option<(usize, usize)> {
+        let dispatches = self.step.recording.dispatches();
+        let entry = dispatches.iter().rposition(|dispatch| dispatch.written().any(|written| written.id == id))?;
+        Some((entry, self.step.recording.get(id).words))
+    }
+
+    /// The whole trace.
+    pub async fn trace(&mut self) -> Result<Trace, DisputeError> {
+        Ok(self.play(None).await?.0)
+    }
+
+    /// The buffers around the dispatch of one leaf.
+    pub async fn snapshot(&mut self, leaf: usize) -> Result<Snapshot, DisputeError> {
+        let limit = self.subject.leaves();
+        let found = self.play(Some(leaf)).await?.1;
+        found.ok_or(DisputeError::Range { what: "leaf", value: leaf as u64, limit: limit as u64 })
+    }
+
+    /// Plays up to a wanted leaf, or everything for its trace.
+    async fn play(&mut self, wanted: Option<usize>) -> Result<(Trace, Option<Snapshot>), DisputeError> {
+        let mut run = Run { wanted, ..Run::default() };
+        #[cfg(test)]
+        {
+            run.lie = self.lie;
+        }
+        for (id, words) in &self.shared {
+            self.player.write(*id, words).await?;
+        }
+        let ends: Vec<_> = self.gradients().into_iter().flat_map(|(_, ids)| ids).chain([self.step.loss]).collect();
+        for id in &ends {
+            let zeros = vec![0; self.step.recording.get(*id).words];
+            self.player.write(*id, &zeros).await?;
+        }
+        for play in &self.plays {
+            for (id, words) in [self.step.ids, self.step.labels, self.step.dither].into_iter().zip(play) {
+                self.player.write(id, words).await?;
+            }
+            if let Some(found) = run.play(&mut self.player, &self.step.recording).await? {
+                return Ok((run.trace(), Some(found)));
+            }
+        }
+        self.closer.write(self.closing.keys, &self.keys).await?;
+        for (to, from) in self.closing.gradients.iter().chain([&self.closing.loss]).zip(&ends) {
+            self.closer.write(*to, &self.player.read(*from).await?).await?;
+        }
+        let found = run.play(&mut self.closer, &self.closing.recording).await?;
+        Ok((run.trace(), found))
+    }
+}
+
+/// A play under way.
+#[derive(Default)]
+struct Run {
+    wanted: Option<usize>,
+    leaves: Vec<TraceLeaf>,
+    /// Leaves so far.
+    at: usize,
+    saturated: bool,
+    #[cfg(test)]
+    lie: Option<Lie>,
+}
+
+impl Run {
+    fn trace(self) -> Trace {
+        Trace { leaves: self.leaves }
+    }
+
+    /// Plays a recording once; stops after the wanted leaf.
+    async fn play(&mut self, player: &mut Player, recording: &Recording) -> Result<Option<Snapshot>, DisputeError> {
+        let mut begun = BTreeSet::new();
+        for (at, dispatch) in recording.dispatches().iter().enumerate() {
+            for written in dispatch.written() {
+                let scratch = matches!(recording.get(written.id).content, Content::Scratch);
+                if scratch && begun.insert(written.id) {
+                    player.write(written.id, &vec![0; recording.get(written.id).words]).await?;
+                }
+            }
+            let wanted = self.wanted == Some(self.at);
+            let before = if wanted { player.read_all(&dispatch.buffers).await? } else { Vec::new() };
+            #[cfg_attr(not(test), expect(unused_mut, reason = "tests tamper with it"))]
+            let mut saturated = player.play(at..at + 1).await?;
+            #[cfg(test)]
+            if let Some(lie) = self.lie.filter(|lie| lie.leaf == self.at) {
+                let id = dispatch.written().nth(lie.slot).unwrap().id;
+                let mut words = player.read(id).await?;
+                words[lie.word] ^= lie.xor;
+                player.write(id, &words).await?;
+                saturated ^= lie.saturates;
+            }
+            self.saturated |= saturated;
+            if wanted {
+                let after = player.read_all(&dispatch.buffers).await?;
+                return Ok(Some(Snapshot { before, after, saturated }));
+            }
+            if self.wanted.is_none() {
+                let ids: Vec<_> = dispatch.written().map(|written| written.id).collect();
+                let roots = player.read_all(&ids).await?.iter().map(|words| tensor_root(words)).collect();
+                self.leaves.push(TraceLeaf { roots, saturated: self.saturated });
+            }
+            self.at += 1;
+        }
+        Ok(None)
+    }
+}
+
+/// The words of the adapter's buffers, as the program numbers them.
+fn shared_words(
+    step: &Step,
+    program: &Program,
+    material: &Material,
+) -> Result<Vec<(BufferId, Vec<u32>)>, DisputeError> {
+    let (adapter, specs) = (&material.adapter, &material.matrices);
+    for (what, found) in [("adapter matrices", adapter.matrices.len()), ("matrices of the job", specs.len())] {
+        let expected = 2 * step.adapted.len();
+        if found != expected {
+            return Err(crate::error::Error::Shape { what, expected, found }.into());
+        }
+    }
+    let mut packed = Vec::new();
+    let pairs = adapter.matrices.chunks_exact(2).zip(specs.chunks_exact(2));
+    for ((_, buffers), (pair, specs)) in step.adapted.iter().zip(pairs) {
+        buffers.check(&pair[0], &pair[1])?;
+        packed.extend(buffers.pack(adapter.alpha, &pair[0], &pair[1], (specs[0].exponent, specs[1].exponent)));
+    }
+    packed.sort_unstable_by_key(|(id, _)| *id);
+    let missing = program.shared.iter().find(|id| packed.binary_search_by_key(*id, |(id, _)| *id).is_err());
+    match missing {
+        Some(id) => Err(crate::error::Error::Missing { name: step.recording.get(*id).name.clone() }.into()),
+        None => Ok(packed),
+    }
+}
+
+/// Ids, labels and dither of every sequence.
+fn plays(step: &Step, material: &Material) -> Result<Vec<[Vec<u32>; 3]>, DisputeError> {
+    let chunk = &material.tokens;
+    let token = chunk.iter().find(|id| **id as usize >= step.vocab);
+    if let Some(&id) = token {
+        return Err(crate::error::Error::Value { what: "token (beyond the vocabulary)", value: id.into() }.into());
+    }
+    if chunk.is_empty() || chunk.len() > CHUNK_TOKENS {
+        return Err(crate::error::Error::Value { what: "tokens of a chunk", value: chunk.len() as i64 }.into());
+    }
+    let key = |name: &String| dither_key(&material.task_key, 0, name).0;
+    let keys: Vec<u32> = step.streams.names().iter().flat_map(key).collect();
+    let play = |first: usize| {
+        let at = |i: usize| chunk.get(i).copied();
+        let ids = (first..first + step.context).map(|i| at(i).unwrap_or(0)).collect();
+        let labels = (first..first + step.context).map(|i| at(i + 1).unwrap_or(IGNORE)).collect();
+        [ids, labels, [&[first as u32, 0], &keys[..]].concat()]
+    };
+    Ok((0..chunk.len()).step_by(step.context).map(play).collect())
+}
+
+fn transport_key(material: &Material, spec: &MatrixSpec) -> [u32; 2] {
+    dither_key(&material.task_key, 0, &format!("transport.{}", spec.name)).0
+}

@@ -1,0 +1,224 @@
+//! A proof: the tiles that one step of a tape reads, each under a root that both sides agree on. Whoever has it redoes the
+//! step and knows who is right.
+
+use super::{
+    error::{DisputeError, below},
+    memory::{Shown, Sparse},
+    program::{Bound, Entry, Origin, Subject},
+    tape::{Desk, Fault, Place},
+    tensor::{from_bytes, tensor_root, tile_words, tiles},
+    trace::TraceLeaf,
+    tree::{self, Hash},
+};
+use serde::{Deserialize, Serialize};
+
+/// Some tiles and the rest of the tree that they are of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tiles {
+    /// Numbers, ascending.
+    pub at: Vec<u32>,
+    /// Their words, one after the other.
+    #[serde(with = "serde_bytes")]
+    pub words: Vec<u8>,
+    /// As [`tree::prove`].
+    pub rest: Vec<Hash>,
+}
+
+/// That a hash is in a tree.
+pub type Path = Vec<Hash>;
+
+/// How the root of a tensor is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Known {
+    /// By the program.
+    Program,
+    /// As an input.
+    Input {
+        /// The tensor's root.
+        root: Hash,
+        /// To the root over inputs.
+        path: Path,
+    },
+    /// By a leaf of the trace.
+    Leaf {
+        /// The leaf.
+        leaf: TraceLeaf,
+        /// To the trace's root.
+        path: Path,
+    },
+}
+
+/// The tiles of one buffer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tensor {
+    /// Which buffer.
+    pub binding: u32,
+    /// How its root is known.
+    pub known: Known,
+    /// Of it.
+    pub tiles: Tiles,
+}
+
+/// All that a step reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    /// Of the dispatch's buffers, those that it reads, by binding.
+    pub tensors: Vec<Tensor>,
+    /// The scratch tensor's root before the step; that of zeros for the first.
+    pub scratch: Hash,
+    /// That it is what the step before left; empty for the first.
+    pub path: Path,
+    /// Of the scratch tensor, before the step.
+    pub tiles: Tiles,
+}
+
+/// A step, and what is claimed of it.
+pub(super) struct Claim<'a> {
+    pub(super) subject: &'a Subject,
+    /// The trace's root.
+    pub(super) trace: Hash,
+    pub(super) leaf: usize,
+    pub(super) entry: &'a Entry,
+    pub(super) place: Place,
+    /// Root over the scratch tensors that steps left, where there is more than one step.
+    pub(super) tape: Option<Hash>,
+    pub(super) step: usize,
+    pub(super) left: Left,
+}
+
+/// What a step is said to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// A scratch tensor, by the hash that stands for its root in the tape's tree.
+    Scratch(Hash),
+    /// The answer; what is not claimed of it is `None`.
+    Answer { word: Option<u32>, saturated: Option<bool> },
+}
+
+/// The hash of a scratch tensor's root in a tape's tree.
+pub(super) fn scratch_leaf(root: Hash) -> Hash {
+    Hash::leaf(&root.0)
+}
+
+/// The hash of the answer, which is the tree's last leaf.
+pub(super) fn answer_leaf(word: u32, saturated: bool) -> Hash {
+    Hash::leaf(&[&word.to_le_bytes()[..], &[saturated.into()]].concat())
+}
+
+/// The root of a scratch tensor before the first step.
+pub(super) fn empty_scratch(words: usize) -> Hash {
+    tensor_root(&vec![0; words])
+}
+
+impl Tiles {
+    /// Reads the tiles of a tensor of so many words.
+    fn read(&self, words: usize) -> Result<Shown, DisputeError> {
+        let mut rest = from_bytes(&self.words).ok_or(DisputeError::Root("a tile"))?;
+        let mut shown = Shown { words, ..Shown::default() };
+        for &at in &self.at {
+            let at = below("tile", at.into(), tiles(words))?;
+            let length = tile_words(words, at).len();
+            if rest.len() < length {
+                return Err(DisputeError::Root("a tile"));
+            }
+            let after = rest.split_off(length);
+            shown.tiles.insert(at, std::mem::replace(&mut rest, after));
+        }
+        if rest.is_empty() && shown.tiles.len() == self.at.len() {
+            Ok(shown)
+        } else {
+            Err(DisputeError::Root("a tile"))
+        }
+    }
+}
+
+/// Whether what is claimed of a step is so. Fails where the proof is not of the roots, or shows too little.
+pub(super) fn judge(claim: &Claim, proof: &Proof) -> Result<bool, DisputeError> {
+    let tape = claim.entry.tape()?;
+    let steps = (tape.steps)(&claim.entry.params, claim.place);
+    let scratch = scratch(claim, proof, (tape.scratch)(&claim.entry.params), steps)?;
+    let mut memory = Sparse { buffers: buffers(claim, proof)?, scratch };
+    let params = &claim.entry.params;
+    let mut desk = Desk { params, place: claim.place, memory: &mut memory };
+    let played = (tape.step)(&mut desk, claim.step).and_then(|()| match claim.left {
+        Left::Scratch(_) => Ok(None),
+        Left::Answer { .. } => Ok(Some((desk.noted(0)?, desk.noted(1)? != 0))),
+    });
+    match (played, claim.left) {
+        // what was committed to is of no format that a kernel leaves: whoever committed to it is wrong
+        (Err(Fault::Format(_)), _) => Ok(false),
+        (Err(fault), _) => Err(fault.into()),
+        (Ok(_), Left::Scratch(left)) => Ok(scratch_root(&memory.scratch, proof).map(scratch_leaf) == Some(left)),
+        (Ok(answer), Left::Answer { word, saturated }) => {
+            let found = answer.unwrap_or_default();
+            Ok(word.is_none_or(|word| word == found.0) && saturated.is_none_or(|saturated| saturated == found.1))
+        }
+    }
+}
+
+/// The scratch tensor before the step.
+fn scratch(claim: &Claim, proof: &Proof, words: usize, steps: usize) -> Result<Shown, DisputeError> {
+    let before = match claim.step.checked_sub(1) {
+        None => proof.path.is_empty() && proof.scratch == empty_scratch(words),
+        Some(before) => {
+            let leaf = [(before, scratch_leaf(proof.scratch))];
+            claim.tape.is_some() && tree::proven_root(steps, &leaf, &proof.path) == claim.tape
+        }
+    };
+    let shown = proof.tiles.read(words)?;
+    if before && scratch_root(&shown, proof) == Some(proof.scratch) {
+        Ok(shown)
+    } else {
+        Err(DisputeError::Root("the scratch tensor"))
+    }
+}
+
+/// The scratch tensor's root by its tiles; where a step touches none it stays what it was.
+fn scratch_root(shown: &Shown, proof: &Proof) -> Option<Hash> {
+    if shown.tiles.is_empty() { Some(proof.scratch) } else { shown.root(&proof.tiles.rest) }
+}
+
+/// The dispatch's buffers before it.
+fn buffers(claim: &Claim, proof: &Proof) -> Result<Vec<Shown>, DisputeError> {
+    let bindings = &claim.entry.bindings;
+    let mut buffers: Vec<_> = bindings
+        .iter()
+        .map(|bound| Shown {
+            words: bound.words as usize,
+            zero: claim.subject.origin(bound.source, claim.leaf) == Origin::Zero,
+            ..Shown::default()
+        })
+        .collect();
+    for tensor in &proof.tensors {
+        let binding = below("buffer", tensor.binding.into(), bindings.len())?;
+        let shown = tensor.tiles.read(bindings[binding].words as usize)?;
+        if shown.root(&tensor.tiles.rest) != Some(root(claim, &bindings[binding], &tensor.known)?) {
+            return Err(DisputeError::Root("a tensor"));
+        }
+        buffers[binding] = shown;
+    }
+    Ok(buffers)
+}
+
+/// The root of a buffer, which must be known the way that the program says.
+fn root(claim: &Claim, bound: &Bound, known: &Known) -> Result<Hash, DisputeError> {
+    let subject = claim.subject;
+    let found = match (subject.origin(bound.source, claim.leaf), known) {
+        (Origin::Known(root), Known::Program) => Some(root),
+        (Origin::Input(at), Known::Input { root, path }) => {
+            let leaf = [(at, *root)];
+            let agreed = tree::proven_root(subject.input_count(), &leaf, path) == Some(subject.inputs);
+            agreed.then_some(*root)
+        }
+        (Origin::Leaf { leaf: at, slot }, Known::Leaf { leaf, path }) => {
+            let agreed = tree::proven_root(subject.leaves(), &[(at, leaf.hash())], path) == Some(claim.trace);
+            agreed.then(|| leaf.roots.get(slot).copied()).flatten()
+        }
+        _ => None,
+    };
+    found.ok_or(DisputeError::Root("the root of a tensor"))
+}

@@ -1,0 +1,300 @@
+//! Attention's gradients of one query or one key: each pair's probability and dS a few at a time, then blocks of 32 of
+//! them, then the row.
+
+use super::{
+    ANSWER, Desk, Fault, Place, Tape,
+    attention::{dot, normalizer, scored},
+    bounded,
+    desk::part,
+    vocabulary::exp2,
+};
+use crate::{
+    fixed::{ROW_BITS, Scale, WIDE_BITS, round_dither, round_even, shift_for},
+    kernels::{
+        INFO,
+        attention::{self, STATS},
+        attention_backward_key as by_key,
+        attention_backward_query::{self as by_query, RAISE, Stats, put_row},
+        shared::blocks::{BLOCK, ZERO_EXPONENT, align, distance},
+    },
+};
+
+pub(super) const BY_QUERY: Tape = Tape {
+    kernel: &by_query::KERNEL,
+    scratch: |p| {
+        let p = by_query::Params::read(p);
+        pairs_at(p.head_dim as usize) + QUERY_PAIR * p.tokens as usize
+    },
+    steps: |p, place| {
+        let tokens = by_query::Params::read(p).tokens as usize;
+        let summed = if place.binding == 7 { SUBSTEPS * tokens.div_ceil(BLOCK) } else { 0 };
+        tokens.div_ceil(QUERY_KEYS) + 1 + summed
+    },
+    step: query_step,
+};
+
+pub(super) const BY_KEY: Tape = Tape {
+    kernel: &by_key::KERNEL,
+    scratch: |p| {
+        let p = by_key::Params::read(p);
+        pairs_at(p.head_dim as usize) + KEY_PAIR * p.group as usize * padded(p)
+    },
+    steps: |p, _| {
+        let p = by_key::Params::read(p);
+        2 * p.group as usize * padded(p) / SUMMED
+    },
+    step: key_step,
+};
+
+/// Keys of a query that one step scores.
+const QUERY_KEYS: usize = 4;
+/// Rows that one step sums, of a block of 32.
+const SUMMED: usize = 8;
+const SUBSTEPS: usize = BLOCK / SUMMED;
+/// Words noted of a pair: probability, folded dP, the key's exponent.
+const QUERY_PAIR: usize = 4;
+/// Words noted of a pair: probability, dS, exponents of dS · q and of dout; the rest to a power of two.
+const KEY_PAIR: usize = 8;
+
+/// Largest exponent of the keys, or of dS · q.
+const TOP: usize = ANSWER;
+/// Largest exponent of dout.
+const VALUE_TOP: usize = ANSWER + 1;
+const MAX: usize = ANSWER + 2;
+const MEAN: usize = ANSWER + 4;
+const SHIFT: usize = ANSWER + 5;
+const SUMS: usize = 16;
+
+fn partial_at(head_dim: usize) -> usize {
+    SUMS + 2 * head_dim
+}
+
+fn pairs_at(head_dim: usize) -> usize {
+    SUMS + 4 * head_dim
+}
+
+/// Queries of a sequence, up to whole blocks.
+fn padded(p: &by_key::Params) -> usize {
+    (p.context as usize).next_multiple_of(BLOCK)
+}
+
+type Row = (Vec<i64>, i32);
+
+/// A query's statistics, in range.
+fn stats(desk: &mut Desk, binding: usize, row: usize) -> Result<Stats, Fault> {
+    let mut words = [0; STATS];
+    for (at, word) in words.iter_mut().enumerate() {
+        *word = desk.word(binding, row * STATS + at)?;
+    }
+    desk.exponent(binding, row * STATS + 4)?;
+    normalizer([words[1], words[2]])?;
+    let stats = Stats::new(&words);
+    let fits = stats.max.unsigned_abs() <= 1 << 30 && stats.shift <= 34;
+    if fits { Ok(stats) } else { Err(Fault::Format("statistics of a query")) }
+}
+
+/// The probability of a score.
+fn probability(desk: &mut Desk, tables: usize, stats: &Stats, score: i32) -> Result<u32, Fault> {
+    let exponential = exp2(desk, tables, stats.max.max(score).abs_diff(score))?;
+    Ok(stats.normalizer.probability(exponential))
+}
+
+/// dP in units of `2^(dout.exponent + top − 25)`.
+fn folded(stats: &Stats, dout: &Row, value: &Row) -> i64 {
+    align(dot(&dout.0, &value.0) << RAISE, -(distance(stats.top, value.1) as i32))
+}
+
+/// dS of a probability and dP.
+fn gradient(probability: u32, folded: i64, shift: u32, mean: i32) -> Result<i64, Fault> {
+    let difference = i128::from(round_even(folded, shift)) - i128::from(mean);
+    Ok(round_even(bounded(i128::from(probability) * difference)?, 30))
+}
+
+/// Adds weighed rows to the partial sums; a block's last ones add the block to the sums.
+fn add(desk: &mut Desk, rows: &[(i64, Row)], head_dim: usize, substep: usize, shift: i32) -> Result<(), Fault> {
+    for c in 0..head_dim {
+        let at = partial_at(head_dim) + 2 * c;
+        let before = if substep == 0 { 0 } else { desk.noted_long(at)? };
+        let partial = before + rows.iter().map(|(weight, row)| weight * row.0[c]).sum::<i64>();
+        desk.note_long(at, partial)?;
+        if substep + 1 == SUBSTEPS {
+            let sum = i128::from(desk.noted_long(SUMS + 2 * c)?) + i128::from(align(partial, shift));
+            desk.note_long(SUMS + 2 * c, bounded(sum)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Word `asked` of the row of sums.
+fn put(desk: &mut Desk, head_dim: usize, asked: usize, factor: Scale, a: i32, b: i32) -> Result<(), Fault> {
+    let sums = (0..head_dim).map(|c| desk.noted_long(SUMS + 2 * c)).collect::<Result<Vec<_>, _>>()?;
+    let mut row = vec![0; head_dim + INFO];
+    put_row(&mut row, head_dim, &sums, factor, a + b, 0);
+    desk.answer(row[asked])
+}
+
+/// The shift that makes 14-bit weights of a block's values.
+fn block_shift(values: &[i64]) -> u32 {
+    shift_for(values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0), WIDE_BITS)
+}
+
+fn query_step(desk: &mut Desk, at: usize) -> Result<(), Fault> {
+    let p = by_query::Params::read(desk.params);
+    let (heads, kv_heads, head_dim) = (p.heads as usize, p.kv_heads as usize, p.head_dim as usize);
+    let (pair, asked) = desk.unit(if desk.binding() == 6 { STATS } else { head_dim + INFO });
+    let (token, head) = (pair / heads, pair % heads);
+    let scoring = p.attention();
+    let mut stats = stats(desk, 6, pair)?;
+    if stats.first > token {
+        return Err(Fault::Format("an index"));
+    }
+    let keys = token + 1 - stats.first;
+    let row = |i: usize| (stats.first + i) * kv_heads + scoring.kv_head(head);
+    let noted = |i: usize| pairs_at(head_dim) + QUERY_PAIR * i;
+    let scored_steps = (p.tokens as usize).div_ceil(QUERY_KEYS);
+    if at < scored_steps {
+        if at == 0 {
+            desk.note(TOP, i32::MIN as u32)?;
+        }
+        let (query, dout) = (desk.head(0, head_dim, pair)?, desk.head(3, head_dim, pair)?);
+        for i in part(keys.max(at * QUERY_KEYS), QUERY_KEYS, at) {
+            let (key, value) = (desk.head(1, head_dim, row(i))?, desk.head(2, head_dim, row(i))?);
+            let probability = probability(desk, 4, &stats, scored(&scoring, &query, &key)?.0)?;
+            let folded = folded(&stats, &dout, &value);
+            desk.note(noted(i), probability)?;
+            desk.note_long(noted(i) + 1, folded)?;
+            desk.note(noted(i) + 3, key.1 as u32)?;
+            desk.note_max(MAX, folded.unsigned_abs())?;
+            let top = (desk.noted(TOP)? as i32).max(key.1);
+            desk.note(TOP, top as u32)?;
+        }
+        return Ok(());
+    }
+    if at == scored_steps {
+        let shift = shift_for(desk.noted_long(MAX)? as u64, ROW_BITS);
+        let mut mean = 0i128;
+        for i in 0..keys {
+            let dp = round_even(desk.noted_long(noted(i) + 1)?, shift);
+            mean += i128::from(desk.noted(noted(i))?) * i128::from(dp);
+        }
+        let mean = round_even(bounded(mean)?, 30) as i32;
+        desk.note(MEAN, mean as u32)?;
+        desk.note(SHIFT, shift)?;
+        return match (desk.binding(), asked) {
+            (6, 5) => desk.answer(mean as u32),
+            (6, 6) => desk.answer(shift),
+            (6, _) => desk.before().and_then(|word| desk.answer(word)),
+            _ => Ok(()),
+        };
+    }
+    let at = at - scored_steps - 1;
+    let (block, substep) = (at / SUBSTEPS, at % SUBSTEPS);
+    let block = part(keys.max(block * BLOCK), BLOCK, block);
+    stats.mean = desk.noted(MEAN)? as i32;
+    stats.shift = desk.noted(SHIFT)?.min(34);
+    let top = desk.noted_exponent(TOP)?;
+    let mut values = [0i64; BLOCK];
+    for (value, i) in values.iter_mut().zip(block.clone()) {
+        let ds = gradient(desk.noted(noted(i))?, desk.noted_long(noted(i) + 1)?, stats.shift, stats.mean)?;
+        let exponent = desk.noted_exponent(noted(i) + 3)?;
+        *value = align(bounded(i128::from(ds) << 30)?, -(distance(top, exponent) as i32));
+    }
+    let shift = block_shift(&values);
+    let mut rows = Vec::with_capacity(SUMMED);
+    for i in part(block.len(), SUMMED, substep) {
+        let (stream, index) = desk.dither(5, p.stream, token)?;
+        let index = index.wrapping_mul(p.heads).wrapping_add(head as u32);
+        let weight = round_dither(values[i], shift, stream.at(index, (block.start + i) as u32));
+        rows.push((weight, desk.head(1, head_dim, row(block.start + i))?));
+    }
+    add(desk, &rows, head_dim, substep, shift as i32 - 26)?;
+    let dout = desk.head(3, head_dim, pair)?;
+    let factor = Scale { mantissa: p.inverse_root, exponent: p.inverse_root_exponent };
+    put(desk, head_dim, asked, factor, stats.exponent(dout.1), top - 4)
+}
+
+/// What is asked of the gradient by key: token, key or value, its head, the word of its row.
+fn key_place(p: &by_key::Params, place: Place) -> (usize, bool, usize, usize) {
+    let (kv_heads, stride) = (p.kv_heads as usize, p.head_dim as usize + INFO);
+    let row = place.word as usize / stride;
+    (row / (2 * kv_heads), row / kv_heads % 2 == 1, row % kv_heads, place.word as usize % stride)
+}
+
+fn key_step(desk: &mut Desk, at: usize) -> Result<(), Fault> {
+    let p = by_key::Params::read(desk.params);
+    let (heads, kv_heads, head_dim) = (p.heads as usize, p.kv_heads as usize, p.head_dim as usize);
+    let (token, of_value, kv_head, asked) = key_place(p, desk.place);
+    let first = stats(desk, 4, token * heads)?.first;
+    if first > token || token - first >= p.context as usize {
+        return Err(Fault::Format("an index"));
+    }
+    let all = p.group as usize * padded(p);
+    let summing = at >= all / SUMMED;
+    let at = SUMMED * at % all;
+    let (own, start) = (at / padded(p), at % padded(p));
+    let head = kv_head * p.group as usize + own;
+    let row = |i: usize| (first + i) * heads + head;
+    let noted = |i: usize| pairs_at(head_dim) + KEY_PAIR * (own * padded(p) + i);
+    let visible = |i: &usize| *i >= token - first && *i < p.context as usize;
+    if !summing {
+        if at == 0 {
+            desk.note(TOP, i32::MIN as u32)?;
+            desk.note(VALUE_TOP, i32::MIN as u32)?;
+        }
+        let pair = token * kv_heads + kv_head;
+        let (key, value) = (desk.head(1, head_dim, pair)?, desk.head(2, head_dim, pair)?);
+        for i in (start..start + SUMMED).filter(visible) {
+            note_pair(desk, p, row(i), noted(i), &key, &value)?;
+        }
+        return Ok(());
+    }
+    let (block, substep) = (start / BLOCK * BLOCK, start % BLOCK / SUMMED);
+    let top = desk.noted_exponent(if of_value { VALUE_TOP } else { TOP })?;
+    let mut values = [0i64; BLOCK];
+    for (value, i) in values.iter_mut().zip(block..).filter(|(_, i)| visible(i)) {
+        *value = if of_value {
+            (i64::from(desk.noted(noted(i))?) << 31) >> distance(top, desk.noted_exponent(noted(i) + 4)?)
+        } else {
+            let raised = bounded(i128::from(desk.noted_long(noted(i) + 1)?) << 30)?;
+            align(raised, -(distance(top, desk.noted_exponent(noted(i) + 3)?) as i32))
+        };
+    }
+    let shift = block_shift(&values);
+    let mut rows = Vec::with_capacity(SUMMED);
+    for i in (start..start + SUMMED).filter(visible) {
+        let (stream, index) = desk.dither(6, if of_value { p.value_stream } else { p.key_stream }, first + i)?;
+        let index = index.wrapping_mul(p.heads).wrapping_add(head as u32);
+        let weight = round_dither(values[i - block], shift, stream.at(index, (token - first) as u32));
+        rows.push((weight, desk.head(if of_value { 3 } else { 0 }, head_dim, row(i))?));
+    }
+    add(desk, &rows, head_dim, substep, shift as i32 - if of_value { 41 } else { 28 })?;
+    let inverse_root = Scale { mantissa: p.inverse_root, exponent: p.inverse_root_exponent };
+    let (factor, b) = if of_value { (Scale::ONE, -20) } else { (inverse_root, -2) };
+    put(desk, head_dim, asked, factor, top, b)
+}
+
+/// Notes a query's pair with the key: probability, dS, and their exponents.
+fn note_pair(desk: &mut Desk, p: &by_key::Params, row: usize, at: usize, key: &Row, value: &Row) -> Result<(), Fault> {
+    let head_dim = p.head_dim as usize;
+    let scoring = attention::Params {
+        head_dim: p.head_dim,
+        score_mantissa: p.score_mantissa,
+        score_shift: p.score_shift,
+        ..Default::default()
+    };
+    let (query, dout, stats) = (desk.head(0, head_dim, row)?, desk.head(3, head_dim, row)?, stats(desk, 4, row)?);
+    let probability = probability(desk, 5, &stats, scored(&scoring, &query, key)?.0)?;
+    let ds = gradient(probability, folded(&stats, &dout, value), stats.shift, stats.mean)?;
+    let key_exponent = match (stats.exponent(dout.1), query.1) {
+        (ZERO_EXPONENT, _) | (_, ZERO_EXPONENT) => ZERO_EXPONENT,
+        (a, b) => a + b,
+    };
+    desk.note(at, probability)?;
+    desk.note_long(at + 1, ds)?;
+    for (top, exponent, word) in [(TOP, key_exponent, at + 3), (VALUE_TOP, dout.1, at + 4)] {
+        desk.note(word, exponent as u32)?;
+        let top_exponent = (desk.noted(top)? as i32).max(exponent);
+        desk.note(top, top_exponent as u32)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+mod games;
+mod moves;
+mod samples;
+mod sizes;
+mod tapes;

@@ -1,0 +1,60 @@
+//! Bytes from outside: moves, altered moves.
+
+use super::samples::{material, model, party, random};
+use crate::dispute::{DisputeError, Game, MAX_MOVE_BYTES, Move, Outcome, Side};
+use pollster::block_on;
+use proptest::prelude::*;
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_move_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        if let Ok(found) = Move::decode(&bytes) {
+            prop_assert_eq!(found.encode(), bytes);
+        }
+    }
+}
+
+#[test]
+fn long_bytes_are_refused_unread() {
+    let found = Move::decode(&vec![0; MAX_MOVE_BYTES + 1]);
+    assert!(
+        matches!(found, Err(DisputeError::TooLarge { bytes, limit: MAX_MOVE_BYTES }) if bytes == MAX_MOVE_BYTES + 1)
+    );
+}
+
+/// A game under way takes altered moves without a panic; whatever it takes, no altered move wins it.
+#[test]
+fn altered_moves_are_refused_or_harmless() {
+    let (model, material) = (model(), material(-300));
+    let mut right = party(&model, &material, None);
+    let mut game = Game::new(right.replay().subject().clone(), Outcome::Void, &right.answer().unwrap(), 1, 9).unwrap();
+    let mut count = 0;
+    while game.winner().is_none() {
+        let found = match game.turn() {
+            Side::Miner => block_on(right.next(&game)).unwrap().unwrap(),
+            Side::Challenger => match game.phase() {
+                crate::dispute::Phase::Spot(spot) if spot.leaf.saturated && !spot.saturated_before => {
+                    Move::Doubt(crate::dispute::Doubt::Sound)
+                }
+                crate::dispute::Phase::Spot(_) => Move::Doubt(crate::dispute::Doubt::Output(0)),
+                crate::dispute::Phase::Tile(..) => Move::Word(0),
+                _ => Move::Pick(1),
+            },
+        };
+        let bytes = found.encode();
+        for number in 0..200 {
+            let mut altered = bytes.clone();
+            let at = random(count, number) as usize % altered.len();
+            altered[at] ^= 1 << (random(count + 1, number) % 8);
+            if let Ok(altered) = Move::decode(&altered) {
+                let mut other = game.clone();
+                if other.apply(&altered, 2).is_ok() && game.turn() == Side::Miner {
+                    assert_ne!(other.winner(), Some(Side::Challenger), "{altered:?}");
+                }
+            }
+        }
+        count += 2;
+        game.apply(&found, 2).unwrap();
+    }
+    assert_eq!(game.winner(), Some(Side::Miner));
+}

@@ -1,0 +1,76 @@
+//! A small task with every kernel of a step, and parties to it.
+
+use crate::{
+    backend::{Backend, cpu},
+    dispute::{Material, Party, Replay, play::Lie},
+    model::{
+        config::{Linear, ModelConfig},
+        generator::seeded,
+        lora::LoraAdapter,
+        transformer::Targets,
+        weights::Model,
+    },
+    rng::threefry,
+    work::{MatrixSpec, Transport},
+};
+use pollster::block_on;
+
+/// One layer, four heads over two, two blocks of tokens of which the second is short.
+pub(super) fn config() -> ModelConfig {
+    ModelConfig {
+        layers: 1,
+        width: 48,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 8,
+        ffn_width: 80,
+        vocab: 72,
+        context: 36,
+        rope_theta: 10_000,
+        norm_epsilon: 1e-5,
+        residual_fraction_bits: 20,
+    }
+}
+
+pub(super) fn model() -> Model {
+    seeded(config(), [7; 32]).unwrap()
+}
+
+pub(super) fn targets() -> Targets {
+    Targets { rank: 5, linears: vec![Linear::Query, Linear::Value, Linear::Down] }
+}
+
+/// A number of a stream.
+pub(super) fn random(key: u32, at: usize) -> u32 {
+    threefry([key, 5], [at as u32, 0])[0]
+}
+
+/// Two sequences, the second short; neither factor is zero.
+pub(super) fn material(exponent: i32) -> Material {
+    let shapes = targets().shapes(&config());
+    let mut adapter = LoraAdapter::seeded(5, 10, &shapes, [3; 32]).unwrap();
+    let mut matrices = Vec::new();
+    for (at, matrix) in adapter.matrices.iter_mut().enumerate() {
+        for (i, value) in matrix.values.iter_mut().enumerate() {
+            *value = (random(at as u32, i) as i32) >> 4;
+        }
+        let (name, rows, columns) = (matrix.name.clone(), matrix.rows as u32, matrix.columns as u32);
+        matrices.push(MatrixSpec { name, rows, columns, exponent });
+    }
+    let tokens = (0..61).map(|at| random(99, at) % config().vocab as u32).collect();
+    Material { adapter, tokens, task_key: [11; 32], matrices, transport: Transport::Int8 }
+}
+
+pub(super) fn scalar() -> Backend {
+    Backend::Cpu { threads: 1, choose: cpu::scalar }
+}
+
+pub(super) fn replay(model: &Model, material: &Material) -> Replay {
+    block_on(Replay::new(model, &targets(), material, &scalar())).unwrap()
+}
+
+pub(super) fn party(model: &Model, material: &Material, lie: Option<Lie>) -> Party {
+    let mut replay = replay(model, material);
+    replay.lie = lie;
+    block_on(Party::new(replay)).unwrap()
+}
