@@ -80,7 +80,7 @@ pub(crate) enum BackendKind {
 /// What to train on what.
 #[derive(Args, Clone)]
 pub(crate) struct JobArgs {
-    /// Folder with a model, as `model import` writes it; made from a seed if not given
+    /// Folder with a model, as `model import` writes it [default: the one that comes with the program]
     #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
     /// Texts, instead of the one that comes with the program; in tokens of the model's tokenizer.json, if it has one,
@@ -230,6 +230,12 @@ pub(crate) struct TrainArgs {
     /// AdamW or Lion
     #[arg(long, value_enum, default_value_t = OptimizerKind::Adamw)]
     pub(crate) optimizer: OptimizerKind,
+    /// A text to tell the loss of, all of it, instead of the last tenth of the chunks
+    #[arg(long, value_name = "FILE")]
+    pub(crate) eval: Option<PathBuf>,
+    /// Steps between evaluations; a checkpoint is written with each
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) eval_steps: u64,
     /// Folder for the checkpoint; one that is there is continued
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
@@ -251,7 +257,7 @@ pub(crate) enum OptimizerKind {
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
-    /// Folder with config.json and model.safetensors; the default model if not given
+    /// Folder with a model, as `model import` writes it [default: the one that comes with the program]
     #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
     /// A checkpoint of `train` or its folder, a PEFT adapter's folder, a data folder, or the URL of a node

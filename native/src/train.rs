@@ -4,14 +4,14 @@ use super::{
     cli::{OptimizerKind, TrainArgs},
     compute, engine,
     interrupt::Interrupt,
-    model,
+    model::{self, Tokens},
     output::{self, Exit, say},
     place,
 };
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
-use r3mes_wgpu::model::transformer::Step;
+use r3mes_wgpu::model::{transformer::Step, weights::Model};
 use r3mes_wgpu::training::{
     checkpoint,
     optimizer::{Optimizer, Settings},
@@ -20,10 +20,8 @@ use r3mes_wgpu::training::{
 };
 use r3mes_wgpu::work::{CHUNK_TOKENS, Chunk, task_key};
 use serde_json::json;
-use std::{fs, io::IsTerminal, sync::Arc};
+use std::{f64::consts::LN_2, fs, io::IsTerminal, path::Path, sync::Arc};
 
-/// Steps between checkpoints and evaluations.
-const CHECKPOINT_STEPS: u64 = 20;
 /// Sequences a play.
 const SEQUENCES: usize = 4;
 
@@ -35,7 +33,10 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     let model = model::read(&model_dir)?;
     let targets = model::targets(args.job.rank);
     let chunks = model::chunks(&args.job, &model_dir, &model)?;
-    let (train, held_out) = split(&chunks);
+    let (train, held_out) = match &args.eval {
+        Some(path) => (&chunks[..], HeldOut::read(path, &model_dir, &model)?),
+        None => split(&chunks),
+    };
     let compute = compute::choose(&args.compute)?;
     let seed = task_key(&[0; 32], &format!("train {}", args.seed));
     let settings = settings(args.optimizer, args.learning_rate);
@@ -56,9 +57,10 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     let step = Step::new(&model, &targets, SEQUENCES.min(CHUNK_TOKENS.div_ceil(model.config.context)));
     let player = block_on(compute.backend.player(&Arc::new(step.recording.clone())))?;
     let mut session = Session::new(Trainer::new(step, player), adapter, optimizer, seed);
-    eprintln!("training on {}: {} chunks, {} held out", compute.name, train.len(), held_out.len());
+    eprintln!("training on {}: {} chunks; {} tokens held out", compute.name, train.len(), held_out.tokens());
 
     let bar = progress(&args, session.optimizer().steps());
+    held_out.tell(&mut session, &args, &bar)?;
     while session.optimizer().steps() < args.steps && !interrupt.asked() {
         let number = session.optimizer().steps();
         let at = |i: u64| train[((number * u64::from(args.chunks) + i) % train.len() as u64) as usize].tokens();
@@ -73,9 +75,9 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
                 "clipped": report.clipped, "learning_rate": report.learning_rate,
             }));
         }
-        if (number + 1).is_multiple_of(CHECKPOINT_STEPS) || number + 1 == args.steps {
+        if (number + 1).is_multiple_of(args.eval_steps) || number + 1 == args.steps {
             save(&session, &path)?;
-            evaluate(&mut session, held_out, &args, &bar)?;
+            held_out.tell(&mut session, &args, &bar)?;
         }
     }
     save(&session, &path)?;
@@ -94,26 +96,55 @@ pub(crate) fn settings(kind: OptimizerKind, learning_rate: Option<f64>) -> Setti
 }
 
 /// The last tenth, at most four chunks, is held out where there is more than one.
-fn split(chunks: &[Chunk]) -> (&[Chunk], &[Chunk]) {
-    chunks.split_at(chunks.len() - (chunks.len() / 10).clamp(usize::from(chunks.len() > 1), 4))
+fn split(chunks: &[Chunk]) -> (&[Chunk], HeldOut) {
+    let (train, rest) = chunks.split_at(chunks.len() - (chunks.len() / 10).clamp(usize::from(chunks.len() > 1), 4));
+    (train, HeldOut { texts: rest.iter().map(|chunk| chunk.tokens().to_vec()).collect(), bytes: None })
 }
 
-fn save(session: &Session, path: &std::path::Path) -> Result<()> {
+/// What the loss is told of.
+struct HeldOut {
+    /// Tokens of each.
+    texts: Vec<Vec<u32>>,
+    /// Of the one text, where it is a whole one.
+    bytes: Option<usize>,
+}
+
+impl HeldOut {
+    /// All of a file, in tokens of the model in `dir`.
+    fn read(path: &Path, dir: &Path, model: &Model) -> Result<Self> {
+        let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        let tokens = Tokens::of(dir, model.config.vocab)?.encode(&text);
+        let tokens = tokens.with_context(|| format!("tokenizing {}", path.display()))?;
+        ensure!(tokens.len() > 1, "{} has {} tokens, at least 2 are needed", path.display(), tokens.len());
+        Ok(Self { texts: vec![tokens], bytes: Some(text.len()) })
+    }
+
+    fn tokens(&self) -> usize {
+        self.texts.iter().map(Vec::len).sum()
+    }
+
+    /// Says the mean loss. Sequences are read one by one, so the first tokens of each are predicted cold.
+    fn tell(&self, session: &mut Session, args: &TrainArgs, bar: &ProgressBar) -> Result<()> {
+        let texts: Vec<_> = self.texts.iter().map(|text| &text[..]).collect();
+        if texts.is_empty() {
+            return Ok(());
+        }
+        let (step, loss) = (session.optimizer().steps(), block_on(session.evaluate(&texts))?);
+        let predicted = (self.tokens() - texts.len()) as f64;
+        let bits = self.bytes.map(|bytes| loss / LN_2 * predicted / bytes as f64);
+        if args.json {
+            let event = json!({ "event": "evaluation", "step": step, "held_out_loss": loss, "bits_per_byte": bits });
+            output::line(event);
+        } else {
+            let bits = bits.map_or_else(String::new, |bits| format!(", {bits:.4} bits per byte"));
+            bar.suspend(|| say!("step {step}: held-out loss {loss:.4} nats per token{bits}"));
+        }
+        Ok(())
+    }
+}
+
+fn save(session: &Session, path: &Path) -> Result<()> {
     place::write_whole(path, &checkpoint::write(session.adapter(), session.optimizer())?)
-}
-
-fn evaluate(session: &mut Session, held_out: &[Chunk], args: &TrainArgs, bar: &ProgressBar) -> Result<()> {
-    let chunks: Vec<_> = held_out.iter().map(Chunk::tokens).collect();
-    if chunks.is_empty() {
-        return Ok(());
-    }
-    let (step, loss) = (session.optimizer().steps(), block_on(session.evaluate(&chunks))?);
-    if args.json {
-        output::line(json!({ "event": "evaluation", "step": step, "held_out_loss": loss }));
-    } else {
-        bar.suspend(|| say!("step {step}: held-out loss {loss:.4} nats per token"));
-    }
-    Ok(())
 }
 
 fn progress(args: &TrainArgs, done: u64) -> ProgressBar {

@@ -242,6 +242,43 @@ fn the_small_model_is_what_the_generator_makes() {
 }
 
 #[test]
+fn a_text_held_out_is_told_of_before_between_and_after_steps() {
+    let place = Place::new("eval");
+    let eval = place.data().with_file_name("eval.txt");
+    fs::write(&eval, (0u32..1000).map(|i| b'a' + (i * i / 7 % 26) as u8).collect::<Vec<_>>()).unwrap();
+    let train = |eval: &Path, steps: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
+        command.args(["train", "--backend", "cpu", "--rank", "4", "--json", "--steps", steps, "--eval-steps", "2"]);
+        command.arg("--model").arg(place.model()).arg("--text").arg(place.text()).arg("--eval").arg(eval);
+        command.arg("--out").arg(place.data()).arg("--data-dir").arg(place.data()).output().unwrap()
+    };
+    let told = |output: Output| -> Vec<(u64, f64)> {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let lines = output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+        let evaluations = lines.filter(|event: &Value| event["event"] == "evaluation");
+        let number = |event: &Value, name: &str| event[name].as_f64().unwrap();
+        evaluations
+            .map(|event| {
+                // a byte is a token here, and the first is not predicted
+                let bits = number(&event, "held_out_loss") / std::f64::consts::LN_2 * 999.0 / 1000.0;
+                assert!((number(&event, "bits_per_byte") - bits).abs() < 1e-9, "{event}");
+                (event["step"].as_u64().unwrap(), bits)
+            })
+            .collect()
+    };
+    let first = told(train(&eval, "5"));
+    assert_eq!(first.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [0, 2, 4, 5]);
+    assert!(first[0].1 > first[3].1 && (7.0..9.0).contains(&first[0].1), "{first:?}");
+    // nothing left to do: the same text of the same adapter
+    assert_eq!(told(train(&eval, "5")), [first[3]]);
+
+    fs::write(&eval, "a").unwrap();
+    let output = train(&eval, "5");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("has 1 tokens, at least 2 are needed"));
+}
+
+#[test]
 fn quality_is_told_beside_floating_point() {
     let place = Place::new("quality");
     let data = place.data();

@@ -1,4 +1,4 @@
-//! A backbone from a seed: random ternary weights, for tests and for mining before a trained model is at hand.
+//! A backbone from a seed: random ternary weights, for tests and for timing.
 
 use super::{
     config::{Linear, ModelConfig},

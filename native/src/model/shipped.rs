@@ -1,0 +1,82 @@
+//! The model that comes with the program: `native/model`, which `scripts/pretrain` made.
+
+use crate::{output::hex, place};
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+const FILES: [(&str, &[u8]); 3] = [
+    ("config.json", include_bytes!("../../model/config.json")),
+    ("model.safetensors", include_bytes!("../../model/model.safetensors")),
+    (super::tokens::TOKENIZER, include_bytes!("../../model/tokenizer.json")),
+];
+
+/// Its folder among the data, made where it is not. The name is that of its content, so that another version's model stays
+/// beside it, under the receipts that name it.
+pub(super) fn dir(data_dir: &Path) -> Result<PathBuf> {
+    let mut digest = Sha256::new();
+    for (name, bytes) in FILES {
+        digest.update(name);
+        digest.update((bytes.len() as u64).to_le_bytes());
+        digest.update(bytes);
+    }
+    let name = format!("shipped-{}", &hex(&digest.finalize())[..16]);
+    let dir = data_dir.join("models").join(name);
+    fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+    for (name, bytes) in FILES {
+        let path = dir.join(name);
+        if !path.exists() {
+            place::write_whole(&path, bytes)?;
+        }
+    }
+    Ok(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{TEXT, Tokens, targets};
+    use pollster::block_on;
+    use r3mes_wgpu::{
+        backend::{Backend, cpu},
+        model::{file, lora::LoraAdapter, transformer::Step},
+        training::{
+            session::JOB_EXPONENT,
+            step::{Trainer, nats},
+        },
+    };
+    use std::sync::Arc;
+
+    #[test]
+    fn it_is_small_and_reads_english_that_it_has_not_seen() {
+        let home = std::env::temp_dir().join(format!("r3mes-shipped-{}", std::process::id()));
+        let dir = dir(&home).unwrap();
+        assert_eq!(dir, super::dir(&home).unwrap());
+        let tokens = Tokens::of(&dir, 1024).unwrap();
+        fs::remove_dir_all(&home).unwrap();
+        assert!(FILES.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() <= 3_000_000);
+
+        let model = file::read(FILES[0].1, FILES[1].1).unwrap();
+        assert!((2_000_000..=6_000_000).contains(&model.config.ternary_weights()) && model.config.context >= 256);
+        let text = &TEXT[600_000..604_000];
+        let ids = tokens.encode(text).unwrap();
+        assert!(3 * ids.len() < 2 * text.len(), "{} tokens", ids.len());
+
+        let targets = targets(4);
+        let step = Step::new(&model, &targets, 1);
+        let backend = Backend::Cpu { threads: 0, choose: cpu::fastest };
+        let player = block_on(backend.player(&Arc::new(step.recording.clone()))).unwrap();
+        let mut trainer = Trainer::new(step, player);
+        let adapter = LoraAdapter::seeded(4, 8, &targets.shapes(&model.config), [0; 32]).unwrap();
+        block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();
+        let (loss, saturated) = block_on(trainer.evaluate(&ids)).unwrap();
+        let supervised = ids.len() - 1;
+        let bits = nats(loss, supervised) / std::f64::consts::LN_2 * supervised as f64 / text.len() as f64;
+        println!("{bits:.4} bits per byte");
+        // 8 say nothing; an order-2 model of English bytes comes to about 3.5
+        assert!(!saturated && bits < 3.0, "{bits} bits per byte");
+    }
+}
