@@ -8,7 +8,7 @@ use super::{
 use crate::{
     chain::{MsgCommitAggregation, MsgCommitAggregationResponse, MsgRevealAggregation, code},
     store::Cid,
-    work::merkle_root,
+    work::{Commitment, merkle_root},
 };
 use prost::Message;
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub(super) fn commit(state: &mut State, message: &MsgCommitAggregation) -> Resul
     if *gradient_ids != state.accepted_ids() {
         return refused("gradient_ids are not the round's, in ascending order");
     }
-    if super::submissions::commitment(commitment_hash).is_none() {
+    if Commitment::from_hex(commitment_hash).is_none() {
         return refused("commitment_hash is not 64 hexadecimal digits");
     }
     let head = state.head_mut();

@@ -51,7 +51,7 @@ pub(super) fn submit(
     let Ok(artifact) = Cid::try_from(message.ipfs_hash.as_str()) else {
         return rejected(format!("ipfs_hash {:?} is no CID", message.ipfs_hash));
     };
-    let Some(commitment) = commitment(&message.gradient_hash) else {
+    let Some(commitment) = Commitment::from_hex(&message.gradient_hash) else {
         return rejected("gradient_hash is not 64 hexadecimal digits");
     };
     let answer = |id| MsgSubmitGradientResponse { stored_gradient_id: id, tx_hash: context.hash.to_owned() };
@@ -132,7 +132,7 @@ fn rate(state: &mut State, miner: &str) -> Result<(), Refusal> {
 
 /// Says whether a submission stands for a chunk.
 pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Context) -> Result<Vec<u8>, Refusal> {
-    let stands = commitment(&message.gradient_hash)
+    let stands = Commitment::from_hex(&message.gradient_hash)
         .and_then(|commitment| state.commitments.get(&commitment))
         .and_then(|id| state.submissions.get(id))
         .is_some_and(|known| {
@@ -183,17 +183,4 @@ pub(super) fn accept(state: &mut State, id: u64, events: &mut Vec<Event>) {
         head.full_since = Some(head.height);
         events.push(Event::RoundFull { round });
     }
-}
-
-/// 64 hexadecimal digits.
-pub(super) fn commitment(hex: &str) -> Option<Commitment> {
-    let digits = hex.as_bytes();
-    let mut bytes = [0; 32];
-    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(Commitment(bytes))
 }

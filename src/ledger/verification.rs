@@ -6,7 +6,10 @@ use super::{
     nodes::{self, VALIDATOR},
     submissions,
 };
-use crate::chain::{MsgCommitAttestation, MsgSubmitCPUVerification, MsgSubmitRandomVerifierResult, code};
+use crate::{
+    chain::{MsgCommitAttestation, MsgSubmitCPUVerification, MsgSubmitRandomVerifierResult, code},
+    work::Commitment,
+};
 use std::collections::BTreeMap;
 
 /// Draws for the submissions of the blocks before.
@@ -128,7 +131,7 @@ pub(super) fn reveal(state: &mut State, message: &MsgSubmitRandomVerifierResult)
     }
     drawn.finding = Some(finding);
     drawn.leaf = message.evidence.split(':').next().unwrap_or_default().chars().take(128).collect();
-    let found = submissions::commitment(&message.gradient_hash);
+    let found = Commitment::from_hex(&message.gradient_hash);
     let claimed = state.submissions.get(&submission).map(|submission| submission.commitment);
     match (finding == Finding::Match) == (found.is_some() && found == claimed) {
         true => Ok(()),

@@ -32,7 +32,9 @@ pub struct Found {
     /// Why, where it is not a match.
     pub reason: Option<String>,
     /// What was computed.
-    commitment: Option<Commitment>,
+    commitment: Commitment,
+    /// The leaf of the trace that the challenge asks for, hexadecimal; empty for a void.
+    leaf: String,
 }
 
 impl<H: Host> Verifier<H> {
@@ -71,9 +73,10 @@ impl<H: Host> Verifier<H> {
         let host = self.client.host();
         let task = Task::decode(&self.client.block(Codec::DagCbor, &duty.task).await?)?;
         let inputs = Blocks::of_task(host, &task).await?;
-        let mine = self.worker.audit(&task, &|cid| inputs.get(cid)).await?;
+        let (mine, leaf) = self.worker.attest(&task, &duty.selector, &|cid| inputs.get(cid)).await?;
         let commitment = Commitment::new(&task, &mine.gradient_root());
-        let found = |result, reason| Found { id: duty.stored_gradient_id, result, reason, commitment: Some(commitment) };
+        let leaf = leaf.map_or(String::new(), |leaf| hex(&leaf));
+        let found = |result, reason| Found { id: duty.stored_gradient_id, result, reason, commitment, leaf: leaf.clone() };
         if commitment.to_string() != duty.gradient_hash {
             return Ok(found("mismatch", Some(format!("the commitment is {commitment}"))));
         }
@@ -94,9 +97,10 @@ impl<H: Host> Verifier<H> {
     fn word(&self, duty: &Duty, found: &Found) -> Message {
         let verifier = self.client.address().to_owned();
         let challenge_id = duty.challenge_id;
-        let computed = found.commitment.map_or(String::new(), |commitment| commitment.to_string());
+        let computed = found.commitment.to_string();
         if duty.stage == "panel" {
             let is_valid = found.result == "match";
+            // where the hash is right and its bytes can not be had, nothing is valid
             let computed_hash = if is_valid == (computed == duty.gradient_hash) { computed } else { String::new() };
             let expected_hash = duty.gradient_hash.clone();
             return Message::Arbitrate(MsgSubmitCPUVerification {
@@ -113,7 +117,7 @@ impl<H: Host> Verifier<H> {
             challenge_id,
             result: found.result.to_owned(),
             gradient_hash,
-            evidence: format!(":{}", hex(&self.salt_of(challenge_id))),
+            evidence: format!("{}:{}", found.leaf, hex(&self.salt_of(challenge_id))),
             loss_match: found.result == "match",
             ..Default::default()
         };

@@ -1,6 +1,8 @@
 //! A worker turns tasks of one model into artifacts on one backend: what miners and verifiers do.
 
-use super::{AdapterState, Artifact, CHUNK_TOKENS, Chunk, Gradient, MatrixSpec, Task, WorkError, model_manifest};
+use super::{
+    AdapterState, Artifact, CHUNK_TOKENS, Chunk, Gradient, MatrixSpec, Task, WorkError, leaf::leaf, model_manifest,
+};
 use crate::{
     ARITHMETIC_VERSION,
     backend::{Backend, Rest},
@@ -10,7 +12,7 @@ use crate::{
         weights::Model,
     },
     store::{Cid, Fetch},
-    training::step::Trainer,
+    training::step::{ChunkGradient, Trainer},
 };
 use std::sync::Arc;
 
@@ -63,6 +65,11 @@ impl Worker {
 
     /// The artifact of a task whose adapter and chunk are among `blocks`.
     pub async fn compute(&mut self, task: &Task, blocks: Fetch<'_>) -> Result<Artifact, WorkerError> {
+        artifact(task, self.gradient(task, blocks).await?.as_ref())
+    }
+
+    /// The exact gradient of a task; `None` where something saturates.
+    async fn gradient(&mut self, task: &Task, blocks: Fetch<'_>) -> Result<Option<Gradient>, WorkerError> {
         if task.job.arithmetic_version != ARITHMETIC_VERSION {
             return Err(WorkerError::Version(task.job.arithmetic_version));
         }
@@ -78,19 +85,28 @@ impl Worker {
             self.adapter = Some((task.adapter, task.job.matrices.clone()));
         }
         let found = self.trainer.gradient(chunk.tokens(), &task.key(), 0).await?;
-        if found.saturated {
-            return Ok(Artifact::void(task));
-        }
-        let gradient = Gradient { loss: found.loss, tokens: found.supervised as u32, matrices: found.matrices };
-        Ok(Artifact::gradient(task, &gradient)?)
+        let ChunkGradient { loss, supervised, matrices, saturated, .. } = found;
+        Ok((!saturated).then_some(Gradient { loss, tokens: supervised as u32, matrices }))
     }
 
     /// [`Self::compute`], with one linear, drawn by the task's key, audited as
     /// [`Player::audit`](crate::backend::Player::audit) says, so that a twin that is wrong is not confirmed by itself.
     pub async fn audit(&mut self, task: &Task, blocks: Fetch<'_>) -> Result<Artifact, WorkerError> {
+        Ok(self.attest(task, &[0; 32], blocks).await?.0)
+    }
+
+    /// [`Self::audit`], and the [`leaf`] that a selector names; none of a void.
+    pub async fn attest(
+        &mut self,
+        task: &Task,
+        selector: &[u8; 32],
+        blocks: Fetch<'_>,
+    ) -> Result<(Artifact, Option<[u8; 32]>), WorkerError> {
         let [a, b, c, d, e, f, g, h, ..] = task.key();
         self.trainer.audit(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
-        self.compute(task, blocks).await
+        let gradient = self.gradient(task, blocks).await?;
+        let leaf = gradient.as_ref().and_then(|gradient| leaf(&gradient.matrices, selector));
+        Ok((artifact(task, gradient.as_ref())?, leaf))
     }
 
     /// As [`Player::rest_by`](crate::backend::Player::rest_by).
@@ -102,4 +118,11 @@ impl Worker {
     pub fn forget(&mut self) {
         self.adapter = None;
     }
+}
+
+fn artifact(task: &Task, gradient: Option<&Gradient>) -> Result<Artifact, WorkerError> {
+    Ok(match gradient {
+        Some(gradient) => Artifact::gradient(task, gradient)?,
+        None => Artifact::void(task),
+    })
 }

@@ -54,7 +54,7 @@ async fn challenges(State(face): Shared, Path(address): Path<String>) -> Result<
             challenge_id: challenge,
             stage: stage.to_owned(),
             done,
-            selector: hex(&selector),
+            selector,
             task: task.cid(),
             stored_gradient_id: id,
             ipfs_hash: submission.artifact,

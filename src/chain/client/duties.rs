@@ -13,8 +13,9 @@ pub struct Duty {
     pub stage: String,
     /// Whether the verifier has done its part of this stage.
     pub done: bool,
-    /// What chooses the leaf of the trace, hexadecimal.
-    pub selector: String,
+    /// What chooses the leaf of the trace.
+    #[serde(with = "digits")]
+    pub selector: [u8; 32],
     /// CID of the task.
     #[serde(with = "text")]
     pub task: Cid,
@@ -102,5 +103,20 @@ impl<H: Host> Client<H> {
             "pending" | "challenged" | "accepted" | "rejected" => Ok(stored_gradient),
             _ => Err(senseless(&path, "a status that is none")),
         }
+    }
+}
+
+/// 32 bytes as 64 hexadecimal digits.
+mod digits {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
+        let text = String::deserialize(from)?;
+        let commitment = crate::work::Commitment::from_hex(&text);
+        commitment.map(|found| found.0).ok_or_else(|| D::Error::custom("not 64 hexadecimal digits"))
     }
 }
