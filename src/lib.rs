@@ -27,5 +27,7 @@ pub mod store;
 // floor 6: what crosses the wire
 pub mod chain;
 pub mod work;
-// floor 7: the miner's loop
+// floor 7: stores elsewhere
+pub mod ipfs;
+// floor 8: the miner's loop
 pub mod mining;

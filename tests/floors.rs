@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Modules of the library, lowest first; those on one line do not know of each other's order.
-const FLOORS: [&[&str]; 10] = [
+const FLOORS: [&[&str]; 11] = [
     &["error", "fixed", "rng", "tables", "ternary"],
     &["kernels"],
     &["recording"],
@@ -16,6 +16,7 @@ const FLOORS: [&[&str]; 10] = [
     &["store"],
     &["work"],
     &["chain"],
+    &["ipfs"],
     &["mining"],
 ];
 

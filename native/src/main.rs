@@ -2,6 +2,8 @@
 
 mod adapter;
 mod bench;
+#[cfg_attr(not(test), expect(dead_code, reason = "the node keeps its blocks in its ledger until its next form"))]
+mod blocks;
 mod check;
 mod cli;
 mod compute;
@@ -19,6 +21,7 @@ mod place;
 mod quality;
 mod remote;
 mod serve;
+mod sources;
 mod train;
 mod verify;
 mod wallet;

@@ -7,16 +7,19 @@ use super::{
     mine::{Done, SEQUENCES},
     model,
     output::Exit,
-    place, wallet,
+    place,
+    sources::{Sources, base},
+    wallet::{self, secrets::Secret},
 };
 use anyhow::{Context, Result, bail, ensure};
 use pollster::block_on;
 use r3mes_wgpu::chain::{
     check_address,
-    client::{Client, Host, MAX_ANSWER_BYTES, Offline, Request, Response},
+    client::{Client, ClientError, Host, MAX_ANSWER_BYTES, Offline, Request, Response},
 };
 use r3mes_wgpu::mining::{Miner, MiningError, Stage};
 use r3mes_wgpu::model::{config::Linear, transformer::Targets, weights::Model};
+use r3mes_wgpu::store::Cid;
 use r3mes_wgpu::work::{Worker, model_manifest};
 use std::{
     fs,
@@ -31,20 +34,46 @@ const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A node by its URL.
+/// A node by its URL, or a store.
 pub(crate) struct Remote {
     url: String,
     agent: ureq::Agent,
-    /// The work at hand.
-    saved: PathBuf,
+    /// The work at hand; a store has none.
+    saved: Option<PathBuf>,
+    sources: Sources,
+    /// What a service knows its customers by.
+    token: Option<Secret>,
 }
 
 impl Remote {
-    /// Asks nothing yet.
+    /// A node. Asks nothing yet.
     pub(crate) fn new(url: &str, saved: PathBuf) -> Result<Self> {
-        ensure!(url.starts_with("http://") || url.starts_with("https://"), "--node {url}: not an http(s) URL");
         let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), agent: config.new_agent(), saved })
+        let url = base("--node", url)?;
+        Ok(Self { url, agent: config.new_agent(), saved: Some(saved), sources: Sources::default(), token: None })
+    }
+
+    /// A store. What it is told goes nowhere else: it can not redirect.
+    pub(crate) fn store(flag: &str, url: &str, token: Option<Secret>) -> Result<Self> {
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(TIMEOUT))
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .build();
+        let url = base(flag, url)?;
+        Ok(Self { url, agent: config.new_agent(), saved: None, sources: Sources::default(), token })
+    }
+
+    /// The same, with more places that blocks come from.
+    pub(crate) fn with_sources(self, sources: Sources) -> Self {
+        Self { sources, ..self }
+    }
+
+    fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {}", token.text())),
+            None => request,
+        }
     }
 }
 
@@ -53,8 +82,8 @@ impl Host for Remote {
         let offline = |error: ureq::Error| Offline(format!("{}: {error}", self.url));
         let url = format!("{}{}", self.url, request.path);
         let mut response = match request.body {
-            None => self.agent.get(&url).call(),
-            Some((kind, bytes)) => self.agent.post(&url).header("content-type", kind).send(bytes),
+            None => self.authorized(self.agent.get(&url)).call(),
+            Some((kind, bytes)) => self.authorized(self.agent.post(&url)).header("content-type", kind).send(bytes),
         }
         .map_err(offline)?;
         let status = response.status().as_u16();
@@ -62,17 +91,39 @@ impl Host for Remote {
         Ok(Response { status, body })
     }
 
+    async fn gateway(&self, at: usize, path: &str) -> Option<Result<Response, Offline>> {
+        match at.checked_sub(1) {
+            None => Some(self.request(Request { path, body: None }).await),
+            Some(at) => self.sources.ask(at, path),
+        }
+    }
+
+    fn passed_over(&self, at: usize, why: &ClientError) {
+        if let Some(at) = at.checked_sub(1) {
+            self.sources.passed_over(at, why);
+        }
+    }
+
     async fn sleep(&self, milliseconds: u32) {
         std::thread::sleep(Duration::from_millis(milliseconds.into()));
     }
 
+    async fn kept(&self, cid: &Cid) -> Option<Vec<u8>> {
+        self.sources.kept(cid)
+    }
+
+    async fn keep(&self, cid: &Cid, bytes: &[u8]) {
+        self.sources.keep(cid, bytes);
+    }
+
     async fn saved(&self) -> Option<Vec<u8>> {
-        fs::read(&self.saved).ok()
+        fs::read(self.saved.as_ref()?).ok()
     }
 
     async fn save(&self, bytes: &[u8]) {
+        let Some(path) = &self.saved else { return };
         // without it, a restart computes the task again
-        if let Err(error) = place::write_whole(&self.saved, bytes) {
+        if let Err(error) = place::write_whole(path, bytes) {
             eprintln!("{error:#}");
         }
     }
@@ -92,7 +143,8 @@ pub(crate) fn run(args: &MineArgs, url: &str, interrupt: &Interrupt) -> Result<E
         (None, given) => given.to_owned(),
     };
     check_address(&payout)?;
-    let mut client = Client::new(Remote::new(url, data_dir.join("work.car"))?, key);
+    let (stores, sources) = (args.sources.stores()?, args.sources.sources(&data_dir)?);
+    let mut client = Client::new(Remote::new(url, data_dir.join("work.car"))?.with_sources(sources), key);
     if args.granter.is_some() {
         client = client.for_granter(payout.clone());
     }
@@ -110,7 +162,7 @@ pub(crate) fn run(args: &MineArgs, url: &str, interrupt: &Interrupt) -> Result<E
     let model = download(&client, &job.model, &data_dir)?;
     let worker = block_on(Worker::new(&model, &targets, &compute.backend, SEQUENCES))?;
     drop(model);
-    let mut miner = Miner::new(client, worker, payout, compute.name);
+    let mut miner = Miner::new(client, worker, payout, compute.name).with_stores(stores);
     let receipts = data_dir.join("receipts");
     fs::create_dir_all(&receipts).with_context(|| format!("creating {}", receipts.display()))?;
 

@@ -7,6 +7,7 @@ use crate::chain::{
     client::{Client, ClientError, Host},
     code,
 };
+use crate::ipfs::{Stores, Unstored};
 use crate::store::{Cid, Codec, Dag};
 use crate::training::step::nats;
 use crate::work::{Artifact, CHUNK_TOKENS, Receipt, Task, WorkError, Worker, WorkerError};
@@ -26,6 +27,9 @@ pub enum MiningError {
     /// The task is malformed.
     #[error(transparent)]
     Work(#[from] WorkError),
+    /// A store that did not keep the artifact. Nothing was submitted.
+    #[error("not submitted: {0}")]
+    Unstored(#[from] Unstored),
     /// A manifest that names more than anybody needs.
     #[error("the blocks under {root} exceed the limit of {} bytes", blocks::MAX_DAG_BYTES)]
     TooLarge {
@@ -35,9 +39,13 @@ pub enum MiningError {
 }
 
 impl MiningError {
-    /// As [`ClientError::is_temporary`].
+    /// As [`ClientError::is_temporary`]. A store may always come to its senses: the artifact waits for it.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Client(error) if error.is_temporary())
+        match self {
+            Self::Client(error) => error.is_temporary(),
+            Self::Unstored(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -50,7 +58,7 @@ pub enum Stage {
     Computed(Box<Receipt>),
     /// It was computed before, and saved.
     Found(Box<Receipt>),
-    /// Its blocks are with the node.
+    /// Its blocks are with the node, and in every other store.
     Stored,
 }
 
@@ -74,6 +82,7 @@ pub struct Accepted {
 /// A worker with a node to work for.
 pub struct Miner<H> {
     client: Client<H>,
+    stores: Stores<H>,
     worker: Worker,
     payout: String,
     gpu_architecture: String,
@@ -91,7 +100,12 @@ impl<H: Host> Miner<H> {
     /// Rewards go to the address `payout`: the granter, where the client has one. `gpu_architecture` is told to the node
     /// for its statistics.
     pub fn new(client: Client<H>, worker: Worker, payout: String, gpu_architecture: String) -> Self {
-        Self { client, worker, payout, gpu_architecture, pending: None }
+        Self { client, stores: Stores::default(), worker, payout, gpu_architecture, pending: None }
+    }
+
+    /// The same, that puts every artifact into these stores too before it is submitted.
+    pub fn with_stores(self, stores: Stores<H>) -> Self {
+        Self { stores, ..self }
     }
 
     /// The node.
@@ -127,7 +141,9 @@ impl<H: Host> Miner<H> {
             self.pending = Some(Pending { receipt, artifact, round });
         }
         let Some(Pending { receipt, artifact, round }) = &self.pending else { return Ok(None) };
-        self.client.put(&artifact.dag()?).await?;
+        let dag = artifact.dag()?;
+        self.stores.put(&dag).await?;
+        self.client.put(&dag).await?;
         tell(Stage::Stored);
         let loss = artifact.as_gradient().map(|gradient| nats(gradient.loss, gradient.tokens as usize));
         let transaction = match self.submit(receipt, *round, loss).await {

@@ -52,7 +52,12 @@ impl Codec {
 
     /// The CID of `bytes` read as this codec.
     pub fn cid(self, bytes: &[u8]) -> Cid {
-        let hash = Multihash::wrap(SHA2_256, &Sha256::digest(bytes)).expect("32 bytes fit a 64-byte multihash");
+        self.named(&Sha256::digest(bytes).into())
+    }
+
+    /// The CID of bytes that have this SHA-256.
+    pub fn named(self, sha256: &[u8; 32]) -> Cid {
+        let hash = Multihash::wrap(SHA2_256, sha256).expect("32 bytes fit a 64-byte multihash");
         Cid::new_v1(self.code(), hash)
     }
 }

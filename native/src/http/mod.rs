@@ -7,6 +7,8 @@ mod blocks;
 mod cosmos;
 mod folder;
 mod grants;
+#[cfg_attr(not(test), expect(dead_code, reason = "the node keeps its blocks in its ledger until its next form"))]
+pub(crate) mod ipfs;
 pub(crate) mod origin;
 mod page;
 mod status;
