@@ -8,15 +8,15 @@ use super::{
     remote::Remote,
     wallet::secrets,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use r3mes_wgpu::{
     chain::client::{ClientError, Offline, Response},
     ipfs::{Kubo, Pinning, Stores},
-    store::{Cid, MAX_BLOCK_BYTES},
+    store::{Block, Cid, MAX_BLOCK_BYTES, StoreError},
 };
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -27,6 +27,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const REDIRECTS: u32 = 3;
 /// Most bytes of blocks that are kept for the next task: those of a large adapter.
 const CACHE_BYTES: u64 = 2 << 30;
+/// Bytes of blocks that are written to the cache together: each writing waits for the disk.
+const BATCH_BYTES: usize = 16 << 20;
 
 /// Which of them.
 #[derive(Args, Clone)]
@@ -66,7 +68,7 @@ impl SourceArgs {
             eprintln!("{error:#}; going on without a cache");
         });
         let gateways = self.gateway.iter().map(|url| Gateway::new(url, TIMEOUT)).collect::<Result<_>>()?;
-        Ok(Sources { gateways, cache: cache.ok() })
+        Ok(Sources { gateways, cache: cache.ok(), waiting: RefCell::default() })
     }
 }
 
@@ -81,6 +83,8 @@ pub(crate) fn base(flag: &str, url: &str) -> Result<String> {
 pub(crate) struct Sources {
     gateways: Vec<Gateway>,
     cache: Option<BlockStore>,
+    /// On their way into the cache.
+    waiting: RefCell<Vec<Block>>,
 }
 
 /// A gateway by its URL.
@@ -127,7 +131,7 @@ impl Sources {
     pub(crate) fn passed_over(&self, at: usize, why: &ClientError) {
         let Some(gateway) = self.gateways.get(at) else { return };
         match why {
-            ClientError::Store(error) if !matches!(error, r3mes_wgpu::store::StoreError::Missing(_)) => {
+            ClientError::Store(error) if !matches!(error, StoreError::Missing(_)) => {
                 gateway.lied.set(true);
                 eprintln!("{}: {error}; it is asked no more", gateway.url);
             }
@@ -138,17 +142,36 @@ impl Sources {
 
     /// A block of the cache.
     pub(crate) fn kept(&self, cid: &Cid) -> Option<Vec<u8>> {
+        if let Some(block) = self.waiting.borrow().iter().find(|block| block.cid() == *cid) {
+            return Some(block.bytes().to_vec());
+        }
         self.cache.as_ref()?.get(cid).ok()
     }
 
-    /// Puts a checked block into the cache.
+    /// Puts a checked block into the cache, soon.
     pub(crate) fn keep(&self, cid: &Cid, bytes: &[u8]) {
-        let Some(cache) = &self.cache else { return };
-        let kept = r3mes_wgpu::store::Block::check(*cid, bytes.to_vec())
-            .context("caching a block")
-            .and_then(|block| cache.put(&[block]));
-        if let Err(error) = kept {
-            eprintln!("{error:#}");
+        if self.cache.is_some()
+            && let Ok(block) = Block::check(*cid, bytes.to_vec())
+        {
+            self.waiting.borrow_mut().push(block);
         }
+        if self.waiting.borrow().iter().map(|block| block.bytes().len()).sum::<usize>() >= BATCH_BYTES {
+            self.write();
+        }
+    }
+
+    fn write(&self) {
+        let waiting = self.waiting.take();
+        if let Some(cache) = self.cache.as_ref().filter(|_| !waiting.is_empty())
+            && let Err(error) = cache.put(&waiting)
+        {
+            eprintln!("the cache of blocks: {error:#}");
+        }
+    }
+}
+
+impl Drop for Sources {
+    fn drop(&mut self) {
+        self.write();
     }
 }

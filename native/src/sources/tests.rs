@@ -4,7 +4,7 @@ use super::*;
 use pollster::block_on;
 use r3mes_wgpu::{
     chain::{client::Host, client::Request, gateway},
-    store::{Block, Codec},
+    store::Codec,
 };
 use std::{
     io::{BufRead, BufReader, Write},
@@ -59,7 +59,7 @@ fn honest() -> (String, Arc<AtomicUsize>) {
 fn host(gateways: &[&str]) -> Remote {
     let gateways = gateways.iter().map(|url| Gateway::new(url, SHORT).unwrap()).collect();
     let quota = Quota { loose_bytes: 1 << 20, total_bytes: 1 << 20 };
-    let sources = Sources { gateways, cache: Some(BlockStore::in_memory(quota).unwrap()) };
+    let sources = Sources { gateways, cache: Some(BlockStore::in_memory(quota).unwrap()), waiting: RefCell::default() };
     Remote::store("--node", &missing().0, None).unwrap().with_sources(sources)
 }
 
@@ -119,9 +119,23 @@ fn what_was_got_once_is_not_fetched_again_and_a_liar_is_asked_once() {
 }
 
 #[test]
+fn what_is_cached_outlives_the_program() {
+    let folder = std::env::temp_dir().join(format!("r3mes-cache-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let args = SourceArgs { ipfs: vec![], gateway: vec![honest().0], pin_service: None, pin_token_file: None };
+    let node = || Remote::store("--node", &missing().0, None).unwrap();
+    let host = node().with_sources(args.sources(&folder).unwrap());
+    assert_eq!(get(&host).unwrap(), block().bytes());
+    drop(host);
+    let alone = SourceArgs { gateway: vec![], ..args };
+    assert_eq!(get(&node().with_sources(alone.sources(&folder).unwrap())).unwrap(), block().bytes());
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn where_nobody_has_it_the_reason_is_the_one_that_may_pass() {
     let nobody = get(&host(&[&missing().0])).unwrap_err();
-    assert_eq!(nobody, ClientError::Store(r3mes_wgpu::store::StoreError::Missing(block().cid())));
+    assert_eq!(nobody, ClientError::Store(StoreError::Missing(block().cid())));
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let offline = get(&host(&[&format!("http://{closed}"), &missing().0])).unwrap_err();
     assert!(offline.is_temporary(), "{offline}");

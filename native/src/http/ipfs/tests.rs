@@ -8,6 +8,7 @@ use crate::{
     remote::Remote,
 };
 use pollster::block_on;
+use proptest::prelude::*;
 use r3mes_wgpu::{
     ipfs::Kubo,
     store::{Block, Cid, Codec, Dag, dag_cbor, unixfs::Layout},
@@ -276,4 +277,32 @@ fn every_size_is_bounded_and_what_is_wrong_is_named() {
     refused(node.post("pin/add?recursive=false&arg=bafkqaaa"), 400, "recursive");
     refused(node.post(&format!("pin/add?arg={}", dag().root)), 404, &dag().root.to_string());
     refused(node.post("cat?arg=bafkqaaa"), 400, "CIDv1");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// Whatever is asked for, and whatever is sent: an answer comes, and the fault is not the node's.
+    #[test]
+    fn foreign_requests_are_served_or_refused(
+        command in prop::sample::select(vec!["block/put", "block/get", "dag/import", "dag/export", "add", "cat", "pin/add", "pin/ls"]),
+        query in "[a-z0-9=&%/-]{0,40}",
+        body in prop::collection::vec(any::<u8>(), 0..400),
+        cut in 0..600usize,
+        accept in "[ -~]{0,40}",
+    ) {
+        use std::sync::LazyLock;
+        static NODE: LazyLock<Node> = LazyLock::new(|| node(AMPLE, Access::Owner));
+        let car = dag().to_car();
+        let spliced = [&car[..cut.min(car.len())], &body].concat();
+        let served = |answer: Answer| answer.status < 500;
+        let uploaded = NODE.upload(&format!("{command}?{query}"), &[&spliced]);
+        prop_assert!(served(uploaded));
+        let request = NODE.agent.post(format!("{}/api/v0/{command}?arg={}&{query}", NODE.url, dag().root));
+        let request = request.header("content-type", "multipart/form-data; boundary=b");
+        let cut_off = NODE.answer(request.send(&form(&[&car])[cut.min(200)..]));
+        prop_assert!(served(cut_off));
+        let got = NODE.get(&format!("/ipfs/{}?{query}", dag().root), &[("accept", &accept)]);
+        prop_assert!(served(got));
+    }
 }

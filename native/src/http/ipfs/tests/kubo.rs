@@ -41,10 +41,13 @@ fn commands_answer_with_the_same_fields_as_kubo() {
     for command in ["block/put?cid-codec=raw&mhtype=sha2-256", "add?cid-version=1&raw-leaves=true"] {
         assert_eq!(kubo.upload(command, &[block]).json(), ours.upload(command, &[block]).json(), "{command}");
     }
-    for command in ["block/stat", "block/get", "pin/add", "pin/ls", "cat", "pin/rm"] {
+    for command in ["block/get", "cat"] {
         let command = format!("{command}?arg={cid}");
-        let (theirs, own) = (kubo.post(&command), ours.post(&command));
-        assert_eq!((theirs.status, theirs.text().trim_end()), (own.status, own.text().trim_end()), "{command}");
+        assert_eq!(kubo.post(&command).body, ours.post(&command).body, "{command}");
+    }
+    for command in ["block/stat", "pin/add", "pin/ls", "pin/rm"] {
+        let command = format!("{command}?arg={cid}");
+        assert_eq!(kubo.post(&command).json(), ours.post(&command).json(), "{command}");
     }
     let absent = Codec::Raw.cid(b"absent");
     let theirs = kubo.post(&format!("block/get?arg={absent}&offline=true")).json();
