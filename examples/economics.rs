@@ -63,9 +63,17 @@ impl World {
             adapter: Codec::DagCbor.cid(b"adapter"),
             chunks: (0..7u8).map(|number| Codec::Raw.cid(&[number])).collect(),
             accounts: (1..=99).map(|number| (address(number), COINS)).collect(),
-            nodes: VERIFIERS.iter().map(|number| (address(*number), 10 * Params::NETWORK.min_stake, vec![3, 4])).collect(),
+            nodes: VERIFIERS
+                .iter()
+                .map(|number| (address(*number), 10 * Params::NETWORK.min_stake, vec![3, 4]))
+                .collect(),
         };
-        Self { ledger: Ledger::new(genesis).expect("a genesis within its limits"), time: 0, lazy: Vec::new(), recomputed: 0 }
+        Self {
+            ledger: Ledger::new(genesis).expect("a genesis within its limits"),
+            time: 0,
+            lazy: Vec::new(),
+            recomputed: 0,
+        }
     }
 
     fn block(&mut self, txs: Vec<Vec<u8>>) -> Vec<u32> {
@@ -179,7 +187,9 @@ impl World {
                 training_round_id: sum.round,
                 gradient_ids: ids,
             })),
-            Some((_, proposal)) if proposal.adapter.is_none() => words.push(Message::RevealAggregation(Box::new(shown))),
+            Some((_, proposal)) if proposal.adapter.is_none() => {
+                words.push(Message::RevealAggregation(Box::new(shown)))
+            }
             Some(_) => {}
         }
         words

@@ -27,8 +27,9 @@ pub mod store;
 // floor 6: what crosses the wire
 pub mod chain;
 pub mod work;
-// floor 7: who is right where two disagree
+// floor 7: who is right where two disagree; stores elsewhere
 pub mod dispute;
+pub mod ipfs;
 // floor 8: the state machine that all of it is for
 pub mod ledger;
 // floor 9: the miner's loop, and the roles of nodes with a stake

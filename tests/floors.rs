@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Modules of the library, lowest first; those on one line do not know of each other's order.
-const FLOORS: [&[&str]; 13] = [
+const FLOORS: [&[&str]; 14] = [
     &["error", "fixed", "rng", "tables", "ternary"],
     &["kernels"],
     &["recording"],
@@ -17,6 +17,7 @@ const FLOORS: [&[&str]; 13] = [
     &["work"],
     &["dispute"],
     &["chain"],
+    &["ipfs"],
     &["ledger"],
     &["mining"],
     &["roles"],

@@ -198,6 +198,8 @@ pub(crate) struct MineArgs {
     /// A file with the wallet's passphrase [default: R3MES_PASSPHRASE of the environment, else it is asked for]
     #[arg(long, value_name = "FILE", requires = "wallet")]
     pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) sources: super::sources::SourceArgs,
     /// Say what would be mined, on what and for whom, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -10,9 +10,7 @@ use r3mes_wgpu::training::{
     optimizer::{Optimizer, Settings},
     session::JOB_EXPONENT,
 };
-use r3mes_wgpu::work::{
-    AdapterState, Artifact, Job, Kind, MatrixSpec, Task, Transport, Worker, model_manifest,
-};
+use r3mes_wgpu::work::{AdapterState, Artifact, Job, Kind, MatrixSpec, Task, Transport, Worker, model_manifest};
 use std::sync::{Mutex, MutexGuard};
 
 /// Numerator of the adapter's scaling, per rank: the scaling is 2.

@@ -21,6 +21,7 @@ mod quality;
 mod remote;
 mod roles;
 mod serve;
+mod sources;
 mod train;
 mod verify;
 mod wallet;

@@ -85,7 +85,8 @@ fn for_other(args: &MineArgs, url: &str, interrupt: &Interrupt) -> Result<Exit> 
         None => wallet::session_key(&data_dir)?,
     };
     let payout = payout(args, &key)?;
-    let mut client = Client::new(Remote::new(url, data_dir.join("work.car"))?, key);
+    let (stores, sources) = (args.sources.stores()?, args.sources.sources(&data_dir)?);
+    let mut client = Client::new(Remote::new(url, data_dir.join("work.car"))?.with_sources(sources), key);
     if args.granter.is_some() {
         client = client.for_granter(payout.clone());
     }
@@ -104,7 +105,7 @@ fn for_other(args: &MineArgs, url: &str, interrupt: &Interrupt) -> Result<Exit> 
     let worker = block_on(Worker::new(&model, &targets, &compute.backend, SEQUENCES))?;
     let weights = model.config.ternary_weights() as u64;
     drop(model);
-    let miner = Miner::new(client, worker, payout, compute.name);
+    let miner = Miner::new(client, worker, payout, compute.name).with_stores(stores);
     Work { miner, receipts: Receipts::open(&data_dir)?, weights, idle: IDLE_ELSEWHERE, args }.mine(interrupt)
 }
 

@@ -1,10 +1,15 @@
 //! A node by its URL, over HTTP.
 
-use super::{model, place};
+use super::{
+    model, place,
+    sources::{Sources, base},
+    wallet::secrets::Secret,
+};
 use anyhow::{Context, Result, ensure};
 use pollster::block_on;
-use r3mes_wgpu::chain::client::{Client, Host, MAX_ANSWER_BYTES, Offline, Request, Response};
+use r3mes_wgpu::chain::client::{Client, ClientError, Host, MAX_ANSWER_BYTES, Offline, Request, Response};
 use r3mes_wgpu::model::weights::Model;
+use r3mes_wgpu::store::Cid;
 use r3mes_wgpu::work::model_manifest;
 use std::{
     fs,
@@ -17,25 +22,51 @@ const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A node by its URL.
+/// A node by its URL, or a store.
 pub(crate) struct Remote {
     url: String,
     agent: ureq::Agent,
-    /// Where the work at hand is saved; nowhere for those who have none.
+    /// Where the work at hand is saved; nowhere for a store, or for those who have none.
     saved: Option<PathBuf>,
+    sources: Sources,
+    /// What a service knows its customers by.
+    token: Option<Secret>,
 }
 
 impl Remote {
-    /// Asks nothing yet.
+    /// A node. Asks nothing yet.
     pub(crate) fn new(url: &str, saved: PathBuf) -> Result<Self> {
         Ok(Self { saved: Some(saved), ..Self::for_role(url)? })
     }
 
-    /// One that saves nothing.
+    /// A node, for those who save nothing.
     pub(crate) fn for_role(url: &str) -> Result<Self> {
-        ensure!(url.starts_with("http://") || url.starts_with("https://"), "--node {url}: not an http(s) URL");
         let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), agent: config.new_agent(), saved: None })
+        let url = base("--node", url)?;
+        Ok(Self { url, agent: config.new_agent(), saved: None, sources: Sources::default(), token: None })
+    }
+
+    /// A store. What it is told goes nowhere else: it can not redirect.
+    pub(crate) fn store(flag: &str, url: &str, token: Option<Secret>) -> Result<Self> {
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(TIMEOUT))
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .build();
+        let url = base(flag, url)?;
+        Ok(Self { url, agent: config.new_agent(), saved: None, sources: Sources::default(), token })
+    }
+
+    /// The same, with more places that blocks come from.
+    pub(crate) fn with_sources(self, sources: Sources) -> Self {
+        Self { sources, ..self }
+    }
+
+    fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {}", token.text())),
+            None => request,
+        }
     }
 }
 
@@ -44,8 +75,8 @@ impl Host for Remote {
         let offline = |error: ureq::Error| Offline(format!("{}: {error}", self.url));
         let url = format!("{}{}", self.url, request.path);
         let mut response = match request.body {
-            None => self.agent.get(&url).call(),
-            Some((kind, bytes)) => self.agent.post(&url).header("content-type", kind).send(bytes),
+            None => self.authorized(self.agent.get(&url)).call(),
+            Some((kind, bytes)) => self.authorized(self.agent.post(&url)).header("content-type", kind).send(bytes),
         }
         .map_err(offline)?;
         let status = response.status().as_u16();
@@ -53,8 +84,29 @@ impl Host for Remote {
         Ok(Response { status, body })
     }
 
+    async fn gateway(&self, at: usize, path: &str) -> Option<Result<Response, Offline>> {
+        match at.checked_sub(1) {
+            None => Some(self.request(Request { path, body: None }).await),
+            Some(at) => self.sources.ask(at, path),
+        }
+    }
+
+    fn passed_over(&self, at: usize, why: &ClientError) {
+        if let Some(at) = at.checked_sub(1) {
+            self.sources.passed_over(at, why);
+        }
+    }
+
     async fn sleep(&self, milliseconds: u32) {
         std::thread::sleep(Duration::from_millis(milliseconds.into()));
+    }
+
+    async fn kept(&self, cid: &Cid) -> Option<Vec<u8>> {
+        self.sources.kept(cid)
+    }
+
+    async fn keep(&self, cid: &Cid, bytes: &[u8]) {
+        self.sources.keep(cid, bytes);
     }
 
     async fn saved(&self) -> Option<Vec<u8>> {
@@ -62,10 +114,9 @@ impl Host for Remote {
     }
 
     async fn save(&self, bytes: &[u8]) {
+        let Some(path) = &self.saved else { return };
         // without it, a restart computes the task again
-        if let Some(saved) = &self.saved
-            && let Err(error) = place::write_whole(saved, bytes)
-        {
+        if let Err(error) = place::write_whole(path, bytes) {
             eprintln!("{error:#}");
         }
     }

@@ -19,6 +19,7 @@ mod duties;
 mod sending;
 mod sessions;
 
+pub(crate) use blocks::put_blocks;
 pub use duties::{Duty, Stored, Sum, Summand};
 pub use sending::Sent;
 pub use sessions::Granted;
@@ -32,6 +33,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub trait Host {
     /// Asks the node by a path like `/health`; fails only where no answer comes.
     async fn request(&self, request: Request<'_>) -> Result<Response, Offline>;
+    /// Asks for a block: the node first, then any gateways, by their numbers; `None` where there is no such gateway.
+    async fn gateway(&self, at: usize, path: &str) -> Option<Result<Response, Offline>> {
+        if at == 0 { Some(self.request(Request { path, body: None }).await) } else { None }
+    }
+    /// The gateway of this number was passed over for the next.
+    fn passed_over(&self, _at: usize, _why: &ClientError) {}
     /// Waits.
     async fn sleep(&self, milliseconds: u32);
     /// The bytes of a block that was kept, if they still are; they are checked.

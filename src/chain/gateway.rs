@@ -3,7 +3,8 @@
 use super::client::{ClientError, Host, Request, Response};
 use crate::store::{Block, Cid, Codec, StoreError};
 
-/// The bytes of a block, checked; from the host's own store where it has them.
+/// The bytes of a block, checked; from the host's own store where it has them, else from the first gateway that gives
+/// them.
 pub async fn block<H: Host>(host: &H, codec: Codec, cid: &Cid) -> Result<Vec<u8>, ClientError> {
     let checked = |bytes: Vec<u8>| Block::fetch(codec, cid, &|_| Ok(bytes.clone())).map(Block::into_bytes);
     if let Some(bytes) = host.kept(cid).await
@@ -11,12 +12,28 @@ pub async fn block<H: Host>(host: &H, codec: Codec, cid: &Cid) -> Result<Vec<u8>
     {
         return Ok(bytes);
     }
-    let bytes = match ask(host, &format!("/ipfs/{cid}?format=raw"), None).await {
-        Err(ClientError::Refused { status: 404, .. }) => return Err(StoreError::Missing(*cid).into()),
-        answer => checked(answer?)?,
-    };
-    host.keep(cid, &bytes).await;
-    Ok(bytes)
+    let mut why = None;
+    for at in 0.. {
+        let Some(answer) = host.gateway(at, &format!("/ipfs/{cid}?format=raw")).await else { break };
+        let bytes = match answer.map_err(ClientError::from).and_then(accepted) {
+            Err(ClientError::Refused { status: 404 | 410, .. }) => Err(StoreError::Missing(*cid).into()),
+            answer => answer.and_then(|bytes| checked(bytes).map_err(ClientError::from)),
+        };
+        match bytes {
+            Ok(bytes) => {
+                host.keep(cid, &bytes).await;
+                return Ok(bytes);
+            }
+            Err(error) => {
+                host.passed_over(at, &error);
+                // what may pass weighs more: the caller tries again
+                if why.as_ref().is_none_or(|why: &ClientError| !why.is_temporary()) {
+                    why = Some(error);
+                }
+            }
+        }
+    }
+    Err(why.unwrap_or_else(|| StoreError::Missing(*cid).into()))
 }
 
 /// A file of the model: `config.json` or `model.safetensors`. Its bytes are checked by the manifest's CID only.
@@ -25,8 +42,11 @@ pub async fn model_file<H: Host>(host: &H, name: &str) -> Result<Vec<u8>, Client
 }
 
 /// The body of an answer that is no refusal.
-pub(super) async fn ask<H: Host>(host: &H, path: &str, body: Option<(&str, &[u8])>) -> Result<Vec<u8>, ClientError> {
-    let Response { status, body } = host.request(Request { path, body }).await?;
+pub(crate) async fn ask<H: Host>(host: &H, path: &str, body: Option<(&str, &[u8])>) -> Result<Vec<u8>, ClientError> {
+    accepted(host.request(Request { path, body }).await?)
+}
+
+fn accepted(Response { status, body }: Response) -> Result<Vec<u8>, ClientError> {
     match status {
         200..300 => Ok(body),
         _ => {

@@ -10,7 +10,13 @@ impl MsgSubmitRandomVerifierResult {
         let Self { verifier, challenge_id, result, gradient_hash, evidence, .. } = self;
         seal(
             "r3mes/attestation/1",
-            [verifier.as_bytes(), &challenge_id.to_le_bytes(), result.as_bytes(), gradient_hash.as_bytes(), evidence.as_bytes()],
+            [
+                verifier.as_bytes(),
+                &challenge_id.to_le_bytes(),
+                result.as_bytes(),
+                gradient_hash.as_bytes(),
+                evidence.as_bytes(),
+            ],
         )
     }
 }

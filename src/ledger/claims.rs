@@ -63,7 +63,8 @@ fn claims(state: &State) -> impl Iterator<Item = &Claim> {
 /// Ends the claims whose time has run out; their bonds are lost.
 pub(super) fn expire(state: &mut State) {
     let now = state.head().time;
-    let over = |place: &Place| matches!(place, Place::Claimed(claims) if claims.iter().any(|claim| claim.expires <= now));
+    let over =
+        |place: &Place| matches!(place, Place::Claimed(claims) if claims.iter().any(|claim| claim.expires <= now));
     let positions: Vec<u64> =
         state.places.iter().filter(|(_, place)| over(place)).map(|(position, _)| *position).collect();
     for position in positions {
@@ -100,9 +101,7 @@ impl State {
         }
         let late = |claim: &Claim| claim.since.saturating_add(claim_grace) <= now;
         let shared = |position: &u64| match self.places.get(position) {
-            Some(Place::Claimed(claims)) => {
-                claims.len() < claims_per_chunk as usize && claims.iter().all(late)
-            }
+            Some(Place::Claimed(claims)) => claims.len() < claims_per_chunk as usize && claims.iter().all(late),
             _ => false,
         };
         round.filter(shared).collect()

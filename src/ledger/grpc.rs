@@ -7,14 +7,8 @@ use cosmrs::{
     Any,
     proto::cosmos::{
         auth::v1beta1::{BaseAccount, QueryAccountRequest, QueryAccountResponse},
-        bank::v1beta1::{
-            QueryAllBalancesRequest, QueryAllBalancesResponse, QueryBalanceRequest, QueryBalanceResponse,
-        },
-        base::{
-            abci::v1beta1::GasInfo,
-            query::v1beta1::PageResponse,
-            v1beta1::Coin,
-        },
+        bank::v1beta1::{QueryAllBalancesRequest, QueryAllBalancesResponse, QueryBalanceRequest, QueryBalanceResponse},
+        base::{abci::v1beta1::GasInfo, query::v1beta1::PageResponse, v1beta1::Coin},
         staking::v1beta1::QueryDelegatorDelegationsResponse,
         tx::v1beta1::SimulateResponse,
     },
@@ -51,7 +45,10 @@ impl Ledger {
                 let gas_info = Some(GasInfo { gas_wanted: 0, gas_used: GAS });
                 Ok(SimulateResponse { gas_info, result: None }.encode_to_vec())
             }
-            _ => Err(Unanswered { code: 6, log: format!("unknown query path: {}", path.chars().take(64).collect::<String>()) }),
+            _ => Err(Unanswered {
+                code: 6,
+                log: format!("unknown query path: {}", path.chars().take(64).collect::<String>()),
+            }),
         }
     }
 

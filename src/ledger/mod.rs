@@ -27,15 +27,15 @@ mod tree;
 mod verification;
 
 pub use block::{Block, Tx};
-pub use grpc::Unanswered;
 pub use genesis::{Genesis, GenesisError};
+pub use grpc::Unanswered;
 pub use params::{ALL, PER_MYRIAD, Params};
 pub use queries::{Aggregation, Assignment, Held};
-pub use submissions::{global_seed, proves_work, shard};
 pub use state::{
     Account, Allowed, BadRow, Challenge, Claim, Drawn, Finding, Head, Place, Proposal, Registration, Round, Row, Stage,
     Standing, State, Status, Submission,
 };
+pub use submissions::{global_seed, proves_work, shard};
 pub use transactions::{Outcome, Refusal};
 
 use crate::{

@@ -1,7 +1,8 @@
 //! Questions that miners, verifiers and proposers ask.
 
 use super::{
-    Account, Challenge, Finding, Ledger, Place, Proposal, Stage, State, Status, Submission, nodes::PROPOSER,
+    Account, Challenge, Finding, Ledger, Place, Proposal, Stage, State, Status, Submission,
+    nodes::PROPOSER,
     submissions::{global_seed, shard},
 };
 use crate::{

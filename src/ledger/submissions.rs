@@ -69,8 +69,7 @@ pub(super) fn submit(
     head.submissions += 1;
     let (id, height, round) = (head.submissions, head.height, head.round);
     let (status, nonce) = (Status::Pending, message.nonce);
-    let submission =
-        Submission { miner: miner.clone(), round, position, artifact, commitment, nonce, height, status };
+    let submission = Submission { miner: miner.clone(), round, position, artifact, commitment, nonce, height, status };
     state.submissions.insert(id, submission);
     state.commitments.insert(commitment, id);
     let answer = answer(id).encode_to_vec();

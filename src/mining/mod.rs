@@ -7,6 +7,7 @@ use crate::chain::{
     client::{Client, ClientError, HeldTask, Host, Sent},
     code,
 };
+use crate::ipfs::{Stores, Unstored};
 use crate::store::{Cid, Codec, Dag};
 use crate::training::step::nats;
 use crate::work::{Artifact, CHUNK_TOKENS, Receipt, Task, WorkError, Worker, WorkerError};
@@ -34,6 +35,9 @@ pub enum MiningError {
         /// What a recomputation found.
         finding: String,
     },
+    /// A store that did not keep the artifact. Nothing was submitted.
+    #[error("not submitted: {0}")]
+    Unstored(#[from] Unstored),
     /// A manifest that names more than anybody needs.
     #[error("the blocks under {root} exceed the limit of {} bytes", blocks::MAX_DAG_BYTES)]
     TooLarge {
@@ -43,9 +47,13 @@ pub enum MiningError {
 }
 
 impl MiningError {
-    /// As [`ClientError::is_temporary`].
+    /// As [`ClientError::is_temporary`]. A store may always come to its senses: the artifact waits for it.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Client(error) if error.is_temporary())
+        match self {
+            Self::Client(error) => error.is_temporary(),
+            Self::Unstored(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -58,7 +66,7 @@ pub enum Stage {
     Computed(Box<Receipt>),
     /// It was computed before, and saved.
     Found(Box<Receipt>),
-    /// Its blocks are with the node.
+    /// Its blocks are with the node, and in every other store.
     Stored,
     /// It is submitted under this number, and others may recompute it.
     Submitted(u64),
@@ -86,6 +94,7 @@ pub struct Accepted {
 /// A worker with a node to work for.
 pub struct Miner<H> {
     client: Client<H>,
+    stores: Stores<H>,
     worker: Worker,
     payout: String,
     gpu_architecture: String,
@@ -108,7 +117,12 @@ impl<H: Host> Miner<H> {
     /// Rewards go to the address `payout`: the granter, where the client has one. `gpu_architecture` is told to the node
     /// for its statistics.
     pub fn new(client: Client<H>, worker: Worker, payout: String, gpu_architecture: String) -> Self {
-        Self { client, worker, payout, gpu_architecture, pending: None }
+        Self { client, stores: Stores::default(), worker, payout, gpu_architecture, pending: None }
+    }
+
+    /// The same, that puts every artifact into these stores too before it is submitted.
+    pub fn with_stores(self, stores: Stores<H>) -> Self {
+        Self { stores, ..self }
     }
 
     /// The node.
@@ -145,6 +159,7 @@ impl<H: Host> Miner<H> {
         }
         let Some(Pending { receipt, artifact, held }) = &self.pending else { return Ok(None) };
         let dag = artifact.dag()?;
+        self.stores.put(&dag).await?;
         self.client.put(&dag).await?;
         let bytes = dag.bytes() as u64;
         tell(Stage::Stored);

@@ -76,7 +76,8 @@ impl<H: Host> Verifier<H> {
         let (mine, leaf) = self.worker.attest(&task, &duty.selector, &|cid| inputs.get(cid)).await?;
         let commitment = Commitment::new(&task, &mine.gradient_root());
         let leaf = leaf.map_or(String::new(), |leaf| hex(&leaf));
-        let found = |result, reason| Found { id: duty.stored_gradient_id, result, reason, commitment, leaf: leaf.clone() };
+        let found =
+            |result, reason| Found { id: duty.stored_gradient_id, result, reason, commitment, leaf: leaf.clone() };
         if commitment.to_string() != duty.gradient_hash {
             return Ok(found("mismatch", Some(format!("the commitment is {commitment}"))));
         }

@@ -6,7 +6,7 @@ mod read;
 mod write;
 
 pub use read::{FileReader, MAX_DEPTH};
-pub use write::{FileBuilder, Layout};
+pub use write::{FileBuilder, Layout, Part};
 
 use prost::Message;
 

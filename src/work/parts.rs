@@ -1,7 +1,7 @@
 //! The parts of a block: those blocks without which a store that keeps it keeps nothing whole.
 
-use super::{adapter, artifact, task};
 use super::{AdapterState, Artifact, WorkError};
+use super::{adapter, artifact, task};
 use crate::store::{Block, Cid, Codec, dag_cbor, links};
 
 /// All that a block links to, but for our own forms: an artifact names its task and a task its job's model, its adapter

@@ -13,14 +13,15 @@
 mod file;
 mod pins;
 mod room;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use room::Quota;
+pub(crate) use room::{Full, Quota};
 
 use anyhow::{Context, Result};
 use r3mes_wgpu::store::{Block, Cid, Codec, StoreError};
 use redb::{
-    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
-    WriteTransaction,
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTableMetadata, TableDefinition, WriteTransaction,
 };
 use std::{fmt::Display, path::Path};
 
@@ -72,6 +73,7 @@ impl BlockStore {
     }
 
     /// One that is gone with the value.
+    #[cfg(test)]
     pub(crate) fn in_memory(quota: Quota) -> Result<Self> {
         let database = Database::builder().create_with_backend(redb::backends::InMemoryBackend::new())?;
         file::prepare(&database)?;
@@ -108,6 +110,7 @@ impl BlockStore {
     }
 
     /// Whether a block is there.
+    #[cfg(test)]
     pub(crate) fn has(&self, cid: &Cid) -> Result<bool, StoreError> {
         match self.size(cid) {
             Err(StoreError::Missing(_)) => Ok(false),

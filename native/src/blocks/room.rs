@@ -23,13 +23,16 @@ pub(crate) struct Quota {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the block store is full: {what} would take {bytes} bytes, the limit is {limit}")]
 pub(crate) struct Full {
-    what: &'static str,
-    bytes: u64,
-    limit: u64,
+    /// Whose limit it is.
+    pub(crate) what: &'static str,
+    /// What they would take.
+    pub(crate) bytes: u64,
+    pub(crate) limit: u64,
 }
 
 impl BlockStore {
     /// A moment of the store's life: all that was put until now came before it, all that is put from now on does not.
+    #[cfg(test)]
     pub(crate) fn mark(&self) -> Result<u64> {
         Ok(self.read()?.open_table(NUMBERS)?.get(MARK)?.map_or(FIRST + 1, |mark| mark.value() + 1))
     }
@@ -59,10 +62,9 @@ pub(super) fn next_mark(write: &WriteTransaction) -> Result<u64> {
 
 /// Drops loose blocks that came before `mark` until both limits hold.
 pub(super) fn make(write: &WriteTransaction, quota: &Quota, mark: u64) -> Result<()> {
-    for (name, what, limit) in [
-        (LOOSE_BYTES, "blocks that nothing pins", quota.loose_bytes),
-        (TOTAL_BYTES, "all blocks", quota.total_bytes),
-    ] {
+    for (name, what, limit) in
+        [(LOOSE_BYTES, "blocks that nothing pins", quota.loose_bytes), (TOTAL_BYTES, "all blocks", quota.total_bytes)]
+    {
         loop {
             let bytes = number(write, name)?;
             if bytes <= limit {

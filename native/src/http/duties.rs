@@ -67,22 +67,21 @@ async fn challenges(State(face): Shared, Path(address): Path<String>) -> Result<
 
 async fn aggregation(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     foreign(&address).map_or(Ok(()), Err)?;
-    let sum = face.ledger().aggregation(&address).map_err(broken)?.map(|aggregation| {
-        let Aggregation { round, adapter, gradients, root, own } = aggregation;
-        let summand = |(id, task, submission): (u64, r3mes_wgpu::work::Task, r3mes_wgpu::ledger::Submission)| Summand {
-            id,
-            task: task.cid(),
-            artifact: submission.artifact,
-        };
-        Sum {
-            round,
-            adapter,
-            gradients: gradients.into_iter().map(summand).collect(),
-            merkle_root: hex(&root),
-            commitment_id: own.as_ref().map(|(id, _)| *id),
-            shown: own.is_some_and(|(_, proposal)| proposal.adapter.is_some()),
-        }
-    });
+    let sum =
+        face.ledger().aggregation(&address).map_err(broken)?.map(|aggregation| {
+            let Aggregation { round, adapter, gradients, root, own } = aggregation;
+            let summand = |(id, task, submission): (u64, r3mes_wgpu::work::Task, r3mes_wgpu::ledger::Submission)| {
+                Summand { id, task: task.cid(), artifact: submission.artifact }
+            };
+            Sum {
+                round,
+                adapter,
+                gradients: gradients.into_iter().map(summand).collect(),
+                merkle_root: hex(&root),
+                commitment_id: own.as_ref().map(|(id, _)| *id),
+                shown: own.is_some_and(|(_, proposal)| proposal.adapter.is_some()),
+            }
+        });
     Ok(Json(json!({ "aggregation": sum })))
 }
 

@@ -2,11 +2,11 @@
 //!
 //! Requests are answered from the ledger at once. Transactions wait in the mempool; one thread cuts blocks of them.
 
-mod blocks;
 mod cosmos;
 mod duties;
 mod folder;
 mod grants;
+mod ipfs;
 pub(crate) mod origin;
 mod page;
 mod rpc;
@@ -87,6 +87,8 @@ pub(crate) fn serve(node: Arc<Node>, settings: Settings) -> Result<SocketAddr> {
 }
 
 fn router(face: Arc<Face>) -> Router {
+    // who reaches loopback is on this machine
+    let access = if face.settings.listen.ip().is_loopback() { ipfs::Access::Owner } else { ipfs::Access::Anyone };
     let cors = CorsLayer::new()
         .allow_origin(face.settings.origins.clone())
         .allow_methods([axum::http::Method::GET, axum::http::Method::POST])
@@ -95,7 +97,7 @@ fn router(face: Arc<Face>) -> Router {
         .merge(cosmos::routes())
         .merge(duties::routes())
         .merge(grants::routes())
-        .merge(blocks::routes())
+        .merge(ipfs::routes(face.node.blocks().clone(), access, face.settings.origins.clone()))
         .merge(rpc::routes())
         .merge(status::routes())
         .merge(page::routes(&face))

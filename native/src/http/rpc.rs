@@ -5,7 +5,13 @@
 
 use super::{Face, Shared, blocking, cosmos, now};
 use crate::node::Record;
-use axum::{Json, Router, extract::State, http::StatusCode, response::{IntoResponse, Response}, routing::post};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::post,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use r3mes_wgpu::chain::{MAX_TX_BYTES, rfc3339, tx_hash};
 use r3mes_wgpu::ledger::Outcome;
@@ -153,9 +159,9 @@ fn tx_search(face: &Face, params: &Value) -> Result<Value, Failure> {
 fn found(face: &Face, hash: &str) -> Result<Option<Value>, Failure> {
     let Some((height, index, outcome)) = face.node.outcome(hash)? else { return Ok(None) };
     let record = face.node.block(height)?;
-    let bytes = record.and_then(|record| record.block.txs.into_iter().nth(index as usize)).unwrap_or_else(|| {
-        r3mes_wgpu::ledger::Tx(Vec::new())
-    });
+    let bytes = record
+        .and_then(|record| record.block.txs.into_iter().nth(index as usize))
+        .unwrap_or_else(|| r3mes_wgpu::ledger::Tx(Vec::new()));
     Ok(Some(json!({
         "hash": hash, "height": height.to_string(), "index": index, "tx_result": result(&outcome),
         "tx": BASE64.encode(bytes.0),

@@ -72,8 +72,9 @@ fn told(added: &Added) -> Vec<Event> {
         });
         Event::default().event("tx").data(data.to_string())
     });
-    let own = added.applied.events.iter().map(|event| {
-        Event::default().event("ledger").data(json!({ "height": height, "event": event }).to_string())
-    });
+    let own =
+        added.applied.events.iter().map(|event| {
+            Event::default().event("ledger").data(json!({ "height": height, "event": event }).to_string())
+        });
     txs.chain(own).collect()
 }

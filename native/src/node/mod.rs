@@ -19,13 +19,13 @@ use chain::Chain;
 use mempool::{Mempool, Unfit};
 use r3mes_wgpu::chain::code;
 use r3mes_wgpu::ledger::{Applied, Block, Event, Genesis, Ledger, Outcome, Refusal};
-use r3mes_wgpu::store::{Cid, StoreError};
+use r3mes_wgpu::store::Cid;
 use redb::Database;
 use std::{
     collections::BTreeSet,
     fs::File,
     path::Path,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -41,7 +41,7 @@ pub(crate) struct Node {
     /// Told of every transaction that comes in.
     came: Condvar,
     chain: Chain,
-    blocks: BlockStore,
+    blocks: Arc<BlockStore>,
     min_fee: u64,
     /// Held while the node lives; `None` where there is no file.
     #[expect(dead_code, reason = "dropping it is its use")]
@@ -78,7 +78,7 @@ impl Node {
             mempool,
             came: Condvar::new(),
             chain,
-            blocks,
+            blocks: Arc::new(blocks),
             min_fee,
             lock: None,
         };
@@ -102,7 +102,7 @@ impl Node {
     }
 
     /// The bytes that the ledger names.
-    pub(crate) fn blocks(&self) -> &BlockStore {
+    pub(crate) fn blocks(&self) -> &Arc<BlockStore> {
         &self.blocks
     }
 
@@ -173,11 +173,6 @@ impl Node {
         let kept: BTreeSet<Cid> = self.blocks.kept()?.into_iter().collect();
         let here = |root: &Cid| kept.contains(root) || self.blocks.whole(root).is_ok();
         self.blocks.keep_only(ledger.state().roots().filter(here))
-    }
-
-    /// The bytes of a block; serves as a [`Fetch`](r3mes_wgpu::store::Fetch).
-    pub(crate) fn get_block(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
-        self.blocks.get(cid)
     }
 
     fn mempool(&self) -> MutexGuard<'_, Mempool> {

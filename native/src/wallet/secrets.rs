@@ -13,21 +13,25 @@ use zeroize::Zeroizing;
 
 /// Holds a passphrase for programs that start this one.
 const VARIABLE: &str = "R3MES_PASSPHRASE";
+/// Holds a pinning service's token.
+const TOKEN_VARIABLE: &str = "R3MES_PIN_TOKEN";
+/// Most bytes of a token.
+const MAX_TOKEN_BYTES: usize = 8192;
 /// Most bytes of a passphrase.
 const MAX_PASSPHRASE_BYTES: usize = 1024;
 /// Fewest letters of a new passphrase.
 const MIN_LETTERS: usize = 8;
 
 /// A text that is overwritten when it is dropped, and that no `Debug` shows.
-pub(super) struct Secret(Zeroizing<String>);
+pub(crate) struct Secret(Zeroizing<String>);
 
 impl Secret {
     #[cfg(test)]
-    pub(super) fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         Self(Zeroizing::new(text.to_owned()))
     }
 
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.0
     }
 
@@ -100,6 +104,19 @@ pub(super) fn passphrase(file: Option<&Path>, purpose: Purpose) -> Result<Secret
         "the passphrase has {letters} letters, at least {MIN_LETTERS} are needed"
     );
     Ok(secret)
+}
+
+/// A service's token: from a file, where one is named, else from the environment.
+pub(crate) fn token(file: Option<&Path>) -> Result<Secret> {
+    let secret = match file {
+        Some(file) => Secret::read_file(file, MAX_TOKEN_BYTES)?,
+        None => Secret(Zeroizing::new(env::var(TOKEN_VARIABLE).ok().with_context(|| {
+            format!("the pinning service wants a token: --pin-token-file FILE, or {TOKEN_VARIABLE} in the environment")
+        })?)),
+    };
+    let token = secret.text().trim();
+    ensure!(!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()), "the token is no word of ASCII");
+    Ok(Secret(Zeroizing::new(token.to_owned())))
 }
 
 /// A mnemonic of another wallet: from a file, where one is named, else asked for on a terminal, else from stdin.

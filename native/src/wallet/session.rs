@@ -40,6 +40,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<[u8; 32]>>> {
         return Ok(None);
     }
     let bytes = Zeroizing::new(fs::read(path).with_context(|| format!("reading {}", path.display()))?);
-    let secret = <[u8; 32]>::try_from(&bytes[..]).ok().with_context(|| format!("{} is not 32 bytes", path.display()))?;
+    let secret =
+        <[u8; 32]>::try_from(&bytes[..]).ok().with_context(|| format!("{} is not 32 bytes", path.display()))?;
     Ok(Some(Zeroizing::new(secret)))
 }

@@ -15,52 +15,57 @@ impl<H: Host> Client<H> {
 
     /// Stores all blocks of a DAG, and checks the names that the node gives them.
     pub async fn put(&self, dag: &Dag) -> Result<(), ClientError> {
-        for (codec, name) in [(Codec::Raw, "raw"), (Codec::DagCbor, "dag-cbor")] {
-            let mut batch = Vec::new();
-            let mut bytes = 0;
-            for block in dag.blocks.iter().filter(|block| block.cid().codec() == codec.code()) {
-                if bytes + block.bytes().len() > MAX_PUT_BYTES && !batch.is_empty() {
-                    self.put_batch(name, &std::mem::take(&mut batch)).await?;
-                    bytes = 0;
-                }
-                bytes += block.bytes().len();
-                batch.push(block);
-            }
-            if !batch.is_empty() {
-                self.put_batch(name, &batch).await?;
-            }
-        }
-        Ok(())
+        put_blocks(&self.host, &dag.blocks).await
     }
+}
 
-    async fn put_batch(&self, codec: &str, blocks: &[&Block]) -> Result<(), ClientError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Put {
-            key: String,
+/// Stores blocks by Kubo's `block/put`, and checks the names that they are given.
+pub(crate) async fn put_blocks<H: Host>(host: &H, blocks: &[Block]) -> Result<(), ClientError> {
+    for codec in Codec::ALL {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        for block in blocks.iter().filter(|block| block.cid().codec() == codec.code()) {
+            if bytes + block.bytes().len() > MAX_PUT_BYTES && !batch.is_empty() {
+                put_batch(host, codec, &std::mem::take(&mut batch)).await?;
+                bytes = 0;
+            }
+            bytes += block.bytes().len();
+            batch.push(block);
         }
-        const BOUNDARY: &str = "r3mes-block-5f8b2c";
-        let mut body = Vec::new();
-        for block in blocks {
-            body.extend_from_slice(
-                format!(
-                    "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"data\"; filename=\"block\"\r\n\
-                     Content-Type: application/octet-stream\r\n\r\n"
-                )
-                .as_bytes(),
-            );
-            body.extend_from_slice(block.bytes());
-            body.extend_from_slice(b"\r\n");
+        if !batch.is_empty() {
+            put_batch(host, codec, &batch).await?;
         }
-        body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
-        let path = format!("/api/v0/block/put?cid-codec={codec}&mhtype=sha2-256");
-        let answer = self.ask(&path, Some((&format!("multipart/form-data; boundary={BOUNDARY}"), &body))).await?;
-        let lines = answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let keys: Result<Vec<Put>, _> = lines.map(serde_json::from_slice).collect();
-        let keys = keys.map_err(|error| senseless(&path, &error.to_string()))?;
-        if !keys.iter().map(|put| put.key.clone()).eq(blocks.iter().map(|block| block.cid().to_string())) {
-            return Err(senseless(&path, "other CIDs than those of the blocks sent"));
-        }
-        Ok(())
     }
+    Ok(())
+}
+
+async fn put_batch<H: Host>(host: &H, codec: Codec, blocks: &[&Block]) -> Result<(), ClientError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Put {
+        key: String,
+    }
+    const BOUNDARY: &str = "r3mes-block-5f8b2c";
+    let mut body = Vec::new();
+    for block in blocks {
+        body.extend_from_slice(
+            format!(
+                "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"data\"; filename=\"block\"\r\n\
+                 Content-Type: application/octet-stream\r\n\r\n"
+            )
+            .as_bytes(),
+        );
+        body.extend_from_slice(block.bytes());
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+    let path = format!("/api/v0/block/put?cid-codec={}&mhtype=sha2-256", codec.name());
+    let answer = gateway::ask(host, &path, Some((&format!("multipart/form-data; boundary={BOUNDARY}"), &body))).await?;
+    let lines = answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let keys: Result<Vec<Put>, _> = lines.map(serde_json::from_slice).collect();
+    let keys = keys.map_err(|error| senseless(&path, &error.to_string()))?;
+    if !keys.iter().map(|put| put.key.clone()).eq(blocks.iter().map(|block| block.cid().to_string())) {
+        return Err(senseless(&path, "other CIDs than those of the blocks sent"));
+    }
+    Ok(())
 }

@@ -75,7 +75,13 @@ fn honest(task: &Task) -> Commitment {
 
 impl World {
     fn new(genesis: Genesis) -> Self {
-        Self { ledger: Ledger::new(genesis).unwrap(), blocks: Vec::new(), time: 1_000, events: Vec::new(), guessing: None }
+        Self {
+            ledger: Ledger::new(genesis).unwrap(),
+            blocks: Vec::new(),
+            time: 1_000,
+            events: Vec::new(),
+            guessing: None,
+        }
     }
 
     /// One process that is verifier and proposer at once: account 9.

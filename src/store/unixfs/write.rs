@@ -35,13 +35,15 @@ impl Default for Layout {
     }
 }
 
-/// A subtree that is written.
-struct Part {
-    cid: Cid,
-    /// Bytes of its blocks.
-    blocks: u64,
+/// A file, or a subtree of one, that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its root.
+    pub cid: Cid,
+    /// Bytes of its blocks, each as often as it occurs.
+    pub blocks: u64,
     /// Bytes of the file.
-    bytes: u64,
+    pub bytes: u64,
 }
 
 /// A file on its way into blocks. Holds a chunk, and the unfinished node of each level.
@@ -74,7 +76,7 @@ impl FileBuilder {
     }
 
     /// The end: adds the last blocks, the root last of all, and names it.
-    pub fn finish(mut self, done: &mut Vec<Block>) -> Result<Cid, StoreError> {
+    pub fn finish(mut self, done: &mut Vec<Block>) -> Result<Part, StoreError> {
         if !self.chunk.is_empty() || self.levels.is_empty() {
             self.leaf(done)?;
         }
@@ -82,7 +84,7 @@ impl FileBuilder {
         loop {
             let top = level + 1 == self.levels.len();
             match &self.levels[level][..] {
-                [root] if top => return Ok(root.cid),
+                [root] if top => return Ok(*root),
                 [] => {}
                 _ => self.node(level, done)?,
             }

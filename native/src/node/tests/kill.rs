@@ -41,7 +41,9 @@ fn kill_nine_at_many_moments() {
             for line in reader.join().unwrap() {
                 // libtest's own words may stand before ours on a line
                 let Some((_, height)) = line.split_once("added ") else { continue };
-                let Some(height) = height.split(' ').next().and_then(|height| height.parse::<u64>().ok()) else { continue };
+                let Some(height) = height.split(' ').next().and_then(|height| height.parse::<u64>().ok()) else {
+                    continue;
+                };
                 assert!(height > acknowledged, "block {height} was added twice");
                 acknowledged = height;
             }

@@ -115,7 +115,7 @@ fn a_run_ends_as_it_does_and_tasks_can_be_had() {
     run(&node, |_, _| {}).unwrap();
     assert_undisturbed(&node, BLOCKS, "undisturbed");
     let held = node.ledger().held(key(1).address()).unwrap().unwrap();
-    assert!(node.get_block(&held.task.cid()).is_ok() && node.get_block(&held.task.chunk).is_ok());
+    assert!(node.blocks().get(&held.task.cid()).is_ok() && node.blocks().get(&held.task.chunk).is_ok());
     assert!(node.produce(2_000).unwrap().is_none(), "nothing waits");
     let again = node.admit(transaction(3), 1_000).unwrap_err();
     assert_eq!(again.code, code::WRONG_SEQUENCE);

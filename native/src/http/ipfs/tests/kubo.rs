@@ -1,0 +1,63 @@
+//! Our routes beside those of a real Kubo, which `scripts/interop` starts.
+
+use super::*;
+
+/// The Kubo's RPC.
+fn kubo() -> Node {
+    let url = std::env::var("R3MES_KUBO").expect("R3MES_KUBO holds the URL of a Kubo's RPC: scripts/interop sets it");
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    Node { url, agent }
+}
+
+#[test]
+#[ignore = "needs a Kubo: scripts/interop"]
+fn kubo_takes_what_our_gateway_gives_and_we_what_it_exports() {
+    let (kubo, ours) = (kubo(), node(AMPLE, Access::Owner));
+    let file = numbered(3_000_001);
+    let theirs = kubo.upload("add?cid-version=1&raw-leaves=true&pin=false", &[&file]).json();
+    let told = ours.upload("add?cid-version=1&raw-leaves=true", &[&file]).json();
+    assert_eq!(theirs, told, "name, CID and size");
+    let root = told["Hash"].as_str().unwrap();
+    let car = kubo.post(&format!("dag/export?arg={root}"));
+    let fresh = node(AMPLE, Access::Owner);
+    assert_eq!(fresh.upload("dag/import", &[&car.body]).json()["Root"]["PinErrorMsg"], "");
+    assert_eq!(fresh.post(&format!("cat?arg={root}")).body, file);
+    // a DAG that the Kubo does not have yet
+    let other = numbered(1_000_003)[3..].to_vec();
+    let root = ours.upload("add?cid-version=1", &[&other]).json()["Hash"].as_str().unwrap().to_owned();
+    let car = ours.get(&format!("/ipfs/{root}?format=car"), &[]);
+    let told = kubo.upload("dag/import?stats=true", &[&car.body]).text();
+    let told: Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
+    assert_eq!((told["Root"]["Cid"]["/"].as_str(), told["Root"]["PinErrorMsg"].as_str()), (Some(&*root), Some("")));
+    assert_eq!(kubo.post(&format!("cat?arg={root}")).body, other);
+}
+
+#[test]
+#[ignore = "needs a Kubo: scripts/interop"]
+fn commands_answer_with_the_same_fields_as_kubo() {
+    let (kubo, ours) = (kubo(), node(AMPLE, Access::Owner));
+    let block = b"the same fields as kubo";
+    let cid = Codec::Raw.cid(block);
+    for command in ["block/put?cid-codec=raw&mhtype=sha2-256", "add?cid-version=1&raw-leaves=true"] {
+        assert_eq!(kubo.upload(command, &[block]).json(), ours.upload(command, &[block]).json(), "{command}");
+    }
+    for command in ["block/get", "cat"] {
+        let command = format!("{command}?arg={cid}");
+        assert_eq!(kubo.post(&command).body, ours.post(&command).body, "{command}");
+    }
+    for command in ["block/stat", "pin/add", "pin/ls", "pin/rm"] {
+        let command = format!("{command}?arg={cid}");
+        assert_eq!(kubo.post(&command).json(), ours.post(&command).json(), "{command}");
+    }
+    let absent = Codec::Raw.cid(b"absent");
+    let theirs = kubo.post(&format!("block/get?arg={absent}&offline=true")).json();
+    assert_eq!(theirs["Type"], ours.post(&format!("block/get?arg={absent}")).json()["Type"]);
+    for (command, fields) in [
+        ("repo/stat", ["NumObjects", "RepoSize", "StorageMax"]),
+        ("id", ["ID", "AgentVersion", "Protocols"]),
+        ("version", ["Version", "Commit", "System"]),
+    ] {
+        let (theirs, own) = (kubo.post(command).json(), ours.post(command).json());
+        assert!(fields.iter().all(|field| theirs.get(field).is_some() && own.get(field).is_some()), "{command}");
+    }
+}

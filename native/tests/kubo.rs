@@ -1,0 +1,238 @@
+//! A real Kubo, which `scripts/interop` starts: the same CIDs, the same bytes, and a miner's artifacts kept there.
+
+mod face;
+mod place;
+
+use face::Node;
+use place::{Place, accepted};
+use pollster::block_on;
+use r3mes_wgpu::{
+    chain::{
+        client::{Host, Offline, Request, Response},
+        gateway,
+    },
+    ipfs::{Failure, Kubo},
+    store::{
+        Block, Cid, Codec, Dag, dag_cbor, links,
+        unixfs::{FileBuilder, Layout, Part},
+    },
+    work::Artifact,
+};
+use serde_json::Value;
+use std::process::Command;
+
+/// A Kubo's RPC, or its gateway.
+struct Peer(String, ureq::Agent);
+
+impl Peer {
+    fn of(variable: &str) -> Self {
+        let url = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: scripts/interop sets it"));
+        Self(url, ureq::Agent::config_builder().http_status_as_error(false).build().new_agent())
+    }
+
+    fn rpc() -> Self {
+        Self::of("R3MES_KUBO")
+    }
+
+    fn post(&self, command: &str) -> Response {
+        let body = Some(("application/octet-stream", &[][..]));
+        block_on(self.request(Request { path: &format!("/api/v0/{command}"), body })).unwrap()
+    }
+
+    fn upload(&self, command: &str, file: &[u8]) -> String {
+        let head = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"name\"\r\n\r\n";
+        let body = [&head[..], file, b"\r\n--b--\r\n"].concat();
+        let request =
+            Request { path: &format!("/api/v0/{command}"), body: Some(("multipart/form-data; boundary=b", &body)) };
+        let Response { status, body } = block_on(self.request(request)).unwrap();
+        let text = String::from_utf8(body).unwrap();
+        assert_eq!(status, 200, "{command}: {text}");
+        text
+    }
+
+    fn kubo(self) -> Kubo<Self> {
+        Kubo::new(self.0.clone(), self)
+    }
+}
+
+impl Host for Peer {
+    async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
+        let url = format!("{}{}", self.0, request.path);
+        let mut response = match request.body {
+            None => self.1.get(&url).call(),
+            Some((kind, bytes)) => self.1.post(&url).header("content-type", kind).send(bytes),
+        }
+        .map_err(|error| Offline(error.to_string()))?;
+        let body = response.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap();
+        Ok(Response { status: response.status().as_u16(), body })
+    }
+
+    async fn sleep(&self, _milliseconds: u32) {}
+}
+
+fn numbered(bytes: usize) -> Vec<u8> {
+    (0..bytes as u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).take(bytes).collect()
+}
+
+/// A file as it is built here.
+fn file(layout: Layout, bytes: &[u8]) -> Part {
+    let (mut builder, mut blocks) = (FileBuilder::new(layout), Vec::new());
+    builder.push(bytes, &mut blocks).unwrap();
+    builder.finish(&mut blocks).unwrap()
+}
+
+/// That Kubo gives a file of so many bytes the same CID and size.
+fn compare(kubo: &Peer, layout: Layout, options: &str, bytes: usize) {
+    let bytes = numbered(bytes);
+    let told = kubo.upload(&format!("add?cid-version=1&raw-leaves=true&only-hash=true{options}"), &bytes);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let here = file(layout, &bytes);
+    let (cid, size) = (here.cid.to_string(), here.blocks.to_string());
+    assert_eq!((told["Hash"].as_str(), told["Size"].as_str()), (Some(&*cid), Some(&*size)), "{} bytes", bytes.len());
+}
+
+#[test]
+#[ignore = "needs a Kubo: scripts/interop"]
+fn kubo_gives_files_the_same_cids_around_every_boundary() {
+    const CHUNK: usize = 262_144;
+    let kubo = Peer::rpc();
+    for boundary in [CHUNK, 2 * CHUNK, 174 * CHUNK, 175 * CHUNK] {
+        for bytes in boundary - 1..=boundary + 1 {
+            compare(&kubo, Layout::default(), "", bytes);
+        }
+    }
+    for bytes in [0, 1, 3_000_001] {
+        compare(&kubo, Layout::default(), "", bytes);
+    }
+}
+
+/// Three levels and more, which files of affordable size have only when they are cut small.
+#[test]
+#[ignore = "needs a Kubo: scripts/interop"]
+fn kubo_gives_deep_files_the_same_cids() {
+    let kubo = Peer::rpc();
+    let small = Layout::new(10, 3).unwrap();
+    for bytes in 0..=300 {
+        compare(&kubo, small, "&chunker=size-10&max-file-links=3", bytes);
+    }
+    let layout = Layout::new(16, 174).unwrap();
+    for leaves in [174, 175, 174 * 174, 174 * 174 + 1, 174 * 175] {
+        for bytes in 16 * leaves - 1..=16 * leaves + 1 {
+            compare(&kubo, layout, "&chunker=size-16", bytes);
+        }
+    }
+    let newer = Layout::new(1 << 20, 1024).unwrap();
+    for bytes in [(1 << 20) - 1, 1 << 20, (1 << 20) + 1, (5 << 20) + 7] {
+        compare(&kubo, newer, "&chunker=size-1048576&max-file-links=1024", bytes);
+    }
+}
+
+/// A manifest over leaves, and over a task that nobody has.
+fn dag(seed: u8) -> Dag {
+    let leaves: Vec<Block> =
+        [1, 1000, 1 << 20].iter().map(|bytes| Block::new(Codec::Raw, vec![seed; *bytes]).unwrap()).collect();
+    let links: Vec<Cid> = leaves.iter().map(Block::cid).chain([Codec::DagCbor.cid(&[seed])]).collect();
+    let root = dag_cbor::block("test", &links).unwrap();
+    Dag { root: root.cid(), blocks: leaves.into_iter().chain([root]).collect() }
+}
+
+#[test]
+#[ignore = "needs a Kubo: scripts/interop"]
+fn kubo_keeps_what_is_put_until_its_pin_is_gone() {
+    let (rpc, dag) = (Peer::rpc(), dag(3));
+    let shelf = dag.shelf().unwrap().cid();
+    block_on(Peer::rpc().kubo().put(&dag)).unwrap();
+    let there = || {
+        let get = |block: &Block| rpc.post(&format!("block/get?arg={}&offline=true", block.cid()));
+        dag.blocks.iter().filter(|block| get(block).body == block.bytes()).count()
+    };
+    assert_eq!(rpc.post("repo/gc").status, 200);
+    assert_eq!(there(), dag.blocks.len());
+    let pins: Value = serde_json::from_slice(&rpc.post(&format!("pin/ls?arg={shelf}")).body).unwrap();
+    assert_eq!(pins["Keys"][shelf.to_string()]["Type"], "recursive");
+    assert_eq!(rpc.post(&format!("pin/rm?arg={shelf}")).status, 200);
+    assert_eq!(rpc.post("repo/gc").status, 200);
+    assert_eq!(there(), 0);
+    let forgot = block_on(Peer::rpc().kubo().get(&dag.root)).unwrap_err();
+    assert!(matches!(forgot, Failure::Forgot { .. }), "{forgot}");
+    let missing = block_on(Peer::rpc().kubo().pin(&dag.root)).unwrap_err();
+    assert!(matches!(missing, Failure::Refused { status: 500, .. }), "it is not waited for: {missing}");
+}
+
+#[test]
+#[ignore = "needs a Kubo: scripts/interop"]
+fn kubo_and_we_read_each_other_s_cars() {
+    let kubo = Peer::rpc();
+    let small = Dag::file(Layout::default(), &numbered(700_001)).unwrap();
+    let told = kubo.upload("dag/import?stats=true", &small.to_car());
+    let lines: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["Root"]["Cid"]["/"], small.root.to_string());
+    assert_eq!((lines[0]["Root"]["PinErrorMsg"].as_str(), &lines[1]["Stats"]["BlockCount"]), (Some(""), &4.into()));
+    let mut back = Dag::from_car(&kubo.post(&format!("dag/export?arg={}", small.root)).body).unwrap();
+    back.blocks.sort_unstable_by_key(Block::cid);
+    let mut blocks = small.blocks.clone();
+    blocks.sort_unstable_by_key(Block::cid);
+    assert_eq!((back.root, back.blocks), (small.root, blocks));
+    // a directory with CIDs of version 0, as `ipfs add` makes it when it is told nothing
+    let told = kubo.upload("add?wrap-with-directory=true&quieter=true", &numbered(700_002));
+    let root: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    let root = root["Hash"].as_str().unwrap();
+    assert!(root.starts_with("Qm"));
+    let old = Dag::from_car(&kubo.post(&format!("dag/export?arg={root}")).body).unwrap();
+    assert_eq!(links(&Block::check(old.root, old.get(&old.root).unwrap()).unwrap()).unwrap().len(), 1);
+    assert_eq!(old.blocks.len(), 5);
+}
+
+/// A node that lacks everything, and Kubo's gateway behind it.
+struct Behind(Peer);
+
+impl Host for Behind {
+    async fn request(&self, _request: Request<'_>) -> Result<Response, Offline> {
+        Ok(Response { status: 404, body: Vec::new() })
+    }
+
+    async fn gateway(&self, at: usize, path: &str) -> Option<Result<Response, Offline>> {
+        match at {
+            0 => Some(self.request(Request { path, body: None }).await),
+            1 => Some(self.0.request(Request { path, body: None }).await),
+            _ => None,
+        }
+    }
+
+    async fn sleep(&self, _milliseconds: u32) {}
+}
+
+#[test]
+#[ignore = "needs a Kubo: scripts/interop"]
+fn kubo_s_gateway_gives_blocks_that_a_node_lacks() {
+    let dag = dag(4);
+    block_on(Peer::rpc().kubo().put(&dag)).unwrap();
+    let behind = Behind(Peer::of("R3MES_KUBO_GATEWAY"));
+    for block in &dag.blocks {
+        let codec = Codec::of(&block.cid()).unwrap();
+        assert_eq!(block_on(gateway::block(&behind, codec, &block.cid())).as_deref(), Ok(block.bytes()));
+    }
+    let absent = Codec::Raw.cid(b"absent");
+    assert!(block_on(gateway::block(&behind, Codec::Raw, &absent)).is_err());
+}
+
+#[test]
+#[ignore = "needs a Kubo: scripts/interop"]
+fn kubo_has_every_artifact_that_is_accepted() {
+    let (place, home) = (Place::new("kubo-node"), Place::new("kubo-miner"));
+    let (node, kubo) = (Node::start(&place), Peer::rpc());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
+    command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", "3", "--node", &node.url, "--ipfs", &kubo.0]);
+    let output = command.arg("--data-dir").arg(home.data()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let events = accepted(&output.stdout);
+    assert_eq!(events.len(), 3);
+    let kept = Peer::rpc().kubo();
+    for event in &events {
+        let root = Cid::try_from(event["cid"].as_str().unwrap()).unwrap();
+        let manifest = block_on(kept.get(&root)).unwrap();
+        let leaves = Artifact::links(&manifest).unwrap();
+        assert!(!leaves.is_empty());
+        leaves.iter().for_each(|leaf| assert!(block_on(kept.get(leaf)).is_ok(), "{leaf} of {root}"));
+    }
+}
