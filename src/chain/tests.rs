@@ -235,6 +235,100 @@ fn the_bytes_are_those_of_cosmjs() {
     assert_eq!(tx_hash(&tx), include_str!("../../tests/data/cosmjs_tx_hash.txt").trim());
 }
 
+/// Of every message: `tests/data/cosmjs_messages.mjs`, by CosmJS and protobufjs.
+#[test]
+fn every_message_s_bytes_are_those_of_cosmjs() {
+    let (key, hash) = (key(), "ab".repeat(32));
+    let who = || key.address().to_owned();
+    let resources = NodeResources {
+        cpu_cores: 2,
+        memory_gb: 24,
+        gpu_count: 1,
+        gpu_memory_gb: 8,
+        storage_gb: 100,
+        network_bandwidth_mbps: 50,
+    };
+    let messages = [
+        claim(key.address()),
+        Message::SubmitGradient(Box::new(MsgSubmitGradient {
+            miner: who(),
+            ipfs_hash: "bafyartifact".to_owned(),
+            model_version: "bafymodel".to_owned(),
+            training_round_id: 5,
+            shard_id: 17,
+            gradient_hash: hash.clone(),
+            gpu_architecture: "cpu".to_owned(),
+            nonce: 99,
+            proof_of_work_nonce: 12,
+            global_seed: 77,
+            claimed_loss: "1.5".to_owned(),
+            token_count: 2048,
+            ..Default::default()
+        })),
+        Message::CompleteTask(MsgCompleteTask {
+            miner: who(),
+            pool_id: 3,
+            chunk_id: 9,
+            gradient_hash: hash.clone(),
+            gradient_ipfs_hash: "bafyartifact".to_owned(),
+            miner_gpu: "cpu".to_owned(),
+        }),
+        Message::RegisterNode(MsgRegisterNode {
+            node_address: who(),
+            node_type: 3,
+            resources: Some(resources),
+            stake: "1000uremes".to_owned(),
+            roles: vec![1, 4],
+            resource_proof_ipfs_hash: "bafyproof".to_owned(),
+        }),
+        Message::Attest(Box::new(MsgSubmitRandomVerifierResult {
+            verifier: who(),
+            challenge_id: 4,
+            result: "match".to_owned(),
+            gradient_hash: hash.clone(),
+            evidence: "leaf:salt".to_owned(),
+            verifier_loss: "1.5".to_owned(),
+            loss_match: true,
+            data_batch_seed: 6,
+        })),
+        Message::Arbitrate(MsgSubmitCPUVerification {
+            validator: who(),
+            challenge_id: 4,
+            is_valid: true,
+            computed_hash: hash.clone(),
+            expected_hash: hash.clone(),
+        }),
+        Message::CommitAggregation(MsgCommitAggregation {
+            proposer: who(),
+            commitment_hash: hash.clone(),
+            training_round_id: 5,
+            gradient_ids: vec![1, 2, 300],
+        }),
+        Message::RevealAggregation(Box::new(MsgRevealAggregation {
+            proposer: who(),
+            commitment_id: 8,
+            aggregated_gradient_ipfs_hash: "bafyadapter".to_owned(),
+            merkle_root: hash.clone(),
+            gradient_ids: vec![1, 2, 300],
+            training_round_id: 5,
+            model_version: "bafymodel".to_owned(),
+            salt: "salt".to_owned(),
+        })),
+        Message::SetPayout(MsgSetPayout { miner: who(), payout: who() }),
+        Message::CommitAttestation(MsgCommitAttestation { verifier: who(), challenge_id: 4, commitment: vec![5; 32] }),
+        Message::UnregisterNode(MsgUnregisterNode { node_address: who() }),
+    ];
+    let expected: Vec<_> = include_str!("../../tests/data/cosmjs_messages.tsv").lines().collect();
+    assert_eq!(expected.len(), messages.len());
+    for (message, expected) in messages.iter().zip(expected) {
+        let tx = key.sign(CHAIN, 41, &Fee::default(), std::slice::from_ref(message)).unwrap();
+        assert_eq!(format!("{}\t{}", message.to_any().type_url, tx_hash(&tx)), expected);
+        let read = Signed::open(&tx, CHAIN).unwrap().messages;
+        assert_eq!(read[0].to_any().type_url, message.to_any().type_url);
+        assert!(matches!(message, Message::SubmitGradient(_)) || read == [message.clone()]);
+    }
+}
+
 /// By the same program: the two grants and the allowance, and the statement as CosmJS's amino wallet signs it.
 #[test]
 fn a_session_s_bytes_are_those_of_cosmjs() {

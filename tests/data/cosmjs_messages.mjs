@@ -1,0 +1,104 @@
+// Prints the hash of a signed transaction of every message, as CosmJS and protobufjs make it of the chain's field numbers.
+// npm install @cosmjs/proto-signing@0.39 @cosmjs/amino@0.39 @cosmjs/crypto@0.39 protobufjs cosmjs-types;
+// node cosmjs_messages.mjs > cosmjs_messages.tsv
+
+import { createHash } from "node:crypto";
+import { DirectSecp256k1Wallet, encodePubkey, makeAuthInfoBytes, makeSignDoc } from "@cosmjs/proto-signing";
+import { encodeSecp256k1Pubkey } from "@cosmjs/amino";
+import { Secp256k1, sha256 } from "@cosmjs/crypto";
+import { TxBody, TxRaw } from "cosmjs-types/cosmos/tx/v1beta1/tx";
+import protobuf from "protobufjs";
+
+const chain = "r3mes-test-1";
+const secret = new Uint8Array(32).fill(7);
+const wallet = await DirectSecp256k1Wallet.fromKey(secret, "remes");
+const [{ address, pubkey }] = await wallet.getAccounts();
+
+const { root } = protobuf.parse(
+  `syntax = "proto3";
+  package remes.remes.v1;
+  message MsgClaimTask { string miner = 1; uint64 poolId = 2; uint64 chunkId = 3; }
+  message MsgSubmitGradient {
+    string miner = 1; string ipfsHash = 2; string modelVersion = 3; uint64 trainingRoundId = 4; uint64 shardId = 5;
+    string gradientHash = 6; string gpuArchitecture = 7; uint64 nonce = 8; bytes signature = 9;
+    uint64 proofOfWorkNonce = 10; uint64 modelConfigId = 11; string containerHash = 12; bytes containerSignature = 13;
+    uint64 globalSeed = 14; string claimedLoss = 15; string porepProofIpfsHash = 16; uint64 tokenCount = 17;
+  }
+  message MsgCompleteTask {
+    string miner = 1; uint64 poolId = 2; uint64 chunkId = 3; string gradientHash = 4; string gradientIpfsHash = 5;
+    string minerGpu = 6;
+  }
+  message Resources {
+    uint32 cpuCores = 1; uint32 memoryGb = 2; uint32 gpuCount = 3; uint32 gpuMemoryGb = 4; uint32 storageGb = 5;
+    uint32 networkBandwidthMbps = 6;
+  }
+  enum Role { NONE = 0; MINING = 1; SERVING = 2; VALIDATOR = 3; PROPOSER = 4; }
+  message MsgRegisterNode {
+    string nodeAddress = 1; Role nodeType = 2; Resources resources = 3; string stake = 4; repeated Role roles = 5;
+    string resourceProofIpfsHash = 7;
+  }
+  message MsgSubmitRandomVerifierResult {
+    string verifier = 1; uint64 challengeId = 2; string result = 3; string gradientHash = 4; string evidence = 5;
+    string verifierLoss = 6; bool lossMatch = 7; uint64 dataBatchSeed = 8;
+  }
+  message MsgSubmitCPUVerification {
+    string validator = 1; uint64 challengeId = 2; bool isValid = 3; string computedHash = 4; string expectedHash = 5;
+  }
+  message MsgCommitAggregation {
+    string proposer = 1; string commitmentHash = 2; uint64 trainingRoundId = 3; repeated uint64 gradientIds = 4;
+  }
+  message MsgRevealAggregation {
+    string proposer = 1; uint64 commitmentId = 2; string aggregatedGradientIpfsHash = 3; string merkleRoot = 4;
+    repeated uint64 gradientIds = 5; uint64 trainingRoundId = 6; string modelVersion = 7; string salt = 8;
+  }`,
+);
+protobuf.parse(
+  `syntax = "proto3";
+  package r3mes.wgpu.v1;
+  message MsgSetPayout { string miner = 1; string payout = 2; }
+  message MsgCommitAttestation { string verifier = 1; uint64 challengeId = 2; bytes commitment = 3; }
+  message MsgUnregisterNode { string nodeAddress = 1; }`,
+  root,
+);
+
+const hash = "ab".repeat(32);
+const submission = {
+  miner: address, ipfsHash: "bafyartifact", modelVersion: "bafymodel", trainingRoundId: 5, shardId: 17,
+  gradientHash: hash, gpuArchitecture: "cpu", nonce: 99, proofOfWorkNonce: 12, globalSeed: 77, claimedLoss: "1.5",
+  tokenCount: 2048,
+};
+const text = `${chain}|${address}|bafyartifact|bafymodel|5|17|${hash}|cpu|99`;
+const inner = await Secp256k1.createSignature(sha256(new TextEncoder().encode(text)), secret);
+const messages = {
+  "remes.remes.v1.MsgClaimTask": { miner: address, poolId: 3, chunkId: 9 },
+  "remes.remes.v1.MsgSubmitGradient": { ...submission, signature: inner.toFixedLength().slice(0, 64) },
+  "remes.remes.v1.MsgCompleteTask": { miner: address, poolId: 3, chunkId: 9, gradientHash: hash, gradientIpfsHash: "bafyartifact", minerGpu: "cpu" },
+  "remes.remes.v1.MsgRegisterNode": {
+    nodeAddress: address, nodeType: 3, stake: "1000uremes", roles: [1, 4], resourceProofIpfsHash: "bafyproof",
+    resources: { cpuCores: 2, memoryGb: 24, gpuCount: 1, gpuMemoryGb: 8, storageGb: 100, networkBandwidthMbps: 50 },
+  },
+  "remes.remes.v1.MsgSubmitRandomVerifierResult": {
+    verifier: address, challengeId: 4, result: "match", gradientHash: hash, evidence: "leaf:salt", verifierLoss: "1.5",
+    lossMatch: true, dataBatchSeed: 6,
+  },
+  "remes.remes.v1.MsgSubmitCPUVerification": { validator: address, challengeId: 4, isValid: true, computedHash: hash, expectedHash: hash },
+  "remes.remes.v1.MsgCommitAggregation": { proposer: address, commitmentHash: hash, trainingRoundId: 5, gradientIds: [1, 2, 300] },
+  "remes.remes.v1.MsgRevealAggregation": {
+    proposer: address, commitmentId: 8, aggregatedGradientIpfsHash: "bafyadapter", merkleRoot: hash, gradientIds: [1, 2, 300],
+    trainingRoundId: 5, modelVersion: "bafymodel", salt: "salt",
+  },
+  "r3mes.wgpu.v1.MsgSetPayout": { miner: address, payout: address },
+  "r3mes.wgpu.v1.MsgCommitAttestation": { verifier: address, challengeId: 4, commitment: new Uint8Array(32).fill(5) },
+  "r3mes.wgpu.v1.MsgUnregisterNode": { nodeAddress: address },
+};
+
+for (const [name, value] of Object.entries(messages)) {
+  const type = root.lookupType(name);
+  const message = { typeUrl: `/${name}`, value: type.encode(type.create(value)).finish() };
+  const body = TxBody.encode(TxBody.fromPartial({ messages: [message] })).finish();
+  const info = makeAuthInfoBytes([{ pubkey: encodePubkey(encodeSecp256k1Pubkey(pubkey)), sequence: 41 }], [], 200_000, undefined, undefined);
+  const { signed, signature } = await wallet.signDirect(address, makeSignDoc(body, info, chain, 0));
+  const signatures = [Buffer.from(signature.signature, "base64")];
+  const tx = TxRaw.encode({ bodyBytes: signed.bodyBytes, authInfoBytes: signed.authInfoBytes, signatures }).finish();
+  console.log(`/${name}\t${createHash("sha256").update(tx).digest("hex").toUpperCase()}`);
+}
