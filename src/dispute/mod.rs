@@ -4,14 +4,15 @@
 //! claim with a trace; a [`Game`] narrows a doubt about it down to one step of one word's [`tape`], which anybody redoes.
 //! A [`Party`] plays the task itself and knows every move. `docs/DISPUTES.md` has the moves and the sizes.
 
+mod answers;
 mod attestation;
 pub mod closing;
-mod dispute;
 mod error;
 mod game;
 mod memory;
 mod moves;
 mod party;
+mod phase;
 mod play;
 mod program;
 mod proof;
@@ -20,12 +21,13 @@ pub mod tensor;
 mod trace;
 pub mod tree;
 
+pub use answers::{Dispute, MAX_ANSWERS};
 pub use attestation::Chosen;
-pub use dispute::{Dispute, MAX_ANSWERS};
 pub use error::DisputeError;
-pub use game::{Answer, Asked, Descent, Game, Phase, Side, Spot};
+pub use game::{Answer, Game};
 pub use moves::{Doubt, MAX_MOVE_BYTES, Maker, Move};
 pub use party::Party;
+pub use phase::{Asked, Descent, Phase, Side, Spot};
 pub use play::{Material, Replay, Snapshot};
 pub use program::{Bound, Entry, Origin, Program, Source, Subject};
 pub use proof::{Known, Path, Proof, Tensor, Tiles};

@@ -3,9 +3,10 @@
 use super::{
     Move,
     error::DisputeError,
-    game::{Answer, Asked, Descent, Game, Phase, Side, Spot, steps},
+    game::{Answer, Game, steps},
     memory::Whole,
     moves::Doubt,
+    phase::{Asked, Descent, Phase, Side, Spot},
     play::{Replay, Snapshot},
     program::Origin,
     proof::{Known, Proof, Tensor, Tiles, answer_leaf, scratch_leaf},

@@ -34,7 +34,8 @@ const { root } = protobuf.parse(
   }
   enum Role { NONE = 0; MINING = 1; SERVING = 2; VALIDATOR = 3; PROPOSER = 4; }
   message MsgRegisterNode {
-    string nodeAddress = 1; Role nodeType = 2; Resources resources = 3; string stake = 4; repeated Role roles = 5;
+    string nodeAddress = 1; Role nodeType = 2; Resources resources = 3; string stake = 4;
+    repeated Role roles = 5 [packed = true];
     string resourceProofIpfsHash = 7;
   }
   message MsgSubmitRandomVerifierResult {

@@ -20,14 +20,14 @@ use crate::{
 pub(super) const LOGITS_MAX: Tape = Tape {
     kernel: &logits_max::KERNEL,
     scratch: |_| ANSWER + 1,
-    steps: |p, _| (logits_max::Params::read(p).vocab as usize).div_ceil(SCORES),
+    steps: |p, _| (logits_max::Params::read(p).vocab as usize).div_ceil(SCORES).max(1),
     step: logits_max,
 };
 
 pub(super) const LOGITS_SUM: Tape = Tape {
     kernel: &logits_sum::KERNEL,
     scratch: |_| ANSWER + 2,
-    steps: |p, _| (logits_sum::Params::read(p).vocab as usize).div_ceil(SCORES),
+    steps: |p, _| (logits_sum::Params::read(p).vocab as usize).div_ceil(SCORES).max(1),
     step: logits_sum,
 };
 
@@ -36,7 +36,7 @@ pub(super) const CROSS_ENTROPY: Tape = single(&cross_entropy::KERNEL, cross_entr
 pub(super) const LOSS_SUM: Tape = Tape {
     kernel: &loss_sum::KERNEL,
     scratch: |_| ANSWER + 2,
-    steps: |p, _| (loss_sum::Params::read(p).tokens as usize).div_ceil(LOSSES),
+    steps: |p, _| (loss_sum::Params::read(p).tokens as usize).div_ceil(LOSSES).max(1),
     step: loss_sum,
 };
 
@@ -47,7 +47,7 @@ pub(super) const HEAD_BACKWARD: Tape = Tape {
         let p = head_backward::Params::read(p);
         match is_info(p, place) {
             true => 1,
-            false => (p.vocab as usize).div_ceil(EMBEDDINGS),
+            false => (p.vocab as usize).div_ceil(EMBEDDINGS).max(1),
         }
     },
     step: head_backward,

@@ -4,8 +4,9 @@
 
 use super::{
     error::DisputeError,
-    game::{Answer, Game, Side},
+    game::{Answer, Game},
     moves::Move,
+    phase::Side,
     program::Subject,
     trace::Outcome,
 };
