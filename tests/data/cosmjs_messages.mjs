@@ -35,8 +35,7 @@ const { root } = protobuf.parse(
   enum Role { NONE = 0; MINING = 1; SERVING = 2; VALIDATOR = 3; PROPOSER = 4; }
   message MsgRegisterNode {
     string nodeAddress = 1; Role nodeType = 2; Resources resources = 3; string stake = 4;
-    repeated Role roles = 5 [packed = true];
-    string resourceProofIpfsHash = 7;
+    repeated Role roles = 5; string resourceProofIpfsHash = 7;
   }
   message MsgSubmitRandomVerifierResult {
     string verifier = 1; uint64 challengeId = 2; string result = 3; string gradientHash = 4; string evidence = 5;
@@ -61,6 +60,7 @@ protobuf.parse(
   message MsgUnregisterNode { string nodeAddress = 1; }`,
   root,
 );
+root.resolveAll(); // proto3 packs what is repeated only from here on
 
 const hash = "ab".repeat(32);
 const submission = {
