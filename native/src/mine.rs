@@ -41,12 +41,12 @@ struct Work<'a> {
 }
 
 /// Mines until a limit or Ctrl-C.
-pub(crate) fn run(args: MineArgs) -> Result<Exit> {
+pub(crate) fn run(args: &MineArgs) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     wallet::secrets::keep_out_of_dumps()?;
     match &args.node {
-        Some(url) => for_other(&args, url, &interrupt),
-        None => for_own(&args, &interrupt),
+        Some(url) => for_other(args, url, &interrupt),
+        None => for_own(args, &interrupt),
     }
 }
 

@@ -107,7 +107,9 @@ fn close(state: &mut State, adapter: Cid, events: &mut Vec<Event>) {
 /// again: the seed of its task is that of its round.
 fn forget(state: &mut State, end: u64) {
     let rounds: Vec<u64> = state.rounds.keys().take_while(|round| **round < end).copied().collect();
-    rounds.iter().for_each(|round| drop(state.rounds.remove(round)));
+    for round in rounds {
+        state.rounds.remove(&round);
+    }
     let old = state.submissions.iter().take_while(|(_, submission)| submission.round < end);
     let old: Vec<_> = old.map(|(id, submission)| (*id, submission.commitment)).collect();
     for (id, commitment) in old {

@@ -75,7 +75,7 @@ impl Ledger {
         let coin = Coin { denom: DENOM.to_owned(), amount: owned.to_string() };
         let balances: Vec<Coin> = (owned > 0).then_some(coin).into_iter().collect();
         let total = balances.len() as u64;
-        let pagination = Some(PageResponse { next_key: Vec::new().into(), total });
+        let pagination = Some(PageResponse { next_key: Vec::new(), total });
         Ok(QueryAllBalancesResponse { balances, pagination }.encode_to_vec())
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn verifiers(state: &State, id: u64, miner: &str) -> Vec<String> {
             break;
         }
         // 64 random bits over a total below 2^64: scaled, not reduced, so that no remainder favors the first
-        let mut at = u128::from(draw(&state.head().hash, "r3mes/verifier/1", [id, turn])) * total >> 64;
+        let mut at = (u128::from(draw(&state.head().hash, "r3mes/verifier/1", [id, turn])) * total) >> 64;
         let index = nodes.iter().position(|(_, stake)| match at.checked_sub(u128::from(*stake)) {
             Some(rest) => {
                 at = rest;

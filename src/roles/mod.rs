@@ -30,7 +30,7 @@ pub enum RoleError {
     Work(#[from] WorkError),
     /// Blocks could not be had.
     #[error(transparent)]
-    Mining(#[from] MiningError),
+    Mining(Box<MiningError>),
     /// The optimizer's state is none.
     #[error(transparent)]
     Optimizer(#[from] Error),
@@ -44,6 +44,12 @@ impl RoleError {
             Self::Mining(error) => error.is_temporary(),
             _ => false,
         }
+    }
+}
+
+impl From<MiningError> for RoleError {
+    fn from(error: MiningError) -> Self {
+        Self::Mining(error.into())
     }
 }
 

@@ -62,7 +62,7 @@ impl Node {
         let path = folder.join("ledger.redb");
         let open = || -> Result<Self> {
             let lock = file::lock(&path)?;
-            let database = file::open(&path, |database| Ok(drop(Chain::open(database, &setup.genesis)?)))?;
+            let database = file::open(&path, |database| Chain::open(database, &setup.genesis).map(drop))?;
             let blocks = BlockStore::open(&folder.join("blocks.redb"), QUOTA)?;
             Ok(Self { lock: Some(lock), ..Self::with(database, blocks, &setup, min_fee)? })
         };
