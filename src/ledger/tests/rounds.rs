@@ -76,7 +76,8 @@ fn a_submission_says_what_the_round_says() {
     let mut world = World::small(2);
     world.done(1, world.claim(1, 0));
     let right = world.submission(1, honest);
-    let wrongs: [(&str, fn(&mut MsgSubmitGradient)); 8] = [
+    type Change = fn(&mut MsgSubmitGradient);
+    let wrongs: [(&str, Change); 8] = [
         ("no CID", |message| message.ipfs_hash = "Qm".to_owned()),
         ("hexadecimal", |message| message.gradient_hash = "ab".to_owned()),
         ("token_count", |message| message.token_count = 2047),
