@@ -23,7 +23,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Claim tasks, compute gradients, submit them, and get paid (by a node inside this process)
-    Mine(MineArgs),
+    Mine(Box<MineArgs>),
     /// Serve a node, and the page, for miners elsewhere
     Node(NodeArgs),
     /// Fine-tune an adapter on your own text, locally

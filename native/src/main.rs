@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let result = match cli.command {
         command if command.compute().is_some_and(|compute| compute.list_devices) => devices::run(Default::default()),
-        cli::Command::Mine(args) => mine::run(args),
+        cli::Command::Mine(args) => mine::run(*args),
         cli::Command::Node(args) => serve::run(&args),
         cli::Command::Train(args) => train::run(args),
         cli::Command::Generate(args) => generate::run(args),

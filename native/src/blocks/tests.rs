@@ -29,7 +29,7 @@ fn what_is_put_is_got_under_every_codec() {
     assert_eq!(store.get(&block.cid()), Err(StoreError::Missing(block.cid())));
     assert!(!store.has(&block.cid()).unwrap());
     store.put(&[block.clone(), block.clone()]).unwrap();
-    store.put(&[block.clone()]).unwrap();
+    store.put(std::slice::from_ref(&block)).unwrap();
     assert_eq!(store.get(&block.cid()).as_deref(), Ok(block.bytes()));
     assert_eq!(store.size(&Codec::DagPb.cid(block.bytes())), Ok(100));
     assert_eq!(store.usage().unwrap(), Usage { blocks: 1, bytes: 228, loose_bytes: 228 });
@@ -40,7 +40,7 @@ fn a_pin_needs_all_parts_and_holds_them_through_both_codecs() {
     let store = store();
     let file = Dag::file(Layout::new(10, 3).unwrap(), &(0..100).collect::<Vec<u8>>()).unwrap();
     let root = over(&[file.blocks[file.blocks.len() - 1].clone()]);
-    store.put(&[root.clone()]).unwrap();
+    store.put(std::slice::from_ref(&root)).unwrap();
     store.put(&file.blocks[1..]).unwrap();
     let refused = store.pin(&root.cid()).unwrap_err();
     assert_eq!(refused.downcast_ref(), Some(&StoreError::Missing(file.blocks[0].cid())));
