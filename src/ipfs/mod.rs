@@ -23,7 +23,7 @@ pub struct Unstored {
     /// Its URL.
     pub store: String,
     /// What it did.
-    pub failure: Failure,
+    pub failure: Box<Failure>,
 }
 
 /// What a store did instead of keeping a block.
@@ -106,7 +106,9 @@ impl<H: Host> Stores<H> {
     /// Puts all blocks of a DAG into every store.
     pub async fn put(&self, dag: &Dag) -> Result<(), Unstored> {
         for kubo in &self.kubos {
-            kubo.put(dag).await.map_err(|failure| Unstored { store: kubo.url().to_owned(), failure })?;
+            kubo.put(dag)
+                .await
+                .map_err(|failure| Unstored { store: kubo.url().to_owned(), failure: failure.into() })?;
         }
         if let Some(service) = &self.service {
             let pin = async || {
@@ -117,7 +119,7 @@ impl<H: Host> Stores<H> {
                 let shelf = dag.shelf()?.cid();
                 service.pin(&shelf, &format!("R3MES artifact {}", dag.root), &origins).await
             };
-            pin().await.map_err(|failure| Unstored { store: service.url().to_owned(), failure })?;
+            pin().await.map_err(|failure| Unstored { store: service.url().to_owned(), failure: failure.into() })?;
         }
         Ok(())
     }

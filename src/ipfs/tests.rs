@@ -96,7 +96,7 @@ fn put(change: impl Fn(&str, Response) -> Result<Response, Offline> + 'static) -
     let stores = Stores::new(vec![Kubo::new("http://kubo".into(), peer)], None);
     block_on(stores.put(&dag())).map_err(|unstored| {
         assert_eq!(unstored.store, "http://kubo");
-        unstored.failure
+        *unstored.failure
     })
 }
 
@@ -179,7 +179,7 @@ fn pin(statuses: Vec<&'static str>) -> (Result<(), Failure>, usize) {
     let stores = Stores::new(vec![kubo], Some(Pinning::new("https://pins".into(), service)));
     let done = block_on(stores.put(&dag())).map_err(|unstored| {
         assert_eq!(unstored.store, "https://pins");
-        unstored.failure
+        *unstored.failure
     });
     let asked = stores.service.unwrap().host.asked.borrow().len();
     (done, asked)
