@@ -107,7 +107,7 @@ def main():
     model = frozen(options.model)
     parameters = adapt(model, options.adapter)
     tokenizer = Tokenizer.from_file(str(options.model / "tokenizer.json"))
-    tokens = lambda path: torch.tensor(tokenizer.encode(path.read_text()).ids)
+    tokens = lambda path: torch.tensor(tokenizer.encode(path.read_bytes().decode()).ids)
     chunks = [chunk for chunk in tokens(options.train).split(CHUNK) if len(chunk) == CHUNK]
     held_out = labelled(tokens(options.eval), model.c.context)
     size = options.eval.stat().st_size
