@@ -76,7 +76,7 @@ mod tests {
         let supervised = ids.len() - 1;
         let bits = nats(loss, supervised) / std::f64::consts::LN_2 * supervised as f64 / text.len() as f64;
         println!("{bits:.4} bits per byte");
-        // 8 say nothing; an order-2 model of English bytes comes to about 3.5
-        assert!(!saturated && bits < 3.0, "{bits} bits per byte");
+        // the frequencies of tokens say 3.4, those of pairs 2.7; positions rotated by another theta 2.8
+        assert!(!saturated && bits < 2.6, "{bits} bits per byte");
     }
 }
