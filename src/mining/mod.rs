@@ -37,19 +37,13 @@ pub enum MiningError {
     },
     /// A store that did not keep the artifact. Nothing was submitted.
     #[error("not submitted: {0}")]
-    Unstored(Box<Unstored>),
+    Unstored(#[from] Unstored),
     /// A manifest that names more than anybody needs.
     #[error("the blocks under {root} exceed the limit of {} bytes", blocks::MAX_DAG_BYTES)]
     TooLarge {
         /// The manifest.
         root: Box<Cid>,
     },
-}
-
-impl From<Unstored> for MiningError {
-    fn from(error: Unstored) -> Self {
-        Self::Unstored(error.into())
-    }
 }
 
 impl MiningError {
