@@ -19,7 +19,7 @@ test("CosmJS connects, reads balance and sequence, broadcasts, and finds its tra
   await mine(node, address, 2);
   assert.deepEqual(await reader.getBalance(address, "uremes"), { denom: "uremes", amount: "2000000" });
   assert.deepEqual(await reader.getAllBalances(address), [{ denom: "uremes", amount: "2000000" }]);
-  assert.deepEqual(await reader.getSequence(address), { accountNumber: 0, sequence: 0 });
+  assert.deepEqual(await reader.getSequence(address), { accountNumber: 0n, sequence: 0 });
   const height = await reader.getHeight();
   assert.ok(height > 4);
   assert.equal((await reader.getBlock(height)).header.height, height);
