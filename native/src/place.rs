@@ -54,3 +54,16 @@ pub(crate) fn private_folder(path: &Path) -> Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path).with_context(|| format!("creating {}", path.display()))
 }
+
+/// Makes a new name in a folder survive a power cut.
+#[cfg(unix)]
+pub(crate) fn sync_folder(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(fs::File::open(folder)?.sync_all()?)
+}
+
+/// Windows keeps names in the journal and cannot sync a folder.
+#[cfg(not(unix))]
+pub(crate) fn sync_folder(_path: &Path) -> Result<()> {
+    Ok(())
+}

@@ -1,12 +1,10 @@
 //! The store's file appears whole or not at all: redb refuses one whose making was cut short.
 
 use super::{BYTES, FORMAT, HELD, LOOSE, NUMBERS, QUEUE, ROOTS};
+use crate::place;
 use anyhow::{Context, Result, ensure};
 use redb::{Database, ReadableTable};
-use std::{
-    fs::{self, File},
-    path::Path,
-};
+use std::{fs, path::Path};
 
 /// The form of the tables, and which blocks a pin holds: with other rules the counts would be others.
 const THIS_FORMAT: u64 = 1;
@@ -22,7 +20,7 @@ pub(super) fn open(path: &Path) -> Result<Database> {
         let made = fs::hard_link(&unfinished, path);
         fs::remove_file(&unfinished)?;
         ensure!(made.is_ok() || fs::exists(path)?, "making {}: {made:?}", path.display());
-        sync_folder(path)?;
+        place::sync_folder(path)?;
     }
     Database::open(path).context("it is damaged, or another process uses it")
 }
@@ -41,17 +39,4 @@ pub(super) fn prepare(database: &Database) -> Result<()> {
     numbers.insert(FORMAT, THIS_FORMAT)?;
     drop(numbers);
     Ok(write.commit()?)
-}
-
-/// Makes the new name survive a power cut.
-#[cfg(unix)]
-fn sync_folder(path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(File::open(folder)?.sync_all()?)
-}
-
-/// Windows keeps names in the journal and cannot sync a folder.
-#[cfg(not(unix))]
-fn sync_folder(_path: &Path) -> Result<()> {
-    Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! redb refuses a file whose making was cut short, so it must never stand where a ledger is looked for.
 
+use crate::place;
 use anyhow::{Context, Result, bail};
 use redb::Database;
 use std::fs::{self, File, TryLockError};
@@ -37,20 +38,7 @@ pub(super) fn open(path: &Path, make: impl FnOnce(Database) -> Result<()>) -> Re
         }
         make(Database::create(&unfinished)?)?;
         fs::rename(&unfinished, path)?;
-        sync_folder(path)?;
+        place::sync_folder(path)?;
     }
     Ok(Database::open(path)?)
-}
-
-/// Makes the new name survive a power cut.
-#[cfg(unix)]
-fn sync_folder(path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(File::open(folder)?.sync_all()?)
-}
-
-/// Windows keeps names in the journal and cannot sync a folder.
-#[cfg(not(unix))]
-fn sync_folder(_path: &Path) -> Result<()> {
-    Ok(())
 }
