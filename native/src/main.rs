@@ -12,6 +12,7 @@ mod embedded;
 mod engine;
 mod fill;
 mod generate;
+mod genesis;
 mod http;
 mod interrupt;
 mod mine;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         command if command.compute().is_some_and(|compute| compute.list_devices) => devices::run(Default::default()),
         cli::Command::Mine(args) => mine::run(&args),
         cli::Command::Node(args) => serve::run(&args),
+        cli::Command::Genesis(args) => genesis::run(args),
         cli::Command::Train(args) => train::run(args),
         cli::Command::Generate(args) => generate::run(args),
         cli::Command::Verify(args) => verify::run(args),

@@ -28,9 +28,8 @@ fn agree(replicas: &[&Replica]) {
         replica.until("as high as the first", |replica| (replica.height() >= least).then_some(()));
         let (height, root) = replica.root().unwrap();
         // a header has the root of the block before
-        let header = first.until("a header", |first| {
-            first.call("header", &json!({ "height": (height + 1).to_string() }))
-        });
+        let header =
+            first.until("a header", |first| first.call("header", &json!({ "height": (height + 1).to_string() })));
         let app_hash = header["header"]["app_hash"].as_str().unwrap().to_owned();
         assert_eq!(hex(&root), app_hash, "{} at height {height}", replica.url);
     }

@@ -110,6 +110,7 @@ impl<H: Host> Verifier<H> {
                 is_valid,
                 computed_hash,
                 expected_hash,
+                leaf: found.leaf.clone(),
             });
         }
         let gradient_hash = if found.result == "unavailable" { String::new() } else { computed };

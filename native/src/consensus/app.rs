@@ -20,13 +20,9 @@ use tendermint_proto::{
         ResponseApplySnapshotChunk, ResponseCheckTx, ResponseCommit, ResponseEcho, ResponseExtendVote,
         ResponseFinalizeBlock, ResponseFlush, ResponseInfo, ResponseInitChain, ResponseListSnapshots,
         ResponseLoadSnapshotChunk, ResponseOfferSnapshot, ResponsePrepareProposal, ResponseProcessProposal,
-        ResponseQuery, ResponseVerifyVoteExtension,
-        request::Value as Asked,
-        response::Value,
-        response_apply_snapshot_chunk::Result as Applied,
-        response_offer_snapshot::Result as Offered,
-        response_process_proposal::ProposalStatus,
-        response_verify_vote_extension::VerifyStatus,
+        ResponseQuery, ResponseVerifyVoteExtension, request::Value as Asked, response::Value,
+        response_apply_snapshot_chunk::Result as Applied, response_offer_snapshot::Result as Offered,
+        response_process_proposal::ProposalStatus, response_verify_vote_extension::VerifyStatus,
     },
 };
 
@@ -130,7 +126,9 @@ impl App {
     fn check(&self, tx: &[u8]) -> ResponseCheckTx {
         match lock(&self.admission).admit(tx, self.node.min_fee(), now()) {
             Ok(()) => ResponseCheckTx::default(),
-            Err(Refusal { code, log }) => ResponseCheckTx { code, log, codespace: codespace(code), ..Default::default() },
+            Err(Refusal { code, log }) => {
+                ResponseCheckTx { code, log, codespace: codespace(code), ..Default::default() }
+            }
         }
     }
 

@@ -63,7 +63,8 @@ impl Snapshots {
 
     /// Those that are of use at a height, the newest first.
     pub(super) fn list(&self, height: u64) -> Result<Vec<Snapshot>> {
-        let taken: Vec<_> = self.taken().iter().rev().filter(|taken| taken.height + ON_TOP <= height).cloned().collect();
+        let taken: Vec<_> =
+            self.taken().iter().rev().filter(|taken| taken.height + ON_TOP <= height).cloned().collect();
         taken.iter().map(|taken| taken.described()).collect()
     }
 

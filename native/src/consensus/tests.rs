@@ -1,11 +1,9 @@
 //! The application, asked as an engine asks.
 
 use super::{app::App, restoring::Restoring, snapshots::FORMAT};
-use crate::{
-    node::{
-        MAX_BLOCK_BYTES, Node,
-        tests::{key, memory, node, transaction},
-    },
+use crate::node::{
+    MAX_BLOCK_BYTES, Node,
+    tests::{key, memory, node, transaction},
 };
 use r3mes_wgpu::chain::{Fee, Message, MsgClaimTask, code};
 use std::sync::Arc;

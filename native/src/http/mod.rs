@@ -69,11 +69,7 @@ pub(crate) fn serve(node: Arc<Node>, settings: Settings) -> Result<SocketAddr> {
     let listen = settings.listen;
     let listener = runtime.block_on(TcpListener::bind(listen)).with_context(|| format!("listening on {listen}"))?;
     let address = listener.local_addr()?;
-    let face = Arc::new(Face {
-        node,
-        settings: Settings { listen: address, ..settings },
-        start: Instant::now(),
-    });
+    let face = Arc::new(Face { node, settings: Settings { listen: address, ..settings }, start: Instant::now() });
     if face.settings.engine.is_none() {
         let sequencer = face.clone();
         std::thread::Builder::new().name("sequencer".into()).spawn(move || sequencer.cut_blocks())?;

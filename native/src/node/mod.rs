@@ -14,7 +14,7 @@ mod setup;
 pub(crate) mod tests;
 
 pub(crate) use admission::{Admission, MAX_BLOCK_BYTES};
-pub(crate) use chain::Record;
+pub(crate) use chain::{Record, difference};
 pub(crate) use setup::{Setup, Terms};
 
 use crate::blocks::{BlockStore, Quota};

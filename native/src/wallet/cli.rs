@@ -12,6 +12,8 @@ pub(crate) enum WalletCommand {
     Import(ImportArgs),
     /// List wallets, and the key that mines on this machine
     Show(ShowArgs),
+    /// Say the address of the key that speaks for this machine's node and verifier; made, if there is none
+    Operator(OperatorArgs),
     /// Send coins
     Send(SendArgs),
     /// Let a session's key mine for this wallet, and pay fees of its balance up to a cap
@@ -91,6 +93,16 @@ pub(crate) struct ShowArgs {
     pub(crate) json: bool,
 }
 
+#[derive(Args)]
+pub(crate) struct OperatorArgs {
+    /// Where the key is kept [default: the user's data folder]
+    #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Which wallet, and on whose chain.
 #[derive(Args, Clone)]
 pub(crate) struct OnChainArgs {
@@ -142,7 +154,7 @@ fn words(text: &str) -> Result<usize, String> {
     known.ok_or_else(|| format!("{MNEMONIC_WORDS:?} words are taken"))
 }
 
-fn micro(text: &str) -> Result<u64, String> {
+pub(crate) fn micro(text: &str) -> Result<u64, String> {
     let digits = text.strip_suffix(DENOM).unwrap_or(text);
     match digits.bytes().all(|digit| digit.is_ascii_digit()) {
         true => digits.parse().map_err(|_| format!("not a whole number of {DENOM} below 2^64")),
