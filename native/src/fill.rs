@@ -44,7 +44,7 @@ pub(crate) fn start(node: Arc<Node>, gateways: &[String]) -> Result<()> {
 /// When something is to be asked for next, and how long to wait after that.
 type Tried = BTreeMap<Cid, (Instant, Duration)>;
 
-/// Asks once for everything that is lacking and due.
+/// Asks for everything that is lacking and due.
 fn fill(node: &Node, host: &Elsewhere, tried: &mut Tried) -> Result<()> {
     let lacking = node.keep()?;
     tried.retain(|root, _| lacking.contains(root));
@@ -53,23 +53,25 @@ fn fill(node: &Node, host: &Elsewhere, tried: &mut Tried) -> Result<()> {
         if tried.get(&root).is_some_and(|(due, _)| *due > now) {
             continue;
         }
-        match block_on(Blocks::of_root(host, &root)) {
-            Ok(blocks) => node.blocks().put(&blocks.into_blocks()?)?,
-            Err(error) => {
-                let pause = tried.get(&root).map_or(PAUSE, |(_, pause)| (*pause * 2).min(LONGEST_PAUSE));
-                if pause == LONGEST_PAUSE || !is_absent(&error) {
-                    eprintln!("node: {root} is not to be had: {error}");
-                }
-                tried.insert(root, (now + pause, pause));
+        let get = || -> Result<()> { node.blocks().put(&block_on(Blocks::of_root(host, &root))?.into_blocks()?) };
+        if let Err(error) = get() {
+            let pause = tried.get(&root).map_or(PAUSE, |(_, pause)| (*pause * 2).min(LONGEST_PAUSE));
+            if pause == LONGEST_PAUSE || !is_absent(&error) {
+                eprintln!("node: {root} is not to be had: {error:#}");
             }
+            tried.insert(root, (now + pause, pause));
         }
     }
     Ok(())
 }
 
 /// Whether others may just not have it yet.
-fn is_absent(error: &MiningError) -> bool {
-    matches!(error, MiningError::Client(ClientError::Store(StoreError::Missing(_)) | ClientError::Offline(_)))
+fn is_absent(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(MiningError::Client(error)) if is_passing(error))
+}
+
+fn is_passing(error: &ClientError) -> bool {
+    matches!(error, ClientError::Store(StoreError::Missing(_)) | ClientError::Offline(_))
 }
 
 /// Gateways, and nothing else.
@@ -85,8 +87,7 @@ impl Host for Elsewhere {
     }
 
     fn passed_over(&self, at: usize, why: &ClientError) {
-        // what is not there yet is asked for again
-        if !matches!(why, ClientError::Store(StoreError::Missing(_)) | ClientError::Offline(_)) {
+        if !is_passing(why) {
             self.0.passed_over(at, why);
         }
     }

@@ -7,6 +7,7 @@ mod place;
 
 use network::{CHAIN, Network, Replica};
 use place::accepted;
+use r3mes_wgpu::chain::SessionKey;
 use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Read},
@@ -119,6 +120,14 @@ fn cometbft_replicas_agree_whatever_is_killed_and_others_join() {
     // what CosmJS asks is answered by CometBFT, and mining goes on where the snapshot went
     let status = joined.call("status", &json!({})).unwrap();
     assert_eq!(status["node_info"]["network"], CHAIN);
+    let nobody = SessionKey::new(&[77; 32]).unwrap();
+    // field 1 is the address
+    let asked = [&[0x0A, nobody.address().len() as u8], nobody.address().as_bytes()].concat();
+    let data: String = asked.iter().map(|byte| format!("{byte:02X}")).collect();
+    let asked = json!({ "path": "/cosmos.auth.v1beta1.Query/Account", "data": data });
+    let unknown = joined.call("abci_query", &asked).unwrap()["response"].clone();
+    assert!(unknown["log"].as_str().unwrap().contains("code = NotFound"), "{unknown}");
+    assert!(unknown["height"].as_str().unwrap().parse::<u64>().unwrap() > 2);
     let last = network.miner("last", 5, "1").output().unwrap();
     let last = accepted(&last.stdout);
     assert_eq!(last.len(), 1);

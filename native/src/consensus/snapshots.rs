@@ -65,7 +65,7 @@ impl Snapshots {
     pub(super) fn list(&self, height: u64) -> Result<Vec<Snapshot>> {
         let taken: Vec<_> =
             self.taken().iter().rev().filter(|taken| taken.height + ON_TOP <= height).cloned().collect();
-        taken.iter().map(|taken| taken.described()).collect()
+        taken.iter().map(|taken| described(taken.height, taken.chunks()?)).collect()
     }
 
     /// A chunk of one.
@@ -85,31 +85,31 @@ impl Taken {
         if let Some(chunks) = self.chunks.get() {
             return Ok(chunks);
         }
-        let made = pack(&self.ledger)?;
+        let made = pack(&self.ledger, CHUNK_BYTES)?;
         Ok(self.chunks.get_or_init(|| made))
-    }
-
-    fn described(&self) -> Result<Snapshot> {
-        let chunks = self.chunks()?;
-        let metadata: Vec<u8> = chunks.iter().flat_map(Sha256::digest).collect();
-        Ok(Snapshot {
-            height: self.height,
-            format: FORMAT,
-            chunks: u32::try_from(chunks.len())?,
-            hash: Sha256::digest(&metadata).to_vec().into(),
-            metadata: metadata.into(),
-        })
     }
 }
 
-/// A ledger's rows in chunks of DAG-CBOR.
-fn pack(ledger: &Ledger) -> Result<Vec<Vec<u8>>> {
+/// A snapshot, as it is offered.
+pub(super) fn described(height: u64, chunks: &[Vec<u8>]) -> Result<Snapshot> {
+    let metadata: Vec<u8> = chunks.iter().flat_map(Sha256::digest).collect();
+    Ok(Snapshot {
+        height,
+        format: FORMAT,
+        chunks: u32::try_from(chunks.len())?,
+        hash: Sha256::digest(&metadata).to_vec().into(),
+        metadata: metadata.into(),
+    })
+}
+
+/// A ledger's rows in chunks of DAG-CBOR, each of at least so many bytes of rows, but for the last.
+pub(super) fn pack(ledger: &Ledger, chunk_bytes: usize) -> Result<Vec<Vec<u8>>> {
     let (mut chunks, mut rows, mut bytes) = (Vec::new(), Vec::new(), 0);
     for Row { key, value } in ledger.rows() {
         let Some(value) = value else { bail!("a row without a value") };
         bytes += key.len() + value.len();
         rows.push(Packed(key, value));
-        if bytes >= CHUNK_BYTES {
+        if bytes >= chunk_bytes {
             chunks.push(serde_ipld_dagcbor::to_vec(&rows)?);
             (rows, bytes) = (Vec::new(), 0);
         }

@@ -1,6 +1,10 @@
 //! The application, asked as an engine asks.
 
-use super::{app::App, restoring::Restoring, snapshots::FORMAT};
+use super::{
+    app::App,
+    restoring::Restoring,
+    snapshots::{FORMAT, described, pack, unpack},
+};
 use crate::node::{
     MAX_BLOCK_BYTES, Node,
     tests::{key, memory, node, transaction},
@@ -181,6 +185,31 @@ fn a_snapshot_makes_the_same_ledger_with_its_tasks() {
     assert_eq!(add(&to, 7, Vec::new()).app_hash, hashes[7], "it goes on as the giver did");
     let task = giver.ledger().held(key(1).address()).unwrap().unwrap().task;
     assert!(node.blocks().get(&task.cid()).is_ok());
+}
+
+#[test]
+fn a_snapshot_of_many_chunks_comes_in_their_order() {
+    let (giver, from) = app(1);
+    (0..3).for_each(|height| drop(add(&from, height + 1, vec![transaction(height)])));
+    let ledger = giver.ledger();
+    let chunks = pack(&ledger, 100).unwrap();
+    assert!(chunks.len() > 3);
+    let rows: Vec<_> = chunks.iter().flat_map(|chunk| unpack(chunk).unwrap()).collect();
+    assert_eq!(rows, ledger.rows());
+    let (node, to) = app(1);
+    let apply = |index: u32, chunk: &[u8]| {
+        let asked = RequestApplySnapshotChunk { index, chunk: chunk.to_vec().into(), ..Default::default() };
+        ask!(to, ApplySnapshotChunk, asked).unwrap().result
+    };
+    let offered = described(3, &chunks).unwrap();
+    assert_eq!(offer(&to, &offered, &ledger.root()), i32::from(Offered::Accept));
+    assert_eq!(apply(1, &chunks[1]), i32::from(Applied::RejectSnapshot), "not the first");
+    assert_eq!(offer(&to, &offered, &ledger.root()), i32::from(Offered::Accept));
+    for (index, chunk) in chunks.iter().enumerate() {
+        assert_ne!(node.ledger().root(), ledger.root(), "before the last chunk");
+        assert_eq!(apply(index as u32, chunk), i32::from(Applied::Accept));
+    }
+    assert_eq!(node.ledger().root(), ledger.root());
 }
 
 #[test]
