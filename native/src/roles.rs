@@ -1,7 +1,7 @@
 //! The roles of a node's operator: a verifier, which recomputes what it is drawn for, and a proposer, which adds up
 //! rounds.
 
-use super::remote::Remote;
+use super::{remote::Remote, sources::Sources};
 use anyhow::{Context, Result};
 use r3mes_wgpu::chain::{SessionKey, client::Client};
 use r3mes_wgpu::roles::{Proposer, RoleError, Verifier};
@@ -23,9 +23,12 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    /// For the node at `url`, by the key of this secret.
-    pub(crate) fn new(url: &str, secret: &[u8; 32], worker: Worker) -> Result<Self> {
-        let client = || -> Result<_> { Ok(Client::new(Remote::for_role(url)?, SessionKey::new(secret)?)) };
+    /// For the node at `url`, by the key of this secret. What the node lacks, gateways are asked for.
+    pub(crate) fn new(url: &str, gateways: &[String], secret: &[u8; 32], worker: Worker) -> Result<Self> {
+        let client = || -> Result<_> {
+            let remote = Remote::for_role(url)?.with_sources(Sources::gateways(gateways)?);
+            Ok(Client::new(remote, SessionKey::new(secret)?))
+        };
         let salt = Sha256::new().chain_update("r3mes-wgpu sealing salt").chain_update(secret).finalize().into();
         Ok(Self { verifier: Verifier::new(client()?, worker, salt), proposer: Proposer::new(client()?, salt) })
     }

@@ -67,8 +67,9 @@ impl SourceArgs {
         let cache = BlockStore::open(&cache, quota).inspect_err(|error| {
             eprintln!("{error:#}; going on without a cache");
         });
-        let gateways = self.gateway.iter().map(|url| Gateway::new(url, TIMEOUT)).collect::<Result<_>>()?;
-        Ok(Sources { gateways, cache: cache.ok(), waiting: RefCell::default() })
+        let mut sources = Sources::gateways(&self.gateway)?;
+        sources.cache = cache.ok();
+        Ok(sources)
     }
 }
 
@@ -78,7 +79,7 @@ pub(crate) fn base(flag: &str, url: &str) -> Result<String> {
     Ok(url.trim_end_matches('/').to_owned())
 }
 
-/// Where blocks come from beside the node.
+/// Where blocks come from beside the node, or to one.
 #[derive(Default)]
 pub(crate) struct Sources {
     gateways: Vec<Gateway>,
@@ -122,6 +123,12 @@ impl Gateway {
 }
 
 impl Sources {
+    /// Gateways alone.
+    pub(crate) fn gateways(urls: &[String]) -> Result<Self> {
+        let gateways = urls.iter().map(|url| Gateway::new(url, TIMEOUT)).collect::<Result<_>>()?;
+        Ok(Self { gateways, cache: None, waiting: RefCell::default() })
+    }
+
     /// As [`Host::gateway`](r3mes_wgpu::chain::client::Host::gateway), counted from the first after the node.
     pub(crate) fn ask(&self, at: usize, path: &str) -> Option<Result<Response, Offline>> {
         self.gateways.get(at).map(|gateway| gateway.ask(path))
