@@ -169,7 +169,7 @@ pub(crate) struct GenesisArgs {
     /// What signatures are bound to
     #[arg(long, value_name = "ID", default_value = "r3mes-1")]
     pub(crate) chain_id: String,
-    /// Accepted tasks of a round, 1..=256
+    /// Accepted tasks of a round, 1..=4096
     #[arg(long, default_value_t = super::embedded::QUOTA)]
     pub(crate) quota: u32,
     /// A validator and proposer, with its stake in micro-units [default: this machine's operator]

@@ -143,7 +143,8 @@ async fn available_chunks(
 }
 
 async fn params(State(face): Shared) -> Json<Value> {
-    let genesis = face.node.genesis();
+    let ledger = face.ledger();
+    let genesis = ledger.genesis();
     let params = &genesis.params;
     let mut told = serde_json::to_value(params).unwrap_or_default();
     for (name, value) in [

@@ -103,7 +103,7 @@ impl Node {
         self.ledger.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What it started from.
+    /// What it started from: a copy, as long as its text.
     pub(crate) fn genesis(&self) -> Genesis {
         self.ledger().genesis().clone()
     }
@@ -174,10 +174,7 @@ impl Node {
         let Added { block, applied } = &added;
         self.chain.add(&self.ledger(), &after, block, applied)?;
         self.set(after);
-        let settled = |event: &Event| matches!(event, Event::Accepted { .. } | Event::RoundClosed { .. });
-        if applied.events.iter().any(settled)
-            && let Err(error) = self.keep()
-        {
+        if let Err(error) = self.keep_settled(applied) {
             eprintln!("node: keeping blocks: {error:#}");
         }
         let added = Arc::new(added);
@@ -201,13 +198,30 @@ impl Node {
 
     /// Stores the tasks that were claimed, for their miners and verifiers.
     pub(crate) fn keep_tasks(&self, ledger: &Ledger, applied: &Applied) -> Result<()> {
-        let claimed = applied.outcomes.iter().flat_map(|outcome| &outcome.events);
-        for event in claimed {
+        let mut tasks = Vec::new();
+        for event in applied.outcomes.iter().flat_map(|outcome| &outcome.events) {
             if let Event::Claimed { miner, position, .. } = event {
-                self.blocks.put(&[ledger.task(*position, miner)?.block()])?;
+                tasks.push(ledger.task(*position, miner)?.block());
             }
         }
-        Ok(())
+        match tasks.is_empty() {
+            true => Ok(()),
+            false => self.blocks.put(&tasks),
+        }
+    }
+
+    /// Keeps what was accepted; where a round ended, lets go of what the ledger names no more.
+    fn keep_settled(&self, applied: &Applied) -> Result<()> {
+        if applied.events.iter().any(|event| matches!(event, Event::RoundClosed { .. })) {
+            return self.keep().map(drop);
+        }
+        let artifact = |event: &Event| match event {
+            Event::Accepted { artifact, .. } => Cid::try_from(artifact.as_str()).ok(),
+            _ => None,
+        };
+        let _alone = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let accepted = applied.events.iter().filter_map(artifact).filter(|root| self.blocks.whole(root).is_ok());
+        self.blocks.keep_too(accepted)
     }
 
     /// Keeps the bytes that the ledger names and that are here whole, and lets go of what it names no more; returns the
