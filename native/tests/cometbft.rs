@@ -14,6 +14,9 @@ use std::{
     time::Duration,
 };
 
+/// Moments at which a CometBFT can be told to end: those of `fail.Fail()` in its consensus/state.go and state/execution.go.
+const MOMENTS: u32 = 10;
+
 /// Few blocks to wait where one that was drawn is dead, and no bond, since the miners own nothing.
 fn quick(genesis: &mut Value) {
     genesis["params"]["claim_bond"] = json!(0);
@@ -34,6 +37,12 @@ fn agree(replicas: &[&Replica]) {
         let app_hash = header["header"]["app_hash"].as_str().unwrap().to_owned();
         assert_eq!(hex(&root), app_hash, "{} at height {height}", replica.url);
     }
+}
+
+/// That a replica that was ended runs new blocks.
+fn goes_on(replica: &Replica, first: &Replica) {
+    let height = first.height();
+    replica.until("goes on", |replica| (replica.height() > height).then_some(()));
 }
 
 fn hex(base64: &str) -> String {
@@ -78,20 +87,34 @@ fn cometbft_replicas_agree_whatever_is_killed_and_others_join() {
     agree(&[&first, &second, &third, &fourth]);
     has_the_adapter(&fourth);
 
-    // either process alone, at any moment: its blocks are not lost, nor made twice
-    for moment in 0..3u32 {
-        std::thread::sleep(Duration::from_millis(u64::from(moment) * 130));
-        third.engine.kill().unwrap();
-        third.engine.wait().unwrap();
-        third.kill();
-        third = start(2);
-        third.until("goes on", |third| (third.height() > first.height()).then_some(()));
-        std::thread::sleep(Duration::from_millis(u64::from(moment) * 170));
+    // its CometBFT at each of the moments of a block that CometBFT's own tests end it at, with the node and without
+    third.kill();
+    let failing = |index: u32| [("FAIL_TEST_INDEX", index.to_string())];
+    third = network.start(2, &failing(0));
+    for index in 1..MOMENTS {
+        third.engine_ends();
+        if index % 2 == 0 {
+            third.kill();
+            third = network.start(2, &failing(index));
+        } else {
+            third.engine = network.engine(2, &failing(index));
+        }
+    }
+    third.engine_ends();
+    for index in 0..MOMENTS {
+        assert!(third.engine_said().contains(&format!("fail-test {index} ")), "it did not end at moment {index}");
+    }
+    third.engine = network.engine(2, &[]);
+    goes_on(&third, &first);
+
+    // the node alone, at any moment
+    for pause in [0, 170, 340] {
+        std::thread::sleep(Duration::from_millis(pause));
         third.node.kill().unwrap();
         third.node.wait().unwrap();
         third.engine_ends();
         third = start(2);
-        third.until("goes on", |third| (third.height() > first.height()).then_some(()));
+        goes_on(&third, &first);
     }
     agree(&[&first, &second, &third, &fourth]);
 
@@ -116,6 +139,9 @@ fn cometbft_replicas_agree_whatever_is_killed_and_others_join() {
     agree(&[&first, &joined]);
     has_the_adapter(&joined);
     assert!(joined.call("block", &json!({ "height": "3" })).is_none(), "it has no block from before its snapshot");
+    joined.kill();
+    let joined = start(5);
+    goes_on(&joined, &first);
 
     // what CosmJS asks is answered by CometBFT, and mining goes on where the snapshot went
     let status = joined.call("status", &json!({})).unwrap();

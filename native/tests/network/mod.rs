@@ -105,30 +105,43 @@ impl Network {
 
     /// Starts a replica, whose CometBFT hears these settings too.
     pub fn start(&self, at: usize, settings: &[(&str, String)]) -> Replica {
-        let Ports { http, abci, rpc, p2p } = self.ports[at];
-        let home = self.home(at);
+        let (node, engine) = (self.node(at), self.engine(at, settings));
+        let rpc = format!("http://127.0.0.1:{}", self.ports[at].rpc);
+        Replica { url: self.url(at), rpc, home: self.home(at), node, engine }
+    }
+
+    fn node(&self, at: usize) -> Child {
+        let (Ports { http, abci, rpc, .. }, log) = (&self.ports[at], self.home(at).join("node.log"));
         let mut node = binary();
         node.args(["node", "--json", "--backend", "cpu", "--threads", "1", "--snapshot-blocks", "10"]);
         node.args(["--model", SMALL_MODEL, "--text"]).arg(self.place.text());
         node.arg("--genesis").arg(self.genesis()).arg("--data-dir").arg(self.data(at));
         node.args(["--listen", &format!("127.0.0.1:{http}"), "--abci", &format!("127.0.0.1:{abci}")]);
         node.args(["--consensus", &format!("http://127.0.0.1:{rpc}")]);
-        for other in (0..self.ports.len()).filter(|other| *other != at) {
+        for other in self.others(at) {
             node.args(["--gateway", &self.url(other)]);
         }
-        let mut node = node.stderr(log(&home.join("node.log"))).stdout(Stdio::piped()).spawn().unwrap();
+        let mut node = node.stderr(words(&log)).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.contains("listening"), "{line} {}", tail(&home.join("node.log")));
-        let peers: Vec<&str> =
-            self.peers.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, peer)| peer.as_str()).collect();
+        assert!(line.contains("listening"), "{line} {}", tail(&log));
+        node
+    }
+
+    /// Starts a replica's CometBFT alone.
+    pub fn engine(&self, at: usize, settings: &[(&str, String)]) -> Child {
+        let (Ports { abci, rpc, p2p, .. }, home) = (&self.ports[at], self.home(at));
+        let peers: Vec<&str> = self.others(at).map(|other| self.peers[other].as_str()).collect();
         let mut engine = cometbft(&["start", "--home"]);
         engine.arg(&home).args(["--proxy_app", &format!("tcp://127.0.0.1:{abci}")]);
         engine.args(["--rpc.laddr", &format!("tcp://127.0.0.1:{rpc}")]);
         engine.args(["--p2p.laddr", &format!("tcp://127.0.0.1:{p2p}"), "--p2p.persistent_peers", &peers.join(",")]);
         engine.env("CMT_CONSENSUS_TIMEOUT_COMMIT", "300ms").envs(settings.iter().map(|(key, value)| (key, value)));
-        let engine = engine.stdout(log(&home.join("cometbft.log"))).stderr(Stdio::null()).spawn().unwrap();
-        Replica { url: self.url(at), rpc: format!("http://127.0.0.1:{rpc}"), home, node, engine }
+        engine.stdout(words(&home.join("cometbft.log"))).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    fn others(&self, at: usize) -> impl Iterator<Item = usize> {
+        (0..self.ports.len()).filter(move |other| *other != at)
     }
 
     /// A miner at a replica, with a key of its own.
@@ -136,7 +149,7 @@ impl Network {
         let mut command = binary();
         command.args(["mine", "--json", "--backend", "cpu", "--threads", "1", "--max-tasks", tasks, "--node"]);
         command.arg(self.url(at)).arg("--data-dir").arg(self.folder().join(name));
-        command.stderr(log(&self.folder().join(format!("{name}.log")))).stdout(Stdio::piped());
+        command.stderr(words(&self.folder().join(format!("{name}.log")))).stdout(Stdio::piped());
         command
     }
 }
@@ -154,7 +167,7 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Ends both at once, as a power cut would.
+    /// Ends both at once.
     pub fn kill(mut self) {
         self.end();
     }
@@ -166,6 +179,11 @@ impl Replica {
             assert!(Instant::now() < end, "CometBFT goes on without its application");
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// What its CometBFT said, in all its runs.
+    pub fn engine_said(&self) -> String {
+        fs::read_to_string(self.home.join("cometbft.log")).unwrap()
     }
 
     fn end(&mut self) {
@@ -232,7 +250,7 @@ impl Drop for Replica {
 }
 
 /// A file that words go to, behind those of runs before.
-fn log(path: &Path) -> File {
+fn words(path: &Path) -> File {
     File::options().create(true).append(true).open(path).unwrap()
 }
 
