@@ -7,12 +7,13 @@ use super::{
     engine, http, model,
     node::{Node, Setup, Terms},
     place,
+    remote::Remote,
     roles::{self, Operator},
     wallet,
 };
 use anyhow::{Context, Result};
-use r3mes_wgpu::chain::SessionKey;
-use r3mes_wgpu::ledger::Params;
+use r3mes_wgpu::chain::{SessionKey, client::Client};
+use r3mes_wgpu::ledger::{PROPOSER, Params, VALIDATOR};
 use r3mes_wgpu::model::{transformer::Targets, weights::Model};
 use r3mes_wgpu::training::optimizer::Settings;
 use r3mes_wgpu::work::{CHUNK_TOKENS, Worker};
@@ -29,8 +30,7 @@ const QUOTA: u32 = 4;
 /// The operator's first coins and stake, in micro-units. Worth nothing outside this process.
 const OPERATOR_COINS: u64 = 1_000_000_000_000;
 const OPERATOR_STAKE: u64 = 1_000_000;
-/// The operator's roles: validator and proposer.
-const OPERATOR_ROLES: [u32; 2] = [3, 4];
+const OPERATOR_ROLES: [u32; 2] = [VALIDATOR, PROPOSER];
 /// What signatures are bound to.
 const CHAIN_ID: &str = "r3mes-local-1";
 /// Where the page's files are unless said otherwise.
@@ -100,7 +100,8 @@ impl Embedded {
             None => serve(SocketAddr::from(([127, 0, 0, 1], 7717)))
                 .or_else(|_| serve(SocketAddr::from(([127, 0, 0, 1], 0))))?,
         };
-        Operator::new(&url(address), &self.operator, worker)?.start()?;
+        let client = Client::new(Remote::node(&url(address))?, SessionKey::new(&self.operator)?);
+        Operator::new(client, worker)?.proposing()?.start()?;
         Ok((node, address))
     }
 }

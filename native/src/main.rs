@@ -16,6 +16,7 @@ mod mine;
 mod model;
 mod node;
 mod output;
+mod patience;
 mod place;
 mod quality;
 mod remote;
@@ -23,6 +24,7 @@ mod roles;
 mod serve;
 mod sources;
 mod train;
+mod verifier;
 mod verify;
 mod wallet;
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         command if command.compute().is_some_and(|compute| compute.list_devices) => devices::run(Default::default()),
         cli::Command::Mine(args) => mine::run(&args),
         cli::Command::Node(args) => serve::run(&args),
+        cli::Command::Verifier(args) => verifier::run(&args),
         cli::Command::Train(args) => train::run(args),
         cli::Command::Generate(args) => generate::run(args),
         cli::Command::Verify(args) => verify::run(args),

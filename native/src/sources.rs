@@ -59,17 +59,6 @@ impl SourceArgs {
         });
         Ok(Stores::new(kubos, service.transpose()?))
     }
-
-    /// Gateways and the cache in the data folder.
-    pub(crate) fn sources(&self, data_dir: &Path) -> Result<Sources> {
-        let cache = data_dir.join("cache.redb");
-        let quota = Quota { loose_bytes: CACHE_BYTES, total_bytes: CACHE_BYTES };
-        let cache = BlockStore::open(&cache, quota).inspect_err(|error| {
-            eprintln!("{error:#}; going on without a cache");
-        });
-        let gateways = self.gateway.iter().map(|url| Gateway::new(url, TIMEOUT)).collect::<Result<_>>()?;
-        Ok(Sources { gateways, cache: cache.ok(), waiting: RefCell::default() })
-    }
 }
 
 /// That a flag's value is an http(s) URL; without a slash at its end.
@@ -122,6 +111,17 @@ impl Gateway {
 }
 
 impl Sources {
+    /// Gateways, and the cache in the data folder.
+    pub(crate) fn open(gateways: &[String], data_dir: &Path) -> Result<Self> {
+        let cache = data_dir.join("cache.redb");
+        let quota = Quota { loose_bytes: CACHE_BYTES, total_bytes: CACHE_BYTES };
+        let cache = BlockStore::open(&cache, quota).inspect_err(|error| {
+            eprintln!("{error:#}; going on without a cache");
+        });
+        let gateways = gateways.iter().map(|url| Gateway::new(url, TIMEOUT)).collect::<Result<_>>()?;
+        Ok(Self { gateways, cache: cache.ok(), waiting: RefCell::default() })
+    }
+
     /// As [`Host::gateway`](r3mes_wgpu::chain::client::Host::gateway), counted from the first after the node.
     pub(crate) fn ask(&self, at: usize, path: &str) -> Option<Result<Response, Offline>> {
         self.gateways.get(at).map(|gateway| gateway.ask(path))

@@ -142,7 +142,7 @@ fn words(text: &str) -> Result<usize, String> {
     known.ok_or_else(|| format!("{MNEMONIC_WORDS:?} words are taken"))
 }
 
-fn micro(text: &str) -> Result<u64, String> {
+pub(crate) fn micro(text: &str) -> Result<u64, String> {
     let digits = text.strip_suffix(DENOM).unwrap_or(text);
     match digits.bytes().all(|digit| digit.is_ascii_digit()) {
         true => digits.parse().map_err(|_| format!("not a whole number of {DENOM} below 2^64")),

@@ -50,7 +50,7 @@ pub(super) fn grant(args: &GrantArgs) -> Result<Exit> {
     let client = client(on)?;
     let between = Between { granter: client.address().to_owned(), grantee };
     ensure!(between.granter != between.grantee, "the wallet and the session are one account");
-    let session = Session { between, cap: *cap, expires: now() + expires };
+    let session = Session { between, cap: *cap, expires: chain_time(&client)? + expires };
     let granted = asked(block_on(client.granted(&session.between)))?;
     let hash = asked(block_on(client.send_all(granted.replace(&session))))?.hash;
     let Session { between: Between { granter, grantee }, cap, expires } = &session;
@@ -91,9 +91,21 @@ pub(super) fn revoke(args: &RevokeArgs) -> Result<Exit> {
 fn client(on: &OnChainArgs) -> Result<Client<Remote>> {
     let data_dir = place::data_dir(on.kept.data_dir.clone())?;
     // checked before anybody is asked for a passphrase
-    let remote = Remote::new(&on.node, data_dir.join("work.car"))?;
+    let remote = Remote::node(&on.node)?;
     let key: SessionKey = unlock(&data_dir, &on.wallet, on.kept.passphrase_file.as_deref())?;
     Ok(Client::new(remote, key))
+}
+
+/// Seconds since 1970 by the chain's clock, which sessions end by; this machine's may be wrong.
+fn chain_time(client: &Client<Remote>) -> Result<u64> {
+    match block_on(client.job()) {
+        Ok(job) => Ok(job.time),
+        Err(error @ ClientError::Lacks(_)) => {
+            eprintln!("{error}: the session ends by this machine's clock");
+            Ok(now())
+        }
+        Err(error) => asked(Err(error)),
+    }
 }
 
 /// The address named, else that of this machine's session.
