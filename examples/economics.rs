@@ -147,6 +147,7 @@ impl World {
                     is_valid: matches,
                     computed_hash: if matches { claimed.to_string() } else { String::new() },
                     expected_hash: claimed.to_string(),
+                    leaf: if lazy { "guess" } else { "leaf" }.to_owned(),
                 }));
                 continue;
             }

@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Mine(Box<MineArgs>),
     /// Serve a node, and the page, for miners elsewhere
     Node(NodeArgs),
+    /// Write what a network of its own starts from: its rules, its job, its first coins and nodes
+    Genesis(GenesisArgs),
     /// Recompute what others submit, with a stake that answers for it, and get paid
     Verifier(VerifierArgs),
     /// Fine-tune an adapter on your own text, locally
@@ -122,9 +124,45 @@ pub(crate) struct NodeArgs {
     pub(crate) job: JobArgs,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
+    /// What the network starts from, as `genesis` writes it [default: a network of this machine's own]
+    #[arg(long, value_name = "FILE", conflicts_with = "rank", env = "R3MES_GENESIS")]
+    pub(crate) genesis: Option<PathBuf>,
     /// One JSON object a line on stdout
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The rule profile of a genesis: docs/LEDGER.md.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rules {
+    /// One process that trusts itself: everything is recomputed, nothing is at stake
+    Embedded,
+    /// Many that do not trust each other
+    Network,
+}
+
+#[derive(Args)]
+pub(crate) struct GenesisArgs {
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// The rules to start from; every number of them stands in the file, to be changed there
+    #[arg(long, value_enum, default_value_t = Rules::Network)]
+    pub(crate) rules: Rules,
+    /// What signatures are bound to
+    #[arg(long, value_name = "ID", default_value = "r3mes-1")]
+    pub(crate) chain_id: String,
+    /// Accepted tasks of a round, 1..=256
+    #[arg(long, default_value_t = super::embedded::QUOTA)]
+    pub(crate) quota: u32,
+    /// A validator and proposer, with its stake in micro-units [default: this machine's operator]
+    #[arg(long, value_name = "ADDRESS=MICRO", value_parser = super::genesis::coins)]
+    pub(crate) operator: Vec<(String, u64)>,
+    /// Micro-units of the pool that pays newcomers' fees
+    #[arg(long, value_name = "MICRO", value_parser = super::wallet::cli::micro, default_value = "0")]
+    pub(crate) pool: u64,
+    /// An account, with its coins in micro-units
+    #[arg(long, value_name = "ADDRESS=MICRO", value_parser = super::genesis::coins)]
+    pub(crate) account: Vec<(String, u64)>,
 }
 
 /// When to stop mining.
@@ -171,9 +209,13 @@ impl Command {
             Self::Verify(args) => Some(&args.compute),
             Self::Bench(args) => Some(&args.compute),
             Self::Quality(args) => Some(&args.compute),
-            Self::Adapter(_) | Self::Check(_) | Self::Devices(_) | Self::Model(_) | Self::Wallet(_) | Self::Probe => {
-                None
-            }
+            Self::Genesis(_)
+            | Self::Adapter(_)
+            | Self::Check(_)
+            | Self::Devices(_)
+            | Self::Model(_)
+            | Self::Wallet(_)
+            | Self::Probe => None,
         }
     }
 }

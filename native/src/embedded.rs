@@ -5,15 +5,15 @@ use super::{
     cli::{JobArgs, ServeArgs},
     compute::Compute,
     engine, http, model,
-    node::{Node, Setup, Terms},
+    node::{self, Node, Setup, Terms},
     place,
     remote::Remote,
     roles::{self, Operator},
     wallet,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use r3mes_wgpu::chain::{SessionKey, client::Client};
-use r3mes_wgpu::ledger::{PROPOSER, Params, VALIDATOR};
+use r3mes_wgpu::ledger::{Genesis, PROPOSER, Params, VALIDATOR, fee_pool};
 use r3mes_wgpu::model::{transformer::Targets, weights::Model};
 use r3mes_wgpu::training::optimizer::Settings;
 use r3mes_wgpu::work::{CHUNK_TOKENS, Worker};
@@ -26,13 +26,13 @@ use std::{
 use zeroize::Zeroizing;
 
 /// Accepted tasks of a round: what one optimizer step averages.
-const QUOTA: u32 = 4;
+pub(crate) const QUOTA: u32 = 4;
 /// The operator's first coins and stake, in micro-units. Worth nothing outside this process.
-const OPERATOR_COINS: u64 = 1_000_000_000_000;
-const OPERATOR_STAKE: u64 = 1_000_000;
-const OPERATOR_ROLES: [u32; 2] = [VALIDATOR, PROPOSER];
+pub(crate) const OPERATOR_COINS: u64 = 1_000_000_000_000;
+pub(crate) const OPERATOR_STAKE: u64 = 1_000_000;
+pub(crate) const OPERATOR_ROLES: [u32; 2] = [VALIDATOR, PROPOSER];
 /// What signatures are bound to.
-const CHAIN_ID: &str = "r3mes-local-1";
+pub(crate) const CHAIN_ID: &str = "r3mes-local-1";
 /// Where the page's files are unless said otherwise.
 const PAGE: &str = "dist";
 
@@ -48,15 +48,44 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    /// Reads model and text.
-    pub(crate) fn prepare(args: &JobArgs) -> Result<Self> {
+    /// Reads model and text; for a network of this process alone, or for that of the genesis in a file.
+    pub(crate) fn prepare(args: &JobArgs, genesis: Option<&Path>) -> Result<Self> {
+        let Some(path) = genesis else {
+            let data_dir = place::data_dir(args.data_dir.clone())?;
+            let operator = SessionKey::new(&*wallet::operator_secret(&data_dir)?)?.address().to_owned();
+            let seed = Sha256::digest("r3mes-wgpu embedded genesis 1").into();
+            return Self::of(
+                args,
+                Terms {
+                    chain_id: CHAIN_ID.to_owned(),
+                    params: Params::EMBEDDED,
+                    rank: args.rank as u32,
+                    seed,
+                    quota: QUOTA,
+                    accounts: vec![(operator.clone(), OPERATOR_COINS), (fee_pool(), OPERATOR_COINS)],
+                    nodes: vec![(operator, OPERATOR_STAKE, OPERATOR_ROLES.to_vec())],
+                },
+            );
+        };
+        let read = || -> Result<Self> {
+            let given = Genesis::from_json(&std::fs::read(path)?)?;
+            let embedded = Self::of(args, Terms::of(&given))?;
+            if let Some(what) = node::difference(&given, embedded.setup.genesis()) {
+                bail!("its {what} is not what the model and the text given here make");
+            }
+            Ok(embedded)
+        };
+        read().with_context(|| format!("the genesis {}", path.display()))
+    }
+
+    /// Reads model and text, for a network of these terms.
+    pub(crate) fn of(args: &JobArgs, terms: Terms) -> Result<Self> {
         let data_dir = place::data_dir(args.data_dir.clone())?;
         let model_dir = model::dir(args.model.as_deref(), &data_dir)?;
         let model = model::read(&model_dir)?;
-        let targets = model::targets(args.rank);
-        let seed = Sha256::digest("r3mes-wgpu embedded genesis 1").into();
+        let targets = model::targets(terms.rank as usize);
         let settings = Settings { learning_rate: 0.002, ..Settings::ADAMW };
-        let (job, adapter) = engine::job(&model, &targets, settings, seed)?;
+        let (job, adapter) = engine::job(&model, &targets, settings, terms.seed)?;
         let chunks = model::chunks(args, &model_dir, &model)?;
         eprintln!(
             "model {} · {} ternary weights · {} chunks of {CHUNK_TOKENS} tokens",
@@ -65,19 +94,14 @@ impl Embedded {
             chunks.len()
         );
         let operator = wallet::operator_secret(&data_dir)?;
-        let address = SessionKey::new(&operator)?.address().to_owned();
-        let terms = Terms {
-            chain_id: CHAIN_ID.to_owned(),
-            params: Params::EMBEDDED,
-            job,
-            seed,
-            quota: QUOTA,
-            accounts: vec![(address.clone(), OPERATOR_COINS)],
-            nodes: vec![(address, OPERATOR_STAKE, OPERATOR_ROLES.to_vec())],
-        };
-        let setup = Setup::new(terms, &adapter, chunks.into_iter())?;
+        let setup = Setup::new(terms, job, &adapter, chunks)?;
         let job_dir = data_dir.join(setup.folder());
         Ok(Self { model, targets, job_dir, data_dir, model_dir, setup, operator })
+    }
+
+    /// What its network starts from.
+    pub(crate) fn genesis(&self) -> &Genesis {
+        self.setup.genesis()
     }
 
     /// Opens the ledger, serves it, and takes on the operator's roles, recomputing on `verifier`; returns the node and its

@@ -10,6 +10,7 @@ mod devices;
 mod embedded;
 mod engine;
 mod generate;
+mod genesis;
 mod http;
 mod interrupt;
 mod mine;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         command if command.compute().is_some_and(|compute| compute.list_devices) => devices::run(Default::default()),
         cli::Command::Mine(args) => mine::run(&args),
         cli::Command::Node(args) => serve::run(&args),
+        cli::Command::Genesis(args) => genesis::run(args),
         cli::Command::Verifier(args) => verifier::run(&args),
         cli::Command::Train(args) => train::run(args),
         cli::Command::Generate(args) => generate::run(args),

@@ -53,7 +53,7 @@ pub(crate) fn run(args: &MineArgs) -> Result<Exit> {
 
 /// For a node in this process.
 fn for_own(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
-    let embedded = Embedded::prepare(&args.job)?;
+    let embedded = Embedded::prepare(&args.job, None)?;
     let key = wallet::session_key(&embedded.data_dir)?;
     let payout = payout(args, &key)?;
     let compute = compute::choose(&args.compute)?;

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Serves until Ctrl-C.
 pub(crate) fn run(args: &NodeArgs) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
-    let embedded = Embedded::prepare(&args.job)?;
+    let embedded = Embedded::prepare(&args.job, args.genesis.as_deref())?;
     let verifier = verifier(&compute::choose(&args.compute)?, args.compute.threads);
     let name = verifier.name.clone();
     let (node, address) = embedded.open(&verifier, &args.serve)?;

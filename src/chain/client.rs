@@ -242,6 +242,8 @@ mod text {
 struct Params {
     chain_id: String,
     min_fee: u64,
+    /// The account that pays newcomers' fees, on chains that have one.
+    fee_pool: Option<String>,
 }
 
 /// A node, and the key that signs what is sent to it.
@@ -297,15 +299,16 @@ impl<H: Host> Client<H> {
         struct Told {
             chain_id: String,
             min_fee: String,
+            fee_pool: Option<String>,
         }
         #[derive(Deserialize)]
         struct Answer {
             params: Told,
         }
         let path = "/remes/remes/v1/params";
-        let Answer { params: Told { chain_id, min_fee } } = self.json(path).await?;
+        let Answer { params: Told { chain_id, min_fee, fee_pool } } = self.json(path).await?;
         let min_fee = min_fee.parse().map_err(|_| senseless(path, "a fee that is no number"))?;
-        Ok(Params { chain_id, min_fee })
+        Ok(Params { chain_id, min_fee, fee_pool })
     }
 
     /// As [`gateway::model_file`].

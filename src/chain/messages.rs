@@ -183,6 +183,8 @@ messages! { "remes.remes.v1":
         computed_hash: String = string "4",
         /// The commitment that the miner submitted, hexadecimal.
         expected_hash: String = string "5",
+        /// Ours: digest of the trace's leaf that the challenge asks for, hexadecimal; empty for a void.
+        leaf: String = string "101",
     }
     /// Commits to the aggregate of a round.
     MsgCommitAggregation {

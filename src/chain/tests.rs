@@ -297,6 +297,7 @@ fn every_message_s_bytes_are_those_of_cosmjs() {
             is_valid: true,
             computed_hash: hash.clone(),
             expected_hash: hash.clone(),
+            leaf: hash.clone(),
         }),
         Message::CommitAggregation(MsgCommitAggregation {
             proposer: who(),

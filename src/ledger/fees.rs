@@ -1,12 +1,27 @@
 //! A fee is what a transaction declares: it leaves the balance of who pays, and the allowance where another pays.
+//!
+//! The fee pool pays for those who own nothing yet: so much for each, and so much in a block, so that whoever makes
+//! addresses to empty it is slowed down and gains nothing, since fees are burned.
 
-use super::{Allowed, Refusal, State, coins};
-use crate::chain::{DENOM, Message, Signed, code};
+use super::{Allowed, Params, Refusal, State, coins};
+use crate::chain::{ADDRESS_PREFIX, DENOM, Message, Signed, code};
+use cosmrs::AccountId;
+use sha2::{Digest, Sha256};
+
+/// The account whose coins pay newcomers' fees; nobody has its key.
+pub fn fee_pool() -> String {
+    let name = Sha256::digest("r3mes fee pool");
+    AccountId::new(ADDRESS_PREFIX, &name[..20]).expect("20 bytes under a prefix of letters").to_string()
+}
 
 /// Takes the fee, or says why it can not be paid.
 pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let fee = signed.fee.amount;
     let payer = match &signed.fee.granter {
+        Some(granter) if *granter == fee_pool() => {
+            pooled(state, signed)?;
+            granter
+        }
         Some(granter) => {
             allowance(state, signed, granter)?;
             granter
@@ -20,6 +35,40 @@ pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> 
         head.burned += fee;
     }
     Ok(())
+}
+
+/// Counts a fee that the pool pays, or says why it does not.
+fn pooled(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
+    let Params { pool_allowance, pool_per_block, .. } = state.genesis.params;
+    let (fee, signer) = (signed.fee.amount, &signed.signer);
+    let refused = |log: String| Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));
+    if !signed.messages.iter().all(mines) {
+        return Err(Refusal::new(code::UNAUTHORIZED, "the fee pool pays for mining alone"));
+    }
+    if state.account(signer).balance >= fee {
+        return refused(format!("{signer} can pay {fee}{DENOM} itself"));
+    }
+    let paid = state.pooled.get(signer).copied().unwrap_or_default();
+    let Some(paid) = paid.checked_add(fee).filter(|paid| *paid <= pool_allowance) else {
+        return refused(format!("the fee pool pays {pool_allowance}{DENOM} for an account, and paid {paid}{DENOM}"));
+    };
+    let Some(in_block) = state.head().pooled.checked_add(fee).filter(|all| *all <= pool_per_block) else {
+        let log = format!("the fee pool pays {pool_per_block}{DENOM} a block: ask again in the next");
+        return Err(Refusal::new(code::MEMPOOL_FULL, log));
+    };
+    state.head_mut().pooled = in_block;
+    state.pooled.insert(signer.clone(), paid);
+    Ok(())
+}
+
+/// What a newcomer has to send to earn coins.
+fn mines(message: &Message) -> bool {
+    match message {
+        Message::ClaimTask(_) | Message::SubmitGradient(_) | Message::CompleteTask(_) => true,
+        Message::SetPayout(_) | Message::OpenSession(_) => true,
+        Message::Exec(_, messages) => messages.iter().all(mines),
+        _ => false,
+    }
 }
 
 /// Takes the fee from the allowance that pays.

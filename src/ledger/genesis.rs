@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 const FORMAT: &str = "r3mes/genesis/2";
+/// Room for a text of a million chunks.
+const MAX_JSON_BYTES: usize = 96 << 20;
 
 /// The terms of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +55,9 @@ pub enum GenesisError {
     /// More coins than a balance can hold.
     #[error("the first coins exceed 2^63 micro-units")]
     Coins,
+    /// Bytes that are no genesis.
+    #[error("not a genesis in DAG-JSON: {0}")]
+    Malformed(String),
     /// A name of a chain that transactions can not carry.
     #[error("the chain's id is not of 1 to 64 letters, digits and dashes")]
     ChainId,
@@ -85,6 +90,23 @@ impl Genesis {
     /// SHA-256 of its canonical bytes.
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(dag_cbor::encode(FORMAT, self)).into()
+    }
+
+    /// As DAG-JSON, for people and files: a CID is `{"/": "bafy…"}`, bytes are `{"/": {"bytes": "…"}}`.
+    pub fn to_json(&self) -> String {
+        let json = serde_ipld_dagjson::to_vec(self).expect("the same value that DAG-CBOR holds");
+        String::from_utf8(json).expect("JSON is UTF-8")
+    }
+
+    /// Reads [`to_json`](Self::to_json), written in any way that JSON allows, and checks every limit.
+    pub fn from_json(json: &[u8]) -> Result<Self, GenesisError> {
+        if json.len() > MAX_JSON_BYTES {
+            return Err(GenesisError::Malformed(format!("{} bytes; at most {MAX_JSON_BYTES}", json.len())));
+        }
+        let genesis: Self =
+            serde_ipld_dagjson::from_slice(json).map_err(|error| GenesisError::Malformed(error.to_string()))?;
+        genesis.validate()?;
+        Ok(genesis)
     }
 
     /// The chunk at a position.

@@ -3,6 +3,9 @@
 use super::{Allowed, Refusal, State};
 use crate::chain::{Allowance, Between, Grant, Message, Session, Signed, code};
 
+/// Seconds that an expired grant or allowance is kept, so that its owner is told why it does not hold.
+const KEPT: u64 = 86_400;
+
 /// Checks what a transaction does in others' names.
 pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
     let now = state.head().time;
@@ -66,7 +69,7 @@ fn open(state: &mut State, session: &Session, signed: &Signed) -> Result<(), Ref
     session.grants().try_for_each(|grant| add_grant(state, &grant))?;
     let paid = if signed.fee.granter.as_ref() == Some(&session.between.granter) { signed.fee.amount } else { 0 };
     let given = Allowed { left: session.cap.saturating_sub(paid), expires: session.expires };
-    state.allowances.insert(names(&session.between), given);
+    allow(state, &session.between, given);
     count(state, &session.between);
     Ok(())
 }
@@ -76,6 +79,7 @@ fn add_grant(state: &mut State, grant: &Grant) -> Result<(), Refusal> {
         return Err(Refusal::new(code::MALFORMED, "a grant that is expired already"));
     }
     let (granter, grantee) = names(&grant.between);
+    end(state, &grant.between, grant.message.clone(), grant.expires);
     state.grants.insert((granter, grantee, grant.message.clone()), grant.expires);
     Ok(())
 }
@@ -86,13 +90,40 @@ fn add_allowance(state: &mut State, allowance: &Allowance) -> Result<(), Refusal
     if allowance.expires <= now {
         return refused("an allowance that is expired already");
     }
-    let key = names(&allowance.between);
     // as on other Cosmos chains: it is revoked before another is granted
-    if state.allowances.get(&key).is_some_and(|present| present.expires > now) {
+    if state.allowance(&allowance.between).is_some_and(|present| present.expires > now) {
         return refused("fee allowance already exists");
     }
-    state.allowances.insert(key, Allowed { left: allowance.cap, expires: allowance.expires });
+    allow(state, &allowance.between, Allowed { left: allowance.cap, expires: allowance.expires });
     Ok(())
+}
+
+fn allow(state: &mut State, between: &Between, allowed: Allowed) {
+    end(state, between, String::new(), allowed.expires);
+    state.allowances.insert(names(between), allowed);
+}
+
+/// Notes when a grant of `message`, or an allowance, may be forgotten.
+fn end(state: &mut State, between: &Between, message: String, expires: u64) {
+    let (granter, grantee) = names(between);
+    state.ends.insert((expires.saturating_add(KEPT), granter, grantee, message), ());
+}
+
+/// Forgets grants and allowances that are expired for long; one that was given anew meanwhile has another end.
+pub(super) fn forget(state: &mut State) {
+    let now = state.head().time;
+    while let Some((key, ())) = state.ends.get_min().filter(|((due, ..), ())| *due <= now).cloned() {
+        state.ends.remove(&key);
+        let (_, granter, grantee, message) = key;
+        let both = (granter, grantee);
+        if message.is_empty() && state.allowances.get(&both).is_some_and(|allowed| allowed.expires <= now) {
+            state.allowances.remove(&both);
+        }
+        let grant = (both.0, both.1, message);
+        if state.grants.get(&grant).is_some_and(|expires| *expires <= now) {
+            state.grants.remove(&grant);
+        }
+    }
 }
 
 fn revoke(state: &mut State, between: &Between, message: &str) -> Result<(), Refusal> {

@@ -27,6 +27,7 @@ mod tree;
 mod verification;
 
 pub use block::{Block, Tx};
+pub use fees::fee_pool;
 pub use genesis::{Genesis, GenesisError};
 pub use grpc::Unanswered;
 pub use nodes::{PROPOSER, VALIDATOR};
@@ -34,7 +35,7 @@ pub use params::{ALL, PER_MYRIAD, Params};
 pub use queries::{Aggregation, Assignment, Held};
 pub use state::{
     Account, Allowed, BadRow, Challenge, Claim, Drawn, Finding, Head, Place, Proposal, Registration, Round, Row, Stage,
-    Standing, State, Status, Submission,
+    Standing, State, Status, Submission, Vote,
 };
 pub use submissions::{global_seed, proves_work, shard};
 pub use transactions::{Outcome, Refusal};
@@ -162,6 +163,7 @@ impl Ledger {
             minted,
             burned: 0,
             fees: 0,
+            pooled: 0,
         };
         state.head.insert((), head);
         state.rounds.insert(0, Round { adapter: genesis.adapter, hash: genesis.hash() });
@@ -226,7 +228,9 @@ impl Ledger {
         head.height += 1;
         head.time = head.time.max(block.time);
         head.hash = block.hash;
+        head.pooled = 0;
         coins::unbond(&mut state);
+        grants::forget(&mut state);
         claims::expire(&mut state);
         verification::begin(&mut state, &mut applied.events);
         for tx in &block.txs {

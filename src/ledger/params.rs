@@ -50,6 +50,10 @@ pub struct Params {
     pub fraud_penalty: u64,
     /// Of the stake, what silence costs, in ten-thousandths.
     pub silence_penalty: u64,
+    /// Micro-units that the [fee pool](super::fee_pool) pays for one account, ever.
+    pub pool_allowance: u64,
+    /// Micro-units that it pays for all in one block.
+    pub pool_per_block: u64,
     /// Of a miner without stake, how many first gradients are all recomputed, and how many last rewards are in escrow,
     /// which it loses by a wrong one.
     pub probation: u64,
@@ -77,6 +81,8 @@ impl Params {
         unbonding_blocks: 100,
         fraud_penalty: 5_000,
         silence_penalty: 0,
+        pool_allowance: 1_000_000,
+        pool_per_block: 10_000_000,
         probation: 0,
     };
 

@@ -142,7 +142,7 @@ impl Ledger {
                 Stage::Reveal => drawn.map(|drawn| drawn.finding.is_some()),
                 Stage::Panel => {
                     let validator = state.nodes_of(super::nodes::VALIDATOR).any(|(address, _)| address == verifier);
-                    validator.then(|| challenge.votes.iter().any(|(voter, _)| voter == verifier))
+                    validator.then(|| challenge.votes.iter().any(|vote| vote.validator == verifier))
                 }
             }
         };

@@ -62,6 +62,10 @@ tables! {
     grants: (String, String, String) => u64,
     /// (granter, grantee) → what fees may take.
     allowances: (String, String) => Allowed,
+    /// (when an end is a day past, granter, grantee, type URL, empty for an allowance): what is forgotten then.
+    ends: (u64, String, String, String) => (),
+    /// Account → fees that the pool paid for it.
+    pooled: String => u64,
     /// (granter, grantee) → openings and revocations between them.
     sessions: (String, String) => u64,
     /// Nodes with roles.
@@ -118,6 +122,8 @@ pub struct Head {
     pub burned: u64,
     /// Of these, fees.
     pub fees: u64,
+    /// Of these, what the pool paid in this block.
+    pub pooled: u64,
 }
 
 /// An account; one that is not there owns nothing and sent nothing.
@@ -260,7 +266,7 @@ pub struct Challenge {
     /// Who was drawn.
     pub drawn: Vec<Drawn>,
     /// Words of validators who decide, where the drawn disagree.
-    pub votes: Vec<(String, bool)>,
+    pub votes: Vec<Vote>,
 }
 
 /// How a challenge stands.
@@ -286,6 +292,18 @@ pub struct Drawn {
     /// What it found.
     pub finding: Option<Finding>,
     /// The leaf that it showed.
+    pub leaf: String,
+}
+
+/// A validator's word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vote {
+    /// Whose.
+    pub validator: String,
+    /// Whether the gradient is right.
+    pub valid: bool,
+    /// The leaf that it computed.
     pub leaf: String,
 }
 

@@ -150,7 +150,10 @@ pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut 
     submission.status = Status::Rejected(finding);
     let Submission { miner, position, commitment, .. } = submission.clone();
     state.places.remove(&position);
-    state.commitments.remove(&commitment);
+    // another may have said the same of its own task meanwhile, and rightly
+    if state.commitments.get(&commitment) == Some(&id) {
+        state.commitments.remove(&commitment);
+    }
     let (penalty, standing) = (state.genesis.params.fraud_penalty, state.standing_mut(&miner));
     standing.rejected += 1;
     // what can not be had may come yet; what is wrong was never right

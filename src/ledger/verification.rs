@@ -2,7 +2,7 @@
 //! then show it, so that none can echo another; where they disagree, all validators decide.
 
 use super::{
-    ALL, Challenge, Drawn, Event, Finding, PER_MYRIAD, Params, Place, Refusal, Stage, State, Status, coins, draw,
+    ALL, Challenge, Drawn, Event, Finding, PER_MYRIAD, Params, Place, Refusal, Stage, State, Status, Vote, coins, draw,
     nodes::{self, VALIDATOR},
     submissions,
 };
@@ -130,7 +130,7 @@ pub(super) fn reveal(state: &mut State, message: &MsgSubmitRandomVerifierResult)
         return refused("this is not what the verifier sealed");
     }
     drawn.finding = Some(finding);
-    drawn.leaf = message.evidence.split(':').next().unwrap_or_default().chars().take(128).collect();
+    drawn.leaf = digits(message.evidence.split(':').next().unwrap_or_default());
     let found = Commitment::from_hex(&message.gradient_hash);
     let claimed = state.submissions.get(&submission).map(|submission| submission.commitment);
     match (finding == Finding::Match) == (found.is_some() && found == claimed) {
@@ -139,9 +139,14 @@ pub(super) fn reveal(state: &mut State, message: &MsgSubmitRandomVerifierResult)
     }
 }
 
+/// As much of a leaf as one has.
+fn digits(leaf: &str) -> String {
+    leaf.chars().take(64).collect()
+}
+
 /// A validator decides.
 pub(super) fn vote(state: &mut State, message: &MsgSubmitCPUVerification) -> Result<(), Refusal> {
-    let MsgSubmitCPUVerification { validator, challenge_id, is_valid, computed_hash, expected_hash } = message;
+    let MsgSubmitCPUVerification { validator, challenge_id, is_valid, computed_hash, expected_hash, leaf } = message;
     if !state.nodes_of(VALIDATOR).any(|(address, _)| address == validator) {
         return Err(Refusal::new(code::UNAUTHORIZED, format!("{validator} is no validator")));
     }
@@ -151,10 +156,10 @@ pub(super) fn vote(state: &mut State, message: &MsgSubmitCPUVerification) -> Res
         return refused("expected_hash is not the submission's, or the hashes contradict is_valid");
     }
     let votes = &mut challenge(state, *challenge_id, Stage::Panel)?.votes;
-    if votes.iter().any(|(voter, _)| voter == validator) {
+    if votes.iter().any(|vote| vote.validator == *validator) {
         return refused("a validator votes once");
     }
-    votes.push((validator.clone(), *is_valid));
+    votes.push(Vote { validator: validator.clone(), valid: *is_valid, leaf: digits(leaf) });
     Ok(())
 }
 
@@ -227,8 +232,8 @@ fn decide(state: &mut State, id: u64, challenge: &Challenge, late: bool, events:
     let stakes: BTreeMap<String, u128> =
         state.nodes_of(VALIDATOR).map(|(address, node)| (address.clone(), node.stake.into())).collect();
     let side = |valid: bool| -> u128 {
-        let votes = challenge.votes.iter().filter(|(_, vote)| *vote == valid);
-        votes.filter_map(|(voter, _)| stakes.get(voter)).sum()
+        let votes = challenge.votes.iter().filter(|vote| vote.valid == valid);
+        votes.filter_map(|vote| stakes.get(&vote.validator)).sum()
     };
     let (valid, wrong, all) = (side(true), side(false), stakes.values().sum::<u128>());
     if !late && valid * 2 <= all && wrong * 2 <= all {
@@ -239,8 +244,8 @@ fn decide(state: &mut State, id: u64, challenge: &Challenge, late: bool, events:
         return draw_again(state, id, challenge);
     }
     let penalty = state.genesis.params.fraud_penalty;
-    for (voter, _) in challenge.votes.iter().filter(|(_, vote)| *vote != (valid > wrong)) {
-        nodes::slash(state, voter, penalty, events);
+    for vote in challenge.votes.iter().filter(|vote| vote.valid != (valid > wrong)) {
+        nodes::slash(state, &vote.validator, penalty, events);
     }
     let finding = if valid > wrong { Finding::Match } else { Finding::Mismatch };
     settle(state, id, challenge, finding, events);
@@ -250,7 +255,7 @@ fn decide(state: &mut State, id: u64, challenge: &Challenge, late: bool, events:
 fn settle(state: &mut State, id: u64, challenge: &Challenge, finding: Finding, events: &mut Vec<Event>) {
     state.challenges.remove(&id);
     let Params { fraud_penalty, verifier_reward, .. } = state.genesis.params;
-    let leaf = leaf(challenge, finding);
+    let leaf = leaf(state, challenge, finding);
     for drawn in &challenge.drawn {
         if drawn.finding == Some(finding) && drawn.leaf == leaf {
             let paid = coins::mint(state, verifier_reward);
@@ -266,11 +271,16 @@ fn settle(state: &mut State, id: u64, challenge: &Challenge, finding: Finding, e
     }
 }
 
-/// The leaf that most of those show who found this; of several, the first in order.
-fn leaf(challenge: &Challenge, finding: Finding) -> &str {
-    let mut shown = BTreeMap::<&str, usize>::new();
-    for drawn in challenge.drawn.iter().filter(|drawn| drawn.finding == Some(finding)) {
-        *shown.entry(&drawn.leaf).or_default() += 1;
+/// The leaf that most stake is behind, of those who found this: of validators, where they decided, else of the drawn.
+fn leaf(state: &State, challenge: &Challenge, finding: Finding) -> String {
+    let drawn = challenge.drawn.iter().filter(|drawn| drawn.finding == Some(finding));
+    let drawn = drawn.map(|drawn| (&drawn.verifier, &drawn.leaf));
+    let votes = challenge.votes.iter().filter(|vote| vote.valid == (finding == Finding::Match));
+    let votes = votes.map(|vote| (&vote.validator, &vote.leaf));
+    let words: Vec<(&String, &String)> = if challenge.votes.is_empty() { drawn.collect() } else { votes.collect() };
+    let mut behind = BTreeMap::<&String, u128>::new();
+    for (validator, leaf) in words {
+        *behind.entry(leaf).or_default() += state.node(validator).map_or(0, |node| u128::from(node.stake));
     }
-    shown.into_iter().rev().max_by_key(|(_, count)| *count).map_or("", |(leaf, _)| leaf)
+    behind.into_iter().max_by_key(|(_, stake)| *stake).map_or(String::new(), |(leaf, _)| leaf.clone())
 }

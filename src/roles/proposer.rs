@@ -9,7 +9,6 @@ use crate::{
     },
     mining::Blocks,
     store::{Cid, Codec},
-    training::optimizer::Optimizer,
     work::{AdapterState, Aggregate, Artifact, Task},
 };
 use sha2::{Digest, Sha256};
@@ -84,16 +83,11 @@ async fn compute<H: Host>(client: &Client<H>, sum: &Sum) -> Result<Cid, RoleErro
     }
     let blocks = Blocks::of_adapter(host, &sum.adapter).await?;
     let state = AdapterState::fetch(&sum.adapter, &|cid| blocks.get(cid))?;
-    let dag = next(state, total.as_ref())?.dag()?;
+    let next = match total {
+        Some(total) => state.after(&total)?,
+        None => state,
+    };
+    let dag = next.dag()?;
     client.put(&dag).await?;
     Ok(dag.root)
-}
-
-/// The state after a round. A round of voids changes nothing.
-fn next(state: AdapterState, sum: Option<&Aggregate>) -> Result<AdapterState, RoleError> {
-    let Some(sum) = sum.filter(|sum| sum.tokens > 0) else { return Ok(state) };
-    let mut optimizer = Optimizer::from_bytes(&state.optimizer)?;
-    let mut adapter = state.adapter;
-    optimizer.step(&mut adapter, &sum.matrices, sum.tokens)?;
-    Ok(AdapterState { adapter, optimizer: optimizer.to_bytes() })
 }

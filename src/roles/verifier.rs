@@ -117,6 +117,7 @@ impl Verifier {
                 is_valid,
                 computed_hash,
                 expected_hash,
+                leaf: found.leaf.clone(),
             });
         }
         let gradient_hash = if found.result == "unavailable" { String::new() } else { computed };

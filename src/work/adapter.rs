@@ -3,10 +3,13 @@
 //! Leaves hold each matrix as little-endian i32 in Q3.28, row-major, and the optimizer's state as the bytes that
 //! its owner wrote.
 
+use super::aggregate::Aggregate;
 use super::error::{WorkError, in_range};
 use super::job::{MAX_MATRICES, validate_shape};
+use crate::error::Error;
 use crate::model::lora::{LoraAdapter, LoraMatrix};
 use crate::store::{Block, Cid, Dag, Fetch, dag_cbor, join, split};
+use crate::training::optimizer::Optimizer;
 use serde::{Deserialize, Serialize};
 
 pub(super) const FORMAT: &str = "r3mes/adapter/1";
@@ -45,6 +48,16 @@ impl AdapterState {
         let manifest = Manifest { rank: *rank as u32, alpha: *alpha, matrices: entries, optimizer, optimizer_bytes };
         manifest.validate()?;
         Ok(Dag::new(dag_cbor::block(FORMAT, &manifest)?, blocks))
+    }
+
+    /// The state after a round: one step of the optimizer by the round's mean gradient. A round of voids changes nothing.
+    pub fn after(mut self, round: &Aggregate) -> Result<Self, Error> {
+        if round.tokens > 0 {
+            let mut optimizer = Optimizer::from_bytes(&self.optimizer)?;
+            optimizer.step(&mut self.adapter, &round.matrices, round.tokens)?;
+            self.optimizer = optimizer.to_bytes();
+        }
+        Ok(self)
     }
 
     /// Gets, checks and reads the state named `root`.

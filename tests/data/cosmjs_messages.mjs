@@ -43,6 +43,7 @@ const { root } = protobuf.parse(
   }
   message MsgSubmitCPUVerification {
     string validator = 1; uint64 challengeId = 2; bool isValid = 3; string computedHash = 4; string expectedHash = 5;
+    string leaf = 101;
   }
   message MsgCommitAggregation {
     string proposer = 1; string commitmentHash = 2; uint64 trainingRoundId = 3; repeated uint64 gradientIds = 4;
@@ -82,7 +83,7 @@ const messages = {
     verifier: address, challengeId: 4, result: "match", gradientHash: hash, evidence: "leaf:salt", verifierLoss: "1.5",
     lossMatch: true, dataBatchSeed: 6,
   },
-  "remes.remes.v1.MsgSubmitCPUVerification": { validator: address, challengeId: 4, isValid: true, computedHash: hash, expectedHash: hash },
+  "remes.remes.v1.MsgSubmitCPUVerification": { validator: address, challengeId: 4, isValid: true, computedHash: hash, expectedHash: hash, leaf: hash },
   "remes.remes.v1.MsgCommitAggregation": { proposer: address, commitmentHash: hash, trainingRoundId: 5, gradientIds: [1, 2, 300] },
   "remes.remes.v1.MsgRevealAggregation": {
     proposer: address, commitmentId: 8, aggregatedGradientIpfsHash: "bafyadapter", merkleRoot: hash, gradientIds: [1, 2, 300],

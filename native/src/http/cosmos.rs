@@ -11,7 +11,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use r3mes_wgpu::chain::{ADDRESS_PREFIX, DENOM, MAX_TX_BYTES, client::JobInfo, tx_hash};
-use r3mes_wgpu::ledger::{Event, Outcome};
+use r3mes_wgpu::ledger::{Event, Outcome, fee_pool};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -156,6 +156,7 @@ async fn params(State(face): Shared) -> Json<Value> {
         ("tasks_per_round", json!(genesis.quota)),
         ("claim_lifetime_seconds", json!(params.claim_lifetime.to_string())),
         ("min_fee", json!(face.node.min_fee().to_string())),
+        ("fee_pool", json!(fee_pool())),
     ] {
         told[name] = value;
     }

@@ -135,22 +135,25 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 }
 
 fn compare(given: &Genesis, stored: &Genesis) -> Result<()> {
-    let difference = if given.job.model != stored.job.model {
-        "model"
-    } else if given.chunks != stored.chunks {
-        "text"
-    } else if given.adapter != stored.adapter {
-        "first adapter"
-    } else if given.job != stored.job {
-        "job"
-    } else if (&given.nodes, &given.accounts) != (&stored.nodes, &stored.accounts) {
-        "first accounts and nodes"
-    } else if given != stored {
-        "chain id, seed, quota or rules"
-    } else {
-        return Ok(());
-    };
-    bail!("belongs to another run: its {difference} is not the one given; use another data directory")
+    match difference(given, stored) {
+        None => Ok(()),
+        Some(what) => {
+            bail!("belongs to another run: its {what} is not the one given; use another data directory")
+        }
+    }
+}
+
+/// In what two geneses differ, first of all.
+pub(crate) fn difference(one: &Genesis, other: &Genesis) -> Option<&'static str> {
+    let parts = [
+        ("model", one.job.model == other.job.model),
+        ("text", one.chunks == other.chunks),
+        ("first adapter", one.adapter == other.adapter),
+        ("job", one.job == other.job),
+        ("first accounts and nodes", (&one.nodes, &one.accounts) == (&other.nodes, &other.accounts)),
+        ("chain id, seed, quota or rules", one == other),
+    ];
+    parts.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
 }
 
 /// A hash of a genesis that names its folder.

@@ -10,7 +10,7 @@ mod setup;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use chain::Record;
+pub(crate) use chain::{Record, difference};
 pub(crate) use setup::{Setup, Terms};
 
 use crate::blocks::{BlockStore, Quota};

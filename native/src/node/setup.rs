@@ -12,11 +12,12 @@ pub(crate) struct Setup {
     pub(super) blocks: Vec<Block>,
 }
 
-/// What a genesis says besides adapter and text.
+/// What a genesis says besides what follows from model and text.
 pub(crate) struct Terms {
     pub(crate) chain_id: String,
     pub(crate) params: Params,
-    pub(crate) job: Job,
+    /// Of the adapter.
+    pub(crate) rank: u32,
     pub(crate) seed: [u8; 32],
     /// Tasks of a round; fewer, where the text is shorter.
     pub(crate) quota: u32,
@@ -25,12 +26,20 @@ pub(crate) struct Terms {
     pub(crate) nodes: Vec<(String, u64, Vec<u32>)>,
 }
 
+impl Terms {
+    /// Those of a genesis.
+    pub(crate) fn of(genesis: &Genesis) -> Self {
+        let Genesis { chain_id, params, job, seed, quota, accounts, nodes, .. } = genesis.clone();
+        Self { chain_id, params, rank: job.rank, seed, quota, accounts, nodes }
+    }
+}
+
 impl Setup {
-    /// Checks that terms, adapter and text fit together.
-    pub(crate) fn new(terms: Terms, adapter: &AdapterState, chunks: impl Iterator<Item = Chunk>) -> Result<Self> {
-        let Terms { chain_id, params, job, seed, quota, accounts, nodes } = terms;
+    /// Checks that terms, job, adapter and text fit together.
+    pub(crate) fn new(terms: Terms, job: Job, adapter: &AdapterState, chunks: Vec<Chunk>) -> Result<Self> {
+        let Terms { chain_id, params, seed, quota, accounts, nodes, .. } = terms;
         job.check_adapter(&adapter.adapter)?;
-        let mut blocks: Vec<Block> = chunks.map(|chunk| chunk.block()).collect();
+        let mut blocks: Vec<Block> = chunks.iter().map(Chunk::block).collect();
         ensure!(!blocks.is_empty(), "the text has no chunk of 2048 tokens");
         let chunks: Vec<_> = blocks.iter().map(Block::cid).collect();
         let dag = adapter.dag()?;
@@ -39,6 +48,11 @@ impl Setup {
         let genesis = Genesis { chain_id, params, job, seed, quota, adapter, chunks, accounts, nodes };
         genesis.validate()?;
         Ok(Self { genesis, blocks })
+    }
+
+    /// What it starts from.
+    pub(crate) fn genesis(&self) -> &Genesis {
+        &self.genesis
     }
 
     /// A folder's name for this run alone.

@@ -12,6 +12,8 @@ pub(crate) enum WalletCommand {
     Import(ImportArgs),
     /// List wallets, and the key that mines on this machine
     Show(ShowArgs),
+    /// Say the address of the key that speaks for this machine's node and verifier; made, if there is none
+    Operator(OperatorArgs),
     /// Send coins
     Send(SendArgs),
     /// Let a session's key mine for this wallet, and pay fees of its balance up to a cap
@@ -87,6 +89,16 @@ pub(crate) struct ShowArgs {
     #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// One JSON object a line on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct OperatorArgs {
+    /// Where the key is kept [default: the user's data folder]
+    #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// One JSON object on stdout
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,18 +1,18 @@
-//! `wallet new`, `wallet import` and `wallet show`: nothing of them needs a node.
+//! `wallet new`, `wallet import`, `wallet show` and `wallet operator`: nothing of them needs a node.
 
 use super::{
     super::{
         output::{Exit, say},
         place,
     },
-    cli::{ImportArgs, KeptArgs, NewArgs, PathArgs, ShowArgs},
+    cli::{ImportArgs, KeptArgs, NewArgs, OperatorArgs, PathArgs, ShowArgs},
     folder::Wallets,
     keystore::{COST, Fresh, Keystore},
     secrets::{self, Purpose, passphrase, repeated},
     session,
 };
 use anyhow::{Context, Result, bail, ensure};
-use r3mes_wgpu::chain::{KeyPath, Mnemonic};
+use r3mes_wgpu::chain::{KeyPath, Mnemonic, SessionKey};
 use serde_json::json;
 use std::io::{IsTerminal, stderr, stdin};
 use zeroize::Zeroizing;
@@ -113,6 +113,17 @@ pub(super) fn show(args: &ShowArgs) -> Result<Exit> {
         eprintln!("no wallets yet: `wallet new` makes one, `wallet import` takes a mnemonic");
     }
     Ok(exit)
+}
+
+/// Says the operator's address.
+pub(super) fn operator(args: &OperatorArgs) -> Result<Exit> {
+    let secret = session::operator_secret(&place::data_dir(args.data_dir.clone())?)?;
+    let key = SessionKey::new(&secret)?;
+    match args.json {
+        true => say!("{}", json!({ "event": "operator", "address": key.address() })),
+        false => say!("{}", key.address()),
+    }
+    Ok(Exit::Ok)
 }
 
 /// Shows the mnemonic on the terminal, and has one of its words repeated.

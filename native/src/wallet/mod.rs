@@ -26,6 +26,7 @@ pub(crate) fn run(command: &WalletCommand) -> Result<Exit> {
         WalletCommand::New(args) => make::new(args),
         WalletCommand::Import(args) => make::import(args),
         WalletCommand::Show(args) => make::show(args),
+        WalletCommand::Operator(args) => make::operator(args),
         WalletCommand::Send(args) => pay::send(args),
         WalletCommand::Grant(args) => pay::grant(args),
         WalletCommand::Revoke(args) => pay::revoke(args),

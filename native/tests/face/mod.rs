@@ -109,6 +109,13 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.process.kill();

@@ -43,8 +43,8 @@ impl Sent {
 }
 
 impl<H: Host> Client<H> {
-    /// Signs a message of the miner's, sends it, and waits until it ran. It pays the node's fee: of the granter's balance
-    /// where there is a granter, else of the session's own.
+    /// Signs a message of the miner's, sends it, and waits until it ran. The node's fee is the granter's to pay where there
+    /// is one, else the session's own; where they own too little, the chain's pool's, if it has one.
     pub async fn send(&self, message: Message) -> Result<Sent, ClientError> {
         self.send_all(vec![message]).await
     }
@@ -62,12 +62,14 @@ impl<H: Host> Client<H> {
         let path = format!("/cosmos/auth/v1beta1/accounts/{}", self.address());
         let Accounts { account } = self.json(&path).await?;
         let sequence = account.sequence.parse().map_err(|_| senseless(&path, "a sequence that is no number"))?;
-        let Params { chain_id, min_fee } = self.params().await?;
+        let Params { chain_id, min_fee, fee_pool } = self.params().await?;
         let (messages, granter) = match &self.granter {
             Some(granter) => (vec![Message::Exec(self.address().to_owned(), messages)], Some(granter.clone())),
             None => (messages, None),
         };
-        let fee = Fee { amount: min_fee, granter: granter.filter(|_| min_fee > 0) };
+        let newcomer = min_fee > 0 && fee_pool.is_some() && self.balance(self.miner()).await? < min_fee;
+        let granter = if newcomer { fee_pool } else { granter.filter(|_| min_fee > 0) };
+        let fee = Fee { amount: min_fee, granter };
         self.broadcast(&self.key.sign(&chain_id, sequence, &fee, &messages)?).await
     }
 

@@ -1,7 +1,7 @@
 //! Transfers, fees, payouts, sessions.
 
 use super::*;
-use crate::chain::{Between, MsgSetPayout, Session, Transfer};
+use crate::chain::{Between, Grant, MsgSetPayout, Session, Transfer};
 
 fn transfer(from: u8, to: u8, amount: u64) -> Message {
     Message::Send(Transfer { from: address(from), to: address(to), amount })
@@ -36,6 +36,63 @@ fn a_fee_is_paid_either_way_and_a_transaction_runs_once() {
     let dear = key(1).sign(CHAIN, 2, &Fee { amount: COINS, granter: None }, &[transfer(1, 2, 1)]).unwrap();
     assert_eq!(world.block(vec![dear])[0].code, 5);
     assert_eq!(world.ledger.state().account_of(&address(1)).sequence, 2, "what can not pay has no place");
+    world.check();
+}
+
+#[test]
+fn the_pool_pays_newcomers_so_much_and_for_mining_alone() {
+    let params = Params { pool_allowance: 10, pool_per_block: 16, ..Params::EMBEDDED };
+    let mut genesis = genesis(2, params, &[(9, 1_000_000)]);
+    genesis.accounts.push((fee_pool(), 1_000));
+    let mut world = World::new(genesis);
+    let pay = |world: &World, number: u8, amount: u64, message: Message| {
+        let sequence = world.ledger.state().account_of(&address(number)).sequence;
+        let fee = Fee { amount, granter: Some(fee_pool()) };
+        key(number).sign(CHAIN, sequence, &fee, &[message]).unwrap()
+    };
+    let payout = |number: u8| Message::SetPayout(MsgSetPayout { miner: address(number), payout: address(1) });
+    let good = pay(&world, 30, 6, payout(30));
+    assert_eq!(world.block(vec![good])[0].log, "");
+    let cases = [
+        (pay(&world, 30, 5, payout(30)), 5, "for an account"),
+        (pay(&world, 1, 5, payout(1)), 5, "itself"),
+        (pay(&world, 31, 5, transfer(31, 1, 0)), 4, "mining alone"),
+    ];
+    for (tx, code, words) in cases {
+        let outcome = world.block(vec![tx]).remove(0);
+        assert!(outcome.code == code && outcome.log.contains(words), "{outcome:?}");
+    }
+    let many = (31..34).map(|number| pay(&world, number, 7, payout(number))).collect();
+    let codes: Vec<u32> = world.block(many).iter().map(|outcome| outcome.code).collect();
+    assert_eq!(codes, [0, 0, 20], "no more in one block");
+    let next = pay(&world, 33, 7, payout(33));
+    assert_eq!(world.block(vec![next])[0].code, 0);
+    assert_eq!(world.ledger.state().account_of(&fee_pool()).balance, 1_000 - 6 - 3 * 7);
+    world.check();
+}
+
+#[test]
+fn what_is_expired_for_a_day_is_forgotten() {
+    let mut world = World::small(2);
+    let between = Between { granter: address(1), grantee: address(30) };
+    let session = Session { between: between.clone(), cap: 10, expires: world.time + 20 };
+    let grant = world.sign(1, &session.grant());
+    assert_eq!(world.block(vec![grant])[0].log, "");
+    let granted = world.ledger.state().granted(&between).len();
+    assert!(granted > 0);
+    world.time += 3600;
+    world.block(vec![]);
+    let again =
+        Message::Grant(session.grants().next().map(|grant| Grant { expires: world.time + 100_000, ..grant }).unwrap());
+    world.done(1, again);
+    assert_eq!(world.ledger.state().granted(&between).len(), granted, "late, and still told of");
+    world.time += 86_400;
+    world.block(vec![]);
+    assert_eq!(world.ledger.state().granted(&between).len(), 1, "what was given anew has not ended");
+    assert_eq!(world.ledger.state().allowance(&between), None);
+    world.time += 200_000;
+    world.block(vec![]);
+    assert!(world.ledger.state().granted(&between).is_empty() && world.ledger.state().ends.is_empty());
     world.check();
 }
 

@@ -64,8 +64,8 @@ struct World {
     time: u64,
     /// Of all blocks.
     events: Vec<Event>,
-    /// A verifier that did not play the step.
-    guessing: Option<u8>,
+    /// Verifiers that do not play the step.
+    guessing: Vec<u8>,
 }
 
 /// What an honest recomputation comes to.
@@ -80,7 +80,7 @@ impl World {
             blocks: Vec::new(),
             time: 1_000,
             events: Vec::new(),
-            guessing: None,
+            guessing: Vec::new(),
         }
     }
 
@@ -187,6 +187,7 @@ impl World {
                     is_valid: matches,
                     computed_hash: if matches { claimed.to_string() } else { String::new() },
                     expected_hash: claimed.to_string(),
+                    leaf: self.leaf(number).to_owned(),
                 }));
                 continue;
             }
@@ -240,7 +241,7 @@ impl World {
 
     /// The leaf that a verifier shows.
     fn leaf(&self, number: u8) -> &'static str {
-        if self.guessing == Some(number) { "guess" } else { "leaf" }
+        if self.guessing.contains(&number) { "guess" } else { "leaf" }
     }
 
     fn balance(&self, number: u8) -> u64 {

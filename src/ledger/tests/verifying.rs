@@ -88,13 +88,28 @@ fn a_lying_verifier_pays_and_changes_nothing() {
 #[test]
 fn a_verifier_that_does_not_recompute_pays_though_its_word_is_right() {
     let mut world = network(all());
-    world.guessing = Some(8);
+    world.guessing.push(8);
     world.mine(1, honest);
     world.serve(&[7, 8, 9], truth);
     assert_eq!(world.head().accepted_total, 1);
     assert_eq!((world.slashed(7), world.slashed(8), world.slashed(9)), (0, 1_000_000, 0));
     assert_eq!(world.balance(7), COINS + Params::NETWORK.verifier_reward);
     assert_eq!(world.balance(8), COINS);
+    world.check();
+}
+
+#[test]
+fn verifiers_that_guess_alike_are_no_majority() {
+    // all three are drawn; two of one owner show the same leaf, and the third has more at stake
+    let nodes = [(7, 4 * Params::NETWORK.min_stake), (8, Params::NETWORK.min_stake), (9, Params::NETWORK.min_stake)];
+    let mut world = World::new(genesis(2, all(), &nodes));
+    world.guessing.extend([8, 9]);
+    world.mine(1, honest);
+    world.serve(&[7, 8, 9], truth);
+    assert_eq!(world.head().accepted_total, 1);
+    let half = Params::NETWORK.min_stake / 2;
+    assert_eq!((world.slashed(7), world.slashed(8), world.slashed(9)), (0, half, half));
+    assert_eq!(world.balance(7), COINS + Params::NETWORK.verifier_reward);
     world.check();
 }
 

@@ -149,6 +149,7 @@ fn messages(number: u8) -> Vec<Message> {
             is_valid: true,
             computed_hash: digits.clone(),
             expected_hash: digits.clone(),
+            leaf: digits.clone(),
         }),
         Message::CommitAggregation(MsgCommitAggregation {
             proposer: own.clone(),

@@ -32,25 +32,26 @@ fn setup(chunks: usize) -> Setup {
     let matrices = vec![matrix("a"), matrix("b")];
     let lora = |spec: &MatrixSpec| LoraMatrix { name: spec.name.clone(), rows: 4, columns: 6, values: vec![3; 24] };
     let adapter = LoraAdapter { rank: 4, alpha: 8, matrices: matrices.iter().map(lora).collect() };
+    let job = Job {
+        arithmetic_version: 1,
+        model: Codec::DagCbor.cid(b"model"),
+        rank: 4,
+        targets: vec!["attention.q".to_owned()],
+        matrices,
+        kind: Kind::Gradient,
+        transport: Transport::Int8,
+    };
     let terms = Terms {
         chain_id: "test-1".to_owned(),
         params: Params::EMBEDDED,
-        job: Job {
-            arithmetic_version: 1,
-            model: Codec::DagCbor.cid(b"model"),
-            rank: 4,
-            targets: vec!["attention.q".to_owned()],
-            matrices,
-            kind: Kind::Gradient,
-            transport: Transport::Int8,
-        },
+        rank: 4,
         seed: [3; 32],
         quota: 2,
         accounts: vec![(key(1).address().to_owned(), 1_000_000)],
         nodes: vec![(key(9).address().to_owned(), 1_000_000, vec![3, 4])],
     };
     let text: Vec<u8> = (0..chunks * CHUNK_TOKENS).map(|at| (at * at / 7 % 90 + 35) as u8).collect();
-    Setup::new(terms, &AdapterState { adapter, optimizer: vec![0; 8] }, cut_text(&text)).unwrap()
+    Setup::new(terms, job, &AdapterState { adapter, optimizer: vec![0; 8] }, cut_text(&text).collect()).unwrap()
 }
 
 fn memory() -> Database {

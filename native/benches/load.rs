@@ -1,0 +1,247 @@
+//! Many light miners against one node: how much it settles, how soon, and what of it costs the node what.
+//!
+//! `cargo bench -p r3mes-wgpu --bench load -- [--miners 1000] [--tasks 4] [--quota 256] [--sampling 8]`
+//!
+//! Every miner has a key and a connection of its own and says over HTTP what any miner says: it claims, gets its task,
+//! stores its artifact, submits, and looks until it is settled. Only the gradients are computed before: they are right,
+//! and one of `sampling` is recomputed by the node's operator, which also adds up the rounds. A small model keeps that
+//! small beside the rest; docs/SCALE.md says what it is for large ones.
+
+#[path = "../tests/face/mod.rs"]
+mod face;
+#[path = "../tests/place/mod.rs"]
+mod place;
+#[path = "../tests/rogue/mod.rs"]
+mod rogue;
+
+use face::Node;
+use place::Place;
+use pollster::block_on;
+use r3mes_wgpu::{
+    chain::{
+        Message, MsgClaimTask, MsgSubmitGradient, MsgSubmitGradientResponse, SessionKey,
+        client::{Client, ClientError},
+    },
+    ledger::Genesis,
+    mining::Blocks,
+    store::{Cid, Codec, Dag, StoreError},
+    work::{AdapterState, Aggregate, CHUNK_TOKENS, Commitment},
+};
+use rogue::{Network, Web};
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Coins of each miner: more than the bonds of its claims.
+const COINS: u64 = 1_000_000_000;
+/// Between two looks at how a submission stands, at first and at most, as the miner's.
+const POLL: [Duration; 2] = [Duration::from_millis(31), Duration::from_millis(500)];
+/// Between two looks for a round to come, as the miner's.
+const IDLE: Duration = Duration::from_secs(2);
+/// Room for what a thread that only talks has on its stack.
+const STACK: usize = 512 << 10;
+/// Sequences that are played at a time.
+const SEQUENCES: usize = 8;
+
+/// What a miner is to submit.
+struct Work {
+    round: u64,
+    position: u64,
+    dag: Dag,
+    commitment: Commitment,
+}
+
+/// A submission that was accepted.
+struct Settled {
+    /// Seconds since the start.
+    at: f64,
+    /// Seconds from its submission to where its miner sees it accepted.
+    latency: f64,
+}
+
+/// What a node has used.
+struct Costs {
+    cpu_seconds: f64,
+    resident_bytes: u64,
+    disk_bytes: u64,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let asked = |flag: &str, default: usize| {
+        let at = arguments.iter().position(|argument| argument == flag);
+        at.map_or(default, |at| arguments[at + 1].parse().expect("a number"))
+    };
+    let (miners, tasks) = (asked("--miners", 1000), asked("--tasks", 4));
+    let (quota, sampling) = (asked("--quota", 256), asked("--sampling", 8));
+    let keys: Vec<SessionKey> = (0..miners).map(key).collect();
+    let place = Place::new("load");
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/data/moby-dick.txt"), place.text()).expect("a long text");
+    let network = Network::at(place, &["--quota", &quota.to_string()], |terms| {
+        let params = &mut terms["params"];
+        params["sampling"] = json!((1 << 16) / sampling);
+        params["verifiers"] = json!(1);
+        params["probation"] = json!(0);
+        let accounts = terms["accounts"].as_array_mut().expect("a list");
+        accounts.extend(keys.iter().map(|key| json!([key.address(), COINS])));
+    });
+    let genesis = Genesis::from_json(&fs::read(&network.genesis).expect("its file")).expect("a genesis");
+    let rounds = (miners * tasks).div_ceil(quota);
+    println!("{miners} miners, {rounds} rounds of {quota}, one of {sampling} submissions recomputed");
+    let work = prepare(&network, &genesis, &keys, rounds as u64);
+    let before = Costs::of(&network);
+    println!("gradients computed; the node has {} MiB of memory", before.resident_bytes >> 20);
+    let started = Instant::now();
+    let settled = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for (number, work) in work.into_iter().enumerate() {
+            let (url, settled) = (&network.node.url, &settled);
+            let mine = move || {
+                let client = Client::new(Web::new(url), key(number));
+                for work in work {
+                    let latency =
+                        block_on(mine(&client, &work)).unwrap_or_else(|error| panic!("miner {number}: {error}"));
+                    let at = started.elapsed().as_secs_f64();
+                    settled.lock().expect("nobody panics here").push(Settled { at, latency });
+                }
+            };
+            thread::Builder::new().stack_size(STACK).spawn_scoped(scope, mine).expect("a thread");
+        }
+    });
+    report(settled.into_inner().expect("nobody panicked"), &before, &Costs::of(&network));
+}
+
+/// Of a miner's number, its key.
+fn key(number: usize) -> SessionKey {
+    let mut secret = [0x5a; 32];
+    secret[..8].copy_from_slice(&(number as u64 + 1).to_le_bytes());
+    SessionKey::new(&secret).expect("a small number is a key")
+}
+
+/// The gradients of all rounds; the positions of each go to the miners in turn.
+fn prepare(network: &Network, genesis: &Genesis, keys: &[SessionKey], rounds: u64) -> Vec<Vec<Work>> {
+    let mut worker = rogue::worker(&network.place, 0, SEQUENCES);
+    let client = Client::new(Web::new(&network.node.url), key(0));
+    let first = block_on(Blocks::of_adapter(client.host(), &genesis.adapter)).expect("the first adapter");
+    let mut state = AdapterState::fetch(&genesis.adapter, &|cid| first.get(cid)).expect("an adapter");
+    let mut chunks = BTreeMap::<Cid, Vec<u8>>::new();
+    let mut work: Vec<Vec<Work>> = keys.iter().map(|_| Vec::new()).collect();
+    for round in 0..rounds {
+        let adapter = state.dag().expect("an adapter's blocks");
+        let mut sum = Aggregate::new(&genesis.job);
+        for position in genesis.positions(round) {
+            let miner = position as usize % keys.len();
+            let task = genesis.task(round, adapter.root, position, keys[miner].address()).expect("a task");
+            let chunk = chunks
+                .entry(task.chunk)
+                .or_insert_with(|| block_on(client.block(Codec::Raw, &task.chunk)).expect("a chunk"));
+            let fetch = |cid: &Cid| match *cid == task.chunk {
+                true => Ok(chunk.clone()),
+                false => adapter.get(cid),
+            };
+            let artifact = block_on(worker.compute(&task, &fetch)).expect("a gradient");
+            sum.add(&artifact).expect("of the job");
+            let commitment = Commitment::new(&task, &artifact.gradient_root());
+            work[miner].push(Work { round, position, dag: artifact.dag().expect("blocks"), commitment });
+        }
+        state = state.after(&sum).expect("a step");
+    }
+    work
+}
+
+/// One task, from its claim to its reward; seconds from the submission on.
+async fn mine(client: &Client<Web>, work: &Work) -> Result<f64, ClientError> {
+    while client.job().await?.round < work.round {
+        thread::sleep(IDLE);
+    }
+    let miner = client.address().to_owned();
+    client.send(Message::ClaimTask(MsgClaimTask { miner: miner.clone(), pool_id: 0, chunk_id: work.position })).await?;
+    let held = client.held_task().await?.expect("what was claimed is held");
+    client.block(Codec::DagCbor, &held.task).await?;
+    client.put(&work.dag).await?;
+    let commitment = work.commitment;
+    let start = Instant::now();
+    let message = MsgSubmitGradient {
+        miner,
+        ipfs_hash: work.dag.root.to_string(),
+        model_version: client.job().await?.model,
+        training_round_id: held.round,
+        shard_id: held.shard_id,
+        gradient_hash: commitment.to_string(),
+        nonce: u64::from_le_bytes(commitment.0[..8].try_into().expect("8 of 32 bytes")) | 1,
+        global_seed: held.global_seed,
+        token_count: CHUNK_TOKENS as u64,
+        ..Default::default()
+    };
+    let sent = client.send(Message::SubmitGradient(Box::new(message))).await?;
+    let id = sent.answer::<MsgSubmitGradientResponse>().map_or(0, |answer| answer.stored_gradient_id);
+    let mut pause = POLL[0];
+    loop {
+        match client.stored(id).await?.status.as_str() {
+            "accepted" => return Ok(start.elapsed().as_secs_f64()),
+            "rejected" => panic!("gradient {id} is rejected, and was right"),
+            _ => thread::sleep(pause),
+        }
+        pause = (pause * 2).min(POLL[1]);
+    }
+}
+
+impl Costs {
+    fn of(network: &Network) -> Self {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", network.node.id())).unwrap_or_default();
+        let status = read("status");
+        let resident =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+        let stat = read("stat");
+        // proc(5): utime and stime, in hundredths of a second, 11 and 12 after the name in brackets
+        let times = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+        let ticks: f64 = times.filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+        Self {
+            cpu_seconds: ticks / 100.0,
+            resident_bytes: resident.unwrap_or(0u64) << 10,
+            disk_bytes: bytes_under(&network.place.data()),
+        }
+    }
+}
+
+fn bytes_under(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).expect("a folder").filter_map(Result::ok);
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => bytes_under(&entry.path()),
+            Ok(meta) => meta.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// All of it, and each quarter of the submissions: what grows shows there.
+fn report(mut settled: Vec<Settled>, before: &Costs, after: &Costs) {
+    settled.sort_by(|one, other| one.at.total_cmp(&other.at));
+    let quarter = settled.len().div_ceil(4);
+    println!("submissions   a second   latency p50   p99, seconds");
+    let mut start = 0.0;
+    for part in settled.chunks(quarter).chain([&settled[..]]) {
+        let whole = part.len() == settled.len();
+        let mut latencies: Vec<f64> = part.iter().map(|settled| settled.latency).collect();
+        latencies.sort_by(f64::total_cmp);
+        let of = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
+        let end = part.last().map_or(0.0, |settled| settled.at);
+        let rate = part.len() as f64 / (end - if whole { 0.0 } else { start });
+        println!("{:>11} {rate:>10.1} {:>13.2} {:>14.2}", part.len(), of(0.5), of(0.99));
+        start = end;
+    }
+    let each = |value: f64| value / settled.len() as f64;
+    println!("node, a submission: {:.2} ms of a core", 1000.0 * each(after.cpu_seconds - before.cpu_seconds));
+    println!(
+        "node, a submission: {:.0} bytes of disk",
+        each(after.disk_bytes.saturating_sub(before.disk_bytes) as f64)
+    );
+    println!("node, memory: {} MiB, before {}", after.resident_bytes >> 20, before.resident_bytes >> 20);
+}

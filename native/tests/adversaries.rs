@@ -1,0 +1,362 @@
+//! Those who would be paid for nothing, or stop others from being paid, against a node in a process of its own: one test
+//! each. What is honest beside them is accepted, and whoever is honest pays nothing.
+
+mod face;
+mod place;
+mod rogue;
+
+use pollster::block_on;
+use r3mes_wgpu::{
+    chain::{
+        Message, MsgClaimTask, MsgCommitAttestation, MsgSubmitRandomVerifierResult,
+        client::{ClientError, HeldTask, Stored},
+        code,
+    },
+    store::Codec,
+    work::{Artifact, Commitment, Gradient, Task, TaskTerms},
+};
+use rogue::{Network, Rogue};
+use serde_json::{Value, json};
+
+/// What an attacker has to lose.
+const STAKE: u64 = 2_000_000;
+
+/// A network that recomputes everything; its operator has almost all of the stake.
+fn network(name: &str, change: impl FnOnce(&mut Value)) -> Network {
+    let (attacker, honest) = (Rogue::address_of(66), Rogue::address_of(7));
+    let (attacker, honest) = (format!("{attacker}=1000000000"), format!("{honest}=1000000000"));
+    let arguments = ["--rules", "embedded", "--quota", "2", "--account", &attacker, "--account", &honest];
+    Network::new(name, &arguments, change)
+}
+
+/// The attacker, with a stake to lose.
+fn attacker(network: &Network) -> Rogue {
+    let rogue = network.rogue(66);
+    rogue.stake(STAKE, 1).unwrap();
+    rogue
+}
+
+/// A wrong gradient costs half of the stake; an honest miner goes on beside it.
+fn caught(name: &str, forge: impl FnOnce(&mut Rogue, &Task) -> Artifact) {
+    let network = network(name, |_| {});
+    let mut rogue = attacker(&network);
+    let (task, held) = rogue.claim().unwrap();
+    let forged = forge(&mut rogue, &task);
+    mismatch(&rogue.submit(&task, &held, &forged));
+    assert_eq!(network.stake(rogue.address()), STAKE / 2);
+    fair(&network);
+}
+
+fn mismatch(stored: &Stored) {
+    assert_eq!((stored.status.as_str(), stored.finding.as_deref()), ("rejected", Some("mismatch")));
+}
+
+/// An honest miner is paid, and the operator lost nothing.
+fn fair(network: &Network) {
+    let mut miner = network.rogue(7);
+    let before = network.node.balance(miner.address());
+    assert_eq!(miner.mine().status, "accepted");
+    assert_eq!(network.node.balance(miner.address()), before + 1_000_000);
+    assert_eq!(network.stake(&network.operator.0), network.operator.1);
+}
+
+fn refused<T>(answer: Result<T, ClientError>, expected: u32, words: &str) {
+    match answer {
+        Err(ClientError::Failed { code, log, .. }) => {
+            assert!(code == expected && log.contains(words), "{code} {log}");
+        }
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("done, though {words:?} was expected"),
+    }
+}
+
+#[test]
+fn zeros() {
+    caught("zeros", |rogue, task| {
+        rogue.forge(task, |matrices| matrices.iter_mut().for_each(|matrix| matrix.values.fill(0)))
+    });
+}
+
+#[test]
+fn a_void_of_what_does_not_saturate() {
+    caught("void", |_, task| Artifact::void(task));
+}
+
+#[test]
+fn the_gradient_of_another_layer() {
+    caught("layer", |rogue, task| {
+        rogue.forge(task, |matrices| {
+            let of = |name: &str| matrices.iter().position(|matrix| matrix.name == name).unwrap();
+            let (one, other) = (of("layers.0.attention.q.b"), of("layers.1.attention.q.b"));
+            let values = std::mem::take(&mut matrices[one].values);
+            matrices[one].values = std::mem::replace(&mut matrices[other].values, values);
+        })
+    });
+}
+
+#[test]
+fn a_gradient_of_low_precision() {
+    caught("precision", |rogue, task| {
+        rogue.forge(task, |matrices| {
+            for matrix in matrices {
+                let most = matrix.values.iter().map(|value| value.unsigned_abs()).max().unwrap_or_default();
+                // three bits and a sign, as by a format of four
+                let unit = (most / 7).max(1) as i64;
+                matrix.values.iter_mut().for_each(|value| *value = *value / unit * unit);
+            }
+        })
+    });
+}
+
+#[test]
+fn one_element_of_one_matrix() {
+    caught("element", |rogue, task| {
+        rogue.forge(task, |matrices| {
+            let most = matrices[0].values.iter().map(|value| value.abs()).max().unwrap();
+            let least = matrices[0].values.iter_mut().min_by_key(|value| value.abs()).unwrap();
+            *least += most / 2;
+        })
+    });
+}
+
+#[test]
+fn a_stale_adapter() {
+    let network = network("stale", |_| {});
+    let mut rogue = attacker(&network);
+    let first = rogue.claim().unwrap();
+    let old = first.0.adapter;
+    let artifact = rogue.compute(&first.0);
+    assert_eq!(rogue.submit(&first.0, &first.1, &artifact).status, "accepted");
+    // the round ends, and the adapter is another
+    fair(&network);
+    let (task, held) = rogue.wait(|| rogue.claim().ok());
+    assert_ne!(task.adapter, old);
+    let stale = Task::new(TaskTerms { adapter: old, ..(*task).clone() }).unwrap();
+    let found = rogue.compute(&stale);
+    let found = found.as_gradient().unwrap().clone();
+    let forged = rogue.forge(&task, |matrices| {
+        for (matrix, stale) in matrices.iter_mut().zip(&found.matrices) {
+            *matrix = stale.dequantized();
+        }
+    });
+    mismatch(&rogue.submit(&task, &held, &forged));
+    assert_eq!(network.stake(rogue.address()), STAKE / 2);
+    fair(&network);
+}
+
+#[test]
+fn a_copy_of_anothers() {
+    let network = network("copy", |_| {});
+    let (mut honest, rogue) = (network.rogue(7), attacker(&network));
+    let (task, held) = honest.claim().unwrap();
+    let artifact = honest.compute(&task);
+    let found = artifact.as_gradient().unwrap();
+    // its name and commitment, before its owner submits them
+    let (_, own) = rogue.claim().unwrap();
+    let copied = Commitment::new(&task, &artifact.gradient_root());
+    let id = rogue.say(&own, artifact.dag().unwrap().root, copied).unwrap();
+    mismatch(&rogue.settled(id));
+    assert_eq!(network.stake(rogue.address()), STAKE / 2);
+    assert_eq!(honest.submit(&task, &held, &artifact).status, "accepted", "who came first does not own it");
+    // its numbers, rounded as the copier's own
+    let (task, held) = rogue.claim().unwrap();
+    let matrices = found.matrices.iter().map(|matrix| matrix.dequantized()).collect();
+    let copied = Gradient { loss: found.loss, tokens: found.tokens, matrices };
+    mismatch(&rogue.submit(&task, &held, &Artifact::gradient(&task, &copied).unwrap()));
+    fair(&network);
+}
+
+#[test]
+fn withheld_bytes() {
+    let network = network("withheld", |_| {});
+    let mut rogue = attacker(&network);
+    let (task, held) = rogue.claim().unwrap();
+    let artifact = rogue.compute(&task);
+    let before = network.node.balance(rogue.address());
+    let id = rogue.say(&held, artifact.dag().unwrap().root, Commitment::new(&task, &artifact.gradient_root())).unwrap();
+    let stored = rogue.settled(id);
+    assert_eq!((stored.status.as_str(), stored.finding.as_deref()), ("rejected", Some("unavailable")));
+    assert_eq!((network.node.balance(rogue.address()), network.stake(rogue.address())), (before, STAKE), "unpaid");
+    fair(&network);
+}
+
+#[test]
+fn a_seed_of_ones_own() {
+    let network = network("seed", |_| {});
+    let mut rogue = attacker(&network);
+    let (task, held) = rogue.claim().unwrap();
+    let artifact = rogue.compute(&task);
+    let commitment = Commitment::new(&task, &artifact.gradient_root());
+    let root = artifact.dag().unwrap().root;
+    let other = HeldTask { global_seed: held.global_seed ^ 1, ..held.clone() };
+    refused(rogue.say(&other, root, commitment), code::REJECTED, "global_seed");
+    let other = HeldTask { shard_id: (held.shard_id + 1) % 100, ..held.clone() };
+    refused(rogue.say(&other, root, commitment), code::REJECTED, "shard_id");
+    // a seed under which the rounding falls better: the task would be another's
+    let ground = Task::new(TaskTerms { seed: [0; 32], ..(*task).clone() }).unwrap();
+    let artifact = rogue.compute(&ground);
+    mismatch(&rogue.submit(&ground, &held, &artifact));
+    fair(&network);
+}
+
+#[test]
+fn two_claims_and_two_who_claim_one() {
+    let network = network("double", |_| {});
+    let (rogue, other) = (attacker(&network), network.rogue(7));
+    let (task, _) = rogue.claim().unwrap();
+    let chunks = block_on(rogue.client.available(8)).unwrap().unwrap().1;
+    let claim = |rogue: &Rogue, chunk_id: u64| {
+        let miner = rogue.address().to_owned();
+        block_on(rogue.client.send(Message::ClaimTask(MsgClaimTask { miner, pool_id: 0, chunk_id })))
+    };
+    refused(claim(&rogue, chunks[0]), code::TAKEN, "holds chunk");
+    let position = (0..2).find(|position| !chunks.contains(position)).unwrap();
+    refused(claim(&other, position), code::TAKEN, "not available");
+    assert_eq!(rogue.held().0, task, "what was claimed first is still held");
+    fair(&network);
+}
+
+#[test]
+fn what_was_accepted_again() {
+    let network = network("replay", |_| {});
+    let mut rogue = attacker(&network);
+    let (task, held) = rogue.claim().unwrap();
+    let artifact = rogue.compute(&task);
+    assert_eq!(rogue.submit(&task, &held, &artifact).status, "accepted");
+    let paid = network.node.balance(rogue.address());
+    let (root, commitment) = (artifact.dag().unwrap().root, Commitment::new(&task, &artifact.gradient_root()));
+    let id = rogue.say(&held, root, commitment).unwrap();
+    assert_eq!((rogue.settled(id).status.as_str(), network.node.balance(rogue.address())), ("accepted", paid), "once");
+    // the same bytes for the next task
+    let (_, next) = rogue.claim().unwrap();
+    let other = Codec::DagCbor.cid(b"another name");
+    refused(rogue.say(&next, other, commitment), code::REJECTED, "nonce");
+    // a transaction that ran, again
+    let message = Message::ClaimTask(MsgClaimTask { miner: rogue.address().to_owned(), pool_id: 0, chunk_id: 9 });
+    let sequence = network.node.sequence(&rogue.key);
+    let tx = rogue.key.sign(face::CHAIN, sequence - 1, &Default::default(), &[message]).unwrap();
+    assert_eq!(network.node.send(&tx).0, u64::from(code::WRONG_SEQUENCE));
+    fair(&network);
+}
+
+#[test]
+fn claims_that_nobody_works_on() {
+    let network = network("hoard", |terms| {
+        terms["quota"] = json!(4);
+        let params = &mut terms["params"];
+        params["claim_bond"] = json!(100_000);
+        params["unbonded_share"] = json!(2_500);
+        params["claim_lifetime"] = json!(3);
+    });
+    // addresses cost nothing; claims without a bond are a quarter of the round
+    let (first, second) = (network.rogue(101), network.rogue(102));
+    first.claim().unwrap();
+    refused(second.claim(), code::INSUFFICIENT_FUNDS, "locks");
+    let rich = network.rogue(66);
+    let before = network.node.balance(rich.address());
+    rich.claim().unwrap();
+    assert_eq!(network.node.balance(rich.address()), before - 100_000);
+    fair(&network);
+    rich.wait(|| block_on(rich.client.held_task()).unwrap().is_none().then_some(()));
+    // an honest miner's transaction made the block that the claim ran out in
+    fair(&network);
+    assert_eq!(network.node.balance(rich.address()), before - 100_000, "a claim that ran out costs its bond");
+}
+
+/// A network whose operator draws and is drawn beside others with stakes.
+fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (Network, Vec<Rogue>) {
+    let accounts: Vec<String> =
+        others.iter().map(|(number, stake)| format!("{}={stake}", Rogue::address_of(*number))).collect();
+    let honest = format!("{}=1000000000", Rogue::address_of(7));
+    let attacker = format!("{}=1000000000", Rogue::address_of(66));
+    let mut arguments = vec!["--rules", "network", "--quota", "2", "--account", &honest, "--account", &attacker];
+    accounts.iter().for_each(|account| arguments.extend(["--account", account]));
+    let network = Network::new(name, &arguments, |terms| {
+        let params = &mut terms["params"];
+        params["sampling"] = json!(1 << 16);
+        params["verifiers"] = json!(drawn);
+        params["min_stake"] = json!(1_000_000);
+        params["attestation_blocks"] = json!(30);
+        params["claim_bond"] = json!(0);
+        params["probation"] = json!(0);
+    });
+    let rogues: Vec<Rogue> = others.iter().map(|(number, _)| network.rogue(*number)).collect();
+    for (rogue, (_, stake)) in rogues.iter().zip(others) {
+        rogue.stake(*stake, 3).unwrap();
+    }
+    (network, rogues)
+}
+
+/// Says "match" of whatever it is drawn for, without a look.
+fn says_match(rogue: &Rogue) {
+    for duty in block_on(rogue.client.duties()).unwrap().into_iter().filter(|duty| !duty.done) {
+        let (verifier, challenge_id) = (rogue.address().to_owned(), duty.challenge_id);
+        let shown = MsgSubmitRandomVerifierResult {
+            verifier: verifier.clone(),
+            challenge_id,
+            result: "match".to_owned(),
+            gradient_hash: duty.gradient_hash.clone(),
+            evidence: format!("{}:{}", "00".repeat(32), "11".repeat(32)),
+            loss_match: true,
+            ..Default::default()
+        };
+        let message = match duty.stage.as_str() {
+            "commit" => {
+                let commitment = shown.commitment().to_vec();
+                Message::CommitAttestation(MsgCommitAttestation { verifier, challenge_id, commitment })
+            }
+            "reveal" => Message::Attest(Box::new(shown)),
+            // all validators look; it has nothing to say
+            _ => continue,
+        };
+        // the stage may be over by now
+        let _ = block_on(rogue.client.send(message));
+    }
+}
+
+/// Waits for a submission while rogues verify it in their way.
+fn while_verified(miner: &Rogue, id: u64, rogues: &[Rogue]) -> Stored {
+    miner.wait(|| {
+        rogues.iter().for_each(says_match);
+        let stored = block_on(miner.client.stored(id)).unwrap();
+        ["accepted", "rejected"].contains(&stored.status.as_str()).then_some(stored)
+    })
+}
+
+#[test]
+fn a_verifier_that_does_not_look() {
+    let (network, rogues) = with_verifiers("lazy", &[(50, 2_000_000)], 2);
+    let mut honest = network.rogue(7);
+    let (task, held) = honest.claim().unwrap();
+    let artifact = honest.compute(&task);
+    let dag = artifact.dag().unwrap();
+    block_on(honest.client.put(&dag)).unwrap();
+    let id = honest.say(&held, dag.root, Commitment::new(&task, &artifact.gradient_root())).unwrap();
+    assert_eq!(while_verified(&honest, id, &rogues).status, "accepted", "its word is right, what it shows is not");
+    assert_eq!(network.stake(rogues[0].address()), 1_000_000);
+    assert_eq!(network.stake(&network.operator.0), network.operator.1, "who looked keeps what it has");
+}
+
+#[test]
+fn many_verifiers_of_one_owner() {
+    let sybils: Vec<(u8, u64)> = (50..58).map(|number| (number, 2_000_000)).collect();
+    let (network, rogues) = with_verifiers("sybil", &sybils, 3);
+    let mut miner = network.rogue(66);
+    let (task, held) = miner.claim().unwrap();
+    let forged = miner.forge(&task, |matrices| matrices[0].values.fill(0));
+    let dag = forged.dag().unwrap();
+    block_on(miner.client.put(&dag)).unwrap();
+    let id = miner.say(&held, dag.root, Commitment::new(&task, &forged.gradient_root())).unwrap();
+    mismatch(&while_verified(&miner, id, &rogues));
+    let fell = rogues.iter().filter(|rogue| network.stake(rogue.address()) == 1_000_000).count();
+    assert!((1..=3).contains(&fell), "those who were drawn and lied lose half: {fell}");
+    assert_eq!(network.stake(&network.operator.0), network.operator.1);
+}
+
+#[test]
+fn a_stake_below_the_least() {
+    let network = network("small-stake", |_| {});
+    let rogue = network.rogue(66);
+    refused(rogue.stake(1, 3), code::INSUFFICIENT_FUNDS, "at least");
+    fair(&network);
+}
