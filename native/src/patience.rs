@@ -1,7 +1,7 @@
 //! Patience with nodes: what may pass is waited for, longer each time; of several nodes, the next is asked first.
 
 use super::{interrupt::Interrupt, remote::Remote};
-use r3mes_wgpu::chain::client::{Client, ClientError, Host, Hope};
+use r3mes_wgpu::chain::client::{Client, ClientError, Hope, Host};
 use std::{
     fmt::Display,
     time::{Duration, Instant},

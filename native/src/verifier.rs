@@ -12,12 +12,12 @@ use super::{
     sources::Sources,
     wallet,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use pollster::block_on;
 use r3mes_wgpu::chain::client::{Client, ClientError, Hope, Registered};
 use r3mes_wgpu::chain::{DENOM, SessionKey};
 use r3mes_wgpu::ledger::{PROPOSER, VALIDATOR};
-use r3mes_wgpu::roles::{Found, leave, take_on};
+use r3mes_wgpu::roles::{Found, RoleError, leave, take_on};
 use r3mes_wgpu::work::Worker;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -44,7 +44,9 @@ pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
         match refusable(patience.ask(&client, || block_on(leave(&client))))? {
             None => return Ok(Exit::Interrupted),
             Some(true) => return Ok(left(args, client.address())),
-            Some(false) => eprintln!("{} was drawn, or has work that is not settled: that comes first", client.address()),
+            Some(false) => {
+                eprintln!("{} was drawn, or has work that is not settled: that comes first", client.address())
+            }
         }
     }
     let compute = compute::choose(&args.compute)?;
@@ -133,9 +135,9 @@ impl Duties<'_> {
                     }
                     rest(IDLE, interrupt);
                 }
-                Err(error) if error.hope() == Hope::None => {
-                    return Err(anyhow::Error::new(error).context(Exit::Refused));
-                }
+                Err(RoleError::Client(error)) if error.hope() == Hope::None => return refusable(Err(error)),
+                // the backend's, which has a stake to lose
+                Err(error) if error.hope() == Hope::None => return Err(error.into()),
                 // a stake is at risk: whatever a node says for itself alone is waited for
                 Err(error) => patience.wait(&error, self.operator.client().host()),
             }
@@ -179,8 +181,8 @@ impl Duties<'_> {
         }
         if stake < self.least {
             let least = self.least;
-            let error = format!("the stake is {stake}{DENOM}, below the network's least, {least}{DENOM}");
-            bail!(anyhow::anyhow!(error).context(Exit::Refused));
+            let below = anyhow!("the stake is {stake}{DENOM}, below the network's least, {least}{DENOM}");
+            return Err(below.context(Exit::Refused));
         }
         Ok(())
     }

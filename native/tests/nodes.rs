@@ -3,11 +3,13 @@
 mod face;
 mod place;
 mod proxy;
+mod rogue;
 
 use face::Node;
 use place::{Place, accepted};
 use proxy::{Fate, Proxy};
 use r3mes_wgpu::chain::SessionKey;
+use rogue::Network;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -65,7 +67,9 @@ fn where_one_node_is_of_no_use_another_is_asked() {
             if stored && line.contains("/ipfs/") { Fate::Answer(404, vec![]) } else { Fate::Forward }
         }),
         of(|line, _| match line.contains("/block/put") {
-            true => Fate::Answer(200, br#"{"Key":"bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"}"#.to_vec()),
+            true => {
+                Fate::Answer(200, br#"{"Key":"bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"}"#.to_vec())
+            }
             false => Fate::Forward,
         }),
     ];
@@ -92,11 +96,8 @@ fn a_submission_whose_answer_is_lost_counts_once_and_another_node_says_so() {
     });
     let second = Proxy::start(&node.url, |_, _| Fate::Forward);
     let payee = SessionKey::new(&[31; 32]).unwrap();
-    let output = mine(
-        "nodes-lost-miner",
-        &[&first.url, &second.url],
-        &["--max-tasks", "3", "--address", payee.address()],
-    );
+    let output =
+        mine("nodes-lost-miner", &[&first.url, &second.url], &["--max-tasks", "3", "--address", payee.address()]);
     assert!(output.status.success(), "{}", words(&output));
     assert_eq!(accepted(&output.stdout).len(), 3);
     assert_eq!((stats(&node), node.balance(payee.address())), (3, 3 * REWARD));
@@ -104,19 +105,27 @@ fn a_submission_whose_answer_is_lost_counts_once_and_another_node_says_so() {
     assert!(second.count("POST") > 0, "the other node was asked");
 }
 
+/// It stands for longer than a claim holds.
 #[test]
 fn a_chain_that_stands_is_told_of_and_waited_for() {
-    let place = Place::new("nodes-halt");
-    let node = Node::start(&place);
+    let network = Network::new("nodes-halt", &["--rules", "embedded"], |genesis| {
+        genesis["params"]["claim_lifetime"] = json!(10);
+    });
+    let node = &network.node;
     let standing = Arc::new(AtomicBool::new(true));
     let halted = standing.clone();
     // it takes transactions, and no block comes
     let proxy = Proxy::start(&node.url, move |line, before| {
         let sent = before.iter().filter(|line| line.starts_with(&format!("POST {TXS}"))).count();
         match line.starts_with(&format!("POST {TXS}")) && sent > 0 && halted.load(Ordering::SeqCst) {
-            true => Fate::Answer(200, json!({ "tx_response": {
+            true => Fate::Answer(
+                200,
+                json!({ "tx_response": {
                 "height": "0", "code": 0, "raw_log": "", "data": "", "txhash": "",
-            } }).to_string().into_bytes()),
+            } })
+                .to_string()
+                .into_bytes(),
+            ),
             false => Fate::Forward,
         }
     });
@@ -130,11 +139,14 @@ fn a_chain_that_stands_is_told_of_and_waited_for() {
     assert!(asked < 400, "{asked} requests in half a minute: it does not spin");
     assert!(home.data().join("work.car").exists(), "the work is kept");
     standing.store(false, Ordering::SeqCst);
-    let rest = std::thread::spawn(move || errors.count());
+    let rest = std::thread::spawn(move || errors.collect::<Vec<_>>());
     let output = mining.wait_with_output().unwrap();
-    rest.join().unwrap();
-    assert!(output.status.success());
-    assert_eq!((accepted(&output.stdout).len(), stats(&node)), (2, 2));
+    let rest = rest.join().unwrap();
+    assert!(output.status.success(), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("not counted") && line.contains("expired")), "{rest:?}");
+    let events = accepted(&output.stdout);
+    assert_eq!((events.len(), stats(node)), (2, 2));
+    assert!(events[0]["tokens_per_second"].is_null(), "the same task again, computed before");
     assert_eq!(node.bytes("/remes/remes/v1/stored_gradient/3").0, 404, "nothing was submitted twice");
 }
 
@@ -172,7 +184,8 @@ fn what_is_wrong_with_nodes_is_said() {
     let home = Place::new("nodes-wrong-4");
     let output = miner(&home, &[&changed.url], &["--max-tasks", "1"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
-    let kept = fs::read_dir(home.data().join("models")).unwrap().flat_map(|dir| fs::read_dir(dir.unwrap().path()).unwrap());
+    let kept =
+        fs::read_dir(home.data().join("models")).unwrap().flat_map(|dir| fs::read_dir(dir.unwrap().path()).unwrap());
     assert_eq!(kept.count(), 0, "what is no model is not kept");
 }
 

@@ -99,7 +99,7 @@ fn serve(stream: &mut TcpStream, target: &str, fate: Fate, line: &str, kind: &st
             let _ = stream.write_all(b"SSH-2.0-x\r\n\r\n");
             return;
         }
-        Fate::Answer(status, answer) => (status, answer),
+        Fate::Answer(status, ref answer) => (status, answer.clone()),
         Fate::Forward | Fate::Lose | Fate::Cut => {
             let (method, path) = line.split_once(' ').unwrap();
             let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();

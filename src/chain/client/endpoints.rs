@@ -140,3 +140,84 @@ impl Endpoints {
         Ok(height)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pollster::block_on;
+    use serde_json::json;
+
+    /// Nodes by their chain and height; those without do not answer. Says who was asked for what.
+    struct Nodes {
+        endpoints: Endpoints,
+        heads: RefCell<Vec<Option<(&'static str, u64)>>>,
+        asked: RefCell<Vec<(usize, String)>>,
+    }
+
+    impl Nodes {
+        fn new(heads: &[Option<(&'static str, u64)>]) -> Self {
+            let names = (0..heads.len()).map(|at| format!("node {at}")).collect();
+            let (endpoints, heads) = (Endpoints::new(names), RefCell::new(heads.to_vec()));
+            Self { endpoints, heads, asked: RefCell::default() }
+        }
+
+        fn ask(&self, at: usize, request: Request<'_>) -> Result<Response, Offline> {
+            self.asked.borrow_mut().push((at, request.path.to_owned()));
+            let (chain_id, height) = self.heads.borrow()[at].ok_or_else(|| Offline("refused".to_owned()))?;
+            let job = json!({
+                "chain_id": chain_id, "genesis": "", "height": height, "time": 0, "arithmetic_version": 1, "model": "",
+                "rank": 4, "targets": [], "round": 0, "accepted": 0, "reward": 0,
+            });
+            Ok(Response { status: 200, body: job.to_string().into_bytes() })
+        }
+
+        /// Who answers a question.
+        fn answers(&self) -> Result<usize, Offline> {
+            let request = Request { path: "/question", body: None };
+            block_on(self.endpoints.request(request, async |at, request| self.ask(at, request)))?;
+            Ok(self.asked.borrow().last().unwrap().0)
+        }
+    }
+
+    #[test]
+    fn one_is_asked_until_it_is_of_no_use_and_then_the_next_that_is_fit() {
+        let nodes = Nodes::new(&[Some(("a", 9)), Some(("b", 9)), Some(("a", 3)), Some(("a", 5)), None]);
+        nodes.endpoints.saw(9);
+        assert_eq!((nodes.answers(), nodes.answers()), (Ok(0), Ok(0)));
+        assert_eq!(nodes.asked.borrow().iter().filter(|(_, path)| path == JOB).count(), 1, "it is looked at once");
+        nodes.endpoints.another();
+        assert_eq!(nodes.answers(), Ok(3), "another chain's and one that is behind are passed over");
+        nodes.endpoints.another();
+        assert_eq!(nodes.answers(), Ok(0), "and one that does not answer");
+    }
+
+    #[test]
+    fn where_all_are_behind_the_highest_is_asked_and_where_none_is_fit_all_reasons_are_said() {
+        let nodes = Nodes::new(&[Some(("a", 100)), Some(("a", 20)), Some(("a", 30))]);
+        assert_eq!(nodes.answers(), Ok(0));
+        nodes.heads.borrow_mut()[0] = None;
+        nodes.endpoints.another();
+        assert_eq!(nodes.answers(), Ok(2));
+        *nodes.heads.borrow_mut() = vec![None, Some(("b", 200)), None];
+        nodes.endpoints.another();
+        let Offline(reasons) = nodes.answers().unwrap_err();
+        assert!(reasons.contains("node 0: refused") && reasons.contains("node 1 is of the chain b"), "{reasons}");
+        *nodes.heads.borrow_mut() = vec![None, None, Some(("a", 31))];
+        assert_eq!(nodes.answers(), Ok(2), "and again later");
+    }
+
+    #[test]
+    fn a_single_one_is_asked_as_it_is() {
+        let nodes = Nodes::new(&[Some(("a", 1))]);
+        nodes.endpoints.another();
+        assert_eq!(nodes.answers(), Ok(0));
+        assert_eq!(nodes.asked.borrow().len(), 1);
+    }
+
+    #[test]
+    fn a_survey_names_those_that_are_unfit() {
+        let nodes = Nodes::new(&[Some(("a", 1)), None, Some(("b", 1))]);
+        let unfit = block_on(nodes.endpoints.survey(async |at, request| nodes.ask(at, request)));
+        assert!(matches!(&unfit[..], [Unfit::Useless { .. }, Unfit::OtherChain { .. }]), "{unfit:?}");
+    }
+}

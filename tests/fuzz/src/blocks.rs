@@ -2,14 +2,17 @@
 
 use crate::wire::job;
 use r3mes_wgpu::{
-    dispute::{Doubt, Move},
+    dispute::{Doubt, Hash, Move},
     model::lora::{GradientMatrix, LoraAdapter},
     store::{
         Block, CarReader, Cid, Codec, Dag, MAX_CAR_BYTES, StoreError, links,
         unixfs::{FileReader, Layout},
     },
     training::optimizer::{Optimizer, Settings},
-    work::{AdapterState, Aggregate, Artifact, Chunk, Gradient, GradientPackage, MatrixSpec, Receipt, Task, TaskTerms, parts},
+    work::{
+        AdapterState, Aggregate, Artifact, Chunk, Gradient, GradientPackage, MatrixSpec, Receipt, Task, TaskTerms,
+        parts,
+    },
 };
 use std::sync::LazyLock;
 
@@ -28,8 +31,8 @@ fn task() -> Task {
 static ARTIFACT: LazyLock<(Artifact, Dag)> = LazyLock::new(|| {
     let matrix = |spec: &MatrixSpec| GradientMatrix {
         name: spec.name.clone(),
-        rows: spec.rows,
-        columns: spec.columns,
+        rows: spec.rows as usize,
+        columns: spec.columns as usize,
         exponent: spec.exponent,
         values: (0..spec.len() as i64).map(|at| (at - 9) << 30).collect(),
     };
@@ -189,7 +192,7 @@ pub(crate) fn dispute_move(bytes: &[u8]) {
 /// The short ones.
 pub(crate) fn dispute_moves() -> Vec<Vec<u8>> {
     let moves = [
-        Move::Open(vec![[1; 32], [2; 32]]),
+        Move::Open(vec![Hash([1; 32]), Hash([2; 32])]),
         Move::Pick(3),
         Move::Doubt(Doubt::Output(1)),
         Move::Doubt(Doubt::Sound),

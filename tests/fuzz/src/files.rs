@@ -38,13 +38,14 @@ pub(crate) fn safetensors_files() -> Vec<Vec<u8>> {
 
 /// A GGUF file.
 pub(crate) fn gguf(bytes: &[u8]) {
-    let _ = file::read_gguf(bytes, &mut |_| {});
+    let _ = file::read_gguf(bytes, &mut |_, _| {});
 }
 
 /// Headers with every kind of value; no whole model.
 pub(crate) fn gguf_files() -> Vec<Vec<u8>> {
     let text = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
-    let number = |key: &str, value: u32| [text(key), 4u32.to_le_bytes().to_vec(), value.to_le_bytes().to_vec()].concat();
+    let number =
+        |key: &str, value: u32| [text(key), 4u32.to_le_bytes().to_vec(), value.to_le_bytes().to_vec()].concat();
     let words = |key: &str| {
         let array = [8u32.to_le_bytes().to_vec(), 2u64.to_le_bytes().to_vec(), text("a"), text("b")].concat();
         [text(key), 9u32.to_le_bytes().to_vec(), array].concat()

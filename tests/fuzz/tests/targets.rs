@@ -70,11 +70,12 @@ fn seeds_are_read() {
 fn mutated_seeds_and_any_bytes_are_read_or_refused() {
     for target in TARGETS {
         let seeds = (target.seeds)();
-        let mutated = (prop::sample::select(seeds), prop::collection::vec(change(), 0..6)).prop_map(|(seed, changes)| {
-            let mut bytes = seed;
-            changes.iter().for_each(|change| apply(&mut bytes, change));
-            bytes
-        });
+        let mutated =
+            (prop::sample::select(seeds), prop::collection::vec(change(), 0..6)).prop_map(|(seed, changes)| {
+                let mut bytes = seed;
+                changes.iter().for_each(|change| apply(&mut bytes, change));
+                bytes
+            });
         let bytes = prop_oneof![9 => mutated, 1 => prop::collection::vec(any::<u8>(), 0..300)];
         let mut runner = TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() });
         let run = |bytes: Vec<u8>| {
