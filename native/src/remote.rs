@@ -3,6 +3,7 @@
 use super::{
     interrupt::Interrupt,
     model,
+    output::Exit,
     patience::Patience,
     place,
     sources::{Sources, base},
@@ -109,8 +110,15 @@ impl Remote {
         }
         .map_err(offline)?;
         let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES as u64).read_to_vec().map_err(offline)?;
-        Ok(Response { status, body })
+        match response.body_mut().with_config().limit(MAX_ANSWER_BYTES as u64).read_to_vec() {
+            Ok(body) => Ok(Response { status, body }),
+            // it would be as long the next time
+            Err(ureq::Error::BodyExceedsLimit(limit)) => {
+                let body = format!("{url} gives more than the {limit} bytes that are read");
+                Ok(Response { status: 413, body: body.into_bytes() })
+            }
+            Err(error) => Err(offline(error)),
+        }
     }
 }
 
@@ -212,4 +220,12 @@ pub(crate) fn model(
             let _ = fs::remove_file(dir.join(name));
         }
     })
+}
+
+/// A node that says no ends the program with its own code.
+pub(crate) fn asked<T>(answer: Result<T, ClientError>) -> Result<T> {
+    match answer {
+        Err(error @ (ClientError::Refused { .. } | ClientError::Failed { .. })) => Err(error).context(Exit::Refused),
+        answer => Ok(answer?),
+    }
 }

@@ -7,7 +7,7 @@ use super::{
     output::{self, Exit, say},
     patience::{Patience, rest},
     place,
-    remote::{self, Remote},
+    remote::{self, Remote, asked},
     roles::{Done, Operator, SEQUENCES},
     sources::Sources,
     wallet,
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
     let Some((job, targets)) = remote::job(&client, &interrupt)? else { return Ok(Exit::Interrupted) };
     let mut patience = Patience::new(&interrupt);
     if args.leave {
-        match refusable(patience.ask(&client, || block_on(leave(&client))))? {
+        match asked(patience.ask(&client, || block_on(leave(&client))))? {
             None => return Ok(Exit::Interrupted),
             Some(true) => return Ok(left(args, client.address())),
             Some(false) => {
@@ -61,8 +61,8 @@ pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
         // not before it can compute: who is drawn and says nothing pays
         false => patience.ask(&client, || block_on(take_on(&client, roles(args), args.stake))),
     };
-    let Some(standing) = refusable(standing)? else { return Ok(Exit::Interrupted) };
-    let Some(least) = refusable(patience.ask(&client, || block_on(client.min_stake())))? else {
+    let Some(standing) = asked(standing)? else { return Ok(Exit::Interrupted) };
+    let Some(least) = asked(patience.ask(&client, || block_on(client.min_stake())))? else {
         return Ok(Exit::Interrupted);
     };
     let operator = Operator::new(client, worker)?;
@@ -72,14 +72,6 @@ pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
 
 fn roles(args: &VerifierArgs) -> &'static [u32] {
     if args.proposer { &[VALIDATOR, PROPOSER] } else { &[VALIDATOR] }
-}
-
-/// A node that says no ends the program with its own code.
-fn refusable<T>(answer: Result<T, ClientError>) -> Result<T> {
-    answer.map_err(|error| match error.hope() {
-        Hope::None => anyhow::Error::new(error).context(Exit::Refused),
-        _ => error.into(),
-    })
 }
 
 fn left(args: &VerifierArgs, address: &str) -> Exit {
@@ -135,7 +127,7 @@ impl Duties<'_> {
                     }
                     rest(IDLE, interrupt);
                 }
-                Err(RoleError::Client(error)) if error.hope() == Hope::None => return refusable(Err(error)),
+                Err(RoleError::Client(error)) if error.hope() == Hope::None => return asked(Err(error)),
                 // the backend's, which has a stake to lose
                 Err(error) if error.hope() == Hope::None => return Err(error.into()),
                 // a stake is at risk: whatever a node says for itself alone is waited for

@@ -2,12 +2,14 @@
 
 mod face;
 mod place;
+mod rogue;
 
 use face::{Node, claim};
 use place::{Place, accepted};
 use r3mes_wgpu::chain::{Message, MsgSubmitGradient, SessionKey, Transfer};
 use r3mes_wgpu::store::Codec;
-use serde_json::Value;
+use rogue::Network;
+use serde_json::{Value, json};
 use std::{
     fs,
     io::{BufRead, BufReader, Lines},
@@ -32,7 +34,7 @@ fn command(home: &Place, url: &str) -> Command {
 impl Outsider {
     fn start(home: &Place, url: &str) -> Self {
         let mut command = command(home, url);
-        command.args(["--stake", &STAKE.to_string()]);
+        command.args(["--proposer", "--stake", &STAKE.to_string()]);
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         Self { process, lines }
@@ -40,6 +42,10 @@ impl Outsider {
 
     fn says(&mut self) -> Value {
         serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.process.id().to_string()]).status().unwrap().success());
     }
 
     fn found(&mut self) -> (u64, String) {
@@ -124,8 +130,10 @@ fn an_outsider_with_a_stake_is_drawn_agrees_with_the_honest_and_catches_a_forger
     let output = mine("verifier-again", &node.url, "1");
     assert_eq!(accepted(&output.stdout).len(), 1, "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(outsider.found(), (5, "match".to_owned()));
+    // four count, which is a round
+    assert_eq!(outsider.says()["event"], "aggregated");
 
-    assert!(Command::new("kill").args(["-INT", &outsider.process.id().to_string()]).status().unwrap().success());
+    outsider.signal("-INT");
     assert_eq!(outsider.process.wait().unwrap().code(), Some(130));
     let output = command(&home, &node.url).arg("--leave").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -144,4 +152,24 @@ fn who_has_no_coins_is_told_and_who_has_no_stake_can_not_leave() {
         assert!(said.contains(words), "{said}");
     }
     assert_eq!(node.sequence(&key), 2, "both had a block");
+}
+
+#[test]
+fn silence_costs_and_who_has_too_little_left_stops() {
+    let (home, key) = home("verifier-silent", [24; 32]);
+    let account = format!("{}={STAKE}", key.address());
+    let network = Network::new("verifier-network", &["--rules", "embedded", "--account", &account], |genesis| {
+        genesis["params"]["attestation_blocks"] = json!(2);
+        genesis["params"]["silence_penalty"] = json!(10_000);
+    });
+    let mut outsider = Outsider::start(&home, &network.node.url);
+    assert_eq!(outsider.says()["event"], "registered");
+    outsider.signal("-STOP");
+    // others are drawn
+    let output = mine("verifier-patient", &network.node.url, "1");
+    assert_eq!(accepted(&output.stdout).len(), 1, "{}", String::from_utf8_lossy(&output.stderr));
+    outsider.signal("-CONT");
+    let said = outsider.says();
+    assert_eq!((said["event"].as_str(), said["amount"].as_u64()), (Some("slashed"), Some(STAKE)), "{said}");
+    assert_eq!(outsider.process.wait().unwrap().code(), Some(5));
 }

@@ -5,13 +5,13 @@ use super::{
         http::now,
         output::{Exit, say},
         place,
-        remote::Remote,
+        remote::{Remote, asked},
     },
     cli::{GrantArgs, OnChainArgs, RevokeArgs, SendArgs},
     session::session_key,
     unlock,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use pollster::block_on;
 use r3mes_wgpu::chain::{
     Between, DENOM, Message, Session, SessionKey, Transfer, check_address,
@@ -115,14 +115,6 @@ fn session_address(named: Option<&String>, on: &OnChainArgs) -> Result<String> {
     };
     check_address(address)?;
     Ok(address.clone())
-}
-
-/// A node that says no ends the program with its own code.
-fn asked<T>(answer: Result<T, ClientError>) -> Result<T> {
-    match answer {
-        Err(error @ (ClientError::Refused { .. } | ClientError::Failed { .. })) => Err(error).context(Exit::Refused),
-        answer => Ok(answer?),
-    }
 }
 
 fn tell(on: &OnChainArgs, object: &Value, words: &str) {
