@@ -83,11 +83,11 @@ fn a_void_of_what_does_not_saturate() {
 }
 
 #[test]
-fn the_gradient_of_another_layer() {
-    caught("layer", |rogue, task| {
+fn the_gradient_of_another_linear() {
+    caught("linear", |rogue, task| {
         rogue.forge(task, |matrices| {
             let of = |name: &str| matrices.iter().position(|matrix| matrix.name == name).unwrap();
-            let (one, other) = (of("layers.0.attention.q.b"), of("layers.1.attention.q.b"));
+            let (one, other) = (of("layers.0.feed_forward.gate.b"), of("layers.0.feed_forward.up.b"));
             let values = std::mem::take(&mut matrices[one].values);
             matrices[one].values = std::mem::replace(&mut matrices[other].values, values);
         })
@@ -112,8 +112,9 @@ fn a_gradient_of_low_precision() {
 fn one_element_of_one_matrix() {
     caught("element", |rogue, task| {
         rogue.forge(task, |matrices| {
-            let most = matrices[0].values.iter().map(|value| value.abs()).max().unwrap();
-            let least = matrices[0].values.iter_mut().min_by_key(|value| value.abs()).unwrap();
+            let values = &mut matrices[1].values;
+            let most = values.iter().map(|value| value.abs()).max().unwrap();
+            let least = values.iter_mut().min_by_key(|value| value.abs()).unwrap();
             *least += most / 2;
         })
     });
@@ -343,7 +344,7 @@ fn many_verifiers_of_one_owner() {
     let (network, rogues) = with_verifiers("sybil", &sybils, 3);
     let mut miner = network.rogue(66);
     let (task, held) = miner.claim().unwrap();
-    let forged = miner.forge(&task, |matrices| matrices[0].values.fill(0));
+    let forged = miner.forge(&task, |matrices| matrices[1].values.fill(0));
     let dag = forged.dag().unwrap();
     block_on(miner.client.put(&dag)).unwrap();
     let id = miner.say(&held, dag.root, Commitment::new(&task, &forged.gradient_root())).unwrap();

@@ -1,6 +1,6 @@
 //! What miners, verifiers and proposers are to do, and what became of what they did.
 
-use super::{Face, Shared, cosmos::foreign, failure};
+use super::{Face, Shared, cosmos::foreign, failure, now};
 use axum::{
     Json, Router,
     extract::{Path, State},
@@ -31,7 +31,7 @@ fn broken(error: impl std::fmt::Display) -> Response {
 
 async fn held(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     foreign(&address).map_or(Ok(()), Err)?;
-    let held = face.ledger().held(&address).map_err(broken)?;
+    let held = face.ledger().at(now()).held(&address).map_err(broken)?;
     let held = held.map(|Held { task, round, shard, global_seed, .. }| HeldTask {
         task: task.cid(),
         round,

@@ -168,7 +168,7 @@ impl Rogue {
         let mut matrices: Vec<GradientMatrix> = found.matrices.iter().map(|matrix| matrix.dequantized()).collect();
         alter(&mut matrices);
         let forged = Artifact::gradient(task, &Gradient { loss: found.loss, tokens: found.tokens, matrices }).unwrap();
-        assert_ne!(forged, honest);
+        assert!(forged != honest, "nothing was altered");
         forged
     }
 

@@ -56,7 +56,7 @@ fn the_pool_pays_newcomers_so_much_and_for_mining_alone() {
     let cases = [
         (pay(&world, 30, 5, payout(30)), 5, "for an account"),
         (pay(&world, 1, 5, payout(1)), 5, "itself"),
-        (pay(&world, 31, 5, transfer(31, 1, 0)), 4, "mining alone"),
+        (pay(&world, 31, 5, transfer(31, 1, 1)), 4, "mining alone"),
     ];
     for (tx, code, words) in cases {
         let outcome = world.block(vec![tx]).remove(0);
