@@ -1,8 +1,7 @@
 //! What reads bytes from elsewhere, as functions of bytes. A target fails by panicking: where the code does, where what
 //! was read is not what is written again, or where a law of the ledger is broken.
 //!
-//! `cargo test -p r3mes_fuzz` tries seeds and mutations of them; [`bin/fuzz.rs`](../bin/fuzz.rs) gives a target to
-//! libFuzzer.
+//! `cargo test` tries seeds and mutations of them; `scripts/fuzz TARGET` gives a target to libFuzzer.
 
 mod answers;
 mod blocks;
