@@ -122,9 +122,8 @@ export class WalletCard {
   async #grant() {
     const [cap, days] = [this.#at("cap"), this.#at("days")];
     if (!cap.reportValidity() || !days.reportValidity()) return;
-    const expires = Math.floor(Date.now() / 1000 + DAY * days.valueAsNumber);
     this.#say("Asking the wallet to sign.");
-    await this.#account.grant(Math.round(MICRO * cap.valueAsNumber), expires);
+    await this.#account.grant(Math.round(MICRO * cap.valueAsNumber), Math.round(DAY * days.valueAsNumber));
     await this.#use(this.#account.address);
     this.#say("Granted.");
   }

@@ -74,6 +74,11 @@ export class Chain {
     throw new Error("the transaction is in no block after a minute");
   }
 
+  /** Seconds since 1970, as the chain counts them. */
+  async time() {
+    return (await this.#get("/r3mes/wgpu/v1/job")).time;
+  }
+
   /** As `experimentalSuggestChain` takes it. */
   async info() {
     const { chain_id: chainId, bech32_prefix: prefix, denom: coinMinimalDenom, min_fee: fee } = await this.params();
@@ -139,8 +144,9 @@ export class Account {
     return new Account({ provider, engine, chain, secret, chainId: info.chainId, pubKey, address, grantee });
   }
 
-  /** Lets the session mine: `cap` in micro-units, `expires` in seconds since 1970. */
-  async grant(cap, expires) {
+  /** Lets the session mine: `cap` in micro-units, `seconds` from now by the chain's clock. */
+  async grant(cap, seconds) {
+    const expires = (await this.#chain.time()) + seconds;
     if (this.#provider.signDirect) {
       const renews = (await this.#chain.granted(this.address, this.grantee))?.capLeft !== undefined;
       return this.#direct("sessionGrant", { cap, expires, renews });

@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Write what a network of its own starts from: its rules, its job, its first coins and nodes
     Genesis(GenesisArgs),
+    /// Recompute what others submit, with a stake that answers for it, and get paid
+    Verifier(VerifierArgs),
     /// Fine-tune an adapter on your own text, locally
     Train(TrainArgs),
     /// Continue a text, to see what a model or an adapter has learned
@@ -221,6 +223,7 @@ impl Command {
         match self {
             Self::Mine(args) => Some(&args.compute),
             Self::Node(args) => Some(&args.compute),
+            Self::Verifier(args) => Some(&args.compute),
             Self::Train(args) => Some(&args.compute),
             Self::Generate(args) => Some(&args.compute),
             Self::Verify(args) => Some(&args.compute),
@@ -245,9 +248,10 @@ pub(crate) struct MineArgs {
     pub(crate) job: JobArgs,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
-    /// Mine for the node at this URL instead of one in this process
-    #[arg(long, value_name = "URL", env = "R3MES_NODE")]
-    pub(crate) node: Option<String>,
+    /// Mine for the node at this URL instead of one in this process; may be repeated with others of the same chain, which
+    /// are asked where it is of no use
+    #[arg(long, value_name = "URL", env = "R3MES_NODE", value_delimiter = ',')]
+    pub(crate) node: Vec<String>,
     /// The address that is paid; with --node, an address of its chain [default there: the session's own]
     #[arg(long, default_value = "local", env = "R3MES_ADDRESS")]
     pub(crate) address: String,
@@ -271,6 +275,44 @@ pub(crate) struct MineArgs {
     /// Stop after so many seconds
     #[arg(long, value_name = "SECONDS")]
     pub(crate) time_limit: Option<u64>,
+    /// One JSON object a line on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct VerifierArgs {
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+    /// The node to verify for; may be repeated with others of the same chain, which are asked where it is of no use
+    #[arg(long, value_name = "URL", env = "R3MES_NODE", value_delimiter = ',', required = true)]
+    pub(crate) node: Vec<String>,
+    /// Sign with this wallet's key, whose coins are the stake [default: the operator's key of this machine]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) wallet: Option<String>,
+    /// A file with the wallet's passphrase [default: R3MES_PASSPHRASE of the environment, else it is asked for]
+    #[arg(long, value_name = "FILE", requires = "wallet")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Bring the stake up to so many micro-units; what wrong words cost is taken of it [default: the least that the
+    /// network takes]
+    #[arg(long, value_name = "MICRO", value_parser = super::wallet::cli::micro)]
+    pub(crate) stake: Option<u64>,
+    /// Also add up full rounds
+    #[arg(long)]
+    pub(crate) proposer: bool,
+    /// Give up all roles as soon as everything drawn for is done, and stop; the stake comes back after the network's
+    /// unbonding time
+    #[arg(long, conflicts_with_all = ["stake", "proposer"])]
+    pub(crate) leave: bool,
+    /// Where the node lacks a block, ask this trustless gateway; may be repeated
+    #[arg(long, value_name = "URL", env = "R3MES_GATEWAY", value_delimiter = ',')]
+    pub(crate) gateway: Vec<String>,
+    /// Where to keep the model and keys [default: the user's data folder]
+    #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Stop after so many gradients
+    #[arg(long)]
+    pub(crate) max_gradients: Option<u64>,
     /// One JSON object a line on stdout
     #[arg(long)]
     pub(crate) json: bool,

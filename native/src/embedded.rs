@@ -8,12 +8,14 @@ use super::{
     engine, http, model,
     node::{self, Node, Setup, Terms},
     place,
+    remote::Remote,
     roles::{self, Operator},
+    sources::Sources,
     wallet,
 };
 use anyhow::{Context, Result, bail};
-use r3mes_wgpu::chain::SessionKey;
-use r3mes_wgpu::ledger::{Genesis, Params, fee_pool};
+use r3mes_wgpu::chain::{SessionKey, client::Client};
+use r3mes_wgpu::ledger::{Genesis, PROPOSER, Params, VALIDATOR, fee_pool};
 use r3mes_wgpu::model::{transformer::Targets, weights::Model};
 use r3mes_wgpu::training::optimizer::Settings;
 use r3mes_wgpu::work::{CHUNK_TOKENS, Worker};
@@ -30,8 +32,7 @@ pub(crate) const QUOTA: u32 = 4;
 /// The operator's first coins and stake, in micro-units. Worth nothing outside this process.
 pub(crate) const OPERATOR_COINS: u64 = 1_000_000_000_000;
 pub(crate) const OPERATOR_STAKE: u64 = 1_000_000;
-/// The operator's roles: validator and proposer.
-pub(crate) const OPERATOR_ROLES: [u32; 2] = [3, 4];
+pub(crate) const OPERATOR_ROLES: [u32; 2] = [VALIDATOR, PROPOSER];
 /// What signatures are bound to.
 pub(crate) const CHAIN_ID: &str = "r3mes-local-1";
 /// Where the page's files are unless said otherwise.
@@ -132,7 +133,9 @@ impl Embedded {
             None => serve(SocketAddr::from(([127, 0, 0, 1], 7717)))
                 .or_else(|_| serve(SocketAddr::from(([127, 0, 0, 1], 0))))?,
         };
-        Operator::new(&url(address), &replica.gateway, &self.operator, worker)?.start()?;
+        let remote = Remote::node(&url(address))?.with_sources(Sources::gateways(&replica.gateway)?);
+        let client = Client::new(remote, SessionKey::new(&self.operator)?);
+        Operator::new(client, worker)?.proposing()?.start()?;
         Ok((node, address))
     }
 }

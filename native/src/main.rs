@@ -19,6 +19,7 @@ mod mine;
 mod model;
 mod node;
 mod output;
+mod patience;
 mod place;
 mod quality;
 mod remote;
@@ -26,6 +27,7 @@ mod roles;
 mod serve;
 mod sources;
 mod train;
+mod verifier;
 mod verify;
 mod wallet;
 
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         cli::Command::Mine(args) => mine::run(&args),
         cli::Command::Node(args) => serve::run(&args),
         cli::Command::Genesis(args) => genesis::run(args),
+        cli::Command::Verifier(args) => verifier::run(&args),
         cli::Command::Train(args) => train::run(args),
         cli::Command::Generate(args) => generate::run(args),
         cli::Command::Verify(args) => verify::run(args),

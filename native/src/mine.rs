@@ -7,15 +7,16 @@ use super::{
     embedded::{self, Embedded},
     interrupt::Interrupt,
     output::{self, Exit, say},
+    patience::{Patience, rest},
     place,
     remote::{self, Remote},
+    sources::Sources,
     wallet,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use pollster::block_on;
 use r3mes_wgpu::chain::{SessionKey, check_address, client::Client};
 use r3mes_wgpu::mining::{Accepted, Miner, MiningError, Stage};
-use r3mes_wgpu::model::{config::Linear, transformer::Targets};
 use r3mes_wgpu::work::{CHUNK_TOKENS, Receipt, UploadSize, Worker};
 use serde_json::json;
 use std::{
@@ -44,9 +45,9 @@ struct Work<'a> {
 pub(crate) fn run(args: &MineArgs) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     wallet::secrets::keep_out_of_dumps()?;
-    match &args.node {
-        Some(url) => for_other(args, url, &interrupt),
-        None => for_own(args, &interrupt),
+    match args.node.is_empty() {
+        true => for_own(args, &interrupt),
+        false => for_other(args, &interrupt),
     }
 }
 
@@ -71,37 +72,33 @@ fn for_own(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     if head.accepted_total > 0 {
         eprintln!("continuing: {} accepted, round {}", head.accepted_total, head.round);
     }
-    let client = Client::new(Remote::new(&embedded::url(address), job_dir.join("work.car"))?, key);
+    let client = Client::new(Remote::node(&embedded::url(address))?.saving(job_dir.join("work.car")), key);
     let miner = Miner::new(client, worker, payout, compute.name);
     let receipts = Receipts::open(&job_dir)?;
     Work { miner, receipts, weights, idle: IDLE_HERE, args }.mine(interrupt)
 }
 
-/// For the node at `url`. One that does not answer is waited for.
-fn for_other(args: &MineArgs, url: &str, interrupt: &Interrupt) -> Result<Exit> {
+/// For nodes elsewhere. Those that do not answer are waited for.
+fn for_other(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     let data_dir = place::data_dir(args.job.data_dir.clone())?;
+    let remote = Remote::nodes_at(&args.node)?.saving(data_dir.join("work.car"));
     let key = match &args.wallet {
         Some(name) => wallet::unlock(&data_dir, name, args.passphrase_file.as_deref())?,
         None => wallet::session_key(&data_dir)?,
     };
     let payout = payout(args, &key)?;
-    let (stores, sources) = (args.sources.stores()?, args.sources.sources(&data_dir)?);
-    let mut client = Client::new(Remote::new(url, data_dir.join("work.car"))?.with_sources(sources), key);
+    let (stores, sources) = (args.sources.stores()?, Sources::open(&args.sources.gateway, &data_dir)?);
+    let mut client = Client::new(remote.with_sources(sources), key);
     if args.granter.is_some() {
         client = client.for_granter(payout.clone());
     }
-    let job = block_on(client.job()).context("asking the node for its job")?;
-    let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
-    let Some(linears) = job.targets.iter().map(linear).collect::<Option<Vec<_>>>() else {
-        bail!("the node adapts {}, not linears of this model", job.targets.join(", "));
-    };
-    let targets = Targets { rank: job.rank as usize, linears };
+    let Some((job, targets)) = remote::job(&client, interrupt)? else { return Ok(Exit::Interrupted) };
     let compute = compute::choose(&args.compute)?;
-    eprintln!("mining on {} for {url}, as {}, paid to {payout}", compute.name, client.address());
+    eprintln!("mining on {} for {}, as {}, paid to {payout}", compute.name, args.node.join(" or "), client.address());
     if args.dry_run {
         return Ok(Exit::Ok);
     }
-    let model = remote::download(&client, &job.model, &data_dir)?;
+    let Some(model) = remote::model(&client, &job.model, &data_dir, interrupt)? else { return Ok(Exit::Interrupted) };
     let worker = block_on(Worker::new(&model, &targets, &compute.backend, SEQUENCES))?;
     let weights = model.config.ternary_weights() as u64;
     drop(model);
@@ -127,7 +124,7 @@ pub(crate) fn verifier(miner: &Compute, threads: usize) -> Compute {
 
 impl Work<'_> {
     fn mine(mut self, interrupt: &Interrupt) -> Result<Exit> {
-        let (mut limits, mut failures, mut registered) = (self.args.limits(), 0u32, false);
+        let (mut limits, mut patience, mut registered) = (self.args.limits(), Patience::new(interrupt), false);
         while limits.go_on() {
             if interrupt.asked() {
                 return Ok(Exit::Interrupted);
@@ -151,16 +148,17 @@ impl Work<'_> {
             };
             match attempt() {
                 Ok(Some(accepted)) => {
-                    failures = 0;
+                    patience.renew();
                     limits.count();
                     self.tell(&accepted, seconds, &limits)?;
                 }
-                Ok(None) => wait(self.idle, interrupt),
-                Err(error) if error.is_temporary() => {
-                    failures += 1;
-                    let pause = remote::backoff(failures);
-                    eprintln!("{error}; trying again in {:.0} s", pause.as_secs_f64());
-                    wait(pause, interrupt);
+                Ok(None) => {
+                    patience.renew();
+                    rest(self.idle, interrupt);
+                }
+                Err(error @ MiningError::Late(_)) => eprintln!("{error}"),
+                Err(error) if patience.lasts(error.hope(), self.miner.client().host()) => {
+                    patience.wait(&error, self.miner.client().host());
                 }
                 Err(error) => return Err(anyhow::Error::new(error).context(Exit::Refused)),
             }
@@ -172,10 +170,10 @@ impl Work<'_> {
     fn tell(&self, accepted: &Accepted, seconds: Option<f64>, limits: &Limits) -> Result<()> {
         let Accepted { receipt, gradient_root, transaction, round, loss, balance, bytes } = accepted;
         let (task, cid) = (receipt.task().cid(), receipt.artifact());
-        let count = match &self.args.node {
-            Some(_) => limits.counted(),
+        let count = match self.args.node.is_empty() {
+            false => limits.counted(),
             // those too that were settled while this process was away
-            None => block_on(self.miner.client().job())?.accepted,
+            true => block_on(self.miner.client().job())?.accepted,
         };
         let rate = seconds.map(|seconds| CHUNK_TOKENS as f64 / seconds);
         if self.args.json {
@@ -213,13 +211,5 @@ impl Receipts {
         if let Err(error) = place::write_whole(&path, receipt.to_json().as_bytes()) {
             eprintln!("{error:#}");
         }
-    }
-}
-
-/// Waits, or until Ctrl-C.
-fn wait(pause: Duration, interrupt: &Interrupt) {
-    let end = Instant::now() + pause;
-    while Instant::now() < end && !interrupt.asked() {
-        std::thread::sleep(Duration::from_millis(50).min(pause));
     }
 }

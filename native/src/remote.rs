@@ -1,14 +1,20 @@
-//! A node by its URL, over HTTP.
+//! Nodes by their URLs, over HTTP.
 
 use super::{
-    model, place,
+    interrupt::Interrupt,
+    model,
+    output::Exit,
+    patience::Patience,
+    place,
     sources::{Sources, base},
     wallet::secrets::Secret,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use pollster::block_on;
-use r3mes_wgpu::chain::client::{Client, ClientError, Host, MAX_ANSWER_BYTES, Offline, Request, Response};
-use r3mes_wgpu::model::weights::Model;
+use r3mes_wgpu::chain::client::{
+    Client, ClientError, Endpoints, Host, JobInfo, MAX_ANSWER_BYTES, Offline, Request, Response, Unfit,
+};
+use r3mes_wgpu::model::{config::Linear, transformer::Targets, weights::Model};
 use r3mes_wgpu::store::Cid;
 use r3mes_wgpu::work::model_manifest;
 use std::{
@@ -17,14 +23,12 @@ use std::{
     time::Duration,
 };
 
-/// Longest wait between two attempts to reach the node.
-const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A node by its URL, or a store.
+/// Nodes of one chain, of which one is asked; or a store.
 pub(crate) struct Remote {
-    url: String,
+    endpoints: Endpoints,
     agent: ureq::Agent,
     /// Where the work at hand is saved; nowhere for a store, or for those who have none.
     saved: Option<PathBuf>,
@@ -34,16 +38,16 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// A node. Asks nothing yet.
-    pub(crate) fn new(url: &str, saved: PathBuf) -> Result<Self> {
-        Ok(Self { saved: Some(saved), ..Self::for_role(url)? })
+    /// Nodes, of which the first is asked as long as it is of use. Asks nothing yet.
+    pub(crate) fn nodes_at(urls: &[String]) -> Result<Self> {
+        let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
+        let urls = urls.iter().map(|url| base("--node", url)).collect::<Result<Vec<_>>>()?;
+        Ok(Self::new(urls, config, None))
     }
 
-    /// A node, for those who save nothing.
-    pub(crate) fn for_role(url: &str) -> Result<Self> {
-        let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
-        let url = base("--node", url)?;
-        Ok(Self { url, agent: config.new_agent(), saved: None, sources: Sources::default(), token: None })
+    /// A node. Asks nothing yet.
+    pub(crate) fn node(url: &str) -> Result<Self> {
+        Self::nodes_at(&[url.to_owned()])
     }
 
     /// A store. What it is told goes nowhere else: it can not redirect.
@@ -53,8 +57,17 @@ impl Remote {
             .max_redirects(0)
             .http_status_as_error(false)
             .build();
-        let url = base(flag, url)?;
-        Ok(Self { url, agent: config.new_agent(), saved: None, sources: Sources::default(), token })
+        Ok(Self::new(vec![base(flag, url)?], config, token))
+    }
+
+    fn new(urls: Vec<String>, config: ureq::config::Config, token: Option<Secret>) -> Self {
+        let endpoints = Endpoints::new(urls);
+        Self { endpoints, agent: config.new_agent(), saved: None, sources: Sources::default(), token }
+    }
+
+    /// The same, that saves the work at hand in this file.
+    pub(crate) fn saving(self, path: PathBuf) -> Self {
+        Self { saved: Some(path), ..self }
     }
 
     /// The same, with more places that blocks come from.
@@ -70,18 +83,56 @@ impl Remote {
     }
 }
 
-impl Host for Remote {
-    async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
-        let offline = |error: ureq::Error| Offline(format!("{}: {error}", self.url));
-        let url = format!("{}{}", self.url, request.path);
+impl Remote {
+    /// How many nodes there are.
+    pub(crate) fn nodes(&self) -> u32 {
+        self.endpoints.names().len() as u32
+    }
+
+    /// Looks at every node; says which are of no use now, and fails where some are of different chains.
+    pub(crate) fn survey(&self) -> Result<()> {
+        for unfit in block_on(self.endpoints.survey(async |at, request| self.ask(at, request))) {
+            match unfit {
+                Unfit::OtherChain { .. } => return Err(unfit.into()),
+                unfit => eprintln!("{unfit}"),
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&self, at: usize, request: Request<'_>) -> Result<Response, Offline> {
+        let url = &self.endpoints.names()[at];
+        let offline = |error: ureq::Error| Offline(format!("{url}: {error}"));
+        let url = format!("{url}{}", request.path);
         let mut response = match request.body {
             None => self.authorized(self.agent.get(&url)).call(),
             Some((kind, bytes)) => self.authorized(self.agent.post(&url)).header("content-type", kind).send(bytes),
         }
         .map_err(offline)?;
         let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES as u64).read_to_vec().map_err(offline)?;
-        Ok(Response { status, body })
+        match response.body_mut().with_config().limit(MAX_ANSWER_BYTES as u64).read_to_vec() {
+            Ok(body) => Ok(Response { status, body }),
+            // it would be as long the next time
+            Err(ureq::Error::BodyExceedsLimit(limit)) => {
+                let body = format!("{url} gives more than the {limit} bytes that are read");
+                Ok(Response { status: 413, body: body.into_bytes() })
+            }
+            Err(error) => Err(offline(error)),
+        }
+    }
+}
+
+impl Host for Remote {
+    async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
+        self.endpoints.request(request, async |at, request| self.ask(at, request)).await
+    }
+
+    fn saw(&self, height: u64) {
+        self.endpoints.saw(height);
+    }
+
+    fn another(&self) {
+        self.endpoints.another();
     }
 
     async fn gateway(&self, at: usize, path: &str) -> Option<Result<Response, Offline>> {
@@ -122,32 +173,46 @@ impl Host for Remote {
     }
 }
 
-/// 1, 2, 4 … 60 seconds, each shortened at random by up to a half, so that miners do not return all at once.
-pub(crate) fn backoff(failures: u32) -> Duration {
-    let whole = Duration::from_secs(1 << (failures - 1).min(6)).min(MAX_BACKOFF);
-    let mut random = [0; 1];
-    // without randomness the whole wait is as good
-    let share = getrandom::fill(&mut random).map_or(255, |()| random[0]);
-    whole / 2 + whole * u32::from(share) / 510
+/// What is trained, and what of it is adapted; `None` after Ctrl-C. Nodes that do not answer are waited for.
+pub(crate) fn job(client: &Client<Remote>, interrupt: &Interrupt) -> Result<Option<(JobInfo, Targets)>> {
+    if client.host().nodes() > 1 {
+        client.host().survey()?;
+    }
+    let job = Patience::new(interrupt).ask(client, || block_on(client.job()));
+    let Some(job) = job.context("asking the node for its job")? else { return Ok(None) };
+    let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
+    let Some(linears) = job.targets.iter().map(linear).collect::<Option<Vec<_>>>() else {
+        bail!("the node adapts {}, not linears of this model", job.targets.join(", "));
+    };
+    let targets = Targets { rank: job.rank as usize, linears };
+    Ok(Some((job, targets)))
 }
 
-/// The node's model, from the data folder if it is there, else from the node; checked by its manifest either way.
-pub(crate) fn download(client: &Client<Remote>, cid: &str, data_dir: &Path) -> Result<Model> {
+/// The model of this name, from the data folder if it is there, else from the node; checked by its manifest either way.
+/// `None` after Ctrl-C.
+pub(crate) fn model(
+    client: &Client<Remote>,
+    cid: &str,
+    data_dir: &Path,
+    interrupt: &Interrupt,
+) -> Result<Option<Model>> {
     ensure!(cid.chars().all(|letter| letter.is_ascii_alphanumeric()), "the node names its model {cid:?}");
     let dir = data_dir.join("models").join(cid);
     let files = ["config.json", "model.safetensors"];
-    let checked = |dir: &Path| -> Result<Model> {
+    let checked = |dir: &Path| -> Result<Option<Model>> {
         let model = model::read(dir)?;
         let found = model_manifest(&model)?.cid().to_string();
         ensure!(found == cid, "the model in {} is {found}, not {cid}", dir.display());
-        Ok(model)
+        Ok(Some(model))
     };
     if files.iter().all(|name| dir.join(name).exists()) {
         return checked(&dir);
     }
     fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+    let mut patience = Patience::new(interrupt);
     for name in files {
-        place::write_whole(&dir.join(name), &block_on(client.model_file(name))?)?;
+        let Some(bytes) = patience.ask(client, || block_on(client.model_file(name)))? else { return Ok(None) };
+        place::write_whole(&dir.join(name), &bytes)?;
     }
     checked(&dir).inspect_err(|_| {
         for name in files {
@@ -155,4 +220,12 @@ pub(crate) fn download(client: &Client<Remote>, cid: &str, data_dir: &Path) -> R
             let _ = fs::remove_file(dir.join(name));
         }
     })
+}
+
+/// A node that says no ends the program with its own code.
+pub(crate) fn asked<T>(answer: Result<T, ClientError>) -> Result<T> {
+    match answer {
+        Err(error @ (ClientError::Refused { .. } | ClientError::Failed { .. })) => Err(error).context(Exit::Refused),
+        answer => Ok(answer?),
+    }
 }

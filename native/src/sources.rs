@@ -59,18 +59,6 @@ impl SourceArgs {
         });
         Ok(Stores::new(kubos, service.transpose()?))
     }
-
-    /// Gateways and the cache in the data folder.
-    pub(crate) fn sources(&self, data_dir: &Path) -> Result<Sources> {
-        let cache = data_dir.join("cache.redb");
-        let quota = Quota { loose_bytes: CACHE_BYTES, total_bytes: CACHE_BYTES };
-        let cache = BlockStore::open(&cache, quota).inspect_err(|error| {
-            eprintln!("{error:#}; going on without a cache");
-        });
-        let mut sources = Sources::gateways(&self.gateway)?;
-        sources.cache = cache.ok();
-        Ok(sources)
-    }
 }
 
 /// That a flag's value is an http(s) URL; without a slash at its end.
@@ -127,6 +115,16 @@ impl Sources {
     pub(crate) fn gateways(urls: &[String]) -> Result<Self> {
         let gateways = urls.iter().map(|url| Gateway::new(url, TIMEOUT)).collect::<Result<_>>()?;
         Ok(Self { gateways, cache: None, waiting: RefCell::default() })
+    }
+
+    /// Gateways, and the cache in the data folder.
+    pub(crate) fn open(gateways: &[String], data_dir: &Path) -> Result<Self> {
+        let cache = data_dir.join("cache.redb");
+        let quota = Quota { loose_bytes: CACHE_BYTES, total_bytes: CACHE_BYTES };
+        let cache = BlockStore::open(&cache, quota).inspect_err(|error| {
+            eprintln!("{error:#}; going on without a cache");
+        });
+        Ok(Self { cache: cache.ok(), ..Self::gateways(gateways)? })
     }
 
     /// As [`Host::gateway`](r3mes_wgpu::chain::client::Host::gateway), counted from the first after the node.

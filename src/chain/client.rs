@@ -16,13 +16,17 @@
 
 mod blocks;
 mod duties;
+mod endpoints;
 mod sending;
 mod sessions;
+mod watch;
 
 pub(crate) use blocks::put_blocks;
-pub use duties::{Duty, Stored, Sum, Summand};
+pub use duties::{Duty, Registered, Stored, Sum, Summand};
+pub use endpoints::{Endpoints, Unfit};
 pub use sending::Sent;
 pub use sessions::Granted;
+pub use watch::Watch;
 
 use super::{ChainError, SessionKey, code, gateway};
 use crate::store::{Cid, StoreError};
@@ -39,6 +43,10 @@ pub trait Host {
     }
     /// The gateway of this number was passed over for the next.
     fn passed_over(&self, _at: usize, _why: &ClientError) {}
+    /// A block of this height was seen.
+    fn saw(&self, _height: u64) {}
+    /// The node was of no use: another is asked from now on, where there is one.
+    fn another(&self) {}
     /// Waits.
     async fn sleep(&self, milliseconds: u32);
     /// The bytes of a block that was kept, if they still are; they are checked.
@@ -78,6 +86,8 @@ pub struct Response {
 #[error("the node does not answer: {0}")]
 pub struct Offline(pub String);
 
+/// The route of [`JobInfo`].
+const JOB: &str = "/r3mes/wgpu/v1/job";
 /// Most bytes that a host reads of one answer.
 pub const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// Why something asked of a node was not done.
@@ -108,6 +118,25 @@ pub enum ClientError {
     /// The node took a transaction and never ran it.
     #[error("transaction {0} is in no block after ten minutes")]
     Lost(String),
+    /// No block comes.
+    #[error("the chain stands at height {height}: no block came for {seconds} s")]
+    Halted {
+        /// Of the last block.
+        height: u64,
+        /// So long it was watched.
+        seconds: u32,
+    },
+    /// The node has not got what it said that it stored.
+    #[error("the node took {cid} and does not give it back: {reason}")]
+    Forgot {
+        /// A block.
+        cid: Box<Cid>,
+        /// What came instead.
+        reason: String,
+    },
+    /// Not a node of this program's kind, or an older one.
+    #[error("the node lacks the route {0}, which a chain's own nodes need not have: r3mes-wgpu nodes do")]
+    Lacks(String),
     /// An answer that makes no sense.
     #[error("the node's answer to {path} makes no sense: {reason}")]
     Senseless {
@@ -124,15 +153,32 @@ pub enum ClientError {
     Chain(#[from] ChainError),
 }
 
+/// What to hope for after something failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hope {
+    /// The same may work later, or with another node.
+    Later,
+    /// Another node may do better; this one will not.
+    Elsewhere,
+    /// Nothing: the chain itself says no, or this program is at fault.
+    None,
+}
+
 impl ClientError {
-    /// Whether the same may work later: nobody answered, or the node is busy.
-    pub fn is_temporary(&self) -> bool {
+    /// Nobody answered, the node is busy or stands, or it speaks for itself alone.
+    pub fn hope(&self) -> Hope {
         match self {
-            Self::Offline(_) => true,
-            Self::Refused { status, .. } => matches!(status, 429 | 502..=504),
-            Self::Failed { code, .. } => [code::MEMPOOL_FULL, code::WRONG_SEQUENCE].contains(code),
-            _ => false,
+            Self::Offline(_) | Self::Halted { .. } | Self::Lost(_) | Self::Forgot { .. } => Hope::Later,
+            Self::Refused { status: 429 | 502..=504, .. } => Hope::Later,
+            Self::Failed { code: code::MEMPOOL_FULL | code::WRONG_SEQUENCE, .. } => Hope::Later,
+            Self::Refused { .. } | Self::Senseless { .. } | Self::Lacks(_) | Self::Store(_) => Hope::Elsewhere,
+            Self::Failed { .. } | Self::Chain(_) => Hope::None,
         }
+    }
+
+    /// Whether the same may work later.
+    pub fn is_temporary(&self) -> bool {
+        self.hope() == Hope::Later
     }
 }
 
@@ -141,6 +187,12 @@ impl ClientError {
 pub struct JobInfo {
     /// What signatures are bound to.
     pub chain_id: String,
+    /// Hash of the genesis, hexadecimal.
+    pub genesis: String,
+    /// Of the last block.
+    pub height: u64,
+    /// The chain's time, in seconds since 1970: of its last block, or of the one that comes.
+    pub time: u64,
     /// By which specification.
     pub arithmetic_version: u32,
     /// CID of the model's manifest.
@@ -222,6 +274,11 @@ impl<H: Host> Client<H> {
         self.key.address()
     }
 
+    /// As [`SessionKey::secret`].
+    pub fn secret(&self, purpose: &str) -> Result<[u8; 32], ClientError> {
+        Ok(self.key.secret(purpose)?)
+    }
+
     /// The address that mines: the granter's, else the one that signs.
     pub fn miner(&self) -> &str {
         self.granter.as_deref().unwrap_or(self.address())
@@ -229,7 +286,7 @@ impl<H: Host> Client<H> {
 
     /// What is trained.
     pub async fn job(&self) -> Result<JobInfo, ClientError> {
-        self.json("/r3mes/wgpu/v1/job").await
+        self.json(JOB).await
     }
 
     /// Micro-units that the node asks for a transaction.
@@ -315,7 +372,12 @@ impl<H: Host> Client<H> {
     }
 
     async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        parse(path, &self.get(path).await?)
+        match self.get(path).await {
+            Err(ClientError::Refused { status: 404 | 405 | 501, .. }) if path.starts_with("/r3mes/") => {
+                Err(ClientError::Lacks(path.to_owned()))
+            }
+            answer => parse(path, &answer?),
+        }
     }
 
     async fn get(&self, path: &str) -> Result<Vec<u8>, ClientError> {

@@ -46,7 +46,7 @@ pub(crate) async fn ask<H: Host>(host: &H, path: &str, body: Option<(&str, &[u8]
     accepted(host.request(Request { path, body }).await?)
 }
 
-fn accepted(Response { status, body }: Response) -> Result<Vec<u8>, ClientError> {
+pub(crate) fn accepted(Response { status, body }: Response) -> Result<Vec<u8>, ClientError> {
     match status {
         200..300 => Ok(body),
         _ => {

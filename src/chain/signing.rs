@@ -14,6 +14,7 @@ use cosmrs::{
     tx::{self, Body, SignerInfo},
 };
 use k256::ecdsa::VerifyingKey;
+use sha2::{Digest, Sha256};
 
 /// The Cosmos SDK's wallets show it; nothing here is counted in it.
 const GAS: u64 = 200_000;
@@ -100,6 +101,14 @@ impl SessionKey {
 
     pub(super) fn sign_bytes(&self, bytes: &[u8]) -> Result<Vec<u8>, ChainError> {
         Ok(self.key.sign(bytes).map_err(|_| ChainError::Key)?.to_vec())
+    }
+
+    /// 32 bytes that only the key's owner can compute, the same each time for a purpose.
+    ///
+    /// A hash of a signature that nobody else sees: of no transaction and no ADR-36 text.
+    pub fn secret(&self, purpose: &str) -> Result<[u8; 32], ChainError> {
+        let signature = self.sign_bytes(format!("r3mes-wgpu secret: {purpose}").as_bytes())?;
+        Ok(Sha256::digest(signature).into())
     }
 
     /// A transaction with these messages; submissions among them get their own signatures too.

@@ -5,7 +5,7 @@ use crate::chain::{
     client::{Host, Request, Response, put_blocks},
     gateway::ask,
 };
-use crate::store::{Block, Cid, Codec, Dag};
+use crate::store::{Block, Cid, Dag};
 use serde::Deserialize;
 
 /// Most addresses of a daemon that are passed on.
@@ -36,7 +36,7 @@ impl<H: Host> Kubo<H> {
         put_blocks(&self.host, &dag.blocks).await.map_err(Failure::of)?;
         put_blocks(&self.host, std::slice::from_ref(&shelf)).await.map_err(Failure::of)?;
         self.pin(&shelf.cid()).await?;
-        for cid in [Some(dag.root), one_of(dag)].into_iter().flatten() {
+        for cid in dag.sample() {
             self.get(&cid).await?;
         }
         Ok(())
@@ -90,10 +90,3 @@ impl<H: Host> Kubo<H> {
 
 /// Commands are posted, also without a body.
 const NOTHING: Option<(&str, &[u8])> = Some(("application/octet-stream", &[]));
-
-/// A leaf that the root's hash chooses, so that it is not always the same one.
-fn one_of(dag: &Dag) -> Option<Cid> {
-    let leaves: Vec<Cid> = dag.blocks.iter().map(Block::cid).filter(|cid| cid.codec() == Codec::Raw.code()).collect();
-    let chosen = dag.root.hash().digest().iter().fold(0usize, |sum, byte| (sum << 8 | usize::from(*byte)) & 0xff_ffff);
-    leaves.get(chosen.checked_rem(leaves.len())?).copied()
-}

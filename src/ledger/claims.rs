@@ -50,7 +50,7 @@ fn bond(state: &mut State, miner: &str) -> Result<u64, Refusal> {
         return Ok(0);
     }
     let log = format!("a claim locks {claim_bond}{DENOM}; those for miners without are taken: ask again later");
-    Err(Refusal::new(code::INSUFFICIENT_FUNDS, log))
+    Err(Refusal::new(code::TAKEN, log))
 }
 
 fn claims(state: &State) -> impl Iterator<Item = &Claim> {

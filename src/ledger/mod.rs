@@ -31,6 +31,7 @@ pub use block::{Block, Tx};
 pub use fees::fee_pool;
 pub use genesis::{Genesis, GenesisError};
 pub use grpc::Unanswered;
+pub use nodes::{PROPOSER, VALIDATOR};
 pub use params::{ALL, PER_MYRIAD, Params};
 pub use queries::{Aggregation, Assignment, Held};
 pub use state::{

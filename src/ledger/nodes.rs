@@ -4,10 +4,10 @@ use super::{Event, Params, Place, Refusal, Registration, State, coins};
 use crate::chain::{DENOM, MsgRegisterNode, MsgRegisterNodeResponse, MsgUnregisterNode, code};
 use prost::Message;
 
-/// Recomputes what it is drawn for.
-pub(super) const VALIDATOR: u32 = 3;
-/// Adds up rounds.
-pub(super) const PROPOSER: u32 = 4;
+/// The role that recomputes what it is drawn for.
+pub const VALIDATOR: u32 = 3;
+/// The role that adds up rounds.
+pub const PROPOSER: u32 = 4;
 
 pub(super) fn register(state: &mut State, message: &MsgRegisterNode) -> Result<Vec<u8>, Refusal> {
     let malformed = |log: String| Err(Refusal::new(code::MALFORMED, log));

@@ -4,7 +4,7 @@ mod blocks;
 
 use crate::chain::{
     Message, MsgClaimTask, MsgSetPayout, MsgSubmitGradient, MsgSubmitGradientResponse,
-    client::{Client, ClientError, HeldTask, Host, Sent},
+    client::{Client, ClientError, HeldTask, Hope, Host, Sent, Watch},
     code,
 };
 use crate::ipfs::{Stores, Unstored};
@@ -12,6 +12,7 @@ use crate::store::{Cid, Codec, Dag};
 use crate::training::step::nats;
 use crate::work::{Artifact, CHUNK_TOKENS, Receipt, Task, WorkError, Worker, WorkerError};
 pub use blocks::Blocks;
+use std::cell::OnceCell;
 
 /// Why a task was not finished. What was done is not lost: a task that is claimed is found again, and computed to the
 /// same bits.
@@ -35,6 +36,10 @@ pub enum MiningError {
         /// What a recomputation found.
         finding: String,
     },
+    /// The claim ran out, or went to another, before the submission came; or the node knows nothing of it any more. What
+    /// was computed stays saved: where the same task can be claimed again, it is not computed anew.
+    #[error("not counted: {0}")]
+    Late(String),
     /// A store that did not keep the artifact. Nothing was submitted.
     #[error("not submitted: {0}")]
     Unstored(#[from] Unstored),
@@ -47,13 +52,18 @@ pub enum MiningError {
 }
 
 impl MiningError {
-    /// As [`ClientError::is_temporary`]. A store may always come to its senses: the artifact waits for it.
-    pub fn is_temporary(&self) -> bool {
+    /// As [`ClientError::hope`]. A store may always come to its senses: the artifact waits for it.
+    pub fn hope(&self) -> Hope {
         match self {
-            Self::Client(error) => error.is_temporary(),
-            Self::Unstored(_) => true,
-            _ => false,
+            Self::Client(error) => error.hope(),
+            Self::Unstored(_) | Self::Late(_) => Hope::Later,
+            _ => Hope::None,
         }
+    }
+
+    /// Whether the same, or the next task, may work later.
+    pub fn is_temporary(&self) -> bool {
+        self.hope() == Hope::Later
     }
 }
 
@@ -99,6 +109,8 @@ pub struct Miner<H> {
     payout: String,
     gpu_architecture: String,
     pending: Option<Pending>,
+    /// The chunk that was claimed last.
+    claimed: Option<u64>,
 }
 
 /// What is computed, and not yet settled.
@@ -106,18 +118,22 @@ struct Pending {
     receipt: Receipt,
     artifact: Artifact,
     held: HeldTask,
+    /// The transaction that submitted it, and its number.
+    submitted: OnceCell<(String, u64)>,
 }
 
 /// Chunks to choose among, so that miners who ask at once seldom want the same.
 const CHOICE: u32 = 64;
 /// Longest time between two looks at how a submission stands; the first ones come sooner.
 const POLL_MS: u32 = 500;
+/// So long a node may not know of a submission.
+const UNKNOWN_MS: u32 = 60_000;
 
 impl<H: Host> Miner<H> {
     /// Rewards go to the address `payout`: the granter, where the client has one. `gpu_architecture` is told to the node
     /// for its statistics.
     pub fn new(client: Client<H>, worker: Worker, payout: String, gpu_architecture: String) -> Self {
-        Self { client, stores: Stores::default(), worker, payout, gpu_architecture, pending: None }
+        Self { client, stores: Stores::default(), worker, payout, gpu_architecture, pending: None, claimed: None }
     }
 
     /// The same, that puts every artifact into these stores too before it is submitted.
@@ -155,48 +171,71 @@ impl<H: Host> Miner<H> {
             let receipt = Receipt::new(task, &artifact, Vec::new())?;
             let stage = if found { Stage::Found } else { Stage::Computed };
             tell(stage(Box::new(receipt.clone())));
-            self.pending = Some(Pending { receipt, artifact, held });
+            self.pending = Some(Pending { receipt, artifact, held, submitted: OnceCell::new() });
         }
-        let Some(Pending { receipt, artifact, held }) = &self.pending else { return Ok(None) };
+        let Some(pending) = &self.pending else { return Ok(None) };
+        let finished = self.finish(pending, tell).await;
+        let kept = |error: &MiningError| !matches!(error, MiningError::Late(_)) && error.hope() != Hope::None;
+        if !finished.as_ref().is_err_and(kept) {
+            self.pending = None;
+        }
+        finished.map(Some)
+    }
+
+    /// Submits what is computed, where it is not submitted yet, and waits until it counts.
+    async fn finish(&self, pending: &Pending, mut tell: impl FnMut(Stage)) -> Result<Accepted, MiningError> {
+        let Pending { receipt, artifact, held, submitted } = pending;
         let dag = artifact.dag()?;
-        self.stores.put(&dag).await?;
-        self.client.put(&dag).await?;
-        let bytes = dag.bytes() as u64;
-        tell(Stage::Stored);
         let loss = artifact.as_gradient().map(|gradient| nats(gradient.loss, gradient.tokens as usize));
-        let sent = match self.submit(receipt, held, loss).await {
-            Err(error @ ClientError::Failed { .. }) if !error.is_temporary() => {
-                self.pending = None;
-                return Err(error.into());
+        let (transaction, id) = match submitted.get() {
+            Some(submitted) => submitted,
+            None => {
+                self.stores.put(&dag).await?;
+                self.client.put(&dag).await?;
+                tell(Stage::Stored);
+                let sent = match self.submit(receipt, held, loss).await {
+                    Err(error @ ClientError::Failed { code: code::REJECTED | code::TAKEN, .. })
+                        if self.client.held_task().await?.as_ref() != Some(held) =>
+                    {
+                        return Err(MiningError::Late(error.to_string()));
+                    }
+                    sent => sent?,
+                };
+                let id = sent.answer::<MsgSubmitGradientResponse>().map_or(0, |answer| answer.stored_gradient_id);
+                tell(Stage::Submitted(id));
+                submitted.get_or_init(|| (sent.hash, id))
             }
-            sent => sent?,
         };
-        let id = sent.answer::<MsgSubmitGradientResponse>().map_or(0, |answer| answer.stored_gradient_id);
-        tell(Stage::Submitted(id));
-        if let Err(error) = self.settled(id).await {
-            if !error.is_temporary() {
-                self.pending = None;
-            }
-            return Err(error);
-        }
-        let balance = self.client.balance(&self.payout).await?;
-        let (receipt, gradient_root, round) = (receipt.clone(), artifact.gradient_root(), held.round);
-        self.pending = None;
-        Ok(Some(Accepted { receipt, gradient_root, transaction: sent.hash, round, loss, balance, bytes }))
+        self.settled(*id).await?;
+        Ok(Accepted {
+            receipt: receipt.clone(),
+            gradient_root: artifact.gradient_root(),
+            transaction: transaction.clone(),
+            round: held.round,
+            loss,
+            balance: self.client.balance(&self.payout).await?,
+            bytes: dag.bytes() as u64,
+        })
     }
 
     /// Waits until a submission counts.
     async fn settled(&self, id: u64) -> Result<(), MiningError> {
-        let mut pause = POLL_MS / 16;
+        let (mut watch, mut pause) = (Watch::default(), POLL_MS / 16);
         loop {
-            let stored = self.client.stored(id).await?;
-            match stored.status.as_str() {
-                "accepted" => return Ok(()),
-                "rejected" => {
-                    return Err(MiningError::Rejected { id, finding: stored.finding.unwrap_or_default() });
-                }
-                _ => self.client.host().sleep(pause).await,
+            match self.client.stored(id).await {
+                Ok(stored) => match stored.status.as_str() {
+                    "accepted" => return Ok(()),
+                    "rejected" => {
+                        return Err(MiningError::Rejected { id, finding: stored.finding.unwrap_or_default() });
+                    }
+                    _ => {}
+                },
+                // another node may be a few blocks behind the one that took it
+                Err(ClientError::Refused { status: 404, .. }) if watch.waited_ms() < UNKNOWN_MS => {}
+                Err(ClientError::Refused { status: 404, message }) => return Err(MiningError::Late(message)),
+                Err(error) => return Err(error.into()),
             }
+            watch.wait(&self.client, pause).await?;
             pause = (pause * 2).min(POLL_MS);
         }
     }
@@ -214,12 +253,13 @@ impl<H: Host> Miner<H> {
         Artifact::fetch(task, &dag.root, &|cid| dag.get(cid)).ok()
     }
 
-    async fn claim(&self) -> Result<Option<(Task, HeldTask)>, MiningError> {
+    async fn claim(&mut self) -> Result<Option<(Task, HeldTask)>, MiningError> {
         let held = match self.client.held_task().await? {
             Some(held) => Some(held),
             None => {
                 let Some((pool_id, chunks)) = self.client.available(CHOICE).await? else { return Ok(None) };
                 let Some(chunk_id) = self.choose(&chunks) else { return Ok(None) };
+                self.claimed = Some(chunk_id);
                 let miner = self.client.miner().to_owned();
                 match self.client.send(Message::ClaimTask(MsgClaimTask { miner, pool_id, chunk_id })).await {
                     Ok(_) => self.client.held_task().await?,
@@ -234,8 +274,11 @@ impl<H: Host> Miner<H> {
         Ok(Some((task, held)))
     }
 
-    /// Another of the chunks for each address.
+    /// The chunk that was claimed before, whose gradient may be saved; else another of the chunks for each address.
     fn choose(&self, chunks: &[u64]) -> Option<u64> {
+        if let Some(claimed) = self.claimed.filter(|claimed| chunks.contains(claimed)) {
+            return Some(claimed);
+        }
         let letters = self.client.miner().bytes();
         let number = letters.fold(0u64, |number, letter| number.wrapping_mul(31).wrapping_add(letter.into()));
         let count = u64::try_from(chunks.len()).ok().filter(|count| *count > 0)?;

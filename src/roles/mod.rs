@@ -2,13 +2,15 @@
 //! same wire as miners.
 
 mod proposer;
+mod registration;
 mod verifier;
 
 pub use proposer::Proposer;
-pub use verifier::Verifier;
+pub use registration::{leave, take_on};
+pub use verifier::{Found, Verifier};
 
 use crate::{
-    chain::client::ClientError,
+    chain::client::{ClientError, Hope},
     error::Error,
     mining::MiningError,
     store::StoreError,
@@ -37,12 +39,12 @@ pub enum RoleError {
 }
 
 impl RoleError {
-    /// As [`ClientError::is_temporary`].
-    pub fn is_temporary(&self) -> bool {
+    /// As [`ClientError::hope`].
+    pub fn hope(&self) -> Hope {
         match self {
-            Self::Client(error) => error.is_temporary(),
-            Self::Mining(error) => error.is_temporary(),
-            _ => false,
+            Self::Client(error) => error.hope(),
+            Self::Mining(error) => error.hope(),
+            _ => Hope::None,
         }
     }
 }

@@ -13,62 +13,40 @@ use crate::{
 };
 use sha2::{Digest, Sha256};
 
-/// A proposer of a node.
-pub struct Proposer<H> {
-    client: Client<H>,
+/// Who adds up rounds.
+pub struct Proposer {
     salt: [u8; 32],
     /// Round and root of the adapter that was computed last.
     computed: Option<(u64, Cid)>,
 }
 
-impl<H: Host> Proposer<H> {
+impl Proposer {
     /// `salt` is secret and random: it keeps what is sealed from being guessed.
-    pub fn new(client: Client<H>, salt: [u8; 32]) -> Self {
-        Self { client, salt, computed: None }
+    pub fn new(salt: [u8; 32]) -> Self {
+        Self { salt, computed: None }
     }
 
     /// Does the next part of a round's aggregate, if one is due; returns the adapter that it computed.
-    pub async fn work(&mut self) -> Result<Option<Cid>, RoleError> {
-        let Some(sum) = self.client.sum().await?.filter(|sum| !sum.shown) else { return Ok(None) };
+    pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Cid>, RoleError> {
+        let Some(sum) = client.sum().await?.filter(|sum| !sum.shown) else { return Ok(None) };
         let (adapter, fresh) = match self.computed {
             Some((round, adapter)) if round == sum.round => (adapter, None),
             _ => {
-                let adapter = self.compute(&sum).await?;
+                let adapter = compute(client, &sum).await?;
                 self.computed = Some((sum.round, adapter));
                 (adapter, Some(adapter))
             }
         };
-        let message = self.word(&sum, adapter).await?;
-        match self.client.send(message).await {
+        let message = self.word(client, &sum, adapter).await?;
+        match client.send(message).await {
             // another's aggregate closed the round meanwhile, or the block is still the one that it was sealed in
             Ok(_) | Err(ClientError::Failed { code: code::REJECTED | code::NOT_FOUND, .. }) => Ok(fresh),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// The next adapter, stored with the node.
-    async fn compute(&self, sum: &Sum) -> Result<Cid, RoleError> {
-        let host = self.client.host();
-        let mut total: Option<Aggregate> = None;
-        for Summand { task, artifact, .. } in &sum.gradients {
-            let task = Task::decode(&self.client.block(Codec::DagCbor, task).await?)?;
-            let blocks = Blocks::of_artifact(host, artifact).await?;
-            let artifact = Artifact::fetch(&task, artifact, &|cid| blocks.get(cid))?;
-            total.get_or_insert_with(|| Aggregate::new(&task.job)).add(&artifact)?;
-        }
-        let blocks = Blocks::of_adapter(host, &sum.adapter).await?;
-        let state = AdapterState::fetch(&sum.adapter, &|cid| blocks.get(cid))?;
-        let next = match total {
-            Some(total) => state.after(&total)?,
-            None => state,
-        };
-        let dag = next.dag()?;
-        self.client.put(&dag).await?;
-        Ok(dag.root)
-    }
-
-    async fn word(&self, sum: &Sum, adapter: Cid) -> Result<Message, RoleError> {
-        let (proposer, round) = (self.client.address().to_owned(), sum.round);
+    async fn word<H: Host>(&self, client: &Client<H>, sum: &Sum, adapter: Cid) -> Result<Message, RoleError> {
+        let (proposer, round) = (client.address().to_owned(), sum.round);
         let ids: Vec<u64> = sum.gradients.iter().map(|summand| summand.id).collect();
         let salt = Sha256::new().chain_update(self.salt).chain_update(round.to_le_bytes()).finalize();
         let shown = MsgRevealAggregation {
@@ -78,7 +56,7 @@ impl<H: Host> Proposer<H> {
             merkle_root: sum.merkle_root.clone(),
             gradient_ids: ids.clone(),
             training_round_id: round,
-            model_version: self.client.job().await?.model,
+            model_version: client.job().await?.model,
             salt: hex(&salt),
         };
         Ok(match sum.commitment_id {
@@ -91,4 +69,25 @@ impl<H: Host> Proposer<H> {
             }),
         })
     }
+}
+
+/// The next adapter, stored with the node.
+async fn compute<H: Host>(client: &Client<H>, sum: &Sum) -> Result<Cid, RoleError> {
+    let host = client.host();
+    let mut total: Option<Aggregate> = None;
+    for Summand { task, artifact, .. } in &sum.gradients {
+        let task = Task::decode(&client.block(Codec::DagCbor, task).await?)?;
+        let blocks = Blocks::of_artifact(host, artifact).await?;
+        let artifact = Artifact::fetch(&task, artifact, &|cid| blocks.get(cid))?;
+        total.get_or_insert_with(|| Aggregate::new(&task.job)).add(&artifact)?;
+    }
+    let blocks = Blocks::of_adapter(host, &sum.adapter).await?;
+    let state = AdapterState::fetch(&sum.adapter, &|cid| blocks.get(cid))?;
+    let next = match total {
+        Some(total) => state.after(&total)?,
+        None => state,
+    };
+    let dag = next.dag()?;
+    client.put(&dag).await?;
+    Ok(dag.root)
 }

@@ -4,7 +4,7 @@ use super::{RoleError, hex};
 use crate::{
     chain::{
         Message, MsgCommitAttestation, MsgSubmitCPUVerification, MsgSubmitRandomVerifierResult,
-        client::{Client, ClientError, Duty, Host},
+        client::{Client, ClientError, Duty, Hope, Host},
         code,
     },
     mining::{Blocks, MiningError},
@@ -13,9 +13,8 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// A worker that recomputes for a node.
-pub struct Verifier<H> {
-    client: Client<H>,
+/// A worker that recomputes.
+pub struct Verifier {
     worker: Worker,
     salt: [u8; 32],
     /// What was found in challenges that are still open.
@@ -37,41 +36,49 @@ pub struct Found {
     leaf: String,
 }
 
-impl<H: Host> Verifier<H> {
+impl Verifier {
     /// `salt` is secret and random: it keeps what is sealed from being guessed.
-    pub fn new(client: Client<H>, worker: Worker, salt: [u8; 32]) -> Self {
-        Self { client, worker, salt, found: BTreeMap::new() }
+    pub fn new(worker: Worker, salt: [u8; 32]) -> Self {
+        Self { worker, salt, found: BTreeMap::new() }
     }
 
     /// Does the next duty, if there is one; returns what it recomputed.
-    pub async fn work(&mut self) -> Result<Option<Found>, RoleError> {
-        let duties = self.client.duties().await?;
+    pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Found>, RoleError> {
+        let duties = client.duties().await?;
         let open = |challenge: &u64| duties.iter().any(|duty| duty.challenge_id == *challenge);
         self.found.retain(|challenge, _| open(challenge));
-        let Some(duty) = duties.into_iter().find(|duty| !duty.done) else { return Ok(None) };
-        let mut fresh = None;
-        let found = match self.found.get(&duty.challenge_id) {
-            Some(found) => found.clone(),
-            // a verifier that was started anew finds the same
-            None => {
-                let found = self.recompute(&duty).await?;
-                self.found.insert(duty.challenge_id, found.clone());
-                fresh = Some(found.clone());
-                found
+        let mut missing = None;
+        for duty in duties.iter().filter(|duty| !duty.done) {
+            let mut fresh = None;
+            let found = match self.found.get(&duty.challenge_id) {
+                Some(found) => found.clone(),
+                // a verifier that was started anew finds the same
+                None => match self.recompute(client, duty).await {
+                    Ok(found) => {
+                        self.found.insert(duty.challenge_id, found.clone());
+                        fresh.insert(found).clone()
+                    }
+                    // another duty may be done meanwhile
+                    Err(error) if error.hope() == Hope::Elsewhere => {
+                        missing = missing.or(Some(error));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
+            };
+            match client.send(self.word(client.address(), duty, &found)).await {
+                // or the stage ended meanwhile
+                Ok(_) | Err(ClientError::Failed { code: code::REJECTED | code::NOT_FOUND, .. }) => {}
+                Err(error) => return Err(error.into()),
             }
-        };
-        match self.client.send(self.word(&duty, &found)).await {
-            Ok(_) => {}
-            // the stage ended meanwhile
-            Err(ClientError::Failed { code: code::REJECTED | code::NOT_FOUND, .. }) => {}
-            Err(error) => return Err(error.into()),
+            return Ok(fresh);
         }
-        Ok(fresh)
+        missing.map_or(Ok(None), Err)
     }
 
-    async fn recompute(&mut self, duty: &Duty) -> Result<Found, RoleError> {
-        let host = self.client.host();
-        let task = Task::decode(&self.client.block(Codec::DagCbor, &duty.task).await?)?;
+    async fn recompute<H: Host>(&mut self, client: &Client<H>, duty: &Duty) -> Result<Found, RoleError> {
+        let host = client.host();
+        let task = Task::decode(&client.block(Codec::DagCbor, &duty.task).await?)?;
         let inputs = Blocks::of_task(host, &task).await?;
         let (mine, leaf) = self.worker.attest(&task, &duty.selector, &|cid| inputs.get(cid)).await?;
         let commitment = Commitment::new(&task, &mine.gradient_root());
@@ -95,8 +102,8 @@ impl<H: Host> Verifier<H> {
     }
 
     /// What is said at a stage.
-    fn word(&self, duty: &Duty, found: &Found) -> Message {
-        let verifier = self.client.address().to_owned();
+    fn word(&self, verifier: &str, duty: &Duty, found: &Found) -> Message {
+        let verifier = verifier.to_owned();
         let challenge_id = duty.challenge_id;
         let computed = found.commitment.to_string();
         if duty.stage == "panel" {

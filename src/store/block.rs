@@ -199,6 +199,17 @@ impl Dag {
         self.blocks.iter().map(|block| block.bytes.len()).sum()
     }
 
+    /// The root, and a leaf that the root's hash chooses, so that it is not always the same one: what a store is asked
+    /// for again before it counts as one that keeps.
+    pub(crate) fn sample(&self) -> impl Iterator<Item = Cid> {
+        let leaves: Vec<Cid> =
+            self.blocks.iter().map(Block::cid).filter(|cid| cid.codec() == Codec::Raw.code()).collect();
+        let digest = self.root.hash().digest();
+        let chosen = digest.iter().fold(0usize, |sum, byte| (sum << 8 | usize::from(*byte)) & 0xff_ffff);
+        let leaf = chosen.checked_rem(leaves.len()).map(|chosen| leaves[chosen]);
+        [Some(self.root), leaf].into_iter().flatten()
+    }
+
     /// Serves as a [`Fetch`].
     pub fn get(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
         let found = self.blocks.iter().find(|block| block.cid == *cid);

@@ -118,6 +118,7 @@ impl Tell {
     pub(crate) fn rejected(&self, error: &MiningError) -> Option<u32> {
         let (transaction, code, reason) = match error {
             MiningError::Client(ClientError::Failed { hash, code, log }) => (hash.clone(), *code, log.clone()),
+            MiningError::Late(reason) => (String::new(), code::TAKEN, reason.clone()),
             MiningError::Rejected { .. } => (String::new(), code::REJECTED, error.to_string()),
             _ => return None,
         };

@@ -167,6 +167,8 @@ impl Miner {
                     self.wait(f64::from(10 * IDLE_MS)).await;
                     self.tell().state("mining", "");
                 }
+                // the next task may fare better
+                Err(error @ MiningError::Late(_)) => drop(self.tell().rejected(&error)),
                 Err(error) if error.is_temporary() && !self.control.is_stopped() => {
                     failures += 1;
                     self.offline(&error, failures).await;

@@ -1,6 +1,7 @@
 //! Transactions and queries, by the paths and in the JSON of a Cosmos SDK 0.50 node's REST server.
 
 use super::{Face, Shared, blocking, failure, now};
+use crate::output::hex;
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
@@ -167,6 +168,9 @@ async fn job(State(face): Shared) -> Json<JobInfo> {
     let (genesis, head) = (ledger.genesis(), ledger.state().scalars());
     Json(JobInfo {
         chain_id: genesis.chain_id.clone(),
+        genesis: hex(&genesis.hash()),
+        height: head.height,
+        time: head.time.max(now()),
         arithmetic_version: genesis.job.arithmetic_version,
         model: genesis.job.model.to_string(),
         rank: genesis.job.rank,

@@ -122,13 +122,11 @@ fn what_was_got_once_is_not_fetched_again_and_a_liar_is_asked_once() {
 fn what_is_cached_outlives_the_program() {
     let folder = std::env::temp_dir().join(format!("r3mes-cache-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let args = SourceArgs { ipfs: vec![], gateway: vec![honest().0], pin_service: None, pin_token_file: None };
     let node = || Remote::store("--node", &missing().0, None).unwrap();
-    let host = node().with_sources(args.sources(&folder).unwrap());
+    let host = node().with_sources(Sources::open(&[honest().0], &folder).unwrap());
     assert_eq!(get(&host).unwrap(), block().bytes());
     drop(host);
-    let alone = SourceArgs { gateway: vec![], ..args };
-    assert_eq!(get(&node().with_sources(alone.sources(&folder).unwrap())).unwrap(), block().bytes());
+    assert_eq!(get(&node().with_sources(Sources::open(&[], &folder).unwrap())).unwrap(), block().bytes());
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

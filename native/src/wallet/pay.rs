@@ -5,13 +5,13 @@ use super::{
         http::now,
         output::{Exit, say},
         place,
-        remote::Remote,
+        remote::{Remote, asked},
     },
     cli::{GrantArgs, OnChainArgs, RevokeArgs, SendArgs},
     session::session_key,
     unlock,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use pollster::block_on;
 use r3mes_wgpu::chain::{
     Between, DENOM, Message, Session, SessionKey, Transfer, check_address,
@@ -50,7 +50,7 @@ pub(super) fn grant(args: &GrantArgs) -> Result<Exit> {
     let client = client(on)?;
     let between = Between { granter: client.address().to_owned(), grantee };
     ensure!(between.granter != between.grantee, "the wallet and the session are one account");
-    let session = Session { between, cap: *cap, expires: now() + expires };
+    let session = Session { between, cap: *cap, expires: chain_time(&client)? + expires };
     let granted = asked(block_on(client.granted(&session.between)))?;
     let hash = asked(block_on(client.send_all(granted.replace(&session))))?.hash;
     let Session { between: Between { granter, grantee }, cap, expires } = &session;
@@ -91,9 +91,21 @@ pub(super) fn revoke(args: &RevokeArgs) -> Result<Exit> {
 fn client(on: &OnChainArgs) -> Result<Client<Remote>> {
     let data_dir = place::data_dir(on.kept.data_dir.clone())?;
     // checked before anybody is asked for a passphrase
-    let remote = Remote::new(&on.node, data_dir.join("work.car"))?;
+    let remote = Remote::node(&on.node)?;
     let key: SessionKey = unlock(&data_dir, &on.wallet, on.kept.passphrase_file.as_deref())?;
     Ok(Client::new(remote, key))
+}
+
+/// Seconds since 1970 by the chain's clock, which sessions end by; this machine's may be wrong.
+fn chain_time(client: &Client<Remote>) -> Result<u64> {
+    match block_on(client.job()) {
+        Ok(job) => Ok(job.time),
+        Err(error @ ClientError::Lacks(_)) => {
+            eprintln!("{error}: the session ends by this machine's clock");
+            Ok(now())
+        }
+        Err(error) => asked(Err(error)),
+    }
 }
 
 /// The address named, else that of this machine's session.
@@ -103,14 +115,6 @@ fn session_address(named: Option<&String>, on: &OnChainArgs) -> Result<String> {
     };
     check_address(address)?;
     Ok(address.clone())
-}
-
-/// A node that says no ends the program with its own code.
-fn asked<T>(answer: Result<T, ClientError>) -> Result<T> {
-    match answer {
-        Err(error @ (ClientError::Refused { .. } | ClientError::Failed { .. })) => Err(error).context(Exit::Refused),
-        answer => Ok(answer?),
-    }
 }
 
 fn tell(on: &OnChainArgs, object: &Value, words: &str) {

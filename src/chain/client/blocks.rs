@@ -13,9 +13,18 @@ impl<H: Host> Client<H> {
         gateway::block(&self.host, codec, cid).await
     }
 
-    /// Stores all blocks of a DAG, and checks the names that the node gives them.
+    /// Stores all blocks of a DAG, checks the names that the node gives them, and reads the root and one other back.
     pub async fn put(&self, dag: &Dag) -> Result<(), ClientError> {
-        put_blocks(&self.host, &dag.blocks).await
+        put_blocks(&self.host, &dag.blocks).await?;
+        for cid in dag.sample() {
+            let forgot = |reason: String| ClientError::Forgot { cid: cid.into(), reason };
+            let bytes = match self.get(&format!("/ipfs/{cid}?format=raw")).await {
+                Err(ClientError::Refused { status, message }) => return Err(forgot(format!("{status}: {message}"))),
+                answer => answer?,
+            };
+            Block::check(cid, bytes).map_err(|error| forgot(error.to_string()))?;
+        }
+        Ok(())
     }
 }
 

@@ -70,7 +70,49 @@ pub struct Stored {
     pub round: u64,
 }
 
+/// What an address answers for, and with what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registered {
+    /// Roles, in order.
+    pub roles: Vec<u32>,
+    /// Micro-units.
+    pub stake: u64,
+}
+
 impl<H: Host> Client<H> {
+    /// How this address is registered; without a role or a stake where it is not.
+    pub async fn registered(&self) -> Result<Registered, ClientError> {
+        #[derive(Deserialize)]
+        struct Node {
+            roles: Vec<u32>,
+            #[serde(with = "text")]
+            stake: u64,
+        }
+        #[derive(Deserialize)]
+        struct Answer {
+            node_registration: Node,
+        }
+        match self.json(&format!("/remes/remes/v1/node_registration/{}", self.address())).await {
+            Ok(Answer { node_registration: Node { roles, stake } }) => Ok(Registered { roles, stake }),
+            Err(ClientError::Refused { status: 404, .. }) => Ok(Registered::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Micro-units without which a node takes no part.
+    pub async fn min_stake(&self) -> Result<u64, ClientError> {
+        #[derive(Deserialize)]
+        struct Told {
+            min_stake: u64,
+        }
+        #[derive(Deserialize)]
+        struct Answer {
+            params: Told,
+        }
+        let Answer { params: Told { min_stake } } = self.json("/remes/remes/v1/params").await?;
+        Ok(min_stake)
+    }
+
     /// What this address was drawn for.
     pub async fn duties(&self) -> Result<Vec<Duty>, ClientError> {
         #[derive(Deserialize)]

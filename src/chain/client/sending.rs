@@ -1,6 +1,6 @@
 //! Transactions on their way: signed, sent, and waited for.
 
-use super::{Client, ClientError, Host, Params, parse, senseless};
+use super::{Client, ClientError, Host, Params, Watch, parse, senseless, text};
 use crate::chain::{Fee, Message, tx_hash};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cosmrs::{
@@ -77,6 +77,8 @@ impl<H: Host> Client<H> {
     async fn broadcast(&self, tx: &[u8]) -> Result<Sent, ClientError> {
         #[derive(Deserialize)]
         struct TxResponse {
+            #[serde(with = "text")]
+            height: u64,
             code: u32,
             raw_log: String,
             data: String,
@@ -88,7 +90,7 @@ impl<H: Host> Client<H> {
         let hash = tx_hash(tx);
         let body = json!({ "tx_bytes": BASE64.encode(tx), "mode": "BROADCAST_MODE_SYNC" }).to_string();
         let path = "/cosmos/tx/v1beta1/txs";
-        let done = |TxResponse { code, raw_log, data }: TxResponse| match code {
+        let done = |TxResponse { code, raw_log, data, .. }: TxResponse| match code {
             0 => {
                 let answers = answers(&data).ok_or_else(|| senseless(path, "data that is no TxMsgData"))?;
                 Ok(Sent { hash: hash.clone(), answers })
@@ -96,23 +98,25 @@ impl<H: Host> Client<H> {
             code => Err(ClientError::Failed { hash: hash.clone(), code, log: raw_log }),
         };
         let found = format!("{path}/{hash}");
-        let (mut waited, mut pause, mut send_at) = (0, POLL_MS / 16, 0);
-        while waited < PATIENCE_MS {
+        let (mut watch, mut pause, mut send_at) = (Watch::default(), POLL_MS / 16, 0);
+        while watch.waited_ms() < PATIENCE_MS {
             let mut refused = None;
-            if waited >= send_at {
-                send_at = waited + RESEND_MS;
+            if watch.waited_ms() >= send_at {
+                send_at = watch.waited_ms() + RESEND_MS;
                 let answer = self.ask(path, Some(("application/json", body.as_bytes()))).await?;
                 let Answer { tx_response } = parse(path, &answer)?;
                 refused = (tx_response.code != 0).then_some(tx_response);
             }
             match (self.json::<Answer>(&found).await, refused) {
-                (Ok(Answer { tx_response }), _) => return done(tx_response),
+                (Ok(Answer { tx_response }), _) => {
+                    self.host.saw(tx_response.height);
+                    return done(tx_response);
+                }
                 // refused when sent again and in no block: it never will be
                 (Err(ClientError::Refused { status: 404, .. }), Some(refused)) => return done(refused),
-                (Err(ClientError::Refused { status: 404, .. }), None) => self.host.sleep(pause).await,
+                (Err(ClientError::Refused { status: 404, .. }), None) => watch.wait(self, pause).await?,
                 (Err(error), _) => return Err(error),
             }
-            waited += pause;
             pause = (pause * 2).min(POLL_MS);
         }
         Err(ClientError::Lost(hash))

@@ -1,0 +1,189 @@
+//! Requests that nobody should send: seeds of every route, and mutations of them, over a socket to a real node. It
+//! answers, never with an error of its own, and goes on.
+
+mod face;
+mod place;
+
+use face::{CHAIN, Node, claim};
+use place::Place;
+use proptest::{prelude::*, sample::Index, strategy::ValueTree, test_runner::TestRunner};
+use r3mes_wgpu::chain::{Fee, SessionKey};
+use r3mes_wgpu::store::{Block, Codec, Dag, unixfs::Layout};
+use std::{
+    env,
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+/// How many mutations are sent; more by `R3MES_REQUESTS`.
+const REQUESTS: u32 = 1500;
+/// An answer is there by then, or the connection is closed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A request's line and headers, but for the host and the length, and its body.
+type Seed = (String, Vec<u8>);
+
+fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (head, bytes) in parts {
+        body.extend_from_slice(format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n").as_bytes());
+        body.extend_from_slice(bytes);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--b--\r\n");
+    body
+}
+
+/// One of every route.
+fn seeds(key: &SessionKey) -> Vec<Seed> {
+    let address = key.address();
+    let block = Block::new(Codec::Raw, vec![7; 50]).unwrap();
+    let cid = block.cid();
+    let file = Dag::file(Layout::new(16, 3).unwrap(), &[9; 200]).unwrap();
+    let get = |path: &str| (format!("GET {path} HTTP/1.1\r\n"), Vec::new());
+    let mut seeds: Vec<Seed> = [
+        "/health",
+        "/stats",
+        "/metrics",
+        "/r3mes/wgpu/v1/job",
+        "/r3mes/wgpu/v1/model/config.json",
+        "/r3mes/wgpu/v1/model/../config.json",
+        "/remes/remes/v1/params",
+        "/remes/remes/v1/task_pool/active",
+        "/remes/remes/v1/task_pool/0/available_chunks?limit=3",
+        "/remes/remes/v1/stored_gradient/1",
+        "/remes/remes/v1/global_seed/0",
+        "/cosmos/tx/v1beta1/txs/ABCDEF",
+        "/",
+        "/index.html",
+    ]
+    .map(get)
+    .to_vec();
+    for path in [
+        "/r3mes/wgpu/v1/tasks/",
+        "/r3mes/wgpu/v1/challenges/",
+        "/r3mes/wgpu/v1/aggregations/",
+        "/remes/remes/v1/miner_score/",
+        "/remes/remes/v1/node_registration/",
+        "/cosmos/auth/v1beta1/accounts/",
+        "/cosmos/bank/v1beta1/balances/",
+    ] {
+        seeds.push(get(&format!("{path}{address}")));
+    }
+    seeds.push(get(&format!("/cosmos/authz/v1beta1/grants?granter={address}&grantee={address}")));
+    seeds.push(get(&format!("/cosmos/feegrant/v1beta1/allowance/{address}/{address}")));
+    for query in ["?format=raw", "?format=car", "?format=car&dag-scope=entity&entity-bytes=0:9", ""] {
+        seeds.push(get(&format!("/ipfs/{cid}{query}")));
+        let (line, _) = get(&format!("/ipfs/{cid}{query}"));
+        seeds.push((line + "Accept: application/vnd.ipld.car; version=1; order=dfs; dups=y\r\n", Vec::new()));
+    }
+    let post =
+        |path: &str, kind: &str, body: Vec<u8>| (format!("POST {path} HTTP/1.1\r\nContent-Type: {kind}\r\n"), body);
+    let tx = key.sign(CHAIN, 0, &Fee::default(), &[claim(key, 0)]).unwrap();
+    use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+    let tx = BASE64.encode(tx);
+    let json = |text: String| text.into_bytes();
+    let broadcast = format!(r#"{{"tx_bytes":"{tx}","mode":"BROADCAST_MODE_SYNC"}}"#);
+    seeds.push(post("/cosmos/tx/v1beta1/txs", "application/json", json(broadcast)));
+    for (method, params) in [
+        ("status", "{}".to_owned()),
+        ("abci_info", "[]".to_owned()),
+        ("broadcast_tx_sync", format!(r#"{{"tx":"{tx}"}}"#)),
+        ("abci_query", r#"{"path":"/cosmos.auth.v1beta1.Query/Account","data":"0a0161","height":"0"}"#.to_owned()),
+        ("tx_search", r#"{"query":"tx.hash='AB'","page":"1","per_page":"30"}"#.to_owned()),
+        ("block", r#"{"height":"1"}"#.to_owned()),
+        ("tx", r#"{"hash":"q80=","prove":false}"#.to_owned()),
+    ] {
+        let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        seeds.push(post("/", "application/json", json(call)));
+    }
+    let multipart = "multipart/form-data; boundary=b";
+    let data = r#"name="data"; filename="block""#;
+    for (path, parts) in [
+        ("/api/v0/block/put?cid-codec=raw&mhtype=sha2-256", vec![(data, block.bytes())]),
+        ("/api/v0/block/put?cid-codec=dag-cbor", vec![(data, &[0xa0][..]), (data, &[0xa0])]),
+        (
+            "/api/v0/add?cid-version=1&raw-leaves=true&chunker=size-262144",
+            vec![(r#"name="file"; filename="a""#, &[1; 40][..])],
+        ),
+        ("/api/v0/dag/import?pin-roots=false", vec![(r#"name="file""#, &file.to_car()[..])]),
+    ] {
+        seeds.push(post(path, multipart, form(&parts)));
+    }
+    for command in ["block/get", "block/stat", "dag/export", "cat", "pin/add", "pin/rm"] {
+        seeds.push(post(&format!("/api/v0/{command}?arg={cid}"), "application/octet-stream", Vec::new()));
+    }
+    for command in ["pin/ls?type=recursive", "repo/stat", "repo/gc", "id", "version"] {
+        seeds.push(post(&format!("/api/v0/{command}"), "application/octet-stream", Vec::new()));
+    }
+    seeds
+}
+
+/// The first bytes of what a node answers; nothing, where it closes the connection.
+fn send(node: &Node, (head, body): &Seed) -> Vec<u8> {
+    let host = node.url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!("{head}Host: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+    // it may answer and close before it has read all
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+    let mut answer = vec![0; 64];
+    match stream.read(&mut answer) {
+        Ok(bytes) => answer.truncate(bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => answer.clear(),
+        Err(error) => panic!("{error}: {head}"),
+    }
+    answer
+}
+
+fn assert_answered(node: &Node, seed: &Seed) {
+    let answer = send(node, seed);
+    let line = String::from_utf8_lossy(&answer);
+    // 503 is said of a page that is not built, and Kubo's RPC says 500 to whatever it refuses
+    let refused = line.starts_with("HTTP/1.1 503") || line.starts_with("HTTP/1.1 500") && seed.0.contains("/api/");
+    let broken = line.starts_with("HTTP/1.1 5") && !refused;
+    assert!(!broken, "{line}\n{}\n{}", seed.0, String::from_utf8_lossy(&seed.1));
+}
+
+/// Some letters of the head or bytes of the body are changed, put in or left out.
+fn mutated(seeds: Vec<Seed>) -> impl Strategy<Value = Seed> {
+    let change = (any::<bool>(), any::<Index>(), 0..3u8, any::<u8>());
+    (prop::sample::select(seeds), prop::collection::vec(change, 1..5)).prop_map(|((head, mut body), changes)| {
+        let mut head = head.into_bytes();
+        for (of_body, at, kind, byte) in changes {
+            let (bytes, byte) = match of_body && !body.is_empty() {
+                true => (&mut body, byte),
+                // a head of letters reaches further than one of any bytes
+                false => (&mut head, b" %&/0=?Aa{\"\r\n"[usize::from(byte) % 13]),
+            };
+            let at = at.index(bytes.len());
+            match kind {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => drop(bytes.remove(at)),
+            }
+            if bytes.is_empty() {
+                bytes.push(byte);
+            }
+        }
+        (String::from_utf8_lossy(&head).into_owned(), body)
+    })
+}
+
+#[test]
+fn every_request_is_answered_or_refused_and_the_node_goes_on() {
+    let place = Place::new("requests");
+    let node = Node::start(&place);
+    let seeds = seeds(&SessionKey::new(&[41; 32]).unwrap());
+    for seed in &seeds {
+        assert!(send(&node, seed).starts_with(b"HTTP/1.1 "), "{}", seed.0);
+        assert_answered(&node, seed);
+    }
+    let requests = env::var("R3MES_REQUESTS").map_or(REQUESTS, |count| count.parse().unwrap());
+    let (strategy, mut runner) = (mutated(seeds), TestRunner::default());
+    for _ in 0..requests {
+        assert_answered(&node, &strategy.new_tree(&mut runner).unwrap().current());
+    }
+    assert_eq!(node.get("/health")["status"], "ok");
+}

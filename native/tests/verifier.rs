@@ -1,0 +1,175 @@
+//! The command `verifier`: somebody else's stake, somebody else's machine.
+
+mod face;
+mod place;
+mod rogue;
+
+use face::{Node, claim};
+use place::{Place, accepted};
+use r3mes_wgpu::chain::{Message, MsgSubmitGradient, SessionKey, Transfer};
+use r3mes_wgpu::store::Codec;
+use rogue::Network;
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Lines},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+};
+
+/// So much more than the operator's that the draws are the outsider's.
+const STAKE: u64 = 900_000_000_000;
+
+/// A verifier in a process of its own; killed with the value.
+struct Outsider {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+fn command(home: &Place, url: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
+    command.args(["verifier", "--json", "--backend", "cpu", "--node", url]).arg("--data-dir").arg(home.data());
+    command
+}
+
+impl Outsider {
+    fn start(home: &Place, url: &str) -> Self {
+        let mut command = command(home, url);
+        command.args(["--proposer", "--stake", &STAKE.to_string()]);
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self { process, lines }
+    }
+
+    fn says(&mut self) -> Value {
+        serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.process.id().to_string()]).status().unwrap().success());
+    }
+
+    fn found(&mut self) -> (u64, String) {
+        let said = self.says();
+        assert_eq!(said["event"], "recomputed", "{said}");
+        (said["gradient"].as_u64().unwrap(), said["result"].as_str().unwrap().to_owned())
+    }
+}
+
+impl Drop for Outsider {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A machine with an operator's key of its own.
+fn home(name: &str, secret: [u8; 32]) -> (Place, SessionKey) {
+    let home = Place::new(name);
+    fs::create_dir_all(home.data()).unwrap();
+    fs::write(home.data().join("operator.key"), secret).unwrap();
+    (home, SessionKey::new(&secret).unwrap())
+}
+
+fn mine(name: &str, url: &str, tasks: &str) -> Output {
+    let home = Place::new(name);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
+    command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]);
+    command.arg("--data-dir").arg(home.data()).output().unwrap()
+}
+
+/// The node's operator, who has the first coins, sends some.
+fn send(place: &Place, node: &Node, to: &str, amount: u64) {
+    let secret = fs::read(place.data().join("operator.key")).unwrap();
+    let operator = SessionKey::new(&secret.try_into().unwrap()).unwrap();
+    let transfer = Transfer { from: operator.address().to_owned(), to: to.to_owned(), amount };
+    // its own words may come between
+    let sent = (0..20).map(|_| node.signed(&operator, Message::Send(transfer.clone()))).find(|(code, _)| *code != 32);
+    assert_eq!(sent, Some((0, String::new())));
+}
+
+#[test]
+fn an_outsider_with_a_stake_is_drawn_agrees_with_the_honest_and_catches_a_forger() {
+    let (place, (home, key)) = (Place::new("verifier-node"), home("verifier-home", [21; 32]));
+    let node = Node::start(&place);
+    send(&place, &node, key.address(), STAKE);
+    let mut outsider = Outsider::start(&home, &node.url);
+    let registered = outsider.says();
+    assert_eq!((registered["event"].as_str(), registered["stake"].as_u64()), (Some("registered"), Some(STAKE)));
+    let path = format!("/remes/remes/v1/node_registration/{}", key.address());
+    assert_eq!(node.get(&path)["node_registration"]["stake"], STAKE.to_string());
+
+    let output = mine("verifier-miner", &node.url, "3");
+    assert_eq!(accepted(&output.stdout).len(), 3, "{}", String::from_utf8_lossy(&output.stderr));
+    for id in 1..=3 {
+        assert_eq!(outsider.found(), (id, "match".to_owned()));
+    }
+
+    let forger = SessionKey::new(&[22; 32]).unwrap();
+    assert_eq!(node.signed(&forger, claim(&forger, node.next_chunk())), (0, String::new()));
+    let held = node.get(&format!("/r3mes/wgpu/v1/tasks/{}", forger.address()))["held"].clone();
+    let forged = MsgSubmitGradient {
+        miner: forger.address().to_owned(),
+        ipfs_hash: Codec::DagCbor.cid(b"nowhere").to_string(),
+        gradient_hash: "ab".repeat(32),
+        model_version: node.get("/r3mes/wgpu/v1/job")["model"].as_str().unwrap().to_owned(),
+        token_count: 2048,
+        training_round_id: held["round"].as_u64().unwrap(),
+        shard_id: held["shard_id"].as_u64().unwrap(),
+        global_seed: held["global_seed"].as_str().unwrap().parse().unwrap(),
+        nonce: 1,
+        ..Default::default()
+    };
+    assert_eq!(node.signed(&forger, Message::SubmitGradient(Box::new(forged))), (0, String::new()));
+    assert_eq!(outsider.found(), (4, "mismatch".to_owned()));
+    assert_eq!((node.stored(4)["status"].as_str(), node.balance(forger.address())), (Some("rejected"), 0));
+
+    // a node that was away is found again
+    let port = node.url.rsplit(':').next().unwrap().to_owned();
+    drop(node);
+    let node = Node::run(&mut place.node(&port));
+    let output = mine("verifier-again", &node.url, "1");
+    assert_eq!(accepted(&output.stdout).len(), 1, "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(outsider.found(), (5, "match".to_owned()));
+    // four count, which is a round
+    assert_eq!(outsider.says()["event"], "aggregated");
+
+    outsider.signal("-INT");
+    assert_eq!(outsider.process.wait().unwrap().code(), Some(130));
+    let output = command(&home, &node.url).arg("--leave").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains(r#""event":"left""#));
+    assert_eq!(node.bytes(&path).0, 404);
+}
+
+#[test]
+fn who_has_no_coins_is_told_and_who_has_no_stake_can_not_leave() {
+    let (place, (home, key)) = (Place::new("verifier-poor-node"), home("verifier-poor", [23; 32]));
+    let node = Node::start(&place);
+    for (flags, words) in [(&["--max-gradients", "1"][..], "owns 0uremes"), (&["--leave"], "has no stake")] {
+        let output = command(&home, &node.url).args(flags).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(5), "{said}");
+        assert!(said.contains(words), "{said}");
+    }
+    assert_eq!(node.sequence(&key), 2, "both had a block");
+}
+
+#[test]
+fn silence_costs_and_who_has_too_little_left_stops() {
+    let (home, key) = home("verifier-silent", [24; 32]);
+    let account = format!("{}={STAKE}", key.address());
+    let network = Network::new("verifier-network", &["--rules", "embedded", "--account", &account], |genesis| {
+        genesis["params"]["attestation_blocks"] = json!(2);
+        genesis["params"]["silence_penalty"] = json!(10_000);
+    });
+    let mut outsider = Outsider::start(&home, &network.node.url);
+    assert_eq!(outsider.says()["event"], "registered");
+    outsider.signal("-STOP");
+    // others are drawn
+    let output = mine("verifier-patient", &network.node.url, "1");
+    assert_eq!(accepted(&output.stdout).len(), 1, "{}", String::from_utf8_lossy(&output.stderr));
+    outsider.signal("-CONT");
+    let said = outsider.says();
+    assert_eq!((said["event"].as_str(), said["amount"].as_u64()), (Some("slashed"), Some(STAKE)), "{said}");
+    assert_eq!(outsider.process.wait().unwrap().code(), Some(5));
+}

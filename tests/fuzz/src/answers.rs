@@ -1,0 +1,79 @@
+//! What nodes answer: whatever it is, a client says that it makes no sense, or reads it.
+
+use pollster::block_on;
+use r3mes_wgpu::{
+    chain::{
+        Between, Message, SessionKey, Transfer,
+        client::{Client, Host, Offline, Request, Response},
+    },
+    mining::Blocks,
+    store::Codec,
+};
+use serde_json::json;
+
+/// A node that always says the same; time passes at once.
+struct Parrot<'a>(&'a [u8]);
+
+impl Host for Parrot<'_> {
+    async fn request(&self, _request: Request<'_>) -> Result<Response, Offline> {
+        Ok(Response { status: 200, body: self.0.to_vec() })
+    }
+
+    async fn sleep(&self, _milliseconds: u32) {}
+}
+
+/// Everything that a client asks.
+pub(crate) fn answer(bytes: &[u8]) {
+    let key = SessionKey::new(&[1; 32]).expect("a small number is a key");
+    let address = key.address().to_owned();
+    let client = Client::new(Parrot(bytes), key);
+    let between = Between { granter: address.clone(), grantee: address.clone() };
+    let cid = Codec::DagCbor.cid(bytes);
+    block_on(async {
+        let _ = client.job().await;
+        let _ = client.min_fee().await;
+        let _ = client.min_stake().await;
+        let _ = client.registered().await;
+        let _ = client.balance(&address).await;
+        let _ = client.available(64).await;
+        let _ = client.held_task().await;
+        let _ = client.duties().await;
+        let _ = client.sum().await;
+        let _ = client.stored(1).await;
+        let _ = client.granted(&between).await;
+        let _ = client.block(Codec::DagCbor, &cid).await;
+        let _ = Blocks::of_artifact(client.host(), &cid).await;
+        let _ = Blocks::of_adapter(client.host(), &cid).await;
+        let _ = client.send(Message::Send(Transfer { from: address.clone(), to: address.clone(), amount: 1 })).await;
+    });
+}
+
+/// All answers in one.
+pub(crate) fn answers() -> Vec<Vec<u8>> {
+    let cid = Codec::DagCbor.cid(b"any").to_string();
+    let digits = "ab".repeat(32);
+    let answer = json!({
+        "chain_id": "test-1", "genesis": digits, "height": 3, "time": 5, "arithmetic_version": 1, "model": cid, "rank": 4,
+        "targets": ["attention.q"], "round": 1, "accepted": 2, "reward": 1_000_000,
+        "params": { "chain_id": "test-1", "min_fee": "1", "min_stake": 7 },
+        "node_registration": { "roles": [3, 4], "stake": "8" },
+        "balances": [{ "denom": "uremes", "amount": "9" }],
+        "pools": [{ "pool_id": "0" }], "chunks": [{ "chunk_id": "4" }],
+        "held": { "task": cid, "round": 1, "shard_id": 2, "global_seed": "18446744073709551615" },
+        "challenges": [{
+            "challenge_id": 1, "stage": "commit", "done": false, "selector": digits, "task": cid,
+            "stored_gradient_id": 1, "ipfs_hash": cid, "gradient_hash": digits,
+        }],
+        "aggregation": {
+            "round": 1, "adapter": cid, "gradients": [{ "id": 1, "task": cid, "artifact": cid }],
+            "merkle_root": digits, "commitment_id": 1, "shown": false,
+        },
+        "stored_gradient": { "status": "accepted", "finding": null, "round": 1 },
+        "grants": [{ "authorization": { "msg": "/remes.remes.v1.MsgClaimTask" } }],
+        "allowance": { "allowance": { "allowance": { "spend_limit": [{ "amount": "10" }] } } },
+        "account": { "sequence": "3" },
+        "tx_response": { "height": "4", "code": 0, "raw_log": "", "data": "0A00" },
+        "Key": cid,
+    });
+    vec![answer.to_string().into_bytes(), b"{}".to_vec(), b"[]".to_vec()]
+}

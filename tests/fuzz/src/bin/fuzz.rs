@@ -1,0 +1,28 @@
+//! One target for libFuzzer: the one that `R3MES_FUZZ` names. Its seeds are written into the folder of the first
+//! argument, where that is an empty one.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use r3mes_fuzz::{TARGETS, Target, target};
+use std::{env, fs, sync::LazyLock};
+
+static TARGET: LazyLock<&'static Target> = LazyLock::new(|| {
+    let name = env::var("R3MES_FUZZ").unwrap_or_default();
+    let names: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
+    let target = target(&name).unwrap_or_else(|| panic!("R3MES_FUZZ is one of {}", names.join(", ")));
+    let corpus = env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    if let Some(corpus) = corpus.filter(|corpus| fs::read_dir(corpus).is_ok_and(|mut files| files.next().is_none())) {
+        for (number, seed) in (target.seeds)().iter().enumerate() {
+            fs::write(format!("{corpus}/seed-{number}"), seed).expect("the corpus can be written");
+        }
+    }
+    target
+});
+
+fuzz_target!(
+    init: {
+        LazyLock::force(&TARGET);
+    },
+    |bytes: &[u8]| (TARGET.run)(bytes)
+);

@@ -1,0 +1,203 @@
+//! Blocks, and what is made of them.
+
+use crate::wire::job;
+use r3mes_wgpu::{
+    dispute::{Doubt, Hash, Move},
+    model::lora::{GradientMatrix, LoraAdapter},
+    store::{
+        Block, CarReader, Cid, Codec, Dag, MAX_CAR_BYTES, StoreError, links,
+        unixfs::{FileReader, Layout},
+    },
+    training::optimizer::{Optimizer, Settings},
+    work::{
+        AdapterState, Aggregate, Artifact, Chunk, Gradient, GradientPackage, MatrixSpec, Receipt, Task, TaskTerms,
+        parts,
+    },
+};
+use std::sync::LazyLock;
+
+fn task() -> Task {
+    let terms = TaskTerms {
+        job: job(),
+        adapter: Codec::DagCbor.cid(b"adapter"),
+        chunk: Codec::Raw.cid(b"chunk"),
+        seed: [5; 32],
+        miner: "remes1somebody".to_owned(),
+    };
+    Task::new(terms).expect("terms within their limits")
+}
+
+/// A gradient of that task.
+static ARTIFACT: LazyLock<(Artifact, Dag)> = LazyLock::new(|| {
+    let matrix = |spec: &MatrixSpec| GradientMatrix {
+        name: spec.name.clone(),
+        rows: spec.rows as usize,
+        columns: spec.columns as usize,
+        exponent: spec.exponent,
+        values: (0..spec.len() as i64).map(|at| (at - 9) << 30).collect(),
+    };
+    let gradient = Gradient { loss: 77, tokens: 2047, matrices: job().matrices.iter().map(matrix).collect() };
+    let artifact = Artifact::gradient(&task(), &gradient).expect("the task's shapes");
+    let dag = artifact.dag().expect("a small one");
+    (artifact, dag)
+});
+
+static ADAPTER: LazyLock<Dag> = LazyLock::new(|| {
+    let shapes = [("layers.0.attention.q".to_owned(), 6, 6)];
+    let adapter = LoraAdapter::seeded(4, 8, &shapes, [4; 32]).expect("sizes within their limits");
+    let optimizer = Optimizer::new(Settings::ADAMW, &adapter).expect("its settings").to_bytes();
+    AdapterState { adapter, optimizer }.dag().expect("a small one")
+});
+
+/// Whatever block the bytes are, and whatever manifest.
+pub(crate) fn block(bytes: &[u8]) {
+    for codec in Codec::ALL {
+        let Ok(block) = Block::new(codec, bytes.to_vec()) else { return };
+        let _ = links(&block);
+        let _ = parts(&block);
+    }
+    if let Ok(task) = Task::decode(bytes) {
+        assert_eq!(task.block().bytes(), bytes, "a task has one encoding");
+    }
+    if let Ok(receipt) = Receipt::decode(bytes) {
+        assert_eq!(receipt.block().bytes(), bytes, "a receipt has one encoding");
+    }
+    if let Ok(text) = str::from_utf8(bytes)
+        && let Ok(receipt) = Receipt::from_json(text)
+    {
+        assert_eq!(Receipt::from_json(&receipt.to_json()), Ok(receipt), "JSON says the same");
+    }
+    let _ = Optimizer::from_bytes(bytes);
+}
+
+/// Every manifest of ours, and the optimizer's state.
+pub(crate) fn manifests() -> Vec<Vec<u8>> {
+    let (artifact, dag) = &*ARTIFACT;
+    let receipt = Receipt::new(task(), artifact, vec!["http://127.0.0.1:7717".to_owned()]).expect("its own task");
+    let package = GradientPackage::new(&receipt, artifact, 3).expect("its own task");
+    let mut seeds = vec![task().block().into_bytes(), receipt.block().into_bytes(), receipt.to_json().into_bytes()];
+    seeds.push(package.to_bytes());
+    seeds.push(dag.shelf().expect("few blocks").into_bytes());
+    seeds.extend(dag.blocks.iter().chain(&ADAPTER.blocks).map(|block| block.bytes().to_vec()));
+    seeds
+}
+
+/// A CAR file, whole and in pieces.
+pub(crate) fn car(bytes: &[u8]) {
+    let read = |piece: usize| -> Result<(Vec<Cid>, Vec<Block>), StoreError> {
+        let (mut reader, mut blocks) = (CarReader::new(MAX_CAR_BYTES), Vec::new());
+        bytes.chunks(piece).try_for_each(|bytes| reader.push(bytes, &mut blocks))?;
+        Ok((reader.finish()?, blocks))
+    };
+    let whole = read(usize::MAX);
+    let pieces = read(7);
+    assert_eq!(whole.is_ok(), pieces.is_ok(), "however it comes");
+    if let (Ok(whole), Ok(pieces)) = (whole, pieces) {
+        assert_eq!(whole, pieces, "however it comes");
+    }
+    if let Ok(dag) = Dag::from_car(bytes) {
+        assert_eq!(Dag::from_car(&dag.to_car()), Ok(dag), "written and read again");
+    }
+}
+
+/// An artifact and a file.
+pub(crate) fn cars() -> Vec<Vec<u8>> {
+    let layout = Layout::new(16, 3).expect("a small layout");
+    let file = Dag::file(layout, &[9; 200]).expect("a small file");
+    vec![ARTIFACT.1.to_car(), ADAPTER.to_car(), file.to_car(), Vec::new()]
+}
+
+/// Fetches the bytes under their own name, and leaves of a DAG.
+fn among<'a>(root: Cid, bytes: &'a [u8], dag: &'a Dag) -> impl Fn(&Cid) -> Result<Vec<u8>, StoreError> + 'a {
+    move |cid| if *cid == root { Ok(bytes.to_vec()) } else { dag.get(cid) }
+}
+
+/// The manifest of an artifact whose leaves are there.
+pub(crate) fn artifact(bytes: &[u8]) {
+    let root = Codec::DagCbor.cid(bytes);
+    let _ = Artifact::links(bytes);
+    if let Ok(artifact) = Artifact::fetch(&task(), &root, &among(root, bytes, &ARTIFACT.1)) {
+        assert_eq!(artifact.dag().map(|dag| dag.root), Ok(root), "an artifact has one encoding");
+        let _ = Aggregate::new(&job()).add(&artifact);
+    }
+}
+
+/// A gradient's and a void's.
+pub(crate) fn artifacts() -> Vec<Vec<u8>> {
+    let manifest = |dag: &Dag| dag.get(&dag.root).expect("its root");
+    vec![manifest(&ARTIFACT.1), manifest(&Artifact::void(&task()).dag().expect("a small one"))]
+}
+
+/// The manifest of an adapter whose leaves are there.
+pub(crate) fn adapter(bytes: &[u8]) {
+    let root = Codec::DagCbor.cid(bytes);
+    let _ = AdapterState::links(bytes);
+    if let Ok(state) = AdapterState::fetch(&root, &among(root, bytes, &ADAPTER)) {
+        assert_eq!(state.dag().map(|dag| dag.root), Ok(root), "an adapter has one encoding");
+        let _ = Optimizer::from_bytes(&state.optimizer);
+    }
+}
+
+/// An adapter's.
+pub(crate) fn adapters() -> Vec<Vec<u8>> {
+    vec![ADAPTER.get(&ADAPTER.root).expect("its root")]
+}
+
+/// A chunk of a vocabulary of 256.
+pub(crate) fn chunk(bytes: &[u8]) {
+    let cid = Codec::Raw.cid(bytes);
+    if let Ok(chunk) = Chunk::fetch(&cid, 256, &|_| Ok(bytes.to_vec())) {
+        assert_eq!(chunk.block().cid(), cid, "a chunk has one encoding");
+    }
+}
+
+/// A chunk.
+pub(crate) fn chunks() -> Vec<Vec<u8>> {
+    vec![(0..2048u32).flat_map(|at| (at % 256).to_le_bytes()).collect()]
+}
+
+/// A UnixFS node whose parts are there, read whole and in part.
+pub(crate) fn unixfs(bytes: &[u8]) {
+    let root = Codec::DagPb.cid(bytes);
+    let dag = file();
+    let fetch = among(root, bytes, &dag);
+    let read = |range| FileReader::new(root, range).read(&fetch);
+    let whole = read(0..u64::MAX);
+    if let (Ok(whole), Ok(part)) = (whole, read(3..90)) {
+        let end = whole.len().min(90);
+        assert_eq!(part, whole[3.min(end)..end], "a part is a part of the whole");
+    }
+}
+
+fn file() -> Dag {
+    let bytes: Vec<u8> = (0..200).collect();
+    Dag::file(Layout::new(16, 3).expect("a small layout"), &bytes).expect("a small file")
+}
+
+/// Nodes of a file, from its root to its leaves' parents.
+pub(crate) fn unixfs_nodes() -> Vec<Vec<u8>> {
+    let dag = file();
+    let nodes = dag.blocks.iter().filter(|block| block.cid().codec() == Codec::DagPb.code());
+    nodes.map(|block| block.bytes().to_vec()).collect()
+}
+
+/// A move of a dispute.
+pub(crate) fn dispute_move(bytes: &[u8]) {
+    if let Ok(found) = Move::decode(bytes) {
+        assert_eq!(found.encode(), bytes, "a move has one encoding");
+        let _ = (found.maker(), found.name());
+    }
+}
+
+/// The short ones.
+pub(crate) fn dispute_moves() -> Vec<Vec<u8>> {
+    let moves = [
+        Move::Open(vec![Hash([1; 32]), Hash([2; 32])]),
+        Move::Pick(3),
+        Move::Doubt(Doubt::Output(1)),
+        Move::Doubt(Doubt::Sound),
+        Move::Tile(vec![5; 64]),
+        Move::Word(9),
+    ];
+    moves.iter().map(Move::encode).collect()
+}

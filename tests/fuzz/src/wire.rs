@@ -1,0 +1,249 @@
+//! Transactions, and questions about what they left.
+
+use k256::ecdsa::{Signature, SigningKey, signature::Signer};
+use r3mes_wgpu::{
+    chain::{
+        Between, Fee, MAX_TX_BYTES, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation, MsgOpenSession,
+        MsgRegisterNode, MsgRevealAggregation, MsgSetPayout, MsgSubmitCPUVerification, MsgSubmitGradient,
+        MsgSubmitRandomVerifierResult, MsgUnregisterNode, Session, SessionKey, Signed, Transfer, Unsigned,
+        check_address, tx_hash,
+    },
+    ledger::{Block, Genesis, Ledger, Params, Tx},
+    store::{Cid, Codec},
+    work::{Commitment, Job, Kind, MatrixSpec, Transport},
+};
+use std::sync::LazyLock;
+
+const CHAIN: &str = "fuzz-1";
+/// Accounts with coins; the last one is verifier and proposer.
+const ACCOUNTS: u8 = 4;
+
+fn key(number: u8) -> SessionKey {
+    SessionKey::new(&[number; 32]).expect("a small number is a key")
+}
+
+fn address(number: u8) -> String {
+    key(number).address().to_owned()
+}
+
+/// A job of two small matrices.
+pub(crate) fn job() -> Job {
+    let matrix = |factor: &str| {
+        let name = format!("layers.0.attention.q.{factor}");
+        MatrixSpec { name, rows: 4, columns: 6, exponent: -40 }
+    };
+    Job {
+        arithmetic_version: 1,
+        model: Codec::DagCbor.cid(b"model"),
+        rank: 4,
+        targets: vec!["attention.q".to_owned()],
+        matrices: vec![matrix("a"), matrix("b")],
+        kind: Kind::Gradient,
+        transport: Transport::Int8,
+    }
+}
+
+static GENESIS: LazyLock<Ledger> = LazyLock::new(|| {
+    let genesis = Genesis {
+        chain_id: CHAIN.to_owned(),
+        params: Params::EMBEDDED,
+        job: job(),
+        seed: [3; 32],
+        quota: 2,
+        adapter: Codec::DagCbor.cid(b"adapter"),
+        chunks: (0..3u8).map(|number| Codec::Raw.cid(&[number])).collect(),
+        accounts: (1..=ACCOUNTS).map(|number| (address(number), 1_000_000_000)).collect(),
+        nodes: vec![(address(ACCOUNTS), Params::EMBEDDED.min_stake, vec![3, 4])],
+    };
+    Ledger::new(genesis).expect("a genesis within its limits")
+});
+
+/// A block with one transaction; the ledger's laws hold before and after.
+fn deliver(ledger: &Ledger, tx: Vec<u8>) -> Ledger {
+    let head = ledger.state().scalars();
+    let hash = tx_hash(&tx);
+    let block = Block::sealed(head.height + 1, head.time + 1, ledger.root(), vec![Tx(tx)]);
+    let (after, applied) = ledger.apply(&block);
+    let head = after.state().scalars();
+    assert_eq!(after.state().coins(), u128::from(head.minted - head.burned), "coins are neither made nor lost");
+    assert_eq!(applied.outcomes.len(), 1, "every transaction has an outcome");
+    assert_eq!(applied.outcomes[0].hash, hash, "under its own name");
+    after
+}
+
+/// A transaction as it comes.
+pub(crate) fn transaction(bytes: &[u8]) {
+    let opened = Signed::open(bytes, CHAIN);
+    let after = deliver(&GENESIS, bytes.to_vec());
+    if opened.is_err() {
+        assert_eq!(after.state().account_of(&address(1)).sequence, 0, "what can not be opened does nothing");
+    }
+}
+
+/// Transactions of an account each, signed as they should be: the number of the account, two bytes with the length of a
+/// `TxBody`, and that.
+pub(crate) fn ledger(bytes: &[u8]) {
+    let (mut ledger, mut rest) = (GENESIS.clone(), bytes);
+    for _ in 0..16 {
+        let Some(([number, low, high], after)) = rest.split_first_chunk() else { break };
+        let (body, after) = after.split_at(after.len().min(usize::from(u16::from_le_bytes([*low, *high]))));
+        ledger = deliver(&ledger, signed(&ledger, 1 + number % ACCOUNTS, body));
+        rest = after;
+    }
+    let restored = Ledger::restore(ledger.genesis().clone(), &ledger.rows()).expect("its own rows");
+    assert_eq!(restored.root(), ledger.root(), "the rows are the whole of it");
+}
+
+fn signed(ledger: &Ledger, number: u8, body: &[u8]) -> Vec<u8> {
+    let sequence = ledger.state().account_of(&address(number)).sequence;
+    let auth = Unsigned::new(&key(number).public_key(), sequence, &Fee::default(), &[]).expect("no messages");
+    let unsigned = Unsigned { body_bytes: body.to_vec(), ..auth };
+    let signing = SigningKey::from_slice(&[number; 32]).expect("a small number is a key");
+    let signature: Signature = signing.sign(&unsigned.sign_bytes(CHAIN).expect("protobuf"));
+    unsigned.assemble(signature.to_vec()).expect("protobuf")
+}
+
+/// One of each message that an account may send.
+fn messages(number: u8) -> Vec<Message> {
+    let (own, other) = (address(number), address(1 + number % ACCOUNTS));
+    let between = Between { granter: own.clone(), grantee: other.clone() };
+    let cid = Codec::DagCbor.cid(b"artifact").to_string();
+    let digits = "ab".repeat(32);
+    let session = Session { between: between.clone(), cap: 1000, expires: 10_000 };
+    let mut all = session.grant();
+    all.extend([
+        Message::ClaimTask(MsgClaimTask { miner: own.clone(), pool_id: 0, chunk_id: 0 }),
+        Message::SubmitGradient(Box::new(MsgSubmitGradient {
+            miner: own.clone(),
+            ipfs_hash: cid.clone(),
+            model_version: job().model.to_string(),
+            gradient_hash: digits.clone(),
+            nonce: 1,
+            token_count: 2048,
+            ..Default::default()
+        })),
+        Message::RegisterNode(MsgRegisterNode {
+            node_address: own.clone(),
+            node_type: 3,
+            stake: "1000000uremes".to_owned(),
+            roles: vec![4],
+            ..Default::default()
+        }),
+        Message::UnregisterNode(MsgUnregisterNode { node_address: own.clone() }),
+        Message::CommitAttestation(MsgCommitAttestation {
+            verifier: own.clone(),
+            challenge_id: 1,
+            commitment: vec![7; 32],
+        }),
+        Message::Attest(Box::new(MsgSubmitRandomVerifierResult {
+            verifier: own.clone(),
+            challenge_id: 1,
+            result: "match".to_owned(),
+            gradient_hash: digits.clone(),
+            evidence: "leaf:salt".to_owned(),
+            ..Default::default()
+        })),
+        Message::Arbitrate(MsgSubmitCPUVerification {
+            validator: own.clone(),
+            challenge_id: 1,
+            is_valid: true,
+            computed_hash: digits.clone(),
+            expected_hash: digits.clone(),
+            leaf: digits.clone(),
+        }),
+        Message::CommitAggregation(MsgCommitAggregation {
+            proposer: own.clone(),
+            commitment_hash: digits.clone(),
+            training_round_id: 0,
+            gradient_ids: vec![1, 2],
+        }),
+        Message::RevealAggregation(Box::new(MsgRevealAggregation {
+            proposer: own.clone(),
+            commitment_id: 1,
+            aggregated_gradient_ipfs_hash: cid,
+            merkle_root: digits,
+            gradient_ids: vec![1, 2],
+            model_version: job().model.to_string(),
+            salt: "00".repeat(32),
+            ..Default::default()
+        })),
+        Message::SetPayout(MsgSetPayout { miner: own.clone(), payout: other.clone() }),
+        Message::Send(Transfer { from: own.clone(), to: other.clone(), amount: 5 }),
+        Message::RevokeAllowance(between),
+        Message::Exec(own.clone(), vec![Message::ClaimTask(MsgClaimTask { miner: other, pool_id: 0, chunk_id: 1 })]),
+        Message::OpenSession(Box::new(MsgOpenSession {
+            grantee: own,
+            pub_key: key(2).public_key(),
+            expiration: 10_000,
+            cap: 1000,
+            number: 0,
+            signature: vec![1; 64],
+        })),
+    ]);
+    all
+}
+
+/// Signed transactions of each message, and of all.
+pub(crate) fn transactions() -> Vec<Vec<u8>> {
+    let sign = |messages: &[Message]| key(1).sign(CHAIN, 0, &Fee::default(), messages).expect("protobuf");
+    let all = messages(1);
+    all.chunks(1).chain([&all[..all.len().min(16)]]).map(sign).collect()
+}
+
+/// What an account sends, one transaction after the other, and what several do.
+pub(crate) fn bodies() -> Vec<Vec<u8>> {
+    let framed = |number: u8, messages: &[Message]| {
+        let unsigned = Unsigned::new(&key(number).public_key(), 0, &Fee::default(), messages).expect("protobuf");
+        let length = u16::try_from(unsigned.body_bytes.len()).expect("short").to_le_bytes();
+        [&[number - 1, length[0], length[1]], &unsigned.body_bytes[..]].concat()
+    };
+    let of = |number: u8| messages(number).chunks(1).map(|one| framed(number, one)).collect::<Vec<_>>();
+    let mut seeds: Vec<Vec<u8>> = (1..=ACCOUNTS).map(|number| of(number).concat()).collect();
+    seeds.extend(of(1));
+    seeds
+}
+
+const QUERIES: [&str; 6] = [
+    "/cosmos.auth.v1beta1.Query/Account",
+    "/cosmos.bank.v1beta1.Query/Balance",
+    "/cosmos.bank.v1beta1.Query/AllBalances",
+    "/cosmos.staking.v1beta1.Query/DelegatorDelegations",
+    "/cosmos.tx.v1beta1.Service/Simulate",
+    "/none",
+];
+
+/// The number of a path, and a question.
+pub(crate) fn query(bytes: &[u8]) {
+    let Some((path, data)) = bytes.split_first() else { return };
+    let _ = GENESIS.query(QUERIES[usize::from(*path) % QUERIES.len()], data);
+}
+
+/// A question each.
+pub(crate) fn queries() -> Vec<Vec<u8>> {
+    let field = |tag: u8, text: &str| [&[tag, text.len() as u8], text.as_bytes()].concat();
+    let ask = |path: usize| [vec![path as u8], field(0x0a, &address(1)), field(0x12, "uremes")].concat();
+    (0..QUERIES.len()).map(ask).collect()
+}
+
+/// Names of things in text.
+pub(crate) fn text(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let _ = check_address(text);
+    if let Ok(cid) = Cid::try_from(text) {
+        let _ = Codec::of(&cid);
+    }
+    if let Some(commitment) = Commitment::from_hex(text) {
+        assert_eq!(commitment.to_string(), text.to_lowercase(), "hexadecimal digits name one hash");
+    }
+    if text.len() <= MAX_TX_BYTES {
+        let _ = tx_hash(bytes);
+    }
+}
+
+/// An address, CIDs and digits.
+pub(crate) fn texts() -> Vec<Vec<u8>> {
+    let cid = Codec::Raw.cid(b"x");
+    [address(1), cid.to_string(), "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG".to_owned(), "ab".repeat(32)]
+        .map(String::into_bytes)
+        .to_vec()
+}
