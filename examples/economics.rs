@@ -8,6 +8,7 @@ use r3mes_wgpu::{
         Fee, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation, MsgRegisterNode, MsgRevealAggregation,
         MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitRandomVerifierResult, SessionKey,
     },
+    dispute::{Ground, Hash},
     ledger::{Block, Finding, Genesis, Ledger, Params, Stage, Tx},
     store::Codec,
     work::{CHUNK_TOKENS, Commitment, Job, Kind, MatrixSpec, Task, Transport},
@@ -61,6 +62,15 @@ impl World {
             seed: [3; 32],
             quota: 2,
             adapter: Codec::DagCbor.cid(b"adapter"),
+            packed: Hash([0; 32]),
+            ground: Ground {
+                program: Hash([0; 32]),
+                step: 1,
+                closing: 1,
+                adapter: 10,
+                context: 2048,
+                streams: Vec::new(),
+            },
             chunks: (0..7u8).map(|number| Codec::Raw.cid(&[number])).collect(),
             accounts: (1..=99).map(|number| (address(number), COINS)).collect(),
             nodes: VERIFIERS
@@ -179,7 +189,7 @@ impl World {
             gradient_ids: ids.clone(),
             training_round_id: sum.round,
             model_version: self.ledger.genesis().job.model.to_string(),
-            salt: number.to_string(),
+            salt: format!("{}:{number}", "0".repeat(64)),
         };
         match sum.own {
             None => words.push(Message::CommitAggregation(MsgCommitAggregation {

@@ -13,6 +13,7 @@ use super::{
 };
 use anyhow::{Context, Result, bail};
 use r3mes_wgpu::chain::SessionKey;
+use r3mes_wgpu::dispute::{Ground, Packing};
 use r3mes_wgpu::ledger::{Genesis, Params, fee_pool};
 use r3mes_wgpu::model::{transformer::Targets, weights::Model};
 use r3mes_wgpu::training::optimizer::Settings;
@@ -45,6 +46,7 @@ pub(crate) struct Embedded {
     pub(crate) data_dir: PathBuf,
     model_dir: PathBuf,
     setup: Setup,
+    packing: Packing,
     operator: Zeroizing<[u8; 32]>,
 }
 
@@ -95,9 +97,11 @@ impl Embedded {
             chunks.len()
         );
         let operator = wallet::operator_secret(&data_dir)?;
-        let setup = Setup::new(terms, job, &adapter, chunks)?;
+        let (ground, packing) = Ground::of(&model, &targets, &job.matrices, job.transport);
+        let packed = packing.root(&adapter.adapter, &job.matrices)?;
+        let setup = Setup::new(terms, job, (ground, packed), &adapter, chunks)?;
         let job_dir = data_dir.join(setup.folder());
-        Ok(Self { model, targets, job_dir, data_dir, model_dir, setup, operator })
+        Ok(Self { model, targets, job_dir, data_dir, model_dir, setup, packing, operator })
     }
 
     /// What its network starts from.
@@ -132,7 +136,9 @@ impl Embedded {
             None => serve(SocketAddr::from(([127, 0, 0, 1], 7717)))
                 .or_else(|_| serve(SocketAddr::from(([127, 0, 0, 1], 0))))?,
         };
-        Operator::new(&url(address), &replica.gateway, &self.operator, worker)?.start()?;
+        let challenger = (self.model, self.targets, verifier.backend.clone());
+        let roles = (worker, self.packing, challenger);
+        Operator::new(&url(address), &replica.gateway, &self.operator, roles)?.start()?;
         Ok((node, address))
     }
 }

@@ -6,7 +6,7 @@ use super::{
     error::DisputeError,
     tape::{Tape, tape},
     tensor::tensor_root,
-    tree::{self, Hash},
+    tree::Hash,
 };
 use crate::{
     kernels::Access,
@@ -142,18 +142,6 @@ impl Program {
     pub fn hashes(&self) -> Vec<Hash> {
         self.entries().map(Entry::hash).collect()
     }
-
-    /// What a task of so many plays and these inputs is about.
-    pub fn subject(&self, plays: usize, inputs: &[Hash]) -> Subject {
-        Subject {
-            program: tree::root(&self.hashes()),
-            step: self.step.len() as u32,
-            closing: self.closing.len() as u32,
-            plays: plays as u32,
-            shared: self.shared.len() as u32 + 1,
-            inputs: tree::root(inputs),
-        }
-    }
 }
 
 /// The last dispatch and slot that write each buffer.
@@ -197,7 +185,7 @@ fn entries(recording: &Recording, outside: impl Fn(BufferId) -> Source) -> Vec<E
 /// Inputs that each play has of its own.
 const PLAY_INPUTS: usize = 3;
 
-/// What both sides agree on: the program and the inputs, by their roots.
+/// What both sides agree on: the program, the inputs and the adapter, by their roots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subject {
@@ -209,10 +197,12 @@ pub struct Subject {
     pub closing: u32,
     /// Sequences of the chunk.
     pub plays: u32,
-    /// Inputs of all plays.
+    /// Buffers that hold the packed adapter.
     pub shared: u32,
-    /// Root over the roots of all inputs: of each play its own, then those of all plays.
+    /// Root over the roots of the task's inputs: of each play its own, then the transport keys.
     pub inputs: Hash,
+    /// Root over the roots of the packed adapter's buffers.
+    pub adapter: Hash,
 }
 
 /// Where the words of a buffer of one dispatch of a trace are committed to.
@@ -222,8 +212,10 @@ pub enum Origin {
     Zero,
     /// By a root that is known.
     Known(Hash),
-    /// By an input.
+    /// By an input of the task.
     Input(usize),
+    /// By a buffer of the adapter.
+    Adapter(usize),
     /// By a slot of a leaf of the trace.
     Leaf {
         /// Which leaf.
@@ -244,9 +236,9 @@ impl Subject {
         self.step as usize + self.closing as usize
     }
 
-    /// Inputs.
+    /// Inputs of the task.
     pub fn input_count(&self) -> usize {
-        self.plays as usize * PLAY_INPUTS + self.shared as usize
+        self.plays as usize * PLAY_INPUTS + 1
     }
 
     /// The play of a leaf, after the last one for the closing, and the play's first leaf.
@@ -268,7 +260,8 @@ impl Subject {
             Source::Zero => Origin::Zero,
             Source::Constant(root) => Origin::Known(root),
             Source::Play(at) => Origin::Input(play * PLAY_INPUTS + at as usize),
-            Source::Shared(at) => Origin::Input(self.plays as usize * PLAY_INPUTS + at as usize),
+            Source::Shared(at) if at < self.shared => Origin::Adapter(at as usize),
+            Source::Shared(_) => Origin::Input(self.plays as usize * PLAY_INPUTS),
             Source::Step { entry, slot } => Origin::Leaf { leaf: first + entry as usize, slot: slot as usize },
             Source::Carried { .. } if play == 0 => Origin::Zero,
             Source::Carried { entry, slot } => {

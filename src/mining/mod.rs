@@ -192,6 +192,7 @@ impl<H: Host> Miner<H> {
             let stored = self.client.stored(id).await?;
             match stored.status.as_str() {
                 "accepted" => return Ok(()),
+                "withdrawn" => return Err(MiningError::Rejected { id, finding: stored.status }),
                 "rejected" => {
                     return Err(MiningError::Rejected { id, finding: stored.finding.unwrap_or_default() });
                 }

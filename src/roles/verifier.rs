@@ -43,6 +43,11 @@ impl<H: Host> Verifier<H> {
         Self { client, worker, salt, found: BTreeMap::new() }
     }
 
+    /// What it recomputes with.
+    pub fn worker(&mut self) -> &mut Worker {
+        &mut self.worker
+    }
+
     /// Does the next duty, if there is one; returns what it recomputed.
     pub async fn work(&mut self) -> Result<Option<Found>, RoleError> {
         let duties = self.client.duties().await?;
