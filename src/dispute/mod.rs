@@ -30,6 +30,8 @@ pub use ground::{Ground, Packing};
 pub use moves::{Doubt, MAX_MOVE_BYTES, Maker, Move};
 pub use party::Party;
 pub use phase::{Asked, Descent, Phase, Side, Spot};
+#[cfg(test)]
+pub(crate) use play::Lie;
 pub use play::{Material, Replay, Snapshot};
 pub use program::{Bound, Entry, Origin, Program, Source, Subject};
 pub use proof::{Known, Path, Proof, Tensor, Tiles};

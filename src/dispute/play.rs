@@ -75,18 +75,18 @@ pub struct Replay {
     closer: Player,
     /// Changes a word of what a dispatch left, for tests of liars.
     #[cfg(test)]
-    pub(super) lie: Option<Lie>,
+    pub(crate) lie: Option<Lie>,
 }
 
 /// A word that a liar has changed.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lie {
-    pub(super) leaf: usize,
-    pub(super) slot: usize,
-    pub(super) word: usize,
-    pub(super) xor: u32,
-    pub(super) saturates: bool,
+pub(crate) struct Lie {
+    pub(crate) leaf: usize,
+    pub(crate) slot: usize,
+    pub(crate) word: usize,
+    pub(crate) xor: u32,
+    pub(crate) saturates: bool,
 }
 
 impl Replay {

@@ -1,6 +1,7 @@
 //! The ledger as accounts meet it: blocks of signed transactions, and nothing else.
 
 mod coins;
+mod disputes;
 mod laws;
 mod rounds;
 mod verifying;
