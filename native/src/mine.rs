@@ -72,7 +72,7 @@ fn for_own(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
         eprintln!("continuing: {} accepted, round {}", head.accepted_total, head.round);
     }
     let client = Client::new(Remote::new(&embedded::url(address), job_dir.join("work.car"))?, key);
-    let miner = Miner::new(client, worker, payout, compute.name);
+    let miner = Miner::new(client, worker, payout, compute.name).with_known_answers(compute.backend);
     let receipts = Receipts::open(&job_dir)?;
     Work { miner, receipts, weights, idle: IDLE_HERE, args }.mine(interrupt)
 }
@@ -105,7 +105,8 @@ fn for_other(args: &MineArgs, url: &str, interrupt: &Interrupt) -> Result<Exit> 
     let worker = block_on(Worker::new(&model, &targets, &compute.backend, SEQUENCES))?;
     let weights = model.config.ternary_weights() as u64;
     drop(model);
-    let miner = Miner::new(client, worker, payout, compute.name).with_stores(stores);
+    let miner =
+        Miner::new(client, worker, payout, compute.name).with_stores(stores).with_known_answers(compute.backend);
     Work { miner, receipts: Receipts::open(&data_dir)?, weights, idle: IDLE_ELSEWHERE, args }.mine(interrupt)
 }
 
@@ -162,6 +163,7 @@ impl Work<'_> {
                     eprintln!("{error}; trying again in {:.0} s", pause.as_secs_f64());
                     wait(pause, interrupt);
                 }
+                Err(error @ MiningError::Unfit(_)) => return Err(anyhow::Error::new(error).context(Exit::NoGpu)),
                 Err(error) => return Err(anyhow::Error::new(error).context(Exit::Refused)),
             }
         }

@@ -90,6 +90,11 @@ impl State {
         self.submissions.get(&id)
     }
 
+    /// A dispute that is open.
+    pub fn contest(&self, id: u64) -> Option<&Contest> {
+        self.disputes.get(&id)
+    }
+
     /// A miner's standing.
     pub fn standing(&self, miner: &str) -> super::Standing {
         self.standings.get(miner).cloned().unwrap_or(super::Standing::NEW)
