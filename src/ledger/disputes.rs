@@ -59,7 +59,7 @@ pub(super) fn open(state: &mut State, message: &MsgOpenDispute, context: &mut Co
     Ok(MsgOpenDisputeResponse { dispute_ids: vec![dispute] }.encode_to_vec())
 }
 
-/// Has every verifier of a challenge who found a mismatch dispute the gradient; its stake is its bond.
+/// Has every verifier of a challenge who found a mismatch, or voted so, dispute the gradient; its stake is its bond.
 pub(super) fn appeal(state: &mut State, message: &MsgAppeal, context: &mut Context) -> Result<Vec<u8>, Refusal> {
     let MsgAppeal { challenge_id, chunk, manifest, .. } = message;
     let Some(challenge) = state.challenges.get(challenge_id).cloned() else {
@@ -71,12 +71,12 @@ pub(super) fn appeal(state: &mut State, message: &MsgAppeal, context: &mut Conte
     if state.appealable(id, &submission).is_none() {
         return refused(format!("in challenge {challenge_id} there is no word to appeal against, or somebody did"));
     }
-    let accusers: Vec<_> = challenge.accusers().cloned().collect();
+    let accusers = challenge.accusers();
     let subject = subject(state, &submission, chunk)?;
     let Some(outcome) = claimed(state, &submission, manifest)? else {
         return refused("the artifact is not what was committed to");
     };
-    let mut add = |who: &String| add(state, id, who, None, (subject.clone(), outcome), &mut context.events);
+    let mut add = |who: &&String| add(state, id, who, None, (subject.clone(), outcome), &mut context.events);
     let dispute_ids = accusers.iter().map(&mut add).collect();
     suspend(state, id);
     Ok(MsgOpenDisputeResponse { dispute_ids }.encode_to_vec())
@@ -307,7 +307,7 @@ impl State {
         let words = matches!(challenge.stage, Stage::Appeal | Stage::Panel | Stage::Contested);
         let doubted = open_about(self, id).any(|contest| contest.bond.is_none());
         let open = words && self.head().height <= challenge.until && !doubted;
-        (open && challenge.accusers().next().is_some()).then_some(number)
+        (open && !challenge.accusers().is_empty()).then_some(number)
     }
 
     /// Whether a submission may still be rejected, with what that costs.

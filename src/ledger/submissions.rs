@@ -110,7 +110,8 @@ fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal
         return rejected("global_seed is not the round's");
     }
     let used = |id: &u64| {
-        state.submissions.get(id).is_some_and(|known| known.miner == message.miner && known.nonce == message.nonce)
+        let of = |known: &Submission| known.miner == message.miner && known.nonce == message.nonce;
+        state.submissions.get(id).is_some_and(|known| of(known) && known.status != Status::Withdrawn)
     };
     if message.nonce == 0 || of_round(state).any(|id| used(&id)) {
         return rejected("the nonce is 0, or was used in this round");

@@ -1,5 +1,6 @@
 //! Verification: a block after a submission draws whether it is recomputed, and by whom. The drawn seal what they find,
-//! then show it, so that none can echo another; where they disagree, all validators decide.
+//! then show it, so that none can echo another; where they disagree, all validators decide. What costs the miner is open to
+//! appeal first.
 //!
 //! Of those that agree on a match some are *traps*: others are drawn, once the first have spoken, and find again.
 
@@ -13,7 +14,7 @@ use crate::{
     chain::{MsgCommitAttestation, MsgSubmitCPUVerification, MsgSubmitRandomVerifierResult, code},
     work::Commitment,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Draws for the submissions of the blocks before.
 pub(super) fn begin(state: &mut State, events: &mut Vec<Event>) {
@@ -202,7 +203,7 @@ fn sealed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec
     state.challenges.insert(id, challenge);
 }
 
-/// Ends the second: who agree decide, else all validators do. What costs the miner is open to appeal first.
+/// Ends the second: who agree decide, else all validators do.
 fn revealed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
     silence(state, &mut challenge, |drawn| drawn.finding.is_some(), events);
     let Some(found) = challenge.drawn.first().and_then(|drawn| drawn.finding) else {
@@ -217,11 +218,7 @@ fn revealed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut V
             challenge.stage = Stage::Panel;
             decision_blocks
         }
-        (true, Finding::Mismatch) if challenge_blocks > 0 => {
-            submissions::leave(state, challenge.submission);
-            challenge.stage = Stage::Appeal;
-            challenge_blocks
-        }
+        (true, Finding::Mismatch) if challenge_blocks > 0 => return condemn(state, id, challenge),
         (true, _) => {
             let others = if found == Finding::Match { trap(state, id, &challenge) } else { Vec::new() };
             if others.is_empty() {
@@ -292,8 +289,19 @@ fn decide(state: &mut State, id: u64, challenge: &Challenge, late: bool, events:
         // nobody voted, or a tie: others look at it
         return draw_again(state, id, challenge);
     }
-    let finding = if valid > wrong { Finding::Match } else { Finding::Mismatch };
-    settle(state, id, challenge, finding, events);
+    match valid > wrong {
+        true => drop(settle(state, id, challenge, Finding::Match, events)),
+        false if state.genesis.params.challenge_blocks > 0 => condemn(state, id, challenge.clone()),
+        false => drop(settle(state, id, challenge, Finding::Mismatch, events)),
+    }
+}
+
+/// What costs the miner is open to appeal first; its position is free meanwhile.
+fn condemn(state: &mut State, id: u64, mut challenge: Challenge) {
+    submissions::leave(state, challenge.submission);
+    challenge.stage = Stage::Appeal;
+    challenge.until = state.head().height.saturating_add(state.genesis.params.challenge_blocks);
+    state.challenges.insert(id, challenge);
 }
 
 /// The finding stands: who said otherwise pays, those who were drawn and found it are paid. Returns what the miner lost.
@@ -301,7 +309,7 @@ fn settle(state: &mut State, id: u64, challenge: &Challenge, finding: Finding, e
     state.challenges.remove(&id);
     let penalty = state.genesis.params.fraud_penalty;
     pay(state, &challenge.first, &[], finding, events);
-    let panel = if challenge.stage == Stage::Panel { &challenge.votes[..] } else { &[] };
+    let panel = if challenge.stage == Stage::Contested { &[] } else { &challenge.votes[..] };
     pay(state, &challenge.drawn, panel, finding, events);
     for vote in challenge.votes.iter().filter(|vote| vote.valid != (finding == Finding::Match)) {
         nodes::slash(state, &vote.validator, penalty, events);
@@ -327,10 +335,12 @@ pub(super) fn discredit(state: &mut State, submission: u64, verifier: &str) -> b
         return false;
     };
     let Some(challenge) = state.challenges.get_mut(&id) else { return false };
-    let words = challenge.drawn.len() + challenge.first.len();
+    let words = |challenge: &Challenge| challenge.drawn.len() + challenge.first.len() + challenge.votes.len();
+    let before = words(challenge);
     challenge.drawn.retain(|drawn| drawn.verifier != verifier);
     challenge.first.retain(|drawn| drawn.verifier != verifier);
-    challenge.drawn.len() + challenge.first.len() < words
+    challenge.votes.retain(|vote| vote.validator != verifier);
+    words(challenge) < before
 }
 
 /// Pays or fines those who were drawn together, where a panel decided, by its leaf.
@@ -369,10 +379,11 @@ impl Drawn {
 }
 
 impl Challenge {
-    /// Who was drawn and found a mismatch.
-    pub(super) fn accusers(&self) -> impl Iterator<Item = &String> {
-        let words = self.first.iter().chain(&self.drawn);
-        words.filter(|drawn| drawn.finding == Some(Finding::Mismatch)).map(|drawn| &drawn.verifier)
+    /// Who found a mismatch, drawn or as one of all validators.
+    pub(super) fn accusers(&self) -> BTreeSet<&String> {
+        let drawn = self.first.iter().chain(&self.drawn).filter(|drawn| drawn.finding == Some(Finding::Mismatch));
+        let votes = self.votes.iter().filter(|vote| !vote.valid).map(|vote| &vote.validator);
+        drawn.map(|drawn| &drawn.verifier).chain(votes).collect()
     }
 }
 
