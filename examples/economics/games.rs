@@ -84,7 +84,8 @@ impl Job {
     }
 
     fn party(&self, task: &Task, forged: bool) -> Party {
-        let replay = Replay::new(&self.model, &self.targets, &self.material(task, forged), &self.backend);
+        let material = self.material(task, forged);
+        let replay = Replay::new(&self.model, &self.targets, &material, &self.backend);
         block_on(Party::new(block_on(replay).expect("a task of the job"))).expect("a task that can be played")
     }
 

@@ -20,12 +20,14 @@ mod grpc;
 mod nodes;
 mod params;
 mod queries;
+mod settlement;
 mod state;
 mod submissions;
 #[cfg(test)]
 mod tests;
 mod transactions;
 mod tree;
+mod verdicts;
 mod verification;
 
 pub use block::{Block, Tx};
@@ -263,7 +265,7 @@ impl Ledger {
         for tx in &block.txs {
             applied.outcomes.push(transactions::deliver(&mut state, &tx.0));
         }
-        disputes::end(&mut state, &mut applied.events);
+        verdicts::end(&mut state, &mut applied.events);
         verification::end(&mut state, &mut applied.events);
         aggregation::end(&mut state, &mut applied.events);
         let tree = grown(self.tree.clone(), &state, &self.state);

@@ -283,6 +283,8 @@ pub struct Challenge {
     pub drawn: Vec<Drawn>,
     /// Who was drawn before them and agreed, where this is a trap.
     pub first: Vec<Drawn>,
+    /// Who found a mismatch and lost the game about it, and whose answer stood.
+    pub defended: Vec<(String, String)>,
     /// Words of validators who decide, where the drawn disagree.
     pub votes: Vec<Vote>,
 }

@@ -6,8 +6,9 @@
 
 use super::{
     ALL, Challenge, Drawn, Event, Finding, PER_MYRIAD, Params, Place, Refusal, Stage, State, Status, Submission, Vote,
-    coins, draw,
+    draw,
     nodes::{self, VALIDATOR},
+    settlement::{condemn, settle},
     submissions,
 };
 use crate::{
@@ -82,7 +83,16 @@ fn open(state: &mut State, submission: u64, verifiers: Vec<String>, events: &mut
     head.challenges += 1;
     let (id, selector) = (head.challenges, head.hash);
     let (drawn, stage) = (verifiers.iter().map(Drawn::new).collect(), Stage::Commit);
-    let challenge = Challenge { submission, stage, until, selector, drawn, first: Vec::new(), votes: Vec::new() };
+    let challenge = Challenge {
+        submission,
+        stage,
+        until,
+        selector,
+        drawn,
+        first: Vec::new(),
+        defended: Vec::new(),
+        votes: Vec::new(),
+    };
     state.challenges.insert(id, challenge);
     if let Some(submission) = state.submissions.get_mut(&submission) {
         submission.status = Status::Challenged(id);
@@ -296,82 +306,6 @@ fn decide(state: &mut State, id: u64, challenge: &Challenge, late: bool, events:
     }
 }
 
-/// What costs the miner is open to appeal first; its position is free meanwhile.
-fn condemn(state: &mut State, id: u64, mut challenge: Challenge) {
-    submissions::leave(state, challenge.submission);
-    challenge.stage = Stage::Appeal;
-    challenge.until = state.head().height.saturating_add(state.genesis.params.challenge_blocks);
-    state.challenges.insert(id, challenge);
-}
-
-/// The finding stands: who said otherwise pays, those who were drawn and found it are paid. Returns what the miner lost.
-fn settle(state: &mut State, id: u64, challenge: &Challenge, finding: Finding, events: &mut Vec<Event>) -> u64 {
-    state.challenges.remove(&id);
-    let penalty = state.genesis.params.fraud_penalty;
-    pay(state, &challenge.first, &[], finding, events);
-    let panel = if challenge.stage == Stage::Contested { &[] } else { &challenge.votes[..] };
-    pay(state, &challenge.drawn, panel, finding, events);
-    for vote in challenge.votes.iter().filter(|vote| vote.valid != (finding == Finding::Match)) {
-        nodes::slash(state, &vote.validator, penalty, events);
-    }
-    match finding {
-        Finding::Match => {
-            submissions::accept(state, challenge.submission, events);
-            0
-        }
-        Finding::Mismatch | Finding::Unavailable => submissions::reject(state, challenge.submission, finding, events),
-    }
-}
-
-/// A dispute found what those drawn for a challenge did not agree on. Returns what the miner lost.
-pub(super) fn overrule(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
-    let challenge = state.challenges.get(&id).cloned();
-    challenge.map_or(0, |challenge| settle(state, id, &challenge, finding, events))
-}
-
-/// Takes a drawn verifier's word on a submission away, which a dispute found wrong; false where there is none.
-pub(super) fn discredit(state: &mut State, submission: u64, verifier: &str) -> bool {
-    let Some(Status::Challenged(id)) = state.submissions.get(&submission).map(|known| known.status) else {
-        return false;
-    };
-    let Some(challenge) = state.challenges.get_mut(&id) else { return false };
-    let words = |challenge: &Challenge| challenge.drawn.len() + challenge.first.len() + challenge.votes.len();
-    let before = words(challenge);
-    challenge.drawn.retain(|drawn| drawn.verifier != verifier);
-    challenge.first.retain(|drawn| drawn.verifier != verifier);
-    challenge.votes.retain(|vote| vote.validator != verifier);
-    words(challenge) < before
-}
-
-/// Pays or fines those who were drawn together, where a panel decided, by its leaf.
-fn pay(state: &mut State, together: &[Drawn], panel: &[Vote], finding: Finding, events: &mut Vec<Event>) {
-    let Params { fraud_penalty, verifier_reward, .. } = state.genesis.params;
-    let leaf = leaf(state, together, panel, finding);
-    for drawn in together {
-        if drawn.finding == Some(finding) && drawn.leaf == leaf {
-            let paid = coins::mint(state, verifier_reward);
-            coins::give_back(state, &drawn.verifier, paid);
-        } else if drawn.finding != Some(Finding::Unavailable) {
-            // blocks that one could get and another could not prove nothing against either
-            nodes::slash(state, &drawn.verifier, fraud_penalty, events);
-        }
-    }
-}
-
-/// The leaf that most stake is behind, of those who found this: of a panel, where it decided, else of the drawn.
-fn leaf(state: &State, together: &[Drawn], panel: &[Vote], finding: Finding) -> String {
-    let drawn = together.iter().filter(|drawn| drawn.finding == Some(finding));
-    let drawn = drawn.map(|drawn| (&drawn.verifier, &drawn.leaf));
-    let votes = panel.iter().filter(|vote| vote.valid == (finding == Finding::Match));
-    let votes = votes.map(|vote| (&vote.validator, &vote.leaf));
-    let words: Vec<(&String, &String)> = if panel.is_empty() { drawn.collect() } else { votes.collect() };
-    let mut behind = BTreeMap::<&String, u128>::new();
-    for (validator, leaf) in words {
-        *behind.entry(leaf).or_default() += state.node(validator).map_or(0, |node| u128::from(node.stake));
-    }
-    behind.into_iter().max_by_key(|(_, stake)| *stake).map_or(String::new(), |(leaf, _)| leaf.clone())
-}
-
 impl Drawn {
     fn new(verifier: &String) -> Self {
         Self { verifier: verifier.clone(), sealed: None, finding: None, leaf: String::new() }
@@ -379,11 +313,12 @@ impl Drawn {
 }
 
 impl Challenge {
-    /// Who found a mismatch, drawn or as one of all validators.
+    /// Who found a mismatch, drawn or as one of all validators, and did not lose a game about it.
     pub(super) fn accusers(&self) -> BTreeSet<&String> {
         let drawn = self.first.iter().chain(&self.drawn).filter(|drawn| drawn.finding == Some(Finding::Mismatch));
         let votes = self.votes.iter().filter(|vote| !vote.valid).map(|vote| &vote.validator);
-        drawn.map(|drawn| &drawn.verifier).chain(votes).collect()
+        let lost = |accuser: &&String| self.defended.iter().any(|(who, _)| who == *accuser);
+        drawn.map(|drawn| &drawn.verifier).chain(votes).filter(|accuser| !lost(accuser)).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     backend::Backend,
     chain::{
         Message, MsgAnswerDispute, MsgAppeal, MsgMoveDispute, MsgOpenDispute,
-        client::{Claimed, Client, ClientError, Docket, Host, OpenDispute},
+        client::{Claimed, Client, ClientError, Docket, Host, OpenDispute, Watched},
         code,
     },
     dispute::{Answer, Maker, Material, Party, Replay, Side},
@@ -15,7 +15,8 @@ use crate::{
     store::Codec,
     work::{Commitment, Task, Worker},
 };
-use std::collections::BTreeMap;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whoever doubts and answers by the key of a client.
 pub struct Challenger<H> {
@@ -27,6 +28,10 @@ pub struct Challenger<H> {
     verdicts: BTreeMap<u64, bool>,
     /// The tasks of open disputes that it played, by the gradient's number.
     parties: BTreeMap<u64, Party>,
+    /// Gradients of which something could not be done.
+    passed: BTreeSet<u64>,
+    /// Hashes of what the ledger refused.
+    refused: BTreeSet<[u8; 32]>,
 }
 
 /// What a challenger did.
@@ -47,45 +52,82 @@ pub enum Deed {
 impl<H: Host> Challenger<H> {
     /// Plays on a backend, when it comes to that.
     pub fn new(client: Client<H>, model: Model, targets: Targets, backend: Backend) -> Self {
-        Self { client, model, targets, backend, verdicts: BTreeMap::new(), parties: BTreeMap::new() }
+        let (verdicts, parties) = (BTreeMap::new(), BTreeMap::new());
+        let (passed, refused) = (BTreeSet::new(), BTreeSet::new());
+        Self { client, model, targets, backend, verdicts, parties, passed, refused }
     }
 
-    /// Does the next thing that is to be done, if there is one; a worker of the same model recomputes.
+    /// Does the next thing that is to be done, if there is one; a worker of the same model recomputes. What can not be done
+    /// is an error once, and passed over then.
     pub async fn work(&mut self, worker: &mut Worker) -> Result<Option<Deed>, RoleError> {
         let docket = self.client.docket().await?;
         self.forget(&docket);
+        let open: Vec<u64> =
+            docket.disputes.iter().filter(|open| open.challenger == self.client.address()).map(id).collect();
         for dispute in &docket.disputes {
-            let right = match self.verdicts.get(&dispute.gradient.stored_gradient_id) {
-                Some(right) => *right,
-                None => return self.recompute(&dispute.gradient, worker).await.map(Some),
-            };
-            if let Some((message, deed)) = self.turn(dispute, right).await? {
-                return self.send(message, deed).await;
+            let done = self.attend(dispute, worker).await;
+            if let Some(done) = self.passing(id(dispute), done)? {
+                return Ok(Some(done));
             }
         }
         for watched in &docket.gradients {
-            let claimed = &watched.gradient;
-            let id = claimed.stored_gradient_id;
-            let own = |dispute: &&OpenDispute| {
-                dispute.gradient.stored_gradient_id == id && dispute.challenger == self.client.address()
-            };
-            let disputes = watched.disputable && docket.disputes.iter().find(own).is_none();
-            match (self.verdicts.get(&id), watched.appealable) {
-                (None, _) => return self.recompute(claimed, worker).await.map(Some),
-                (Some(false), _) if disputes => {
-                    let (challenger, [chunk, manifest]) = (self.address(), self.shown(claimed).await?);
-                    let message = MsgOpenDispute { challenger, stored_gradient_id: id, chunk, manifest };
-                    return self.send(Message::OpenDispute(message.into()), Deed::Disputed(id)).await;
-                }
-                (Some(true), Some(challenge_id)) => {
-                    let (sender, [chunk, manifest]) = (self.address(), self.shown(claimed).await?);
-                    let message = MsgAppeal { sender, challenge_id, chunk, manifest };
-                    return self.send(Message::Appeal(message.into()), Deed::Appealed(id)).await;
-                }
-                _ => {}
+            let number = watched.gradient.stored_gradient_id;
+            let done = self.look(watched, open.contains(&number), worker).await;
+            if let Some(done) = self.passing(number, done)? {
+                return Ok(Some(done));
             }
         }
         Ok(None)
+    }
+
+    /// Takes part in an open dispute.
+    async fn attend(&mut self, dispute: &OpenDispute, worker: &mut Worker) -> Result<Option<Deed>, RoleError> {
+        if self.passed.contains(&id(dispute)) {
+            return Ok(None);
+        }
+        let Some(right) = self.verdicts.get(&id(dispute)).copied() else {
+            return self.recompute(&dispute.gradient, worker).await.map(Some);
+        };
+        match self.turn(dispute, right).await? {
+            Some((message, deed)) => self.send(message, deed).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Looks at a gradient that may be doubted, or whose verifiers' words may.
+    async fn look(
+        &mut self,
+        watched: &Watched,
+        disputed: bool,
+        worker: &mut Worker,
+    ) -> Result<Option<Deed>, RoleError> {
+        let claimed = &watched.gradient;
+        let id = claimed.stored_gradient_id;
+        if self.passed.contains(&id) {
+            return Ok(None);
+        }
+        match (self.verdicts.get(&id), watched.appealable) {
+            (None, _) => self.recompute(claimed, worker).await.map(Some),
+            (Some(false), _) if watched.disputable && !disputed => {
+                let (challenger, [chunk, manifest]) = (self.address(), self.shown(claimed).await?);
+                let message = MsgOpenDispute { challenger, stored_gradient_id: id, chunk, manifest };
+                self.send(Message::OpenDispute(message.into()), Deed::Disputed(id)).await
+            }
+            (Some(true), Some(challenge_id)) => {
+                let (sender, [chunk, manifest]) = (self.address(), self.shown(claimed).await?);
+                let message = MsgAppeal { sender, challenge_id, chunk, manifest };
+                self.send(Message::Appeal(message.into()), Deed::Appealed(id)).await
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A gradient of which something can not be done is passed over.
+    fn passing(&mut self, id: u64, done: Result<Option<Deed>, RoleError>) -> Result<Option<Deed>, RoleError> {
+        if done.as_ref().is_err_and(|error| !error.is_temporary()) {
+            self.passed.insert(id);
+        }
+        done
     }
 
     /// What this party has to say in a dispute about a gradient that is right, or not.
@@ -155,25 +197,43 @@ impl<H: Host> Challenger<H> {
         Ok([self.client.block(Codec::Raw, &chunk).await?, manifest])
     }
 
-    async fn send(&self, message: Message, deed: Deed) -> Result<Option<Deed>, RoleError> {
+    /// Says something, but nothing again that was refused.
+    async fn send(&mut self, message: Message, deed: Deed) -> Result<Option<Deed>, RoleError> {
+        let any = message.to_any();
+        let name = Sha256::new().chain_update(any.type_url).chain_update(any.value).finalize().into();
+        if self.refused.contains(&name) {
+            return Ok(None);
+        }
         match self.client.send(message).await {
             Ok(_) => Ok(Some(deed)),
             // another was faster, or time was up
-            Err(ClientError::Failed { code: code::REJECTED | code::NOT_FOUND, .. }) => Ok(None),
+            Err(ClientError::Failed { code: code::REJECTED | code::NOT_FOUND, .. }) => {
+                self.refused.insert(name);
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }
 
     /// Lets go of what nobody can doubt any more.
     fn forget(&mut self, docket: &Docket) {
-        let disputed: Vec<u64> = docket.disputes.iter().map(|dispute| dispute.gradient.stored_gradient_id).collect();
+        let disputed: Vec<u64> = docket.disputes.iter().map(id).collect();
         let watched = docket.gradients.iter().map(|watched| watched.gradient.stored_gradient_id);
         let known: Vec<u64> = watched.chain(disputed.iter().copied()).collect();
         self.verdicts.retain(|id, _| known.contains(id));
         self.parties.retain(|id, _| disputed.contains(id));
+        self.passed.retain(|id| known.contains(id));
+        if docket.disputes.is_empty() {
+            self.refused.clear();
+        }
     }
 
     fn address(&self) -> String {
         self.client.address().to_owned()
     }
+}
+
+/// The gradient that a dispute is about.
+fn id(dispute: &OpenDispute) -> u64 {
+    dispute.gradient.stored_gradient_id
 }

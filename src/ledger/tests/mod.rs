@@ -1,9 +1,12 @@
 //! The ledger as accounts meet it: blocks of signed transactions, and nothing else.
 
+mod appeals;
 mod coins;
+mod court;
 mod disputes;
 mod laws;
 mod rounds;
+mod traps;
 mod verifying;
 
 use super::*;
