@@ -30,6 +30,9 @@ pub(super) fn settle(
     match finding {
         Finding::Match => {
             submissions::accept(state, challenge.submission, events);
+            if let Some(submission) = state.submissions.get_mut(&challenge.submission) {
+                submission.vouched = challenge.vouchers();
+            }
             0
         }
         Finding::Mismatch | Finding::Unavailable => submissions::reject(state, challenge.submission, finding, events),

@@ -232,6 +232,8 @@ pub struct Submission {
     pub height: u64,
     /// Block that it first counted in.
     pub accepted: Option<u64>,
+    /// Verifiers by whose word it counts, who answer for it too.
+    pub vouched: Vec<String>,
     /// Where it stands.
     pub status: Status,
 }

@@ -83,6 +83,7 @@ pub(super) fn submit(
         nonce: message.nonce,
         height,
         accepted: None,
+        vouched: Vec::new(),
         status: Status::Pending,
     };
     state.submissions.insert(id, submission);

@@ -1,6 +1,6 @@
 //! A dispute that is decided: the gradient falls or stands, and bonds and stakes go where they belong.
 
-use super::{Contest, Event, Finding, State, Status, coins, disputes::open_about, settlement, submissions};
+use super::{Contest, Event, Finding, State, Status, coins, disputes::open_about, nodes, settlement, submissions};
 use crate::dispute::Side;
 
 /// Ends the turns whose time is up, and settles disputes that are decided.
@@ -31,7 +31,14 @@ fn fallen(state: &mut State, id: u64, contest: &Contest, events: &mut Vec<Event>
 pub(super) fn fall(state: &mut State, id: u64, finder: &str, events: &mut Vec<Event>) {
     let lost = match state.submissions.get(&id).map(|submission| submission.status) {
         Some(Status::Challenged(challenge)) => settlement::overrule(state, challenge, Finding::Mismatch, events),
-        _ => submissions::reject(state, id, Finding::Mismatch, events),
+        _ => {
+            let submission = state.submissions.get_mut(&id);
+            let vouched = submission.map_or(Vec::new(), |submission| std::mem::take(&mut submission.vouched));
+            for verifier in vouched {
+                nodes::slash(state, &verifier, state.genesis.params.fraud_penalty, events);
+            }
+            submissions::reject(state, id, Finding::Mismatch, events)
+        }
     };
     prize(state, finder, lost);
     // nothing is left that the others could be about

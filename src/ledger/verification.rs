@@ -320,6 +320,14 @@ impl Challenge {
         let lost = |accuser: &&String| self.defended.iter().any(|(who, _)| who == *accuser);
         drawn.map(|drawn| &drawn.verifier).chain(votes).filter(|accuser| !lost(accuser)).collect()
     }
+
+    /// Who found a match, each once.
+    pub(super) fn vouchers(&self) -> Vec<String> {
+        let drawn = self.first.iter().chain(&self.drawn).filter(|drawn| drawn.finding == Some(Finding::Match));
+        let votes = self.votes.iter().filter(|vote| vote.valid).map(|vote| &vote.validator);
+        let all: BTreeSet<&String> = drawn.map(|drawn| &drawn.verifier).chain(votes).collect();
+        all.into_iter().cloned().collect()
+    }
 }
 
 impl State {

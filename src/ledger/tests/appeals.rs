@@ -1,7 +1,7 @@
 //! Disputes where verifiers disagree, and appeals where they agree: whoever is right loses nothing.
 
 use super::{
-    court::{Court, REWARD, all},
+    court::{BOND, Court, REWARD, all},
     *,
 };
 
@@ -122,5 +122,21 @@ fn what_all_find_wrong_is_rejected_when_nobody_appeals() {
     assert_eq!(court.world.send(1, Message::UnregisterNode(leave)).0, 1102, "its stake answers for it");
     assert_eq!((court.status(forged.0), court.world.slashed(1)), (Status::Rejected(Finding::Mismatch), 10_000_000));
     assert_eq!([7, 8, 9].map(|number| court.world.slashed(number)), [0; 3]);
+    court.world.check();
+}
+
+/// All that were drawn let a forged gradient pass, and it counts: whoever looks brings it down, and them with it.
+#[test]
+fn verifiers_answer_for_what_counts_by_their_word() {
+    let mut court = Court::new(Params { challenge_blocks: 100, move_blocks: 4, ..all() });
+    court.stake(1, 20_000_000);
+    let forged = court.submit(1, true);
+    court.speak(|_| Finding::Match);
+    assert_eq!(court.status(forged.0), Status::Accepted);
+    court.open(2, &forged);
+    court.wait(6);
+    assert_eq!(court.status(forged.0), Status::Rejected(Finding::Mismatch));
+    assert_eq!([7, 8, 9].map(|number| court.world.slashed(number)), [5_000_000; 3]);
+    assert_eq!((court.world.slashed(1), court.world.balance(2)), (10_000_000, COINS + BOND));
     court.world.check();
 }
