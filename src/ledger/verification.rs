@@ -82,7 +82,7 @@ fn open(state: &mut State, submission: u64, verifiers: Vec<String>, events: &mut
     let head = state.head_mut();
     head.challenges += 1;
     let (id, selector) = (head.challenges, head.hash);
-    let (drawn, stage) = (verifiers.iter().map(Drawn::new).collect(), Stage::Commit);
+    let (drawn, stage) = (verifiers.iter().map(|who| Drawn::new(who)).collect(), Stage::Commit);
     let challenge = Challenge {
         submission,
         stage,
@@ -235,7 +235,8 @@ fn revealed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut V
                 settle(state, id, &challenge, found, events);
                 return;
             }
-            challenge.first = std::mem::replace(&mut challenge.drawn, others.iter().map(Drawn::new).collect());
+            challenge.first =
+                std::mem::replace(&mut challenge.drawn, others.iter().map(|who| Drawn::new(who)).collect());
             challenge.stage = Stage::Commit;
             challenge.selector = state.head().hash;
             events.push(Event::Drawn { challenge: id, verifiers: others });
@@ -307,8 +308,8 @@ fn decide(state: &mut State, id: u64, challenge: &Challenge, late: bool, events:
 }
 
 impl Drawn {
-    fn new(verifier: &String) -> Self {
-        Self { verifier: verifier.clone(), sealed: None, finding: None, leaf: String::new() }
+    fn new(verifier: &str) -> Self {
+        Self { verifier: verifier.to_owned(), sealed: None, finding: None, leaf: String::new() }
     }
 }
 
