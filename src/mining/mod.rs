@@ -8,7 +8,7 @@ use crate::chain::{
     code,
 };
 use crate::ipfs::{Stores, Unstored};
-use crate::store::{Cid, Codec, Dag};
+use crate::store::{Cid, Codec, Dag, StoreError};
 use crate::training::step::nats;
 use crate::work::{Artifact, CHUNK_TOKENS, Receipt, Task, WorkError, Worker, WorkerError};
 pub use blocks::Blocks;
@@ -47,11 +47,12 @@ pub enum MiningError {
 }
 
 impl MiningError {
-    /// As [`ClientError::is_temporary`]. A store may always come to its senses: the artifact waits for it.
+    /// As [`ClientError::is_temporary`]. A store may always come to its senses: the artifact waits for it. A block that is not
+    /// there may be on its way from one node to another.
     pub fn is_temporary(&self) -> bool {
         match self {
+            Self::Client(ClientError::Store(StoreError::Missing(_))) | Self::Unstored(_) => true,
             Self::Client(error) => error.is_temporary(),
-            Self::Unstored(_) => true,
             _ => false,
         }
     }
