@@ -11,7 +11,7 @@ use crate::chain::{
 };
 use crate::error::Error;
 use crate::ipfs::{Stores, Unstored};
-use crate::store::{Cid, Codec, Dag};
+use crate::store::{Cid, Codec, Dag, StoreError};
 use crate::training::step::nats;
 use crate::work::{Artifact, CHUNK_TOKENS, Receipt, Task, WorkError, Worker, WorkerError};
 pub use blocks::Blocks;
@@ -59,11 +59,12 @@ pub enum MiningError {
 }
 
 impl MiningError {
-    /// As [`ClientError::hope`]. A store may always come to its senses: the artifact waits for it.
+    /// As [`ClientError::hope`]. A store may always come to its senses: the artifact waits for it. A block that is not there
+    /// may be on its way from one node to another.
     pub fn hope(&self) -> Hope {
         match self {
+            Self::Client(ClientError::Store(StoreError::Missing(_))) | Self::Unstored(_) | Self::Late(_) => Hope::Later,
             Self::Client(error) => error.hope(),
-            Self::Unstored(_) | Self::Late(_) => Hope::Later,
             _ => Hope::None,
         }
     }
