@@ -14,7 +14,7 @@ use super::{
 };
 use anyhow::{Context, Result, anyhow};
 use pollster::block_on;
-use r3mes_wgpu::chain::client::{Client, ClientError, Hope, Registered};
+use r3mes_wgpu::chain::client::{Client, Hope, Registered};
 use r3mes_wgpu::chain::{DENOM, SessionKey};
 use r3mes_wgpu::ledger::{PROPOSER, VALIDATOR};
 use r3mes_wgpu::roles::{Found, RoleError, leave, take_on};
