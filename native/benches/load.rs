@@ -14,7 +14,6 @@ mod place;
 #[path = "../tests/rogue/mod.rs"]
 mod rogue;
 
-use face::Node;
 use place::Place;
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -24,7 +23,7 @@ use r3mes_wgpu::{
     },
     ledger::Genesis,
     mining::Blocks,
-    store::{Cid, Codec, Dag, StoreError},
+    store::{Cid, Codec, Dag},
     work::{AdapterState, Aggregate, CHUNK_TOKENS, Commitment},
 };
 use rogue::{Network, Web};

@@ -116,6 +116,24 @@ pub(crate) struct ServeArgs {
     pub(crate) min_fee: u64,
 }
 
+/// How a node is one of many.
+#[derive(Args, Clone, Default)]
+pub(crate) struct ReplicaArgs {
+    /// Be one replica of many: take blocks from a CometBFT 0.38, which connects here by ABCI, instead of cutting them
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "consensus", env = "R3MES_ABCI")]
+    pub(crate) abci: Option<SocketAddr>,
+    /// With --abci: the RPC of that CometBFT, like http://127.0.0.1:26657; transactions go there
+    #[arg(long, value_name = "URL", requires = "abci", env = "R3MES_CONSENSUS")]
+    pub(crate) consensus: Option<String>,
+    /// With --abci: blocks from one snapshot for new replicas to the next
+    #[arg(long, value_name = "BLOCKS", requires = "abci", default_value_t = 1000)]
+    pub(crate) snapshot_blocks: u64,
+    /// Get blocks of bytes that the ledger names and that are not here from this trustless gateway, another replica's URL or
+    /// a Kubo's gateway; may be repeated
+    #[arg(long, value_name = "URL", env = "R3MES_GATEWAY", value_delimiter = ',')]
+    pub(crate) gateway: Vec<String>,
+}
+
 #[derive(Args)]
 pub(crate) struct NodeArgs {
     #[command(flatten)]
@@ -127,6 +145,8 @@ pub(crate) struct NodeArgs {
     /// What the network starts from, as `genesis` writes it [default: a network of this machine's own]
     #[arg(long, value_name = "FILE", conflicts_with = "rank", env = "R3MES_GENESIS")]
     pub(crate) genesis: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) replica: ReplicaArgs,
     /// One JSON object a line on stdout
     #[arg(long)]
     pub(crate) json: bool,
@@ -151,7 +171,7 @@ pub(crate) struct GenesisArgs {
     /// What signatures are bound to
     #[arg(long, value_name = "ID", default_value = "r3mes-1")]
     pub(crate) chain_id: String,
-    /// Accepted tasks of a round, 1..=256
+    /// Accepted tasks of a round, 1..=4096
     #[arg(long, default_value_t = super::embedded::QUOTA)]
     pub(crate) quota: u32,
     /// A validator and proposer, with its stake in micro-units [default: this machine's operator]

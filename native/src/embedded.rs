@@ -2,13 +2,15 @@
 //! submit and add up rounds.
 
 use super::{
-    cli::{JobArgs, ServeArgs},
+    cli::{JobArgs, ReplicaArgs, ServeArgs},
     compute::Compute,
+    consensus::Engine,
     engine, http, model,
     node::{self, Node, Setup, Terms},
     place,
     remote::Remote,
     roles::{self, Operator},
+    sources::Sources,
     wallet,
 };
 use anyhow::{Context, Result, bail};
@@ -106,16 +108,23 @@ impl Embedded {
 
     /// Opens the ledger, serves it, and takes on the operator's roles, recomputing on `verifier`; returns the node and its
     /// address. Where the port is taken and nobody asked for it by name, another is.
-    pub(crate) fn open(self, verifier: &Compute, args: &ServeArgs) -> Result<(Arc<Node>, SocketAddr)> {
+    pub(crate) fn open(
+        self,
+        verifier: &Compute,
+        args: &ServeArgs,
+        replica: &ReplicaArgs,
+    ) -> Result<(Arc<Node>, SocketAddr)> {
         let worker = pollster::block_on(Worker::new(&self.model, &self.targets, &verifier.backend, roles::SEQUENCES))?;
         std::fs::create_dir_all(&self.job_dir).with_context(|| format!("creating {}", self.job_dir.display()))?;
         let node = Arc::new(Node::open(&self.job_dir, self.setup, args.min_fee)?);
+        let engine = replica.consensus.as_deref().map(Engine::new).transpose()?;
         let serve = |listen| {
             let settings = http::Settings {
                 listen,
                 model: self.model_dir.clone(),
                 page: args.page.clone().unwrap_or_else(|| Path::new(PAGE).to_owned()),
                 origins: args.allow_origin.clone(),
+                engine: engine.clone(),
             };
             http::serve(node.clone(), settings)
         };
@@ -124,7 +133,8 @@ impl Embedded {
             None => serve(SocketAddr::from(([127, 0, 0, 1], 7717)))
                 .or_else(|_| serve(SocketAddr::from(([127, 0, 0, 1], 0))))?,
         };
-        let client = Client::new(Remote::node(&url(address))?, SessionKey::new(&self.operator)?);
+        let remote = Remote::node(&url(address))?.with_sources(Sources::gateways(&replica.gateway)?);
+        let client = Client::new(remote, SessionKey::new(&self.operator)?);
         Operator::new(client, worker)?.proposing()?.start()?;
         Ok((node, address))
     }

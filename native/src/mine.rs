@@ -2,7 +2,7 @@
 //! same loop, over HTTP.
 
 use super::{
-    cli::{Limits, MineArgs},
+    cli::{Limits, MineArgs, ReplicaArgs},
     compute::{self, Compute},
     embedded::{self, Embedded},
     interrupt::Interrupt,
@@ -66,7 +66,7 @@ fn for_own(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     }
     let worker = block_on(Worker::new(&embedded.model, &embedded.targets, &compute.backend, SEQUENCES))?;
     let (weights, job_dir) = (embedded.model.config.ternary_weights() as u64, embedded.job_dir.clone());
-    let (node, address) = embedded.open(&verifier, &args.serve)?;
+    let (node, address) = embedded.open(&verifier, &args.serve, &ReplicaArgs::default())?;
     eprintln!("to mine in a browser too: http://{address}/");
     let head = node.ledger().state().scalars().clone();
     if head.accepted_total > 0 {

@@ -67,7 +67,7 @@ pub(crate) fn base(flag: &str, url: &str) -> Result<String> {
     Ok(url.trim_end_matches('/').to_owned())
 }
 
-/// Where blocks come from beside the node.
+/// Where blocks come from beside the node, or to one.
 #[derive(Default)]
 pub(crate) struct Sources {
     gateways: Vec<Gateway>,
@@ -111,6 +111,12 @@ impl Gateway {
 }
 
 impl Sources {
+    /// Gateways alone.
+    pub(crate) fn gateways(urls: &[String]) -> Result<Self> {
+        let gateways = urls.iter().map(|url| Gateway::new(url, TIMEOUT)).collect::<Result<_>>()?;
+        Ok(Self { gateways, cache: None, waiting: RefCell::default() })
+    }
+
     /// Gateways, and the cache in the data folder.
     pub(crate) fn open(gateways: &[String], data_dir: &Path) -> Result<Self> {
         let cache = data_dir.join("cache.redb");
@@ -118,8 +124,7 @@ impl Sources {
         let cache = BlockStore::open(&cache, quota).inspect_err(|error| {
             eprintln!("{error:#}; going on without a cache");
         });
-        let gateways = gateways.iter().map(|url| Gateway::new(url, TIMEOUT)).collect::<Result<_>>()?;
-        Ok(Self { gateways, cache: cache.ok(), waiting: RefCell::default() })
+        Ok(Self { cache: cache.ok(), ..Self::gateways(gateways)? })
     }
 
     /// As [`Host::gateway`](r3mes_wgpu::chain::client::Host::gateway), counted from the first after the node.

@@ -25,7 +25,7 @@ pub struct Genesis {
     /// What all job seeds are derived from.
     #[serde(with = "serde_bytes")]
     pub seed: [u8; 32],
-    /// Accepted tasks that make a round, 1..=256; at most as many as there are chunks.
+    /// Accepted tasks that make a round, 1..=4096; at most as many as there are chunks.
     pub quota: u32,
     /// Root of the adapter that the first round starts from.
     pub adapter: Cid,
@@ -45,7 +45,7 @@ pub enum GenesisError {
     #[error(transparent)]
     Job(#[from] WorkError),
     /// A round's quota.
-    #[error("a round of {quota} tasks: at least 1, at most 256, and at most as many as the text has chunks, {chunks}")]
+    #[error("a round of {quota} tasks: at least 1, at most 4096, and at most as many as the text has chunks, {chunks}")]
     Quota {
         /// As given.
         quota: u32,

@@ -11,6 +11,7 @@ mod aggregation;
 mod block;
 mod claims;
 mod coins;
+mod events;
 mod fees;
 mod genesis;
 mod grants;

@@ -132,6 +132,24 @@ impl Ledger {
         Ok(Some(Held { task: state.task(position, miner)?, round, position, shard, global_seed }))
     }
 
+    /// The tasks of the present round that somebody claimed, submitted or had accepted.
+    pub fn tasks(&self) -> Result<Vec<Task>, WorkError> {
+        let state = self.state();
+        let mut tasks = Vec::new();
+        for (position, place) in &state.places {
+            let miners = match place {
+                Place::Claimed(claims) => claims.iter().map(|claim| &claim.miner).collect(),
+                Place::Submitted(id) | Place::Accepted(id) => {
+                    state.submission(*id).map(|submission| &submission.miner).into_iter().collect::<Vec<_>>()
+                }
+            };
+            for miner in miners {
+                tasks.push(state.task(*position, miner)?);
+            }
+        }
+        Ok(tasks)
+    }
+
     /// What a verifier was drawn for, in order.
     pub fn assignments(&self, verifier: &str) -> Result<Vec<Assignment>, WorkError> {
         let state = self.state();

@@ -2,8 +2,11 @@
 
 use super::MiningError;
 use crate::{
-    chain::{client::Host, gateway},
-    store::{Cid, Codec, StoreError},
+    chain::{
+        client::{ClientError, Host},
+        gateway,
+    },
+    store::{Block, Cid, Codec, StoreError},
     work::{AdapterState, Artifact, Task, WorkError},
 };
 use std::collections::{BTreeMap, btree_map::Entry};
@@ -39,6 +42,26 @@ impl Blocks {
         Ok(blocks)
     }
 
+    /// What a ledger [keeps](crate::ledger::State::roots): a chunk, or an adapter or an artifact with all leaves.
+    pub async fn of_root<H: Host>(host: &H, root: &Cid) -> Result<Self, MiningError> {
+        let mut blocks = Self::default();
+        match Codec::of(root).map_err(ClientError::from)? {
+            Codec::Raw => {
+                blocks.0.insert(*root, gateway::block(host, Codec::Raw, root).await?);
+            }
+            _ => {
+                let links = |manifest: &[u8]| Artifact::links(manifest).or_else(|_| AdapterState::links(manifest));
+                blocks.dag(host, root, links).await?;
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// All of them.
+    pub fn into_blocks(self) -> Result<Vec<Block>, StoreError> {
+        self.0.into_iter().map(|(cid, bytes)| Block::check(cid, bytes)).collect()
+    }
+
     /// Serves as a [`Fetch`](crate::store::Fetch).
     pub fn get(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
         self.0.get(cid).cloned().ok_or(StoreError::Missing(*cid))
@@ -48,7 +71,7 @@ impl Blocks {
         &mut self,
         host: &H,
         root: &Cid,
-        links: fn(&[u8]) -> Result<Vec<Cid>, WorkError>,
+        links: impl Fn(&[u8]) -> Result<Vec<Cid>, WorkError>,
     ) -> Result<(), MiningError> {
         let manifest = gateway::block(host, Codec::DagCbor, root).await?;
         let mut bytes = manifest.len();

@@ -11,8 +11,7 @@ use crate::model::lora::GradientMatrix;
 use crate::rng::dither_key;
 use serde::{Deserialize, Serialize};
 
-/// Bits of magnitude that a gradient element may have; a larger one is a saturation. A sum over 256 artifacts
-/// then stays below `2^62`.
+/// Bits of magnitude that a gradient element may have; a larger one is a saturation.
 pub const MAX_GRADIENT_BITS: u32 = 54;
 
 /// How gradient elements travel.

@@ -48,6 +48,18 @@ impl BlockStore {
         roots(&self.read()?.open_table(ROOTS)?, Whose::System)
     }
 
+    /// Adds to the system's pins, in one transaction. A block that is missing is named, and nothing changes.
+    pub(crate) fn keep_too(&self, roots: impl Iterator<Item = Cid>) -> Result<()> {
+        let mut roots = roots.peekable();
+        if roots.peek().is_none() {
+            return Ok(());
+        }
+        let write = self.write()?;
+        roots.try_for_each(|root| hold(&write, Whose::System, &root))?;
+        room::shrink(&write, &self.quota)?;
+        Ok(write.commit()?)
+    }
+
     /// Makes the system's pins exactly these, in one transaction: what the others held, and nobody else holds, is loose.
     /// A block that is missing is named, and nothing changes.
     pub(crate) fn keep_only(&self, wanted: impl IntoIterator<Item = Cid>) -> Result<()> {

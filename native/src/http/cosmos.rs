@@ -51,15 +51,16 @@ async fn broadcast(State(face): Shared, Json(asked): Json<Broadcast>) -> Result<
     let tx = BASE64.decode(&asked.tx_bytes).map_err(|_| invalid("tx_bytes is not base64"))?;
     let hash = tx_hash(&tx);
     let known = hash.clone();
-    let refused = blocking(move || {
+    let admitted = blocking(move || {
         // one that ran before is well
         if face.node.outcome(&known)?.is_some_and(|(_, _, outcome)| outcome.code == 0) {
-            return Ok(None);
+            return Ok(Ok(Ok(())));
         }
-        Ok(face.node.admit(tx, now()).err())
+        Ok(face.admit(tx))
     })
     .await?;
-    let (code, log) = refused.map_or((0, String::new()), |refusal| (refusal.code, refusal.log));
+    let admitted = admitted.map_err(|error| failure(StatusCode::SERVICE_UNAVAILABLE, 14, format!("{error:#}")))?;
+    let (code, log) = admitted.err().map_or((0, String::new()), |refusal| (refusal.code, refusal.log));
     Ok(Json(json!({ "tx_response": response(&hash, 0, code, &log, &[]) })).into_response())
 }
 
@@ -80,13 +81,11 @@ fn outcome_response(height: u64, outcome: &Outcome) -> Value {
     response
 }
 
-/// An event as Cosmos chains have them: a type, and attributes in text.
+/// An event as Cosmos chains have them.
 pub(super) fn event(event: &Event) -> Value {
-    let fields = serde_json::to_value(event).unwrap_or_default();
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let attributes = fields.as_object().into_iter().flatten().filter(|(name, _)| *name != "type");
-    let attributes = attributes.map(|(name, value)| json!({ "key": name, "value": text(value), "index": true }));
-    json!({ "type": fields["type"], "attributes": attributes.collect::<Vec<_>>() })
+    let (name, attributes) = event.attributes();
+    let attribute = |(key, value): &(String, String)| json!({ "key": key, "value": value, "index": true });
+    json!({ "type": name, "attributes": attributes.iter().map(attribute).collect::<Vec<_>>() })
 }
 
 fn response(hash: &str, height: u64, code: u32, log: &str, data: &[u8]) -> Value {
@@ -145,7 +144,8 @@ async fn available_chunks(
 }
 
 async fn params(State(face): Shared) -> Json<Value> {
-    let genesis = face.node.genesis();
+    let ledger = face.ledger();
+    let genesis = ledger.genesis();
     let params = &genesis.params;
     let mut told = serde_json::to_value(params).unwrap_or_default();
     for (name, value) in [

@@ -1,6 +1,7 @@
 //! The node's face: a Cosmos node's routes, an IPFS gateway's, and the page, on one port.
 //!
-//! Requests are answered from the ledger at once. Transactions wait in the mempool; one thread cuts blocks of them.
+//! Requests are answered from the ledger at once. Transactions wait in the mempool, and one thread cuts blocks of them; or
+//! they go to a consensus engine.
 
 mod cosmos;
 mod duties;
@@ -12,7 +13,7 @@ mod page;
 mod rpc;
 mod status;
 
-use super::node::{Added, Node};
+use super::{consensus::Engine, node::Node};
 use anyhow::{Context, Result};
 use axum::{
     Json, Router,
@@ -21,7 +22,7 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
-use r3mes_wgpu::ledger::Ledger;
+use r3mes_wgpu::ledger::{Ledger, Refusal};
 use serde_json::json;
 use std::{
     net::SocketAddr,
@@ -29,15 +30,13 @@ use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use tokio::{net::TcpListener, sync::broadcast};
+use tokio::net::TcpListener;
 use tower_http::{compression::CompressionLayer, cors::CorsLayer};
 
 /// Longest time between two looks whether a block is due.
 const TICK: Duration = Duration::from_millis(100);
 /// After a block that could not be added.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Blocks that a slow listener may lag behind.
-const EVENTS: usize = 256;
 /// Most bytes of a request.
 const MAX_BODY_BYTES: usize = 16 << 20;
 
@@ -51,13 +50,14 @@ pub(crate) struct Settings {
     pub(crate) page: PathBuf,
     /// Origins of other sites whose pages may ask.
     pub(crate) origins: Vec<HeaderValue>,
+    /// Who cuts the blocks, where the node does not.
+    pub(crate) engine: Option<Engine>,
 }
 
 /// What handlers share.
 pub(crate) struct Face {
     node: Arc<Node>,
     settings: Settings,
-    events: broadcast::Sender<Arc<Added>>,
     start: Instant,
 }
 
@@ -69,14 +69,11 @@ pub(crate) fn serve(node: Arc<Node>, settings: Settings) -> Result<SocketAddr> {
     let listen = settings.listen;
     let listener = runtime.block_on(TcpListener::bind(listen)).with_context(|| format!("listening on {listen}"))?;
     let address = listener.local_addr()?;
-    let face = Arc::new(Face {
-        node,
-        settings: Settings { listen: address, ..settings },
-        events: broadcast::channel(EVENTS).0,
-        start: Instant::now(),
-    });
-    let sequencer = face.clone();
-    std::thread::Builder::new().name("sequencer".into()).spawn(move || sequencer.cut_blocks())?;
+    let face = Arc::new(Face { node, settings: Settings { listen: address, ..settings }, start: Instant::now() });
+    if face.settings.engine.is_none() {
+        let sequencer = face.clone();
+        std::thread::Builder::new().name("sequencer".into()).spawn(move || sequencer.cut_blocks())?;
+    }
     let router = router(face);
     std::thread::Builder::new().name("http".into()).spawn(move || {
         if let Err(error) = runtime.block_on(async { axum::serve(listener, router).await }) {
@@ -150,14 +147,19 @@ impl Face {
         self.node.ledger()
     }
 
-    /// Cuts blocks of what waits, in order, and tells those who listen.
+    /// Hands a transaction to who cuts the blocks; fails where that is an engine that does not answer.
+    fn admit(&self, tx: Vec<u8>) -> Result<Result<(), Refusal>> {
+        match &self.settings.engine {
+            Some(engine) => engine.broadcast(&tx),
+            None => Ok(self.node.admit(tx, now())),
+        }
+    }
+
+    /// Cuts blocks of what waits, in order.
     fn cut_blocks(&self) {
         loop {
             match self.node.produce(now()) {
-                Ok(Some(added)) => {
-                    // nobody listening is no error
-                    let _ = self.events.send(Arc::new(added));
-                }
+                Ok(Some(_)) => {}
                 Ok(None) => self.node.wait(TICK),
                 Err(error) => {
                     eprintln!("node: adding a block: {error:#}");

@@ -1,10 +1,10 @@
 //! CometBFT 0.38's JSON-RPC, as far as wallets and CosmJS ask it: one POST to `/`.
 //!
-//! <https://docs.cometbft.com/v0.38/rpc/>. The chain of one sequencer has no votes: a block's hash is its own, and there
-//! are no commits to show.
+//! <https://docs.cometbft.com/v0.38/rpc/>. Where a CometBFT cuts the blocks, it is asked. The chain of one sequencer has no
+//! votes: a block's hash is its own, and there are no commits to show.
 
 use super::{Face, Shared, blocking, cosmos, now};
-use crate::node::Record;
+use crate::{consensus::Engine, node::Record};
 use axum::{
     Json, Router,
     extract::State,
@@ -22,6 +22,23 @@ use std::sync::Arc;
 
 /// As what it answers.
 const VERSION: &str = "0.38.17";
+/// What a CometBFT behind the node is asked: nothing that waits, and nothing of its own affairs.
+const ASKED: [&str; 14] = [
+    "health",
+    "status",
+    "abci_info",
+    "abci_query",
+    "broadcast_tx_sync",
+    "broadcast_tx_async",
+    "tx",
+    "tx_search",
+    "block",
+    "block_results",
+    "header",
+    "commit",
+    "validators",
+    "consensus_params",
+];
 
 pub(super) fn routes() -> Router<Arc<Face>> {
     Router::new().route("/", post(answer))
@@ -36,13 +53,16 @@ struct Request {
     params: Value,
 }
 
+/// JSON-RPC's code of what is not the asker's fault.
+const INTERNAL: i32 = -32603;
+
 /// JSON-RPC's code and words.
 struct Failure(i32, String);
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         eprintln!("node: {error:#}");
-        Self(-32603, "the ledger could not be read; the node's log says why".to_owned())
+        Self(INTERNAL, "the ledger could not be read; the node's log says why".to_owned())
     }
 }
 
@@ -63,6 +83,9 @@ async fn answer(State(face): Shared, Json(request): Json<Request>) -> Result<Res
 }
 
 fn call(face: &Face, method: &str, params: &Value) -> Result<Value, Failure> {
+    if let Some(engine) = face.settings.engine.as_ref().filter(|_| ASKED.contains(&method)) {
+        return ask(engine, method, params);
+    }
     match method {
         "health" => Ok(json!({})),
         "status" => Ok(status(face)),
@@ -74,6 +97,18 @@ fn call(face: &Face, method: &str, params: &Value) -> Result<Value, Failure> {
         "block" => block(face, params),
         _ => Err(Failure(-32601, format!("method {method} is not there"))),
     }
+}
+
+/// What a CometBFT answers, in its own words.
+fn ask(engine: &Engine, method: &str, params: &Value) -> Result<Value, Failure> {
+    let mut answer = engine.call(method, params).map_err(|error| Failure(INTERNAL, format!("{error:#}")))?;
+    if let Some(result) = answer.get_mut("result") {
+        return Ok(result.take());
+    }
+    let error = &answer["error"];
+    let code = error["code"].as_i64().and_then(|code| i32::try_from(code).ok()).unwrap_or(INTERNAL);
+    let words = [&error["data"], &error["message"]].into_iter().find_map(Value::as_str).unwrap_or_default();
+    Err(Failure(code, words.to_owned()))
 }
 
 fn status(face: &Face) -> Value {
@@ -141,7 +176,7 @@ fn broadcast(face: &Face, params: &Value) -> Result<Value, Failure> {
 fn tx(face: &Face, params: &Value) -> Result<Value, Failure> {
     let hash = params["hash"].as_str().and_then(|hash| BASE64.decode(hash).ok()).ok_or_else(|| invalid("no hash"))?;
     let hash = hex(&hash);
-    found(face, &hash)?.ok_or_else(|| Failure(-32603, format!("tx ({hash}) not found")))
+    found(face, &hash)?.ok_or_else(|| Failure(INTERNAL, format!("tx ({hash}) not found")))
 }
 
 /// By `tx.hash='…'`; other searches are not kept an index for.
@@ -183,7 +218,7 @@ fn block(face: &Face, params: &Value) -> Result<Value, Failure> {
         Value::String(height) => height.parse().map_err(|_| invalid("height is no number"))?,
         height => height.as_u64().ok_or_else(|| invalid("height is no number"))?,
     };
-    let missing = || Failure(-32603, format!("height {height} is not there: the last is {last}"));
+    let missing = || Failure(INTERNAL, format!("height {height} is not there: the last is {last}"));
     let Record { block, .. } = face.node.block(height)?.ok_or_else(missing)?;
     let before = match height {
         0 | 1 => None,

@@ -58,7 +58,7 @@ async fn metrics(State(face): Shared) -> Response {
 
 /// Every transaction as it runs, and what happens of itself.
 async fn events(State(face): Shared) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let blocks = BroadcastStream::new(face.events.subscribe()).filter_map(|added| async { added.ok() });
+    let blocks = BroadcastStream::new(face.node.listen()).filter_map(|added| async { added.ok() });
     let events = blocks.flat_map(|added| stream::iter(told(&added).into_iter().map(Ok)));
     Sse::new(events).keep_alive(KeepAlive::default())
 }

@@ -6,7 +6,7 @@
 
 use anyhow::{Context, Result, bail};
 use r3mes_wgpu::ledger::{Applied, Block, Genesis, Ledger, Outcome, Row};
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// `genesis`, in DAG-CBOR.
@@ -58,9 +58,7 @@ impl Chain {
                 None => {
                     meta.insert("genesis", encode(genesis)?.as_slice())?;
                     let ledger = Ledger::new(genesis.clone())?;
-                    for Row { key, value } in ledger.rows() {
-                        rows.insert(key.as_slice(), value.unwrap_or_default().as_slice())?;
-                    }
+                    insert(&mut rows, &ledger)?;
                     ledger
                 }
             }
@@ -98,6 +96,19 @@ impl Chain {
         Ok(write.commit()?)
     }
 
+    /// Makes the rows another ledger's, of the same genesis. What led here is not known then.
+    pub(super) fn replace(&self, ledger: &Ledger) -> Result<()> {
+        let mut write = self.0.begin_write()?;
+        write.set_durability(Durability::Immediate)?;
+        write.delete_table(ROWS)?;
+        write.delete_table(BLOCKS)?;
+        write.delete_table(TRANSACTIONS)?;
+        write.open_table(BLOCKS)?;
+        write.open_table(TRANSACTIONS)?;
+        insert(&mut write.open_table(ROWS)?, ledger)?;
+        Ok(write.commit()?)
+    }
+
     /// A block that is kept.
     pub(super) fn block(&self, height: u64) -> Result<Option<Record>> {
         let record = self.0.begin_read()?.open_table(BLOCKS)?.get(height)?;
@@ -124,6 +135,13 @@ pub(crate) fn read_only(database: &Database) -> Result<Ledger> {
         Ok(Row { key: key.value().to_vec(), value: Some(value.value().to_vec()) })
     });
     Ok(Ledger::restore(decode(genesis.value())?, &rows.collect::<Result<Vec<_>>>()?)?)
+}
+
+fn insert(rows: &mut Table<&[u8], &[u8]>, ledger: &Ledger) -> Result<()> {
+    for Row { key, value } in ledger.rows() {
+        rows.insert(key.as_slice(), value.unwrap_or_default().as_slice())?;
+    }
+    Ok(())
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {

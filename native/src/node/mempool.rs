@@ -1,17 +1,16 @@
 //! The mempool: transactions that were admitted and wait for a block.
 
+use super::Admission;
 use r3mes_wgpu::chain::tx_hash;
 use r3mes_wgpu::ledger::{Ledger, Refusal, Tx};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Transactions that may wait.
 const ROOM: usize = 8192;
-/// Most bytes of a block's transactions.
-const MAX_BLOCK_BYTES: usize = 1 << 20;
 
-/// What waits, and the ledger as it would be with their fees and sequences taken.
+/// What waits.
 pub(super) struct Mempool {
-    after: Ledger,
+    admission: Admission,
     txs: VecDeque<(String, Vec<u8>)>,
     hashes: BTreeSet<String>,
 }
@@ -25,7 +24,7 @@ pub(super) enum Unfit {
 
 impl Mempool {
     pub(super) fn new(ledger: Ledger) -> Self {
-        Self { after: ledger, txs: VecDeque::new(), hashes: BTreeSet::new() }
+        Self { admission: Admission::new(ledger), txs: VecDeque::new(), hashes: BTreeSet::new() }
     }
 
     /// Admits a transaction at the time `now`; one that waits already is well.
@@ -37,14 +36,7 @@ impl Mempool {
         if self.txs.len() >= ROOM {
             return Err(Unfit::Full);
         }
-        let mut after = self.after.at(now);
-        let signed = after.admit(&tx).map_err(Unfit::Refused)?;
-        if signed.fee.amount < min_fee {
-            let (paid, denom) = (signed.fee.amount, r3mes_wgpu::chain::DENOM);
-            let log = format!("insufficient fee: got {paid}{denom}, required {min_fee}{denom}");
-            return Err(Unfit::Refused(Refusal { code: r3mes_wgpu::chain::code::INSUFFICIENT_FEE, log }));
-        }
-        self.after = after;
+        self.admission.admit(&tx, min_fee, now).map_err(Unfit::Refused)?;
         self.hashes.insert(hash.clone());
         self.txs.push_back((hash, tx));
         Ok(())
@@ -55,7 +47,7 @@ impl Mempool {
         let mut bytes = 0;
         let fits = |(_, tx): &&(String, Vec<u8>)| {
             bytes += tx.len();
-            bytes <= MAX_BLOCK_BYTES
+            bytes <= super::MAX_BLOCK_BYTES
         };
         self.txs.iter().take_while(fits).map(|(_, tx)| Tx(tx.clone())).collect()
     }
@@ -66,13 +58,14 @@ impl Mempool {
 
     /// Drops the first `count`, which are in a block that made `ledger`, and whatever does not fit it any more.
     pub(super) fn settle(&mut self, ledger: Ledger, count: usize) {
-        self.after = ledger;
-        let Self { after, txs, hashes } = self;
+        let now = ledger.state().scalars().time;
+        self.admission = Admission::new(ledger);
+        let Self { admission, txs, hashes } = self;
         for (hash, _) in txs.drain(..count) {
             hashes.remove(&hash);
         }
         txs.retain(|(hash, tx)| {
-            let fits = after.admit(tx).is_ok();
+            let fits = admission.admit(tx, 0, now).is_ok();
             if !fits {
                 hashes.remove(hash);
             }

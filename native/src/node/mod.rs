@@ -1,15 +1,19 @@
-//! A node drives a [`Ledger`]: it admits transactions, cuts blocks, keeps the chain and the blocks of bytes that the
-//! ledger names. It recomputes nothing; verifiers and proposers do, over the same wire as everybody.
+//! A node keeps a [`Ledger`], its chain, and the blocks of bytes that the ledger names. It recomputes nothing; verifiers
+//! and proposers do, over the same wire as everybody.
+//!
+//! It admits transactions and cuts blocks of them itself, or adds those that a [consensus engine](crate::consensus) cuts.
 //!
 //! `ledger.redb` holds the chain, `blocks.redb` the bytes. Both are made aside and renamed into place.
 
+mod admission;
 mod chain;
 mod file;
 mod mempool;
 mod setup;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
+pub(crate) use admission::{Admission, MAX_BLOCK_BYTES};
 pub(crate) use chain::{Record, difference};
 pub(crate) use setup::{Setup, Terms};
 
@@ -28,11 +32,14 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
+use tokio::sync::broadcast;
 
 /// Room for blocks of bytes.
 const QUOTA: Quota = Quota { loose_bytes: 1 << 30, total_bytes: 64 << 30 };
 /// Seconds between blocks without transactions, while something waits for blocks.
 const IDLE_BLOCK: u64 = 1;
+/// Blocks that a slow listener may lag behind.
+const EVENTS: usize = 256;
 
 /// A ledger with its chain, its mempool and its blocks.
 pub(crate) struct Node {
@@ -42,6 +49,9 @@ pub(crate) struct Node {
     came: Condvar,
     chain: Chain,
     blocks: Arc<BlockStore>,
+    /// Held while pins are set: by the ledger of then.
+    keeping: Mutex<()>,
+    added: broadcast::Sender<Arc<Added>>,
     min_fee: u64,
     /// Held while the node lives; `None` where there is no file.
     #[expect(dead_code, reason = "dropping it is its use")]
@@ -74,15 +84,17 @@ impl Node {
         blocks.put(&setup.blocks)?;
         let mempool = Mutex::new(Mempool::new(ledger.clone()));
         let node = Self {
-            ledger: RwLock::new(ledger.clone()),
+            ledger: RwLock::new(ledger),
             mempool,
             came: Condvar::new(),
             chain,
             blocks: Arc::new(blocks),
+            keeping: Mutex::default(),
+            added: broadcast::channel(EVENTS).0,
             min_fee,
             lock: None,
         };
-        node.keep(&ledger)?;
+        node.keep()?;
         Ok(node)
     }
 
@@ -91,7 +103,7 @@ impl Node {
         self.ledger.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What it started from.
+    /// What it started from: a copy, as long as its text.
     pub(crate) fn genesis(&self) -> Genesis {
         self.ledger().genesis().clone()
     }
@@ -134,8 +146,13 @@ impl Node {
         }
     }
 
+    /// Hears of every block from now on.
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<Added>> {
+        self.added.subscribe()
+    }
+
     /// Adds a block at the time `now`, if there is anything to put into one or something waits for one.
-    pub(crate) fn produce(&self, now: u64) -> Result<Option<Added>> {
+    pub(crate) fn produce(&self, now: u64) -> Result<Option<Arc<Added>>> {
         let before = self.ledger();
         let head = before.state().scalars();
         let txs = self.mempool().next();
@@ -147,32 +164,77 @@ impl Node {
         let block = Block::sealed(head.height + 1, now.max(head.time), before.root(), txs);
         let (after, applied) = before.apply(&block);
         self.keep_tasks(&after, &applied)?;
-        self.chain.add(&before, &after, &block, &applied)?;
-        *self.ledger.write().unwrap_or_else(PoisonError::into_inner) = after.clone();
-        self.mempool().settle(after.clone(), count);
-        let settled = |event: &Event| matches!(event, Event::Accepted { .. } | Event::RoundClosed { .. });
-        if applied.events.iter().any(settled) {
-            self.keep(&after)?;
-        }
-        Ok(Some(Added { block, applied }))
+        let added = self.add(after.clone(), Added { block, applied })?;
+        self.mempool().settle(after, count);
+        Ok(Some(added))
     }
 
-    /// Stores the tasks that were claimed, for their miners and verifiers.
-    fn keep_tasks(&self, ledger: &Ledger, applied: &Applied) -> Result<()> {
-        let claimed = applied.outcomes.iter().flat_map(|outcome| &outcome.events);
-        for event in claimed {
-            if let Event::Claimed { miner, position, .. } = event {
-                self.blocks.put(&[ledger.task(*position, miner)?.block()])?;
-            }
+    /// Adds the next block, which makes `after` of the ledger, and tells those who listen; it is on disk when this returns.
+    pub(crate) fn add(&self, after: Ledger, added: Added) -> Result<Arc<Added>> {
+        let Added { block, applied } = &added;
+        self.chain.add(&self.ledger(), &after, block, applied)?;
+        self.set(after);
+        if let Err(error) = self.keep_settled(applied) {
+            eprintln!("node: keeping blocks: {error:#}");
         }
+        let added = Arc::new(added);
+        // nobody listening is no error
+        let _ = self.added.send(added.clone());
+        Ok(added)
+    }
+
+    /// Takes another's ledger of the same genesis for its own; it is on disk when this returns.
+    pub(crate) fn replace(&self, ledger: Ledger) -> Result<()> {
+        let tasks = ledger.tasks()?;
+        self.blocks.put(&tasks.iter().map(|task| task.block()).collect::<Vec<_>>())?;
+        self.chain.replace(&ledger)?;
+        self.set(ledger);
         Ok(())
     }
 
-    /// Keeps the bytes that the ledger names and that are here whole, and lets go of what it names no more.
-    fn keep(&self, ledger: &Ledger) -> Result<()> {
+    fn set(&self, ledger: Ledger) {
+        *self.ledger.write().unwrap_or_else(PoisonError::into_inner) = ledger;
+    }
+
+    /// Stores the tasks that were claimed, for their miners and verifiers.
+    pub(crate) fn keep_tasks(&self, ledger: &Ledger, applied: &Applied) -> Result<()> {
+        let mut tasks = Vec::new();
+        for event in applied.outcomes.iter().flat_map(|outcome| &outcome.events) {
+            if let Event::Claimed { miner, position, .. } = event {
+                tasks.push(ledger.task(*position, miner)?.block());
+            }
+        }
+        match tasks.is_empty() {
+            true => Ok(()),
+            false => self.blocks.put(&tasks),
+        }
+    }
+
+    /// Keeps what was accepted; where a round ended, lets go of what the ledger names no more.
+    fn keep_settled(&self, applied: &Applied) -> Result<()> {
+        if applied.events.iter().any(|event| matches!(event, Event::RoundClosed { .. })) {
+            return self.keep().map(drop);
+        }
+        let artifact = |event: &Event| match event {
+            Event::Accepted { artifact, .. } => Cid::try_from(artifact.as_str()).ok(),
+            _ => None,
+        };
+        let _alone = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let accepted = applied.events.iter().filter_map(artifact).filter(|root| self.blocks.whole(root).is_ok());
+        self.blocks.keep_too(accepted)
+    }
+
+    /// Keeps the bytes that the ledger names and that are here whole, and lets go of what it names no more; returns the
+    /// roots of those that are not.
+    pub(crate) fn keep(&self) -> Result<BTreeSet<Cid>> {
+        let _alone = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         let kept: BTreeSet<Cid> = self.blocks.kept()?.into_iter().collect();
         let here = |root: &Cid| kept.contains(root) || self.blocks.whole(root).is_ok();
-        self.blocks.keep_only(ledger.state().roots().filter(here))
+        let (here, lacking): (BTreeSet<_>, BTreeSet<_>) = self.ledger().state().roots().partition(here);
+        if here != kept {
+            self.blocks.keep_only(here)?;
+        }
+        Ok(lacking)
     }
 
     fn mempool(&self) -> MutexGuard<'_, Mempool> {

@@ -169,14 +169,19 @@ fn sums_do_not_depend_on_order_and_stay_in_range() {
             assert_eq!(*value, artifacts.iter().filter_map(element).sum::<i64>());
         }
     }
-    let mut exact = gradient(&task.job, 1, 30);
-    exact.matrices[0].values.fill((1 << MAX_GRADIENT_BITS) - 1);
-    exact.matrices[1].values.fill(1 - (1 << MAX_GRADIENT_BITS));
-    let largest = Artifact::gradient(&task, &exact).unwrap();
+    let of = |largest: i64| {
+        let mut exact = gradient(&task.job, 1, 30);
+        exact.matrices[0].values.fill(largest);
+        exact.matrices[1].values.fill(-largest);
+        Artifact::gradient(&task, &exact).unwrap()
+    };
+    let (largest, larger) = (of(126 << 44), of(1 << 51));
     let mut sum = Aggregate::new(&task.job);
-    for _ in 0..Aggregate::MAX_ARTIFACTS {
+    sum.add(&larger).unwrap();
+    assert_eq!((sum.artifacts, sum.tokens, sum.matrices[0].values[0]), (1, 0, 0), "it would outweigh the round");
+    for _ in 1..Aggregate::MAX_ARTIFACTS {
         sum.add(&largest).unwrap();
     }
-    assert!(sum.matrices[0].values[0] > 1 << 61 && sum.matrices[1].values[0] < -(1 << 61));
+    assert!(sum.matrices[0].values[0] > 1 << 62 && sum.matrices[1].values[0] < -(1 << 62));
     assert!(sum.add(&largest).is_err());
 }

@@ -18,11 +18,11 @@ use std::sync::OnceLock;
 /// Blocks of a run.
 const BLOCKS: u64 = 24;
 
-fn key(number: u8) -> SessionKey {
+pub(crate) fn key(number: u8) -> SessionKey {
     SessionKey::new(&[number; 32]).unwrap()
 }
 
-fn setup(chunks: usize) -> Setup {
+pub(crate) fn setup(chunks: usize) -> Setup {
     let matrix = |factor: &str| MatrixSpec {
         name: format!("layers.0.attention.q.{factor}"),
         rows: 4,
@@ -54,16 +54,16 @@ fn setup(chunks: usize) -> Setup {
     Setup::new(terms, job, &AdapterState { adapter, optimizer: vec![0; 8] }, cut_text(&text).collect()).unwrap()
 }
 
-fn memory() -> Database {
+pub(crate) fn memory() -> Database {
     Database::builder().create_with_backend(InMemoryBackend::new()).unwrap()
 }
 
-fn node(database: Database) -> Result<Node> {
+pub(crate) fn node(database: Database) -> Result<Node> {
     Node::with(database, BlockStore::in_memory(QUOTA)?, &setup(5), 0)
 }
 
 /// The transaction of the block after `height`.
-fn transaction(height: u64) -> Vec<u8> {
+pub(crate) fn transaction(height: u64) -> Vec<u8> {
     let (from, to) = (key(1).address().to_owned(), key(2 + (height % 5) as u8).address().to_owned());
     let message = match height {
         3 => Message::ClaimTask(MsgClaimTask { miner: from, pool_id: 0, chunk_id: 1 }),

@@ -1,0 +1,133 @@
+//! What the ledger alone costs: microseconds and bytes of a claim and of a submission, for rounds of several sizes.
+//!
+//! `cargo bench --bench ledger`: signed transactions in blocks, as a node runs them, without disk or network. What a
+//! recomputation costs is not in it: nothing is drawn.
+
+use r3mes_wgpu::{
+    chain::{Fee, Message, MsgClaimTask, MsgSubmitGradient, SessionKey},
+    ledger::{Block, Genesis, Ledger, Params, Tx},
+    store::Codec,
+    work::{CHUNK_TOKENS, Commitment, Job, Kind, MatrixSpec, Transport},
+};
+use std::time::{Duration, Instant};
+
+const CHAIN: &str = "bench-1";
+/// Transactions of a block.
+const BLOCK: usize = 256;
+
+fn main() {
+    println!("round   claim µs   submission µs   signature µs   rows   bytes");
+    for quota in [16, 256, 1024, 4096] {
+        let mut world = World::new(quota);
+        let claims = world.each(|world, number| {
+            let miner = world.keys[number].address().to_owned();
+            Message::ClaimTask(MsgClaimTask { miner, pool_id: 0, chunk_id: number as u64 })
+        });
+        let submissions = world.each(World::submission);
+        let rows = world.ledger.rows();
+        let bytes: usize = rows.iter().map(|row| row.key.len() + row.value.as_ref().map_or(0, Vec::len)).sum();
+        let micro = |time: Duration| time.as_secs_f64() * 1e6 / f64::from(quota);
+        println!(
+            "{quota:>5} {:>10.0} {:>15.0} {:>14.0} {:>6} {bytes:>7}",
+            micro(claims.applied),
+            micro(submissions.applied),
+            micro(submissions.admitted),
+            rows.len(),
+        );
+    }
+}
+
+/// As many miners as a round has positions, each with one task.
+struct World {
+    ledger: Ledger,
+    keys: Vec<SessionKey>,
+    time: u64,
+}
+
+/// Of all transactions of one kind.
+struct Spent {
+    /// Admitting them: their signatures, above all.
+    admitted: Duration,
+    /// Running them in blocks, which checks the signatures again.
+    applied: Duration,
+}
+
+impl World {
+    fn new(quota: u32) -> Self {
+        let key = |number: u32| {
+            let mut secret = [0x33; 32];
+            secret[..4].copy_from_slice(&(number + 1).to_le_bytes());
+            SessionKey::new(&secret).expect("a small number is a key")
+        };
+        let matrices = vec![MatrixSpec { name: "layers.0.attention.q.a".to_owned(), rows: 4, columns: 6, exponent: -40 }];
+        let job = Job {
+            arithmetic_version: 1,
+            model: Codec::DagCbor.cid(b"model"),
+            rank: 4,
+            targets: vec!["attention.q".to_owned()],
+            matrices,
+            kind: Kind::Gradient,
+            transport: Transport::Int8,
+        };
+        let genesis = Genesis {
+            chain_id: CHAIN.to_owned(),
+            params: Params { sampling: 0, probation: 0, claim_bond: 0, ..Params::NETWORK },
+            job,
+            seed: [3; 32],
+            quota,
+            adapter: Codec::DagCbor.cid(b"adapter"),
+            chunks: (0..quota).map(|number| Codec::Raw.cid(&number.to_le_bytes())).collect(),
+            accounts: Vec::new(),
+            nodes: Vec::new(),
+        };
+        let ledger = Ledger::new(genesis).expect("a genesis within its limits");
+        Self { ledger, keys: (0..quota).map(key).collect(), time: 1_000 }
+    }
+
+    /// A transaction of every miner.
+    fn each(&mut self, message: impl Fn(&Self, usize) -> Message) -> Spent {
+        let mut spent = Spent { admitted: Duration::ZERO, applied: Duration::ZERO };
+        for start in (0..self.keys.len()).step_by(BLOCK) {
+            let numbers = start..(start + BLOCK).min(self.keys.len());
+            let sign = |number: usize| {
+                let sequence = self.ledger.state().account_of(self.keys[number].address()).sequence;
+                let messages = [message(self, number)];
+                Tx(self.keys[number].sign(CHAIN, sequence, &Fee::default(), &messages).expect("a message"))
+            };
+            let txs: Vec<Tx> = numbers.map(sign).collect();
+            self.time += 1;
+            let begun = Instant::now();
+            let mut ahead = self.ledger.clone();
+            for tx in &txs {
+                ahead = ahead.at(self.time);
+                ahead.admit(&tx.0).expect("admitted");
+            }
+            spent.admitted += begun.elapsed();
+            let height = self.ledger.state().scalars().height + 1;
+            let begun = Instant::now();
+            let block = Block::sealed(height, self.time, self.ledger.root(), txs);
+            let (after, applied) = self.ledger.apply(&block);
+            spent.applied += begun.elapsed();
+            assert!(applied.outcomes.iter().all(|outcome| outcome.code == 0), "{:?}", applied.outcomes[0]);
+            self.ledger = after;
+        }
+        spent
+    }
+
+    fn submission(&self, number: usize) -> Message {
+        let held = self.ledger.held(self.keys[number].address()).expect("a task").expect("a claim");
+        let commitment = Commitment::new(&held.task, &[7; 32]);
+        Message::SubmitGradient(Box::new(MsgSubmitGradient {
+            miner: self.keys[number].address().to_owned(),
+            ipfs_hash: Codec::DagCbor.cid(&commitment.0).to_string(),
+            model_version: held.task.job.model.to_string(),
+            training_round_id: held.round,
+            shard_id: held.shard,
+            gradient_hash: commitment.to_string(),
+            nonce: number as u64 + 1,
+            global_seed: held.global_seed,
+            token_count: CHUNK_TOKENS as u64,
+            ..Default::default()
+        }))
+    }
+}

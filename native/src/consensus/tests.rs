@@ -1,0 +1,231 @@
+//! The application, asked as an engine asks.
+
+use super::{
+    app::App,
+    restoring::Restoring,
+    snapshots::{FORMAT, described, pack, unpack},
+};
+use crate::node::{
+    MAX_BLOCK_BYTES, Node,
+    tests::{key, memory, node, transaction},
+};
+use r3mes_wgpu::chain::{Fee, Message, MsgClaimTask, code};
+use std::sync::Arc;
+use tendermint_proto::{
+    google::protobuf::Timestamp,
+    v0_38::abci::{
+        Request, RequestApplySnapshotChunk, RequestCheckTx, RequestCommit, RequestFinalizeBlock, RequestInfo,
+        RequestInitChain, RequestListSnapshots, RequestLoadSnapshotChunk, RequestOfferSnapshot, RequestPrepareProposal,
+        RequestProcessProposal, ResponseFinalizeBlock, Snapshot, request::Value as Asked, response::Value,
+        response_apply_snapshot_chunk::Result as Applied, response_offer_snapshot::Result as Offered,
+        response_process_proposal::ProposalStatus,
+    },
+};
+
+fn app(every: u64) -> (Arc<Node>, App) {
+    let node = Arc::new(node(memory()).unwrap());
+    (node.clone(), App::new(node, every))
+}
+
+/// The answer of one kind to a question of that kind.
+macro_rules! ask {
+    ($app:expr, $kind:ident, $asked:expr) => {
+        match $app.answer(Request { value: Some(Asked::$kind($asked)) }) {
+            Ok(Value::$kind(answer)) => Ok(answer),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(format!("{error:#}")),
+        }
+    };
+}
+
+fn time(seconds: u64) -> Option<Timestamp> {
+    Some(Timestamp { seconds: seconds as i64, nanos: 999_999_999 })
+}
+
+fn block(height: u64, txs: Vec<Vec<u8>>) -> RequestFinalizeBlock {
+    RequestFinalizeBlock {
+        txs: txs.into_iter().map(Into::into).collect(),
+        hash: vec![height as u8; 32].into(),
+        height: height as i64,
+        time: time(1_000 + height),
+        ..Default::default()
+    }
+}
+
+/// Runs a block and commits it.
+fn add(app: &App, height: u64, txs: Vec<Vec<u8>>) -> ResponseFinalizeBlock {
+    let answer = ask!(app, FinalizeBlock, block(height, txs)).unwrap();
+    ask!(app, Commit, RequestCommit {}).unwrap();
+    answer
+}
+
+fn claim(chunk_id: u64, sequence: u64) -> Vec<u8> {
+    let message = Message::ClaimTask(MsgClaimTask { miner: key(1).address().to_owned(), pool_id: 0, chunk_id });
+    key(1).sign("test-1", sequence, &Fee::default(), &[message]).unwrap()
+}
+
+#[test]
+fn replicas_agree_and_nothing_is_kept_before_its_commit() {
+    let (one, other) = (app(1000), app(1000));
+    let chain = RequestInitChain { chain_id: "test-1".to_owned(), initial_height: 1, ..Default::default() };
+    let begun = ask!(one.1, InitChain, chain.clone()).unwrap();
+    assert_eq!(begun.app_hash, one.0.ledger().root().to_vec());
+    assert!(ask!(one.1, Commit, RequestCommit {}).unwrap_err().contains("nothing ran"));
+    for height in 1..=5 {
+        let before = one.0.ledger().root();
+        let ran = ask!(one.1, FinalizeBlock, block(height, vec![transaction(height - 1)])).unwrap();
+        assert_eq!(one.0.ledger().root(), before, "a block that ran is in memory alone");
+        // an engine that was killed asks again
+        assert_eq!(ask!(one.1, FinalizeBlock, block(height, vec![transaction(height - 1)])).unwrap(), ran);
+        ask!(one.1, Commit, RequestCommit {}).unwrap();
+        assert_eq!(ran.app_hash, one.0.ledger().root().to_vec());
+        assert_eq!((ran.tx_results[0].code, ran.tx_results[0].log.as_str()), (0, ""));
+        assert_eq!(add(&other.1, height, vec![transaction(height - 1)]), ran);
+        let info = ask!(one.1, Info, RequestInfo::default()).unwrap();
+        assert_eq!((info.last_block_height as u64, info.last_block_app_hash), (height, ran.app_hash));
+    }
+    let record = one.0.block(5).unwrap().unwrap();
+    assert_eq!((record.block.time, record.block.hash), (1_005, [5; 32]), "the header's");
+    assert!(ask!(one.1, FinalizeBlock, block(7, Vec::new())).unwrap_err().contains("the ledger's next of 6"));
+    assert!(ask!(one.1, InitChain, chain).unwrap_err().contains("the ledger is at height 5"));
+    let foreign = RequestInitChain { chain_id: "test-2".to_owned(), initial_height: 1, ..Default::default() };
+    assert!(ask!(one.1, InitChain, foreign).unwrap_err().contains("chain_id is test-2, the ledger's test-1"));
+}
+
+#[test]
+fn what_waits_is_checked_in_order_and_anew_after_each_block() {
+    let (_, app) = app(1000);
+    let check = |tx: Vec<u8>| ask!(app, CheckTx, RequestCheckTx { tx: tx.into(), r#type: 0 }).unwrap().code;
+    assert_eq!([check(transaction(1)), check(transaction(0)), check(transaction(1))], [code::WRONG_SEQUENCE, 0, 0]);
+    assert_eq!(check(b"no transaction".to_vec()), code::MALFORMED);
+    add(&app, 1, vec![transaction(0)]);
+    assert_eq!([check(transaction(0)), check(transaction(1))], [code::WRONG_SEQUENCE, 0]);
+}
+
+#[test]
+fn a_proposal_is_of_what_can_stand_in_the_block() {
+    let (_, app) = app(1000);
+    let prepare = |txs: &[Vec<u8>], room: usize| {
+        let txs = txs.iter().map(|tx| tx.clone().into()).collect();
+        let asked =
+            RequestPrepareProposal { max_tx_bytes: room as i64, txs, height: 1, time: time(9), ..Default::default() };
+        ask!(app, PrepareProposal, asked).unwrap().txs
+    };
+    let process = |txs| {
+        let asked = RequestProcessProposal { txs, height: 1, time: time(9), ..Default::default() };
+        ask!(app, ProcessProposal, asked).unwrap().status
+    };
+    let (first, second, third) = (transaction(0), transaction(1), transaction(2));
+    let junk = vec![7; 100];
+    let given = [junk.clone(), second.clone(), first.clone(), second.clone(), third.clone()];
+    let proposed = prepare(&given, MAX_BLOCK_BYTES);
+    assert_eq!(proposed, [first.clone(), second.clone(), third.clone()]);
+    assert_eq!(process(proposed), i32::from(ProposalStatus::Accept));
+    // of each transaction the block holds three bytes more
+    let room = first.len() + second.len() + 6;
+    assert_eq!(prepare(&given, room).len(), 2);
+    assert_eq!(prepare(&given, room - 1).len(), 1);
+    for bad in [vec![junk], vec![second.clone()], vec![first.clone(), third], vec![first.clone(), first]] {
+        let bad = bad.into_iter().map(Into::into).collect();
+        assert_eq!(process(bad), i32::from(ProposalStatus::Reject));
+    }
+}
+
+/// What a node gives of its newest snapshot: what it is, and its chunks.
+fn given(app: &App) -> (Snapshot, Vec<Vec<u8>>) {
+    let snapshot = ask!(app, ListSnapshots, RequestListSnapshots {}).unwrap().snapshots.remove(0);
+    let chunk = |chunk| {
+        let asked = RequestLoadSnapshotChunk { height: snapshot.height, format: FORMAT, chunk };
+        ask!(app, LoadSnapshotChunk, asked).unwrap().chunk.to_vec()
+    };
+    let chunks = (0..snapshot.chunks).map(chunk).collect();
+    (snapshot, chunks)
+}
+
+fn offer(app: &App, snapshot: &Snapshot, app_hash: &[u8]) -> i32 {
+    let asked = RequestOfferSnapshot { snapshot: Some(snapshot.clone()), app_hash: app_hash.to_vec().into() };
+    ask!(app, OfferSnapshot, asked).unwrap().result
+}
+
+#[test]
+fn a_snapshot_makes_the_same_ledger_with_its_tasks() {
+    let (giver, from) = app(3);
+    let mut hashes = vec![Vec::new()];
+    for height in 1..=8 {
+        let txs = if height == 2 { vec![claim(1, 0)] } else { Vec::new() };
+        hashes.push(add(&from, height, txs).app_hash.to_vec());
+    }
+    let (snapshot, chunks) = given(&from);
+    assert_eq!(snapshot.height, 6, "two headers after it are there");
+    let nothing = ask!(from, LoadSnapshotChunk, RequestLoadSnapshotChunk { height: 5, format: FORMAT, chunk: 0 });
+    assert!(nothing.unwrap().chunk.is_empty());
+
+    let (node, to) = app(3);
+    let apply = |index: u32, chunk: &[u8]| {
+        let chunk = chunk.to_vec().into();
+        ask!(to, ApplySnapshotChunk, RequestApplySnapshotChunk { index, chunk, sender: "peer".to_owned() })
+    };
+    assert!(apply(0, &chunks[0]).unwrap_err().contains("a chunk of no snapshot"));
+    let begun = node.ledger().root();
+    assert_eq!(offer(&to, &snapshot, &hashes[5]), i32::from(Offered::Accept));
+    assert_eq!(apply(0, &chunks[0]).unwrap().result, i32::from(Applied::RejectSnapshot), "another root");
+    assert_eq!(node.ledger().root(), begun);
+
+    assert_eq!(offer(&to, &snapshot, &hashes[6]), i32::from(Offered::Accept));
+    let mut tampered = chunks[0].clone();
+    tampered[40] ^= 1;
+    let again = apply(0, &tampered).unwrap();
+    assert_eq!(again.result, i32::from(Applied::Retry));
+    assert_eq!((again.refetch_chunks, again.reject_senders), (vec![0], vec!["peer".to_owned()]));
+    for (index, chunk) in chunks.iter().enumerate() {
+        assert_eq!(apply(index as u32, chunk).unwrap().result, i32::from(Applied::Accept));
+    }
+    let info = ask!(to, Info, RequestInfo::default()).unwrap();
+    assert_eq!((info.last_block_height, info.last_block_app_hash.to_vec()), (6, hashes[6].clone()));
+    assert_eq!(add(&to, 7, Vec::new()).app_hash, hashes[7], "it goes on as the giver did");
+    let task = giver.ledger().held(key(1).address()).unwrap().unwrap().task;
+    assert!(node.blocks().get(&task.cid()).is_ok());
+}
+
+#[test]
+fn a_snapshot_of_many_chunks_comes_in_their_order() {
+    let (giver, from) = app(1);
+    (0..3).for_each(|height| drop(add(&from, height + 1, vec![transaction(height)])));
+    let ledger = giver.ledger();
+    let chunks = pack(&ledger, 100).unwrap();
+    assert!(chunks.len() > 3);
+    let rows: Vec<_> = chunks.iter().flat_map(|chunk| unpack(chunk).unwrap()).collect();
+    assert_eq!(rows, ledger.rows());
+    let (node, to) = app(1);
+    let apply = |index: u32, chunk: &[u8]| {
+        let asked = RequestApplySnapshotChunk { index, chunk: chunk.to_vec().into(), ..Default::default() };
+        ask!(to, ApplySnapshotChunk, asked).unwrap().result
+    };
+    let offered = described(3, &chunks).unwrap();
+    assert_eq!(offer(&to, &offered, &ledger.root()), i32::from(Offered::Accept));
+    assert_eq!(apply(1, &chunks[1]), i32::from(Applied::RejectSnapshot), "not the first");
+    assert_eq!(offer(&to, &offered, &ledger.root()), i32::from(Offered::Accept));
+    for (index, chunk) in chunks.iter().enumerate() {
+        assert_ne!(node.ledger().root(), ledger.root(), "before the last chunk");
+        assert_eq!(apply(index as u32, chunk), i32::from(Applied::Accept));
+    }
+    assert_eq!(node.ledger().root(), ledger.root());
+}
+
+#[test]
+fn offers_that_contradict_themselves_are_rejected() {
+    let (_, from) = app(1);
+    (1..=3).for_each(|height| drop(add(&from, height, Vec::new())));
+    let (snapshot, _) = given(&from);
+    let (_, to) = app(1);
+    let mut bad = vec![
+        Snapshot { format: 2, ..snapshot.clone() },
+        Snapshot { chunks: 2, ..snapshot.clone() },
+        Snapshot { chunks: 0, metadata: Vec::new().into(), ..snapshot.clone() },
+        Snapshot { hash: vec![1; 32].into(), ..snapshot.clone() },
+    ];
+    bad.push(Snapshot { metadata: [&*snapshot.metadata, &[0]].concat().into(), ..snapshot.clone() });
+    assert!(bad.iter().all(|bad| offer(&to, bad, &[0; 32]) == i32::from(Offered::Reject)));
+    let none = RequestOfferSnapshot { snapshot: None, ..Default::default() };
+    assert!(Restoring::begin(none).is_none());
+}

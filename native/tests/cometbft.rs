@@ -1,0 +1,167 @@
+//! Replicas under real CometBFTs: they agree whatever is killed, and new ones join. `scripts/interop cometbft` runs it.
+
+#![allow(unreachable_pub, reason = "one crate each")]
+
+mod network;
+mod place;
+
+use network::{CHAIN, Network, Replica};
+use place::accepted;
+use r3mes_wgpu::chain::SessionKey;
+use serde_json::{Value, json};
+use std::{
+    io::{BufRead, BufReader, Read},
+    time::Duration,
+};
+
+/// Moments at which a CometBFT can be told to end: those of `fail.Fail()` in its consensus/state.go and state/execution.go.
+const MOMENTS: u32 = 10;
+
+/// Few blocks to wait where one that was drawn is dead, and no bond, since the miners own nothing.
+fn quick(genesis: &mut Value) {
+    genesis["params"]["claim_bond"] = json!(0);
+    genesis["params"]["attestation_blocks"] = json!(20);
+    genesis["params"]["decision_blocks"] = json!(40);
+}
+
+/// That replicas have the same ledger, by what each says of itself and by the headers of the first one.
+fn agree(replicas: &[&Replica]) {
+    let first = replicas[0];
+    let least = first.height();
+    for replica in replicas {
+        replica.until("as high as the first", |replica| (replica.height() >= least).then_some(()));
+        let (height, root) = replica.root().unwrap();
+        // a header has the root of the block before
+        let header =
+            first.until("a header", |first| first.call("header", &json!({ "height": (height + 1).to_string() })));
+        let app_hash = header["header"]["app_hash"].as_str().unwrap().to_owned();
+        assert_eq!(hex(&root), app_hash, "{} at height {height}", replica.url);
+    }
+}
+
+/// That a replica that was ended runs new blocks.
+fn goes_on(replica: &Replica, first: &Replica) {
+    let height = first.height();
+    replica.until("goes on", |replica| (replica.height() > height).then_some(()));
+}
+
+fn hex(base64: &str) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+    BASE64.decode(base64).unwrap().iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+/// That a replica serves the present adapter with all its parts, wherever it was computed.
+fn has_the_adapter(replica: &Replica) {
+    replica.until("has the present adapter", |replica| {
+        let pools = replica.get("/remes/remes/v1/task_pool/active")?;
+        let adapter = pools["pools"][0]["adapter"].as_str()?.to_owned();
+        replica.bytes(&format!("/ipfs/{adapter}?format=car")).filter(|car| car.len() > 1000).map(drop)
+    });
+}
+
+#[test]
+#[ignore = "needs a CometBFT: scripts/interop"]
+fn cometbft_replicas_agree_whatever_is_killed_and_others_join() {
+    let network = Network::new("cometbft", 4, 2, quick);
+    let start = |at| network.start(at, &[]);
+    let (first, second) = (start(0), start(1));
+    let (mut third, fourth) = (start(2), start(3));
+    first.until("a block", |replica| (replica.height() >= 2).then_some(()));
+
+    // a round, while one of four dies in the middle of it
+    let mut mining = network.miner("miner", 0, "5").spawn().unwrap();
+    let mut lines = BufReader::new(mining.stdout.take().unwrap());
+    let mut said = Vec::new();
+    lines.read_until(b'\n', &mut said).unwrap();
+    fourth.kill();
+    let other = network.miner("other", 1, "1").output().unwrap();
+    assert_eq!(accepted(&other.stdout).len(), 1);
+    lines.read_to_end(&mut said).unwrap();
+    assert!(mining.wait().unwrap().success());
+    assert_eq!(accepted(&said).len(), 5);
+    first.until("closed a round", |replica| (replica.round() >= 1).then_some(()));
+    agree(&[&first, &second, &third]);
+
+    // it comes back
+    let fourth = start(3);
+    agree(&[&first, &second, &third, &fourth]);
+    has_the_adapter(&fourth);
+
+    // its CometBFT at each of the moments of a block that CometBFT's own tests end it at, with the node and without
+    third.kill();
+    let failing = |index: u32| [("FAIL_TEST_INDEX", index.to_string())];
+    third = network.start(2, &failing(0));
+    for index in 1..MOMENTS {
+        third.engine_ends();
+        if index % 2 == 0 {
+            third.kill();
+            third = network.start(2, &failing(index));
+        } else {
+            third.engine = network.engine(2, &failing(index));
+        }
+    }
+    third.engine_ends();
+    for index in 0..MOMENTS {
+        assert!(third.engine_said().contains(&format!("fail-test {index} ")), "it did not end at moment {index}");
+    }
+    third.engine = network.engine(2, &[]);
+    goes_on(&third, &first);
+
+    // the node alone, at any moment
+    for pause in [0, 170, 340] {
+        std::thread::sleep(Duration::from_millis(pause));
+        third.node.kill().unwrap();
+        third.node.wait().unwrap();
+        third.engine_ends();
+        third = start(2);
+        goes_on(&third, &first);
+    }
+    agree(&[&first, &second, &third, &fourth]);
+
+    // one more by every block from the first on
+    let fifth = start(4);
+    agree(&[&first, &fifth]);
+    has_the_adapter(&fifth);
+
+    // and one by a snapshot
+    let trusted = first.until("a block to trust", |first| first.call("commit", &json!({ "height": "2" })));
+    let hash = trusted["signed_header"]["commit"]["block_id"]["hash"].as_str().unwrap().to_owned();
+    let joined = network.start(
+        5,
+        &[
+            ("CMT_STATESYNC_ENABLE", "true".to_owned()),
+            ("CMT_STATESYNC_RPC_SERVERS", format!("{},{}", first.rpc, second.rpc)),
+            ("CMT_STATESYNC_TRUST_HEIGHT", "2".to_owned()),
+            ("CMT_STATESYNC_TRUST_HASH", hash),
+            ("CMT_STATESYNC_DISCOVERY_TIME", "5s".to_owned()),
+        ],
+    );
+    agree(&[&first, &joined]);
+    has_the_adapter(&joined);
+    assert!(joined.call("block", &json!({ "height": "3" })).is_none(), "it has no block from before its snapshot");
+    joined.kill();
+    let joined = start(5);
+    goes_on(&joined, &first);
+
+    // what CosmJS asks is answered by CometBFT, and mining goes on where the snapshot went
+    let status = joined.call("status", &json!({})).unwrap();
+    assert_eq!(status["node_info"]["network"], CHAIN);
+    let nobody = SessionKey::new(&[77; 32]).unwrap();
+    // field 1 is the address
+    let asked = [&[0x0A, nobody.address().len() as u8], nobody.address().as_bytes()].concat();
+    let data: String = asked.iter().map(|byte| format!("{byte:02X}")).collect();
+    let asked = json!({ "path": "/cosmos.auth.v1beta1.Query/Account", "data": data });
+    let unknown = joined.call("abci_query", &asked).unwrap()["response"].clone();
+    assert!(unknown["log"].as_str().unwrap().contains("code = NotFound"), "{unknown}");
+    assert!(unknown["height"].as_str().unwrap().parse::<u64>().unwrap() > 2);
+    let last = network.miner("last", 5, "1").output().unwrap();
+    let last = accepted(&last.stdout);
+    assert_eq!(last.len(), 1);
+    let hash = last[0]["transaction"].as_str().unwrap();
+    let found = joined.until("finds the transaction", |joined| {
+        let found = joined.call("tx_search", &json!({ "query": format!("tx.hash='{hash}'") }))?;
+        (found["total_count"] == "1").then(|| found["txs"][0].clone())
+    });
+    assert_eq!((found["hash"].as_str(), found["tx_result"]["code"].as_u64()), (Some(hash), Some(0)));
+    agree(&[&first, &second, &third, &fourth, &fifth, &joined]);
+}

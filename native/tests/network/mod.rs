@@ -1,0 +1,261 @@
+//! Replicas: a CometBFT and a node each, in processes of their own, over one genesis.
+
+use super::place::{Place, SMALL_MODEL};
+use serde_json::{Value, json};
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// How long anything may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// The homes and the genesis of a network.
+pub struct Network {
+    place: Place,
+    ports: Vec<Ports>,
+    /// `ID@ADDRESS:PORT` of each CometBFT.
+    peers: Vec<String>,
+}
+
+/// What a replica listens on, all on loopback.
+struct Ports {
+    http: u16,
+    abci: u16,
+    rpc: u16,
+    p2p: u16,
+}
+
+fn binary() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"))
+}
+
+fn cometbft(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("R3MES_COMETBFT").expect("R3MES_COMETBFT names a CometBFT"));
+    command.args(arguments);
+    command
+}
+
+fn told(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+impl Network {
+    /// Of some replicas that are validators of CometBFT and operators of the ledger, and some that are neither. `change`
+    /// changes the genesis.
+    pub fn new(name: &str, validators: usize, others: usize, change: impl FnOnce(&mut Value)) -> Self {
+        let place = Place::new(name);
+        let all = validators + others;
+        // all at once, so that none is given twice
+        let free: Vec<_> = (0..4 * all).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let free: Vec<u16> = free.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        let ports: Vec<Ports> =
+            free.chunks(4).map(|four| Ports { http: four[0], abci: four[1], rpc: four[2], p2p: four[3] }).collect();
+        let mut network = Self { place, ports, peers: Vec::new() };
+        let folder = network.folder();
+        let (v, n, o) = (validators.to_string(), others.to_string(), folder.to_str().unwrap());
+        told(&mut cometbft(&["testnet", "--v", &v, "--n", &n, "--o", o, "--populate-persistent-peers=false"]));
+        for (at, ports) in network.ports.iter().enumerate() {
+            let home = network.home(at);
+            let id = told(cometbft(&["show-node-id", "--home"]).arg(&home));
+            network.peers.push(format!("{id}@127.0.0.1:{}", ports.p2p));
+            let path = home.join("config/genesis.json");
+            let mut genesis: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            genesis["chain_id"] = json!(CHAIN);
+            fs::write(path, genesis.to_string()).unwrap();
+        }
+        let mut command = binary();
+        command.args(["genesis", "--rank", "4", "--chain-id", CHAIN, "--data-dir"]).arg(network.data(0));
+        command.args(["--model", SMALL_MODEL, "--text"]).arg(network.place.text());
+        for at in 0..validators {
+            let operator = told(binary().args(["wallet", "operator", "--data-dir"]).arg(network.data(at)));
+            command.args(["--operator", &format!("{operator}=100000000")]);
+        }
+        let mut genesis = serde_json::from_str(&told(&mut command)).unwrap();
+        change(&mut genesis);
+        fs::write(network.genesis(), genesis.to_string()).unwrap();
+        network
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.place.data()
+    }
+
+    fn home(&self, at: usize) -> PathBuf {
+        self.folder().join(format!("node{at}"))
+    }
+
+    fn data(&self, at: usize) -> PathBuf {
+        self.home(at).join("r3mes")
+    }
+
+    fn genesis(&self) -> PathBuf {
+        self.folder().join("genesis.json")
+    }
+
+    fn url(&self, at: usize) -> String {
+        format!("http://127.0.0.1:{}", self.ports[at].http)
+    }
+
+    /// Starts a replica, whose CometBFT hears these settings too.
+    pub fn start(&self, at: usize, settings: &[(&str, String)]) -> Replica {
+        let (node, engine) = (self.node(at), self.engine(at, settings));
+        let rpc = format!("http://127.0.0.1:{}", self.ports[at].rpc);
+        Replica { url: self.url(at), rpc, home: self.home(at), node, engine }
+    }
+
+    fn node(&self, at: usize) -> Child {
+        let (Ports { http, abci, rpc, .. }, log) = (&self.ports[at], self.home(at).join("node.log"));
+        let mut node = binary();
+        node.args(["node", "--json", "--backend", "cpu", "--threads", "1", "--snapshot-blocks", "10"]);
+        node.args(["--model", SMALL_MODEL, "--text"]).arg(self.place.text());
+        node.arg("--genesis").arg(self.genesis()).arg("--data-dir").arg(self.data(at));
+        node.args(["--listen", &format!("127.0.0.1:{http}"), "--abci", &format!("127.0.0.1:{abci}")]);
+        node.args(["--consensus", &format!("http://127.0.0.1:{rpc}")]);
+        for other in self.others(at) {
+            node.args(["--gateway", &self.url(other)]);
+        }
+        let mut node = node.stderr(words(&log)).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("listening"), "{line} {}", tail(&log));
+        node
+    }
+
+    /// Starts a replica's CometBFT alone.
+    pub fn engine(&self, at: usize, settings: &[(&str, String)]) -> Child {
+        let (Ports { abci, rpc, p2p, .. }, home) = (&self.ports[at], self.home(at));
+        let peers: Vec<&str> = self.others(at).map(|other| self.peers[other].as_str()).collect();
+        let mut engine = cometbft(&["start", "--home"]);
+        engine.arg(&home).args(["--proxy_app", &format!("tcp://127.0.0.1:{abci}")]);
+        engine.args(["--rpc.laddr", &format!("tcp://127.0.0.1:{rpc}")]);
+        engine.args(["--p2p.laddr", &format!("tcp://127.0.0.1:{p2p}"), "--p2p.persistent_peers", &peers.join(",")]);
+        engine.env("CMT_CONSENSUS_TIMEOUT_COMMIT", "300ms").envs(settings.iter().map(|(key, value)| (key, value)));
+        engine.stdout(words(&home.join("cometbft.log"))).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    fn others(&self, at: usize) -> impl Iterator<Item = usize> {
+        (0..self.ports.len()).filter(move |other| *other != at)
+    }
+
+    /// A miner at a replica, with a key of its own.
+    pub fn miner(&self, name: &str, at: usize, tasks: &str) -> Command {
+        let mut command = binary();
+        command.args(["mine", "--json", "--backend", "cpu", "--threads", "1", "--max-tasks", tasks, "--node"]);
+        command.arg(self.url(at)).arg("--data-dir").arg(self.folder().join(name));
+        command.stderr(words(&self.folder().join(format!("{name}.log")))).stdout(Stdio::piped());
+        command
+    }
+}
+
+pub const CHAIN: &str = "r3mes-test-1";
+
+/// A replica that runs; killed with the value.
+pub struct Replica {
+    pub url: String,
+    /// Of its CometBFT.
+    pub rpc: String,
+    home: PathBuf,
+    pub node: Child,
+    pub engine: Child,
+}
+
+impl Replica {
+    /// Ends both at once.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// Waits for its CometBFT to end by itself, as one does whose application is gone.
+    pub fn engine_ends(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        while self.engine.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < end, "CometBFT goes on without its application");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// What its CometBFT said, in all its runs.
+    pub fn engine_said(&self) -> String {
+        fs::read_to_string(self.home.join("cometbft.log")).unwrap()
+    }
+
+    fn end(&mut self) {
+        for process in [&mut self.engine, &mut self.node] {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// An answer of the node's; none while it does not answer.
+    pub fn get(&self, path: &str) -> Option<Value> {
+        let body = self.bytes(path)?;
+        serde_json::from_slice(&body).ok()
+    }
+
+    pub fn bytes(&self, path: &str) -> Option<Vec<u8>> {
+        let mut answer = ureq::get(format!("{}{path}", self.url)).call().ok()?;
+        answer.body_mut().with_config().limit(64 << 20).read_to_vec().ok()
+    }
+
+    /// The result of a call by the node's JSON-RPC.
+    pub fn call(&self, method: &str, params: &Value) -> Option<Value> {
+        let asked = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params }).to_string();
+        let mut answer = ureq::post(&self.url).header("content-type", "application/json").send(asked).ok()?;
+        let answer: Value = serde_json::from_slice(&answer.body_mut().read_to_vec().ok()?).ok()?;
+        answer.get("result").cloned()
+    }
+
+    /// The height of its ledger.
+    pub fn height(&self) -> u64 {
+        self.get("/health").map_or(0, |health| health["height"].as_u64().unwrap())
+    }
+
+    /// Rounds closed.
+    pub fn round(&self) -> u64 {
+        self.get("/stats").map_or(0, |stats| stats["round"].as_u64().unwrap())
+    }
+
+    /// Height and root of its ledger, as ABCI's `Info` tells them.
+    pub fn root(&self) -> Option<(u64, String)> {
+        let response = self.call("abci_info", &json!({}))?["response"].clone();
+        let height = response["last_block_height"].as_str()?.parse().ok()?;
+        Some((height, response["last_block_app_hash"].as_str()?.to_owned()))
+    }
+
+    /// Waits until something is so.
+    pub fn until<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Some(found) = look(self) {
+                return found;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let (node, engine) = (tail(&self.home.join("node.log")), tail(&self.home.join("cometbft.log")));
+        panic!("{}: never {what}; the node says\n{node}\nits CometBFT\n{engine}", self.home.display());
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A file that words go to, behind those of runs before.
+fn words(path: &Path) -> File {
+    File::options().create(true).append(true).open(path).unwrap()
+}
+
+fn tail(path: &Path) -> String {
+    let log = fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(12)..].join("\n")
+}
