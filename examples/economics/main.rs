@@ -13,7 +13,7 @@ use r3mes_wgpu::{
     dispute::{Ground, Hash},
     ledger::{Block, Finding, Genesis, Ledger, Params, Stage, Status, Tx},
     store::Codec,
-    work::{CHUNK_TOKENS, Commitment, Job, Kind, MatrixSpec, Task, Transport},
+    work::{CHUNK_TOKENS, Commitment, Job, Kind, MatrixSpec, Task, Transport, merkle_root},
 };
 use std::collections::BTreeMap;
 
@@ -210,7 +210,9 @@ impl World {
             proposer: verifier.clone(),
             commitment_id: sum.own.as_ref().map_or(0, |(id, _)| *id),
             aggregated_gradient_ipfs_hash: Codec::DagCbor.cid(&sum.round.to_le_bytes()).to_string(),
-            merkle_root: hex(&sum.root),
+            merkle_root: hex(&merkle_root(
+                &sum.gradients.iter().map(|(_, _, known)| known.commitment.0).collect::<Vec<_>>(),
+            )),
             gradient_ids: ids.clone(),
             training_round_id: sum.round,
             model_version: self.ledger.genesis().job.model.to_string(),

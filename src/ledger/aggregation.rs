@@ -2,8 +2,9 @@
 //! it, seal it, show it; the one that most of their stake is behind is the next round's.
 
 use super::{
-    Event, Place, Proposal, Refusal, Round, State,
+    Event, Finding, Place, Proposal, Refusal, Round, State,
     nodes::{self, PROPOSER},
+    submissions,
 };
 use crate::{
     chain::{MsgCommitAggregation, MsgCommitAggregationResponse, MsgRevealAggregation, code},
@@ -29,8 +30,9 @@ pub(super) fn commit(state: &mut State, message: &MsgCommitAggregation) -> Resul
     if state.proposals.values().any(|proposal| proposal.proposer == *proposer) {
         return refused("a proposer proposes once a round");
     }
-    if *gradient_ids != state.accepted_ids() {
-        return refused("gradient_ids are not the round's, in ascending order");
+    let accepted = state.accepted_ids();
+    if !gradient_ids.is_sorted_by(|one, next| one < next) || !gradient_ids.iter().all(|id| accepted.contains(id)) {
+        return refused("gradient_ids are not of the round, in ascending order");
     }
     if Commitment::from_hex(commitment_hash).is_none() {
         return refused("commitment_hash is not 64 hexadecimal digits");
@@ -38,14 +40,14 @@ pub(super) fn commit(state: &mut State, message: &MsgCommitAggregation) -> Resul
     let head = state.head_mut();
     head.proposals += 1;
     let (id, height) = (head.proposals, head.height);
-    let (proposer, sealed) = (proposer.clone(), commitment_hash.to_lowercase());
-    state.proposals.insert(id, Proposal { proposer, sealed, height, adapter: None, packed: None });
+    let (proposer, sealed, ids) = (proposer.clone(), commitment_hash.to_lowercase(), gradient_ids.clone());
+    state.proposals.insert(id, Proposal { proposer, sealed, height, ids, adapter: None, packed: None });
     Ok(MsgCommitAggregationResponse { commitment_id: id }.encode_to_vec())
 }
 
 pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Result<(), Refusal> {
-    let (ids, height) = (state.accepted_ids(), state.head().height);
-    let root: String = state.aggregate_root().iter().map(|byte| format!("{byte:02x}")).collect();
+    let height = state.head().height;
+    let root: String = state.aggregate_root(&message.gradient_ids).iter().map(|byte| format!("{byte:02x}")).collect();
     let model = state.genesis.job.model.to_string();
     let Some(proposal) = state.proposals.get_mut(&message.commitment_id) else {
         return Err(Refusal::new(code::NOT_FOUND, format!("there is no commitment {}", message.commitment_id)));
@@ -57,7 +59,7 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Resul
     if proposal.height >= height {
         return refused("what is sealed is shown in a later block");
     }
-    if message.gradient_ids != ids || message.merkle_root != root || message.model_version != model {
+    if message.gradient_ids != proposal.ids || message.merkle_root != root || message.model_version != model {
         return refused("gradients, root or model are not the round's");
     }
     let Ok(adapter) = Cid::try_from(message.aggregated_gradient_ipfs_hash.as_str()) else {
@@ -76,7 +78,7 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let Some(since) = state.settled_since() else { return };
     let stakes: BTreeMap<&String, u128> =
         state.nodes_of(PROPOSER).map(|(address, node)| (address, node.stake.into())).collect();
-    let mut behind = BTreeMap::<(Cid, Hash), u128>::new();
+    let mut behind = BTreeMap::<Shown, u128>::new();
     for proposal in state.proposals.values() {
         if let (Some(shown), Some(stake)) = (proposal.shown(), stakes.get(&proposal.proposer)) {
             *behind.entry(shown).or_default() += stake;
@@ -89,12 +91,24 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-fn close(state: &mut State, next: (Cid, Hash), events: &mut Vec<Event>) {
-    let (penalty, (adapter, packed)) = (state.genesis.params.fraud_penalty, next);
-    let others = |proposal: &&Proposal| proposal.shown().is_some_and(|shown| shown != next);
+/// What a proposer shows: the gradients added up, the next adapter, and what that is packed as.
+type Shown = (Vec<u64>, Cid, Hash);
+
+fn close(state: &mut State, (ids, adapter, packed): Shown, events: &mut Vec<Event>) {
+    // what one can get and another can not proves nothing against either; another sum of the same does
+    let others = |proposal: &&Proposal| {
+        let other = proposal
+            .shown()
+            .is_some_and(|(_, adapter_shown, packed_shown)| (adapter_shown, packed_shown) != (adapter, packed));
+        other && proposal.ids == ids
+    };
+    let penalty = state.genesis.params.fraud_penalty;
     let wrong: Vec<String> = state.proposals.values().filter(others).map(|other| other.proposer.clone()).collect();
     for proposer in wrong {
         nodes::slash(state, &proposer, penalty, events);
+    }
+    for id in state.accepted_ids().into_iter().filter(|id| !ids.contains(id)) {
+        submissions::reject(state, id, Finding::Unavailable, events);
     }
     let head = state.head_mut();
     events.push(Event::RoundClosed { round: head.round, adapter: adapter.to_string() });
@@ -109,8 +123,8 @@ fn close(state: &mut State, next: (Cid, Hash), events: &mut Vec<Event>) {
     forget(state, round.saturating_sub(state.genesis.params.retention_rounds));
 }
 
-/// Drops adapters, submissions and commitments of the rounds before `end`, or before one that something is not settled of. A commitment forgotten can still not count
-/// again: the seed of its task is that of its round.
+/// Drops adapters, submissions and commitments of the rounds before `end`, or before one that something is not settled
+/// of. A commitment forgotten can still not count again: the seed of its task is that of its round.
 fn forget(state: &mut State, end: u64) {
     let challenged = state.challenges.values().map(|challenge| challenge.submission);
     let open = challenged.chain(state.disputes.values().map(|contest| contest.submission));
@@ -128,9 +142,8 @@ fn forget(state: &mut State, end: u64) {
 }
 
 impl Proposal {
-    /// The next adapter and what it is packed as, once they are shown.
-    fn shown(&self) -> Option<(Cid, Hash)> {
-        self.adapter.zip(self.packed)
+    fn shown(&self) -> Option<Shown> {
+        Some((self.ids.clone(), self.adapter?, self.packed?))
     }
 }
 
@@ -149,9 +162,14 @@ impl State {
         ids
     }
 
-    /// Root over the commitments of the gradients that count in this round.
-    pub fn aggregate_root(&self) -> [u8; 32] {
-        let ids = self.accepted_ids();
+    /// Whether proposers should wait no longer for bytes that are not to be had: a quarter of their time is over.
+    pub(super) fn waited(&self) -> bool {
+        let patience = self.genesis.params.decision_blocks / 4;
+        self.settled_since().is_some_and(|since| self.head().height >= since.saturating_add(patience))
+    }
+
+    /// Root over the commitments of these gradients.
+    pub(super) fn aggregate_root(&self, ids: &[u64]) -> [u8; 32] {
         let commitments: Vec<[u8; 32]> =
             ids.iter().filter_map(|id| self.submissions.get(id)).map(|submission| submission.commitment.0).collect();
         merkle_root(&commitments)

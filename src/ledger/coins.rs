@@ -1,6 +1,6 @@
 //! Coins: what leaves one place is what another gets. They are made by the genesis and by rewards alone.
 
-use super::{Params, Refusal, State};
+use super::{Event, Params, Refusal, State, nodes};
 use crate::chain::{DENOM, MsgSetPayout, Transfer, check_address, code};
 
 /// Moves coins.
@@ -58,6 +58,20 @@ pub(super) fn reward(state: &mut State, miner: &str) -> (String, u64) {
     give_back(state, &payee, paid);
     let balance = state.account(&payee).balance;
     (payee, balance)
+}
+
+/// Burns what a miner was paid for bytes that nobody can get, and a little more: of its stake, or of what it has in escrow
+/// as much again. Returns what it lost.
+pub(super) fn take_back(state: &mut State, miner: &str, paid: u64, events: &mut Vec<Event>) -> u64 {
+    if state.has_stake(miner) {
+        let penalty = state.genesis.params.silence_penalty;
+        return nodes::take(state, miner, paid, events) + nodes::slash(state, miner, penalty, events);
+    }
+    let escrow = &mut state.standing_mut(miner).escrow;
+    let lost = paid.saturating_mul(2).min(*escrow);
+    *escrow -= lost;
+    state.head_mut().burned += lost;
+    lost
 }
 
 /// Gives stakes back whose time has come.

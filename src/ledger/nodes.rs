@@ -94,6 +94,18 @@ pub(super) fn slash(state: &mut State, who: &str, of_myriad: u64, events: &mut V
     amount
 }
 
+/// Takes micro-units of a node's stake, as far as there are any; returns them.
+pub(super) fn take(state: &mut State, who: &str, amount: u64, events: &mut Vec<Event>) -> u64 {
+    let Some(node) = state.nodes.get_mut(who) else { return 0 };
+    let amount = amount.min(node.stake);
+    node.stake -= amount;
+    if amount > 0 {
+        state.head_mut().burned += amount;
+        events.push(Event::Slashed { node: who.to_owned(), amount });
+    }
+    amount
+}
+
 impl State {
     /// Whether an account answers for what it does with a stake.
     pub(super) fn has_stake(&self, address: &str) -> bool {

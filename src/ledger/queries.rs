@@ -68,8 +68,8 @@ pub struct Aggregation {
     pub adapter: Cid,
     /// Gradients that count, with their tasks.
     pub gradients: Vec<(u64, Task, Submission)>,
-    /// Root over their commitments.
-    pub root: [u8; 32],
+    /// Whether what can not be had by now is left out.
+    pub waited: bool,
     /// What this proposer committed to: number and proposal.
     pub own: Option<(u64, Proposal)>,
 }
@@ -235,7 +235,7 @@ impl Ledger {
         }
         let own = state.proposals.iter().find(|(_, proposal)| proposal.proposer == proposer);
         let own = own.map(|(id, proposal)| (*id, proposal.clone()));
-        let (round, root) = (state.head().round, state.aggregate_root());
-        Ok(Some(Aggregation { round, adapter: state.round().adapter, gradients, root, own }))
+        let (round, adapter, waited) = (state.head().round, state.round().adapter, state.waited());
+        Ok(Some(Aggregation { round, adapter, gradients, waited, own }))
     }
 }

@@ -359,6 +359,8 @@ pub struct Proposal {
     pub sealed: String,
     /// Block that it came in.
     pub height: u64,
+    /// Numbers of the gradients that it adds up, ascending: those whose bytes it could get.
+    pub ids: Vec<u64>,
     /// The next adapter, once it is shown.
     pub adapter: Option<Cid>,
     /// With it, the root of what it is packed as.

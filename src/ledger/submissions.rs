@@ -250,7 +250,8 @@ pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut 
     standing.trust = standing.trust.saturating_sub(if finding == Finding::Mismatch { 1_000 } else { 200 });
     events.push(Event::Rejected { id, miner: miner.clone(), finding });
     if finding != Finding::Mismatch {
-        return 0;
+        let owed = if accepted.is_some() { state.genesis.params.reward } else { 0 };
+        return super::coins::take_back(state, &miner, owed, events);
     }
     let escrow = std::mem::take(&mut state.standing_mut(&miner).escrow);
     state.head_mut().burned += escrow;

@@ -4,13 +4,13 @@ use super::{RoleError, hex};
 use crate::{
     chain::{
         Message, MsgCommitAggregation, MsgRevealAggregation,
-        client::{Client, ClientError, Host, Sum, Summand},
+        client::{Client, ClientError, Hope, Host, Sum, Summand},
         code,
     },
     dispute::{Hash, Packing},
-    mining::Blocks,
-    store::{Cid, Codec},
-    work::{AdapterState, Aggregate, Artifact, Task},
+    mining::{Blocks, MiningError},
+    store::{Cid, Codec, StoreError},
+    work::{AdapterState, Aggregate, Artifact, Commitment, Task, merkle_root},
 };
 use sha2::{Digest, Sha256};
 
@@ -18,8 +18,19 @@ use sha2::{Digest, Sha256};
 pub struct Proposer {
     packing: Packing,
     salt: [u8; 32],
-    /// Of the adapter that was computed last: round, root, and the root of what it is packed as.
-    computed: Option<(u64, Cid, Hash)>,
+    computed: Option<Computed>,
+}
+
+/// The aggregate that was computed last.
+#[derive(Clone)]
+struct Computed {
+    round: u64,
+    /// Numbers and commitments of the gradients in it, hexadecimal.
+    gradients: Vec<(u64, String)>,
+    /// Root of the next adapter.
+    adapter: Cid,
+    /// Root of what that is packed as.
+    packed: Hash,
 }
 
 impl Proposer {
@@ -31,15 +42,17 @@ impl Proposer {
     /// Does the next part of a round's aggregate, if one is due; returns the adapter that it computed.
     pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Cid>, RoleError> {
         let Some(sum) = client.sum().await?.filter(|sum| !sum.shown) else { return Ok(None) };
-        let (next, fresh) = match self.computed {
-            Some((round, adapter, packed)) if round == sum.round => ((adapter, packed), None),
-            _ => {
-                let (adapter, packed) = self.compute(client, &sum).await?;
-                self.computed = Some((sum.round, adapter, packed));
-                ((adapter, packed), Some(adapter))
+        let known = self.computed.take().filter(|computed| computed.is_of(&sum));
+        let (computed, fresh) = match known {
+            Some(computed) => (computed, None),
+            None => {
+                let computed = self.compute(client, &sum).await?;
+                let adapter = computed.adapter;
+                (computed, Some(adapter))
             }
         };
-        let message = self.word(client, &sum, next).await?;
+        let message = self.word(client, &sum, &computed).await?;
+        self.computed = Some(computed);
         match client.send(message).await {
             // another's aggregate closed the round meanwhile, or the block is still the one that it was sealed in
             Ok(_) | Err(ClientError::Failed { code: code::REJECTED | code::NOT_FOUND, .. }) => Ok(fresh),
@@ -47,19 +60,21 @@ impl Proposer {
         }
     }
 
-    /// The next adapter, stored with the node, and the root of what it is packed as.
-    async fn compute<H: Host>(&self, client: &Client<H>, sum: &Sum) -> Result<(Cid, Hash), RoleError> {
-        let host = client.host();
-        let mut total: Option<Aggregate> = None;
-        let mut matrices = Vec::new();
-        for Summand { task, artifact, .. } in &sum.gradients {
+    /// The next adapter, stored with the node. What can not be had is waited for, and left out then.
+    async fn compute<H: Host>(&self, client: &Client<H>, sum: &Sum) -> Result<Computed, RoleError> {
+        let (mut total, mut matrices, mut gradients) = (None::<Aggregate>, Vec::new(), Vec::new());
+        for Summand { id, task, artifact, gradient_hash } in sum.gradients.iter().filter(|summand| sum.adds(summand)) {
             let task = Task::decode(&client.block(Codec::DagCbor, task).await?)?;
-            let blocks = Blocks::of_artifact(host, artifact).await?;
-            let artifact = Artifact::fetch(&task, artifact, &|cid| blocks.get(cid))?;
             matrices.clone_from(&task.job.matrices);
-            total.get_or_insert_with(|| Aggregate::new(&task.job)).add(&artifact)?;
+            match fetch(client.host(), &task, artifact).await {
+                Ok(artifact) => total.get_or_insert_with(|| Aggregate::new(&task.job)).add(&artifact)?,
+                Err(error) if error.hope() == Hope::Later && !absent(&error) => return Err(error),
+                Err(_) if sum.waited && sum.commitment_id.is_none() => continue,
+                Err(error) => return Err(error),
+            }
+            gradients.push((*id, gradient_hash.clone()));
         }
-        let blocks = Blocks::of_adapter(host, &sum.adapter).await?;
+        let blocks = Blocks::of_adapter(client.host(), &sum.adapter).await?;
         let state = AdapterState::fetch(&sum.adapter, &|cid| blocks.get(cid))?;
         let next = match total {
             Some(total) => state.after(&total)?,
@@ -67,25 +82,23 @@ impl Proposer {
         };
         let dag = next.dag()?;
         client.put(&dag).await?;
-        Ok((dag.root, self.packing.root(&next.adapter, &matrices)?))
+        let packed = self.packing.root(&next.adapter, &matrices)?;
+        Ok(Computed { round: sum.round, gradients, adapter: dag.root, packed })
     }
 
-    async fn word<H: Host>(
-        &self,
-        client: &Client<H>,
-        sum: &Sum,
-        (adapter, packed): (Cid, Hash),
-    ) -> Result<Message, RoleError> {
-        let (proposer, round) = (client.address().to_owned(), sum.round);
-        let ids: Vec<u64> = sum.gradients.iter().map(|summand| summand.id).collect();
+    async fn word<H: Host>(&self, client: &Client<H>, sum: &Sum, computed: &Computed) -> Result<Message, RoleError> {
+        let Computed { round, gradients, adapter, packed } = computed;
+        let proposer = client.address().to_owned();
+        let ids: Vec<u64> = gradients.iter().map(|(id, _)| *id).collect();
+        let commitments = gradients.iter().filter_map(|(_, hash)| Some(Commitment::from_hex(hash)?.0));
         let salt = Sha256::new().chain_update(self.salt).chain_update(round.to_le_bytes()).finalize();
         let shown = MsgRevealAggregation {
             proposer: proposer.clone(),
             commitment_id: sum.commitment_id.unwrap_or_default(),
             aggregated_gradient_ipfs_hash: adapter.to_string(),
-            merkle_root: sum.merkle_root.clone(),
+            merkle_root: hex(&merkle_root(&commitments.collect::<Vec<_>>())),
             gradient_ids: ids.clone(),
-            training_round_id: round,
+            training_round_id: *round,
             model_version: client.job().await?.model,
             salt: format!("{}:{}", hex(&packed.0), hex(&salt)),
         };
@@ -94,9 +107,39 @@ impl Proposer {
             None => Message::CommitAggregation(MsgCommitAggregation {
                 proposer,
                 commitment_hash: hex(&shown.commitment()),
-                training_round_id: round,
+                training_round_id: *round,
                 gradient_ids: ids,
             }),
         })
+    }
+}
+
+impl Computed {
+    /// Whether it is of this sum: a round may have lost a gradient, and got another, in a dispute.
+    fn is_of(&self, sum: &Sum) -> bool {
+        let known = |(id, _): &(u64, String)| sum.gradients.iter().any(|own| own.id == *id && sum.adds(own));
+        let all = sum.gradients.iter().filter(|summand| sum.adds(summand)).count();
+        let left_out = sum.waited && sum.commitment_id.is_none();
+        self.round == sum.round && self.gradients.iter().all(known) && (left_out || self.gradients.len() == all)
+    }
+}
+
+impl Sum {
+    /// Whether a gradient may be in what is added up: in what was committed to, where something was.
+    fn adds(&self, summand: &Summand) -> bool {
+        self.commitment_id.is_none() || self.committed.contains(&summand.id)
+    }
+}
+
+async fn fetch<H: Host>(host: &H, task: &Task, artifact: &Cid) -> Result<Artifact, RoleError> {
+    let blocks = Blocks::of_artifact(host, artifact).await?;
+    Ok(Artifact::fetch(task, artifact, &|cid| blocks.get(cid))?)
+}
+
+/// Whether a block is nowhere to be had.
+fn absent(error: &RoleError) -> bool {
+    match error {
+        RoleError::Mining(error) => matches!(**error, MiningError::Client(ClientError::Store(StoreError::Missing(_)))),
+        _ => false,
     }
 }

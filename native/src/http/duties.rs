@@ -76,18 +76,20 @@ async fn challenges(State(face): Shared, Path(address): Path<String>) -> Result<
 async fn aggregation(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     foreign(&address).map_or(Ok(()), Err)?;
     let sum = face.ledger().aggregation(&address).map_err(broken)?.map(|aggregation| {
-        let Aggregation { round, adapter, gradients, root, own } = aggregation;
+        let Aggregation { round, adapter, gradients, waited, own } = aggregation;
         let summand = |(id, task, submission): (u64, Task, Submission)| Summand {
             id,
             task: task.cid(),
             artifact: submission.artifact,
+            gradient_hash: submission.commitment.to_string(),
         };
         Sum {
             round,
             adapter,
             gradients: gradients.into_iter().map(summand).collect(),
-            merkle_root: hex(&root),
+            waited,
             commitment_id: own.as_ref().map(|(id, _)| *id),
+            committed: own.as_ref().map_or(Vec::new(), |(_, proposal)| proposal.ids.clone()),
             shown: own.is_some_and(|(_, proposal)| proposal.adapter.is_some()),
         }
     });

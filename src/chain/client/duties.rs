@@ -38,10 +38,12 @@ pub struct Sum {
     pub adapter: Cid,
     /// The gradients that count.
     pub gradients: Vec<Summand>,
-    /// Root over their commitments, hexadecimal.
-    pub merkle_root: String,
+    /// Whether what can not be had by now is left out.
+    pub waited: bool,
     /// Number of what the proposer committed to.
     pub commitment_id: Option<u64>,
+    /// Numbers of the gradients in that.
+    pub committed: Vec<u64>,
     /// Whether it has shown it.
     pub shown: bool,
 }
@@ -57,6 +59,8 @@ pub struct Summand {
     /// Root of its artifact.
     #[serde(with = "text")]
     pub artifact: Cid,
+    /// Its commitment, hexadecimal.
+    pub gradient_hash: String,
 }
 
 /// Where a submission stands.

@@ -17,7 +17,7 @@ use crate::{
     },
     dispute::{Ground, Hash},
     store::Codec,
-    work::{CHUNK_TOKENS, Commitment, Job, Kind, MatrixSpec, Task, Transport},
+    work::{CHUNK_TOKENS, Commitment, Job, Kind, MatrixSpec, Task, Transport, merkle_root},
 };
 
 const CHAIN: &str = "test-1";
@@ -221,14 +221,20 @@ impl World {
 
     /// The next part of a round's aggregate, with an adapter that a proposer makes of the round and `salt`.
     fn aggregate(&self, number: u8, salt: &[u8]) -> Option<Message> {
+        self.aggregate_without(number, salt, 0)
+    }
+
+    /// The same, where the bytes of one gradient can not be had.
+    fn aggregate_without(&self, number: u8, salt: &[u8], missing: u64) -> Option<Message> {
         let proposer = address(number);
         let sum = self.ledger.aggregation(&proposer).unwrap()?;
-        let ids: Vec<u64> = sum.gradients.iter().map(|(id, ..)| *id).collect();
+        let summed = || sum.gradients.iter().filter(|(id, ..)| *id != missing);
+        let ids: Vec<u64> = summed().map(|(id, ..)| *id).collect();
         let shown = MsgRevealAggregation {
             proposer: proposer.clone(),
             commitment_id: sum.own.as_ref().map_or(0, |(id, _)| *id),
             aggregated_gradient_ipfs_hash: Codec::DagCbor.cid(&[salt, &sum.round.to_le_bytes()].concat()).to_string(),
-            merkle_root: hex(&sum.root),
+            merkle_root: hex(&merkle_root(&summed().map(|(_, _, known)| known.commitment.0).collect::<Vec<_>>())),
             gradient_ids: ids.clone(),
             training_round_id: sum.round,
             model_version: self.ledger.genesis().job.model.to_string(),

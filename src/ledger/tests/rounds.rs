@@ -165,6 +165,58 @@ fn the_adapter_that_most_stake_shows_is_the_next() {
 }
 
 #[test]
+fn a_gradient_whose_bytes_most_can_not_get_is_left_out_and_its_reward_taken_back() {
+    let nodes = [(7, 3_000_000), (8, 2_000_000), (9, 2_000_000), (1, 5_000_000)];
+    let params = Params { verifiers: 0, silence_penalty: 100, ..Params::EMBEDDED };
+    let mut terms = genesis(2, params, &nodes);
+    terms.nodes[3].2 = vec![1];
+    let mut world = World::new(terms);
+    for miner in [1, 2] {
+        world.mine(miner, honest);
+        world.block(vec![]);
+    }
+    assert_eq!(world.balance(1), COINS + Params::EMBEDDED.reward, "nobody looked");
+    let patience = Params::EMBEDDED.decision_blocks / 4;
+    assert!(!world.ledger.aggregation(&address(8)).unwrap().unwrap().waited);
+    (0..patience).for_each(|_| drop(world.block(vec![])));
+    assert!(world.ledger.aggregation(&address(8)).unwrap().unwrap().waited);
+    for _ in ["seal", "show"] {
+        let words: Vec<_> = [(7, 0), (8, 1), (9, 1)]
+            .map(|(number, missing)| world.sign(number, &[world.aggregate_without(number, b"next", missing).unwrap()]))
+            .into();
+        assert!(world.block(words).iter().all(|outcome| outcome.code == 0));
+    }
+    assert_eq!(world.head().round, 1);
+    let status = |id: u64| world.ledger.state().submission(id).unwrap().status;
+    assert_eq!((status(1), status(2)), (Status::Rejected(Finding::Unavailable), Status::Accepted));
+    let left = 5_000_000 - Params::EMBEDDED.reward;
+    assert_eq!(world.ledger.state().node(&address(1)).unwrap().stake, left - left / 100);
+    assert_eq!((world.slashed(7), world.slashed(8)), (0, 0), "what one can get proves nothing");
+    world.check();
+}
+
+#[test]
+fn who_has_no_stake_pays_of_its_escrow_for_bytes_that_are_withheld() {
+    let params = Params { verifiers: 0, probation: 3, sampling: 0, ..Params::EMBEDDED };
+    let mut world = World::new(genesis(1, params, &[(9, 2_000_000)]));
+    for round in 0..5 {
+        world.mine(1, honest);
+        world.block(vec![]);
+        let missing = if round == 4 { 5 } else { 0 };
+        for _ in ["seal", "show"] {
+            let message = world.aggregate_without(9, b"next", missing).unwrap();
+            world.done(9, message);
+        }
+        assert_eq!(world.head().round, round + 1);
+    }
+    let reward = Params::EMBEDDED.reward;
+    // of five rewards two were paid; of the three in escrow it lost the last, and as much again
+    assert_eq!(world.balance(1), COINS + 2 * reward);
+    assert_eq!(world.ledger.state().standing(&address(1)).escrow, reward);
+    world.check();
+}
+
+#[test]
 fn what_is_sealed_is_shown_in_a_later_block() {
     let mut world = World::small(1);
     world.mine(1, honest);

@@ -65,8 +65,8 @@ pub(crate) fn answers() -> Vec<Vec<u8>> {
             "stored_gradient_id": 1, "ipfs_hash": cid, "gradient_hash": digits,
         }],
         "aggregation": {
-            "round": 1, "adapter": cid, "gradients": [{ "id": 1, "task": cid, "artifact": cid }],
-            "merkle_root": digits, "commitment_id": 1, "shown": false,
+            "round": 1, "adapter": cid, "gradients": [{ "id": 1, "task": cid, "artifact": cid, "gradient_hash": digits }],
+            "waited": true, "commitment_id": 1, "committed": [1], "shown": false,
         },
         "stored_gradient": { "status": "accepted", "finding": null, "round": 1 },
         "grants": [{ "authorization": { "msg": "/remes.remes.v1.MsgClaimTask" } }],
