@@ -106,7 +106,7 @@ impl Job {
 
 /// A miner's submission that counts, or was drawn and rejected; its number, and its task.
 fn mine(world: &mut World, job: &Job, forged: bool) -> Option<(u64, Task, Artifact)> {
-    let chunk_id = world.ledger.at(world.time + 1).state().available().first().copied()?;
+    let chunk_id = world.ledger.at(world.time + 1).state().available().next()?;
     let claim = Message::ClaimTask(MsgClaimTask { miner: address(MINER), pool_id: 0, chunk_id });
     world.send(MINER, claim);
     let task = world.ledger.held(&address(MINER)).ok()??.task;

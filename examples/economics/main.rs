@@ -125,7 +125,7 @@ impl World {
 
     /// Claims a task, submits for it, and waits for what becomes of it and of its round.
     fn mine(&mut self, number: u8, forge: bool) {
-        let Some(chunk_id) = self.ledger.at(self.time + 1).state().available().first().copied() else { return };
+        let Some(chunk_id) = self.ledger.at(self.time + 1).state().available().next() else { return };
         self.send(number, Message::ClaimTask(MsgClaimTask { miner: address(number), pool_id: 0, chunk_id }));
         let Ok(Some(held)) = self.ledger.held(&address(number)) else { return };
         let commitment = if forge { Commitment::new(&held.task, &[8; 32]) } else { honest(&held.task) };

@@ -134,9 +134,10 @@ fn forget(state: &mut State, end: u64) {
         state.rounds.remove(&round);
     }
     let old = state.submissions.iter().take_while(|(_, submission)| submission.round < end);
-    let old: Vec<_> = old.map(|(id, submission)| (*id, submission.commitment)).collect();
-    for (id, commitment) in old {
+    let old: Vec<_> = old.map(|(id, submission)| (*id, submission.commitment, submission.miner.clone())).collect();
+    for (id, commitment, miner) in old {
         state.submissions.remove(&id);
+        state.submitted.remove(&(miner, id));
         state.commitments.remove(&commitment);
     }
 }

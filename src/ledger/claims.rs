@@ -3,7 +3,7 @@
 //! A round is a range of positions. Where all of them are taken, those whose miners have had them for a while can be
 //! claimed by others too: a miner that left does not hold up the round, and whoever submits first has the position.
 
-use super::{Claim, Event, Params, Place, Refusal, State, Submission, coins, transactions::Context};
+use super::{Claim, Event, Params, Place, Refusal, State, coins, transactions::Context};
 use crate::chain::{DENOM, MsgClaimTask, MsgClaimTaskResponse, code};
 use prost::Message;
 
@@ -27,11 +27,10 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
         let log = format!("the miner took its work back: it claims nothing until block {}", standing.quarantined + 1);
         return Err(Refusal::new(code::REJECTED, log));
     }
-    let own = |known: &Submission| known.miner == *miner && known.position == *chunk_id && state.is_unsettled(known);
-    if state.submissions.values().any(own) {
+    if state.submissions_of(miner).any(|(_, own)| own.position == *chunk_id && state.is_unsettled(own)) {
         return taken("the miner's own gradient of this chunk is not settled yet");
     }
-    if !state.available().contains(chunk_id) {
+    if !state.is_available(*chunk_id) {
         return taken("this chunk is not available any more");
     }
     let bond = bond(state, miner)?;
@@ -113,18 +112,22 @@ pub(super) fn give_up(state: &mut State, miner: &str) {
 
 impl State {
     /// The positions of the round that can be claimed, in order.
-    pub fn available(&self) -> Vec<u64> {
+    pub fn available(&self) -> impl Iterator<Item = u64> {
+        self.genesis.positions(self.head().round).filter(|position| self.is_available(*position))
+    }
+
+    /// Whether a position of the round can be claimed: nobody has it; or no other is left, and those who have it are late.
+    fn is_available(&self, position: u64) -> bool {
         let Params { claim_grace, claims_per_chunk, .. } = self.genesis.params;
-        let (round, now) = (self.genesis.positions(self.head().round), self.head().time);
-        let free: Vec<u64> = round.clone().filter(|position| !self.places.contains_key(position)).collect();
-        if !free.is_empty() {
-            return free;
-        }
+        let now = self.head().time;
         let late = |claim: &Claim| claim.since.saturating_add(claim_grace) <= now;
-        let shared = |position: &u64| match self.places.get(position) {
-            Some(Place::Claimed(claims)) => claims.len() < claims_per_chunk as usize && claims.iter().all(late),
-            _ => false,
-        };
-        round.filter(shared).collect()
+        match self.places.get(&position) {
+            None => self.genesis.positions(self.head().round).contains(&position),
+            Some(Place::Claimed(claims)) => {
+                let full = self.places.len() as u64 >= u64::from(self.genesis.quota);
+                full && claims.len() < claims_per_chunk as usize && claims.iter().all(late)
+            }
+            Some(Place::Submitted(_) | Place::Accepted(_)) => false,
+        }
     }
 }

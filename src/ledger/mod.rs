@@ -282,9 +282,10 @@ impl Ledger {
     /// The ledger as it would be at a later time without a block: what has run out by then is out.
     pub fn at(&self, time: u64) -> Self {
         let mut later = self.clone();
-        let head = later.state.head_mut();
-        head.time = head.time.max(time);
-        claims::expire(&mut later.state);
+        if time > self.state.head().time {
+            later.state.head_mut().time = time;
+            claims::expire(&mut later.state);
+        }
         later
     }
 

@@ -1,6 +1,6 @@
 //! Nodes take on roles and answer for them with a stake.
 
-use super::{Event, Params, Refusal, Registration, State, Submission, coins};
+use super::{Event, Params, Refusal, Registration, State, coins};
 use crate::chain::{DENOM, MsgRegisterNode, MsgRegisterNodeResponse, MsgUnregisterNode, code};
 use prost::Message;
 
@@ -59,8 +59,7 @@ pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Resu
     if state.challenges.values().any(drawn) {
         return Err(Refusal::new(code::REJECTED, "the node was drawn to recompute: it says what it finds first"));
     }
-    let unsettled = |submission: &Submission| submission.miner == *node && state.is_unsettled(submission);
-    if state.held.contains_key(node) || state.submissions.values().any(unsettled) {
+    if state.held.contains_key(node) || state.submissions_of(node).any(|(_, own)| state.is_unsettled(own)) {
         return Err(Refusal::new(code::REJECTED, "what the miner claimed or submitted is not settled yet"));
     }
     let stake = state.nodes.remove(node).map_or(0, |node| node.stake);

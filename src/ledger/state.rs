@@ -83,6 +83,8 @@ tables! {
     /// Miner → the position that it holds.
     held: String => u64,
     submissions: u64 => Submission,
+    /// (miner, number) of each submission that is kept.
+    submitted: (String, u64) => (),
     /// Commitment → its submission.
     commitments: Commitment => u64,
     /// Recomputations that are under way.
@@ -400,6 +402,12 @@ impl State {
 
     pub(super) fn account_mut(&mut self, address: &str) -> &mut Account {
         self.accounts.entry(address.to_owned()).or_default()
+    }
+
+    /// A miner's submissions that are kept, with their numbers, ascending.
+    pub(super) fn submissions_of(&self, miner: &str) -> impl Iterator<Item = (u64, &Submission)> {
+        let all = self.submitted.range((miner.to_owned(), 0)..=(miner.to_owned(), u64::MAX));
+        all.filter_map(|((_, id), ())| Some((*id, self.submissions.get(id)?)))
     }
 
     pub(super) fn standing_mut(&mut self, miner: &str) -> &mut Standing {

@@ -87,6 +87,7 @@ pub(super) fn submit(
         status: Status::Pending,
     };
     state.submissions.insert(id, submission);
+    state.submitted.insert((miner.clone(), id), ());
     state.commitments.insert(commitment, id);
     let answer = answer(id).encode_to_vec();
     claims::release(state, position, id);
@@ -110,11 +111,9 @@ fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal
     if message.global_seed != global_seed(began, head.round) {
         return rejected("global_seed is not the round's");
     }
-    let used = |id: &u64| {
-        let of = |known: &Submission| known.miner == message.miner && known.nonce == message.nonce;
-        state.submissions.get(id).is_some_and(|known| of(known) && known.status != Status::Withdrawn)
-    };
-    if message.nonce == 0 || of_round(state).any(|id| used(&id)) {
+    let used =
+        |own: &Submission| own.round == head.round && own.nonce == message.nonce && own.status != Status::Withdrawn;
+    if message.nonce == 0 || state.submissions_of(&message.miner).any(|(_, own)| used(own)) {
         return rejected("the nonce is 0, or was used in this round");
     }
     let bits = genesis.params.proof_of_work_bits;
@@ -122,12 +121,6 @@ fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal
         return rejected(format!("the proof of work has less than {bits} leading zero bits"));
     }
     Ok(())
-}
-
-/// Submissions of the present round, latest first.
-fn of_round(state: &State) -> impl Iterator<Item = u64> {
-    let round = state.head().round;
-    state.submissions.iter().rev().take_while(move |(_, known)| known.round == round).map(|(id, _)| *id)
 }
 
 /// Counts a submission of a miner, or refuses it.
@@ -165,8 +158,8 @@ pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Conte
 /// recomputed knows what it will lose.
 pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut Context) -> Result<(), Refusal> {
     let miner = &message.miner;
-    let own = |(_, known): &(&u64, &Submission)| known.miner == *miner && known.status == Status::Pending;
-    let pending: Vec<u64> = state.submissions.iter().filter(own).map(|(id, _)| *id).collect();
+    let pending = state.submissions_of(miner).filter(|(_, own)| own.status == Status::Pending).map(|(id, _)| id);
+    let pending: Vec<u64> = pending.collect();
     for id in pending {
         leave(state, id);
         let Some(submission) = state.submissions.get_mut(&id) else { continue };

@@ -137,8 +137,8 @@ async fn available_chunks(
     if pool != POOL {
         return Err(failure(StatusCode::NOT_FOUND, 5, format!("pool {pool} is not there")));
     }
-    let chunks = face.ledger().at(now()).state().available();
-    let chunks = chunks.iter().take(asked.limit.unwrap_or(MAX_CHUNKS).min(MAX_CHUNKS));
+    let ledger = face.ledger().at(now());
+    let chunks = ledger.state().available().take(asked.limit.unwrap_or(MAX_CHUNKS).min(MAX_CHUNKS));
     let chunks: Vec<_> = chunks.map(|chunk| json!({ "chunk_id": chunk.to_string() })).collect();
     Ok(Json(json!({ "chunks": chunks })))
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 fn message(world: &World, number: u8, kind: u8, amount: u64) -> Message {
     let other = 1 + (amount % 9) as u8;
     match kind % 13 {
-        0 | 1 => world.claim(number, world.ledger.state().available().first().copied().unwrap_or(amount % 8)),
+        0 | 1 => world.claim(number, world.ledger.state().available().next().unwrap_or(amount % 8)),
         2 | 3 if world.ledger.held(&address(number)).unwrap().is_some() => {
             let commitment = if amount.is_multiple_of(5) { wrong } else { honest };
             Message::SubmitGradient(Box::new(world.submission(number, commitment)))

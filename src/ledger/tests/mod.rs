@@ -132,7 +132,7 @@ impl World {
 
     /// The first position that can be claimed.
     fn free(&self) -> u64 {
-        self.ledger.at(self.time + 1).state().available()[0]
+        self.ledger.at(self.time + 1).state().available().next().expect("a free position")
     }
 
     /// What a miner submits for the task that it holds; the commitment is of its choice.
