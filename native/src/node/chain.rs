@@ -168,6 +168,7 @@ pub(crate) fn difference(one: &Genesis, other: &Genesis) -> Option<&'static str>
         ("text", one.chunks == other.chunks),
         ("first adapter", one.adapter == other.adapter),
         ("job", one.job == other.job),
+        ("ground of disputes", (&one.ground, one.packed) == (&other.ground, other.packed)),
         ("first accounts and nodes", (&one.nodes, &one.accounts) == (&other.nodes, &other.accounts)),
         ("chain id, seed, quota or rules", one == other),
     ];
