@@ -289,6 +289,13 @@ impl Ledger {
         later
     }
 
+    /// The ledger as the next block's first transaction finds it, but for the time: nothing is counted for that block yet.
+    pub fn next(&self) -> Self {
+        let mut next = self.clone();
+        next.state.head_mut().pooled = 0;
+        next
+    }
+
     /// Whether the next block, with or without transactions, should come at once: it draws for submissions.
     pub fn hurries(&self) -> bool {
         let next = self.state.head().height + 1;

@@ -151,20 +151,20 @@ impl Ledger {
         Ok(Some(Held { task: state.task(position, miner)?, round, position, shard, global_seed }))
     }
 
-    /// The tasks of the present round that somebody claimed, submitted or had accepted.
+    /// The tasks that are claimed, and those of all submissions that are kept.
     pub fn tasks(&self) -> Result<Vec<Task>, WorkError> {
         let state = self.state();
         let mut tasks = Vec::new();
         for (position, place) in &state.places {
-            let miners = match place {
-                Place::Claimed(claims) => claims.iter().map(|claim| &claim.miner).collect(),
-                Place::Submitted(id) | Place::Accepted(id) => {
-                    state.submission(*id).map(|submission| &submission.miner).into_iter().collect::<Vec<_>>()
-                }
-            };
-            for miner in miners {
-                tasks.push(state.task(*position, miner)?);
+            let Place::Claimed(claims) = place else { continue };
+            for claim in claims {
+                tasks.push(state.task(*position, &claim.miner)?);
             }
+        }
+        // of a round whose adapter is forgotten nothing can be computed
+        let kept = state.submissions.values().filter(|submission| state.rounds.contains_key(&submission.round));
+        for submission in kept {
+            tasks.push(state.task_of(submission)?);
         }
         Ok(tasks)
     }

@@ -46,7 +46,7 @@ impl App {
     pub(super) fn new(node: Arc<Node>, snapshot_blocks: u64) -> Self {
         let ledger = node.ledger();
         Self {
-            admission: Mutex::new(Admission::new(ledger.clone())),
+            admission: Mutex::new(Admission::new(&ledger)),
             ran: Mutex::default(),
             snapshots: Snapshots::new(snapshot_blocks, ledger),
             restoring: Mutex::default(),
@@ -135,12 +135,12 @@ impl App {
     /// Leaves out what can not stand in the block. What is left out for want of room comes later.
     fn prepare(&self, asked: RequestPrepareProposal) -> Result<ResponsePrepareProposal> {
         let room = usize::try_from(asked.max_tx_bytes)?;
-        Ok(ResponsePrepareProposal { txs: fitting(self.node.ledger(), seconds(asked.time)?, asked.txs, room) })
+        Ok(ResponsePrepareProposal { txs: fitting(&self.node.ledger(), seconds(asked.time)?, asked.txs, room) })
     }
 
     /// Takes a block that [`Self::prepare`] may have made: none is filled with what pays nothing.
     fn process(&self, asked: &RequestProcessProposal) -> Result<ResponseProcessProposal> {
-        let fits = fitting(self.node.ledger(), seconds(asked.time)?, asked.txs.clone(), usize::MAX);
+        let fits = fitting(&self.node.ledger(), seconds(asked.time)?, asked.txs.clone(), usize::MAX);
         let status = if fits.len() == asked.txs.len() { ProposalStatus::Accept } else { ProposalStatus::Reject };
         Ok(ResponseProcessProposal { status: status.into() })
     }
@@ -173,7 +173,7 @@ impl App {
         }
         self.node.add(after.clone(), added).context("writing a block")?;
         self.snapshots.take(&after);
-        *lock(&self.admission) = Admission::new(after);
+        *lock(&self.admission) = Admission::new(&after);
         Ok(ResponseCommit::default())
     }
 
@@ -198,7 +198,7 @@ impl App {
             Ok(Step::Whole(ledger)) => {
                 *restoring = None;
                 self.node.replace((*ledger).clone()).context("writing a snapshot")?;
-                *lock(&self.admission) = Admission::new(*ledger);
+                *lock(&self.admission) = Admission::new(&ledger);
                 answer(Applied::Accept)
             }
             Err(error) => {
@@ -211,7 +211,7 @@ impl App {
 }
 
 /// Those of the transactions that may stand in a block of a time, in their order, in `room` bytes of the block.
-fn fitting(ledger: Ledger, time: u64, txs: Vec<Bytes>, room: usize) -> Vec<Bytes> {
+fn fitting(ledger: &Ledger, time: u64, txs: Vec<Bytes>, room: usize) -> Vec<Bytes> {
     let (mut admission, mut room) = (Admission::new(ledger), room.min(MAX_BLOCK_BYTES));
     let mut fits = |tx: &Bytes| {
         let bytes = prost::encoding::bytes::encoded_len(1, tx);

@@ -11,8 +11,8 @@ pub(crate) struct Admission(Ledger);
 
 impl Admission {
     /// Nothing is admitted yet.
-    pub(crate) fn new(ledger: Ledger) -> Self {
-        Self(ledger)
+    pub(crate) fn new(ledger: &Ledger) -> Self {
+        Self(ledger.next())
     }
 
     /// Admits a transaction that pays `min_fee` micro-units at least, at the time `now`; one that is refused changes

@@ -24,7 +24,7 @@ pub(super) enum Unfit {
 
 impl Mempool {
     pub(super) fn new(ledger: Ledger) -> Self {
-        Self { admission: Admission::new(ledger), txs: VecDeque::new(), hashes: BTreeSet::new() }
+        Self { admission: Admission::new(&ledger), txs: VecDeque::new(), hashes: BTreeSet::new() }
     }
 
     /// Admits a transaction at the time `now`; one that waits already is well.
@@ -59,7 +59,7 @@ impl Mempool {
     /// Drops the first `count`, which are in a block that made `ledger`, and whatever does not fit it any more.
     pub(super) fn settle(&mut self, ledger: Ledger, count: usize) {
         let now = ledger.state().scalars().time;
-        self.admission = Admission::new(ledger);
+        self.admission = Admission::new(&ledger);
         let Self { admission, txs, hashes } = self;
         for (hash, _) in txs.drain(..count) {
             hashes.remove(&hash);

@@ -66,6 +66,7 @@ fn the_pool_pays_newcomers_so_much_and_for_mining_alone() {
     let codes: Vec<u32> = world.block(many).iter().map(|outcome| outcome.code).collect();
     assert_eq!(codes, [0, 0, 20], "no more in one block");
     let next = pay(&world, 33, 7, payout(33));
+    assert!(world.ledger.next().admit(&next).is_ok(), "the next block counts from nothing");
     assert_eq!(world.block(vec![next])[0].code, 0);
     assert_eq!(world.ledger.state().account_of(&fee_pool()).balance, 1_000 - 6 - 3 * 7);
     world.check();
