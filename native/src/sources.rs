@@ -124,7 +124,9 @@ impl Sources {
         let cache = BlockStore::open(&cache, quota).inspect_err(|error| {
             eprintln!("{error:#}; going on without a cache");
         });
-        Ok(Self { cache: cache.ok(), ..Self::gateways(gateways)? })
+        let mut sources = Self::gateways(gateways)?;
+        sources.cache = cache.ok();
+        Ok(sources)
     }
 
     /// As [`Host::gateway`](r3mes_wgpu::chain::client::Host::gateway), counted from the first after the node.
