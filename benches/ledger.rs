@@ -5,6 +5,7 @@
 
 use r3mes_wgpu::{
     chain::{Fee, Message, MsgClaimTask, MsgSubmitGradient, SessionKey},
+    dispute::{Ground, Hash},
     ledger::{Block, Genesis, Ledger, Params, Tx},
     store::Codec,
     work::{CHUNK_TOKENS, Commitment, Job, Kind, MatrixSpec, Transport},
@@ -59,7 +60,8 @@ impl World {
             secret[..4].copy_from_slice(&(number + 1).to_le_bytes());
             SessionKey::new(&secret).expect("a small number is a key")
         };
-        let matrices = vec![MatrixSpec { name: "layers.0.attention.q.a".to_owned(), rows: 4, columns: 6, exponent: -40 }];
+        let matrices =
+            vec![MatrixSpec { name: "layers.0.attention.q.a".to_owned(), rows: 4, columns: 6, exponent: -40 }];
         let job = Job {
             arithmetic_version: 1,
             model: Codec::DagCbor.cid(b"model"),
@@ -79,6 +81,15 @@ impl World {
             chunks: (0..quota).map(|number| Codec::Raw.cid(&number.to_le_bytes())).collect(),
             accounts: Vec::new(),
             nodes: Vec::new(),
+            packed: Hash([0; 32]),
+            ground: Ground {
+                program: Hash([0; 32]),
+                step: 1,
+                closing: 1,
+                adapter: 10,
+                context: 2048,
+                streams: Vec::new(),
+            },
         };
         let ledger = Ledger::new(genesis).expect("a genesis within its limits");
         Self { ledger, keys: (0..quota).map(key).collect(), time: 1_000 }

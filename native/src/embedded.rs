@@ -15,6 +15,7 @@ use super::{
 };
 use anyhow::{Context, Result, bail};
 use r3mes_wgpu::chain::{SessionKey, client::Client};
+use r3mes_wgpu::dispute::{Ground, Packing};
 use r3mes_wgpu::ledger::{Genesis, PROPOSER, Params, VALIDATOR, fee_pool};
 use r3mes_wgpu::model::{transformer::Targets, weights::Model};
 use r3mes_wgpu::training::optimizer::Settings;
@@ -46,6 +47,7 @@ pub(crate) struct Embedded {
     pub(crate) data_dir: PathBuf,
     model_dir: PathBuf,
     setup: Setup,
+    packing: Packing,
     operator: Zeroizing<[u8; 32]>,
 }
 
@@ -96,9 +98,11 @@ impl Embedded {
             chunks.len()
         );
         let operator = wallet::operator_secret(&data_dir)?;
-        let setup = Setup::new(terms, job, &adapter, chunks)?;
+        let (ground, packing) = Ground::of(&model, &targets, &job.matrices, job.transport);
+        let packed = packing.root(&adapter.adapter, &job.matrices)?;
+        let setup = Setup::new(terms, job, (ground, packed), &adapter, chunks)?;
         let job_dir = data_dir.join(setup.folder());
-        Ok(Self { model, targets, job_dir, data_dir, model_dir, setup, operator })
+        Ok(Self { model, targets, job_dir, data_dir, model_dir, setup, packing, operator })
     }
 
     /// What its network starts from.
@@ -135,7 +139,8 @@ impl Embedded {
         };
         let remote = Remote::node(&url(address))?.with_sources(Sources::gateways(&replica.gateway)?);
         let client = Client::new(remote, SessionKey::new(&self.operator)?);
-        Operator::new(client, worker)?.proposing()?.start()?;
+        let operator = Operator::new(client, worker)?.proposing(self.packing)?;
+        operator.challenging(self.model, self.targets, verifier.backend.clone()).start()?;
         Ok((node, address))
     }
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 /// Between two looks for what is lacking.
-const IDLE: Duration = Duration::from_millis(500);
+const IDLE: Duration = Duration::from_millis(50);
 /// After the first attempt to get something that nobody had; doubled after each other.
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -26,11 +26,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub(crate) fn start(node: Arc<Node>, gateways: &[String]) -> Result<()> {
     let host = Elsewhere(Sources::gateways(gateways)?);
     let fill = move || {
-        let (mut tried, mut seen) = (BTreeMap::new(), None);
+        let (mut tried, mut seen) = (Tried::new(), None);
         loop {
-            let height = node.ledger().state().scalars().height;
-            if seen != Some(height) || !tried.is_empty() {
-                seen = Some(height);
+            let head = node.ledger().state().scalars().clone();
+            // what the ledger names changes with these
+            let names = Some((head.round, head.submissions));
+            let now = Instant::now();
+            if seen != names || tried.values().any(|(due, _)| *due <= now) {
+                seen = names;
                 if let Err(error) = fill(&node, &host, &mut tried) {
                     eprintln!("node: getting blocks: {error:#}");
                 }
@@ -48,21 +51,28 @@ type Tried = BTreeMap<Cid, (Instant, Duration)>;
 fn fill(node: &Node, host: &Elsewhere, tried: &mut Tried) -> Result<()> {
     let lacking = node.keep()?;
     tried.retain(|root, _| lacking.contains(root));
+    let mut came = false;
     for root in lacking {
         let now = Instant::now();
         if tried.get(&root).is_some_and(|(due, _)| *due > now) {
             continue;
         }
         let get = || -> Result<()> { node.blocks().put(&block_on(Blocks::of_root(host, &root))?.into_blocks()?) };
-        if let Err(error) = get() {
-            let pause = tried.get(&root).map_or(PAUSE, |(_, pause)| (*pause * 2).min(LONGEST_PAUSE));
-            if pause == LONGEST_PAUSE || !is_absent(&error) {
-                eprintln!("node: {root} is not to be had: {error:#}");
+        match get() {
+            Ok(()) => came = true,
+            Err(error) => {
+                let pause = tried.get(&root).map_or(PAUSE, |(_, pause)| (*pause * 2).min(LONGEST_PAUSE));
+                if pause == LONGEST_PAUSE || !is_absent(&error) {
+                    eprintln!("node: {root} is not to be had: {error:#}");
+                }
+                tried.insert(root, (now + pause, pause));
             }
-            tried.insert(root, (now + pause, pause));
         }
     }
-    Ok(())
+    match came {
+        true => node.keep().map(drop),
+        false => Ok(()),
+    }
 }
 
 /// Whether others may just not have it yet.

@@ -73,7 +73,7 @@ fn for_own(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
         eprintln!("continuing: {} accepted, round {}", head.accepted_total, head.round);
     }
     let client = Client::new(Remote::node(&embedded::url(address))?.saving(job_dir.join("work.car")), key);
-    let miner = Miner::new(client, worker, payout, compute.name);
+    let miner = Miner::new(client, worker, payout, compute.name).with_known_answers(compute.backend);
     let receipts = Receipts::open(&job_dir)?;
     Work { miner, receipts, weights, idle: IDLE_HERE, args }.mine(interrupt)
 }
@@ -102,7 +102,8 @@ fn for_other(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     let worker = block_on(Worker::new(&model, &targets, &compute.backend, SEQUENCES))?;
     let weights = model.config.ternary_weights() as u64;
     drop(model);
-    let miner = Miner::new(client, worker, payout, compute.name).with_stores(stores);
+    let miner =
+        Miner::new(client, worker, payout, compute.name).with_stores(stores).with_known_answers(compute.backend);
     Work { miner, receipts: Receipts::open(&data_dir)?, weights, idle: IDLE_ELSEWHERE, args }.mine(interrupt)
 }
 
@@ -160,6 +161,7 @@ impl Work<'_> {
                 Err(error) if patience.lasts(error.hope(), self.miner.client().host()) => {
                     patience.wait(&error, self.miner.client().host());
                 }
+                Err(error @ MiningError::Unfit(_)) => return Err(anyhow::Error::new(error).context(Exit::NoGpu)),
                 Err(error) => return Err(anyhow::Error::new(error).context(Exit::Refused)),
             }
         }

@@ -1,11 +1,14 @@
-//! What a node's stake answers for: a verifier, which recomputes what it is drawn for, and a proposer, which adds up
-//! rounds.
+//! What a node's stake answers for: a verifier, which recomputes what it is drawn for, a proposer, which adds up rounds, and
+//! a challenger, which disputes what is wrong.
 
 use super::remote::Remote;
 use anyhow::{Context, Result};
 use pollster::block_on;
+use r3mes_wgpu::backend::Backend;
 use r3mes_wgpu::chain::client::{Client, Hope};
-use r3mes_wgpu::roles::{Found, Proposer, RoleError, Verifier};
+use r3mes_wgpu::dispute::Packing;
+use r3mes_wgpu::model::{transformer::Targets, weights::Model};
+use r3mes_wgpu::roles::{Challenger, Deed, Found, Proposer, RoleError, Verifier};
 use r3mes_wgpu::store::Cid;
 use r3mes_wgpu::work::Worker;
 use std::{thread, time::Duration};
@@ -19,30 +22,37 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What keeps the operator's words sealed until it shows them.
 const SEAL: &str = "sealing salt";
 
-/// A verifier that may be a proposer too.
+/// A verifier that may be a proposer and a challenger too.
 pub(crate) struct Operator {
     client: Client<Remote>,
     verifier: Verifier,
     proposer: Option<Proposer>,
+    challenger: Option<Challenger>,
 }
 
 /// A duty that was done.
 pub(crate) enum Done {
     Recomputed(Found),
     Aggregated(Cid),
+    Disputed(Deed),
 }
 
 impl Operator {
     /// A verifier.
     pub(crate) fn new(client: Client<Remote>, worker: Worker) -> Result<Self> {
         let verifier = Verifier::new(worker, client.secret(SEAL)?);
-        Ok(Self { client, verifier, proposer: None })
+        Ok(Self { client, verifier, proposer: None, challenger: None })
     }
 
     /// The same, that proposes too.
-    pub(crate) fn proposing(self) -> Result<Self> {
-        let proposer = Proposer::new(self.client.secret(SEAL)?);
+    pub(crate) fn proposing(self, packing: Packing) -> Result<Self> {
+        let proposer = Proposer::new(packing, self.client.secret(SEAL)?);
         Ok(Self { proposer: Some(proposer), ..self })
+    }
+
+    /// The same, that disputes what is wrong, and plays that on a backend.
+    pub(crate) fn challenging(self, model: Model, targets: Targets, backend: Backend) -> Self {
+        Self { challenger: Some(Challenger::new(model, targets, backend)), ..self }
     }
 
     /// Its node.
@@ -56,6 +66,11 @@ impl Operator {
             match self.work() {
                 Ok(Some(Done::Recomputed(Found { id, result, reason: Some(reason), .. }))) => {
                     eprintln!("gradient {id}: {result}, {reason}");
+                }
+                Ok(Some(Done::Disputed(deed))) => {
+                    if let Some(words) = told(deed) {
+                        eprintln!("{words}");
+                    }
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => thread::sleep(IDLE),
@@ -75,7 +90,23 @@ impl Operator {
         if let Some(found) = block_on(self.verifier.work(&self.client))? {
             return Ok(Some(Done::Recomputed(found)));
         }
-        let Some(proposer) = &mut self.proposer else { return Ok(None) };
-        Ok(block_on(proposer.work(&self.client))?.map(Done::Aggregated))
+        if let Some(proposer) = &mut self.proposer
+            && let Some(adapter) = block_on(proposer.work(&self.client))?
+        {
+            return Ok(Some(Done::Aggregated(adapter)));
+        }
+        let Some(challenger) = &mut self.challenger else { return Ok(None) };
+        Ok(block_on(challenger.work(&self.client, self.verifier.worker()))?.map(Done::Disputed))
     }
+}
+
+/// What a challenger did that people want to know.
+pub(crate) fn told(deed: Deed) -> Option<String> {
+    Some(match deed {
+        Deed::Recomputed(id, false) => format!("gradient {id} is wrong"),
+        Deed::Disputed(id) => format!("gradient {id} is disputed"),
+        Deed::Appealed(id) => format!("gradient {id} is right: appealed"),
+        Deed::Answered(dispute) => format!("dispute {dispute}: answered for the miner"),
+        Deed::Moved(_) | Deed::Recomputed(_, true) => return None,
+    })
 }

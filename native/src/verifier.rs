@@ -8,7 +8,7 @@ use super::{
     patience::{Patience, rest},
     place,
     remote::{self, Remote, asked},
-    roles::{Done, Operator, SEQUENCES},
+    roles::{Done, Operator, SEQUENCES, told},
     sources::Sources,
     wallet,
 };
@@ -16,6 +16,7 @@ use anyhow::{Context, Result, anyhow};
 use pollster::block_on;
 use r3mes_wgpu::chain::client::{Client, Hope, Registered};
 use r3mes_wgpu::chain::{DENOM, SessionKey};
+use r3mes_wgpu::dispute::Packing;
 use r3mes_wgpu::ledger::{PROPOSER, VALIDATOR};
 use r3mes_wgpu::roles::{Found, RoleError, leave, take_on};
 use r3mes_wgpu::work::Worker;
@@ -55,7 +56,6 @@ pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
         return Ok(Exit::Interrupted);
     };
     let worker = block_on(Worker::new(&model, &targets, &compute.backend, SEQUENCES))?;
-    drop(model);
     let standing = match args.leave {
         true => patience.ask(&client, || block_on(client.registered())),
         // not before it can compute: who is drawn and says nothing pays
@@ -66,7 +66,11 @@ pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
         return Ok(Exit::Interrupted);
     };
     let operator = Operator::new(client, worker)?;
-    let operator = if standing.roles.contains(&PROPOSER) { operator.proposing()? } else { operator };
+    let operator = match standing.roles.contains(&PROPOSER) {
+        true => operator.proposing(Packing::of(&model, &targets))?,
+        false => operator,
+    };
+    let operator = operator.challenging(model, targets, compute.backend);
     Duties { operator, standing, least, args }.work(&interrupt)
 }
 
@@ -146,6 +150,11 @@ impl Duties<'_> {
                 });
                 let reason = reason.as_ref().map_or(String::new(), |reason| format!(" · {reason}"));
                 tell(self.args, object, || format!("gradient {id:5} · {result} · {seconds:.1} s{reason}"));
+            }
+            Done::Disputed(deed) => {
+                if let Some(words) = told(*deed) {
+                    tell(self.args, json!({ "event": "dispute", "what": words }), || words.clone());
+                }
             }
             Done::Aggregated(adapter) => {
                 let object = json!({ "event": "aggregated", "adapter": adapter.to_string(), "seconds": seconds });

@@ -280,6 +280,8 @@ fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (Network, Vec
         params["attestation_blocks"] = json!(30);
         params["claim_bond"] = json!(0);
         params["probation"] = json!(0);
+        params["draw_blocks"] = json!(1);
+        params["challenge_blocks"] = json!(0);
     });
     let rogues: Vec<Rogue> = others.iter().map(|(number, _)| network.rogue(*number)).collect();
     for (rogue, (_, stake)) in rogues.iter().zip(others) {

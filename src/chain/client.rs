@@ -8,6 +8,7 @@
 //! | `GET /r3mes/wgpu/v1/tasks/{address}` | the task that an address holds |
 //! | `GET /remes/remes/v1/stored_gradient/{id}` | where a submission stands |
 //! | `GET /r3mes/wgpu/v1/challenges/{address}`, `/aggregations/{address}` | what a verifier or a proposer is to do |
+//! | `GET /r3mes/wgpu/v1/disputes` | what a challenger may doubt, and how disputes stand |
 //! | `GET /ipfs/{cid}?format=raw`, `POST /api/v0/block/put` | blocks |
 //! | `GET /cosmos/auth/v1beta1/accounts/{address}` | an account's sequence |
 //! | `POST /cosmos/tx/v1beta1/txs`, `GET /cosmos/tx/v1beta1/txs/{hash}` | transactions |
@@ -15,6 +16,7 @@
 //! | `GET /cosmos/authz/v1beta1/grants`, `GET /cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}` | a session |
 
 mod blocks;
+mod disputes;
 mod duties;
 mod endpoints;
 mod sending;
@@ -22,6 +24,7 @@ mod sessions;
 mod watch;
 
 pub(crate) use blocks::put_blocks;
+pub use disputes::{Claimed, Docket, GivenAnswer, OpenDispute, Watched};
 pub use duties::{Duty, Registered, Stored, Sum, Summand};
 pub use endpoints::{Endpoints, Unfit};
 pub use sending::Sent;

@@ -152,6 +152,17 @@ messages! { "remes.remes.v1":
         /// Number of the registration.
         registration_id: u64 = uint64 "1",
     }
+    /// An answer to a trap job, where a network hands them out by name; this one draws them, so it takes none.
+    MsgSubmitTrapJobResult {
+        /// Who signs.
+        miner: String = string "1",
+        /// The trap job.
+        trap_job_id: String = string "2",
+        /// CID of the artifact's root.
+        gradient_ipfs_hash: String = string "3",
+        /// The commitment to task and gradient, hexadecimal.
+        gradient_hash: String = string "4",
+    }
     /// What a drawn verifier found; reveals its [`MsgCommitAttestation`].
     MsgSubmitRandomVerifierResult {
         /// Who signs.
@@ -218,7 +229,7 @@ messages! { "remes.remes.v1":
         training_round_id: u64 = uint64 "6",
         /// CID of the model's manifest.
         model_version: String = string "7",
-        /// Keeps the commitment from being guessed.
+        /// Root of the packed adapter, hexadecimal, and what keeps the commitment from being guessed: `root:salt`.
         salt: String = string "8",
     }
 }
@@ -244,6 +255,64 @@ messages! { "r3mes.wgpu.v1":
     MsgUnregisterNode {
         /// Who signs.
         node_address: String = string "1",
+    }
+    /// Takes back what a miner submitted and no block has drawn for yet: its GPU computes wrongly, and it claims nothing for
+    /// a while.
+    MsgWithdraw {
+        /// Who signs.
+        miner: String = string "1",
+    }
+    /// Doubts a gradient, with a bond.
+    MsgOpenDispute {
+        /// Who signs, and makes the challenger's moves.
+        challenger: String = string "1",
+        /// Number of the gradient.
+        stored_gradient_id: u64 = uint64 "2",
+        /// The block of its chunk.
+        chunk: Vec<u8> = bytes "3",
+        /// The manifest of its artifact.
+        manifest: Vec<u8> = bytes "4",
+    }
+    /// The answer to [`MsgOpenDispute`] and [`MsgAppeal`].
+    MsgOpenDisputeResponse {
+        /// Numbers of the disputes; none where the artifact is not what was committed to, so that it fell at once.
+        dispute_ids: Vec<u64> = uint64, repeated "1",
+    }
+    /// Doubts the word of those verifiers of a challenge that found a mismatch: each of them is to dispute the gradient.
+    MsgAppeal {
+        /// Who signs: anyone.
+        sender: String = string "1",
+        /// The challenge.
+        challenge_id: u64 = uint64 "2",
+        /// The block of the gradient's chunk.
+        chunk: Vec<u8> = bytes "3",
+        /// The manifest of its artifact.
+        manifest: Vec<u8> = bytes "4",
+    }
+    /// Answers for a gradient in a dispute, with a bond.
+    MsgAnswerDispute {
+        /// Who signs: anyone.
+        sender: String = string "1",
+        /// The dispute.
+        dispute_id: u64 = uint64 "2",
+        /// As [`Answer::encode`](crate::dispute::Answer::encode).
+        answer: Vec<u8> = bytes "3",
+    }
+    /// The answer to [`MsgAnswerDispute`].
+    MsgAnswerDisputeResponse {
+        /// Its number in the dispute.
+        answer: u64 = uint64 "1",
+    }
+    /// A move in the game over an answer.
+    MsgMoveDispute {
+        /// Who signs.
+        sender: String = string "1",
+        /// The dispute.
+        dispute_id: u64 = uint64 "2",
+        /// The answer's number.
+        answer: u64 = uint64 "3",
+        /// As [`Move::encode`](crate::dispute::Move::encode).
+        step: Vec<u8> = bytes "4",
     }
     /// A statement that opens a session, by an account whose wallet signs texts only; see [`MsgOpenSession::statement`].
     MsgOpenSession {
@@ -298,6 +367,18 @@ pub enum Message {
     CommitAggregation(MsgCommitAggregation),
     /// See [`MsgRevealAggregation`].
     RevealAggregation(Box<MsgRevealAggregation>),
+    /// See [`MsgSubmitTrapJobResult`].
+    AnswerTrap(MsgSubmitTrapJobResult),
+    /// See [`MsgWithdraw`].
+    Withdraw(MsgWithdraw),
+    /// See [`MsgOpenDispute`].
+    OpenDispute(Box<MsgOpenDispute>),
+    /// See [`MsgAppeal`].
+    Appeal(Box<MsgAppeal>),
+    /// See [`MsgAnswerDispute`].
+    AnswerDispute(MsgAnswerDispute),
+    /// See [`MsgMoveDispute`].
+    MoveDispute(MsgMoveDispute),
     /// See [`MsgSetPayout`].
     SetPayout(MsgSetPayout),
     /// `MsgSend`.
@@ -355,6 +436,16 @@ impl Message {
             grants::decode(value).map(Self::CommitAggregation)
         } else if url == MsgRevealAggregation::type_url() {
             grants::decode(value).map(|message| Self::RevealAggregation(Box::new(message)))
+        } else if url == MsgSubmitTrapJobResult::type_url() {
+            grants::decode(value).map(Self::AnswerTrap)
+        } else if url == MsgOpenDispute::type_url() {
+            grants::decode(value).map(|message| Self::OpenDispute(Box::new(message)))
+        } else if url == MsgAppeal::type_url() {
+            grants::decode(value).map(|message| Self::Appeal(Box::new(message)))
+        } else if url == MsgAnswerDispute::type_url() {
+            grants::decode(value).map(Self::AnswerDispute)
+        } else if url == MsgMoveDispute::type_url() {
+            grants::decode(value).map(Self::MoveDispute)
         } else if url == MsgOpenSession::type_url() {
             let message: MsgOpenSession = grants::decode(value)?;
             message.verify(chain_id)?;
@@ -380,6 +471,8 @@ impl Message {
             grants::decode(value).map(|message| Self::SubmitGradient(Box::new(message)))
         } else if url == MsgCompleteTask::type_url() {
             grants::decode(value).map(Self::CompleteTask)
+        } else if url == MsgWithdraw::type_url() {
+            grants::decode(value).map(Self::Withdraw)
         } else {
             Err(ChainError::Ungrantable(url.chars().take(64).collect()))
         }
@@ -398,6 +491,12 @@ impl Message {
             Self::Arbitrate(message) => (MsgSubmitCPUVerification::type_url(), message.encode_to_vec()),
             Self::CommitAggregation(message) => (MsgCommitAggregation::type_url(), message.encode_to_vec()),
             Self::RevealAggregation(message) => (MsgRevealAggregation::type_url(), message.encode_to_vec()),
+            Self::AnswerTrap(message) => (MsgSubmitTrapJobResult::type_url(), message.encode_to_vec()),
+            Self::Withdraw(message) => (MsgWithdraw::type_url(), message.encode_to_vec()),
+            Self::OpenDispute(message) => (MsgOpenDispute::type_url(), message.encode_to_vec()),
+            Self::Appeal(message) => (MsgAppeal::type_url(), message.encode_to_vec()),
+            Self::AnswerDispute(message) => (MsgAnswerDispute::type_url(), message.encode_to_vec()),
+            Self::MoveDispute(message) => (MsgMoveDispute::type_url(), message.encode_to_vec()),
             Self::SetPayout(message) => (MsgSetPayout::type_url(), message.encode_to_vec()),
             Self::OpenSession(message) => (MsgOpenSession::type_url(), message.encode_to_vec()),
             Self::CloseSession(message) => (MsgCloseSession::type_url(), message.encode_to_vec()),
@@ -427,6 +526,12 @@ impl Message {
             Self::Arbitrate(message) => &message.validator,
             Self::CommitAggregation(message) => &message.proposer,
             Self::RevealAggregation(message) => &message.proposer,
+            Self::AnswerTrap(message) => &message.miner,
+            Self::Withdraw(message) => &message.miner,
+            Self::OpenDispute(message) => &message.challenger,
+            Self::Appeal(message) => &message.sender,
+            Self::AnswerDispute(message) => &message.sender,
+            Self::MoveDispute(message) => &message.sender,
             Self::SetPayout(message) => &message.miner,
             Self::Send(transfer) => &transfer.from,
             Self::Grant(grant) => &grant.between.granter,
@@ -441,7 +546,9 @@ impl Message {
     /// The messages of mining that it is or holds.
     pub fn work(&self) -> &[Self] {
         match self {
-            Self::ClaimTask(_) | Self::SubmitGradient(_) | Self::CompleteTask(_) => std::slice::from_ref(self),
+            Self::ClaimTask(_) | Self::SubmitGradient(_) | Self::CompleteTask(_) | Self::Withdraw(_) => {
+                std::slice::from_ref(self)
+            }
             Self::Exec(_, messages) => messages,
             _ => &[],
         }

@@ -20,10 +20,12 @@ pub use adr36::{sign_bytes as text_sign_bytes, signer as address_of};
 pub use grants::{Allowance, Between, GRANTABLE, Grant, rfc3339};
 pub use keys::{COIN_TYPE, KeyPath, MAX_MNEMONIC_BYTES, MNEMONIC_WORDS, Mnemonic};
 pub use messages::{
-    MAX_MESSAGES, Message, MsgClaimTask, MsgClaimTaskResponse, MsgCloseSession, MsgCommitAggregation,
-    MsgCommitAggregationResponse, MsgCommitAttestation, MsgCompleteTask, MsgCompleteTaskResponse, MsgOpenSession,
-    MsgRegisterNode, MsgRegisterNodeResponse, MsgRevealAggregation, MsgSetPayout, MsgSubmitCPUVerification,
-    MsgSubmitGradient, MsgSubmitGradientResponse, MsgSubmitRandomVerifierResult, MsgUnregisterNode, NodeResources,
+    MAX_MESSAGES, Message, MsgAnswerDispute, MsgAnswerDisputeResponse, MsgAppeal, MsgClaimTask, MsgClaimTaskResponse,
+    MsgCloseSession, MsgCommitAggregation, MsgCommitAggregationResponse, MsgCommitAttestation, MsgCompleteTask,
+    MsgCompleteTaskResponse, MsgMoveDispute, MsgOpenDispute, MsgOpenDisputeResponse, MsgOpenSession, MsgRegisterNode,
+    MsgRegisterNodeResponse, MsgRevealAggregation, MsgSetPayout, MsgSubmitCPUVerification, MsgSubmitGradient,
+    MsgSubmitGradientResponse, MsgSubmitRandomVerifierResult, MsgSubmitTrapJobResult, MsgUnregisterNode, MsgWithdraw,
+    NodeResources,
 };
 pub use session::Session;
 pub use signing::{SessionKey, Unsigned};

@@ -318,6 +318,27 @@ fn every_message_s_bytes_are_those_of_cosmjs() {
         Message::SetPayout(MsgSetPayout { miner: who(), payout: who() }),
         Message::CommitAttestation(MsgCommitAttestation { verifier: who(), challenge_id: 4, commitment: vec![5; 32] }),
         Message::UnregisterNode(MsgUnregisterNode { node_address: who() }),
+        Message::AnswerTrap(MsgSubmitTrapJobResult {
+            miner: who(),
+            trap_job_id: "trap-7".to_owned(),
+            gradient_ipfs_hash: "bafyartifact".to_owned(),
+            gradient_hash: hash.clone(),
+        }),
+        Message::Withdraw(MsgWithdraw { miner: who() }),
+        Message::OpenDispute(Box::new(MsgOpenDispute {
+            challenger: who(),
+            stored_gradient_id: 6,
+            chunk: vec![1; 8],
+            manifest: vec![2; 9],
+        })),
+        Message::Appeal(Box::new(MsgAppeal {
+            sender: who(),
+            challenge_id: 4,
+            chunk: vec![1; 8],
+            manifest: vec![2; 9],
+        })),
+        Message::AnswerDispute(MsgAnswerDispute { sender: who(), dispute_id: 3, answer: vec![4; 7] }),
+        Message::MoveDispute(MsgMoveDispute { sender: who(), dispute_id: 3, answer: 1, step: vec![8; 6] }),
     ];
     let expected: Vec<_> = include_str!("../../tests/data/cosmjs_messages.tsv").lines().collect();
     assert_eq!(expected.len(), messages.len());

@@ -16,8 +16,8 @@ use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 use prost::Message as _;
 use sha2::{Digest, Sha256};
 
-/// Most bytes of a transaction.
-pub const MAX_TX_BYTES: usize = 64 << 10;
+/// Most bytes of a transaction: the largest move of a dispute, and what is around it.
+pub const MAX_TX_BYTES: usize = 80 << 10;
 /// Number of every account.
 pub(super) const ACCOUNT_NUMBER: u64 = 0;
 const SIGN_MODE_DIRECT: i32 = 1;

@@ -50,6 +50,16 @@ impl Dispute {
         self.games[answer].apply(found, height)
     }
 
+    /// The last block in which an answer is taken.
+    pub fn deadline(&self) -> u64 {
+        self.deadline
+    }
+
+    /// The games, by answer.
+    pub fn games(&self) -> &[Game] {
+        &self.games
+    }
+
     /// The game over an answer.
     pub fn game(&self, answer: usize) -> Option<&Game> {
         self.games.get(answer)

@@ -15,8 +15,11 @@ use super::{
     trace::{MAX_SLOTS, Outcome, TraceLeaf},
     tree::{self, Hash},
 };
-use crate::kernels::digest::TILE;
+use crate::{kernels::digest::TILE, store::dag_cbor};
 use serde::{Deserialize, Serialize};
+
+const ANSWER_FORMAT: &str = "r3mes/dispute-answer/1";
+const GAME_FORMAT: &str = "r3mes/dispute-game/1";
 
 /// A trace's root, and that it ends in the claimed outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +31,21 @@ pub struct Answer {
     pub last: TraceLeaf,
     /// From it to the root.
     pub path: Path,
+}
+
+impl Answer {
+    /// The canonical bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        dag_cbor::encode(ANSWER_FORMAT, self)
+    }
+
+    /// Reads canonical bytes, at most [`MAX_MOVE_BYTES`](super::MAX_MOVE_BYTES).
+    pub fn decode(bytes: &[u8]) -> Result<Self, DisputeError> {
+        match bytes.len() {
+            0..=super::MAX_MOVE_BYTES => Ok(dag_cbor::decode(ANSWER_FORMAT, bytes)?),
+            bytes => Err(DisputeError::TooLarge { bytes, limit: super::MAX_MOVE_BYTES }),
+        }
+    }
 }
 
 /// A game as it stands.
@@ -59,6 +77,21 @@ impl Game {
         }
         let phase = Phase::Trace(Descent::new(answer.trace, leaves));
         Ok(Self { subject, trace: answer.trace, phase, deadline: height.saturating_add(patience), patience })
+    }
+
+    /// The canonical bytes, for who follows it.
+    pub fn encode(&self) -> Vec<u8> {
+        dag_cbor::encode(GAME_FORMAT, self)
+    }
+
+    /// Reads canonical bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DisputeError> {
+        Ok(dag_cbor::decode(GAME_FORMAT, bytes)?)
+    }
+
+    /// The root of the trace that is in doubt.
+    pub fn trace(&self) -> Hash {
+        self.trace
     }
 
     /// Who is to move; who won, once it is over.

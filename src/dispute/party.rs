@@ -226,10 +226,8 @@ impl Party {
             let known = match self.replay.subject().origin(entry.bindings[binding].source, leaf) {
                 Origin::Zero => continue,
                 Origin::Known(_) => Known::Program,
-                Origin::Input(at) => {
-                    let inputs = self.replay.inputs();
-                    Known::Input { root: inputs[at], path: tree::prove(inputs, &[at]) }
-                }
+                Origin::Input(at) => input(self.replay.inputs(), at),
+                Origin::Adapter(at) => input(self.replay.adapter(), at),
                 Origin::Leaf { leaf, .. } => {
                     Known::Leaf { leaf: self.trace.leaves[leaf].clone(), path: tree::prove(&self.hashes, &[leaf]) }
                 }
@@ -239,6 +237,10 @@ impl Party {
         let path = step.checked_sub(1).map(|at| tree::prove(&taped, &[at])).unwrap_or_default();
         Ok(Proof { tensors, scratch: tensor_root(&scratch), path, tiles: show(&scratch, &memory.noted) })
     }
+}
+
+fn input(roots: &[Hash], at: usize) -> Known {
+    Known::Input { root: roots[at], path: tree::prove(roots, &[at]) }
 }
 
 /// Some tiles of a tensor.

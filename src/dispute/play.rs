@@ -3,21 +3,20 @@
 use super::{
     closing::Closing,
     error::DisputeError,
+    ground::{Ground, Packing, PlayInputs, roots, transport_keys},
     program::{Program, Subject},
     tensor::tensor_root,
     trace::{Trace, TraceLeaf},
-    tree::Hash,
+    tree::{self, Hash},
 };
 use crate::{
     backend::{Backend, Player},
-    kernels::cross_entropy::IGNORE,
     model::{
         lora::LoraAdapter,
         transformer::{Step, Targets},
         weights::Model,
     },
     recording::{BufferId, Content, Recording},
-    rng::dither_key,
     store::Fetch,
     work::{AdapterState, CHUNK_TOKENS, Chunk, MatrixSpec, Task, Transport},
 };
@@ -67,27 +66,27 @@ pub struct Replay {
     program: Program,
     subject: Subject,
     inputs: Vec<Hash>,
-    /// Ids, labels and dither of each play.
-    plays: Vec<[Vec<u32>; 3]>,
-    /// Words of the step's shared inputs.
+    adapter: Vec<Hash>,
+    plays: Vec<PlayInputs>,
+    /// Words of the packed adapter.
     shared: Vec<(BufferId, Vec<u32>)>,
     keys: Vec<u32>,
     player: Player,
     closer: Player,
     /// Changes a word of what a dispatch left, for tests of liars.
     #[cfg(test)]
-    pub(super) lie: Option<Lie>,
+    pub(crate) lie: Option<Lie>,
 }
 
 /// A word that a liar has changed.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lie {
-    pub(super) leaf: usize,
-    pub(super) slot: usize,
-    pub(super) word: usize,
-    pub(super) xor: u32,
-    pub(super) saturates: bool,
+pub(crate) struct Lie {
+    pub(crate) leaf: usize,
+    pub(crate) slot: usize,
+    pub(crate) word: usize,
+    pub(crate) xor: u32,
+    pub(crate) saturates: bool,
 }
 
 impl Replay {
@@ -101,13 +100,14 @@ impl Replay {
         let step = Step::new(model, targets, 1);
         let closing = Closing::new(&material.matrices, material.transport);
         let program = Program::new(&step, &closing);
-        let shared = shared_words(&step, &program, material)?;
-        let plays = plays(&step, material)?;
-        let keys: Vec<u32> = material.matrices.iter().flat_map(|spec| transport_key(material, spec)).collect();
-        let mut inputs: Vec<Hash> = plays.iter().flatten().map(|words| tensor_root(words)).collect();
-        inputs.extend(shared.iter().map(|(_, words)| tensor_root(words)));
-        inputs.push(tensor_root(&keys));
-        let subject = program.subject(plays.len(), &inputs);
+        let Material { adapter, tokens, task_key, matrices, .. } = material;
+        check_tokens(&step, tokens)?;
+        let ground = Ground::new(&step, &program);
+        let shared = Packing::new(&step).words(adapter, matrices)?;
+        let adapter: Vec<Hash> = shared.iter().map(|(_, words)| tensor_root(words)).collect();
+        let (plays, keys) = (ground.plays(tokens, task_key), transport_keys(matrices, task_key));
+        let inputs = roots(&plays, &keys);
+        let subject = ground.subject(tokens, task_key, matrices, tree::root(&adapter));
         let player = backend.player(&Arc::new(step.recording.clone())).await?;
         let closer = Backend::Cpu { threads: 1, choose: |_| None };
         let closer = closer.player(&Arc::new(closing.recording.clone())).await?;
@@ -117,6 +117,7 @@ impl Replay {
             program,
             subject,
             inputs,
+            adapter,
             plays,
             shared,
             keys,
@@ -137,9 +138,14 @@ impl Replay {
         &self.subject
     }
 
-    /// The roots of all inputs.
+    /// The roots of the task's inputs.
     pub fn inputs(&self) -> &[Hash] {
         &self.inputs
+    }
+
+    /// The roots of the packed adapter's buffers.
+    pub fn adapter(&self) -> &[Hash] {
+        &self.adapter
     }
 
     /// The name of each adapted linear and the leaves' entries that write its gradients, a then b.
@@ -253,54 +259,14 @@ impl Run {
     }
 }
 
-/// The words of the adapter's buffers, as the program numbers them.
-fn shared_words(
-    step: &Step,
-    program: &Program,
-    material: &Material,
-) -> Result<Vec<(BufferId, Vec<u32>)>, DisputeError> {
-    let (adapter, specs) = (&material.adapter, &material.matrices);
-    for (what, found) in [("adapter matrices", adapter.matrices.len()), ("matrices of the job", specs.len())] {
-        let expected = 2 * step.adapted.len();
-        if found != expected {
-            return Err(crate::error::Error::Shape { what, expected, found }.into());
-        }
-    }
-    let mut packed = Vec::new();
-    let pairs = adapter.matrices.chunks_exact(2).zip(specs.chunks_exact(2));
-    for ((_, buffers), (pair, specs)) in step.adapted.iter().zip(pairs) {
-        buffers.check(&pair[0], &pair[1])?;
-        packed.extend(buffers.pack(adapter.alpha, &pair[0], &pair[1], (specs[0].exponent, specs[1].exponent)));
-    }
-    packed.sort_unstable_by_key(|(id, _)| *id);
-    let missing = program.shared.iter().find(|id| packed.binary_search_by_key(*id, |(id, _)| *id).is_err());
-    match missing {
-        Some(id) => Err(crate::error::Error::Missing { name: step.recording.get(*id).name.clone() }.into()),
-        None => Ok(packed),
-    }
-}
-
-/// Ids, labels and dither of every sequence.
-fn plays(step: &Step, material: &Material) -> Result<Vec<[Vec<u32>; 3]>, DisputeError> {
-    let chunk = &material.tokens;
-    let token = chunk.iter().find(|id| **id as usize >= step.vocab);
+/// That a chunk's tokens are words of this vocabulary.
+fn check_tokens(step: &Step, tokens: &[u32]) -> Result<(), DisputeError> {
+    let token = tokens.iter().find(|id| **id as usize >= step.vocab);
     if let Some(&id) = token {
         return Err(crate::error::Error::Value { what: "token (beyond the vocabulary)", value: id.into() }.into());
     }
-    if chunk.is_empty() || chunk.len() > CHUNK_TOKENS {
-        return Err(crate::error::Error::Value { what: "tokens of a chunk", value: chunk.len() as i64 }.into());
+    if tokens.is_empty() || tokens.len() > CHUNK_TOKENS {
+        return Err(crate::error::Error::Value { what: "tokens of a chunk", value: tokens.len() as i64 }.into());
     }
-    let key = |name: &String| dither_key(&material.task_key, 0, name).0;
-    let keys: Vec<u32> = step.streams.names().iter().flat_map(key).collect();
-    let play = |first: usize| {
-        let at = |i: usize| chunk.get(i).copied();
-        let ids = (first..first + step.context).map(|i| at(i).unwrap_or(0)).collect();
-        let labels = (first..first + step.context).map(|i| at(i + 1).unwrap_or(IGNORE)).collect();
-        [ids, labels, [&[first as u32, 0], &keys[..]].concat()]
-    };
-    Ok((0..chunk.len()).step_by(step.context).map(play).collect())
-}
-
-fn transport_key(material: &Material, spec: &MatrixSpec) -> [u32; 2] {
-    dither_key(&material.task_key, 0, &format!("transport.{}", spec.name)).0
+    Ok(())
 }

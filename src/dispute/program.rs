@@ -6,7 +6,7 @@ use super::{
     error::DisputeError,
     tape::{Tape, tape},
     tensor::tensor_root,
-    tree::{self, Hash},
+    tree::Hash,
 };
 use crate::{
     kernels::Access,
@@ -110,14 +110,20 @@ pub struct Program {
     pub shared: Vec<BufferId>,
 }
 
+/// The step's buffers that are inputs of all plays: the packed adapter.
+pub(super) fn shared(step: &Step) -> Vec<BufferId> {
+    let writers = last_writers(&step.recording);
+    let kept = |id: &BufferId| matches!(step.recording.get(*id).content, Content::Kept);
+    let own = [step.ids, step.labels, step.dither];
+    let is_shared = |id: &BufferId| kept(id) && !own.contains(id) && !writers.contains_key(id);
+    step.recording.ids().filter(is_shared).collect()
+}
+
 impl Program {
     /// Reads a step of one sequence and the closing of its gradients, which are the step's, in order.
     pub fn new(step: &Step, closing: &Closing) -> Self {
         let own = [step.ids, step.labels, step.dither];
-        let writers = last_writers(&step.recording);
-        let kept = |id: &BufferId| matches!(step.recording.get(*id).content, Content::Kept);
-        let is_shared = |id: &BufferId| kept(id) && !own.contains(id) && !writers.contains_key(id);
-        let shared: Vec<_> = step.recording.ids().filter(is_shared).collect();
+        let (writers, shared) = (last_writers(&step.recording), shared(step));
         let place = |list: &[BufferId], id| list.iter().position(|other| *other == id).map(|at| at as u32);
         let carried = |id| writers.get(&id).map(|&[entry, slot]| Source::Carried { entry, slot });
         let outside = |id| match place(&own, id) {
@@ -141,18 +147,6 @@ impl Program {
     /// The leaves of its tree.
     pub fn hashes(&self) -> Vec<Hash> {
         self.entries().map(Entry::hash).collect()
-    }
-
-    /// What a task of so many plays and these inputs is about.
-    pub fn subject(&self, plays: usize, inputs: &[Hash]) -> Subject {
-        Subject {
-            program: tree::root(&self.hashes()),
-            step: self.step.len() as u32,
-            closing: self.closing.len() as u32,
-            plays: plays as u32,
-            shared: self.shared.len() as u32 + 1,
-            inputs: tree::root(inputs),
-        }
     }
 }
 
@@ -197,7 +191,7 @@ fn entries(recording: &Recording, outside: impl Fn(BufferId) -> Source) -> Vec<E
 /// Inputs that each play has of its own.
 const PLAY_INPUTS: usize = 3;
 
-/// What both sides agree on: the program and the inputs, by their roots.
+/// What both sides agree on: the program, the inputs and the adapter, by their roots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subject {
@@ -209,10 +203,12 @@ pub struct Subject {
     pub closing: u32,
     /// Sequences of the chunk.
     pub plays: u32,
-    /// Inputs of all plays.
+    /// Buffers that hold the packed adapter.
     pub shared: u32,
-    /// Root over the roots of all inputs: of each play its own, then those of all plays.
+    /// Root over the roots of the task's inputs: of each play its own, then the transport keys.
     pub inputs: Hash,
+    /// Root over the roots of the packed adapter's buffers.
+    pub adapter: Hash,
 }
 
 /// Where the words of a buffer of one dispatch of a trace are committed to.
@@ -222,8 +218,10 @@ pub enum Origin {
     Zero,
     /// By a root that is known.
     Known(Hash),
-    /// By an input.
+    /// By an input of the task.
     Input(usize),
+    /// By a buffer of the adapter.
+    Adapter(usize),
     /// By a slot of a leaf of the trace.
     Leaf {
         /// Which leaf.
@@ -244,9 +242,9 @@ impl Subject {
         self.step as usize + self.closing as usize
     }
 
-    /// Inputs.
+    /// Inputs of the task.
     pub fn input_count(&self) -> usize {
-        self.plays as usize * PLAY_INPUTS + self.shared as usize
+        self.plays as usize * PLAY_INPUTS + 1
     }
 
     /// The play of a leaf, after the last one for the closing, and the play's first leaf.
@@ -268,7 +266,8 @@ impl Subject {
             Source::Zero => Origin::Zero,
             Source::Constant(root) => Origin::Known(root),
             Source::Play(at) => Origin::Input(play * PLAY_INPUTS + at as usize),
-            Source::Shared(at) => Origin::Input(self.plays as usize * PLAY_INPUTS + at as usize),
+            Source::Shared(at) if at < self.shared => Origin::Adapter(at as usize),
+            Source::Shared(_) => Origin::Input(self.plays as usize * PLAY_INPUTS),
             Source::Step { entry, slot } => Origin::Leaf { leaf: first + entry as usize, slot: slot as usize },
             Source::Carried { .. } if play == 0 => Origin::Zero,
             Source::Carried { entry, slot } => {

@@ -34,11 +34,11 @@ pub type Path = Vec<Hash>;
 pub enum Known {
     /// By the program.
     Program,
-    /// As an input.
+    /// As an input of the task or a buffer of the adapter.
     Input {
         /// The tensor's root.
         root: Hash,
-        /// To the root over inputs.
+        /// To the root over them.
         path: Path,
     },
     /// By a leaf of the trace.
@@ -210,8 +210,11 @@ fn root(claim: &Claim, bound: &Bound, known: &Known) -> Result<Hash, DisputeErro
     let found = match (subject.origin(bound.source, claim.leaf), known) {
         (Origin::Known(root), Known::Program) => Some(root),
         (Origin::Input(at), Known::Input { root, path }) => {
-            let leaf = [(at, *root)];
-            let agreed = tree::proven_root(subject.input_count(), &leaf, path) == Some(subject.inputs);
+            let agreed = tree::proven_root(subject.input_count(), &[(at, *root)], path) == Some(subject.inputs);
+            agreed.then_some(*root)
+        }
+        (Origin::Adapter(at), Known::Input { root, path }) => {
+            let agreed = tree::proven_root(subject.shared as usize, &[(at, *root)], path) == Some(subject.adapter);
             agreed.then_some(*root)
         }
         (Origin::Leaf { leaf: at, slot }, Known::Leaf { leaf, path }) => {

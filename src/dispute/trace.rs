@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     store::dag_cbor,
-    work::{Artifact, Body},
+    work::{Artifact, ArtifactClaim, Body, CHUNK_TOKENS},
 };
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,18 @@ impl Outcome {
         match artifact.body() {
             Body::Void => Self::Void,
             Body::Gradient(gradient) => Self::Gradient { root: Hash(artifact.gradient_root()), loss: gradient.loss },
+        }
+    }
+
+    /// What an artifact's manifest claims; `None` where no chunk has so many supervised tokens.
+    pub fn of_claim(claim: &ArtifactClaim) -> Option<Self> {
+        match claim.sums {
+            None => Some(Self::Void),
+            // all but the last have a next one
+            Some((loss, tokens)) if tokens as usize == CHUNK_TOKENS - 1 => {
+                Some(Self::Gradient { root: Hash(claim.gradient_root), loss })
+            }
+            Some(_) => None,
         }
     }
 

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     chain::{MsgCommitAggregation, MsgCommitAggregationResponse, MsgRevealAggregation, code},
+    dispute::Hash,
     store::Cid,
     work::{Commitment, merkle_root},
 };
@@ -19,8 +20,7 @@ fn refused<T>(log: impl Into<String>) -> Result<T, Refusal> {
 
 pub(super) fn commit(state: &mut State, message: &MsgCommitAggregation) -> Result<Vec<u8>, Refusal> {
     let MsgCommitAggregation { proposer, commitment_hash, training_round_id, gradient_ids } = message;
-    let head = state.head();
-    if head.full_since.is_none() || head.round != *training_round_id {
+    if state.settled_since().is_none() || state.head().round != *training_round_id {
         return refused("this round is not waiting for its aggregate");
     }
     if !state.nodes_of(PROPOSER).any(|(address, _)| address == proposer) {
@@ -39,7 +39,7 @@ pub(super) fn commit(state: &mut State, message: &MsgCommitAggregation) -> Resul
     head.proposals += 1;
     let (id, height) = (head.proposals, head.height);
     let (proposer, sealed) = (proposer.clone(), commitment_hash.to_lowercase());
-    state.proposals.insert(id, Proposal { proposer, sealed, height, adapter: None });
+    state.proposals.insert(id, Proposal { proposer, sealed, height, adapter: None, packed: None });
     Ok(MsgCommitAggregationResponse { commitment_id: id }.encode_to_vec())
 }
 
@@ -63,49 +63,58 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Resul
     let Ok(adapter) = Cid::try_from(message.aggregated_gradient_ipfs_hash.as_str()) else {
         return refused("the adapter's name is no CID");
     };
-    proposal.adapter = Some(adapter);
+    let packed = message.salt.split_once(':').and_then(|(root, _)| Commitment::from_hex(root));
+    let Some(Commitment(packed)) = packed else {
+        return refused("the salt does not begin with the root of the packed adapter and a colon");
+    };
+    (proposal.adapter, proposal.packed) = (Some(adapter), Some(Hash(packed)));
     Ok(())
 }
 
 /// Closes the round once more than half of the proposers' stake shows one adapter; when time is up, the one with the most.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
-    let Some(since) = state.head().full_since else { return };
+    let Some(since) = state.settled_since() else { return };
     let stakes: BTreeMap<&String, u128> =
         state.nodes_of(PROPOSER).map(|(address, node)| (address, node.stake.into())).collect();
-    let mut behind = BTreeMap::<Cid, u128>::new();
+    let mut behind = BTreeMap::<(Cid, Hash), u128>::new();
     for proposal in state.proposals.values() {
-        if let (Some(adapter), Some(stake)) = (proposal.adapter, stakes.get(&proposal.proposer)) {
-            *behind.entry(adapter).or_default() += stake;
+        if let (Some(shown), Some(stake)) = (proposal.shown(), stakes.get(&proposal.proposer)) {
+            *behind.entry(shown).or_default() += stake;
         }
     }
-    let Some((adapter, most)) = behind.into_iter().max_by_key(|(_, stake)| *stake) else { return };
+    let Some((next, most)) = behind.into_iter().max_by_key(|(_, stake)| *stake) else { return };
     let late = state.head().height >= since.saturating_add(state.genesis.params.decision_blocks);
     if most * 2 > stakes.values().sum() || late {
-        close(state, adapter, events);
+        close(state, next, events);
     }
 }
 
-fn close(state: &mut State, adapter: Cid, events: &mut Vec<Event>) {
-    let penalty = state.genesis.params.fraud_penalty;
-    let others = |proposal: &&Proposal| proposal.adapter.is_some_and(|shown| shown != adapter);
+fn close(state: &mut State, next: (Cid, Hash), events: &mut Vec<Event>) {
+    let (penalty, (adapter, packed)) = (state.genesis.params.fraud_penalty, next);
+    let others = |proposal: &&Proposal| proposal.shown().is_some_and(|shown| shown != next);
     let wrong: Vec<String> = state.proposals.values().filter(others).map(|other| other.proposer.clone()).collect();
-    wrong.iter().for_each(|proposer| nodes::slash(state, proposer, penalty, events));
+    for proposer in wrong {
+        nodes::slash(state, &proposer, penalty, events);
+    }
     let head = state.head_mut();
     events.push(Event::RoundClosed { round: head.round, adapter: adapter.to_string() });
     head.round += 1;
     head.accepted_in_round = 0;
     head.full_since = None;
     let (round, hash) = (head.round, head.hash);
-    state.rounds.insert(round, Round { adapter, hash });
+    state.rounds.insert(round, Round { adapter, packed, hash });
     state.places.clear();
     state.held.clear();
     state.proposals.clear();
     forget(state, round.saturating_sub(state.genesis.params.retention_rounds));
 }
 
-/// Drops adapters, submissions and commitments of the rounds before `end`. A commitment forgotten can still not count
+/// Drops adapters, submissions and commitments of the rounds before `end`, or before one that something is not settled of. A commitment forgotten can still not count
 /// again: the seed of its task is that of its round.
 fn forget(state: &mut State, end: u64) {
+    let challenged = state.challenges.values().map(|challenge| challenge.submission);
+    let open = challenged.chain(state.disputes.values().map(|contest| contest.submission));
+    let end = open.filter_map(|id| Some(state.submissions.get(&id)?.round)).fold(end, u64::min);
     let rounds: Vec<u64> = state.rounds.keys().take_while(|round| **round < end).copied().collect();
     for round in rounds {
         state.rounds.remove(&round);
@@ -118,7 +127,20 @@ fn forget(state: &mut State, end: u64) {
     }
 }
 
+impl Proposal {
+    /// The next adapter and what it is packed as, once they are shown.
+    fn shown(&self) -> Option<(Cid, Hash)> {
+        self.adapter.zip(self.packed)
+    }
+}
+
 impl State {
+    /// From which block on the round is full of gradients that nobody may dispute any more.
+    pub(super) fn settled_since(&self) -> Option<u64> {
+        let since = self.head().full_since?.saturating_add(self.genesis.params.challenge_blocks);
+        (since <= self.head().height).then_some(since)
+    }
+
     /// Numbers of the gradients that count in this round, ascending.
     pub fn accepted_ids(&self) -> Vec<u64> {
         let accepted = |place: &Place| if let Place::Accepted(id) = place { Some(*id) } else { None };

@@ -3,7 +3,7 @@
 //! A round is a range of positions. Where all of them are taken, those whose miners have had them for a while can be
 //! claimed by others too: a miner that left does not hold up the round, and whoever submits first has the position.
 
-use super::{Claim, Event, Params, Place, Refusal, State, coins, transactions::Context};
+use super::{Claim, Event, Params, Place, Refusal, State, Submission, coins, transactions::Context};
 use crate::chain::{DENOM, MsgClaimTask, MsgClaimTaskResponse, code};
 use prost::Message;
 
@@ -21,6 +21,15 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
         Some(held) if held == chunk_id => return Ok(answer),
         Some(held) => return taken(&format!("the miner holds chunk {held} already")),
         None => {}
+    }
+    let standing = state.standing(miner);
+    if standing.quarantined >= state.head().height && standing.quarantined > 0 {
+        let log = format!("the miner took its work back: it claims nothing until block {}", standing.quarantined + 1);
+        return Err(Refusal::new(code::REJECTED, log));
+    }
+    let own = |known: &Submission| known.miner == *miner && known.position == *chunk_id && state.is_unsettled(known);
+    if state.submissions.values().any(own) {
+        return taken("the miner's own gradient of this chunk is not settled yet");
     }
     if !state.available().contains(chunk_id) {
         return taken("this chunk is not available any more");
@@ -87,6 +96,18 @@ pub(super) fn release(state: &mut State, position: u64, submission: u64) {
             state.held.remove(&claim.miner);
             coins::give_back(state, &claim.miner, claim.bond);
         }
+    }
+}
+
+/// Ends a miner's claim; its bond comes back.
+pub(super) fn give_up(state: &mut State, miner: &str) {
+    let Some(position) = state.held.remove(miner) else { return };
+    let Some(Place::Claimed(mut claims)) = state.places.remove(&position) else { return };
+    if let Some(at) = claims.iter().position(|claim| claim.miner == miner) {
+        coins::give_back(state, miner, claims.remove(at).bond);
+    }
+    if !claims.is_empty() {
+        state.places.insert(position, Place::Claimed(claims));
     }
 }
 

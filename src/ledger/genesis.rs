@@ -2,13 +2,14 @@
 
 use super::params::Params;
 use crate::{
+    dispute::{Ground, Hash},
     store::{Cid, dag_cbor},
     work::{Aggregate, Job, Task, TaskTerms, WorkError},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-const FORMAT: &str = "r3mes/genesis/2";
+const FORMAT: &str = "r3mes/genesis/3";
 /// Room for a text of a million chunks.
 const MAX_JSON_BYTES: usize = 96 << 20;
 
@@ -29,6 +30,10 @@ pub struct Genesis {
     pub quota: u32,
     /// Root of the adapter that the first round starts from.
     pub adapter: Cid,
+    /// Root of what it is packed as: see [`Packing`](crate::dispute::Packing).
+    pub packed: Hash,
+    /// What disputes over tasks of the job are about.
+    pub ground: Ground,
     /// The text, in chunks of 2048 tokens.
     pub chunks: Vec<Cid>,
     /// First balances, in micro-units.
@@ -58,6 +63,9 @@ pub enum GenesisError {
     /// Bytes that are no genesis.
     #[error("not a genesis in DAG-JSON: {0}")]
     Malformed(String),
+    /// What disputes would be about.
+    #[error("the ground of disputes is of no job: no dispatches, no tokens, or too many")]
+    Ground,
     /// A name of a chain that transactions can not carry.
     #[error("the chain's id is not of 1 to 64 letters, digits and dashes")]
     ChainId,
@@ -70,6 +78,9 @@ impl Genesis {
         let (quota, chunks) = (self.quota, self.chunks.len());
         if !(1..=Aggregate::MAX_ARTIFACTS).contains(&quota) || (chunks as u64) < quota.into() {
             return Err(GenesisError::Quota { quota, chunks });
+        }
+        if !self.ground.is_possible() {
+            return Err(GenesisError::Ground);
         }
         let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
         if self.chain_id.is_empty() || self.chain_id.len() > 64 || !self.chain_id.chars().all(plain) {

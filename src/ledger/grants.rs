@@ -1,7 +1,8 @@
 //! Grants and allowances: who may mine in whose name, until when, and pay how much of whose balance.
 
 use super::{Allowed, Refusal, State};
-use crate::chain::{Allowance, Between, Grant, Message, Session, Signed, code};
+use crate::chain::{Allowance, Between, Grant, Message, MsgSubmitGradient, Session, Signed, code};
+use prost::Name as _;
 
 /// Seconds that an expired grant or allowance is kept, so that its owner is told why it does not hold.
 const KEPT: u64 = 86_400;
@@ -14,7 +15,12 @@ pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
         let (between, number) = match message {
             Message::Exec(grantee, messages) => {
                 for message in messages {
-                    let (granter, url) = (message.signer(), message.to_any().type_url);
+                    // who may submit in another's name may take that back
+                    let url = match message {
+                        Message::Withdraw(_) => MsgSubmitGradient::type_url(),
+                        _ => message.to_any().type_url,
+                    };
+                    let granter = message.signer();
                     match state.grants.get(&(granter.to_owned(), grantee.clone(), url.clone())) {
                         Some(expires) if *expires > now => {}
                         Some(_) => return refused(format!("the grant of {granter} to {grantee} for {url} is expired")),

@@ -11,6 +11,7 @@ mod aggregation;
 mod block;
 mod claims;
 mod coins;
+mod disputes;
 mod events;
 mod fees;
 mod genesis;
@@ -19,12 +20,14 @@ mod grpc;
 mod nodes;
 mod params;
 mod queries;
+mod settlement;
 mod state;
 mod submissions;
 #[cfg(test)]
 mod tests;
 mod transactions;
 mod tree;
+mod verdicts;
 mod verification;
 
 pub use block::{Block, Tx};
@@ -33,10 +36,10 @@ pub use genesis::{Genesis, GenesisError};
 pub use grpc::Unanswered;
 pub use nodes::{PROPOSER, VALIDATOR};
 pub use params::{ALL, PER_MYRIAD, Params};
-pub use queries::{Aggregation, Assignment, Held};
+pub use queries::{Aggregation, Assignment, Doubtful, Held};
 pub use state::{
-    Account, Allowed, BadRow, Challenge, Claim, Drawn, Finding, Head, Place, Proposal, Registration, Round, Row, Stage,
-    Standing, State, Status, Submission, Vote,
+    Account, Allowed, BadRow, Challenge, Claim, Contest, Drawn, Finding, Head, Place, Proposal, Registration, Round,
+    Row, Stage, Standing, State, Status, Submission, Vote,
 };
 pub use submissions::{global_seed, proves_work, shard};
 pub use transactions::{Outcome, Refusal};
@@ -120,6 +123,31 @@ pub enum Event {
         /// Why.
         finding: Finding,
     },
+    /// Its miner took a gradient back.
+    Withdrawn {
+        /// Its number.
+        id: u64,
+        /// Whose.
+        miner: String,
+    },
+    /// Somebody doubts a gradient.
+    Disputed {
+        /// The dispute's number.
+        dispute: u64,
+        /// The gradient's.
+        id: u64,
+        /// Who.
+        challenger: String,
+    },
+    /// A dispute is over.
+    Judged {
+        /// The dispute's number.
+        dispute: u64,
+        /// The gradient's.
+        id: u64,
+        /// Whether an answer stood.
+        stands: bool,
+    },
     /// Somebody lost part of a stake.
     Slashed {
         /// Who.
@@ -159,6 +187,7 @@ impl Ledger {
             accepted_total: 0,
             submissions: 0,
             challenges: 0,
+            disputes: 0,
             registrations: 0,
             proposals: 0,
             minted,
@@ -167,7 +196,7 @@ impl Ledger {
             pooled: 0,
         };
         state.head.insert((), head);
-        state.rounds.insert(0, Round { adapter: genesis.adapter, hash: genesis.hash() });
+        state.rounds.insert(0, Round { adapter: genesis.adapter, packed: genesis.packed, hash: genesis.hash() });
         for (address, balance) in &genesis.accounts {
             state.account_mut(address).balance += balance;
         }
@@ -237,6 +266,7 @@ impl Ledger {
         for tx in &block.txs {
             applied.outcomes.push(transactions::deliver(&mut state, &tx.0));
         }
+        verdicts::end(&mut state, &mut applied.events);
         verification::end(&mut state, &mut applied.events);
         aggregation::end(&mut state, &mut applied.events);
         let tree = grown(self.tree.clone(), &state, &self.state);
@@ -260,20 +290,23 @@ impl Ledger {
 
     /// Whether the next block, with or without transactions, should come at once: it draws for submissions.
     pub fn hurries(&self) -> bool {
-        let pending = |place: &Place| match place {
-            Place::Submitted(id) => {
-                self.state.submission(*id).is_some_and(|submission| submission.status == Status::Pending)
-            }
+        let next = self.state.head().height + 1;
+        let due = |place: &Place| match place {
+            Place::Submitted(id) => self.state.submission(*id).is_some_and(|submission| {
+                submission.status == Status::Pending && self.state.draws_at(submission) <= next
+            }),
             _ => false,
         };
-        self.state.places.values().any(pending)
+        self.state.places.values().any(due)
     }
 
     /// Whether something waits for blocks to come, with transactions or without.
     pub fn waits(&self) -> bool {
         let state = &self.state;
         let pending = |place: &Place| matches!(place, Place::Submitted(_));
-        state.head().full_since.is_some() || state.places.values().any(pending) || !state.unbonding.is_empty()
+        let games = !state.challenges.is_empty() || !state.disputes.is_empty();
+        let full = state.head().full_since.is_some();
+        full || games || state.places.values().any(pending) || !state.unbonding.is_empty()
     }
 
     /// The task at a position of the present round, for one miner.
@@ -285,6 +318,13 @@ impl Ledger {
 impl State {
     fn task(&self, position: u64, miner: &str) -> Result<Task, WorkError> {
         self.genesis.task(self.head().round, self.round().adapter, position, miner)
+    }
+
+    /// What a submission is of; its round is kept as long as it is not settled.
+    fn task_of(&self, submission: &Submission) -> Result<Task, WorkError> {
+        let Submission { round, position, miner, .. } = submission;
+        let adapter = self.rounds.get(round).unwrap_or(self.round()).adapter;
+        self.genesis.task(*round, adapter, *position, miner)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Nodes take on roles and answer for them with a stake.
 
-use super::{Event, Params, Place, Refusal, Registration, State, coins};
+use super::{Event, Params, Refusal, Registration, State, Submission, coins};
 use crate::chain::{DENOM, MsgRegisterNode, MsgRegisterNodeResponse, MsgUnregisterNode, code};
 use prost::Message;
 
@@ -53,15 +53,14 @@ pub(super) fn add(state: &mut State, node: &str, stake: u64, roles: &[u32]) -> u
 /// Ends a node's roles, or a miner's probation; its stake, or what it waits for, answers for it a while longer.
 pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Result<(), Refusal> {
     let node = &message.node_address;
-    let drawn = |challenge: &super::Challenge| challenge.drawn.iter().any(|drawn| drawn.verifier == *node);
+    let drawn = |challenge: &super::Challenge| {
+        challenge.drawn.iter().chain(&challenge.first).any(|drawn| drawn.verifier == *node)
+    };
     if state.challenges.values().any(drawn) {
         return Err(Refusal::new(code::REJECTED, "the node was drawn to recompute: it says what it finds first"));
     }
-    let submitted = |place: &Place| match place {
-        Place::Submitted(id) => state.submission(*id).is_some_and(|submission| submission.miner == *node),
-        Place::Claimed(_) | Place::Accepted(_) => false,
-    };
-    if state.held.contains_key(node) || state.places.values().any(submitted) {
+    let unsettled = |submission: &Submission| submission.miner == *node && state.is_unsettled(submission);
+    if state.held.contains_key(node) || state.submissions.values().any(unsettled) {
         return Err(Refusal::new(code::REJECTED, "what the miner claimed or submitted is not settled yet"));
     }
     let stake = state.nodes.remove(node).map_or(0, |node| node.stake);
@@ -75,8 +74,8 @@ pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Resu
     Ok(())
 }
 
-/// Takes a share of what answers for a node.
-pub(super) fn slash(state: &mut State, who: &str, of_myriad: u64, events: &mut Vec<Event>) {
+/// Takes a share of what answers for a node; returns it.
+pub(super) fn slash(state: &mut State, who: &str, of_myriad: u64, events: &mut Vec<Event>) -> u64 {
     let mut amount = 0;
     let mut take = |stake: &mut u64| {
         let share = Params::share(*stake, of_myriad);
@@ -92,6 +91,7 @@ pub(super) fn slash(state: &mut State, who: &str, of_myriad: u64, events: &mut V
         state.head_mut().burned += amount;
         events.push(Event::Slashed { node: who.to_owned(), amount });
     }
+    amount
 }
 
 impl State {

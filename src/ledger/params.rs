@@ -34,6 +34,9 @@ pub struct Params {
     pub submissions_per_ten_blocks: u32,
     /// Leading zero bits of a submission's proof of work.
     pub proof_of_work_bits: u32,
+    /// Blocks from a submission to the one that draws whether it is recomputed, at least 1; its miner may take it back
+    /// before.
+    pub draw_blocks: u64,
     /// How many submissions of [`ALL`] are recomputed.
     pub sampling: u32,
     /// Verifiers drawn for each of them.
@@ -42,6 +45,22 @@ pub struct Params {
     pub attestation_blocks: u64,
     /// Blocks that validators have to decide where verifiers disagree, and proposers to agree on an aggregate.
     pub decision_blocks: u64,
+    /// How many recomputations of [`ALL`] that found a match are done once more, by others: drawn when the first have
+    /// spoken.
+    pub trap_share: u32,
+    /// Blocks in which a gradient that counts may be disputed, and a finding appealed against; so long a full round waits.
+    /// 0 is never.
+    pub challenge_blocks: u64,
+    /// Micro-units that a dispute locks: more than playing its task costs.
+    pub dispute_bond: u64,
+    /// Micro-units that an answer locks.
+    pub answer_bond: u64,
+    /// Blocks that each turn of a game has, and answers.
+    pub move_blocks: u64,
+    /// Disputes that one challenger may have open.
+    pub disputes_per_challenger: u32,
+    /// Blocks in which a miner that took its work back may claim nothing.
+    pub quarantine_blocks: u64,
     /// Micro-units without which a node takes no part.
     pub min_stake: u64,
     /// Blocks until a stake that is withdrawn comes back.
@@ -73,10 +92,18 @@ impl Params {
         submissions_per_block: 1,
         submissions_per_ten_blocks: 10,
         proof_of_work_bits: 0,
+        draw_blocks: 1,
         sampling: ALL,
         verifiers: 1,
         attestation_blocks: 600,
         decision_blocks: 600,
+        trap_share: 0,
+        challenge_blocks: 0,
+        dispute_bond: 4_000_000,
+        answer_bond: 2_000_000,
+        move_blocks: 600,
+        disputes_per_challenger: 4,
+        quarantine_blocks: 60,
         min_stake: 1_000_000,
         unbonding_blocks: 100,
         fraud_penalty: 5_000,
@@ -92,10 +119,14 @@ impl Params {
         claim_bond: 100_000,
         unbonded_share: 2_500,
         submissions_per_ten_blocks: 9,
+        draw_blocks: 10,
         sampling: ALL / 8,
         verifiers: 3,
         attestation_blocks: 60,
         decision_blocks: 120,
+        trap_share: ALL / 16,
+        challenge_blocks: 300,
+        quarantine_blocks: 3_600,
         min_stake: 100_000_000,
         unbonding_blocks: 100_000,
         silence_penalty: 10,

@@ -1,7 +1,7 @@
 //! Questions that miners, verifiers and proposers ask.
 
 use super::{
-    Account, Challenge, Finding, Ledger, Place, Proposal, Stage, State, Status, Submission,
+    Account, Challenge, Contest, Ledger, Place, Proposal, Stage, State, Status, Submission,
     nodes::PROPOSER,
     submissions::{global_seed, shard},
 };
@@ -44,6 +44,21 @@ pub struct Assignment {
     pub submission: Submission,
 }
 
+/// A gradient that may be doubted, or whose verifiers' words may.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Doubtful {
+    /// The submission's number.
+    pub id: u64,
+    /// What is claimed.
+    pub submission: Submission,
+    /// Of what.
+    pub task: Task,
+    /// Whether a dispute may be opened.
+    pub disputable: bool,
+    /// The challenge in which verifiers found a mismatch that nobody appealed against yet.
+    pub appealable: Option<u64>,
+}
+
 /// What a proposer is to do in a round that is full.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregation {
@@ -75,6 +90,11 @@ impl State {
         self.submissions.get(&id)
     }
 
+    /// A dispute that is open.
+    pub fn contest(&self, id: u64) -> Option<&Contest> {
+        self.disputes.get(&id)
+    }
+
     /// A miner's standing.
     pub fn standing(&self, miner: &str) -> super::Standing {
         self.standings.get(miner).cloned().unwrap_or(super::Standing::NEW)
@@ -98,9 +118,7 @@ impl State {
     /// Roots of everything that a node's block store keeps: the text, the adapters and artifacts of the rounds that are
     /// kept, and what is submitted or proposed.
     pub fn roots(&self) -> impl Iterator<Item = Cid> {
-        let kept = |submission: &&Submission| {
-            !matches!(submission.status, Status::Rejected(Finding::Mismatch | Finding::Unavailable))
-        };
+        let kept = |submission: &&Submission| !matches!(submission.status, Status::Withdrawn | Status::Rejected(_));
         let chunks = self.genesis.chunks.iter().copied();
         let rounds = self.rounds.values().map(|round| round.adapter);
         let artifacts = self.submissions.values().filter(kept).map(|submission| submission.artifact);
@@ -117,6 +135,7 @@ impl State {
         let (accounts, nodes) = (self.accounts.values(), self.nodes.values());
         accounts.map(|account| account.balance).chain(nodes.map(|node| node.stake)).map(u128::from).sum::<u128>()
             + bonds.map(|claim| u128::from(claim.bond)).sum::<u128>()
+            + self.disputes.values().map(Contest::locked).sum::<u128>()
             + self.unbonding.values().map(|stake| u128::from(*stake)).sum::<u128>()
             + self.standings.values().map(|standing| u128::from(standing.escrow)).sum::<u128>()
     }
@@ -158,6 +177,7 @@ impl Ledger {
             match challenge.stage {
                 Stage::Commit => drawn.map(|drawn| drawn.sealed.is_some()),
                 Stage::Reveal => drawn.map(|drawn| drawn.finding.is_some()),
+                Stage::Appeal | Stage::Contested => None,
                 Stage::Panel => {
                     let validator = state.nodes_of(super::nodes::VALIDATOR).any(|(address, _)| address == verifier);
                     validator.then(|| challenge.votes.iter().any(|vote| vote.validator == verifier))
@@ -170,17 +190,42 @@ impl Ledger {
                 continue;
             };
             let (stage, selector) = (challenge.stage, challenge.selector);
-            let task = state.task(submission.position, &submission.miner)?;
+            let task = state.task_of(submission)?;
             let (challenge, id, submission) = (*id, challenge.submission, submission.clone());
             assignments.push(Assignment { challenge, stage, done, selector, task, id, submission });
         }
         Ok(assignments)
     }
 
+    /// The gradients that may be disputed or appealed for, in order.
+    pub fn doubtful(&self) -> Result<Vec<Doubtful>, WorkError> {
+        let state = self.state();
+        let mut doubtful = Vec::new();
+        for (id, submission) in &state.submissions {
+            let (disputable, appealable) = (state.is_disputable(submission), state.appealable(*id, submission));
+            if disputable || appealable.is_some() {
+                let (task, submission) = (state.task_of(submission)?, submission.clone());
+                doubtful.push(Doubtful { id: *id, submission, task, disputable, appealable });
+            }
+        }
+        Ok(doubtful)
+    }
+
+    /// The open disputes, with what they are about.
+    pub fn disputes(&self) -> Result<Vec<(u64, &Contest, &Submission, Task)>, WorkError> {
+        let state = self.state();
+        let mut open = Vec::new();
+        for (id, contest) in &state.disputes {
+            let Some(submission) = state.submission(contest.submission) else { continue };
+            open.push((*id, contest, submission, state.task_of(submission)?));
+        }
+        Ok(open)
+    }
+
     /// What a proposer is to add up; `None` while the round is not full, or where it is no proposer.
     pub fn aggregation(&self, proposer: &str) -> Result<Option<Aggregation>, WorkError> {
         let state = self.state();
-        if state.head().full_since.is_none() || !state.nodes_of(PROPOSER).any(|(address, _)| address == proposer) {
+        if state.settled_since().is_none() || !state.nodes_of(PROPOSER).any(|(address, _)| address == proposer) {
             return Ok(None);
         }
         let mut gradients = Vec::new();

@@ -2,7 +2,11 @@
 //! two states are compared by what they do not share.
 
 use super::genesis::Genesis;
-use crate::{store::Cid, work::Commitment};
+use crate::{
+    dispute::{Dispute, Hash},
+    store::Cid,
+    work::Commitment,
+};
 use imbl::{OrdMap, ordmap::DiffItem};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::sync::Arc;
@@ -83,6 +87,8 @@ tables! {
     commitments: Commitment => u64,
     /// Recomputations that are under way.
     challenges: u64 => Challenge,
+    /// Disputes that are under way.
+    disputes: u64 => Contest,
     /// Aggregates of this round that proposers committed to.
     proposals: u64 => Proposal,
     /// Rounds whose adapters are kept, and the present one.
@@ -112,6 +118,8 @@ pub struct Head {
     pub submissions: u64,
     /// Challenges ever.
     pub challenges: u64,
+    /// Disputes ever.
+    pub disputes: u64,
     /// Registrations ever.
     pub registrations: u64,
     /// Aggregates proposed ever.
@@ -174,6 +182,8 @@ pub struct Standing {
     pub escrow: u64,
     /// Heights of its last submissions, at most ten.
     pub recent: Vec<u64>,
+    /// Last block in which it may claim nothing, since its GPU computed wrongly.
+    pub quarantined: u64,
 }
 
 /// Where a position of the round stands.
@@ -220,6 +230,10 @@ pub struct Submission {
     pub nonce: u64,
     /// Block that it came in.
     pub height: u64,
+    /// Block that it first counted in.
+    pub accepted: Option<u64>,
+    /// Verifiers by whose word it counts, who answer for it too.
+    pub vouched: Vec<String>,
     /// Where it stands.
     pub status: Status,
 }
@@ -228,13 +242,17 @@ pub struct Submission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// The next block draws whether it is recomputed.
+    /// A block to come draws whether it is recomputed.
     Pending,
     /// Verifiers were drawn.
     Challenged(u64),
     /// It counts and is paid.
     Accepted,
-    /// It does not.
+    /// It counted, until somebody doubted it.
+    Disputed,
+    /// Its miner took it back.
+    Withdrawn,
+    /// It does not count.
     Rejected(Finding),
 }
 
@@ -265,6 +283,10 @@ pub struct Challenge {
     pub selector: [u8; 32],
     /// Who was drawn.
     pub drawn: Vec<Drawn>,
+    /// Who was drawn before them and agreed, where this is a trap.
+    pub first: Vec<Drawn>,
+    /// Who found a mismatch and lost the game about it, and whose answer stood.
+    pub defended: Vec<(String, String)>,
     /// Words of validators who decide, where the drawn disagree.
     pub votes: Vec<Vote>,
 }
@@ -279,6 +301,26 @@ pub enum Stage {
     Reveal,
     /// All validators decide.
     Panel,
+    /// It is rejected, unless somebody appeals.
+    Appeal,
+    /// The disputes about it decide.
+    Contested,
+}
+
+/// A dispute that is under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contest {
+    /// About what.
+    pub submission: u64,
+    /// Who doubts it.
+    pub challenger: String,
+    /// Micro-units locked; `None` where it is a drawn verifier's word that is doubted, for which its stake answers.
+    pub bond: Option<u64>,
+    /// Who gave each answer, and the micro-units that it locked.
+    pub answers: Vec<(String, u64)>,
+    /// The games.
+    pub dispute: Dispute,
 }
 
 /// A verifier that was drawn.
@@ -319,6 +361,8 @@ pub struct Proposal {
     pub height: u64,
     /// The next adapter, once it is shown.
     pub adapter: Option<Cid>,
+    /// With it, the root of what it is packed as.
+    pub packed: Option<Hash>,
 }
 
 /// A round.
@@ -327,13 +371,16 @@ pub struct Proposal {
 pub struct Round {
     /// Root of the adapter that it starts from.
     pub adapter: Cid,
+    /// Root of what that is packed as: see [`Packing`](crate::dispute::Packing).
+    pub packed: Hash,
     /// Hash of the block that it began with, known to every miner of it.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
 }
 
 impl Standing {
-    pub(super) const NEW: Self = Self { trust: 5_000, accepted: 0, rejected: 0, escrow: 0, recent: Vec::new() };
+    pub(super) const NEW: Self =
+        Self { trust: 5_000, accepted: 0, rejected: 0, escrow: 0, recent: Vec::new(), quarantined: 0 };
 }
 
 impl State {

@@ -2,8 +2,11 @@
 
 use super::{Event, Finding, Params, Place, Refusal, State, Status, Submission, claims, transactions::Context};
 use crate::{
-    chain::{MsgCompleteTask, MsgCompleteTaskResponse, MsgSubmitGradient, MsgSubmitGradientResponse, code},
-    store::Cid,
+    chain::{
+        MsgCompleteTask, MsgCompleteTaskResponse, MsgSubmitGradient, MsgSubmitGradientResponse, MsgSubmitTrapJobResult,
+        MsgWithdraw, code,
+    },
+    store::{Cid, Codec},
     work::{CHUNK_TOKENS, Commitment},
 };
 use prost::Message;
@@ -51,6 +54,9 @@ pub(super) fn submit(
     let Ok(artifact) = Cid::try_from(message.ipfs_hash.as_str()) else {
         return rejected(format!("ipfs_hash {:?} is no CID", message.ipfs_hash));
     };
+    if Codec::of(&artifact) != Ok(Codec::DagCbor) {
+        return rejected("ipfs_hash names no DAG-CBOR block by its SHA-256");
+    }
     let Some(commitment) = Commitment::from_hex(&message.gradient_hash) else {
         return rejected("gradient_hash is not 64 hexadecimal digits");
     };
@@ -68,8 +74,18 @@ pub(super) fn submit(
     let head = state.head_mut();
     head.submissions += 1;
     let (id, height, round) = (head.submissions, head.height, head.round);
-    let (status, nonce) = (Status::Pending, message.nonce);
-    let submission = Submission { miner: miner.clone(), round, position, artifact, commitment, nonce, height, status };
+    let submission = Submission {
+        miner: miner.clone(),
+        round,
+        position,
+        artifact,
+        commitment,
+        nonce: message.nonce,
+        height,
+        accepted: None,
+        vouched: Vec::new(),
+        status: Status::Pending,
+    };
     state.submissions.insert(id, submission);
     state.commitments.insert(commitment, id);
     let answer = answer(id).encode_to_vec();
@@ -95,7 +111,8 @@ fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal
         return rejected("global_seed is not the round's");
     }
     let used = |id: &u64| {
-        state.submissions.get(id).is_some_and(|known| known.miner == message.miner && known.nonce == message.nonce)
+        let of = |known: &Submission| known.miner == message.miner && known.nonce == message.nonce;
+        state.submissions.get(id).is_some_and(|known| of(known) && known.status != Status::Withdrawn)
     };
     if message.nonce == 0 || of_round(state).any(|id| used(&id)) {
         return rejected("the nonce is 0, or was used in this round");
@@ -144,45 +161,114 @@ pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Conte
     }
 }
 
-/// A submission does not count: its position is free again.
-pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) {
-    let Some(submission) = state.submissions.get_mut(&id) else { return };
-    submission.status = Status::Rejected(finding);
-    let Submission { miner, position, commitment, .. } = submission.clone();
-    state.places.remove(&position);
-    // another may have said the same of its own task meanwhile, and rightly
-    if state.commitments.get(&commitment) == Some(&id) {
-        state.commitments.remove(&commitment);
+/// Takes back what a miner submitted and no block has drawn for yet. Later would be too late: who knows that it is
+/// recomputed knows what it will lose.
+pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut Context) -> Result<(), Refusal> {
+    let miner = &message.miner;
+    let own = |(_, known): &(&u64, &Submission)| known.miner == *miner && known.status == Status::Pending;
+    let pending: Vec<u64> = state.submissions.iter().filter(own).map(|(id, _)| *id).collect();
+    for id in pending {
+        leave(state, id);
+        let Some(submission) = state.submissions.get_mut(&id) else { continue };
+        submission.status = Status::Withdrawn;
+        let commitment = submission.commitment;
+        unname(state, id, &commitment);
+        context.events.push(Event::Withdrawn { id, miner: miner.clone() });
     }
+    claims::give_up(state, miner);
+    let until = state.head().height.saturating_add(state.genesis.params.quarantine_blocks);
+    state.standing_mut(miner).quarantined = until;
+    Ok(())
+}
+
+/// A trap that has a name is none: whoever is asked for it knows that it is looked at.
+pub(super) fn answer_trap(message: &MsgSubmitTrapJobResult) -> Result<(), Refusal> {
+    let name: String = message.trap_job_id.chars().take(64).collect();
+    rejected(format!("there is no trap job {name:?}: what is looked at is drawn after it was submitted"))
+}
+
+/// Takes a submission out of its round: its position is free again.
+pub(super) fn leave(state: &mut State, id: u64) {
+    let Some(position) = state.submissions.get(&id).map(|submission| submission.position) else { return };
+    match state.places.get(&position) {
+        Some(Place::Submitted(own)) if *own == id => {}
+        Some(Place::Accepted(own)) if *own == id => {
+            let head = state.head_mut();
+            head.accepted_in_round -= 1;
+            head.full_since = None;
+            state.proposals.clear();
+        }
+        _ => return,
+    }
+    state.places.remove(&position);
+}
+
+/// Puts a gradient that counts into its round, unless that went on or another has the position by now.
+fn place(state: &mut State, id: u64, events: &mut Vec<Event>) {
+    let Some(&Submission { round, position, .. }) = state.submissions.get(&id) else { return };
+    let taken = state.places.get(&position).is_some_and(|place| *place != Place::Submitted(id));
+    if taken || round != state.head().round {
+        return;
+    }
+    state.places.insert(position, Place::Accepted(id));
+    let quota = state.genesis.quota;
+    let head = state.head_mut();
+    head.accepted_in_round += 1;
+    if head.accepted_in_round == quota {
+        head.full_since = Some(head.height);
+        events.push(Event::RoundFull { round });
+    }
+}
+
+/// A gradient that counted stands in every dispute: it counts again.
+pub(super) fn reinstate(state: &mut State, id: u64, events: &mut Vec<Event>) {
+    let Some(submission) = state.submissions.get_mut(&id) else { return };
+    if submission.status == Status::Disputed {
+        submission.status = Status::Accepted;
+        place(state, id, events);
+    }
+}
+
+/// A submission is not what its commitment stands for; another may have said the same of its own task, and rightly.
+fn unname(state: &mut State, id: u64, commitment: &Commitment) {
+    if state.commitments.get(commitment) == Some(&id) {
+        state.commitments.remove(commitment);
+    }
+}
+
+/// A submission does not count: its position is free again. Returns what its miner lost.
+pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
+    leave(state, id);
+    let Some(submission) = state.submissions.get_mut(&id) else { return 0 };
+    submission.status = Status::Rejected(finding);
+    let Submission { miner, commitment, accepted, .. } = submission.clone();
+    unname(state, id, &commitment);
     let (penalty, standing) = (state.genesis.params.fraud_penalty, state.standing_mut(&miner));
     standing.rejected += 1;
+    standing.accepted -= u64::from(accepted.is_some());
     // what can not be had may come yet; what is wrong was never right
     standing.trust = standing.trust.saturating_sub(if finding == Finding::Mismatch { 1_000 } else { 200 });
     events.push(Event::Rejected { id, miner: miner.clone(), finding });
-    if finding == Finding::Mismatch {
-        let escrow = std::mem::take(&mut state.standing_mut(&miner).escrow);
-        state.head_mut().burned += escrow;
-        super::nodes::slash(state, &miner, penalty, events);
+    if finding != Finding::Mismatch {
+        return 0;
     }
+    let escrow = std::mem::take(&mut state.standing_mut(&miner).escrow);
+    state.head_mut().burned += escrow;
+    escrow + super::nodes::slash(state, &miner, penalty, events)
 }
 
 /// A submission counts and is paid.
 pub(super) fn accept(state: &mut State, id: u64, events: &mut Vec<Event>) {
+    let height = state.head().height;
     let Some(submission) = state.submissions.get_mut(&id) else { return };
     submission.status = Status::Accepted;
-    let Submission { miner, position, artifact, round, .. } = submission.clone();
-    state.places.insert(position, Place::Accepted(id));
+    submission.accepted = Some(height);
+    let Submission { miner, artifact, round, .. } = submission.clone();
     let standing = state.standing_mut(&miner);
     standing.accepted += 1;
     standing.trust = (standing.trust + 100).min(10_000);
     let (payee, balance) = super::coins::reward(state, &miner);
     events.push(Event::Accepted { id, miner, artifact: artifact.to_string(), round, payee, balance });
-    let quota = state.genesis.quota;
-    let head = state.head_mut();
-    head.accepted_in_round += 1;
-    head.accepted_total += 1;
-    if head.accepted_in_round == quota {
-        head.full_since = Some(head.height);
-        events.push(Event::RoundFull { round });
-    }
+    state.head_mut().accepted_total += 1;
+    place(state, id, events);
 }

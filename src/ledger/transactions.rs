@@ -2,7 +2,7 @@
 //!
 //! A transaction's messages happen all together or not at all; its fee is paid either way.
 
-use super::{Event, State, aggregation, claims, coins, fees, grants, nodes, submissions, verification};
+use super::{Event, State, aggregation, claims, coins, disputes, fees, grants, nodes, submissions, verification};
 use crate::chain::{ChainError, Message, Signed, code, tx_hash};
 use cosmrs::{
     Any,
@@ -130,10 +130,16 @@ fn run(state: &mut State, message: &Message, signed: &Signed, context: &mut Cont
         Message::CompleteTask(message) => return submissions::complete(state, message, context),
         Message::RegisterNode(message) => return nodes::register(state, message),
         Message::CommitAggregation(message) => return aggregation::commit(state, message),
+        Message::OpenDispute(message) => return disputes::open(state, message, context),
+        Message::Appeal(message) => return disputes::appeal(state, message, context),
+        Message::AnswerDispute(message) => return disputes::answer(state, message),
         Message::Exec(_, messages) => {
             let results = messages.iter().map(|message| run(state, message, signed, context));
             return Ok(MsgExecResponse { results: results.collect::<Result<_, _>>()? }.encode_to_vec());
         }
+        Message::MoveDispute(message) => disputes::step(state, message),
+        Message::Withdraw(message) => submissions::withdraw(state, message, context),
+        Message::AnswerTrap(message) => submissions::answer_trap(message),
         Message::UnregisterNode(message) => nodes::unregister(state, message),
         Message::CommitAttestation(message) => verification::commit(state, message),
         Message::Attest(message) => verification::reveal(state, message),

@@ -1,16 +1,21 @@
 //! Verification: a block after a submission draws whether it is recomputed, and by whom. The drawn seal what they find,
-//! then show it, so that none can echo another; where they disagree, all validators decide.
+//! then show it, so that none can echo another; where they disagree, all validators decide. What costs the miner is open to
+//! appeal first.
+//!
+//! Of those that agree on a match some are *traps*: others are drawn, once the first have spoken, and find again.
 
 use super::{
-    ALL, Challenge, Drawn, Event, Finding, PER_MYRIAD, Params, Place, Refusal, Stage, State, Status, Vote, coins, draw,
+    ALL, Challenge, Drawn, Event, Finding, PER_MYRIAD, Params, Place, Refusal, Stage, State, Status, Submission, Vote,
+    draw,
     nodes::{self, VALIDATOR},
+    settlement::{condemn, settle},
     submissions,
 };
 use crate::{
     chain::{MsgCommitAttestation, MsgSubmitCPUVerification, MsgSubmitRandomVerifierResult, code},
     work::Commitment,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Draws for the submissions of the blocks before.
 pub(super) fn begin(state: &mut State, events: &mut Vec<Event>) {
@@ -18,12 +23,12 @@ pub(super) fn begin(state: &mut State, events: &mut Vec<Event>) {
     let ids: Vec<u64> = state.places.values().filter_map(submitted).collect();
     for id in ids {
         let Some(submission) = state.submissions.get(&id) else { continue };
-        if submission.status != Status::Pending {
+        if submission.status != Status::Pending || state.draws_at(submission) > state.head().height {
             continue;
         }
         let (miner, hash) = (submission.miner.clone(), state.head().hash);
         let drawn = match draw(&hash, "r3mes/sample/1", [id, 0]) % u64::from(ALL) < rate(state, &miner) {
-            true => verifiers(state, id, &miner),
+            true => verifiers(state, id, &[&miner]),
             false => Vec::new(),
         };
         if drawn.is_empty() {
@@ -48,9 +53,9 @@ fn rate(state: &State, miner: &str) -> u64 {
     sampling + (u64::from(ALL) - sampling) * missing / (PER_MYRIAD / 2)
 }
 
-/// Different validators, each as likely as its stake is large; never the miner itself.
-pub(super) fn verifiers(state: &State, id: u64, miner: &str) -> Vec<String> {
-    let nodes = state.nodes_of(VALIDATOR).filter(|(address, _)| *address != miner);
+/// Different validators, each as likely as its stake is large; never one of `but`.
+pub(super) fn verifiers(state: &State, id: u64, but: &[&str]) -> Vec<String> {
+    let nodes = state.nodes_of(VALIDATOR).filter(|(address, _)| !but.contains(&address.as_str()));
     let mut nodes: Vec<(&String, u64)> = nodes.map(|(address, node)| (address, node.stake.max(1))).collect();
     let mut drawn = Vec::new();
     for turn in 0..u64::from(state.genesis.params.verifiers) {
@@ -77,10 +82,17 @@ fn open(state: &mut State, submission: u64, verifiers: Vec<String>, events: &mut
     let head = state.head_mut();
     head.challenges += 1;
     let (id, selector) = (head.challenges, head.hash);
-    let fresh =
-        |verifier: &String| Drawn { verifier: verifier.clone(), sealed: None, finding: None, leaf: String::new() };
-    let drawn = verifiers.iter().map(fresh).collect();
-    let challenge = Challenge { submission, stage: Stage::Commit, until, selector, drawn, votes: Vec::new() };
+    let (drawn, stage) = (verifiers.iter().map(|who| Drawn::new(who)).collect(), Stage::Commit);
+    let challenge = Challenge {
+        submission,
+        stage,
+        until,
+        selector,
+        drawn,
+        first: Vec::new(),
+        defended: Vec::new(),
+        votes: Vec::new(),
+    };
     state.challenges.insert(id, challenge);
     if let Some(submission) = state.submissions.get_mut(&submission) {
         submission.status = Status::Challenged(id);
@@ -180,6 +192,12 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
                 }
             }
             Stage::Panel => decide(state, id, &challenge, late, events),
+            Stage::Appeal if late => drop(settle(state, id, &challenge, Finding::Mismatch, events)),
+            // of the disputes none fell: that would have ended the challenge
+            Stage::Contested if late && !state.is_disputed(challenge.submission) => {
+                settle(state, id, &challenge, Finding::Match, events);
+            }
+            Stage::Appeal | Stage::Contested => {}
         }
     }
 }
@@ -188,7 +206,7 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
 fn sealed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
     silence(state, &mut challenge, |drawn| drawn.sealed.is_some(), events);
     if challenge.drawn.is_empty() {
-        return draw_again(state, id, &challenge);
+        return all_silent(state, id, &challenge, events);
     }
     challenge.stage = Stage::Reveal;
     challenge.until = state.head().height.saturating_add(state.genesis.params.attestation_blocks);
@@ -198,24 +216,63 @@ fn sealed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec
 /// Ends the second: who agree decide, else all validators do.
 fn revealed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
     silence(state, &mut challenge, |drawn| drawn.finding.is_some(), events);
-    let Some(first) = challenge.drawn.first().and_then(|drawn| drawn.finding) else {
-        return draw_again(state, id, &challenge);
+    let Some(found) = challenge.drawn.first().and_then(|drawn| drawn.finding) else {
+        return all_silent(state, id, &challenge, events);
     };
+    let Params { attestation_blocks, decision_blocks, challenge_blocks, .. } = state.genesis.params;
     // who found the same knows the same leaf of the trace
-    let same = |drawn: &Drawn| drawn.finding == Some(first) && drawn.leaf == challenge.drawn[0].leaf;
-    if challenge.drawn.iter().all(same) {
-        return settle(state, id, &challenge, first, events);
-    }
-    challenge.stage = Stage::Panel;
-    challenge.until = state.head().height.saturating_add(state.genesis.params.decision_blocks);
+    let same = |drawn: &Drawn| drawn.finding == Some(found) && drawn.leaf == challenge.drawn[0].leaf;
+    let agreed = challenge.drawn.iter().all(same) && challenge.first.iter().all(|drawn| drawn.finding == Some(found));
+    let blocks = match (agreed, found) {
+        (false, _) => {
+            challenge.stage = Stage::Panel;
+            decision_blocks
+        }
+        (true, Finding::Mismatch) if challenge_blocks > 0 => return condemn(state, id, challenge),
+        (true, _) => {
+            let others = if found == Finding::Match { trap(state, id, &challenge) } else { Vec::new() };
+            if others.is_empty() {
+                settle(state, id, &challenge, found, events);
+                return;
+            }
+            challenge.first =
+                std::mem::replace(&mut challenge.drawn, others.iter().map(|who| Drawn::new(who)).collect());
+            challenge.stage = Stage::Commit;
+            challenge.selector = state.head().hash;
+            events.push(Event::Drawn { challenge: id, verifiers: others });
+            attestation_blocks
+        }
+    };
+    challenge.until = state.head().height.saturating_add(blocks);
     state.challenges.insert(id, challenge);
+}
+
+/// Who finds again what all found, where this block's hash makes it a trap.
+fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<String> {
+    let chance = draw(&state.head().hash, "r3mes/trap/1", [id, 0]) % u64::from(ALL);
+    let Some(submission) = state.submissions.get(&challenge.submission) else { return Vec::new() };
+    if !challenge.first.is_empty() || chance >= u64::from(state.genesis.params.trap_share) {
+        return Vec::new();
+    }
+    let spoke = challenge.drawn.iter().map(|drawn| drawn.verifier.as_str());
+    verifiers(state, id, &spoke.chain([submission.miner.as_str()]).collect::<Vec<_>>())
+}
+
+/// Nobody of those drawn speaks: others are drawn, or, in a trap, the first have their word.
+fn all_silent(state: &mut State, id: u64, challenge: &Challenge, events: &mut Vec<Event>) {
+    match challenge.first.is_empty() {
+        true => draw_again(state, id, challenge),
+        false => drop(settle(state, id, challenge, Finding::Match, events)),
+    }
 }
 
 /// The drawn who said nothing pay for it and are out.
 fn silence(state: &mut State, challenge: &mut Challenge, spoke: fn(&Drawn) -> bool, events: &mut Vec<Event>) {
     let penalty = state.genesis.params.silence_penalty;
     let (spoke, silent): (Vec<_>, Vec<_>) = std::mem::take(&mut challenge.drawn).into_iter().partition(spoke);
-    silent.iter().for_each(|drawn| nodes::slash(state, &drawn.verifier, penalty, events));
+    for drawn in silent {
+        nodes::slash(state, &drawn.verifier, penalty, events);
+    }
     challenge.drawn = spoke;
 }
 
@@ -243,44 +300,40 @@ fn decide(state: &mut State, id: u64, challenge: &Challenge, late: bool, events:
         // nobody voted, or a tie: others look at it
         return draw_again(state, id, challenge);
     }
-    let penalty = state.genesis.params.fraud_penalty;
-    for vote in challenge.votes.iter().filter(|vote| vote.valid != (valid > wrong)) {
-        nodes::slash(state, &vote.validator, penalty, events);
-    }
-    let finding = if valid > wrong { Finding::Match } else { Finding::Mismatch };
-    settle(state, id, challenge, finding, events);
-}
-
-/// The finding stands: the drawn who said otherwise pay, those who found it are paid.
-fn settle(state: &mut State, id: u64, challenge: &Challenge, finding: Finding, events: &mut Vec<Event>) {
-    state.challenges.remove(&id);
-    let Params { fraud_penalty, verifier_reward, .. } = state.genesis.params;
-    let leaf = leaf(state, challenge, finding);
-    for drawn in &challenge.drawn {
-        if drawn.finding == Some(finding) && drawn.leaf == leaf {
-            let paid = coins::mint(state, verifier_reward);
-            coins::give_back(state, &drawn.verifier, paid);
-        } else if drawn.finding != Some(Finding::Unavailable) {
-            // blocks that one could get and another could not prove nothing against either
-            nodes::slash(state, &drawn.verifier, fraud_penalty, events);
-        }
-    }
-    match finding {
-        Finding::Match => submissions::accept(state, challenge.submission, events),
-        Finding::Mismatch | Finding::Unavailable => submissions::reject(state, challenge.submission, finding, events),
+    match valid > wrong {
+        true => drop(settle(state, id, challenge, Finding::Match, events)),
+        false if state.genesis.params.challenge_blocks > 0 => condemn(state, id, challenge.clone()),
+        false => drop(settle(state, id, challenge, Finding::Mismatch, events)),
     }
 }
 
-/// The leaf that most stake is behind, of those who found this: of validators, where they decided, else of the drawn.
-fn leaf(state: &State, challenge: &Challenge, finding: Finding) -> String {
-    let drawn = challenge.drawn.iter().filter(|drawn| drawn.finding == Some(finding));
-    let drawn = drawn.map(|drawn| (&drawn.verifier, &drawn.leaf));
-    let votes = challenge.votes.iter().filter(|vote| vote.valid == (finding == Finding::Match));
-    let votes = votes.map(|vote| (&vote.validator, &vote.leaf));
-    let words: Vec<(&String, &String)> = if challenge.votes.is_empty() { drawn.collect() } else { votes.collect() };
-    let mut behind = BTreeMap::<&String, u128>::new();
-    for (validator, leaf) in words {
-        *behind.entry(leaf).or_default() += state.node(validator).map_or(0, |node| u128::from(node.stake));
+impl Drawn {
+    fn new(verifier: &str) -> Self {
+        Self { verifier: verifier.to_owned(), sealed: None, finding: None, leaf: String::new() }
     }
-    behind.into_iter().max_by_key(|(_, stake)| *stake).map_or(String::new(), |(leaf, _)| leaf.clone())
+}
+
+impl Challenge {
+    /// Who found a mismatch, drawn or as one of all validators, and did not lose a game about it.
+    pub(super) fn accusers(&self) -> BTreeSet<&String> {
+        let drawn = self.first.iter().chain(&self.drawn).filter(|drawn| drawn.finding == Some(Finding::Mismatch));
+        let votes = self.votes.iter().filter(|vote| !vote.valid).map(|vote| &vote.validator);
+        let lost = |accuser: &&String| self.defended.iter().any(|(who, _)| who == *accuser);
+        drawn.map(|drawn| &drawn.verifier).chain(votes).filter(|accuser| !lost(accuser)).collect()
+    }
+
+    /// Who found a match, each once.
+    pub(super) fn vouchers(&self) -> Vec<String> {
+        let drawn = self.first.iter().chain(&self.drawn).filter(|drawn| drawn.finding == Some(Finding::Match));
+        let votes = self.votes.iter().filter(|vote| vote.valid).map(|vote| &vote.validator);
+        let all: BTreeSet<&String> = drawn.map(|drawn| &drawn.verifier).chain(votes).collect();
+        all.into_iter().cloned().collect()
+    }
+}
+
+impl State {
+    /// The block that draws for a submission.
+    pub(super) fn draws_at(&self, submission: &Submission) -> u64 {
+        submission.height.saturating_add(self.genesis.params.draw_blocks.max(1))
+    }
 }

@@ -1,17 +1,21 @@
 //! Mining: a task from its claim to its reward, wherever the program runs.
 
 mod blocks;
+mod health;
 
+use crate::backend::Backend;
 use crate::chain::{
-    Message, MsgClaimTask, MsgSetPayout, MsgSubmitGradient, MsgSubmitGradientResponse,
+    Message, MsgClaimTask, MsgSetPayout, MsgSubmitGradient, MsgSubmitGradientResponse, MsgWithdraw,
     client::{Client, ClientError, HeldTask, Hope, Host, Sent, Watch},
     code,
 };
+use crate::error::Error;
 use crate::ipfs::{Stores, Unstored};
-use crate::store::{Cid, Codec, Dag};
+use crate::store::{Cid, Codec, Dag, StoreError};
 use crate::training::step::nats;
 use crate::work::{Artifact, CHUNK_TOKENS, Receipt, Task, WorkError, Worker, WorkerError};
 pub use blocks::Blocks;
+use health::Health;
 use std::cell::OnceCell;
 
 /// Why a task was not finished. What was done is not lost: a task that is claimed is found again, and computed to the
@@ -43,6 +47,9 @@ pub enum MiningError {
     /// A store that did not keep the artifact. Nothing was submitted.
     #[error("not submitted: {0}")]
     Unstored(#[from] Unstored),
+    /// The backend gives wrong answers; what no block had drawn for was taken back.
+    #[error("the backend is not fit to mine any more, its work was taken back: {0}")]
+    Unfit(#[source] Error),
     /// A manifest that names more than anybody needs.
     #[error("the blocks under {root} exceed the limit of {} bytes", blocks::MAX_DAG_BYTES)]
     TooLarge {
@@ -52,11 +59,12 @@ pub enum MiningError {
 }
 
 impl MiningError {
-    /// As [`ClientError::hope`]. A store may always come to its senses: the artifact waits for it.
+    /// As [`ClientError::hope`]. A store may always come to its senses: the artifact waits for it. A block that is not there
+    /// may be on its way from one node to another.
     pub fn hope(&self) -> Hope {
         match self {
+            Self::Client(ClientError::Store(StoreError::Missing(_))) | Self::Unstored(_) | Self::Late(_) => Hope::Later,
             Self::Client(error) => error.hope(),
-            Self::Unstored(_) | Self::Late(_) => Hope::Later,
             _ => Hope::None,
         }
     }
@@ -108,6 +116,7 @@ pub struct Miner<H> {
     worker: Worker,
     payout: String,
     gpu_architecture: String,
+    health: Option<Health>,
     pending: Option<Pending>,
     /// The chunk that was claimed last.
     claimed: Option<u64>,
@@ -133,7 +142,14 @@ impl<H: Host> Miner<H> {
     /// Rewards go to the address `payout`: the granter, where the client has one. `gpu_architecture` is told to the node
     /// for its statistics.
     pub fn new(client: Client<H>, worker: Worker, payout: String, gpu_architecture: String) -> Self {
-        Self { client, stores: Stores::default(), worker, payout, gpu_architecture, pending: None, claimed: None }
+        let stores = Stores::default();
+        Self { client, stores, worker, payout, gpu_architecture, health: None, pending: None, claimed: None }
+    }
+
+    /// The same, that asks the worker's backend known answers again: those of one kernel while a submission waits for the
+    /// block that draws for it, all after a rejection. Where one is wrong it takes its work back and ends.
+    pub fn with_known_answers(self, backend: Backend) -> Self {
+        Self { health: Some(Health::new(backend)), ..self }
     }
 
     /// The same, that puts every artifact into these stores too before it is submitted.
@@ -220,13 +236,24 @@ impl<H: Host> Miner<H> {
 
     /// Waits until a submission counts.
     async fn settled(&self, id: u64) -> Result<(), MiningError> {
-        let (mut watch, mut pause) = (Watch::default(), POLL_MS / 16);
+        let (mut watch, mut pause, mut asked) = (Watch::default(), POLL_MS / 16, false);
         loop {
             match self.client.stored(id).await {
                 Ok(stored) => match stored.status.as_str() {
                     "accepted" => return Ok(()),
+                    "withdrawn" => return Err(MiningError::Rejected { id, finding: stored.status }),
                     "rejected" => {
+                        if let Some(health) = &self.health {
+                            self.fit(health.ask_all().await).await?;
+                        }
                         return Err(MiningError::Rejected { id, finding: stored.finding.unwrap_or_default() });
+                    }
+                    // the block that draws is not the next one: there is time
+                    "pending" if !asked && pause > POLL_MS / 16 => {
+                        asked = true;
+                        if let Some(health) = &self.health {
+                            self.fit(health.ask_one().await).await?;
+                        }
                     }
                     _ => {}
                 },
@@ -237,6 +264,19 @@ impl<H: Host> Miner<H> {
             }
             watch.wait(&self.client, pause).await?;
             pause = (pause * 2).min(POLL_MS);
+        }
+    }
+
+    /// Goes on where the backend's answers are right; else takes back what was submitted, before it is drawn for.
+    async fn fit(&self, answers: Result<(), Error>) -> Result<(), MiningError> {
+        match answers {
+            Ok(()) => Ok(()),
+            Err(error @ Error::WrongAnswer { .. }) => {
+                let miner = self.client.miner().to_owned();
+                self.client.send(Message::Withdraw(MsgWithdraw { miner })).await?;
+                Err(MiningError::Unfit(error))
+            }
+            Err(error) => Err(WorkerError::Backend(error).into()),
         }
     }
 

@@ -1,16 +1,19 @@
-//! What nodes with a stake do: recompute what they are drawn for, and add up rounds. Wherever the program runs, over the
-//! same wire as miners.
+//! What nodes with a stake do: recompute what they are drawn for, add up rounds, and dispute what is wrong. Wherever the
+//! program runs, over the same wire as miners.
 
+mod challenger;
 mod proposer;
 mod registration;
 mod verifier;
 
+pub use challenger::{Challenger, Deed};
 pub use proposer::Proposer;
 pub use registration::{leave, take_on};
 pub use verifier::{Found, Verifier};
 
 use crate::{
     chain::client::{ClientError, Hope},
+    dispute::DisputeError,
     error::Error,
     mining::MiningError,
     store::StoreError,
@@ -33,6 +36,9 @@ pub enum RoleError {
     /// Blocks could not be had.
     #[error(transparent)]
     Mining(Box<MiningError>),
+    /// A game, or what it is about, is none.
+    #[error(transparent)]
+    Dispute(#[from] DisputeError),
     /// The optimizer's state is none.
     #[error(transparent)]
     Optimizer(#[from] Error),

@@ -42,6 +42,11 @@ impl Verifier {
         Self { worker, salt, found: BTreeMap::new() }
     }
 
+    /// What it recomputes with.
+    pub fn worker(&mut self) -> &mut Worker {
+        &mut self.worker
+    }
+
     /// Does the next duty, if there is one; returns what it recomputed.
     pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Found>, RoleError> {
         let duties = client.duties().await?;

@@ -54,6 +54,17 @@ pub struct Artifact {
     body: Body,
 }
 
+/// What a manifest says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArtifactClaim {
+    /// The task that it is for.
+    pub task: Cid,
+    /// As [`Artifact::gradient_root`].
+    pub gradient_root: [u8; 32],
+    /// Loss and supervised tokens, as in [`Gradient`]; `None` for a void.
+    pub sums: Option<(i64, u32)>,
+}
+
 impl Artifact {
     /// Rounds an exact gradient for transport; void where an element leaves the transport's range.
     pub fn gradient(task: &Task, gradient: &Gradient) -> Result<Self, WorkError> {
@@ -133,6 +144,17 @@ impl Artifact {
             matrices.push(TransportMatrix::from_bytes(transport, spec, entry.shift, &bytes)?);
         }
         Ok(Self { task: expected, transport, body: Body::Gradient(TransportGradient { loss, tokens, matrices }) })
+    }
+
+    /// What the manifest in `bytes` says, whatever its leaves hold.
+    pub fn claim(manifest: &[u8]) -> Result<ArtifactClaim, WorkError> {
+        let manifest: Manifest = dag_cbor::decode(FORMAT, manifest)?;
+        let (task, gradient_root) = (manifest.task, manifest.gradient_root());
+        let sums = match manifest.body {
+            ManifestBody::Void => None,
+            ManifestBody::Gradient { loss, tokens, .. } => Some((loss, tokens)),
+        };
+        Ok(ArtifactClaim { task, gradient_root, sums })
     }
 
     /// The CIDs of the blocks under the manifest in `bytes`, for stores that keep or drop whole artifacts.

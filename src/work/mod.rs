@@ -25,7 +25,7 @@ mod worker;
 pub use adapter::AdapterState;
 pub use aggregate::Aggregate;
 pub(crate) use artifact::matrix_entry;
-pub use artifact::{Artifact, Body, Gradient, TransportGradient};
+pub use artifact::{Artifact, ArtifactClaim, Body, Gradient, TransportGradient};
 pub use chunk::{CHUNK_TOKENS, Chunk, cut_text};
 pub use commitment::Commitment;
 pub use error::WorkError;

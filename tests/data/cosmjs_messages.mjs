@@ -51,6 +51,9 @@ const { root } = protobuf.parse(
   message MsgRevealAggregation {
     string proposer = 1; uint64 commitmentId = 2; string aggregatedGradientIpfsHash = 3; string merkleRoot = 4;
     repeated uint64 gradientIds = 5; uint64 trainingRoundId = 6; string modelVersion = 7; string salt = 8;
+  }
+  message MsgSubmitTrapJobResult {
+    string miner = 1; string trapJobId = 2; string gradientIpfsHash = 3; string gradientHash = 4;
   }`,
 );
 protobuf.parse(
@@ -58,7 +61,12 @@ protobuf.parse(
   package r3mes.wgpu.v1;
   message MsgSetPayout { string miner = 1; string payout = 2; }
   message MsgCommitAttestation { string verifier = 1; uint64 challengeId = 2; bytes commitment = 3; }
-  message MsgUnregisterNode { string nodeAddress = 1; }`,
+  message MsgUnregisterNode { string nodeAddress = 1; }
+  message MsgWithdraw { string miner = 1; }
+  message MsgOpenDispute { string challenger = 1; uint64 storedGradientId = 2; bytes chunk = 3; bytes manifest = 4; }
+  message MsgAppeal { string sender = 1; uint64 challengeId = 2; bytes chunk = 3; bytes manifest = 4; }
+  message MsgAnswerDispute { string sender = 1; uint64 disputeId = 2; bytes answer = 3; }
+  message MsgMoveDispute { string sender = 1; uint64 disputeId = 2; uint64 answer = 3; bytes step = 4; }`,
   root,
 );
 root.resolveAll(); // proto3 packs what is repeated only from here on
@@ -92,6 +100,18 @@ const messages = {
   "r3mes.wgpu.v1.MsgSetPayout": { miner: address, payout: address },
   "r3mes.wgpu.v1.MsgCommitAttestation": { verifier: address, challengeId: 4, commitment: new Uint8Array(32).fill(5) },
   "r3mes.wgpu.v1.MsgUnregisterNode": { nodeAddress: address },
+  "remes.remes.v1.MsgSubmitTrapJobResult": {
+    miner: address, trapJobId: "trap-7", gradientIpfsHash: "bafyartifact", gradientHash: hash,
+  },
+  "r3mes.wgpu.v1.MsgWithdraw": { miner: address },
+  "r3mes.wgpu.v1.MsgOpenDispute": {
+    challenger: address, storedGradientId: 6, chunk: new Uint8Array(8).fill(1), manifest: new Uint8Array(9).fill(2),
+  },
+  "r3mes.wgpu.v1.MsgAppeal": {
+    sender: address, challengeId: 4, chunk: new Uint8Array(8).fill(1), manifest: new Uint8Array(9).fill(2),
+  },
+  "r3mes.wgpu.v1.MsgAnswerDispute": { sender: address, disputeId: 3, answer: new Uint8Array(7).fill(4) },
+  "r3mes.wgpu.v1.MsgMoveDispute": { sender: address, disputeId: 3, answer: 1, step: new Uint8Array(6).fill(8) },
 };
 
 for (const [name, value] of Object.entries(messages)) {

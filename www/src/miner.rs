@@ -97,7 +97,7 @@ impl Miner {
         let mut worker = worker.map_err(|error| failure("Backend", &error))?;
         worker.rest_by(Rest { clock: now, after: rest });
         let plays = CHUNK_TOKENS.div_ceil(SEQUENCES * model.config.context);
-        let inner = RefCell::new(Some(mining::Miner::new(client, worker, payout, class)));
+        let inner = RefCell::new(Some(mining::Miner::new(client, worker, payout, class).with_known_answers(backend)));
         Ok(Self { inner, address, control, plays, reward: job.reward })
     }
 

@@ -197,8 +197,8 @@ impl App {
             },
             Ok(Step::Whole(ledger)) => {
                 *restoring = None;
-                self.node.replace(ledger.clone()).context("writing a snapshot")?;
-                *lock(&self.admission) = Admission::new(ledger);
+                self.node.replace((*ledger).clone()).context("writing a snapshot")?;
+                *lock(&self.admission) = Admission::new(*ledger);
                 answer(Applied::Accept)
             }
             Err(error) => {

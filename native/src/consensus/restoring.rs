@@ -27,7 +27,7 @@ pub(super) enum Step {
     /// It is not what it should be: another is to be asked for it.
     Wrong,
     /// It was the last one.
-    Whole(Ledger),
+    Whole(Box<Ledger>),
 }
 
 impl Restoring {
@@ -57,6 +57,6 @@ impl Restoring {
         let height = ledger.state().scalars().height;
         ensure!(height == self.height, "a snapshot of height {height}, not {}", self.height);
         ensure!(ledger.root() == *self.app_hash, "a snapshot whose root is not the chain's app hash");
-        Ok(Step::Whole(ledger))
+        Ok(Step::Whole(Box::new(ledger)))
     }
 }

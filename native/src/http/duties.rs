@@ -8,8 +8,13 @@ use axum::{
     response::Response,
     routing::get,
 };
-use r3mes_wgpu::chain::client::{Duty, HeldTask, Stored, Sum, Summand};
-use r3mes_wgpu::ledger::{Aggregation, Assignment, Finding, Held, Round, Stage, Status, global_seed};
+use r3mes_wgpu::chain::client::{
+    Claimed, Docket, Duty, GivenAnswer, HeldTask, OpenDispute, Stored, Sum, Summand, Watched,
+};
+use r3mes_wgpu::ledger::{
+    Aggregation, Assignment, Doubtful, Finding, Held, Round, Stage, Status, Submission, global_seed,
+};
+use r3mes_wgpu::work::Task;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -18,6 +23,7 @@ pub(super) fn routes() -> Router<Arc<Face>> {
         .route("/r3mes/wgpu/v1/tasks/{address}", get(held))
         .route("/r3mes/wgpu/v1/challenges/{address}", get(challenges))
         .route("/r3mes/wgpu/v1/aggregations/{address}", get(aggregation))
+        .route("/r3mes/wgpu/v1/disputes", get(disputes))
         .route("/remes/remes/v1/stored_gradient/{id}", get(stored))
         .route("/remes/remes/v1/miner_score/{address}", get(score))
         .route("/remes/remes/v1/node_registration/{address}", get(registration))
@@ -49,6 +55,8 @@ async fn challenges(State(face): Shared, Path(address): Path<String>) -> Result<
             Stage::Commit => "commit",
             Stage::Reveal => "reveal",
             Stage::Panel => "panel",
+            Stage::Appeal => "appeal",
+            Stage::Contested => "contested",
         };
         Duty {
             challenge_id: challenge,
@@ -67,22 +75,50 @@ async fn challenges(State(face): Shared, Path(address): Path<String>) -> Result<
 
 async fn aggregation(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     foreign(&address).map_or(Ok(()), Err)?;
-    let sum =
-        face.ledger().aggregation(&address).map_err(broken)?.map(|aggregation| {
-            let Aggregation { round, adapter, gradients, root, own } = aggregation;
-            let summand = |(id, task, submission): (u64, r3mes_wgpu::work::Task, r3mes_wgpu::ledger::Submission)| {
-                Summand { id, task: task.cid(), artifact: submission.artifact }
-            };
-            Sum {
-                round,
-                adapter,
-                gradients: gradients.into_iter().map(summand).collect(),
-                merkle_root: hex(&root),
-                commitment_id: own.as_ref().map(|(id, _)| *id),
-                shown: own.is_some_and(|(_, proposal)| proposal.adapter.is_some()),
-            }
-        });
+    let sum = face.ledger().aggregation(&address).map_err(broken)?.map(|aggregation| {
+        let Aggregation { round, adapter, gradients, root, own } = aggregation;
+        let summand = |(id, task, submission): (u64, Task, Submission)| Summand {
+            id,
+            task: task.cid(),
+            artifact: submission.artifact,
+        };
+        Sum {
+            round,
+            adapter,
+            gradients: gradients.into_iter().map(summand).collect(),
+            merkle_root: hex(&root),
+            commitment_id: own.as_ref().map(|(id, _)| *id),
+            shown: own.is_some_and(|(_, proposal)| proposal.adapter.is_some()),
+        }
+    });
     Ok(Json(json!({ "aggregation": sum })))
+}
+
+async fn disputes(State(face): Shared) -> Result<Json<Docket>, Response> {
+    let ledger = face.ledger();
+    let next = ledger.state().scalars().height + 1;
+    let watched = |found: Doubtful| {
+        let Doubtful { id, submission, task, disputable, appealable } = found;
+        Watched { gradient: claimed(id, &submission, &task), disputable, appealable }
+    };
+    let gradients = ledger.doubtful().map_err(broken)?.into_iter().map(watched).collect();
+    let mut disputes = Vec::new();
+    for (dispute_id, contest, submission, task) in ledger.disputes().map_err(broken)? {
+        let games = contest.answers.iter().zip(contest.dispute.games());
+        disputes.push(OpenDispute {
+            dispute_id,
+            gradient: claimed(contest.submission, submission, &task),
+            challenger: contest.challenger.clone(),
+            answerable: next <= contest.dispute.deadline(),
+            answers: games.map(|((sender, _), game)| GivenAnswer::new(sender.clone(), game)).collect(),
+        });
+    }
+    Ok(Json(Docket { gradients, disputes }))
+}
+
+fn claimed(id: u64, submission: &Submission, task: &Task) -> Claimed {
+    let gradient_hash = submission.commitment.to_string();
+    Claimed { stored_gradient_id: id, task: task.cid(), ipfs_hash: submission.artifact, gradient_hash }
 }
 
 async fn stored(State(face): Shared, Path(id): Path<u64>) -> Result<Json<Value>, Response> {
@@ -94,6 +130,8 @@ async fn stored(State(face): Shared, Path(id): Path<u64>) -> Result<Json<Value>,
         Status::Pending => ("pending", None),
         Status::Challenged(_) => ("challenged", None),
         Status::Accepted => ("accepted", None),
+        Status::Disputed => ("disputed", None),
+        Status::Withdrawn => ("withdrawn", None),
         Status::Rejected(Finding::Unavailable) => ("rejected", Some("unavailable".to_owned())),
         Status::Rejected(_) => ("rejected", Some("mismatch".to_owned())),
     };

@@ -2,6 +2,7 @@
 
 use super::chain;
 use anyhow::{Result, ensure};
+use r3mes_wgpu::dispute::{Ground, Hash};
 use r3mes_wgpu::ledger::{Genesis, Params};
 use r3mes_wgpu::store::Block;
 use r3mes_wgpu::work::{AdapterState, Chunk, Job};
@@ -35,8 +36,15 @@ impl Terms {
 }
 
 impl Setup {
-    /// Checks that terms, job, adapter and text fit together.
-    pub(crate) fn new(terms: Terms, job: Job, adapter: &AdapterState, chunks: Vec<Chunk>) -> Result<Self> {
+    /// Checks that terms, job, adapter and text fit together. `ground` is what disputes are about, and the root of what the
+    /// adapter is packed as.
+    pub(crate) fn new(
+        terms: Terms,
+        job: Job,
+        (ground, packed): (Ground, Hash),
+        adapter: &AdapterState,
+        chunks: Vec<Chunk>,
+    ) -> Result<Self> {
         let Terms { chain_id, params, seed, quota, accounts, nodes, .. } = terms;
         job.check_adapter(&adapter.adapter)?;
         let mut blocks: Vec<Block> = chunks.iter().map(Chunk::block).collect();
@@ -45,7 +53,7 @@ impl Setup {
         let dag = adapter.dag()?;
         let (quota, adapter) = (quota.min(chunks.len() as u32), dag.root);
         blocks.extend(dag.blocks);
-        let genesis = Genesis { chain_id, params, job, seed, quota, adapter, chunks, accounts, nodes };
+        let genesis = Genesis { chain_id, params, job, seed, quota, adapter, packed, ground, chunks, accounts, nodes };
         genesis.validate()?;
         Ok(Self { genesis, blocks })
     }

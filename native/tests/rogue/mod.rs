@@ -110,6 +110,10 @@ pub fn worker(place: &Place, threads: usize, sequences: usize) -> Worker {
     block_on(Worker::new(&model, &targets, &backend, sequences)).unwrap()
 }
 
+pub fn key(number: u8) -> SessionKey {
+    SessionKey::new(&[number; 32]).unwrap()
+}
+
 /// A key, a client, and a worker that computes what is right.
 pub struct Rogue {
     pub key: SessionKey,
@@ -120,12 +124,11 @@ pub struct Rogue {
 impl Rogue {
     pub fn new(url: &str, place: &Place, number: u8) -> Self {
         let worker = worker(place, 1, 1);
-        let key = || SessionKey::new(&[number; 32]).unwrap();
-        Self { key: key(), client: Client::new(Web::new(url), key()), worker }
+        Self { key: key(number), client: Client::new(Web::new(url), key(number)), worker }
     }
 
     pub fn address_of(number: u8) -> String {
-        SessionKey::new(&[number; 32]).unwrap().address().to_owned()
+        key(number).address().to_owned()
     }
 
     pub fn address(&self) -> &str {

@@ -62,7 +62,7 @@ pub struct Summand {
 /// Where a submission stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
-    /// `pending`, `challenged`, `accepted` or `rejected`.
+    /// `pending`, `challenged`, `accepted`, `disputed`, `withdrawn` or `rejected`.
     pub status: String,
     /// Why it is rejected: `mismatch` or `unavailable`.
     pub finding: Option<String>,
@@ -142,7 +142,7 @@ impl<H: Host> Client<H> {
         let path = format!("/remes/remes/v1/stored_gradient/{id}");
         let Answer { stored_gradient } = self.json(&path).await?;
         match stored_gradient.status.as_str() {
-            "pending" | "challenged" | "accepted" | "rejected" => Ok(stored_gradient),
+            "pending" | "challenged" | "accepted" | "disputed" | "withdrawn" | "rejected" => Ok(stored_gradient),
             _ => Err(senseless(&path, "a status that is none")),
         }
     }

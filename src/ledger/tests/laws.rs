@@ -1,13 +1,13 @@
 //! What holds of every ledger, whatever comes.
 
 use super::*;
-use crate::chain::{MsgCompleteTask, MsgRegisterNode, MsgSetPayout, MsgUnregisterNode, Transfer};
+use crate::chain::{MsgCompleteTask, MsgRegisterNode, MsgSetPayout, MsgUnregisterNode, MsgWithdraw, Transfer};
 use proptest::prelude::*;
 
 /// A message of some account, sensible or not.
 fn message(world: &World, number: u8, kind: u8, amount: u64) -> Message {
     let other = 1 + (amount % 9) as u8;
-    match kind % 12 {
+    match kind % 13 {
         0 | 1 => world.claim(number, world.ledger.state().available().first().copied().unwrap_or(amount % 8)),
         2 | 3 if world.ledger.held(&address(number)).unwrap().is_some() => {
             let commitment = if amount.is_multiple_of(5) { wrong } else { honest };
@@ -24,6 +24,7 @@ fn message(world: &World, number: u8, kind: u8, amount: u64) -> Message {
         6 => Message::UnregisterNode(MsgUnregisterNode { node_address: address(number) }),
         7 => Message::SetPayout(MsgSetPayout { miner: address(number), payout: address(other) }),
         8 => Message::CompleteTask(MsgCompleteTask { miner: address(number), chunk_id: amount, ..Default::default() }),
+        9 => Message::Withdraw(MsgWithdraw { miner: address(number) }),
         _ => {
             let lie = |_: u8, task: &Task, claimed| match amount % 7 {
                 0 => Finding::Match,
@@ -41,10 +42,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn no_coin_appears_or_is_lost_and_roots_agree(steps in prop::collection::vec((1u8..=9, 0u8..12, 0u64..2_000_000_000, 0u64..40), 1..90)) {
+    fn no_coin_appears_or_is_lost_and_roots_agree(steps in prop::collection::vec((1u8..=9, 0u8..13, 0u64..2_000_000_000, 0u64..40), 1..90)) {
         let params = Params {
             min_stake: 1_000_000, sampling: ALL / 2, claim_bond: 50, probation: 2, silence_penalty: 10,
-            attestation_blocks: 4, decision_blocks: 4, unbonding_blocks: 5, ..Params::NETWORK
+            attestation_blocks: 4, decision_blocks: 4, unbonding_blocks: 5, draw_blocks: 2, challenge_blocks: 3,
+            trap_share: ALL / 2, quarantine_blocks: 4, ..Params::NETWORK
         };
         let mut world = World::new(genesis(2, params, &[(7, 2_000_000), (8, 2_000_000), (9, 4_000_000)]));
         for (number, kind, amount, pause) in steps {

@@ -1,8 +1,12 @@
 //! The ledger as accounts meet it: blocks of signed transactions, and nothing else.
 
+mod appeals;
 mod coins;
+mod court;
+mod disputes;
 mod laws;
 mod rounds;
+mod traps;
 mod verifying;
 
 use super::*;
@@ -11,6 +15,7 @@ use crate::{
         Fee, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation, MsgRevealAggregation,
         MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitRandomVerifierResult, SessionKey,
     },
+    dispute::{Ground, Hash},
     store::Codec,
     work::{CHUNK_TOKENS, Commitment, Job, Kind, MatrixSpec, Task, Transport},
 };
@@ -50,6 +55,8 @@ fn genesis(quota: u32, params: Params, nodes: &[(u8, u64)]) -> Genesis {
         seed: [3; 32],
         quota,
         adapter: Codec::DagCbor.cid(b"adapter 0"),
+        packed: Hash([0; 32]),
+        ground: Ground { program: Hash([0; 32]), step: 1, closing: 1, adapter: 10, context: 2048, streams: Vec::new() },
         chunks: (0..7u8).map(|number| Codec::Raw.cid(&[number])).collect(),
         accounts: (1..=9).map(|number| (address(number), COINS)).collect(),
         nodes: nodes.iter().map(|(number, stake)| (address(*number), *stake, vec![3, 4])).collect(),
@@ -225,7 +232,7 @@ impl World {
             gradient_ids: ids.clone(),
             training_round_id: sum.round,
             model_version: self.ledger.genesis().job.model.to_string(),
-            salt: format!("{number}"),
+            salt: format!("{}:{number}", "0".repeat(64)),
         };
         match sum.own {
             None => Some(Message::CommitAggregation(MsgCommitAggregation {

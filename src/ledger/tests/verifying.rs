@@ -10,7 +10,8 @@ fn network(params: Params) -> World {
 }
 
 fn all() -> Params {
-    Params { sampling: ALL, verifiers: 3, probation: 0, claim_bond: 0, ..Params::NETWORK }
+    let verified = Params { sampling: ALL, verifiers: 3, trap_share: 0, draw_blocks: 1, ..Params::NETWORK };
+    Params { probation: 0, claim_bond: 0, challenge_blocks: 0, ..verified }
 }
 
 #[test]
@@ -227,9 +228,9 @@ fn verifiers_are_drawn_by_their_stake_and_never_for_themselves() {
     let nodes = [(7, 1_000_000), (8, 3_000_000), (9, 6_000_000)];
     let world = World::new(genesis(2, Params { verifiers: 1, min_stake: 1, ..all() }, &nodes));
     for id in 0..2_000 {
-        let drawn = verification::verifiers(&world.ledger.state, id, &address(1));
+        let drawn = verification::verifiers(&world.ledger.state, id, &[&address(1)]);
         (7..=9).filter(|number| drawn[0] == address(*number)).for_each(|number| counts[usize::from(number)] += 1);
-        assert_ne!(verification::verifiers(&world.ledger.state, id, &address(9))[0], address(9));
+        assert_ne!(verification::verifiers(&world.ledger.state, id, &[&address(9)])[0], address(9));
     }
     assert!((140..260).contains(&counts[7]) && (500..700).contains(&counts[8]), "{counts:?}");
 }

@@ -8,6 +8,7 @@ use r3mes_wgpu::{
         MsgSubmitRandomVerifierResult, MsgUnregisterNode, Session, SessionKey, Signed, Transfer, Unsigned,
         check_address, tx_hash,
     },
+    dispute::{Ground, Hash},
     ledger::{Block, Genesis, Ledger, Params, Tx},
     store::{Cid, Codec},
     work::{Commitment, Job, Kind, MatrixSpec, Transport},
@@ -54,6 +55,8 @@ static GENESIS: LazyLock<Ledger> = LazyLock::new(|| {
         chunks: (0..3u8).map(|number| Codec::Raw.cid(&[number])).collect(),
         accounts: (1..=ACCOUNTS).map(|number| (address(number), 1_000_000_000)).collect(),
         nodes: vec![(address(ACCOUNTS), Params::EMBEDDED.min_stake, vec![3, 4])],
+        packed: Hash([0; 32]),
+        ground: Ground { program: Hash([0; 32]), step: 1, closing: 1, adapter: 10, context: 2048, streams: Vec::new() },
     };
     Ledger::new(genesis).expect("a genesis within its limits")
 });

@@ -1,17 +1,21 @@
 //! What strategies earn under the rules for networks, played on the real ledger.
 //!
-//! Every transaction is signed and run; only the gradients are not computed: an honest one is a commitment that honest
-//! verifiers find again, a forged one is another.
+//! Every transaction is signed and run; but for those in dispute the gradients are not computed: an honest one is a
+//! commitment that honest verifiers find again, a forged one is another.
+
+mod games;
 
 use r3mes_wgpu::{
     chain::{
         Fee, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation, MsgRegisterNode, MsgRevealAggregation,
         MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitRandomVerifierResult, SessionKey,
     },
-    ledger::{Block, Finding, Genesis, Ledger, Params, Stage, Tx},
+    dispute::{Ground, Hash},
+    ledger::{Block, Finding, Genesis, Ledger, Params, Stage, Status, Tx},
     store::Codec,
     work::{CHUNK_TOKENS, Commitment, Job, Kind, MatrixSpec, Task, Transport},
 };
+use std::collections::BTreeMap;
 
 /// Tasks that each strategy is tried for.
 const TASKS: u32 = 300;
@@ -35,44 +39,50 @@ struct World {
     lazy: Vec<u8>,
     /// Gradients that the first verifier was to recompute.
     recomputed: i64,
+    /// Whether commitments of gradients that are computed are right.
+    rights: BTreeMap<String, bool>,
+}
+
+/// The terms that strategies are tried under.
+fn genesis() -> Genesis {
+    let matrix = |factor: &str| MatrixSpec {
+        name: format!("layers.0.attention.q.{factor}"),
+        rows: 4,
+        columns: 6,
+        exponent: -40,
+    };
+    let job = Job {
+        arithmetic_version: 1,
+        model: Codec::DagCbor.cid(b"model"),
+        rank: 4,
+        targets: vec!["attention.q".to_owned()],
+        matrices: vec![matrix("a"), matrix("b")],
+        kind: Kind::Gradient,
+        transport: Transport::Int8,
+    };
+    Genesis {
+        chain_id: "economics-1".to_owned(),
+        params: Params::NETWORK,
+        job,
+        seed: [3; 32],
+        quota: 2,
+        adapter: Codec::DagCbor.cid(b"adapter"),
+        packed: Hash([0; 32]),
+        ground: Ground { program: Hash([0; 32]), step: 1, closing: 1, adapter: 10, context: 2048, streams: Vec::new() },
+        chunks: (0..7u8).map(|number| Codec::Raw.cid(&[number])).collect(),
+        accounts: (1..=99).map(|number| (address(number), COINS)).collect(),
+        nodes: VERIFIERS.iter().map(|number| (address(*number), 10 * Params::NETWORK.min_stake, vec![3, 4])).collect(),
+    }
 }
 
 impl World {
-    fn new() -> Self {
-        let matrix = |factor: &str| MatrixSpec {
-            name: format!("layers.0.attention.q.{factor}"),
-            rows: 4,
-            columns: 6,
-            exponent: -40,
-        };
-        let job = Job {
-            arithmetic_version: 1,
-            model: Codec::DagCbor.cid(b"model"),
-            rank: 4,
-            targets: vec!["attention.q".to_owned()],
-            matrices: vec![matrix("a"), matrix("b")],
-            kind: Kind::Gradient,
-            transport: Transport::Int8,
-        };
-        let genesis = Genesis {
-            chain_id: "economics-1".to_owned(),
-            params: Params::NETWORK,
-            job,
-            seed: [3; 32],
-            quota: 2,
-            adapter: Codec::DagCbor.cid(b"adapter"),
-            chunks: (0..7u8).map(|number| Codec::Raw.cid(&[number])).collect(),
-            accounts: (1..=99).map(|number| (address(number), COINS)).collect(),
-            nodes: VERIFIERS
-                .iter()
-                .map(|number| (address(*number), 10 * Params::NETWORK.min_stake, vec![3, 4]))
-                .collect(),
-        };
+    fn new(genesis: Genesis) -> Self {
         Self {
             ledger: Ledger::new(genesis).expect("a genesis within its limits"),
             time: 0,
             lazy: Vec::new(),
             recomputed: 0,
+            rights: BTreeMap::new(),
         }
     }
 
@@ -90,15 +100,16 @@ impl World {
         key(number).sign("economics-1", sequence, &Fee::default(), messages).expect("messages that can be signed")
     }
 
-    /// Claims a task and submits for it; false where the ledger gives none.
-    fn mine(&mut self, number: u8, forge: bool) -> bool {
-        let Some(chunk_id) = self.ledger.at(self.time + 1).state().available().first().copied() else { return false };
-        let claim = Message::ClaimTask(MsgClaimTask { miner: address(number), pool_id: 0, chunk_id });
-        let tx = self.sign(number, &[claim]);
-        self.block(vec![tx]);
-        let Ok(Some(held)) = self.ledger.held(&address(number)) else { return false };
-        let commitment = if forge { Commitment::new(&held.task, &[8; 32]) } else { honest(&held.task) };
-        let message = MsgSubmitGradient {
+    /// A block of one transaction; its code.
+    fn send(&mut self, number: u8, message: Message) -> u32 {
+        let tx = self.sign(number, &[message]);
+        self.block(vec![tx])[0]
+    }
+
+    /// What a miner submits for the task that it holds.
+    fn submission(&self, number: u8, commitment: Commitment) -> Option<MsgSubmitGradient> {
+        let held = self.ledger.held(&address(number)).ok()??;
+        Some(MsgSubmitGradient {
             miner: address(number),
             ipfs_hash: Codec::DagCbor.cid(&commitment.0).to_string(),
             model_version: held.task.job.model.to_string(),
@@ -109,13 +120,36 @@ impl World {
             global_seed: held.global_seed,
             token_count: CHUNK_TOKENS as u64,
             ..Default::default()
-        };
-        let tx = self.sign(number, &[Message::SubmitGradient(Box::new(message))]);
-        self.block(vec![tx]);
-        for _ in 0..10 {
+        })
+    }
+
+    /// Claims a task, submits for it, and waits for what becomes of it and of its round.
+    fn mine(&mut self, number: u8, forge: bool) {
+        let Some(chunk_id) = self.ledger.at(self.time + 1).state().available().first().copied() else { return };
+        self.send(number, Message::ClaimTask(MsgClaimTask { miner: address(number), pool_id: 0, chunk_id }));
+        let Ok(Some(held)) = self.ledger.held(&address(number)) else { return };
+        let commitment = if forge { Commitment::new(&held.task, &[8; 32]) } else { honest(&held.task) };
+        let Some(message) = self.submission(number, commitment) else { return };
+        self.send(number, Message::SubmitGradient(Box::new(message)));
+        let id = self.ledger.state().scalars().submissions;
+        self.until(|world| matches!(world.status(id), Status::Accepted | Status::Rejected(_)));
+        self.until(|world| world.ledger.state().scalars().full_since.is_none());
+    }
+
+    /// Blocks, until something is so.
+    fn until(&mut self, done: impl Fn(&Self) -> bool) {
+        for _ in 0..10_000 {
+            if done(self) {
+                return;
+            }
             self.serve();
         }
-        true
+        unreachable!("what is waited for comes within some thousand blocks");
+    }
+
+    /// Where a submission stands; one that is forgotten counted.
+    fn status(&self, id: u64) -> Status {
+        self.ledger.state().submission(id).map_or(Status::Accepted, |submission| submission.status)
     }
 
     /// A block of what verifiers and proposers have to say.
@@ -138,7 +172,8 @@ impl World {
         for duty in self.ledger.assignments(&verifier).unwrap_or_default().into_iter().filter(|duty| !duty.done) {
             let (claimed, challenge_id) = (duty.submission.commitment, duty.challenge);
             let lazy = self.lazy.contains(&number);
-            let matches = lazy || claimed == honest(&duty.task);
+            let right = self.rights.get(&claimed.to_string()).copied().unwrap_or(claimed == honest(&duty.task));
+            let matches = lazy || right;
             let finding = if matches { Finding::Match } else { Finding::Mismatch };
             if duty.stage == Stage::Panel {
                 words.push(Message::Arbitrate(MsgSubmitCPUVerification {
@@ -179,7 +214,8 @@ impl World {
             gradient_ids: ids.clone(),
             training_round_id: sum.round,
             model_version: self.ledger.genesis().job.model.to_string(),
-            salt: number.to_string(),
+            // no adapter is computed: each is the first
+            salt: format!("{}:{number}", hex(&self.ledger.genesis().packed.0)),
         };
         match sum.own {
             None => words.push(Message::CommitAggregation(MsgCommitAggregation {
@@ -214,12 +250,11 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Prints what a miner earns a task, less what it computes.
 fn miner(name: &str, staked: bool, forges: fn(u32) -> bool) {
-    let mut world = World::new();
+    let mut world = World::new(genesis());
     if staked {
         let stake = format!("{}uremes", Params::NETWORK.min_stake);
         let register = MsgRegisterNode { node_address: address(1), node_type: 1, stake, ..Default::default() };
-        let tx = world.sign(1, &[Message::RegisterNode(register)]);
-        world.block(vec![tx]);
+        world.send(1, Message::RegisterNode(register));
     }
     let (before, mut cost) = (world.wealth(1), 0);
     for task in 0..TASKS {
@@ -229,12 +264,12 @@ fn miner(name: &str, staked: bool, forges: fn(u32) -> bool) {
     }
     let earned = world.wealth(1) - before - cost;
     let standing = world.ledger.state().standing(&address(1));
-    println!("| {name} | {} | {} | {:+.3} |", standing.accepted, standing.rejected, per_task(earned));
+    println!("| {name} | {} | {} | {:+.3} |", standing.accepted, standing.rejected, per_task(earned, TASKS));
 }
 
 /// Prints what a verifier earns a task of somebody else's, less what it computes.
 fn verifier(name: &str, lazy: bool) {
-    let mut world = World::new();
+    let mut world = World::new(genesis());
     if lazy {
         world.lazy.push(VERIFIERS[0]);
     }
@@ -244,11 +279,11 @@ fn verifier(name: &str, lazy: bool) {
     }
     let cost = if lazy { 0 } else { world.recomputed * COST };
     let earned = world.wealth(VERIFIERS[0]) - before - cost;
-    println!("| {name} | | | {:+.3} |", per_task(earned));
+    println!("| {name} | | | {:+.3} |", per_task(earned, TASKS));
 }
 
-fn per_task(amount: i64) -> f64 {
-    amount as f64 / 1e6 / f64::from(TASKS)
+fn per_task(amount: i64, tasks: u32) -> f64 {
+    amount as f64 / 1e6 / f64::from(tasks)
 }
 
 fn main() {
@@ -263,4 +298,6 @@ fn main() {
     miner("honest for 32 tasks, then forges, without", false, |task| task >= 32);
     verifier("verifies", false);
     verifier("says \"match\" without looking", true);
+    games::forges_and_defends();
+    games::griefs();
 }

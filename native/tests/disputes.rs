@@ -1,0 +1,184 @@
+//! What happens where nobody was drawn, against a node in a process of its own: its operator brings down what is forged,
+//! stands for what is right, and a miner whose own backend fails takes its work back in time.
+
+mod face;
+mod place;
+mod rogue;
+
+use pollster::block_on;
+use r3mes_wgpu::{
+    backend::{Backend, cpu},
+    chain::{
+        Message, MsgAnswerDispute, MsgMoveDispute, MsgOpenDispute,
+        client::{Client, ClientError, OpenDispute},
+        code,
+    },
+    dispute::{Material, Party, Replay, Side},
+    kernels::{ALL, Kernel, Saturated, Twin},
+    mining::{Blocks, Miner, MiningError},
+    model::{
+        config::Linear,
+        file,
+        transformer::{Step, Targets},
+        weights::Model,
+    },
+    store::Codec,
+    training::step::Trainer,
+    work::{Artifact, Commitment, Gradient, Task, Worker},
+};
+use rogue::{Network, Rogue, Web};
+use serde_json::{Value, json};
+use std::{fs, ops::Range, sync::Arc};
+
+const STAKE: u64 = 2_000_000;
+const COINS: u64 = 1_000_000_000;
+/// Of a dispute and of an answer.
+const BONDS: [u64; 2] = [4_000_000, 2_000_000];
+
+/// A network in which whatever comes in counts, until somebody disputes it.
+fn network(name: &str, change: impl FnOnce(&mut Value)) -> Network {
+    let [attacker, honest] = [66, 7].map(|number| format!("{}={COINS}", Rogue::address_of(number)));
+    let arguments = ["--rules", "embedded", "--quota", "2", "--account", &attacker, "--account", &honest];
+    Network::new(name, &arguments, |terms| {
+        let operator = terms["nodes"][0][0].clone();
+        terms["accounts"].as_array_mut().unwrap().push(json!([operator, COINS]));
+        terms["params"]["sampling"] = json!(0);
+        terms["params"]["challenge_blocks"] = json!(100_000);
+        terms["params"]["move_blocks"] = json!(30);
+        change(terms);
+    })
+}
+
+fn model(network: &Network) -> (Model, Targets) {
+    let read = |name: &str| fs::read(network.place.model().join(name)).unwrap();
+    let model = file::read(&read("config.json"), &read("model.safetensors")).unwrap();
+    (model, Targets { rank: 4, linears: Linear::ALL.to_vec() })
+}
+
+/// The gradient of another text as that of a task, and who defends it with the trace that leads there.
+fn forge(network: &Network, rogue: &Rogue, task: &Task) -> (Artifact, Party) {
+    let (model, targets) = model(network);
+    let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };
+    let blocks = block_on(Blocks::of_task(rogue.client.host(), task)).unwrap();
+    let mut material = Material::fetch(task, model.config.vocab as u32, &|cid| blocks.get(cid)).unwrap();
+    material.tokens[700] ^= 1;
+    let step = Step::new(&model, &targets, 1);
+    let player = block_on(backend.player(&Arc::new(step.recording.clone()))).unwrap();
+    let mut trainer = Trainer::new(step, player);
+    let exponents: Vec<i32> = material.matrices.iter().map(|spec| spec.exponent).collect();
+    block_on(trainer.load(&material.adapter, &exponents)).unwrap();
+    let found = block_on(trainer.gradient(&material.tokens, &material.task_key, 0)).unwrap();
+    let gradient = Gradient { loss: found.loss, tokens: found.supervised as u32, matrices: found.matrices };
+    let replay = block_on(Replay::new(&model, &targets, &material, &backend)).unwrap();
+    (Artifact::gradient(task, &gradient).unwrap(), block_on(Party::new(replay)).unwrap())
+}
+
+/// What a liar has to say in a dispute; `None` where it has nothing.
+fn defense(rogue: &Rogue, dispute: &OpenDispute, liar: &mut Party) -> Option<Message> {
+    let (sender, dispute_id) = (rogue.address().to_owned(), dispute.dispute_id);
+    let Some(given) = dispute.answers.first() else {
+        let answer = liar.answer()?.encode();
+        return Some(Message::AnswerDispute(MsgAnswerDispute { sender, dispute_id, answer }));
+    };
+    let game = given.game().unwrap();
+    let step = match game.turn() {
+        Side::Miner if game.winner().is_none() => block_on(liar.next(&game)).ok()??.encode(),
+        _ => return None,
+    };
+    Some(Message::MoveDispute(MsgMoveDispute { sender, dispute_id, answer: 0, step }))
+}
+
+fn status(rogue: &Rogue, id: u64) -> String {
+    block_on(rogue.client.stored(id)).unwrap().status
+}
+
+#[test]
+fn a_forged_gradient_that_counts_is_brought_down_though_it_is_defended() {
+    let network = network("forged", |_| {});
+    let mut rogue = network.rogue(66);
+    rogue.stake(STAKE, 1).unwrap();
+    let (task, held) = rogue.claim().unwrap();
+    let (forged, mut liar) = forge(&network, &rogue, &task);
+    assert_ne!(forged, rogue.compute(&task));
+    let dag = forged.dag().unwrap();
+    block_on(rogue.client.put(&dag)).unwrap();
+    let id = rogue.say(&held, dag.root, Commitment::new(&task, &forged.gradient_root())).unwrap();
+    let mut said = 0;
+    while status(&rogue, id) != "rejected" {
+        let docket = block_on(rogue.client.docket()).unwrap();
+        let about = |dispute: &&OpenDispute| dispute.gradient.stored_gradient_id == id;
+        if let Some(message) = docket.disputes.iter().find(about).and_then(|open| defense(&rogue, open, &mut liar)) {
+            // at the end it has nothing that is not refused
+            said += u32::from(block_on(rogue.client.send(message)).is_ok());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert!(said > 3, "a game was played: {said}");
+    assert_eq!(network.stake(rogue.address()), STAKE / 2);
+    let paid = network.node.balance(&network.operator.0) - COINS;
+    assert_eq!(paid, STAKE / 4 + BONDS[1] / 2, "half of what the forger lost");
+    assert_eq!(network.node.balance(rogue.address()), COINS - STAKE + 1_000_000 - BONDS[1]);
+    // its position is another's, and honest
+    let mut miner = network.rogue(7);
+    let (next, _) = miner.claim().unwrap();
+    assert_eq!(next.chunk, task.chunk);
+    let (task, held) = miner.held();
+    let artifact = miner.compute(&task);
+    assert_eq!(miner.submit(&task, &held, &artifact).status, "accepted");
+}
+
+#[test]
+fn a_right_gradient_is_stood_for_though_its_miner_is_away_and_the_griefer_pays() {
+    let network = network("griefed", |_| {});
+    let (mut miner, griefer) = (network.rogue(7), network.rogue(66));
+    let (task, held) = miner.claim().unwrap();
+    let artifact = miner.compute(&task);
+    let dag = artifact.dag().unwrap();
+    assert_eq!(miner.submit(&task, &held, &artifact).status, "accepted");
+    let block = |codec, cid| block_on(griefer.client.block(codec, cid)).unwrap();
+    let (chunk, manifest) = (block(Codec::Raw, &task.chunk), block(Codec::DagCbor, &dag.root));
+    let challenger = griefer.address().to_owned();
+    let opening = MsgOpenDispute { challenger, stored_gradient_id: 1, chunk, manifest };
+    block_on(griefer.client.send(Message::OpenDispute(opening.into()))).unwrap();
+    assert_eq!(status(&griefer, 1), "disputed");
+    griefer.wait(|| (status(&griefer, 1) == "accepted").then_some(()));
+    assert_eq!(network.node.balance(griefer.address()), COINS - BONDS[0]);
+    assert_eq!(network.node.balance(&network.operator.0), COINS + BONDS[0] / 2, "who answered");
+    assert_eq!(network.node.balance(miner.address()), COINS + 1_000_000);
+}
+
+/// The right twins, but for the first kernel's last word.
+fn faulty(kernel: &Kernel) -> Option<Twin> {
+    fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+        let saturated = (ALL[0].twin)(params, units, reads, writes);
+        if let Some(word) = writes[0].last_mut() {
+            *word = word.wrapping_add(1);
+        }
+        saturated
+    }
+    if kernel.name == ALL[0].name { Some(twin) } else { cpu::fastest(kernel) }
+}
+
+#[test]
+fn a_miner_whose_backend_fails_takes_its_work_back_and_loses_nothing() {
+    let network = network("unfit", |terms| {
+        terms["params"]["sampling"] = json!(1 << 16);
+        terms["params"]["draw_blocks"] = json!(100_000);
+    });
+    let rogue = network.rogue(66);
+    rogue.stake(STAKE, 1).unwrap();
+    let (model, targets) = model(&network);
+    let backend = Backend::Cpu { threads: 1, choose: faulty };
+    let worker = block_on(Worker::new(&model, &targets, &backend, 1)).unwrap();
+    let client = Client::new(Web::new(&network.node.url), rogue::key(66));
+    let miner = Miner::new(client, worker, rogue.address().to_owned(), "cpu".to_owned());
+    let mut miner = miner.with_known_answers(backend);
+    let error = block_on(miner.work(|_| {})).unwrap_err();
+    assert!(matches!(error, MiningError::Unfit(_)), "{error}");
+    assert_eq!(status(&rogue, 1), "withdrawn");
+    assert_eq!((network.stake(rogue.address()), network.node.balance(rogue.address())), (STAKE, COINS - STAKE));
+    match rogue.claim() {
+        Err(ClientError::Failed { code: code::REJECTED, log, .. }) => assert!(log.contains("claims nothing"), "{log}"),
+        other => panic!("{:?}", other.map(|(task, _)| task.cid())),
+    }
+}

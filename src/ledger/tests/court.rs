@@ -1,0 +1,241 @@
+//! A network whose tasks are a small model's, so that they can be computed, disputed and played.
+
+use super::*;
+use crate::{
+    backend::{Backend, cpu},
+    chain::{MsgAnswerDispute, MsgAppeal, MsgMoveDispute, MsgOpenDispute},
+    dispute::{Lie, Material, Party, Replay},
+    model::{
+        config::{Linear, ModelConfig},
+        generator::seeded,
+        lora::LoraAdapter,
+        transformer::{Step, Targets},
+        weights::Model,
+    },
+    rng::threefry,
+    training::step::Trainer,
+    work::{Artifact, Chunk, Gradient},
+};
+use pollster::block_on;
+
+pub(super) const NODES: [(u8, u64); 3] = [(7, 10_000_000), (8, 10_000_000), (9, 10_000_000)];
+pub(super) const BOND: u64 = Params::NETWORK.dispute_bond;
+pub(super) const ANSWER: u64 = Params::NETWORK.answer_bond;
+pub(super) const REWARD: u64 = Params::NETWORK.reward;
+
+/// A network whose tasks can be computed, and so disputed.
+pub(super) struct Court {
+    pub(super) world: World,
+    model: Model,
+    adapter: LoraAdapter,
+    chunks: Vec<Chunk>,
+}
+
+/// Nothing is drawn: whatever comes in counts.
+pub(super) fn trusting() -> Params {
+    Params { sampling: 0, challenge_blocks: 200, move_blocks: 4, ..all() }
+}
+
+pub(super) fn all() -> Params {
+    let verified = Params { sampling: ALL, verifiers: 3, trap_share: 0, draw_blocks: 1, ..Params::NETWORK };
+    Params { min_stake: 1_000_000, probation: 0, claim_bond: 0, ..verified }
+}
+
+fn targets() -> Targets {
+    Targets { rank: 4, linears: vec![Linear::Query, Linear::Down] }
+}
+
+fn backend() -> Backend {
+    Backend::Cpu { threads: 1, choose: cpu::fastest }
+}
+
+impl Court {
+    pub(super) fn new(params: Params) -> Self {
+        let config = ModelConfig {
+            layers: 1,
+            width: 48,
+            heads: 4,
+            kv_heads: 2,
+            head_dim: 8,
+            ffn_width: 80,
+            vocab: 72,
+            context: 512,
+            rope_theta: 10_000,
+            norm_epsilon: 1e-5,
+            residual_fraction_bits: 20,
+        };
+        let model = seeded(config.clone(), [7; 32]).unwrap();
+        let mut adapter = LoraAdapter::seeded(4, 8, &targets().shapes(&config), [3; 32]).unwrap();
+        for (at, value) in adapter.matrices.iter_mut().flat_map(|matrix| &mut matrix.values).enumerate() {
+            *value = (threefry([1, 5], [at as u32, 0])[0] as i32) >> 4;
+        }
+        let token = |chunk: u32| move |at: u32| threefry([2 + chunk, 5], [at, 0])[0] % 72;
+        let chunk = |number| Chunk::new((0..2048).map(token(number)).collect(), 72).unwrap();
+        let chunks: Vec<Chunk> = (0..2).map(chunk).collect();
+        let mut genesis = genesis(2, params, &NODES);
+        genesis.job.targets = targets().linears.iter().map(|linear| linear.name().to_owned()).collect();
+        let spec = |matrix: &crate::model::lora::LoraMatrix| MatrixSpec {
+            name: matrix.name.clone(),
+            rows: matrix.rows as u32,
+            columns: matrix.columns as u32,
+            exponent: -40,
+        };
+        genesis.job.matrices = adapter.matrices.iter().map(spec).collect();
+        let (ground, packing) = Ground::of(&model, &targets(), &genesis.job.matrices, genesis.job.transport);
+        genesis.ground = ground;
+        genesis.packed = packing.root(&adapter, &genesis.job.matrices).unwrap();
+        genesis.chunks = chunks.iter().map(|chunk| chunk.block().cid()).collect();
+        Self { world: World::new(genesis), model, adapter, chunks }
+    }
+
+    pub(super) fn chunk(&self, task: &Task) -> &Chunk {
+        self.chunks.iter().find(|chunk| chunk.block().cid() == task.chunk).unwrap()
+    }
+
+    /// Of the task; what a forger plays has another token.
+    pub(super) fn material(&self, task: &Task, forged: bool) -> Material {
+        let mut tokens = self.chunk(task).tokens().to_vec();
+        tokens[1900] = (tokens[1900] + u32::from(forged)) % 72;
+        let (matrices, transport) = (task.job.matrices.clone(), task.job.transport);
+        Material { adapter: self.adapter.clone(), tokens, task_key: task.key(), matrices, transport }
+    }
+
+    pub(super) fn party(&self, task: &Task, forged: bool, lie: Option<Lie>) -> Party {
+        let material = self.material(task, forged);
+        let mut replay = block_on(Replay::new(&self.model, &targets(), &material, &backend())).unwrap();
+        replay.lie = lie;
+        block_on(Party::new(replay)).unwrap()
+    }
+
+    pub(super) fn artifact(&self, task: &Task, forged: bool) -> Artifact {
+        let material = self.material(task, forged);
+        let step = Step::new(&self.model, &targets(), 2);
+        let player = block_on(backend().player(&std::sync::Arc::new(step.recording.clone()))).unwrap();
+        let mut trainer = Trainer::new(step, player);
+        block_on(trainer.load(&material.adapter, &vec![-40; material.matrices.len()])).unwrap();
+        let found = block_on(trainer.gradient(&material.tokens, &material.task_key, 0)).unwrap();
+        assert!(!found.saturated);
+        let gradient = Gradient { loss: found.loss, tokens: found.supervised as u32, matrices: found.matrices };
+        Artifact::gradient(task, &gradient).unwrap()
+    }
+
+    /// Claims a task and submits for it; its number, the task, and the manifest of its artifact.
+    pub(super) fn submit(&mut self, number: u8, forged: bool) -> (u64, Task, Vec<u8>) {
+        let claim = self.world.claim(number, self.world.free());
+        self.world.done(number, claim);
+        let task = self.world.ledger.held(&address(number)).unwrap().unwrap().task;
+        let artifact = self.artifact(&task, forged);
+        let dag = artifact.dag().unwrap();
+        let mut message = self.world.submission(number, |task| Commitment::new(task, &artifact.gradient_root()));
+        message.ipfs_hash = dag.root.to_string();
+        self.world.done(number, Message::SubmitGradient(Box::new(message)));
+        (self.world.head().submissions, task, dag.get(&dag.root).unwrap())
+    }
+
+    /// A submission that counts.
+    pub(super) fn accepted(&mut self, number: u8, forged: bool) -> (u64, Task, Vec<u8>) {
+        let submitted = self.submit(number, forged);
+        self.world.block(vec![]);
+        assert_eq!(self.status(submitted.0), Status::Accepted);
+        submitted
+    }
+
+    pub(super) fn status(&self, id: u64) -> Status {
+        self.world.ledger.state().submission(id).unwrap().status
+    }
+
+    pub(super) fn opening(&self, number: u8, (id, task, manifest): &(u64, Task, Vec<u8>)) -> Message {
+        let chunk = self.chunk(task).block().bytes().to_vec();
+        let (challenger, stored_gradient_id, manifest) = (address(number), *id, manifest.clone());
+        Message::OpenDispute(Box::new(MsgOpenDispute { challenger, stored_gradient_id, chunk, manifest }))
+    }
+
+    pub(super) fn open(&mut self, number: u8, submitted: &(u64, Task, Vec<u8>)) -> u64 {
+        let opening = self.opening(number, submitted);
+        self.world.done(number, opening);
+        self.world.head().disputes
+    }
+
+    pub(super) fn appeal(&mut self, number: u8, (_, task, manifest): &(u64, Task, Vec<u8>)) -> (u32, String) {
+        let challenge_id = self.world.head().challenges;
+        let (chunk, manifest) = (self.chunk(task).block().bytes().to_vec(), manifest.clone());
+        let appeal = MsgAppeal { sender: address(number), challenge_id, chunk, manifest };
+        self.world.send(number, Message::Appeal(Box::new(appeal)))
+    }
+
+    pub(super) fn answer(&mut self, number: u8, dispute_id: u64, party: &Party) {
+        let (sender, answer) = (address(number), party.answer().unwrap().encode());
+        self.world.done(number, Message::AnswerDispute(MsgAnswerDispute { sender, dispute_id, answer }));
+    }
+
+    /// The next move of each game that one of the players has one in.
+    pub(super) fn moves(&self, dispute_id: u64, players: &mut [(u8, &mut Party)]) -> Vec<(u8, Message)> {
+        let mut moves = Vec::new();
+        let Some(contest) = self.world.ledger.state().disputes.get(&dispute_id) else { return moves };
+        for (number, (answerer, _)) in contest.answers.iter().enumerate() {
+            let game = contest.dispute.game(number).unwrap();
+            let mover = if game.turn() == crate::dispute::Side::Miner { answerer } else { &contest.challenger };
+            let player = players.iter_mut().find(|(player, _)| address(*player) == *mover);
+            let Some((player, party)) = player.filter(|_| game.winner().is_none()) else { continue };
+            // a liar comes to where it has nothing to say
+            let Ok(Some(step)) = block_on(party.next(game)) else { continue };
+            let (sender, answer) = (address(*player), number as u64);
+            let step = MsgMoveDispute { sender, dispute_id, answer, step: step.encode() };
+            moves.push((*player, Message::MoveDispute(step)));
+        }
+        moves
+    }
+
+    /// Plays disputes to their ends; who has no move, or only refused ones, lets the deadline pass.
+    pub(super) fn play(&mut self, disputes: &[u64], players: &mut [(u8, &mut Party)]) {
+        for count in 0.. {
+            assert!(count < 300, "no end");
+            if disputes.iter().all(|dispute| !self.world.ledger.state().disputes.contains_key(dispute)) {
+                return;
+            }
+            let mut moves = std::collections::BTreeMap::<u8, Vec<Message>>::new();
+            for dispute in disputes {
+                self.moves(*dispute, players)
+                    .into_iter()
+                    .for_each(|(who, step)| moves.entry(who).or_default().push(step));
+            }
+            let txs = moves.iter().map(|(who, steps)| self.world.sign(*who, steps)).collect();
+            self.world.block(txs);
+            if count % 7 == 0 {
+                self.world.check();
+            }
+        }
+    }
+
+    /// Verifiers are drawn and say what they find; the panel stays silent.
+    pub(super) fn speak(&mut self, find: impl Fn(u8) -> Finding) {
+        for _ in 0..3 {
+            let words = NODES.map(|(number, _)| (number, self.world.words(number, &|number, _, _| find(number))));
+            let spoken = words.iter().filter(|(_, words)| !words.is_empty());
+            let txs = spoken.map(|(number, words)| self.world.sign(*number, words)).collect();
+            self.world.block(txs);
+        }
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        self.world.ledger.state().challenges.values().next().unwrap().stage
+    }
+
+    pub(super) fn wait(&mut self, blocks: u64) {
+        (0..blocks).for_each(|_| drop(self.world.block(vec![])));
+    }
+
+    pub(super) fn escrow(&self, number: u8) -> u64 {
+        self.world.ledger.state().standing(&address(number)).escrow
+    }
+
+    pub(super) fn stake(&mut self, number: u8, stake: u64) {
+        let register = crate::chain::MsgRegisterNode {
+            node_address: address(number),
+            node_type: 1,
+            stake: format!("{stake}uremes"),
+            ..Default::default()
+        };
+        self.world.done(number, Message::RegisterNode(register));
+    }
+}
