@@ -3,15 +3,16 @@
 use k256::ecdsa::{Signature, SigningKey, signature::Signer};
 use r3mes_wgpu::{
     chain::{
-        Between, Fee, MAX_TX_BYTES, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation, MsgOpenSession,
-        MsgRegisterNode, MsgRevealAggregation, MsgSetPayout, MsgSubmitCPUVerification, MsgSubmitGradient,
-        MsgSubmitRandomVerifierResult, MsgUnregisterNode, Session, SessionKey, Signed, Transfer, Unsigned,
-        check_address, tx_hash,
+        Between, Fee, MAX_MESSAGES, MAX_TX_BYTES, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation,
+        MsgMoveDispute, MsgOpenDispute, MsgOpenSession, MsgRegisterNode, MsgRevealAggregation, MsgSetPayout,
+        MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitRandomVerifierResult, MsgUnregisterNode, MsgWithdraw,
+        Session, SessionKey, Signed, Transfer, Unsigned, check_address, tx_hash,
     },
+    dispute::Move,
     dispute::{Ground, Hash},
     ledger::{Block, Genesis, Ledger, Params, Tx},
     store::{Cid, Codec},
-    work::{Commitment, Job, Kind, MatrixSpec, Transport},
+    work::{CHUNK_TOKENS, Commitment, Job, Kind, MatrixSpec, Transport},
 };
 use std::sync::LazyLock;
 
@@ -44,7 +45,8 @@ pub(crate) fn job() -> Job {
     }
 }
 
-static GENESIS: LazyLock<Ledger> = LazyLock::new(|| {
+/// Account 1 has submitted a gradient, which the last account was drawn to recompute; account 2 holds a claim.
+static LEDGER: LazyLock<Ledger> = LazyLock::new(|| {
     let genesis = Genesis {
         chain_id: CHAIN.to_owned(),
         params: Params::EMBEDDED,
@@ -58,8 +60,33 @@ static GENESIS: LazyLock<Ledger> = LazyLock::new(|| {
         packed: Hash([0; 32]),
         ground: Ground { program: Hash([0; 32]), step: 1, closing: 1, adapter: 10, context: 2048, streams: Vec::new() },
     };
-    Ledger::new(genesis).expect("a genesis within its limits")
+    let claim = |miner: u8, chunk_id| Message::ClaimTask(MsgClaimTask { miner: address(miner), pool_id: 0, chunk_id });
+    let ledger = Ledger::new(genesis).expect("a genesis within its limits");
+    let ledger = deliver(&ledger, sign(&ledger, 1, &[claim(1, 0)]));
+    let held = ledger.held(&address(1)).expect("a task").expect("the claim");
+    let submission = MsgSubmitGradient {
+        miner: address(1),
+        ipfs_hash: Codec::DagCbor.cid(b"artifact").to_string(),
+        model_version: job().model.to_string(),
+        training_round_id: held.round,
+        shard_id: held.shard,
+        gradient_hash: Commitment::new(&held.task, &[7; 32]).to_string(),
+        nonce: 1,
+        global_seed: held.global_seed,
+        token_count: CHUNK_TOKENS as u64,
+        ..Default::default()
+    };
+    let ledger = deliver(&ledger, sign(&ledger, 1, &[Message::SubmitGradient(Box::new(submission))]));
+    let ledger = deliver(&ledger, sign(&ledger, 2, &[claim(2, 1)]));
+    let drawn = ledger.assignments(&address(ACCOUNTS)).expect("tasks");
+    assert_eq!(drawn.len(), 1, "the last account is to recompute it");
+    ledger
 });
+
+fn sign(ledger: &Ledger, number: u8, messages: &[Message]) -> Vec<u8> {
+    let sequence = ledger.state().account_of(&address(number)).sequence;
+    key(number).sign(CHAIN, sequence, &Fee::default(), messages).expect("protobuf")
+}
 
 /// A block with one transaction; the ledger's laws hold before and after.
 fn deliver(ledger: &Ledger, tx: Vec<u8>) -> Ledger {
@@ -77,16 +104,19 @@ fn deliver(ledger: &Ledger, tx: Vec<u8>) -> Ledger {
 /// A transaction as it comes.
 pub(crate) fn transaction(bytes: &[u8]) {
     let opened = Signed::open(bytes, CHAIN);
-    let after = deliver(&GENESIS, bytes.to_vec());
+    let after = deliver(&LEDGER, bytes.to_vec());
     if opened.is_err() {
-        assert_eq!(after.state().account_of(&address(1)).sequence, 0, "what can not be opened does nothing");
+        let accounts = |ledger: &Ledger| {
+            (1..=ACCOUNTS).map(|number| ledger.state().account_of(&address(number))).collect::<Vec<_>>()
+        };
+        assert_eq!(accounts(&after), accounts(&LEDGER), "what can not be opened does nothing");
     }
 }
 
 /// Transactions of an account each, signed as they should be: the number of the account, two bytes with the length of a
 /// `TxBody`, and that.
 pub(crate) fn ledger(bytes: &[u8]) {
-    let (mut ledger, mut rest) = (GENESIS.clone(), bytes);
+    let (mut ledger, mut rest) = (LEDGER.clone(), bytes);
     for _ in 0..16 {
         let Some(([number, low, high], after)) = rest.split_first_chunk() else { break };
         let (body, after) = after.split_at(after.len().min(usize::from(u16::from_le_bytes([*low, *high]))));
@@ -133,6 +163,19 @@ fn messages(number: u8) -> Vec<Message> {
             ..Default::default()
         }),
         Message::UnregisterNode(MsgUnregisterNode { node_address: own.clone() }),
+        Message::Withdraw(MsgWithdraw { miner: own.clone() }),
+        Message::OpenDispute(Box::new(MsgOpenDispute {
+            challenger: own.clone(),
+            stored_gradient_id: 1,
+            chunk: vec![0; 64],
+            manifest: vec![0xa0],
+        })),
+        Message::MoveDispute(MsgMoveDispute {
+            sender: own.clone(),
+            dispute_id: 1,
+            answer: 0,
+            step: Move::Pick(0).encode(),
+        }),
         Message::CommitAttestation(MsgCommitAttestation {
             verifier: own.clone(),
             challenge_id: 1,
@@ -188,9 +231,8 @@ fn messages(number: u8) -> Vec<Message> {
 
 /// Signed transactions of each message, and of all.
 pub(crate) fn transactions() -> Vec<Vec<u8>> {
-    let sign = |messages: &[Message]| key(1).sign(CHAIN, 0, &Fee::default(), messages).expect("protobuf");
     let all = messages(1);
-    all.chunks(1).chain([&all[..all.len().min(16)]]).map(sign).collect()
+    all.chunks(1).chain([&all[..all.len().min(MAX_MESSAGES)]]).map(|messages| sign(&LEDGER, 1, messages)).collect()
 }
 
 /// What an account sends, one transaction after the other, and what several do.
@@ -218,7 +260,7 @@ const QUERIES: [&str; 6] = [
 /// The number of a path, and a question.
 pub(crate) fn query(bytes: &[u8]) {
     let Some((path, data)) = bytes.split_first() else { return };
-    let _ = GENESIS.query(QUERIES[usize::from(*path) % QUERIES.len()], data);
+    let _ = LEDGER.query(QUERIES[usize::from(*path) % QUERIES.len()], data);
 }
 
 /// A question each.
