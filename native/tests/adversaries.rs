@@ -182,6 +182,28 @@ fn withheld_bytes() {
 }
 
 #[test]
+fn withheld_bytes_that_nobody_was_drawn_to_look_for() {
+    let network = network("unseen", |terms| {
+        terms["params"]["sampling"] = json!(0);
+        terms["params"]["decision_blocks"] = json!(8);
+    });
+    let (rogue, mut honest) = (attacker(&network), network.rogue(7));
+    let (task, held) = rogue.claim().unwrap();
+    let before = network.node.balance(rogue.address());
+    let id = rogue.say(&held, Codec::DagCbor.cid(b"nowhere"), Commitment::new(&task, &[5; 32])).unwrap();
+    assert_eq!(rogue.settled(id).status, "accepted");
+    assert_eq!(network.node.balance(rogue.address()), before + 1_000_000, "paid, for now");
+    // the round is full, and its aggregate goes on without it
+    assert_eq!(honest.mine().status, "accepted");
+    let stored =
+        rogue.wait(|| Some(block_on(rogue.client.stored(id)).unwrap()).filter(|found| found.status == "rejected"));
+    assert_eq!(stored.finding.as_deref(), Some("unavailable"));
+    assert_eq!(network.stake(rogue.address()), STAKE - 1_000_000);
+    assert_eq!(rogue.wait(|| Some(block_on(rogue.client.job()).unwrap().round).filter(|round| *round > 0)), 1);
+    fair(&network);
+}
+
+#[test]
 fn a_seed_of_ones_own() {
     let network = network("seed", |_| {});
     let mut rogue = attacker(&network);
@@ -252,7 +274,7 @@ fn claims_that_nobody_works_on() {
     // addresses cost nothing; claims without a bond are a quarter of the round
     let (first, second) = (network.rogue(101), network.rogue(102));
     first.claim().unwrap();
-    refused(second.claim(), code::INSUFFICIENT_FUNDS, "locks");
+    refused(second.claim(), code::TAKEN, "locks");
     let rich = network.rogue(66);
     let before = network.node.balance(rich.address());
     rich.claim().unwrap();
