@@ -31,7 +31,7 @@ fn key(number: u8) -> SessionKey {
 /// Deriving one costs more than a block.
 fn address(number: u8) -> String {
     static ADDRESSES: LazyLock<Vec<String>> =
-        LazyLock::new(|| (1..=u8::MAX).map(|number| key(number).address().to_owned()).collect());
+        LazyLock::new(|| (1..=VERIFIERS[4]).map(|number| key(number).address().to_owned()).collect());
     ADDRESSES[usize::from(number) - 1].clone()
 }
 
