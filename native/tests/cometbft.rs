@@ -17,9 +17,11 @@ use std::{
 /// Moments at which a CometBFT can be told to end: those of `fail.Fail()` in its consensus/state.go and state/execution.go.
 const MOMENTS: u32 = 10;
 
-/// Few blocks to wait where one that was drawn is dead, and no bond, since the miners own nothing.
+/// Few blocks to wait for draws, for disputes, and where one that was drawn is dead; no bond, since the miners own nothing.
 fn quick(genesis: &mut Value) {
     genesis["params"]["claim_bond"] = json!(0);
+    genesis["params"]["draw_blocks"] = json!(1);
+    genesis["params"]["challenge_blocks"] = json!(3);
     genesis["params"]["attestation_blocks"] = json!(20);
     genesis["params"]["decision_blocks"] = json!(40);
 }
