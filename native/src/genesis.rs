@@ -22,7 +22,8 @@ pub(crate) fn run(args: GenesisArgs) -> Result<Exit> {
     };
     if operator.is_empty() {
         let secret = wallet::operator_secret(&place::data_dir(job.data_dir.clone())?)?;
-        operator.push((SessionKey::new(&secret)?.address().to_owned(), params.min_stake));
+        // a penalty leaves it enough to go on
+        operator.push((SessionKey::new(&secret)?.address().to_owned(), 10 * params.min_stake));
     }
     if pool > 0 {
         account.push((fee_pool(), pool));

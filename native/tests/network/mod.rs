@@ -75,7 +75,7 @@ impl Network {
         command.args(["--model", SMALL_MODEL, "--text"]).arg(network.place.text());
         for at in 0..validators {
             let operator = told(binary().args(["wallet", "operator", "--data-dir"]).arg(network.data(at)));
-            command.args(["--operator", &format!("{operator}=100000000")]);
+            command.args(["--operator", &format!("{operator}=1000000000")]);
         }
         let mut genesis = serde_json::from_str(&told(&mut command)).unwrap();
         change(&mut genesis);
