@@ -94,19 +94,15 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
 /// What a proposer shows: the gradients added up, the next adapter, and what that is packed as.
 type Shown = (Vec<u64>, Cid, Hash);
 
-fn close(state: &mut State, (ids, adapter, packed): Shown, events: &mut Vec<Event>) {
-    // what one can get and another can not proves nothing against either; another sum of the same does
-    let others = |proposal: &&Proposal| {
-        let other = proposal
-            .shown()
-            .is_some_and(|(_, adapter_shown, packed_shown)| (adapter_shown, packed_shown) != (adapter, packed));
-        other && proposal.ids == ids
-    };
+fn close(state: &mut State, next: Shown, events: &mut Vec<Event>) {
     let penalty = state.genesis.params.fraud_penalty;
+    // what one can get and another can not proves nothing against either; another sum of the same does
+    let others = |proposal: &&Proposal| proposal.ids == next.0 && proposal.shown().is_some_and(|shown| shown != next);
     let wrong: Vec<String> = state.proposals.values().filter(others).map(|other| other.proposer.clone()).collect();
     for proposer in wrong {
         nodes::slash(state, &proposer, penalty, events);
     }
+    let (ids, adapter, packed) = next;
     for id in state.accepted_ids().into_iter().filter(|id| !ids.contains(id)) {
         submissions::reject(state, id, Finding::Unavailable, events);
     }
