@@ -1,8 +1,8 @@
 //! The bytes that the ledger names and that are not here: a node that others submit to as well gets them from gateways,
 //! those of other nodes or any that IPFS has, as soon as blocks name them.
 
-use super::{node::Node, sources::Sources};
-use anyhow::{Context, Result};
+use super::{node::Node, sources::Sources, threads};
+use anyhow::Result;
 use pollster::block_on;
 use r3mes_wgpu::{
     chain::client::{ClientError, Host, Offline, Request, Response},
@@ -41,7 +41,7 @@ pub(crate) fn start(node: Arc<Node>, gateways: &[String]) -> Result<()> {
             thread::sleep(IDLE);
         }
     };
-    thread::Builder::new().name("fill".into()).spawn(fill).context("starting a thread").map(drop)
+    threads::start("fill", fill)
 }
 
 /// When something is to be asked for next, and how long to wait after that.

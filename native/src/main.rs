@@ -26,6 +26,7 @@ mod remote;
 mod roles;
 mod serve;
 mod sources;
+mod threads;
 mod train;
 mod verifier;
 mod verify;

@@ -1,8 +1,8 @@
 //! What a node's stake answers for: a verifier, which recomputes what it is drawn for, a proposer, which adds up rounds, and
 //! a challenger, which disputes what is wrong.
 
-use super::remote::Remote;
-use anyhow::{Context, Result};
+use super::{remote::Remote, threads};
+use anyhow::Result;
 use pollster::block_on;
 use r3mes_wgpu::backend::Backend;
 use r3mes_wgpu::chain::client::{Client, Hope};
@@ -82,7 +82,7 @@ impl Operator {
                 }
             }
         };
-        thread::Builder::new().name("operator".into()).spawn(repeat).context("starting a thread").map(drop)
+        threads::start("operator", repeat)
     }
 
     /// Does the next thing, if there is one.

@@ -23,7 +23,7 @@ mod tests;
 
 pub(crate) use engine::Engine;
 
-use super::node::Node;
+use super::{node::Node, threads};
 use anyhow::{Context, Result};
 use app::App;
 use std::{
@@ -37,6 +37,6 @@ pub(crate) fn serve(node: Arc<Node>, listen: SocketAddr, snapshot_blocks: u64) -
     let listener = TcpListener::bind(listen).with_context(|| format!("listening for ABCI on {listen}"))?;
     let address = listener.local_addr()?;
     let app = Arc::new(App::new(node, snapshot_blocks));
-    std::thread::Builder::new().name("abci".into()).spawn(move || server::run(&listener, &app))?;
+    threads::start("abci", move || server::run(&listener, &app))?;
     Ok(address)
 }

@@ -1,7 +1,7 @@
 //! ABCI's socket: requests and answers in protobuf, each behind its length, one after another on each of the engine's
 //! connections.
 
-use super::app::App;
+use super::{super::threads, app::App};
 use anyhow::{Context, Result, bail, ensure};
 use prost::Message;
 use std::{
@@ -30,8 +30,7 @@ pub(super) fn run(listener: &TcpListener, app: &Arc<App>) {
                     eprintln!("consensus: {error:#}");
                 }
             };
-            std::thread::Builder::new().name("abci connection".into()).spawn(serve)?;
-            Ok(())
+            threads::start("abci connection", serve)
         };
         if let Err(error) = start() {
             eprintln!("consensus: taking a connection: {error:#}");

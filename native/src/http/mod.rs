@@ -13,7 +13,7 @@ mod page;
 mod rpc;
 mod status;
 
-use super::{consensus::Engine, node::Node};
+use super::{consensus::Engine, node::Node, threads};
 use anyhow::{Context, Result};
 use axum::{
     Json, Router,
@@ -72,10 +72,10 @@ pub(crate) fn serve(node: Arc<Node>, settings: Settings) -> Result<SocketAddr> {
     let face = Arc::new(Face { node, settings: Settings { listen: address, ..settings }, start: Instant::now() });
     if face.settings.engine.is_none() {
         let sequencer = face.clone();
-        std::thread::Builder::new().name("sequencer".into()).spawn(move || sequencer.cut_blocks())?;
+        threads::start("sequencer", move || sequencer.cut_blocks())?;
     }
     let router = router(face);
-    std::thread::Builder::new().name("http".into()).spawn(move || {
+    threads::start("http", move || {
         if let Err(error) = runtime.block_on(async { axum::serve(listener, router).await }) {
             eprintln!("the node's HTTP face ended: {error}");
         }

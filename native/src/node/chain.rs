@@ -6,7 +6,10 @@
 
 use anyhow::{Context, Result, bail};
 use r3mes_wgpu::ledger::{Applied, Block, Genesis, Ledger, Outcome, Row};
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
+use redb::{
+    Database, Durability, Key, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
+    TableDefinition, Value,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// `genesis`, in DAG-CBOR.
@@ -109,15 +112,22 @@ impl Chain {
         Ok(write.commit()?)
     }
 
+    fn table<K: Key, V: Value>(&self, table: TableDefinition<K, V>) -> Result<ReadOnlyTable<K, V>> {
+        Ok(self.0.begin_read()?.open_table(table)?)
+    }
+
     /// A block that is kept.
     pub(super) fn block(&self, height: u64) -> Result<Option<Record>> {
-        let record = self.0.begin_read()?.open_table(BLOCKS)?.get(height)?;
+        let blocks = self.table(BLOCKS)?;
+        // the trait's `get`: what `ReadOnlyTable` gives by its own may outlive the table, and a commit frees it then
+        let record = ReadableTable::get(&blocks, height)?;
         record.map(|record| decode(record.value())).transpose()
     }
 
     /// What became of a transaction: its height, place and outcome; `None` while it has no block, and long after.
     pub(super) fn outcome(&self, hash: &str) -> Result<Option<(u64, u32, Outcome)>> {
-        let place = self.0.begin_read()?.open_table(TRANSACTIONS)?.get(hash)?.map(|place| place.value());
+        let transactions = self.table(TRANSACTIONS)?;
+        let place = ReadableTable::get(&transactions, hash)?.map(|place| place.value());
         let Some((height, at)) = place else { return Ok(None) };
         let record = self.block(height)?.context("a transaction's block is missing")?;
         let outcome = record.outcomes.into_iter().nth(at as usize).context("a transaction's outcome is missing")?;

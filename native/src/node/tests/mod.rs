@@ -127,6 +127,21 @@ fn a_run_ends_as_it_does_and_tasks_can_be_had() {
 }
 
 #[test]
+fn blocks_are_read_while_others_come() {
+    for _ in 0..20 {
+        let node = node(memory()).unwrap();
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(|| run(&node, |_, _| {}).unwrap());
+            while !writing.is_finished() {
+                let height = node.ledger().state().scalars().height;
+                let root = node.block(height).unwrap().map(|record| record.root);
+                assert!(height == 0 || root == Some(roots()[height as usize]), "block {height}");
+            }
+        });
+    }
+}
+
+#[test]
 fn several_transactions_of_an_account_wait_for_one_block() {
     let node = node(memory()).unwrap();
     (0..3).for_each(|height| node.admit(transaction(height), 1_000).unwrap());
