@@ -1,8 +1,9 @@
 //! Times every lowering of the two ternary products beside a plain tiled f32 product of the same shape.
 //!
-//! `cargo bench --bench gpu_matmul -- [DEVICE] [checked]`; DEVICE is a number or a part of a name, the first
-//! device if left out. The same player, and the same checks, run all of them; every answer is compared
-//! with the twin's first. Rounds are interleaved and the fastest launch counts, since noise only adds.
+//! `cargo bench --bench gpu_matmul -- [DEVICE] [checked] [TOKENSxFEATURES]`; DEVICE is a number or a part of a name, the
+//! first device if left out. The same player, and the same checks, run all of them; every answer is compared with the
+//! twin's first, at the usual shape. Rounds are interleaved and the fastest play of eight launches counts, since
+//! noise only adds.
 
 mod products;
 
@@ -18,6 +19,8 @@ use std::{sync::OnceLock, time::Instant};
 
 const SHAPE: Shape = Shape { tokens: 128, features: 2048 };
 const ROUNDS: usize = 7;
+/// Launches in one play, so that the play's own cost does not count.
+const LAUNCHES: usize = 8;
 
 /// One line of the table.
 struct Timed {
@@ -29,7 +32,12 @@ struct Timed {
 fn main() -> Result<(), Error> {
     let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let checked = arguments.iter().any(|argument| argument == "checked");
-    let wanted = arguments.iter().find(|argument| *argument != "checked");
+    let shape = |argument: &String| {
+        let (tokens, features) = argument.split_once('x')?;
+        Some(Shape { tokens: tokens.parse().ok()?, features: features.parse().ok()? })
+    };
+    let Shape { tokens, features } = arguments.iter().find_map(shape).unwrap_or(SHAPE);
+    let wanted = arguments.iter().find(|argument| *argument != "checked" && shape(argument).is_none());
     let devices = block_on(devices());
     let device = find(&devices, wanted.map_or("0", String::as_str))?;
     let options = Options {
@@ -37,14 +45,13 @@ fn main() -> Result<(), Error> {
         checks: if checked { Checks::Checked } else { Checks::Trusted },
         ..Options::new(clock)
     };
-    let Shape { tokens, features } = SHAPE;
     println!("{device}, {:?}: {tokens} tokens, {features} × {features}", options.checks);
     let gpu = block_on(Gpu::open(device, options))?;
 
     let mut table = Vec::new();
-    for (what, case) in SHAPE.cases(0) {
+    for ((what, known), (_, case)) in SHAPE.cases(0).into_iter().zip((Shape { tokens, features }).cases(0)) {
         for lowering in case.kernel.lowerings {
-            block_on(passes(&gpu, lowering, &case))?;
+            block_on(passes(&gpu, lowering, &known))?;
             let player = block_on(player(&gpu, lowering, &case))?;
             table.push(Timed { label: format!("{what:<20}{}", lowering.name), player, fastest_ms: f64::INFINITY });
         }
@@ -52,13 +59,15 @@ fn main() -> Result<(), Error> {
     for _ in 0..ROUNDS {
         for timed in &mut table {
             let start = clock();
-            block_on(timed.player.play(0..1))?;
-            timed.fastest_ms = timed.fastest_ms.min(clock() - start);
+            block_on(timed.player.play(0..LAUNCHES))?;
+            timed.fastest_ms = timed.fastest_ms.min((clock() - start) / LAUNCHES as f64);
         }
     }
     let unit = table[0].fastest_ms;
+    let operations = 2.0 * tokens as f64 * (features * features) as f64;
     for Timed { label, fastest_ms, .. } in &table {
-        println!("{label:<28}{fastest_ms:9.2} ms{:8.2} ×", unit / fastest_ms);
+        let (times, rate) = (unit / fastest_ms, operations / fastest_ms / 1e9);
+        println!("{label:<28}{fastest_ms:10.3} ms{times:8.2} ×{rate:8.2} TOP/s");
     }
     Ok(())
 }
@@ -69,7 +78,10 @@ fn clock() -> f64 {
 }
 
 async fn player(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<GpuPlayer, Error> {
-    let (recording, ids) = Recording::single(case);
+    let (mut recording, ids) = Recording::single(case);
+    for _ in 1..LAUNCHES {
+        recording.dispatch(&case.label, case.kernel, case.params.clone(), &ids);
+    }
     let player = GpuPlayer::new(gpu, &recording, &Choice::default().with(case.kernel, lowering)).await?;
     for (id, words) in ids.iter().zip(&case.inputs) {
         player.write(*id, words).await?;

@@ -1,9 +1,18 @@
-//! Seconds of one training step on the CPU, whole and kernel by kernel, for two model sizes.
+//! Milliseconds of one training step, whole and kernel by kernel, for three model sizes.
 //!
-//! `cargo bench --bench step -- [scalar] [threads]`: `scalar` plays every kernel's scalar twin.
+//! `cargo bench --bench step -- [scalar] [THREADS] [gpu DEVICE]`: `scalar` plays every kernel's scalar twin; DEVICE is a
+//! number or a part of a name, and the GPU plays by what its tuning chose. What the shortest dispatch takes is taken off
+//! every other: it is the play's own cost.
 
+use pollster::block_on;
 use r3mes_wgpu::{
-    backend::cpu::{fastest, player::CpuPlayer, scalar},
+    backend::{
+        Backend,
+        cpu::{fastest, scalar},
+        gpu::{self, Gpu, Options},
+    },
+    error::Error,
+    kernels,
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
@@ -13,7 +22,11 @@ use r3mes_wgpu::{
     rng::threefry,
     training::{session::JOB_EXPONENT, trial::WIDE},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 const RUNS: usize = 5;
 
@@ -31,26 +44,36 @@ const DEEP: ModelConfig = ModelConfig {
     ..WIDE
 };
 
-fn main() {
+/// One layer of BitNet b1.58 2B4T and its whole context.
+const LONG: ModelConfig =
+    ModelConfig { layers: 1, vocab: 512, context: 2048, residual_fraction_bits: 16, ..ModelConfig::BITNET_2B4T };
+
+fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().collect();
-    let threads = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(0);
     let slow = arguments.iter().any(|argument| argument == "scalar");
-    let chosen = if slow { scalar } else { fastest };
-    for (name, config, sequences) in [("deep", DEEP, 8), ("wide", WIDE, 1)] {
+    let backend = match arguments.iter().position(|argument| argument == "gpu") {
+        Some(at) => block_on(tuned(arguments.get(at + 1).map_or("0", String::as_str)))?,
+        None => Backend::Cpu {
+            threads: arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(0),
+            choose: if slow { scalar } else { fastest },
+        },
+    };
+    for (name, config, sequences) in [("deep", DEEP, 8), ("wide", WIDE, 1), ("long", LONG, 1)] {
         let tokens = sequences * config.context;
         let vocab = config.vocab as u32;
-        let model = seeded(config, [7; 32]).expect("a valid model");
+        let model = seeded(config, [7; 32])?;
         let targets = Targets { rank: 8, linears: Linear::ALL.to_vec() };
         let shapes = targets.shapes(&model.config);
         let step = Step::new(&model, &targets, sequences);
         let recording = Arc::new(step.recording.clone());
-        let mut player = CpuPlayer::new(recording.clone(), threads, chosen);
+        let mut player = block_on(backend.player(&recording))?;
         let words = |count: usize, stream| (0..count as u32).map(move |at| threefry([2026, stream], [at, 0])[0]);
-        let mut write = |id, words: Vec<u32>| player.write(id, &words).expect("the buffer's length");
-        write(step.ids, words(tokens, 1).map(|word| word % vocab).collect());
-        write(step.labels, words(tokens, 2).map(|word| word % vocab).collect());
-        write(step.dither, [0, 0].into_iter().chain(words(2 * step.streams.names().len(), 3)).collect());
-        let mut adapter = LoraAdapter::seeded(8, 16, &shapes, [9; 32]).expect("a valid rank");
+        let mut writes: Vec<(_, Vec<u32>)> = vec![
+            (step.ids, words(tokens, 1).map(|word| word % vocab).collect()),
+            (step.labels, words(tokens, 2).map(|word| word % vocab).collect()),
+            (step.dither, [0, 0].into_iter().chain(words(2 * step.streams.names().len(), 3)).collect()),
+        ];
+        let mut adapter = LoraAdapter::seeded(8, 16, &shapes, [9; 32])?;
         for matrix in &mut adapter.matrices {
             matrix
                 .values
@@ -59,32 +82,50 @@ fn main() {
                 .for_each(|(value, word)| *value = word as i32 >> 10);
         }
         for ((_, buffers), pair) in step.adapted.iter().zip(adapter.matrices.chunks_exact(2)) {
-            for (id, words) in buffers.pack(adapter.alpha, &pair[0], &pair[1], (JOB_EXPONENT, JOB_EXPONENT)) {
-                write(id, words);
+            writes.extend(buffers.pack(adapter.alpha, &pair[0], &pair[1], (JOB_EXPONENT, JOB_EXPONENT)));
+        }
+        block_on(player.write_all(&writes))?;
+        let dispatches = recording.dispatches();
+        let mut play_ms = |range| -> Result<f64, Error> {
+            let start = clock();
+            block_on(player.play(range))?;
+            Ok(clock() - start)
+        };
+        let mut fastest_ms = vec![f64::INFINITY; dispatches.len()];
+        let mut whole_ms = f64::INFINITY;
+        for _ in 0..if slow { 1 } else { RUNS } {
+            whole_ms = whole_ms.min(play_ms(0..dispatches.len())?);
+            for (at, fastest_ms) in fastest_ms.iter_mut().enumerate() {
+                *fastest_ms = fastest_ms.min(play_ms(at..at + 1)?);
             }
         }
-        let runs = if slow { 1 } else { RUNS };
-        let mut best = vec![f64::INFINITY; recording.dispatches().len()];
-        let mut whole = f64::INFINITY;
-        for _ in 0..runs {
-            let start = Instant::now();
-            player.play(0..recording.dispatches().len(), 0..usize::MAX).expect("nothing is audited");
-            whole = whole.min(start.elapsed().as_secs_f64());
-            for (at, best) in best.iter_mut().enumerate() {
-                let start = Instant::now();
-                player.play(at..at + 1, 0..usize::MAX).expect("nothing is audited");
-                *best = best.min(start.elapsed().as_secs_f64());
-            }
-        }
-        let mut kernels = BTreeMap::new();
-        for (dispatch, seconds) in recording.dispatches().iter().zip(best) {
-            *kernels.entry(dispatch.kernel.name).or_insert(0.0) += seconds;
+        let play_ms = fastest_ms.iter().copied().fold(f64::INFINITY, f64::min);
+        let mut kernels = BTreeMap::<_, (usize, f64)>::new();
+        for (dispatch, ms) in dispatches.iter().zip(fastest_ms) {
+            let (count, sum_ms) = kernels.entry(dispatch.kernel.name).or_default();
+            (*count, *sum_ms) = (*count + 1, *sum_ms + ms - play_ms);
         }
         let mut kernels: Vec<_> = kernels.into_iter().collect();
-        kernels.sort_by(|a, b| b.1.total_cmp(&a.1));
-        println!("{name}: {tokens} tokens, {:.1} ms, {:.0} tokens/s", 1e3 * whole, tokens as f64 / whole);
-        for (kernel, seconds) in kernels {
-            println!("  {kernel:28} {:9.2} ms", 1e3 * seconds);
+        kernels.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
+        println!("{name}: {tokens} tokens, {whole_ms:.1} ms, {:.0} tokens/s", 1e3 * tokens as f64 / whole_ms);
+        for (kernel, (count, ms)) in kernels {
+            println!("  {kernel:28} {ms:9.2} ms in {count} dispatches");
         }
+        println!("  taken off each dispatch      {play_ms:9.2} ms");
     }
+    Ok(())
+}
+
+fn clock() -> f64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1e3
+}
+
+/// A GPU by the lowerings that are its fastest.
+async fn tuned(device: &str) -> Result<Backend, Error> {
+    let devices = gpu::devices().await;
+    let gpu =
+        Gpu::open(gpu::find(&devices, device)?, Options { slice_ms: f64::INFINITY, ..Options::new(clock) }).await?;
+    let choice = gpu::tune(&gpu, kernels::ALL, 0).await?.choice;
+    Ok(Backend::Gpu { gpu, choice })
 }

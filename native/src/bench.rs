@@ -58,9 +58,14 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
     let (constants, planned) = (constants as u64, planned as u64);
 
     let (mut seconds, mut first, mut resident, mut float) = (Vec::new(), None, None, None);
+    let mut gradient_seconds = f64::INFINITY;
     for number in 0..=args.steps {
         let start = Instant::now();
-        let gradient = block_on(trial.step())?;
+        block_on(trial.load())?;
+        let loaded = Instant::now();
+        let gradient = block_on(trial.gradient())?;
+        gradient_seconds = gradient_seconds.min(loaded.elapsed().as_secs_f64());
+        trial.update(&gradient)?;
         let took = start.elapsed().as_secs_f64();
         if number == 0 {
             first = Some(output::hex(&digest(&gradient)));
@@ -81,7 +86,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
             "backend": compute.name, "ternary_weights": weights, "tokens": trial.tokens(),
             "lowerings": chosen(&compute.backend),
             "step_seconds_min": seconds[0], "step_seconds_median": seconds[seconds.len() / 2],
-            "tokens_per_second": best, "tokens_per_second_median": median,
+            "gradient_seconds_min": gradient_seconds, "tokens_per_second": best, "tokens_per_second_median": median,
             "f32_gemm_gop_per_second": float_rate / 1e9, "step_digest": digest,
             "constant_bytes": constants, "planned_bytes": planned, "resident_bytes": resident,
             "peak_bytes": memory_bytes("VmHWM:"),
@@ -89,6 +94,10 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
     } else {
         let name = &compute.name;
         say!("{name}: {best:.0} tokens/s at best, {median:.0} in the middle of {} steps", seconds.len());
+        say!(
+            "{:.0} tokens/s of a step's gradient alone, which is what a miner does for each chunk",
+            rate(gradient_seconds)
+        );
         say!("f32 product of one thread in the same run: {:.1} GOP/s", float_rate / 1e9);
         say!("step {digest}");
         let all = constants + planned;

@@ -25,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Sequences that a miner plays at a time: the bits are the same for any number.
+/// Sequences that a miner plays at a time, as [`sequences`](r3mes_wgpu::backend::Backend::sequences) has it.
 const SEQUENCES: usize = 4;
 /// Between two looks for a chunk when the round has none left: here, and elsewhere.
 const IDLE_HERE: Duration = Duration::from_millis(50);

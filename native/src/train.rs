@@ -54,7 +54,8 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
         let optimizer = Optimizer::from_bytes(&state.optimizer)?;
         (state.adapter, optimizer)
     };
-    let step = Step::new(&model, &targets, SEQUENCES.min(CHUNK_TOKENS.div_ceil(model.config.context)));
+    let sequences = compute.backend.sequences(SEQUENCES).min(CHUNK_TOKENS.div_ceil(model.config.context));
+    let step = Step::new(&model, &targets, sequences);
     let player = block_on(compute.backend.player(&Arc::new(step.recording.clone())))?;
     let mut session = Session::new(Trainer::new(step, player), adapter, optimizer, seed);
     eprintln!("training on {}: {} chunks; {} tokens held out", compute.name, train.len(), held_out.tokens());

@@ -74,6 +74,16 @@ pub enum Backend {
 }
 
 impl Backend {
+    /// How many sequences to play at a time: these few, or as many as there are on a GPU in hardware, most of which
+    /// would be idle else. The bits are the same for any number; memory is not.
+    pub fn sequences(&self, few: usize) -> usize {
+        match self {
+            #[cfg(feature = "gpu")]
+            Self::Gpu { gpu, .. } if !gpu.device().software => usize::MAX,
+            _ => few,
+        }
+    }
+
     /// Allocates and uploads what the recording needs.
     pub async fn player(&self, recording: &Arc<Recording>) -> Result<Player, Error> {
         Ok(match self {

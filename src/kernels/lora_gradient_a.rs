@@ -40,13 +40,22 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).rank as usize,
     twin,
-    lowerings: &[Lowering {
-        name: "plain",
-        wgsl: include_str!("../../shaders/lora_gradient_a.wgsl"),
-        groups_x: |p| Params::read(p).in_features.div_ceil(256),
-        units_per_group: 4,
-        keys_held: None,
-    }],
+    lowerings: &[
+        Lowering {
+            name: "plain",
+            wgsl: include_str!("../../shaders/lora_gradient_a.wgsl"),
+            groups_x: |p| Params::read(p).in_features.div_ceil(256),
+            units_per_group: 4,
+            keys_held: None,
+        },
+        Lowering {
+            name: "tiled",
+            wgsl: include_str!("../../shaders/lowerings/lora_gradient_a.tiled.wgsl"),
+            groups_x: |p| Params::read(p).in_features.div_ceil(32),
+            units_per_group: 4,
+            keys_held: None,
+        },
+    ],
 };
 
 fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {

@@ -42,13 +42,22 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).rank as usize,
     twin,
-    lowerings: &[Lowering {
-        name: "plain",
-        wgsl: include_str!("../../shaders/lora_gradient_b.wgsl"),
-        groups_x: |p| Params::read(p).out_features.div_ceil(256),
-        units_per_group: 2,
-        keys_held: None,
-    }],
+    lowerings: &[
+        Lowering {
+            name: "plain",
+            wgsl: include_str!("../../shaders/lora_gradient_b.wgsl"),
+            groups_x: |p| Params::read(p).out_features.div_ceil(256),
+            units_per_group: 2,
+            keys_held: None,
+        },
+        Lowering {
+            name: "tiled",
+            wgsl: include_str!("../../shaders/lowerings/lora_gradient_b.tiled.wgsl"),
+            groups_x: |p| Params::read(p).out_features.div_ceil(32),
+            units_per_group: 2,
+            keys_held: None,
+        },
+    ],
 };
 
 fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {

@@ -72,10 +72,25 @@ impl Trial {
 
     /// One whole step: adapter in, gradient out, optimizer.
     pub async fn step(&mut self) -> Result<ChunkGradient, Error> {
-        self.trainer.load(&self.adapter, &vec![JOB_EXPONENT; self.adapter.matrices.len()]).await?;
-        let gradient = self.trainer.gradient(&self.chunk, &SEED, self.optimizer.steps()).await?;
-        self.optimizer.step(&mut self.adapter, &gradient.matrices, gradient.supervised as u64)?;
+        self.load().await?;
+        let gradient = self.gradient().await?;
+        self.update(&gradient)?;
         Ok(gradient)
+    }
+
+    /// The first part of a step: the adapter goes into the backend's memory.
+    pub async fn load(&mut self) -> Result<(), Error> {
+        self.trainer.load(&self.adapter, &vec![JOB_EXPONENT; self.adapter.matrices.len()]).await
+    }
+
+    /// The second, all that is done for each chunk of a round: tokens in, gradient out.
+    pub async fn gradient(&mut self) -> Result<ChunkGradient, Error> {
+        self.trainer.gradient(&self.chunk, &SEED, self.optimizer.steps()).await
+    }
+
+    /// The last: the optimizer changes the adapter.
+    pub fn update(&mut self, gradient: &ChunkGradient) -> Result<(), Error> {
+        self.optimizer.step(&mut self.adapter, &gradient.matrices, gradient.supervised as u64).map(drop)
     }
 
     /// Tokens of a step.

@@ -49,14 +49,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Records the step and allocates it; `sequences` a play changes no bit, and is never more than a chunk has.
-    pub async fn new(
-        model: &Model,
-        targets: &Targets,
-        backend: &Backend,
-        sequences: usize,
-    ) -> Result<Self, WorkerError> {
-        let step = Step::new(model, targets, sequences.min(CHUNK_TOKENS.div_ceil(model.config.context)));
+    /// Records the step and allocates it, for [a few sequences](Backend::sequences) a play, and never more than a chunk
+    /// has.
+    pub async fn new(model: &Model, targets: &Targets, backend: &Backend, few: usize) -> Result<Self, WorkerError> {
+        let sequences = backend.sequences(few).min(CHUNK_TOKENS.div_ceil(model.config.context));
+        let step = Step::new(model, targets, sequences);
         let player = backend.player(&Arc::new(step.recording.clone())).await?;
         let manifest = model_manifest(model).map_err(WorkError::from)?;
         let vocab = model.config.vocab as u32;

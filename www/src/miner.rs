@@ -46,7 +46,7 @@ struct MinerOptions {
     secret: Vec<u8>,
 }
 
-/// Sequences that are played at a time: the bits are the same for any number.
+/// Sequences that are played at a time, as [`sequences`](r3mes_wgpu::backend::Backend::sequences) has it.
 const SEQUENCES: usize = 1;
 /// Longest wait between two attempts to reach the node.
 const MAX_BACKOFF_MS: f64 = 60_000.0;
@@ -96,7 +96,8 @@ impl Miner {
         let worker = Worker::new(&model, &targets, &backend, SEQUENCES).await;
         let mut worker = worker.map_err(|error| failure("Backend", &error))?;
         worker.rest_by(Rest { clock: now, after: rest });
-        let plays = CHUNK_TOKENS.div_ceil(SEQUENCES * model.config.context);
+        let sequences = backend.sequences(SEQUENCES).min(CHUNK_TOKENS.div_ceil(model.config.context));
+        let plays = CHUNK_TOKENS.div_ceil(sequences * model.config.context);
         let inner = RefCell::new(Some(mining::Miner::new(client, worker, payout, class).with_known_answers(backend)));
         Ok(Self { inner, address, control, plays, reward: job.reward })
     }

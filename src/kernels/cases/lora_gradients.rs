@@ -8,12 +8,22 @@ use crate::kernels::{
     as_bytes_mut,
     lora_fold::{self, FOLD},
     lora_gradient_a, lora_gradient_b,
-    shared::{blocks::ZERO_EXPONENT, wide},
+    shared::{
+        blocks::{BLOCK, ZERO_EXPONENT},
+        wide,
+    },
 };
 
 /// Features, rank, tokens of each block.
-const SHAPES: [(usize, usize, &[u32]); 6] =
-    [(1, 1, &[1]), (5, 4, &[32]), (36, 8, &[32, 7]), (67, 20, &[3, 32, 32, 30]), (300, 5, &[31, 1]), (1030, 64, &[32])];
+const SHAPES: [(usize, usize, &[u32]); 7] = [
+    (1, 1, &[1]),
+    (5, 4, &[32]),
+    (36, 8, &[32, 7]),
+    (67, 20, &[3, 32, 32, 30]),
+    (300, 5, &[31, 1]),
+    (1030, 64, &[32]),
+    (40, 6, &[9; 35]),
+];
 /// The job's exponent.
 const EXPONENT: i32 = -50;
 /// Farthest left shifts whose cases start beyond the largest and the smallest gradient.
@@ -62,54 +72,74 @@ pub(super) fn fold(source: &mut Source) -> Vec<Case> {
 }
 
 pub(super) fn gradient_a(source: &mut Source) -> Vec<Case> {
-    each(source, |source, (width, rank, blocks), (label, byte, wide), farthest| {
-        let (spans, tokens) = spans(blocks);
-        let params = lora_gradient_a::Params {
-            blocks: blocks.len() as u32,
-            in_features: width as u32,
-            rank: rank as u32,
-            exponent_at: 2,
-            ..Default::default()
-        };
-        let x = rows::byte_rows(source, [tokens, width], byte);
-        let folded = folded_rows(source, rank, blocks, wide, farthest);
-        let lora_info = vec![source.word(), source.word(), EXPONENT as u32];
-        Case {
-            kernel: &lora_gradient_a::KERNEL,
-            label: format!("{width}x{rank} blocks {blocks:?} {label} shifts to {farthest}"),
-            params: params.words(),
-            inputs: vec![x, folded, spans, lora_info, gradient(source, rank * width, farthest)],
-        }
-    })
+    each(source, case_a)
 }
 
 pub(super) fn gradient_b(source: &mut Source) -> Vec<Case> {
-    each(source, |source, (width, rank, blocks), (label, _, wide), farthest| {
-        let (spans, tokens) = spans(blocks);
-        let params = lora_gradient_b::Params {
-            blocks: blocks.len() as u32,
-            out_features: width as u32,
-            rank: rank as u32,
-            exponent_at: 2,
-            ..Default::default()
-        };
-        let dy = rows::wide_rows(source, [tokens, width], wide);
-        let folded = folded_rows(source, rank, blocks, wide, farthest);
-        let lora_info = vec![source.word(), source.word(), EXPONENT as u32];
-        Case {
-            kernel: &lora_gradient_b::KERNEL,
-            label: format!("{width}x{rank} blocks {blocks:?} {label} shifts to {farthest}"),
-            params: params.words(),
-            inputs: vec![dy, folded, spans, lora_info, gradient(source, rank * width, farthest)],
-        }
-    })
+    each(source, case_b)
 }
 
-type Shape = (usize, usize, &'static [u32]);
+/// A case of the gradient of A of the size that training asks for.
+pub(super) fn large_gradient_a(source: &mut Source, tokens: usize) -> Case {
+    case_a(source, (1024, 8, &large(tokens)), OPERANDS[0], 20)
+}
+
+/// As [`large_gradient_a`], of B.
+pub(super) fn large_gradient_b(source: &mut Source, tokens: usize) -> Case {
+    case_b(source, (1024, 8, &large(tokens)), OPERANDS[0], 20)
+}
+
+fn large(tokens: usize) -> Vec<u32> {
+    vec![BLOCK as u32; tokens.div_ceil(BLOCK)]
+}
+
+fn case_a(source: &mut Source, shape: Shape<'_>, (label, byte, wide): Operand, farthest: i32) -> Case {
+    let (width, rank, blocks) = shape;
+    let (spans, tokens) = spans(blocks);
+    let params = lora_gradient_a::Params {
+        blocks: blocks.len() as u32,
+        in_features: width as u32,
+        rank: rank as u32,
+        exponent_at: 2,
+        ..Default::default()
+    };
+    let x = rows::byte_rows(source, [tokens, width], byte);
+    let folded = folded_rows(source, rank, blocks, wide, farthest);
+    let lora_info = vec![source.word(), source.word(), EXPONENT as u32];
+    Case {
+        kernel: &lora_gradient_a::KERNEL,
+        label: format!("{width}x{rank} blocks {blocks:?} {label} shifts to {farthest}"),
+        params: params.words(),
+        inputs: vec![x, folded, spans, lora_info, gradient(source, rank * width, farthest)],
+    }
+}
+
+fn case_b(source: &mut Source, shape: Shape<'_>, (label, _, wide): Operand, farthest: i32) -> Case {
+    let (width, rank, blocks) = shape;
+    let (spans, tokens) = spans(blocks);
+    let params = lora_gradient_b::Params {
+        blocks: blocks.len() as u32,
+        out_features: width as u32,
+        rank: rank as u32,
+        exponent_at: 2,
+        ..Default::default()
+    };
+    let dy = rows::wide_rows(source, [tokens, width], wide);
+    let folded = folded_rows(source, rank, blocks, wide, farthest);
+    let lora_info = vec![source.word(), source.word(), EXPONENT as u32];
+    Case {
+        kernel: &lora_gradient_b::KERNEL,
+        label: format!("{width}x{rank} blocks {blocks:?} {label} shifts to {farthest}"),
+        params: params.words(),
+        inputs: vec![dy, folded, spans, lora_info, gradient(source, rank * width, farthest)],
+    }
+}
+
+type Shape<'a> = (usize, usize, &'a [u32]);
 type Operand = (&'static str, Draw, Draw);
 
 /// The last argument is the farthest left shift: beyond 28 saturates.
-fn each(source: &mut Source, case: impl Fn(&mut Source, Shape, Operand, i32) -> Case) -> Vec<Case> {
+fn each(source: &mut Source, case: impl Fn(&mut Source, Shape<'static>, Operand, i32) -> Case) -> Vec<Case> {
     let all = SHAPES.iter().flat_map(|shape| OPERANDS.map(|operand| (*shape, operand)));
     let all = all.zip([20, 28, BELOW, 29, ABOVE].iter().cycle());
     all.map(|((shape, operand), farthest)| case(source, shape, operand, *farthest)).collect()

@@ -81,6 +81,8 @@ pub fn representative(kernel: &'static Kernel, tokens: usize) -> Option<Case> {
         "attention_backward_query" => Some(attention::large_backward_query(source, tokens)),
         "head_backward" => Some(loss::large_backward(source, tokens)),
         "head_logits" => Some(loss::large_logits(source, tokens)),
+        "lora_gradient_a" => Some(lora_gradients::large_gradient_a(source, tokens)),
+        "lora_gradient_b" => Some(lora_gradients::large_gradient_b(source, tokens)),
         "ternary_matmul" => Some(ternary::large_matmul(source, tokens)),
         "ternary_matmul_backward" => Some(ternary::large_matmul_backward(source, tokens)),
         _ => None,
