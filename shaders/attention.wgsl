@@ -133,7 +133,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
                 let low = vec4(v[below.x][word], v[below.y][word], v[below.z][word], v[below.w][word]);
                 products = with_four(products, weights, high, low);
             }
-            totals = add_products(totals, products, bitcast<i32>(shifts[block >> 5u]) - 29i);
+            totals = add_shares(totals, products, bitcast<i32>(shifts[block >> 5u]) - 29i);
         }
     }
     totals = share_sums(lane, params.head_dim, share, totals);

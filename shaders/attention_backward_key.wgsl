@@ -200,8 +200,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
                         of_value = with_four(of_value, of_values, dout_high, dout_low);
                     }
                     let aligned = bitcast<vec2<i32>>(block_shifts[(block - start) >> 5u]) - vec2(28i, 41i);
-                    key_sums = add_products(key_sums, of_key, aligned.x);
-                    value_sums = add_products(value_sums, of_value, aligned.y);
+                    key_sums = add_shares(key_sums, of_key, aligned.x);
+                    value_sums = add_shares(value_sums, of_value, aligned.y);
                 }
             }
             workgroupBarrier();

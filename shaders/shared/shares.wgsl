@@ -55,7 +55,7 @@ struct Quad {
 }
 
 // sums + products · 2^shift.
-fn add_products(sums: Quad, products: Products, shift: i32) -> Quad {
+fn add_shares(sums: Quad, products: Products, shift: i32) -> Quad {
     return Quad(
         add_64(sums.x, align_64(join_planes(products.high.x, products.middle.x, products.low.x), shift)),
         add_64(sums.y, align_64(join_planes(products.high.y, products.middle.y, products.low.y), shift)),
