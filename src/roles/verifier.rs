@@ -64,8 +64,8 @@ impl Verifier {
         &mut self.worker
     }
 
-    /// Does the next duty, if there is one; returns what it recomputed. A right gradient whose bytes nobody has is looked
-    /// for again for [`PATIENCE_SECONDS`], as long as blocks are left for a word about it.
+    /// Does the next duty, if there is one; returns what it recomputed. The bytes of a right
+    /// gradient that nobody has are looked for again for a while, as long as blocks are left for a word about it.
     pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Found>, RoleError> {
         let duties = client.duties().await?;
         let open = |challenge: &u64| duties.iter().any(|duty| duty.challenge_id == *challenge);

@@ -77,7 +77,7 @@ pub(crate) fn serve(node: Arc<Node>, settings: Settings) -> Result<SocketAddr> {
     }
     let router = router(face);
     threads::start("http", move || {
-        // else what is sent after a first small piece waits for the client's word that it came, 40 ms and more
+        // else a small piece is held back until the one before is acknowledged
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         if let Err(error) = runtime.block_on(async { axum::serve(listener, router).await }) {
             eprintln!("the node's HTTP face ended: {error}");
