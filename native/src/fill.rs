@@ -5,7 +5,7 @@ use super::{node::Node, sources::Sources, threads};
 use anyhow::Result;
 use pollster::block_on;
 use r3mes_wgpu::{
-    chain::client::{ClientError, Host, Offline, Request, Response},
+    chain::client::{ClientError, Host, Offline, Request, Response, Take},
     mining::{Blocks, MiningError},
     store::{Cid, StoreError},
 };
@@ -94,6 +94,10 @@ impl Host for Elsewhere {
 
     async fn gateway(&self, at: usize, path: &str) -> Option<Result<Response, Offline>> {
         self.0.ask(at, path)
+    }
+
+    async fn dag(&self, at: usize, path: &str, take: Take<'_>) -> Option<Result<u16, Offline>> {
+        self.0.stream(at, path, take)
     }
 
     fn passed_over(&self, at: usize, why: &ClientError) {

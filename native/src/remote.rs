@@ -6,19 +6,21 @@ use super::{
     output::Exit,
     patience::Patience,
     place,
-    sources::{Sources, base},
+    sources::{self, Sources, base},
     wallet::secrets::Secret,
 };
 use anyhow::{Context, Result, bail, ensure};
 use pollster::block_on;
 use r3mes_wgpu::chain::client::{
-    Client, ClientError, Endpoints, Host, JobInfo, MAX_ANSWER_BYTES, Offline, Request, Response, Unfit,
+    Client, ClientError, Endpoints, Host, JobInfo, MAX_ANSWER_BYTES, Offline, Request, Response, Take, Unfit,
 };
+use r3mes_wgpu::chain::gateway::CAR_KIND;
 use r3mes_wgpu::model::{config::Linear, transformer::Targets, weights::Model};
 use r3mes_wgpu::store::Cid;
 use r3mes_wgpu::work::model_manifest;
 use std::{
     fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -122,6 +124,26 @@ impl Remote {
     }
 }
 
+impl Remote {
+    fn stream(&self, at: usize, path: &str, take: Take<'_>) -> Result<u16, Offline> {
+        let url = format!("{}{path}", self.endpoints.names()[at]);
+        let request = self.authorized(self.agent.get(&url)).header("accept", CAR_KIND);
+        let mut answer = request.call().map_err(|error| Offline(format!("{url}: {error}")))?;
+        if answer.status().is_success() {
+            let mut enough = false;
+            // looks once more after enough: where that is the end, the connection serves again
+            sources::pour(answer.body_mut(), &mut |bytes| {
+                if enough {
+                    return ControlFlow::Break(());
+                }
+                enough = take(bytes).is_break();
+                ControlFlow::Continue(())
+            });
+        }
+        Ok(answer.status().as_u16())
+    }
+}
+
 impl Host for Remote {
     async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
         self.endpoints.request(request, async |at, request| self.ask(at, request)).await
@@ -140,6 +162,14 @@ impl Host for Remote {
             None => Some(self.request(Request { path, body: None }).await),
             Some(at) => self.sources.ask(at, path),
         }
+    }
+
+    async fn dag(&self, at: usize, path: &str, take: Take<'_>) -> Option<Result<u16, Offline>> {
+        let Some(at) = at.checked_sub(1) else {
+            let turn = self.endpoints.turn(async |at, request| self.ask(at, request)).await;
+            return Some(turn.and_then(|at| self.stream(at, path, take)));
+        };
+        self.sources.stream(at, path, take)
     }
 
     fn passed_over(&self, at: usize, why: &ClientError) {

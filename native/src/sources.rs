@@ -11,22 +11,28 @@ use super::{
 use anyhow::{Result, ensure};
 use clap::Args;
 use r3mes_wgpu::{
-    chain::client::{ClientError, Offline, Response},
+    chain::{
+        client::{ClientError, Offline, Response, Take},
+        gateway::CAR_KIND,
+    },
     ipfs::{Kubo, Pinning, Stores},
     store::{Block, Cid, MAX_BLOCK_BYTES, StoreError},
 };
 use std::{
     cell::{Cell, RefCell},
+    io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-/// How long a gateway may take for a block of a megabyte.
+/// How long a gateway may take for a block of a megabyte, or for as much of a DAG as comes by then.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Redirections of a gateway that are followed: what comes is checked, wherever it comes from.
 const REDIRECTS: u32 = 3;
 /// Most bytes of blocks that are kept for the next task: those of a large adapter.
 const CACHE_BYTES: u64 = 2 << 30;
+/// Most bytes that are read together.
+const PIECE_BYTES: usize = 64 << 10;
 /// Bytes of blocks that are written to the cache together: each writing waits for the disk.
 const BATCH_BYTES: usize = 16 << 20;
 
@@ -95,18 +101,42 @@ impl Gateway {
     }
 
     fn ask(&self, path: &str) -> Result<Response, Offline> {
+        let mut answer = self.get(path, "application/vnd.ipld.raw")?;
+        let status = answer.status().as_u16();
+        // one more than a block has is enough to refuse it
+        let body = answer.body_mut().with_config().limit(MAX_BLOCK_BYTES as u64 + 1).read_to_vec();
+        Ok(Response { status, body: body.map_err(|error| self.offline(&error))? })
+    }
+
+    /// Waits for nothing after enough: a gateway may look for what the manifest links beside its parts.
+    fn stream(&self, path: &str, take: Take<'_>) -> Result<u16, Offline> {
+        let mut answer = self.get(path, CAR_KIND)?;
+        if answer.status().is_success() {
+            pour(answer.body_mut(), take);
+        }
+        Ok(answer.status().as_u16())
+    }
+
+    fn get(&self, path: &str, kind: &str) -> Result<ureq::http::Response<ureq::Body>, Offline> {
         if self.lied.get() {
             return Err(Offline(format!("{}: it gave wrong bytes before", self.url)));
         }
-        let ask = || -> Result<Response, ureq::Error> {
-            let request = self.agent.get(format!("{}{path}", self.url)).header("accept", "application/vnd.ipld.raw");
-            let mut answer = request.call()?;
-            let status = answer.status().as_u16();
-            // one more than a block has is enough to refuse it
-            let body = answer.body_mut().with_config().limit(MAX_BLOCK_BYTES as u64 + 1).read_to_vec()?;
-            Ok(Response { status, body })
-        };
-        ask().map_err(|error| Offline(format!("{}: {error}", self.url)))
+        let request = self.agent.get(format!("{}{path}", self.url)).header("accept", kind);
+        request.call().map_err(|error| self.offline(&error))
+    }
+
+    fn offline(&self, error: &ureq::Error) -> Offline {
+        Offline(format!("{}: {error}", self.url))
+    }
+}
+
+/// Gives away bytes as they come, until `take` breaks or they do.
+pub(crate) fn pour(body: &mut ureq::Body, take: Take<'_>) {
+    let (mut reader, mut piece) = (body.as_reader(), vec![0; PIECE_BYTES]);
+    while let Ok(bytes @ 1..) = reader.read(&mut piece) {
+        if take(&piece[..bytes]).is_break() {
+            break;
+        }
     }
 }
 
@@ -132,6 +162,11 @@ impl Sources {
     /// As [`Host::gateway`](r3mes_wgpu::chain::client::Host::gateway), counted from the first after the node.
     pub(crate) fn ask(&self, at: usize, path: &str) -> Option<Result<Response, Offline>> {
         self.gateways.get(at).map(|gateway| gateway.ask(path))
+    }
+
+    /// As [`Host::dag`](r3mes_wgpu::chain::client::Host::dag), counted so too.
+    pub(crate) fn stream(&self, at: usize, path: &str, take: Take<'_>) -> Option<Result<u16, Offline>> {
+        self.gateways.get(at).map(|gateway| gateway.stream(path, take))
     }
 
     /// Says why a gateway was passed over, once where it lied.

@@ -10,6 +10,7 @@
 //! | `GET /r3mes/wgpu/v1/challenges/{address}`, `/aggregations/{address}` | what a verifier or a proposer is to do |
 //! | `GET /r3mes/wgpu/v1/disputes` | what a challenger may doubt, and how disputes stand |
 //! | `GET /ipfs/{cid}?format=raw`, `POST /api/v0/block/put` | blocks |
+//! | `GET /ipfs/{cid}?format=car` | adapters and artifacts |
 //! | `GET /cosmos/auth/v1beta1/accounts/{address}` | an account's sequence |
 //! | `POST /cosmos/tx/v1beta1/txs`, `GET /cosmos/tx/v1beta1/txs/{hash}` | transactions |
 //! | `GET /cosmos/bank/v1beta1/balances/{address}` | a balance |
@@ -34,6 +35,7 @@ pub use watch::Watch;
 use super::{ChainError, SessionKey, code, gateway};
 use crate::store::{Cid, StoreError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::ops::ControlFlow;
 
 /// What a client needs of the program around it.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
@@ -43,6 +45,18 @@ pub trait Host {
     /// Asks for a block: the node first, then any gateways, by their numbers; `None` where there is no such gateway.
     async fn gateway(&self, at: usize, path: &str) -> Option<Result<Response, Offline>> {
         if at == 0 { Some(self.request(Request { path, body: None }).await) } else { None }
+    }
+    /// Asks for a DAG as [for a block](Self::gateway), but gives `take` the bytes as they come, also those of an answer
+    /// that breaks off; of a refusal none. Answers its status.
+    async fn dag(&self, at: usize, path: &str, take: Take<'_>) -> Option<Result<u16, Offline>> {
+        let answer = self.gateway(at, path).await?;
+        Some(answer.map(|Response { status, body }| {
+            if (200..300).contains(&status) {
+                // it is all that there is
+                let _ = take(&body);
+            }
+            status
+        }))
     }
     /// The gateway of this number was passed over for the next.
     fn passed_over(&self, _at: usize, _why: &ClientError) {}
@@ -65,6 +79,9 @@ pub trait Host {
     /// Saves the work at hand, over what was saved before.
     async fn save(&self, _bytes: &[u8]) {}
 }
+
+/// Takes the bytes of an answer as they come, and breaks where it wants no more.
+pub type Take<'a> = &'a mut dyn FnMut(&[u8]) -> ControlFlow<()>;
 
 /// A request to the node.
 #[derive(Clone, Copy, Debug)]

@@ -3,13 +3,25 @@
 use super::client::{ClientError, Host, Request, Response};
 use crate::store::{Block, Cid, Codec, StoreError};
 
+/// The kind of a [DAG](Host::dag) in one answer, in the order and with the blocks that are read here.
+pub const CAR_KIND: &str = "application/vnd.ipld.car; version=1; order=dfs; dups=n";
+
+/// The bytes of a block that the host kept, checked.
+pub(crate) async fn kept<H: Host>(host: &H, codec: Codec, cid: &Cid) -> Option<Vec<u8>> {
+    checked(codec, cid, host.kept(cid).await?).ok()
+}
+
+fn checked(codec: Codec, cid: &Cid, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    match Codec::of(cid)? == codec {
+        true => Ok(Block::check(*cid, bytes)?.into_bytes()),
+        false => Err(StoreError::Codec(*cid)),
+    }
+}
+
 /// The bytes of a block, checked; from the host's own store where it has them, else from the first gateway that gives
 /// them.
 pub async fn block<H: Host>(host: &H, codec: Codec, cid: &Cid) -> Result<Vec<u8>, ClientError> {
-    let checked = |bytes: Vec<u8>| Block::fetch(codec, cid, &|_| Ok(bytes.clone())).map(Block::into_bytes);
-    if let Some(bytes) = host.kept(cid).await
-        && let Ok(bytes) = checked(bytes)
-    {
+    if let Some(bytes) = kept(host, codec, cid).await {
         return Ok(bytes);
     }
     let mut why = None;
@@ -17,7 +29,7 @@ pub async fn block<H: Host>(host: &H, codec: Codec, cid: &Cid) -> Result<Vec<u8>
         let Some(answer) = host.gateway(at, &format!("/ipfs/{cid}?format=raw")).await else { break };
         let bytes = match answer.map_err(ClientError::from).and_then(accepted) {
             Err(ClientError::Refused { status: 404 | 410, .. }) => Err(StoreError::Missing(*cid).into()),
-            answer => answer.and_then(|bytes| checked(bytes).map_err(ClientError::from)),
+            answer => answer.and_then(|bytes| checked(codec, cid, bytes).map_err(ClientError::from)),
         };
         match bytes {
             Ok(bytes) => {

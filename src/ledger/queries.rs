@@ -34,6 +34,8 @@ pub struct Assignment {
     pub stage: Stage,
     /// Whether the verifier has done its part of this stage.
     pub done: bool,
+    /// Blocks to come that may hold its part.
+    pub blocks_left: u64,
     /// What chooses the leaf of the trace.
     pub selector: [u8; 32],
     /// The task that was claimed.
@@ -190,9 +192,10 @@ impl Ledger {
                 continue;
             };
             let (stage, selector) = (challenge.stage, challenge.selector);
+            let blocks_left = challenge.until.saturating_sub(state.head().height);
             let task = state.task_of(submission)?;
             let (challenge, id, submission) = (*id, challenge.submission, submission.clone());
-            assignments.push(Assignment { challenge, stage, done, selector, task, id, submission });
+            assignments.push(Assignment { challenge, stage, done, blocks_left, selector, task, id, submission });
         }
         Ok(assignments)
     }

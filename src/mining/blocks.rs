@@ -1,6 +1,6 @@
 //! The blocks that a task is computed from, and those of its artifact, got from a node.
 
-use super::MiningError;
+use super::{MiningError, incoming::Incoming};
 use crate::{
     chain::{
         client::{ClientError, Host},
@@ -9,7 +9,7 @@ use crate::{
     store::{Block, Cid, Codec, StoreError},
     work::{AdapterState, Artifact, Task, WorkError},
 };
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::BTreeMap;
 
 /// Most bytes of an adapter with its optimizer's state, or of an artifact: what a manifest from elsewhere may make this
 /// program hold.
@@ -73,19 +73,6 @@ impl Blocks {
         root: &Cid,
         links: impl Fn(&[u8]) -> Result<Vec<Cid>, WorkError>,
     ) -> Result<(), MiningError> {
-        let manifest = gateway::block(host, Codec::DagCbor, root).await?;
-        let mut bytes = manifest.len();
-        for cid in links(&manifest)? {
-            if let Entry::Vacant(entry) = self.0.entry(cid) {
-                let block = gateway::block(host, Codec::Raw, &cid).await?;
-                bytes += block.len();
-                if bytes > MAX_DAG_BYTES {
-                    return Err(MiningError::TooLarge { root: (*root).into() });
-                }
-                entry.insert(block);
-            }
-        }
-        self.0.insert(*root, manifest);
-        Ok(())
+        Incoming::new(*root, links, &mut self.0, MAX_DAG_BYTES).get(host).await
     }
 }

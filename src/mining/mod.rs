@@ -2,6 +2,7 @@
 
 mod blocks;
 mod health;
+mod incoming;
 
 use crate::backend::Backend;
 use crate::chain::{

@@ -1,5 +1,8 @@
 //! A verifier recomputes what it is drawn for: it seals what it finds, then shows it.
 
+#[cfg(test)]
+mod tests;
+
 use super::{RoleError, hex};
 use crate::{
     chain::{
@@ -9,9 +12,12 @@ use crate::{
     },
     mining::{Blocks, MiningError},
     store::Codec,
-    work::{Artifact, Commitment, Task, Worker},
+    work::{Commitment, Task, Worker},
 };
 use std::collections::BTreeMap;
+
+/// Seconds of the chain's time in which an artifact that nobody has may be on its way from one node to another.
+const PATIENCE_SECONDS: u64 = 10;
 
 /// A worker that recomputes.
 pub struct Verifier {
@@ -19,6 +25,17 @@ pub struct Verifier {
     salt: [u8; 32],
     /// What was found in challenges that are still open.
     found: BTreeMap<u64, Found>,
+    /// Of those, what waits for an artifact's bytes.
+    awaited: BTreeMap<u64, Awaited>,
+}
+
+/// A match, once the bytes are there.
+struct Awaited {
+    found: Found,
+    /// The chain's time at the first and the last look for them.
+    looked: [u64; 2],
+    /// Blocks that are left when they are waited for no more: half of those that were.
+    least_blocks: u64,
 }
 
 /// What a recomputation found.
@@ -39,7 +56,7 @@ pub struct Found {
 impl Verifier {
     /// `salt` is secret and random: it keeps what is sealed from being guessed.
     pub fn new(worker: Worker, salt: [u8; 32]) -> Self {
-        Self { worker, salt, found: BTreeMap::new() }
+        Self { worker, salt, found: BTreeMap::new(), awaited: BTreeMap::new() }
     }
 
     /// What it recomputes with.
@@ -47,19 +64,22 @@ impl Verifier {
         &mut self.worker
     }
 
-    /// Does the next duty, if there is one; returns what it recomputed.
+    /// Does the next duty, if there is one; returns what it recomputed. The bytes of a right
+    /// gradient that nobody has are looked for again for a while, as long as blocks are left for a word about it.
     pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Found>, RoleError> {
         let duties = client.duties().await?;
         let open = |challenge: &u64| duties.iter().any(|duty| duty.challenge_id == *challenge);
         self.found.retain(|challenge, _| open(challenge));
+        self.awaited.retain(|challenge, _| open(challenge));
         let mut missing = None;
         for duty in duties.iter().filter(|duty| !duty.done) {
             let mut fresh = None;
             let found = match self.found.get(&duty.challenge_id) {
                 Some(found) => found.clone(),
                 // a verifier that was started anew finds the same
-                None => match self.recompute(client, duty).await {
-                    Ok(found) => {
+                None => match self.find(client, duty).await {
+                    Ok(None) => continue,
+                    Ok(Some(found)) => {
                         self.found.insert(duty.challenge_id, found.clone());
                         fresh.insert(found).clone()
                     }
@@ -81,29 +101,62 @@ impl Verifier {
         missing.map_or(Ok(None), Err)
     }
 
+    /// What a gradient is; `None` while its bytes are waited for.
+    async fn find<H: Host>(&mut self, client: &Client<H>, duty: &Duty) -> Result<Option<Found>, RoleError> {
+        let id = duty.challenge_id;
+        let awaited = self.awaited.get(&id);
+        if let Some(Awaited { looked: [_, last], least_blocks, .. }) = awaited
+            && duty.blocks_left > *least_blocks
+            && client.job().await?.time == *last
+        {
+            return Ok(None);
+        }
+        let found = match awaited {
+            Some(Awaited { found, .. }) => found.clone(),
+            None => self.recompute(client, duty).await?,
+        };
+        if found.result != "match" {
+            return Ok(Some(found));
+        }
+        let why = match Blocks::of_artifact(client.host(), &duty.ipfs_hash).await {
+            Ok(_) => None,
+            Err(MiningError::Client(error)) => {
+                let now = client.job().await?.time;
+                let fresh =
+                    || Awaited { found: found.clone(), looked: [now; 2], least_blocks: duty.blocks_left / 2 + 1 };
+                let Awaited { looked: [first, last], least_blocks, .. } = self.awaited.entry(id).or_insert_with(fresh);
+                *last = now;
+                // who does not answer may have it
+                let patient = error.is_temporary() || now < first.saturating_add(PATIENCE_SECONDS);
+                if patient && duty.blocks_left > *least_blocks {
+                    client.host().another();
+                    return Ok(None);
+                }
+                Some(error.to_string())
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        self.awaited.remove(&id);
+        let result = if why.is_none() { "match" } else { "unavailable" };
+        Ok(Some(Found { result, reason: why, ..found }))
+    }
+
+    /// What a gradient is, if its bytes are there.
     async fn recompute<H: Host>(&mut self, client: &Client<H>, duty: &Duty) -> Result<Found, RoleError> {
-        let host = client.host();
         let task = Task::decode(&client.block(Codec::DagCbor, &duty.task).await?)?;
-        let inputs = Blocks::of_task(host, &task).await?;
+        let inputs = Blocks::of_task(client.host(), &task).await?;
         let (mine, leaf) = self.worker.attest(&task, &duty.selector, &|cid| inputs.get(cid)).await?;
         let commitment = Commitment::new(&task, &mine.gradient_root());
         let leaf = leaf.map_or(String::new(), |leaf| hex(&leaf));
-        let found =
-            |result, reason| Found { id: duty.stored_gradient_id, result, reason, commitment, leaf: leaf.clone() };
+        let found = |result, reason| Found { id: duty.stored_gradient_id, result, reason, commitment, leaf };
         if commitment.to_string() != duty.gradient_hash {
             return Ok(found("mismatch", Some(format!("the commitment is {commitment}"))));
         }
-        // the hash is right; the bytes behind it must be there too
-        let blocks = match Blocks::of_artifact(host, &duty.ipfs_hash).await {
-            Ok(blocks) => blocks,
-            Err(MiningError::Client(error)) if error.is_temporary() => return Err(error.into()),
-            Err(error) => return Ok(found("unavailable", Some(error.to_string()))),
-        };
-        Ok(match Artifact::fetch(&task, &duty.ipfs_hash, &|cid| blocks.get(cid)) {
-            Ok(claimed) if claimed == mine => found("match", None),
-            Ok(_) => found("unavailable", Some("the artifact is not what the commitment is of".to_owned())),
-            Err(error) => found("unavailable", Some(error.to_string())),
-        })
+        // an artifact has one encoding
+        if mine.dag()?.root != duty.ipfs_hash {
+            return Ok(found("unavailable", Some("the artifact is not what the commitment is of".to_owned())));
+        }
+        Ok(found("match", None))
     }
 
     /// What is said at a stage.

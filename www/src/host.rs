@@ -1,11 +1,11 @@
 //! The browser as a miner's host: `fetch`, timers, and a cache that the page brings.
 
 use js_sys::{Function, Promise, Reflect, Uint8Array, global};
-use r3mes_wgpu::chain::client::{ClientError, Host, MAX_ANSWER_BYTES, Offline, Request, Response};
+use r3mes_wgpu::chain::client::{ClientError, Host, MAX_ANSWER_BYTES, Offline, Request, Response, Take};
 use r3mes_wgpu::chain::code;
 use r3mes_wgpu::mining::MiningError;
 use r3mes_wgpu::store::Cid;
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, ops::ControlFlow, rc::Rc};
 use wasm_bindgen::prelude::{JsCast, JsError, JsValue, wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Headers, ReadableStreamDefaultReader, RequestInit};
@@ -74,7 +74,14 @@ impl Browser {
         }
     }
 
-    async fn fetch(&self, request: Request<'_>) -> Result<Response, JsValue> {
+    async fn answer(&self, request: Request<'_>) -> Result<web_sys::Response, Offline> {
+        if self.stopped.get() {
+            return Err(Offline("stopped".to_owned()));
+        }
+        self.fetch(request).await.map_err(|error| Offline(message(&error)))
+    }
+
+    async fn fetch(&self, request: Request<'_>) -> Result<web_sys::Response, JsValue> {
         let init = RequestInit::new();
         init.set_signal(Some(&AbortSignal::timeout_with_u32(TIMEOUT_MS)));
         if let Some((kind, bytes)) = request.body {
@@ -87,36 +94,67 @@ impl Browser {
         let fetch: Function = Reflect::get(&global(), &"fetch".into())?.dyn_into()?;
         let url = format!("{}{}", self.node, request.path);
         let answer: Promise = fetch.call2(&JsValue::UNDEFINED, &url.into(), &init)?.dyn_into()?;
-        let answer: web_sys::Response = JsFuture::from(answer).await?.dyn_into()?;
-        Ok(Response { status: answer.status(), body: read(&answer).await? })
+        JsFuture::from(answer).await?.dyn_into()
     }
 }
 
-/// An answer's bytes, as they come and no more than are wanted: a node may send without end.
+/// An answer's bytes, no more than are wanted: a node may send without end.
 async fn read(answer: &web_sys::Response) -> Result<Vec<u8>, JsValue> {
-    let mut bytes = Vec::new();
-    let Some(stream) = answer.body() else { return Ok(bytes) };
+    let (mut bytes, mut too_many) = (Vec::new(), false);
+    let take = &mut |part: &[u8]| {
+        too_many = bytes.len() + part.len() > MAX_ANSWER_BYTES;
+        if too_many {
+            return ControlFlow::Break(());
+        }
+        bytes.extend(part);
+        ControlFlow::Continue(())
+    };
+    pour(answer, take).await?;
+    match too_many {
+        true => Err(format!("an answer of more than {MAX_ANSWER_BYTES} bytes").into()),
+        false => Ok(bytes),
+    }
+}
+
+/// Gives away an answer's bytes as they come. Looks once more after enough: at its end, the connection serves again.
+async fn pour(answer: &web_sys::Response, take: Take<'_>) -> Result<(), JsValue> {
+    let Some(stream) = answer.body() else { return Ok(()) };
     let reader: ReadableStreamDefaultReader = stream.get_reader().dyn_into()?;
+    let mut enough = false;
     loop {
         let part = JsFuture::from(reader.read()).await?;
         if Reflect::get(&part, &"done".into())?.is_truthy() {
-            return Ok(bytes);
+            return Ok(());
+        }
+        if enough {
+            let _ = JsFuture::from(reader.cancel()).await;
+            return Ok(());
         }
         let part: Uint8Array = Reflect::get(&part, &"value".into())?.dyn_into()?;
-        if bytes.len() + part.length() as usize > MAX_ANSWER_BYTES {
-            let _ = JsFuture::from(reader.cancel()).await;
-            return Err(format!("an answer of more than {MAX_ANSWER_BYTES} bytes").into());
-        }
-        bytes.extend(part.to_vec());
+        enough = take(&part.to_vec()).is_break();
     }
 }
 
 impl Host for Browser {
     async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
-        if self.stopped.get() {
-            return Err(Offline("stopped".to_owned()));
+        let answer = self.answer(request).await?;
+        let body = read(&answer).await.map_err(|error| Offline(message(&error)))?;
+        Ok(Response { status: answer.status(), body })
+    }
+
+    async fn dag(&self, at: usize, path: &str, take: Take<'_>) -> Option<Result<u16, Offline>> {
+        if at > 0 {
+            return None;
         }
-        self.fetch(request).await.map_err(|error| Offline(message(&error)))
+        let answer = match self.answer(Request { path, body: None }).await {
+            Ok(answer) => answer,
+            Err(offline) => return Some(Err(offline)),
+        };
+        if answer.ok() {
+            // what came before it broke off is as good
+            let _ = pour(&answer, take).await;
+        }
+        Some(Ok(answer.status()))
     }
 
     async fn sleep(&self, milliseconds: u32) {

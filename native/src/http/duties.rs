@@ -50,7 +50,7 @@ async fn held(State(face): Shared, Path(address): Path<String>) -> Result<Json<V
 async fn challenges(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     foreign(&address).map_or(Ok(()), Err)?;
     let duty = |assignment: Assignment| {
-        let Assignment { challenge, stage, done, selector, task, id, submission } = assignment;
+        let Assignment { challenge, stage, done, blocks_left, selector, task, id, submission } = assignment;
         let stage = match stage {
             Stage::Commit => "commit",
             Stage::Reveal => "reveal",
@@ -62,6 +62,7 @@ async fn challenges(State(face): Shared, Path(address): Path<String>) -> Result<
             challenge_id: challenge,
             stage: stage.to_owned(),
             done,
+            blocks_left,
             selector,
             task: task.cid(),
             stored_gradient_id: id,

@@ -21,6 +21,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
+    serve::ListenerExt,
 };
 use r3mes_wgpu::ledger::{Ledger, Refusal};
 use serde_json::json;
@@ -76,6 +77,8 @@ pub(crate) fn serve(node: Arc<Node>, settings: Settings) -> Result<SocketAddr> {
     }
     let router = router(face);
     threads::start("http", move || {
+        // else a small piece is held back until the one before is acknowledged
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         if let Err(error) = runtime.block_on(async { axum::serve(listener, router).await }) {
             eprintln!("the node's HTTP face ended: {error}");
         }

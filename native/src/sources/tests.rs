@@ -4,7 +4,10 @@ use super::*;
 use pollster::block_on;
 use r3mes_wgpu::{
     chain::{client::Host, client::Request, gateway},
-    store::Codec,
+    mining::Blocks,
+    model::lora::LoraAdapter,
+    store::{Codec, Dag, car_header, car_section},
+    work::AdapterState,
 };
 use std::{
     io::{BufRead, BufReader, Write},
@@ -175,4 +178,67 @@ fn a_store_can_not_send_its_customers_elsewhere() {
         assert_eq!(answer.status, 307);
     }
     assert_eq!((store.1.load(Ordering::SeqCst), elsewhere.1.load(Ordering::SeqCst)), (2, 0));
+}
+
+fn dag() -> Dag {
+    let shapes = [("layers.0.attention.q".to_owned(), 60, 50)];
+    let adapter = LoraAdapter::seeded(4, 8, &shapes, [4; 32]).unwrap();
+    AdapterState { adapter, optimizer: vec![7; 5000] }.dag().unwrap()
+}
+
+/// The manifest first.
+fn car() -> Vec<u8> {
+    let sections = dag().blocks.into_iter().rev().flat_map(|block| car_section(&block));
+    car_header(dag().root).into_iter().chain(sections).collect()
+}
+
+/// A gateway that begins its CAR so, as if more would come, and gives blocks.
+fn begins(car: Vec<u8>, then: Duration) -> (String, Arc<AtomicUsize>) {
+    serve(move |stream, head| {
+        let path = head.split(' ').nth(1).unwrap();
+        if path.ends_with("?format=car") {
+            assert!(head.to_lowercase().contains("accept: application/vnd.ipld.car; version=1; order=dfs"), "{head}");
+            say(stream, "200 OK", 1 << 20, &car);
+            std::thread::sleep(then);
+            return;
+        }
+        let named = |block: &&Block| path == format!("/ipfs/{}?format=raw", block.cid());
+        match dag().blocks.iter().find(named) {
+            Some(block) => say(stream, "200 OK", block.bytes().len(), block.bytes()),
+            None => say(stream, "404 Not Found", 0, b""),
+        }
+    })
+}
+
+fn whole(host: &Remote) {
+    let blocks = block_on(Blocks::of_adapter(host, &dag().root)).unwrap().into_blocks().unwrap();
+    assert_eq!(blocks.len(), dag().blocks.len());
+}
+
+#[test]
+fn a_dag_comes_in_one_answer_that_is_not_waited_for_to_its_end() {
+    let gateway = begins(car(), 10 * SHORT);
+    let host = host(&[&gateway.0]);
+    let start = Instant::now();
+    whole(&host);
+    assert!(start.elapsed() < SHORT, "enough is enough");
+    whole(&host);
+    assert_eq!(gateway.1.load(Ordering::SeqCst), 1, "and it is kept");
+}
+
+#[test]
+fn a_dag_that_breaks_off_costs_the_rest_and_a_liar_is_asked_no_more() {
+    let number = dag().blocks.len();
+    let two = car_header(dag().root).len()
+        + dag().blocks.iter().rev().take(2).map(|block| car_section(block).len()).sum::<usize>();
+    for then in [Duration::ZERO, SHORT] {
+        let gateway = begins(car()[..two + 5].to_vec(), then);
+        whole(&host(&[&gateway.0]));
+        assert_eq!(gateway.1.load(Ordering::SeqCst), 1 + number - 2);
+    }
+    let mut wrong = car();
+    wrong[two - 1] ^= 1;
+    let (liar, good) = (begins(wrong, Duration::ZERO), begins(car(), Duration::ZERO));
+    whole(&host(&[&liar.0, &good.0]));
+    assert_eq!((liar.1.load(Ordering::SeqCst), good.1.load(Ordering::SeqCst)), (1, number - 1));
 }

@@ -13,6 +13,8 @@ pub struct Duty {
     pub stage: String,
     /// Whether the verifier has done its part of this stage.
     pub done: bool,
+    /// Blocks to come that may hold its part.
+    pub blocks_left: u64,
     /// What chooses the leaf of the trace.
     #[serde(with = "digits")]
     pub selector: [u8; 32],

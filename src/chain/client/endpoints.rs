@@ -80,10 +80,18 @@ impl Endpoints {
         request: Request<'_>,
         ask: impl AsyncFn(usize, Request<'_>) -> Result<Response, Offline>,
     ) -> Result<Response, Offline> {
+        ask(self.turn(&ask).await?, request).await
+    }
+
+    /// The number of the one whose turn it is; first finds one that is fit.
+    pub async fn turn(
+        &self,
+        ask: impl AsyncFn(usize, Request<'_>) -> Result<Response, Offline>,
+    ) -> Result<usize, Offline> {
         if !self.fit.get() {
             self.choose(&ask).await?;
         }
-        ask(self.at.get(), request).await
+        Ok(self.at.get())
     }
 
     /// Looks at all; says what is wrong with some.

@@ -1,5 +1,6 @@
 //! What nodes answer: whatever it is, a client says that it makes no sense, or reads it.
 
+use crate::blocks::ARTIFACT;
 use pollster::block_on;
 use r3mes_wgpu::{
     chain::{
@@ -7,7 +8,7 @@ use r3mes_wgpu::{
         client::{Client, Host, Offline, Request, Response},
     },
     mining::Blocks,
-    store::Codec,
+    store::{Block, Codec},
 };
 use serde_json::json;
 
@@ -48,6 +49,30 @@ pub(crate) fn answer(bytes: &[u8]) {
     });
 }
 
+/// A node that has an artifact, and gives these bytes where a CAR of it is wanted.
+struct Storyteller<'a>(&'a [u8]);
+
+impl Host for Storyteller<'_> {
+    async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
+        if request.path.ends_with("?format=car") {
+            return Ok(Response { status: 200, body: self.0.to_vec() });
+        }
+        let named = |block: &&Block| request.path.contains(&block.cid().to_string());
+        let block = ARTIFACT.1.blocks.iter().find(named).expect("nothing else is asked for");
+        Ok(Response { status: 200, body: block.bytes().to_vec() })
+    }
+
+    async fn sleep(&self, _milliseconds: u32) {}
+}
+
+/// Whatever a CAR of an artifact is, the artifact comes.
+pub(crate) fn incoming(bytes: &[u8]) {
+    let blocks = block_on(Blocks::of_artifact(&Storyteller(bytes), &ARTIFACT.1.root)).expect("a node that has it");
+    let mut expected = ARTIFACT.1.blocks.clone();
+    expected.sort_unstable_by_key(Block::cid);
+    assert_eq!(blocks.into_blocks(), Ok(expected), "all of it, and nothing else");
+}
+
 /// All answers in one.
 pub(crate) fn answers() -> Vec<Vec<u8>> {
     let cid = Codec::DagCbor.cid(b"any").to_string();
@@ -61,7 +86,7 @@ pub(crate) fn answers() -> Vec<Vec<u8>> {
         "pools": [{ "pool_id": "0" }], "chunks": [{ "chunk_id": "4" }],
         "held": { "task": cid, "round": 1, "shard_id": 2, "global_seed": "18446744073709551615" },
         "challenges": [{
-            "challenge_id": 1, "stage": "commit", "done": false, "selector": digits, "task": cid,
+            "challenge_id": 1, "stage": "commit", "done": false, "blocks_left": 9, "selector": digits, "task": cid,
             "stored_gradient_id": 1, "ipfs_hash": cid, "gradient_hash": digits,
         }],
         "aggregation": {

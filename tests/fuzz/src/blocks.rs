@@ -5,7 +5,7 @@ use r3mes_wgpu::{
     dispute::{Doubt, Hash, Move},
     model::lora::{GradientMatrix, LoraAdapter},
     store::{
-        Block, CarReader, Cid, Codec, Dag, MAX_CAR_BYTES, StoreError, links,
+        Block, CarReader, Cid, Codec, Dag, MAX_CAR_BYTES, StoreError, car_header, car_section, links,
         unixfs::{FileReader, Layout},
     },
     training::optimizer::{Optimizer, Settings},
@@ -28,7 +28,7 @@ fn task() -> Task {
 }
 
 /// A gradient of that task.
-static ARTIFACT: LazyLock<(Artifact, Dag)> = LazyLock::new(|| {
+pub(crate) static ARTIFACT: LazyLock<(Artifact, Dag)> = LazyLock::new(|| {
     let matrix = |spec: &MatrixSpec| GradientMatrix {
         name: spec.name.clone(),
         rows: spec.rows as usize,
@@ -100,11 +100,14 @@ pub(crate) fn car(bytes: &[u8]) {
     }
 }
 
-/// An artifact and a file.
+/// An artifact, also with its root first, and a file.
 pub(crate) fn cars() -> Vec<Vec<u8>> {
     let layout = Layout::new(16, 3).expect("a small layout");
     let file = Dag::file(layout, &[9; 200]).expect("a small file");
-    vec![ARTIFACT.1.to_car(), ADAPTER.to_car(), file.to_car(), Vec::new()]
+    let dag = &ARTIFACT.1;
+    let in_order = dag.blocks.iter().rev().flat_map(car_section);
+    let in_order = car_header(dag.root).into_iter().chain(in_order).collect();
+    vec![in_order, dag.to_car(), ADAPTER.to_car(), file.to_car(), Vec::new()]
 }
 
 /// Fetches the bytes under their own name, and leaves of a DAG.

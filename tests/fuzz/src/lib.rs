@@ -27,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "move", run: blocks::dispute_move, seeds: blocks::dispute_moves },
     Target { name: "block", run: blocks::block, seeds: blocks::manifests },
     Target { name: "car", run: blocks::car, seeds: blocks::cars },
+    Target { name: "incoming", run: answers::incoming, seeds: blocks::cars },
     Target { name: "artifact", run: blocks::artifact, seeds: blocks::artifacts },
     Target { name: "adapter", run: blocks::adapter, seeds: blocks::adapters },
     Target { name: "chunk", run: blocks::chunk, seeds: blocks::chunks },

@@ -1,4 +1,4 @@
-//! Long answers: a block at a time from the disk, as fast as the client reads.
+//! Long answers: some blocks at a time from the disk, as fast as the client reads.
 
 use super::Refusal;
 use crate::blocks::BlockStore;
@@ -8,10 +8,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use r3mes_wgpu::store::{Block, Cid, StoreError, car_header, car_section, unixfs::FileReader};
-use std::{io, sync::Arc};
+use std::{io, mem::take, sync::Arc};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 
+/// Bytes of a CAR that are sent together, a block more or less: each sending costs, and an artifact has many small blocks.
+const PIECE_BYTES: usize = 64 << 10;
 /// Pieces that wait for a slow client.
 const WAITING: usize = 2;
 
@@ -21,15 +23,15 @@ pub(super) const CAR_KIND: &str = "application/vnd.ipld.car; version=1; order=df
 /// The blocks `order`, of which `root` is the root, as a CAR. One that goes meanwhile breaks the answer off.
 pub(super) fn car(store: Arc<BlockStore>, root: Cid, order: Vec<Cid>) -> Response {
     let body = body(async move |send| {
-        if send.send(Ok(car_header(root).into())).await.is_err() {
-            return Ok(());
-        }
+        let mut piece = car_header(root);
         for cid in order {
-            let section = car_section(&Block::check(cid, get(&store, cid).await?)?);
-            if send.send(Ok(section.into())).await.is_err() {
-                break;
+            piece.extend(car_section(&Block::check(cid, get(&store, cid).await?)?));
+            if piece.len() >= PIECE_BYTES && send.send(Ok(take(&mut piece).into())).await.is_err() {
+                return Ok(());
             }
         }
+        // a client that left hears nothing
+        let _ = send.send(Ok(piece.into())).await;
         Ok(())
     });
     ([(header::CONTENT_TYPE, CAR_KIND)], body).into_response()
