@@ -7,6 +7,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use r3mes_wgpu::chain::gateway::CAR_KIND;
 use r3mes_wgpu::store::{Block, Cid, StoreError, car_header, car_section, unixfs::FileReader};
 use std::{io, mem::take, sync::Arc};
 use tokio::sync::mpsc::{Sender, channel};
@@ -16,9 +17,6 @@ use tokio_stream::wrappers::ReceiverStream;
 const PIECE_BYTES: usize = 64 << 10;
 /// Pieces that wait for a slow client.
 const WAITING: usize = 2;
-
-/// What a CAR of these routes is.
-pub(super) const CAR_KIND: &str = "application/vnd.ipld.car; version=1; order=dfs; dups=n";
 
 /// The blocks `order`, of which `root` is the root, as a CAR. One that goes meanwhile breaks the answer off.
 pub(super) fn car(store: Arc<BlockStore>, root: Cid, order: Vec<Cid>) -> Response {
