@@ -1,5 +1,5 @@
 // out = softmax(q · kᵀ / √head_dim) · v, causal, with grouped key/value heads.
-// One workgroup: one head of one token. One invocation: one key, then four features of four keys, at a time.
+// One workgroup: one head of one token. One invocation: one key, then one feature, at a time.
 
 struct Params {
     first_group: u32,
@@ -45,11 +45,6 @@ fn dot_key(query: u32, key: u32) -> vec2<u32> {
         low += dot_bytes(query_low, key_low);
     }
     return join_planes(high, middle, low);
-}
-
-// A key's weight in its block; 0 beyond the last.
-fn weight(i: u32, count: u32) -> i32 {
-    return select(0i, bitcast<i32>(keys[min(i, count - 1u)]), i < count);
 }
 
 @compute @workgroup_size(128, 1, 1)
@@ -117,32 +112,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
 
     let width = params.heads * params.head_dim;
     let at = token * (width + 4u);
-    let share = share_of(lane, params.head_dim);
-    var totals = Quad(); // in 2^(top − 32)
-    if share.word < plane_words(params.head_dim) {
-        let vector = start + (share.word >> 2u);
-        let word = share.word & 3u;
-        for (var block = share.part << 5u; block < count; block += share.parts << 5u) {
-            var products = Products();
-            for (var i = block; i < min(block + 32u, count); i += 4u) {
-                let weights =
-                    vec4(weight(i, count), weight(i + 1u, count), weight(i + 2u, count), weight(i + 3u, count));
-                let at_key = vec4(vector) + min(vec4(i) + vec4(0u, 1u, 2u, 3u), vec4(count - 1u)) * stride;
-                let high = vec4(v[at_key.x][word], v[at_key.y][word], v[at_key.z][word], v[at_key.w][word]);
-                let below = at_key + vectors;
-                let low = vec4(v[below.x][word], v[below.y][word], v[below.z][word], v[below.w][word]);
-                products = with_four(products, weights, high, low);
+    for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
+        var total = vec2(0u, 0u); // in 2^(top − 32)
+        for (var block = 0u; block < count; block += 32u) {
+            var high = 0i; // |.| ≤ 2^14 · 2^6 · 32
+            var low = 0i;
+            for (var i = block; i < min(block + 32u, count); i++) {
+                let vector = start + i * stride + (c >> 4u);
+                let weight = bitcast<i32>(keys[i]);
+                high += weight * byte_of(v[vector][(c >> 2u) & 3u], c);
+                low += weight * byte_of(v[vector + vectors][(c >> 2u) & 3u], c);
             }
-            totals = add_shares(totals, products, bitcast<i32>(shifts[block >> 5u]) - 29i);
+            let exact = join_planes(0i, high, low);
+            total = add_64(total, align_64(exact, bitcast<i32>(shifts[block >> 5u]) - 29i));
         }
-    }
-    totals = share_sums(lane, params.head_dim, share, totals);
-    for (var i = 0u; i < 4u; i++) {
-        let c = (share.word << 2u) + i;
-        if share.part == 0u && c < params.head_dim {
-            let total = feature_of(share, params.head_dim, totals, i);
-            out[at + head * params.head_dim + c] = bitcast<i32>(round_even_64(total, 16u).x);
-        }
+        out[at + head * params.head_dim + c] = bitcast<i32>(round_even_64(total, 16u).x);
     }
 
     if lane == 0u {

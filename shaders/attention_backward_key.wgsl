@@ -1,6 +1,5 @@
 // dk = dSᵀ · q / √head_dim and dv = Pᵀ · dout: attention's gradient by key.
-// One workgroup: one key/value head of one token. One invocation: one query, then four features of four queries,
-// at a time.
+// One workgroup: one key/value head of one token. One invocation: one query, then one feature, at a time.
 
 struct Params {
     first_group: u32,
@@ -32,6 +31,9 @@ struct Params {
 var<workgroup> key_weights: array<i32, 128>;
 var<workgroup> value_weights: array<i32, 128>;
 var<workgroup> block_shifts: array<vec2<u32>, 4>;
+// Of features.
+var<workgroup> key_sums: array<vec2<u32>, 256>;
+var<workgroup> value_sums: array<vec2<u32>, 256>;
 
 // q · k of two rows, exact.
 fn dot_key(query: u32, key: u32) -> vec2<u32> {
@@ -138,10 +140,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     tops = vec2(head_max(lane, tops.x), head_max(lane, tops.y));
 
-    let share = share_of(lane, params.head_dim);
-    let word = share.word & 3u;
-    var key_sums = Quad(); // in 2^(tops.x − 2)
-    var value_sums = Quad(); // in 2^(tops.y − 20)
+    for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
+        key_sums[c] = vec2(0u, 0u);
+        value_sums[c] = vec2(0u, 0u);
+    }
     for (var head = first_head; head < first_head + params.group; head++) {
         // four blocks of 32 queries of the sequence at a time, from the one that holds this key
         for (var start = first + (column & 0xffffffe0u); start < end; start += HEAD_LANES) {
@@ -176,58 +178,42 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             }
             workgroupBarrier();
 
-            if share.word < plane_words(params.head_dim) {
-                let stop = min(start + HEAD_LANES, end);
-                for (var block = start + (share.part << 5u); block < stop; block += share.parts << 5u) {
-                    var of_key = Products();
-                    var of_value = Products();
-                    // a query that does not see this key, or is none, weighs 0
-                    for (var t = block; t < min(block + 32u, end); t += 4u) {
-                        let rows = min(vec4(t) + vec4(0u, 1u, 2u, 3u), vec4(end - 1u));
-                        let at = (rows * params.heads + head) * row + (share.word >> 2u);
-                        let below = at + vectors;
-                        let i = t - start;
-                        let of_keys =
-                            vec4(key_weights[i], key_weights[i + 1u], key_weights[i + 2u], key_weights[i + 3u]);
-                        let q_high = vec4(q[at.x][word], q[at.y][word], q[at.z][word], q[at.w][word]);
-                        let q_low = vec4(q[below.x][word], q[below.y][word], q[below.z][word], q[below.w][word]);
-                        of_key = with_four(of_key, of_keys, q_high, q_low);
-                        let of_values =
-                            vec4(value_weights[i], value_weights[i + 1u], value_weights[i + 2u], value_weights[i + 3u]);
-                        let dout_high = vec4(dout[at.x][word], dout[at.y][word], dout[at.z][word], dout[at.w][word]);
-                        let dout_low =
-                            vec4(dout[below.x][word], dout[below.y][word], dout[below.z][word], dout[below.w][word]);
-                        of_value = with_four(of_value, of_values, dout_high, dout_low);
+            for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
+                var key_sum = key_sums[c]; // in 2^(tops.x − 2)
+                var value_sum = value_sums[c]; // in 2^(tops.y − 20)
+                for (var block = start; block < min(start + HEAD_LANES, end); block += 32u) {
+                    var high = vec2(0i); // |.| ≤ 2^14 · 2^6 · 32
+                    var low = vec2(0i);
+                    for (var t = max(block, token); t < min(block + 32u, end); t++) {
+                        let vector = (t * params.heads + head) * row + (c >> 4u);
+                        let word = (c >> 2u) & 3u;
+                        let weights = vec2(key_weights[t - start], value_weights[t - start]);
+                        high += weights * vec2(byte_of(q[vector][word], c), byte_of(dout[vector][word], c));
+                        let below = vector + vectors;
+                        low += weights * vec2(byte_of(q[below][word], c), byte_of(dout[below][word], c));
                     }
                     let aligned = bitcast<vec2<i32>>(block_shifts[(block - start) >> 5u]) - vec2(28i, 41i);
-                    key_sums = add_shares(key_sums, of_key, aligned.x);
-                    value_sums = add_shares(value_sums, of_value, aligned.y);
+                    key_sum = add_64(key_sum, align_64(join_planes(0i, high.x, low.x), aligned.x));
+                    value_sum = add_64(value_sum, align_64(join_planes(0i, high.y, low.y), aligned.y));
                 }
+                key_sums[c] = key_sum;
+                value_sums[c] = value_sum;
             }
             workgroupBarrier();
         }
     }
 
-    key_sums = share_sums(lane, params.head_dim, share, key_sums);
-    value_sums = share_sums(lane, params.head_dim, share, value_sums);
     var bits = vec2(0u);
-    for (var i = 0u; i < 4u; i++) {
-        let key_bits = bits_64(magnitude_64(feature_of(share, params.head_dim, key_sums, i)));
-        let value_bits = bits_64(magnitude_64(feature_of(share, params.head_dim, value_sums, i)));
-        bits = max(bits, vec2(key_bits, value_bits));
+    for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
+        bits = max(bits, vec2(bits_64(magnitude_64(key_sums[c])), bits_64(magnitude_64(value_sums[c]))));
     }
     bits.x = bitcast<u32>(head_max(lane, bitcast<i32>(bits.x)));
     bits.y = bitcast<u32>(head_max(lane, bitcast<i32>(bits.y)));
     let key_at = ((token << 1u) * params.kv_heads + kv_head) * (params.head_dim + 4u);
     let value_at = key_at + params.kv_heads * (params.head_dim + 4u);
-    for (var i = 0u; i < 4u; i++) {
-        let c = (share.word << 2u) + i;
-        if share.part == 0u && c < params.head_dim {
-            let key_sum = feature_of(share, params.head_dim, key_sums, i);
-            let value_sum = feature_of(share, params.head_dim, value_sums, i);
-            out[key_at + c] = bitcast<i32>(round_even_64(key_sum, shift_of(bits.x, ROW_BITS)).x);
-            out[value_at + c] = bitcast<i32>(round_even_64(value_sum, shift_of(bits.y, ROW_BITS)).x);
-        }
+    for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
+        out[key_at + c] = bitcast<i32>(round_even_64(key_sums[c], shift_of(bits.x, ROW_BITS)).x);
+        out[value_at + c] = bitcast<i32>(round_even_64(value_sums[c], shift_of(bits.y, ROW_BITS)).x);
     }
     if lane == 0u {
         put_info(key_at + params.head_dim, bits.x, params.inverse_root, params.inverse_root_exponent + tops.x - 2i);

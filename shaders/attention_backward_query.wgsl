@@ -1,5 +1,5 @@
 // dq = dS · k / √head_dim, dS = P ∘ (dP − Σ P ∘ dP), dP = dout · vᵀ: attention's gradient by query.
-// One workgroup: one head of one token. One invocation: one key, then four features of four keys, at a time.
+// One workgroup: one head of one token. One invocation: one key, then one feature, at a time.
 
 struct Params {
     first_group: u32,
@@ -31,6 +31,8 @@ override keys_held: u32 = 2048u;
 var<workgroup> keys: array<u32, keys_held>;
 // Of each block's weights.
 var<workgroup> shifts: array<u32, 64>;
+// Of features.
+var<workgroup> sums: array<vec2<u32>, 256>;
 var<workgroup> first_key: u32;
 
 // q · k of two rows, exact.
@@ -73,11 +75,6 @@ fn dot_value(query: u32, key: u32) -> vec2<u32> {
 fn folded_gradient(query: u32, key: u32, top: i32) -> vec2<u32> {
     let exponent = bitcast<i32>(v[key + (plane_vectors(params.head_dim) << 1u)].x);
     return shift_right_signed_64(shift_left_64(dot_value(query, key), 25u), distance_to(top, exponent));
-}
-
-// A key's weight in its block; 0 beyond the last.
-fn weight(i: u32, count: u32) -> i32 {
-    return select(0i, bitcast<i32>(keys[min(i, count - 1u)]), i < count);
 }
 
 @compute @workgroup_size(128, 1, 1)
@@ -152,38 +149,29 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     workgroupBarrier();
 
-    let share = share_of(lane, params.head_dim);
-    var totals = Quad(); // in 2^(dS exponent + key_top − 4)
-    if share.word < plane_words(params.head_dim) {
-        let vector = start + (share.word >> 2u);
-        let word = share.word & 3u;
-        for (var block = share.part << 5u; block < count; block += share.parts << 5u) {
-            var products = Products();
-            for (var i = block; i < min(block + 32u, count); i += 4u) {
-                let weights =
-                    vec4(weight(i, count), weight(i + 1u, count), weight(i + 2u, count), weight(i + 3u, count));
-                let at_key = vec4(vector) + min(vec4(i) + vec4(0u, 1u, 2u, 3u), vec4(count - 1u)) * stride;
-                let high = vec4(k[at_key.x][word], k[at_key.y][word], k[at_key.z][word], k[at_key.w][word]);
-                let below = at_key + vectors;
-                let low = vec4(k[below.x][word], k[below.y][word], k[below.z][word], k[below.w][word]);
-                products = with_four(products, weights, high, low);
-            }
-            totals = add_shares(totals, products, bitcast<i32>(shifts[block >> 5u]) - 26i);
-        }
-    }
-    totals = share_sums(lane, params.head_dim, share, totals);
     bits = 0u;
-    for (var i = 0u; i < 4u; i++) {
-        bits = max(bits, bits_64(magnitude_64(feature_of(share, params.head_dim, totals, i))));
+    for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
+        var total = vec2(0u, 0u); // in 2^(dS exponent + key_top − 4)
+        for (var block = 0u; block < count; block += 32u) {
+            var high = 0i; // |.| ≤ 2^14 · 2^6 · 32
+            var low = 0i;
+            for (var i = block; i < min(block + 32u, count); i++) {
+                let vector = start + i * stride + (c >> 4u);
+                let weight = bitcast<i32>(keys[i]);
+                high += weight * byte_of(k[vector][(c >> 2u) & 3u], c);
+                low += weight * byte_of(k[vector + vectors][(c >> 2u) & 3u], c);
+            }
+            let exact = join_planes(0i, high, low);
+            total = add_64(total, align_64(exact, bitcast<i32>(shifts[block >> 5u]) - 26i));
+        }
+        bits = max(bits, bits_64(magnitude_64(total)));
+        sums[c] = total;
     }
     bits = bitcast<u32>(head_max(lane, bitcast<i32>(bits)));
     let shift = shift_of(bits, ROW_BITS);
     let at = pair * (params.head_dim + 4u);
-    for (var i = 0u; i < 4u; i++) {
-        let c = (share.word << 2u) + i;
-        if share.part == 0u && c < params.head_dim {
-            dq[at + c] = bitcast<i32>(round_even_64(feature_of(share, params.head_dim, totals, i), shift).x);
-        }
+    for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
+        dq[at + c] = bitcast<i32>(round_even_64(sums[c], shift).x);
     }
 
     if lane == 0u {

@@ -91,7 +91,6 @@ fn main(
             }
         }
         let stage = (local.y << 7u) + (local.x << 2u);
-        workgroupBarrier();
         put(stage, first);
         put(stage + 32u, second);
         put(stage + 64u, third);
@@ -107,6 +106,7 @@ fn main(
                 saturated = saturated || after.saturated;
             }
         }
+        workgroupBarrier();
     }
     if kept {
         gradient[at] = value.x;

@@ -100,7 +100,6 @@ fn main(
             }
         }
         let stage = (local.y << 6u) + (local.x << 2u);
-        workgroupBarrier();
         put(stage, first);
         put(stage + 32u, second);
         workgroupBarrier();
@@ -114,6 +113,7 @@ fn main(
                 saturated = saturated || after.saturated;
             }
         }
+        workgroupBarrier();
     }
     if kept {
         gradient[at] = value.x;

@@ -147,7 +147,6 @@ pub const SHARED: &str = concat!(
     include_str!("../../shaders/shared/rms.wgsl"),
     include_str!("../../shaders/shared/rows.wgsl"),
     include_str!("../../shaders/shared/scores.wgsl"),
-    include_str!("../../shaders/shared/shares.wgsl"),
     include_str!("../../shaders/shared/ternary.wgsl"),
     include_str!("../../shaders/shared/tile.wgsl"),
 );
