@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench step -- [scalar] [THREADS] [gpu DEVICE]`: `scalar` plays every kernel's scalar twin; DEVICE is a
 //! number or a part of a name, and the GPU plays by what its tuning chose. What the shortest dispatch takes is taken off
-//! every other: it is the play's own cost.
+//! each: it is the play's own cost.
 
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -45,8 +45,7 @@ const DEEP: ModelConfig = ModelConfig {
 };
 
 /// One layer of BitNet b1.58 2B4T and its whole context.
-const LONG: ModelConfig =
-    ModelConfig { layers: 1, vocab: 512, context: 2048, residual_fraction_bits: 16, ..ModelConfig::BITNET_2B4T };
+const LONG: ModelConfig = ModelConfig { layers: 1, vocab: 512, ..ModelConfig::BITNET_2B4T };
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().collect();
