@@ -2,12 +2,17 @@
 
 #![allow(unreachable_pub, reason = "one crate each")]
 
+mod face;
+mod liar;
 mod network;
 mod place;
+mod rogue;
 
+use liar::Liar;
 use network::{CHAIN, Network, Replica};
 use place::accepted;
 use r3mes_wgpu::chain::SessionKey;
+use rogue::Rogue;
 use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Read},
@@ -16,6 +21,9 @@ use std::{
 
 /// Moments at which a CometBFT can be told to end: those of `fail.Fail()` in its consensus/state.go and state/execution.go.
 const MOMENTS: u32 = 10;
+
+/// What a forger has to lose, in micro-units.
+const STAKE: u64 = 100_000_000;
 
 /// Few blocks to wait for draws, for disputes, and where one that was drawn is dead; no bond, since the miners own nothing.
 fn quick(genesis: &mut Value) {
@@ -166,4 +174,40 @@ fn cometbft_replicas_agree_whatever_is_killed_and_others_join() {
     });
     assert_eq!((found["hash"].as_str(), found["tx_result"]["code"].as_u64()), (Some(hash), Some(0)));
     agree(&[&first, &second, &third, &fourth, &fifth, &joined]);
+}
+
+#[test]
+#[ignore = "needs a CometBFT: scripts/interop"]
+fn cometbft_replicas_bring_down_what_is_forged_though_one_dies_in_the_middle() {
+    let network = Network::new("cometbft-forged", 4, 0, |genesis| {
+        quick(genesis);
+        // nobody is drawn; whoever doubts has the time that the whole game takes
+        genesis["params"]["sampling"] = json!(0);
+        genesis["params"]["trap_share"] = json!(0);
+        genesis["params"]["probation"] = json!(0);
+        genesis["params"]["challenge_blocks"] = json!(200);
+        genesis["params"]["move_blocks"] = json!(60);
+        // one operator can bond what it doubts, so one game is played
+        let rich = [genesis["nodes"][0][0].clone(), json!(Rogue::address_of(66))];
+        let coins = rich.map(|address| json!([address, 1_000_000_000]));
+        genesis["accounts"].as_array_mut().unwrap().extend(coins);
+    });
+    let mut replicas: Vec<Replica> = (0..4).map(|at| network.start(at, &[])).collect();
+    replicas[0].until("a block", |replica| (replica.height() >= 2).then_some(()));
+    let rogue = Rogue::new(&replicas[0].url, &network.place, 66);
+    rogue.stake(STAKE, 1).unwrap();
+    let (task, _) = rogue.claim().unwrap();
+    let mut liar = Liar::new(&network.place, &rogue, &task);
+    let id = liar.submit(&rogue);
+    replicas[0].until("disputed", |replica| {
+        let stored = replica.get(&format!("/remes/remes/v1/stored_gradient/{id}"))?;
+        (stored["stored_gradient"]["status"] == "disputed").then_some(())
+    });
+    replicas.pop().unwrap().kill();
+    let said = liar.defend(&rogue, id);
+    assert!(said > 3, "a game was played: {said}");
+    let replicas: Vec<&Replica> = replicas.iter().collect();
+    agree(&replicas);
+    let node = replicas[1].get(&format!("/remes/remes/v1/node_registration/{}", rogue.address())).unwrap();
+    assert_eq!(node["node_registration"]["stake"], (STAKE / 2).to_string());
 }

@@ -2,33 +2,27 @@
 //! stands for what is right, and a miner whose own backend fails takes its work back in time.
 
 mod face;
+mod liar;
 mod place;
 mod rogue;
 
+use liar::{Liar, model};
 use pollster::block_on;
 use r3mes_wgpu::{
     backend::{Backend, cpu},
     chain::{
-        Message, MsgAnswerDispute, MsgMoveDispute, MsgOpenDispute,
-        client::{Client, ClientError, OpenDispute},
+        Message, MsgOpenDispute,
+        client::{Client, ClientError},
         code,
     },
-    dispute::{Material, Party, Replay, Side},
     kernels::{ALL, Kernel, Saturated, Twin},
-    mining::{Blocks, Miner, MiningError},
-    model::{
-        config::Linear,
-        file,
-        transformer::{Step, Targets},
-        weights::Model,
-    },
+    mining::{Miner, MiningError},
     store::Codec,
-    training::step::Trainer,
-    work::{Artifact, Commitment, Gradient, Task, Worker},
+    work::Worker,
 };
 use rogue::{Network, Rogue, Web};
 use serde_json::{Value, json};
-use std::{fs, ops::Range, sync::Arc};
+use std::ops::Range;
 
 const STAKE: u64 = 2_000_000;
 const COINS: u64 = 1_000_000_000;
@@ -49,45 +43,6 @@ fn network(name: &str, change: impl FnOnce(&mut Value)) -> Network {
     })
 }
 
-fn model(network: &Network) -> (Model, Targets) {
-    let read = |name: &str| fs::read(network.place.model().join(name)).unwrap();
-    let model = file::read(&read("config.json"), &read("model.safetensors")).unwrap();
-    (model, Targets { rank: 4, linears: Linear::ALL.to_vec() })
-}
-
-/// The gradient of another text as that of a task, and who defends it with the trace that leads there.
-fn forge(network: &Network, rogue: &Rogue, task: &Task) -> (Artifact, Party) {
-    let (model, targets) = model(network);
-    let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };
-    let blocks = block_on(Blocks::of_task(rogue.client.host(), task)).unwrap();
-    let mut material = Material::fetch(task, model.config.vocab as u32, &|cid| blocks.get(cid)).unwrap();
-    material.tokens[700] ^= 1;
-    let step = Step::new(&model, &targets, 1);
-    let player = block_on(backend.player(&Arc::new(step.recording.clone()))).unwrap();
-    let mut trainer = Trainer::new(step, player);
-    let exponents: Vec<i32> = material.matrices.iter().map(|spec| spec.exponent).collect();
-    block_on(trainer.load(&material.adapter, &exponents)).unwrap();
-    let found = block_on(trainer.gradient(&material.tokens, &material.task_key, 0)).unwrap();
-    let gradient = Gradient { loss: found.loss, tokens: found.supervised as u32, matrices: found.matrices };
-    let replay = block_on(Replay::new(&model, &targets, &material, &backend)).unwrap();
-    (Artifact::gradient(task, &gradient).unwrap(), block_on(Party::new(replay)).unwrap())
-}
-
-/// What a liar has to say in a dispute; `None` where it has nothing.
-fn defense(rogue: &Rogue, dispute: &OpenDispute, liar: &mut Party) -> Option<Message> {
-    let (sender, dispute_id) = (rogue.address().to_owned(), dispute.dispute_id);
-    let Some(given) = dispute.answers.first() else {
-        let answer = liar.answer()?.encode();
-        return Some(Message::AnswerDispute(MsgAnswerDispute { sender, dispute_id, answer }));
-    };
-    let game = given.game().unwrap();
-    let step = match game.turn() {
-        Side::Miner if game.winner().is_none() => block_on(liar.next(&game)).ok()??.encode(),
-        _ => return None,
-    };
-    Some(Message::MoveDispute(MsgMoveDispute { sender, dispute_id, answer: 0, step }))
-}
-
 fn status(rogue: &Rogue, id: u64) -> String {
     block_on(rogue.client.stored(id)).unwrap().status
 }
@@ -97,22 +52,11 @@ fn a_forged_gradient_that_counts_is_brought_down_though_it_is_defended() {
     let network = network("forged", |_| {});
     let mut rogue = network.rogue(66);
     rogue.stake(STAKE, 1).unwrap();
-    let (task, held) = rogue.claim().unwrap();
-    let (forged, mut liar) = forge(&network, &rogue, &task);
-    assert_ne!(forged, rogue.compute(&task));
-    let dag = forged.dag().unwrap();
-    block_on(rogue.client.put(&dag)).unwrap();
-    let id = rogue.say(&held, dag.root, Commitment::new(&task, &forged.gradient_root())).unwrap();
-    let mut said = 0;
-    while status(&rogue, id) != "rejected" {
-        let docket = block_on(rogue.client.docket()).unwrap();
-        let about = |dispute: &&OpenDispute| dispute.gradient.stored_gradient_id == id;
-        if let Some(message) = docket.disputes.iter().find(about).and_then(|open| defense(&rogue, open, &mut liar)) {
-            // at the end it has nothing that is not refused
-            said += u32::from(block_on(rogue.client.send(message)).is_ok());
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    let (task, _) = rogue.claim().unwrap();
+    let mut liar = Liar::new(&network.place, &rogue, &task);
+    assert!(liar.forged != rogue.compute(&task));
+    let id = liar.submit(&rogue);
+    let said = liar.defend(&rogue, id);
     assert!(said > 3, "a game was played: {said}");
     assert_eq!(network.stake(rogue.address()), STAKE / 2);
     let paid = network.node.balance(&network.operator.0) - COINS;
@@ -167,7 +111,7 @@ fn a_miner_whose_backend_fails_takes_its_work_back_and_loses_nothing() {
     });
     let rogue = network.rogue(66);
     rogue.stake(STAKE, 1).unwrap();
-    let (model, targets) = model(&network);
+    let (model, targets) = model(&network.place);
     let backend = Backend::Cpu { threads: 1, choose: faulty };
     let worker = block_on(Worker::new(&model, &targets, &backend, 1)).unwrap();
     let client = Client::new(Web::new(&network.node.url), rogue::key(66));

@@ -34,6 +34,8 @@ pub struct Assignment {
     pub stage: Stage,
     /// Whether the verifier has done its part of this stage.
     pub done: bool,
+    /// What it sealed.
+    pub sealed: Option<Vec<u8>>,
     /// Blocks to come that may hold its part.
     pub blocks_left: u64,
     /// What chooses the leaf of the trace.
@@ -174,8 +176,9 @@ impl Ledger {
     /// What a verifier was drawn for, in order.
     pub fn assignments(&self, verifier: &str) -> Result<Vec<Assignment>, WorkError> {
         let state = self.state();
+        let drawn = |challenge: &Challenge| challenge.drawn.iter().find(|drawn| drawn.verifier == verifier).cloned();
         let mine = |challenge: &Challenge| {
-            let drawn = challenge.drawn.iter().find(|drawn| drawn.verifier == verifier);
+            let drawn = drawn(challenge);
             match challenge.stage {
                 Stage::Commit => drawn.map(|drawn| drawn.sealed.is_some()),
                 Stage::Reveal => drawn.map(|drawn| drawn.finding.is_some()),
@@ -186,18 +189,19 @@ impl Ledger {
                 }
             }
         };
-        let mut assignments = Vec::new();
+        let mut all = Vec::new();
         for (id, challenge) in &state.challenges {
             let (Some(done), Some(submission)) = (mine(challenge), state.submission(challenge.submission)) else {
                 continue;
             };
             let (stage, selector) = (challenge.stage, challenge.selector);
+            let sealed = drawn(challenge).and_then(|drawn| drawn.sealed).map(|sealed| sealed.into_vec());
             let blocks_left = challenge.until.saturating_sub(state.head().height);
             let task = state.task_of(submission)?;
             let (challenge, id, submission) = (*id, challenge.submission, submission.clone());
-            assignments.push(Assignment { challenge, stage, done, blocks_left, selector, task, id, submission });
+            all.push(Assignment { challenge, stage, done, sealed, blocks_left, selector, task, id, submission });
         }
-        Ok(assignments)
+        Ok(all)
     }
 
     /// The gradients that may be disputed or appealed for, in order.

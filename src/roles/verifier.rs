@@ -115,6 +115,9 @@ impl Verifier {
             Some(Awaited { found, .. }) => found.clone(),
             None => self.recompute(client, duty).await?,
         };
+        if let Some(said) = self.sealed_before(client.address(), duty, &found) {
+            return Ok(Some(said));
+        }
         if found.result != "match" {
             return Ok(Some(found));
         }
@@ -159,6 +162,15 @@ impl Verifier {
         Ok(found("match", None))
     }
 
+    /// What a verifier that was started anew had found when it sealed that: the bytes may have come or gone meanwhile.
+    fn sealed_before(&self, verifier: &str, duty: &Duty, found: &Found) -> Option<Found> {
+        let sealed = duty.sealed.as_ref().filter(|_| duty.stage == "reveal")?;
+        let reason = Some("the artifact was not to be had when that was sealed".to_owned());
+        let absent = Found { result: "unavailable", reason, ..found.clone() };
+        let mut found = [found.clone(), absent].into_iter();
+        found.find(|found| hex(&self.shown(verifier, duty.challenge_id, found).commitment()) == *sealed)
+    }
+
     /// What is said at a stage.
     fn word(&self, verifier: &str, duty: &Duty, found: &Found) -> Message {
         let verifier = verifier.to_owned();
@@ -178,21 +190,29 @@ impl Verifier {
                 leaf: found.leaf.clone(),
             });
         }
-        let gradient_hash = if found.result == "unavailable" { String::new() } else { computed };
-        let shown = MsgSubmitRandomVerifierResult {
-            verifier: verifier.clone(),
+        let shown = self.shown(&verifier, challenge_id, found);
+        if duty.stage == "reveal" {
+            return Message::Attest(Box::new(shown));
+        }
+        let commitment = shown.commitment().to_vec();
+        Message::CommitAttestation(MsgCommitAttestation { verifier, challenge_id, commitment })
+    }
+
+    /// What is sealed, then shown.
+    fn shown(&self, verifier: &str, challenge_id: u64, found: &Found) -> MsgSubmitRandomVerifierResult {
+        let gradient_hash = match found.result {
+            "unavailable" => String::new(),
+            _ => found.commitment.to_string(),
+        };
+        MsgSubmitRandomVerifierResult {
+            verifier: verifier.to_owned(),
             challenge_id,
             result: found.result.to_owned(),
             gradient_hash,
             evidence: format!("{}:{}", found.leaf, hex(&self.salt_of(challenge_id))),
             loss_match: found.result == "match",
             ..Default::default()
-        };
-        if duty.stage == "reveal" {
-            return Message::Attest(Box::new(shown));
         }
-        let commitment = shown.commitment().to_vec();
-        Message::CommitAttestation(MsgCommitAttestation { verifier, challenge_id, commitment })
     }
 
     /// Its own for each challenge, and the same after a restart.

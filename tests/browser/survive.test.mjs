@@ -121,14 +121,15 @@ test("two hundred tasks take no more memory than fifty", { skip, timeout: 25 * M
     const memory = async () => {
       await client.send("HeapProfiler.collectGarbage");
       const { metrics } = await client.send("Performance.getMetrics");
-      return { engine: await shown(page, "memory"), page: metrics.find(({ name }) => name === "JSHeapUsedSize").value };
+      return { engine: Number.parseFloat(await shown(page, "memory")), page: metrics.find(({ name }) => name === "JSHeapUsedSize").value };
     };
     await button(page, "Start").click();
     await accepted(page, 50);
     const early = await memory();
     await accepted(page, 200, 20 * MINUTE);
     const late = await memory();
-    assert.equal(late.engine, early.engine);
+    // the heap may need another page of 64 KiB or two; were a task's blocks kept, 150 would be megabytes
+    assert.ok(late.engine < early.engine + 0.25, `${early.engine} MB became ${late.engine} MB`);
     assert.ok(late.page < early.page + 2e6, `${early.page} bytes became ${late.page}`);
     await button(page, "Stop").click();
   }));

@@ -50,7 +50,7 @@ async fn held(State(face): Shared, Path(address): Path<String>) -> Result<Json<V
 async fn challenges(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     foreign(&address).map_or(Ok(()), Err)?;
     let duty = |assignment: Assignment| {
-        let Assignment { challenge, stage, done, blocks_left, selector, task, id, submission } = assignment;
+        let Assignment { challenge, stage, done, sealed, blocks_left, selector, task, id, submission } = assignment;
         let stage = match stage {
             Stage::Commit => "commit",
             Stage::Reveal => "reveal",
@@ -68,6 +68,7 @@ async fn challenges(State(face): Shared, Path(address): Path<String>) -> Result<
             stored_gradient_id: id,
             ipfs_hash: submission.artifact,
             gradient_hash: submission.commitment.to_string(),
+            sealed: sealed.as_deref().map(hex),
         }
     };
     let duties = face.ledger().assignments(&address).map_err(broken)?.into_iter().map(duty).collect::<Vec<_>>();

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The homes and the genesis of a network.
 pub struct Network {
-    place: Place,
+    pub place: Place,
     ports: Vec<Ports>,
     /// `ID@ADDRESS:PORT` of each CometBFT.
     peers: Vec<String>,
@@ -136,7 +136,9 @@ impl Network {
         engine.arg(&home).args(["--proxy_app", &format!("tcp://127.0.0.1:{abci}")]);
         engine.args(["--rpc.laddr", &format!("tcp://127.0.0.1:{rpc}")]);
         engine.args(["--p2p.laddr", &format!("tcp://127.0.0.1:{p2p}"), "--p2p.persistent_peers", &peers.join(",")]);
-        engine.env("CMT_CONSENSUS_TIMEOUT_COMMIT", "300ms").envs(settings.iter().map(|(key, value)| (key, value)));
+        // a validator that is dead is waited for at each of its turns
+        engine.env("CMT_CONSENSUS_TIMEOUT_PROPOSE", "1s").env("CMT_CONSENSUS_TIMEOUT_COMMIT", "300ms");
+        engine.envs(settings.iter().map(|(key, value)| (key, value)));
         engine.stdout(words(&home.join("cometbft.log"))).stderr(Stdio::null()).spawn().unwrap()
     }
 

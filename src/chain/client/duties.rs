@@ -28,6 +28,8 @@ pub struct Duty {
     pub ipfs_hash: Cid,
     /// Its commitment, hexadecimal.
     pub gradient_hash: String,
+    /// What the verifier sealed, hexadecimal.
+    pub sealed: Option<String>,
 }
 
 /// A round that waits for its aggregate.

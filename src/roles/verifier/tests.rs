@@ -25,6 +25,7 @@ use pollster::block_on;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 
+const NEVER: u64 = u64::MAX;
 const CONFIG: ModelConfig = ModelConfig {
     layers: 1,
     width: 48,
@@ -59,7 +60,7 @@ struct Node {
     blocks: [u64; 2],
     inputs: BTreeMap<String, Vec<u8>>,
     artifact: Dag,
-    duty: Duty,
+    duty: RefCell<Duty>,
     asked: RefCell<Vec<String>>,
     sent: Cell<u32>,
 }
@@ -68,7 +69,7 @@ impl Node {
     fn answer(&self, path: &str) -> Result<Value, Vec<u8>> {
         let [blocks, of_a_second] = self.blocks;
         let left = blocks.saturating_sub(of_a_second * self.now.get());
-        let duty = Duty { blocks_left: left, done: self.sent.get() > 0, ..self.duty.clone() };
+        let duty = Duty { blocks_left: left, done: self.sent.get() > 0, ..self.duty.borrow().clone() };
         Ok(match path.split('?').next().unwrap().split('/').nth(4).unwrap_or(path) {
             "challenges" => json!({ "challenges": [duty] }),
             "job" => json!({
@@ -157,8 +158,9 @@ fn verifier(comes: u64, lack: Lack, blocks: [u64; 2]) -> (Verifier, Client<Node>
         stored_gradient_id: 2,
         ipfs_hash: artifact.root,
         gradient_hash: Commitment::new(&task, &found.gradient_root()).to_string(),
+        sealed: None,
     };
-    let (now, sent, asked) = (Cell::new(0), Cell::new(0), RefCell::default());
+    let (now, sent, asked, duty) = (Cell::new(0), Cell::new(0), RefCell::default(), RefCell::new(duty));
     let node = Node { now, comes, lack, blocks, inputs, artifact, duty, asked, sent };
     (Verifier::new(worker, [8; 32]), Client::new(node, SessionKey::new(&[1; 32]).unwrap()))
 }
@@ -191,12 +193,23 @@ fn an_artifact_on_its_way_is_waited_for() {
 
 #[test]
 fn what_never_comes_is_said_to_be_unavailable_while_the_word_still_counts() {
-    const NEVER: u64 = u64::MAX;
     assert_eq!(said(NEVER, Lack::Missing, [600, 1]), ("unavailable", PATIENCE_SECONDS));
     // half of the blocks are gone
     assert_eq!(said(NEVER, Lack::Missing, [60, 10]), ("unavailable", 3));
     assert_eq!(said(NEVER, Lack::Busy, [60, 1]), ("unavailable", 29));
     for last in 1..=2 {
         assert_eq!(said(NEVER, Lack::Busy, [last, 1]), ("unavailable", 0));
+    }
+}
+
+#[test]
+fn a_verifier_started_anew_shows_what_it_sealed_whatever_came_or_went_meanwhile() {
+    for (comes, result) in [(0, "match"), (0, "unavailable"), (NEVER, "match"), (NEVER, "unavailable")] {
+        let (mut verifier, client) = verifier(comes, Lack::Missing, [600, 1]);
+        let duty = client.host().duty.borrow().clone();
+        let found = Found { result, ..block_on(verifier.recompute(&client, &duty)).unwrap() };
+        let sealed = Some(hex(&verifier.shown(client.address(), duty.challenge_id, &found).commitment()));
+        client.host().duty.replace(Duty { stage: "reveal".to_owned(), sealed, ..duty });
+        assert_eq!(block_on(verifier.work(&client)).unwrap().map(|found| found.result), Some(result));
     }
 }
