@@ -16,13 +16,15 @@ use rogue::Rogue;
 use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Read},
+    process::Command,
     time::Duration,
 };
 
 /// Moments at which a CometBFT can be told to end: those of `fail.Fail()` in its consensus/state.go and state/execution.go.
 const MOMENTS: u32 = 10;
 
-/// What a forger has to lose, in micro-units.
+/// What some are given, and what a forger has to lose, in micro-units.
+const COINS: u64 = 1_000_000_000;
 const STAKE: u64 = 100_000_000;
 
 /// Few blocks to wait for draws, for disputes, and where one that was drawn is dead; no bond, since the miners own nothing.
@@ -69,10 +71,20 @@ fn has_the_adapter(replica: &Replica) {
     });
 }
 
+/// CosmJS reads and sends there.
+fn cosmjs(replica: &Replica) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/browser/replica.mjs");
+    let amount = COINS.to_string();
+    assert!(Command::new("node").args([script, &replica.url, CHAIN, &amount]).status().unwrap().success());
+}
+
 #[test]
 #[ignore = "needs a CometBFT: scripts/interop"]
 fn cometbft_replicas_agree_whatever_is_killed_and_others_join() {
-    let network = Network::new("cometbft", 4, 2, quick);
+    let network = Network::new("cometbft", 4, 2, |genesis| {
+        quick(genesis);
+        genesis["accounts"].as_array_mut().unwrap().push(json!([Rogue::address_of(7), COINS]));
+    });
     let start = |at| network.start(at, &[]);
     let (first, second) = (start(0), start(1));
     let (mut third, fourth) = (start(2), start(3));
@@ -164,6 +176,7 @@ fn cometbft_replicas_agree_whatever_is_killed_and_others_join() {
     let unknown = joined.call("abci_query", &asked).unwrap()["response"].clone();
     assert!(unknown["log"].as_str().unwrap().contains("code = NotFound"), "{unknown}");
     assert!(unknown["height"].as_str().unwrap().parse::<u64>().unwrap() > 2);
+    cosmjs(&joined);
     let last = network.miner("last", 5, "1").output().unwrap();
     let last = accepted(&last.stdout);
     assert_eq!(last.len(), 1);
@@ -189,7 +202,7 @@ fn cometbft_replicas_bring_down_what_is_forged_though_one_dies_in_the_middle() {
         genesis["params"]["move_blocks"] = json!(60);
         // one operator can bond what it doubts, so one game is played
         let rich = [genesis["nodes"][0][0].clone(), json!(Rogue::address_of(66))];
-        let coins = rich.map(|address| json!([address, 1_000_000_000]));
+        let coins = rich.map(|address| json!([address, COINS]));
         genesis["accounts"].as_array_mut().unwrap().extend(coins);
     });
     let mut replicas: Vec<Replica> = (0..4).map(|at| network.start(at, &[])).collect();

@@ -41,9 +41,8 @@ pub(super) fn open(state: &mut State, message: &MsgOpenDispute, context: &mut Co
         return refused(format!("gradient {id} is not one that may be disputed, or not any more"));
     }
     let Params { dispute_bond, disputes_per_challenger, .. } = state.genesis.params;
-    let bonded = |contest: &&Contest| contest.bond.is_some();
     let theirs = state.disputes.values().filter(bonded).filter(|contest| contest.challenger == *challenger).count();
-    if theirs >= disputes_per_challenger as usize || open_about(state, *id).filter(bonded).count() >= MAX_DISPUTES {
+    if theirs >= disputes_per_challenger as usize || !state.has_room_for_dispute(*id) {
         return refused(format!(
             "at most {disputes_per_challenger} disputes of one challenger and {MAX_DISPUTES} about one gradient"
         ));
@@ -121,6 +120,11 @@ pub(super) fn step(state: &mut State, message: &MsgMoveDispute) -> Result<(), Re
 fn contest(state: &State, id: u64) -> Result<Contest, Refusal> {
     let contest = state.disputes.get(&id).cloned();
     contest.ok_or_else(|| Refusal::new(code::NOT_FOUND, format!("dispute {id} is not open")))
+}
+
+/// Whether it was opened by somebody's bond, not by an appeal.
+fn bonded(contest: &&Contest) -> bool {
+    contest.bond.is_some()
 }
 
 /// The open disputes about a gradient.
@@ -204,6 +208,11 @@ impl State {
             }),
             _ => false,
         }
+    }
+
+    /// Whether one more dispute about a submission may be open.
+    pub(super) fn has_room_for_dispute(&self, id: u64) -> bool {
+        open_about(self, id).filter(bonded).count() < MAX_DISPUTES
     }
 
     /// The challenge in which verifiers found a mismatch in a submission that nobody appealed against yet.

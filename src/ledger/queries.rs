@@ -209,7 +209,8 @@ impl Ledger {
         let state = self.state();
         let mut doubtful = Vec::new();
         for (id, submission) in &state.submissions {
-            let (disputable, appealable) = (state.is_disputable(submission), state.appealable(*id, submission));
+            let disputable = state.is_disputable(submission) && state.has_room_for_dispute(*id);
+            let appealable = state.appealable(*id, submission);
             if disputable || appealable.is_some() {
                 let (task, submission) = (state.task_of(submission)?, submission.clone());
                 doubtful.push(Doubtful { id: *id, submission, task, disputable, appealable });

@@ -232,7 +232,7 @@ pub struct Submission {
     pub nonce: u64,
     /// Block that it came in.
     pub height: u64,
-    /// Block that it first counted in.
+    /// Block that it counts since: that of its acceptance, or where its last dispute ended.
     pub accepted: Option<u64>,
     /// Verifiers by whose word it counts, who answer for it too.
     pub vouched: Vec<String>,

@@ -213,11 +213,14 @@ fn place(state: &mut State, id: u64, events: &mut Vec<Event>) {
     }
 }
 
-/// A gradient that counted stands in every dispute: it counts again.
+/// A gradient that counted stands in every dispute: it counts again, and may be doubted anew, by those for whom there was
+/// no place while others disputed it.
 pub(super) fn reinstate(state: &mut State, id: u64, events: &mut Vec<Event>) {
+    let height = state.head().height;
     let Some(submission) = state.submissions.get_mut(&id) else { return };
     if submission.status == Status::Disputed {
         submission.status = Status::Accepted;
+        submission.accepted = Some(height);
         place(state, id, events);
     }
 }

@@ -29,7 +29,9 @@ pub struct Challenger {
     parties: BTreeMap<u64, Party>,
     /// Gradients of which something could not be done.
     passed: BTreeSet<u64>,
-    /// Hashes of what the ledger refused.
+    /// The gradients that were in dispute at the last look, a number for each dispute.
+    disputed: Vec<u64>,
+    /// Hashes of what the ledger refused since these were in dispute.
     refused: BTreeSet<[u8; 32]>,
 }
 
@@ -52,8 +54,8 @@ impl Challenger {
     /// Plays on a backend, when it comes to that.
     pub fn new(model: Model, targets: Targets, backend: Backend) -> Self {
         let (verdicts, parties) = (BTreeMap::new(), BTreeMap::new());
-        let (passed, refused) = (BTreeSet::new(), BTreeSet::new());
-        Self { model, targets, backend, verdicts, parties, passed, refused }
+        let (passed, disputed, refused) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
+        Self { model, targets, backend, verdicts, parties, passed, disputed, refused }
     }
 
     /// Does the next thing that is to be done, if there is one; a worker of the same model recomputes. What can not be done
@@ -232,7 +234,8 @@ impl Challenger {
         self.verdicts.retain(|id, _| known.contains(id));
         self.parties.retain(|id, _| disputed.contains(id));
         self.passed.retain(|id| known.contains(id));
-        if docket.disputes.is_empty() {
+        if self.disputed != disputed {
+            self.disputed = disputed;
             self.refused.clear();
         }
     }

@@ -118,14 +118,18 @@ impl Node {
         &self.blocks
     }
 
-    /// A block of the chain that is kept.
+    /// A block of the chain that is kept. It is on disk a little before the ledger is of it, and not shown until then.
     pub(crate) fn block(&self, height: u64) -> Result<Option<Record>> {
-        self.chain.block(height)
+        if self.is_to_come(height) { Ok(None) } else { self.chain.block(height) }
+    }
+
+    fn is_to_come(&self, height: u64) -> bool {
+        height > self.ledger().state().scalars().height
     }
 
     /// What became of a transaction: its height, place and outcome; `None` while it has no block, and long after.
     pub(crate) fn outcome(&self, hash: &str) -> Result<Option<(u64, u32, Outcome)>> {
-        self.chain.outcome(hash)
+        Ok(self.chain.outcome(hash)?.filter(|(height, ..)| !self.is_to_come(*height)))
     }
 
     /// Admits a transaction, which came at the time `now`, to a block to come.

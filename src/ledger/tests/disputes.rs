@@ -88,6 +88,28 @@ fn a_griefer_pays_for_the_work_that_it_makes_and_the_gradient_counts_again() {
 }
 
 #[test]
+fn friends_of_a_forger_who_take_all_places_win_it_nothing_but_time() {
+    let mut court = Court::new(Params { challenge_blocks: 40, move_blocks: 40, ..trusting() });
+    let forged = court.accepted(1, true);
+    let mut liar = court.party(&forged.1, true, None);
+    let shams: Vec<u64> = [4, 4, 4, 4, 5, 5, 5, 5].map(|friend| court.open(friend, &forged)).to_vec();
+    for dispute in &shams {
+        court.answer(1, *dispute, &liar);
+    }
+    let doubt = court.opening(2, &forged);
+    assert!(court.world.send(2, doubt).1.contains("8 about one gradient"));
+    // they make no move, until the time to doubt it is over
+    let accepted = court.world.head().height;
+    court.play(&shams, &mut [(1, &mut liar)]);
+    assert!(court.world.head().height > accepted + 40);
+    assert_eq!(court.status(forged.0), Status::Accepted);
+    court.open(2, &forged);
+    court.wait(42);
+    assert_eq!(court.status(forged.0), Status::Rejected(Finding::Mismatch));
+    court.world.check();
+}
+
+#[test]
 fn a_round_does_not_wait_for_a_game_and_who_stands_is_paid_all_the_same() {
     let mut court = Court::new(trusting());
     let right = court.accepted(1, false);

@@ -136,6 +136,9 @@ fn blocks_are_read_while_others_come() {
                 let height = node.ledger().state().scalars().height;
                 let root = node.block(height).unwrap().map(|record| record.root);
                 assert!(height == 0 || root == Some(roots()[height as usize]), "block {height}");
+                // who has seen what a block did finds it in the ledger too
+                let shown = node.block(height + 1).unwrap().is_some();
+                assert!(!shown || node.ledger().state().scalars().height > height, "block {height} came too soon");
             }
         });
     }
