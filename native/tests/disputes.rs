@@ -72,6 +72,35 @@ fn a_forged_gradient_that_counts_is_brought_down_though_it_is_defended() {
 }
 
 #[test]
+fn a_forger_whose_friends_take_all_places_falls_when_they_have_ended() {
+    let network = network("friends", |terms| {
+        let coins = [50, 51].map(|friend| json!([Rogue::address_of(friend), COINS]));
+        terms["accounts"].as_array_mut().unwrap().extend(coins);
+    });
+    let (rogue, friends) = (network.rogue(66), [network.rogue(50), network.rogue(51)]);
+    rogue.stake(STAKE, 1).unwrap();
+    let (task, _) = rogue.claim().unwrap();
+    let mut liar = Liar::new(&network.place, &rogue, &task);
+    let dag = liar.forged.dag().unwrap();
+    let (manifest, chunk) =
+        (dag.get(&dag.root).unwrap(), block_on(rogue.client.block(Codec::Raw, &task.chunk)).unwrap());
+    let id = liar.submit(&rogue);
+    rogue.wait(|| (status(&rogue, id) == "accepted").then_some(()));
+    // sooner than the operator, which recomputes first; they never move
+    let full = friends.iter().all(|friend| {
+        let (challenger, chunk, manifest) = (friend.address().to_owned(), chunk.clone(), manifest.clone());
+        let opening = MsgOpenDispute { challenger, stored_gradient_id: id, chunk, manifest };
+        let openings = vec![Message::OpenDispute(opening.into()); 4];
+        network.node.send(&friend.key.sign(face::CHAIN, 0, &Default::default(), &openings).unwrap()).0 == 0
+    });
+    liar.defend(&rogue, id);
+    assert_eq!(network.stake(rogue.address()), STAKE / 2);
+    for friend in friends.iter().filter(|_| full) {
+        assert_eq!(network.node.balance(friend.address()), COINS - 4 * BONDS[0]);
+    }
+}
+
+#[test]
 fn a_right_gradient_is_stood_for_though_its_miner_is_away_and_the_griefer_pays() {
     let network = network("griefed", |_| {});
     let (mut miner, griefer) = (network.rogue(7), network.rogue(66));
