@@ -99,9 +99,9 @@ fn friends_of_a_forger_who_take_all_places_win_it_nothing_but_time() {
     let doubt = court.opening(2, &forged);
     assert!(court.world.send(2, doubt).1.contains("8 about one gradient"));
     // they make no move, until the time to doubt it is over
-    let accepted = court.world.head().height;
+    let full = court.world.head().height;
     court.play(&shams, &mut [(1, &mut liar)]);
-    assert!(court.world.head().height > accepted + 40);
+    assert!(court.world.head().height > full + 40);
     assert_eq!(court.status(forged.0), Status::Accepted);
     court.open(2, &forged);
     court.wait(42);
