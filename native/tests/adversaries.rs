@@ -44,6 +44,8 @@ fn caught(name: &str, forge: impl FnOnce(&mut Rogue, &Task) -> Artifact) {
     let forged = forge(&mut rogue, &task);
     mismatch(&rogue.submit(&task, &held, &forged));
     assert_eq!(network.stake(rogue.address()), STAKE / 2);
+    let score = network.node.get(&format!("/remes/remes/v1/miner_fraud_score/{}", rogue.address()));
+    assert_eq!(score["fraud_score"], "1.000000");
     fair(&network);
 }
 

@@ -45,6 +45,20 @@ fn miners_elsewhere_are_paid_at_the_address_they_name() {
         let attributes = tx["tx_response"]["events"][0]["attributes"].as_array().unwrap();
         assert!(attributes.iter().any(|one| one["key"] == "artifact" && one["value"] == event["cid"]), "{tx}");
     }
+    let job = node.get("/r3mes/wgpu/v1/job");
+    let trained = node.get("/remes/remes/v1/model_params");
+    assert_eq!(
+        (trained["model_version"].clone(), trained["training_round_id"].as_str()),
+        (job["model"].clone(), Some("1"))
+    );
+    let pools = node.get("/remes/remes/v1/task_pool/active");
+    assert_eq!(trained["model_ipfs_hash"], pools["pools"][0]["adapter"]);
+    let formulas = node.get("/remes/remes/v1/reward_formula");
+    let formulas: Value = serde_json::from_str(formulas["formulas"].as_str().unwrap()).unwrap();
+    assert_eq!(formulas["accepted_gradient"], serde_json::json!({ "amount": "1000000", "denom": "uremes" }));
+    let miner = SessionKey::new(&[4; 32]).unwrap();
+    let score = node.get(&format!("/remes/remes/v1/miner_fraud_score/{}", miner.address()));
+    assert_eq!(score["fraud_score"], "0.000000");
     drop(home);
 }
 

@@ -4,22 +4,17 @@ use super::{Face, Shared, blocking, failure, now};
 use crate::output::hex;
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use r3mes_wgpu::chain::{ADDRESS_PREFIX, DENOM, MAX_TX_BYTES, client::JobInfo, tx_hash};
-use r3mes_wgpu::ledger::{Event, Outcome, fee_pool};
+use r3mes_wgpu::chain::{DENOM, MAX_TX_BYTES, client::JobInfo, tx_hash};
+use r3mes_wgpu::ledger::{Event, Outcome};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-
-/// The only pool.
-const POOL: &str = "0";
-/// Most chunks of one answer.
-const MAX_CHUNKS: usize = 256;
 
 pub(super) fn routes() -> Router<Arc<Face>> {
     Router::new()
@@ -27,9 +22,6 @@ pub(super) fn routes() -> Router<Arc<Face>> {
         .route("/cosmos/tx/v1beta1/txs/{hash}", get(transaction))
         .route("/cosmos/auth/v1beta1/accounts/{address}", get(account))
         .route("/cosmos/bank/v1beta1/balances/{address}", get(balances))
-        .route("/remes/remes/v1/task_pool/active", get(active_pools))
-        .route("/remes/remes/v1/task_pool/{pool}/available_chunks", get(available_chunks))
-        .route("/remes/remes/v1/params", get(params))
         .route("/r3mes/wgpu/v1/job", get(job))
 }
 
@@ -113,54 +105,6 @@ async fn balances(State(face): Shared, Path(address): Path<String>) -> Json<Valu
     let coins = if amount == 0 { json!([]) } else { json!([{ "denom": DENOM, "amount": amount.to_string() }]) };
     let total = if amount == 0 { "0" } else { "1" };
     Json(json!({ "balances": coins, "pagination": { "next_key": null, "total": total } }))
-}
-
-async fn active_pools(State(face): Shared) -> Json<Value> {
-    let ledger = face.ledger();
-    let head = ledger.state().scalars();
-    Json(json!({ "pools": [{
-        "pool_id": POOL, "round": head.round.to_string(), "adapter": ledger.state().adapter().to_string(),
-        "accepted": head.accepted_in_round.to_string(),
-    }] }))
-}
-
-#[derive(Deserialize)]
-struct Limit {
-    limit: Option<usize>,
-}
-
-async fn available_chunks(
-    State(face): Shared,
-    Path(pool): Path<String>,
-    Query(asked): Query<Limit>,
-) -> Result<Json<Value>, Response> {
-    if pool != POOL {
-        return Err(failure(StatusCode::NOT_FOUND, 5, format!("pool {pool} is not there")));
-    }
-    let ledger = face.ledger().at(now());
-    let chunks = ledger.state().available().take(asked.limit.unwrap_or(MAX_CHUNKS).min(MAX_CHUNKS));
-    let chunks: Vec<_> = chunks.map(|chunk| json!({ "chunk_id": chunk.to_string() })).collect();
-    Ok(Json(json!({ "chunks": chunks })))
-}
-
-async fn params(State(face): Shared) -> Json<Value> {
-    let ledger = face.ledger();
-    let genesis = ledger.genesis();
-    let params = &genesis.params;
-    let mut told = serde_json::to_value(params).unwrap_or_default();
-    for (name, value) in [
-        ("bech32_prefix", json!(ADDRESS_PREFIX)),
-        ("denom", json!(DENOM)),
-        ("chain_id", json!(genesis.chain_id)),
-        ("reward_per_gradient", json!(params.reward.to_string())),
-        ("tasks_per_round", json!(genesis.quota)),
-        ("claim_lifetime_seconds", json!(params.claim_lifetime.to_string())),
-        ("min_fee", json!(face.node.min_fee().to_string())),
-        ("fee_pool", json!(fee_pool())),
-    ] {
-        told[name] = value;
-    }
-    Json(json!({ "params": told }))
 }
 
 async fn job(State(face): Shared) -> Json<JobInfo> {

@@ -1,6 +1,7 @@
-//! What miners, verifiers and proposers are to do, and what became of what they did.
+//! What miners, verifiers, proposers and challengers are to do.
 
 use super::{Face, Shared, cosmos::foreign, failure, now};
+use crate::output::hex;
 use axum::{
     Json, Router,
     extract::{Path, State},
@@ -8,12 +9,8 @@ use axum::{
     response::Response,
     routing::get,
 };
-use r3mes_wgpu::chain::client::{
-    Claimed, Docket, Duty, GivenAnswer, HeldTask, OpenDispute, Stored, Sum, Summand, Watched,
-};
-use r3mes_wgpu::ledger::{
-    Aggregation, Assignment, Doubtful, Finding, Held, Round, Stage, Status, Submission, global_seed,
-};
+use r3mes_wgpu::chain::client::{Claimed, Docket, Duty, GivenAnswer, HeldTask, OpenDispute, Sum, Summand, Watched};
+use r3mes_wgpu::ledger::{Aggregation, Assignment, Doubtful, Held, Stage, Submission};
 use r3mes_wgpu::work::Task;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -24,10 +21,6 @@ pub(super) fn routes() -> Router<Arc<Face>> {
         .route("/r3mes/wgpu/v1/challenges/{address}", get(challenges))
         .route("/r3mes/wgpu/v1/aggregations/{address}", get(aggregation))
         .route("/r3mes/wgpu/v1/disputes", get(disputes))
-        .route("/remes/remes/v1/stored_gradient/{id}", get(stored))
-        .route("/remes/remes/v1/miner_score/{address}", get(score))
-        .route("/remes/remes/v1/node_registration/{address}", get(registration))
-        .route("/remes/remes/v1/global_seed/{round}", get(seed))
 }
 
 /// A task that this program can not describe: the ledger's own, so it never is.
@@ -123,60 +116,4 @@ async fn disputes(State(face): Shared) -> Result<Json<Docket>, Response> {
 fn claimed(id: u64, submission: &Submission, task: &Task) -> Claimed {
     let gradient_hash = submission.commitment.to_string();
     Claimed { stored_gradient_id: id, task: task.cid(), ipfs_hash: submission.artifact, gradient_hash }
-}
-
-async fn stored(State(face): Shared, Path(id): Path<u64>) -> Result<Json<Value>, Response> {
-    let ledger = face.ledger();
-    let Some(submission) = ledger.state().submission(id) else {
-        return Err(failure(StatusCode::NOT_FOUND, 5, format!("gradient {id} is not there, or not any more")));
-    };
-    let (status, finding) = match submission.status {
-        Status::Pending => ("pending", None),
-        Status::Challenged(_) => ("challenged", None),
-        Status::Accepted => ("accepted", None),
-        Status::Disputed => ("disputed", None),
-        Status::Withdrawn => ("withdrawn", None),
-        Status::Rejected(Finding::Unavailable) => ("rejected", Some("unavailable".to_owned())),
-        Status::Rejected(_) => ("rejected", Some("mismatch".to_owned())),
-    };
-    let mut told = json!(Stored { status: status.to_owned(), finding, round: submission.round });
-    told["id"] = json!(id);
-    told["miner"] = json!(submission.miner);
-    told["ipfs_hash"] = json!(submission.artifact.to_string());
-    told["gradient_hash"] = json!(submission.commitment.to_string());
-    Ok(Json(json!({ "stored_gradient": told })))
-}
-
-async fn score(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    foreign(&address).map_or(Ok(()), Err)?;
-    let standing = face.ledger().state().standing(&address);
-    Ok(Json(json!({ "miner_score": {
-        "trust_score": format!("{}.{:04}", standing.trust / 10_000, standing.trust % 10_000),
-        "accepted": standing.accepted.to_string(), "rejected": standing.rejected.to_string(),
-        "escrow": standing.escrow.to_string(),
-    } })))
-}
-
-async fn registration(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    foreign(&address).map_or(Ok(()), Err)?;
-    let ledger = face.ledger();
-    let Some(node) = ledger.state().node(&address) else {
-        return Err(failure(StatusCode::NOT_FOUND, 5, format!("{address} is no node")));
-    };
-    Ok(Json(json!({ "node_registration": {
-        "registration_id": node.id.to_string(), "node_address": address, "roles": node.roles,
-        "stake": node.stake.to_string(),
-    } })))
-}
-
-async fn seed(State(face): Shared, Path(round): Path<u64>) -> Result<Json<Value>, Response> {
-    let ledger = face.ledger();
-    let Some(Round { hash, .. }) = ledger.state().round_of(round) else {
-        return Err(failure(StatusCode::NOT_FOUND, 5, format!("round {round} is to come, or forgotten")));
-    };
-    Ok(Json(json!({ "global_seed": global_seed(hash, round).to_string(), "block_hash": hex(hash) })))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -10,6 +10,7 @@ mod grants;
 mod ipfs;
 pub(crate) mod origin;
 mod page;
+mod remes;
 mod rpc;
 mod status;
 
@@ -96,6 +97,7 @@ fn router(face: Arc<Face>) -> Router {
     Router::new()
         .merge(cosmos::routes())
         .merge(duties::routes())
+        .merge(remes::routes())
         .merge(grants::routes())
         .merge(ipfs::routes(face.node.blocks().clone(), access, face.settings.origins.clone()))
         .merge(rpc::routes())
