@@ -168,6 +168,10 @@ fn cometbft_replicas_agree_whatever_is_killed_and_others_join() {
     // what CosmJS asks is answered by CometBFT, and mining goes on where the snapshot went
     let status = joined.call("status", &json!({})).unwrap();
     assert_eq!(status["node_info"]["network"], CHAIN);
+    let rest = |path: &str| joined.get(&format!("/cosmos/base/tendermint/v1beta1/{path}")).unwrap();
+    assert_eq!(rest("node_info")["default_node_info"]["network"], CHAIN);
+    let header = rest("blocks/latest")["block"]["header"].clone();
+    assert_eq!((&header["chain_id"], hex(header["app_hash"].as_str().unwrap()).len()), (&CHAIN.into(), 64));
     let nobody = SessionKey::new(&[77; 32]).unwrap();
     // field 1 is the address
     let asked = [&[0x0A, nobody.address().len() as u8], nobody.address().as_bytes()].concat();

@@ -3,6 +3,7 @@
 mod face;
 mod place;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use face::{CHAIN, Node, claim};
 use place::{Place, accepted};
 use r3mes_wgpu::chain::{Fee, Message, MsgSetPayout, MsgSubmitGradient, SessionKey};
@@ -45,21 +46,45 @@ fn miners_elsewhere_are_paid_at_the_address_they_name() {
         let attributes = tx["tx_response"]["events"][0]["attributes"].as_array().unwrap();
         assert!(attributes.iter().any(|one| one["key"] == "artifact" && one["value"] == event["cid"]), "{tx}");
     }
+    drop(home);
+}
+
+#[test]
+fn wallets_and_explorers_are_answered_by_the_names_they_know() {
+    let place = Place::new("node-asked");
+    let node = Node::start(&place);
+    let payee = SessionKey::new(&[3; 32]).unwrap();
+    let (_home, mut command) = miner("node-asked-miner", &node.url, "1");
+    assert!(command.args(["--address", payee.address()]).status().unwrap().success());
     let job = node.get("/r3mes/wgpu/v1/job");
     let trained = node.get("/remes/remes/v1/model_params");
     assert_eq!(
         (trained["model_version"].clone(), trained["training_round_id"].as_str()),
-        (job["model"].clone(), Some("1"))
+        (job["model"].clone(), Some("0"))
     );
     let pools = node.get("/remes/remes/v1/task_pool/active");
     assert_eq!(trained["model_ipfs_hash"], pools["pools"][0]["adapter"]);
     let formulas = node.get("/remes/remes/v1/reward_formula");
     let formulas: Value = serde_json::from_str(formulas["formulas"].as_str().unwrap()).unwrap();
     assert_eq!(formulas["accepted_gradient"], serde_json::json!({ "amount": "1000000", "denom": "uremes" }));
+    let base = "/cosmos/base/tendermint/v1beta1";
+    assert_eq!(node.get(&format!("{base}/node_info"))["default_node_info"]["network"], CHAIN);
+    assert_eq!(node.get("/status")["result"]["node_info"]["network"], CHAIN);
+    assert_eq!(node.get(&format!("{base}/syncing"))["syncing"], false);
+    let last = node.get(&format!("{base}/blocks/latest"));
+    let height = last["block"]["header"]["height"].as_str().unwrap();
+    assert!(height.parse::<u64>().unwrap() <= node.get("/health")["height"].as_u64().unwrap());
+    assert_eq!(node.get(&format!("{base}/blocks/{height}")), last);
+    assert_eq!(BASE64.decode(last["block_id"]["hash"].as_str().unwrap()).unwrap().len(), 32);
+    assert_eq!(node.bytes(&format!("{base}/blocks/999999")).0, 404);
+    let coins = |denom| node.get(&format!("/cosmos/bank/v1beta1/balances/{}/by_denom?denom={denom}", payee.address()));
+    assert_eq!(
+        (&coins("uremes")["balance"]["amount"], &coins("uatom")["balance"]["amount"]),
+        (&"1000000".into(), &"0".into())
+    );
     let miner = SessionKey::new(&[4; 32]).unwrap();
     let score = node.get(&format!("/remes/remes/v1/miner_fraud_score/{}", miner.address()));
     assert_eq!(score["fraud_score"], "0.000000");
-    drop(home);
 }
 
 #[test]

@@ -57,6 +57,11 @@ fn seeds(key: &SessionKey) -> Vec<Seed> {
         "/remes/remes/v1/stored_gradient/1",
         "/remes/remes/v1/global_seed/0",
         "/cosmos/tx/v1beta1/txs/ABCDEF",
+        "/cosmos/base/tendermint/v1beta1/node_info",
+        "/cosmos/base/tendermint/v1beta1/syncing",
+        "/cosmos/base/tendermint/v1beta1/blocks/latest",
+        "/cosmos/base/tendermint/v1beta1/blocks/1",
+        "/status",
         "/",
         "/index.html",
     ]

@@ -1,10 +1,10 @@
 //! Transactions and queries, by the paths and in the JSON of a Cosmos SDK 0.50 node's REST server.
 
-use super::{Face, Shared, blocking, failure, now};
+use super::{Face, Shared, blocking, failure, now, rpc};
 use crate::output::hex;
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
@@ -22,6 +22,10 @@ pub(super) fn routes() -> Router<Arc<Face>> {
         .route("/cosmos/tx/v1beta1/txs/{hash}", get(transaction))
         .route("/cosmos/auth/v1beta1/accounts/{address}", get(account))
         .route("/cosmos/bank/v1beta1/balances/{address}", get(balances))
+        .route("/cosmos/bank/v1beta1/balances/{address}/by_denom", get(balance))
+        .route("/cosmos/base/tendermint/v1beta1/node_info", get(node_info))
+        .route("/cosmos/base/tendermint/v1beta1/syncing", get(syncing))
+        .route("/cosmos/base/tendermint/v1beta1/blocks/{height}", get(block))
         .route("/r3mes/wgpu/v1/job", get(job))
 }
 
@@ -105,6 +109,68 @@ async fn balances(State(face): Shared, Path(address): Path<String>) -> Json<Valu
     let coins = if amount == 0 { json!([]) } else { json!([{ "denom": DENOM, "amount": amount.to_string() }]) };
     let total = if amount == 0 { "0" } else { "1" };
     Json(json!({ "balances": coins, "pagination": { "next_key": null, "total": total } }))
+}
+
+#[derive(Deserialize)]
+struct Denom {
+    denom: String,
+}
+
+async fn balance(State(face): Shared, Path(address): Path<String>, Query(asked): Query<Denom>) -> Json<Value> {
+    let held = face.ledger().state().account_of(&address).balance;
+    let amount = if asked.denom == DENOM { held } else { 0 };
+    Json(json!({ "balance": { "denom": asked.denom, "amount": amount.to_string() } }))
+}
+
+/// What CometBFT's RPC says, for the REST server to say in its own names.
+async fn consensus(face: Arc<Face>, method: &'static str, params: Value) -> Result<Value, Response> {
+    let told = blocking(move || Ok(rpc::call(&face, method, &params))).await?;
+    told.map_err(|failed| failure(StatusCode::NOT_FOUND, 5, failed.1))
+}
+
+async fn node_info(State(face): Shared) -> Result<Json<Value>, Response> {
+    let mut node = consensus(face, "status", Value::Null).await?["node_info"].take();
+    if let Some(id) = node.as_object_mut().and_then(|node| node.remove("id")) {
+        node["default_node_id"] = id;
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(Json(json!({
+        "default_node_info": node,
+        "application_version": { "name": "r3mes", "app_name": "r3mes-wgpu", "version": version },
+    })))
+}
+
+async fn syncing(State(face): Shared) -> Result<Json<Value>, Response> {
+    let status = consensus(face, "status", Value::Null).await?;
+    Ok(Json(json!({ "syncing": status["sync_info"]["catching_up"] })))
+}
+
+/// A block by its height, or `latest`.
+async fn block(State(face): Shared, Path(height): Path<String>) -> Result<Json<Value>, Response> {
+    let height = if height == "latest" { Value::Null } else { json!(height) };
+    let mut block = consensus(face, "block", json!({ "height": height })).await?;
+    in_base64(&mut block);
+    Ok(Json(block))
+}
+
+/// RPC's hexadecimal hashes and addresses, as REST has them.
+fn in_base64(told: &mut Value) {
+    match told {
+        Value::Array(all) => all.iter_mut().for_each(in_base64),
+        Value::Object(fields) => {
+            if let Some(parts) = fields.remove("parts") {
+                fields.insert("part_set_header".to_owned(), parts);
+            }
+            for (name, field) in fields {
+                let hexadecimal = name == "hash" || name.ends_with("_hash") || name.ends_with("_address");
+                match field.as_str().filter(|_| hexadecimal).and_then(rpc::unhex) {
+                    Some(bytes) => *field = json!(BASE64.encode(bytes)),
+                    None => in_base64(field),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 async fn job(State(face): Shared) -> Json<JobInfo> {

@@ -1,4 +1,5 @@
-//! CometBFT 0.38's JSON-RPC, as far as wallets and CosmJS ask it: one POST to `/`.
+//! CometBFT 0.38's JSON-RPC, as far as wallets and CosmJS ask it: a POST to `/`, and `status` by its own path too, by which
+//! wallets look whether a chain is there.
 //!
 //! <https://docs.cometbft.com/v0.38/rpc/>. Where a CometBFT cuts the blocks, it is asked. The chain of one sequencer has no
 //! votes: a block's hash is its own, and there are no commits to show.
@@ -10,7 +11,7 @@ use axum::{
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{get, post},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use r3mes_wgpu::chain::{MAX_TX_BYTES, rfc3339, tx_hash};
@@ -41,7 +42,7 @@ const ASKED: [&str; 14] = [
 ];
 
 pub(super) fn routes() -> Router<Arc<Face>> {
-    Router::new().route("/", post(answer))
+    Router::new().route("/", post(answer)).route("/status", get(status_alone))
 }
 
 #[derive(Deserialize)]
@@ -57,7 +58,7 @@ struct Request {
 const INTERNAL: i32 = -32603;
 
 /// JSON-RPC's code and words.
-struct Failure(i32, String);
+pub(super) struct Failure(i32, pub(super) String);
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
@@ -72,6 +73,14 @@ fn invalid(words: impl Into<String>) -> Failure {
 
 async fn answer(State(face): Shared, Json(request): Json<Request>) -> Result<Response, Response> {
     let Request { id, method, params } = request;
+    respond(face, id, method, params).await
+}
+
+async fn status_alone(State(face): Shared) -> Result<Response, Response> {
+    respond(face, json!(-1), "status".to_owned(), Value::Null).await
+}
+
+async fn respond(face: Arc<Face>, id: Value, method: String, params: Value) -> Result<Response, Response> {
     let answer = blocking(move || Ok(call(&face, &method, &params))).await?;
     let answer = match answer {
         Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
@@ -82,7 +91,8 @@ async fn answer(State(face): Shared, Json(request): Json<Request>) -> Result<Res
     Ok((StatusCode::OK, Json(answer)).into_response())
 }
 
-fn call(face: &Face, method: &str, params: &Value) -> Result<Value, Failure> {
+/// The result of a method.
+pub(super) fn call(face: &Face, method: &str, params: &Value) -> Result<Value, Failure> {
     if let Some(engine) = face.settings.engine.as_ref().filter(|_| ASKED.contains(&method)) {
         return ask(engine, method, params);
     }
@@ -257,7 +267,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-fn unhex(digits: &str) -> Option<Vec<u8>> {
+pub(super) fn unhex(digits: &str) -> Option<Vec<u8>> {
     let bytes = digits.as_bytes();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     let even = bytes.len().is_multiple_of(2) && bytes.iter().all(u8::is_ascii_hexdigit);
