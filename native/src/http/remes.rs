@@ -100,7 +100,7 @@ fn share(myriad: u64) -> String {
     format!("{}.{:04}", myriad / 10_000, myriad % 10_000)
 }
 
-/// What is trained: the frozen model, and the adapter as of the present round.
+/// What is trained: the adapter as of the present round, and as `model_version` the frozen model, as submissions name it.
 async fn model_params(State(face): Shared) -> Json<Value> {
     let ledger = face.ledger();
     let (adapter, round) = (ledger.state().adapter().to_string(), ledger.state().scalars().round.to_string());
