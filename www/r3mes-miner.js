@@ -48,6 +48,7 @@ export class R3mesMiner extends HTMLElement {
   #device;
   #counts = { accepted: 0, rejected: 0, awaiting: 0, earned: 0 };
   #balance;
+  #escrow = 0;
   #cap;
   #wakeLock;
   #wallet;
@@ -172,6 +173,7 @@ export class R3mesMiner extends HTMLElement {
 
   #accepted(event) {
     this.#balance = event.balance;
+    this.#escrow = event.escrow;
     this.#counts.accepted += 1;
     this.#counts.awaiting = 0;
     this.#counts.earned += event.reward;
@@ -201,7 +203,8 @@ export class R3mesMiner extends HTMLElement {
     this.#at("awaiting").textContent = awaiting;
     this.#at("share").textContent = accepted + rejected ? `${Math.round((100 * accepted) / (accepted + rejected))} %` : "–";
     this.#at("earned").textContent = coins(earned);
-    if (this.#balance !== undefined) this.#at("balance").textContent = coins(this.#balance);
+    const held = this.#escrow ? ` + ${coins(this.#escrow)} in escrow` : "";
+    if (this.#balance !== undefined) this.#at("balance").textContent = coins(this.#balance) + held;
     this.#showRates();
   }
 
@@ -307,6 +310,7 @@ export class R3mesMiner extends HTMLElement {
     this.#counts.accepted = accepted.length;
     this.#counts.rejected = past.filter(({ status }) => status === "rejected").length;
     this.#balance = accepted[0]?.balance;
+    this.#escrow = accepted[0]?.escrow;
     for (const { loss } of accepted.slice(0, CHARTED).reverse()) this.#chart.add(loss);
     this.#count();
     this.#size();

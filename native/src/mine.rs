@@ -178,18 +178,23 @@ impl Work<'_> {
             true => block_on(self.miner.client().job())?.accepted,
         };
         let rate = seconds.map(|seconds| CHUNK_TOKENS as f64 / seconds);
+        // what was accepted is told of, whether a node answers this or not
+        let escrow = block_on(self.miner.client().escrow()).unwrap_or(0);
         if self.args.json {
             output::line(json!({
                 "event": "accepted", "task": task.to_string(), "cid": cid.to_string(),
                 "gradient_digest": output::hex(gradient_root), "loss": loss, "tokens_per_second": rate,
-                "round": round, "accepted": count, "balance": balance, "transaction": transaction,
+                "round": round, "accepted": count, "balance": balance, "escrow": escrow,
+                "transaction": transaction,
             }));
             return Ok(());
         }
         let loss = loss.map_or("void".to_owned(), |loss| format!("{loss:.4}"));
         let rate = rate.map_or("resumed".to_owned(), |rate| format!("{rate:6.0} tokens/s"));
-        let balance = *balance as f64 / 1e6;
-        say!("accepted {count:5} · round {round:4} · loss {loss} · {rate} · balance {balance} · {cid}");
+        let coins = |micro: u64| micro as f64 / 1e6;
+        let held = if escrow == 0 { String::new() } else { format!(" + {} in escrow", coins(escrow)) };
+        let balance = coins(*balance);
+        say!("accepted {count:5} · round {round:4} · loss {loss} · {rate} · balance {balance}{held} · {cid}");
         if limits.counted() == 1 {
             eprintln!("an artifact is {}", UploadSize::new(*bytes, self.weights));
         }

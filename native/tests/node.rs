@@ -2,6 +2,7 @@
 
 mod face;
 mod place;
+mod rogue;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use face::{CHAIN, Node, claim};
@@ -47,6 +48,17 @@ fn miners_elsewhere_are_paid_at_the_address_they_name() {
         assert!(attributes.iter().any(|one| one["key"] == "artifact" && one["value"] == event["cid"]), "{tx}");
     }
     drop(home);
+}
+
+#[test]
+fn who_is_on_probation_is_told_what_is_in_escrow() {
+    let network =
+        rogue::Network::new("escrow", &["--rules", "embedded"], |terms| terms["params"]["probation"] = 3.into());
+    let (_home, mut command) = miner("escrow-miner", &network.node.url, "4");
+    let events = accepted(&command.output().unwrap().stdout);
+    let told: Vec<_> = events.iter().map(|event| (event["escrow"].as_u64(), event["balance"].as_u64())).collect();
+    let million = |escrow: u64, balance: u64| (Some(escrow * 1_000_000), Some(balance * 1_000_000));
+    assert_eq!(told, [million(1, 0), million(2, 0), million(3, 0), million(3, 1)]);
 }
 
 #[test]

@@ -161,6 +161,21 @@ test("the main thread stays free; address and settings are kept, a wrong address
   await visitor.close();
 });
 
+test("what is held back on probation is shown beside the balance, also after a reload", { skip, timeout: 5 * MINUTE }, async () => {
+  const { page, visitor } = await visit(browser, node);
+  // this node holds nothing back: in its place answers one that does
+  await page.route("**/miner_score/*", (route) => route.fulfill({ json: { miner_score: { escrow: "2500000" } } }));
+  await button(page, "Start").click();
+  await accepted(page, 1);
+  await button(page, "Finish").click();
+  await state(page, "stopped");
+  assert.match(await shown(page, "balance"), /^\d+ R3MES \+ 2\.5 R3MES in escrow$/);
+  await page.reload();
+  await state(page, "ready");
+  assert.match(await shown(page, "balance"), /in escrow$/);
+  await visitor.close();
+});
+
 test("by keyboard alone, and axe-core finds nothing serious", { skip, timeout: 10 * MINUTE }, async () => {
   const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
   const { page, visitor } = await visit(browser, node, { consent: false, colorScheme: "dark" });

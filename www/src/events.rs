@@ -20,7 +20,8 @@ export type MinerEvent =
   | { event: "submitted"; id: number }
   | {
       event: "accepted"; cid: string; transaction: string; gradientDigest: string; round: number; loss?: number;
-      tokens: number; seconds?: number; reward: number; balance: number; receipt: string; memoryBytes: number;
+      tokens: number; seconds?: number; reward: number; balance: number; escrow: number; receipt: string;
+      memoryBytes: number;
     }
   | { event: "rejected"; transaction: string; code: number; reason: string };
 "#;
@@ -62,6 +63,7 @@ pub(crate) enum MinerEvent {
         seconds: Option<f64>,
         reward: u64,
         balance: u64,
+        escrow: u64,
         receipt: String,
         memory_bytes: f64,
     },
@@ -96,8 +98,8 @@ impl Tell {
         });
     }
 
-    /// `seconds`: of computing alone; `None` where it was computed before.
-    pub(crate) fn accepted(&self, accepted: &mining::Accepted, seconds: Option<f64>, reward: u64) {
+    /// `seconds`: of computing alone; `None` where it was computed before. `escrow`: what is held back of all rewards.
+    pub(crate) fn accepted(&self, accepted: &mining::Accepted, seconds: Option<f64>, reward: u64, escrow: u64) {
         self.say(&MinerEvent::Accepted {
             cid: accepted.receipt.artifact().to_string(),
             transaction: accepted.transaction.clone(),
@@ -108,6 +110,7 @@ impl Tell {
             seconds,
             reward,
             balance: accepted.balance,
+            escrow,
             receipt: accepted.receipt.to_json(),
             memory_bytes: memory_bytes(),
         });

@@ -203,7 +203,9 @@ impl Miner {
             })
             .await?;
         if let Some(accepted) = &accepted {
-            self.tell().accepted(accepted, seconds.get(), self.reward);
+            // what was accepted is told of, whether a node answers this or not
+            let escrow = miner.client().escrow().await.unwrap_or(0);
+            self.tell().accepted(accepted, seconds.get(), self.reward, escrow);
         }
         Ok(accepted.is_some())
     }

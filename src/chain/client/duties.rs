@@ -107,6 +107,21 @@ impl<H: Host> Client<H> {
         }
     }
 
+    /// Micro-units that the miner has earned and that are held back while it is on probation.
+    pub async fn escrow(&self) -> Result<u64, ClientError> {
+        #[derive(Deserialize)]
+        struct Score {
+            #[serde(with = "text")]
+            escrow: u64,
+        }
+        #[derive(Deserialize)]
+        struct Answer {
+            miner_score: Score,
+        }
+        let Answer { miner_score } = self.json(&format!("/remes/remes/v1/miner_score/{}", self.miner())).await?;
+        Ok(miner_score.escrow)
+    }
+
     /// Micro-units without which a node takes no part.
     pub async fn min_stake(&self) -> Result<u64, ClientError> {
         #[derive(Deserialize)]
