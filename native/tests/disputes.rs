@@ -6,7 +6,7 @@ mod liar;
 mod place;
 mod rogue;
 
-use liar::{Liar, model};
+use liar::Liar;
 use pollster::block_on;
 use r3mes_wgpu::{
     backend::{Backend, cpu},
@@ -20,7 +20,7 @@ use r3mes_wgpu::{
     store::Codec,
     work::Worker,
 };
-use rogue::{Network, Rogue, Web};
+use rogue::{Network, Rogue, Web, model};
 use serde_json::{Value, json};
 use std::ops::Range;
 

@@ -7,6 +7,7 @@
 //! | `GET /remes/remes/v1/task_pool/active`, `/{pool}/available_chunks` | what can be claimed |
 //! | `GET /r3mes/wgpu/v1/tasks/{address}` | the task that an address holds |
 //! | `GET /remes/remes/v1/stored_gradient/{id}` | where a submission stands |
+//! | `GET /remes/remes/v1/miner_score/{address}` | what is in escrow |
 //! | `GET /r3mes/wgpu/v1/challenges/{address}`, `/aggregations/{address}` | what a verifier or a proposer is to do |
 //! | `GET /r3mes/wgpu/v1/disputes` | what a challenger may doubt, and how disputes stand |
 //! | `GET /ipfs/{cid}?format=raw`, `POST /api/v0/block/put` | blocks |

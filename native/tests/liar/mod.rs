@@ -2,30 +2,21 @@
 
 #![allow(unreachable_pub, reason = "one crate each")]
 
-use super::{place::Place, rogue::Rogue};
+use super::{
+    place::Place,
+    rogue::{Rogue, model},
+};
 use pollster::block_on;
 use r3mes_wgpu::{
     backend::{Backend, cpu},
     chain::{Message, MsgAnswerDispute, MsgMoveDispute, client::OpenDispute},
     dispute::{Material, Party, Replay, Side},
     mining::Blocks,
-    model::{
-        config::Linear,
-        file,
-        transformer::{Step, Targets},
-        weights::Model,
-    },
+    model::transformer::Step,
     training::step::Trainer,
     work::{Artifact, Commitment, Gradient, Task},
 };
-use std::{fs, sync::Arc, thread::sleep, time::Duration};
-
-/// The small model, and what is trained of it.
-pub fn model(place: &Place) -> (Model, Targets) {
-    let read = |name: &str| fs::read(place.model().join(name)).unwrap();
-    let model = file::read(&read("config.json"), &read("model.safetensors")).unwrap();
-    (model, Targets { rank: 4, linears: Linear::ALL.to_vec() })
-}
+use std::{sync::Arc, thread::sleep, time::Duration};
 
 /// The gradient of another text as that of a task, and the trace that leads there.
 pub struct Liar {

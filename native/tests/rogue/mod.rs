@@ -12,7 +12,7 @@ use r3mes_wgpu::{
         client::{Client, ClientError, HeldTask, Host, Offline, Request, Response, Sent, Stored},
     },
     mining::Blocks,
-    model::{config::Linear, file, lora::GradientMatrix, transformer::Targets},
+    model::{config::Linear, file, lora::GradientMatrix, transformer::Targets, weights::Model},
     store::{Cid, Codec},
     work::{Artifact, CHUNK_TOKENS, Commitment, Gradient, Task, Worker},
 };
@@ -101,11 +101,16 @@ impl Network {
     }
 }
 
-/// A worker of the place's model.
-pub fn worker(place: &Place, threads: usize, sequences: usize) -> Worker {
+/// A place's model, and what is trained of it.
+pub fn model(place: &Place) -> (Model, Targets) {
     let read = |name: &str| fs::read(place.model().join(name)).unwrap();
     let model = file::read(&read("config.json"), &read("model.safetensors")).unwrap();
-    let targets = Targets { rank: 4, linears: Linear::ALL.to_vec() };
+    (model, Targets { rank: 4, linears: Linear::ALL.to_vec() })
+}
+
+/// A worker of a place's model.
+pub fn worker(place: &Place, threads: usize, sequences: usize) -> Worker {
+    let (model, targets) = model(place);
     let backend = Backend::Cpu { threads, choose: cpu::fastest };
     block_on(Worker::new(&model, &targets, &backend, sequences)).unwrap()
 }
