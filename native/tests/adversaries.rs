@@ -148,7 +148,7 @@ fn a_stale_adapter() {
 }
 
 #[test]
-fn a_copy_of_anothers() {
+fn a_copied_gradient() {
     let network = network("copy", |_| {});
     let (mut honest, rogue) = (network.rogue(7), attacker(&network));
     let (task, held) = honest.claim().unwrap();
