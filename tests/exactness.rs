@@ -4,13 +4,12 @@ mod cases;
 
 use cases::{Random, model, small, targets, text, trainer};
 use r3mes_wgpu::{
-    fixed::Scale,
     model::{
         config::{Linear, ModelConfig},
-        lora::LoraAdapter,
         transformer::Targets,
         weights::{Embedding, Gain, Model},
     },
+    numbers::{fixed::Scale, lora::LoraAdapter},
     training::{session::JOB_EXPONENT, step::ChunkGradient},
 };
 

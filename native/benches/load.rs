@@ -17,14 +17,11 @@ mod rogue;
 use place::Place;
 use pollster::block_on;
 use r3mes_wgpu::{
-    chain::{
-        Message, MsgClaimTask, MsgSubmitGradient, MsgSubmitGradientResponse, SessionKey,
-        client::{Client, ClientError},
-    },
+    client::{Blocks, Client, ClientError},
     ledger::Genesis,
-    mining::Blocks,
+    protocol::{AdapterState, Aggregate, CHUNK_TOKENS, Commitment},
     store::{Cid, Codec, Dag},
-    work::{AdapterState, Aggregate, CHUNK_TOKENS, Commitment},
+    tx::{Message, MsgClaimTask, MsgSubmitGradient, MsgSubmitGradientResponse, SessionKey},
 };
 use rogue::{Network, Web};
 use serde_json::json;

@@ -3,14 +3,14 @@
 
 use super::{
     cli::{BenchArgs, TrialShape},
-    compute, model,
-    model::info::planned_bytes,
+    compute,
+    model::{self, info::planned_bytes},
     output::{self, Exit, say},
 };
 use anyhow::{Result, anyhow, ensure};
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::{Backend, gpu::Choice},
+    compute::{Backend, gpu::Choice},
     kernels,
     model::config::ModelConfig,
     training::{

@@ -7,14 +7,16 @@ use super::{
 };
 use anyhow::{Context, Result};
 use pollster::block_on;
-use r3mes_wgpu::backend::{
-    Backend, answers,
-    cpu::{self, player::Choose, simd::Level},
-    gpu,
-    trace::first_difference,
+use r3mes_wgpu::{
+    compute::{
+        Backend,
+        cpu::{self, executor::Choose, simd::Level},
+        gpu, known_answers,
+        trace::first_difference,
+    },
+    kernels::{self, cases::cases},
+    training::conformance::{self, Digests, GOLDEN},
 };
-use r3mes_wgpu::kernels::{self, cases::cases};
-use r3mes_wgpu::training::conformance::{self, Digests, GOLDEN};
 use serde_json::json;
 
 /// One execution, and how it fared.
@@ -62,7 +64,7 @@ pub(crate) fn run(args: CheckArgs) -> Result<Exit> {
 fn on_cpu(backend: &Backend) -> Result<Vec<String>> {
     for kernel in kernels::ALL {
         for case in cases(kernel, compute::SEED) {
-            block_on(answers::passes(backend, &case)).with_context(|| case.label)?;
+            block_on(known_answers::passes(backend, &case)).with_context(|| case.label)?;
         }
     }
     Ok(kernels::ALL.iter().map(|kernel| kernel.name.to_owned()).collect())

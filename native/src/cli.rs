@@ -414,7 +414,7 @@ pub(crate) struct CheckArgs {
     /// Leave out software GPUs, which take minutes
     #[arg(long)]
     pub(crate) skip_software: bool,
-    /// Play so many dispatches of a step on each backend and the rest by the scalar twins: where one more makes the
+    /// Play so many dispatches of a step on each backend and the rest by the scalar references: where one more makes the
     /// digest differ, that dispatch is wrong there
     #[arg(long, value_name = "DISPATCHES")]
     pub(crate) prefix: Option<usize>,

@@ -7,7 +7,7 @@ use super::{
 };
 use anyhow::Result;
 use pollster::block_on;
-use r3mes_wgpu::backend::gpu::{self, Outcome, Tuned};
+use r3mes_wgpu::compute::gpu::{self, TuneOutcome, Tuned};
 use serde_json::{Value, json};
 
 /// Lists GPUs; tested, also each kernel's lowerings: those that pass, and the one that it would run by.
@@ -43,7 +43,7 @@ pub(crate) fn run(args: DevicesArgs) -> Result<Exit> {
 }
 
 fn lowerings(tuned: &Tuned) -> Value {
-    let passes = |outcome: &Outcome| matches!(outcome, Outcome::Passes { .. });
+    let passes = |outcome: &TuneOutcome| matches!(outcome, TuneOutcome::Passes { .. });
     let passed = tuned.tried.iter().filter(|(_, outcome)| passes(outcome)).map(|(lowering, _)| lowering.name);
     json!({ "passed": passed.collect::<Vec<_>>(), "chosen": tuned.chosen.name })
 }

@@ -14,12 +14,15 @@ use super::{
     wallet,
 };
 use anyhow::{Context, Result, bail};
-use r3mes_wgpu::chain::{SessionKey, client::Client};
-use r3mes_wgpu::dispute::{Ground, Packing};
-use r3mes_wgpu::ledger::{Genesis, PROPOSER, Params, VALIDATOR, fee_pool};
-use r3mes_wgpu::model::{transformer::Targets, weights::Model};
-use r3mes_wgpu::training::optimizer::Settings;
-use r3mes_wgpu::work::{CHUNK_TOKENS, Worker};
+use r3mes_wgpu::{
+    client::Client,
+    dispute::{judge::DisputeContext, prover::AdapterLayout},
+    ledger::{Genesis, LedgerParams, PROPOSER, VALIDATOR, fee_pool},
+    model::{transformer::Targets, weights::Model},
+    protocol::CHUNK_TOKENS,
+    training::{optimizer::Settings, worker::Worker},
+    tx::SessionKey,
+};
 use sha2::{Digest, Sha256};
 use std::{
     net::SocketAddr,
@@ -47,7 +50,7 @@ pub(crate) struct Embedded {
     pub(crate) data_dir: PathBuf,
     model_dir: PathBuf,
     setup: Setup,
-    packing: Packing,
+    packing: AdapterLayout,
     operator: Zeroizing<[u8; 32]>,
 }
 
@@ -62,7 +65,7 @@ impl Embedded {
                 args,
                 Terms {
                     chain_id: CHAIN_ID.to_owned(),
-                    params: Params::EMBEDDED,
+                    params: LedgerParams::EMBEDDED,
                     rank: args.rank as u32,
                     seed,
                     quota: QUOTA,
@@ -98,7 +101,7 @@ impl Embedded {
             chunks.len()
         );
         let operator = wallet::operator_secret(&data_dir)?;
-        let (ground, packing) = Ground::of(&model, &targets, &job.matrices, job.transport);
+        let (ground, packing) = DisputeContext::of(&model, &targets, &job.matrices, job.transport);
         let packed = packing.root(&adapter.adapter, &job.matrices)?;
         let setup = Setup::new(terms, job, (ground, packed), &adapter, chunks)?;
         let job_dir = data_dir.join(setup.folder());

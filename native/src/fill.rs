@@ -5,8 +5,7 @@ use super::{node::Node, sources::Sources, threads};
 use anyhow::Result;
 use pollster::block_on;
 use r3mes_wgpu::{
-    chain::client::{ClientError, Host, Offline, Request, Response, Take},
-    mining::{Blocks, MiningError},
+    client::{Blocks, ClientError, FetchError, Host, Offline, Request, Response, Take},
     store::{Cid, StoreError},
 };
 use std::{
@@ -77,7 +76,7 @@ fn fill(node: &Node, host: &Elsewhere, tried: &mut Tried) -> Result<()> {
 
 /// Whether others may just not have it yet.
 fn is_absent(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(MiningError::Client(error)) if is_passing(error))
+    matches!(error.downcast_ref(), Some(FetchError::Client(error)) if is_passing(error))
 }
 
 fn is_passing(error: &ClientError) -> bool {

@@ -8,8 +8,10 @@ use super::{
     place, wallet,
 };
 use anyhow::Result;
-use r3mes_wgpu::chain::{SessionKey, check_address};
-use r3mes_wgpu::ledger::{Params, fee_pool};
+use r3mes_wgpu::{
+    ledger::{LedgerParams, fee_pool},
+    tx::{SessionKey, check_address},
+};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -17,8 +19,8 @@ use sha2::{Digest, Sha256};
 pub(crate) fn run(args: GenesisArgs) -> Result<Exit> {
     let GenesisArgs { job, rules, chain_id, quota, mut operator, pool, mut account } = args;
     let params = match rules {
-        Rules::Embedded => Params::EMBEDDED,
-        Rules::Network => Params::NETWORK,
+        Rules::Embedded => LedgerParams::EMBEDDED,
+        Rules::Network => LedgerParams::NETWORK,
     };
     if operator.is_empty() {
         let secret = wallet::operator_secret(&place::data_dir(job.data_dir.clone())?)?;

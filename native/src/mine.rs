@@ -7,17 +7,21 @@ use super::{
     embedded::{self, Embedded},
     interrupt::Interrupt,
     output::{self, Exit, say},
-    patience::{Patience, rest},
     place,
     remote::{self, Remote},
+    retry::{RetryPolicy, rest},
     sources::Sources,
     wallet,
 };
 use anyhow::{Context, Result};
 use pollster::block_on;
-use r3mes_wgpu::chain::{SessionKey, check_address, client::Client};
-use r3mes_wgpu::mining::{Accepted, Miner, MiningError, Stage};
-use r3mes_wgpu::work::{CHUNK_TOKENS, Receipt, UploadSize, Worker};
+use r3mes_wgpu::{
+    agents::miner::{Accepted, Miner, MiningError, TaskStage},
+    client::Client,
+    protocol::{CHUNK_TOKENS, Receipt, UploadSize},
+    training::worker::Worker,
+    tx::{SessionKey, check_address},
+};
 use serde_json::json;
 use std::{
     fs,
@@ -25,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Sequences that a miner plays at a time, as [`sequences`](r3mes_wgpu::backend::Backend::sequences) has it.
+/// Sequences that a miner plays at a time, as [`sequences`](r3mes_wgpu::compute::Backend::sequences) has it.
 const SEQUENCES: usize = 4;
 /// Between two looks for a chunk when the round has none left: here, and elsewhere.
 const IDLE_HERE: Duration = Duration::from_millis(50);
@@ -118,27 +122,27 @@ fn payout(args: &MineArgs, key: &SessionKey) -> Result<String> {
     Ok(payout)
 }
 
-/// What the node recomputes on: a real GPU where the miner has one, else the CPU by other twins; never a software GPU.
+/// What the node recomputes on: a real GPU where the miner has one, else the CPU by other references; never a software GPU.
 pub(crate) fn verifier(miner: &Compute, threads: usize) -> Compute {
     if miner.real_gpu { miner.clone() } else { compute::second_cpu(threads) }
 }
 
 impl Work<'_> {
     fn mine(mut self, interrupt: &Interrupt) -> Result<Exit> {
-        let (mut limits, mut patience, mut registered) = (self.args.limits(), Patience::new(interrupt), false);
+        let (mut limits, mut retry, mut registered) = (self.args.limits(), RetryPolicy::new(interrupt), false);
         while limits.go_on() {
             if interrupt.asked() {
                 return Ok(Exit::Interrupted);
             }
             let (mut start, mut seconds) = (Instant::now(), None);
-            let stage = |stage: Stage| match stage {
-                Stage::Claimed(..) => start = Instant::now(),
-                Stage::Computed(receipt) => {
+            let stage = |stage: TaskStage| match stage {
+                TaskStage::Claimed(..) => start = Instant::now(),
+                TaskStage::Computed(receipt) => {
                     seconds = Some(start.elapsed().as_secs_f64());
                     self.receipts.keep(&receipt);
                 }
-                Stage::Found(receipt) => self.receipts.keep(&receipt),
-                Stage::Stored | Stage::Submitted(_) => {}
+                TaskStage::Found(receipt) => self.receipts.keep(&receipt),
+                TaskStage::Stored | TaskStage::Submitted(_) => {}
             };
             let attempt = || -> Result<_, MiningError> {
                 if !registered {
@@ -149,17 +153,17 @@ impl Work<'_> {
             };
             match attempt() {
                 Ok(Some(accepted)) => {
-                    patience.renew();
+                    retry.renew();
                     limits.count();
                     self.tell(&accepted, seconds, &limits)?;
                 }
                 Ok(None) => {
-                    patience.renew();
+                    retry.renew();
                     rest(self.idle, interrupt);
                 }
                 Err(error @ MiningError::Late(_)) => eprintln!("{error}"),
-                Err(error) if patience.lasts(error.hope(), self.miner.client().host()) => {
-                    patience.wait(&error, self.miner.client().host());
+                Err(error) if retry.lasts(error.class(), self.miner.client().host()) => {
+                    retry.wait(&error, self.miner.client().host());
                 }
                 Err(error @ MiningError::Unfit(_)) => return Err(anyhow::Error::new(error).context(Exit::NoGpu)),
                 Err(error) => return Err(anyhow::Error::new(error).context(Exit::Refused)),

@@ -4,20 +4,21 @@ use super::{
     interrupt::Interrupt,
     model,
     output::Exit,
-    patience::Patience,
     place,
+    retry::RetryPolicy,
     sources::{self, Sources, base},
     wallet::secrets::Secret,
 };
 use anyhow::{Context, Result, bail, ensure};
 use pollster::block_on;
-use r3mes_wgpu::chain::client::{
-    Client, ClientError, Endpoints, Host, JobInfo, MAX_ANSWER_BYTES, Offline, Request, Response, Take, Unfit,
+use r3mes_wgpu::{
+    client::{
+        Client, ClientError, Endpoints, Host, JobInfo, MAX_ANSWER_BYTES, Offline, Request, Response, Take, Unfit,
+        gateway::CAR_KIND,
+    },
+    model::{config::Linear, manifest::model_manifest, transformer::Targets, weights::Model},
+    store::Cid,
 };
-use r3mes_wgpu::chain::gateway::CAR_KIND;
-use r3mes_wgpu::model::{config::Linear, transformer::Targets, weights::Model};
-use r3mes_wgpu::store::Cid;
-use r3mes_wgpu::work::model_manifest;
 use std::{
     fs,
     ops::ControlFlow,
@@ -208,7 +209,7 @@ pub(crate) fn job(client: &Client<Remote>, interrupt: &Interrupt) -> Result<Opti
     if client.host().nodes() > 1 {
         client.host().survey()?;
     }
-    let job = Patience::new(interrupt).ask(client, || block_on(client.job()));
+    let job = RetryPolicy::new(interrupt).ask(client, || block_on(client.job()));
     let Some(job) = job.context("asking the node for its job")? else { return Ok(None) };
     let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
     let Some(linears) = job.targets.iter().map(linear).collect::<Option<Vec<_>>>() else {
@@ -239,9 +240,9 @@ pub(crate) fn model(
         return checked(&dir);
     }
     fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
-    let mut patience = Patience::new(interrupt);
+    let mut retry = RetryPolicy::new(interrupt);
     for name in files {
-        let Some(bytes) = patience.ask(client, || block_on(client.model_file(name)))? else { return Ok(None) };
+        let Some(bytes) = retry.ask(client, || block_on(client.model_file(name)))? else { return Ok(None) };
         place::write_whole(&dir.join(name), &bytes)?;
     }
     checked(&dir).inspect_err(|_| {

@@ -4,13 +4,15 @@
 use super::{remote::Remote, threads};
 use anyhow::Result;
 use pollster::block_on;
-use r3mes_wgpu::backend::Backend;
-use r3mes_wgpu::chain::client::{Client, Hope};
-use r3mes_wgpu::dispute::Packing;
-use r3mes_wgpu::model::{transformer::Targets, weights::Model};
-use r3mes_wgpu::roles::{Challenger, Deed, Found, Proposer, RoleError, Verifier};
-use r3mes_wgpu::store::Cid;
-use r3mes_wgpu::work::Worker;
+use r3mes_wgpu::{
+    agents::{Action, Challenger, Found, Proposer, RoleError, Verifier},
+    client::{Client, ErrorClass},
+    compute::Backend,
+    dispute::prover::AdapterLayout,
+    model::{transformer::Targets, weights::Model},
+    store::Cid,
+    training::worker::Worker,
+};
 use std::{thread, time::Duration};
 
 /// Sequences played at a time when something is recomputed: the bits are the same for any number.
@@ -34,7 +36,7 @@ pub(crate) struct Operator {
 pub(crate) enum Done {
     Recomputed(Found),
     Aggregated(Cid),
-    Disputed(Deed),
+    Disputed(Action),
 }
 
 impl Operator {
@@ -45,7 +47,7 @@ impl Operator {
     }
 
     /// The same, that proposes too.
-    pub(crate) fn proposing(self, packing: Packing) -> Result<Self> {
+    pub(crate) fn proposing(self, packing: AdapterLayout) -> Result<Self> {
         let proposer = Proposer::new(packing, self.client.secret(SEAL)?);
         Ok(Self { proposer: Some(proposer), ..self })
     }
@@ -75,7 +77,7 @@ impl Operator {
                 Ok(Some(_)) => {}
                 Ok(None) => thread::sleep(IDLE),
                 Err(error) => {
-                    if error.hope() != Hope::Later {
+                    if error.class() != ErrorClass::Retryable {
                         eprintln!("verifier: {error}");
                     }
                     thread::sleep(PAUSE);
@@ -101,12 +103,12 @@ impl Operator {
 }
 
 /// What a challenger did that people want to know.
-pub(crate) fn told(deed: Deed) -> Option<String> {
+pub(crate) fn told(deed: Action) -> Option<String> {
     Some(match deed {
-        Deed::Recomputed(id, false) => format!("gradient {id} is wrong"),
-        Deed::Disputed(id) => format!("gradient {id} is disputed"),
-        Deed::Appealed(id) => format!("gradient {id} is right: appealed"),
-        Deed::Answered(dispute) => format!("dispute {dispute}: answered for the miner"),
-        Deed::Moved(_) | Deed::Recomputed(_, true) => return None,
+        Action::Recomputed(id, false) => format!("gradient {id} is wrong"),
+        Action::Disputed(id) => format!("gradient {id} is disputed"),
+        Action::Appealed(id) => format!("gradient {id} is right: appealed"),
+        Action::Answered(dispute) => format!("dispute {dispute}: answered for the miner"),
+        Action::Moved(_) | Action::Recomputed(_, true) => return None,
     })
 }

@@ -11,11 +11,11 @@ use super::{
 use anyhow::{Result, ensure};
 use clap::Args;
 use r3mes_wgpu::{
-    chain::{
-        client::{ClientError, Offline, Response, Take},
+    client::{
+        ClientError, Offline, Response, Take,
         gateway::CAR_KIND,
+        stores::{Kubo, Pinning, Stores},
     },
-    ipfs::{Kubo, Pinning, Stores},
     store::{Block, Cid, MAX_BLOCK_BYTES, StoreError},
 };
 use std::{
@@ -159,12 +159,12 @@ impl Sources {
         Ok(sources)
     }
 
-    /// As [`Host::gateway`](r3mes_wgpu::chain::client::Host::gateway), counted from the first after the node.
+    /// As [`Host::gateway`](r3mes_wgpu::client::Host::gateway), counted from the first after the node.
     pub(crate) fn ask(&self, at: usize, path: &str) -> Option<Result<Response, Offline>> {
         self.gateways.get(at).map(|gateway| gateway.ask(path))
     }
 
-    /// As [`Host::dag`](r3mes_wgpu::chain::client::Host::dag), counted so too.
+    /// As [`Host::dag`](r3mes_wgpu::client::Host::dag), counted so too.
     pub(crate) fn stream(&self, at: usize, path: &str, take: Take<'_>) -> Option<Result<u16, Offline>> {
         self.gateways.get(at).map(|gateway| gateway.stream(path, take))
     }

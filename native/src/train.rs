@@ -11,14 +11,16 @@ use super::{
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
-use r3mes_wgpu::model::{transformer::Step, weights::Model};
-use r3mes_wgpu::training::{
-    checkpoint,
-    optimizer::{Optimizer, Settings},
-    session::Session,
-    step::Trainer,
+use r3mes_wgpu::{
+    model::{transformer::Step, weights::Model},
+    protocol::{CHUNK_TOKENS, Chunk, task_key},
+    training::{
+        checkpoint,
+        optimizer::{Optimizer, Settings},
+        session::TrainingSession,
+        step::Trainer,
+    },
 };
-use r3mes_wgpu::work::{CHUNK_TOKENS, Chunk, task_key};
 use serde_json::json;
 use std::{f64::consts::LN_2, fs, io::IsTerminal, path::Path, sync::Arc};
 
@@ -56,8 +58,8 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     };
     let sequences = compute.backend.sequences(SEQUENCES).min(CHUNK_TOKENS.div_ceil(model.config.context));
     let step = Step::new(&model, &targets, sequences);
-    let player = block_on(compute.backend.player(&Arc::new(step.recording.clone())))?;
-    let mut session = Session::new(Trainer::new(step, player), adapter, optimizer, seed);
+    let executor = block_on(compute.backend.executor(&Arc::new(step.recording.clone())))?;
+    let mut session = TrainingSession::new(Trainer::new(step, executor), adapter, optimizer, seed);
     eprintln!("training on {}: {} chunks; {} tokens held out", compute.name, train.len(), held_out.tokens());
 
     let bar = progress(&args, session.optimizer().steps());
@@ -125,7 +127,7 @@ impl HeldOut {
     }
 
     /// Says the mean loss. Sequences are read one by one, so the first tokens of each are predicted cold.
-    fn tell(&self, session: &mut Session, args: &TrainArgs, bar: &ProgressBar) -> Result<()> {
+    fn tell(&self, session: &mut TrainingSession, args: &TrainArgs, bar: &ProgressBar) -> Result<()> {
         let texts: Vec<_> = self.texts.iter().map(|text| &text[..]).collect();
         if texts.is_empty() {
             return Ok(());
@@ -144,7 +146,7 @@ impl HeldOut {
     }
 }
 
-fn save(session: &Session, path: &Path) -> Result<()> {
+fn save(session: &TrainingSession, path: &Path) -> Result<()> {
     place::write_whole(path, &checkpoint::write(session.adapter(), session.optimizer())?)
 }
 

@@ -5,21 +5,23 @@ use super::{
     compute,
     interrupt::Interrupt,
     output::{self, Exit, say},
-    patience::{Patience, rest},
     place,
     remote::{self, Remote, asked},
+    retry::{RetryPolicy, rest},
     roles::{Done, Operator, SEQUENCES, told},
     sources::Sources,
     wallet,
 };
 use anyhow::{Context, Result, anyhow};
 use pollster::block_on;
-use r3mes_wgpu::chain::client::{Client, Hope, Registered};
-use r3mes_wgpu::chain::{DENOM, SessionKey};
-use r3mes_wgpu::dispute::Packing;
-use r3mes_wgpu::ledger::{PROPOSER, VALIDATOR};
-use r3mes_wgpu::roles::{Found, RoleError, leave, take_on};
-use r3mes_wgpu::work::Worker;
+use r3mes_wgpu::{
+    agents::{Found, RoleError, leave, register},
+    client::{Client, ErrorClass, Registered},
+    dispute::prover::AdapterLayout,
+    ledger::{PROPOSER, VALIDATOR},
+    training::worker::Worker,
+    tx::{DENOM, SessionKey},
+};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -40,9 +42,9 @@ pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
     };
     let client = Client::new(remote.with_sources(Sources::open(&args.gateway, &data_dir)?), key);
     let Some((job, targets)) = remote::job(&client, &interrupt)? else { return Ok(Exit::Interrupted) };
-    let mut patience = Patience::new(&interrupt);
+    let mut retry = RetryPolicy::new(&interrupt);
     if args.leave {
-        match asked(patience.ask(&client, || block_on(leave(&client))))? {
+        match asked(retry.ask(&client, || block_on(leave(&client))))? {
             None => return Ok(Exit::Interrupted),
             Some(true) => return Ok(left(args, client.address())),
             Some(false) => {
@@ -56,22 +58,22 @@ pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
         return Ok(Exit::Interrupted);
     };
     let worker = block_on(Worker::new(&model, &targets, &compute.backend, SEQUENCES))?;
-    let standing = match args.leave {
-        true => patience.ask(&client, || block_on(client.registered())),
+    let reputation = match args.leave {
+        true => retry.ask(&client, || block_on(client.registered())),
         // not before it can compute: who is drawn and says nothing pays
-        false => patience.ask(&client, || block_on(take_on(&client, roles(args), args.stake))),
+        false => retry.ask(&client, || block_on(register(&client, roles(args), args.stake))),
     };
-    let Some(standing) = asked(standing)? else { return Ok(Exit::Interrupted) };
-    let Some(least) = asked(patience.ask(&client, || block_on(client.min_stake())))? else {
+    let Some(reputation) = asked(reputation)? else { return Ok(Exit::Interrupted) };
+    let Some(least) = asked(retry.ask(&client, || block_on(client.min_stake())))? else {
         return Ok(Exit::Interrupted);
     };
     let operator = Operator::new(client, worker)?;
-    let operator = match standing.roles.contains(&PROPOSER) {
-        true => operator.proposing(Packing::of(&model, &targets))?,
+    let operator = match reputation.roles.contains(&PROPOSER) {
+        true => operator.proposing(AdapterLayout::of(&model, &targets))?,
         false => operator,
     };
     let operator = operator.challenging(model, targets, compute.backend);
-    Duties { operator, standing, least, args }.work(&interrupt)
+    Duties { operator, reputation, least, args }.work(&interrupt)
 }
 
 fn roles(args: &VerifierArgs) -> &'static [u32] {
@@ -95,7 +97,7 @@ fn tell(args: &VerifierArgs, object: Value, words: impl FnOnce() -> String) {
 /// A node with a stake, at work.
 struct Duties<'a> {
     operator: Operator,
-    standing: Registered,
+    reputation: Registered,
     /// The stake below which nobody is drawn.
     least: u64,
     args: &'a VerifierArgs,
@@ -103,12 +105,12 @@ struct Duties<'a> {
 
 impl Duties<'_> {
     fn work(mut self, interrupt: &Interrupt) -> Result<Exit> {
-        let Registered { roles, stake } = &self.standing;
+        let Registered { roles, stake } = &self.reputation;
         let address = self.operator.client().address().to_owned();
         tell(self.args, json!({ "event": "registered", "address": address, "roles": roles, "stake": stake }), || {
             format!("{address} answers for what it says with {stake}{DENOM}")
         });
-        let (mut patience, mut recomputed, mut idle) = (Patience::new(interrupt), 0u64, 0u32);
+        let (mut retry, mut recomputed, mut idle) = (RetryPolicy::new(interrupt), 0u64, 0u32);
         while self.args.max_gradients.is_none_or(|most| recomputed < most) {
             if interrupt.asked() {
                 return Ok(Exit::Interrupted);
@@ -116,12 +118,12 @@ impl Duties<'_> {
             let start = Instant::now();
             match self.operator.work() {
                 Ok(Some(done)) => {
-                    patience.renew();
+                    retry.renew();
                     recomputed += u64::from(matches!(done, Done::Recomputed(_)));
                     self.tell(&done, start.elapsed());
                 }
                 Ok(None) => {
-                    patience.renew();
+                    retry.renew();
                     idle += 1;
                     if idle.is_multiple_of(STAKE_LOOKS) {
                         self.look_at_stake()?;
@@ -131,11 +133,11 @@ impl Duties<'_> {
                     }
                     rest(IDLE, interrupt);
                 }
-                Err(RoleError::Client(error)) if error.hope() == Hope::None => return asked(Err(error)),
+                Err(RoleError::Client(error)) if error.class() == ErrorClass::Fatal => return asked(Err(error)),
                 // the backend's, which has a stake to lose
-                Err(error) if error.hope() == Hope::None => return Err(error.into()),
+                Err(error) if error.class() == ErrorClass::Fatal => return Err(error.into()),
                 // a stake is at risk: whatever a node says for itself alone is waited for
-                Err(error) => patience.wait(&error, self.operator.client().host()),
+                Err(error) => retry.wait(&error, self.operator.client().host()),
             }
         }
         Ok(Exit::Ok)
@@ -168,12 +170,12 @@ impl Duties<'_> {
         let client = self.operator.client();
         let present = match block_on(client.registered()) {
             Ok(present) => present,
-            Err(error) if error.hope() == Hope::None => return Err(error.into()),
+            Err(error) if error.class() == ErrorClass::Fatal => return Err(error.into()),
             // it is looked at again
             Err(_) => return Ok(()),
         };
-        let before = std::mem::replace(&mut self.standing, present).stake;
-        let stake = self.standing.stake;
+        let before = std::mem::replace(&mut self.reputation, present).stake;
+        let stake = self.reputation.stake;
         if stake < before {
             let lost = before - stake;
             tell(self.args, json!({ "event": "slashed", "amount": lost, "stake": stake }), || {
@@ -192,7 +194,7 @@ impl Duties<'_> {
     fn leave(&self) -> Result<bool> {
         match block_on(leave(self.operator.client())) {
             Ok(left) => Ok(left),
-            Err(error) if error.hope() == Hope::None => Err(error).context(Exit::Refused),
+            Err(error) if error.class() == ErrorClass::Fatal => Err(error).context(Exit::Refused),
             Err(_) => Ok(false),
         }
     }

@@ -11,9 +11,11 @@ use super::{
     place,
 };
 use anyhow::{Context, Result, bail};
-use r3mes_wgpu::model::{config::Linear, transformer::Targets};
-use r3mes_wgpu::store::{Cid, StoreError};
-use r3mes_wgpu::work::{Receipt, verify};
+use r3mes_wgpu::{
+    model::{config::Linear, transformer::Targets},
+    protocol::{Receipt, verify},
+    store::{Cid, StoreError},
+};
 use serde_json::json;
 use std::{
     fs,

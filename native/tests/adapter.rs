@@ -4,8 +4,7 @@ mod place;
 
 use place::{Place, SMALL_MODEL};
 use prost::Message;
-use r3mes_wgpu::training::checkpoint;
-use r3mes_wgpu::work::{GradientPackage, Receipt};
+use r3mes_wgpu::{model::peft::GradientPackage, protocol::Receipt, training::checkpoint};
 use serde_json::Value;
 use std::{
     ffi::OsStr,
@@ -40,7 +39,7 @@ fn train(place: &Place, out: &Path, steps: &str) -> Result<String, String> {
     run(flags.into_iter().chain(["--text", text.to_str().unwrap(), "--out", out, "--data-dir", &data]))
 }
 
-fn read(checkpoint: &Path) -> r3mes_wgpu::model::lora::LoraAdapter {
+fn read(checkpoint: &Path) -> r3mes_wgpu::numbers::lora::LoraAdapter {
     checkpoint::read(&fs::read(checkpoint).unwrap()).unwrap().0
 }
 

@@ -7,13 +7,10 @@ mod rogue;
 
 use pollster::block_on;
 use r3mes_wgpu::{
-    chain::{
-        Message, MsgClaimTask, MsgCommitAttestation, MsgSubmitRandomVerifierResult,
-        client::{ClientError, HeldTask, Stored},
-        code,
-    },
+    client::{ClientError, HeldTask, Stored},
+    protocol::{Artifact, Commitment, Gradient, Task, TaskTerms},
     store::Codec,
-    work::{Artifact, Commitment, Gradient, Task, TaskTerms},
+    tx::{Message, MsgClaimTask, MsgCommitAttestation, MsgSubmitRandomVerifierResult, code},
 };
 use rogue::{Network, Rogue};
 use serde_json::{Value, json};

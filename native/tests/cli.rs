@@ -4,10 +4,10 @@ mod place;
 
 use place::{Place, SMALL_MODEL, accepted};
 use r3mes_wgpu::{
-    chain::SessionKey,
     model::{config::ModelConfig, file, generator::seeded},
+    protocol::{Artifact, Receipt},
     store::Cid,
-    work::{Artifact, Receipt},
+    tx::SessionKey,
 };
 use redb::{Database, ReadableDatabase, TableDefinition};
 use serde_json::Value;

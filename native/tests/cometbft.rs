@@ -11,7 +11,7 @@ mod rogue;
 use liar::Liar;
 use network::{CHAIN, Network, Replica};
 use place::accepted;
-use r3mes_wgpu::chain::SessionKey;
+use r3mes_wgpu::tx::SessionKey;
 use rogue::Rogue;
 use serde_json::{Value, json};
 use std::{

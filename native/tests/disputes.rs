@@ -9,16 +9,13 @@ mod rogue;
 use liar::Liar;
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::{Backend, cpu},
-    chain::{
-        Message, MsgOpenDispute,
-        client::{Client, ClientError},
-        code,
-    },
-    kernels::{ALL, Kernel, Saturated, Twin},
-    mining::{Miner, MiningError},
+    agents::miner::{Miner, MiningError},
+    client::{Client, ClientError},
+    compute::{Backend, cpu},
+    kernels::{ALL, CpuKernel, Kernel, Saturated},
     store::Codec,
-    work::Worker,
+    training::worker::Worker,
+    tx::{Message, MsgOpenDispute, code},
 };
 use rogue::{Network, Rogue, Web, model};
 use serde_json::{Value, json};
@@ -120,16 +117,16 @@ fn a_right_gradient_is_stood_for_though_its_miner_is_away_and_the_griefer_pays()
     assert_eq!(network.node.balance(miner.address()), COINS + 1_000_000);
 }
 
-/// The right twins, but for the first kernel's last word.
-fn faulty(kernel: &Kernel) -> Option<Twin> {
-    fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
-        let saturated = (ALL[0].twin)(params, units, reads, writes);
+/// The right references, but for the first kernel's last word.
+fn faulty(kernel: &Kernel) -> Option<CpuKernel> {
+    fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+        let saturated = (ALL[0].reference)(params, units, reads, writes);
         if let Some(word) = writes[0].last_mut() {
             *word = word.wrapping_add(1);
         }
         saturated
     }
-    if kernel.name == ALL[0].name { Some(twin) } else { cpu::fastest(kernel) }
+    if kernel.name == ALL[0].name { Some(reference) } else { cpu::fastest(kernel) }
 }
 
 #[test]

@@ -7,16 +7,15 @@ use face::Node;
 use place::{Place, accepted};
 use pollster::block_on;
 use r3mes_wgpu::{
-    chain::{
-        client::{Host, Offline, Request, Response},
-        gateway,
+    client::{
+        Host, Offline, Request, Response, gateway,
+        stores::{Failure, Kubo},
     },
-    ipfs::{Failure, Kubo},
+    protocol::Artifact,
     store::{
         Block, Cid, Codec, Dag, dag_cbor, links,
         unixfs::{FileBuilder, Layout, Part},
     },
-    work::Artifact,
 };
 use serde_json::Value;
 use std::process::Command;
@@ -140,7 +139,7 @@ fn dag(seed: u8) -> Dag {
 #[ignore = "needs a Kubo: scripts/interop"]
 fn kubo_keeps_what_is_put_until_its_pin_is_gone() {
     let (rpc, dag) = (Peer::rpc(), dag(3));
-    let shelf = dag.shelf().unwrap().cid();
+    let pin_list = dag.pin_list().unwrap().cid();
     block_on(Peer::rpc().kubo().put(&dag)).unwrap();
     let there = || {
         let get = |block: &Block| rpc.post(&format!("block/get?arg={}&offline=true", block.cid()));
@@ -148,13 +147,13 @@ fn kubo_keeps_what_is_put_until_its_pin_is_gone() {
     };
     assert_eq!(rpc.post("repo/gc").status, 200);
     assert_eq!(there(), dag.blocks.len());
-    let pins: Value = serde_json::from_slice(&rpc.post(&format!("pin/ls?arg={shelf}")).body).unwrap();
-    assert_eq!(pins["Keys"][shelf.to_string()]["Type"], "recursive");
-    assert_eq!(rpc.post(&format!("pin/rm?arg={shelf}")).status, 200);
+    let pins: Value = serde_json::from_slice(&rpc.post(&format!("pin/ls?arg={pin_list}")).body).unwrap();
+    assert_eq!(pins["Keys"][pin_list.to_string()]["Type"], "recursive");
+    assert_eq!(rpc.post(&format!("pin/rm?arg={pin_list}")).status, 200);
     assert_eq!(rpc.post("repo/gc").status, 200);
     assert_eq!(there(), 0);
     let forgot = block_on(Peer::rpc().kubo().get(&dag.root)).unwrap_err();
-    assert!(matches!(forgot, Failure::Forgot { .. }), "{forgot}");
+    assert!(matches!(forgot, Failure::BlockLost { .. }), "{forgot}");
     let missing = block_on(Peer::rpc().kubo().pin(&dag.root)).unwrap_err();
     assert!(matches!(missing, Failure::Refused { status: 500, .. }), "it is not waited for: {missing}");
 }

@@ -7,8 +7,10 @@ mod rogue;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use face::{CHAIN, Node, claim};
 use place::{Place, accepted};
-use r3mes_wgpu::chain::{Fee, Message, MsgSetPayout, MsgSubmitGradient, SessionKey};
-use r3mes_wgpu::store::{Cid, Codec};
+use r3mes_wgpu::{
+    store::{Cid, Codec},
+    tx::{Fee, Message, MsgSetPayout, MsgSubmitGradient, SessionKey},
+};
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read},

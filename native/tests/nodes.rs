@@ -8,7 +8,7 @@ mod rogue;
 use face::Node;
 use place::{Place, accepted};
 use proxy::{Fate, Proxy};
-use r3mes_wgpu::chain::SessionKey;
+use r3mes_wgpu::tx::SessionKey;
 use rogue::Network;
 use serde_json::{Value, json};
 use std::{
@@ -112,8 +112,8 @@ fn a_chain_that_stands_is_told_of_and_waited_for() {
         genesis["params"]["claim_lifetime"] = json!(10);
     });
     let node = &network.node;
-    let standing = Arc::new(AtomicBool::new(true));
-    let halted = standing.clone();
+    let reputation = Arc::new(AtomicBool::new(true));
+    let halted = reputation.clone();
     // it takes transactions, and no block comes
     let proxy = Proxy::start(&node.url, move |line, before| {
         let sent = before.iter().filter(|line| line.starts_with(&format!("POST {TXS}"))).count();
@@ -138,7 +138,7 @@ fn a_chain_that_stands_is_told_of_and_waited_for() {
     let asked = proxy.asked().len();
     assert!(asked < 400, "{asked} requests in half a minute: it does not spin");
     assert!(home.data().join("work.car").exists(), "the work is kept");
-    standing.store(false, Ordering::SeqCst);
+    reputation.store(false, Ordering::SeqCst);
     let rest = std::thread::spawn(move || errors.collect::<Vec<_>>());
     let output = mining.wait_with_output().unwrap();
     let rest = rest.join().unwrap();
@@ -236,5 +236,5 @@ fn a_session_ends_by_the_chain_s_clock_and_not_by_this_machine_s() {
     wallet(&["new", "--print-mnemonic"]);
     let granted = wallet(&["grant", "--cap", "1", "--expires", "60s", "--node", &proxy.url]);
     let granted: Value = serde_json::from_slice(&granted).unwrap();
-    assert_eq!(granted["expires"], r3mes_wgpu::chain::rfc3339(time + 60));
+    assert_eq!(granted["expires"], r3mes_wgpu::tx::rfc3339(time + 60));
 }

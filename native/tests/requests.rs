@@ -7,8 +7,10 @@ mod place;
 use face::{CHAIN, Node, claim};
 use place::Place;
 use proptest::{prelude::*, sample::Index, strategy::ValueTree, test_runner::TestRunner};
-use r3mes_wgpu::chain::{Fee, SessionKey};
-use r3mes_wgpu::store::{Block, Codec, Dag, unixfs::Layout};
+use r3mes_wgpu::{
+    store::{Block, Codec, Dag, unixfs::Layout},
+    tx::{Fee, SessionKey},
+};
 use std::{
     env,
     io::{Read, Write},

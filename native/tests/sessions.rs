@@ -5,8 +5,9 @@ mod place;
 
 use face::{CHAIN, Node, claim};
 use place::{Place, accepted};
-use r3mes_wgpu::chain::{
-    Between, Fee, GRANTABLE, Message, MsgClaimTask, MsgCloseSession, MsgOpenSession, MsgSetPayout, Session, SessionKey,
+use r3mes_wgpu::tx::{
+    Fee, GRANTABLE, GrantPair, Message, MsgClaimTask, MsgCloseSession, MsgOpenSession, MsgSetPayout, Session,
+    SessionKey,
 };
 use std::{
     fs,
@@ -25,13 +26,13 @@ fn keys() -> (SessionKey, SessionKey) {
     (SessionKey::new(&[11; 32]).unwrap(), SessionKey::new(&[12; 32]).unwrap())
 }
 
-fn between() -> Between {
+fn pair() -> GrantPair {
     let (account, session) = keys();
-    Between { granter: account.address().to_owned(), grantee: session.address().to_owned() }
+    GrantPair { granter: account.address().to_owned(), grantee: session.address().to_owned() }
 }
 
 fn session(cap: u64, seconds: u64) -> Session {
-    Session { between: between(), cap, expires: now() + seconds }
+    Session { pair: pair(), cap, expires: now() + seconds }
 }
 
 /// A miner whose key is the session's, for the account.
@@ -41,7 +42,7 @@ fn mine(name: &str, url: &str, tasks: &str) -> Output {
     fs::write(home.data().join("session.key"), [12; 32]).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]);
-    command.args(["--granter", &between().granter]).arg("--data-dir").arg(home.data());
+    command.args(["--granter", &pair().granter]).arg("--data-dir").arg(home.data());
     command.output().unwrap()
 }
 
@@ -58,13 +59,13 @@ fn assert_refused(output: &Output, words: &str) {
 }
 
 fn allowance(node: &Node) -> u64 {
-    let Between { granter, grantee } = between();
+    let GrantPair { granter, grantee } = pair();
     let found = node.get(&format!("/cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}"));
     found["allowance"]["allowance"]["allowance"]["spend_limit"][0]["amount"].as_str().unwrap().parse().unwrap()
 }
 
 fn granted(node: &Node) -> Vec<String> {
-    let Between { granter, grantee } = between();
+    let GrantPair { granter, grantee } = pair();
     let found = node.get(&format!("/cosmos/authz/v1beta1/grants?granter={granter}&grantee={grantee}"));
     let grants = found["grants"].as_array().unwrap().iter();
     grants.map(|grant| grant["authorization"]["msg"].as_str().unwrap().to_owned()).collect()
@@ -136,20 +137,20 @@ fn an_expired_or_revoked_or_foreign_grant_is_worth_nothing() {
     );
     let claims = Message::ClaimTask(MsgClaimTask { miner: account.address().to_owned(), pool_id: 0, chunk_id: 0 });
     refused(node.pay(&key, &free, &[claims]), 4, "signed");
-    let mixed = [Message::RevokeAllowance(between()), claim(&account, node.next_chunk())];
+    let mixed = [Message::RevokeAllowance(pair()), claim(&account, node.next_chunk())];
     refused(node.pay(&account, &free, &mixed), 1101, "holds chunk");
     assert_eq!(allowance(&node), 9, "all or nothing");
 
-    let revoke = GRANTABLE.map(|message| Message::Revoke(between(), message.to_owned()));
+    let revoke = GRANTABLE.map(|message| Message::Revoke(pair(), message.to_owned()));
     // a transaction that fails in its last message leaves nothing of the first ones
     let twice = [&revoke[..], &revoke[..1]].concat();
     refused(node.pay(&account, &free, &twice), 38, "grants");
     assert_eq!(granted(&node).len(), 2);
-    let all = [&revoke[..], &[Message::RevokeAllowance(between())]].concat();
+    let all = [&revoke[..], &[Message::RevokeAllowance(pair())]].concat();
     assert_eq!(node.pay(&account, &free, &all), (0, String::new()));
     refused(node.pay(&key, &free, &[exec(&account)]), 4, "not any more");
     assert_refused(&mine("session-revoked", &node.url, "1"), "not any more");
-    let Between { granter, grantee } = between();
+    let GrantPair { granter, grantee } = pair();
     assert_eq!(node.bytes(&format!("/cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}")).0, 404);
 }
 

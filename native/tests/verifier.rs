@@ -6,8 +6,10 @@ mod rogue;
 
 use face::{Node, claim};
 use place::{Place, accepted};
-use r3mes_wgpu::chain::{Message, MsgSubmitGradient, SessionKey, Transfer};
-use r3mes_wgpu::store::Codec;
+use r3mes_wgpu::{
+    store::Codec,
+    tx::{Message, MsgSubmitGradient, SessionKey, Transfer},
+};
 use rogue::Network;
 use serde_json::{Value, json};
 use std::{

@@ -5,7 +5,7 @@ mod place;
 
 use face::Node;
 use place::{Place, accepted};
-use r3mes_wgpu::chain::SessionKey;
+use r3mes_wgpu::tx::SessionKey;
 use serde_json::Value;
 use std::{
     fs,

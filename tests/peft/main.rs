@@ -7,11 +7,9 @@ mod cases;
 mod parity;
 
 use proptest::prelude::*;
-use r3mes_wgpu::model::{
-    file,
-    lora::{LoraAdapter, LoraMatrix},
-    peft,
-    weights::Model,
+use r3mes_wgpu::{
+    model::{file, peft, weights::Model},
+    numbers::lora::{LoraAdapter, LoraMatrix},
 };
 use safetensors::SafeTensors;
 use std::{fs, path::Path};

@@ -5,10 +5,11 @@
 #![cfg(target_arch = "wasm32")]
 
 use r3mes_wgpu::{
-    backend::{
-        Backend, answers,
+    compute::{
+        Backend,
         cpu::{fastest, scalar},
         gpu::{self, Gpu, Options},
+        known_answers,
     },
     kernels::{self, cases::cases},
     training::conformance::{GOLDEN, digests, step_digest},

@@ -7,8 +7,11 @@ use crate::{
 };
 use anyhow::Result;
 use clap::Args;
-use r3mes_wgpu::model::{config::ModelConfig, lora::LoraAdapter, peft, transformer::Targets};
-use r3mes_wgpu::work::UploadSize;
+use r3mes_wgpu::{
+    model::{config::ModelConfig, peft, transformer::Targets},
+    numbers::lora::LoraAdapter,
+    protocol::UploadSize,
+};
 use serde_json::json;
 use std::path::PathBuf;
 

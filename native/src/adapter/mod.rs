@@ -10,10 +10,13 @@ use super::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
-use r3mes_wgpu::model::{lora::LoraAdapter, peft};
-use r3mes_wgpu::store::Cid;
-use r3mes_wgpu::training::{checkpoint, optimizer::Optimizer};
-use r3mes_wgpu::work::{Artifact, GradientPackage, Receipt};
+use r3mes_wgpu::{
+    model::peft::{self, GradientPackage},
+    numbers::lora::LoraAdapter,
+    protocol::{Artifact, Receipt},
+    store::Cid,
+    training::{checkpoint, optimizer::Optimizer},
+};
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -2,10 +2,13 @@
 
 use crate::node::Stopped;
 use anyhow::{Context, Result, bail, ensure};
-use r3mes_wgpu::model::{lora::LoraAdapter, peft};
-use r3mes_wgpu::store::{Cid, MAX_BLOCK_BYTES, StoreError};
-use r3mes_wgpu::training::{checkpoint, optimizer::Optimizer};
-use r3mes_wgpu::work::AdapterState;
+use r3mes_wgpu::{
+    model::peft,
+    numbers::lora::LoraAdapter,
+    protocol::AdapterState,
+    store::{Cid, MAX_BLOCK_BYTES, StoreError},
+    training::{checkpoint, optimizer::Optimizer},
+};
 use serde_json::Value;
 use std::{
     fs,

@@ -1,6 +1,6 @@
 //! The block store: content-addressed bytes in one redb file, kept while something pins them.
 //!
-//! A *pin* holds a block and all its parts ([`parts`](r3mes_wgpu::work::parts)). There are two sets of pins: the user's,
+//! A *pin* holds a block and all its parts ([`parts`](r3mes_wgpu::protocol::parts)). There are two sets of pins: the user's,
 //! set by Kubo's routes, and the system's, which [`BlockStore::keep_only`] replaces as a whole by what the ledger needs.
 //! A block that no pin holds is *loose*. Loose blocks go when they are collected, or when newer ones need their room: the
 //! oldest first, and those that a pin let go before all others. What a pin holds never goes.

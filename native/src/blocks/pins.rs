@@ -3,8 +3,8 @@
 use super::{BYTES, BlockStore, Digest, HELD, ROOTS, digest, room};
 use anyhow::{Context, Result};
 use r3mes_wgpu::{
+    protocol::parts,
     store::{Block, Cid, Codec, StoreError},
-    work::parts,
 };
 use redb::{ReadableTable, WriteTransaction};
 use std::collections::BTreeSet;

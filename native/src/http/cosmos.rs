@@ -10,8 +10,11 @@ use axum::{
     routing::get,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use r3mes_wgpu::chain::{DENOM, MAX_TX_BYTES, client::JobInfo, tx_hash};
-use r3mes_wgpu::ledger::{Event, Outcome};
+use r3mes_wgpu::{
+    client::JobInfo,
+    ledger::{Event, TxOutcome},
+    tx::{DENOM, MAX_TX_BYTES, tx_hash},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -70,8 +73,8 @@ async fn transaction(State(face): Shared, Path(hash): Path<String>) -> Result<Re
     }
 }
 
-fn outcome_response(height: u64, outcome: &Outcome) -> Value {
-    let Outcome { hash, code, log, events, .. } = outcome;
+fn outcome_response(height: u64, outcome: &TxOutcome) -> Value {
+    let TxOutcome { hash, code, log, events, .. } = outcome;
     let mut response = response(hash, height, *code, log, &outcome.data());
     response["events"] = events.iter().map(event).collect();
     response
@@ -193,5 +196,5 @@ async fn job(State(face): Shared) -> Json<JobInfo> {
 
 /// The answer to a question about what is no address.
 pub(super) fn foreign(address: &str) -> Option<Response> {
-    r3mes_wgpu::chain::check_address(address).err().map(|error| failure(StatusCode::BAD_REQUEST, 3, error))
+    r3mes_wgpu::tx::check_address(address).err().map(|error| failure(StatusCode::BAD_REQUEST, 3, error))
 }

@@ -9,9 +9,11 @@ use axum::{
     response::Response,
     routing::get,
 };
-use r3mes_wgpu::chain::client::{Claimed, Docket, Duty, GivenAnswer, HeldTask, OpenDispute, Sum, Summand, Watched};
-use r3mes_wgpu::ledger::{Aggregation, Assignment, Doubtful, Held, Stage, Submission};
-use r3mes_wgpu::work::Task;
+use r3mes_wgpu::{
+    client::{AggregationInput, AggregationJob, Claimed, Docket, Duty, GivenAnswer, HeldTask, OpenDispute, Watched},
+    ledger::{Aggregation, Assignment, ChallengeStage, Doubtful, HeldClaim, Submission},
+    protocol::Task,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -31,7 +33,7 @@ fn broken(error: impl std::fmt::Display) -> Response {
 async fn held(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     foreign(&address).map_or(Ok(()), Err)?;
     let held = face.ledger().at(now()).held(&address).map_err(broken)?;
-    let held = held.map(|Held { task, round, shard, global_seed, .. }| HeldTask {
+    let held = held.map(|HeldClaim { task, round, shard, global_seed, .. }| HeldTask {
         task: task.cid(),
         round,
         shard_id: shard,
@@ -43,13 +45,13 @@ async fn held(State(face): Shared, Path(address): Path<String>) -> Result<Json<V
 async fn challenges(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     foreign(&address).map_or(Ok(()), Err)?;
     let duty = |assignment: Assignment| {
-        let Assignment { challenge, stage, done, sealed, blocks_left, selector, task, id, submission } = assignment;
+        let Assignment { challenge, stage, done, committed, blocks_left, selector, task, id, submission } = assignment;
         let stage = match stage {
-            Stage::Commit => "commit",
-            Stage::Reveal => "reveal",
-            Stage::Panel => "panel",
-            Stage::Appeal => "appeal",
-            Stage::Contested => "contested",
+            ChallengeStage::Commit => "commit",
+            ChallengeStage::Reveal => "reveal",
+            ChallengeStage::Panel => "panel",
+            ChallengeStage::Appeal => "appeal",
+            ChallengeStage::Contested => "contested",
         };
         Duty {
             challenge_id: challenge,
@@ -61,7 +63,7 @@ async fn challenges(State(face): Shared, Path(address): Path<String>) -> Result<
             stored_gradient_id: id,
             ipfs_hash: submission.artifact,
             gradient_hash: submission.commitment.to_string(),
-            sealed: sealed.as_deref().map(hex),
+            committed: committed.as_deref().map(hex),
         }
     };
     let duties = face.ledger().assignments(&address).map_err(broken)?.into_iter().map(duty).collect::<Vec<_>>();
@@ -72,13 +74,13 @@ async fn aggregation(State(face): Shared, Path(address): Path<String>) -> Result
     foreign(&address).map_or(Ok(()), Err)?;
     let sum = face.ledger().aggregation(&address).map_err(broken)?.map(|aggregation| {
         let Aggregation { round, adapter, gradients, waited, own } = aggregation;
-        let summand = |(id, task, submission): (u64, Task, Submission)| Summand {
+        let summand = |(id, task, submission): (u64, Task, Submission)| AggregationInput {
             id,
             task: task.cid(),
             artifact: submission.artifact,
             gradient_hash: submission.commitment.to_string(),
         };
-        Sum {
+        AggregationJob {
             round,
             adapter,
             gradients: gradients.into_iter().map(summand).collect(),

@@ -8,8 +8,10 @@ use axum::{
     response::Response,
     routing::get,
 };
-use r3mes_wgpu::chain::{Between, ChainError, DENOM, check_address, rfc3339};
-use r3mes_wgpu::ledger::Allowed;
+use r3mes_wgpu::{
+    ledger::FeeAllowance,
+    tx::{ChainError, DENOM, GrantPair, check_address, rfc3339},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -22,15 +24,15 @@ pub(super) fn routes() -> Router<Arc<Face>> {
 }
 
 #[derive(Deserialize)]
-struct Asked {
+struct GrantQuery {
     granter: String,
     grantee: String,
     msg_type_url: Option<String>,
 }
 
-async fn grants(State(face): Shared, Query(asked): Query<Asked>) -> Result<Json<Value>, Response> {
-    let between = between(asked.granter, asked.grantee).map_err(invalid)?;
-    let (grants, now) = (face.ledger().state().granted(&between), now());
+async fn grants(State(face): Shared, Query(asked): Query<GrantQuery>) -> Result<Json<Value>, Response> {
+    let pair = pair(asked.granter, asked.grantee).map_err(invalid)?;
+    let (grants, now) = (face.ledger().state().granted(&pair), now());
     let wanted =
         |message: &str| asked.msg_type_url.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == message);
     let grants = grants.iter().filter(|(message, expires)| *expires > now && wanted(message));
@@ -49,9 +51,9 @@ async fn allowance(
     State(face): Shared,
     Path((granter, grantee)): Path<(String, String)>,
 ) -> Result<Json<Value>, Response> {
-    let between = between(granter, grantee).map_err(invalid)?;
-    let allowed = face.ledger().state().allowance(&between).filter(|allowed| allowed.expires > now());
-    let Some(Allowed { left, expires }) = allowed else {
+    let pair = pair(granter, grantee).map_err(invalid)?;
+    let allowed = face.ledger().state().allowance(&pair).filter(|allowed| allowed.expires > now());
+    let Some(FeeAllowance { left, expires }) = allowed else {
         return Err(failure(StatusCode::NOT_FOUND, 5, "fee-grant not found"));
     };
     let basic = json!({
@@ -62,7 +64,7 @@ async fn allowance(
         "@type": "/cosmos.feegrant.v1beta1.AllowedMsgAllowance", "allowance": basic,
         "allowed_messages": ["/cosmos.authz.v1beta1.MsgExec"],
     });
-    let Between { granter, grantee } = between;
+    let GrantPair { granter, grantee } = pair;
     Ok(Json(json!({ "allowance": { "granter": granter, "grantee": grantee, "allowance": allowed } })))
 }
 
@@ -71,15 +73,15 @@ async fn session(
     State(face): Shared,
     Path((granter, grantee)): Path<(String, String)>,
 ) -> Result<Json<Value>, Response> {
-    let between = between(granter, grantee).map_err(invalid)?;
-    let number = face.ledger().state().session_number(&between);
+    let pair = pair(granter, grantee).map_err(invalid)?;
+    let number = face.ledger().state().session_number(&pair);
     Ok(Json(json!({ "number": number.to_string() })))
 }
 
-fn between(granter: String, grantee: String) -> Result<Between, ChainError> {
+fn pair(granter: String, grantee: String) -> Result<GrantPair, ChainError> {
     check_address(&granter)?;
     check_address(&grantee)?;
-    Ok(Between { granter, grantee })
+    Ok(GrantPair { granter, grantee })
 }
 
 fn invalid(error: ChainError) -> Response {

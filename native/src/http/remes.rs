@@ -9,8 +9,11 @@ use axum::{
     response::Response,
     routing::get,
 };
-use r3mes_wgpu::chain::{ADDRESS_PREFIX, DENOM, client::Stored};
-use r3mes_wgpu::ledger::{Finding, Round, Status, fee_pool, global_seed};
+use r3mes_wgpu::{
+    client::Stored,
+    ledger::{Finding, Round, SubmissionStatus, fee_pool, global_seed},
+    tx::{ADDRESS_PREFIX, DENOM},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -111,8 +114,8 @@ async fn model_params(State(face): Shared) -> Json<Value> {
 /// The part of what a miner submitted that was wrong or not to be had.
 async fn fraud_score(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     foreign(&address).map_or(Ok(()), Err)?;
-    let standing = face.ledger().state().standing(&address);
-    let (wrong, all) = (standing.rejected, standing.accepted + standing.rejected);
+    let reputation = face.ledger().state().reputation(&address);
+    let (wrong, all) = (reputation.rejected, reputation.accepted + reputation.rejected);
     let millionths = (u128::from(wrong) * 1_000_000).checked_div(all.into()).unwrap_or(0);
     let score = format!("{}.{:06}", millionths / 1_000_000, millionths % 1_000_000);
     Ok(Json(json!({ "miner": address, "fraud_score": score })))
@@ -124,13 +127,13 @@ async fn stored(State(face): Shared, Path(id): Path<u64>) -> Result<Json<Value>,
         return Err(failure(StatusCode::NOT_FOUND, 5, format!("gradient {id} is not there, or not any more")));
     };
     let (status, finding) = match submission.status {
-        Status::Pending => ("pending", None),
-        Status::Challenged(_) => ("challenged", None),
-        Status::Accepted => ("accepted", None),
-        Status::Disputed => ("disputed", None),
-        Status::Withdrawn => ("withdrawn", None),
-        Status::Rejected(Finding::Unavailable) => ("rejected", Some("unavailable".to_owned())),
-        Status::Rejected(_) => ("rejected", Some("mismatch".to_owned())),
+        SubmissionStatus::Pending => ("pending", None),
+        SubmissionStatus::Challenged(_) => ("challenged", None),
+        SubmissionStatus::Accepted => ("accepted", None),
+        SubmissionStatus::Disputed => ("disputed", None),
+        SubmissionStatus::Withdrawn => ("withdrawn", None),
+        SubmissionStatus::Rejected(Finding::Unavailable) => ("rejected", Some("unavailable".to_owned())),
+        SubmissionStatus::Rejected(_) => ("rejected", Some("mismatch".to_owned())),
     };
     let mut told = json!(Stored { status: status.to_owned(), finding, round: submission.round });
     told["id"] = json!(id);
@@ -142,11 +145,11 @@ async fn stored(State(face): Shared, Path(id): Path<u64>) -> Result<Json<Value>,
 
 async fn score(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     foreign(&address).map_or(Ok(()), Err)?;
-    let standing = face.ledger().state().standing(&address);
+    let reputation = face.ledger().state().reputation(&address);
     Ok(Json(json!({ "miner_score": {
-        "trust_score": share(standing.trust.into()),
-        "accepted": standing.accepted.to_string(), "rejected": standing.rejected.to_string(),
-        "escrow": standing.escrow.to_string(),
+        "trust_score": share(reputation.trust.into()),
+        "accepted": reputation.accepted.to_string(), "rejected": reputation.rejected.to_string(),
+        "escrow": reputation.escrow.to_string(),
     } })))
 }
 

@@ -14,8 +14,10 @@ use axum::{
     routing::{get, post},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use r3mes_wgpu::chain::{MAX_TX_BYTES, rfc3339, tx_hash};
-use r3mes_wgpu::ledger::Outcome;
+use r3mes_wgpu::{
+    ledger::TxOutcome,
+    tx::{MAX_TX_BYTES, rfc3339, tx_hash},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -213,7 +215,7 @@ fn found(face: &Face, hash: &str) -> Result<Option<Value>, Failure> {
     })))
 }
 
-fn result(outcome: &Outcome) -> Value {
+fn result(outcome: &TxOutcome) -> Value {
     json!({
         "code": outcome.code, "data": BASE64.encode(outcome.data()), "log": outcome.log, "info": "",
         "gas_wanted": "0", "gas_used": "0", "events": outcome.events.iter().map(cosmos::event).collect::<Vec<_>>(),

@@ -8,10 +8,7 @@ use super::{
 use crate::output::{Exit, say};
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use r3mes_wgpu::{
-    model::{file, weights::Model},
-    work::model_manifest,
-};
+use r3mes_wgpu::model::{file, manifest::model_manifest, weights::Model};
 use std::{
     fs::{self, File},
     io::{BufWriter, IsTerminal, Write},

@@ -4,12 +4,12 @@ use super::{cli::InfoArgs, source::Source, tokens::TOKENIZER};
 use crate::output::{self, Exit, say};
 use anyhow::{Context, Result};
 use r3mes_wgpu::{
+    compute::recording::{Content, Recording},
     model::{
+        manifest::model_manifest,
         transformer::{BINDING_BYTES, Step},
         weights::Model,
     },
-    recording::{Content, Recording},
-    work::model_manifest,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -11,8 +11,10 @@ pub(crate) use tokens::Tokens;
 
 use super::cli::JobArgs;
 use anyhow::{Context, Result, ensure};
-use r3mes_wgpu::model::{config::Linear, transformer::Targets, weights::Model};
-use r3mes_wgpu::work::{CHUNK_TOKENS, Chunk};
+use r3mes_wgpu::{
+    model::{config::Linear, transformer::Targets, weights::Model},
+    protocol::{CHUNK_TOKENS, Chunk},
+};
 use source::Source;
 use std::{
     fs,

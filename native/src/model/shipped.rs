@@ -41,8 +41,9 @@ mod tests {
     use crate::model::{TEXT, Tokens, targets};
     use pollster::block_on;
     use r3mes_wgpu::{
-        backend::{Backend, cpu},
-        model::{file, lora::LoraAdapter, transformer::Step},
+        compute::{Backend, cpu},
+        model::{file, transformer::Step},
+        numbers::lora::LoraAdapter,
         training::{
             session::JOB_EXPONENT,
             step::{Trainer, nats},
@@ -68,8 +69,8 @@ mod tests {
         let targets = targets(4);
         let step = Step::new(&model, &targets, 1);
         let backend = Backend::Cpu { threads: 0, choose: cpu::fastest };
-        let player = block_on(backend.player(&Arc::new(step.recording.clone()))).unwrap();
-        let mut trainer = Trainer::new(step, player);
+        let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
+        let mut trainer = Trainer::new(step, executor);
         let adapter = LoraAdapter::seeded(4, 8, &targets.shapes(&model.config), [0; 32]).unwrap();
         block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();
         let (loss, saturated) = block_on(trainer.evaluate(&ids)).unwrap();

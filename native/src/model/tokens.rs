@@ -2,7 +2,7 @@
 //! reads it.
 
 use anyhow::{Context, Result, anyhow, ensure};
-use r3mes_wgpu::work::{CHUNK_TOKENS, Chunk};
+use r3mes_wgpu::protocol::{CHUNK_TOKENS, Chunk};
 use std::{fs, path::Path};
 use tokenizers::{
     DecodeStream, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer,
@@ -84,8 +84,12 @@ impl Spoken<'_> {
             Self::Bytes(held) => {
                 held.push(token as u8);
                 // an error without a length is a character that what follows may still make whole
-                let waits = std::str::from_utf8(held).is_err_and(|error| error.error_len().is_none());
-                Ok(if waits { String::new() } else { String::from_utf8_lossy(&std::mem::take(held)).into_owned() })
+                let has_pending = std::str::from_utf8(held).is_err_and(|error| error.error_len().is_none());
+                Ok(if has_pending {
+                    String::new()
+                } else {
+                    String::from_utf8_lossy(&std::mem::take(held)).into_owned()
+                })
             }
             Self::Learned(stream) => Ok(stream.step(token).map_err(|error| anyhow!("{error}"))?.unwrap_or_default()),
         }

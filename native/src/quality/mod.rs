@@ -17,17 +17,19 @@ use r3mes_reference::{
     quantize::absmax_int8,
     rounding::{Round, bfloat16, exactly, single_beside},
 };
-use r3mes_wgpu::model::{
-    lora::{GradientMatrix, LoraAdapter},
-    transformer::{Step, Targets},
-    weights::Model,
+use r3mes_wgpu::{
+    model::{
+        transformer::{Step, Targets},
+        weights::Model,
+    },
+    numbers::lora::{GradientMatrix, LoraAdapter},
+    protocol::task_key,
+    training::{
+        optimizer::{Optimizer, Settings},
+        session::JOB_EXPONENT,
+        step::Trainer,
+    },
 };
-use r3mes_wgpu::training::{
-    optimizer::{Optimizer, Settings},
-    session::JOB_EXPONENT,
-    step::Trainer,
-};
-use r3mes_wgpu::work::task_key;
 use report::{Gradients, Report, Row};
 use std::{sync::Arc, thread};
 
@@ -112,8 +114,8 @@ impl Case {
 
     fn trainer(&self) -> Result<Trainer> {
         let step = Step::new(&self.model, &self.targets, 1);
-        let player = block_on(self.compute.backend.player(&Arc::new(step.recording.clone())))?;
-        Ok(Trainer::new(step, player))
+        let executor = block_on(self.compute.backend.executor(&Arc::new(step.recording.clone())))?;
+        Ok(Trainer::new(step, executor))
     }
 
     /// Trains by AdamW, a sequence a step; only the gradients' way differs.

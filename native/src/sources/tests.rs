@@ -3,11 +3,10 @@
 use super::*;
 use pollster::block_on;
 use r3mes_wgpu::{
-    chain::{client::Host, client::Request, gateway},
-    mining::Blocks,
-    model::lora::LoraAdapter,
+    client::{Blocks, Host, Request, gateway},
+    numbers::lora::LoraAdapter,
+    protocol::AdapterState,
     store::{Codec, Dag, car_header, car_section},
-    work::AdapterState,
 };
 use std::{
     io::{BufRead, BufReader, Write},

@@ -1,7 +1,7 @@
 //! Flags of `wallet`, typed. No secret is one: arguments are seen by every user of a machine.
 
 use clap::{Args, Subcommand};
-use r3mes_wgpu::chain::{COIN_TYPE, DENOM, MNEMONIC_WORDS};
+use r3mes_wgpu::tx::{COIN_TYPE, DENOM, MNEMONIC_WORDS};
 use std::path::PathBuf;
 
 #[derive(Subcommand)]

@@ -11,7 +11,7 @@ use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305,
     aead::{Aead, Payload},
 };
-use r3mes_wgpu::chain::{KeyPath, MNEMONIC_WORDS, Mnemonic, SessionKey, check_address};
+use r3mes_wgpu::tx::{KeyPath, MNEMONIC_WORDS, Mnemonic, SessionKey, check_address};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::Zeroizing;

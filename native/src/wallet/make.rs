@@ -12,7 +12,7 @@ use super::{
     session,
 };
 use anyhow::{Context, Result, bail, ensure};
-use r3mes_wgpu::chain::{KeyPath, Mnemonic, SessionKey};
+use r3mes_wgpu::tx::{KeyPath, Mnemonic, SessionKey};
 use serde_json::json;
 use std::io::{IsTerminal, stderr, stdin};
 use zeroize::Zeroizing;

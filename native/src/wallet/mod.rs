@@ -14,7 +14,7 @@ use super::{interrupt, output::Exit};
 use anyhow::Result;
 use cli::WalletCommand;
 use folder::Wallets;
-use r3mes_wgpu::chain::SessionKey;
+use r3mes_wgpu::tx::SessionKey;
 use secrets::{Purpose, passphrase};
 use std::path::Path;
 

@@ -13,10 +13,9 @@ use super::{
 };
 use anyhow::{Result, ensure};
 use pollster::block_on;
-use r3mes_wgpu::chain::{
-    Between, DENOM, Message, Session, SessionKey, Transfer, check_address,
+use r3mes_wgpu::{
     client::{Client, ClientError},
-    rfc3339,
+    tx::{DENOM, GrantPair, Message, Session, SessionKey, Transfer, check_address, rfc3339},
 };
 use serde_json::{Value, json};
 
@@ -48,12 +47,12 @@ pub(super) fn grant(args: &GrantArgs) -> Result<Exit> {
     let GrantArgs { session, cap, expires, on } = args;
     let grantee = session_address(session.as_ref(), on)?;
     let client = client(on)?;
-    let between = Between { granter: client.address().to_owned(), grantee };
-    ensure!(between.granter != between.grantee, "the wallet and the session are one account");
-    let session = Session { between, cap: *cap, expires: chain_time(&client)? + expires };
-    let granted = asked(block_on(client.granted(&session.between)))?;
+    let pair = GrantPair { granter: client.address().to_owned(), grantee };
+    ensure!(pair.granter != pair.grantee, "the wallet and the session are one account");
+    let session = Session { pair, cap: *cap, expires: chain_time(&client)? + expires };
+    let granted = asked(block_on(client.granted(&session.pair)))?;
     let hash = asked(block_on(client.send_all(granted.replace(&session))))?.hash;
-    let Session { between: Between { granter, grantee }, cap, expires } = &session;
+    let Session { pair: GrantPair { granter, grantee }, cap, expires } = &session;
     let until = rfc3339(*expires);
     tell(
         on,
@@ -75,9 +74,9 @@ pub(super) fn revoke(args: &RevokeArgs) -> Result<Exit> {
     let RevokeArgs { session, on } = args;
     let grantee = session_address(session.as_ref(), on)?;
     let client = client(on)?;
-    let between = Between { granter: client.address().to_owned(), grantee };
-    let messages = asked(block_on(client.granted(&between)))?.revoke(&between);
-    let Between { granter, grantee } = &between;
+    let pair = GrantPair { granter: client.address().to_owned(), grantee };
+    let messages = asked(block_on(client.granted(&pair)))?.revoke(&pair);
+    let GrantPair { granter, grantee } = &pair;
     ensure!(!messages.is_empty(), "{granter} grants {grantee} nothing, or not any more");
     let hash = asked(block_on(client.send_all(messages)))?.hash;
     tell(
@@ -100,7 +99,7 @@ fn client(on: &OnChainArgs) -> Result<Client<Remote>> {
 fn chain_time(client: &Client<Remote>) -> Result<u64> {
     match block_on(client.job()) {
         Ok(job) => Ok(job.time),
-        Err(error @ ClientError::Lacks(_)) => {
+        Err(error @ ClientError::Unsupported(_)) => {
             eprintln!("{error}: the session ends by this machine's clock");
             Ok(now())
         }

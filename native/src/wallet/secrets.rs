@@ -3,7 +3,7 @@
 
 use super::super::output::Exit;
 use anyhow::{Context, Result, bail, ensure};
-use r3mes_wgpu::chain::{MAX_MNEMONIC_BYTES, Mnemonic};
+use r3mes_wgpu::tx::{MAX_MNEMONIC_BYTES, Mnemonic};
 use std::{
     env, fmt, fs,
     io::{ErrorKind, IsTerminal, Read, stdin},

@@ -2,7 +2,7 @@
 
 use super::super::place;
 use anyhow::{Context, Result};
-use r3mes_wgpu::chain::SessionKey;
+use r3mes_wgpu::tx::SessionKey;
 use std::{fs, path::Path};
 use zeroize::Zeroizing;
 

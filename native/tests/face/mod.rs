@@ -5,7 +5,7 @@
 
 use super::place::Place;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use r3mes_wgpu::chain::{Fee, Message, MsgClaimTask, SessionKey};
+use r3mes_wgpu::tx::{Fee, Message, MsgClaimTask, SessionKey};
 use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader},

@@ -8,20 +8,23 @@ use super::{
 };
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::{Backend, cpu},
-    chain::{Message, MsgAnswerDispute, MsgMoveDispute, client::OpenDispute},
-    dispute::{Material, Party, Replay, Side},
-    mining::Blocks,
+    client::{Blocks, OpenDispute},
+    compute::{Backend, cpu},
+    dispute::{
+        judge::Side,
+        prover::{Prover, Replay, TaskInputs},
+    },
     model::transformer::Step,
+    protocol::{Artifact, Commitment, Gradient, Task},
     training::step::Trainer,
-    work::{Artifact, Commitment, Gradient, Task},
+    tx::{Message, MsgAnswerDispute, MsgMoveDispute},
 };
 use std::{sync::Arc, thread::sleep, time::Duration};
 
 /// The gradient of another text as that of a task, and the trace that leads there.
 pub struct Liar {
     pub forged: Artifact,
-    party: Party,
+    party: Prover,
 }
 
 impl Liar {
@@ -29,18 +32,18 @@ impl Liar {
         let (model, targets) = model(place);
         let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };
         let blocks = block_on(Blocks::of_task(rogue.client.host(), task)).unwrap();
-        let mut material = Material::fetch(task, model.config.vocab as u32, &|cid| blocks.get(cid)).unwrap();
+        let mut material = TaskInputs::fetch(task, model.config.vocab as u32, &|cid| blocks.get(cid)).unwrap();
         material.tokens[700] ^= 1;
         let step = Step::new(&model, &targets, 1);
-        let player = block_on(backend.player(&Arc::new(step.recording.clone()))).unwrap();
-        let mut trainer = Trainer::new(step, player);
+        let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
+        let mut trainer = Trainer::new(step, executor);
         let exponents: Vec<i32> = material.matrices.iter().map(|spec| spec.exponent).collect();
         block_on(trainer.load(&material.adapter, &exponents)).unwrap();
         let found = block_on(trainer.gradient(&material.tokens, &material.task_key, 0)).unwrap();
         let gradient = Gradient { loss: found.loss, tokens: found.supervised as u32, matrices: found.matrices };
         let replay = block_on(Replay::new(&model, &targets, &material, &backend)).unwrap();
         let forged = Artifact::gradient(task, &gradient).unwrap();
-        Self { forged, party: block_on(Party::new(replay)).unwrap() }
+        Self { forged, party: block_on(Prover::new(replay)).unwrap() }
     }
 
     /// Commits to it; its number.

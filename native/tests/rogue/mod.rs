@@ -6,15 +6,14 @@
 use super::{face::Node, place::Place};
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::{Backend, cpu},
-    chain::{
-        Message, MsgClaimTask, MsgRegisterNode, MsgSubmitGradient, MsgSubmitGradientResponse, SessionKey,
-        client::{Client, ClientError, HeldTask, Host, Offline, Request, Response, Sent, Stored},
-    },
-    mining::Blocks,
-    model::{config::Linear, file, lora::GradientMatrix, transformer::Targets, weights::Model},
+    client::{Blocks, Client, ClientError, HeldTask, Host, Offline, Request, Response, Sent, Stored},
+    compute::{Backend, cpu},
+    model::{config::Linear, file, transformer::Targets, weights::Model},
+    numbers::lora::GradientMatrix,
+    protocol::{Artifact, CHUNK_TOKENS, Commitment, Gradient, Task},
     store::{Cid, Codec},
-    work::{Artifact, CHUNK_TOKENS, Commitment, Gradient, Task, Worker},
+    training::worker::Worker,
+    tx::{Message, MsgClaimTask, MsgRegisterNode, MsgSubmitGradient, MsgSubmitGradientResponse, SessionKey},
 };
 use serde_json::Value;
 use std::{fs, path::PathBuf, process::Command, time::Duration};

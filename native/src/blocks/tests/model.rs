@@ -49,7 +49,7 @@ struct Model {
 
 impl Model {
     fn whole(&self, root: usize) -> BTreeSet<usize> {
-        let parts = r3mes_wgpu::work::parts(&self.blocks[root]).unwrap();
+        let parts = r3mes_wgpu::protocol::parts(&self.blocks[root]).unwrap();
         let at = |cid: &Cid| self.blocks.iter().position(|block| block.cid() == *cid).unwrap();
         let below = parts.iter().flat_map(|part| self.whole(at(part)));
         below.chain([root]).collect()

@@ -53,7 +53,7 @@ impl From<anyhow::Error> for Refusal {
         if error.is::<Full>() {
             return Self::new(StatusCode::INSUFFICIENT_STORAGE, error);
         }
-        if error.is::<r3mes_wgpu::work::WorkError>() {
+        if error.is::<r3mes_wgpu::protocol::WorkError>() {
             return Self::bad(format!("{error:#}"));
         }
         eprintln!("node: the block store: {error:#}");

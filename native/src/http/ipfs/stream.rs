@@ -7,8 +7,10 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use r3mes_wgpu::chain::gateway::CAR_KIND;
-use r3mes_wgpu::store::{Block, Cid, StoreError, car_header, car_section, unixfs::FileReader};
+use r3mes_wgpu::{
+    client::gateway::CAR_KIND,
+    store::{Block, Cid, StoreError, car_header, car_section, unixfs::FileReader},
+};
 use std::{io, mem::take, sync::Arc};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;

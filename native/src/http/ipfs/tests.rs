@@ -10,7 +10,7 @@ use crate::{
 use pollster::block_on;
 use proptest::prelude::*;
 use r3mes_wgpu::{
-    ipfs::Kubo,
+    client::stores::Kubo,
     store::{Block, Cid, Codec, Dag, dag_cbor, unixfs::Layout},
 };
 use serde_json::Value;
@@ -105,12 +105,12 @@ fn dag() -> Dag {
 fn the_client_of_a_kubo_is_served_as_by_a_kubo() {
     let node = node(AMPLE, Access::Owner);
     block_on(node.kubo().put(&dag())).unwrap();
-    let shelf = dag().shelf().unwrap().cid();
+    let pin_list = dag().pin_list().unwrap().cid();
     let pins = node.post("pin/ls?type=recursive").json();
-    assert_eq!(pins["Keys"][shelf.to_string()]["Type"], "recursive");
+    assert_eq!(pins["Keys"][pin_list.to_string()]["Type"], "recursive");
     assert_eq!(node.post("repo/gc").body, b"", "all of it is pinned");
-    assert_eq!(node.post(&format!("pin/rm?arg={shelf}")).json()["Pins"][0], shelf.to_string());
-    assert_eq!(node.post(&format!("pin/rm?arg={shelf}")).status, 500);
+    assert_eq!(node.post(&format!("pin/rm?arg={pin_list}")).json()["Pins"][0], pin_list.to_string());
+    assert_eq!(node.post(&format!("pin/rm?arg={pin_list}")).status, 500);
     assert_eq!(node.post("repo/stat").json()["NumObjects"], 5);
     assert_eq!(node.post("repo/gc").text().lines().count(), 5);
     assert_eq!(node.post(&format!("block/stat?arg={}", dag().root)).status, 404);
