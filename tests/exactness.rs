@@ -1,8 +1,6 @@
 //! `bits(gradient)` depends on the chunk, the adapter and the task key, and on nothing else: invariances of a step.
 
-mod cases;
-
-use cases::{Random, model, small, targets, text, trainer};
+use crate::cases::{self, Random, model, small, targets, text, trainer};
 use r3mes_wgpu::{
     model::{
         config::{Linear, ModelConfig},

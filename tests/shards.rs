@@ -1,9 +1,6 @@
 //! The vocabulary in shards: as many as it takes, never seen in a result.
 
-#[allow(dead_code, reason = "each test uses a part")]
-mod cases;
-
-use cases::{adapter, model, small, targets, text};
+use crate::cases::{adapter, model, small, targets, text};
 use pollster::block_on;
 use r3mes_wgpu::{
     compute::{Backend, cpu, recording::Content},

@@ -7,11 +7,14 @@
 //! and one of `sampling` is recomputed by the node's operator, which also adds up the rounds. A small model keeps that
 //! small beside the rest; docs/SCALE.md says what it is for large ones.
 
-#[path = "../tests/face/mod.rs"]
+#[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
+#[path = "../tests/face.rs"]
 mod face;
-#[path = "../tests/place/mod.rs"]
+#[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
+#[path = "../tests/place.rs"]
 mod place;
-#[path = "../tests/rogue/mod.rs"]
+#[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
+#[path = "../tests/rogue.rs"]
 mod rogue;
 
 use place::Place;

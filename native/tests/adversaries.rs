@@ -1,10 +1,7 @@
 //! Those who would be paid for nothing, or stop others from being paid, against a node in a process of its own: one test
 //! each. What is honest beside them is accepted, and whoever is honest pays nothing.
 
-mod face;
-mod place;
-mod rogue;
-
+use crate::rogue::{Network, Rogue};
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{ClientError, HeldTask, Stored},
@@ -12,7 +9,6 @@ use r3mes_wgpu::{
     store::Codec,
     tx::{Message, MsgClaimTask, MsgCommitAttestation, MsgSubmitRandomVerifierResult, code},
 };
-use rogue::{Network, Rogue};
 use serde_json::{Value, json};
 
 /// What an attacker has to lose.
@@ -145,7 +141,7 @@ fn a_stale_adapter() {
 }
 
 #[test]
-fn a_copy_of_anothers() {
+fn a_copied_gradient() {
     let network = network("copy", |_| {});
     let (mut honest, rogue) = (network.rogue(7), attacker(&network));
     let (task, held) = honest.claim().unwrap();
@@ -256,7 +252,7 @@ fn what_was_accepted_again() {
     // a transaction that ran, again
     let message = Message::ClaimTask(MsgClaimTask { miner: rogue.address().to_owned(), pool_id: 0, chunk_id: 9 });
     let sequence = network.node.sequence(&rogue.key);
-    let tx = rogue.key.sign(face::CHAIN, sequence - 1, &Default::default(), &[message]).unwrap();
+    let tx = rogue.key.sign(crate::face::CHAIN, sequence - 1, &Default::default(), &[message]).unwrap();
     assert_eq!(network.node.send(&tx).0, u64::from(code::WRONG_SEQUENCE));
     fair(&network);
 }

@@ -1,18 +1,10 @@
 //! Replicas under real CometBFTs: they agree whatever is killed, and new ones join. `scripts/interop cometbft` runs it.
 
-#![allow(unreachable_pub, reason = "one crate each")]
-
-mod face;
-mod liar;
-mod network;
-mod place;
-mod rogue;
-
-use liar::Liar;
-use network::{CHAIN, Network, Replica};
-use place::accepted;
+use crate::liar::Liar;
+use crate::network::{CHAIN, Network, Replica};
+use crate::place::accepted;
+use crate::rogue::Rogue;
 use r3mes_wgpu::tx::SessionKey;
-use rogue::Rogue;
 use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Read},

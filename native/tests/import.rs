@@ -1,8 +1,6 @@
 //! `model import`, `model info`, and training on what they leave.
 
-mod place;
-
-use place::Place;
+use crate::place::Place;
 use r3mes_wgpu::model::{config::ModelConfig, file, generator::seeded};
 use serde_json::Value;
 use std::{

@@ -1,10 +1,7 @@
 //! A real Kubo, which `scripts/interop` starts: the same CIDs, the same bytes, and a miner's artifacts kept there.
 
-mod face;
-mod place;
-
-use face::Node;
-use place::{Place, accepted};
+use crate::face::Node;
+use crate::place::{Place, accepted};
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{

@@ -1,12 +1,9 @@
 //! The node over HTTP, as a miner, an attacker and an operator meet it.
 
-mod face;
-mod place;
-mod rogue;
-
+use crate::face::{CHAIN, Node, claim};
+use crate::place::{Place, accepted};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use face::{CHAIN, Node, claim};
-use place::{Place, accepted};
+
 use r3mes_wgpu::{
     store::{Cid, Codec},
     tx::{Fee, Message, MsgSetPayout, MsgSubmitGradient, SessionKey},
@@ -55,7 +52,7 @@ fn miners_elsewhere_are_paid_at_the_address_they_name() {
 #[test]
 fn who_is_on_probation_is_told_what_is_in_escrow() {
     let network =
-        rogue::Network::new("escrow", &["--rules", "embedded"], |terms| terms["params"]["probation"] = 3.into());
+        crate::rogue::Network::new("escrow", &["--rules", "embedded"], |terms| terms["params"]["probation"] = 3.into());
     let (_home, mut command) = miner("escrow-miner", &network.node.url, "4");
     let events = accepted(&command.output().unwrap().stdout);
     let told: Vec<_> = events.iter().map(|event| (event["escrow"].as_u64(), event["balance"].as_u64())).collect();

@@ -1,15 +1,10 @@
 //! A miner and its nodes: several of one chain, of which some are away, lie, forget or stand.
 
-mod face;
-mod place;
-mod proxy;
-mod rogue;
-
-use face::Node;
-use place::{Place, accepted};
-use proxy::{Fate, Proxy};
+use crate::face::Node;
+use crate::place::{Place, accepted};
+use crate::proxy::{Fate, Proxy};
+use crate::rogue::Network;
 use r3mes_wgpu::tx::SessionKey;
-use rogue::Network;
 use serde_json::{Value, json};
 use std::{
     fs,

@@ -1,9 +1,7 @@
 //! The page as the node serves it: by content, compressed, from its folder and from nowhere else.
 
-mod place;
-
+use crate::place::Place;
 use flate2::read::GzDecoder;
-use place::Place;
 use serde_json::Value;
 use std::{
     fs,

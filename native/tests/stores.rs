@@ -1,10 +1,7 @@
 //! A miner whose store is away or lies: nothing is submitted, and the artifact waits.
 
-mod face;
-mod place;
-
-use face::Node;
-use place::{Place, accepted};
+use crate::face::Node;
+use crate::place::{Place, accepted};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,

@@ -1,16 +1,12 @@
 //! The command `verifier`: somebody else's stake, somebody else's machine.
 
-mod face;
-mod place;
-mod rogue;
-
-use face::{Node, claim};
-use place::{Place, accepted};
+use crate::face::{Node, claim};
+use crate::place::{Place, accepted};
+use crate::rogue::Network;
 use r3mes_wgpu::{
     store::Codec,
     tx::{Message, MsgSubmitGradient, SessionKey, Transfer},
 };
-use rogue::Network;
 use serde_json::{Value, json};
 use std::{
     fs,

@@ -1,10 +1,7 @@
 //! Wallets as their owners use them: kept, opened, paid from, and granting sessions over HTTP.
 
-mod face;
-mod place;
-
-use face::Node;
-use place::{Place, accepted};
+use crate::face::Node;
+use crate::place::{Place, accepted};
 use r3mes_wgpu::tx::SessionKey;
 use serde_json::Value;
 use std::{

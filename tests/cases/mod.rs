@@ -1,6 +1,6 @@
 //! A case: a small model, what is trained on it, an adapter and a text, all from a seed.
 
-#![expect(unreachable_pub, reason = "a module of several test crates")]
+#![allow(unreachable_pub, reason = "two test binaries include this file")]
 
 use pollster::block_on;
 use r3mes_wgpu::{

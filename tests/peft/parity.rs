@@ -1,6 +1,7 @@
 //! What transformers and PEFT computed of our export, beside our integers.
 
-use super::{adapter, cases, fixture, model};
+use super::{adapter, fixture, model};
+use crate::cases;
 use pollster::block_on;
 use r3mes_wgpu::{
     compute::Backend,

@@ -1,8 +1,5 @@
 //! A miner that says whatever it likes, over the wire that all miners use, and the networks that it meets.
 
-#![allow(dead_code, reason = "each test uses a part")]
-#![allow(unreachable_pub, reason = "one crate each")]
-
 use super::{face::Node, place::Place};
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -52,6 +49,7 @@ impl Host for Web {
 /// A network of one node, whose operator has all stake but what others are given.
 pub struct Network {
     pub place: Place,
+    #[allow(dead_code, reason = "only the benchmark `load` reads it")]
     pub genesis: PathBuf,
     pub node: Node,
     /// Address and stake.

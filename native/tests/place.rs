@@ -1,13 +1,11 @@
 //! What the tests of the binary share: a place to run it in, and its words.
 
-#![allow(dead_code, reason = "each test uses a part")]
-#![allow(unreachable_pub, reason = "one crate each")]
-
 use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 /// 7,680 ternary weights, as the generator makes them.
@@ -18,7 +16,9 @@ pub struct Place(PathBuf);
 
 impl Place {
     pub fn new(name: &str) -> Self {
-        let place = Self(std::env::temp_dir().join(format!("r3mes-cli-{name}-{}", std::process::id())));
+        static PLACES: AtomicU32 = AtomicU32::new(0);
+        let number = PLACES.fetch_add(1, Ordering::Relaxed);
+        let place = Self(std::env::temp_dir().join(format!("r3mes-cli-{name}-{}-{number}", std::process::id())));
         let _ = fs::remove_dir_all(&place.0);
         fs::create_dir_all(place.model()).unwrap();
         for name in ["config.json", "model.safetensors"] {

@@ -1,8 +1,5 @@
 //! A neighbor between a client and a node, over real sockets, that does not do all that it is asked.
 
-#![allow(dead_code, reason = "each test uses a part")]
-#![allow(unreachable_pub, reason = "one crate each")]
-
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},

@@ -1,7 +1,5 @@
 //! A miner that stands for a forged gradient with all that the game lets it say.
 
-#![allow(unreachable_pub, reason = "one crate each")]
-
 use super::{
     place::Place,
     rogue::{Rogue, model},

@@ -1,8 +1,5 @@
 //! What the tests of the node over HTTP share: a node's process, asked as its clients ask it.
 
-#![allow(dead_code, reason = "each test uses a part")]
-#![allow(unreachable_pub, reason = "one crate each")]
-
 use super::place::Place;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use r3mes_wgpu::tx::{Fee, Message, MsgClaimTask, SessionKey};
@@ -110,7 +107,8 @@ impl Node {
 }
 
 impl Node {
-    /// Of its process.
+    /// Number of its process.
+    #[allow(dead_code, reason = "only the benchmark `load` asks")]
     pub fn id(&self) -> u32 {
         self.process.id()
     }

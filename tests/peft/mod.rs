@@ -1,11 +1,9 @@
 //! Adapters in PEFT's files: what transformers and PEFT computed of our export (`tests/data/peft`, `make.py` there says with
 //! what versions) beside our integers, and every file that is refused.
 
-#[allow(dead_code, reason = "a part is used")]
-#[path = "../cases/mod.rs"]
-mod cases;
 mod parity;
 
+use crate::cases;
 use proptest::prelude::*;
 use r3mes_wgpu::{
     model::{file, peft, weights::Model},
