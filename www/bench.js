@@ -76,9 +76,19 @@ function show() {
     const [heading, unit] = [element("h2", title), backend === "gpu" ? "× f32" : "× scalar"];
     const body = table("Product", "By", "Fastest", "Median", "GOP/s", unit);
     for (const product of products) {
-      const base = products.find(({ what, by }) => (backend === "gpu" ? what.startsWith("f32") : what === product.what && by === "scalar"));
+      const base = products.find(({ what, by }) =>
+        backend === "gpu" ? what.startsWith("f32") : what === product.what && by === "scalar",
+      );
       const [fastest, median] = [least(product), middle(product)];
-      row(body, product.what, product.by, ms(fastest), ms(median), (product.operations / fastest / 1e6).toFixed(1), (least(base) / fastest).toFixed(2));
+      row(
+        body,
+        product.what,
+        product.by,
+        ms(fastest),
+        ms(median),
+        (product.operations / fastest / 1e6).toFixed(1),
+        (least(base) / fastest).toFixed(2),
+      );
     }
     results.append(heading, element("p", `${tokens} tokens by ${features} × ${features}`), scrolled(body));
   }
@@ -87,9 +97,21 @@ function show() {
   const body = table("Backend", "By", "Fastest", "Tokens/s at best", "In the middle", "Digest");
   for (const step of steps) {
     const rate = (milliseconds) => ((1000 * step.tokens) / milliseconds).toFixed(1);
-    row(body, step.backend.toUpperCase(), step.by, ms(least(step)), rate(least(step)), rate(middle(step)), step.digest.slice(0, 16));
+    row(
+      body,
+      step.backend.toUpperCase(),
+      step.by,
+      ms(least(step)),
+      rate(least(step)),
+      rate(middle(step)),
+      step.digest.slice(0, 16),
+    );
   }
-  results.append(element("h2", "Whole step"), element("p", "Forward, backward and AdamW on one sequence."), scrolled(body));
+  results.append(
+    element("h2", "Whole step"),
+    element("p", "Forward, backward and AdamW on one sequence."),
+    scrolled(body),
+  );
 }
 
 const least = ({ samples }) => Math.min(...samples);

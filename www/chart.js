@@ -42,7 +42,7 @@ export class Chart {
       else context.lineTo(x, y);
     });
     context.stroke();
-const [first, last] = [this.#values[0], this.#values.at(-1)].map((value) => value.toFixed(3));
+    const [first, last] = [this.#values[0], this.#values.at(-1)].map((value) => value.toFixed(3));
     this.#caption.textContent = `Loss of the last ${this.#values.length} tasks: from ${first} to ${last}, between ${low.toFixed(3)} and ${high.toFixed(3)}`;
   }
 }

@@ -13,7 +13,8 @@ export class Device {
   /** Of the engine's event "backend". */
   show({ backend, name, class: kind, software, reason, bufferBytes, bindingBytes, lowerings }) {
     this.#at("device").textContent = software ? `${name}, a software GPU` : name;
-    this.#at("device-reason").textContent = `${backend === "gpu" ? "Taken because " : "The CPU works because: "}${reason}.`;
+    this.#at("device-reason").textContent =
+      `${backend === "gpu" ? "Taken because " : "The CPU works because: "}${reason}.`;
     const facts = { Class: kind, API: backend === "gpu" ? "WebGPU" : "WebAssembly" };
     if (bufferBytes) facts["Largest buffer"] = megabytes(bufferBytes);
     if (bindingBytes) facts["Largest binding"] = megabytes(bindingBytes);

@@ -20,7 +20,8 @@ const commands = {
   finish: () => miner.finish(),
   stop: () => miner.stop(),
   setIntensity({ intensity }) {
-    if (!(intensity >= 0.05 && intensity <= 1)) throw new Error(`intensity ${intensity} is not a number from 0.05 to 1`);
+    if (!(intensity >= 0.05 && intensity <= 1))
+      throw new Error(`intensity ${intensity} is not a number from 0.05 to 1`);
     miner.setAttribute("intensity", intensity);
   },
   state: () => tell("state", last),

@@ -34,6 +34,8 @@ export class Log {
   }
 
   #draw() {
-    this.#list.replaceChildren(...this.#entries.filter((entry) => this.#wanted(entry)).map((entry) => element("li", entry)));
+    this.#list.replaceChildren(
+      ...this.#entries.filter((entry) => this.#wanted(entry)).map((entry) => element("li", entry)),
+    );
   }
 }

@@ -67,7 +67,8 @@ export function watch(pauses, wanted) {
     usedAt = performance.now();
     look();
   };
-  for (const event of ["pointermove", "pointerdown", "keydown", "wheel"]) addEventListener(event, used, { passive: true });
+  for (const event of ["pointermove", "pointerdown", "keydown", "wheel"])
+    addEventListener(event, used, { passive: true });
   document.addEventListener("visibilitychange", look);
   navigator.getBattery?.().then(
     (found) => {

@@ -33,7 +33,16 @@ const STATES = {
   elsewhere: "Another tab of this browser is mining.",
   error: "Something failed.",
 };
-const SETTINGS = { intensity: 0.6, backend: "auto", battery: true, hidden: false, frames: true, user: false, cap: 0, awake: false };
+const SETTINGS = {
+  intensity: 0.6,
+  backend: "auto",
+  battery: true,
+  hidden: false,
+  frames: true,
+  user: false,
+  cap: 0,
+  awake: false,
+};
 const CHARTED = 200;
 
 export class R3mesMiner extends HTMLElement {
@@ -133,7 +142,13 @@ export class R3mesMiner extends HTMLElement {
     const engine = { call: (...given) => (this.#clerk ??= new Engine()).call(...given) };
     const changed = () => this.#session.stop("Who is paid has changed: start again.");
     const payout = this.getAttribute("address");
-    this.#wallet = new WalletCard(this.#at("wallet"), { engine, node: this.#node, signer: this.#signer, payout, changed });
+    this.#wallet = new WalletCard(this.#at("wallet"), {
+      engine,
+      node: this.#node,
+      signer: this.#signer,
+      payout,
+      changed,
+    });
   }
 
   get #node() {
@@ -148,7 +163,8 @@ export class R3mesMiner extends HTMLElement {
     const heard = {
       backend: () => this.#device.show(event),
       claimed: () => {
-        this.#at("task").textContent = `round ${event.round} · chunk ${short(event.chunk)} · seed ${event.seed.slice(0, 8)}`;
+        this.#at("task").textContent =
+          `round ${event.round} · chunk ${short(event.chunk)} · seed ${event.seed.slice(0, 8)}`;
         this.#emit("step", { stage: "claimed", task: event.task });
       },
       progress: () => (this.#at("progress").value = event.share),
@@ -201,7 +217,8 @@ export class R3mesMiner extends HTMLElement {
     const { accepted, rejected, awaiting, earned } = this.#counts;
     this.#at("accepted").textContent = accepted;
     this.#at("awaiting").textContent = awaiting;
-    this.#at("share").textContent = accepted + rejected ? `${Math.round((100 * accepted) / (accepted + rejected))} %` : "–";
+    this.#at("share").textContent =
+      accepted + rejected ? `${Math.round((100 * accepted) / (accepted + rejected))} %` : "–";
     this.#at("earned").textContent = coins(earned);
     const held = this.#escrow ? ` + ${coins(this.#escrow)} in escrow` : "";
     if (this.#balance !== undefined) this.#at("balance").textContent = coins(this.#balance) + held;
@@ -239,7 +256,8 @@ export class R3mesMiner extends HTMLElement {
     this.#rates.begin();
     this.#counts.earned = 0;
     const minutes = Number(this.#at("cap").value);
-    if (minutes > 0) this.#cap = setTimeout(() => this.#session.finish(`Stopped after ${minutes} minutes, as set.`), 60_000 * minutes);
+    if (minutes > 0)
+      this.#cap = setTimeout(() => this.#session.finish(`Stopped after ${minutes} minutes, as set.`), 60_000 * minutes);
     this.#count();
   }
 

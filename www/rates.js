@@ -29,7 +29,9 @@ export class Rates {
     if (span <= 0) return undefined;
     const recent = this.#done.filter((task) => task.now >= now - span);
     const { tokens, tasks } =
-      window === Infinity ? this.#session : { tokens: recent.reduce((sum, task) => sum + task.tokens, 0), tasks: recent.length };
+      window === Infinity
+        ? this.#session
+        : { tokens: recent.reduce((sum, task) => sum + task.tokens, 0), tasks: recent.length };
     return { tokensPerSecond: (1000 * tokens) / span, tasksPerMinute: (60_000 * tasks) / span };
   }
 }

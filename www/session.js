@@ -49,7 +49,8 @@ export class Session extends EventTarget {
     this.#tell("opening");
     const release = await lock();
     if (run !== this.#run) return release?.();
-    if (!release) return this.#tell("elsewhere", "One miner a browser is enough: stop it in the other tab, or close that.");
+    if (!release)
+      return this.#tell("elsewhere", "One miner a browser is enough: stop it in the other tab, or close that.");
     this.#release = release;
     this.#failures = 0;
     this.#finishing = "";

@@ -30,9 +30,7 @@ export async function verifyReceipt(text, options) {
   const engine = new Engine();
   try {
     const found = await engine.verify(text, options);
-    return found.ok
-      ? `True: recomputed to the same bytes, ${found.cid}.`
-      : `False: ${found.reason}`;
+    return found.ok ? `True: recomputed to the same bytes, ${found.cid}.` : `False: ${found.reason}`;
   } finally {
     engine.terminate();
   }

@@ -82,7 +82,8 @@ export class WalletCard {
   async refresh() {
     this.#granted = this.#granter && (await this.#live(this.#granter));
     this.#show();
-    if (this.#granter && !this.#granted) this.#say(`The session for ${this.#granter} is over: it expired or was revoked.`);
+    if (this.#granter && !this.#granted)
+      this.#say(`The session for ${this.#granter} is over: it expired or was revoked.`);
   }
 
   async #restore(payout) {
@@ -104,7 +105,11 @@ export class WalletCard {
 
   async #connect(wallet) {
     this.#say(`Asking ${wallet.name}.`);
-    const { address } = (this.#account = await Account.connect(wallet.provider, { engine: this.#engine, chain: this.#chain, secret: await secret() }));
+    const { address } = (this.#account = await Account.connect(wallet.provider, {
+      engine: this.#engine,
+      chain: this.#chain,
+      secret: await secret(),
+    }));
     this.#account.wallet = wallet;
     if (await this.#live(address)) await this.#use(address);
     this.#show();
@@ -160,7 +165,10 @@ export class WalletCard {
     this.#at("granter").textContent = this.#granter;
     this.#at("expires").dateTime = end.toISOString();
     this.#at("expires").textContent = end.toLocaleString();
-    this.#at("left").textContent = capLeft === undefined ? "nothing" : `${(capLeft / MICRO).toLocaleString(undefined, { maximumFractionDigits: 6 })} R3MES`;
+    this.#at("left").textContent =
+      capLeft === undefined
+        ? "nothing"
+        : `${(capLeft / MICRO).toLocaleString(undefined, { maximumFractionDigits: 6 })} R3MES`;
   }
 
   #on(name, work) {

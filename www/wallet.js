@@ -166,17 +166,30 @@ export class Account {
   async #direct(call, options) {
     const [sequence, { min_fee: fee }] = await Promise.all([this.#chain.sequence(this.address), this.#chain.params()]);
     const { address, grantee, chainId } = this;
-    const halves = await this.#engine.call(call, [{ ...options, pubKey: this.#pubKey, grantee, sequence, fee: Number(fee) }]);
+    const halves = await this.#engine.call(call, [
+      { ...options, pubKey: this.#pubKey, grantee, sequence, fee: Number(fee) },
+    ]);
     const doc = { ...halves, chainId, accountNumber: 0n };
-    const { signed, signature } = await this.#provider.signDirect(chainId, address, doc, { preferNoSetFee: true, preferNoSetMemo: true });
-    return this.#chain.send(await this.#engine.call("assemble", [signed.bodyBytes, signed.authInfoBytes, bytes(signature)]));
+    const { signed, signature } = await this.#provider.signDirect(chainId, address, doc, {
+      preferNoSetFee: true,
+      preferNoSetMemo: true,
+    });
+    return this.#chain.send(
+      await this.#engine.call("assemble", [signed.bodyBytes, signed.authInfoBytes, bytes(signature)]),
+    );
   }
 
   /** A statement of the account's, in a transaction of the session's. */
   async #state(text, carry, terms) {
     const { address, grantee, chainId } = this;
     if (!this.#provider.signArbitrary) throw new Error("this wallet signs neither transactions nor texts");
-    const statement = { ...terms, chainId, grantee, pubKey: this.#pubKey, number: await this.#chain.number(address, grantee) };
+    const statement = {
+      ...terms,
+      chainId,
+      grantee,
+      pubKey: this.#pubKey,
+      number: await this.#chain.number(address, grantee),
+    };
     const signature = await this.#provider.signArbitrary(chainId, address, await this.#engine.call(text, [statement]));
     const [sequence, { min_fee: fee }] = await Promise.all([this.#chain.sequence(grantee), this.#chain.params()]);
     const carried = { secret: this.#secret, signature: bytes(signature), sequence, fee: Number(fee) };

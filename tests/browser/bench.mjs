@@ -46,7 +46,9 @@ try {
     if (values.native && values.step !== "none") native.push(await nativeStep(report));
   }
   const summary = summarize(report, others, native);
-  print(values.json ? JSON.stringify({ report, others, native, summary }, null, 2) : table(report, others, native, summary));
+  print(
+    values.json ? JSON.stringify({ report, others, native, summary }, null, 2) : table(report, others, native, summary),
+  );
 } finally {
   await browser.close();
   sites.forEach((site) => site.close());
@@ -57,8 +59,22 @@ async function nativeStep({ lowerings, step }) {
   if (values.native.endsWith(".json")) return JSON.parse(await readFile(values.native, "utf8"));
   say("the native step");
   const forced = lowerings.flatMap(({ kernel, lowering }) => ["--lowering", `${kernel}=${lowering}`]);
-  const flags = ["bench", "--json", "--backend", "gpu", "--device", "SwiftShader", "--shape", step, "--steps", "1", ...forced];
-  const { stdout } = await promisify(execFile)(values.native, flags, { env: { ...process.env, VK_ICD_FILENAMES: SWIFTSHADER } });
+  const flags = [
+    "bench",
+    "--json",
+    "--backend",
+    "gpu",
+    "--device",
+    "SwiftShader",
+    "--shape",
+    step,
+    "--steps",
+    "1",
+    ...forced,
+  ];
+  const { stdout } = await promisify(execFile)(values.native, flags, {
+    env: { ...process.env, VK_ICD_FILENAMES: SWIFTSHADER },
+  });
   return JSON.parse(stdout);
 }
 
@@ -72,7 +88,8 @@ function median({ samples }) {
 
 /** Each claim as a ratio of the fastest times, above 1 where the engine wins. */
 function summarize({ subjects, device }, others, native) {
-  const of = (backend, what, by) => subjects.filter((one) => one.backend === backend && one.what.startsWith(what) && (!by || one.by === by));
+  const of = (backend, what, by) =>
+    subjects.filter((one) => one.backend === backend && one.what.startsWith(what) && (!by || one.by === by));
   const best = (list) => Math.min(...list.filter(({ samples }) => samples.length).map(least));
   const ratios = {};
   const f32 = best(of("gpu", "f32"));
@@ -83,12 +100,15 @@ function summarize({ subjects, device }, others, native) {
   }
   const fastest = (backend) => best(others.filter((peer) => peer.backend === backend));
   if (device) ratios["WebGPU forward ÷ onnxruntime-web MatMulNBits"] = fastest("gpu") / best(of("gpu", "forward"));
-  ratios["wasm forward ÷ onnxruntime-web int8"] = fastest("cpu") / best(of("cpu", "forward").filter(({ by }) => by !== "scalar"));
+  ratios["wasm forward ÷ onnxruntime-web int8"] =
+    fastest("cpu") / best(of("cpu", "forward").filter(({ by }) => by !== "scalar"));
   const [step] = of("gpu", "whole step");
   if (step && native.length) {
-    if (native.some(({ step_digest }) => step_digest !== step.digest)) throw new Error("the native step's digest is another");
+    if (native.some(({ step_digest }) => step_digest !== step.digest))
+      throw new Error("the native step's digest is another");
     const pairs = native.map((run, round) => (1000 * run.step_seconds_min) / step.samples[round]);
-    ratios["step, browser ÷ native, fastest"] = (1000 * Math.min(...native.map((run) => run.step_seconds_min))) / least(step);
+    ratios["step, browser ÷ native, fastest"] =
+      (1000 * Math.min(...native.map((run) => run.step_seconds_min))) / least(step);
     ratios["step, browser ÷ native, median of rounds"] = median({ samples: pairs });
   }
   return ratios;
@@ -97,13 +117,16 @@ function summarize({ subjects, device }, others, native) {
 function table({ userAgent, device, lowerings, subjects }, others, native, summary) {
   const shown = (milliseconds) => milliseconds.toFixed(2).padStart(10);
   const line = ({ backend, what, by = "", samples, error }) =>
-    `${backend}  ${what.padEnd(30)}${by.padEnd(12)}` + (error ? `  left out: ${error}` : `${shown(least({ samples }))}${shown(median({ samples }))}`);
+    `${backend}  ${what.padEnd(30)}${by.padEnd(12)}` +
+    (error ? `  left out: ${error}` : `${shown(least({ samples }))}${shown(median({ samples }))}`);
   return [
     `${userAgent}\n${device?.name ?? "no GPU"}: ${tokens} tokens by ${features} × ${features}, ${rounds} rounds, ms: fastest, median\n`,
     ...[...subjects, ...others].map(line),
     "",
     ...lowerings.map(({ kernel, lowering, lowerings }) => `${kernel}: ${lowering} (${lowerings.join(", ")})`),
-    ...subjects.filter(({ digest }) => digest).map((step) => `${step.backend} step: ${((1000 * step.tokens) / least(step)).toFixed(1)} tokens/s at best`),
+    ...subjects
+      .filter(({ digest }) => digest)
+      .map((step) => `${step.backend} step: ${((1000 * step.tokens) / least(step)).toFixed(1)} tokens/s at best`),
     ...native.map((run) => `native step: ${run.tokens_per_second.toFixed(1)} tokens/s (${run.lowerings.join(" ")})`),
     "",
     ...Object.entries(summary).map(([claim, ratio]) => `${ratio.toFixed(2).padStart(8)}  ${claim}`),

@@ -23,7 +23,12 @@ function shown(backend) {
     [...section.querySelectorAll("table")[table].querySelectorAll("tbody tr")].map((row) =>
       [...row.cells].map((cell) => cell.textContent),
     );
-  return { verdict: section.dataset.verdict, device: section.querySelector("p")?.textContent, kernels: rows(0), digests: rows(1) };
+  return {
+    verdict: section.dataset.verdict,
+    device: section.querySelector("p")?.textContent,
+    kernels: rows(0),
+    digests: rows(1),
+  };
 }
 
 function assertSame({ verdict, kernels, digests }) {
@@ -34,7 +39,10 @@ function assertSame({ verdict, kernels, digests }) {
   assert.equal(verdict, "same");
 }
 
-for (const [name, launch] of [["Chromium", chromium], ["Firefox", firefox]]) {
+for (const [name, launch] of [
+  ["Chromium", chromium],
+  ["Firefox", firefox],
+]) {
   test(`${name} computes the published digests`, { skip: missing(name), timeout: 40 * MINUTES }, async (t) => {
     const browser = await launch();
     try {

@@ -41,7 +41,10 @@ function pages() {
     "/element.html": [
       "text/html",
       script,
-      html(`<script type="module" src="${node.url}/r3mes-miner.js"></script>`, `<r3mes-miner node="${node.url}"></r3mes-miner>`),
+      html(
+        `<script type="module" src="${node.url}/r3mes-miner.js"></script>`,
+        `<r3mes-miner node="${node.url}"></r3mes-miner>`,
+      ),
     ],
     "/frame.html": [
       "text/html",
@@ -104,7 +107,9 @@ test("a wallet's page imports the element and mines", { skip, timeout: 5 * MINUT
 test("a wallet's page frames the miner and speaks its protocol", { skip, timeout: 5 * MINUTE }, async () => {
   const { page } = await open(`${wallet.origin}/frame.html`);
   const heard = (type) =>
-    page.waitForFunction((type) => heard.find((message) => message.type === type), type, { timeout: 2 * MINUTE }).then((found) => found.jsonValue());
+    page
+      .waitForFunction((type) => heard.find((message) => message.type === type), type, { timeout: 2 * MINUTE })
+      .then((found) => found.jsonValue());
   const { r3mes, origin } = await heard("ready");
   assert.deepEqual([r3mes, origin], [1, node.url]);
   await page.evaluate(() => say({ type: "state" }));
@@ -113,7 +118,9 @@ test("a wallet's page frames the miner and speaks its protocol", { skip, timeout
   // what is not understood is answered, what is not the parent's is not
   const inside = page.frame({ url: `${node.url}/embed.html` });
   await inside.evaluate(() => postMessage({ r3mes: 1, type: "start" }, "*"));
-  await page.evaluate(() => [{ type: "constructor" }, { type: "setIntensity", intensity: 7 }, { r3mes: 2, type: "state" }].forEach(say));
+  await page.evaluate(() =>
+    [{ type: "constructor" }, { type: "setIntensity", intensity: 7 }, { r3mes: 2, type: "state" }].forEach(say),
+  );
   await page.waitForFunction(() => heard.filter(({ type }) => type === "error").length === 3);
   assert.equal(await inside.evaluate(() => document.querySelector("r3mes-miner").state), "ready");
 
@@ -124,7 +131,11 @@ test("a wallet's page frames the miner and speaks its protocol", { skip, timeout
   assert.ok((await heard("step")).stage);
   assert.ok((await heard("reward")).balance > 0);
   await page.evaluate(() => say({ type: "pause" }));
-  await page.waitForFunction(() => heard.at(-1)?.state === "paused" || heard.some(({ state }) => state === "paused"), undefined, { timeout: MINUTE });
+  await page.waitForFunction(
+    () => heard.at(-1)?.state === "paused" || heard.some(({ state }) => state === "paused"),
+    undefined,
+    { timeout: MINUTE },
+  );
   await page.evaluate(() => say({ type: "resume" }));
   await page.evaluate(() => say({ type: "finish" }));
   await page.waitForFunction(() => heard.at(-1).state === "stopped", undefined, { timeout: 2 * MINUTE });
@@ -135,11 +146,23 @@ test("a site that the node does not allow gets neither", { skip, timeout: MINUTE
   const element = await open(`${stranger.origin}/element.html`);
   await element.page.waitForLoadState("networkidle");
   assert.equal(await element.page.evaluate(() => customElements.get("r3mes-miner") === undefined), true);
-  assert.ok(element.errors.some((error) => error.includes("CORS")), element.errors.join("\n"));
+  assert.ok(
+    element.errors.some((error) => error.includes("CORS")),
+    element.errors.join("\n"),
+  );
 
   const frame = await open(`${stranger.origin}/frame.html`);
   await frame.page.waitForLoadState("networkidle");
-  assert.ok(frame.errors.some((error) => error.includes("frame-ancestors")), frame.errors.join("\n"));
-  assert.equal(frame.page.frame({ url: `${node.url}/embed.html` })?.url().startsWith(node.url) ?? false, false);
+  assert.ok(
+    frame.errors.some((error) => error.includes("frame-ancestors")),
+    frame.errors.join("\n"),
+  );
+  assert.equal(
+    frame.page
+      .frame({ url: `${node.url}/embed.html` })
+      ?.url()
+      .startsWith(node.url) ?? false,
+    false,
+  );
   assert.deepEqual(await frame.page.evaluate(() => heard), []);
 });

@@ -10,11 +10,14 @@ const skip = missing("Chromium");
 let browser;
 let node;
 let receipt;
-before(async () => {
-  if (skip) return;
-  [browser, node] = [await chromium(), await startNode({ page: DIST })];
-  receipt = await mineOne();
-}, { timeout: 2 * MINUTE });
+before(
+  async () => {
+    if (skip) return;
+    [browser, node] = [await chromium(), await startNode({ page: DIST })];
+    receipt = await mineOne();
+  },
+  { timeout: 2 * MINUTE },
+);
 after(async () => {
   await browser?.close();
   await node?.stop();
@@ -36,7 +39,10 @@ async function mineOne() {
     const accepted = new Promise((resolve, reject) => {
       const tell = (event) => event.event === "accepted" && resolve(event);
       const secret = new Uint8Array(32).fill(5);
-      engine.call("create", [{ node: location.origin, backend: "cpu", secret }], tell).then(() => engine.call("start")).catch(reject);
+      engine
+        .call("create", [{ node: location.origin, backend: "cpu", secret }], tell)
+        .then(() => engine.call("start"))
+        .catch(reject);
     });
     const { receipt } = await accepted;
     engine.terminate();
@@ -54,7 +60,9 @@ function verify(page, receipt, options = { backend: "cpu" }) {
       globalThis.engine ??= new Engine();
       const told = [];
       try {
-        const verdict = await engine.verify(receipt, { node: location.origin, ...options }, (event) => told.push(event.event));
+        const verdict = await engine.verify(receipt, { node: location.origin, ...options }, (event) =>
+          told.push(event.event),
+        );
         return { ...verdict, told };
       } catch (error) {
         return { error: error.message };
@@ -64,17 +72,21 @@ function verify(page, receipt, options = { backend: "cpu" }) {
   );
 }
 
-test("a genuine receipt holds, as text and as an object, and again from the cache", { skip, timeout: 5 * MINUTE }, async () => {
-  const page = await visit();
-  const first = await verify(page, receipt);
-  assert.equal(first.ok, true, JSON.stringify(first));
-  assert.match(first.gradientDigest, /^[0-9a-f]{64}$/);
-  assert.equal(first.cid, JSON.parse(receipt).artifact["/"]);
-  assert.equal(first.backend, "cpu");
-  assert.ok(first.loss > 0 && first.seconds > 0 && first.told.includes("backend"));
-  const again = await verify(page, JSON.parse(receipt));
-  assert.deepEqual([again.ok, again.gradientDigest], [true, first.gradientDigest]);
-});
+test(
+  "a genuine receipt holds, as text and as an object, and again from the cache",
+  { skip, timeout: 5 * MINUTE },
+  async () => {
+    const page = await visit();
+    const first = await verify(page, receipt);
+    assert.equal(first.ok, true, JSON.stringify(first));
+    assert.match(first.gradientDigest, /^[0-9a-f]{64}$/);
+    assert.equal(first.cid, JSON.parse(receipt).artifact["/"]);
+    assert.equal(first.backend, "cpu");
+    assert.ok(first.loss > 0 && first.seconds > 0 && first.told.includes("backend"));
+    const again = await verify(page, JSON.parse(receipt));
+    assert.deepEqual([again.ok, again.gradientDigest], [true, first.gradientDigest]);
+  },
+);
 
 test("flipped bits of every field are found, each with its reason", { skip, timeout: 10 * MINUTE }, async () => {
   const page = await visit();
@@ -111,7 +123,7 @@ const isCar = (route) => route.request().url().endsWith("?format=car");
 test("a CAR that ends in other bytes, or early, is made up for", { skip, timeout: 5 * MINUTE }, async () => {
   const { task, artifact } = JSON.parse(receipt);
   const [cid, chunk] = [artifact["/"], task.chunk["/"]];
-  for (const change of [(body) => (body[body.length - 1] ^= 1, body), (body) => body.subarray(0, body.length - 1)]) {
+  for (const change of [(body) => ((body[body.length - 1] ^= 1), body), (body) => body.subarray(0, body.length - 1)]) {
     const asked = [];
     const page = await visit((page) =>
       page.route("**/ipfs/*", async (route) => {

@@ -21,74 +21,82 @@ beforeEach(async () => {
 });
 afterEach(() => node?.stop());
 
-test("consent, start, three accepted, the ledger's balance; pause, finish, stop; reload goes on", { skip, timeout: 15 * MINUTE }, async () => {
-  const { page, visitor, seen } = await visit(browser, node, { consent: false });
-  assert.ok(await button(page, "I agree").isVisible());
-  assert.ok(!(await button(page, "Start").isVisible()), "nothing to start before consent");
-  await button(page, "I agree").click();
-  assert.equal((await node.get("/stats")).accepted_total, 0, "nothing runs by itself");
+test(
+  "consent, start, three accepted, the ledger's balance; pause, finish, stop; reload goes on",
+  { skip, timeout: 15 * MINUTE },
+  async () => {
+    const { page, visitor, seen } = await visit(browser, node, { consent: false });
+    assert.ok(await button(page, "I agree").isVisible());
+    assert.ok(!(await button(page, "Start").isVisible()), "nothing to start before consent");
+    await button(page, "I agree").click();
+    assert.equal((await node.get("/stats")).accepted_total, 0, "nothing runs by itself");
 
-  await button(page, "Start").click();
-  await accepted(page, 3);
-  await button(page, "Pause").click();
-  await state(page, "paused");
-  assert.match(await shown(page, "reason"), /by you/);
-  await button(page, "Resume").click();
-  await state(page, "mining");
-  await button(page, "Finish").click();
-  await state(page, "stopped");
-  const address = await ownAddress(page);
-  const total = (await node.get("/stats")).accepted_total;
-  assert.equal(await node.balance(address), total * 1_000_000);
-  assert.equal(await shown(page, "balance"), `${total} R3MES`);
-  assert.equal(await shown(page, "earned"), `${total} R3MES`);
-  assert.equal(Number(await shown(page, "accepted")), total);
-  assert.equal(await shown(page, "share"), "100 %");
+    await button(page, "Start").click();
+    await accepted(page, 3);
+    await button(page, "Pause").click();
+    await state(page, "paused");
+    assert.match(await shown(page, "reason"), /by you/);
+    await button(page, "Resume").click();
+    await state(page, "mining");
+    await button(page, "Finish").click();
+    await state(page, "stopped");
+    const address = await ownAddress(page);
+    const total = (await node.get("/stats")).accepted_total;
+    assert.equal(await node.balance(address), total * 1_000_000);
+    assert.equal(await shown(page, "balance"), `${total} R3MES`);
+    assert.equal(await shown(page, "earned"), `${total} R3MES`);
+    assert.equal(Number(await shown(page, "accepted")), total);
+    assert.equal(await shown(page, "share"), "100 %");
 
-  // each row's CID is one that the node has, with a transaction that it settled
-  const cells = await page.evaluate(() =>
-    [...document.querySelector("r3mes-miner").shadowRoot.querySelectorAll("#submissions tr")].map((row) => [...row.cells].map((cell) => cell.textContent)),
-  );
-  assert.equal(cells.length, total);
-  for (const [, status, , reward, cid, , transaction] of cells) {
-    assert.deepEqual([status, reward], ["accepted", "1 R3MES"]);
-    assert.equal((await fetch(`${node.url}/ipfs/${cid}?format=raw`)).status, 200);
-    assert.equal((await node.get(`/cosmos/tx/v1beta1/txs/${transaction}`)).tx_response.code, 0);
-  }
+    // each row's CID is one that the node has, with a transaction that it settled
+    const cells = await page.evaluate(() =>
+      [...document.querySelector("r3mes-miner").shadowRoot.querySelectorAll("#submissions tr")].map((row) =>
+        [...row.cells].map((cell) => cell.textContent),
+      ),
+    );
+    assert.equal(cells.length, total);
+    for (const [, status, , reward, cid, , transaction] of cells) {
+      assert.deepEqual([status, reward], ["accepted", "1 R3MES"]);
+      assert.equal((await fetch(`${node.url}/ipfs/${cid}?format=raw`)).status, 200);
+      assert.equal((await node.get(`/cosmos/tx/v1beta1/txs/${transaction}`)).tx_response.code, 0);
+    }
 
-  // Stop, in the middle of a task: nothing is sent after it returns
-  await button(page, "Start").click();
-  const stopped = await page.evaluate(async () => {
-    const miner = document.querySelector("r3mes-miner");
-    await new Promise((claimed) => miner.addEventListener("r3mes:step", ({ detail }) => detail.stage === "claimed" && claimed()));
-    miner.stop();
-    return miner.state;
-  });
-  let sent = 0;
-  page.on("request", (request) => (sent += request.method() === "POST" ? 1 : 0));
-  assert.equal(stopped, "stopped");
-  const before = (await node.get("/health")).height;
-  await new Promise((pass) => setTimeout(pass, 3000));
-  assert.equal(sent, 0);
-  assert.equal((await node.get("/health")).height, before);
+    // Stop, in the middle of a task: nothing is sent after it returns
+    await button(page, "Start").click();
+    const stopped = await page.evaluate(async () => {
+      const miner = document.querySelector("r3mes-miner");
+      await new Promise((claimed) =>
+        miner.addEventListener("r3mes:step", ({ detail }) => detail.stage === "claimed" && claimed()),
+      );
+      miner.stop();
+      return miner.state;
+    });
+    let sent = 0;
+    page.on("request", (request) => (sent += request.method() === "POST" ? 1 : 0));
+    assert.equal(stopped, "stopped");
+    const before = (await node.get("/health")).height;
+    await new Promise((pass) => setTimeout(pass, 3000));
+    assert.equal(sent, 0);
+    assert.equal((await node.get("/health")).height, before);
 
-  // a reload remembers, and goes on with the task at hand
-  await page.reload();
-  await state(page, "ready");
-  const remembered = Number(await shown(page, "accepted"));
-  assert.equal(remembered, total);
-  await button(page, "Start").click();
-  await accepted(page, remembered + 1);
-  assert.equal(await ownAddress(page), address, "the same key");
+    // a reload remembers, and goes on with the task at hand
+    await page.reload();
+    await state(page, "ready");
+    const remembered = Number(await shown(page, "accepted"));
+    assert.equal(remembered, total);
+    await button(page, "Start").click();
+    await accepted(page, remembered + 1);
+    assert.equal(await ownAddress(page), address, "the same key");
 
-  // a second tab does not mine
-  const second = await visit(browser, node, { context: visitor });
-  await button(second.page, "Start").click();
-  await state(second.page, "elsewhere");
-  assert.match(await shown(second.page, "reason"), /One miner a browser/);
-  await visitor.close();
-  assert.deepEqual(seen, { errors: [], foreign: [] });
-});
+    // a second tab does not mine
+    const second = await visit(browser, node, { context: visitor });
+    await button(second.page, "Start").click();
+    await state(second.page, "elsewhere");
+    assert.match(await shown(second.page, "reason"), /One miner a browser/);
+    await visitor.close();
+    assert.deepEqual(seen, { errors: [], foreign: [] });
+  },
+);
 
 test("every reason to pause is shown, and can be overridden", { skip, timeout: 10 * MINUTE }, async () => {
   const { page, visitor } = await visit(browser, node);
@@ -130,51 +138,64 @@ test("every reason to pause is shown, and can be overridden", { skip, timeout: 1
   await visitor.close();
 });
 
-test("the main thread stays free; address and settings are kept, a wrong address is named", { skip, timeout: 10 * MINUTE }, async () => {
-  const { page, visitor } = await visit(browser, node);
-  const payee = "remes1qqqsyqcyq5rqwzqfpg9scrgwpugpzysnuf2xtm";
-  await page.evaluate(() => {
-    globalThis.longTasks = [];
-    new PerformanceObserver((list) => longTasks.push(...list.getEntries().map((entry) => entry.duration))).observe({ type: "longtask" });
-  });
-  await unfold(page);
-  const field = page.getByLabel("Or paid to this address");
-  await field.fill("nonsense");
-  await field.blur();
-  await button(page, "Start").click();
-  await state(page, "error");
-  assert.match(await shown(page, "reason"), /nonsense/);
-  await field.fill(payee);
-  await field.blur();
-  const before = await node.balance(payee);
-  const settled = (await node.get("/stats")).accepted_total;
-  await button(page, "Start").click();
-  await accepted(page, 3);
-  await button(page, "Finish").click();
-  await state(page, "stopped");
-  assert.deepEqual(await page.evaluate(() => longTasks.filter((duration) => duration >= 50)), []);
-  assert.equal((await node.balance(payee)) - before, ((await node.get("/stats")).accepted_total - settled) * 1_000_000);
-  await page.reload();
-  await state(page, "ready");
-  await unfold(page);
-  assert.equal(await field.inputValue(), payee);
-  await visitor.close();
-});
+test(
+  "the main thread stays free; address and settings are kept, a wrong address is named",
+  { skip, timeout: 10 * MINUTE },
+  async () => {
+    const { page, visitor } = await visit(browser, node);
+    const payee = "remes1qqqsyqcyq5rqwzqfpg9scrgwpugpzysnuf2xtm";
+    await page.evaluate(() => {
+      globalThis.longTasks = [];
+      new PerformanceObserver((list) => longTasks.push(...list.getEntries().map((entry) => entry.duration))).observe({
+        type: "longtask",
+      });
+    });
+    await unfold(page);
+    const field = page.getByLabel("Or paid to this address");
+    await field.fill("nonsense");
+    await field.blur();
+    await button(page, "Start").click();
+    await state(page, "error");
+    assert.match(await shown(page, "reason"), /nonsense/);
+    await field.fill(payee);
+    await field.blur();
+    const before = await node.balance(payee);
+    const settled = (await node.get("/stats")).accepted_total;
+    await button(page, "Start").click();
+    await accepted(page, 3);
+    await button(page, "Finish").click();
+    await state(page, "stopped");
+    assert.deepEqual(await page.evaluate(() => longTasks.filter((duration) => duration >= 50)), []);
+    assert.equal(
+      (await node.balance(payee)) - before,
+      ((await node.get("/stats")).accepted_total - settled) * 1_000_000,
+    );
+    await page.reload();
+    await state(page, "ready");
+    await unfold(page);
+    assert.equal(await field.inputValue(), payee);
+    await visitor.close();
+  },
+);
 
-test("what is held back on probation is shown beside the balance, also after a reload", { skip, timeout: 5 * MINUTE }, async () => {
-  const { page, visitor } = await visit(browser, node);
-  // this node holds nothing back: in its place answers one that does
-  await page.route("**/miner_score/*", (route) => route.fulfill({ json: { miner_score: { escrow: "2500000" } } }));
-  await button(page, "Start").click();
-  await accepted(page, 1);
-  await button(page, "Finish").click();
-  await state(page, "stopped");
-  assert.match(await shown(page, "balance"), /^\d+ R3MES \+ 2\.5 R3MES in escrow$/);
-  await page.reload();
-  await state(page, "ready");
-  assert.match(await shown(page, "balance"), /in escrow$/);
-  await visitor.close();
-});
+test(
+  "what is held back on probation is shown beside the balance, also after a reload",
+  { skip, timeout: 5 * MINUTE },
+  async () => {
+    const { page, visitor } = await visit(browser, node);
+    // this node holds nothing back: in its place answers one that does
+    await page.route("**/miner_score/*", (route) => route.fulfill({ json: { miner_score: { escrow: "2500000" } } }));
+    await button(page, "Start").click();
+    await accepted(page, 1);
+    await button(page, "Finish").click();
+    await state(page, "stopped");
+    assert.match(await shown(page, "balance"), /^\d+ R3MES \+ 2\.5 R3MES in escrow$/);
+    await page.reload();
+    await state(page, "ready");
+    assert.match(await shown(page, "balance"), /in escrow$/);
+    await visitor.close();
+  },
+);
 
 test("by keyboard alone, and axe-core finds nothing serious", { skip, timeout: 10 * MINUTE }, async () => {
   const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -183,7 +204,9 @@ test("by keyboard alone, and axe-core finds nothing serious", { skip, timeout: 1
     // through the driver, since the page's policy forbids scripts that are not its own
     await page.evaluate(axe);
     const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
-    return violations.filter(({ impact }) => ["serious", "critical"].includes(impact)).map(({ id, nodes }) => `${id}: ${nodes[0].html}`);
+    return violations
+      .filter(({ impact }) => ["serious", "critical"].includes(impact))
+      .map(({ id, nodes }) => `${id}: ${nodes[0].html}`);
   };
   const focused = () => page.evaluate(() => document.querySelector("r3mes-miner").shadowRoot.activeElement?.id);
   /** Tab, until the element with this id has the focus. */
@@ -204,7 +227,21 @@ test("by keyboard alone, and axe-core finds nothing serious", { skip, timeout: 1
   assert.deepEqual(await serious(), []);
   await page.emulateMedia({ colorScheme: "light" });
   assert.deepEqual(await serious(), []);
-  for (const id of ["stop", "intensity", "battery", "cap", "backend", "clear", "test", "receipt", "verify", "filter", "copy", "log"]) await tabTo(id);
+  for (const id of [
+    "stop",
+    "intensity",
+    "battery",
+    "cap",
+    "backend",
+    "clear",
+    "test",
+    "receipt",
+    "verify",
+    "filter",
+    "copy",
+    "log",
+  ])
+    await tabTo(id);
   await page.evaluate(() => document.querySelector("r3mes-miner").shadowRoot.querySelector("#stop").focus());
   await page.keyboard.press("Space");
   await state(page, "stopped");

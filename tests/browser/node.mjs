@@ -20,10 +20,24 @@ export async function startNode({ page, flags = [] }) {
 }
 
 async function run(home, page, port, more) {
-  const flags = [...more, "--backend", "cpu", "--rank", "4", "--model", join(home, "model"), "--text", join(home, "text.txt")];
-  const process = spawn(BINARY, ["node", "--json", ...flags, "--data-dir", join(home, "data"), "--page", page, "--listen", `127.0.0.1:${port}`], {
-    stdio: ["ignore", "pipe", "ignore"],
-  });
+  const flags = [
+    ...more,
+    "--backend",
+    "cpu",
+    "--rank",
+    "4",
+    "--model",
+    join(home, "model"),
+    "--text",
+    join(home, "text.txt"),
+  ];
+  const process = spawn(
+    BINARY,
+    ["node", "--json", ...flags, "--data-dir", join(home, "data"), "--page", page, "--listen", `127.0.0.1:${port}`],
+    {
+      stdio: ["ignore", "pipe", "ignore"],
+    },
+  );
   const exited = new Promise((exit) => process.once("exit", exit));
   const line = await new Promise((resolve, reject) => {
     createInterface({ input: process.stdout }).once("line", resolve);
@@ -40,7 +54,8 @@ async function run(home, page, port, more) {
     url,
     get,
     /** Micro-units. */
-    balance: async (address) => Number((await get(`/cosmos/bank/v1beta1/balances/${address}`)).balances[0]?.amount ?? 0),
+    balance: async (address) =>
+      Number((await get(`/cosmos/bank/v1beta1/balances/${address}`)).balances[0]?.amount ?? 0),
     kill,
     /** The same node, after `kill`, on the same port. */
     again: (flags = more) => run(home, page, new URL(url).port, flags),

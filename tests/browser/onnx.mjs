@@ -9,7 +9,7 @@ export const INT32 = 6;
 
 function varint(value) {
   const bytes = [];
-  for (let rest = BigInt(value); ; ) {
+  for (let rest = BigInt(value); ;) {
     const low = Number(rest & 127n);
     rest >>= 7n;
     if (rest === 0n) return Uint8Array.from([...bytes, low]);
@@ -51,13 +51,24 @@ export function initializer(name, type, dimensions, values) {
 
 /** The type of a graph's input or output. */
 export function tensor(name, type, dimensions) {
-  const shape = message(...each(1, dimensions.map((dimension) => message([1, dimension]))));
+  const shape = message(
+    ...each(
+      1,
+      dimensions.map((dimension) => message([1, dimension])),
+    ),
+  );
   return message([1, name], [2, message([1, message([1, type], [2, shape])])]);
 }
 
 /** A model of one graph, in ONNX's operators and Microsoft's. */
 export function model({ nodes, initializers, inputs, outputs }) {
-  const graph = message(...each(1, nodes), [2, "graph"], ...each(5, initializers), ...each(11, inputs), ...each(12, outputs));
+  const graph = message(
+    ...each(1, nodes),
+    [2, "graph"],
+    ...each(5, initializers),
+    ...each(11, inputs),
+    ...each(12, outputs),
+  );
   const sets = [message([1, ""], [2, 21]), message([1, "com.microsoft"], [2, 1])];
   return message([1, 10], [7, graph], ...each(8, sets));
 }

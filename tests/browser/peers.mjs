@@ -20,7 +20,11 @@ export async function prepare({ tokens, features }) {
   timed = [];
   const made = [];
   // 2 bits without int8 inside take a minute a product on a software GPU
-  for (const [bits, accuracy] of [[4, 0], [4, 4], [2, 4]]) {
+  for (const [bits, accuracy] of [
+    [4, 0],
+    [4, 4],
+    [2, 4],
+  ]) {
     const what = `MatMulNBits, ${bits} bits${accuracy === 4 ? ", int8 inside" : ""}`;
     made.push([what, "gpu", () => nbits(tokens, features, bits, accuracy)]);
   }
@@ -69,7 +73,8 @@ const trits = (features, draw) => Int8Array.from({ length: features * features }
 /** A row by the transpose of a [rows, columns] matrix. */
 function product(row, matrix) {
   const out = new Float64Array(matrix.length / row.length);
-  for (let n = 0; n < out.length; n++) for (let k = 0; k < row.length; k++) out[n] += row[k] * matrix[n * row.length + k];
+  for (let n = 0; n < out.length; n++)
+    for (let k = 0; k < row.length; k++) out[n] += row[k] * matrix[n * row.length + k];
   return out;
 }
 
@@ -100,7 +105,12 @@ async function nbits(tokens, features, bits, accuracy_level) {
     node("MatMulNBits", [`x${at}`, `b${at}`, `scales${at}`], [`x${at + 1}`], attributes, "com.microsoft"),
   );
   const last = `x${LAUNCHES}`;
-  const bytes = model({ nodes, initializers: constants, inputs: [tensor("x0", FLOAT, shape)], outputs: [tensor(last, FLOAT, shape)] });
+  const bytes = model({
+    nodes,
+    initializers: constants,
+    inputs: [tensor("x0", FLOAT, shape)],
+    outputs: [tensor(last, FLOAT, shape)],
+  });
   const session = await webgpu.InferenceSession.create(bytes, { executionProviders: ["webgpu"] });
   const x = Float32Array.from({ length: tokens * features }, () => draw(-127, 127) / 64);
   const feeds = { x0: new webgpu.Tensor("float32", x, shape) };

@@ -22,12 +22,17 @@ export async function readsAndSends(url, chain, [rich, fresh], amount) {
   assert.ok(height > 4);
   assert.equal((await reader.getBlock(height)).header.height, height);
 
-  const signer = await SigningStargateClient.connectWithSigner(url, await wallet(rich), { broadcastPollIntervalMs: 100 });
+  const signer = await SigningStargateClient.connectWithSigner(url, await wallet(rich), {
+    broadcastPollIntervalMs: 100,
+  });
   const send = (sum, fee) => signer.sendTokens(address, other, coins(sum, "uremes"), { amount: fee, gas: "200000" });
   const sent = await send(1000, coins(5, "uremes"));
   assert.equal(sent.code, 0, sent.rawLog);
   const found = await reader.getTx(sent.transactionHash);
-  assert.deepEqual([found.height, found.code, found.msgResponses[0].typeUrl], [sent.height, 0, "/cosmos.bank.v1beta1.MsgSendResponse"]);
+  assert.deepEqual(
+    [found.height, found.code, found.msgResponses[0].typeUrl],
+    [sent.height, 0, "/cosmos.bank.v1beta1.MsgSendResponse"],
+  );
   assert.equal((await reader.getBalance(other, "uremes")).amount, "1000");
   assert.equal((await reader.getSequence(address)).sequence, 1);
   assert.equal(await reader.getTx("00".repeat(32)), null);

@@ -30,26 +30,35 @@ async function assertPaid(node, page) {
   assert.equal(Number(await shown(page, "accepted")), total);
 }
 
-test("a node that is killed is waited for; the work at hand is handed in, nothing twice", { skip, timeout: 10 * MINUTE }, () =>
-  withNode(async (first) => {
-    const { page } = await visit(browser, first);
-    await button(page, "Start").click();
-    await accepted(page, 1);
-    // while a task is computed, so that it is done when nobody is there to take it
-    await page.evaluate(() => new Promise((claimed) => {
-      document.querySelector("r3mes-miner").addEventListener("r3mes:step", ({ detail }) => detail.stage === "claimed" && claimed());
-    }));
-    await first.kill();
-    await state(page, "offline");
-    assert.match(await shown(page, "reason"), /trying again/);
-    const node = await first.again();
-    const done = Number(await shown(page, "accepted"));
-    await accepted(page, done + 2);
-    await button(page, "Finish").click();
-    await state(page, "stopped");
-    await assertPaid(node, page);
-    await node.kill();
-  }));
+test(
+  "a node that is killed is waited for; the work at hand is handed in, nothing twice",
+  { skip, timeout: 10 * MINUTE },
+  () =>
+    withNode(async (first) => {
+      const { page } = await visit(browser, first);
+      await button(page, "Start").click();
+      await accepted(page, 1);
+      // while a task is computed, so that it is done when nobody is there to take it
+      await page.evaluate(
+        () =>
+          new Promise((claimed) => {
+            document
+              .querySelector("r3mes-miner")
+              .addEventListener("r3mes:step", ({ detail }) => detail.stage === "claimed" && claimed());
+          }),
+      );
+      await first.kill();
+      await state(page, "offline");
+      assert.match(await shown(page, "reason"), /trying again/);
+      const node = await first.again();
+      const done = Number(await shown(page, "accepted"));
+      await accepted(page, done + 2);
+      await button(page, "Finish").click();
+      await state(page, "stopped");
+      await assertPaid(node, page);
+      await node.kill();
+    }),
+);
 
 test("a reload in the middle hands in what was computed", { skip, timeout: 10 * MINUTE }, () =>
   withNode(async (node) => {
@@ -66,14 +75,17 @@ test("a reload in the middle hands in what was computed", { skip, timeout: 10 * 
     await state(page, "stopped");
     assert.match(await shown(page, "log"), /found bafy/);
     await assertPaid(node, page);
-  }));
+  }),
+);
 
 test("a worker that crashes is replaced; after three crashes the reason is shown", { skip, timeout: 10 * MINUTE }, () =>
   withNode(async (node) => {
     const { page } = await visit(browser, node);
     let crashes = 1;
     await page.route("**/r3mes_www.js", (route) =>
-      crashes-- > 0 ? route.fulfill({ contentType: "text/javascript", body: "throw new Error('planted')" }) : route.continue(),
+      crashes-- > 0
+        ? route.fulfill({ contentType: "text/javascript", body: "throw new Error('planted')" })
+        : route.continue(),
     );
     await button(page, "Start").click();
     await accepted(page, 1);
@@ -82,7 +94,8 @@ test("a worker that crashes is replaced; after three crashes the reason is shown
     await button(page, "Start").click();
     await state(page, "error");
     assert.notEqual(await shown(page, "reason"), "");
-  }));
+  }),
+);
 
 test("a GPU that is lost is opened again", { skip, timeout: 15 * MINUTE }, () =>
   withNode(async (node) => {
@@ -111,7 +124,8 @@ test("a GPU that is lost is opened again", { skip, timeout: 15 * MINUTE }, () =>
     assert.match(log, /failed: .*lost/);
     assert.match(log, /trying again/);
     await button(page, "Stop").click();
-  }));
+  }),
+);
 
 test("two hundred tasks take no more memory than fifty", { skip, timeout: 25 * MINUTE }, () =>
   withNode(async (node) => {
@@ -121,7 +135,10 @@ test("two hundred tasks take no more memory than fifty", { skip, timeout: 25 * M
     const memory = async () => {
       await client.send("HeapProfiler.collectGarbage");
       const { metrics } = await client.send("Performance.getMetrics");
-      return { engine: Number.parseFloat(await shown(page, "memory")), page: metrics.find(({ name }) => name === "JSHeapUsedSize").value };
+      return {
+        engine: Number.parseFloat(await shown(page, "memory")),
+        page: metrics.find(({ name }) => name === "JSHeapUsedSize").value,
+      };
     };
     await button(page, "Start").click();
     await accepted(page, 50);
@@ -132,4 +149,5 @@ test("two hundred tasks take no more memory than fifty", { skip, timeout: 25 * M
     assert.ok(late.engine < early.engine + 0.25, `${early.engine} MB became ${late.engine} MB`);
     assert.ok(late.page < early.page + 2e6, `${early.page} bytes became ${late.page}`);
     await button(page, "Stop").click();
-  }));
+  }),
+);

@@ -4,7 +4,8 @@ export const MINUTE = 60_000;
 
 /** A fresh visitor on the node's page, who has agreed unless told otherwise; errors and foreign requests are noted. */
 export async function visit(browser, node, { consent = true, context, ...options } = {}) {
-  const visitor = context ?? (await browser.newContext({ permissions: ["clipboard-read", "clipboard-write"], ...options }));
+  const visitor =
+    context ?? (await browser.newContext({ permissions: ["clipboard-read", "clipboard-write"], ...options }));
   const page = await visitor.newPage();
   const seen = { errors: [], foreign: [] };
   page.on("pageerror", (error) => seen.errors.push(error.message));
@@ -48,5 +49,8 @@ export const ownAddress = (page) => shown(page, "address");
 /** Opens all that can be folded. */
 export const unfold = (page) =>
   page.evaluate(() =>
-    document.querySelector("r3mes-miner").shadowRoot.querySelectorAll("details").forEach((details) => (details.open = true)),
+    document
+      .querySelector("r3mes-miner")
+      .shadowRoot.querySelectorAll("details")
+      .forEach((details) => (details.open = true)),
   );

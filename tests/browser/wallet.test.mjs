@@ -33,7 +33,8 @@ function provider(way) {
   };
   window.keplr = {
     async experimentalSuggestChain(info) {
-      if (info.bip44.coinType !== 118 || info.bech32Config.bech32PrefixAccAddr !== "remes") throw new Error("another chain");
+      if (info.bip44.coinType !== 118 || info.bech32Config.bech32PrefixAccAddr !== "remes")
+        throw new Error("another chain");
       known.add(info.chainId);
     },
     async enable(chainId) {
@@ -49,8 +50,15 @@ function provider(way) {
   if (way === "signDirect") {
     window.keplr.signDirect = async (chainId, signer, { bodyBytes, authInfoBytes, accountNumber }) => {
       demand(enabled, chainId);
-      const given = { bodyBytes: pack(bodyBytes), authInfoBytes: pack(authInfoBytes), accountNumber: String(accountNumber) };
-      return { signed: { bodyBytes, authInfoBytes, chainId, accountNumber }, signature: await window.testSignDirect(chainId, signer, given) };
+      const given = {
+        bodyBytes: pack(bodyBytes),
+        authInfoBytes: pack(authInfoBytes),
+        accountNumber: String(accountNumber),
+      };
+      return {
+        signed: { bodyBytes, authInfoBytes, chainId, accountNumber },
+        signature: await window.testSignDirect(chainId, signer, given),
+      };
     };
   } else {
     window.keplr.signArbitrary = async (chainId, signer, text) => {
@@ -97,7 +105,12 @@ async function open(node, way) {
   await page.exposeFunction("testKey", () => ({ address, pubKey: base64(pubkey) }));
   await page.exposeFunction("testSignDirect", async (chainId, signer, { bodyBytes, authInfoBytes, accountNumber }) => {
     seen.signed.push("transaction");
-    const doc = { bodyBytes: bytes(bodyBytes), authInfoBytes: bytes(authInfoBytes), chainId, accountNumber: BigInt(accountNumber) };
+    const doc = {
+      bodyBytes: bytes(bodyBytes),
+      authInfoBytes: bytes(authInfoBytes),
+      chainId,
+      accountNumber: BigInt(accountNumber),
+    };
     return (await direct.signDirect(signer, doc)).signature;
   });
   await page.exposeFunction("testSignText", async (signer, text) => {
@@ -108,7 +121,8 @@ async function open(node, way) {
   });
   await page.addInitScript(provider, way);
   const policy = (await fetch(node.url)).headers.get("content-security-policy");
-  const serve = (contentType, body) => (route) => route.fulfill({ contentType, body, headers: { "content-security-policy": policy } });
+  const serve = (contentType, body) => (route) =>
+    route.fulfill({ contentType, body, headers: { "content-security-policy": policy } });
   await page.route("**/wallet-test.html", serve("text/html", PAGE.html));
   await page.route("**/wallet-test.js", serve("text/javascript", PAGE.js));
   await page.goto(`${node.url}/wallet-test.html`);
@@ -120,86 +134,103 @@ const said = (page, pattern) => page.getByRole("status").filter({ hasText: patte
 const press = (page, name) => page.getByRole("button", { name, exact: true }).click();
 
 for (const way of ["signDirect", "signArbitrary"]) {
-  test(`an account grants by ${way}, is mined for within the cap, and revokes`, { skip, timeout: 10 * MINUTE }, async () => {
-    let node = await startNode({ page: DIST });
+  test(
+    `an account grants by ${way}, is mined for within the cap, and revokes`,
+    { skip, timeout: 10 * MINUTE },
+    async () => {
+      let node = await startNode({ page: DIST });
+      try {
+        const { page, address, seen } = await open(node, way);
+        assert.ok(
+          !(await page.getByRole("button", { name: "Grant", exact: true }).isVisible()),
+          "nothing to grant before a wallet is connected",
+        );
+        await press(page, "Connect Keplr");
+        await said(page, "Connected to Keplr.");
+        assert.deepEqual(await page.evaluate(() => card.payer()), {}, "connecting grants nothing");
+        await page.getByLabel("Fees it may spend").fill("0.1");
+        await page.getByLabel("For how many days").fill("1");
+        await press(page, "Grant");
+        await said(page, /^Granted/);
+        assert.deepEqual(await page.evaluate(() => card.payer()), { granter: address });
+        assert.match(await page.locator("section").innerText(), /Left for fees: 0\.1 R3MES/);
+
+        const free = await page.evaluate(() => mine(2));
+        assert.equal(free.reason, "");
+        const earned = free.accepted.length * REWARD;
+        assert.ok(earned >= 2 * REWARD);
+        assert.equal(await node.balance(address), earned, "the account is paid");
+        assert.equal(free.accepted.at(-1).balance, earned);
+
+        // a node with fees: two transactions a task, out of the cap
+        await node.kill();
+        node = await node.again(["--min-fee", String(FEE)]);
+        const paid = await page.evaluate(() => mine(1));
+        assert.equal(paid.reason, "");
+        const fees = 2 * FEE * paid.accepted.length;
+        const balance = earned + paid.accepted.length * REWARD - fees;
+        assert.equal(await node.balance(address), balance);
+        const operators = (await node.get("/stats")).fees - fees;
+        assert.ok(operators > 0 && operators % FEE === 0, "the node's own words cost as much");
+        await page.evaluate(() => card.refresh());
+        assert.match(
+          await page.locator("section").innerText(),
+          new RegExp(`Left for fees: ${(100_000 - fees) / 1e6} R3MES`),
+        );
+        assert.equal(seen.signed.length, 1, "the wallet was asked once, not for each submission");
+
+        // what was granted is shown after a reload; the wallet that granted it revokes
+        await page.reload();
+        await page.evaluate(() => card.ready);
+        assert.deepEqual(await page.evaluate(() => card.payer()), { granter: address });
+        await press(page, "Revoke");
+        await said(page, /^Connect the wallet/);
+        await press(page, "Connect Keplr");
+        await said(page, "Connected to Keplr.");
+        await press(page, "Revoke");
+        await said(page, /^Revoked/);
+        assert.equal(seen.signed.length, 2);
+        assert.deepEqual(await page.evaluate(() => card.payer()), {});
+        assert.equal(await node.balance(address), balance - FEE, "the fee of the revocation");
+        const { reason } = await page.evaluate((granter) => mine(1, { granter }), address);
+        assert.match(reason, /code 4: .* grants .*, or not any more/);
+        assert.equal(await node.balance(address), balance - FEE, "what is refused costs nothing");
+        assert.deepEqual(
+          seen.errors.filter((error) => !/404/.test(error)),
+          [],
+        );
+        if (way === "signArbitrary") assert.match(seen.signed[0], /Expires: \d{4}-\d\d-\d\dT/);
+      } finally {
+        await node.stop();
+      }
+    },
+  );
+}
+
+test(
+  "without a wallet an address is pasted, and no secret is ever asked for",
+  { skip, timeout: 2 * MINUTE },
+  async () => {
+    const node = await startNode({ page: DIST });
     try {
-      const { page, address, seen } = await open(node, way);
-      assert.ok(!(await page.getByRole("button", { name: "Grant", exact: true }).isVisible()), "nothing to grant before a wallet is connected");
-      await press(page, "Connect Keplr");
-      await said(page, "Connected to Keplr.");
-      assert.deepEqual(await page.evaluate(() => card.payer()), {}, "connecting grants nothing");
-      await page.getByLabel("Fees it may spend").fill("0.1");
-      await page.getByLabel("For how many days").fill("1");
-      await press(page, "Grant");
-      await said(page, /^Granted/);
-      assert.deepEqual(await page.evaluate(() => card.payer()), { granter: address });
-      assert.match(await page.locator("section").innerText(), /Left for fees: 0\.1 R3MES/);
-
-      const free = await page.evaluate(() => mine(2));
-      assert.equal(free.reason, "");
-      const earned = free.accepted.length * REWARD;
-      assert.ok(earned >= 2 * REWARD);
-      assert.equal(await node.balance(address), earned, "the account is paid");
-      assert.equal(free.accepted.at(-1).balance, earned);
-
-      // a node with fees: two transactions a task, out of the cap
-      await node.kill();
-      node = await node.again(["--min-fee", String(FEE)]);
-      const paid = await page.evaluate(() => mine(1));
-      assert.equal(paid.reason, "");
-      const fees = 2 * FEE * paid.accepted.length;
-      const balance = earned + paid.accepted.length * REWARD - fees;
-      assert.equal(await node.balance(address), balance);
-      const operators = (await node.get("/stats")).fees - fees;
-      assert.ok(operators > 0 && operators % FEE === 0, "the node's own words cost as much");
-      await page.evaluate(() => card.refresh());
-      assert.match(await page.locator("section").innerText(), new RegExp(`Left for fees: ${(100_000 - fees) / 1e6} R3MES`));
-      assert.equal(seen.signed.length, 1, "the wallet was asked once, not for each submission");
-
-      // what was granted is shown after a reload; the wallet that granted it revokes
+      const { page } = await open(node, "signDirect");
+      await page.addInitScript(() => delete window.keplr);
       await page.reload();
       await page.evaluate(() => card.ready);
-      assert.deepEqual(await page.evaluate(() => card.payer()), { granter: address });
-      await press(page, "Revoke");
-      await said(page, /^Connect the wallet/);
-      await press(page, "Connect Keplr");
-      await said(page, "Connected to Keplr.");
-      await press(page, "Revoke");
-      await said(page, /^Revoked/);
-      assert.equal(seen.signed.length, 2);
-      assert.deepEqual(await page.evaluate(() => card.payer()), {});
-      assert.equal(await node.balance(address), balance - FEE, "the fee of the revocation");
-      const { reason } = await page.evaluate((granter) => mine(1, { granter }), address);
-      assert.match(reason, /code 4: .* grants .*, or not any more/);
-      assert.equal(await node.balance(address), balance - FEE, "what is refused costs nothing");
-      assert.deepEqual(seen.errors.filter((error) => !/404/.test(error)), []);
-      if (way === "signArbitrary") assert.match(seen.signed[0], /Expires: \d{4}-\d\d-\d\dT/);
+      assert.equal(await page.getByRole("button", { name: /Connect/ }).count(), 0);
+      const text = await page.locator("section").innerText();
+      assert.match(text, /No Keplr or Leap/);
+      assert.doesNotMatch(text, /mnemonic|phrase|words|private key|secret/i);
+      const payee = "remes1qqqsyqcyq5rqwzqfpg9scrgwpugpzysn7hvxsv";
+      await page.getByLabel("Or paid to this address").fill(payee);
+      await page.getByLabel("Or paid to this address").blur();
+      await page.waitForFunction(() => payers.at(-1)?.payout);
+      assert.deepEqual(await page.evaluate(() => card.payer()), { payout: payee });
+      await page.reload();
+      await page.evaluate(() => card.ready);
+      assert.deepEqual(await page.evaluate(() => card.payer()), { payout: payee });
     } finally {
       await node.stop();
     }
-  });
-}
-
-test("without a wallet an address is pasted, and no secret is ever asked for", { skip, timeout: 2 * MINUTE }, async () => {
-  const node = await startNode({ page: DIST });
-  try {
-    const { page } = await open(node, "signDirect");
-    await page.addInitScript(() => delete window.keplr);
-    await page.reload();
-    await page.evaluate(() => card.ready);
-    assert.equal(await page.getByRole("button", { name: /Connect/ }).count(), 0);
-    const text = await page.locator("section").innerText();
-    assert.match(text, /No Keplr or Leap/);
-    assert.doesNotMatch(text, /mnemonic|phrase|words|private key|secret/i);
-    const payee = "remes1qqqsyqcyq5rqwzqfpg9scrgwpugpzysn7hvxsv";
-    await page.getByLabel("Or paid to this address").fill(payee);
-    await page.getByLabel("Or paid to this address").blur();
-    await page.waitForFunction(() => payers.at(-1)?.payout);
-    assert.deepEqual(await page.evaluate(() => card.payer()), { payout: payee });
-    await page.reload();
-    await page.evaluate(() => card.ready);
-    assert.deepEqual(await page.evaluate(() => card.payer()), { payout: payee });
-  } finally {
-    await node.stop();
-  }
-});
+  },
+);

@@ -6,7 +6,8 @@ import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
 const required = createRequire(pathToFileURL(`${process.cwd()}/package.json`));
-const { DirectSecp256k1Wallet, Registry, encodePubkey, makeAuthInfoBytes, makeSignDoc } = required("@cosmjs/proto-signing");
+const { DirectSecp256k1Wallet, Registry, encodePubkey, makeAuthInfoBytes, makeSignDoc } =
+  required("@cosmjs/proto-signing");
 const { encodeSecp256k1Pubkey } = required("@cosmjs/amino");
 const { TxRaw } = required("cosmjs-types/cosmos/tx/v1beta1/tx");
 const { MsgSend } = required("cosmjs-types/cosmos/bank/v1beta1/tx");

@@ -31,9 +31,18 @@ async function grant() {
     allowance: basic,
     allowedMessages: ["/cosmos.authz.v1beta1.MsgExec"],
   });
-  const messages = [...grants, any(MsgGrantAllowance, "/cosmos.feegrant.v1beta1.MsgGrantAllowance", { granter, grantee, allowance })];
+  const messages = [
+    ...grants,
+    any(MsgGrantAllowance, "/cosmos.feegrant.v1beta1.MsgGrantAllowance", { granter, grantee, allowance }),
+  ];
   const body = TxBody.encode(TxBody.fromPartial({ messages })).finish();
-  const info = makeAuthInfoBytes([{ pubkey: encodePubkey(encodeSecp256k1Pubkey(pubkey)), sequence: 41 }], [], 200_000, undefined, undefined);
+  const info = makeAuthInfoBytes(
+    [{ pubkey: encodePubkey(encodeSecp256k1Pubkey(pubkey)), sequence: 41 }],
+    [],
+    200_000,
+    undefined,
+    undefined,
+  );
   const wallet = await DirectSecp256k1Wallet.fromKey(secret, "remes");
   const { signed, signature } = await wallet.signDirect(granter, makeSignDoc(body, info, "r3mes-test-1", 0));
   const tx = TxRaw.encode({

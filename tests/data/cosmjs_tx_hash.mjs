@@ -23,7 +23,13 @@ const body = registry.encodeTxBody({
   messages: [{ typeUrl: "/remes.remes.v1.MsgClaimTask", value: { miner: address, poolId: 3, chunkId: 9 } }],
   memo: "",
 });
-const info = makeAuthInfoBytes([{ pubkey: encodePubkey(encodeSecp256k1Pubkey(pubkey)), sequence: 41 }], [], 200_000, undefined, undefined);
+const info = makeAuthInfoBytes(
+  [{ pubkey: encodePubkey(encodeSecp256k1Pubkey(pubkey)), sequence: 41 }],
+  [],
+  200_000,
+  undefined,
+  undefined,
+);
 const { signed, signature } = await wallet.signDirect(address, makeSignDoc(body, info, "r3mes-test-1", 0));
 const tx = TxRaw.encode({
   bodyBytes: signed.bodyBytes,

@@ -12,7 +12,10 @@ const { Bip39, EnglishMnemonic } = required("@cosmjs/crypto");
 const mnemonic = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
 const passphrase = "pässphrase, 8 letters or more";
 const hex = (bytes) => Buffer.from(bytes).toString("hex");
-const [salt, nonce] = [Uint8Array.from({ length: 16 }, (_, at) => at), Uint8Array.from({ length: 24 }, (_, at) => 99 - at)];
+const [salt, nonce] = [
+  Uint8Array.from({ length: 16 }, (_, at) => at),
+  Uint8Array.from({ length: 24 }, (_, at) => 99 - at),
+];
 const keystore = {
   format: "r3mes/keystore/1",
   address: "remes1jhg0e7s6gn44tfc5k37kr04sznyhedtc6uec2k",
