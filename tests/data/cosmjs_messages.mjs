@@ -1,13 +1,18 @@
-// Prints the hash of a signed transaction of every message, as CosmJS and protobufjs make it of the chain's field numbers.
-// npm install @cosmjs/proto-signing@0.39 @cosmjs/amino@0.39 @cosmjs/crypto@0.39 protobufjs cosmjs-types;
-// node cosmjs_messages.mjs > cosmjs_messages.tsv
+// Prints the hash of one signed transaction for each message type, encoded by CosmJS and protobufjs from the chain's field
+// numbers. The library must produce the same hashes.
+//
+// npm --prefix tests/browser ci --ignore-scripts
+// node tests/data/cosmjs_messages.mjs > tests/data/cosmjs_messages.tsv
 
 import { createHash } from "node:crypto";
-import { DirectSecp256k1Wallet, encodePubkey, makeAuthInfoBytes, makeSignDoc } from "@cosmjs/proto-signing";
-import { encodeSecp256k1Pubkey } from "@cosmjs/amino";
-import { Secp256k1, sha256 } from "@cosmjs/crypto";
-import { TxBody, TxRaw } from "cosmjs-types/cosmos/tx/v1beta1/tx";
-import protobuf from "protobufjs";
+import { createRequire } from "node:module";
+
+const require = createRequire(new URL("../browser/package.json", import.meta.url));
+const { DirectSecp256k1Wallet, encodePubkey, makeAuthInfoBytes, makeSignDoc } = require("@cosmjs/proto-signing");
+const { encodeSecp256k1Pubkey } = require("@cosmjs/amino");
+const { Secp256k1, sha256 } = require("@cosmjs/crypto");
+const { TxBody, TxRaw } = require("cosmjs-types/cosmos/tx/v1beta1/tx");
+const protobuf = require("protobufjs");
 
 const chain = "r3mes-test-1";
 const secret = new Uint8Array(32).fill(7);
@@ -69,7 +74,7 @@ protobuf.parse(
   message MsgMoveDispute { string sender = 1; uint64 disputeId = 2; uint64 answer = 3; bytes step = 4; }`,
   root,
 );
-root.resolveAll(); // proto3 packs what is repeated only from here on
+root.resolveAll(); // before this call protobufjs does not pack repeated proto3 fields
 
 const hash = "ab".repeat(32);
 const submission = {
