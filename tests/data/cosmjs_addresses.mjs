@@ -1,4 +1,4 @@
-// Prints the addresses that CosmJS derives from mnemonics, as a table. The library's key derivation must return the same.
+// Prints a table of the addresses that CosmJS derives from mnemonics. The library must derive the same addresses.
 //
 // Keplr derives account n at m/44'/118'/0'/0/n by default and at m/44'/118'/n'/0/0 on request; the table has both.
 //

@@ -1,5 +1,5 @@
-// Prints the hash of one signed transaction for each message type, encoded by CosmJS and protobufjs from the chain's field
-// numbers. The library must produce the same hashes.
+// Prints the hash of one signed transaction for each message type, encoded by CosmJS and protobufjs from the chain's
+// field numbers. The library must produce the same hashes.
 //
 // npm --prefix tests/browser ci --ignore-scripts
 // node tests/data/cosmjs_messages.mjs > tests/data/cosmjs_messages.tsv
