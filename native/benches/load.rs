@@ -8,16 +8,15 @@
 //! small beside the rest; docs/SCALE.md says what it is for large ones.
 
 #[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
-#[path = "../tests/face.rs"]
-mod face;
+#[path = "../tests/node_process.rs"]
+mod node_process;
 #[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
-#[path = "../tests/place.rs"]
-mod place;
+#[path = "../tests/scripted_miner.rs"]
+mod scripted_miner;
 #[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
-#[path = "../tests/rogue.rs"]
-mod rogue;
+#[path = "../tests/work_dir.rs"]
+mod work_dir;
 
-use place::Place;
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{Blocks, Client, ClientError},
@@ -26,7 +25,7 @@ use r3mes_wgpu::{
     store::{Cid, Codec, Dag},
     tx::{Message, MsgClaimTask, MsgSubmitGradient, MsgSubmitGradientResponse, SessionKey},
 };
-use rogue::{Network, Web};
+use scripted_miner::{Network, Web};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -36,6 +35,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use work_dir::Place;
 
 /// Coins of each miner: more than the bonds of its claims.
 const COINS: u64 = 1_000_000_000;
@@ -129,7 +129,7 @@ fn key(number: usize) -> SessionKey {
 
 /// The gradients of all rounds; the positions of each go to the miners in turn.
 fn prepare(network: &Network, genesis: &Genesis, keys: &[SessionKey], rounds: u64) -> Vec<Vec<Work>> {
-    let mut worker = rogue::worker(&network.place, 0, SEQUENCES);
+    let mut worker = scripted_miner::worker(&network.place, 0, SEQUENCES);
     let client = Client::new(Web::new(&network.node.url), key(0));
     let first = block_on(Blocks::of_adapter(client.host(), &genesis.adapter)).expect("the first adapter");
     let mut state = AdapterState::fetch(&genesis.adapter, &|cid| first.get(cid)).expect("an adapter");

@@ -1,6 +1,6 @@
 //! `adapter` as its users run it: trained, looked at, exchanged with PEFT, folded, and read from a ledger and a node.
 
-use crate::place::{Place, SMALL_MODEL};
+use crate::work_dir::{Place, SMALL_MODEL};
 use prost::Message;
 use r3mes_wgpu::{model::peft::GradientPackage, protocol::Receipt, training::checkpoint};
 use serde_json::Value;

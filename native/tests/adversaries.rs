@@ -1,7 +1,7 @@
 //! Those who would be paid for nothing, or stop others from being paid, against a node in a process of its own: one test
 //! each. What is honest beside them is accepted, and whoever is honest pays nothing.
 
-use crate::rogue::{Network, Rogue};
+use crate::scripted_miner::{Network, Rogue};
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{ClientError, HeldTask, Stored},
@@ -252,7 +252,7 @@ fn what_was_accepted_again() {
     // a transaction that ran, again
     let message = Message::ClaimTask(MsgClaimTask { miner: rogue.address().to_owned(), pool_id: 0, chunk_id: 9 });
     let sequence = network.node.sequence(&rogue.key);
-    let tx = rogue.key.sign(crate::face::CHAIN, sequence - 1, &Default::default(), &[message]).unwrap();
+    let tx = rogue.key.sign(crate::node_process::CHAIN, sequence - 1, &Default::default(), &[message]).unwrap();
     assert_eq!(network.node.send(&tx).0, u64::from(code::WRONG_SEQUENCE));
     fair(&network);
 }

@@ -1,6 +1,6 @@
 //! The binary as its users run it: mined, killed, resumed, verified.
 
-use crate::place::{Place, SMALL_MODEL, accepted};
+use crate::work_dir::{Place, SMALL_MODEL, accepted};
 use r3mes_wgpu::{
     model::{config::ModelConfig, file, generator::seeded},
     protocol::{Artifact, Receipt},

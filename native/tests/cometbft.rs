@@ -1,9 +1,9 @@
 //! Replicas under real CometBFTs: they agree whatever is killed, and new ones join. `scripts/interop cometbft` runs it.
 
-use crate::liar::Liar;
-use crate::network::{CHAIN, Network, Replica};
-use crate::place::accepted;
-use crate::rogue::Rogue;
+use crate::forger::Liar;
+use crate::replicas::{CHAIN, Network, Replica};
+use crate::scripted_miner::Rogue;
+use crate::work_dir::accepted;
 use r3mes_wgpu::tx::SessionKey;
 use serde_json::{Value, json};
 use std::{

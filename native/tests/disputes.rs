@@ -1,8 +1,8 @@
 //! What happens where nobody was drawn, against a node in a process of its own: its operator brings down what is forged,
 //! stands for what is right, and a miner whose own backend fails takes its work back in time.
 
-use crate::liar::Liar;
-use crate::rogue::{Network, Rogue, Web, model};
+use crate::forger::Liar;
+use crate::scripted_miner::{Network, Rogue, Web, model};
 use pollster::block_on;
 use r3mes_wgpu::{
     agents::miner::{Miner, MiningError},
@@ -83,7 +83,8 @@ fn a_forger_whose_friends_take_all_places_falls_when_they_have_ended() {
         let (challenger, chunk, manifest) = (friend.address().to_owned(), chunk.clone(), manifest.clone());
         let opening = MsgOpenDispute { challenger, stored_gradient_id: id, chunk, manifest };
         let openings = vec![Message::OpenDispute(opening.into()); 4];
-        network.node.send(&friend.key.sign(crate::face::CHAIN, 0, &Default::default(), &openings).unwrap()).0 == 0
+        network.node.send(&friend.key.sign(crate::node_process::CHAIN, 0, &Default::default(), &openings).unwrap()).0
+            == 0
     });
     liar.defend(&rogue, id);
     assert_eq!(network.stake(rogue.address()), STAKE / 2);
@@ -135,7 +136,7 @@ fn a_miner_whose_backend_fails_takes_its_work_back_and_loses_nothing() {
     let (model, targets) = model(&network.place);
     let backend = Backend::Cpu { threads: 1, choose: faulty };
     let worker = block_on(Worker::new(&model, &targets, &backend, 1)).unwrap();
-    let client = Client::new(Web::new(&network.node.url), crate::rogue::key(66));
+    let client = Client::new(Web::new(&network.node.url), crate::scripted_miner::key(66));
     let miner = Miner::new(client, worker, rogue.address().to_owned(), "cpu".to_owned());
     let mut miner = miner.with_known_answers(backend);
     let error = block_on(miner.work(|_| {})).unwrap_err();

@@ -1,6 +1,6 @@
 //! `model import`, `model info`, and training on what they leave.
 
-use crate::place::Place;
+use crate::work_dir::Place;
 use r3mes_wgpu::model::{config::ModelConfig, file, generator::seeded};
 use serde_json::Value;
 use std::{

@@ -1,7 +1,7 @@
 //! A real Kubo, which `scripts/interop` starts: the same CIDs, the same bytes, and a miner's artifacts kept there.
 
-use crate::face::Node;
-use crate::place::{Place, accepted};
+use crate::node_process::Node;
+use crate::work_dir::{Place, accepted};
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{

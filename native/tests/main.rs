@@ -3,12 +3,12 @@
 #![allow(unreachable_pub, reason = "a binary, of which no item can be reached")]
 
 // what the tests share
-mod face;
-mod liar;
-mod network;
-mod place;
-mod proxy;
-mod rogue;
+mod faulty_proxy;
+mod forger;
+mod node_process;
+mod replicas;
+mod scripted_miner;
+mod work_dir;
 
 // commands
 mod adapter;

@@ -1,7 +1,7 @@
 //! The node over HTTP, as a miner, an attacker and an operator meet it.
 
-use crate::face::{CHAIN, Node, claim};
-use crate::place::{Place, accepted};
+use crate::node_process::{CHAIN, Node, claim};
+use crate::work_dir::{Place, accepted};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use r3mes_wgpu::{
@@ -51,8 +51,9 @@ fn miners_elsewhere_are_paid_at_the_address_they_name() {
 
 #[test]
 fn who_is_on_probation_is_told_what_is_in_escrow() {
-    let network =
-        crate::rogue::Network::new("escrow", &["--rules", "embedded"], |terms| terms["params"]["probation"] = 3.into());
+    let network = crate::scripted_miner::Network::new("escrow", &["--rules", "embedded"], |terms| {
+        terms["params"]["probation"] = 3.into()
+    });
     let (_home, mut command) = miner("escrow-miner", &network.node.url, "4");
     let events = accepted(&command.output().unwrap().stdout);
     let told: Vec<_> = events.iter().map(|event| (event["escrow"].as_u64(), event["balance"].as_u64())).collect();

@@ -1,9 +1,9 @@
 //! A miner and its nodes: several of one chain, of which some are away, lie, forget or stand.
 
-use crate::face::Node;
-use crate::place::{Place, accepted};
-use crate::proxy::{Fate, Proxy};
-use crate::rogue::Network;
+use crate::faulty_proxy::{Fate, Proxy};
+use crate::node_process::Node;
+use crate::scripted_miner::Network;
+use crate::work_dir::{Place, accepted};
 use r3mes_wgpu::tx::SessionKey;
 use serde_json::{Value, json};
 use std::{

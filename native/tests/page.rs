@@ -1,6 +1,6 @@
 //! The page as the node serves it: by content, compressed, from its folder and from nowhere else.
 
-use crate::place::Place;
+use crate::work_dir::Place;
 use flate2::read::GzDecoder;
 use serde_json::Value;
 use std::{

@@ -1,8 +1,8 @@
 //! Requests that nobody should send: seeds of every route, and mutations of them, over a socket to a real node. It
 //! answers, never with an error of its own, and goes on.
 
-use crate::face::{CHAIN, Node, claim};
-use crate::place::Place;
+use crate::node_process::{CHAIN, Node, claim};
+use crate::work_dir::Place;
 use proptest::{prelude::*, sample::Index, strategy::ValueTree, test_runner::TestRunner};
 use r3mes_wgpu::{
     store::{Block, Codec, Dag, unixfs::Layout},

@@ -1,7 +1,7 @@
 //! Sessions over HTTP: a key that mines for an account which granted it, within a cap, until a time, until it is revoked.
 
-use crate::face::{CHAIN, Node, claim};
-use crate::place::{Place, accepted};
+use crate::node_process::{CHAIN, Node, claim};
+use crate::work_dir::{Place, accepted};
 use r3mes_wgpu::tx::{
     Fee, GRANTABLE, GrantPair, Message, MsgClaimTask, MsgCloseSession, MsgOpenSession, MsgSetPayout, Session,
     SessionKey,

@@ -1,7 +1,7 @@
 //! A miner whose store is away or lies: nothing is submitted, and the artifact waits.
 
-use crate::face::Node;
-use crate::place::{Place, accepted};
+use crate::node_process::Node;
+use crate::work_dir::{Place, accepted};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,

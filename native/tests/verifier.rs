@@ -1,8 +1,8 @@
 //! The command `verifier`: somebody else's stake, somebody else's machine.
 
-use crate::face::{Node, claim};
-use crate::place::{Place, accepted};
-use crate::rogue::Network;
+use crate::node_process::{Node, claim};
+use crate::scripted_miner::Network;
+use crate::work_dir::{Place, accepted};
 use r3mes_wgpu::{
     store::Codec,
     tx::{Message, MsgSubmitGradient, SessionKey, Transfer},

@@ -1,7 +1,7 @@
 //! Wallets as their owners use them: kept, opened, paid from, and granting sessions over HTTP.
 
-use crate::face::Node;
-use crate::place::{Place, accepted};
+use crate::node_process::Node;
+use crate::work_dir::{Place, accepted};
 use r3mes_wgpu::tx::SessionKey;
 use serde_json::Value;
 use std::{

@@ -1,6 +1,6 @@
 //! Replicas: a CometBFT and a node each, in processes of their own, over one genesis.
 
-use super::place::{Place, SMALL_MODEL};
+use super::work_dir::{Place, SMALL_MODEL};
 use serde_json::{Value, json};
 use std::{
     fs::{self, File},

@@ -1,6 +1,6 @@
 //! What the tests of the node over HTTP share: a node's process, asked as its clients ask it.
 
-use super::place::Place;
+use super::work_dir::Place;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use r3mes_wgpu::tx::{Fee, Message, MsgClaimTask, SessionKey};
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! A miner that stands for a forged gradient with all that the game lets it say.
 
 use super::{
-    place::Place,
-    rogue::{Rogue, model},
+    scripted_miner::{Rogue, model},
+    work_dir::Place,
 };
 use pollster::block_on;
 use r3mes_wgpu::{

@@ -1,6 +1,6 @@
 //! A miner that says whatever it likes, over the wire that all miners use, and the networks that it meets.
 
-use super::{face::Node, place::Place};
+use super::{node_process::Node, work_dir::Place};
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{Blocks, Client, ClientError, HeldTask, Host, Offline, Request, Response, Sent, Stored},
@@ -66,7 +66,7 @@ impl Network {
     pub fn at(place: Place, arguments: &[&str], change: impl FnOnce(&mut Value)) -> Self {
         let genesis = place.data().with_extension("json");
         let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
-        command.args(["genesis", "--rank", "4", "--chain-id", super::face::CHAIN]).args(arguments);
+        command.args(["genesis", "--rank", "4", "--chain-id", super::node_process::CHAIN]).args(arguments);
         command.arg("--model").arg(place.model()).arg("--text").arg(place.text()).arg("--data-dir").arg(place.data());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
