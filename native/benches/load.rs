@@ -25,7 +25,7 @@ use r3mes_wgpu::{
     store::{Cid, Codec, Dag},
     tx::{Message, MsgClaimTask, MsgSubmitGradient, MsgSubmitGradientResponse, SessionKey},
 };
-use scripted_miner::{Network, Web};
+use scripted_miner::{HttpHost, TestNetwork};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -35,7 +35,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use work_dir::Place;
+use work_dir::WorkDir;
 
 /// Coins of each miner: more than the bonds of its claims.
 const COINS: u64 = 1_000_000_000;
@@ -80,9 +80,9 @@ fn main() {
     let (miners, tasks) = (asked("--miners", 1000), asked("--tasks", 4));
     let (quota, sampling) = (asked("--quota", 256), asked("--sampling", 8));
     let keys: Vec<SessionKey> = (0..miners).map(key).collect();
-    let place = Place::new("load");
-    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/data/moby-dick.txt"), place.text()).expect("a long text");
-    let network = Network::at(place, &["--quota", &quota.to_string()], |terms| {
+    let work_dir = WorkDir::new("load");
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/data/moby-dick.txt"), work_dir.text()).expect("a long text");
+    let network = TestNetwork::at(work_dir, &["--quota", &quota.to_string()], |terms| {
         let params = &mut terms["params"];
         params["sampling"] = json!((1 << 16) / sampling);
         params["verifiers"] = json!(1);
@@ -106,7 +106,7 @@ fn main() {
         for (number, work) in work.into_iter().enumerate() {
             let (url, settled) = (&network.node.url, &settled);
             let mine = move || {
-                let client = Client::new(Web::new(url), key(number));
+                let client = Client::new(HttpHost::new(url), key(number));
                 for work in work {
                     let latency =
                         block_on(mine(&client, &work)).unwrap_or_else(|error| panic!("miner {number}: {error}"));
@@ -128,9 +128,9 @@ fn key(number: usize) -> SessionKey {
 }
 
 /// The gradients of all rounds; the positions of each go to the miners in turn.
-fn prepare(network: &Network, genesis: &Genesis, keys: &[SessionKey], rounds: u64) -> Vec<Vec<Work>> {
-    let mut worker = scripted_miner::worker(&network.place, 0, SEQUENCES);
-    let client = Client::new(Web::new(&network.node.url), key(0));
+fn prepare(network: &TestNetwork, genesis: &Genesis, keys: &[SessionKey], rounds: u64) -> Vec<Vec<Work>> {
+    let mut worker = scripted_miner::worker(&network.work_dir, 0, SEQUENCES);
+    let client = Client::new(HttpHost::new(&network.node.url), key(0));
     let first = block_on(Blocks::of_adapter(client.host(), &genesis.adapter)).expect("the first adapter");
     let mut state = AdapterState::fetch(&genesis.adapter, &|cid| first.get(cid)).expect("an adapter");
     let mut chunks = BTreeMap::<Cid, Vec<u8>>::new();
@@ -159,7 +159,7 @@ fn prepare(network: &Network, genesis: &Genesis, keys: &[SessionKey], rounds: u6
 }
 
 /// One task, from its claim to its reward; seconds from the submission on.
-async fn mine(client: &Client<Web>, work: &Work) -> Result<f64, ClientError> {
+async fn mine(client: &Client<HttpHost>, work: &Work) -> Result<f64, ClientError> {
     while client.job().await?.round < work.round {
         thread::sleep(IDLE);
     }
@@ -196,7 +196,7 @@ async fn mine(client: &Client<Web>, work: &Work) -> Result<f64, ClientError> {
 }
 
 impl Costs {
-    fn of(network: &Network) -> Self {
+    fn of(network: &TestNetwork) -> Self {
         let read = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", network.node.id())).unwrap_or_default();
         let status = read("status");
         let resident =
@@ -208,7 +208,7 @@ impl Costs {
         Self {
             cpu_seconds: ticks / 100.0,
             resident_bytes: resident.unwrap_or(0u64) << 10,
-            disk_bytes: bytes_under(&network.place.data()),
+            disk_bytes: bytes_under(&network.work_dir.data()),
         }
     }
 }

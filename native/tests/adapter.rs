@@ -1,6 +1,6 @@
 //! `adapter` as its users run it: trained, looked at, exchanged with PEFT, folded, and read from a ledger and a node.
 
-use crate::work_dir::{Place, SMALL_MODEL};
+use crate::work_dir::{SMALL_MODEL, WorkDir};
 use prost::Message;
 use r3mes_wgpu::{model::peft::GradientPackage, protocol::Receipt, training::checkpoint};
 use serde_json::Value;
@@ -30,9 +30,9 @@ fn inspect(source: &str) -> Value {
     serde_json::from_str(&adapter(["inspect", "--json", source]).unwrap()).unwrap()
 }
 
-fn train(place: &Place, out: &Path, steps: &str) -> Result<String, String> {
-    let (out, data) = (out.to_str().unwrap(), place.data());
-    let (text, data) = (place.text(), data.to_str().unwrap().to_owned());
+fn train(work_dir: &WorkDir, out: &Path, steps: &str) -> Result<String, String> {
+    let (out, data) = (out.to_str().unwrap(), work_dir.data());
+    let (text, data) = (work_dir.text(), data.to_str().unwrap().to_owned());
     let flags = ["train", "--backend", "cpu", "--rank", "4", "--steps", steps, "--model", SMALL_MODEL];
     run(flags.into_iter().chain(["--text", text.to_str().unwrap(), "--out", out, "--data-dir", &data]))
 }
@@ -42,15 +42,15 @@ fn read(checkpoint: &Path) -> r3mes_wgpu::numbers::lora::LoraAdapter {
 }
 
 /// A path below a place, as the command line takes it.
-fn under(place: &Place, name: &str) -> String {
-    place.data().with_file_name(name).to_str().unwrap().to_owned()
+fn under(work_dir: &WorkDir, name: &str) -> String {
+    work_dir.data().with_file_name(name).to_str().unwrap().to_owned()
 }
 
 #[test]
 fn an_adapter_goes_to_peft_and_back_and_is_trained_on() {
-    let place = Place::new("adapter-peft");
-    let [trained, exported, imported] = ["trained", "exported", "imported"].map(|name| under(&place, name));
-    train(&place, Path::new(&trained), "2").unwrap();
+    let work_dir = WorkDir::new("adapter-peft");
+    let [trained, exported, imported] = ["trained", "exported", "imported"].map(|name| under(&work_dir, name));
+    train(&work_dir, Path::new(&trained), "2").unwrap();
     adapter(["export", &trained, "--out", &exported]).unwrap();
     let file = format!("{imported}/checkpoint.safetensors");
     adapter(["import", &exported, "--out", &file, "--model", SMALL_MODEL]).unwrap();
@@ -68,7 +68,7 @@ fn an_adapter_goes_to_peft_and_back_and_is_trained_on() {
         // 32 → 32, 16, 16 and back, 32 → 48 twice and back
         assert_eq!(told["bytes"].as_u64(), Some(4 * 4 * (64 + 48 + 48 + 64 + 3 * 80)));
     }
-    train(&place, Path::new(&imported), "1").unwrap();
+    train(&work_dir, Path::new(&imported), "1").unwrap();
     assert_eq!(inspect(&imported)["steps"].as_u64(), Some(1));
     // nothing is overwritten
     for again in [["export", &trained, "--out", &exported], ["import", &exported, "--out", &file]] {
@@ -92,10 +92,10 @@ fn sizes_are_told_beside_named_baselines() {
 
 #[test]
 fn folding_is_the_weighted_mean() {
-    let place = Place::new("adapter-merge");
-    let [one, two, mean] = ["one", "two", "mean/checkpoint.safetensors"].map(|name| under(&place, name));
-    train(&place, Path::new(&one), "1").unwrap();
-    train(&place, Path::new(&two), "2").unwrap();
+    let work_dir = WorkDir::new("adapter-merge");
+    let [one, two, mean] = ["one", "two", "mean/checkpoint.safetensors"].map(|name| under(&work_dir, name));
+    train(&work_dir, Path::new(&one), "1").unwrap();
+    train(&work_dir, Path::new(&two), "2").unwrap();
     adapter(["merge", &mean, &one, &two, "--weights", "3,1"]).unwrap();
     let [one_read, two_read] = [&one, &two].map(|folder| read(&Path::new(folder).join("checkpoint.safetensors")));
     for ((mean, one), two) in read(Path::new(&mean)).matrices.iter().zip(&one_read.matrices).zip(&two_read.matrices) {
@@ -105,23 +105,23 @@ fn folding_is_the_weighted_mean() {
         }
     }
     let other = format!("{FIXTURE}/adapter");
-    let nowhere = under(&place, "nowhere");
+    let nowhere = under(&work_dir, "nowhere");
     assert!(adapter(["merge", &nowhere, &one, &other]).unwrap_err().contains("matrices of an adapter"));
     assert!(adapter(["merge", &nowhere, &one, &two, "--weights", "1"]).unwrap_err().contains("--weights"));
 }
 
 #[test]
 fn a_jobs_adapter_and_an_accepted_gradient_are_exported() {
-    let place = Place::new("adapter-job");
-    assert!(place.mine("5").output().unwrap().status.success());
-    let data = place.data();
+    let work_dir = WorkDir::new("adapter-job");
+    assert!(work_dir.mine("5").output().unwrap().status.success());
+    let data = work_dir.data();
     let data = data.to_str().unwrap();
     let told = inspect(data);
     assert_eq!((told["kind"].as_str().unwrap(), told["steps"].as_u64()), ("a job's adapter", Some(1)));
 
-    let receipt = place.receipts().remove(0);
+    let receipt = work_dir.receipts().remove(0);
     let cid = receipt.file_stem().unwrap().to_str().unwrap();
-    let out = under(&place, "package");
+    let out = under(&work_dir, "package");
     let export = ["export", cid, "--format", "gradient-package", "--out", &out, "--round", "7", "--data-dir", data];
     adapter(export).unwrap();
     let package =
@@ -134,16 +134,16 @@ fn a_jobs_adapter_and_an_accepted_gradient_are_exported() {
     assert_eq!(package.metadata["commitment"], receipt.commitment().to_string());
 
     // the same adapter through a node
-    let mut node = place.node("0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut node = work_dir.node("0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let url = serde_json::from_str::<Value>(&line).unwrap()["url"].as_str().unwrap().to_owned();
-    let through = under(&place, "through");
+    let through = under(&work_dir, "through");
     let answer = adapter(["export", &url, "--out", &through]);
     node.kill().unwrap();
     node.wait().unwrap();
     answer.unwrap();
-    let direct = under(&place, "direct");
+    let direct = under(&work_dir, "direct");
     adapter(["export", data, "--out", &direct]).unwrap();
     let tensors = |folder: &str| fs::read(Path::new(folder).join("adapter_model.safetensors")).unwrap();
     assert!(tensors(&through) == tensors(&direct));
@@ -151,20 +151,20 @@ fn a_jobs_adapter_and_an_accepted_gradient_are_exported() {
 
 #[test]
 fn what_is_no_adapter_is_named() {
-    let place = Place::new("adapter-none");
-    let nowhere = under(&place, "nowhere");
+    let work_dir = WorkDir::new("adapter-none");
+    let nowhere = under(&work_dir, "nowhere");
     assert!(adapter(["inspect", &nowhere]).unwrap_err().contains("nowhere"));
-    let text = place.text();
+    let text = work_dir.text();
     assert!(adapter(["inspect", text.to_str().unwrap()]).unwrap_err().contains("text.txt"));
-    let model = place.model();
+    let model = work_dir.model();
     assert!(adapter(["inspect", model.to_str().unwrap()]).unwrap_err().contains("no adapter_config.json"));
     assert!(adapter(["inspect", "http://127.0.0.1:1"]).unwrap_err().contains("http://127.0.0.1:1"));
     assert!(adapter(["merge", &nowhere]).unwrap_err().contains("Some(2)"));
 }
 
 /// The text that `generate` makes.
-fn generate(place: &Place, more: &[&str]) -> Result<String, String> {
-    let data = place.data().to_str().unwrap().to_owned();
+fn generate(work_dir: &WorkDir, more: &[&str]) -> Result<String, String> {
+    let data = work_dir.data().to_str().unwrap().to_owned();
     let flags = ["generate", "--backend", "cpu", "--model", SMALL_MODEL, "--data-dir", &data, "--json"];
     let flags = flags.into_iter().chain(["--prompt", "It is a way I have", "--max-tokens", "200"]);
     let said: Value = serde_json::from_str(&run(flags.chain(more.iter().copied()))?).unwrap();
@@ -174,16 +174,16 @@ fn generate(place: &Place, more: &[&str]) -> Result<String, String> {
 
 #[test]
 fn a_seed_and_an_adapter_decide_what_is_generated() {
-    let place = Place::new("generate");
-    let trained = under(&place, "trained");
-    train(&place, Path::new(&trained), "3").unwrap();
-    let plain = generate(&place, &["--seed", "1"]).unwrap();
-    assert_eq!(generate(&place, &["--seed", "1", "--threads", "1"]).unwrap(), plain);
-    assert_ne!(generate(&place, &["--seed", "2"]).unwrap(), plain);
-    assert_ne!(generate(&place, &["--seed", "1", "--adapter", &trained]).unwrap(), plain);
-    let likeliest = |seed| generate(&place, &["--temperature", "0", "--seed", seed]).unwrap();
+    let work_dir = WorkDir::new("generate");
+    let trained = under(&work_dir, "trained");
+    train(&work_dir, Path::new(&trained), "3").unwrap();
+    let plain = generate(&work_dir, &["--seed", "1"]).unwrap();
+    assert_eq!(generate(&work_dir, &["--seed", "1", "--threads", "1"]).unwrap(), plain);
+    assert_ne!(generate(&work_dir, &["--seed", "2"]).unwrap(), plain);
+    assert_ne!(generate(&work_dir, &["--seed", "1", "--adapter", &trained]).unwrap(), plain);
+    let likeliest = |seed| generate(&work_dir, &["--temperature", "0", "--seed", seed]).unwrap();
     assert_eq!(likeliest("1"), likeliest("2"));
     for wrong in [["--temperature", "-1"], ["--adapter", "/nowhere"], ["--prompt", ""]] {
-        assert!(generate(&place, &wrong).is_err(), "{wrong:?}");
+        assert!(generate(&work_dir, &wrong).is_err(), "{wrong:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! Those who would be paid for nothing, or stop others from being paid, against a node in a process of its own: one test
 //! each. What is honest beside them is accepted, and whoever is honest pays nothing.
 
-use crate::scripted_miner::{Network, Rogue};
+use crate::scripted_miner::{ScriptedMiner, TestNetwork};
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{ClientError, HeldTask, Stored},
@@ -15,22 +15,22 @@ use serde_json::{Value, json};
 const STAKE: u64 = 2_000_000;
 
 /// A network that recomputes everything; its operator has almost all of the stake.
-fn network(name: &str, change: impl FnOnce(&mut Value)) -> Network {
-    let (attacker, honest) = (Rogue::address_of(66), Rogue::address_of(7));
+fn network(name: &str, change: impl FnOnce(&mut Value)) -> TestNetwork {
+    let (attacker, honest) = (ScriptedMiner::address_of(66), ScriptedMiner::address_of(7));
     let (attacker, honest) = (format!("{attacker}=1000000000"), format!("{honest}=1000000000"));
     let arguments = ["--rules", "embedded", "--quota", "2", "--account", &attacker, "--account", &honest];
-    Network::new(name, &arguments, change)
+    TestNetwork::new(name, &arguments, change)
 }
 
 /// The attacker, with a stake to lose.
-fn attacker(network: &Network) -> Rogue {
-    let rogue = network.rogue(66);
+fn attacker(network: &TestNetwork) -> ScriptedMiner {
+    let rogue = network.miner(66);
     rogue.stake(STAKE, 1).unwrap();
     rogue
 }
 
 /// A wrong gradient costs half of the stake; an honest miner goes on beside it.
-fn caught(name: &str, forge: impl FnOnce(&mut Rogue, &Task) -> Artifact) {
+fn caught(name: &str, forge: impl FnOnce(&mut ScriptedMiner, &Task) -> Artifact) {
     let network = network(name, |_| {});
     let mut rogue = attacker(&network);
     let (task, held) = rogue.claim().unwrap();
@@ -47,8 +47,8 @@ fn mismatch(stored: &Stored) {
 }
 
 /// An honest miner is paid, and the operator lost nothing.
-fn fair(network: &Network) {
-    let mut miner = network.rogue(7);
+fn fair(network: &TestNetwork) {
+    let mut miner = network.miner(7);
     let before = network.node.balance(miner.address());
     assert_eq!(miner.mine().status, "accepted");
     assert_eq!(network.node.balance(miner.address()), before + 1_000_000);
@@ -143,7 +143,7 @@ fn a_stale_adapter() {
 #[test]
 fn a_copied_gradient() {
     let network = network("copy", |_| {});
-    let (mut honest, rogue) = (network.rogue(7), attacker(&network));
+    let (mut honest, rogue) = (network.miner(7), attacker(&network));
     let (task, held) = honest.claim().unwrap();
     let artifact = honest.compute(&task);
     let found = artifact.as_gradient().unwrap();
@@ -182,7 +182,7 @@ fn withheld_bytes_that_nobody_was_drawn_to_look_for() {
         terms["params"]["sampling"] = json!(0);
         terms["params"]["decision_blocks"] = json!(8);
     });
-    let (rogue, mut honest) = (attacker(&network), network.rogue(7));
+    let (rogue, mut honest) = (attacker(&network), network.miner(7));
     let (task, held) = rogue.claim().unwrap();
     let before = network.node.balance(rogue.address());
     let id = rogue.say(&held, Codec::DagCbor.cid(b"nowhere"), Commitment::new(&task, &[5; 32])).unwrap();
@@ -220,10 +220,10 @@ fn a_seed_of_ones_own() {
 #[test]
 fn two_claims_and_two_who_claim_one() {
     let network = network("double", |_| {});
-    let (rogue, other) = (attacker(&network), network.rogue(7));
+    let (rogue, other) = (attacker(&network), network.miner(7));
     let (task, _) = rogue.claim().unwrap();
     let chunks = block_on(rogue.client.available(8)).unwrap().unwrap().1;
-    let claim = |rogue: &Rogue, chunk_id: u64| {
+    let claim = |rogue: &ScriptedMiner, chunk_id: u64| {
         let miner = rogue.address().to_owned();
         block_on(rogue.client.send(Message::ClaimTask(MsgClaimTask { miner, pool_id: 0, chunk_id })))
     };
@@ -267,10 +267,10 @@ fn claims_that_nobody_works_on() {
         params["claim_lifetime"] = json!(3);
     });
     // addresses cost nothing; claims without a bond are a quarter of the round
-    let (first, second) = (network.rogue(101), network.rogue(102));
+    let (first, second) = (network.miner(101), network.miner(102));
     first.claim().unwrap();
     refused(second.claim(), code::TAKEN, "locks");
-    let rich = network.rogue(66);
+    let rich = network.miner(66);
     let before = network.node.balance(rich.address());
     rich.claim().unwrap();
     assert_eq!(network.node.balance(rich.address()), before - 100_000);
@@ -282,14 +282,14 @@ fn claims_that_nobody_works_on() {
 }
 
 /// A network whose operator draws and is drawn beside others with stakes.
-fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (Network, Vec<Rogue>) {
+fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (TestNetwork, Vec<ScriptedMiner>) {
     let accounts: Vec<String> =
-        others.iter().map(|(number, stake)| format!("{}={stake}", Rogue::address_of(*number))).collect();
-    let honest = format!("{}=1000000000", Rogue::address_of(7));
-    let attacker = format!("{}=1000000000", Rogue::address_of(66));
+        others.iter().map(|(number, stake)| format!("{}={stake}", ScriptedMiner::address_of(*number))).collect();
+    let honest = format!("{}=1000000000", ScriptedMiner::address_of(7));
+    let attacker = format!("{}=1000000000", ScriptedMiner::address_of(66));
     let mut arguments = vec!["--rules", "network", "--quota", "2", "--account", &honest, "--account", &attacker];
     accounts.iter().for_each(|account| arguments.extend(["--account", account]));
-    let network = Network::new(name, &arguments, |terms| {
+    let network = TestNetwork::new(name, &arguments, |terms| {
         let params = &mut terms["params"];
         params["sampling"] = json!(1 << 16);
         params["verifiers"] = json!(drawn);
@@ -300,7 +300,7 @@ fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (Network, Vec
         params["draw_blocks"] = json!(1);
         params["challenge_blocks"] = json!(0);
     });
-    let rogues: Vec<Rogue> = others.iter().map(|(number, _)| network.rogue(*number)).collect();
+    let rogues: Vec<ScriptedMiner> = others.iter().map(|(number, _)| network.miner(*number)).collect();
     for (rogue, (_, stake)) in rogues.iter().zip(others) {
         rogue.stake(*stake, 3).unwrap();
     }
@@ -308,7 +308,7 @@ fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (Network, Vec
 }
 
 /// Says "match" of whatever it is drawn for, without a look.
-fn says_match(rogue: &Rogue) {
+fn says_match(rogue: &ScriptedMiner) {
     for duty in block_on(rogue.client.duties()).unwrap().into_iter().filter(|duty| !duty.done) {
         let (verifier, challenge_id) = (rogue.address().to_owned(), duty.challenge_id);
         let shown = MsgSubmitRandomVerifierResult {
@@ -335,7 +335,7 @@ fn says_match(rogue: &Rogue) {
 }
 
 /// Waits for a submission while rogues verify it in their way.
-fn while_verified(miner: &Rogue, id: u64, rogues: &[Rogue]) -> Stored {
+fn while_verified(miner: &ScriptedMiner, id: u64, rogues: &[ScriptedMiner]) -> Stored {
     miner.wait(|| {
         rogues.iter().for_each(says_match);
         let stored = block_on(miner.client.stored(id)).unwrap();
@@ -346,7 +346,7 @@ fn while_verified(miner: &Rogue, id: u64, rogues: &[Rogue]) -> Stored {
 #[test]
 fn a_verifier_that_does_not_look() {
     let (network, rogues) = with_verifiers("lazy", &[(50, 2_000_000)], 2);
-    let mut honest = network.rogue(7);
+    let mut honest = network.miner(7);
     let (task, held) = honest.claim().unwrap();
     let artifact = honest.compute(&task);
     let dag = artifact.dag().unwrap();
@@ -361,7 +361,7 @@ fn a_verifier_that_does_not_look() {
 fn many_verifiers_of_one_owner() {
     let sybils: Vec<(u8, u64)> = (50..58).map(|number| (number, 2_000_000)).collect();
     let (network, rogues) = with_verifiers("sybil", &sybils, 3);
-    let mut miner = network.rogue(66);
+    let mut miner = network.miner(66);
     let (task, held) = miner.claim().unwrap();
     let forged = miner.forge(&task, |matrices| matrices[1].values.fill(0));
     let dag = forged.dag().unwrap();
@@ -376,7 +376,7 @@ fn many_verifiers_of_one_owner() {
 #[test]
 fn a_stake_below_the_least() {
     let network = network("small-stake", |_| {});
-    let rogue = network.rogue(66);
+    let rogue = network.miner(66);
     refused(rogue.stake(1, 3), code::INSUFFICIENT_FUNDS, "at least");
     fair(&network);
 }

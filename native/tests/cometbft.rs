@@ -1,8 +1,8 @@
 //! Replicas under real CometBFTs: they agree whatever is killed, and new ones join. `scripts/interop cometbft` runs it.
 
-use crate::forger::Liar;
-use crate::replicas::{CHAIN, Network, Replica};
-use crate::scripted_miner::Rogue;
+use crate::forger::Forger;
+use crate::replicas::{CHAIN, Replica, ReplicaNetwork};
+use crate::scripted_miner::ScriptedMiner;
 use crate::work_dir::accepted;
 use r3mes_wgpu::tx::SessionKey;
 use serde_json::{Value, json};
@@ -33,11 +33,11 @@ fn agree(replicas: &[&Replica]) {
     let first = replicas[0];
     let least = first.height();
     for replica in replicas {
-        replica.until("as high as the first", |replica| (replica.height() >= least).then_some(()));
+        replica.wait_for("as high as the first", |replica| (replica.height() >= least).then_some(()));
         let (height, root) = replica.root().unwrap();
         // a header has the root of the block before
         let header =
-            first.until("a header", |first| first.call("header", &json!({ "height": (height + 1).to_string() })));
+            first.wait_for("a header", |first| first.call("header", &json!({ "height": (height + 1).to_string() })));
         let app_hash = header["header"]["app_hash"].as_str().unwrap().to_owned();
         assert_eq!(hex(&root), app_hash, "{} at height {height}", replica.url);
     }
@@ -46,7 +46,7 @@ fn agree(replicas: &[&Replica]) {
 /// That a replica that was ended runs new blocks.
 fn goes_on(replica: &Replica, first: &Replica) {
     let height = first.height();
-    replica.until("goes on", |replica| (replica.height() > height).then_some(()));
+    replica.wait_for("goes on", |replica| (replica.height() > height).then_some(()));
 }
 
 fn hex(base64: &str) -> String {
@@ -56,7 +56,7 @@ fn hex(base64: &str) -> String {
 
 /// That a replica serves the present adapter with all its parts, wherever it was computed.
 fn has_the_adapter(replica: &Replica) {
-    replica.until("has the present adapter", |replica| {
+    replica.wait_for("has the present adapter", |replica| {
         let pools = replica.get("/remes/remes/v1/task_pool/active")?;
         let adapter = pools["pools"][0]["adapter"].as_str()?.to_owned();
         replica.bytes(&format!("/ipfs/{adapter}?format=car")).filter(|car| car.len() > 1000).map(drop)
@@ -73,14 +73,14 @@ fn cosmjs(replica: &Replica) {
 #[test]
 #[ignore = "needs a CometBFT: scripts/interop"]
 fn cometbft_replicas_agree_whatever_is_killed_and_others_join() {
-    let network = Network::new("cometbft", 4, 2, |genesis| {
+    let network = ReplicaNetwork::new("cometbft", 4, 2, |genesis| {
         quick(genesis);
-        genesis["accounts"].as_array_mut().unwrap().push(json!([Rogue::address_of(7), COINS]));
+        genesis["accounts"].as_array_mut().unwrap().push(json!([ScriptedMiner::address_of(7), COINS]));
     });
     let start = |at| network.start(at, &[]);
     let (first, second) = (start(0), start(1));
     let (mut third, fourth) = (start(2), start(3));
-    first.until("a block", |replica| (replica.height() >= 2).then_some(()));
+    first.wait_for("a block", |replica| (replica.height() >= 2).then_some(()));
 
     // a round, while one of four dies in the middle of it
     let mut mining = network.miner("miner", 0, "5").spawn().unwrap();
@@ -93,7 +93,7 @@ fn cometbft_replicas_agree_whatever_is_killed_and_others_join() {
     lines.read_to_end(&mut said).unwrap();
     assert!(mining.wait().unwrap().success());
     assert_eq!(accepted(&said).len(), 5);
-    first.until("closed a round", |replica| (replica.round() >= 1).then_some(()));
+    first.wait_for("closed a round", |replica| (replica.round() >= 1).then_some(()));
     agree(&[&first, &second, &third]);
 
     // it comes back
@@ -106,7 +106,7 @@ fn cometbft_replicas_agree_whatever_is_killed_and_others_join() {
     let failing = |index: u32| [("FAIL_TEST_INDEX", index.to_string())];
     third = network.start(2, &failing(0));
     for index in 1..MOMENTS {
-        third.engine_ends();
+        third.wait_for_engine_exit();
         if index % 2 == 0 {
             third.kill();
             third = network.start(2, &failing(index));
@@ -114,9 +114,9 @@ fn cometbft_replicas_agree_whatever_is_killed_and_others_join() {
             third.engine = network.engine(2, &failing(index));
         }
     }
-    third.engine_ends();
+    third.wait_for_engine_exit();
     for index in 0..MOMENTS {
-        assert!(third.engine_said().contains(&format!("fail-test {index} ")), "it did not end at moment {index}");
+        assert!(third.engine_log().contains(&format!("fail-test {index} ")), "it did not end at moment {index}");
     }
     third.engine = network.engine(2, &[]);
     goes_on(&third, &first);
@@ -126,7 +126,7 @@ fn cometbft_replicas_agree_whatever_is_killed_and_others_join() {
         std::thread::sleep(Duration::from_millis(pause));
         third.node.kill().unwrap();
         third.node.wait().unwrap();
-        third.engine_ends();
+        third.wait_for_engine_exit();
         third = start(2);
         goes_on(&third, &first);
     }
@@ -138,7 +138,7 @@ fn cometbft_replicas_agree_whatever_is_killed_and_others_join() {
     has_the_adapter(&fifth);
 
     // and one by a snapshot
-    let trusted = first.until("a block to trust", |first| first.call("commit", &json!({ "height": "2" })));
+    let trusted = first.wait_for("a block to trust", |first| first.call("commit", &json!({ "height": "2" })));
     let hash = trusted["signed_header"]["commit"]["block_id"]["hash"].as_str().unwrap().to_owned();
     let joined = network.start(
         5,
@@ -177,7 +177,7 @@ fn cometbft_replicas_agree_whatever_is_killed_and_others_join() {
     let last = accepted(&last.stdout);
     assert_eq!(last.len(), 1);
     let hash = last[0]["transaction"].as_str().unwrap();
-    let found = joined.until("finds the transaction", |joined| {
+    let found = joined.wait_for("finds the transaction", |joined| {
         let found = joined.call("tx_search", &json!({ "query": format!("tx.hash='{hash}'") }))?;
         (found["total_count"] == "1").then(|| found["txs"][0].clone())
     });
@@ -188,7 +188,7 @@ fn cometbft_replicas_agree_whatever_is_killed_and_others_join() {
 #[test]
 #[ignore = "needs a CometBFT: scripts/interop"]
 fn cometbft_replicas_bring_down_what_is_forged_though_one_dies_in_the_middle() {
-    let network = Network::new("cometbft-forged", 4, 0, |genesis| {
+    let network = ReplicaNetwork::new("cometbft-forged", 4, 0, |genesis| {
         quick(genesis);
         // nobody is drawn; whoever doubts has the time that the whole game takes
         genesis["params"]["sampling"] = json!(0);
@@ -197,18 +197,18 @@ fn cometbft_replicas_bring_down_what_is_forged_though_one_dies_in_the_middle() {
         genesis["params"]["challenge_blocks"] = json!(200);
         genesis["params"]["move_blocks"] = json!(60);
         // one operator can bond what it doubts, so one game is played
-        let rich = [genesis["nodes"][0][0].clone(), json!(Rogue::address_of(66))];
+        let rich = [genesis["nodes"][0][0].clone(), json!(ScriptedMiner::address_of(66))];
         let coins = rich.map(|address| json!([address, COINS]));
         genesis["accounts"].as_array_mut().unwrap().extend(coins);
     });
     let mut replicas: Vec<Replica> = (0..4).map(|at| network.start(at, &[])).collect();
-    replicas[0].until("a block", |replica| (replica.height() >= 2).then_some(()));
-    let rogue = Rogue::new(&replicas[0].url, &network.place, 66);
+    replicas[0].wait_for("a block", |replica| (replica.height() >= 2).then_some(()));
+    let rogue = ScriptedMiner::new(&replicas[0].url, &network.work_dir, 66);
     rogue.stake(STAKE, 1).unwrap();
     let (task, _) = rogue.claim().unwrap();
-    let mut liar = Liar::new(&network.place, &rogue, &task);
+    let mut liar = Forger::new(&network.work_dir, &rogue, &task);
     let id = liar.submit(&rogue);
-    replicas[0].until("disputed", |replica| {
+    replicas[0].wait_for("disputed", |replica| {
         let stored = replica.get(&format!("/remes/remes/v1/stored_gradient/{id}"))?;
         (stored["stored_gradient"]["status"] == "disputed").then_some(())
     });

@@ -1,8 +1,8 @@
 //! What happens where nobody was drawn, against a node in a process of its own: its operator brings down what is forged,
 //! stands for what is right, and a miner whose own backend fails takes its work back in time.
 
-use crate::forger::Liar;
-use crate::scripted_miner::{Network, Rogue, Web, model};
+use crate::forger::Forger;
+use crate::scripted_miner::{HttpHost, ScriptedMiner, TestNetwork, model};
 use pollster::block_on;
 use r3mes_wgpu::{
     agents::miner::{Miner, MiningError},
@@ -22,10 +22,10 @@ const COINS: u64 = 1_000_000_000;
 const BONDS: [u64; 2] = [4_000_000, 2_000_000];
 
 /// A network in which whatever comes in counts, until somebody disputes it.
-fn network(name: &str, change: impl FnOnce(&mut Value)) -> Network {
-    let [attacker, honest] = [66, 7].map(|number| format!("{}={COINS}", Rogue::address_of(number)));
+fn network(name: &str, change: impl FnOnce(&mut Value)) -> TestNetwork {
+    let [attacker, honest] = [66, 7].map(|number| format!("{}={COINS}", ScriptedMiner::address_of(number)));
     let arguments = ["--rules", "embedded", "--quota", "2", "--account", &attacker, "--account", &honest];
-    Network::new(name, &arguments, |terms| {
+    TestNetwork::new(name, &arguments, |terms| {
         let operator = terms["nodes"][0][0].clone();
         terms["accounts"].as_array_mut().unwrap().push(json!([operator, COINS]));
         terms["params"]["sampling"] = json!(0);
@@ -35,17 +35,17 @@ fn network(name: &str, change: impl FnOnce(&mut Value)) -> Network {
     })
 }
 
-fn status(rogue: &Rogue, id: u64) -> String {
+fn status(rogue: &ScriptedMiner, id: u64) -> String {
     block_on(rogue.client.stored(id)).unwrap().status
 }
 
 #[test]
 fn a_forged_gradient_that_counts_is_brought_down_though_it_is_defended() {
     let network = network("forged", |_| {});
-    let mut rogue = network.rogue(66);
+    let mut rogue = network.miner(66);
     rogue.stake(STAKE, 1).unwrap();
     let (task, _) = rogue.claim().unwrap();
-    let mut liar = Liar::new(&network.place, &rogue, &task);
+    let mut liar = Forger::new(&network.work_dir, &rogue, &task);
     assert!(liar.forged != rogue.compute(&task));
     let id = liar.submit(&rogue);
     let said = liar.defend(&rogue, id);
@@ -55,7 +55,7 @@ fn a_forged_gradient_that_counts_is_brought_down_though_it_is_defended() {
     assert_eq!(paid, STAKE / 4 + BONDS[1] / 2, "half of what the forger lost");
     assert_eq!(network.node.balance(rogue.address()), COINS - STAKE + 1_000_000 - BONDS[1]);
     // its position is another's, and honest
-    let mut miner = network.rogue(7);
+    let mut miner = network.miner(7);
     let (next, _) = miner.claim().unwrap();
     assert_eq!(next.chunk, task.chunk);
     let (task, held) = miner.held();
@@ -66,13 +66,13 @@ fn a_forged_gradient_that_counts_is_brought_down_though_it_is_defended() {
 #[test]
 fn a_forger_whose_friends_take_all_places_falls_when_they_have_ended() {
     let network = network("friends", |terms| {
-        let coins = [50, 51].map(|friend| json!([Rogue::address_of(friend), COINS]));
+        let coins = [50, 51].map(|friend| json!([ScriptedMiner::address_of(friend), COINS]));
         terms["accounts"].as_array_mut().unwrap().extend(coins);
     });
-    let (rogue, friends) = (network.rogue(66), [network.rogue(50), network.rogue(51)]);
+    let (rogue, friends) = (network.miner(66), [network.miner(50), network.miner(51)]);
     rogue.stake(STAKE, 1).unwrap();
     let (task, _) = rogue.claim().unwrap();
-    let mut liar = Liar::new(&network.place, &rogue, &task);
+    let mut liar = Forger::new(&network.work_dir, &rogue, &task);
     let dag = liar.forged.dag().unwrap();
     let (manifest, chunk) =
         (dag.get(&dag.root).unwrap(), block_on(rogue.client.block(Codec::Raw, &task.chunk)).unwrap());
@@ -96,7 +96,7 @@ fn a_forger_whose_friends_take_all_places_falls_when_they_have_ended() {
 #[test]
 fn a_right_gradient_is_stood_for_though_its_miner_is_away_and_the_griefer_pays() {
     let network = network("griefed", |_| {});
-    let (mut miner, griefer) = (network.rogue(7), network.rogue(66));
+    let (mut miner, griefer) = (network.miner(7), network.miner(66));
     let (task, held) = miner.claim().unwrap();
     let artifact = miner.compute(&task);
     let dag = artifact.dag().unwrap();
@@ -131,12 +131,12 @@ fn a_miner_whose_backend_fails_takes_its_work_back_and_loses_nothing() {
         terms["params"]["sampling"] = json!(1 << 16);
         terms["params"]["draw_blocks"] = json!(100_000);
     });
-    let rogue = network.rogue(66);
+    let rogue = network.miner(66);
     rogue.stake(STAKE, 1).unwrap();
-    let (model, targets) = model(&network.place);
+    let (model, targets) = model(&network.work_dir);
     let backend = Backend::Cpu { threads: 1, choose: faulty };
     let worker = block_on(Worker::new(&model, &targets, &backend, 1)).unwrap();
-    let client = Client::new(Web::new(&network.node.url), crate::scripted_miner::key(66));
+    let client = Client::new(HttpHost::new(&network.node.url), crate::scripted_miner::key(66));
     let miner = Miner::new(client, worker, rogue.address().to_owned(), "cpu".to_owned());
     let mut miner = miner.with_known_answers(backend);
     let error = block_on(miner.work(|_| {})).unwrap_err();

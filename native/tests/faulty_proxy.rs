@@ -7,7 +7,7 @@ use std::{
 };
 
 /// What becomes of a request.
-pub enum Fate {
+pub enum Reply {
     /// The node answers.
     Forward,
     /// The node is asked, and its answer thrown away.
@@ -23,14 +23,14 @@ pub enum Fate {
 }
 
 /// It lives as long as the tests.
-pub struct Proxy {
+pub struct FaultyProxy {
     pub url: String,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
-impl Proxy {
+impl FaultyProxy {
     /// Before the node at `target`; `fate` is told method and path, and the requests before.
-    pub fn start(target: &str, fate: impl Fn(&str, &[String]) -> Fate + Send + Sync + 'static) -> Self {
+    pub fn start(target: &str, fate: impl Fn(&str, &[String]) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (target, fate) = (target.to_owned(), Arc::new(fate));
@@ -89,15 +89,15 @@ fn read(stream: &TcpStream) -> Option<(String, String, Vec<u8>)> {
     Some((first, kind, body))
 }
 
-fn serve(stream: &mut TcpStream, target: &str, fate: Fate, line: &str, kind: &str, body: &[u8]) {
+fn serve(stream: &mut TcpStream, target: &str, fate: Reply, line: &str, kind: &str, body: &[u8]) {
     let (status, answer) = match fate {
-        Fate::Close => return,
-        Fate::Garbage => {
+        Reply::Close => return,
+        Reply::NotHttp => {
             let _ = stream.write_all(b"SSH-2.0-x\r\n\r\n");
             return;
         }
-        Fate::Answer(status, ref answer) => (status, answer.clone()),
-        Fate::Forward | Fate::Lose | Fate::Cut => {
+        Reply::Answer(status, ref answer) => (status, answer.clone()),
+        Reply::Forward | Reply::DropAnswer | Reply::TruncateAnswer => {
             let (method, path) = line.split_once(' ').unwrap();
             let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
             let url = format!("{target}{path}");
@@ -112,8 +112,8 @@ fn serve(stream: &mut TcpStream, target: &str, fate: Fate, line: &str, kind: &st
         }
     };
     let sent = match fate {
-        Fate::Lose => return,
-        Fate::Cut => &answer[..answer.len() / 2],
+        Reply::DropAnswer => return,
+        Reply::TruncateAnswer => &answer[..answer.len() / 2],
         _ => &answer[..],
     };
     let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());

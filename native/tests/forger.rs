@@ -1,8 +1,8 @@
 //! A miner that stands for a forged gradient with all that the game lets it say.
 
 use super::{
-    scripted_miner::{Rogue, model},
-    work_dir::Place,
+    scripted_miner::{ScriptedMiner, model},
+    work_dir::WorkDir,
 };
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -20,14 +20,14 @@ use r3mes_wgpu::{
 use std::{sync::Arc, thread::sleep, time::Duration};
 
 /// The gradient of another text as that of a task, and the trace that leads there.
-pub struct Liar {
+pub struct Forger {
     pub forged: Artifact,
     party: Prover,
 }
 
-impl Liar {
-    pub fn new(place: &Place, rogue: &Rogue, task: &Task) -> Self {
-        let (model, targets) = model(place);
+impl Forger {
+    pub fn new(work_dir: &WorkDir, rogue: &ScriptedMiner, task: &Task) -> Self {
+        let (model, targets) = model(work_dir);
         let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };
         let blocks = block_on(Blocks::of_task(rogue.client.host(), task)).unwrap();
         let mut material = TaskInputs::fetch(task, model.config.vocab as u32, &|cid| blocks.get(cid)).unwrap();
@@ -45,7 +45,7 @@ impl Liar {
     }
 
     /// Commits to it; its number.
-    pub fn submit(&self, rogue: &Rogue) -> u64 {
+    pub fn submit(&self, rogue: &ScriptedMiner) -> u64 {
         let (task, held) = rogue.held();
         let dag = self.forged.dag().unwrap();
         block_on(rogue.client.put(&dag)).unwrap();
@@ -53,7 +53,7 @@ impl Liar {
     }
 
     /// Stands for it in every dispute until it is rejected; how much it had to say that was not refused.
-    pub fn defend(&mut self, rogue: &Rogue, id: u64) -> u32 {
+    pub fn defend(&mut self, rogue: &ScriptedMiner, id: u64) -> u32 {
         let mut said = 0;
         while block_on(rogue.client.stored(id)).unwrap().status != "rejected" {
             let docket = block_on(rogue.client.docket()).unwrap();
@@ -68,7 +68,7 @@ impl Liar {
     }
 
     /// What it has to say; `None` where it has nothing.
-    fn word(&mut self, rogue: &Rogue, dispute: &OpenDispute) -> Option<Message> {
+    fn word(&mut self, rogue: &ScriptedMiner, dispute: &OpenDispute) -> Option<Message> {
         let (sender, dispute_id) = (rogue.address().to_owned(), dispute.dispute_id);
         let Some(given) = dispute.answers.first() else {
             let answer = self.party.answer()?.encode();

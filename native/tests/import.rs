@@ -1,6 +1,6 @@
 //! `model import`, `model info`, and training on what they leave.
 
-use crate::work_dir::Place;
+use crate::work_dir::WorkDir;
 use r3mes_wgpu::model::{config::ModelConfig, file, generator::seeded};
 use serde_json::Value;
 use std::{
@@ -48,8 +48,8 @@ fn names(dir: &Path) -> Vec<String> {
 
 #[test]
 fn every_form_is_imported_and_keeps_its_cid() {
-    let place = Place::new("import");
-    let root = place.model().parent().unwrap().join("imported");
+    let work_dir = WorkDir::new("import");
+    let root = work_dir.model().parent().unwrap().join("imported");
     fs::create_dir(&root).unwrap();
     for name in ["masters_bf16_sharded", "masters_f32", "autobitlinear_bf16", "bitlinear_f32", "mixed.gguf"] {
         let out = root.join(name);
@@ -68,25 +68,25 @@ fn every_form_is_imported_and_keeps_its_cid() {
 
 #[test]
 fn what_fails_leaves_nothing_and_what_is_there_stays() {
-    let place = Place::new("import-fails");
-    let root = place.model().parent().unwrap().to_owned();
+    let work_dir = WorkDir::new("import-fails");
+    let root = work_dir.model().parent().unwrap().to_owned();
     let out = root.join("out");
     for (source, word) in [
         (data("no such folder"), "no such folder"),
         (data("tokenizer"), "config.json"),
         (data("make.py"), "GGUF"),
-        (place.text(), "GGUF"),
+        (work_dir.text(), "GGUF"),
     ] {
         let output = import(&source, &out);
         assert_eq!(output.status.code(), Some(1));
         assert!(said(&output).contains(word), "{}", said(&output));
         assert!(!out.exists() && !root.join("out.partial").exists());
     }
-    let before = names(&place.model());
-    let output = import(&data("masters_f32"), &place.model());
+    let before = names(&work_dir.model());
+    let output = import(&data("masters_f32"), &work_dir.model());
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("is there already"));
-    assert_eq!(names(&place.model()), before);
+    assert_eq!(names(&work_dir.model()), before);
     assert_eq!(run(&["model", "import"], &[]).status.code(), Some(2));
     assert_eq!(run(&["model", "info", "--tokens", "0"], &[("", &out)]).status.code(), Some(2));
     // what an import that was killed left behind is in nobody's way
@@ -98,8 +98,8 @@ fn what_fails_leaves_nothing_and_what_is_there_stays() {
 
 #[test]
 fn an_index_names_files_in_its_own_folder_only() {
-    let place = Place::new("index");
-    let folder = place.model();
+    let work_dir = WorkDir::new("index");
+    let folder = work_dir.model();
     fs::remove_file(folder.join("model.safetensors")).unwrap();
     for name in ["../text.txt", "/etc/hostname", "a/b", "..", ""] {
         let index = format!(r#"{{"weight_map": {{"x": "{name}"}}}}"#);
@@ -112,7 +112,7 @@ fn an_index_names_files_in_its_own_folder_only() {
 
 #[test]
 fn texts_are_cut_by_the_tokenizer_that_came_with_the_model() {
-    let place = Place::new("tokens");
+    let work_dir = WorkDir::new("tokens");
     let config = ModelConfig {
         layers: 1,
         width: 32,
@@ -127,24 +127,24 @@ fn texts_are_cut_by_the_tokenizer_that_came_with_the_model() {
         residual_fraction_bits: 16,
     };
     let (config, tensors) = file::write(&seeded(config, [5; 32]).unwrap()).unwrap();
-    fs::write(place.model().join("config.json"), config).unwrap();
-    fs::write(place.model().join("model.safetensors"), tensors).unwrap();
+    fs::write(work_dir.model().join("config.json"), config).unwrap();
+    fs::write(work_dir.model().join("model.safetensors"), tensors).unwrap();
     let book = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/moby-dick.txt");
     let text: String = fs::read_to_string(book).unwrap().chars().take(60_000).collect();
-    fs::write(place.text(), text).unwrap();
+    fs::write(work_dir.text(), text).unwrap();
     let train = |model: &Path, out: &str| {
-        let (text, out) = (place.text(), place.data().join(out));
-        let data = place.data();
+        let (text, out) = (work_dir.text(), work_dir.data().join(out));
+        let data = work_dir.data();
         let paths: [(&str, &Path); 4] = [("--model", model), ("--text", &text), ("--out", &out), ("--data-dir", &data)];
         run(&["train", "--backend", "cpu", "--rank", "4", "--steps", "1", "--json"], &paths)
     };
-    let output = train(&place.model(), "without");
+    let output = train(&work_dir.model(), "without");
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("a vocabulary of 1200 needs"), "{}", said(&output));
 
-    fs::copy(data("tokenizer/tokenizer.json"), place.model().join("tokenizer.json")).unwrap();
-    let imported = place.data().with_file_name("imported");
-    let output = import(&place.model(), &imported);
+    fs::copy(data("tokenizer/tokenizer.json"), work_dir.model().join("tokenizer.json")).unwrap();
+    let imported = work_dir.data().with_file_name("imported");
+    let output = import(&work_dir.model(), &imported);
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(names(&imported), ["config.json", "model.safetensors", "tokenizer.json"]);
     assert_eq!(info(&imported)["tokenizer"], true);

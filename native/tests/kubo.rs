@@ -1,7 +1,7 @@
 //! A real Kubo, which `scripts/interop` starts: the same CIDs, the same bytes, and a miner's artifacts kept there.
 
-use crate::node_process::Node;
-use crate::work_dir::{Place, accepted};
+use crate::node_process::NodeProcess;
+use crate::work_dir::{WorkDir, accepted};
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{
@@ -215,8 +215,8 @@ fn kubo_s_gateway_gives_blocks_that_a_node_lacks() {
 #[test]
 #[ignore = "needs a Kubo: scripts/interop"]
 fn kubo_has_every_artifact_that_is_accepted() {
-    let (place, home) = (Place::new("kubo-node"), Place::new("kubo-miner"));
-    let (node, kubo) = (Node::start(&place), Peer::rpc());
+    let (work_dir, home) = (WorkDir::new("kubo-node"), WorkDir::new("kubo-miner"));
+    let (node, kubo) = (NodeProcess::start(&work_dir), Peer::rpc());
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", "3", "--node", &node.url, "--ipfs", &kubo.0]);
     let output = command.arg("--data-dir").arg(home.data()).output().unwrap();

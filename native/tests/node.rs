@@ -1,7 +1,7 @@
 //! The node over HTTP, as a miner, an attacker and an operator meet it.
 
-use crate::node_process::{CHAIN, Node, claim};
-use crate::work_dir::{Place, accepted};
+use crate::node_process::{CHAIN, NodeProcess, claim};
+use crate::work_dir::{WorkDir, accepted};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use r3mes_wgpu::{
@@ -15,18 +15,18 @@ use std::{
     time::Duration,
 };
 
-fn miner(name: &str, url: &str, tasks: &str) -> (Place, Command) {
-    let place = Place::new(name);
+fn miner(name: &str, url: &str, tasks: &str) -> (WorkDir, Command) {
+    let work_dir = WorkDir::new(name);
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]);
-    command.arg("--data-dir").arg(place.data());
-    (place, command)
+    command.arg("--data-dir").arg(work_dir.data());
+    (work_dir, command)
 }
 
 #[test]
 fn miners_elsewhere_are_paid_at_the_address_they_name() {
-    let place = Place::new("node-mine");
-    let node = Node::start(&place);
+    let work_dir = WorkDir::new("node-mine");
+    let node = NodeProcess::start(&work_dir);
     let payee = SessionKey::new(&[3; 32]).unwrap();
     let (home, mut command) = miner("node-miner", &node.url, "6");
     let output = command.args(["--address", payee.address()]).output().unwrap();
@@ -51,7 +51,7 @@ fn miners_elsewhere_are_paid_at_the_address_they_name() {
 
 #[test]
 fn who_is_on_probation_is_told_what_is_in_escrow() {
-    let network = crate::scripted_miner::Network::new("escrow", &["--rules", "embedded"], |terms| {
+    let network = crate::scripted_miner::TestNetwork::new("escrow", &["--rules", "embedded"], |terms| {
         terms["params"]["probation"] = 3.into()
     });
     let (_home, mut command) = miner("escrow-miner", &network.node.url, "4");
@@ -63,8 +63,8 @@ fn who_is_on_probation_is_told_what_is_in_escrow() {
 
 #[test]
 fn wallets_and_explorers_are_answered_by_the_names_they_know() {
-    let place = Place::new("node-asked");
-    let node = Node::start(&place);
+    let work_dir = WorkDir::new("node-asked");
+    let node = NodeProcess::start(&work_dir);
     let payee = SessionKey::new(&[3; 32]).unwrap();
     let (_home, mut command) = miner("node-asked-miner", &node.url, "1");
     assert!(command.args(["--address", payee.address()]).status().unwrap().success());
@@ -101,8 +101,8 @@ fn wallets_and_explorers_are_answered_by_the_names_they_know() {
 
 #[test]
 fn a_node_that_is_killed_is_waited_for_and_nothing_counts_twice() {
-    let place = Place::new("node-kill");
-    let mut node = Node::start(&place);
+    let work_dir = WorkDir::new("node-kill");
+    let mut node = NodeProcess::start(&work_dir);
     let port = node.url.rsplit(':').next().unwrap().to_owned();
     let (_home, mut command) = miner("node-kill-miner", &node.url, "12");
     let mut mining = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -112,7 +112,7 @@ fn a_node_that_is_killed_is_waited_for_and_nothing_counts_twice() {
         stdout.read_until(b'\n', &mut said).unwrap();
         std::thread::sleep(Duration::from_millis(37 * kill));
         drop(node);
-        node = Node::run(&mut place.node(&port));
+        node = NodeProcess::run(&mut work_dir.node(&port));
     }
     stdout.read_to_end(&mut said).unwrap();
     assert!(mining.wait().unwrap().success());
@@ -124,8 +124,8 @@ fn a_node_that_is_killed_is_waited_for_and_nothing_counts_twice() {
 
 #[test]
 fn what_is_wrong_with_a_transaction_is_said_and_changes_nothing() {
-    let place = Place::new("node-wrong");
-    let node = Node::start(&place);
+    let work_dir = WorkDir::new("node-wrong");
+    let node = NodeProcess::start(&work_dir);
     let (key, other) = (SessionKey::new(&[5; 32]).unwrap(), SessionKey::new(&[6; 32]).unwrap());
     let chunk = node.next_chunk();
     let refused = |(code, log): (u64, String), expected: u64, words: &str| {
@@ -172,8 +172,8 @@ fn what_is_wrong_with_a_transaction_is_said_and_changes_nothing() {
 
 #[test]
 fn blocks_are_named_by_their_hash_whatever_is_claimed() {
-    let place = Place::new("node-blocks");
-    let node = Node::start(&place);
+    let work_dir = WorkDir::new("node-blocks");
+    let node = NodeProcess::start(&work_dir);
     let put = |query: &str, bytes: &[u8]| {
         let body = [b"--b\r\nContent-Disposition: form-data; name=\"data\"\r\n\r\n", bytes, b"\r\n--b--\r\n"].concat();
         let request = node.agent.post(format!("{}/api/v0/block/put{query}", node.url));
@@ -193,8 +193,8 @@ fn blocks_are_named_by_their_hash_whatever_is_claimed() {
 
 #[test]
 fn other_sites_and_other_names_are_kept_out() {
-    let place = Place::new("node-sites");
-    let node = Node::run(place.node("0").args(["--allow-origin", "https://wallet.example"]));
+    let work_dir = WorkDir::new("node-sites");
+    let node = NodeProcess::run(work_dir.node("0").args(["--allow-origin", "https://wallet.example"]));
     let ask = |header: &str, value: &str| {
         node.agent.get(format!("{}/health", node.url)).header(header, value).call().unwrap()
     };

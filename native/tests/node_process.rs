@@ -1,6 +1,6 @@
 //! What the tests of the node over HTTP share: a node's process, asked as its clients ask it.
 
-use super::work_dir::Place;
+use super::work_dir::WorkDir;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use r3mes_wgpu::tx::{Fee, Message, MsgClaimTask, SessionKey};
 use serde_json::{Value, json};
@@ -13,15 +13,15 @@ use std::{
 pub const CHAIN: &str = "r3mes-local-1";
 
 /// A node in a process of its own; killed with the value.
-pub struct Node {
+pub struct NodeProcess {
     process: Child,
     pub url: String,
     pub agent: ureq::Agent,
 }
 
-impl Node {
-    pub fn start(place: &Place) -> Self {
-        Self::run(&mut place.node("0"))
+impl NodeProcess {
+    pub fn start(work_dir: &WorkDir) -> Self {
+        Self::run(&mut work_dir.node("0"))
     }
 
     pub fn run(command: &mut Command) -> Self {
@@ -106,7 +106,7 @@ impl Node {
     }
 }
 
-impl Node {
+impl NodeProcess {
     /// Number of its process.
     #[allow(dead_code, reason = "only the benchmark `load` asks")]
     pub fn id(&self) -> u32 {
@@ -114,7 +114,7 @@ impl Node {
     }
 }
 
-impl Drop for Node {
+impl Drop for NodeProcess {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();

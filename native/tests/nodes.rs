@@ -1,9 +1,9 @@
 //! A miner and its nodes: several of one chain, of which some are away, lie, forget or stand.
 
-use crate::faulty_proxy::{Fate, Proxy};
-use crate::node_process::Node;
-use crate::scripted_miner::Network;
-use crate::work_dir::{Place, accepted};
+use crate::faulty_proxy::{FaultyProxy, Reply};
+use crate::node_process::NodeProcess;
+use crate::scripted_miner::TestNetwork;
+use crate::work_dir::{WorkDir, accepted};
 use r3mes_wgpu::tx::SessionKey;
 use serde_json::{Value, json};
 use std::{
@@ -20,7 +20,7 @@ use std::{
 const TXS: &str = "/cosmos/tx/v1beta1/txs";
 const REWARD: u64 = 1_000_000;
 
-fn miner(home: &Place, urls: &[&str], more: &[&str]) -> Command {
+fn miner(home: &WorkDir, urls: &[&str], more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu"]).args(urls.iter().flat_map(|url| ["--node", url])).args(more);
     command.arg("--data-dir").arg(home.data());
@@ -28,44 +28,44 @@ fn miner(home: &Place, urls: &[&str], more: &[&str]) -> Command {
 }
 
 fn mine(name: &str, urls: &[&str], more: &[&str]) -> Output {
-    miner(&Place::new(name), urls, more).output().unwrap()
+    miner(&WorkDir::new(name), urls, more).output().unwrap()
 }
 
 fn words(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn stats(node: &Node) -> u64 {
+fn stats(node: &NodeProcess) -> u64 {
     node.get("/stats")["accepted_total"].as_u64().unwrap()
 }
 
 #[test]
 fn where_one_node_is_of_no_use_another_is_asked() {
-    let place = Place::new("nodes-other");
-    let node = Node::start(&place);
+    let work_dir = WorkDir::new("nodes-other");
+    let node = NodeProcess::start(&work_dir);
     let closed = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
-    let of = |fate: fn(&str, &[String]) -> Fate| Proxy::start(&node.url, fate).url;
+    let of = |fate: fn(&str, &[String]) -> Reply| FaultyProxy::start(&node.url, fate).url;
     let bad = [
         closed,
-        of(|_, _| Fate::Garbage),
-        of(|_, _| Fate::Close),
-        of(|_, _| Fate::Answer(500, b"no".to_vec())),
-        of(|_, _| Fate::Answer(200, b"{}".to_vec())),
+        of(|_, _| Reply::NotHttp),
+        of(|_, _| Reply::Close),
+        of(|_, _| Reply::Answer(500, b"no".to_vec())),
+        of(|_, _| Reply::Answer(200, b"{}".to_vec())),
         // a Cosmos node without our routes
-        of(|line, _| if line.contains("/r3mes/") { Fate::Answer(404, b"Not Found".to_vec()) } else { Fate::Forward }),
+        of(|line, _| if line.contains("/r3mes/") { Reply::Answer(404, b"Not Found".to_vec()) } else { Reply::Forward }),
         // cut short
-        of(|line, _| if line.contains("model.safetensors") { Fate::Cut } else { Fate::Forward }),
-        of(|line, _| if line.contains("/ipfs/") { Fate::Cut } else { Fate::Forward }),
+        of(|line, _| if line.contains("model.safetensors") { Reply::TruncateAnswer } else { Reply::Forward }),
+        of(|line, _| if line.contains("/ipfs/") { Reply::TruncateAnswer } else { Reply::Forward }),
         // it takes blocks and has none, or names others
         of(|line, before| {
             let stored = before.iter().any(|line| line.contains("/block/put"));
-            if stored && line.contains("/ipfs/") { Fate::Answer(404, vec![]) } else { Fate::Forward }
+            if stored && line.contains("/ipfs/") { Reply::Answer(404, vec![]) } else { Reply::Forward }
         }),
         of(|line, _| match line.contains("/block/put") {
             true => {
-                Fate::Answer(200, br#"{"Key":"bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"}"#.to_vec())
+                Reply::Answer(200, br#"{"Key":"bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"}"#.to_vec())
             }
-            false => Fate::Forward,
+            false => Reply::Forward,
         }),
     ];
     for (kind, bad) in bad.iter().enumerate() {
@@ -78,18 +78,18 @@ fn where_one_node_is_of_no_use_another_is_asked() {
 
 #[test]
 fn a_submission_whose_answer_is_lost_counts_once_and_another_node_says_so() {
-    let place = Place::new("nodes-lost");
-    let node = Node::start(&place);
+    let work_dir = WorkDir::new("nodes-lost");
+    let node = NodeProcess::start(&work_dir);
     // the second transaction is the submission: it comes through, but no answer any more
-    let first = Proxy::start(&node.url, |line, before| {
+    let first = FaultyProxy::start(&node.url, |line, before| {
         match before.iter().filter(|line| line.starts_with(&format!("POST {TXS}"))).count() {
-            0 => Fate::Forward,
-            1 if line.starts_with(&format!("POST {TXS}")) => Fate::Lose,
-            1 => Fate::Forward,
-            _ => Fate::Close,
+            0 => Reply::Forward,
+            1 if line.starts_with(&format!("POST {TXS}")) => Reply::DropAnswer,
+            1 => Reply::Forward,
+            _ => Reply::Close,
         }
     });
-    let second = Proxy::start(&node.url, |_, _| Fate::Forward);
+    let second = FaultyProxy::start(&node.url, |_, _| Reply::Forward);
     let payee = SessionKey::new(&[31; 32]).unwrap();
     let output =
         mine("nodes-lost-miner", &[&first.url, &second.url], &["--max-tasks", "3", "--address", payee.address()]);
@@ -103,17 +103,17 @@ fn a_submission_whose_answer_is_lost_counts_once_and_another_node_says_so() {
 /// It stands for longer than a claim holds.
 #[test]
 fn a_chain_that_stands_is_told_of_and_waited_for() {
-    let network = Network::new("nodes-halt", &["--rules", "embedded"], |genesis| {
+    let network = TestNetwork::new("nodes-halt", &["--rules", "embedded"], |genesis| {
         genesis["params"]["claim_lifetime"] = json!(10);
     });
     let node = &network.node;
     let reputation = Arc::new(AtomicBool::new(true));
     let halted = reputation.clone();
     // it takes transactions, and no block comes
-    let proxy = Proxy::start(&node.url, move |line, before| {
+    let proxy = FaultyProxy::start(&node.url, move |line, before| {
         let sent = before.iter().filter(|line| line.starts_with(&format!("POST {TXS}"))).count();
         match line.starts_with(&format!("POST {TXS}")) && sent > 0 && halted.load(Ordering::SeqCst) {
-            true => Fate::Answer(
+            true => Reply::Answer(
                 200,
                 json!({ "tx_response": {
                 "height": "0", "code": 0, "raw_log": "", "data": "", "txhash": "",
@@ -121,10 +121,10 @@ fn a_chain_that_stands_is_told_of_and_waited_for() {
                 .to_string()
                 .into_bytes(),
             ),
-            false => Fate::Forward,
+            false => Reply::Forward,
         }
     });
-    let home = Place::new("nodes-halt-miner");
+    let home = WorkDir::new("nodes-halt-miner");
     let mut command = miner(&home, &[&proxy.url], &["--max-tasks", "2"]);
     let mut mining = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut errors = BufReader::new(mining.stderr.take().unwrap()).lines().map(Result::unwrap);
@@ -147,36 +147,36 @@ fn a_chain_that_stands_is_told_of_and_waited_for() {
 
 #[test]
 fn what_is_wrong_with_nodes_is_said() {
-    let (place, other) = (Place::new("nodes-wrong"), Place::new("nodes-wrong-other"));
-    let node = Node::start(&place);
+    let (work_dir, other) = (WorkDir::new("nodes-wrong"), WorkDir::new("nodes-wrong-other"));
+    let node = NodeProcess::start(&work_dir);
     fs::write(other.text(), vec![b'x'; 6 * 2048]).unwrap();
-    let stranger = Node::start(&other);
+    let stranger = NodeProcess::start(&other);
     let output = mine("nodes-wrong-1", &[&node.url, &stranger.url], &["--max-tasks", "1"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(words(&output).contains(&format!("{} is of the chain r3mes-local-1 of the genesis", stranger.url)));
 
-    let plain = Proxy::start(&node.url, |line, _| match line.contains("/r3mes/") {
-        true => Fate::Answer(501, br#"{"code":12,"message":"Not Implemented"}"#.to_vec()),
-        false => Fate::Forward,
+    let plain = FaultyProxy::start(&node.url, |line, _| match line.contains("/r3mes/") {
+        true => Reply::Answer(501, br#"{"code":12,"message":"Not Implemented"}"#.to_vec()),
+        false => Reply::Forward,
     });
     let output = mine("nodes-wrong-2", &[&plain.url], &["--max-tasks", "1"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(words(&output).contains("lacks the route /r3mes/wgpu/v1/job"), "{}", words(&output));
 
-    let forgetful = Proxy::start(&node.url, |line, before| {
+    let forgetful = FaultyProxy::start(&node.url, |line, before| {
         let stored = before.iter().any(|line| line.contains("/block/put"));
-        if stored && line.contains("/ipfs/") { Fate::Answer(404, vec![]) } else { Fate::Forward }
+        if stored && line.contains("/ipfs/") { Reply::Answer(404, vec![]) } else { Reply::Forward }
     });
     let output = mine("nodes-wrong-3", &[&forgetful.url], &["--time-limit", "4"]);
     assert!(output.status.success() && accepted(&output.stdout).is_empty(), "{}", words(&output));
     assert!(words(&output).contains("does not give it back"), "{}", words(&output));
     assert_eq!((forgetful.count(&format!("POST {TXS}")), stats(&node)), (1, 0), "the claim alone was sent");
 
-    let changed = Proxy::start(&node.url, |line, _| match line.contains("config.json") {
-        true => Fate::Answer(200, b"{}".to_vec()),
-        false => Fate::Forward,
+    let changed = FaultyProxy::start(&node.url, |line, _| match line.contains("config.json") {
+        true => Reply::Answer(200, b"{}".to_vec()),
+        false => Reply::Forward,
     });
-    let home = Place::new("nodes-wrong-4");
+    let home = WorkDir::new("nodes-wrong-4");
     let output = miner(&home, &[&changed.url], &["--max-tasks", "1"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
     let kept =
@@ -186,9 +186,9 @@ fn what_is_wrong_with_nodes_is_said() {
 
 #[test]
 fn one_key_on_two_machines_is_paid_for_each_gradient_once() {
-    let place = Place::new("nodes-two");
-    let node = Node::start(&place);
-    let homes = [Place::new("nodes-two-a"), Place::new("nodes-two-b")];
+    let work_dir = WorkDir::new("nodes-two");
+    let node = NodeProcess::start(&work_dir);
+    let homes = [WorkDir::new("nodes-two-a"), WorkDir::new("nodes-two-b")];
     let mining = homes.each_ref().map(|home| {
         fs::create_dir_all(home.data()).unwrap();
         fs::write(home.data().join("session.key"), [33; 32]).unwrap();
@@ -205,19 +205,19 @@ fn one_key_on_two_machines_is_paid_for_each_gradient_once() {
 
 #[test]
 fn a_session_ends_by_the_chain_s_clock_and_not_by_this_machine_s() {
-    let place = Place::new("nodes-clock");
-    let node = Node::start(&place);
+    let work_dir = WorkDir::new("nodes-clock");
+    let node = NodeProcess::start(&work_dir);
     let job = node.get("/r3mes/wgpu/v1/job");
     // the chain is a year ahead
     let time = job["time"].as_u64().unwrap() + 365 * 86_400;
     let mut ahead = job;
     ahead["time"] = Value::from(time);
     let answer = ahead.to_string().into_bytes();
-    let proxy = Proxy::start(&node.url, move |line, _| match line.contains("/wgpu/v1/job") {
-        true => Fate::Answer(200, answer.clone()),
-        false => Fate::Forward,
+    let proxy = FaultyProxy::start(&node.url, move |line, _| match line.contains("/wgpu/v1/job") {
+        true => Reply::Answer(200, answer.clone()),
+        false => Reply::Forward,
     });
-    let home = Place::new("nodes-clock-wallet");
+    let home = WorkDir::new("nodes-clock-wallet");
     fs::create_dir_all(home.data()).unwrap();
     let passphrase = home.data().join("passphrase");
     fs::write(&passphrase, "a long enough passphrase").unwrap();

@@ -1,6 +1,6 @@
 //! The page as the node serves it: by content, compressed, from its folder and from nowhere else.
 
-use crate::work_dir::Place;
+use crate::work_dir::WorkDir;
 use flate2::read::GzDecoder;
 use serde_json::Value;
 use std::{
@@ -14,7 +14,7 @@ use ureq::http::Response;
 
 /// A node that serves a folder; killed with the value.
 struct Served {
-    place: Place,
+    work_dir: WorkDir,
     process: Child,
     url: String,
     agent: ureq::Agent,
@@ -22,22 +22,22 @@ struct Served {
 
 impl Served {
     fn start(name: &str, files: &[(&str, &[u8])], origins: &[&str]) -> Self {
-        let place = Place::new(name);
-        let mut command = place.node("0");
-        command.arg("--page").arg(folder(&place));
+        let work_dir = WorkDir::new(name);
+        let mut command = work_dir.node("0");
+        command.arg("--page").arg(folder(&work_dir));
         for origin in origins {
             command.args(["--allow-origin", origin]);
         }
         for (name, bytes) in files {
-            fs::create_dir_all(folder(&place)).unwrap();
-            fs::write(folder(&place).join(name), bytes).unwrap();
+            fs::create_dir_all(folder(&work_dir)).unwrap();
+            fs::write(folder(&work_dir).join(name), bytes).unwrap();
         }
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = serde_json::from_str::<Value>(&line).unwrap()["url"].as_str().unwrap().to_owned();
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-        Self { place, process, url, agent }
+        Self { work_dir, process, url, agent }
     }
 
     /// Status, headers and bytes, undecoded.
@@ -69,8 +69,8 @@ impl Drop for Served {
     }
 }
 
-fn folder(place: &Place) -> PathBuf {
-    place.data().with_file_name("page")
+fn folder(work_dir: &WorkDir) -> PathBuf {
+    work_dir.data().with_file_name("page")
 }
 
 /// A header's value; of one that comes several times, all.
@@ -116,7 +116,7 @@ fn files_are_named_by_their_content_and_sent_once() {
         assert_eq!((status, bytes.len(), &header(&response, "cache-control")[..]), (304, 0, "no-cache"), "{known}");
         assert!(header(&response, "etag").starts_with(&etag[..65]));
     }
-    fs::write(folder(&node.place).join("a_bg.wasm"), [WASM, b"!"].concat()).unwrap();
+    fs::write(folder(&node.work_dir).join("a_bg.wasm"), [WASM, b"!"].concat()).unwrap();
     let (status, response, bytes) = node.get("/a_bg.wasm", &[("if-none-match", &etag)]);
     assert_eq!((status, bytes.len()), (200, WASM.len() + 1), "a new build is sent");
     assert_ne!(header(&response, "etag"), etag);
@@ -125,7 +125,7 @@ fn files_are_named_by_their_content_and_sent_once() {
 #[test]
 fn nothing_outside_the_folder_is_served() {
     let node = Served::start("page-outside", &[("index.html", INDEX), (".secret", b"hidden")], &[]);
-    assert!(node.place.model().join("config.json").exists(), "what the paths below would reach");
+    assert!(node.work_dir.model().join("config.json").exists(), "what the paths below would reach");
     for path in [
         "/../model/config.json",
         "/%2e%2e/model/config.json",
@@ -152,8 +152,8 @@ fn a_page_that_is_not_built_says_how_to_build_it() {
     let (status, response, bytes) = node.get("/", &[]);
     assert_eq!((status, &header(&response, "content-type")[..]), (503, "text/html; charset=utf-8"));
     assert!(String::from_utf8(bytes).unwrap().contains("scripts/page"));
-    fs::create_dir_all(folder(&node.place)).unwrap();
-    fs::write(folder(&node.place).join("index.html"), INDEX).unwrap();
+    fs::create_dir_all(folder(&node.work_dir)).unwrap();
+    fs::write(folder(&node.work_dir).join("index.html"), INDEX).unwrap();
     assert_eq!(node.get("/", &[]).2, INDEX, "built meanwhile");
 }
 
@@ -178,7 +178,7 @@ fn only_allowed_sites_frame_the_page_meant_for_it_or_import_its_files() {
     assert_eq!(allowed("https://wallet.example"), "https://wallet.example");
     assert_eq!(allowed("https://evil.example"), "");
 
-    let refused = node.place.node("0").args(["--allow-origin", "https://a.example; img-src *"]).output().unwrap();
+    let refused = node.work_dir.node("0").args(["--allow-origin", "https://a.example; img-src *"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("like https://example.org"));
 }

@@ -1,6 +1,6 @@
 //! Replicas: a CometBFT and a node each, in processes of their own, over one genesis.
 
-use super::work_dir::{Place, SMALL_MODEL};
+use super::work_dir::{SMALL_MODEL, WorkDir};
 use serde_json::{Value, json};
 use std::{
     fs::{self, File},
@@ -15,8 +15,8 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The homes and the genesis of a network.
-pub struct Network {
-    pub place: Place,
+pub struct ReplicaNetwork {
+    pub work_dir: WorkDir,
     ports: Vec<Ports>,
     /// `ID@ADDRESS:PORT` of each CometBFT.
     peers: Vec<String>,
@@ -46,18 +46,18 @@ fn told(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-impl Network {
+impl ReplicaNetwork {
     /// Of some replicas that are validators of CometBFT and operators of the ledger, and some that are neither. `change`
     /// changes the genesis.
     pub fn new(name: &str, validators: usize, others: usize, change: impl FnOnce(&mut Value)) -> Self {
-        let place = Place::new(name);
+        let work_dir = WorkDir::new(name);
         let all = validators + others;
         // all at once, so that none is given twice
         let free: Vec<_> = (0..4 * all).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let free: Vec<u16> = free.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
         let ports: Vec<Ports> =
             free.chunks(4).map(|four| Ports { http: four[0], abci: four[1], rpc: four[2], p2p: four[3] }).collect();
-        let mut network = Self { place, ports, peers: Vec::new() };
+        let mut network = Self { work_dir, ports, peers: Vec::new() };
         let folder = network.folder();
         let (v, n, o) = (validators.to_string(), others.to_string(), folder.to_str().unwrap());
         told(&mut cometbft(&["testnet", "--v", &v, "--n", &n, "--o", o, "--populate-persistent-peers=false"]));
@@ -72,7 +72,7 @@ impl Network {
         }
         let mut command = binary();
         command.args(["genesis", "--rank", "4", "--chain-id", CHAIN, "--data-dir"]).arg(network.data(0));
-        command.args(["--model", SMALL_MODEL, "--text"]).arg(network.place.text());
+        command.args(["--model", SMALL_MODEL, "--text"]).arg(network.work_dir.text());
         for at in 0..validators {
             let operator = told(binary().args(["wallet", "operator", "--data-dir"]).arg(network.data(at)));
             command.args(["--operator", &format!("{operator}=1000000000")]);
@@ -84,7 +84,7 @@ impl Network {
     }
 
     fn folder(&self) -> PathBuf {
-        self.place.data()
+        self.work_dir.data()
     }
 
     fn home(&self, at: usize) -> PathBuf {
@@ -114,7 +114,7 @@ impl Network {
         let (Ports { http, abci, rpc, .. }, log) = (&self.ports[at], self.home(at).join("node.log"));
         let mut node = binary();
         node.args(["node", "--json", "--backend", "cpu", "--threads", "1", "--snapshot-blocks", "10"]);
-        node.args(["--model", SMALL_MODEL, "--text"]).arg(self.place.text());
+        node.args(["--model", SMALL_MODEL, "--text"]).arg(self.work_dir.text());
         node.arg("--genesis").arg(self.genesis()).arg("--data-dir").arg(self.data(at));
         node.args(["--listen", &format!("127.0.0.1:{http}"), "--abci", &format!("127.0.0.1:{abci}")]);
         node.args(["--consensus", &format!("http://127.0.0.1:{rpc}")]);
@@ -175,7 +175,7 @@ impl Replica {
     }
 
     /// Waits for its CometBFT to end by itself, as one does whose application is gone.
-    pub fn engine_ends(&mut self) {
+    pub fn wait_for_engine_exit(&mut self) {
         let end = Instant::now() + PATIENCE;
         while self.engine.try_wait().unwrap().is_none() {
             assert!(Instant::now() < end, "CometBFT goes on without its application");
@@ -184,7 +184,7 @@ impl Replica {
     }
 
     /// What its CometBFT said, in all its runs.
-    pub fn engine_said(&self) -> String {
+    pub fn engine_log(&self) -> String {
         fs::read_to_string(self.home.join("cometbft.log")).unwrap()
     }
 
@@ -232,7 +232,7 @@ impl Replica {
     }
 
     /// Waits until something is so.
-    pub fn until<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+    pub fn wait_for<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             if let Some(found) = look(self) {

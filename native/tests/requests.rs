@@ -1,8 +1,8 @@
 //! Requests that nobody should send: seeds of every route, and mutations of them, over a socket to a real node. It
 //! answers, never with an error of its own, and goes on.
 
-use crate::node_process::{CHAIN, Node, claim};
-use crate::work_dir::Place;
+use crate::node_process::{CHAIN, NodeProcess, claim};
+use crate::work_dir::WorkDir;
 use proptest::{prelude::*, sample::Index, strategy::ValueTree, test_runner::TestRunner};
 use r3mes_wgpu::{
     store::{Block, Codec, Dag, unixfs::Layout},
@@ -128,7 +128,7 @@ fn seeds(key: &SessionKey) -> Vec<Seed> {
 }
 
 /// The first bytes of what a node answers; nothing, where it closes the connection.
-fn send(node: &Node, (head, body): &Seed) -> Vec<u8> {
+fn send(node: &NodeProcess, (head, body): &Seed) -> Vec<u8> {
     let host = node.url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(host).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -144,7 +144,7 @@ fn send(node: &Node, (head, body): &Seed) -> Vec<u8> {
     answer
 }
 
-fn assert_answered(node: &Node, seed: &Seed) {
+fn assert_answered(node: &NodeProcess, seed: &Seed) {
     let answer = send(node, seed);
     let line = String::from_utf8_lossy(&answer);
     // 503 is said of a page that is not built, and Kubo's RPC says 500 to whatever it refuses
@@ -180,8 +180,8 @@ fn mutated(seeds: Vec<Seed>) -> impl Strategy<Value = Seed> {
 
 #[test]
 fn every_request_is_answered_or_refused_and_the_node_goes_on() {
-    let place = Place::new("requests");
-    let node = Node::start(&place);
+    let work_dir = WorkDir::new("requests");
+    let node = NodeProcess::start(&work_dir);
     let seeds = seeds(&SessionKey::new(&[41; 32]).unwrap());
     for seed in &seeds {
         assert!(send(&node, seed).starts_with(b"HTTP/1.1 "), "{}", seed.0);

@@ -1,6 +1,6 @@
 //! A miner that says whatever it likes, over the wire that all miners use, and the networks that it meets.
 
-use super::{node_process::Node, work_dir::Place};
+use super::{node_process::NodeProcess, work_dir::WorkDir};
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{Blocks, Client, ClientError, HeldTask, Host, Offline, Request, Response, Sent, Stored},
@@ -16,19 +16,19 @@ use serde_json::Value;
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 /// A node, as a client's host.
-pub struct Web {
+pub struct HttpHost {
     pub url: String,
     pub agent: ureq::Agent,
 }
 
-impl Web {
+impl HttpHost {
     pub fn new(url: &str) -> Self {
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
         Self { url: url.to_owned(), agent }
     }
 }
 
-impl Host for Web {
+impl Host for HttpHost {
     async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
         let url = format!("{}{}", self.url, request.path);
         let answer = match request.body {
@@ -47,27 +47,33 @@ impl Host for Web {
 }
 
 /// A network of one node, whose operator has all stake but what others are given.
-pub struct Network {
-    pub place: Place,
+pub struct TestNetwork {
+    pub work_dir: WorkDir,
     #[allow(dead_code, reason = "only the benchmark `load` reads it")]
     pub genesis: PathBuf,
-    pub node: Node,
+    pub node: NodeProcess,
     /// Address and stake.
     pub operator: (String, u64),
 }
 
-impl Network {
+impl TestNetwork {
     /// `change` edits the genesis of `arguments`.
     pub fn new(name: &str, arguments: &[&str], change: impl FnOnce(&mut Value)) -> Self {
-        Self::at(Place::new(name), arguments, change)
+        Self::at(WorkDir::new(name), arguments, change)
     }
 
     /// The same, at a place of one's own.
-    pub fn at(place: Place, arguments: &[&str], change: impl FnOnce(&mut Value)) -> Self {
-        let genesis = place.data().with_extension("json");
+    pub fn at(work_dir: WorkDir, arguments: &[&str], change: impl FnOnce(&mut Value)) -> Self {
+        let genesis = work_dir.data().with_extension("json");
         let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
         command.args(["genesis", "--rank", "4", "--chain-id", super::node_process::CHAIN]).args(arguments);
-        command.arg("--model").arg(place.model()).arg("--text").arg(place.text()).arg("--data-dir").arg(place.data());
+        command
+            .arg("--model")
+            .arg(work_dir.model())
+            .arg("--text")
+            .arg(work_dir.text())
+            .arg("--data-dir")
+            .arg(work_dir.data());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut terms: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -75,20 +81,26 @@ impl Network {
         let operator = &terms["nodes"][0];
         let operator = (operator[0].as_str().unwrap().to_owned(), operator[1].as_u64().unwrap());
         fs::write(&genesis, terms.to_string()).unwrap();
-        let node = Node::run(&mut Self::command(&place, &genesis));
-        Self { place, genesis, node, operator }
+        let node = NodeProcess::run(&mut Self::command(&work_dir, &genesis));
+        Self { work_dir, genesis, node, operator }
     }
 
-    fn command(place: &Place, genesis: &PathBuf) -> Command {
+    fn command(work_dir: &WorkDir, genesis: &PathBuf) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
         command.args(["node", "--json", "--backend", "cpu", "--listen", "127.0.0.1:0"]);
-        command.arg("--model").arg(place.model()).arg("--text").arg(place.text()).arg("--data-dir").arg(place.data());
+        command
+            .arg("--model")
+            .arg(work_dir.model())
+            .arg("--text")
+            .arg(work_dir.text())
+            .arg("--data-dir")
+            .arg(work_dir.data());
         command.arg("--genesis").arg(genesis);
         command
     }
 
-    pub fn rogue(&self, number: u8) -> Rogue {
-        Rogue::new(&self.node.url, &self.place, number)
+    pub fn miner(&self, number: u8) -> ScriptedMiner {
+        ScriptedMiner::new(&self.node.url, &self.work_dir, number)
     }
 
     /// What a node has at stake.
@@ -99,15 +111,15 @@ impl Network {
 }
 
 /// A place's model, and what is trained of it.
-pub fn model(place: &Place) -> (Model, Targets) {
-    let read = |name: &str| fs::read(place.model().join(name)).unwrap();
+pub fn model(work_dir: &WorkDir) -> (Model, Targets) {
+    let read = |name: &str| fs::read(work_dir.model().join(name)).unwrap();
     let model = file::read(&read("config.json"), &read("model.safetensors")).unwrap();
     (model, Targets { rank: 4, linears: Linear::ALL.to_vec() })
 }
 
 /// A worker of a place's model.
-pub fn worker(place: &Place, threads: usize, sequences: usize) -> Worker {
-    let (model, targets) = model(place);
+pub fn worker(work_dir: &WorkDir, threads: usize, sequences: usize) -> Worker {
+    let (model, targets) = model(work_dir);
     let backend = Backend::Cpu { threads, choose: cpu::fastest };
     block_on(Worker::new(&model, &targets, &backend, sequences)).unwrap()
 }
@@ -117,16 +129,16 @@ pub fn key(number: u8) -> SessionKey {
 }
 
 /// A key, a client, and a worker that computes what is right.
-pub struct Rogue {
+pub struct ScriptedMiner {
     pub key: SessionKey,
-    pub client: Client<Web>,
+    pub client: Client<HttpHost>,
     pub worker: Worker,
 }
 
-impl Rogue {
-    pub fn new(url: &str, place: &Place, number: u8) -> Self {
-        let worker = worker(place, 1, 1);
-        Self { key: key(number), client: Client::new(Web::new(url), key(number)), worker }
+impl ScriptedMiner {
+    pub fn new(url: &str, work_dir: &WorkDir, number: u8) -> Self {
+        let worker = worker(work_dir, 1, 1);
+        Self { key: key(number), client: Client::new(HttpHost::new(url), key(number)), worker }
     }
 
     pub fn address_of(number: u8) -> String {

@@ -1,7 +1,7 @@
 //! Sessions over HTTP: a key that mines for an account which granted it, within a cap, until a time, until it is revoked.
 
-use crate::node_process::{CHAIN, Node, claim};
-use crate::work_dir::{Place, accepted};
+use crate::node_process::{CHAIN, NodeProcess, claim};
+use crate::work_dir::{WorkDir, accepted};
 use r3mes_wgpu::tx::{
     Fee, GRANTABLE, GrantPair, Message, MsgClaimTask, MsgCloseSession, MsgOpenSession, MsgSetPayout, Session,
     SessionKey,
@@ -34,7 +34,7 @@ fn session(cap: u64, seconds: u64) -> Session {
 
 /// A miner whose key is the session's, for the account.
 fn mine(name: &str, url: &str, tasks: &str) -> Output {
-    let home = Place::new(name);
+    let home = WorkDir::new(name);
     fs::create_dir_all(home.data()).unwrap();
     fs::write(home.data().join("session.key"), [12; 32]).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
@@ -55,13 +55,13 @@ fn assert_refused(output: &Output, words: &str) {
     assert!(said.contains(words), "{said}");
 }
 
-fn allowance(node: &Node) -> u64 {
+fn allowance(node: &NodeProcess) -> u64 {
     let GrantPair { granter, grantee } = pair();
     let found = node.get(&format!("/cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}"));
     found["allowance"]["allowance"]["allowance"]["spend_limit"][0]["amount"].as_str().unwrap().parse().unwrap()
 }
 
-fn granted(node: &Node) -> Vec<String> {
+fn granted(node: &NodeProcess) -> Vec<String> {
     let GrantPair { granter, grantee } = pair();
     let found = node.get(&format!("/cosmos/authz/v1beta1/grants?granter={granter}&grantee={grantee}"));
     let grants = found["grants"].as_array().unwrap().iter();
@@ -71,9 +71,9 @@ fn granted(node: &Node) -> Vec<String> {
 #[test]
 fn a_session_mines_for_its_granter_until_its_cap_is_spent() {
     const FEE: u64 = 1000;
-    let place = Place::new("session-cap");
+    let work_dir = WorkDir::new("session-cap");
     let (account, key) = keys();
-    let node = Node::start(&place);
+    let node = NodeProcess::start(&work_dir);
     assert_refused(&mine("session-none", &node.url, "1"), "grants");
     let free = Fee::default();
     assert_eq!(node.pay(&account, &free, &session(5 * FEE, 600).grant()), (0, String::new()));
@@ -85,7 +85,7 @@ fn a_session_mines_for_its_granter_until_its_cap_is_spent() {
     assert_eq!(allowance(&node), 5 * FEE, "a node without fees takes none");
     drop(node);
 
-    let node = Node::run(place.node("0").args(["--min-fee", &FEE.to_string()]));
+    let node = NodeProcess::run(work_dir.node("0").args(["--min-fee", &FEE.to_string()]));
     assert_eq!(node.get("/remes/remes/v1/params")["params"]["min_fee"], FEE.to_string());
     refused(node.pay(&key, &free, &[claim(&key, node.next_chunk())]), 13, "required 1000uremes");
     let own = Fee { amount: FEE, granter: None };
@@ -108,8 +108,8 @@ fn a_session_mines_for_its_granter_until_its_cap_is_spent() {
 
 #[test]
 fn an_expired_or_revoked_or_foreign_grant_is_worth_nothing() {
-    let place = Place::new("session-end");
-    let node = Node::start(&place);
+    let work_dir = WorkDir::new("session-end");
+    let node = NodeProcess::start(&work_dir);
     let (account, key) = keys();
     let free = Fee::default();
     let chunk = node.next_chunk();
@@ -154,7 +154,7 @@ fn an_expired_or_revoked_or_foreign_grant_is_worth_nothing() {
 #[test]
 fn a_statement_opens_a_session_once_and_never_after_its_end() {
     const FEE: u64 = 10;
-    let place = Place::new("session-statement");
+    let work_dir = WorkDir::new("session-statement");
     let (account, key) = keys();
     let (pub_key, grantee) = (account.public_key(), key.address().to_owned());
     let open = |cap: u64, number: u64| {
@@ -170,7 +170,7 @@ fn a_statement_opens_a_session_once_and_never_after_its_end() {
         closing.signature = account.sign_text(&closing.statement(CHAIN)).unwrap();
         Message::CloseSession(Box::new(closing))
     };
-    let node = Node::start(&place);
+    let node = NodeProcess::start(&work_dir);
     let free = Fee::default();
     let (first, never_sent) = (open(40, 0), open(1_000_000, 0));
     assert_eq!(node.pay(&key, &free, std::slice::from_ref(&first)), (0, String::new()));
@@ -191,7 +191,7 @@ fn a_statement_opens_a_session_once_and_never_after_its_end() {
     drop(node);
 
     // its own fee is within its cap
-    let node = Node::run(place.node("0").args(["--min-fee", &FEE.to_string()]));
+    let node = NodeProcess::run(work_dir.node("0").args(["--min-fee", &FEE.to_string()]));
     let of_account = |amount: u64| Fee { amount, granter: Some(account.address().to_owned()) };
     refused(node.pay(&key, &of_account(41), &[open(40, 2)]), 5, "40uremes are left");
     assert_eq!(node.pay(&key, &of_account(FEE), &[open(40, 2)]), (0, String::new()));

@@ -1,14 +1,14 @@
 //! A miner whose store is away or lies: nothing is submitted, and the artifact waits.
 
-use crate::node_process::Node;
-use crate::work_dir::{Place, accepted};
+use crate::node_process::NodeProcess;
+use crate::work_dir::{WorkDir, accepted};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     process::{Command, Output},
 };
 
-fn mine(home: &Place, node: &Node, more: &[&str]) -> Output {
+fn mine(home: &WorkDir, node: &NodeProcess, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", "1", "--node", &node.url]).args(more);
     command.arg("--data-dir").arg(home.data()).output().unwrap()
@@ -40,8 +40,8 @@ fn liar(json: &'static str) -> String {
 
 #[test]
 fn without_its_store_nothing_is_submitted_and_the_work_waits() {
-    let (place, home) = (Place::new("stores-node"), Place::new("stores-miner"));
-    let node = Node::start(&place);
+    let (work_dir, home) = (WorkDir::new("stores-node"), WorkDir::new("stores-miner"));
+    let node = NodeProcess::start(&work_dir);
     let closed = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let lies = liar(r#"{"Key":"bafkreiaxnnnb7qz2focittuqq3ya25q7rcv3bqynnczfzako47346wosmu","Size":3}"#);
     for (store, reason) in [(&closed, "does not answer"), (&lies, "other CIDs")] {
@@ -59,8 +59,8 @@ fn without_its_store_nothing_is_submitted_and_the_work_waits() {
 
 #[test]
 fn flags_that_make_no_sense_are_named() {
-    let (place, home) = (Place::new("stores-flags"), Place::new("stores-flags-miner"));
-    let node = Node::start(&place);
+    let (work_dir, home) = (WorkDir::new("stores-flags"), WorkDir::new("stores-flags-miner"));
+    let node = NodeProcess::start(&work_dir);
     for (flags, words) in [
         (&["--ipfs", "/ip4/127.0.0.1/tcp/5001"][..], "not an http(s) URL"),
         (&["--gateway", "ipfs.example"], "not an http(s) URL"),

@@ -1,8 +1,8 @@
 //! The command `verifier`: somebody else's stake, somebody else's machine.
 
-use crate::node_process::{Node, claim};
-use crate::scripted_miner::Network;
-use crate::work_dir::{Place, accepted};
+use crate::node_process::{NodeProcess, claim};
+use crate::scripted_miner::TestNetwork;
+use crate::work_dir::{WorkDir, accepted};
 use r3mes_wgpu::{
     store::Codec,
     tx::{Message, MsgSubmitGradient, SessionKey, Transfer},
@@ -23,14 +23,14 @@ struct Outsider {
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-fn command(home: &Place, url: &str) -> Command {
+fn command(home: &WorkDir, url: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["verifier", "--json", "--backend", "cpu", "--node", url]).arg("--data-dir").arg(home.data());
     command
 }
 
 impl Outsider {
-    fn start(home: &Place, url: &str) -> Self {
+    fn start(home: &WorkDir, url: &str) -> Self {
         let mut command = command(home, url);
         command.args(["--proposer", "--stake", &STAKE.to_string()]);
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -61,23 +61,23 @@ impl Drop for Outsider {
 }
 
 /// A machine with an operator's key of its own.
-fn home(name: &str, secret: [u8; 32]) -> (Place, SessionKey) {
-    let home = Place::new(name);
+fn home(name: &str, secret: [u8; 32]) -> (WorkDir, SessionKey) {
+    let home = WorkDir::new(name);
     fs::create_dir_all(home.data()).unwrap();
     fs::write(home.data().join("operator.key"), secret).unwrap();
     (home, SessionKey::new(&secret).unwrap())
 }
 
 fn mine(name: &str, url: &str, tasks: &str) -> Output {
-    let home = Place::new(name);
+    let home = WorkDir::new(name);
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]);
     command.arg("--data-dir").arg(home.data()).output().unwrap()
 }
 
 /// The node's operator, who has the first coins, sends some.
-fn send(place: &Place, node: &Node, to: &str, amount: u64) {
-    let secret = fs::read(place.data().join("operator.key")).unwrap();
+fn send(work_dir: &WorkDir, node: &NodeProcess, to: &str, amount: u64) {
+    let secret = fs::read(work_dir.data().join("operator.key")).unwrap();
     let operator = SessionKey::new(&secret.try_into().unwrap()).unwrap();
     let transfer = Transfer { from: operator.address().to_owned(), to: to.to_owned(), amount };
     // its own words may come between
@@ -87,9 +87,9 @@ fn send(place: &Place, node: &Node, to: &str, amount: u64) {
 
 #[test]
 fn an_outsider_with_a_stake_is_drawn_agrees_with_the_honest_and_catches_a_forger() {
-    let (place, (home, key)) = (Place::new("verifier-node"), home("verifier-home", [21; 32]));
-    let node = Node::start(&place);
-    send(&place, &node, key.address(), STAKE);
+    let (work_dir, (home, key)) = (WorkDir::new("verifier-node"), home("verifier-home", [21; 32]));
+    let node = NodeProcess::start(&work_dir);
+    send(&work_dir, &node, key.address(), STAKE);
     let mut outsider = Outsider::start(&home, &node.url);
     let registered = outsider.says();
     assert_eq!((registered["event"].as_str(), registered["stake"].as_u64()), (Some("registered"), Some(STAKE)));
@@ -124,7 +124,7 @@ fn an_outsider_with_a_stake_is_drawn_agrees_with_the_honest_and_catches_a_forger
     // a node that was away is found again
     let port = node.url.rsplit(':').next().unwrap().to_owned();
     drop(node);
-    let node = Node::run(&mut place.node(&port));
+    let node = NodeProcess::run(&mut work_dir.node(&port));
     let output = mine("verifier-again", &node.url, "1");
     assert_eq!(accepted(&output.stdout).len(), 1, "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(outsider.found(), (5, "match".to_owned()));
@@ -141,8 +141,8 @@ fn an_outsider_with_a_stake_is_drawn_agrees_with_the_honest_and_catches_a_forger
 
 #[test]
 fn who_has_no_coins_is_told_and_who_has_no_stake_can_not_leave() {
-    let (place, (home, key)) = (Place::new("verifier-poor-node"), home("verifier-poor", [23; 32]));
-    let node = Node::start(&place);
+    let (work_dir, (home, key)) = (WorkDir::new("verifier-poor-node"), home("verifier-poor", [23; 32]));
+    let node = NodeProcess::start(&work_dir);
     for (flags, words) in [(&["--max-gradients", "1"][..], "owns 0uremes"), (&["--leave"], "has no stake")] {
         let output = command(&home, &node.url).args(flags).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -156,7 +156,7 @@ fn who_has_no_coins_is_told_and_who_has_no_stake_can_not_leave() {
 fn silence_costs_and_who_has_too_little_left_stops() {
     let (home, key) = home("verifier-silent", [24; 32]);
     let account = format!("{}={STAKE}", key.address());
-    let network = Network::new("verifier-network", &["--rules", "embedded", "--account", &account], |genesis| {
+    let network = TestNetwork::new("verifier-network", &["--rules", "embedded", "--account", &account], |genesis| {
         genesis["params"]["attestation_blocks"] = json!(2);
         genesis["params"]["silence_penalty"] = json!(10_000);
     });

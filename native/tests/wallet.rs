@@ -1,7 +1,7 @@
 //! Wallets as their owners use them: kept, opened, paid from, and granting sessions over HTTP.
 
-use crate::node_process::Node;
-use crate::work_dir::{Place, accepted};
+use crate::node_process::NodeProcess;
+use crate::work_dir::{WorkDir, accepted};
 use r3mes_wgpu::tx::SessionKey;
 use serde_json::Value;
 use std::{
@@ -16,9 +16,9 @@ const PASSPHRASE: &str = "correct horse battery";
 const MNEMONIC: &str = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
 const ADDRESS: &str = "remes1jhg0e7s6gn44tfc5k37kr04sznyhedtc6uec2k";
 
-fn wallet(place: &Place, args: &[&str]) -> Command {
+fn wallet(work_dir: &WorkDir, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
-    command.arg("wallet").args(args).arg("--data-dir").arg(place.data()).stdin(Stdio::null());
+    command.arg("wallet").args(args).arg("--data-dir").arg(work_dir.data()).stdin(Stdio::null());
     command.env("R3MES_PASSPHRASE", PASSPHRASE);
     command
 }
@@ -45,18 +45,18 @@ fn assert_fails(output: &Output, code: i32, words: &str) {
 }
 
 /// A place where the mnemonic's wallet is kept.
-fn imported(name: &str) -> Place {
-    let place = Place::new(name);
-    let output = told(&mut wallet(&place, &["import", "--json"]), MNEMONIC);
+fn imported(name: &str) -> WorkDir {
+    let work_dir = WorkDir::new(name);
+    let output = told(&mut wallet(&work_dir, &["import", "--json"]), MNEMONIC);
     assert_eq!(lines(&output)[0]["address"], ADDRESS);
-    place
+    work_dir
 }
 
-fn mine(place: &Place, url: &str, tasks: &str, args: &[&str]) -> Output {
+fn mine(work_dir: &WorkDir, url: &str, tasks: &str, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]).args(args);
     command.env("R3MES_PASSPHRASE", PASSPHRASE);
-    command.arg("--data-dir").arg(place.data()).output().unwrap()
+    command.arg("--data-dir").arg(work_dir.data()).output().unwrap()
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_mnemonic_is_kept_once_and_shown_to_nobody() {
 
 #[test]
 fn a_new_mnemonic_is_a_wallet_elsewhere() {
-    let place = Place::new("wallet-new");
+    let place = WorkDir::new("wallet-new");
     assert_fails(&wallet(&place, &["new"]).output().unwrap(), 1, "no terminal to show the mnemonic on");
     for (words, name) in [("12", "short"), ("24", "long")] {
         let output = wallet(&place, &["new", name, "--words", words, "--print-mnemonic", "--json"]).output().unwrap();
@@ -130,8 +130,8 @@ fn a_new_mnemonic_is_a_wallet_elsewhere() {
 #[cfg(target_os = "linux")]
 #[test]
 fn secrets_are_in_no_dump_and_no_argument() {
-    let place = Place::new("wallet-dump");
-    let mut waiting = wallet(&place, &["import"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let work_dir = WorkDir::new("wallet-dump");
+    let mut waiting = wallet(&work_dir, &["import"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let of = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", waiting.id())).unwrap();
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
     let refused = |limits: String| {
@@ -150,10 +150,10 @@ fn secrets_are_in_no_dump_and_no_argument() {
 #[test]
 fn coins_are_sent_and_none_is_lost() {
     const FEE: u64 = 10;
-    let (place, home) = (Place::new("wallet-node"), imported("wallet-send"));
-    let node = Node::start(&place);
+    let (work_dir, home) = (WorkDir::new("wallet-node"), imported("wallet-send"));
+    let node = NodeProcess::start(&work_dir);
     let to = SessionKey::new(&[3; 32]).unwrap();
-    let send = |node: &Node, to: &str, amount: &str| {
+    let send = |node: &NodeProcess, to: &str, amount: &str| {
         wallet(&home, &["send", to, amount, "--json", "--node", &node.url]).output().unwrap()
     };
     assert_fails(&send(&node, to.address(), "1"), 5, "spendable balance 0uremes is smaller than 1uremes");
@@ -176,7 +176,7 @@ fn coins_are_sent_and_none_is_lost() {
     assert_fails(&send(&node, to.address(), "-1"), 2, "");
     drop(node);
 
-    let node = Node::run(place.node("0").args(["--min-fee", &FEE.to_string()]));
+    let node = NodeProcess::run(work_dir.node("0").args(["--min-fee", &FEE.to_string()]));
     let own = node.balance(ADDRESS);
     assert_fails(&send(&node, to.address(), &own.to_string()), 5, "insufficient funds");
     assert_eq!(node.balance(ADDRESS), own - FEE, "a failure costs its fee");
@@ -190,8 +190,8 @@ fn coins_are_sent_and_none_is_lost() {
 #[test]
 fn a_session_that_a_wallet_grants_mines_for_it_until_it_is_revoked() {
     const FEE: u64 = 1000;
-    let (place, home, rig) = (Place::new("grant-node"), imported("grant-wallet"), Place::new("grant-rig"));
-    let node = Node::start(&place);
+    let (work_dir, home, rig) = (WorkDir::new("grant-node"), imported("grant-wallet"), WorkDir::new("grant-rig"));
+    let node = NodeProcess::start(&work_dir);
     // a machine elsewhere, which knows the account by its address alone
     let output = mine(&rig, &node.url, "1", &["--granter", ADDRESS]);
     assert_fails(&output, 5, "grants");
@@ -199,8 +199,10 @@ fn a_session_that_a_wallet_grants_mines_for_it_until_it_is_revoked() {
     assert_eq!(shown[0]["event"], "session");
     let session = shown[0]["address"].as_str().unwrap().to_owned();
 
-    let run = |node: &Node, args: &[&str]| wallet(&home, args).args(["--json", "--node", &node.url]).output().unwrap();
-    let grant = |node: &Node, cap: u64| run(node, &["grant", &session, "--cap", &cap.to_string(), "--expires", "10m"]);
+    let run =
+        |node: &NodeProcess, args: &[&str]| wallet(&home, args).args(["--json", "--node", &node.url]).output().unwrap();
+    let grant =
+        |node: &NodeProcess, cap: u64| run(node, &["grant", &session, "--cap", &cap.to_string(), "--expires", "10m"]);
     assert_fails(&run(&node, &["revoke", &session]), 1, "nothing, or not any more");
     assert_eq!(lines(&grant(&node, 5 * FEE))[0]["granter"], ADDRESS);
     let output = mine(&rig, &node.url, "2", &["--granter", ADDRESS]);
@@ -208,8 +210,8 @@ fn a_session_that_a_wallet_grants_mines_for_it_until_it_is_revoked() {
     assert_eq!((node.balance(ADDRESS), node.balance(&session)), (2 * REWARD, 0));
     drop(node);
 
-    let node = Node::run(place.node("0").args(["--min-fee", &FEE.to_string()]));
-    let left = |node: &Node| {
+    let node = NodeProcess::run(work_dir.node("0").args(["--min-fee", &FEE.to_string()]));
+    let left = |node: &NodeProcess| {
         let found = node.get(&format!("/cosmos/feegrant/v1beta1/allowance/{ADDRESS}/{session}"));
         found["allowance"]["allowance"]["allowance"]["spend_limit"][0]["amount"].as_str().unwrap().to_owned()
     };
@@ -229,8 +231,8 @@ fn a_session_that_a_wallet_grants_mines_for_it_until_it_is_revoked() {
 
 #[test]
 fn a_wallet_s_own_key_mines() {
-    let (place, home) = (Place::new("own-node"), imported("own-wallet"));
-    let node = Node::start(&place);
+    let (work_dir, home) = (WorkDir::new("own-node"), imported("own-wallet"));
+    let node = NodeProcess::start(&work_dir);
     let output = mine(&home, &node.url, "1", &["--wallet", "default"]);
     assert_eq!(accepted(&output.stdout).len(), 1, "{}", said(&output));
     assert_eq!(node.balance(ADDRESS), REWARD);

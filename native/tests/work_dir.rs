@@ -12,21 +12,21 @@ use std::{
 pub const SMALL_MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/small_model");
 
 /// A folder with a small model, a text, and room for data; gone with the value.
-pub struct Place(PathBuf);
+pub struct WorkDir(PathBuf);
 
-impl Place {
+impl WorkDir {
     pub fn new(name: &str) -> Self {
         static PLACES: AtomicU32 = AtomicU32::new(0);
         let number = PLACES.fetch_add(1, Ordering::Relaxed);
-        let place = Self(std::env::temp_dir().join(format!("r3mes-cli-{name}-{}-{number}", std::process::id())));
-        let _ = fs::remove_dir_all(&place.0);
-        fs::create_dir_all(place.model()).unwrap();
+        let work_dir = Self(std::env::temp_dir().join(format!("r3mes-cli-{name}-{}-{number}", std::process::id())));
+        let _ = fs::remove_dir_all(&work_dir.0);
+        fs::create_dir_all(work_dir.model()).unwrap();
         for name in ["config.json", "model.safetensors"] {
-            fs::copy(Path::new(SMALL_MODEL).join(name), place.model().join(name)).unwrap();
+            fs::copy(Path::new(SMALL_MODEL).join(name), work_dir.model().join(name)).unwrap();
         }
         let text: Vec<u8> = (0u32..6 * 2048).map(|i| b'a' + (i * i / 7 % 26) as u8).collect();
-        fs::write(place.text(), text).unwrap();
-        place
+        fs::write(work_dir.text(), text).unwrap();
+        work_dir
     }
 
     pub fn model(&self) -> PathBuf {
@@ -77,7 +77,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for WorkDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
