@@ -1,4 +1,4 @@
-//! A neighbor between a client and a node, over real sockets, that does not do all that it is asked.
+//! A proxy between a client and a node, over real sockets, that can drop, cut short or replace the node's answers.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -6,67 +6,69 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// What becomes of a request.
+/// What the proxy does with a request.
 pub enum Reply {
-    /// The node answers.
+    /// Forwards the request to the node and returns the node's answer.
     Forward,
-    /// The node is asked, and its answer thrown away.
+    /// Forwards the request to the node, then closes the connection instead of returning the answer.
     Lose,
-    /// Half of the node's answer comes.
+    /// Forwards the request and returns the first half of the answer's body.
     Cut,
-    /// The connection is closed.
+    /// Closes the connection without asking the node.
     Close,
-    /// The proxy answers.
+    /// Returns this status and body without asking the node.
     Answer(u16, Vec<u8>),
-    /// Bytes that are no HTTP.
+    /// Returns bytes that are not HTTP.
     Garbage,
 }
 
-/// It lives as long as the tests.
+/// A proxy in threads that run until the test process ends.
 pub struct FaultyProxy {
     pub url: String,
-    asked: Arc<Mutex<Vec<String>>>,
+    /// Method and path of every request so far.
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl FaultyProxy {
-    /// Before the node at `target`; `fate` is told method and path, and the requests before.
-    pub fn start(target: &str, fate: impl Fn(&str, &[String]) -> Reply + Send + Sync + 'static) -> Self {
+    /// Starts a proxy in front of the node at `target`. `decide` gets method and path of a request (`GET /health`) and
+    /// those of all requests before it.
+    pub fn start(target: &str, decide: impl Fn(&str, &[String]) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (target, fate) = (target.to_owned(), Arc::new(fate));
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let before = asked.clone();
+        let (target, decide) = (target.to_owned(), Arc::new(decide));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let before = requests.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (target, fate, before) = (target.clone(), fate.clone(), before.clone());
+                let (target, decide, before) = (target.clone(), decide.clone(), before.clone());
                 std::thread::spawn(move || {
                     let mut stream = stream.unwrap();
                     let Some((line, kind, body)) = read(&stream) else { return };
-                    let fate = {
-                        let mut asked = before.lock().unwrap();
-                        let fate = fate(&line, &asked);
-                        asked.push(line.clone());
-                        fate
+                    let reply = {
+                        let mut requests = before.lock().unwrap();
+                        let reply = decide(&line, &requests);
+                        requests.push(line.clone());
+                        reply
                     };
-                    serve(&mut stream, &target, fate, &line, &kind, &body);
+                    serve(&mut stream, &target, reply, &line, &kind, &body);
                 });
             }
         });
-        Self { url, asked }
+        Self { url, requests }
     }
 
-    /// Method and path of every request so far.
-    pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+    /// Returns method and path of every request so far.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
     }
 
-    /// How many requests begin so.
+    /// Returns the number of requests whose method and path begin with `start`.
     pub fn count(&self, start: &str) -> usize {
-        self.asked().iter().filter(|line| line.starts_with(start)).count()
+        self.requests().iter().filter(|line| line.starts_with(start)).count()
     }
 }
 
-/// Method and path, content type, body.
+/// Reads a request. Returns method and path, content type and body, or `None` if it is malformed.
 fn read(stream: &TcpStream) -> Option<(String, String, Vec<u8>)> {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let (mut line, mut kind, mut length) = (String::new(), String::new(), 0);
@@ -89,8 +91,8 @@ fn read(stream: &TcpStream) -> Option<(String, String, Vec<u8>)> {
     Some((first, kind, body))
 }
 
-fn serve(stream: &mut TcpStream, target: &str, fate: Reply, line: &str, kind: &str, body: &[u8]) {
-    let (status, answer) = match fate {
+fn serve(stream: &mut TcpStream, target: &str, reply: Reply, line: &str, kind: &str, body: &[u8]) {
+    let (status, answer) = match reply {
         Reply::Close => return,
         Reply::NotHttp => {
             let _ = stream.write_all(b"SSH-2.0-x\r\n\r\n");
@@ -111,12 +113,12 @@ fn serve(stream: &mut TcpStream, target: &str, fate: Reply, line: &str, kind: &s
             (status, bytes)
         }
     };
-    let sent = match fate {
+    let sent = match reply {
         Reply::DropAnswer => return,
         Reply::TruncateAnswer => &answer[..answer.len() / 2],
         _ => &answer[..],
     };
     let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
-    // whoever asked may have left
+    // the client may have closed the connection
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(sent));
 }

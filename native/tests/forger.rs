@@ -1,4 +1,4 @@
-//! A miner that stands for a forged gradient with all that the game lets it say.
+//! A miner that submits a forged gradient and defends it with every message that a dispute allows.
 
 use super::{
     scripted_miner::{ScriptedMiner, model},
@@ -19,64 +19,67 @@ use r3mes_wgpu::{
 };
 use std::{sync::Arc, thread::sleep, time::Duration};
 
-/// The gradient of another text as that of a task, and the trace that leads there.
+/// A forged artifact, which is the gradient of a task's text with one bit changed, and the prover that defends it.
 pub struct Forger {
     pub forged: Artifact,
-    party: Prover,
+    prover: Prover,
 }
 
 impl Forger {
-    pub fn new(work_dir: &WorkDir, rogue: &ScriptedMiner, task: &Task) -> Self {
+    /// Computes the forged gradient of `task` and its trace.
+    pub fn new(work_dir: &WorkDir, miner: &ScriptedMiner, task: &Task) -> Self {
         let (model, targets) = model(work_dir);
         let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };
-        let blocks = block_on(Blocks::of_task(rogue.client.host(), task)).unwrap();
-        let mut material = TaskInputs::fetch(task, model.config.vocab as u32, &|cid| blocks.get(cid)).unwrap();
-        material.tokens[700] ^= 1;
+        let blocks = block_on(Blocks::of_task(miner.client.host(), task)).unwrap();
+        let mut inputs = TaskInputs::fetch(task, model.config.vocab as u32, &|cid| blocks.get(cid)).unwrap();
+        inputs.tokens[700] ^= 1;
         let step = Step::new(&model, &targets, 1);
         let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
         let mut trainer = Trainer::new(step, executor);
-        let exponents: Vec<i32> = material.matrices.iter().map(|spec| spec.exponent).collect();
-        block_on(trainer.load(&material.adapter, &exponents)).unwrap();
-        let found = block_on(trainer.gradient(&material.tokens, &material.task_key, 0)).unwrap();
+        let exponents: Vec<i32> = inputs.matrices.iter().map(|spec| spec.exponent).collect();
+        block_on(trainer.load(&inputs.adapter, &exponents)).unwrap();
+        let found = block_on(trainer.gradient(&inputs.tokens, &inputs.task_key, 0)).unwrap();
         let gradient = Gradient { loss: found.loss, tokens: found.supervised as u32, matrices: found.matrices };
-        let replay = block_on(Replay::new(&model, &targets, &material, &backend)).unwrap();
+        let replay = block_on(Replay::new(&model, &targets, &inputs, &backend)).unwrap();
         let forged = Artifact::gradient(task, &gradient).unwrap();
-        Self { forged, party: block_on(Prover::new(replay)).unwrap() }
+        Self { forged, prover: block_on(Prover::new(replay)).unwrap() }
     }
 
-    /// Commits to it; its number.
-    pub fn submit(&self, rogue: &ScriptedMiner) -> u64 {
-        let (task, held) = rogue.held();
+    /// Submits the forged artifact for the task that `miner` holds. Returns the ID of the submission.
+    pub fn submit(&self, miner: &ScriptedMiner) -> u64 {
+        let (task, held) = miner.held();
         let dag = self.forged.dag().unwrap();
-        block_on(rogue.client.put(&dag)).unwrap();
-        rogue.say(&held, dag.root, Commitment::new(&task, &self.forged.gradient_root())).unwrap()
+        block_on(miner.client.put(&dag)).unwrap();
+        miner.say(&held, dag.root, Commitment::new(&task, &self.forged.gradient_root())).unwrap()
     }
 
-    /// Stands for it in every dispute until it is rejected; how much it had to say that was not refused.
-    pub fn defend(&mut self, rogue: &ScriptedMiner, id: u64) -> u32 {
-        let mut said = 0;
-        while block_on(rogue.client.stored(id)).unwrap().status != "rejected" {
-            let docket = block_on(rogue.client.docket()).unwrap();
+    /// Answers and moves in every dispute about submission `id` until that is rejected. Returns the number of messages
+    /// that the node accepted.
+    pub fn defend(&mut self, miner: &ScriptedMiner, id: u64) -> u32 {
+        let mut sent = 0;
+        while block_on(miner.client.stored(id)).unwrap().status != "rejected" {
+            let docket = block_on(miner.client.docket()).unwrap();
             let about = |dispute: &&OpenDispute| dispute.gradient.stored_gradient_id == id;
             for open in docket.disputes.iter().filter(about) {
-                let word = self.word(rogue, open).map(|word| block_on(rogue.client.send(word)));
-                said += u32::from(word.is_some_and(|sent| sent.is_ok()));
+                let result = self.next_message(miner, open).map(|message| block_on(miner.client.send(message)));
+                sent += u32::from(result.is_some_and(|result| result.is_ok()));
             }
             sleep(Duration::from_millis(50));
         }
-        said
+        sent
     }
 
-    /// What it has to say; `None` where it has nothing.
-    fn word(&mut self, rogue: &ScriptedMiner, dispute: &OpenDispute) -> Option<Message> {
-        let (sender, dispute_id) = (rogue.address().to_owned(), dispute.dispute_id);
+    /// Returns the next message in a dispute: an answer if there is none yet, otherwise a move. Returns `None` if it is
+    /// not the miner's turn.
+    fn next_message(&mut self, miner: &ScriptedMiner, dispute: &OpenDispute) -> Option<Message> {
+        let (sender, dispute_id) = (miner.address().to_owned(), dispute.dispute_id);
         let Some(given) = dispute.answers.first() else {
-            let answer = self.party.answer()?.encode();
+            let answer = self.prover.answer()?.encode();
             return Some(Message::AnswerDispute(MsgAnswerDispute { sender, dispute_id, answer }));
         };
         let game = given.game().unwrap();
         let step = match game.turn() {
-            Side::Miner if game.winner().is_none() => block_on(self.party.next(&game)).ok()??.encode(),
+            Side::Miner if game.winner().is_none() => block_on(self.prover.next(&game)).ok()??.encode(),
             _ => return None,
         };
         Some(Message::MoveDispute(MsgMoveDispute { sender, dispute_id, answer: 0, step }))

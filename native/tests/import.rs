@@ -1,4 +1,4 @@
-//! `model import`, `model info`, and training on what they leave.
+//! `model import` and `model info`, and training on an imported model.
 
 use crate::work_dir::WorkDir;
 use r3mes_wgpu::model::{config::ModelConfig, file, generator::seeded};
@@ -9,10 +9,12 @@ use std::{
     process::{Command, Output},
 };
 
+/// Returns the path of a model in the test data.
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/bitnet").join(name)
 }
 
+/// Runs the program with arguments, then flags with paths. An empty flag makes its path a positional argument.
 fn run(args: &[&str], paths: &[(&str, &Path)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(args);
@@ -29,16 +31,19 @@ fn import(source: &Path, out: &Path) -> Output {
     run(&["model", "import"], &[("", source), ("--out", out)])
 }
 
+/// Returns the report of `model info --json` for steps of 40 tokens.
 fn info(model: &Path) -> Value {
     let output = run(&["model", "info", "--json", "--tokens", "40"], &[("", model)]);
     assert!(output.status.success(), "{}", said(&output));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// Returns what the program wrote to stderr.
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// Returns the sorted names of the files in a folder.
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> =
         fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -47,7 +52,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn every_form_is_imported_and_keeps_its_cid() {
+fn every_model_format_is_imported_and_keeps_its_cid() {
     let work_dir = WorkDir::new("import");
     let root = work_dir.model().parent().unwrap().join("imported");
     fs::create_dir(&root).unwrap();
@@ -63,11 +68,11 @@ fn every_form_is_imported_and_keeps_its_cid() {
         assert_eq!((step["tokens"].as_u64(), step["fits_webgpu_defaults"].as_bool()), (Some(40), Some(true)));
         assert!(step["largest_binding"]["bytes"].as_u64().unwrap() > 1000);
     }
-    assert_eq!(names(&root).len(), 5, "nothing is left beside them");
+    assert_eq!(names(&root).len(), 5, "no other files are left");
 }
 
 #[test]
-fn what_fails_leaves_nothing_and_what_is_there_stays() {
+fn a_failed_import_leaves_no_files_and_overwrites_none() {
     let work_dir = WorkDir::new("import-fails");
     let root = work_dir.model().parent().unwrap().to_owned();
     let out = root.join("out");
@@ -89,7 +94,7 @@ fn what_fails_leaves_nothing_and_what_is_there_stays() {
     assert_eq!(names(&work_dir.model()), before);
     assert_eq!(run(&["model", "import"], &[]).status.code(), Some(2));
     assert_eq!(run(&["model", "info", "--tokens", "0"], &[("", &out)]).status.code(), Some(2));
-    // what an import that was killed left behind is in nobody's way
+    // files that a killed import has left do not prevent the next import
     fs::create_dir(root.join("out.partial")).unwrap();
     fs::write(root.join("out.partial/model.safetensors"), "half").unwrap();
     assert!(import(&data("masters_f32"), &out).status.success());
@@ -97,7 +102,7 @@ fn what_fails_leaves_nothing_and_what_is_there_stays() {
 }
 
 #[test]
-fn an_index_names_files_in_its_own_folder_only() {
+fn an_index_can_only_name_files_in_its_own_folder() {
     let work_dir = WorkDir::new("index");
     let folder = work_dir.model();
     fs::remove_file(folder.join("model.safetensors")).unwrap();
@@ -111,7 +116,7 @@ fn an_index_names_files_in_its_own_folder_only() {
 }
 
 #[test]
-fn texts_are_cut_by_the_tokenizer_that_came_with_the_model() {
+fn training_uses_the_tokenizer_that_was_imported_with_the_model() {
     let work_dir = WorkDir::new("tokens");
     let config = ModelConfig {
         layers: 1,
@@ -150,13 +155,13 @@ fn texts_are_cut_by_the_tokenizer_that_came_with_the_model() {
     assert_eq!(info(&imported)["tokenizer"], true);
     let output = train(&imported, "with");
     assert!(output.status.success(), "{}", said(&output));
-    // 60,000 bytes are 29 chunks of bytes; of this tokenizer's tokens they are some nine
+    // 60,000 bytes make 29 chunks if each byte is a token, and about nine with this tokenizer
     let chunks = said(&output).split(" chunks").next().unwrap().rsplit(' ').next().unwrap().parse::<u32>().unwrap();
     assert!((5..15).contains(&chunks), "{chunks}");
     let events =
         output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
     let losses: Vec<_> = events.filter_map(|event| event["loss"].as_f64()).collect();
-    // about log 1200
+    // close to ln 1200 = 7.1, the loss of a uniform guess
     assert!(losses.len() == 1 && (6.0..9.0).contains(&losses[0]), "{losses:?}");
 
     fs::write(imported.join("tokenizer.json"), "{}").unwrap();

@@ -1,4 +1,4 @@
-//! The node over HTTP, as a miner, an attacker and an operator meet it.
+//! The HTTP interface of a node: for miners, wallets and explorers, and against invalid requests.
 
 use crate::node_process::{CHAIN, NodeProcess, claim};
 use crate::work_dir::{WorkDir, accepted};
@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+/// Returns a `mine` command at the node at `url`, with a working directory of its own.
 fn miner(name: &str, url: &str, tasks: &str) -> (WorkDir, Command) {
     let work_dir = WorkDir::new(name);
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
@@ -24,7 +25,7 @@ fn miner(name: &str, url: &str, tasks: &str) -> (WorkDir, Command) {
 }
 
 #[test]
-fn miners_elsewhere_are_paid_at_the_address_they_name() {
+fn remote_miners_are_paid_at_the_address_that_they_name() {
     let work_dir = WorkDir::new("node-mine");
     let node = NodeProcess::start(&work_dir);
     let payee = SessionKey::new(&[3; 32]).unwrap();
@@ -40,7 +41,7 @@ fn miners_elsewhere_are_paid_at_the_address_they_name() {
     for event in &events {
         let cid = Cid::try_from(event["cid"].as_str().unwrap()).unwrap();
         let (status, bytes) = node.bytes(&format!("/ipfs/{cid}?format=raw"));
-        assert_eq!((status, Codec::DagCbor.cid(&bytes)), (200, cid), "the artifact is there, under its name");
+        assert_eq!((status, Codec::DagCbor.cid(&bytes)), (200, cid), "the node serves the artifact under its CID");
         let hash = event["transaction"].as_str().unwrap();
         let tx = node.get(&format!("/cosmos/tx/v1beta1/txs/{hash}"));
         let attributes = tx["tx_response"]["events"][0]["attributes"].as_array().unwrap();
@@ -50,19 +51,19 @@ fn miners_elsewhere_are_paid_at_the_address_they_name() {
 }
 
 #[test]
-fn who_is_on_probation_is_told_what_is_in_escrow() {
+fn a_miner_on_probation_sees_its_escrow() {
     let network = crate::scripted_miner::TestNetwork::new("escrow", &["--rules", "embedded"], |terms| {
         terms["params"]["probation"] = 3.into()
     });
     let (_home, mut command) = miner("escrow-miner", &network.node.url, "4");
     let events = accepted(&command.output().unwrap().stdout);
-    let told: Vec<_> = events.iter().map(|event| (event["escrow"].as_u64(), event["balance"].as_u64())).collect();
+    let reported: Vec<_> = events.iter().map(|event| (event["escrow"].as_u64(), event["balance"].as_u64())).collect();
     let million = |escrow: u64, balance: u64| (Some(escrow * 1_000_000), Some(balance * 1_000_000));
-    assert_eq!(told, [million(1, 0), million(2, 0), million(3, 0), million(3, 1)]);
+    assert_eq!(reported, [million(1, 0), million(2, 0), million(3, 0), million(3, 1)]);
 }
 
 #[test]
-fn wallets_and_explorers_are_answered_by_the_names_they_know() {
+fn routes_that_wallets_and_explorers_use_are_answered() {
     let work_dir = WorkDir::new("node-asked");
     let node = NodeProcess::start(&work_dir);
     let payee = SessionKey::new(&[3; 32]).unwrap();
@@ -100,30 +101,30 @@ fn wallets_and_explorers_are_answered_by_the_names_they_know() {
 }
 
 #[test]
-fn a_node_that_is_killed_is_waited_for_and_nothing_counts_twice() {
+fn a_miner_waits_for_a_killed_node_and_no_gradient_counts_twice() {
     let work_dir = WorkDir::new("node-kill");
     let mut node = NodeProcess::start(&work_dir);
     let port = node.url.rsplit(':').next().unwrap().to_owned();
     let (_home, mut command) = miner("node-kill-miner", &node.url, "12");
     let mut mining = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut stdout = BufReader::new(mining.stdout.take().unwrap());
-    let mut said = Vec::new();
+    let mut printed = Vec::new();
     for kill in 0..3u64 {
-        stdout.read_until(b'\n', &mut said).unwrap();
+        stdout.read_until(b'\n', &mut printed).unwrap();
         std::thread::sleep(Duration::from_millis(37 * kill));
         drop(node);
         node = NodeProcess::run(&mut work_dir.node(&port));
     }
-    stdout.read_to_end(&mut said).unwrap();
+    stdout.read_to_end(&mut printed).unwrap();
     assert!(mining.wait().unwrap().success());
-    let events = accepted(&said);
+    let events = accepted(&printed);
     let balances: Vec<_> = events.iter().map(|event| event["balance"].as_u64().unwrap()).collect();
     assert_eq!(balances.last(), Some(&(node.get("/stats")["accepted_total"].as_u64().unwrap() * 1_000_000)));
     assert!(balances.is_sorted(), "{balances:?}");
 }
 
 #[test]
-fn what_is_wrong_with_a_transaction_is_said_and_changes_nothing() {
+fn an_invalid_transaction_is_refused_with_a_reason_and_changes_nothing() {
     let work_dir = WorkDir::new("node-wrong");
     let node = NodeProcess::start(&work_dir);
     let (key, other) = (SessionKey::new(&[5; 32]).unwrap(), SessionKey::new(&[6; 32]).unwrap());
@@ -161,17 +162,17 @@ fn what_is_wrong_with_a_transaction_is_said_and_changes_nothing() {
     let held = node.get(&format!("/r3mes/wgpu/v1/tasks/{}", key.address()))["held"].clone();
     assert_eq!(node.signed(&key, submit(&held, &cid, &hash)), (0, String::new()));
     assert_eq!(node.sequence(&key), 7, "what runs has one, also where it fails");
-    let stored = node.stored(1);
+    let stored = node.settled_gradient(1);
     assert_eq!((stored["status"].as_str(), stored["finding"].as_str()), (Some("rejected"), Some("mismatch")));
     assert_eq!((node.balance(key.address()), node.get("/stats")["accepted_total"].as_u64()), (0, Some(0)));
 
     let again = key.sign(CHAIN, 7, &Fee::default(), &[claim(&key, chunk)]).unwrap();
     assert_eq!((node.send(&again), node.send(&again)), ((0, String::new()), (0, String::new())));
-    assert_eq!(node.sequence(&key), 8, "sent twice, settled once");
+    assert_eq!(node.sequence(&key), 8, "sent twice, executed once");
 }
 
 #[test]
-fn blocks_are_named_by_their_hash_whatever_is_claimed() {
+fn block_put_names_blocks_by_their_hash_and_refuses_other_formats() {
     let work_dir = WorkDir::new("node-blocks");
     let node = NodeProcess::start(&work_dir);
     let put = |query: &str, bytes: &[u8]| {
@@ -192,13 +193,13 @@ fn blocks_are_named_by_their_hash_whatever_is_claimed() {
 }
 
 #[test]
-fn other_sites_and_other_names_are_kept_out() {
+fn requests_for_other_hosts_and_from_other_origins_are_refused() {
     let work_dir = WorkDir::new("node-sites");
     let node = NodeProcess::run(work_dir.node("0").args(["--allow-origin", "https://wallet.example"]));
     let ask = |header: &str, value: &str| {
         node.agent.get(format!("{}/health", node.url)).header(header, value).call().unwrap()
     };
-    assert_eq!(ask("host", "evil.example").status(), 421, "a name that somebody points here");
+    assert_eq!(ask("host", "evil.example").status(), 421, "a host name that is not the node's own");
     let allowed = |origin: &str| {
         let response = ask("origin", origin);
         response.headers().get("access-control-allow-origin").map(|origin| origin.to_str().unwrap().to_owned())

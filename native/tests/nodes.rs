@@ -1,4 +1,4 @@
-//! A miner and its nodes: several of one chain, of which some are away, lie, forget or stand.
+//! A miner with several nodes of one chain, some of which are down, return wrong data, lose blocks or produce none.
 
 use crate::faulty_proxy::{FaultyProxy, Reply};
 use crate::node_process::NodeProcess;
@@ -18,8 +18,10 @@ use std::{
 };
 
 const TXS: &str = "/cosmos/tx/v1beta1/txs";
+/// Reward of an accepted gradient, in micro-units.
 const REWARD: u64 = 1_000_000;
 
+/// Returns a `mine` command at nodes, whose data is in `home`.
 fn miner(home: &WorkDir, urls: &[&str], more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu"]).args(urls.iter().flat_map(|url| ["--node", url])).args(more);
@@ -27,36 +29,39 @@ fn miner(home: &WorkDir, urls: &[&str], more: &[&str]) -> Command {
     command
 }
 
+/// Runs `mine` at nodes in a new working directory.
 fn mine(name: &str, urls: &[&str], more: &[&str]) -> Output {
     miner(&WorkDir::new(name), urls, more).output().unwrap()
 }
 
+/// Returns what the program wrote to stderr.
 fn words(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// Returns the number of gradients that the node has accepted.
 fn stats(node: &NodeProcess) -> u64 {
     node.get("/stats")["accepted_total"].as_u64().unwrap()
 }
 
 #[test]
-fn where_one_node_is_of_no_use_another_is_asked() {
+fn a_miner_fails_over_when_a_node_misbehaves() {
     let work_dir = WorkDir::new("nodes-other");
     let node = NodeProcess::start(&work_dir);
     let closed = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
-    let of = |fate: fn(&str, &[String]) -> Reply| FaultyProxy::start(&node.url, fate).url;
+    let of = |decide: fn(&str, &[String]) -> Reply| FaultyProxy::start(&node.url, decide).url;
     let bad = [
         closed,
         of(|_, _| Reply::NotHttp),
         of(|_, _| Reply::Close),
         of(|_, _| Reply::Answer(500, b"no".to_vec())),
         of(|_, _| Reply::Answer(200, b"{}".to_vec())),
-        // a Cosmos node without our routes
+        // a Cosmos node without the routes of this project
         of(|line, _| if line.contains("/r3mes/") { Reply::Answer(404, b"Not Found".to_vec()) } else { Reply::Forward }),
-        // cut short
+        // returns half of a model file, or half of each block
         of(|line, _| if line.contains("model.safetensors") { Reply::TruncateAnswer } else { Reply::Forward }),
         of(|line, _| if line.contains("/ipfs/") { Reply::TruncateAnswer } else { Reply::Forward }),
-        // it takes blocks and has none, or names others
+        // accepts blocks without keeping them, or returns another block's CID for them
         of(|line, before| {
             let stored = before.iter().any(|line| line.contains("/block/put"));
             if stored && line.contains("/ipfs/") { Reply::Answer(404, vec![]) } else { Reply::Forward }
@@ -77,10 +82,11 @@ fn where_one_node_is_of_no_use_another_is_asked() {
 }
 
 #[test]
-fn a_submission_whose_answer_is_lost_counts_once_and_another_node_says_so() {
+fn a_submission_whose_answer_is_lost_counts_once_and_is_confirmed_by_another_node() {
     let work_dir = WorkDir::new("nodes-lost");
     let node = NodeProcess::start(&work_dir);
-    // the second transaction is the submission: it comes through, but no answer any more
+    // the second transaction is the submission: the node gets it, but the miner gets no answer to it or to any later
+    // request
     let first = FaultyProxy::start(&node.url, |line, before| {
         match before.iter().filter(|line| line.starts_with(&format!("POST {TXS}"))).count() {
             0 => Reply::Forward,
@@ -96,20 +102,20 @@ fn a_submission_whose_answer_is_lost_counts_once_and_another_node_says_so() {
     assert!(output.status.success(), "{}", words(&output));
     assert_eq!(accepted(&output.stdout).len(), 3);
     assert_eq!((stats(&node), node.balance(payee.address())), (3, 3 * REWARD));
-    assert_eq!(node.bytes("/remes/remes/v1/stored_gradient/4").0, 404, "three submissions, and no more");
-    assert!(second.count("POST") > 0, "the other node was asked");
+    assert_eq!(node.bytes("/remes/remes/v1/stored_gradient/4").0, 404, "there are exactly three submissions");
+    assert!(second.count("POST") > 0, "the miner failed over to the other node");
 }
 
-/// It stands for longer than a claim holds.
+/// The chain halts for longer than the lifetime of a claim.
 #[test]
-fn a_chain_that_stands_is_told_of_and_waited_for() {
+fn a_miner_reports_a_halted_chain_and_waits_until_it_continues() {
     let network = TestNetwork::new("nodes-halt", &["--rules", "embedded"], |genesis| {
         genesis["params"]["claim_lifetime"] = json!(10);
     });
     let node = &network.node;
-    let reputation = Arc::new(AtomicBool::new(true));
-    let halted = reputation.clone();
-    // it takes transactions, and no block comes
+    let halt = Arc::new(AtomicBool::new(true));
+    let halted = halt.clone();
+    // from the second transaction on, the proxy accepts them without forwarding them, so that no block is produced
     let proxy = FaultyProxy::start(&node.url, move |line, before| {
         let sent = before.iter().filter(|line| line.starts_with(&format!("POST {TXS}"))).count();
         match line.starts_with(&format!("POST {TXS}")) && sent > 0 && halted.load(Ordering::SeqCst) {
@@ -130,10 +136,10 @@ fn a_chain_that_stands_is_told_of_and_waited_for() {
     let mut errors = BufReader::new(mining.stderr.take().unwrap()).lines().map(Result::unwrap);
     let said = errors.find(|line| line.contains("the chain stands")).unwrap();
     assert!(said.contains("at height") && said.contains("trying again"), "{said}");
-    let asked = proxy.asked().len();
-    assert!(asked < 400, "{asked} requests in half a minute: it does not spin");
-    assert!(home.data().join("work.car").exists(), "the work is kept");
-    reputation.store(false, Ordering::SeqCst);
+    let requests = proxy.requests().len();
+    assert!(requests < 400, "{requests} requests in half a minute: the miner does not back off");
+    assert!(home.data().join("work.car").exists(), "the computed gradient is kept");
+    halt.store(false, Ordering::SeqCst);
     let rest = std::thread::spawn(move || errors.collect::<Vec<_>>());
     let output = mining.wait_with_output().unwrap();
     let rest = rest.join().unwrap();
@@ -141,12 +147,12 @@ fn a_chain_that_stands_is_told_of_and_waited_for() {
     assert!(rest.iter().any(|line| line.contains("not counted") && line.contains("expired")), "{rest:?}");
     let events = accepted(&output.stdout);
     assert_eq!((events.len(), stats(node)), (2, 2));
-    assert!(events[0]["tokens_per_second"].is_null(), "the same task again, computed before");
-    assert_eq!(node.bytes("/remes/remes/v1/stored_gradient/3").0, 404, "nothing was submitted twice");
+    assert!(events[0]["tokens_per_second"].is_null(), "the gradient is not computed again");
+    assert_eq!(node.bytes("/remes/remes/v1/stored_gradient/3").0, 404, "no gradient was submitted twice");
 }
 
 #[test]
-fn what_is_wrong_with_nodes_is_said() {
+fn errors_say_what_is_wrong_with_a_node() {
     let (work_dir, other) = (WorkDir::new("nodes-wrong"), WorkDir::new("nodes-wrong-other"));
     let node = NodeProcess::start(&work_dir);
     fs::write(other.text(), vec![b'x'; 6 * 2048]).unwrap();
@@ -181,11 +187,11 @@ fn what_is_wrong_with_nodes_is_said() {
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
     let kept =
         fs::read_dir(home.data().join("models")).unwrap().flat_map(|dir| fs::read_dir(dir.unwrap().path()).unwrap());
-    assert_eq!(kept.count(), 0, "what is no model is not kept");
+    assert_eq!(kept.count(), 0, "an invalid model is not kept");
 }
 
 #[test]
-fn one_key_on_two_machines_is_paid_for_each_gradient_once() {
+fn one_key_on_two_machines_is_paid_once_for_each_gradient() {
     let work_dir = WorkDir::new("nodes-two");
     let node = NodeProcess::start(&work_dir);
     let homes = [WorkDir::new("nodes-two-a"), WorkDir::new("nodes-two-b")];
@@ -204,11 +210,11 @@ fn one_key_on_two_machines_is_paid_for_each_gradient_once() {
 }
 
 #[test]
-fn a_session_ends_by_the_chain_s_clock_and_not_by_this_machine_s() {
+fn a_session_expires_by_the_clock_of_the_chain_not_of_this_machine() {
     let work_dir = WorkDir::new("nodes-clock");
     let node = NodeProcess::start(&work_dir);
     let job = node.get("/r3mes/wgpu/v1/job");
-    // the chain is a year ahead
+    // the clock of the chain is a year ahead
     let time = job["time"].as_u64().unwrap() + 365 * 86_400;
     let mut ahead = job;
     ahead["time"] = Value::from(time);

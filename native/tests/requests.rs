@@ -1,5 +1,5 @@
-//! Requests that nobody should send: seeds of every route, and mutations of them, over a socket to a real node. It
-//! answers, never with an error of its own, and goes on.
+//! A fuzz test of the HTTP interface: requests for each route, and random mutations of them, over a socket to a real
+//! node. The node must answer without an internal error and keep running.
 
 use crate::node_process::{CHAIN, NodeProcess, claim};
 use crate::work_dir::WorkDir;
@@ -15,14 +15,15 @@ use std::{
     time::Duration,
 };
 
-/// How many mutations are sent; more by `R3MES_REQUESTS`.
+/// Number of mutated requests. The environment variable `R3MES_REQUESTS` overrides it.
 const REQUESTS: u32 = 1500;
-/// An answer is there by then, or the connection is closed.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest wait for an answer or the end of the connection.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A request's line and headers, but for the host and the length, and its body.
+/// A request: its first line and headers without `Host` and `Content-Length`, and its body.
 type Seed = (String, Vec<u8>);
 
+/// Returns a multipart body with boundary `b`.
 fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (head, bytes) in parts {
@@ -34,7 +35,7 @@ fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
-/// One of every route.
+/// Returns at least one request for each route.
 fn seeds(key: &SessionKey) -> Vec<Seed> {
     let address = key.address();
     let block = Block::new(Codec::Raw, vec![7; 50]).unwrap();
@@ -127,13 +128,13 @@ fn seeds(key: &SessionKey) -> Vec<Seed> {
     seeds
 }
 
-/// The first bytes of what a node answers; nothing, where it closes the connection.
+/// Sends a request and returns the first bytes of the answer, or nothing if the node closes the connection.
 fn send(node: &NodeProcess, (head, body): &Seed) -> Vec<u8> {
     let host = node.url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(host).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let head = format!("{head}Host: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
-    // it may answer and close before it has read all
+    // writing can fail, because the node may answer and close before it has read everything
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
     let mut answer = vec![0; 64];
     match stream.read(&mut answer) {
@@ -144,16 +145,17 @@ fn send(node: &NodeProcess, (head, body): &Seed) -> Vec<u8> {
     answer
 }
 
+/// Checks that a node does not answer with an internal error.
 fn assert_answered(node: &NodeProcess, seed: &Seed) {
     let answer = send(node, seed);
     let line = String::from_utf8_lossy(&answer);
-    // 503 is said of a page that is not built, and Kubo's RPC says 500 to whatever it refuses
+    // 503 means that the page is not built, and Kubo's RPC refuses requests with 500
     let refused = line.starts_with("HTTP/1.1 503") || line.starts_with("HTTP/1.1 500") && seed.0.contains("/api/");
     let broken = line.starts_with("HTTP/1.1 5") && !refused;
     assert!(!broken, "{line}\n{}\n{}", seed.0, String::from_utf8_lossy(&seed.1));
 }
 
-/// Some letters of the head or bytes of the body are changed, put in or left out.
+/// Returns a strategy that changes, inserts or removes 1 to 4 letters of the head or bytes of the body of a seed.
 fn mutated(seeds: Vec<Seed>) -> impl Strategy<Value = Seed> {
     let change = (any::<bool>(), any::<Index>(), 0..3u8, any::<u8>());
     (prop::sample::select(seeds), prop::collection::vec(change, 1..5)).prop_map(|((head, mut body), changes)| {
@@ -161,7 +163,7 @@ fn mutated(seeds: Vec<Seed>) -> impl Strategy<Value = Seed> {
         for (of_body, at, kind, byte) in changes {
             let (bytes, byte) = match of_body && !body.is_empty() {
                 true => (&mut body, byte),
-                // a head of letters reaches further than one of any bytes
+                // a head with these characters passes more of the parser than one with arbitrary bytes
                 false => (&mut head, b" %&/0=?Aa{\"\r\n"[usize::from(byte) % 13]),
             };
             let at = at.index(bytes.len());
@@ -179,7 +181,7 @@ fn mutated(seeds: Vec<Seed>) -> impl Strategy<Value = Seed> {
 }
 
 #[test]
-fn every_request_is_answered_or_refused_and_the_node_goes_on() {
+fn every_request_is_answered_or_refused_and_the_node_keeps_running() {
     let work_dir = WorkDir::new("requests");
     let node = NodeProcess::start(&work_dir);
     let seeds = seeds(&SessionKey::new(&[41; 32]).unwrap());
