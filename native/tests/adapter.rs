@@ -12,7 +12,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Folder of a model and of an adapter that PEFT wrote.
+/// Folder of a model and of an adapter in PEFT's format.
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/peft");
 
 /// Runs the program. Returns stdout if it exits with 0, otherwise exit code and stderr.

@@ -42,6 +42,7 @@ fn assert_slashed(name: &str, forge: impl FnOnce(&mut ScriptedMiner, &Task) -> A
     fair(&network);
 }
 
+/// Checks that a submission was rejected because its gradient is wrong.
 fn assert_mismatch(stored: &Stored) {
     assert_eq!((stored.status.as_str(), stored.finding.as_deref()), ("rejected", Some("mismatch")));
 }

@@ -21,7 +21,7 @@ const REQUESTS: u32 = 1500;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request: its first line and headers without `Host` and `Content-Length`, and its body.
-type Seed = (String, Vec<u8>);
+type RawRequest = (String, Vec<u8>);
 
 /// Returns a multipart body with boundary `b`.
 fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
@@ -36,13 +36,13 @@ fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// Returns at least one request for each route.
-fn seeds(key: &SessionKey) -> Vec<Seed> {
+fn seed_requests(key: &SessionKey) -> Vec<RawRequest> {
     let address = key.address();
     let block = Block::new(Codec::Raw, vec![7; 50]).unwrap();
     let cid = block.cid();
     let file = Dag::file(Layout::new(16, 3).unwrap(), &[9; 200]).unwrap();
     let get = |path: &str| (format!("GET {path} HTTP/1.1\r\n"), Vec::new());
-    let mut seeds: Vec<Seed> = [
+    let mut seeds: Vec<RawRequest> = [
         "/health",
         "/stats",
         "/metrics",
@@ -129,7 +129,7 @@ fn seeds(key: &SessionKey) -> Vec<Seed> {
 }
 
 /// Sends a request and returns the first bytes of the answer, or nothing if the node closes the connection.
-fn send(node: &NodeProcess, (head, body): &Seed) -> Vec<u8> {
+fn send(node: &NodeProcess, (head, body): &RawRequest) -> Vec<u8> {
     let host = node.url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(host).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
@@ -146,7 +146,7 @@ fn send(node: &NodeProcess, (head, body): &Seed) -> Vec<u8> {
 }
 
 /// Checks that a node does not answer with an internal error.
-fn assert_answered(node: &NodeProcess, seed: &Seed) {
+fn assert_answered(node: &NodeProcess, seed: &RawRequest) {
     let answer = send(node, seed);
     let line = String::from_utf8_lossy(&answer);
     // 503 means that the page is not built, and Kubo's RPC refuses requests with 500
@@ -156,7 +156,7 @@ fn assert_answered(node: &NodeProcess, seed: &Seed) {
 }
 
 /// Returns a strategy that changes, inserts or removes 1 to 4 letters of the head or bytes of the body of a seed.
-fn mutated(seeds: Vec<Seed>) -> impl Strategy<Value = Seed> {
+fn mutated(seeds: Vec<RawRequest>) -> impl Strategy<Value = RawRequest> {
     let change = (any::<bool>(), any::<Index>(), 0..3u8, any::<u8>());
     (prop::sample::select(seeds), prop::collection::vec(change, 1..5)).prop_map(|((head, mut body), changes)| {
         let mut head = head.into_bytes();
@@ -184,7 +184,7 @@ fn mutated(seeds: Vec<Seed>) -> impl Strategy<Value = Seed> {
 fn every_request_is_answered_or_refused_and_the_node_keeps_running() {
     let work_dir = WorkDir::new("requests");
     let node = NodeProcess::start(&work_dir);
-    let seeds = seeds(&SessionKey::new(&[41; 32]).unwrap());
+    let seeds = seed_requests(&SessionKey::new(&[41; 32]).unwrap());
     for seed in &seeds {
         assert!(send(&node, seed).starts_with(b"HTTP/1.1 "), "{}", seed.0);
         assert_answered(&node, seed);

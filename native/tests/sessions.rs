@@ -98,7 +98,7 @@ fn a_session_mines_for_its_granter_until_its_cap_is_spent() {
     refused(node.pay(&key, &free, &[claim(&key, node.next_chunk())]), 13, "required 1000uremes");
     let own = Fee { amount: FEE, granter: None };
     refused(node.pay(&key, &own, &[claim(&key, node.next_chunk())]), 5, "owns 0uremes");
-    // two transactions a task: the third task can be claimed and not submitted
+    // a task needs two transactions, so that the third task can be claimed but not submitted
     let output = mine("session-fee", &node.url, "3");
     assert_refused(&output, "of the allowance of");
     assert_eq!(accepted(&output.stdout).len(), 2);
@@ -147,7 +147,7 @@ fn an_expired_revoked_or_foreign_grant_is_refused() {
     assert_eq!(allowance(&node), 9, "a failed transaction changes nothing");
 
     let revoke = GRANTABLE.map(|message| Message::Revoke(pair(), message.to_owned()));
-    // a transaction that fails in its last message leaves nothing of the first ones
+    // a transaction whose last message fails changes nothing, although the first ones succeed
     let twice = [&revoke[..], &revoke[..1]].concat();
     refused(node.pay(&account, &free, &twice), 38, "grants");
     assert_eq!(granted(&node).len(), 2);

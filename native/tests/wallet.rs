@@ -12,6 +12,7 @@ use std::{
 
 /// Reward of an accepted gradient, in micro-units.
 const REWARD: u64 = 1_000_000;
+/// Passphrase of the wallets, given in the environment variable `R3MES_PASSPHRASE`.
 const PASSPHRASE: &str = "correct horse battery";
 /// A mnemonic for which CosmJS derives [`ADDRESS`]: `tests/data/cosmjs_addresses.tsv`.
 const MNEMONIC: &str = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
