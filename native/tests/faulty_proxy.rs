@@ -11,15 +11,15 @@ pub enum Reply {
     /// Forwards the request to the node and returns the node's answer.
     Forward,
     /// Forwards the request to the node, then closes the connection instead of returning the answer.
-    Lose,
+    DropAnswer,
     /// Forwards the request and returns the first half of the answer's body.
-    Cut,
+    TruncateAnswer,
     /// Closes the connection without asking the node.
     Close,
     /// Returns this status and body without asking the node.
     Answer(u16, Vec<u8>),
     /// Returns bytes that are not HTTP.
-    Garbage,
+    NotHttp,
 }
 
 /// A proxy in threads that run until the test process ends.
