@@ -1,6 +1,7 @@
-//! A miner that says whatever it likes, over the wire that all miners use, and the networks that it meets.
+//! A miner that a test steers step by step over HTTP, so that it can follow the rules or break them, and a network of
+//! one node for it.
 
-use super::{face::Node, place::Place};
+use super::{node_process::NodeProcess, work_dir::WorkDir};
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{Blocks, Client, ClientError, HeldTask, Host, Offline, Request, Response, Sent, Stored},
@@ -15,20 +16,22 @@ use r3mes_wgpu::{
 use serde_json::Value;
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
-/// A node, as a client's host.
-pub struct Web {
+/// The host of a client: HTTP requests to one node.
+pub struct HttpHost {
+    /// Base URL of the node.
     pub url: String,
     pub agent: ureq::Agent,
 }
 
-impl Web {
+impl HttpHost {
+    /// Returns a host for the node at `url`.
     pub fn new(url: &str) -> Self {
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
         Self { url: url.to_owned(), agent }
     }
 }
 
-impl Host for Web {
+impl Host for HttpHost {
     async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
         let url = format!("{}{}", self.url, request.path);
         let answer = match request.body {
@@ -46,28 +49,34 @@ impl Host for Web {
     }
 }
 
-/// A network of one node, whose operator has all stake but what others are given.
-pub struct Network {
-    pub place: Place,
+/// A network of one node. Its operator has all of the stake, except for what a test gives to others.
+pub struct TestNetwork {
+    pub work_dir: WorkDir,
     #[allow(dead_code, reason = "only the benchmark `load` reads it")]
     pub genesis: PathBuf,
-    pub node: Node,
-    /// Address and stake.
+    pub node: NodeProcess,
+    /// Address and stake of the node's operator.
     pub operator: (String, u64),
 }
 
-impl Network {
-    /// `change` edits the genesis of `arguments`.
+impl TestNetwork {
+    /// Starts a network. Its genesis is that of the command `genesis` with `arguments`, edited by `change`.
     pub fn new(name: &str, arguments: &[&str], change: impl FnOnce(&mut Value)) -> Self {
-        Self::at(Place::new(name), arguments, change)
+        Self::at(WorkDir::new(name), arguments, change)
     }
 
-    /// The same, at a place of one's own.
-    pub fn at(place: Place, arguments: &[&str], change: impl FnOnce(&mut Value)) -> Self {
-        let genesis = place.data().with_extension("json");
+    /// Starts a network in an existing working directory.
+    pub fn at(work_dir: WorkDir, arguments: &[&str], change: impl FnOnce(&mut Value)) -> Self {
+        let genesis = work_dir.data().with_extension("json");
         let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
-        command.args(["genesis", "--rank", "4", "--chain-id", super::face::CHAIN]).args(arguments);
-        command.arg("--model").arg(place.model()).arg("--text").arg(place.text()).arg("--data-dir").arg(place.data());
+        command.args(["genesis", "--rank", "4", "--chain-id", super::node_process::CHAIN]).args(arguments);
+        command
+            .arg("--model")
+            .arg(work_dir.model())
+            .arg("--text")
+            .arg(work_dir.text())
+            .arg("--data-dir")
+            .arg(work_dir.data());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut terms: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -75,76 +84,88 @@ impl Network {
         let operator = &terms["nodes"][0];
         let operator = (operator[0].as_str().unwrap().to_owned(), operator[1].as_u64().unwrap());
         fs::write(&genesis, terms.to_string()).unwrap();
-        let node = Node::run(&mut Self::command(&place, &genesis));
-        Self { place, genesis, node, operator }
+        let node = NodeProcess::run(&mut Self::command(&work_dir, &genesis));
+        Self { work_dir, genesis, node, operator }
     }
 
-    fn command(place: &Place, genesis: &PathBuf) -> Command {
+    /// Returns the `node` command for a genesis file.
+    fn command(work_dir: &WorkDir, genesis: &PathBuf) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
         command.args(["node", "--json", "--backend", "cpu", "--listen", "127.0.0.1:0"]);
-        command.arg("--model").arg(place.model()).arg("--text").arg(place.text()).arg("--data-dir").arg(place.data());
+        command
+            .arg("--model")
+            .arg(work_dir.model())
+            .arg("--text")
+            .arg(work_dir.text())
+            .arg("--data-dir")
+            .arg(work_dir.data());
         command.arg("--genesis").arg(genesis);
         command
     }
 
-    pub fn rogue(&self, number: u8) -> Rogue {
-        Rogue::new(&self.node.url, &self.place, number)
+    /// Returns a miner at this network's node, with key number `number`.
+    pub fn miner(&self, number: u8) -> ScriptedMiner {
+        ScriptedMiner::new(&self.node.url, &self.work_dir, number)
     }
 
-    /// What a node has at stake.
+    /// Returns the stake of an address in micro-units.
     pub fn stake(&self, address: &str) -> u64 {
-        let told = self.node.get(&format!("/remes/remes/v1/node_registration/{address}"));
-        told["node_registration"]["stake"].as_str().unwrap().parse().unwrap()
+        let found = self.node.get(&format!("/remes/remes/v1/node_registration/{address}"));
+        found["node_registration"]["stake"].as_str().unwrap().parse().unwrap()
     }
 }
 
-/// A place's model, and what is trained of it.
-pub fn model(place: &Place) -> (Model, Targets) {
-    let read = |name: &str| fs::read(place.model().join(name)).unwrap();
+/// Returns the model of a working directory, and the trained part of it: rank 4, all linear layers.
+pub fn model(work_dir: &WorkDir) -> (Model, Targets) {
+    let read = |name: &str| fs::read(work_dir.model().join(name)).unwrap();
     let model = file::read(&read("config.json"), &read("model.safetensors")).unwrap();
     (model, Targets { rank: 4, linears: Linear::ALL.to_vec() })
 }
 
-/// A worker of a place's model.
-pub fn worker(place: &Place, threads: usize, sequences: usize) -> Worker {
-    let (model, targets) = model(place);
+/// Returns a worker for the model of a working directory.
+pub fn worker(work_dir: &WorkDir, threads: usize, sequences: usize) -> Worker {
+    let (model, targets) = model(work_dir);
     let backend = Backend::Cpu { threads, choose: cpu::fastest };
     block_on(Worker::new(&model, &targets, &backend, sequences)).unwrap()
 }
 
+/// Returns the key whose 32 secret bytes are all `number`.
 pub fn key(number: u8) -> SessionKey {
     SessionKey::new(&[number; 32]).unwrap()
 }
 
-/// A key, a client, and a worker that computes what is right.
-pub struct Rogue {
+/// A miner whose every step a test decides: a key, a client, and a worker that computes correct gradients.
+pub struct ScriptedMiner {
     pub key: SessionKey,
-    pub client: Client<Web>,
+    pub client: Client<HttpHost>,
     pub worker: Worker,
 }
 
-impl Rogue {
-    pub fn new(url: &str, place: &Place, number: u8) -> Self {
-        let worker = worker(place, 1, 1);
-        Self { key: key(number), client: Client::new(Web::new(url), key(number)), worker }
+impl ScriptedMiner {
+    /// Returns a miner with key number `number` at the node at `url`.
+    pub fn new(url: &str, work_dir: &WorkDir, number: u8) -> Self {
+        let worker = worker(work_dir, 1, 1);
+        Self { key: key(number), client: Client::new(HttpHost::new(url), key(number)), worker }
     }
 
+    /// Returns the address of key number `number`.
     pub fn address_of(number: u8) -> String {
         key(number).address().to_owned()
     }
 
+    /// Returns the miner's address.
     pub fn address(&self) -> &str {
         self.client.address()
     }
 
-    /// Puts micro-units at stake, for a role: 1 mining, 3 validator.
+    /// Registers with a stake in micro-units for a role: 1 is a miner, 3 a validator.
     pub fn stake(&self, amount: u64, node_type: i32) -> Result<Sent, ClientError> {
         let node_address = self.address().to_owned();
         let message = MsgRegisterNode { node_address, stake: amount.to_string(), node_type, ..Default::default() };
         block_on(self.client.send(Message::RegisterNode(message)))
     }
 
-    /// Claims a position; of those that are free, the first.
+    /// Waits for a free chunk, claims the first one, and returns its task.
     pub fn claim(&self) -> Result<(Task, HeldTask), ClientError> {
         let (pool_id, chunks) =
             self.wait(|| block_on(self.client.available(1)).unwrap().filter(|(_, chunks)| !chunks.is_empty()));
@@ -153,31 +174,31 @@ impl Rogue {
         Ok(self.held())
     }
 
-    /// What was claimed.
+    /// Returns the task of the present claim.
     pub fn held(&self) -> (Task, HeldTask) {
-        let held = block_on(self.client.held_task()).unwrap().expect("what was claimed is held");
+        let held = block_on(self.client.held_task()).unwrap().expect("the miner has a claim");
         let task = block_on(self.client.block(Codec::DagCbor, &held.task)).unwrap();
         (Task::decode(&task).unwrap(), held)
     }
 
-    /// What the task comes to.
+    /// Computes a task correctly.
     pub fn compute(&mut self, task: &Task) -> Artifact {
         let blocks = block_on(Blocks::of_task(self.client.host(), task)).unwrap();
         block_on(self.worker.compute(task, &|cid| blocks.get(cid))).unwrap()
     }
 
-    /// What the task comes to, altered.
+    /// Computes a task, then lets `alter` change the gradient.
     pub fn forge(&mut self, task: &Task, alter: impl FnOnce(&mut [GradientMatrix])) -> Artifact {
         let honest = self.compute(task);
         let found = honest.as_gradient().expect("a gradient");
         let mut matrices: Vec<GradientMatrix> = found.matrices.iter().map(|matrix| matrix.dequantized()).collect();
         alter(&mut matrices);
         let forged = Artifact::gradient(task, &Gradient { loss: found.loss, tokens: found.tokens, matrices }).unwrap();
-        assert!(forged != honest, "nothing was altered");
+        assert!(forged != honest, "the artifact is unchanged");
         forged
     }
 
-    /// Stores an artifact, commits to it, and waits for what becomes of it.
+    /// Stores an artifact on the node, submits it, and waits until it is accepted or rejected.
     pub fn submit(&self, task: &Task, held: &HeldTask, artifact: &Artifact) -> Stored {
         let dag = artifact.dag().unwrap();
         block_on(self.client.put(&dag)).unwrap();
@@ -185,13 +206,14 @@ impl Rogue {
         self.settled(id)
     }
 
-    /// Submits a name and a commitment, of whatever.
+    /// Submits a CID and a commitment, whether or not they are right. Returns the ID of the submission.
     pub fn say(&self, held: &HeldTask, artifact: Cid, commitment: Commitment) -> Result<u64, ClientError> {
         let message = self.message(held, artifact, commitment);
         let sent = block_on(self.client.send(Message::SubmitGradient(Box::new(message))))?;
         Ok(sent.answer::<MsgSubmitGradientResponse>().expect("an answer").stored_gradient_id)
     }
 
+    /// Returns the submission of a CID and a commitment for a claimed task.
     pub fn message(&self, held: &HeldTask, artifact: Cid, commitment: Commitment) -> MsgSubmitGradient {
         MsgSubmitGradient {
             miner: self.address().to_owned(),
@@ -207,6 +229,7 @@ impl Rogue {
         }
     }
 
+    /// Waits until a submission is accepted or rejected, and returns its record.
     pub fn settled(&self, id: u64) -> Stored {
         self.wait(|| {
             let stored = block_on(self.client.stored(id)).unwrap();
@@ -214,21 +237,21 @@ impl Rogue {
         })
     }
 
-    /// Mines honestly.
+    /// Claims, computes and submits one task, following the rules.
     pub fn mine(&mut self) -> Stored {
         let (task, held) = self.claim().unwrap();
         let artifact = self.compute(&task);
         self.submit(&task, &held, &artifact)
     }
 
-    /// Looks until there is something.
-    pub fn wait<T>(&self, look: impl Fn() -> Option<T>) -> T {
+    /// Calls `poll` every 50 ms until it returns a value. Panics after two minutes.
+    pub fn wait<T>(&self, poll: impl Fn() -> Option<T>) -> T {
         for _ in 0..2400 {
-            if let Some(found) = look() {
+            if let Some(found) = poll() {
                 return found;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        panic!("nothing came in two minutes");
+        panic!("the condition was not met within two minutes");
     }
 }
