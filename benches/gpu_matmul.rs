@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench gpu_matmul -- [DEVICE] [checked] [TOKENSxFEATURES]`; DEVICE is a number or a part of a name, the
 //! first device if left out. The same player, and the same checks, run all of them; every answer is compared with the
-//! twin's first, at the usual shape. Rounds are interleaved and the fastest play of eight launches counts, since
+//! reference's first, at the usual shape. Rounds are interleaved and the fastest play of eight launches counts, since
 //! noise only adds.
 
 mod products;
@@ -10,10 +10,12 @@ mod products;
 use pollster::block_on;
 use products::Shape;
 use r3mes_wgpu::{
-    backend::gpu::{Checks, Choice, Gpu, GpuPlayer, Options, devices, find, passes},
+    compute::{
+        gpu::{Checks, Choice, Gpu, GpuExecutor, Options, devices, find, passes},
+        recording::Recording,
+    },
     error::Error,
     kernels::{Lowering, cases::Case},
-    recording::Recording,
 };
 use std::{sync::OnceLock, time::Instant};
 
@@ -25,7 +27,7 @@ const LAUNCHES: usize = 8;
 /// One line of the table.
 struct Timed {
     label: String,
-    player: GpuPlayer,
+    executor: GpuExecutor,
     fastest_ms: f64,
 }
 
@@ -52,14 +54,14 @@ fn main() -> Result<(), Error> {
     for ((what, known), (_, case)) in SHAPE.cases(0).into_iter().zip((Shape { tokens, features }).cases(0)) {
         for lowering in case.kernel.lowerings {
             block_on(passes(&gpu, lowering, &known))?;
-            let player = block_on(player(&gpu, lowering, &case))?;
-            table.push(Timed { label: format!("{what:<20}{}", lowering.name), player, fastest_ms: f64::INFINITY });
+            let executor = block_on(executor(&gpu, lowering, &case))?;
+            table.push(Timed { label: format!("{what:<20}{}", lowering.name), executor, fastest_ms: f64::INFINITY });
         }
     }
     for _ in 0..ROUNDS {
         for timed in &mut table {
             let start = clock();
-            block_on(timed.player.play(0..LAUNCHES))?;
+            block_on(timed.executor.run(0..LAUNCHES))?;
             timed.fastest_ms = timed.fastest_ms.min((clock() - start) / LAUNCHES as f64);
         }
     }
@@ -77,14 +79,14 @@ fn clock() -> f64 {
     START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1e3
 }
 
-async fn player(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<GpuPlayer, Error> {
+async fn executor(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<GpuExecutor, Error> {
     let (mut recording, ids) = Recording::single(case);
     for _ in 1..LAUNCHES {
         recording.dispatch(&case.label, case.kernel, case.params.clone(), &ids);
     }
-    let player = GpuPlayer::new(gpu, &recording, &Choice::default().with(case.kernel, lowering)).await?;
+    let executor = GpuExecutor::new(gpu, &recording, &Choice::default().with(case.kernel, lowering)).await?;
     for (id, words) in ids.iter().zip(&case.inputs) {
-        player.write(*id, words).await?;
+        executor.write(*id, words).await?;
     }
-    Ok(player)
+    Ok(executor)
 }

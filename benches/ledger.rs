@@ -4,11 +4,11 @@
 //! recomputation costs is not in it: nothing is drawn.
 
 use r3mes_wgpu::{
-    chain::{Fee, Message, MsgClaimTask, MsgSubmitGradient, SessionKey},
-    dispute::{Ground, Hash},
-    ledger::{Block, Genesis, Ledger, Params, Tx},
+    dispute::judge::{DisputeContext, Hash},
+    ledger::{ChainBlock, Genesis, Ledger, LedgerParams, Tx},
+    protocol::{CHUNK_TOKENS, Commitment, Job, MatrixSpec, TaskKind, Transport},
     store::Codec,
-    work::{CHUNK_TOKENS, Commitment, Job, Kind, MatrixSpec, Transport},
+    tx::{Fee, Message, MsgClaimTask, MsgSubmitGradient, SessionKey},
 };
 use std::time::{Duration, Instant};
 
@@ -68,12 +68,12 @@ impl World {
             rank: 4,
             targets: vec!["attention.q".to_owned()],
             matrices,
-            kind: Kind::Gradient,
+            kind: TaskKind::Gradient,
             transport: Transport::Int8,
         };
         let genesis = Genesis {
             chain_id: CHAIN.to_owned(),
-            params: Params { sampling: 0, probation: 0, claim_bond: 0, ..Params::NETWORK },
+            params: LedgerParams { sampling: 0, probation: 0, claim_bond: 0, ..LedgerParams::NETWORK },
             job,
             seed: [3; 32],
             quota,
@@ -81,8 +81,8 @@ impl World {
             chunks: (0..quota).map(|number| Codec::Raw.cid(&number.to_le_bytes())).collect(),
             accounts: Vec::new(),
             nodes: Vec::new(),
-            packed: Hash([0; 32]),
-            ground: Ground {
+            layout_root: Hash([0; 32]),
+            ground: DisputeContext {
                 program: Hash([0; 32]),
                 step: 1,
                 closing: 1,
@@ -116,7 +116,7 @@ impl World {
             spent.admitted += begun.elapsed();
             let height = self.ledger.state().scalars().height + 1;
             let begun = Instant::now();
-            let block = Block::sealed(height, self.time, self.ledger.root(), txs);
+            let block = ChainBlock::new(height, self.time, self.ledger.root(), txs);
             let (after, applied) = self.ledger.apply(&block);
             spent.applied += begun.elapsed();
             assert!(applied.outcomes.iter().all(|outcome| outcome.code == 0), "{:?}", applied.outcomes[0]);

@@ -5,9 +5,11 @@
 //! `-- --stats` adds criterion's statistics of each case.
 
 use criterion::Criterion;
-use r3mes_wgpu::backend::cpu::simd::{Level, twin};
-use r3mes_wgpu::kernels::{INFO, Twin, ternary_matmul, ternary_matmul_backward};
-use r3mes_wgpu::rng::threefry;
+use r3mes_wgpu::{
+    compute::cpu::simd::{Level, reference},
+    kernels::{CpuKernel, INFO, ternary_matmul, ternary_matmul_backward},
+    numbers::rng::threefry,
+};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -22,7 +24,7 @@ fn random_words(count: usize, stream: u32) -> Vec<u32> {
 
 /// One dispatch of a product over all tokens.
 struct Dispatch {
-    twin: Twin,
+    reference: CpuKernel,
     params: Vec<u32>,
     reads: [Vec<u32>; 3],
     out: Vec<u32>,
@@ -52,7 +54,7 @@ impl Dispatch {
         let mut weights = random_words(FEATURES * FEATURES / 16, 1);
         weights.iter_mut().for_each(|word| *word &= 0x5555_5555);
         Self {
-            twin: twin(level, kernel).expect("an available level"),
+            reference: reference(level, kernel).expect("an available level"),
             params,
             reads: [random_words(TOKENS * row_words, 2), vec![0; TOKENS * 4], weights],
             out: vec![0; TOKENS * (FEATURES + INFO)],
@@ -61,7 +63,7 @@ impl Dispatch {
 
     fn run(&mut self) {
         let reads = self.reads.each_ref().map(Vec::as_slice);
-        (self.twin)(&self.params, 0..TOKENS, &reads, &mut [&mut self.out]);
+        (self.reference)(&self.params, 0..TOKENS, &reads, &mut [&mut self.out]);
         black_box(&mut self.out);
     }
 
@@ -69,10 +71,10 @@ impl Dispatch {
     fn run_on_two(&mut self) {
         let reads = self.reads.each_ref().map(Vec::as_slice);
         let (low, high) = self.out.split_at_mut(TOKENS / 2 * (FEATURES + INFO));
-        let (twin, params) = (self.twin, &self.params);
+        let (reference, params) = (self.reference, &self.params);
         rayon::join(
-            || twin(params, 0..TOKENS / 2, &reads, &mut [low]),
-            || twin(params, TOKENS / 2..TOKENS, &reads, &mut [high]),
+            || reference(params, 0..TOKENS / 2, &reads, &mut [low]),
+            || reference(params, TOKENS / 2..TOKENS, &reads, &mut [high]),
         );
         black_box(&mut self.out);
     }

@@ -1,12 +1,12 @@
 //! Milliseconds of one training step, whole and kernel by kernel, for three model sizes.
 //!
-//! `cargo bench --bench step -- [scalar] [THREADS] [gpu DEVICE]`: `scalar` plays every kernel's scalar twin; DEVICE is a
+//! `cargo bench --bench step -- [scalar] [THREADS] [gpu DEVICE]`: `scalar` plays every kernel's scalar reference; DEVICE is a
 //! number or a part of a name, and the GPU plays by what its tuning chose. What the shortest dispatch takes is taken off
 //! each: it is the play's own cost.
 
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::{
+    compute::{
         Backend,
         cpu::{fastest, scalar},
         gpu::{self, Gpu, Options},
@@ -16,10 +16,9 @@ use r3mes_wgpu::{
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        lora::LoraAdapter,
         transformer::{Step, Targets},
     },
-    rng::threefry,
+    numbers::{lora::LoraAdapter, rng::threefry},
     training::{session::JOB_EXPONENT, trial::WIDE},
 };
 use std::{
@@ -65,7 +64,7 @@ fn main() -> Result<(), Error> {
         let shapes = targets.shapes(&model.config);
         let step = Step::new(&model, &targets, sequences);
         let recording = Arc::new(step.recording.clone());
-        let mut player = block_on(backend.player(&recording))?;
+        let mut executor = block_on(backend.executor(&recording))?;
         let words = |count: usize, stream| (0..count as u32).map(move |at| threefry([2026, stream], [at, 0])[0]);
         let mut writes: Vec<(_, Vec<u32>)> = vec![
             (step.ids, words(tokens, 1).map(|word| word % vocab).collect()),
@@ -83,11 +82,11 @@ fn main() -> Result<(), Error> {
         for ((_, buffers), pair) in step.adapted.iter().zip(adapter.matrices.chunks_exact(2)) {
             writes.extend(buffers.pack(adapter.alpha, &pair[0], &pair[1], (JOB_EXPONENT, JOB_EXPONENT)));
         }
-        block_on(player.write_all(&writes))?;
+        block_on(executor.write_all(&writes))?;
         let dispatches = recording.dispatches();
         let mut play_ms = |range| -> Result<f64, Error> {
             let start = clock();
-            block_on(player.play(range))?;
+            block_on(executor.run(range))?;
             Ok(clock() - start)
         };
         let mut fastest_ms = vec![f64::INFINITY; dispatches.len()];

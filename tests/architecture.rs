@@ -4,7 +4,7 @@
 //! `observed` (logs, vulkaninfo), `renderer` (WebGL and OpenGL renderer strings), `table` (ids and
 //! browser words from public tables). `-` is not recorded.
 
-use r3mes_wgpu::backend::gpu::architecture::{Architecture, Description, Kind, UNKNOWN, classify};
+use r3mes_wgpu::compute::gpu::architecture::{Architecture, Description, GpuKind, UNKNOWN, classify};
 use std::collections::BTreeMap;
 
 struct Row<'a> {
@@ -68,9 +68,9 @@ fn rows_get_the_expected_class() {
 fn no_software_or_virtual_gpu_is_taken_for_a_real_one() {
     for row in rows() {
         let found = classify(&row.description);
-        assert_eq!(found.kind == Kind::Software, row.software, "{found:?} {:?}", row.description);
+        assert_eq!(found.kind == GpuKind::Software, row.software, "{found:?} {:?}", row.description);
         let is_virtual = row.architecture.starts_with("Virtual");
-        assert_eq!(found.kind == Kind::Virtual, is_virtual, "{found:?} {:?}", row.description);
+        assert_eq!(found.kind == GpuKind::Virtual, is_virtual, "{found:?} {:?}", row.description);
     }
 }
 
@@ -149,7 +149,7 @@ fn strange_software_and_virtual_gpus_are_seen() {
         "zink Vulkan 1.3(llvmpipe (LLVM 17.0.6, 256 bits) (MESA_LLVMPIPE))",
         "SWR (LLVM 11.0, 256 bits)",
     ] {
-        assert_eq!(named(name).kind, Kind::Software, "{name}");
+        assert_eq!(named(name).kind, GpuKind::Software, "{name}");
     }
     for name in [
         "Apple Paravirtual device",
@@ -163,10 +163,10 @@ fn strange_software_and_virtual_gpus_are_seen() {
         "VirtualBox Graphics Adapter (WDDM)",
         "Red Hat QXL controller",
     ] {
-        assert_eq!(named(name).kind, Kind::Virtual, "{name}");
+        assert_eq!(named(name).kind, GpuKind::Virtual, "{name}");
     }
     let cpu = Description { name: "NVIDIA GeForce RTX 3080", device_type: "Cpu", ..Description::default() };
-    assert_eq!(classify(&cpu).kind, Kind::Software);
+    assert_eq!(classify(&cpu).kind, GpuKind::Software);
     let slice = Description {
         name: "NVIDIA L4",
         vendor_id: 0x10de,
@@ -175,7 +175,7 @@ fn strange_software_and_virtual_gpus_are_seen() {
         ..Description::default()
     };
     let found = classify(&slice);
-    assert_eq!((found.vendor, found.architecture, found.kind), ("NVIDIA", "Ada Lovelace", Kind::Virtual));
+    assert_eq!((found.vendor, found.architecture, found.kind), ("NVIDIA", "Ada Lovelace", GpuKind::Virtual));
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn the_id_wins_over_the_name_and_mesa_is_not_software() {
     assert_eq!(with_id(0x10de, 0x13c0, "").architecture, "Maxwell");
     assert_eq!(with_id(0x1002, 0x164c, "AMD Radeon RX 6600").architecture, "GCN5");
     let honeykrisp = with_id(0x10005, 0x1, "Apple M1 (G13G B1)");
-    assert_eq!((honeykrisp.vendor, honeykrisp.architecture, honeykrisp.kind), ("Apple", "M1", Kind::Hardware));
+    assert_eq!((honeykrisp.vendor, honeykrisp.architecture, honeykrisp.kind), ("Apple", "M1", GpuKind::Hardware));
     let dawn =
         Description { name: "0x164c", webgpu_vendor: "amd", webgpu_architecture: "rdna-2", ..Description::default() };
     assert_eq!(classify(&dawn).architecture, "GCN5");
@@ -197,9 +197,13 @@ fn what_is_not_known_is_not_guessed() {
     {
         let found = named(name);
         assert_ne!(found.vendor, UNKNOWN, "{name}");
-        assert_eq!((found.architecture, found.kind), (UNKNOWN, Kind::Hardware), "{name}");
+        assert_eq!((found.architecture, found.kind), (UNKNOWN, GpuKind::Hardware), "{name}");
     }
     for name in ["", "GPU", "\u{0}\u{fffd}™", "Harmony 3000"] {
-        assert_eq!(named(name), Architecture { vendor: UNKNOWN, architecture: UNKNOWN, kind: Kind::Unknown }, "{name}");
+        assert_eq!(
+            named(name),
+            Architecture { vendor: UNKNOWN, architecture: UNKNOWN, kind: GpuKind::Unknown },
+            "{name}"
+        );
     }
 }

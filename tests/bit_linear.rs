@@ -2,13 +2,13 @@
 
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::{
+    compute::{
         Backend,
         cpu::{fastest, scalar},
     },
     model::bit_linear::{BitLinear, Ternarize},
-    rng::threefry,
-    work::task_key,
+    numbers::rng::threefry,
+    protocol::task_key,
 };
 use sha2::{Digest, Sha256};
 
@@ -90,9 +90,9 @@ fn compare(ternarize: Ternarize, trit: impl Fn(f64, f64) -> f64) -> (f64, f64) {
     let weights = normal(FEATURES * FEATURES, 1, 0.5);
     let layer = trained(&weights, ternarize);
     let (x, dy) = (normal(TOKENS * FEATURES, 2, 1.0), normal(TOKENS * FEATURES, 4, 0.01));
-    let mut player = block_on(layer.on(&BACKEND, TOKENS)).unwrap();
-    let y = block_on(player.forward(&x)).unwrap();
-    let gradients = block_on(player.backward(&dy, &[9; 32])).unwrap();
+    let mut executor = block_on(layer.on(&BACKEND, TOKENS)).unwrap();
+    let y = block_on(executor.forward(&x)).unwrap();
+    let gradients = block_on(executor.backward(&dy, &[9; 32])).unwrap();
 
     let mean = weights.iter().map(|&w| f64::from(w.abs())).sum::<f64>() / weights.len() as f64;
     let w: Vec<f64> = weights.iter().map(|&w| trit(w.into(), mean)).collect();
@@ -113,17 +113,17 @@ fn close_to_the_formula_while_it_trains_as_the_original() {
     let w: Vec<f64> = weights.iter().map(|&w| if w.abs() < 0.1 { 0.0 } else { w.signum().into() }).collect();
     let ternarize = Ternarize::Sign { threshold: 0.1 };
     let layer = BitLinear::new(&weights, FEATURES, FEATURES, ternarize, (RANK, ALPHA), [7; 32]).unwrap();
-    let mut player = block_on(layer.on(&BACKEND, TOKENS)).unwrap();
+    let mut executor = block_on(layer.on(&BACKEND, TOKENS)).unwrap();
     let (x, target) = (normal(TOKENS * FEATURES, 2, 1.0), normal(TOKENS * FEATURES, 5, 1.0));
     let mut moments = vec![(0.0, 0.0); 2 * RANK * FEATURES];
     let mut losses = Vec::new();
     for step in 1..=4 {
-        let y = block_on(player.forward(&x)).unwrap();
+        let y = block_on(executor.forward(&x)).unwrap();
         let error: Vec<f32> = y.iter().zip(&target).map(|(y, target)| y - target).collect();
         losses.push(wide(&error).iter().map(|error| error * error).sum::<f64>() / error.len() as f64);
         let dy: Vec<f32> = error.iter().map(|error| 2.0 * error / y.len() as f32).collect();
-        let gradients = block_on(player.backward(&dy, &[step as u8; 32])).unwrap();
-        let (a, b, _) = player.layer().lora_parameters();
+        let gradients = block_on(executor.backward(&dy, &[step as u8; 32])).unwrap();
+        let (a, b, _) = executor.layer().lora_parameters();
         let expected = Formula::new(&w, &a, &b, &x, &dy);
         assert!(cosine(&y, &expected.y) >= 0.9999, "y of step {step}");
         for (name, found, expected) in
@@ -143,7 +143,7 @@ fn close_to_the_formula_while_it_trains_as_the_original() {
         let stepped = [a, b].concat().into_iter().zip(&gradient).zip(&mut moments);
         let parameters: Vec<f32> =
             stepped.map(|((parameter, gradient), moments)| adamw(parameter, gradient * clip, moments, step)).collect();
-        player.layer().set_lora_parameters(&parameters[..RANK * FEATURES], &parameters[RANK * FEATURES..]).unwrap();
+        executor.layer().set_lora_parameters(&parameters[..RANK * FEATURES], &parameters[RANK * FEATURES..]).unwrap();
     }
     println!("losses {losses:?}");
     assert!(losses.is_sorted_by(|before, after| before > after), "{losses:?}");
@@ -179,8 +179,8 @@ fn the_same_bits_on_every_backend_and_for_every_key_its_own() {
     let layer = trained(&normal(FEATURES * FEATURES, 1, 0.5), Ternarize::AbsMean);
     let (x, dy) = (normal(TOKENS * FEATURES, 2, 1.0), normal(TOKENS * FEATURES, 4, 0.01));
     let run = |backend: Backend, key| {
-        let mut player = block_on(layer.on(&backend, TOKENS)).unwrap();
-        (block_on(player.forward(&x)).unwrap(), block_on(player.backward(&dy, &[key; 32])).unwrap())
+        let mut executor = block_on(layer.on(&backend, TOKENS)).unwrap();
+        (block_on(executor.forward(&x)).unwrap(), block_on(executor.backward(&dy, &[key; 32])).unwrap())
     };
     let fast = run(BACKEND, 1);
     assert!(fast == run(Backend::Cpu { threads: 1, choose: scalar }, 1));
@@ -213,11 +213,11 @@ fn bad_input_is_refused() {
     assert!(layer.set_lora_parameters(&[0.0; 12], &[8.0; 8]).is_err());
     assert!(layer.set_lora_parameters(&[0.0; 11], &[0.0; 8]).is_err());
     assert!(block_on(layer.on(&BACKEND, 0)).is_err());
-    let mut player = block_on(layer.on(&BACKEND, 2)).unwrap();
-    assert!(block_on(player.forward(&[1.0; 5])).is_err());
-    assert!(block_on(player.forward(&[f32::INFINITY; 6])).is_err());
-    assert_eq!(block_on(player.forward(&[0.0; 6])).unwrap(), [0.0; 4]);
-    assert_eq!(block_on(player.backward(&[0.0; 4], &[0; 32])).unwrap().x, [0.0; 6]);
+    let mut executor = block_on(layer.on(&BACKEND, 2)).unwrap();
+    assert!(block_on(executor.forward(&[1.0; 5])).is_err());
+    assert!(block_on(executor.forward(&[f32::INFINITY; 6])).is_err());
+    assert_eq!(block_on(executor.forward(&[0.0; 6])).unwrap(), [0.0; 4]);
+    assert_eq!(block_on(executor.backward(&[0.0; 4], &[0; 32])).unwrap().x, [0.0; 6]);
 }
 
 /// The digests that the browser's `BitLinear` must find too: `www/tests/bit_linear.rs`.
@@ -233,9 +233,9 @@ fn golden_digests_of_a_layer_from_a_seed() {
     let (a, _, _) = layer.lora_parameters();
     layer.set_lora_parameters(&a, &ramp(FEATURES * RANK, 0.01)).unwrap();
     for choose in [fastest, scalar] {
-        let mut player = block_on(layer.on(&Backend::Cpu { threads: 1, choose }, 3)).unwrap();
-        let y = block_on(player.forward(&ramp(3 * FEATURES, 0.01))).unwrap();
-        let gradients = block_on(player.backward(&y, &[9; 32])).unwrap();
+        let mut executor = block_on(layer.on(&Backend::Cpu { threads: 1, choose }, 3)).unwrap();
+        let y = block_on(executor.forward(&ramp(3 * FEATURES, 0.01))).unwrap();
+        let gradients = block_on(executor.backward(&y, &[9; 32])).unwrap();
         let found = [&y, &gradients.a, &gradients.b, &gradients.x].map(|values| digest(values)).join("\n");
         assert_eq!(found, include_str!("data/bit_linear.txt").trim_end());
     }

@@ -2,16 +2,15 @@
 
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::{
+    compute::{
         Backend,
         cpu::{
-            fastest,
-            player::Choose,
-            scalar, second,
-            simd::{Level, twin},
+            executor::Choose,
+            fastest, scalar, second,
+            simd::{Level, reference},
         },
     },
-    kernels::{Kernel, Twin},
+    kernels::{CpuKernel, Kernel},
     training::conformance::{GOLDEN, digests},
 };
 
@@ -34,14 +33,14 @@ fn fastest_twins_on_any_split() {
 
 #[test]
 fn every_simd_level() {
-    fn avx2(kernel: &Kernel) -> Option<Twin> {
-        twin(Level::Avx2, kernel.name)
+    fn avx2(kernel: &Kernel) -> Option<CpuKernel> {
+        reference(Level::Avx2, kernel.name)
     }
-    fn avx512(kernel: &Kernel) -> Option<Twin> {
-        twin(Level::Avx512, kernel.name)
+    fn avx512(kernel: &Kernel) -> Option<CpuKernel> {
+        reference(Level::Avx512, kernel.name)
     }
-    fn neon(kernel: &Kernel) -> Option<Twin> {
-        twin(Level::Neon, kernel.name)
+    fn neon(kernel: &Kernel) -> Option<CpuKernel> {
+        reference(Level::Neon, kernel.name)
     }
     for level in Level::available() {
         match level {

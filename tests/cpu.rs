@@ -1,10 +1,10 @@
-//! Chosen twins equal the scalar twins: every kernel, every case, every word of every buffer, however the units are cut.
+//! Chosen references equal the scalar references: every kernel, every case, every word of every buffer, however the units are cut.
 
 use r3mes_wgpu::{
-    backend::cpu::{fastest, scalar},
+    compute::cpu::{fastest, scalar},
     kernels::{
-        ALL, Access, Saturated, Twin,
-        cases::{Case, cases, representative, run_twin},
+        ALL, Access, CpuKernel, Saturated,
+        cases::{Case, cases, representative, run_reference},
     },
 };
 
@@ -17,7 +17,7 @@ fn seed() -> u64 {
 }
 
 /// Every buffer after the launch, its units cut into ranges of `each`.
-fn run(case: &Case, twin: Twin, each: usize) -> (Vec<Vec<u32>>, Saturated) {
+fn run(case: &Case, reference: CpuKernel, each: usize) -> (Vec<Vec<u32>>, Saturated) {
     let units = (case.kernel.units)(&case.params);
     let mut after = case.inputs.clone();
     let bound: Vec<_> = case.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag)).collect();
@@ -34,16 +34,16 @@ fn run(case: &Case, twin: Twin, each: usize) -> (Vec<Vec<u32>>, Saturated) {
                 _ => reads.push(&words[..]),
             }
         }
-        any |= twin(&case.params, range, &reads, &mut writes);
+        any |= reference(&case.params, range, &reads, &mut writes);
     }
     (after, any)
 }
 
 fn check(case: &Case) {
-    let Some(twin) = fastest(case.kernel) else { return };
-    let want = run_twin(case);
+    let Some(reference) = fastest(case.kernel) else { return };
+    let want = run_reference(case);
     for each in [usize::MAX, 1, 3] {
-        let found = run(case, twin, each.min((case.kernel.units)(&case.params).max(1)));
+        let found = run(case, reference, each.min((case.kernel.units)(&case.params).max(1)));
         let same = found == want;
         assert!(same, "{} {}: ranges of {each}{}", case.kernel.name, case.label, difference(&found, &want));
     }

@@ -2,7 +2,7 @@
 
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::{
+    compute::{
         Backend,
         cpu::{fastest, scalar},
     },
@@ -11,11 +11,11 @@ use r3mes_wgpu::{
         config::{Linear, ModelConfig},
         decoder::Decoder,
         generator::seeded,
-        lora::LoraAdapter,
         sampling::Sampler,
         transformer::{Step, Targets},
         weights::Model,
     },
+    numbers::lora::LoraAdapter,
 };
 use std::sync::Arc;
 
@@ -92,14 +92,14 @@ fn scores_are_those_of_the_training_step() {
     let targets = Targets { rank: 5, linears: Vec::new() };
     let step = Step::new(&model, &targets, 1);
     let recording = Arc::new(step.recording.clone());
-    let mut player = block_on(cpu(1).player(&recording)).unwrap();
+    let mut executor = block_on(cpu(1).executor(&recording)).unwrap();
     let mut ids = tokens();
     ids.resize(context, 0);
-    block_on(player.write(step.ids, &ids)).unwrap();
+    block_on(executor.write(step.ids, &ids)).unwrap();
     let logits = recording.dispatches().iter().position(|dispatch| dispatch.label == "head logits").unwrap();
-    block_on(player.play(0..logits + 1)).unwrap();
+    block_on(executor.run(0..logits + 1)).unwrap();
     let z = *recording.dispatches()[logits].buffers.last().unwrap();
-    let rows = block_on(player.read(z)).unwrap();
+    let rows = block_on(executor.read(z)).unwrap();
     let mut decoder = block_on(Decoder::new(&model, None, WINDOW, &cpu(2))).unwrap();
     for (at, token) in tokens().into_iter().enumerate() {
         let expected: Vec<_> = rows[at * 61..(at + 1) * 61].iter().map(|score| *score as i32).collect();

@@ -2,13 +2,12 @@
 
 use crate::cases::{self, Random, model, small, targets, text, trainer};
 use r3mes_wgpu::{
-    fixed::Scale,
     model::{
         config::{Linear, ModelConfig},
-        lora::LoraAdapter,
         transformer::Targets,
         weights::{Embedding, Gain, Model},
     },
+    numbers::{fixed::Scale, lora::LoraAdapter},
     training::{session::JOB_EXPONENT, step::ChunkGradient},
 };
 

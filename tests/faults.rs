@@ -3,19 +3,19 @@
 
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::{
+    compute::{
         Backend,
-        cpu::{fastest, player::Choose, scalar},
+        cpu::{executor::Choose, fastest, scalar},
         trace::first_difference,
     },
     error::Error,
-    kernels::{Kernel, Saturated, Twin, lora_gradient_b},
+    kernels::{CpuKernel, Kernel, Saturated, lora_gradient_b},
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        lora::LoraAdapter,
         transformer::{Step, Targets},
     },
+    numbers::lora::LoraAdapter,
     training::{
         conformance::{GOLDEN, step_digest, step_trace},
         session::JOB_EXPONENT,
@@ -24,16 +24,16 @@ use r3mes_wgpu::{
 };
 use std::{ops::Range, sync::Arc};
 
-/// The right twins, but for the last word of one kernel.
-fn faulty(kernel: &Kernel) -> Option<Twin> {
-    fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
-        let saturated = (lora_gradient_b::KERNEL.twin)(params, units, reads, writes);
+/// The right references, but for the last word of one kernel.
+fn faulty(kernel: &Kernel) -> Option<CpuKernel> {
+    fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+        let saturated = (lora_gradient_b::KERNEL.reference)(params, units, reads, writes);
         if let Some(word) = writes[0].last_mut() {
             *word = word.wrapping_add(1);
         }
         saturated
     }
-    if kernel.name == lora_gradient_b::KERNEL.name { Some(twin) } else { fastest(kernel) }
+    if kernel.name == lora_gradient_b::KERNEL.name { Some(reference) } else { fastest(kernel) }
 }
 
 fn cpu(choose: Choose) -> Backend {
@@ -105,8 +105,8 @@ fn an_audit_of_any_linear_refuses_a_wrong_twin_and_changes_no_bit() {
     let chunk: Vec<u32> = (0..100).map(|i| i * i % 64).collect();
     let gradient = |choose: Choose, audited: Option<u64>| {
         let step = Step::new(&model, &targets, 2);
-        let player = block_on(cpu(choose).player(&Arc::new(step.recording.clone()))).unwrap();
-        let mut trainer = Trainer::new(step, player);
+        let executor = block_on(cpu(choose).executor(&Arc::new(step.recording.clone()))).unwrap();
+        let mut trainer = Trainer::new(step, executor);
         let name = audited.map(|number| trainer.audit(number).unwrap().to_owned());
         block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();
         (name, block_on(trainer.gradient(&chunk, &[9; 32], 0)))

@@ -3,7 +3,7 @@
 use pollster::block_on;
 use proptest::prelude::*;
 use r3mes_wgpu::{
-    backend::{Backend, cpu},
+    compute::{Backend, cpu},
     error::Error,
     model::{
         file,
@@ -64,10 +64,10 @@ fn logits(mut model: Model, ids: &[u32]) -> Vec<f64> {
     let at = step.recording.dispatches().iter().position(|dispatch| dispatch.label == "head logits").unwrap();
     let z = step.recording.dispatches()[at].written().next().unwrap().id;
     let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };
-    let mut player = block_on(backend.player(&Arc::new(step.recording.clone()))).unwrap();
-    block_on(player.write(step.ids, ids)).unwrap();
-    assert!(!block_on(player.play(0..at + 1)).unwrap(), "a value saturated");
-    let bits = block_on(player.read(z)).unwrap();
+    let mut executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
+    block_on(executor.write(step.ids, ids)).unwrap();
+    assert!(!block_on(executor.run(0..at + 1)).unwrap(), "a value saturated");
+    let bits = block_on(executor.read(z)).unwrap();
     bits.into_iter().map(|bits| f64::from(bits as i32) / f64::from(1 << 20) * std::f64::consts::LN_2).collect()
 }
 

@@ -4,7 +4,7 @@
 mod cases;
 
 // the sources
-mod floors;
+mod layers;
 mod page;
 mod shaders;
 

@@ -1,9 +1,13 @@
 //! The optimizer against the textbook formulas, its frozen bits, and its state as bytes.
 
-use r3mes_wgpu::error::Error;
-use r3mes_wgpu::model::lora::{GradientMatrix, LoraAdapter, LoraMatrix};
-use r3mes_wgpu::rng::threefry;
-use r3mes_wgpu::training::optimizer::{Method, Optimizer, Settings};
+use r3mes_wgpu::{
+    error::Error,
+    numbers::{
+        lora::{GradientMatrix, LoraAdapter, LoraMatrix},
+        rng::threefry,
+    },
+    training::optimizer::{Method, Optimizer, Settings},
+};
 use sha2::{Digest, Sha256};
 
 const STEPS: u32 = 50;

@@ -3,9 +3,8 @@
 use crate::cases::{adapter, model, small, targets, text};
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::{Backend, cpu},
+    compute::{Backend, cpu, recording::Content},
     model::transformer::Step,
-    recording::Content,
     training::{session::JOB_EXPONENT, step::Trainer},
 };
 use std::sync::Arc;
@@ -19,8 +18,8 @@ fn shards_change_no_bit() {
     for choose in [cpu::scalar, cpu::fastest] {
         let backend = Backend::Cpu { threads: 2, choose };
         let gradient = |step: Step| {
-            let player = block_on(backend.player(&Arc::new(step.recording.clone()))).unwrap();
-            let mut trainer = Trainer::new(step, player);
+            let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
+            let mut trainer = Trainer::new(step, executor);
             block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();
             block_on(trainer.gradient(&chunk, &[9; 32], 3)).unwrap()
         };

@@ -1,10 +1,14 @@
-//! SIMD twins equal the scalar twins: every level of this processor, both kernels, every word of the output.
+//! SIMD references equal the scalar references: every level of this processor, both kernels, every word of the output.
 
-use r3mes_wgpu::backend::cpu::simd::{Level, twin};
-use r3mes_wgpu::fixed::Scale;
-use r3mes_wgpu::kernels::{INFO, Kernel, ternary_matmul, ternary_matmul_backward};
-use r3mes_wgpu::rng::threefry;
-use r3mes_wgpu::ternary::{Ternary, row_words};
+use r3mes_wgpu::{
+    compute::cpu::simd::{Level, reference},
+    kernels::{INFO, Kernel, ternary_matmul, ternary_matmul_backward},
+    numbers::{
+        fixed::Scale,
+        rng::threefry,
+        ternary::{Ternary, row_words},
+    },
+};
 use std::ops::Range;
 
 /// Random 32-bit words under a fresh seed, or that of `SIMD_SEED`.
@@ -93,11 +97,11 @@ impl Case {
         Self { kernel, params, reads: [rows, infos, weights.to_vec()], words_per_token }
     }
 
-    /// The output of some tokens, by the scalar twin where no level is given.
+    /// The output of some tokens, by the scalar reference where no level is given.
     fn run(&self, level: Option<Level>, tokens: Range<usize>) -> Vec<u32> {
-        let twin = level.map_or(self.kernel.twin, |level| twin(level, self.kernel.name).unwrap());
+        let reference = level.map_or(self.kernel.reference, |level| reference(level, self.kernel.name).unwrap());
         let mut out: Vec<u32> = (0..(tokens.len() * self.words_per_token) as u32).map(|at| !at).collect();
-        let saturated = twin(&self.params, tokens, &self.reads.each_ref().map(Vec::as_slice), &mut [&mut out]);
+        let saturated = reference(&self.params, tokens, &self.reads.each_ref().map(Vec::as_slice), &mut [&mut out]);
         assert!(!saturated);
         out
     }
@@ -189,9 +193,9 @@ fn a_level_offers_only_what_it_has() {
     assert_eq!(available.first(), Some(&Level::Scalar));
     assert_eq!(available.last(), Some(&Level::detect()));
     for level in [Level::Scalar, Level::Simd128, Level::Neon, Level::Avx2, Level::Avx512] {
-        assert_eq!(twin(level, "ternary_matmul").is_some(), available.contains(&level), "{level:?}");
-        assert_eq!(twin(level, "ternary_matmul_backward").is_some(), available.contains(&level), "{level:?}");
-        assert!(twin(level, "attention").is_none());
+        assert_eq!(reference(level, "ternary_matmul").is_some(), available.contains(&level), "{level:?}");
+        assert_eq!(reference(level, "ternary_matmul_backward").is_some(), available.contains(&level), "{level:?}");
+        assert!(reference(level, "attention").is_none());
     }
     println!("levels run: {available:?}");
 }

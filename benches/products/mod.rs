@@ -2,16 +2,18 @@
 //! measured against. The page's bench times the same ones.
 
 use r3mes_wgpu::{
-    fixed::Scale,
     kernels::{
         Access, Binding, INFO, Kernel, Lowering, as_bytes_mut,
-        cases::{Case, Source},
+        cases::{Case, CaseSource},
         ternary_matmul, ternary_matmul_backward,
     },
-    ternary::{Ternary, row_words},
+    numbers::{
+        fixed::Scale,
+        ternary::{Ternary, row_words},
+    },
 };
 
-/// Operands are small integers, so the sums are exact and the twin may add in any order.
+/// Operands are small integers, so the sums are exact and the reference may add in any order.
 static GEMM_F32: Kernel = Kernel {
     name: "gemm_f32",
     params: &["first_group", "tokens", "in_features", "out_features"],
@@ -21,7 +23,7 @@ static GEMM_F32: Kernel = Kernel {
         Binding { name: "out", access: Access::Write(|params| params[3] as usize) },
     ],
     units: |params| params[1] as usize,
-    twin: |params, units, reads, writes| {
+    reference: |params, units, reads, writes| {
         let (columns, rows) = (params[2] as usize, params[3] as usize);
         let row = |matrix: usize, at: usize| &reads[matrix][at * columns..][..columns];
         for (t, out) in units.zip(writes[0].chunks_exact_mut(rows)) {
@@ -53,7 +55,7 @@ pub(crate) struct Shape {
 impl Shape {
     /// The f32 product, then the ternary ones, each under its name.
     pub(crate) fn cases(self, seed: u64) -> [(&'static str, Case); 4] {
-        let source = &mut Source::new(seed);
+        let source = &mut CaseSource::new(seed);
         [
             ("f32 product", self.gemm(source)),
             ("forward, int8 x", self.forward(source)),
@@ -62,7 +64,7 @@ impl Shape {
         ]
     }
 
-    fn gemm(self, source: &mut Source) -> Case {
+    fn gemm(self, source: &mut CaseSource) -> Case {
         let Self { tokens, features } = self;
         let mut values = |rows: usize, high: i32| {
             (0..rows * features).map(|_| (source.within(-high, high) as f32).to_bits()).collect()
@@ -72,7 +74,7 @@ impl Shape {
         Case { kernel: &GEMM_F32, label: "f32".to_owned(), params, inputs }
     }
 
-    fn forward(self, source: &mut Source) -> Case {
+    fn forward(self, source: &mut CaseSource) -> Case {
         let params = ternary_matmul::Params {
             tokens: self.tokens as u32,
             in_features: self.features as u32,
@@ -87,7 +89,7 @@ impl Shape {
         }
     }
 
-    fn backward(self, source: &mut Source, planes: u32) -> Case {
+    fn backward(self, source: &mut CaseSource, planes: u32) -> Case {
         let params = ternary_matmul_backward::Params {
             tokens: self.tokens as u32,
             in_features: self.features as u32,
@@ -105,7 +107,7 @@ impl Shape {
     }
 
     /// Rows of int8 or int16 within ±2^14 as planes, their sums, a ternary matrix, room for the result.
-    fn inputs(self, source: &mut Source, planes: usize) -> Vec<Vec<u32>> {
+    fn inputs(self, source: &mut CaseSource, planes: usize) -> Vec<Vec<u32>> {
         let Self { tokens, features } = self;
         let stride = 4 * row_words(features);
         let mut rows = vec![0; tokens * planes * stride / 4];

@@ -3,19 +3,22 @@
 use super::{COINS, COST, World, address, genesis, per_task};
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::{Backend, cpu},
-    chain::{Message, MsgAnswerDispute, MsgClaimTask, MsgMoveDispute, MsgOpenDispute, MsgRegisterNode},
-    dispute::{Ground, Material, Party, Replay, Side},
-    ledger::{Genesis, Params, Status},
+    compute::{Backend, cpu},
+    dispute::{
+        judge::{DisputeContext, Side},
+        prover::{Prover, Replay, TaskInputs},
+    },
+    ledger::{Genesis, LedgerParams, SubmissionStatus},
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        lora::LoraAdapter,
         transformer::{Step, Targets},
         weights::Model,
     },
+    numbers::lora::LoraAdapter,
+    protocol::{Artifact, Chunk, Commitment, Gradient, MatrixSpec, Task},
     training::step::Trainer,
-    work::{Artifact, Chunk, Commitment, Gradient, MatrixSpec, Task},
+    tx::{Message, MsgAnswerDispute, MsgClaimTask, MsgMoveDispute, MsgOpenDispute, MsgRegisterNode},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -56,15 +59,15 @@ impl Job {
         let chunk = |number: u32| Chunk::new((0..2048).map(|at| (at * at / 7 + number) % 64).collect(), 64);
         let chunks: Vec<Chunk> = (0..7).map(|number| chunk(number).expect("2048 tokens")).collect();
         let mut genesis = genesis();
-        let spec = |matrix: &r3mes_wgpu::model::lora::LoraMatrix| MatrixSpec {
+        let spec = |matrix: &r3mes_wgpu::numbers::lora::LoraMatrix| MatrixSpec {
             name: matrix.name.clone(),
             rows: matrix.rows as u32,
             columns: matrix.columns as u32,
             exponent: -40,
         };
         genesis.job.matrices = adapter.matrices.iter().map(spec).collect();
-        let (ground, packing) = Ground::of(&model, &targets, &genesis.job.matrices, genesis.job.transport);
-        genesis.packed = packing.root(&adapter, &genesis.job.matrices).expect("the job's adapter");
+        let (ground, packing) = DisputeContext::of(&model, &targets, &genesis.job.matrices, genesis.job.transport);
+        genesis.layout_root = packing.root(&adapter, &genesis.job.matrices).expect("the job's adapter");
         genesis.ground = ground;
         genesis.chunks = chunks.iter().map(|chunk| chunk.block().cid()).collect();
         let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };
@@ -76,25 +79,25 @@ impl Job {
     }
 
     /// What a task is played from; a forger changes a token.
-    fn material(&self, task: &Task, forged: bool) -> Material {
+    fn material(&self, task: &Task, forged: bool) -> TaskInputs {
         let mut tokens = self.chunk(task).tokens().to_vec();
         tokens[1000] ^= u32::from(forged);
         let (matrices, transport) = (task.job.matrices.clone(), task.job.transport);
-        Material { adapter: self.adapter.clone(), tokens, task_key: task.key(), matrices, transport }
+        TaskInputs { adapter: self.adapter.clone(), tokens, task_key: task.key(), matrices, transport }
     }
 
-    fn party(&self, task: &Task, forged: bool) -> Party {
+    fn party(&self, task: &Task, forged: bool) -> Prover {
         let material = self.material(task, forged);
         let replay = Replay::new(&self.model, &self.targets, &material, &self.backend);
-        block_on(Party::new(block_on(replay).expect("a task of the job"))).expect("a task that can be played")
+        block_on(Prover::new(block_on(replay).expect("a task of the job"))).expect("a task that can be played")
     }
 
     fn artifact(&self, task: &Task, forged: bool) -> Artifact {
         let material = self.material(task, forged);
         let step = Step::new(&self.model, &self.targets, 1);
         let gradient = async {
-            let player = self.backend.player(&Arc::new(step.recording.clone())).await?;
-            let mut trainer = Trainer::new(step, player);
+            let executor = self.backend.executor(&Arc::new(step.recording.clone())).await?;
+            let mut trainer = Trainer::new(step, executor);
             trainer.load(&material.adapter, &vec![-40; material.matrices.len()]).await?;
             trainer.gradient(&material.tokens, &material.task_key, 0).await
         };
@@ -116,7 +119,7 @@ fn mine(world: &mut World, job: &Job, forged: bool) -> Option<(u64, Task, Artifa
     world.rights.insert(message.gradient_hash.clone(), !forged);
     world.send(MINER, Message::SubmitGradient(Box::new(message)));
     let id = world.ledger.state().scalars().submissions;
-    world.until(|world| matches!(world.status(id), Status::Accepted | Status::Rejected(_)));
+    world.until(|world| matches!(world.status(id), SubmissionStatus::Accepted | SubmissionStatus::Rejected(_)));
     Some((id, task, artifact))
 }
 
@@ -127,7 +130,7 @@ fn dispute(
     (id, task, artifact): &(u64, Task, Artifact),
     challenger: u8,
     answerer: u8,
-    parties: &mut BTreeMap<u8, Party>,
+    parties: &mut BTreeMap<u8, Prover>,
 ) {
     let dag = artifact.dag().expect("an artifact within its limits");
     let opening = MsgOpenDispute {
@@ -138,7 +141,7 @@ fn dispute(
     };
     world.send(challenger, Message::OpenDispute(opening.into()));
     let dispute_id = world.ledger.state().scalars().disputes;
-    if let Some(answer) = parties.get(&answerer).and_then(Party::answer) {
+    if let Some(answer) = parties.get(&answerer).and_then(Prover::answer) {
         let (sender, answer) = (address(answerer), answer.encode());
         world.send(answerer, Message::AnswerDispute(MsgAnswerDispute { sender, dispute_id, answer }));
     }
@@ -166,27 +169,27 @@ fn dispute(
 pub(super) fn forges_and_defends() {
     let (job, genesis) = Job::new();
     let mut world = World::new(genesis);
-    let stake = format!("{}uremes", Params::NETWORK.min_stake);
+    let stake = format!("{}uremes", LedgerParams::NETWORK.min_stake);
     let register = MsgRegisterNode { node_address: address(MINER), node_type: 1, stake, ..Default::default() };
     world.send(MINER, Message::RegisterNode(register));
     let before = [MINER, WATCHER].map(|number| world.wealth(number));
     let mut watched = 0;
     for _ in 0..TASKS {
         let Some(forged) = mine(&mut world, &job, true) else { continue };
-        if world.status(forged.0) == Status::Accepted {
+        if world.status(forged.0) == SubmissionStatus::Accepted {
             // a recomputation, then two plays
             watched += 3;
             let parties = [(MINER, job.party(&forged.1, true)), (WATCHER, job.party(&forged.1, false))];
             dispute(&mut world, &job, &forged, WATCHER, MINER, &mut parties.into());
         }
     }
-    let standing = world.ledger.state().standing(&address(MINER));
+    let reputation = world.ledger.state().reputation(&address(MINER));
     let earned = world.wealth(MINER) - before[0];
     let row = |earned: i64| format!("{:+.3}", per_task(earned, TASKS));
     println!(
         "| forges all and defends it, with a stake | {} | {} | {} |",
-        standing.accepted,
-        standing.rejected,
+        reputation.accepted,
+        reputation.rejected,
         row(earned)
     );
     let earned = world.wealth(WATCHER) - before[1] - watched * COST;
@@ -204,14 +207,14 @@ pub(super) fn griefs() {
         dispute(&mut world, &job, &right, GRIEFER, WATCHER, &mut parties.into());
         world.until(|world| world.ledger.state().scalars().full_since.is_none());
     }
-    let standing = world.ledger.state().standing(&address(MINER));
+    let reputation = world.ledger.state().reputation(&address(MINER));
     let costs = [COST, 0, 2 * COST].map(|cost| cost * i64::from(TASKS));
     let rows: Vec<String> = [MINER, GRIEFER, WATCHER]
         .into_iter()
         .zip(before.into_iter().zip(costs))
         .map(|(number, (before, cost))| format!("{:+.3}", per_task(world.wealth(number) - before - cost, TASKS)))
         .collect();
-    println!("| honest, all disputed | {} | {} | {} |", standing.accepted, standing.rejected, rows[0]);
+    println!("| honest, all disputed | {} | {} | {} |", reputation.accepted, reputation.rejected, rows[0]);
     println!("| griefs by disputes | | | {} |", rows[1]);
     println!("| answers for the miner | | | {} |", rows[2]);
     assert!(world.wealth(GRIEFER) < COINS as i64, "griefing never pays");

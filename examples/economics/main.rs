@@ -6,14 +6,14 @@
 mod games;
 
 use r3mes_wgpu::{
-    chain::{
+    dispute::judge::{DisputeContext, Hash},
+    ledger::{ChainBlock, ChallengeStage, Finding, Genesis, Ledger, LedgerParams, SubmissionStatus, Tx},
+    protocol::{CHUNK_TOKENS, Commitment, Job, MatrixSpec, Task, TaskKind, Transport, merkle_root},
+    store::Codec,
+    tx::{
         Fee, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation, MsgRegisterNode, MsgRevealAggregation,
         MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitRandomVerifierResult, SessionKey,
     },
-    dispute::{Ground, Hash},
-    ledger::{Block, Finding, Genesis, Ledger, Params, Stage, Status, Tx},
-    store::Codec,
-    work::{CHUNK_TOKENS, Commitment, Job, Kind, MatrixSpec, Task, Transport, merkle_root},
 };
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -60,21 +60,31 @@ fn genesis() -> Genesis {
         rank: 4,
         targets: vec!["attention.q".to_owned()],
         matrices: vec![matrix("a"), matrix("b")],
-        kind: Kind::Gradient,
+        kind: TaskKind::Gradient,
         transport: Transport::Int8,
     };
     Genesis {
         chain_id: "economics-1".to_owned(),
-        params: Params::NETWORK,
+        params: LedgerParams::NETWORK,
         job,
         seed: [3; 32],
         quota: 7,
         adapter: Codec::DagCbor.cid(b"adapter"),
-        packed: Hash([0; 32]),
-        ground: Ground { program: Hash([0; 32]), step: 1, closing: 1, adapter: 10, context: 2048, streams: Vec::new() },
+        layout_root: Hash([0; 32]),
+        ground: DisputeContext {
+            program: Hash([0; 32]),
+            step: 1,
+            closing: 1,
+            adapter: 10,
+            context: 2048,
+            streams: Vec::new(),
+        },
         chunks: (0..7u8).map(|number| Codec::Raw.cid(&[number])).collect(),
         accounts: (1..=99).map(|number| (address(number), COINS)).collect(),
-        nodes: VERIFIERS.iter().map(|number| (address(*number), 10 * Params::NETWORK.min_stake, vec![3, 4])).collect(),
+        nodes: VERIFIERS
+            .iter()
+            .map(|number| (address(*number), 10 * LedgerParams::NETWORK.min_stake, vec![3, 4]))
+            .collect(),
     }
 }
 
@@ -92,7 +102,7 @@ impl World {
     fn block(&mut self, txs: Vec<Vec<u8>>) -> Vec<u32> {
         self.time += 1;
         let height = self.ledger.state().scalars().height + 1;
-        let block = Block::sealed(height, self.time, self.ledger.root(), txs.into_iter().map(Tx).collect());
+        let block = ChainBlock::new(height, self.time, self.ledger.root(), txs.into_iter().map(Tx).collect());
         let (after, applied) = self.ledger.apply(&block);
         self.ledger = after;
         applied.outcomes.iter().map(|outcome| outcome.code).collect()
@@ -135,7 +145,7 @@ impl World {
         let Some(message) = self.submission(number, commitment) else { return };
         self.send(number, Message::SubmitGradient(Box::new(message)));
         let id = self.ledger.state().scalars().submissions;
-        self.until(|world| matches!(world.status(id), Status::Accepted | Status::Rejected(_)));
+        self.until(|world| matches!(world.status(id), SubmissionStatus::Accepted | SubmissionStatus::Rejected(_)));
         self.until(|world| world.ledger.state().scalars().full_since.is_none());
     }
 
@@ -151,8 +161,8 @@ impl World {
     }
 
     /// Where a submission stands; one that is forgotten counted.
-    fn status(&self, id: u64) -> Status {
-        self.ledger.state().submission(id).map_or(Status::Accepted, |submission| submission.status)
+    fn status(&self, id: u64) -> SubmissionStatus {
+        self.ledger.state().submission(id).map_or(SubmissionStatus::Accepted, |submission| submission.status)
     }
 
     /// A block of what verifiers and proposers have to say.
@@ -178,7 +188,7 @@ impl World {
             let right = self.rights.get(&claimed.to_string()).copied().unwrap_or(claimed == honest(&duty.task));
             let matches = lazy || right;
             let finding = if matches { Finding::Match } else { Finding::Mismatch };
-            if duty.stage == Stage::Panel {
+            if duty.stage == ChallengeStage::Panel {
                 words.push(Message::Arbitrate(MsgSubmitCPUVerification {
                     validator: verifier.clone(),
                     challenge_id,
@@ -199,7 +209,7 @@ impl World {
                 ..Default::default()
             };
             words.push(match duty.stage {
-                Stage::Commit => Message::CommitAttestation(MsgCommitAttestation {
+                ChallengeStage::Commit => Message::CommitAttestation(MsgCommitAttestation {
                     verifier: verifier.clone(),
                     challenge_id,
                     commitment: shown.commitment().to_vec(),
@@ -220,7 +230,7 @@ impl World {
             training_round_id: sum.round,
             model_version: self.ledger.genesis().job.model.to_string(),
             // no adapter is computed: each is the first
-            salt: format!("{}:{number}", hex(&self.ledger.genesis().packed.0)),
+            salt: format!("{}:{number}", hex(&self.ledger.genesis().layout_root.0)),
         };
         match sum.own {
             None => words.push(Message::CommitAggregation(MsgCommitAggregation {
@@ -241,7 +251,7 @@ impl World {
     fn wealth(&self, number: u8) -> i64 {
         let (state, address) = (self.ledger.state(), address(number));
         let stake = state.node(&address).map_or(0, |node| node.stake);
-        (state.account_of(&address).balance + stake + state.standing(&address).escrow) as i64
+        (state.account_of(&address).balance + stake + state.reputation(&address).escrow) as i64
     }
 }
 
@@ -257,7 +267,7 @@ fn hex(bytes: &[u8]) -> String {
 fn miner(name: &str, staked: bool, forges: fn(u32) -> bool) {
     let mut world = World::new(genesis());
     if staked {
-        let stake = format!("{}uremes", Params::NETWORK.min_stake);
+        let stake = format!("{}uremes", LedgerParams::NETWORK.min_stake);
         let register = MsgRegisterNode { node_address: address(1), node_type: 1, stake, ..Default::default() };
         world.send(1, Message::RegisterNode(register));
     }
@@ -268,8 +278,8 @@ fn miner(name: &str, staked: bool, forges: fn(u32) -> bool) {
         cost += if forge { 0 } else { COST };
     }
     let earned = world.wealth(1) - before - cost;
-    let standing = world.ledger.state().standing(&address(1));
-    println!("| {name} | {} | {} | {:+.3} |", standing.accepted, standing.rejected, per_task(earned, TASKS));
+    let reputation = world.ledger.state().reputation(&address(1));
+    println!("| {name} | {} | {} | {:+.3} |", reputation.accepted, reputation.rejected, per_task(earned, TASKS));
 }
 
 /// Prints what a verifier earns a task of somebody else's, less what it computes.

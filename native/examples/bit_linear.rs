@@ -4,9 +4,9 @@
 
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::{Backend, cpu::fastest},
+    compute::{Backend, cpu::fastest},
     model::bit_linear::{BitLinear, Ternarize},
-    rng::threefry,
+    numbers::rng::threefry,
 };
 
 const TOKENS: usize = 32;
@@ -29,21 +29,21 @@ fn main() -> anyhow::Result<()> {
 
     // the same bits on any backend: Backend::Gpu { .. } computes them too
     let backend = Backend::Cpu { threads: 0, choose: fastest };
-    let mut player = block_on(layer.on(&backend, TOKENS))?;
+    let mut executor = block_on(layer.on(&backend, TOKENS))?;
     let (x, target) = (uniform(TOKENS * FEATURES, 2), uniform(TOKENS * FEATURES, 3));
     for step in 0..3u8 {
-        let y = block_on(player.forward(&x))?;
+        let y = block_on(executor.forward(&x))?;
         let error: Vec<f32> = y.iter().zip(&target).map(|(y, target)| y - target).collect();
         let loss = error.iter().map(|error| error * error).sum::<f32>() / error.len() as f32;
         println!("step {step}: y [{TOKENS}, {FEATURES}], mean squared error {loss:.6}");
 
         let dy: Vec<f32> = error.iter().map(|error| 2.0 * error / y.len() as f32).collect();
-        let gradients = block_on(player.backward(&dy, &[step; 32]))?;
-        let (mut a, mut b, _) = player.layer().lora_parameters();
+        let gradients = block_on(executor.backward(&dy, &[step; 32]))?;
+        let (mut a, mut b, _) = executor.layer().lora_parameters();
         let rate = 4.0;
         a.iter_mut().zip(&gradients.a).for_each(|(a, gradient)| *a -= rate * gradient);
         b.iter_mut().zip(&gradients.b).for_each(|(b, gradient)| *b -= rate * gradient);
-        player.layer().set_lora_parameters(&a, &b)?;
+        executor.layer().set_lora_parameters(&a, &b)?;
     }
     Ok(())
 }

@@ -1,13 +1,13 @@
 //! The backend that the flags ask for.
 
-use super::{
+use crate::{
     cli::{BackendKind, ComputeArgs},
     output::Exit,
 };
 use anyhow::{Context, Result, anyhow};
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::{
+    compute::{
         Backend,
         cpu::{self, simd::Level},
         gpu::{self, Choice, Device, Gpu, Options, Tuning},
@@ -38,7 +38,7 @@ pub(crate) fn clock() -> f64 {
 /// Seeds of random known answers: any will do.
 pub(crate) const SEED: u64 = 1;
 
-/// The CPU, by the fastest twins.
+/// The CPU, by the fastest references.
 fn cpu(threads: usize) -> Compute {
     let name = format!("CPU ({})", Level::detect().name());
     Compute { backend: Backend::Cpu { threads, choose: cpu::fastest }, name, real_gpu: false }

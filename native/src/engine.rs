@@ -2,15 +2,19 @@
 
 use anyhow::Result;
 use pollster::block_on;
-use r3mes_wgpu::ARITHMETIC_VERSION;
-use r3mes_wgpu::backend::Backend;
-use r3mes_wgpu::model::{lora::LoraAdapter, transformer::Targets, weights::Model};
-use r3mes_wgpu::store::Fetch;
-use r3mes_wgpu::training::{
-    optimizer::{Optimizer, Settings},
-    session::JOB_EXPONENT,
+use r3mes_wgpu::{
+    ARITHMETIC_VERSION,
+    compute::Backend,
+    model::{manifest::model_manifest, transformer::Targets, weights::Model},
+    numbers::lora::LoraAdapter,
+    protocol::{AdapterState, Artifact, Job, MatrixSpec, Task, TaskKind, Transport},
+    store::Fetch,
+    training::{
+        optimizer::{Optimizer, Settings},
+        session::JOB_EXPONENT,
+        worker::Worker,
+    },
 };
-use r3mes_wgpu::work::{AdapterState, Artifact, Job, Kind, MatrixSpec, Task, Transport, Worker, model_manifest};
 use std::sync::{Mutex, MutexGuard};
 
 /// Numerator of the adapter's scaling, per rank: the scaling is 2.
@@ -55,7 +59,7 @@ pub(crate) fn job(model: &Model, targets: &Targets, settings: Settings, seed: [u
         rank: targets.rank as u32,
         targets: targets.linears.iter().map(|linear| linear.name().to_owned()).collect(),
         matrices: matrices.collect(),
-        kind: Kind::Gradient,
+        kind: TaskKind::Gradient,
         transport: Transport::Int8,
     };
     let optimizer = Optimizer::new(settings, &adapter)?.to_bytes();

@@ -1,23 +1,24 @@
-//! Integration tests of the program: each starts it in processes of its own. One binary, so that it is linked once.
+//! Integration tests of the program `r3mes-wgpu`. Each test starts the program in processes of its own. All tests are
+//! in one binary, so that linking happens once.
 
-#![allow(unreachable_pub, reason = "a binary, of which no item can be reached")]
+#![allow(unreachable_pub, reason = "a test binary, whose items nothing outside it can reach")]
 
-// what the tests share
-mod face;
-mod liar;
-mod network;
-mod place;
-mod proxy;
-mod rogue;
+// shared by the tests
+mod faulty_proxy;
+mod forger;
+mod node_process;
+mod replicas;
+mod scripted_miner;
+mod work_dir;
 
-// commands
+// tests of single commands
 mod adapter;
 mod cli;
 mod import;
 mod verifier;
 mod wallet;
 
-// a node, and several of them
+// tests of a node, and of clients with one or several nodes
 mod node;
 mod nodes;
 mod page;
@@ -25,10 +26,10 @@ mod requests;
 mod sessions;
 mod stores;
 
-// those that break the rules
+// tests of miners and verifiers that break the rules
 mod adversaries;
 mod disputes;
 
-// real peers, started by scripts/interop
+// tests against Kubo and CometBFT, which scripts/interop starts
 mod cometbft;
 mod kubo;

@@ -100,16 +100,16 @@ def held_out(measured, _):
     (told,) = events(measured / "held_out.json", "evaluation")
     step, tokens, _, last = rows(measured / "curve.tsv")[-1]
     lines = [[f"modified Kneser-Ney, {name}", f"{bits:.3f}"] for name, bits in KNESER_NEY]
-    lines.append(["the backbone, by integers (`r3mes-wgpu`)", f"**{told['bits_per_byte']:.4f}**"])
-    lines.append([f"the backbone, in PyTorch as `train.py` last told it, at step {step:.0f}", f"{last:.4f}"])
+    lines.append(["the backbone, in exact integers (`r3mes-wgpu`)", f"**{told['bits_per_byte']:.4f}**"])
+    lines.append([f"the backbone, in PyTorch (last evaluation by `train.py`, at step {step:.0f})", f"{last:.4f}"])
     info = json.loads((measured / "info.json").read_text())
     parameters, size = info["parameters"], sum(p.stat().st_size for p in (measured / "model").iterdir())
     words = (
-        f"{parameters['ternary']:,} ternary weights, {parameters['embedding']:,} of the embedding in int8, "
-        f"{parameters['gains']:,} gains; {size / 1e6:.2f} MB of files. Trained on {tokens / 1e6:.1f} million tokens, "
-        f"model `{info['model']}`."
+        f"The model has {parameters['ternary']:,} ternary weights, {parameters['embedding']:,} int8 weights of the embedding "
+        f"and {parameters['gains']:,} gains, in {size / 1e6:.2f} MB of files. It was trained on {tokens / 1e6:.1f} million "
+        f"tokens. Its CID is `{info['model']}`."
     )
-    return table(["held out: 294,912 bytes", "bits per byte"], lines) + "\n\n" + words
+    return table(["model, on 294,912 held-out bytes", "bits per byte"], lines) + "\n\n" + words
 
 
 def spread(values):
@@ -142,9 +142,12 @@ def finetuning(measured, docs):
          f"{spread(ends[path]):.4f}", f"{drops[path] / spread(ends[path]):,.0f}"]
         for path in colors
     ]  # fmt: skip
-    head = ["", "before", *(f"seed {seed}" for seed in SEEDS), "change", "deviation of the seeds", "change in deviations"]
+    head = ["", "before", *(f"seed {seed}" for seed in SEEDS), "mean change", "standard deviation over seeds", "change ÷ deviation"]
     apart = max(abs(a[1] - b[1]) for seed in SEEDS for a, b in zip(runs["integers", seed], runs["f32", seed]))
-    words = f"After {steps[-1]:.0f} steps. At no step and seed are the two paths further apart than {apart:.4f} bits per byte."
+    words = (
+        f"Bits per byte of the held-out text after {steps[-1]:.0f} steps. At every step and seed, the two paths differ by at "
+        f"most {apart:.4f} bits per byte."
+    )
     return table(head, lines) + "\n\n" + words
 
 
@@ -156,10 +159,10 @@ def quality(measured, _):
             [way["way"], f"{way['cosine']:.6f}", f"{min(way['matrices']):.6f}", f"{way['norm_ratio']:.5f}",
              f"{way['held_out_loss']:.4f}", f"{way['loss_gap']:+.4f}"]
         )  # fmt: skip
-    head = ["", "cosine", "of the worst matrix", "ratio of norms", "held-out loss, nats", "beside f64"]
+    head = ["", "cosine to f64", "cosine of the worst matrix", "ratio of norms", "held-out loss, nats", "difference to f64"]
     words = (
-        f"Gradients of {told['sequences']} sequences after {told['steps']} steps of one sequence each; before them the "
-        f"held-out loss is {told['held_out_loss_before']:.4f}."
+        f"The gradients of {told['sequences']} sequences are compared after {told['steps']} steps of one sequence each; before "
+        f"those steps, the held-out loss is {told['held_out_loss_before']:.4f}."
     )
     return table(head, lines) + "\n\n" + words
 
@@ -168,7 +171,7 @@ def samples(measured, _):
     parts = []
     for path in sorted(measured.glob("sample.*.plain.json")):
         number = path.name.split(".")[1]
-        for what, name in ("as shipped", "plain"), ("with the adapter of seed 0", "adapted"):
+        for what, name in ("Without an adapter", "plain"), ("With the adapter of seed 0", "adapted"):
             told = json.loads((measured / f"sample.{number}.{name}.json").read_text())
             parts.append(f"{what}:\n\n```text\n{told['prompt']}{told['text'].rstrip()}\n```")
     return "\n\n".join(parts)

@@ -13,7 +13,7 @@ use super::{
     },
     write,
 };
-use crate::fixed::{Scale, WIDE_BITS, round_even, round_even_u64, shift_for};
+use crate::numbers::fixed::{Scale, WIDE_BITS, round_even, round_even_u64, shift_for};
 use std::ops::Range;
 
 params! {
@@ -57,7 +57,7 @@ pub static KERNEL: Kernel = Kernel {
         flag(),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/attention.wgsl"),
@@ -87,7 +87,7 @@ impl Params {
     }
 }
 
-fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let [q, k, v, positions, tables] = reads else { unreachable!() };
     let (heads, kv_heads, head_dim) = (p.heads as usize, p.kv_heads as usize, p.head_dim as usize);

@@ -15,7 +15,7 @@ use super::{
     },
     write,
 };
-use crate::fixed::{Scale, WIDE_BITS, round_dither, shift_for};
+use crate::numbers::fixed::{Scale, WIDE_BITS, round_dither, shift_for};
 use std::ops::Range;
 
 params! {
@@ -61,7 +61,7 @@ pub static KERNEL: Kernel = Kernel {
         write("out", |p| 2 * Params::read(p).kv_heads as usize * (Params::read(p).head_dim as usize + INFO)),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/attention_backward_key.wgsl"),
@@ -71,7 +71,7 @@ pub static KERNEL: Kernel = Kernel {
     }],
 };
 
-fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let [q, k, v, dout, stats, tables, dither] = reads else { unreachable!() };
     let (heads, kv_heads, head_dim) = (p.heads as usize, p.kv_heads as usize, p.head_dim as usize);

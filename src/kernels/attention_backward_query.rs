@@ -15,7 +15,7 @@ use super::{
     },
     write,
 };
-use crate::fixed::{ROW_BITS, Scale, WIDE_BITS, round_dither, round_even, shift_for};
+use crate::numbers::fixed::{ROW_BITS, Scale, WIDE_BITS, round_dither, round_even, shift_for};
 use std::ops::Range;
 
 params! {
@@ -57,7 +57,7 @@ pub static KERNEL: Kernel = Kernel {
         write("dq", |p| Params::read(p).heads as usize * (Params::read(p).head_dim as usize + INFO)),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/attention_backward_query.wgsl"),
@@ -138,7 +138,7 @@ impl Params {
     }
 }
 
-fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let [q, k, v, dout, tables, dither] = reads else { unreachable!() };
     let (heads, kv_heads, head_dim) = (p.heads as usize, p.kv_heads as usize, p.head_dim as usize);

@@ -11,7 +11,7 @@ use super::{
     },
     write,
 };
-use crate::{fixed::round_dither, ternary::row_words};
+use crate::numbers::{fixed::round_dither, ternary::row_words};
 use std::ops::Range;
 
 params! {
@@ -47,7 +47,7 @@ pub static KERNEL: Kernel = Kernel {
         write("out", |p| dlogits_words(Params::read(p).vocab as usize)),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/cross_entropy.wgsl"),
@@ -63,7 +63,7 @@ pub const fn dlogits_words(vocab: usize) -> usize {
 }
 
 #[inline(always)]
-pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let [z, max, sum, labels, row_scales, tables, dither] = reads else { unreachable!() };
     debug_assert!(p.vocab_offset.is_multiple_of(4), "a word of dlogits shares one Threefry call");

@@ -18,7 +18,7 @@ pub static KERNEL: Kernel = Kernel {
     params: Params::NAMES,
     bindings: &[read("data"), write("digests", |_| 8)],
     units: |p| (Params::read(p).words as usize).div_ceil(TILE),
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/digest.wgsl"),
@@ -28,7 +28,7 @@ pub static KERNEL: Kernel = Kernel {
     }],
 };
 
-fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let words = Params::read(params).words as usize;
     for (tile, digest) in units.zip(writes[0].chunks_exact_mut(8)) {
         let data = &reads[0][tile * TILE..words.min((tile + 1) * TILE)];

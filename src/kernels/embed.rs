@@ -1,7 +1,7 @@
 //! `out[t] = embedding[token[t]] · row scale · 2^exponent`: the residual stream's first value, fixed point.
 
 use super::{INFO, Kernel, Lowering, Saturated, as_bytes, flag, params, read, shared::rows, write};
-use crate::{
+use crate::numbers::{
     fixed::{Scale, shift_to_i32},
     ternary::row_words,
 };
@@ -36,7 +36,7 @@ pub static KERNEL: Kernel = Kernel {
         flag(),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/embed.wgsl"),
@@ -47,7 +47,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 #[inline(always)]
-pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let width = p.width as usize;
     let mut any = false;

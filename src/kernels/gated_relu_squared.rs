@@ -3,7 +3,7 @@
 //! Gate and up are rounded to 14 bits a row, so the product has 42, of which 30 are kept.
 
 use super::{INFO, Kernel, Lowering, Saturated, params, read, shared::rows, write};
-use crate::fixed::{WIDE_BITS, round_even, shift_for};
+use crate::numbers::fixed::{WIDE_BITS, round_even, shift_for};
 use std::ops::Range;
 
 params! {
@@ -22,7 +22,7 @@ pub static KERNEL: Kernel = Kernel {
     params: Params::NAMES,
     bindings: &[read("gate"), read("up"), write("out", |p| Params::read(p).width as usize + INFO)],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/gated_relu_squared.wgsl"),
@@ -40,7 +40,7 @@ pub(super) fn shifts(gate: &[i32], up: &[i32]) -> (u32, u32) {
 }
 
 #[inline(always)]
-pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let width = p.width as usize;
     for (token, out) in units.zip(writes[0].chunks_exact_mut(width + INFO)) {

@@ -9,7 +9,7 @@ use super::{
     shared::{dither, rows, wide},
     write,
 };
-use crate::fixed::round_even;
+use crate::numbers::fixed::round_even;
 use std::ops::Range;
 
 params! {
@@ -38,7 +38,7 @@ pub static KERNEL: Kernel = Kernel {
         write("dup_info", |_| INFO),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/gated_relu_squared_backward.wgsl"),
@@ -49,7 +49,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 #[inline(always)]
-pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let width = p.width as usize;
     let [dgate, dgate_info, dup, dup_info] = writes else { unreachable!() };

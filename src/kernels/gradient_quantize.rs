@@ -27,7 +27,7 @@ pub static KERNEL: Kernel = Kernel {
         write("dy_info", |_| INFO),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/gradient_quantize.wgsl"),
@@ -38,7 +38,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 #[inline(always)]
-pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let width = p.width as usize;
     let [dy, dy_info] = writes else { unreachable!() };

@@ -3,7 +3,7 @@
 use super::{
     INFO, Kernel, Lowering, Saturated, as_bytes, cross_entropy::dlogits_words, params, read, shared::rows, write,
 };
-use crate::{fixed::Scale, ternary::row_words};
+use crate::numbers::{fixed::Scale, ternary::row_words};
 use std::ops::Range;
 
 params! {
@@ -25,7 +25,7 @@ pub static KERNEL: Kernel = Kernel {
     params: Params::NAMES,
     bindings: &[read("dlogits"), read("embedding"), write("dn", |p| Params::read(p).width as usize + INFO)],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/head_backward.wgsl"),
@@ -36,7 +36,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 #[inline(always)]
-pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let (width, vocab) = (p.width as usize, p.vocab as usize);
     let words = row_words(vocab);

@@ -31,7 +31,7 @@ pub static KERNEL: Kernel = Kernel {
         }),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/head_gradient_quantize.wgsl"),
@@ -42,7 +42,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 #[inline(always)]
-pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let (heads, head_dim) = (p.heads as usize, p.head_dim as usize);
     let stream = dither::stream(reads[1], p.stream);

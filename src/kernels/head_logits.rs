@@ -7,7 +7,7 @@ use super::{
     shared::{rows, scores::score, wide},
     write,
 };
-use crate::{
+use crate::numbers::{
     fixed::{Scale, round_even, round_even_u64},
     ternary::row_words,
 };
@@ -40,7 +40,7 @@ pub static KERNEL: Kernel = Kernel {
         flag(),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/head_logits.wgsl"),
@@ -50,7 +50,7 @@ pub static KERNEL: Kernel = Kernel {
     }],
 };
 
-fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let (width, vocab) = (p.width as usize, p.vocab as usize);
     let mut any = false;

@@ -20,7 +20,7 @@ pub static KERNEL: Kernel = Kernel {
     params: Params::NAMES,
     bindings: &[read("z"), read("maximum"), read("tables"), write("sum", |_| 2)],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/logits_sum.wgsl"),
@@ -31,7 +31,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 #[inline(always)]
-pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     for (token, sum) in units.zip(writes[0].chunks_exact_mut(2)) {
         let z = &as_i32(reads[0])[token * p.vocab as usize..][..p.vocab as usize];

@@ -7,7 +7,7 @@ use super::{
     shared::{rows, wide},
     write,
 };
-use crate::{fixed::Scale, ternary::row_words};
+use crate::numbers::{fixed::Scale, ternary::row_words};
 use std::ops::Range;
 
 params! {
@@ -31,7 +31,7 @@ pub static KERNEL: Kernel = Kernel {
         write("out_info", |_| INFO),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/lora_down.wgsl"),
@@ -41,7 +41,7 @@ pub static KERNEL: Kernel = Kernel {
     }],
 };
 
-fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let (width, rank) = (p.in_features as usize, p.rank as usize);
     let [out, out_info] = writes else { unreachable!() };

@@ -11,7 +11,7 @@ use super::{
     },
     write,
 };
-use crate::fixed::{Scale, WIDE_BITS, round_dither, shift_for};
+use crate::numbers::fixed::{Scale, WIDE_BITS, round_dither, shift_for};
 use std::ops::Range;
 
 params! {
@@ -44,7 +44,7 @@ pub static KERNEL: Kernel = Kernel {
         write("out", |p| Params::read(p).rank as usize * FOLD),
     ],
     units: |p| Params::read(p).blocks as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/lora_fold.wgsl"),
@@ -55,7 +55,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 #[inline(always)]
-pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let [u, u_info, x_info, dy_info, spans, lora_info, dither] = reads else { unreachable!() };
     let rank = p.rank as usize;

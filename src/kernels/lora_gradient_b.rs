@@ -41,7 +41,7 @@ pub static KERNEL: Kernel = Kernel {
         flag(),
     ],
     units: |p| Params::read(p).rank as usize,
-    twin,
+    reference,
     lowerings: &[
         Lowering {
             name: "plain",
@@ -60,7 +60,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let (width, rank) = (p.out_features as usize, p.rank as usize);
     let exponent = as_i32(reads[3])[p.exponent_at as usize];

@@ -9,7 +9,7 @@ use super::{
     shared::{rows, wide},
     write,
 };
-use crate::fixed::{Scale, saturate, shift_to_i32};
+use crate::numbers::fixed::{Scale, saturate, shift_to_i32};
 use std::ops::Range;
 
 params! {
@@ -48,7 +48,7 @@ pub static KERNEL: Kernel = Kernel {
         flag(),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/lora_up.wgsl"),
@@ -58,7 +58,7 @@ pub static KERNEL: Kernel = Kernel {
     }],
 };
 
-fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let (width, rank) = (p.width as usize, p.rank as usize);
     let (ratio, ratio_shift) = (i64::from(reads[4][p.ratio_at as usize]), as_i32(reads[4])[p.ratio_at as usize + 1]);

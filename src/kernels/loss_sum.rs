@@ -16,7 +16,7 @@ pub static KERNEL: Kernel = Kernel {
     params: Params::NAMES,
     bindings: &[read("dlogits"), write("total", |_| 2)],
     units: |_| 1,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/loss_sum.wgsl"),
@@ -26,7 +26,7 @@ pub static KERNEL: Kernel = Kernel {
     }],
 };
 
-fn twin(params: &[u32], _: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+fn reference(params: &[u32], _: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let words = dlogits_words(p.vocab as usize);
     let long = |pair: &[u32]| u64::from(pair[0]) | u64::from(pair[1]) << 32;

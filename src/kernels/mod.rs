@@ -1,4 +1,4 @@
-//! Kernels: one WGSL entry point, one scalar twin that states what it means, one line in [`ALL`].
+//! Kernels: one WGSL entry point, one scalar reference that states what it means, one line in [`ALL`].
 //!
 //! A kernel reads buffers of 32-bit words and writes others. Its work is a list of *units*
 //! (usually token rows); unit `u` owns words `u·n .. (u+1)·n` of each buffer it writes, so units
@@ -8,7 +8,7 @@
 //! - *byte rows* `[rows, row_words(width)]`: int8, four to a word, zero padded;
 //! - *wide rows* `[rows, 2, row_words(width)]`: magnitude ≤ 2^14 as two int8 planes,
 //!   `256 · plane 0 + plane 1`, zero padded;
-//! - *row info* `[rows, 4]`: mantissa and exponent of the row's [`Scale`](crate::fixed::Scale),
+//! - *row info* `[rows, 4]`: mantissa and exponent of the row's [`Scale`](crate::numbers::fixed::Scale),
 //!   the sum of the row's integers, one word that the writer names;
 //! - *i32 rows* `[rows, width + 4]`: integers, then their row info;
 //! - *i64*: two words, low first.
@@ -50,7 +50,7 @@ pub mod ternary_matmul_backward;
 /// Words of one row info.
 pub const INFO: usize = 4;
 
-/// A kernel: its interface, its twin, its WGSL.
+/// A kernel: its interface, its reference, its WGSL.
 pub struct Kernel {
     /// The name of `shaders/<name>.wgsl` and `src/kernels/<name>.rs`.
     pub name: &'static str,
@@ -61,7 +61,7 @@ pub struct Kernel {
     /// How many units these params ask for.
     pub units: fn(&[u32]) -> usize,
     /// The scalar meaning.
-    pub twin: Twin,
+    pub reference: CpuKernel,
     /// WGSL that computes the same bits; the first is the plain `shaders/<name>.wgsl`.
     pub lowerings: &'static [Lowering],
 }
@@ -80,7 +80,7 @@ pub enum Access {
     Read,
     /// Each unit owns this many words, which it may also read.
     Write(fn(&[u32]) -> usize),
-    /// The recording's saturation flag: set to 1 by atomic max, never read. Not passed to twins,
+    /// The recording's saturation flag: set to 1 by atomic max, never read. Not passed to references,
     /// which return the flag.
     Flag,
 }
@@ -90,7 +90,7 @@ pub type Saturated = bool;
 
 /// Computes a range of units: params, units, buffers read, and the words of each written buffer
 /// that belong to these units.
-pub type Twin = fn(&[u32], Range<usize>, &[&[u32]], &mut [&mut [u32]]) -> Saturated;
+pub type CpuKernel = fn(&[u32], Range<usize>, &[&[u32]], &mut [&mut [u32]]) -> Saturated;
 
 /// One WGSL text of a kernel.
 pub struct Lowering {

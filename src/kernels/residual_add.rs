@@ -1,7 +1,7 @@
 //! `out = residual + y`: a linear's output joins the fixed-point residual stream.
 
 use super::{INFO, Kernel, Lowering, Saturated, flag, params, read, shared::rows, write};
-use crate::fixed::{Scale, saturate, shift_to_i32};
+use crate::numbers::fixed::{Scale, saturate, shift_to_i32};
 use std::ops::Range;
 
 params! {
@@ -19,7 +19,7 @@ pub static KERNEL: Kernel = Kernel {
     params: Params::NAMES,
     bindings: &[read("residual"), read("y"), write("out", |p| Params::read(p).width as usize + INFO), flag()],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/residual_add.wgsl"),
@@ -30,7 +30,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 #[inline(always)]
-pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let width = p.width as usize;
     let mut any = false;

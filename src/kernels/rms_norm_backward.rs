@@ -12,7 +12,7 @@ use super::{
     },
     write,
 };
-use crate::fixed::{ROW_BITS, Scale, round_even, shift_for};
+use crate::numbers::fixed::{ROW_BITS, Scale, round_even, shift_for};
 use std::ops::Range;
 
 params! {
@@ -46,7 +46,7 @@ pub static KERNEL: Kernel = Kernel {
         write("dx", |p| Params::read(p).width as usize + INFO),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/rms_norm_backward.wgsl"),
@@ -57,7 +57,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 #[inline(always)]
-pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let [dn, x, gain, norm_info, residual] = reads else { unreachable!() };
     let (width, slots) = (p.width as usize, p.slots as usize);
@@ -146,7 +146,7 @@ mod tests {
         };
         let reads = [row(dn, Scale::ONE), row(x, scale), vec![1 << 15; 4], rms.words().to_vec(), vec![0; 8]];
         let mut dx = vec![0; 8];
-        twin(&params.words(), 0..1, &reads.each_ref().map(Vec::as_slice), &mut [&mut dx]);
+        reference(&params.words(), 0..1, &reads.each_ref().map(Vec::as_slice), &mut [&mut dx]);
         let dx = as_i32(&dx[..4]);
         let along: f64 = dx.iter().zip(x).map(|(&dx, x)| f64::from(dx) * f64::from(x)).sum();
         let length = dx.iter().map(|&dx| f64::from(dx).powi(2)).sum::<f64>().sqrt();

@@ -8,7 +8,7 @@ use super::{
     shared::{rms::Rms, rows},
     write,
 };
-use crate::{
+use crate::numbers::{
     fixed::{Scale, bits, round_even_u64},
     ternary::row_words,
 };
@@ -44,7 +44,7 @@ pub static KERNEL: Kernel = Kernel {
         write("norm_info", |_| INFO),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/rms_norm_quantize.wgsl"),
@@ -60,7 +60,7 @@ fn inverse_127() -> Scale {
 }
 
 #[inline(always)]
-pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let width = p.width as usize;
     let gains = &as_i32(reads[1])[..width];

@@ -5,7 +5,7 @@ use super::{
     shared::{rms::Rms, rows, wide},
     write,
 };
-use crate::fixed::Scale;
+use crate::numbers::fixed::Scale;
 use std::ops::Range;
 
 params! {
@@ -38,7 +38,7 @@ pub static KERNEL: Kernel = Kernel {
         write("norm_info", |_| INFO),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/rms_norm_wide.wgsl"),
@@ -49,7 +49,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 #[inline(always)]
-pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let width = p.width as usize;
     let gains = &as_i32(reads[1])[..width];

@@ -7,7 +7,7 @@ use super::{
     shared::{heads, rows},
     write,
 };
-use crate::fixed::round_even;
+use crate::numbers::fixed::round_even;
 use std::ops::Range;
 
 params! {
@@ -36,7 +36,7 @@ pub static KERNEL: Kernel = Kernel {
         }),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/rope.wgsl"),
@@ -47,7 +47,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 #[inline(always)]
-pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let (heads, head_dim) = (p.heads as usize, p.head_dim as usize);
     let half = head_dim / 2;

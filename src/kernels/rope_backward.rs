@@ -5,7 +5,7 @@ use super::{
     shared::{blocks::distance, dither, rows, wide},
     write,
 };
-use crate::fixed::{Scale, round_even};
+use crate::numbers::fixed::{Scale, round_even};
 use std::ops::Range;
 
 params! {
@@ -39,7 +39,7 @@ pub static KERNEL: Kernel = Kernel {
         write("dy_info", |_| INFO),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("../../shaders/rope_backward.wgsl"),
@@ -50,7 +50,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 #[inline(always)]
-pub(crate) fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let (heads, head_dim) = (p.heads as usize, p.head_dim as usize);
     let (half, width) = (head_dim / 2, heads * head_dim);

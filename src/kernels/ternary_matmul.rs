@@ -3,7 +3,7 @@
 //! |out| ≤ 127 · in_features, so in_features ≤ 2^24.
 
 use super::{INFO, Kernel, Lowering, Saturated, as_bytes, params, read, shared::rows, write};
-use crate::ternary::{row_words, trit};
+use crate::numbers::ternary::{row_words, trit};
 use std::ops::Range;
 
 params! {
@@ -27,7 +27,7 @@ pub static KERNEL: Kernel = Kernel {
         write("out", |p| Params::read(p).out_features as usize + INFO),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[
         lowering("plain", include_str!("../../shaders/ternary_matmul.wgsl"), |p| groups(p, 128)),
         lowering("tiled", include_str!("../../shaders/lowerings/ternary_matmul.tiled.wgsl"), |p| groups(p, 64)),
@@ -45,7 +45,7 @@ fn groups(params: &[u32], features: u32) -> u32 {
     Params::read(params).out_features.div_ceil(features)
 }
 
-fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let (in_features, out_features) = (p.in_features as usize, p.out_features as usize);
     let stride = 4 * row_words(in_features);

@@ -3,7 +3,7 @@
 //! |out| ≤ 2^14 · out_features, so out_features ≤ 65,536.
 
 use super::{INFO, Kernel, Lowering, Saturated, as_bytes, params, read, shared::rows, write};
-use crate::ternary::{row_words, trit};
+use crate::numbers::ternary::{row_words, trit};
 use std::ops::Range;
 
 params! {
@@ -33,7 +33,7 @@ pub static KERNEL: Kernel = Kernel {
         write("out", |p| Params::read(p).slots as usize * (Params::read(p).in_features as usize + INFO)),
     ],
     units: |p| Params::read(p).tokens as usize,
-    twin,
+    reference,
     lowerings: &[
         lowering("plain", include_str!("../../shaders/ternary_matmul_backward.wgsl"), |p| groups(p, 128)),
         lowering("tiled", include_str!("../../shaders/lowerings/ternary_matmul_backward.tiled.wgsl"), |p| {
@@ -53,7 +53,7 @@ fn groups(params: &[u32], features: u32) -> u32 {
     Params::read(params).in_features.div_ceil(features)
 }
 
-fn twin(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let (in_features, out_features) = (p.in_features as usize, p.out_features as usize);
     let (stride, planes) = (4 * row_words(out_features), p.planes as usize);

@@ -2,15 +2,15 @@
 //! it, seal it, show it; the one that most of their stake is behind is the next round's.
 
 use super::{
-    Event, Finding, Place, Proposal, Refusal, Round, State,
+    ChunkSlot, Event, Finding, Proposal, Refusal, Round, State,
     nodes::{self, PROPOSER},
     submissions,
 };
 use crate::{
-    chain::{MsgCommitAggregation, MsgCommitAggregationResponse, MsgRevealAggregation, code},
-    dispute::Hash,
+    dispute::judge::Hash,
+    protocol::{Commitment, merkle_root},
     store::Cid,
-    work::{Commitment, merkle_root},
+    tx::{MsgCommitAggregation, MsgCommitAggregationResponse, MsgRevealAggregation, code},
 };
 use prost::Message;
 use std::collections::BTreeMap;
@@ -40,8 +40,8 @@ pub(super) fn commit(state: &mut State, message: &MsgCommitAggregation) -> Resul
     let head = state.head_mut();
     head.proposals += 1;
     let (id, height) = (head.proposals, head.height);
-    let (proposer, sealed, ids) = (proposer.clone(), commitment_hash.to_lowercase(), gradient_ids.clone());
-    state.proposals.insert(id, Proposal { proposer, sealed, height, ids, adapter: None, packed: None });
+    let (proposer, committed, ids) = (proposer.clone(), commitment_hash.to_lowercase(), gradient_ids.clone());
+    state.proposals.insert(id, Proposal { proposer, committed, height, ids, adapter: None, layout_root: None });
     Ok(MsgCommitAggregationResponse { commitment_id: id }.encode_to_vec())
 }
 
@@ -52,12 +52,12 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Resul
     let Some(proposal) = state.proposals.get_mut(&message.commitment_id) else {
         return Err(Refusal::new(code::NOT_FOUND, format!("there is no commitment {}", message.commitment_id)));
     };
-    let sealed: String = message.commitment().iter().map(|byte| format!("{byte:02x}")).collect();
-    if proposal.proposer != message.proposer || proposal.sealed != sealed {
-        return refused("this is not what the proposer sealed");
+    let committed: String = message.commitment().iter().map(|byte| format!("{byte:02x}")).collect();
+    if proposal.proposer != message.proposer || proposal.committed != committed {
+        return refused("this is not what the proposer committed");
     }
     if proposal.height >= height {
-        return refused("what is sealed is shown in a later block");
+        return refused("what is committed is shown in a later block");
     }
     if message.gradient_ids != proposal.ids || message.merkle_root != root || message.model_version != model {
         return refused("gradients, root or model are not the round's");
@@ -65,11 +65,11 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Resul
     let Ok(adapter) = Cid::try_from(message.aggregated_gradient_ipfs_hash.as_str()) else {
         return refused("the adapter's name is no CID");
     };
-    let packed = message.salt.split_once(':').and_then(|(root, _)| Commitment::from_hex(root));
-    let Some(Commitment(packed)) = packed else {
-        return refused("the salt does not begin with the root of the packed adapter and a colon");
+    let layout_root = message.salt.split_once(':').and_then(|(root, _)| Commitment::from_hex(root));
+    let Some(Commitment(layout_root)) = layout_root else {
+        return refused("the salt does not begin with the root of the layout_root adapter and a colon");
     };
-    (proposal.adapter, proposal.packed) = (Some(adapter), Some(Hash(packed)));
+    (proposal.adapter, proposal.layout_root) = (Some(adapter), Some(Hash(layout_root)));
     Ok(())
 }
 
@@ -78,7 +78,7 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let Some(since) = state.settled_since() else { return };
     let stakes: BTreeMap<&String, u128> =
         state.nodes_of(PROPOSER).map(|(address, node)| (address, node.stake.into())).collect();
-    let mut behind = BTreeMap::<Shown, u128>::new();
+    let mut behind = BTreeMap::<RevealedAggregate, u128>::new();
     for proposal in state.proposals.values() {
         if let (Some(shown), Some(stake)) = (proposal.shown(), stakes.get(&proposal.proposer)) {
             *behind.entry(shown).or_default() += stake;
@@ -92,9 +92,9 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
 }
 
 /// What a proposer shows: the gradients added up, the next adapter, and what that is packed as.
-type Shown = (Vec<u64>, Cid, Hash);
+type RevealedAggregate = (Vec<u64>, Cid, Hash);
 
-fn close(state: &mut State, next: Shown, events: &mut Vec<Event>) {
+fn close(state: &mut State, next: RevealedAggregate, events: &mut Vec<Event>) {
     let penalty = state.genesis.params.fraud_penalty;
     // what one can get and another can not proves nothing against either; another sum of the same does
     let others = |proposal: &&Proposal| proposal.ids == next.0 && proposal.shown().is_some_and(|shown| shown != next);
@@ -102,7 +102,7 @@ fn close(state: &mut State, next: Shown, events: &mut Vec<Event>) {
     for proposer in wrong {
         nodes::slash(state, &proposer, penalty, events);
     }
-    let (ids, adapter, packed) = next;
+    let (ids, adapter, layout_root) = next;
     for id in state.accepted_ids().into_iter().filter(|id| !ids.contains(id)) {
         submissions::reject(state, id, Finding::Unavailable, events);
     }
@@ -112,8 +112,8 @@ fn close(state: &mut State, next: Shown, events: &mut Vec<Event>) {
     head.accepted_in_round = 0;
     head.full_since = None;
     let (round, hash) = (head.round, head.hash);
-    state.rounds.insert(round, Round { adapter, packed, hash });
-    state.places.clear();
+    state.rounds.insert(round, Round { adapter, layout_root, hash });
+    state.chunk_slots.clear();
     state.held.clear();
     state.proposals.clear();
     forget(state, round.saturating_sub(state.genesis.params.retention_rounds));
@@ -139,8 +139,8 @@ fn forget(state: &mut State, end: u64) {
 }
 
 impl Proposal {
-    fn shown(&self) -> Option<Shown> {
-        Some((self.ids.clone(), self.adapter?, self.packed?))
+    fn shown(&self) -> Option<RevealedAggregate> {
+        Some((self.ids.clone(), self.adapter?, self.layout_root?))
     }
 }
 
@@ -153,8 +153,8 @@ impl State {
 
     /// Numbers of the gradients that count in this round, ascending.
     pub fn accepted_ids(&self) -> Vec<u64> {
-        let accepted = |place: &Place| if let Place::Accepted(id) = place { Some(*id) } else { None };
-        let mut ids: Vec<u64> = self.places.values().filter_map(accepted).collect();
+        let accepted = |place: &ChunkSlot| if let ChunkSlot::Accepted(id) = place { Some(*id) } else { None };
+        let mut ids: Vec<u64> = self.chunk_slots.values().filter_map(accepted).collect();
         ids.sort_unstable();
         ids
     }

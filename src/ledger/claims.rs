@@ -3,8 +3,8 @@
 //! A round is a range of positions. Where all of them are taken, those whose miners have had them for a while can be
 //! claimed by others too: a miner that left does not hold up the round, and whoever submits first has the position.
 
-use super::{Claim, Event, Params, Place, Refusal, State, coins, transactions::Context};
-use crate::chain::{DENOM, MsgClaimTask, MsgClaimTaskResponse, code};
+use super::{ChunkSlot, Claim, Event, LedgerParams, Refusal, State, coins, transactions::Context};
+use crate::tx::{DENOM, MsgClaimTask, MsgClaimTaskResponse, code};
 use prost::Message;
 
 /// The only pool.
@@ -22,9 +22,9 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
         Some(held) => return taken(&format!("the miner holds chunk {held} already")),
         None => {}
     }
-    let standing = state.standing(miner);
-    if standing.quarantined >= state.head().height && standing.quarantined > 0 {
-        let log = format!("the miner took its work back: it claims nothing until block {}", standing.quarantined + 1);
+    let reputation = state.reputation(miner);
+    if reputation.quarantined >= state.head().height && reputation.quarantined > 0 {
+        let log = format!("the miner took its work back: it claims nothing until block {}", reputation.quarantined + 1);
         return Err(Refusal::new(code::REJECTED, log));
     }
     if state.submissions_of(miner).any(|(_, own)| own.position == *chunk_id && state.is_unsettled(own)) {
@@ -34,12 +34,12 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
         return taken("this chunk is not available any more");
     }
     let bond = bond(state, miner)?;
-    let Params { claim_lifetime, .. } = state.genesis.params;
+    let LedgerParams { claim_lifetime, .. } = state.genesis.params;
     let now = state.head().time;
     let claim = Claim { miner: miner.clone(), since: now, expires: now.saturating_add(claim_lifetime), bond };
-    match state.places.entry(*chunk_id).or_insert(Place::Claimed(Vec::new())) {
-        Place::Claimed(claims) => claims.push(claim),
-        Place::Submitted(_) | Place::Accepted(_) => return taken("this chunk is done"),
+    match state.chunk_slots.entry(*chunk_id).or_insert(ChunkSlot::Claimed(Vec::new())) {
+        ChunkSlot::Claimed(claims) => claims.push(claim),
+        ChunkSlot::Submitted(_) | ChunkSlot::Accepted(_) => return taken("this chunk is done"),
     }
     state.held.insert(miner.clone(), *chunk_id);
     let round = state.head().round;
@@ -49,12 +49,12 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
 
 /// Locks the bond; miners that own too little share what is left to them.
 fn bond(state: &mut State, miner: &str) -> Result<u64, Refusal> {
-    let Params { claim_bond, unbonded_share, .. } = state.genesis.params;
+    let LedgerParams { claim_bond, unbonded_share, .. } = state.genesis.params;
     if claim_bond == 0 || coins::take(state, miner, claim_bond, "the bond of a claim").is_ok() {
         return Ok(claim_bond);
     }
     let unbonded = claims(state).filter(|claim| claim.bond == 0).count() as u64;
-    if unbonded < Params::share(state.genesis.quota.into(), unbonded_share) {
+    if unbonded < LedgerParams::share(state.genesis.quota.into(), unbonded_share) {
         return Ok(0);
     }
     let log = format!("a claim locks {claim_bond}{DENOM}; those for miners without are taken: ask again later");
@@ -62,35 +62,34 @@ fn bond(state: &mut State, miner: &str) -> Result<u64, Refusal> {
 }
 
 fn claims(state: &State) -> impl Iterator<Item = &Claim> {
-    state.places.values().flat_map(|place| match place {
-        Place::Claimed(claims) => claims.as_slice(),
-        Place::Submitted(_) | Place::Accepted(_) => &[],
+    state.chunk_slots.values().flat_map(|place| match place {
+        ChunkSlot::Claimed(claims) => claims.as_slice(),
+        ChunkSlot::Submitted(_) | ChunkSlot::Accepted(_) => &[],
     })
 }
 
 /// Ends the claims whose time has run out; their bonds are lost.
 pub(super) fn expire(state: &mut State) {
     let now = state.head().time;
-    let over =
-        |place: &Place| matches!(place, Place::Claimed(claims) if claims.iter().any(|claim| claim.expires <= now));
+    let over = |place: &ChunkSlot| matches!(place, ChunkSlot::Claimed(claims) if claims.iter().any(|claim| claim.expires <= now));
     let positions: Vec<u64> =
-        state.places.iter().filter(|(_, place)| over(place)).map(|(position, _)| *position).collect();
+        state.chunk_slots.iter().filter(|(_, place)| over(place)).map(|(position, _)| *position).collect();
     for position in positions {
-        let Some(Place::Claimed(claims)) = state.places.remove(&position) else { continue };
+        let Some(ChunkSlot::Claimed(claims)) = state.chunk_slots.remove(&position) else { continue };
         let (live, over): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.expires > now);
         for claim in over {
             state.held.remove(&claim.miner);
             state.head_mut().burned += claim.bond;
         }
         if !live.is_empty() {
-            state.places.insert(position, Place::Claimed(live));
+            state.chunk_slots.insert(position, ChunkSlot::Claimed(live));
         }
     }
 }
 
 /// Ends all claims to a position, which is somebody's submission now; bonds come back.
 pub(super) fn release(state: &mut State, position: u64, submission: u64) {
-    if let Some(Place::Claimed(claims)) = state.places.insert(position, Place::Submitted(submission)) {
+    if let Some(ChunkSlot::Claimed(claims)) = state.chunk_slots.insert(position, ChunkSlot::Submitted(submission)) {
         for claim in claims {
             state.held.remove(&claim.miner);
             coins::give_back(state, &claim.miner, claim.bond);
@@ -101,12 +100,12 @@ pub(super) fn release(state: &mut State, position: u64, submission: u64) {
 /// Ends a miner's claim; its bond comes back.
 pub(super) fn give_up(state: &mut State, miner: &str) {
     let Some(position) = state.held.remove(miner) else { return };
-    let Some(Place::Claimed(mut claims)) = state.places.remove(&position) else { return };
+    let Some(ChunkSlot::Claimed(mut claims)) = state.chunk_slots.remove(&position) else { return };
     if let Some(at) = claims.iter().position(|claim| claim.miner == miner) {
         coins::give_back(state, miner, claims.remove(at).bond);
     }
     if !claims.is_empty() {
-        state.places.insert(position, Place::Claimed(claims));
+        state.chunk_slots.insert(position, ChunkSlot::Claimed(claims));
     }
 }
 
@@ -118,16 +117,16 @@ impl State {
 
     /// Whether a position of the round can be claimed: nobody has it; or no other is left, and those who have it are late.
     fn is_available(&self, position: u64) -> bool {
-        let Params { claim_grace, claims_per_chunk, .. } = self.genesis.params;
+        let LedgerParams { claim_grace, claims_per_chunk, .. } = self.genesis.params;
         let now = self.head().time;
         let late = |claim: &Claim| claim.since.saturating_add(claim_grace) <= now;
-        match self.places.get(&position) {
+        match self.chunk_slots.get(&position) {
             None => self.genesis.positions(self.head().round).contains(&position),
-            Some(Place::Claimed(claims)) => {
-                let full = self.places.len() as u64 >= u64::from(self.genesis.quota);
+            Some(ChunkSlot::Claimed(claims)) => {
+                let full = self.chunk_slots.len() as u64 >= u64::from(self.genesis.quota);
                 full && claims.len() < claims_per_chunk as usize && claims.iter().all(late)
             }
-            Some(Place::Submitted(_) | Place::Accepted(_)) => false,
+            Some(ChunkSlot::Submitted(_) | ChunkSlot::Accepted(_)) => false,
         }
     }
 }

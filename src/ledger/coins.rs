@@ -1,7 +1,7 @@
 //! Coins: what leaves one place is what another gets. They are made by the genesis and by rewards alone.
 
-use super::{Event, Params, Refusal, State, nodes};
-use crate::chain::{DENOM, MsgSetPayout, Transfer, check_address, code};
+use super::{Event, LedgerParams, Refusal, State, nodes};
+use crate::tx::{DENOM, MsgSetPayout, Transfer, check_address, code};
 
 /// Moves coins.
 pub(super) fn transfer(state: &mut State, transfer: &Transfer) -> Result<(), Refusal> {
@@ -47,13 +47,13 @@ pub(super) fn mint(state: &mut State, amount: u64) -> u64 {
 
 /// Pays a miner; one without stake gets what it earned some gradients ago. Returns who is paid and what that account owns.
 pub(super) fn reward(state: &mut State, miner: &str) -> (String, u64) {
-    let Params { reward, probation, .. } = state.genesis.params;
+    let LedgerParams { reward, probation, .. } = state.genesis.params;
     let minted = mint(state, reward);
     let kept = if state.has_stake(miner) { 0 } else { reward.saturating_mul(probation) };
-    let standing = state.standing_mut(miner);
-    let earned = standing.escrow + minted;
-    standing.escrow = earned.min(kept);
-    let paid = earned - standing.escrow;
+    let reputation = state.reputation_mut(miner);
+    let earned = reputation.escrow + minted;
+    reputation.escrow = earned.min(kept);
+    let paid = earned - reputation.escrow;
     let payee = state.account(miner).payout.unwrap_or_else(|| miner.to_owned());
     give_back(state, &payee, paid);
     let balance = state.account(&payee).balance;
@@ -67,7 +67,7 @@ pub(super) fn take_back(state: &mut State, miner: &str, paid: u64, events: &mut 
         let penalty = state.genesis.params.silence_penalty;
         return nodes::take(state, miner, paid, events) + nodes::slash(state, miner, penalty, events);
     }
-    let escrow = &mut state.standing_mut(miner).escrow;
+    let escrow = &mut state.reputation_mut(miner).escrow;
     let lost = paid.saturating_mul(2).min(*escrow);
     *escrow -= lost;
     state.head_mut().burned += lost;

@@ -5,17 +5,17 @@
 //! are shown and checked against their names, and the round's adapter.
 
 use super::{
-    Contest, Event, Params, Refusal, Stage, State, Status, Submission, coins, submissions, transactions::Context,
-    verdicts,
+    ChallengeStage, DisputeCase, Event, LedgerParams, Refusal, State, Submission, SubmissionStatus, coins, submissions,
+    transactions::Context, verdicts,
 };
 use crate::{
-    chain::{
+    dispute::judge::{Answer, Dispute, DisputeError, MAX_ANSWERS, Move, Role, Subject, TaskOutcome},
+    protocol::{Artifact, CHUNK_TOKENS, Commitment, Task},
+    store::Codec,
+    tx::{
         MsgAnswerDispute, MsgAnswerDisputeResponse, MsgAppeal, MsgMoveDispute, MsgOpenDispute, MsgOpenDisputeResponse,
         code,
     },
-    dispute::{Answer, Dispute, DisputeError, MAX_ANSWERS, Maker, Move, Outcome, Subject},
-    store::Codec,
-    work::{Artifact, CHUNK_TOKENS, Commitment, Task},
 };
 use prost::Message;
 
@@ -40,7 +40,7 @@ pub(super) fn open(state: &mut State, message: &MsgOpenDispute, context: &mut Co
     if !state.is_disputable(&submission) {
         return refused(format!("gradient {id} is not one that may be disputed, or not any more"));
     }
-    let Params { dispute_bond, disputes_per_challenger, .. } = state.genesis.params;
+    let LedgerParams { dispute_bond, disputes_per_challenger, .. } = state.genesis.params;
     let theirs = state.disputes.values().filter(bonded).filter(|contest| contest.challenger == *challenger).count();
     if theirs >= disputes_per_challenger as usize || !state.has_room_for_dispute(*id) {
         return refused(format!(
@@ -104,12 +104,12 @@ pub(super) fn step(state: &mut State, message: &MsgMoveDispute) -> Result<(), Re
     let mut contest = contest(state, *dispute_id)?;
     let number = usize::try_from(*answer).unwrap_or(usize::MAX);
     let step = Move::decode(step)?;
-    let maker = match step.maker() {
-        Maker::Anybody => Some(sender),
-        Maker::Challenger => Some(&contest.challenger),
-        Maker::Answerer => contest.answers.get(number).map(|(answerer, _)| answerer),
+    let role = match step.role() {
+        Role::Anybody => Some(sender),
+        Role::Challenger => Some(&contest.challenger),
+        Role::Answerer => contest.answers.get(number).map(|(answerer, _)| answerer),
     };
-    if maker != Some(sender) {
+    if role != Some(sender) {
         return Err(Refusal::new(code::UNAUTHORIZED, format!("{} is not {sender}'s to make", step.name())));
     }
     contest.dispute.apply(number, &step, height)?;
@@ -117,18 +117,18 @@ pub(super) fn step(state: &mut State, message: &MsgMoveDispute) -> Result<(), Re
     Ok(())
 }
 
-fn contest(state: &State, id: u64) -> Result<Contest, Refusal> {
+fn contest(state: &State, id: u64) -> Result<DisputeCase, Refusal> {
     let contest = state.disputes.get(&id).cloned();
     contest.ok_or_else(|| Refusal::new(code::NOT_FOUND, format!("dispute {id} is not open")))
 }
 
 /// Whether it was opened by somebody's bond, not by an appeal.
-fn bonded(contest: &&Contest) -> bool {
+fn bonded(contest: &&DisputeCase) -> bool {
     contest.bond.is_some()
 }
 
 /// The open disputes about a gradient.
-pub(super) fn open_about(state: &State, submission: u64) -> impl Iterator<Item = &Contest> {
+pub(super) fn open_about(state: &State, submission: u64) -> impl Iterator<Item = &DisputeCase> {
     state.disputes.values().filter(move |contest| contest.submission == submission)
 }
 
@@ -143,18 +143,18 @@ fn subject(state: &State, submission: &Submission, chunk: &[u8]) -> Result<Subje
     let (words, _) = chunk.as_chunks();
     let tokens: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
     let key = task(state, submission)?.key();
-    Ok(state.genesis.ground.subject(&tokens, &key, &state.genesis.job.matrices, round.packed))
+    Ok(state.genesis.ground.subject(&tokens, &key, &state.genesis.job.matrices, round.layout_root))
 }
 
 /// What a submission's artifact claims; `None` where it is none that the submission's commitment is of.
-fn claimed(state: &State, submission: &Submission, manifest: &[u8]) -> Result<Option<Outcome>, Refusal> {
+fn claimed(state: &State, submission: &Submission, manifest: &[u8]) -> Result<Option<TaskOutcome>, Refusal> {
     if Codec::DagCbor.cid(manifest) != submission.artifact {
         return refused("the manifest shown is not that of the gradient's artifact");
     }
     let Ok(claim) = Artifact::claim(manifest) else { return Ok(None) };
     let task = task(state, submission)?;
     let same = claim.task == task.cid() && Commitment::new(&task, &claim.gradient_root) == submission.commitment;
-    Ok(Outcome::of_claim(&claim).filter(|_| same))
+    Ok(TaskOutcome::of_claim(&claim).filter(|_| same))
 }
 
 fn task(state: &State, submission: &Submission) -> Result<Task, Refusal> {
@@ -166,7 +166,7 @@ fn add(
     submission: u64,
     challenger: &str,
     bond: Option<u64>,
-    (subject, outcome): (Subject, Outcome),
+    (subject, outcome): (Subject, TaskOutcome),
     events: &mut Vec<Event>,
 ) -> u64 {
     let patience = state.genesis.params.move_blocks;
@@ -176,7 +176,7 @@ fn add(
     let dispute = Dispute::new(subject, outcome, height, patience);
     let challenger = challenger.to_owned();
     events.push(Event::Disputed { dispute: id, id: submission, challenger: challenger.clone() });
-    state.disputes.insert(id, Contest { submission, challenger, bond, answers: Vec::new(), dispute });
+    state.disputes.insert(id, DisputeCase { submission, challenger, bond, answers: Vec::new(), dispute });
     id
 }
 
@@ -185,10 +185,10 @@ fn suspend(state: &mut State, id: u64) {
     submissions::leave(state, id);
     let Some(submission) = state.submissions.get_mut(&id) else { return };
     match submission.status {
-        Status::Accepted => submission.status = Status::Disputed,
-        Status::Challenged(challenge) => {
+        SubmissionStatus::Accepted => submission.status = SubmissionStatus::Disputed,
+        SubmissionStatus::Challenged(challenge) => {
             if let Some(challenge) = state.challenges.get_mut(&challenge) {
-                challenge.stage = Stage::Contested;
+                challenge.stage = ChallengeStage::Contested;
             }
         }
         _ => {}
@@ -199,12 +199,13 @@ impl State {
     /// Whether somebody may doubt a submission: it counts and its time is not over, or verifiers disagree on it.
     pub(super) fn is_disputable(&self, submission: &Submission) -> bool {
         match submission.status {
-            Status::Accepted | Status::Disputed => {
+            SubmissionStatus::Accepted | SubmissionStatus::Disputed => {
                 let last = submission.accepted.unwrap_or_default().saturating_add(self.genesis.params.challenge_blocks);
                 self.genesis.params.challenge_blocks > 0 && self.head().height <= last
             }
-            Status::Challenged(challenge) => self.challenges.get(&challenge).is_some_and(|challenge| {
-                matches!(challenge.stage, Stage::Panel | Stage::Contested) && self.head().height <= challenge.until
+            SubmissionStatus::Challenged(challenge) => self.challenges.get(&challenge).is_some_and(|challenge| {
+                matches!(challenge.stage, ChallengeStage::Panel | ChallengeStage::Contested)
+                    && self.head().height <= challenge.until
             }),
             _ => false,
         }
@@ -217,9 +218,10 @@ impl State {
 
     /// The challenge in which verifiers found a mismatch in a submission that nobody appealed against yet.
     pub(super) fn appealable(&self, id: u64, submission: &Submission) -> Option<u64> {
-        let Status::Challenged(number) = submission.status else { return None };
+        let SubmissionStatus::Challenged(number) = submission.status else { return None };
         let challenge = self.challenges.get(&number)?;
-        let words = matches!(challenge.stage, Stage::Appeal | Stage::Panel | Stage::Contested);
+        let words =
+            matches!(challenge.stage, ChallengeStage::Appeal | ChallengeStage::Panel | ChallengeStage::Contested);
         let doubted = open_about(self, id).any(|contest| contest.bond.is_none());
         let open = words && self.head().height <= challenge.until && !doubted;
         (open && !challenge.accusers().is_empty()).then_some(number)
@@ -227,7 +229,10 @@ impl State {
 
     /// Whether a submission may still be rejected, with what that costs.
     pub(super) fn is_unsettled(&self, submission: &Submission) -> bool {
-        let open = matches!(submission.status, Status::Pending | Status::Challenged(_) | Status::Disputed);
+        let open = matches!(
+            submission.status,
+            SubmissionStatus::Pending | SubmissionStatus::Challenged(_) | SubmissionStatus::Disputed
+        );
         open || self.is_disputable(submission)
     }
 

@@ -3,8 +3,8 @@
 //! The fee pool pays for those who own nothing yet: so much for each, and so much in a block, so that whoever makes
 //! addresses to empty it is slowed down and gains nothing, since fees are burned.
 
-use super::{Allowed, Params, Refusal, State, coins};
-use crate::chain::{ADDRESS_PREFIX, DENOM, Message, Signed, code};
+use super::{FeeAllowance, LedgerParams, Refusal, State, coins};
+use crate::tx::{ADDRESS_PREFIX, DENOM, Message, Signed, code};
 use cosmrs::AccountId;
 use sha2::{Digest, Sha256};
 
@@ -39,7 +39,7 @@ pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> 
 
 /// Counts a fee that the pool pays, or says why it does not.
 fn pooled(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
-    let Params { pool_allowance, pool_per_block, .. } = state.genesis.params;
+    let LedgerParams { pool_allowance, pool_per_block, .. } = state.genesis.params;
     let (fee, signer) = (signed.fee.amount, &signed.signer);
     let refused = |log: String| Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));
     if !signed.messages.iter().all(mines) {
@@ -81,7 +81,7 @@ fn allowance(state: &mut State, signed: &Signed, granter: &str) -> Result<(), Re
         return Err(Refusal::new(code::UNAUTHORIZED, log));
     }
     let key = (granter.to_owned(), signed.signer.clone());
-    let Some(Allowed { left, expires }) = opened.or_else(|| state.allowances.get(&key).copied()) else {
+    let Some(FeeAllowance { left, expires }) = opened.or_else(|| state.allowances.get(&key).copied()) else {
         return refused(format!("{granter} grants {} no fee allowance", signed.signer));
     };
     if expires <= now {
@@ -92,23 +92,23 @@ fn allowance(state: &mut State, signed: &Signed, granter: &str) -> Result<(), Re
     };
     // what a statement in the transaction itself gives is not on the ledger yet
     if opened.is_none() {
-        state.allowances.insert(key, Allowed { left, expires });
+        state.allowances.insert(key, FeeAllowance { left, expires });
     }
     Ok(())
 }
 
 /// The allowance that a statement in the transaction itself gives: the granter has signed it.
-fn opened(signed: &Signed, granter: &str) -> Option<Allowed> {
+fn opened(signed: &Signed, granter: &str) -> Option<FeeAllowance> {
     let [Message::OpenSession(opening)] = &signed.messages[..] else { return None };
     let session = opening.session().ok()?;
-    (session.between.granter == granter).then_some(Allowed { left: session.cap, expires: session.expires })
+    (session.pair.granter == granter).then_some(FeeAllowance { left: session.cap, expires: session.expires })
 }
 
 /// Whether an allowance pays for a message: mining, and the end of a session by its granter's word.
 fn covered(message: &Message, granter: &str) -> bool {
     match message {
         Message::Exec(..) => true,
-        Message::CloseSession(closing) => closing.between().is_ok_and(|between| between.granter == granter),
+        Message::CloseSession(closing) => closing.pair().is_ok_and(|pair| pair.granter == granter),
         _ => false,
     }
 }

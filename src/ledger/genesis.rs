@@ -1,10 +1,10 @@
 //! The genesis is what a ledger starts from and never changes: the job, the text, the rules, the first coins and nodes.
 
-use super::params::Params;
+use super::params::LedgerParams;
 use crate::{
-    dispute::{Ground, Hash},
+    dispute::judge::{DisputeContext, Hash},
+    protocol::{Aggregate, Job, Task, TaskTerms, WorkError},
     store::{Cid, dag_cbor},
-    work::{Aggregate, Job, Task, TaskTerms, WorkError},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -20,7 +20,7 @@ pub struct Genesis {
     /// What signatures are bound to.
     pub chain_id: String,
     /// The rules, in numbers.
-    pub params: Params,
+    pub params: LedgerParams,
     /// What is computed for each chunk.
     pub job: Job,
     /// What all job seeds are derived from.
@@ -30,10 +30,10 @@ pub struct Genesis {
     pub quota: u32,
     /// Root of the adapter that the first round starts from.
     pub adapter: Cid,
-    /// Root of what it is packed as: see [`Packing`](crate::dispute::Packing).
-    pub packed: Hash,
+    /// Root of what it is layout_root as: see [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
+    pub layout_root: Hash,
     /// What disputes over tasks of the job are about.
-    pub ground: Ground,
+    pub ground: DisputeContext,
     /// The text, in chunks of 2048 tokens.
     pub chunks: Vec<Cid>,
     /// First balances, in micro-units.
@@ -65,7 +65,7 @@ pub enum GenesisError {
     Malformed(String),
     /// What disputes would be about.
     #[error("the ground of disputes is of no job: no dispatches, no tokens, or too many")]
-    Ground,
+    DisputeContext,
     /// A name of a chain that transactions can not carry.
     #[error("the chain's id is not of 1 to 64 letters, digits and dashes")]
     ChainId,
@@ -80,7 +80,7 @@ impl Genesis {
             return Err(GenesisError::Quota { quota, chunks });
         }
         if !self.ground.is_possible() {
-            return Err(GenesisError::Ground);
+            return Err(GenesisError::DisputeContext);
         }
         let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
         if self.chain_id.is_empty() || self.chain_id.len() > 64 || !self.chain_id.chars().all(plain) {

@@ -2,7 +2,7 @@
 //! `abci_query`.
 
 use super::Ledger;
-use crate::chain::{DENOM, check_address};
+use crate::tx::{DENOM, check_address};
 use cosmrs::{
     Any,
     proto::cosmos::{

@@ -5,7 +5,7 @@
 //! A block is all that it ever hears, so whoever has the same genesis and the same blocks has the same ledger, down to
 //! its [root](Ledger::root). A node drives it from a queue in one process, or behind a consensus engine in many.
 //!
-//! Its rules, with their reasons, are in docs/LEDGER.md; their numbers are the genesis's [`Params`].
+//! Its rules, with their reasons, are in docs/LEDGER.md; their numbers are the genesis's [`LedgerParams`].
 
 mod aggregation;
 mod block;
@@ -30,23 +30,23 @@ mod tree;
 mod verdicts;
 mod verification;
 
-pub use block::{Block, Tx};
+pub use block::{ChainBlock, Tx};
 pub use fees::fee_pool;
 pub use genesis::{Genesis, GenesisError};
 pub use grpc::Unanswered;
 pub use nodes::{PROPOSER, VALIDATOR};
-pub use params::{ALL, PER_MYRIAD, Params};
-pub use queries::{Aggregation, Assignment, Doubtful, Held};
+pub use params::{ALL, LedgerParams, PER_MYRIAD};
+pub use queries::{Aggregation, Assignment, Doubtful, HeldClaim};
 pub use state::{
-    Account, Allowed, BadRow, Challenge, Claim, Contest, Drawn, Finding, Head, Place, Proposal, Registration, Round,
-    Row, Stage, Standing, State, Status, Submission, Vote,
+    Account, ChainState, Challenge, ChallengeStage, ChunkSlot, Claim, DisputeCase, FeeAllowance, Finding, InvalidRow,
+    Proposal, Registration, Reputation, Round, Sampled, State, StateRow, Submission, SubmissionStatus, Vote,
 };
 pub use submissions::{global_seed, proves_work, shard};
-pub use transactions::{Outcome, Refusal};
+pub use transactions::{Refusal, TxOutcome};
 
 use crate::{
-    chain::Signed,
-    work::{Task, WorkError},
+    protocol::{Task, WorkError},
+    tx::Signed,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -64,7 +64,7 @@ pub struct Ledger {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// What came of each transaction, in order.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<TxOutcome>,
     /// What happened of itself, before them and after them.
     pub events: Vec<Event>,
 }
@@ -93,7 +93,7 @@ pub enum Event {
         artifact: String,
     },
     /// Somebody is to recompute a gradient.
-    Drawn {
+    Sampled {
         /// The recomputation's number.
         challenge: u64,
         /// Who.
@@ -177,7 +177,7 @@ impl Ledger {
         let empty = State::empty(genesis.clone());
         let mut state = empty.clone();
         let minted = genesis.supply().ok_or(GenesisError::Coins)?;
-        let head = Head {
+        let head = ChainState {
             height: 0,
             time: 0,
             hash: genesis.hash(),
@@ -196,7 +196,9 @@ impl Ledger {
             pooled: 0,
         };
         state.head.insert((), head);
-        state.rounds.insert(0, Round { adapter: genesis.adapter, packed: genesis.packed, hash: genesis.hash() });
+        state
+            .rounds
+            .insert(0, Round { adapter: genesis.adapter, layout_root: genesis.layout_root, hash: genesis.hash() });
         for (address, balance) in &genesis.accounts {
             state.account_mut(address).balance += balance;
         }
@@ -210,14 +212,14 @@ impl Ledger {
     }
 
     /// A ledger from all its rows, in any order.
-    pub fn restore<'a>(genesis: Genesis, rows: impl IntoIterator<Item = &'a Row>) -> Result<Self, BadRow> {
-        let bad = |error: GenesisError| BadRow(error.to_string());
+    pub fn restore<'a>(genesis: Genesis, rows: impl IntoIterator<Item = &'a StateRow>) -> Result<Self, InvalidRow> {
+        let bad = |error: GenesisError| InvalidRow(error.to_string());
         let fresh = Self::new(genesis).map_err(bad)?;
         let empty = State::empty(fresh.state.genesis.clone());
         let mut state = empty.clone();
         rows.into_iter().try_for_each(|row| state.insert(row))?;
         if state.head.get(&()).is_none_or(|head| !state.rounds.contains_key(&head.round)) {
-            return Err(BadRow("no head, or no present round".to_owned()));
+            return Err(InvalidRow("no head, or no present round".to_owned()));
         }
         let mut tree = Tree::default();
         tree.set(b"genesis", Some(&state.genesis.hash()));
@@ -225,12 +227,12 @@ impl Ledger {
     }
 
     /// All rows.
-    pub fn rows(&self) -> Vec<Row> {
+    pub fn rows(&self) -> Vec<StateRow> {
         self.state.changes(&State::empty(self.state.genesis.clone()))
     }
 
     /// The rows that make `before` this ledger.
-    pub fn changes(&self, before: &Self) -> Vec<Row> {
+    pub fn changes(&self, before: &Self) -> Vec<StateRow> {
         self.state.changes(&before.state)
     }
 
@@ -251,7 +253,7 @@ impl Ledger {
 
     /// The ledger after a block. A block of a wrong height or an earlier time is taken for the next one at no earlier
     /// time: who drives the ledger keeps their order.
-    pub fn apply(&self, block: &Block) -> (Self, Applied) {
+    pub fn apply(&self, block: &ChainBlock) -> (Self, Applied) {
         let mut state = self.state.clone();
         let mut applied = Applied::default();
         let head = state.head_mut();
@@ -297,24 +299,24 @@ impl Ledger {
     }
 
     /// Whether the next block, with or without transactions, should come at once: it draws for submissions.
-    pub fn hurries(&self) -> bool {
+    pub fn wants_block(&self) -> bool {
         let next = self.state.head().height + 1;
-        let due = |place: &Place| match place {
-            Place::Submitted(id) => self.state.submission(*id).is_some_and(|submission| {
-                submission.status == Status::Pending && self.state.draws_at(submission) <= next
+        let due = |place: &ChunkSlot| match place {
+            ChunkSlot::Submitted(id) => self.state.submission(*id).is_some_and(|submission| {
+                submission.status == SubmissionStatus::Pending && self.state.draws_at(submission) <= next
             }),
             _ => false,
         };
-        self.state.places.values().any(due)
+        self.state.chunk_slots.values().any(due)
     }
 
     /// Whether something waits for blocks to come, with transactions or without.
-    pub fn waits(&self) -> bool {
+    pub fn has_pending(&self) -> bool {
         let state = &self.state;
-        let pending = |place: &Place| matches!(place, Place::Submitted(_));
+        let pending = |place: &ChunkSlot| matches!(place, ChunkSlot::Submitted(_));
         let games = !state.challenges.is_empty() || !state.disputes.is_empty();
         let full = state.head().full_since.is_some();
-        full || games || state.places.values().any(pending) || !state.unbonding.is_empty()
+        full || games || state.chunk_slots.values().any(pending) || !state.unbonding.is_empty()
     }
 
     /// The task at a position of the present round, for one miner.

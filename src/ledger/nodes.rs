@@ -1,10 +1,10 @@
 //! Nodes take on roles and answer for them with a stake.
 
-use super::{Event, Params, Refusal, Registration, State, coins};
-use crate::chain::{DENOM, MsgRegisterNode, MsgRegisterNodeResponse, MsgUnregisterNode, code};
+use super::{Event, LedgerParams, Refusal, Registration, State, coins};
+use crate::tx::{DENOM, MsgRegisterNode, MsgRegisterNodeResponse, MsgUnregisterNode, code};
 use prost::Message;
 
-/// The role that recomputes what it is drawn for.
+/// The role that recomputes what it is sampled for.
 pub const VALIDATOR: u32 = 3;
 /// The role that adds up rounds.
 pub const PROPOSER: u32 = 4;
@@ -53,17 +53,17 @@ pub(super) fn add(state: &mut State, node: &str, stake: u64, roles: &[u32]) -> u
 /// Ends a node's roles, or a miner's probation; its stake, or what it waits for, answers for it a while longer.
 pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Result<(), Refusal> {
     let node = &message.node_address;
-    let drawn = |challenge: &super::Challenge| {
-        challenge.drawn.iter().chain(&challenge.first).any(|drawn| drawn.verifier == *node)
+    let sampled = |challenge: &super::Challenge| {
+        challenge.sampled.iter().chain(&challenge.first).any(|sampled| sampled.verifier == *node)
     };
-    if state.challenges.values().any(drawn) {
-        return Err(Refusal::new(code::REJECTED, "the node was drawn to recompute: it says what it finds first"));
+    if state.challenges.values().any(sampled) {
+        return Err(Refusal::new(code::REJECTED, "the node was sampled to recompute: it says what it finds first"));
     }
     if state.held.contains_key(node) || state.submissions_of(node).any(|(_, own)| state.is_unsettled(own)) {
         return Err(Refusal::new(code::REJECTED, "what the miner claimed or submitted is not settled yet"));
     }
     let stake = state.nodes.remove(node).map_or(0, |node| node.stake);
-    let escrow = state.standings.get_mut(node).map_or(0, |standing| std::mem::take(&mut standing.escrow));
+    let escrow = state.reputations.get_mut(node).map_or(0, |reputation| std::mem::take(&mut reputation.escrow));
     let stake = stake + escrow;
     if stake == 0 {
         return Err(Refusal::new(code::NOT_FOUND, format!("{node} has no stake, and nothing in escrow")));
@@ -77,7 +77,7 @@ pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Resu
 pub(super) fn slash(state: &mut State, who: &str, of_myriad: u64, events: &mut Vec<Event>) -> u64 {
     let mut amount = 0;
     let mut take = |stake: &mut u64| {
-        let share = Params::share(*stake, of_myriad);
+        let share = LedgerParams::share(*stake, of_myriad);
         *stake -= share;
         amount += share;
     };

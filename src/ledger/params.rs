@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One in 2^16 is the unit of [`Params::sampling`]: so many are all.
+/// One in 2^16 is the unit of [`LedgerParams::sampling`]: so many are all.
 pub const ALL: u32 = 1 << 16;
 /// What shares of a stake are counted in.
 pub const PER_MYRIAD: u64 = 10_000;
@@ -10,7 +10,7 @@ pub const PER_MYRIAD: u64 = 10_000;
 /// The rules of a network, in numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Params {
+pub struct LedgerParams {
     /// Micro-units for an accepted gradient.
     pub reward: u64,
     /// Micro-units for each verifier whose word on a gradient was right.
@@ -39,13 +39,13 @@ pub struct Params {
     pub draw_blocks: u64,
     /// How many submissions of [`ALL`] are recomputed.
     pub sampling: u32,
-    /// Verifiers drawn for each of them.
+    /// Verifiers sampled for each of them.
     pub verifiers: u32,
     /// Blocks that verifiers have to commit, and then again to reveal.
     pub attestation_blocks: u64,
     /// Blocks that validators have to decide where verifiers disagree, and proposers to agree on an aggregate.
     pub decision_blocks: u64,
-    /// How many recomputations of [`ALL`] that found a match are done once more, by others: drawn when the first have
+    /// How many recomputations of [`ALL`] that found a match are done once more, by others: sampled when the first have
     /// spoken.
     pub trap_share: u32,
     /// Blocks in which a gradient that counts may be disputed, and a finding appealed against; so long a full round waits.
@@ -78,7 +78,7 @@ pub struct Params {
     pub probation: u64,
 }
 
-impl Params {
+impl LedgerParams {
     /// One process, which is miner, verifier and sequencer at once: everything is recomputed, nothing is at stake.
     pub const EMBEDDED: Self = Self {
         reward: 1_000_000,

@@ -1,18 +1,18 @@
 //! Questions that miners, verifiers and proposers ask.
 
 use super::{
-    Account, Challenge, Contest, Ledger, Place, Proposal, Stage, State, Status, Submission,
+    Account, Challenge, ChallengeStage, ChunkSlot, DisputeCase, Ledger, Proposal, State, Submission, SubmissionStatus,
     nodes::PROPOSER,
     submissions::{global_seed, shard},
 };
 use crate::{
+    protocol::{Task, WorkError},
     store::Cid,
-    work::{Task, WorkError},
 };
 
 /// A claim, and what its submission must say.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Held {
+pub struct HeldClaim {
     /// What is to be computed.
     pub task: Task,
     /// Of which round.
@@ -31,11 +31,11 @@ pub struct Assignment {
     /// Number of the challenge.
     pub challenge: u64,
     /// At which stage it is.
-    pub stage: Stage,
+    pub stage: ChallengeStage,
     /// Whether the verifier has done its part of this stage.
     pub done: bool,
-    /// What it sealed.
-    pub sealed: Option<Vec<u8>>,
+    /// What it committed.
+    pub committed: Option<Vec<u8>>,
     /// Blocks to come that may hold its part.
     pub blocks_left: u64,
     /// What chooses the leaf of the trace.
@@ -85,7 +85,7 @@ impl State {
     }
 
     /// The scalars.
-    pub fn scalars(&self) -> &super::Head {
+    pub fn scalars(&self) -> &super::ChainState {
         self.head()
     }
 
@@ -95,13 +95,13 @@ impl State {
     }
 
     /// A dispute that is open.
-    pub fn contest(&self, id: u64) -> Option<&Contest> {
+    pub fn contest(&self, id: u64) -> Option<&DisputeCase> {
         self.disputes.get(&id)
     }
 
     /// A miner's standing.
-    pub fn standing(&self, miner: &str) -> super::Standing {
-        self.standings.get(miner).cloned().unwrap_or(super::Standing::NEW)
+    pub fn reputation(&self, miner: &str) -> super::Reputation {
+        self.reputations.get(miner).cloned().unwrap_or(super::Reputation::NEW)
     }
 
     /// A node's roles and stake.
@@ -122,7 +122,9 @@ impl State {
     /// Roots of everything that a node's block store keeps: the text, the adapters and artifacts of the rounds that are
     /// kept, and what is submitted or proposed.
     pub fn roots(&self) -> impl Iterator<Item = Cid> {
-        let kept = |submission: &&Submission| !matches!(submission.status, Status::Withdrawn | Status::Rejected(_));
+        let kept = |submission: &&Submission| {
+            !matches!(submission.status, SubmissionStatus::Withdrawn | SubmissionStatus::Rejected(_))
+        };
         let chunks = self.genesis.chunks.iter().copied();
         let rounds = self.rounds.values().map(|round| round.adapter);
         let artifacts = self.submissions.values().filter(kept).map(|submission| submission.artifact);
@@ -132,35 +134,35 @@ impl State {
 
     /// Coins wherever they are; what was minted less what was burned, always.
     pub fn coins(&self) -> u128 {
-        let bonds = self.places.values().flat_map(|place| match place {
-            Place::Claimed(claims) => claims.as_slice(),
-            Place::Submitted(_) | Place::Accepted(_) => &[],
+        let bonds = self.chunk_slots.values().flat_map(|place| match place {
+            ChunkSlot::Claimed(claims) => claims.as_slice(),
+            ChunkSlot::Submitted(_) | ChunkSlot::Accepted(_) => &[],
         });
         let (accounts, nodes) = (self.accounts.values(), self.nodes.values());
         accounts.map(|account| account.balance).chain(nodes.map(|node| node.stake)).map(u128::from).sum::<u128>()
             + bonds.map(|claim| u128::from(claim.bond)).sum::<u128>()
-            + self.disputes.values().map(Contest::locked).sum::<u128>()
+            + self.disputes.values().map(DisputeCase::locked).sum::<u128>()
             + self.unbonding.values().map(|stake| u128::from(*stake)).sum::<u128>()
-            + self.standings.values().map(|standing| u128::from(standing.escrow)).sum::<u128>()
+            + self.reputations.values().map(|reputation| u128::from(reputation.escrow)).sum::<u128>()
     }
 }
 
 impl Ledger {
     /// The claim that a miner holds.
-    pub fn held(&self, miner: &str) -> Result<Option<Held>, WorkError> {
+    pub fn held(&self, miner: &str) -> Result<Option<HeldClaim>, WorkError> {
         let state = self.state();
         let Some(position) = state.held.get(miner).copied() else { return Ok(None) };
         let (round, began) = (state.head().round, &state.round().hash);
         let (shard, global_seed) = (shard(miner, began, round), global_seed(began, round));
-        Ok(Some(Held { task: state.task(position, miner)?, round, position, shard, global_seed }))
+        Ok(Some(HeldClaim { task: state.task(position, miner)?, round, position, shard, global_seed }))
     }
 
     /// The tasks that are claimed, and those of all submissions that are kept.
     pub fn tasks(&self) -> Result<Vec<Task>, WorkError> {
         let state = self.state();
         let mut tasks = Vec::new();
-        for (position, place) in &state.places {
-            let Place::Claimed(claims) = place else { continue };
+        for (position, place) in &state.chunk_slots {
+            let ChunkSlot::Claimed(claims) = place else { continue };
             for claim in claims {
                 tasks.push(state.task(*position, &claim.miner)?);
             }
@@ -173,17 +175,18 @@ impl Ledger {
         Ok(tasks)
     }
 
-    /// What a verifier was drawn for, in order.
+    /// What a verifier was sampled for, in order.
     pub fn assignments(&self, verifier: &str) -> Result<Vec<Assignment>, WorkError> {
         let state = self.state();
-        let drawn = |challenge: &Challenge| challenge.drawn.iter().find(|drawn| drawn.verifier == verifier).cloned();
+        let sampled =
+            |challenge: &Challenge| challenge.sampled.iter().find(|sampled| sampled.verifier == verifier).cloned();
         let mine = |challenge: &Challenge| {
-            let drawn = drawn(challenge);
+            let sampled = sampled(challenge);
             match challenge.stage {
-                Stage::Commit => drawn.map(|drawn| drawn.sealed.is_some()),
-                Stage::Reveal => drawn.map(|drawn| drawn.finding.is_some()),
-                Stage::Appeal | Stage::Contested => None,
-                Stage::Panel => {
+                ChallengeStage::Commit => sampled.map(|sampled| sampled.committed.is_some()),
+                ChallengeStage::Reveal => sampled.map(|sampled| sampled.finding.is_some()),
+                ChallengeStage::Appeal | ChallengeStage::Contested => None,
+                ChallengeStage::Panel => {
                     let validator = state.nodes_of(super::nodes::VALIDATOR).any(|(address, _)| address == verifier);
                     validator.then(|| challenge.votes.iter().any(|vote| vote.validator == verifier))
                 }
@@ -195,11 +198,12 @@ impl Ledger {
                 continue;
             };
             let (stage, selector) = (challenge.stage, challenge.selector);
-            let sealed = drawn(challenge).and_then(|drawn| drawn.sealed).map(|sealed| sealed.into_vec());
+            let committed =
+                sampled(challenge).and_then(|sampled| sampled.committed).map(|committed| committed.into_vec());
             let blocks_left = challenge.until.saturating_sub(state.head().height);
             let task = state.task_of(submission)?;
             let (challenge, id, submission) = (*id, challenge.submission, submission.clone());
-            all.push(Assignment { challenge, stage, done, sealed, blocks_left, selector, task, id, submission });
+            all.push(Assignment { challenge, stage, done, committed, blocks_left, selector, task, id, submission });
         }
         Ok(all)
     }
@@ -220,7 +224,7 @@ impl Ledger {
     }
 
     /// The open disputes, with what they are about.
-    pub fn disputes(&self) -> Result<Vec<(u64, &Contest, &Submission, Task)>, WorkError> {
+    pub fn disputes(&self) -> Result<Vec<(u64, &DisputeCase, &Submission, Task)>, WorkError> {
         let state = self.state();
         let mut open = Vec::new();
         for (id, contest) in &state.disputes {

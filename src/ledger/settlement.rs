@@ -1,18 +1,21 @@
-//! A finding settles a challenge: those who said otherwise pay, those who were drawn and found it are paid, and the gradient
+//! A finding settles a challenge: those who said otherwise pay, those who were sampled and found it are paid, and the gradient
 //! counts or is rejected.
 
-use super::{Challenge, Drawn, Event, Finding, Stage, State, Status, Vote, coins, nodes, submissions, verdicts::prize};
+use super::{
+    Challenge, ChallengeStage, Event, Finding, Sampled, State, SubmissionStatus, Vote, coins, nodes, submissions,
+    verdicts::prize,
+};
 use std::collections::BTreeMap;
 
 /// What costs the miner is open to appeal first; its position is free meanwhile.
 pub(super) fn condemn(state: &mut State, id: u64, mut challenge: Challenge) {
     submissions::leave(state, challenge.submission);
-    challenge.stage = Stage::Appeal;
+    challenge.stage = ChallengeStage::Appeal;
     challenge.until = state.head().height.saturating_add(state.genesis.params.challenge_blocks);
     state.challenges.insert(id, challenge);
 }
 
-/// The finding stands: who said otherwise pays, those who were drawn and found it are paid. Returns what the miner lost.
+/// The finding stands: who said otherwise pays, those who were sampled and found it are paid. Returns what the miner lost.
 pub(super) fn settle(
     state: &mut State,
     id: u64,
@@ -22,8 +25,8 @@ pub(super) fn settle(
 ) -> u64 {
     state.challenges.remove(&id);
     pay(state, challenge, &challenge.first, &[], finding, events);
-    let panel = if challenge.stage == Stage::Contested { &[] } else { &challenge.votes[..] };
-    pay(state, challenge, &challenge.drawn, panel, finding, events);
+    let panel = if challenge.stage == ChallengeStage::Contested { &[] } else { &challenge.votes[..] };
+    pay(state, challenge, &challenge.sampled, panel, finding, events);
     for vote in challenge.votes.iter().filter(|vote| vote.valid != (finding == Finding::Match)) {
         fine(state, challenge, &vote.validator, events);
     }
@@ -31,7 +34,7 @@ pub(super) fn settle(
         Finding::Match => {
             submissions::accept(state, challenge.submission, events);
             if let Some(submission) = state.submissions.get_mut(&challenge.submission) {
-                submission.vouched = challenge.vouchers();
+                submission.attested_by = challenge.vouchers();
             }
             0
         }
@@ -39,7 +42,7 @@ pub(super) fn settle(
     }
 }
 
-/// A dispute found what those drawn for a challenge did not agree on. Returns what the miner lost.
+/// A dispute found what those sampled for a challenge did not agree on. Returns what the miner lost.
 pub(super) fn overrule(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
     let challenge = state.challenges.get(&id).cloned();
     challenge.map_or(0, |challenge| settle(state, id, &challenge, finding, events))
@@ -47,7 +50,9 @@ pub(super) fn overrule(state: &mut State, id: u64, finding: Finding, events: &mu
 
 /// An answer stood against a verifier who found a mismatch: it is settled with the challenge who was right.
 pub(super) fn defend(state: &mut State, submission: u64, accuser: &str, answerer: &str) {
-    let Some(Status::Challenged(id)) = state.submissions.get(&submission).map(|known| known.status) else { return };
+    let Some(SubmissionStatus::Challenged(id)) = state.submissions.get(&submission).map(|known| known.status) else {
+        return;
+    };
     if let Some(challenge) = state.challenges.get_mut(&id) {
         challenge.defended.push((accuser.to_owned(), answerer.to_owned()));
     }
@@ -61,35 +66,35 @@ fn fine(state: &mut State, challenge: &Challenge, verifier: &str, events: &mut V
     }
 }
 
-/// Pays or fines those who were drawn together, where a panel decided, by its leaf.
+/// Pays or fines those who were sampled together, where a panel decided, by its leaf.
 fn pay(
     state: &mut State,
     challenge: &Challenge,
-    together: &[Drawn],
+    together: &[Sampled],
     panel: &[Vote],
     finding: Finding,
     events: &mut Vec<Event>,
 ) {
     let verifier_reward = state.genesis.params.verifier_reward;
     let leaf = leaf(state, together, panel, finding);
-    for drawn in together {
-        if drawn.finding == Some(finding) && drawn.leaf == leaf {
+    for sampled in together {
+        if sampled.finding == Some(finding) && sampled.leaf == leaf {
             let paid = coins::mint(state, verifier_reward);
-            coins::give_back(state, &drawn.verifier, paid);
-        } else if drawn.finding != Some(Finding::Unavailable) {
+            coins::give_back(state, &sampled.verifier, paid);
+        } else if sampled.finding != Some(Finding::Unavailable) {
             // blocks that one could get and another could not prove nothing against either
-            fine(state, challenge, &drawn.verifier, events);
+            fine(state, challenge, &sampled.verifier, events);
         }
     }
 }
 
-/// The leaf that most stake is behind, of those who found this: of a panel, where it decided, else of the drawn.
-fn leaf(state: &State, together: &[Drawn], panel: &[Vote], finding: Finding) -> String {
-    let drawn = together.iter().filter(|drawn| drawn.finding == Some(finding));
-    let drawn = drawn.map(|drawn| (&drawn.verifier, &drawn.leaf));
+/// The leaf that most stake is behind, of those who found this: of a panel, where it decided, else of the sampled.
+fn leaf(state: &State, together: &[Sampled], panel: &[Vote], finding: Finding) -> String {
+    let sampled = together.iter().filter(|sampled| sampled.finding == Some(finding));
+    let sampled = sampled.map(|sampled| (&sampled.verifier, &sampled.leaf));
     let votes = panel.iter().filter(|vote| vote.valid == (finding == Finding::Match));
     let votes = votes.map(|vote| (&vote.validator, &vote.leaf));
-    let words: Vec<(&String, &String)> = if panel.is_empty() { drawn.collect() } else { votes.collect() };
+    let words: Vec<(&String, &String)> = if panel.is_empty() { sampled.collect() } else { votes.collect() };
     let mut behind = BTreeMap::<&String, u128>::new();
     for (validator, leaf) in words {
         *behind.entry(leaf).or_default() += state.node(validator).map_or(0, |node| u128::from(node.stake));

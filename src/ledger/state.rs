@@ -3,9 +3,9 @@
 
 use super::genesis::Genesis;
 use crate::{
-    dispute::{Dispute, Hash},
+    dispute::judge::{Dispute, Hash},
+    protocol::Commitment,
     store::Cid,
-    work::Commitment,
 };
 use imbl::{OrdMap, ordmap::DiffItem};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// A change of a row, or the whole of it: the table and the key, and the value, in canonical DAG-CBOR.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct StateRow {
     /// `[table, key]`.
     pub key: Vec<u8>,
     /// `None` where the row is gone.
@@ -23,7 +23,7 @@ pub struct Row {
 /// Rows that are no state of this ledger.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a state of this ledger: {0}")]
-pub struct BadRow(pub(super) String);
+pub struct InvalidRow(pub(super) String);
 
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident: $key:ty => $value:ty,)*) => {
@@ -40,18 +40,18 @@ macro_rules! tables {
             }
 
             /// What makes `before` this state.
-            pub(super) fn changes(&self, before: &Self) -> Vec<Row> {
+            pub(super) fn changes(&self, before: &Self) -> Vec<StateRow> {
                 let mut rows = Vec::new();
                 $(changes(stringify!($name), &before.$name, &self.$name, &mut rows);)*
                 rows
             }
 
             /// Puts a row in that [`Self::changes`] made.
-            pub(super) fn insert(&mut self, row: &Row) -> Result<(), BadRow> {
+            pub(super) fn insert(&mut self, row: &StateRow) -> Result<(), InvalidRow> {
                 let table = table(&row.key)?;
                 match table.as_str() {
                     $(stringify!($name) => insert(&mut self.$name, row),)*
-                    _ => Err(BadRow(format!("a table {table:?}"))),
+                    _ => Err(InvalidRow(format!("a table {table:?}"))),
                 }
             }
         }
@@ -60,12 +60,12 @@ macro_rules! tables {
 
 tables! {
     /// What there is one of.
-    head: () => Head,
+    head: () => ChainState,
     accounts: String => Account,
     /// (granter, grantee, type URL of a message) → expiry.
     grants: (String, String, String) => u64,
     /// (granter, grantee) → what fees may take.
-    allowances: (String, String) => Allowed,
+    allowances: (String, String) => FeeAllowance,
     /// (when an end is a day past, granter, grantee, type URL, empty for an allowance): what is forgotten then.
     ends: (u64, String, String, String) => (),
     /// Account → fees that the pool paid for it.
@@ -77,9 +77,9 @@ tables! {
     /// (height, node) → stake that comes back then.
     unbonding: (u64, String) => u64,
     /// What miners are known for.
-    standings: String => Standing,
+    reputations: String => Reputation,
     /// Where the positions of this round stand; those that nobody has are not there.
-    places: u64 => Place,
+    chunk_slots: u64 => ChunkSlot,
     /// Miner → the position that it holds.
     held: String => u64,
     submissions: u64 => Submission,
@@ -90,7 +90,7 @@ tables! {
     /// Recomputations that are under way.
     challenges: u64 => Challenge,
     /// Disputes that are under way.
-    disputes: u64 => Contest,
+    disputes: u64 => DisputeCase,
     /// Aggregates of this round that proposers committed to.
     proposals: u64 => Proposal,
     /// Rounds whose adapters are kept, and the present one.
@@ -100,7 +100,7 @@ tables! {
 /// The scalars of a ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Head {
+pub struct ChainState {
     /// Of the last block.
     pub height: u64,
     /// Of the last block.
@@ -151,7 +151,7 @@ pub struct Account {
 /// A fee allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Allowed {
+pub struct FeeAllowance {
     /// Micro-units.
     pub left: u64,
     /// Seconds since 1970.
@@ -173,7 +173,7 @@ pub struct Registration {
 /// What a miner is known for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Standing {
+pub struct Reputation {
     /// Ten-thousandths; 5000 at first.
     pub trust: u32,
     /// Gradients accepted.
@@ -191,7 +191,7 @@ pub struct Standing {
 /// Where a position of the round stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
+pub enum ChunkSlot {
     /// By one or more.
     Claimed(Vec<Claim>),
     /// And not settled yet.
@@ -235,18 +235,18 @@ pub struct Submission {
     /// Block that it counts since: that of its acceptance, or where its last dispute ended.
     pub accepted: Option<u64>,
     /// Verifiers by whose word it counts, who answer for it too.
-    pub vouched: Vec<String>,
+    pub attested_by: Vec<String>,
     /// Where it stands.
-    pub status: Status,
+    pub status: SubmissionStatus,
 }
 
 /// Where a submission stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub enum SubmissionStatus {
     /// A block to come draws whether it is recomputed.
     Pending,
-    /// Verifiers were drawn.
+    /// Verifiers were sampled.
     Challenged(u64),
     /// It counts and is paid.
     Accepted,
@@ -277,27 +277,27 @@ pub struct Challenge {
     /// Of what.
     pub submission: u64,
     /// How it stands.
-    pub stage: Stage,
+    pub stage: ChallengeStage,
     /// The block after which the stage ends, done or not.
     pub until: u64,
     /// What chooses the leaf of the trace that verifiers show: the hash of the block that drew them.
     #[serde(with = "serde_bytes")]
     pub selector: [u8; 32],
-    /// Who was drawn.
-    pub drawn: Vec<Drawn>,
-    /// Who was drawn before them and agreed, where this is a trap.
-    pub first: Vec<Drawn>,
+    /// Who was sampled.
+    pub sampled: Vec<Sampled>,
+    /// Who was sampled before them and agreed, where this is a trap.
+    pub first: Vec<Sampled>,
     /// Who found a mismatch and lost the game about it, and whose answer stood.
     pub defended: Vec<(String, String)>,
-    /// Words of validators who decide, where the drawn disagree.
+    /// Words of validators who decide, where the sampled disagree.
     pub votes: Vec<Vote>,
 }
 
 /// How a challenge stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// The drawn seal what they find.
+pub enum ChallengeStage {
+    /// The sampled seal what they find.
     Commit,
     /// They show it.
     Reveal,
@@ -312,12 +312,12 @@ pub enum Stage {
 /// A dispute that is under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Contest {
+pub struct DisputeCase {
     /// About what.
     pub submission: u64,
     /// Who doubts it.
     pub challenger: String,
-    /// Micro-units locked; `None` where it is a drawn verifier's word that is doubted, for which its stake answers.
+    /// Micro-units locked; `None` where it is a sampled verifier's word that is doubted, for which its stake answers.
     pub bond: Option<u64>,
     /// Who gave each answer, and the micro-units that it locked.
     pub answers: Vec<(String, u64)>,
@@ -325,14 +325,14 @@ pub struct Contest {
     pub dispute: Dispute,
 }
 
-/// A verifier that was drawn.
+/// A verifier that was sampled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Drawn {
+pub struct Sampled {
     /// Who.
     pub verifier: String,
-    /// What it sealed.
-    pub sealed: Option<serde_bytes::ByteBuf>,
+    /// What it committed.
+    pub committed: Option<serde_bytes::ByteBuf>,
     /// What it found.
     pub finding: Option<Finding>,
     /// The leaf that it showed.
@@ -357,8 +357,8 @@ pub struct Vote {
 pub struct Proposal {
     /// Whose.
     pub proposer: String,
-    /// What it sealed, hexadecimal.
-    pub sealed: String,
+    /// What it committed, hexadecimal.
+    pub committed: String,
     /// Block that it came in.
     pub height: u64,
     /// Numbers of the gradients that it adds up, ascending: those whose bytes it could get.
@@ -366,7 +366,7 @@ pub struct Proposal {
     /// The next adapter, once it is shown.
     pub adapter: Option<Cid>,
     /// With it, the root of what it is packed as.
-    pub packed: Option<Hash>,
+    pub layout_root: Option<Hash>,
 }
 
 /// A round.
@@ -375,24 +375,24 @@ pub struct Proposal {
 pub struct Round {
     /// Root of the adapter that it starts from.
     pub adapter: Cid,
-    /// Root of what that is packed as: see [`Packing`](crate::dispute::Packing).
-    pub packed: Hash,
+    /// Root of what that is layout_root as: see [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
+    pub layout_root: Hash,
     /// Hash of the block that it began with, known to every miner of it.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
 }
 
-impl Standing {
+impl Reputation {
     pub(super) const NEW: Self =
         Self { trust: 5_000, accepted: 0, rejected: 0, escrow: 0, recent: Vec::new(), quarantined: 0 };
 }
 
 impl State {
-    pub(super) fn head(&self) -> &Head {
+    pub(super) fn head(&self) -> &ChainState {
         self.head.get(&()).expect("a state has a head from its genesis on")
     }
 
-    pub(super) fn head_mut(&mut self) -> &mut Head {
+    pub(super) fn head_mut(&mut self) -> &mut ChainState {
         self.head.get_mut(&()).expect("a state has a head from its genesis on")
     }
 
@@ -410,8 +410,8 @@ impl State {
         all.filter_map(|((_, id), ())| Some((*id, self.submissions.get(id)?)))
     }
 
-    pub(super) fn standing_mut(&mut self, miner: &str) -> &mut Standing {
-        self.standings.entry(miner.to_owned()).or_insert(Standing::NEW)
+    pub(super) fn reputation_mut(&mut self, miner: &str) -> &mut Reputation {
+        self.reputations.entry(miner.to_owned()).or_insert(Reputation::NEW)
     }
 
     /// The present round.
@@ -420,7 +420,7 @@ impl State {
     }
 }
 
-fn changes<K, V>(table: &'static str, before: &OrdMap<K, V>, after: &OrdMap<K, V>, rows: &mut Vec<Row>)
+fn changes<K, V>(table: &'static str, before: &OrdMap<K, V>, after: &OrdMap<K, V>, rows: &mut Vec<StateRow>)
 where
     K: Ord + Clone + Serialize,
     V: Clone + PartialEq + Serialize,
@@ -433,11 +433,11 @@ where
             DiffItem::Add(key, value) | DiffItem::Update { new: (key, value), .. } => (key, Some(encode(value))),
             DiffItem::Remove(key, _) => (key, None),
         };
-        rows.push(Row { key: encode(&(table, key)), value });
+        rows.push(StateRow { key: encode(&(table, key)), value });
     }
 }
 
-fn insert<K, V>(table: &mut OrdMap<K, V>, row: &Row) -> Result<(), BadRow>
+fn insert<K, V>(table: &mut OrdMap<K, V>, row: &StateRow) -> Result<(), InvalidRow>
 where
     K: Ord + Clone + Serialize + DeserializeOwned,
     V: Clone + Serialize + DeserializeOwned,
@@ -450,9 +450,9 @@ where
     Ok(())
 }
 
-fn table(key: &[u8]) -> Result<String, BadRow> {
+fn table(key: &[u8]) -> Result<String, InvalidRow> {
     let (table, _): (String, serde::de::IgnoredAny) =
-        serde_ipld_dagcbor::from_slice(key).map_err(|error| BadRow(error.to_string()))?;
+        serde_ipld_dagcbor::from_slice(key).map_err(|error| InvalidRow(error.to_string()))?;
     Ok(table)
 }
 
@@ -461,10 +461,10 @@ fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Reads what [`encode`] wrote, and nothing else.
-fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, BadRow> {
-    let value = serde_ipld_dagcbor::from_slice(bytes).map_err(|error| BadRow(error.to_string()))?;
+fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, InvalidRow> {
+    let value = serde_ipld_dagcbor::from_slice(bytes).map_err(|error| InvalidRow(error.to_string()))?;
     match encode(&value) == bytes {
         true => Ok(value),
-        false => Err(BadRow("another encoding of the same value is the canonical one".to_owned())),
+        false => Err(InvalidRow("another encoding of the same value is the canonical one".to_owned())),
     }
 }

@@ -1,13 +1,16 @@
 //! A submission says what a gradient is: the root of its blocks, and a commitment that binds it to task and miner.
 
-use super::{Event, Finding, Params, Place, Refusal, State, Status, Submission, claims, transactions::Context};
+use super::{
+    ChunkSlot, Event, Finding, LedgerParams, Refusal, State, Submission, SubmissionStatus, claims,
+    transactions::Context,
+};
 use crate::{
-    chain::{
+    protocol::{CHUNK_TOKENS, Commitment},
+    store::{Cid, Codec},
+    tx::{
         MsgCompleteTask, MsgCompleteTaskResponse, MsgSubmitGradient, MsgSubmitGradientResponse, MsgSubmitTrapJobResult,
         MsgWithdraw, code,
     },
-    store::{Cid, Codec},
-    work::{CHUNK_TOKENS, Commitment},
 };
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -83,8 +86,8 @@ pub(super) fn submit(
         nonce: message.nonce,
         height,
         accepted: None,
-        vouched: Vec::new(),
-        status: Status::Pending,
+        attested_by: Vec::new(),
+        status: SubmissionStatus::Pending,
     };
     state.submissions.insert(id, submission);
     state.submitted.insert((miner.clone(), id), ());
@@ -111,8 +114,9 @@ fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal
     if message.global_seed != global_seed(began, head.round) {
         return rejected("global_seed is not the round's");
     }
-    let used =
-        |own: &Submission| own.round == head.round && own.nonce == message.nonce && own.status != Status::Withdrawn;
+    let used = |own: &Submission| {
+        own.round == head.round && own.nonce == message.nonce && own.status != SubmissionStatus::Withdrawn
+    };
     if message.nonce == 0 || state.submissions_of(&message.miner).any(|(_, own)| used(own)) {
         return rejected("the nonce is 0, or was used in this round");
     }
@@ -125,9 +129,9 @@ fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal
 
 /// Counts a submission of a miner, or refuses it.
 fn rate(state: &mut State, miner: &str) -> Result<(), Refusal> {
-    let Params { submissions_per_block, submissions_per_ten_blocks, .. } = state.genesis.params;
+    let LedgerParams { submissions_per_block, submissions_per_ten_blocks, .. } = state.genesis.params;
     let height = state.head().height;
-    let recent = &mut state.standing_mut(miner).recent;
+    let recent = &mut state.reputation_mut(miner).recent;
     recent.retain(|at| at + RATE_BLOCKS > height);
     let now = recent.iter().filter(|at| **at == height).count();
     if now >= submissions_per_block as usize || recent.len() >= submissions_per_ten_blocks as usize {
@@ -154,38 +158,39 @@ pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Conte
     }
 }
 
-/// Takes back what a miner submitted and no block has drawn for yet. Later would be too late: who knows that it is
+/// Takes back what a miner submitted and no block has sampled for yet. Later would be too late: who knows that it is
 /// recomputed knows what it will lose.
 pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut Context) -> Result<(), Refusal> {
     let miner = &message.miner;
-    let pending = state.submissions_of(miner).filter(|(_, own)| own.status == Status::Pending).map(|(id, _)| id);
+    let pending =
+        state.submissions_of(miner).filter(|(_, own)| own.status == SubmissionStatus::Pending).map(|(id, _)| id);
     let pending: Vec<u64> = pending.collect();
     for id in pending {
         leave(state, id);
         let Some(submission) = state.submissions.get_mut(&id) else { continue };
-        submission.status = Status::Withdrawn;
+        submission.status = SubmissionStatus::Withdrawn;
         let commitment = submission.commitment;
         unname(state, id, &commitment);
         context.events.push(Event::Withdrawn { id, miner: miner.clone() });
     }
     claims::give_up(state, miner);
     let until = state.head().height.saturating_add(state.genesis.params.quarantine_blocks);
-    state.standing_mut(miner).quarantined = until;
+    state.reputation_mut(miner).quarantined = until;
     Ok(())
 }
 
 /// A trap that has a name is none: whoever is asked for it knows that it is looked at.
 pub(super) fn answer_trap(message: &MsgSubmitTrapJobResult) -> Result<(), Refusal> {
     let name: String = message.trap_job_id.chars().take(64).collect();
-    rejected(format!("there is no trap job {name:?}: what is looked at is drawn after it was submitted"))
+    rejected(format!("there is no trap job {name:?}: what is looked at is sampled after it was submitted"))
 }
 
 /// Takes a submission out of its round: its position is free again.
 pub(super) fn leave(state: &mut State, id: u64) {
     let Some(position) = state.submissions.get(&id).map(|submission| submission.position) else { return };
-    match state.places.get(&position) {
-        Some(Place::Submitted(own)) if *own == id => {}
-        Some(Place::Accepted(own)) if *own == id => {
+    match state.chunk_slots.get(&position) {
+        Some(ChunkSlot::Submitted(own)) if *own == id => {}
+        Some(ChunkSlot::Accepted(own)) if *own == id => {
             let head = state.head_mut();
             head.accepted_in_round -= 1;
             head.full_since = None;
@@ -193,17 +198,17 @@ pub(super) fn leave(state: &mut State, id: u64) {
         }
         _ => return,
     }
-    state.places.remove(&position);
+    state.chunk_slots.remove(&position);
 }
 
 /// Puts a gradient that counts into its round, unless that went on or another has the position by now.
 fn place(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let Some(&Submission { round, position, .. }) = state.submissions.get(&id) else { return };
-    let taken = state.places.get(&position).is_some_and(|place| *place != Place::Submitted(id));
+    let taken = state.chunk_slots.get(&position).is_some_and(|place| *place != ChunkSlot::Submitted(id));
     if taken || round != state.head().round {
         return;
     }
-    state.places.insert(position, Place::Accepted(id));
+    state.chunk_slots.insert(position, ChunkSlot::Accepted(id));
     let quota = state.genesis.quota;
     let head = state.head_mut();
     head.accepted_in_round += 1;
@@ -218,8 +223,8 @@ fn place(state: &mut State, id: u64, events: &mut Vec<Event>) {
 pub(super) fn reinstate(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let height = state.head().height;
     let Some(submission) = state.submissions.get_mut(&id) else { return };
-    if submission.status == Status::Disputed {
-        submission.status = Status::Accepted;
+    if submission.status == SubmissionStatus::Disputed {
+        submission.status = SubmissionStatus::Accepted;
         submission.accepted = Some(height);
         place(state, id, events);
     }
@@ -236,20 +241,20 @@ fn unname(state: &mut State, id: u64, commitment: &Commitment) {
 pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
     leave(state, id);
     let Some(submission) = state.submissions.get_mut(&id) else { return 0 };
-    submission.status = Status::Rejected(finding);
+    submission.status = SubmissionStatus::Rejected(finding);
     let Submission { miner, commitment, accepted, .. } = submission.clone();
     unname(state, id, &commitment);
-    let (penalty, standing) = (state.genesis.params.fraud_penalty, state.standing_mut(&miner));
-    standing.rejected += 1;
-    standing.accepted -= u64::from(accepted.is_some());
+    let (penalty, reputation) = (state.genesis.params.fraud_penalty, state.reputation_mut(&miner));
+    reputation.rejected += 1;
+    reputation.accepted -= u64::from(accepted.is_some());
     // what can not be had may come yet; what is wrong was never right
-    standing.trust = standing.trust.saturating_sub(if finding == Finding::Mismatch { 1_000 } else { 200 });
+    reputation.trust = reputation.trust.saturating_sub(if finding == Finding::Mismatch { 1_000 } else { 200 });
     events.push(Event::Rejected { id, miner: miner.clone(), finding });
     if finding != Finding::Mismatch {
         let owed = if accepted.is_some() { state.genesis.params.reward } else { 0 };
         return super::coins::take_back(state, &miner, owed, events);
     }
-    let escrow = std::mem::take(&mut state.standing_mut(&miner).escrow);
+    let escrow = std::mem::take(&mut state.reputation_mut(&miner).escrow);
     state.head_mut().burned += escrow;
     escrow + super::nodes::slash(state, &miner, penalty, events)
 }
@@ -258,12 +263,12 @@ pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut 
 pub(super) fn accept(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let height = state.head().height;
     let Some(submission) = state.submissions.get_mut(&id) else { return };
-    submission.status = Status::Accepted;
+    submission.status = SubmissionStatus::Accepted;
     submission.accepted = Some(height);
     let Submission { miner, artifact, round, .. } = submission.clone();
-    let standing = state.standing_mut(&miner);
-    standing.accepted += 1;
-    standing.trust = (standing.trust + 100).min(10_000);
+    let reputation = state.reputation_mut(&miner);
+    reputation.accepted += 1;
+    reputation.trust = (reputation.trust + 100).min(10_000);
     let (payee, balance) = super::coins::reward(state, &miner);
     events.push(Event::Accepted { id, miner, artifact: artifact.to_string(), round, payee, balance });
     state.head_mut().accepted_total += 1;

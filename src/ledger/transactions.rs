@@ -3,7 +3,7 @@
 //! A transaction's messages happen all together or not at all; its fee is paid either way.
 
 use super::{Event, State, aggregation, claims, coins, disputes, fees, grants, nodes, submissions, verification};
-use crate::chain::{ChainError, Message, Signed, code, tx_hash};
+use crate::tx::{ChainError, Message, Signed, code, tx_hash};
 use cosmrs::{
     Any,
     proto::cosmos::{authz::v1beta1::MsgExecResponse, base::abci::v1beta1::TxMsgData},
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a transaction came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct TxOutcome {
     /// Its name.
     pub hash: String,
     /// 0, or why it failed.
@@ -28,7 +28,7 @@ pub struct Outcome {
     pub events: Vec<Event>,
 }
 
-impl Outcome {
+impl TxOutcome {
     /// The answers as Cosmos chains give them: `TxMsgData`.
     pub fn data(&self) -> Vec<u8> {
         let answer =
@@ -89,9 +89,9 @@ pub(super) fn admit(state: &mut State, tx: &[u8]) -> Result<Signed, Refusal> {
 }
 
 /// Runs a transaction.
-pub(super) fn deliver(state: &mut State, tx: &[u8]) -> Outcome {
+pub(super) fn deliver(state: &mut State, tx: &[u8]) -> TxOutcome {
     let hash = tx_hash(tx);
-    let refused = |hash, signer, Refusal { code, log }| Outcome {
+    let refused = |hash, signer, Refusal { code, log }| TxOutcome {
         hash,
         code,
         log,
@@ -116,7 +116,7 @@ pub(super) fn deliver(state: &mut State, tx: &[u8]) -> Outcome {
     match answers {
         Ok(answers) => {
             *state = after;
-            Outcome { hash, code: 0, log: String::new(), signer: signed.signer, answers, events }
+            TxOutcome { hash, code: 0, log: String::new(), signer: signed.signer, answers, events }
         }
         Err(refusal) => refused(hash, signed.signer, refusal),
     }

@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tree(Option<Arc<Node>>);
+pub(super) struct Tree(Option<Arc<TrieNode>>);
 
 #[derive(Debug)]
-enum Node {
+enum TrieNode {
     Leaf { path: [u8; 32], hash: [u8; 32] },
     Fork { hash: [u8; 32], sides: [Tree; 2] },
 }
@@ -19,7 +19,7 @@ enum Node {
 impl Tree {
     pub(super) fn root(&self) -> [u8; 32] {
         match self.0.as_deref() {
-            Some(Node::Leaf { hash, .. } | Node::Fork { hash, .. }) => *hash,
+            Some(TrieNode::Leaf { hash, .. } | TrieNode::Fork { hash, .. }) => *hash,
             None => [0; 32],
         }
     }
@@ -30,7 +30,7 @@ impl Tree {
         *self = match value {
             Some(value) => {
                 let hash = Sha256::new().chain_update([0]).chain_update(path).chain_update(Sha256::digest(value));
-                self.with(path, Self::of(Node::Leaf { path, hash: hash.finalize().into() }), 0)
+                self.with(path, Self::of(TrieNode::Leaf { path, hash: hash.finalize().into() }), 0)
             }
             None => self.without(path, 0),
         };
@@ -39,15 +39,15 @@ impl Tree {
     fn with(&self, path: [u8; 32], leaf: Self, depth: usize) -> Self {
         match self.0.as_deref() {
             None => leaf,
-            Some(Node::Leaf { path: present, .. }) if *present == path => leaf,
-            Some(Node::Leaf { path: present, .. }) => {
+            Some(TrieNode::Leaf { path: present, .. }) if *present == path => leaf,
+            Some(TrieNode::Leaf { path: present, .. }) => {
                 let mut sides = [Self::default(), Self::default()];
                 sides[side(present, depth)] = self.clone();
                 let at = side(&path, depth);
                 sides[at] = sides[at].with(path, leaf, depth + 1);
                 Self::fork(sides)
             }
-            Some(Node::Fork { sides, .. }) => {
+            Some(TrieNode::Fork { sides, .. }) => {
                 let (mut sides, at) = (sides.clone(), side(&path, depth));
                 sides[at] = sides[at].with(path, leaf, depth + 1);
                 Self::fork(sides)
@@ -57,13 +57,13 @@ impl Tree {
 
     fn without(&self, path: [u8; 32], depth: usize) -> Self {
         match self.0.as_deref() {
-            Some(Node::Leaf { path: present, .. }) if *present == path => Self::default(),
-            Some(Node::Fork { sides, .. }) => {
+            Some(TrieNode::Leaf { path: present, .. }) if *present == path => Self::default(),
+            Some(TrieNode::Fork { sides, .. }) => {
                 let (mut sides, at) = (sides.clone(), side(&path, depth));
                 sides[at] = sides[at].without(path, depth + 1);
                 match [&sides[0], &sides[1]].map(|side| side.0.as_deref()) {
-                    [None, Some(Node::Leaf { .. })] => sides[1].clone(),
-                    [Some(Node::Leaf { .. }), None] => sides[0].clone(),
+                    [None, Some(TrieNode::Leaf { .. })] => sides[1].clone(),
+                    [Some(TrieNode::Leaf { .. }), None] => sides[0].clone(),
                     [None, None] => Self::default(),
                     _ => Self::fork(sides),
                 }
@@ -74,10 +74,10 @@ impl Tree {
 
     fn fork(sides: [Self; 2]) -> Self {
         let hash = Sha256::new().chain_update([1]).chain_update(sides[0].root()).chain_update(sides[1].root());
-        Self::of(Node::Fork { hash: hash.finalize().into(), sides })
+        Self::of(TrieNode::Fork { hash: hash.finalize().into(), sides })
     }
 
-    fn of(node: Node) -> Self {
+    fn of(node: TrieNode) -> Self {
         Self(Some(Arc::new(node)))
     }
 }

@@ -1,7 +1,9 @@
 //! A dispute that is decided: the gradient falls or stands, and bonds and stakes go where they belong.
 
-use super::{Contest, Event, Finding, State, Status, coins, disputes::open_about, nodes, settlement, submissions};
-use crate::dispute::Side;
+use super::{
+    DisputeCase, Event, Finding, State, SubmissionStatus, coins, disputes::open_about, nodes, settlement, submissions,
+};
+use crate::dispute::judge::Side;
 
 /// Ends the turns whose time is up, and settles disputes that are decided.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
@@ -19,7 +21,7 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
 }
 
 /// The challenger was right.
-fn fallen(state: &mut State, id: u64, contest: &Contest, events: &mut Vec<Event>) {
+fn fallen(state: &mut State, id: u64, contest: &DisputeCase, events: &mut Vec<Event>) {
     state.disputes.remove(&id);
     coins::give_back(state, &contest.challenger, contest.bond.unwrap_or_default());
     release(state, contest);
@@ -30,11 +32,13 @@ fn fallen(state: &mut State, id: u64, contest: &Contest, events: &mut Vec<Event>
 /// A gradient is wrong: it does not count, who submitted it pays, and who found it out is paid of that.
 pub(super) fn fall(state: &mut State, id: u64, finder: &str, events: &mut Vec<Event>) {
     let lost = match state.submissions.get(&id).map(|submission| submission.status) {
-        Some(Status::Challenged(challenge)) => settlement::overrule(state, challenge, Finding::Mismatch, events),
+        Some(SubmissionStatus::Challenged(challenge)) => {
+            settlement::overrule(state, challenge, Finding::Mismatch, events)
+        }
         _ => {
             let submission = state.submissions.get_mut(&id);
-            let vouched = submission.map_or(Vec::new(), |submission| std::mem::take(&mut submission.vouched));
-            for verifier in vouched {
+            let attested_by = submission.map_or(Vec::new(), |submission| std::mem::take(&mut submission.attested_by));
+            for verifier in attested_by {
                 nodes::slash(state, &verifier, state.genesis.params.fraud_penalty, events);
             }
             submissions::reject(state, id, Finding::Mismatch, events)
@@ -52,11 +56,11 @@ pub(super) fn fall(state: &mut State, id: u64, finder: &str, events: &mut Vec<Ev
 }
 
 /// An answer stands: the challenger was wrong, and pays whoever gave it.
-fn stood(state: &mut State, id: u64, contest: &Contest, events: &mut Vec<Event>) {
-    let Contest { submission, challenger, bond, .. } = contest;
+fn stood(state: &mut State, id: u64, contest: &DisputeCase, events: &mut Vec<Event>) {
+    let DisputeCase { submission, challenger, bond, .. } = contest;
     state.disputes.remove(&id);
-    let standing = (0..contest.answers.len()).find(|at| contest.winner(*at) == Some(Side::Miner));
-    let answerer = standing.map_or(challenger, |at| &contest.answers[at].0);
+    let reputation = (0..contest.answers.len()).find(|at| contest.winner(*at) == Some(Side::Miner));
+    let answerer = reputation.map_or(challenger, |at| &contest.answers[at].0);
     if let Some(bond) = bond {
         state.head_mut().burned += bond;
         prize(state, answerer, *bond);
@@ -71,7 +75,7 @@ fn stood(state: &mut State, id: u64, contest: &Contest, events: &mut Vec<Event>)
 }
 
 /// Gives the bonds of answers back; those that fell are lost to the challenger.
-fn release(state: &mut State, contest: &Contest) {
+fn release(state: &mut State, contest: &DisputeCase) {
     for (at, (answerer, bond)) in contest.answers.iter().enumerate() {
         if contest.winner(at) == Some(Side::Challenger) {
             state.head_mut().burned += bond;
@@ -90,7 +94,7 @@ pub(super) fn prize(state: &mut State, winner: &str, lost: u64) {
     coins::give_back(state, winner, prize);
 }
 
-impl Contest {
+impl DisputeCase {
     /// Micro-units that its parties have locked.
     pub(super) fn locked(&self) -> u128 {
         self.answers.iter().map(|(_, bond)| u128::from(*bond)).sum::<u128>() + u128::from(self.bond.unwrap_or_default())

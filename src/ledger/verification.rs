@@ -1,40 +1,40 @@
-//! Verification: a block after a submission draws whether it is recomputed, and by whom. The drawn seal what they find,
+//! Verification: a block after a submission draws whether it is recomputed, and by whom. The sampled seal what they find,
 //! then show it, so that none can echo another; where they disagree, all validators decide. What costs the miner is open to
 //! appeal first.
 //!
-//! Of those that agree on a match some are *traps*: others are drawn, once the first have spoken, and find again.
+//! Of those that agree on a match some are *traps*: others are sampled, once the first have spoken, and find again.
 
 use super::{
-    ALL, Challenge, Drawn, Event, Finding, PER_MYRIAD, Params, Place, Refusal, Stage, State, Status, Submission, Vote,
-    draw,
+    ALL, Challenge, ChallengeStage, ChunkSlot, Event, Finding, LedgerParams, PER_MYRIAD, Refusal, Sampled, State,
+    Submission, SubmissionStatus, Vote, draw,
     nodes::{self, VALIDATOR},
     settlement::{condemn, settle},
     submissions,
 };
 use crate::{
-    chain::{MsgCommitAttestation, MsgSubmitCPUVerification, MsgSubmitRandomVerifierResult, code},
-    work::Commitment,
+    protocol::Commitment,
+    tx::{MsgCommitAttestation, MsgSubmitCPUVerification, MsgSubmitRandomVerifierResult, code},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Draws for the submissions of the blocks before.
 pub(super) fn begin(state: &mut State, events: &mut Vec<Event>) {
-    let submitted = |place: &Place| if let Place::Submitted(id) = place { Some(*id) } else { None };
-    let ids: Vec<u64> = state.places.values().filter_map(submitted).collect();
+    let submitted = |place: &ChunkSlot| if let ChunkSlot::Submitted(id) = place { Some(*id) } else { None };
+    let ids: Vec<u64> = state.chunk_slots.values().filter_map(submitted).collect();
     for id in ids {
         let Some(submission) = state.submissions.get(&id) else { continue };
-        if submission.status != Status::Pending || state.draws_at(submission) > state.head().height {
+        if submission.status != SubmissionStatus::Pending || state.draws_at(submission) > state.head().height {
             continue;
         }
         let (miner, hash) = (submission.miner.clone(), state.head().hash);
-        let drawn = match draw(&hash, "r3mes/sample/1", [id, 0]) % u64::from(ALL) < rate(state, &miner) {
+        let sampled = match draw(&hash, "r3mes/sample/1", [id, 0]) % u64::from(ALL) < rate(state, &miner) {
             true => verifiers(state, id, &[&miner]),
             false => Vec::new(),
         };
-        if drawn.is_empty() {
+        if sampled.is_empty() {
             submissions::accept(state, id, events);
         } else {
-            open(state, id, drawn, events);
+            open(state, id, sampled, events);
         }
     }
 }
@@ -42,13 +42,13 @@ pub(super) fn begin(state: &mut State, events: &mut Vec<Event>) {
 /// How many of [`ALL`] submissions of a miner are recomputed: more of those whose trust fell below what all start with,
 /// all of those that have nothing to lose yet.
 fn rate(state: &State, miner: &str) -> u64 {
-    let Params { sampling, probation, .. } = state.genesis.params;
-    let accepted = state.standings.get(miner).map_or(0, |standing| standing.accepted);
+    let LedgerParams { sampling, probation, .. } = state.genesis.params;
+    let accepted = state.reputations.get(miner).map_or(0, |reputation| reputation.accepted);
     if accepted < probation && !state.has_stake(miner) {
         return ALL.into();
     }
     let sampling = u64::from(sampling.min(ALL));
-    let trust = state.standings.get(miner).map_or(PER_MYRIAD / 2, |standing| standing.trust.into());
+    let trust = state.reputations.get(miner).map_or(PER_MYRIAD / 2, |reputation| reputation.trust.into());
     let missing = (PER_MYRIAD / 2).saturating_sub(trust);
     sampling + (u64::from(ALL) - sampling) * missing / (PER_MYRIAD / 2)
 }
@@ -57,7 +57,7 @@ fn rate(state: &State, miner: &str) -> u64 {
 pub(super) fn verifiers(state: &State, id: u64, but: &[&str]) -> Vec<String> {
     let nodes = state.nodes_of(VALIDATOR).filter(|(address, _)| !but.contains(&address.as_str()));
     let mut nodes: Vec<(&String, u64)> = nodes.map(|(address, node)| (address, node.stake.max(1))).collect();
-    let mut drawn = Vec::new();
+    let mut sampled = Vec::new();
     for turn in 0..u64::from(state.genesis.params.verifiers) {
         let total: u128 = nodes.iter().map(|(_, stake)| u128::from(*stake)).sum();
         if total == 0 {
@@ -72,9 +72,9 @@ pub(super) fn verifiers(state: &State, id: u64, but: &[&str]) -> Vec<String> {
             }
             None => true,
         });
-        drawn.push(nodes.remove(index.unwrap_or_default()).0.clone());
+        sampled.push(nodes.remove(index.unwrap_or_default()).0.clone());
     }
-    drawn
+    sampled
 }
 
 fn open(state: &mut State, submission: u64, verifiers: Vec<String>, events: &mut Vec<Event>) {
@@ -82,29 +82,29 @@ fn open(state: &mut State, submission: u64, verifiers: Vec<String>, events: &mut
     let head = state.head_mut();
     head.challenges += 1;
     let (id, selector) = (head.challenges, head.hash);
-    let (drawn, stage) = (verifiers.iter().map(|who| Drawn::new(who)).collect(), Stage::Commit);
+    let (sampled, stage) = (verifiers.iter().map(|who| Sampled::new(who)).collect(), ChallengeStage::Commit);
     let challenge = Challenge {
         submission,
         stage,
         until,
         selector,
-        drawn,
+        sampled,
         first: Vec::new(),
         defended: Vec::new(),
         votes: Vec::new(),
     };
     state.challenges.insert(id, challenge);
     if let Some(submission) = state.submissions.get_mut(&submission) {
-        submission.status = Status::Challenged(id);
+        submission.status = SubmissionStatus::Challenged(id);
     }
-    events.push(Event::Drawn { challenge: id, verifiers });
+    events.push(Event::Sampled { challenge: id, verifiers });
 }
 
 fn refused<T>(log: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::new(code::REJECTED, log))
 }
 
-fn challenge(state: &mut State, id: u64, stage: Stage) -> Result<&mut Challenge, Refusal> {
+fn challenge(state: &mut State, id: u64, stage: ChallengeStage) -> Result<&mut Challenge, Refusal> {
     match state.challenges.get_mut(&id) {
         Some(challenge) if challenge.stage == stage => Ok(challenge),
         Some(_) => refused(format!("challenge {id} is at another stage")),
@@ -112,18 +112,18 @@ fn challenge(state: &mut State, id: u64, stage: Stage) -> Result<&mut Challenge,
     }
 }
 
-fn drawn<'a>(challenge: &'a mut Challenge, verifier: &str) -> Result<&'a mut Drawn, Refusal> {
-    let found = challenge.drawn.iter_mut().find(|drawn| drawn.verifier == verifier);
-    found.ok_or_else(|| Refusal::new(code::UNAUTHORIZED, format!("{verifier} was not drawn")))
+fn sampled<'a>(challenge: &'a mut Challenge, verifier: &str) -> Result<&'a mut Sampled, Refusal> {
+    let found = challenge.sampled.iter_mut().find(|sampled| sampled.verifier == verifier);
+    found.ok_or_else(|| Refusal::new(code::UNAUTHORIZED, format!("{verifier} was not sampled")))
 }
 
 /// A verifier seals what it found.
 pub(super) fn commit(state: &mut State, message: &MsgCommitAttestation) -> Result<(), Refusal> {
-    let drawn = drawn(challenge(state, message.challenge_id, Stage::Commit)?, &message.verifier)?;
-    if message.commitment.len() != 32 || drawn.sealed.is_some() {
+    let sampled = sampled(challenge(state, message.challenge_id, ChallengeStage::Commit)?, &message.verifier)?;
+    if message.commitment.len() != 32 || sampled.committed.is_some() {
         return refused("a verifier seals 32 bytes, once");
     }
-    drawn.sealed = Some(message.commitment.clone().into());
+    sampled.committed = Some(message.commitment.clone().into());
     Ok(())
 }
 
@@ -135,14 +135,14 @@ pub(super) fn reveal(state: &mut State, message: &MsgSubmitRandomVerifierResult)
         "unavailable" => Finding::Unavailable,
         other => return refused(format!("result {other:?} is none of match, mismatch, unavailable")),
     };
-    let challenge = challenge(state, message.challenge_id, Stage::Reveal)?;
+    let challenge = challenge(state, message.challenge_id, ChallengeStage::Reveal)?;
     let submission = challenge.submission;
-    let drawn = drawn(challenge, &message.verifier)?;
-    if drawn.sealed.as_ref().is_none_or(|sealed| **sealed != message.commitment()) {
-        return refused("this is not what the verifier sealed");
+    let sampled = sampled(challenge, &message.verifier)?;
+    if sampled.committed.as_ref().is_none_or(|committed| **committed != message.commitment()) {
+        return refused("this is not what the verifier committed");
     }
-    drawn.finding = Some(finding);
-    drawn.leaf = digits(message.evidence.split(':').next().unwrap_or_default());
+    sampled.finding = Some(finding);
+    sampled.leaf = digits(message.evidence.split(':').next().unwrap_or_default());
     let found = Commitment::from_hex(&message.gradient_hash);
     let claimed = state.submissions.get(&submission).map(|submission| submission.commitment);
     match (finding == Finding::Match) == (found.is_some() && found == claimed) {
@@ -162,12 +162,12 @@ pub(super) fn vote(state: &mut State, message: &MsgSubmitCPUVerification) -> Res
     if !state.nodes_of(VALIDATOR).any(|(address, _)| address == validator) {
         return Err(Refusal::new(code::UNAUTHORIZED, format!("{validator} is no validator")));
     }
-    let id = challenge(state, *challenge_id, Stage::Panel)?.submission;
+    let id = challenge(state, *challenge_id, ChallengeStage::Panel)?.submission;
     let claimed = state.submissions.get(&id).map(|submission| submission.commitment.to_string());
     if claimed.as_ref() != Some(expected_hash) || (computed_hash == expected_hash) != *is_valid {
         return refused("expected_hash is not the submission's, or the hashes contradict is_valid");
     }
-    let votes = &mut challenge(state, *challenge_id, Stage::Panel)?.votes;
+    let votes = &mut challenge(state, *challenge_id, ChallengeStage::Panel)?.votes;
     if votes.iter().any(|vote| vote.validator == *validator) {
         return refused("a validator votes once");
     }
@@ -181,51 +181,52 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     for (id, challenge) in open {
         let late = state.head().height >= challenge.until;
         match challenge.stage {
-            Stage::Commit => {
-                if late || challenge.drawn.iter().all(|drawn| drawn.sealed.is_some()) {
-                    sealed(state, id, challenge, events);
+            ChallengeStage::Commit => {
+                if late || challenge.sampled.iter().all(|sampled| sampled.committed.is_some()) {
+                    committed(state, id, challenge, events);
                 }
             }
-            Stage::Reveal => {
-                if late || challenge.drawn.iter().all(|drawn| drawn.finding.is_some()) {
+            ChallengeStage::Reveal => {
+                if late || challenge.sampled.iter().all(|sampled| sampled.finding.is_some()) {
                     revealed(state, id, challenge, events);
                 }
             }
-            Stage::Panel => decide(state, id, &challenge, late, events),
-            Stage::Appeal if late => drop(settle(state, id, &challenge, Finding::Mismatch, events)),
+            ChallengeStage::Panel => decide(state, id, &challenge, late, events),
+            ChallengeStage::Appeal if late => drop(settle(state, id, &challenge, Finding::Mismatch, events)),
             // of the disputes none fell: that would have ended the challenge
-            Stage::Contested if late && !state.is_disputed(challenge.submission) => {
+            ChallengeStage::Contested if late && !state.is_disputed(challenge.submission) => {
                 settle(state, id, &challenge, Finding::Match, events);
             }
-            Stage::Appeal | Stage::Contested => {}
+            ChallengeStage::Appeal | ChallengeStage::Contested => {}
         }
     }
 }
 
-/// Ends the first stage: who sealed nothing is out.
-fn sealed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
-    silence(state, &mut challenge, |drawn| drawn.sealed.is_some(), events);
-    if challenge.drawn.is_empty() {
+/// Ends the first stage: who committed nothing is out.
+fn committed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
+    silence(state, &mut challenge, |sampled| sampled.committed.is_some(), events);
+    if challenge.sampled.is_empty() {
         return all_silent(state, id, &challenge, events);
     }
-    challenge.stage = Stage::Reveal;
+    challenge.stage = ChallengeStage::Reveal;
     challenge.until = state.head().height.saturating_add(state.genesis.params.attestation_blocks);
     state.challenges.insert(id, challenge);
 }
 
 /// Ends the second: who agree decide, else all validators do.
 fn revealed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
-    silence(state, &mut challenge, |drawn| drawn.finding.is_some(), events);
-    let Some(found) = challenge.drawn.first().and_then(|drawn| drawn.finding) else {
+    silence(state, &mut challenge, |sampled| sampled.finding.is_some(), events);
+    let Some(found) = challenge.sampled.first().and_then(|sampled| sampled.finding) else {
         return all_silent(state, id, &challenge, events);
     };
-    let Params { attestation_blocks, decision_blocks, challenge_blocks, .. } = state.genesis.params;
+    let LedgerParams { attestation_blocks, decision_blocks, challenge_blocks, .. } = state.genesis.params;
     // who found the same knows the same leaf of the trace
-    let same = |drawn: &Drawn| drawn.finding == Some(found) && drawn.leaf == challenge.drawn[0].leaf;
-    let agreed = challenge.drawn.iter().all(same) && challenge.first.iter().all(|drawn| drawn.finding == Some(found));
+    let same = |sampled: &Sampled| sampled.finding == Some(found) && sampled.leaf == challenge.sampled[0].leaf;
+    let agreed =
+        challenge.sampled.iter().all(same) && challenge.first.iter().all(|sampled| sampled.finding == Some(found));
     let blocks = match (agreed, found) {
         (false, _) => {
-            challenge.stage = Stage::Panel;
+            challenge.stage = ChallengeStage::Panel;
             decision_blocks
         }
         (true, Finding::Mismatch) if challenge_blocks > 0 => return condemn(state, id, challenge),
@@ -236,10 +237,10 @@ fn revealed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut V
                 return;
             }
             challenge.first =
-                std::mem::replace(&mut challenge.drawn, others.iter().map(|who| Drawn::new(who)).collect());
-            challenge.stage = Stage::Commit;
+                std::mem::replace(&mut challenge.sampled, others.iter().map(|who| Sampled::new(who)).collect());
+            challenge.stage = ChallengeStage::Commit;
             challenge.selector = state.head().hash;
-            events.push(Event::Drawn { challenge: id, verifiers: others });
+            events.push(Event::Sampled { challenge: id, verifiers: others });
             attestation_blocks
         }
     };
@@ -254,11 +255,11 @@ fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<String> {
     if !challenge.first.is_empty() || chance >= u64::from(state.genesis.params.trap_share) {
         return Vec::new();
     }
-    let spoke = challenge.drawn.iter().map(|drawn| drawn.verifier.as_str());
+    let spoke = challenge.sampled.iter().map(|sampled| sampled.verifier.as_str());
     verifiers(state, id, &spoke.chain([submission.miner.as_str()]).collect::<Vec<_>>())
 }
 
-/// Nobody of those drawn speaks: others are drawn, or, in a trap, the first have their word.
+/// Nobody of those sampled speaks: others are sampled, or, in a trap, the first have their word.
 fn all_silent(state: &mut State, id: u64, challenge: &Challenge, events: &mut Vec<Event>) {
     match challenge.first.is_empty() {
         true => draw_again(state, id, challenge),
@@ -266,21 +267,21 @@ fn all_silent(state: &mut State, id: u64, challenge: &Challenge, events: &mut Ve
     }
 }
 
-/// The drawn who said nothing pay for it and are out.
-fn silence(state: &mut State, challenge: &mut Challenge, spoke: fn(&Drawn) -> bool, events: &mut Vec<Event>) {
+/// The sampled who said nothing pay for it and are out.
+fn silence(state: &mut State, challenge: &mut Challenge, spoke: fn(&Sampled) -> bool, events: &mut Vec<Event>) {
     let penalty = state.genesis.params.silence_penalty;
-    let (spoke, silent): (Vec<_>, Vec<_>) = std::mem::take(&mut challenge.drawn).into_iter().partition(spoke);
-    for drawn in silent {
-        nodes::slash(state, &drawn.verifier, penalty, events);
+    let (spoke, silent): (Vec<_>, Vec<_>) = std::mem::take(&mut challenge.sampled).into_iter().partition(spoke);
+    for sampled in silent {
+        nodes::slash(state, &sampled.verifier, penalty, events);
     }
-    challenge.drawn = spoke;
+    challenge.sampled = spoke;
 }
 
 /// The next block draws others.
 fn draw_again(state: &mut State, id: u64, challenge: &Challenge) {
     state.challenges.remove(&id);
     if let Some(submission) = state.submissions.get_mut(&challenge.submission) {
-        submission.status = Status::Pending;
+        submission.status = SubmissionStatus::Pending;
     }
 }
 
@@ -307,26 +308,27 @@ fn decide(state: &mut State, id: u64, challenge: &Challenge, late: bool, events:
     }
 }
 
-impl Drawn {
+impl Sampled {
     fn new(verifier: &str) -> Self {
-        Self { verifier: verifier.to_owned(), sealed: None, finding: None, leaf: String::new() }
+        Self { verifier: verifier.to_owned(), committed: None, finding: None, leaf: String::new() }
     }
 }
 
 impl Challenge {
-    /// Who found a mismatch, drawn or as one of all validators, and did not lose a game about it.
+    /// Who found a mismatch, sampled or as one of all validators, and did not lose a game about it.
     pub(super) fn accusers(&self) -> BTreeSet<&String> {
-        let drawn = self.first.iter().chain(&self.drawn).filter(|drawn| drawn.finding == Some(Finding::Mismatch));
+        let sampled =
+            self.first.iter().chain(&self.sampled).filter(|sampled| sampled.finding == Some(Finding::Mismatch));
         let votes = self.votes.iter().filter(|vote| !vote.valid).map(|vote| &vote.validator);
         let lost = |accuser: &&String| self.defended.iter().any(|(who, _)| who == *accuser);
-        drawn.map(|drawn| &drawn.verifier).chain(votes).filter(|accuser| !lost(accuser)).collect()
+        sampled.map(|sampled| &sampled.verifier).chain(votes).filter(|accuser| !lost(accuser)).collect()
     }
 
     /// Who found a match, each once.
     pub(super) fn vouchers(&self) -> Vec<String> {
-        let drawn = self.first.iter().chain(&self.drawn).filter(|drawn| drawn.finding == Some(Finding::Match));
+        let sampled = self.first.iter().chain(&self.sampled).filter(|sampled| sampled.finding == Some(Finding::Match));
         let votes = self.votes.iter().filter(|vote| vote.valid).map(|vote| &vote.validator);
-        let all: BTreeSet<&String> = drawn.map(|drawn| &drawn.verifier).chain(votes).collect();
+        let all: BTreeSet<&String> = sampled.map(|sampled| &sampled.verifier).chain(votes).collect();
         all.into_iter().cloned().collect()
     }
 }

@@ -6,13 +6,13 @@ use super::{
     norm::{Norm, SavedNorm},
 };
 use crate::{
-    fixed::{Scale, round_even_u64},
+    compute::recording::{BufferId, Recording},
     kernels::{
         INFO, attention, attention_backward_key, attention_backward_query, gradient_quantize, head_gradient_quantize,
         rope, rope_backward,
         shared::{heads::head_words, scores::SCORE_BITS, wide::wide_words},
     },
-    recording::{BufferId, Recording},
+    numbers::fixed::{Scale, round_even_u64},
 };
 
 /// log2(e).

@@ -5,20 +5,24 @@
 
 use super::{
     linear::{Batch, LoraBuffers, RecordedLinear, Rows, Saved, Streams},
-    lora::{LoraAdapter, LoraMatrix, MASTER_FRACTION_BITS},
     reals::{byte_rows, finite, longs, reals, top, transpose, wide_rows},
 };
 use crate::{
-    backend::{Backend, Player},
+    compute::{
+        Backend, Executor,
+        recording::{BufferId, Content, Recording},
+    },
     error::Error,
-    fixed::Scale,
     kernels::{
         INFO,
         shared::{blocks::BLOCK, wide::wide_words},
     },
-    recording::{BufferId, Content, Recording},
-    rng::{dither_key, threefry},
-    ternary::{Ternary, row_words},
+    numbers::{
+        fixed::Scale,
+        lora::{LoraAdapter, LoraMatrix, MASTER_FRACTION_BITS},
+        rng::{dither_key, threefry},
+        ternary::{Ternary, row_words},
+    },
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -143,13 +147,13 @@ impl BitLinear {
     }
 
     /// Puts the layer on a backend, for batches of `tokens` tokens.
-    pub async fn on(&self, backend: &Backend, tokens: usize) -> Result<BitLinearPlayer, Error> {
+    pub async fn on(&self, backend: &Backend, tokens: usize) -> Result<BitLinearExecutor, Error> {
         if !(1..=1 << 20).contains(&tokens) {
             return Err(Error::Value { what: "tokens of a batch", value: tokens as i64 });
         }
         let recorded = Recorded::new(&self.backbone, self.adapter.rank, tokens);
-        let player = backend.player(&Arc::new(recorded.recording.clone())).await?;
-        Ok(BitLinearPlayer { layer: self.clone(), recorded, player, tokens, x_top: 0.0 })
+        let executor = backend.executor(&Arc::new(recorded.recording.clone())).await?;
+        Ok(BitLinearExecutor { layer: self.clone(), recorded, executor, tokens, x_top: 0.0 })
     }
 
     fn factors(&self) -> [&LoraMatrix; 2] {
@@ -174,7 +178,7 @@ impl Recorded {
     fn new(backbone: &Ternary, rank: usize, tokens: usize) -> Self {
         let mut recording = Recording::default();
         let (in_features, out_features) = (backbone.columns, backbone.rows);
-        let mut kept = |name: &str, words: usize| recording.buffer(name, words, Content::Kept);
+        let mut kept = |name: &str, words: usize| recording.buffer(name, words, Content::Persistent);
         let mut kept_rows =
             |name: &str, words: usize| Rows { data: kept(name, tokens * words), info: kept(name, tokens * INFO) };
         let (x, dy) = (kept_rows("x", row_words(in_features)), kept_rows("dy", wide_words(out_features)));
@@ -203,16 +207,16 @@ impl Recorded {
 }
 
 /// A layer in a backend's memory.
-pub struct BitLinearPlayer {
+pub struct BitLinearExecutor {
     layer: BitLinear,
     recorded: Recorded,
-    player: Player,
+    executor: Executor,
     tokens: usize,
     /// Largest |x| of the last forward pass.
     x_top: f64,
 }
 
-impl BitLinearPlayer {
+impl BitLinearExecutor {
     /// `y [tokens, out_features]` of `x [tokens, in_features]`. Fails where x has another length or a value that is
     /// not finite.
     pub async fn forward(&mut self, x: &[f32]) -> Result<Vec<f32>, Error> {
@@ -220,11 +224,11 @@ impl BitLinearPlayer {
         finite("x", x, self.tokens * in_features)?;
         self.x_top = top(x);
         let (data, info) = byte_rows(x, in_features);
-        self.player.write(self.recorded.x.data, &data).await?;
-        self.player.write(self.recorded.x.info, &info).await?;
+        self.executor.write(self.recorded.x.data, &data).await?;
+        self.executor.write(self.recorded.x.info, &info).await?;
         self.load((0, 0)).await?;
-        self.play(0..self.recorded.forward).await?;
-        Ok(reals(&self.player.read(self.recorded.y).await?, out_features))
+        self.run(0..self.recorded.forward).await?;
+        Ok(reals(&self.executor.read(self.recorded.y).await?, out_features))
     }
 
     /// Gradients of the last [`forward`](Self::forward), from `dy [tokens, out_features]`.
@@ -234,21 +238,21 @@ impl BitLinearPlayer {
         let (in_features, out_features) = (self.layer.backbone.columns, self.layer.backbone.rows);
         finite("dy", dy, self.tokens * out_features)?;
         let (data, info) = wide_rows(dy, out_features);
-        self.player.write(self.recorded.dy.data, &data).await?;
-        self.player.write(self.recorded.dy.info, &info).await?;
+        self.executor.write(self.recorded.dy.data, &data).await?;
+        self.executor.write(self.recorded.dy.info, &info).await?;
         let keys = self.recorded.streams.names().iter().flat_map(|name| dither_key(key, 0, name).0);
         let keys: Vec<u32> = [0, 0].into_iter().chain(keys).collect();
-        self.player.write(self.recorded.dither, &keys).await?;
+        self.executor.write(self.recorded.dither, &keys).await?;
         let exponents = self.exponents(top(dy));
         self.load(exponents).await?;
         for id in [self.recorded.lora.grad_a, self.recorded.lora.grad_b] {
             let zeros = vec![0; self.recorded.recording.get(id).words];
-            self.player.write(id, &zeros).await?;
+            self.executor.write(id, &zeros).await?;
         }
-        self.play(self.recorded.forward..self.recorded.recording.dispatches().len()).await?;
-        let a = longs(&self.player.read(self.recorded.lora.grad_a).await?, exponents.0);
-        let b = longs(&self.player.read(self.recorded.lora.grad_b).await?, exponents.1);
-        let x = reals(&self.player.read(self.recorded.dx).await?, in_features);
+        self.run(self.recorded.forward..self.recorded.recording.dispatches().len()).await?;
+        let a = longs(&self.executor.read(self.recorded.lora.grad_a).await?, exponents.0);
+        let b = longs(&self.executor.read(self.recorded.lora.grad_b).await?, exponents.1);
+        let x = reals(&self.executor.read(self.recorded.dx).await?, in_features);
         Ok(BitLinearGradients { a, b: transpose(&b, out_features), x })
     }
 
@@ -276,13 +280,13 @@ impl BitLinearPlayer {
     async fn load(&mut self, exponents: (i32, i32)) -> Result<(), Error> {
         let [a, b] = self.layer.factors();
         for (id, words) in self.recorded.lora.pack(self.layer.adapter.alpha, a, b, exponents) {
-            self.player.write(id, &words).await?;
+            self.executor.write(id, &words).await?;
         }
         Ok(())
     }
 
-    async fn play(&mut self, dispatches: std::ops::Range<usize>) -> Result<(), Error> {
-        match self.player.play(dispatches).await? {
+    async fn run(&mut self, dispatches: std::ops::Range<usize>) -> Result<(), Error> {
+        match self.executor.run(dispatches).await? {
             true => Err(Error::Saturated { what: "linear" }),
             false => Ok(()),
         }

@@ -2,8 +2,8 @@
 
 use crate::{
     error::Error,
-    fixed::Scale,
     kernels::attention::{MAX_CONTEXT, MAX_HEAD_DIM},
+    numbers::fixed::Scale,
 };
 
 /// Sizes and constants of a model. Valid by construction: see [`ModelConfig::check`].

@@ -5,22 +5,24 @@
 
 use super::{
     config::ModelConfig,
-    lora::LoraAdapter,
     norm::Norm,
     transformer::{BINDING_BYTES, Targets, adapted, add, inputs, layer},
     vocabulary::Vocabulary,
     weights::Model,
 };
 use crate::{
-    backend::{Backend, Player},
+    compute::{
+        Backend, Executor,
+        recording::{BufferId, Content, Recording},
+    },
     error::Error,
-    recording::{BufferId, Content, Recording},
+    numbers::lora::LoraAdapter,
 };
 use std::sync::Arc;
 
 /// A model, with an adapter or without, that has read some tokens.
 pub struct Decoder {
-    player: Player,
+    executor: Executor,
     recording: Arc<Recording>,
     ids: BufferId,
     /// `[window, shard's vocabulary]` each.
@@ -47,7 +49,7 @@ impl Decoder {
         let config = ModelConfig { context: window, ..model.config.clone() };
         let mut recording = Recording::default();
         let (batch, tables) = inputs(&mut recording, &config, 1);
-        let ids = recording.buffer("ids", window, Content::Kept);
+        let ids = recording.buffer("ids", window, Content::Persistent);
         let layers: Vec<_> = (0..config.layers).map(|i| layer(&mut recording, model, &targets, i)).collect();
 
         let vocabulary = Vocabulary::new(&mut recording, model, window, BINDING_BYTES);
@@ -64,15 +66,15 @@ impl Decoder {
         let scores = vocabulary.scores(&mut recording, window, n);
 
         let recording = Arc::new(recording);
-        let mut player = backend.player(&recording).await?;
+        let mut executor = backend.executor(&recording).await?;
         if let Some(adapter) = adapter {
             let mut writes = Vec::new();
             for ((_, buffers), pair) in adapted(&layers).iter().zip(adapter.matrices.chunks_exact(2)) {
                 writes.extend(buffers.pack(adapter.alpha, &pair[0], &pair[1], (0, 0)));
             }
-            player.write_all(&writes).await?;
+            executor.write_all(&writes).await?;
         }
-        Ok(Self { player, recording, ids, scores, vocab: config.vocab, window: vec![0; window], read: 0 })
+        Ok(Self { executor, recording, ids, scores, vocab: config.vocab, window: vec![0; window], read: 0 })
     }
 
     /// Tokens that may still be read.
@@ -101,14 +103,14 @@ impl Decoder {
             return Err(Error::Value { what: "token (beyond the vocabulary)", value: id.into() });
         }
         self.window[first..end].copy_from_slice(tokens);
-        self.player.write(self.ids, &self.window).await?;
+        self.executor.write(self.ids, &self.window).await?;
         // from the start of a group of units: the tokens before that were read are read again, those after say nothing
-        let first = first & !(self.player.grain() - 1);
-        self.player.play_units(0..self.recording.dispatches().len(), first..end).await?;
+        let first = first & !(self.executor.grain() - 1);
+        self.executor.run_units(0..self.recording.dispatches().len(), first..end).await?;
         self.read = end;
         let mut next = Vec::with_capacity(self.vocab);
         for shard in &self.scores {
-            let rows = self.player.read(*shard).await?;
+            let rows = self.executor.read(*shard).await?;
             let vocab = rows.len() / self.window.len();
             next.extend(rows[(end - 1) * vocab..end * vocab].iter().map(|score| *score as i32));
         }

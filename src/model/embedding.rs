@@ -1,6 +1,10 @@
 //! An embedding in integers: `int8 · row_scale · 2^(exponent − 16)`.
 
-use crate::{error::Error, fixed::Scale, kernels::as_bytes, ternary::row_words};
+use crate::{
+    error::Error,
+    kernels::as_bytes,
+    numbers::{fixed::Scale, ternary::row_words},
+};
 use std::sync::Arc;
 
 /// An embedding table `[vocab, width]`: int8 per row, a u16 scale per row, one power of two.

@@ -7,8 +7,8 @@ use super::{
     norm::{Norm, SavedNorm},
 };
 use crate::{
+    compute::recording::{BufferId, Recording},
     kernels::{INFO, gated_relu_squared, gated_relu_squared_backward, shared::wide::wide_words},
-    recording::{BufferId, Recording},
 };
 
 /// The feed-forward half of a layer.

@@ -6,9 +6,11 @@ use super::{
 };
 use crate::{
     error::Error,
-    fixed::Scale,
-    rng::{dither_key, threefry},
-    ternary::Ternary,
+    numbers::{
+        fixed::Scale,
+        rng::{dither_key, threefry},
+        ternary::Ternary,
+    },
 };
 
 /// A model whose every tensor is drawn from the counter hash keyed by `seed` and the tensor's name.

@@ -1,16 +1,18 @@
 //! `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`: a BitNet linear with its LoRA adapter, recorded.
 
-use super::lora::{LoraMatrix, MASTER_FRACTION_BITS};
 use crate::{
+    compute::recording::{BufferId, Content, Recording},
     error::Error,
-    fixed::{Scale, WIDE_BITS, bits, round_even, round_even_u64, shift_for},
     kernels::{
         INFO, lora_down, lora_down_backward, lora_fold, lora_gradient_a, lora_gradient_b, lora_up,
         shared::wide::{self, wide_words},
         ternary_matmul, ternary_matmul_backward,
     },
-    recording::{BufferId, Content, Recording},
-    ternary::Ternary,
+    numbers::{
+        fixed::{Scale, WIDE_BITS, bits, round_even, round_even_u64, shift_for},
+        lora::{LoraMatrix, MASTER_FRACTION_BITS},
+        ternary::Ternary,
+    },
 };
 
 /// Rows of integers and the buffer of their infos.
@@ -92,7 +94,8 @@ impl RecordedLinear {
     /// Adds the weights to a recording, and the adapter's buffers where `rank` > 0.
     pub fn new(recording: &mut Recording, name: String, weights: &Ternary, rank: usize) -> Self {
         let (in_features, out_features) = (weights.columns, weights.rows);
-        let mut kept = |what: &str, words: usize| recording.buffer(format!("{name}.{what}"), words, Content::Kept);
+        let mut kept =
+            |what: &str, words: usize| recording.buffer(format!("{name}.{what}"), words, Content::Persistent);
         let lora = (rank > 0).then(|| LoraBuffers {
             rank,
             in_features,

@@ -3,8 +3,10 @@
 //! The mean of the factors, as federated averaging takes it, and what adapters that started from the same seed are folded
 //! by. It is not the mean of the products `b·a`: adapters of unrelated starts lose by it.
 
-use super::lora::{LoraAdapter, LoraMatrix};
-use crate::error::Error;
+use crate::{
+    error::Error,
+    numbers::lora::{LoraAdapter, LoraMatrix},
+};
 
 /// Most adapters of one mean.
 pub const MAX_ADAPTERS: usize = 256;

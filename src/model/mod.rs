@@ -9,7 +9,7 @@ pub mod feed_forward;
 pub mod file;
 pub mod generator;
 pub mod linear;
-pub mod lora;
+pub mod manifest;
 pub mod mean;
 pub mod norm;
 pub mod peft;

@@ -6,10 +6,9 @@ use super::{
     weights::Gain,
 };
 use crate::{
-    fixed::Scale,
+    compute::recording::{BufferId, Recording},
     kernels::{INFO, rms_norm_backward, rms_norm_quantize, rms_norm_wide, shared::wide::wide_words},
-    recording::{BufferId, Recording},
-    ternary::row_words,
+    numbers::{fixed::Scale, ternary::row_words},
 };
 
 /// A norm and its gains.

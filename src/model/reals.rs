@@ -2,7 +2,6 @@
 
 use crate::{
     error::Error,
-    fixed::{Scale, WIDE_BITS},
     kernels::{
         INFO, as_bytes_mut,
         shared::{
@@ -10,7 +9,10 @@ use crate::{
             wide::{self, wide_words},
         },
     },
-    ternary::row_words,
+    numbers::{
+        fixed::{Scale, WIDE_BITS},
+        ternary::row_words,
+    },
 };
 use safetensors::{Dtype, tensor::TensorView};
 

@@ -3,8 +3,10 @@
 use crate::{
     error::Error,
     kernels::shared::scores::exp2,
-    rng::{dither_key, threefry},
-    tables::exp2_table,
+    numbers::{
+        rng::{dither_key, threefry},
+        tables::exp2_table,
+    },
 };
 use std::cmp::Reverse;
 

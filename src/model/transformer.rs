@@ -5,16 +5,15 @@ use super::{
     config::{Linear, ModelConfig},
     feed_forward::FeedForward,
     linear::{Batch, LoraBuffers, RecordedLinear, Streams},
-    lora::LoraAdapter,
     norm::Norm,
     peft,
     vocabulary::Vocabulary,
     weights::Model,
 };
 use crate::{
+    compute::recording::{BufferId, Content, Recording},
     kernels::{INFO, residual_add, shared::blocks::BLOCK},
-    recording::{BufferId, Content, Recording},
-    tables,
+    numbers::{lora::LoraAdapter, tables},
 };
 
 /// Largest buffer that one binding may hold under WebGPU's default limits.
@@ -91,9 +90,9 @@ impl Step {
         let mut streams = Streams::default();
         let (batch, tables) = inputs(&mut recording, config, sequences);
         let tokens = batch.tokens;
-        let ids = recording.buffer("ids", tokens, Content::Kept);
-        let labels = recording.buffer("labels", tokens, Content::Kept);
-        let loss = recording.buffer("loss", 2, Content::Kept);
+        let ids = recording.buffer("ids", tokens, Content::Persistent);
+        let labels = recording.buffer("labels", tokens, Content::Persistent);
+        let loss = recording.buffer("loss", 2, Content::Persistent);
         let layers: Vec<_> =
             model.layers.iter().enumerate().map(|(i, _)| layer(&mut recording, model, targets, i)).collect();
 
@@ -166,7 +165,7 @@ pub(super) fn inputs(recording: &mut Recording, config: &ModelConfig, sequences:
         tokens,
         blocks: spans.len() / 2,
         spans: recording.constant("spans", spans),
-        dither: recording.buffer("dither", 2, Content::Kept),
+        dither: recording.buffer("dither", 2, Content::Persistent),
     };
     let exponentials = [tables::exp2_table(), tables::log2_table()].concat();
     let tables = Tables {

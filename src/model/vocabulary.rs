@@ -7,15 +7,14 @@ use super::{
     weights::Model,
 };
 use crate::{
-    fixed::Scale,
+    compute::recording::{BufferId, Recording},
     kernels::{
         INFO,
         cross_entropy::{self, dlogits_words},
         embed, head_backward, head_logits, logits_max, logits_sum, loss_sum,
         shared::scores::SCORE_BITS,
     },
-    recording::{BufferId, Recording},
-    ternary::row_words,
+    numbers::{fixed::Scale, ternary::row_words},
 };
 use std::sync::Arc;
 

@@ -2,7 +2,13 @@
 
 use super::config::{Linear, ModelConfig};
 pub use super::embedding::Embedding;
-use crate::{error::Error, fixed::Scale, ternary::Ternary, ternary::row_words};
+use crate::{
+    error::Error,
+    numbers::{
+        fixed::Scale,
+        ternary::{Ternary, row_words},
+    },
+};
 use std::sync::Arc;
 
 /// Largest mantissa of a gain or an embedding row's scale: 16 bits.

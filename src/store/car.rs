@@ -17,14 +17,14 @@ const PIECE_BYTES: usize = 1 << 20;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Header {
+struct CarHeader {
     roots: Vec<Cid>,
     version: u64,
 }
 
 /// The first bytes of a file with one root.
 pub fn car_header(root: Cid) -> Vec<u8> {
-    let header = Header { roots: vec![root], version: 1 };
+    let header = CarHeader { roots: vec![root], version: 1 };
     let header = serde_ipld_dagcbor::to_vec(&header).expect("a list of CIDs and a number");
     let mut car = Vec::with_capacity(header.len() + 2);
     section(&mut car, &[&header]);
@@ -127,8 +127,8 @@ fn take<'a>(rest: &mut &'a [u8], most: usize) -> Result<Option<&'a [u8]>, StoreE
 }
 
 fn roots(header: &[u8]) -> Result<Vec<Cid>, StoreError> {
-    let header: Header = serde_ipld_dagcbor::from_slice(header).map_err(malformed)?;
-    let Header { roots, version: 1 } = header else { return Err(malformed("only version 1 is read")) };
+    let header: CarHeader = serde_ipld_dagcbor::from_slice(header).map_err(malformed)?;
+    let CarHeader { roots, version: 1 } = header else { return Err(malformed("only version 1 is read")) };
     Ok(roots.into_iter().map(version_1).collect())
 }
 
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(Dag::from_car(&dag().to_car()), Ok(dag()));
     }
 
-    /// Header and frame, byte by byte.
+    /// CarHeader and frame, byte by byte.
     #[test]
     fn the_form_is_the_specified_one() {
         let root = Block::new(Codec::Raw, b"abc".to_vec()).unwrap();

@@ -7,7 +7,7 @@ use prost::Message;
 
 /// A link to another node.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Link {
+pub(super) struct PbLink {
     #[prost(bytes = "vec", optional, tag = "1")]
     hash: Option<Vec<u8>>,
     #[prost(string, optional, tag = "2")]
@@ -17,7 +17,7 @@ pub(super) struct Link {
     size: Option<u64>,
 }
 
-impl Link {
+impl PbLink {
     /// A link without a name, as files have them.
     pub(super) fn new(cid: &Cid, size: u64) -> Self {
         Self { hash: Some(cid.to_bytes()), name: Some(String::new()), size: Some(size) }
@@ -32,14 +32,14 @@ impl Link {
 
 /// A node.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Node {
+pub(super) struct PbNode {
     #[prost(bytes = "vec", optional, tag = "1")]
     pub(super) data: Option<Vec<u8>>,
     #[prost(message, repeated, tag = "2")]
-    pub(super) links: Vec<Link>,
+    pub(super) links: Vec<PbLink>,
 }
 
-impl Node {
+impl PbNode {
     /// Reads the bytes of a node.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, StoreError> {
         Self::decode(bytes).map_err(malformed)

@@ -1,6 +1,6 @@
 //! The links of a block, whatever its codec.
 
-use super::{Block, Cid, Codec, StoreError, dag_pb::Node, version_1};
+use super::{Block, Cid, Codec, StoreError, dag_pb::PbNode, version_1};
 use ipld_core::serde::ExtractLinks;
 
 /// Every CID that a block holds, in version 1 and in the block's order; one that names no block here is an error.
@@ -12,7 +12,7 @@ pub fn links(block: &Block) -> Result<Vec<Cid>, StoreError> {
                 .map_err(|error| StoreError::Malformed { what: "DAG-CBOR", reason: error.to_string() })?;
             links.into_vec()
         }
-        Codec::DagPb => Node::read(block.bytes())?.links.iter().map(|link| link.cid()).collect::<Result<_, _>>()?,
+        Codec::DagPb => PbNode::read(block.bytes())?.links.iter().map(|link| link.cid()).collect::<Result<_, _>>()?,
     };
     found.into_iter().map(version_1).map(|cid| Codec::of(&cid).map(|_| cid)).collect()
 }
@@ -30,8 +30,8 @@ mod tests {
         let found = [leaf(1), leaf(2), leaf(1)];
         let cbor = dag_cbor::block("test", &(7, found, "text", [(leaf(3), 5u8)])).unwrap();
         assert_eq!(links(&cbor), Ok(vec![leaf(1), leaf(2), leaf(1), leaf(3)]));
-        let link = |cid: &Cid| super::super::dag_pb::Link::new(cid, 1);
-        let node = Node { data: Some(vec![9]), links: found.iter().map(link).collect() };
+        let link = |cid: &Cid| super::super::dag_pb::PbLink::new(cid, 1);
+        let node = PbNode { data: Some(vec![9]), links: found.iter().map(link).collect() };
         assert_eq!(links(&node.block().unwrap()), Ok(found.to_vec()));
         assert_eq!(links(&Block::new(Codec::Raw, cbor.bytes().to_vec()).unwrap()), Ok(vec![]));
     }

@@ -8,7 +8,7 @@ pub mod dag_cbor;
 mod dag_pb;
 mod leaves;
 mod links;
-mod shelf;
+mod pin_list;
 pub mod unixfs;
 
 pub use block::{Block, Codec, Dag, Fetch, MAX_BLOCK_BYTES, StoreError, version_1};

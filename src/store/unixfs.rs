@@ -16,7 +16,7 @@ const RAW: i32 = 0;
 
 /// What a node's data says.
 #[derive(Clone, PartialEq, Message)]
-struct Data {
+struct UnixFsData {
     #[prost(int32, required, tag = "1")]
     kind: i32,
     #[prost(bytes = "vec", optional, tag = "2")]

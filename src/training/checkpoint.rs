@@ -3,7 +3,7 @@
 use super::optimizer::Optimizer;
 use crate::{
     error::Error,
-    model::lora::{LoraAdapter, LoraMatrix},
+    numbers::lora::{LoraAdapter, LoraMatrix},
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::HashMap;

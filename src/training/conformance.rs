@@ -6,15 +6,14 @@ use super::{
     step::{ChunkGradient, Trainer},
 };
 use crate::{
-    backend::{Backend, cpu, trace::Traced},
+    compute::{Backend, cpu, trace::Traced},
     error::Error,
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        lora::LoraAdapter,
         transformer::{Step, Targets},
     },
-    rng::threefry,
+    numbers::{lora::LoraAdapter, rng::threefry},
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -73,7 +72,7 @@ pub async fn step_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32]
     Ok(digest(&Training::of_the_step(backend, sequences).await?.step(STEP).await?))
 }
 
-/// The trace of the step that [`Digests::step`] is of. The steps before it are the scalar twins', so that the first
+/// The trace of the step that [`Digests::step`] is of. The steps before it are the scalar references', so that the first
 /// entry that differs is of a dispatch whose inputs were right.
 pub async fn step_trace(backend: &Backend, sequences: usize) -> Result<Vec<Traced>, Error> {
     let scalar = Backend::Cpu { threads: 1, choose: cpu::scalar };
@@ -110,8 +109,8 @@ impl Training {
         let targets = Targets { rank: RANK, linears: Linear::ALL.to_vec() };
         let model = seeded(config.clone(), SEED)?;
         let step = Step::new(&model, &targets, sequences);
-        let player = backend.player(&Arc::new(step.recording.clone())).await?;
-        let trainer = Trainer::new(step, player);
+        let executor = backend.executor(&Arc::new(step.recording.clone())).await?;
+        let trainer = Trainer::new(step, executor);
         let adapter = LoraAdapter::seeded(RANK, 8, &targets.shapes(&config), SEED)?;
         // periodic text, so that there is something to learn
         let chunk = (0..tokens).map(|i| threefry([1, 2], [i % 23, 0])[0] % config.vocab as u32).collect();

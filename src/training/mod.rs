@@ -3,6 +3,8 @@
 pub mod checkpoint;
 pub mod conformance;
 pub mod optimizer;
+mod round;
 pub mod session;
 pub mod step;
 pub mod trial;
+pub mod worker;

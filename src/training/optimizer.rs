@@ -8,13 +8,14 @@ mod state;
 
 pub use settings::{Method, Settings};
 
-use crate::error::Error;
-use crate::fixed::power_of_two_f64;
-use crate::model::lora::{GradientMatrix, LoraAdapter, LoraMatrix, MASTER_FRACTION_BITS};
-
-/// Largest magnitude of a gradient's exponent: keeps the square of its every value, and the sum of
-/// 2^60 of them, inside f64.
-pub const MAX_EXPONENT: i32 = 256;
+use crate::{
+    error::Error,
+    numbers::{
+        fixed::power_of_two_f64,
+        lora::{GradientMatrix, LoraAdapter, LoraMatrix, MASTER_FRACTION_BITS},
+    },
+    protocol::MAX_EXPONENT,
+};
 
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -6,14 +6,14 @@ use super::{
 };
 use crate::{
     error::Error,
-    model::lora::{GradientMatrix, LoraAdapter},
+    numbers::lora::{GradientMatrix, LoraAdapter},
 };
 
 /// Exponent of accumulated gradients: 2^-40 of a summed loss's gradient, with room up to 2^22.
 pub const JOB_EXPONENT: i32 = -40;
 
 /// An adapter, its optimizer, and what computes their gradients.
-pub struct Session {
+pub struct TrainingSession {
     trainer: Trainer,
     adapter: LoraAdapter,
     optimizer: Optimizer,
@@ -31,7 +31,7 @@ pub struct SessionStep {
     pub report: Option<StepReport>,
 }
 
-impl Session {
+impl TrainingSession {
     /// Continues from an adapter and an optimizer; `dither` keys the stochastic rounding.
     pub fn new(trainer: Trainer, adapter: LoraAdapter, optimizer: Optimizer, dither: [u8; 32]) -> Self {
         Self { trainer, adapter, optimizer, dither }

@@ -1,18 +1,18 @@
 //! A chunk of text becomes the loss and the LoRA gradients of all its sequences.
 
 use crate::{
-    backend::{
-        Player, Rest,
-        trace::{Traced, play_traced},
+    compute::{
+        Executor, YieldHook,
+        recording::BufferId,
+        trace::{Traced, run_traced},
     },
     error::Error,
     kernels::cross_entropy::IGNORE,
-    model::{
+    model::transformer::Step,
+    numbers::{
         lora::{GradientMatrix, LoraAdapter},
-        transformer::Step,
+        rng::dither_key,
     },
-    recording::BufferId,
-    rng::dither_key,
 };
 
 /// What a chunk yields.
@@ -43,7 +43,7 @@ pub fn nats(loss: i64, supervised: usize) -> f64 {
 /// A recorded step in a player's memory.
 pub struct Trainer {
     step: Step,
-    player: Player,
+    executor: Executor,
     exponents: Vec<(i32, i32)>,
     shapes: Vec<(usize, usize)>,
     trace: Option<Vec<Traced>>,
@@ -51,8 +51,8 @@ pub struct Trainer {
 
 impl Trainer {
     /// Takes a step and a player of its recording.
-    pub fn new(step: Step, player: Player) -> Self {
-        Self { step, player, exponents: Vec::new(), shapes: Vec::new(), trace: None }
+    pub fn new(step: Step, executor: Executor) -> Self {
+        Self { step, executor, exponents: Vec::new(), shapes: Vec::new(), trace: None }
     }
 
     /// Uploads an adapter. `exponents` are the job's, one per matrix in the adapter's order.
@@ -74,7 +74,7 @@ impl Trainer {
             buffers.check(&pair[0], &pair[1])?;
             writes.extend(buffers.pack(adapter.alpha, &pair[0], &pair[1], exponents));
         }
-        self.player.write_all(&writes).await
+        self.executor.write_all(&writes).await
     }
 
     /// The gradient of the summed loss of a chunk, with dither keyed by `task_key` and `step`.
@@ -84,9 +84,9 @@ impl Trainer {
         let mut outputs: Vec<_> = self.step.adapted.iter().flat_map(|(_, lora)| [lora.grad_a, lora.grad_b]).collect();
         outputs.push(self.step.loss);
         let zeros = |id: &BufferId| (*id, vec![0; self.step.recording.get(*id).words]);
-        self.player.write_all(&outputs.iter().map(zeros).collect::<Vec<_>>()).await?;
-        let saturated = self.play_chunk(chunk, &keys, self.step.recording.dispatches().len()).await?;
-        let mut read = self.player.read_all(&outputs).await?;
+        self.executor.write_all(&outputs.iter().map(zeros).collect::<Vec<_>>()).await?;
+        let saturated = self.run_chunk(chunk, &keys, self.step.recording.dispatches().len()).await?;
+        let mut read = self.executor.read_all(&outputs).await?;
         let loss = read.pop().map_or(0, |words| long(&words));
         let (mut matrices, mut read) = (Vec::new(), read.into_iter());
         for ((name, _), exponents) in self.step.adapted.iter().zip(&self.exponents) {
@@ -113,32 +113,32 @@ impl Trainer {
         Ok((gradient?, trace))
     }
 
-    /// As [`Player::rest_by`].
-    pub fn rest_by(&mut self, rest: Rest) {
-        self.player.rest_by(rest);
+    /// As [`Executor::set_yield_hook`].
+    pub fn set_yield_hook(&mut self, rest: YieldHook) {
+        self.executor.set_yield_hook(rest);
     }
 
     /// From now on all dispatches of one adapted linear, chosen by `number` among them, are audited as
-    /// [`Player::audit`] says. Returns the linear's name.
+    /// [`Executor::audit`] says. Returns the linear's name.
     pub fn audit(&mut self, number: u64) -> Option<&str> {
         let at = number.checked_rem(self.step.adapted.len() as u64)?;
         let name = self.step.adapted[at as usize].0.as_str();
         let of_linear = |label: &str| label.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '));
         let dispatches = self.step.recording.dispatches().iter().enumerate();
-        self.player.audit(dispatches.filter(|(_, dispatch)| of_linear(&dispatch.label)).map(|(at, _)| at).collect());
+        self.executor.audit(dispatches.filter(|(_, dispatch)| of_linear(&dispatch.label)).map(|(at, _)| at).collect());
         Some(name)
     }
 
     /// The summed loss of a chunk in 2^-20 bits, and whether a value saturated.
     pub async fn evaluate(&mut self, chunk: &[u32]) -> Result<(i64, bool), Error> {
         let keys = vec![0; 2 * self.step.streams.names().len()];
-        self.player.write(self.step.loss, &[0, 0]).await?;
-        let saturated = self.play_chunk(chunk, &keys, self.step.forward).await?;
-        Ok((long(&self.player.read(self.step.loss).await?), saturated))
+        self.executor.write(self.step.loss, &[0, 0]).await?;
+        let saturated = self.run_chunk(chunk, &keys, self.step.forward).await?;
+        Ok((long(&self.executor.read(self.step.loss).await?), saturated))
     }
 
     /// Plays the chunk's sequences, as many at a time as the step holds; each token's label is the next one.
-    async fn play_chunk(&mut self, chunk: &[u32], keys: &[u32], dispatches: usize) -> Result<bool, Error> {
+    async fn run_chunk(&mut self, chunk: &[u32], keys: &[u32], dispatches: usize) -> Result<bool, Error> {
         if let Some(&id) = chunk.iter().find(|id| **id as usize >= self.step.vocab) {
             return Err(Error::Value { what: "token (beyond the vocabulary)", value: id.into() });
         }
@@ -153,10 +153,10 @@ impl Trainer {
             let labels: Vec<_> = (first..first + tokens).map(|i| at(i + 1).unwrap_or(IGNORE)).collect();
             let dither = [&[first as u32, 0], keys].concat();
             let writes = [(self.step.ids, ids), (self.step.labels, labels), (self.step.dither, dither)];
-            self.player.write_all(&writes).await?;
+            self.executor.write_all(&writes).await?;
             saturated |= match &mut self.trace {
-                None => self.player.play(0..dispatches).await?,
-                Some(trace) => play_traced(&mut self.player, &self.step.recording, 0..dispatches, trace).await?,
+                None => self.executor.run(0..dispatches).await?,
+                Some(trace) => run_traced(&mut self.executor, &self.step.recording, 0..dispatches, trace).await?,
             };
         }
         Ok(saturated)

@@ -6,16 +6,15 @@ use super::{
     step::{ChunkGradient, Trainer},
 };
 use crate::{
-    backend::Backend,
+    compute::{Backend, recording::Recording},
     error::Error,
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        lora::LoraAdapter,
         transformer::{Step, Targets},
         weights::Model,
     },
-    recording::Recording,
+    numbers::lora::LoraAdapter,
 };
 use std::sync::Arc;
 
@@ -66,8 +65,8 @@ impl Trial {
         let step = Step::new(model, &targets, 1);
         let chunk = (0..step.context as u32).map(|i| i * i * 7 % step.vocab as u32).collect();
         let recording = Arc::new(step.recording.clone());
-        let player = backend.player(&recording).await?;
-        Ok(Self { trainer: Trainer::new(step, player), adapter, optimizer, chunk, recording })
+        let executor = backend.executor(&recording).await?;
+        Ok(Self { trainer: Trainer::new(step, executor), adapter, optimizer, chunk, recording })
     }
 
     /// One whole step: adapter in, gradient out, optimizer.

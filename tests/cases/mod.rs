@@ -4,15 +4,15 @@
 
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::Backend,
+    compute::Backend,
     error::Error,
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        lora::{LoraAdapter, LoraMatrix},
         transformer::{Step, Targets},
         weights::{Embedding, Gain, Model},
     },
+    numbers::lora::{LoraAdapter, LoraMatrix},
     training::{
         session::JOB_EXPONENT,
         step::{ChunkGradient, Trainer},
@@ -133,8 +133,8 @@ pub fn trainer(
 ) -> CpuTrainer {
     let step = Step::new(model, targets, sequences);
     let backend = Backend::Cpu { threads, choose: |_| None };
-    let player = block_on(backend.player(&Arc::new(step.recording.clone()))).unwrap();
-    let mut trainer = CpuTrainer(Trainer::new(step, player));
+    let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
+    let mut trainer = CpuTrainer(Trainer::new(step, executor));
     trainer.load(adapter, JOB_EXPONENT);
     trainer
 }

@@ -4,7 +4,7 @@ use super::devices::Opened;
 use libtest_mimic::{Failed, Trial};
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::{Backend, cpu::scalar, gpu::Choice},
+    compute::{Backend, cpu::scalar, gpu::Choice},
     kernels,
     model::{config::ModelConfig, decoder::Decoder, generator::seeded},
     training::{

@@ -2,7 +2,7 @@
 
 use libtest_mimic::{Failed, Trial};
 use pollster::block_on;
-use r3mes_wgpu::backend::gpu::{self, Checks, Device, Gpu, Options};
+use r3mes_wgpu::compute::gpu::{self, Checks, Device, Gpu, Options};
 use std::{
     path::PathBuf,
     process::{Command, ExitCode},

@@ -1,14 +1,16 @@
 //! A kernel for this test only: each unit runs every function that kernels share on its operands.
 
 use r3mes_wgpu::{
-    fixed::{self, Scale},
     kernels::{
         Access, Binding, Kernel, Lowering, Saturated,
-        cases::{Case, Source},
+        cases::{Case, CaseSource},
         shared::{blocks, rms, wide},
     },
-    rng::{Dither, threefry},
-    ternary,
+    numbers::{
+        fixed::{self, Scale},
+        rng::{Dither, threefry},
+        ternary,
+    },
 };
 use std::ops::Range;
 
@@ -23,7 +25,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         Binding { name: "results", access: Access::Write(|_| RESULTS) },
     ],
     units: |params| params[1] as usize,
-    twin,
+    reference,
     lowerings: &[Lowering {
         name: "plain",
         wgsl: include_str!("fixed_point.wgsl"),
@@ -35,7 +37,7 @@ pub(super) static KERNEL: Kernel = Kernel {
 
 /// Random operands of every length, then all pairs of extremes with every shift.
 pub(super) fn cases(seed: u64) -> Vec<Case> {
-    let source = &mut Source::new(seed);
+    let source = &mut CaseSource::new(seed);
     let random: Vec<u32> = (0..4000).flat_map(|_| random(source)).collect();
     let edges = [0, 1, 2, 3, 1 << 30, 1 << 31, (1 << 31) - 1, u64::MAX, 1 << 32, 1 << 61, 1 << 62, 1 << 63, 3 << 29];
     let edges = edges.iter().flat_map(|&edge: &u64| [edge, edge.wrapping_sub(1), !edge]).collect::<Vec<_>>();
@@ -51,13 +53,13 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
     [("random", random), ("extreme", extremes)].map(|(label, words)| case(source, label, words)).into()
 }
 
-fn case(source: &mut Source, label: &str, words: Vec<u32>) -> Case {
+fn case(source: &mut CaseSource, label: &str, words: Vec<u32>) -> Case {
     let units = words.len() / OPERANDS;
     let results = source.before_write(units * RESULTS);
     Case { kernel: &KERNEL, label: label.to_owned(), params: vec![0, units as u32], inputs: vec![words, results] }
 }
 
-fn random(source: &mut Source) -> [u32; OPERANDS] {
+fn random(source: &mut CaseSource) -> [u32; OPERANDS] {
     let mut any = || (u64::from(source.word()) << 32 | u64::from(source.word())) >> (source.word() & 63);
     let (a, b) = (any(), any());
     let sign = |value: u64, negative: bool| if negative { value.wrapping_neg() } else { value };
@@ -71,7 +73,7 @@ fn operands(a: u64, b: u64, right: u32, e: i32, f: i32) -> [u32; OPERANDS] {
     [a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32, right, e as u32, f as u32, 0]
 }
 
-fn twin(_: &[u32], _: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+fn reference(_: &[u32], _: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     for (words, results) in reads[0].chunks_exact(OPERANDS).zip(writes[0].chunks_exact_mut(RESULTS)) {
         let found: Vec<u32> = answers(words).into_iter().flatten().collect();
         results.copy_from_slice(&found);

@@ -1,18 +1,18 @@
-//! Every kernel, by every lowering, on every GPU here, software ones included: the twin's bits.
+//! Every kernel, by every lowering, on every GPU here, software ones included: the reference's bits.
 //!
 //! `SEED=…` repeats a run's random cases. Needs its own harness, since what there is to test depends
 //! on the drivers that the machine has.
 
 mod conformance;
 mod devices;
+mod executor;
 mod fixed_point;
-mod player;
 
 use devices::Opened;
 use libtest_mimic::{Arguments, Failed, Trial};
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::gpu,
+    compute::gpu,
     kernels::{
         self, Lowering,
         cases::{Case, cases},
@@ -46,7 +46,7 @@ fn trials(gpu: &'static Opened) -> Vec<Trial> {
     let fixed_point = Trial::test(format!("fixed_point on {}", gpu.listed), move || {
         equals_twin(gpu, &fixed_point::KERNEL.lowerings[0], fixed_point::cases(seed()))
     });
-    kernels.chain([fixed_point]).chain(player::trials(gpu)).chain(conformance::trials(gpu)).collect()
+    kernels.chain([fixed_point]).chain(executor::trials(gpu)).chain(conformance::trials(gpu)).collect()
 }
 
 /// A new seed each run, or the one to repeat.

@@ -5,11 +5,9 @@ mod parity;
 
 use crate::cases;
 use proptest::prelude::*;
-use r3mes_wgpu::model::{
-    file,
-    lora::{LoraAdapter, LoraMatrix},
-    peft,
-    weights::Model,
+use r3mes_wgpu::{
+    model::{file, peft, weights::Model},
+    numbers::lora::{LoraAdapter, LoraMatrix},
 };
 use safetensors::SafeTensors;
 use std::{fs, path::Path};

@@ -4,9 +4,10 @@ use super::{adapter, fixture, model};
 use crate::cases;
 use pollster::block_on;
 use r3mes_wgpu::{
-    backend::Backend,
+    compute::Backend,
     kernels::cross_entropy::IGNORE,
-    model::{lora::LoraAdapter, peft, transformer::Step, weights::Model},
+    model::{peft, transformer::Step, weights::Model},
+    numbers::lora::LoraAdapter,
     training::{session::JOB_EXPONENT, step::Trainer},
 };
 use safetensors::SafeTensors;
@@ -47,17 +48,17 @@ fn logits(model: &Model, adapter: &LoraAdapter, ids: &[u32]) -> Vec<f64> {
     let (at, head) =
         step.recording.dispatches().iter().enumerate().find(|(_, dispatch)| dispatch.label == "head logits").unwrap();
     let scores = *head.buffers.last().unwrap();
-    let mut player = block_on(CPU.player(&Arc::new(step.recording.clone()))).unwrap();
+    let mut executor = block_on(CPU.executor(&Arc::new(step.recording.clone()))).unwrap();
     for ((_, buffers), pair) in step.adapted.iter().zip(adapter.matrices.chunks_exact(2)) {
         for (id, words) in buffers.pack(adapter.alpha, &pair[0], &pair[1], (JOB_EXPONENT, JOB_EXPONENT)) {
-            block_on(player.write(id, &words)).unwrap();
+            block_on(executor.write(id, &words)).unwrap();
         }
     }
-    block_on(player.write(step.ids, ids)).unwrap();
-    block_on(player.write(step.labels, &vec![IGNORE; ids.len()])).unwrap();
-    assert!(!block_on(player.play(0..at + 1)).unwrap());
+    block_on(executor.write(step.ids, ids)).unwrap();
+    block_on(executor.write(step.labels, &vec![IGNORE; ids.len()])).unwrap();
+    assert!(!block_on(executor.run(0..at + 1)).unwrap());
     let unit = std::f64::consts::LN_2 / f64::from(1 << 20);
-    block_on(player.read(scores)).unwrap().into_iter().map(|score| f64::from(score as i32) * unit).collect()
+    block_on(executor.read(scores)).unwrap().into_iter().map(|score| f64::from(score as i32) * unit).collect()
 }
 
 /// PEFT's LoRA sees x, ours its int8. The first comparison holds that difference, the second only what two paths round
@@ -94,8 +95,8 @@ fn gradients_are_pefts() {
     let reference = Reference(fixture("reference.safetensors"));
     let (model, adapter, ids) = (model(), adapter(), reference.ids());
     let step = Step::new(&model, &cases::targets(adapter.rank), ids.len() / model.config.context);
-    let player = block_on(CPU.player(&Arc::new(step.recording.clone()))).unwrap();
-    let mut trainer = Trainer::new(step, player);
+    let executor = block_on(CPU.executor(&Arc::new(step.recording.clone()))).unwrap();
+    let mut trainer = Trainer::new(step, executor);
     block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();
     let got = block_on(trainer.gradient(&ids, &[7; 32], 0)).unwrap();
     assert!(!got.saturated);

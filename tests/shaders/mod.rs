@@ -80,8 +80,8 @@ fn files_and_kernels_are_the_same_list() {
     }
     for kernel in kernels::ALL {
         assert_eq!(kernel.lowerings.first().map(|lowering| lowering.name), Some("plain"), "{}", kernel.name);
-        let twin = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/kernels/{}.rs", kernel.name));
-        assert!(twin.exists(), "{} has no file of its own", kernel.name);
+        let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/kernels/{}.rs", kernel.name));
+        assert!(reference.exists(), "{} has no file of its own", kernel.name);
     }
 }
 

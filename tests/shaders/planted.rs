@@ -12,7 +12,7 @@ static KERNEL: Kernel = Kernel {
         Binding { name: "flag", access: Access::Flag },
     ],
     units: |params| params[1] as usize,
-    twin: |_, _, _, _| false,
+    reference: |_, _, _, _| false,
     lowerings: &[],
 };
 

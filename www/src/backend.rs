@@ -6,7 +6,7 @@ use super::{
     tell::{Progress, Tell},
 };
 use r3mes_wgpu::{
-    backend::{
+    compute::{
         Backend,
         cpu::fastest,
         gpu::{self, Gpu, Options},

@@ -7,15 +7,16 @@ use super::{check::hex, devices::DeviceCard, host::now, tell::Tell};
 use js_sys::Function;
 use products::Shape;
 use r3mes_wgpu::{
-    backend::{
-        Backend, Player, answers,
+    compute::{
+        Backend, Executor,
         cpu::{fastest, scalar, simd::Level},
         gpu::{self, Choice, Device, Gpu, Options},
+        known_answers,
+        recording::Recording,
     },
     error::Error,
     kernels::{self, Kernel, cases::Case},
     model::config::ModelConfig,
-    recording::Recording,
     training::{
         conformance::digest,
         trial::{SMALL, Trial, WIDE},
@@ -91,7 +92,7 @@ pub struct Bench {
 }
 
 enum Subject {
-    Product { player: Player, launches: usize },
+    Product { executor: Executor, launches: usize },
     Step(Box<Trial>),
 }
 
@@ -178,18 +179,18 @@ impl Bench {
         launches: usize,
     ) -> Result<(), Error> {
         self.tell.say(&BenchEvent::Preparing { what: format!("{name}: {what}, {by}") });
-        answers::passes(backend, case).await?;
+        known_answers::passes(backend, case).await?;
         let (mut recording, ids) = Recording::single(case);
         for _ in 1..launches {
             recording.dispatch(&case.label, case.kernel, case.params.clone(), &ids);
         }
-        let mut player = backend.player(&Arc::new(recording)).await?;
+        let mut executor = backend.executor(&Arc::new(recording)).await?;
         for (id, words) in ids.iter().zip(&case.inputs) {
-            player.write(*id, words).await?;
+            executor.write(*id, words).await?;
         }
         // a GPU player now learns what a launch costs
-        player.play(0..launches).await?;
-        self.subjects.push(Subject::Product { player, launches });
+        executor.run(0..launches).await?;
+        self.subjects.push(Subject::Product { executor, launches });
         let [tokens, columns, rows] = [1, 2, 3].map(|at| case.params[at] as usize);
         let operations = Some(2.0 * (tokens * columns * rows) as f64);
         let (by, digest) = (by.to_owned(), None);
@@ -238,8 +239,8 @@ impl Subject {
     async fn time(&mut self) -> Result<f64, Error> {
         let start = now();
         match self {
-            Self::Product { player, launches } => {
-                player.play(0..*launches).await?;
+            Self::Product { executor, launches } => {
+                executor.run(0..*launches).await?;
                 Ok((now() - start) / *launches as f64)
             }
             Self::Step(trial) => {

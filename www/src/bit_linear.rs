@@ -3,9 +3,9 @@
 use super::{backend, check::hex, tell::Tell};
 use js_sys::{Float32Array, Object, Reflect};
 use r3mes_wgpu::{
-    backend::Backend,
-    model::bit_linear::{self, BitLinearPlayer, Ternarize},
-    work::task_key,
+    compute::Backend,
+    model::bit_linear::{self, BitLinearExecutor, Ternarize},
+    protocol::task_key,
 };
 use serde::Deserialize;
 use std::cell::RefCell;
@@ -66,14 +66,14 @@ struct Options {
 pub struct BitLinear {
     layer: RefCell<bit_linear::BitLinear>,
     backend: Backend,
-    player: RefCell<Placed>,
+    executor: RefCell<Placed>,
 }
 
 /// Where the layer is: one call computes at a time.
 enum Placed {
     Nowhere,
     /// On the backend, for batches of so many rows.
-    Ready(usize, Box<BitLinearPlayer>),
+    Ready(usize, Box<BitLinearExecutor>),
     Computing,
 }
 
@@ -109,7 +109,7 @@ impl BitLinear {
         .map_err(JsError::from)?;
         let wanted = options.backend.as_deref().unwrap_or("cpu");
         let backend = backend::open(wanted, &Tell::new(None)).await?.backend;
-        Ok(Self { layer: RefCell::new(layer), backend, player: RefCell::new(Placed::Nowhere) })
+        Ok(Self { layer: RefCell::new(layer), backend, executor: RefCell::new(Placed::Nowhere) })
     }
 
     /// `y [rows, outFeatures]` of `x [rows, inFeatures]`.
@@ -120,15 +120,15 @@ impl BitLinear {
             return Err(JsError::new(&format!("x: {} values are not rows of {in_features}", x.len())));
         }
         let rows = x.len() / in_features;
-        let mut player = match self.take()? {
-            Some((ready, mut player)) if ready == rows => {
-                *player.layer() = layer;
-                player
+        let mut executor = match self.take()? {
+            Some((ready, mut executor)) if ready == rows => {
+                *executor.layer() = layer;
+                executor
             }
             _ => Box::new(layer.on(&self.backend, rows).await.inspect_err(|_| self.put(Placed::Nowhere))?),
         };
-        let y = player.forward(&x).await;
-        self.put(Placed::Ready(rows, player));
+        let y = executor.forward(&x).await;
+        self.put(Placed::Ready(rows, executor));
         Ok(y?)
     }
 
@@ -137,12 +137,12 @@ impl BitLinear {
     #[wasm_bindgen(unchecked_return_type = "BitLinearGradients")]
     pub async fn backward(&self, dy: Vec<f32>, key: Option<Vec<u8>>) -> Result<JsValue, JsError> {
         let key = key.map_or(Ok([0; 32]), <[u8; 32]>::try_from).map_err(|_| JsError::new("key: not 32 bytes"))?;
-        let Some((rows, mut player)) = self.take()? else {
+        let Some((rows, mut executor)) = self.take()? else {
             self.put(Placed::Nowhere);
             return Err(JsError::new("backward: there was no forward pass"));
         };
-        let gradients = player.backward(&dy, &key).await;
-        self.put(Placed::Ready(rows, player));
+        let gradients = executor.backward(&dy, &key).await;
+        self.put(Placed::Ready(rows, executor));
         let gradients = gradients?;
         Ok(object(&[("a", array(&gradients.a)), ("b", array(&gradients.b)), ("x", array(&gradients.x))]))
     }
@@ -182,16 +182,16 @@ impl BitLinear {
 
 impl BitLinear {
     /// The player, if there is one, for as long as a call computes.
-    fn take(&self) -> Result<Option<(usize, Box<BitLinearPlayer>)>, JsError> {
-        match self.player.replace(Placed::Computing) {
+    fn take(&self) -> Result<Option<(usize, Box<BitLinearExecutor>)>, JsError> {
+        match self.executor.replace(Placed::Computing) {
             Placed::Nowhere => Ok(None),
-            Placed::Ready(rows, player) => Ok(Some((rows, player))),
+            Placed::Ready(rows, executor) => Ok(Some((rows, executor))),
             Placed::Computing => Err(JsError::new("this layer computes: await the call before")),
         }
     }
 
     fn put(&self, placed: Placed) {
-        self.player.replace(placed);
+        self.executor.replace(placed);
     }
 }
 

@@ -3,10 +3,11 @@
 use super::host::now;
 use js_sys::Function;
 use r3mes_wgpu::{
-    backend::{
-        Backend, answers,
+    compute::{
+        Backend,
         cpu::fastest,
         gpu::{self, Choice, Gpu, Options},
+        known_answers,
     },
     error::Error,
     kernels::{self, cases::cases},
@@ -69,7 +70,7 @@ impl Check {
         for kernel in kernels::ALL {
             let mut outcome = Ok(());
             for case in cases(kernel, SEED) {
-                outcome = outcome.and(answers::passes(&backend, &case).await);
+                outcome = outcome.and(known_answers::passes(&backend, &case).await);
             }
             self.kernel(kernel.name, "wasm", vec!["wasm".to_owned()], outcome)?;
         }

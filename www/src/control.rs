@@ -5,7 +5,7 @@ use super::{
     host::{LOOK_MS, now, sleep},
     tell::Tell,
 };
-use r3mes_wgpu::backend::Slice;
+use r3mes_wgpu::compute::Slice;
 use std::{
     cell::{Cell, RefCell},
     future::Future,
@@ -20,7 +20,7 @@ const MAX_REST_MS: f64 = 10_000.0;
 /// Between two words of progress.
 const PROGRESS_MS: f64 = 250.0;
 
-/// Shared by the miner and the players' rests.
+/// Shared by the miner and the executors' rests.
 #[derive(Clone)]
 pub(crate) struct Control(Rc<State>);
 
@@ -39,7 +39,7 @@ struct State {
 }
 
 thread_local! {
-    /// Of the one miner of this worker: players know functions, not closures.
+    /// Of the one miner of this worker: executors know functions, not closures.
     static CONTROL: RefCell<Option<Control>> = const { RefCell::new(None) };
 }
 

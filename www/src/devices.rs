@@ -3,7 +3,7 @@
 //! wgpu keeps only one line of `GPUAdapterInfo`, so the rest is asked of the browser itself.
 
 use js_sys::{Function, Promise, Reflect, global};
-use r3mes_wgpu::backend::gpu::{
+use r3mes_wgpu::compute::gpu::{
     self, Device,
     architecture::{Architecture, Description, classify},
 };
@@ -59,7 +59,7 @@ impl DeviceCard {
             name: name.cloned().unwrap_or_else(|| format!("{} {}", class.vendor, class.architecture)),
             vendor: class.vendor,
             architecture: class.architecture,
-            software: device.software || class.kind == gpu::architecture::Kind::Software,
+            software: device.software || class.kind == gpu::architecture::GpuKind::Software,
             buffer_bytes: device.buffer_bytes as f64,
             binding_bytes: device.binding_bytes as f64,
         }

@@ -2,9 +2,10 @@
 
 use super::{check::hex, tell::Tell};
 use r3mes_wgpu::{
-    chain::{client::ClientError, code},
-    mining::{self, MiningError, Stage},
-    work::{CHUNK_TOKENS, Receipt},
+    agents::miner::{self, MiningError, TaskStage},
+    client::ClientError,
+    protocol::{CHUNK_TOKENS, Receipt},
+    tx::code,
 };
 use serde::Serialize;
 use wasm_bindgen::prelude::{JsCast, wasm_bindgen};
@@ -75,31 +76,31 @@ pub(crate) enum MinerEvent {
 }
 
 impl Tell {
-    pub(crate) fn stage(&self, stage: &Stage) {
+    pub(crate) fn stage(&self, stage: &TaskStage) {
         let named =
             |receipt: &Receipt| (receipt.artifact().to_string(), receipt.task().cid().to_string(), receipt.to_json());
         self.say(&match stage {
-            Stage::Claimed(task, round) => MinerEvent::Claimed {
+            TaskStage::Claimed(task, round) => MinerEvent::Claimed {
                 task: task.cid().to_string(),
                 chunk: task.chunk.to_string(),
                 seed: hex(&task.seed),
                 round: *round,
             },
-            Stage::Computed(receipt) => {
+            TaskStage::Computed(receipt) => {
                 let (cid, task, receipt) = named(receipt);
                 MinerEvent::Computed { cid, task, receipt }
             }
-            Stage::Found(receipt) => {
+            TaskStage::Found(receipt) => {
                 let (cid, task, receipt) = named(receipt);
                 MinerEvent::Found { cid, task, receipt }
             }
-            Stage::Stored => MinerEvent::Stored,
-            Stage::Submitted(id) => MinerEvent::Submitted { id: *id },
+            TaskStage::Stored => MinerEvent::Stored,
+            TaskStage::Submitted(id) => MinerEvent::Submitted { id: *id },
         });
     }
 
     /// `seconds`: of computing alone; `None` where it was computed before. `escrow`: what is held back of all rewards.
-    pub(crate) fn accepted(&self, accepted: &mining::Accepted, seconds: Option<f64>, reward: u64, escrow: u64) {
+    pub(crate) fn accepted(&self, accepted: &miner::Accepted, seconds: Option<f64>, reward: u64, escrow: u64) {
         self.say(&MinerEvent::Accepted {
             cid: accepted.receipt.artifact().to_string(),
             transaction: accepted.transaction.clone(),

@@ -1,10 +1,12 @@
 //! The browser as a miner's host: `fetch`, timers, and a cache that the page brings.
 
 use js_sys::{Function, Promise, Reflect, Uint8Array, global};
-use r3mes_wgpu::chain::client::{ClientError, Host, MAX_ANSWER_BYTES, Offline, Request, Response, Take};
-use r3mes_wgpu::chain::code;
-use r3mes_wgpu::mining::MiningError;
-use r3mes_wgpu::store::Cid;
+use r3mes_wgpu::{
+    agents::miner::MiningError,
+    client::{ClientError, Host, MAX_ANSWER_BYTES, Offline, Request, Response, Take},
+    store::Cid,
+    tx::code,
+};
 use std::{cell::Cell, ops::ControlFlow, rc::Rc};
 use wasm_bindgen::prelude::{JsCast, JsError, JsValue, wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
@@ -19,7 +21,7 @@ const TIMEOUT_MS: u32 = 60_000;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** Where blocks are kept between visits. What it returns is checked, so it need not be trusted. */
+/** Where blocks are kept pair visits. What it returns is checked, so it need not be trusted. */
 export interface BlockCache {
   get(name: string): Promise<Uint8Array | undefined>;
   put(name: string, bytes: Uint8Array): Promise<void>;
@@ -206,7 +208,7 @@ pub(crate) fn blame(error: &MiningError) -> JsValue {
     let name = match error {
         error if error.is_temporary() => "Offline",
         MiningError::Client(ClientError::Failed { code: code::REJECTED, .. }) => "Backend",
-        MiningError::Client(_) => "Refused",
+        MiningError::Client(_) | MiningError::Blocks(_) => "Refused",
         _ => "Backend",
     };
     failure(name, error)

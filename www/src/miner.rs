@@ -9,10 +9,12 @@ use super::{
 };
 use js_sys::{Function, Math};
 use r3mes_wgpu::{
-    backend::Rest,
-    chain::{SessionKey, check_address, client::Client, code},
-    mining::{self, MiningError, Stage},
-    work::{CHUNK_TOKENS, Worker},
+    agents::miner::{self, MiningError, TaskStage},
+    client::Client,
+    compute::YieldHook,
+    protocol::CHUNK_TOKENS,
+    training::worker::Worker,
+    tx::{SessionKey, check_address, code},
 };
 use serde::Deserialize;
 use std::cell::{Cell, RefCell};
@@ -46,7 +48,7 @@ struct MinerOptions {
     secret: Vec<u8>,
 }
 
-/// Sequences that are played at a time, as [`sequences`](r3mes_wgpu::backend::Backend::sequences) has it.
+/// Sequences that are played at a time, as [`sequences`](r3mes_wgpu::compute::Backend::sequences) has it.
 const SEQUENCES: usize = 1;
 /// Longest wait between two attempts to reach the node.
 const MAX_BACKOFF_MS: f64 = 60_000.0;
@@ -54,7 +56,7 @@ const MAX_BACKOFF_MS: f64 = 60_000.0;
 /// A miner for one node. One lives in a worker at a time.
 #[wasm_bindgen]
 pub struct Miner {
-    inner: RefCell<Option<mining::Miner<Browser>>>,
+    inner: RefCell<Option<miner::Miner<Browser>>>,
     address: String,
     control: Control,
     /// Of a task.
@@ -95,10 +97,10 @@ impl Miner {
         let Opened { backend, class, .. } = backend::open(&options.backend, tell).await?;
         let worker = Worker::new(&model, &targets, &backend, SEQUENCES).await;
         let mut worker = worker.map_err(|error| failure("Backend", &error))?;
-        worker.rest_by(Rest { clock: now, after: rest });
+        worker.set_yield_hook(YieldHook { clock: now, after: rest });
         let sequences = backend.sequences(SEQUENCES).min(CHUNK_TOKENS.div_ceil(model.config.context));
         let plays = CHUNK_TOKENS.div_ceil(sequences * model.config.context);
-        let inner = RefCell::new(Some(mining::Miner::new(client, worker, payout, class).with_known_answers(backend)));
+        let inner = RefCell::new(Some(miner::Miner::new(client, worker, payout, class).with_known_answers(backend)));
         Ok(Self { inner, address, control, plays, reward: job.reward })
     }
 
@@ -156,7 +158,7 @@ impl Miner {
         self.control.tell()
     }
 
-    async fn mine(&self, miner: &mut mining::Miner<Browser>) -> Result<(), MiningError> {
+    async fn mine(&self, miner: &mut miner::Miner<Browser>) -> Result<(), MiningError> {
         let (mut failures, mut registered) = (0, false);
         self.tell().state("mining", "");
         while self.control.goes_on() {
@@ -183,7 +185,7 @@ impl Miner {
     }
 
     /// One task; false where there is none.
-    async fn attempt(&self, miner: &mut mining::Miner<Browser>, registered: &mut bool) -> Result<bool, MiningError> {
+    async fn attempt(&self, miner: &mut miner::Miner<Browser>, registered: &mut bool) -> Result<bool, MiningError> {
         if !*registered {
             miner.register().await?;
             *registered = true;
@@ -192,11 +194,11 @@ impl Miner {
         let accepted = miner
             .work(|stage| {
                 match stage {
-                    Stage::Claimed(..) => {
+                    TaskStage::Claimed(..) => {
                         start.set(now());
                         self.control.expect(self.plays);
                     }
-                    Stage::Computed(_) => seconds.set(Some((now() - start.get()) / 1000.0)),
+                    TaskStage::Computed(_) => seconds.set(Some((now() - start.get()) / 1000.0)),
                     _ => {}
                 }
                 self.tell().stage(&stage);

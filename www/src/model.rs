@@ -2,9 +2,8 @@
 
 use super::host::{Browser, blame, failure};
 use r3mes_wgpu::{
-    chain::gateway,
-    model::{config::Linear, file, transformer::Targets, weights::Model},
-    work::model_manifest,
+    client::gateway,
+    model::{config::Linear, file, manifest::model_manifest, transformer::Targets, weights::Model},
 };
 use wasm_bindgen::prelude::{JsError, JsValue};
 

@@ -9,12 +9,14 @@ use super::{
 };
 use js_sys::{Function, JSON};
 use r3mes_wgpu::{
-    backend::{Rest, Slice},
-    chain::client::ClientError,
-    mining::{Blocks, MiningError},
+    client::{Blocks, ClientError, FetchError},
+    compute::{Slice, YieldHook},
+    protocol::{Mismatch, Receipt, compare, open_receipt},
     store::StoreError,
-    training::step::nats,
-    work::{Mismatch, Receipt, Worker, WorkerError, compare, open_receipt},
+    training::{
+        step::nats,
+        worker::{Worker, WorkerError},
+    },
 };
 use serde::{Deserialize, Serialize};
 use std::{cell::Cell, pin::Pin};
@@ -133,7 +135,7 @@ async fn recompute(
     let Opened { backend, kind, .. } = backend::open(wanted, tell).await?;
     verdict.backend = Some(kind);
     let mut worker = Worker::new(&model, &targets, &backend, 1).await?;
-    worker.rest_by(Rest { clock: now, after: look });
+    worker.set_yield_hook(YieldHook { clock: now, after: look });
     tell.state("mining", "recomputing");
     let recomputed = worker.compute(task, &|cid| blocks.get(cid)).await?;
     verdict.gradient_digest = Some(hex(&recomputed.gradient_root()));
@@ -155,13 +157,13 @@ impl From<Mismatch> for Failure {
     }
 }
 
-impl From<MiningError> for Failure {
-    fn from(error: MiningError) -> Self {
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
         match error {
-            MiningError::Work(_) | MiningError::Client(ClientError::Store(StoreError::Missing(_))) => {
+            FetchError::Manifest(_) | FetchError::Client(ClientError::Store(StoreError::Missing(_))) => {
                 Self::Receipt(error.to_string())
             }
-            error => Self::Untold(blame(&error)),
+            error => Self::Untold(blame(&error.into())),
         }
     }
 }

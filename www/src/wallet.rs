@@ -1,8 +1,8 @@
 //! What wallets sign: transactions and statements that open and close a session. The page moves bytes and texts; how they
 //! are made is here.
 
-use r3mes_wgpu::chain::{
-    Between, Fee, Message, MsgCloseSession, MsgOpenSession, Session, SessionKey, Unsigned, address_of,
+use r3mes_wgpu::tx::{
+    Fee, GrantPair, Message, MsgCloseSession, MsgOpenSession, Session, SessionKey, Unsigned, address_of,
 };
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
@@ -17,9 +17,9 @@ export interface Account { pubKey: Uint8Array; sequence: number; fee: number }
 export interface Granted extends Account { grantee: string; cap: number; expires: number; renews: boolean }
 /** What is there to be revoked: type URLs of messages, and whether an allowance. */
 export interface Revoked extends Account { grantee: string; messages: string[]; allowance: boolean }
-/** A statement by the owner of the key `pubKey`, the `number`th between the two. */
-export interface Opening { chainId: string; pubKey: Uint8Array; grantee: string; cap: number; expires: number; number: number }
-export interface Closing { chainId: string; pubKey: Uint8Array; grantee: string; number: number }
+/** A statement by the owner of the key `pubKey`, the `number`th pair the two. */
+export interface OpeningSession { chainId: string; pubKey: Uint8Array; grantee: string; cap: number; expires: number; number: number }
+export interface ClosingSession { chainId: string; pubKey: Uint8Array; grantee: string; number: number }
 /** The session's next transaction, with a statement's signature of 64 bytes. */
 export interface Carried { secret: Uint8Array; signature: Uint8Array; sequence: number; fee: number }
 "#;
@@ -34,8 +34,8 @@ struct Account {
 }
 
 impl Account {
-    fn between(&self, grantee: &str) -> Result<Between, JsError> {
-        Ok(Between { granter: address_of(&self.pub_key)?, grantee: grantee.to_owned() })
+    fn pair(&self, grantee: &str) -> Result<GrantPair, JsError> {
+        Ok(GrantPair { granter: address_of(&self.pub_key)?, grantee: grantee.to_owned() })
     }
 
     fn unsigned(&self, messages: &[Message]) -> Result<JsValue, JsError> {
@@ -72,7 +72,7 @@ struct Revoked {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Opening {
+struct OpeningSession {
     chain_id: String,
     #[serde(with = "serde_bytes")]
     pub_key: Vec<u8>,
@@ -84,7 +84,7 @@ struct Opening {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Closing {
+struct ClosingSession {
     chain_id: String,
     #[serde(with = "serde_bytes")]
     pub_key: Vec<u8>,
@@ -110,8 +110,8 @@ impl Carried {
     }
 }
 
-impl From<Opening> for MsgOpenSession {
-    fn from(Opening { pub_key, grantee, cap, expires, number, .. }: Opening) -> Self {
+impl From<OpeningSession> for MsgOpenSession {
+    fn from(OpeningSession { pub_key, grantee, cap, expires, number, .. }: OpeningSession) -> Self {
         Self { grantee, pub_key, expiration: expires, cap, number, signature: Vec::new() }
     }
 }
@@ -133,10 +133,10 @@ pub fn address(public_key: &[u8]) -> Result<String, JsError> {
 pub fn session_grant(options: JsValue) -> Result<JsValue, JsError> {
     let account: Account = serde_wasm_bindgen::from_value(options.clone())?;
     let Granted { grantee, cap, expires, renews } = serde_wasm_bindgen::from_value(options)?;
-    let session = Session { between: account.between(&grantee)?, cap, expires };
+    let session = Session { pair: account.pair(&grantee)?, cap, expires };
     let mut messages = session.grant();
     if renews {
-        messages.insert(0, Message::RevokeAllowance(session.between));
+        messages.insert(0, Message::RevokeAllowance(session.pair));
     }
     account.unsigned(&messages)
 }
@@ -146,10 +146,10 @@ pub fn session_grant(options: JsValue) -> Result<JsValue, JsError> {
 pub fn session_revoke(options: JsValue) -> Result<JsValue, JsError> {
     let account: Account = serde_wasm_bindgen::from_value(options.clone())?;
     let Revoked { grantee, messages, allowance } = serde_wasm_bindgen::from_value(options)?;
-    let between = account.between(&grantee)?;
-    let mut messages: Vec<_> = messages.into_iter().map(|message| Message::Revoke(between.clone(), message)).collect();
+    let pair = account.pair(&grantee)?;
+    let mut messages: Vec<_> = messages.into_iter().map(|message| Message::Revoke(pair.clone(), message)).collect();
     if allowance {
-        messages.push(Message::RevokeAllowance(between));
+        messages.push(Message::RevokeAllowance(pair));
     }
     account.unsigned(&messages)
 }
@@ -160,38 +160,38 @@ pub fn assemble(body_bytes: Vec<u8>, auth_info_bytes: Vec<u8>, signature: Vec<u8
     Ok(Unsigned { body_bytes, auth_info_bytes }.assemble(signature)?)
 }
 
-/// The text of an `Opening`, for `signArbitrary`.
+/// The text of an `OpeningSession`, for `signArbitrary`.
 #[wasm_bindgen(js_name = openingStatement)]
 pub fn opening_statement(opening: JsValue) -> Result<String, JsError> {
-    let opening: Opening = serde_wasm_bindgen::from_value(opening)?;
+    let opening: OpeningSession = serde_wasm_bindgen::from_value(opening)?;
     let chain_id = opening.chain_id.clone();
     let opening = MsgOpenSession::from(opening);
     opening.session()?;
     Ok(opening.statement(&chain_id))
 }
 
-/// The session's transaction that brings an `Opening` to the chain, `Carried`.
+/// The session's transaction that brings an `OpeningSession` to the chain, `Carried`.
 #[wasm_bindgen(js_name = openSession)]
 pub fn open_session(opening: JsValue, carried: JsValue) -> Result<Vec<u8>, JsError> {
-    let opening: Opening = serde_wasm_bindgen::from_value(opening)?;
+    let opening: OpeningSession = serde_wasm_bindgen::from_value(opening)?;
     let carried: Carried = serde_wasm_bindgen::from_value(carried)?;
     let (chain_id, granter) = (opening.chain_id.clone(), address_of(&opening.pub_key)?);
     let message = MsgOpenSession { signature: carried.signature.clone(), ..opening.into() };
     carried.sign(&chain_id, granter, Message::OpenSession(Box::new(message)))
 }
 
-/// The text of a `Closing`, for `signArbitrary`.
+/// The text of a `ClosingSession`, for `signArbitrary`.
 #[wasm_bindgen(js_name = closingStatement)]
 pub fn closing_statement(closing: JsValue) -> Result<String, JsError> {
-    let closing: Closing = serde_wasm_bindgen::from_value(closing)?;
+    let closing: ClosingSession = serde_wasm_bindgen::from_value(closing)?;
     let chain_id = closing.chain_id.clone();
     Ok(closed(closing, String::new(), Vec::new()).statement(&chain_id))
 }
 
-/// The session's transaction that brings a `Closing` to the chain, `Carried`.
+/// The session's transaction that brings a `ClosingSession` to the chain, `Carried`.
 #[wasm_bindgen(js_name = closeSession)]
 pub fn close_session(closing: JsValue, carried: JsValue) -> Result<Vec<u8>, JsError> {
-    let closing: Closing = serde_wasm_bindgen::from_value(closing)?;
+    let closing: ClosingSession = serde_wasm_bindgen::from_value(closing)?;
     let carried: Carried = serde_wasm_bindgen::from_value(carried)?;
     let (chain_id, granter) = (closing.chain_id.clone(), address_of(&closing.pub_key)?);
     let sender = session_address(&carried.secret)?;
@@ -199,7 +199,11 @@ pub fn close_session(closing: JsValue, carried: JsValue) -> Result<Vec<u8>, JsEr
     carried.sign(&chain_id, granter, Message::CloseSession(Box::new(message)))
 }
 
-fn closed(Closing { pub_key, grantee, number, .. }: Closing, sender: String, signature: Vec<u8>) -> MsgCloseSession {
+fn closed(
+    ClosingSession { pub_key, grantee, number, .. }: ClosingSession,
+    sender: String,
+    signature: Vec<u8>,
+) -> MsgCloseSession {
     MsgCloseSession { sender, grantee, pub_key, number, signature }
 }
 

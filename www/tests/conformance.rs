@@ -1,10 +1,10 @@
-//! Every lowering of every kernel on a browser's WebGPU, and the golden step by the scalar twins through WebAssembly.
+//! Every lowering of every kernel on a browser's WebGPU, and the golden step by the reference kernels in WebAssembly.
 //!
-//! The known answers of the fast twins, and the golden digests by them and on WebGPU, are not here: the page's check
-//! computes them in the same browser, and `tests/browser/check.test.mjs` runs it.
+//! The fast kernels' known answers and the golden digests, on WebGPU and in WebAssembly, are tested by
+//! `tests/browser/check.test.mjs`, which runs the page's own check in the same browser.
 
 use r3mes_wgpu::{
-    backend::{
+    compute::{
         Backend,
         cpu::scalar,
         gpu::{self, Gpu, Options},
@@ -24,7 +24,7 @@ async fn open() -> Gpu {
 }
 
 #[wasm_bindgen_test]
-async fn every_lowering_equals_its_twin_on_webgpu() {
+async fn every_lowering_equals_its_reference_on_webgpu() {
     let gpu = open().await;
     for kernel in kernels::ALL {
         for lowering in kernel.lowerings {
@@ -38,7 +38,7 @@ async fn every_lowering_equals_its_twin_on_webgpu() {
 }
 
 #[wasm_bindgen_test]
-async fn golden_step_by_scalar_twins() {
+async fn golden_step_by_reference_kernels() {
     let backend = Backend::Cpu { threads: 1, choose: scalar };
     assert_eq!(step_digest(&backend, 1).await.expect("a digest"), GOLDEN.step);
 }

@@ -5,12 +5,12 @@ use super::{
     snapshots::Snapshots,
 };
 use crate::{
-    http::now,
     node::{Added, Admission, MAX_BLOCK_BYTES, Node},
+    server::now,
 };
 use anyhow::{Context, Result, bail, ensure};
 use prost::bytes::Bytes;
-use r3mes_wgpu::ledger::{Block, Event, Ledger, Outcome, Refusal, Tx};
+use r3mes_wgpu::ledger::{ChainBlock, Event, Ledger, Refusal, Tx, TxOutcome};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tendermint_proto::{
     google::protobuf::Timestamp,
@@ -20,7 +20,7 @@ use tendermint_proto::{
         ResponseApplySnapshotChunk, ResponseCheckTx, ResponseCommit, ResponseEcho, ResponseExtendVote,
         ResponseFinalizeBlock, ResponseFlush, ResponseInfo, ResponseInitChain, ResponseListSnapshots,
         ResponseLoadSnapshotChunk, ResponseOfferSnapshot, ResponsePrepareProposal, ResponseProcessProposal,
-        ResponseQuery, ResponseVerifyVoteExtension, request::Value as Asked, response::Value,
+        ResponseQuery, ResponseVerifyVoteExtension, request::Value as DisputedWord, response::Value,
         response_apply_snapshot_chunk::Result as Applied, response_offer_snapshot::Result as Offered,
         response_process_proposal::ProposalStatus, response_verify_vote_extension::VerifyStatus,
     },
@@ -57,32 +57,32 @@ impl App {
     /// Answers a request; an error is one after which the engine must not go on.
     pub(super) fn answer(&self, request: Request) -> Result<Value> {
         Ok(match request.value.context("a request that this version of ABCI does not have")? {
-            Asked::Echo(asked) => Value::Echo(ResponseEcho { message: asked.message }),
-            Asked::Flush(_) => Value::Flush(ResponseFlush {}),
-            Asked::Info(_) => Value::Info(self.info()?),
-            Asked::InitChain(asked) => Value::InitChain(self.init_chain(&asked)?),
-            Asked::Query(asked) => Value::Query(self.query(&asked)?),
-            Asked::CheckTx(asked) => Value::CheckTx(self.check(&asked.tx)),
-            Asked::PrepareProposal(asked) => Value::PrepareProposal(self.prepare(asked)?),
-            Asked::ProcessProposal(asked) => Value::ProcessProposal(self.process(&asked)?),
+            DisputedWord::Echo(asked) => Value::Echo(ResponseEcho { message: asked.message }),
+            DisputedWord::Flush(_) => Value::Flush(ResponseFlush {}),
+            DisputedWord::Info(_) => Value::Info(self.info()?),
+            DisputedWord::InitChain(asked) => Value::InitChain(self.init_chain(&asked)?),
+            DisputedWord::Query(asked) => Value::Query(self.query(&asked)?),
+            DisputedWord::CheckTx(asked) => Value::CheckTx(self.check(&asked.tx)),
+            DisputedWord::PrepareProposal(asked) => Value::PrepareProposal(self.prepare(asked)?),
+            DisputedWord::ProcessProposal(asked) => Value::ProcessProposal(self.process(&asked)?),
             // nothing is said in votes
-            Asked::ExtendVote(_) => Value::ExtendVote(ResponseExtendVote::default()),
-            Asked::VerifyVoteExtension(_) => {
+            DisputedWord::ExtendVote(_) => Value::ExtendVote(ResponseExtendVote::default()),
+            DisputedWord::VerifyVoteExtension(_) => {
                 Value::VerifyVoteExtension(ResponseVerifyVoteExtension { status: VerifyStatus::Accept.into() })
             }
-            Asked::FinalizeBlock(asked) => Value::FinalizeBlock(self.run(asked)?),
-            Asked::Commit(_) => Value::Commit(self.commit()?),
-            Asked::ListSnapshots(_) => {
+            DisputedWord::FinalizeBlock(asked) => Value::FinalizeBlock(self.run(asked)?),
+            DisputedWord::Commit(_) => Value::Commit(self.commit()?),
+            DisputedWord::ListSnapshots(_) => {
                 let snapshots = self.snapshots.list(self.node.ledger().state().scalars().height)?;
                 Value::ListSnapshots(ResponseListSnapshots { snapshots })
             }
-            Asked::LoadSnapshotChunk(asked) => {
+            DisputedWord::LoadSnapshotChunk(asked) => {
                 // a peer that asks for what is not here gets nothing, and asks another
                 let chunk = self.snapshots.chunk(asked.height, asked.format, asked.chunk).unwrap_or_default().into();
                 Value::LoadSnapshotChunk(ResponseLoadSnapshotChunk { chunk })
             }
-            Asked::OfferSnapshot(asked) => Value::OfferSnapshot(self.offer(asked)),
-            Asked::ApplySnapshotChunk(asked) => Value::ApplySnapshotChunk(self.apply(asked)?),
+            DisputedWord::OfferSnapshot(asked) => Value::OfferSnapshot(self.offer(asked)),
+            DisputedWord::ApplySnapshotChunk(asked) => Value::ApplySnapshotChunk(self.apply(asked)?),
         })
     }
 
@@ -152,7 +152,7 @@ impl App {
         ensure!(height == next, "the engine's block is of height {height}, and the ledger's next of {next}");
         let Ok(hash) = asked.hash.as_ref().try_into() else { bail!("a block's hash of {} bytes", asked.hash.len()) };
         let txs = asked.txs.iter().map(|tx| Tx(tx.to_vec())).collect();
-        let block = Block { height, time: seconds(asked.time)?, hash, txs };
+        let block = ChainBlock { height, time: seconds(asked.time)?, hash, txs };
         let (after, applied) = ledger.apply(&block);
         let answer = ResponseFinalizeBlock {
             events: applied.events.iter().map(told).collect(),
@@ -228,7 +228,7 @@ fn seconds(time: Option<Timestamp>) -> Result<u64> {
     u64::try_from(time.seconds).context("a block's time before 1970")
 }
 
-fn result(outcome: &Outcome) -> ExecTxResult {
+fn result(outcome: &TxOutcome) -> ExecTxResult {
     ExecTxResult {
         code: outcome.code,
         data: outcome.data().into(),

@@ -2,7 +2,7 @@
 
 use super::snapshots::{FORMAT, unpack};
 use anyhow::{Context, Result, ensure};
-use r3mes_wgpu::ledger::{Genesis, Ledger, Row};
+use r3mes_wgpu::ledger::{Genesis, Ledger, StateRow};
 use sha2::{Digest, Sha256};
 use tendermint_proto::v0_38::abci::{RequestOfferSnapshot, Snapshot};
 
@@ -15,7 +15,7 @@ pub(super) struct Restoring {
     app_hash: Vec<u8>,
     /// Of each chunk.
     hashes: Vec<[u8; 32]>,
-    rows: Vec<Row>,
+    rows: Vec<StateRow>,
     /// Chunks that came.
     came: usize,
 }

@@ -1,7 +1,7 @@
 //! Snapshots that this node gives: a ledger's rows in chunks, the same bytes from every node.
 
 use anyhow::{Context, Result, bail};
-use r3mes_wgpu::ledger::{Ledger, Row};
+use r3mes_wgpu::ledger::{Ledger, StateRow};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
@@ -105,7 +105,7 @@ pub(super) fn described(height: u64, chunks: &[Vec<u8>]) -> Result<Snapshot> {
 /// A ledger's rows in chunks of DAG-CBOR, each of at least so many bytes of rows, but for the last.
 pub(super) fn pack(ledger: &Ledger, chunk_bytes: usize) -> Result<Vec<Vec<u8>>> {
     let (mut chunks, mut rows, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for Row { key, value } in ledger.rows() {
+    for StateRow { key, value } in ledger.rows() {
         let Some(value) = value else { bail!("a row without a value") };
         bytes += key.len() + value.len();
         rows.push(Packed(key, value));
@@ -122,7 +122,7 @@ pub(super) fn pack(ledger: &Ledger, chunk_bytes: usize) -> Result<Vec<Vec<u8>>> 
 }
 
 /// The rows of a chunk.
-pub(super) fn unpack(chunk: &[u8]) -> Result<Vec<Row>> {
+pub(super) fn unpack(chunk: &[u8]) -> Result<Vec<StateRow>> {
     let rows: Vec<Packed> = serde_ipld_dagcbor::from_slice(chunk)?;
-    Ok(rows.into_iter().map(|Packed(key, value)| Row { key, value: Some(value) }).collect())
+    Ok(rows.into_iter().map(|Packed(key, value)| StateRow { key, value: Some(value) }).collect())
 }

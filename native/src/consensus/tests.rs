@@ -9,14 +9,14 @@ use crate::node::{
     MAX_BLOCK_BYTES, Node,
     tests::{key, memory, node, transaction},
 };
-use r3mes_wgpu::chain::{Fee, Message, MsgClaimTask, code};
+use r3mes_wgpu::tx::{Fee, Message, MsgClaimTask, code};
 use std::sync::Arc;
 use tendermint_proto::{
     google::protobuf::Timestamp,
     v0_38::abci::{
         Request, RequestApplySnapshotChunk, RequestCheckTx, RequestCommit, RequestFinalizeBlock, RequestInfo,
         RequestInitChain, RequestListSnapshots, RequestLoadSnapshotChunk, RequestOfferSnapshot, RequestPrepareProposal,
-        RequestProcessProposal, ResponseFinalizeBlock, Snapshot, request::Value as Asked, response::Value,
+        RequestProcessProposal, ResponseFinalizeBlock, Snapshot, request::Value as DisputedWord, response::Value,
         response_apply_snapshot_chunk::Result as Applied, response_offer_snapshot::Result as Offered,
         response_process_proposal::ProposalStatus,
     },
@@ -30,7 +30,7 @@ fn app(every: u64) -> (Arc<Node>, App) {
 /// The answer of one kind to a question of that kind.
 macro_rules! ask {
     ($app:expr, $kind:ident, $asked:expr) => {
-        match $app.answer(Request { value: Some(Asked::$kind($asked)) }) {
+        match $app.answer(Request { value: Some(DisputedWord::$kind($asked)) }) {
             Ok(Value::$kind(answer)) => Ok(answer),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(format!("{error:#}")),

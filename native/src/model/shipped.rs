@@ -1,6 +1,6 @@
 //! The model that comes with the program: `native/model`, which `scripts/pretrain` made.
 
-use crate::{output::hex, place};
+use crate::{output::hex, paths};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use std::{
@@ -16,7 +16,7 @@ const FILES: [(&str, &[u8]); 3] = [
 
 /// Its folder among the data, made where it is not. The name is that of its content, so that another version's model stays
 /// beside it, under the receipts that name it.
-pub(super) fn dir(data_dir: &Path) -> Result<PathBuf> {
+pub(crate) fn dir(data_dir: &Path) -> Result<PathBuf> {
     let mut digest = Sha256::new();
     for (name, bytes) in FILES {
         digest.update(name);
@@ -29,7 +29,7 @@ pub(super) fn dir(data_dir: &Path) -> Result<PathBuf> {
     for (name, bytes) in FILES {
         let path = dir.join(name);
         if !path.exists() {
-            place::write_whole(&path, bytes)?;
+            paths::write_whole(&path, bytes)?;
         }
     }
     Ok(dir)
@@ -41,8 +41,9 @@ mod tests {
     use crate::model::{TEXT, Tokens, targets};
     use pollster::block_on;
     use r3mes_wgpu::{
-        backend::{Backend, cpu},
-        model::{file, lora::LoraAdapter, transformer::Step},
+        compute::{Backend, cpu},
+        model::{file, transformer::Step},
+        numbers::lora::LoraAdapter,
         training::{
             session::JOB_EXPONENT,
             step::{Trainer, nats},
@@ -68,8 +69,8 @@ mod tests {
         let targets = targets(4);
         let step = Step::new(&model, &targets, 1);
         let backend = Backend::Cpu { threads: 0, choose: cpu::fastest };
-        let player = block_on(backend.player(&Arc::new(step.recording.clone()))).unwrap();
-        let mut trainer = Trainer::new(step, player);
+        let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
+        let mut trainer = Trainer::new(step, executor);
         let adapter = LoraAdapter::seeded(4, 8, &targets.shapes(&model.config), [0; 32]).unwrap();
         block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();
         let (loss, saturated) = block_on(trainer.evaluate(&ids)).unwrap();

@@ -1,15 +1,15 @@
-//! Tokens of texts, and texts of tokens: bytes, or what a model's own `tokenizer.json` says, as Hugging Face's `tokenizers`
+//! Tokens of texts, and texts of tokens: bytes, or what a model's own `tokenizer.json` says, as Hugging AppState's `tokenizers`
 //! reads it.
 
 use anyhow::{Context, Result, anyhow, ensure};
-use r3mes_wgpu::work::{CHUNK_TOKENS, Chunk};
+use r3mes_wgpu::protocol::{CHUNK_TOKENS, Chunk};
 use std::{fs, path::Path};
 use tokenizers::{
     DecodeStream, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer,
 };
 
 /// The file beside a model.
-pub(super) const TOKENIZER: &str = "tokenizer.json";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
 /// What a model's tokens are.
 pub(crate) enum Tokens {
@@ -84,8 +84,12 @@ impl Spoken<'_> {
             Self::Bytes(held) => {
                 held.push(token as u8);
                 // an error without a length is a character that what follows may still make whole
-                let waits = std::str::from_utf8(held).is_err_and(|error| error.error_len().is_none());
-                Ok(if waits { String::new() } else { String::from_utf8_lossy(&std::mem::take(held)).into_owned() })
+                let has_pending = std::str::from_utf8(held).is_err_and(|error| error.error_len().is_none());
+                Ok(if has_pending {
+                    String::new()
+                } else {
+                    String::from_utf8_lossy(&std::mem::take(held)).into_owned()
+                })
             }
             Self::Learned(stream) => Ok(stream.step(token).map_err(|error| anyhow!("{error}"))?.unwrap_or_default()),
         }

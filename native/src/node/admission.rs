@@ -1,7 +1,9 @@
 //! Who may be in the next block.
 
-use r3mes_wgpu::chain::{DENOM, code};
-use r3mes_wgpu::ledger::{Ledger, Refusal};
+use r3mes_wgpu::{
+    ledger::{Ledger, Refusal},
+    tx::{DENOM, code},
+};
 
 /// Most bytes of a block's transactions.
 pub(crate) const MAX_BLOCK_BYTES: usize = 1 << 20;

@@ -5,7 +5,7 @@
 //! all that was acknowledged and no half of anything.
 
 use anyhow::{Context, Result, bail};
-use r3mes_wgpu::ledger::{Applied, Block, Genesis, Ledger, Outcome, Row};
+use r3mes_wgpu::ledger::{Applied, ChainBlock, Genesis, Ledger, StateRow, TxOutcome};
 use redb::{
     Database, Durability, Key, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
     TableDefinition, Value,
@@ -26,11 +26,11 @@ const KEPT: u64 = 100_000;
 /// A block and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    pub(crate) block: Block,
+    pub(crate) block: ChainBlock,
     /// The ledger's root after it.
     #[serde(with = "serde_bytes")]
     pub(crate) root: [u8; 32],
-    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) outcomes: Vec<TxOutcome>,
 }
 
 /// The file.
@@ -49,11 +49,11 @@ impl Chain {
             match stored {
                 Some(stored) => {
                     compare(genesis, &stored)?;
-                    let all: Vec<Row> = rows
+                    let all: Vec<StateRow> = rows
                         .iter()?
                         .map(|entry| {
                             let (key, value) = entry?;
-                            Ok(Row { key: key.value().to_vec(), value: Some(value.value().to_vec()) })
+                            Ok(StateRow { key: key.value().to_vec(), value: Some(value.value().to_vec()) })
                         })
                         .collect::<Result<_>>()?;
                     Ledger::restore(stored, &all).context("reading the ledger's rows")?
@@ -71,12 +71,12 @@ impl Chain {
     }
 
     /// Adds a block that made `after` of `before`.
-    pub(super) fn add(&self, before: &Ledger, after: &Ledger, block: &Block, applied: &Applied) -> Result<()> {
+    pub(super) fn add(&self, before: &Ledger, after: &Ledger, block: &ChainBlock, applied: &Applied) -> Result<()> {
         let mut write = self.0.begin_write()?;
         write.set_durability(Durability::Immediate)?;
         {
             let mut rows = write.open_table(ROWS)?;
-            for Row { key, value } in after.changes(before) {
+            for StateRow { key, value } in after.changes(before) {
                 match value {
                     Some(value) => rows.insert(key.as_slice(), value.as_slice())?,
                     None => rows.remove(key.as_slice())?,
@@ -125,7 +125,7 @@ impl Chain {
     }
 
     /// What became of a transaction: its height, place and outcome; `None` while it has no block, and long after.
-    pub(super) fn outcome(&self, hash: &str) -> Result<Option<(u64, u32, Outcome)>> {
+    pub(super) fn outcome(&self, hash: &str) -> Result<Option<(u64, u32, TxOutcome)>> {
         let transactions = self.table(TRANSACTIONS)?;
         let place = ReadableTable::get(&transactions, hash)?.map(|place| place.value());
         let Some((height, at)) = place else { return Ok(None) };
@@ -142,13 +142,13 @@ pub(crate) fn read_only(database: &Database) -> Result<Ledger> {
     let rows = read.open_table(ROWS)?;
     let rows = rows.iter()?.map(|entry| {
         let (key, value) = entry?;
-        Ok(Row { key: key.value().to_vec(), value: Some(value.value().to_vec()) })
+        Ok(StateRow { key: key.value().to_vec(), value: Some(value.value().to_vec()) })
     });
     Ok(Ledger::restore(decode(genesis.value())?, &rows.collect::<Result<Vec<_>>>()?)?)
 }
 
 fn insert(rows: &mut Table<&[u8], &[u8]>, ledger: &Ledger) -> Result<()> {
-    for Row { key, value } in ledger.rows() {
+    for StateRow { key, value } in ledger.rows() {
         rows.insert(key.as_slice(), value.unwrap_or_default().as_slice())?;
     }
     Ok(())
@@ -178,7 +178,7 @@ pub(crate) fn difference(one: &Genesis, other: &Genesis) -> Option<&'static str>
         ("text", one.chunks == other.chunks),
         ("first adapter", one.adapter == other.adapter),
         ("job", one.job == other.job),
-        ("ground of disputes", (&one.ground, one.packed) == (&other.ground, other.packed)),
+        ("ground of disputes", (&one.ground, one.layout_root) == (&other.ground, other.layout_root)),
         ("first accounts and nodes", (&one.nodes, &one.accounts) == (&other.nodes, &other.accounts)),
         ("chain id, seed, quota or rules", one == other),
     ];

@@ -1,8 +1,10 @@
 //! The mempool: transactions that were admitted and wait for a block.
 
 use super::Admission;
-use r3mes_wgpu::chain::tx_hash;
-use r3mes_wgpu::ledger::{Ledger, Refusal, Tx};
+use r3mes_wgpu::{
+    ledger::{Ledger, Refusal, Tx},
+    tx::tx_hash,
+};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Transactions that may wait.

@@ -6,9 +6,13 @@
 //! `ledger.redb` holds the chain, `blocks.redb` the bytes. Both are made aside and renamed into place.
 
 mod admission;
+pub(crate) mod block_sync;
+pub(crate) mod blocks;
 mod chain;
+pub(crate) mod embedded;
 mod file;
 mod mempool;
+pub(crate) mod operator;
 mod setup;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -17,13 +21,15 @@ pub(crate) use admission::{Admission, MAX_BLOCK_BYTES};
 pub(crate) use chain::{Record, difference};
 pub(crate) use setup::{Setup, Terms};
 
-use crate::blocks::{BlockStore, Quota};
+use crate::node::blocks::{BlockStore, Quota};
 use anyhow::{Context, Result};
 use chain::Chain;
 use mempool::{Mempool, Unfit};
-use r3mes_wgpu::chain::code;
-use r3mes_wgpu::ledger::{Applied, Block, Event, Genesis, Ledger, Outcome, Refusal};
-use r3mes_wgpu::store::Cid;
+use r3mes_wgpu::{
+    ledger::{Applied, ChainBlock, Event, Genesis, Ledger, Refusal, TxOutcome},
+    store::Cid,
+    tx::code,
+};
 use redb::Database;
 use std::{
     collections::BTreeSet,
@@ -61,7 +67,7 @@ pub(crate) struct Node {
 /// A block that was added.
 #[derive(Clone, Debug)]
 pub(crate) struct Added {
-    pub(crate) block: Block,
+    pub(crate) block: ChainBlock,
     pub(crate) applied: Applied,
 }
 
@@ -128,7 +134,7 @@ impl Node {
     }
 
     /// What became of a transaction: its height, place and outcome; `None` while it has no block, and long after.
-    pub(crate) fn outcome(&self, hash: &str) -> Result<Option<(u64, u32, Outcome)>> {
+    pub(crate) fn outcome(&self, hash: &str) -> Result<Option<(u64, u32, TxOutcome)>> {
         Ok(self.chain.outcome(hash)?.filter(|(height, ..)| !self.is_to_come(*height)))
     }
 
@@ -160,12 +166,12 @@ impl Node {
         let before = self.ledger();
         let head = before.state().scalars();
         let txs = self.mempool().next();
-        let due = before.hurries() || before.waits() && now >= head.time + IDLE_BLOCK;
+        let due = before.wants_block() || before.has_pending() && now >= head.time + IDLE_BLOCK;
         if txs.is_empty() && !due {
             return Ok(None);
         }
         let count = txs.len();
-        let block = Block::sealed(head.height + 1, now.max(head.time), before.root(), txs);
+        let block = ChainBlock::new(head.height + 1, now.max(head.time), before.root(), txs);
         let (after, applied) = before.apply(&block);
         self.keep_tasks(&after, &applied)?;
         let added = self.add(after.clone(), Added { block, applied })?;

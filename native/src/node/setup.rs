@@ -2,10 +2,12 @@
 
 use super::chain;
 use anyhow::{Result, ensure};
-use r3mes_wgpu::dispute::{Ground, Hash};
-use r3mes_wgpu::ledger::{Genesis, Params};
-use r3mes_wgpu::store::Block;
-use r3mes_wgpu::work::{AdapterState, Chunk, Job};
+use r3mes_wgpu::{
+    dispute::judge::{DisputeContext, Hash},
+    ledger::{Genesis, LedgerParams},
+    protocol::{AdapterState, Chunk, Job},
+    store::Block,
+};
 
 /// What a node starts from.
 pub(crate) struct Setup {
@@ -16,7 +18,7 @@ pub(crate) struct Setup {
 /// What a genesis says besides what follows from model and text.
 pub(crate) struct Terms {
     pub(crate) chain_id: String,
-    pub(crate) params: Params,
+    pub(crate) params: LedgerParams,
     /// Of the adapter.
     pub(crate) rank: u32,
     pub(crate) seed: [u8; 32],
@@ -41,7 +43,7 @@ impl Setup {
     pub(crate) fn new(
         terms: Terms,
         job: Job,
-        (ground, packed): (Ground, Hash),
+        (ground, layout_root): (DisputeContext, Hash),
         adapter: &AdapterState,
         chunks: Vec<Chunk>,
     ) -> Result<Self> {
@@ -53,7 +55,8 @@ impl Setup {
         let dag = adapter.dag()?;
         let (quota, adapter) = (quota.min(chunks.len() as u32), dag.root);
         blocks.extend(dag.blocks);
-        let genesis = Genesis { chain_id, params, job, seed, quota, adapter, packed, ground, chunks, accounts, nodes };
+        let genesis =
+            Genesis { chain_id, params, job, seed, quota, adapter, layout_root, ground, chunks, accounts, nodes };
         genesis.validate()?;
         Ok(Self { genesis, blocks })
     }

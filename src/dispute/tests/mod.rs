@@ -2,4 +2,4 @@ mod games;
 mod moves;
 mod samples;
 mod sizes;
-mod tapes;
+mod word_programs;

@@ -1,7 +1,7 @@
 //! Bytes from outside: moves, altered moves.
 
-use super::samples::{material, model, party, random};
-use crate::dispute::{DisputeError, Game, MAX_MOVE_BYTES, Move, Outcome, Side};
+use super::samples::{material, model, prover, random};
+use crate::dispute::judge::{DisputeError, Game, MAX_MOVE_BYTES, Move, Side, TaskOutcome};
 use pollster::block_on;
 use proptest::prelude::*;
 
@@ -26,18 +26,23 @@ fn long_bytes_are_refused_unread() {
 #[test]
 fn altered_moves_are_refused_or_harmless() {
     let (model, material) = (model(), material(-300));
-    let mut right = party(&model, &material, None);
-    let mut game = Game::new(right.replay().subject().clone(), Outcome::Void, &right.answer().unwrap(), 1, 9).unwrap();
+    let mut right = prover(&model, &material, None);
+    let mut game =
+        Game::new(right.replay().subject().clone(), TaskOutcome::Void, &right.answer().unwrap(), 1, 9).unwrap();
     let mut count = 0;
     while game.winner().is_none() {
         let found = match game.turn() {
             Side::Miner => block_on(right.next(&game)).unwrap().unwrap(),
             Side::Challenger => match game.phase() {
-                crate::dispute::Phase::Spot(spot) if spot.leaf.saturated && !spot.saturated_before => {
-                    Move::Doubt(crate::dispute::Doubt::Sound)
+                crate::dispute::judge::Phase::DisputedDispatch(dispatch)
+                    if dispatch.leaf.saturated && !dispatch.saturated_before =>
+                {
+                    Move::LeafChallenge(crate::dispute::judge::LeafChallenge::Sound)
                 }
-                crate::dispute::Phase::Spot(_) => Move::Doubt(crate::dispute::Doubt::Output(0)),
-                crate::dispute::Phase::Tile(..) => Move::Word(0),
+                crate::dispute::judge::Phase::DisputedDispatch(_) => {
+                    Move::LeafChallenge(crate::dispute::judge::LeafChallenge::Output(0))
+                }
+                crate::dispute::judge::Phase::Tile(..) => Move::Word(0),
                 _ => Move::Pick(1),
             },
         };

@@ -1,17 +1,16 @@
 //! A small task with every kernel of a step, and parties to it.
 
 use crate::{
-    backend::{Backend, cpu},
-    dispute::{Material, Party, Replay, play::Lie},
+    compute::{Backend, cpu},
+    dispute::prover::{Lie, Prover, Replay, TaskInputs},
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        lora::LoraAdapter,
         transformer::Targets,
         weights::Model,
     },
-    rng::threefry,
-    work::{MatrixSpec, Transport},
+    numbers::{lora::LoraAdapter, rng::threefry},
+    protocol::{MatrixSpec, Transport},
 };
 use pollster::block_on;
 
@@ -46,7 +45,7 @@ pub(super) fn random(key: u32, at: usize) -> u32 {
 }
 
 /// Two sequences, the second short; neither factor is zero.
-pub(super) fn material(exponent: i32) -> Material {
+pub(super) fn material(exponent: i32) -> TaskInputs {
     let shapes = targets().shapes(&config());
     let mut adapter = LoraAdapter::seeded(5, 10, &shapes, [3; 32]).unwrap();
     let mut matrices = Vec::new();
@@ -58,19 +57,19 @@ pub(super) fn material(exponent: i32) -> Material {
         matrices.push(MatrixSpec { name, rows, columns, exponent });
     }
     let tokens = (0..61).map(|at| random(99, at) % config().vocab as u32).collect();
-    Material { adapter, tokens, task_key: [11; 32], matrices, transport: Transport::Int8 }
+    TaskInputs { adapter, tokens, task_key: [11; 32], matrices, transport: Transport::Int8 }
 }
 
 pub(super) fn scalar() -> Backend {
     Backend::Cpu { threads: 1, choose: cpu::scalar }
 }
 
-pub(super) fn replay(model: &Model, material: &Material) -> Replay {
+pub(super) fn replay(model: &Model, material: &TaskInputs) -> Replay {
     block_on(Replay::new(model, &targets(), material, &scalar())).unwrap()
 }
 
-pub(super) fn party(model: &Model, material: &Material, lie: Option<Lie>) -> Party {
+pub(super) fn prover(model: &Model, material: &TaskInputs, lie: Option<Lie>) -> Prover {
     let mut replay = replay(model, material);
     replay.lie = lie;
-    block_on(Party::new(replay)).unwrap()
+    block_on(Prover::new(replay)).unwrap()
 }

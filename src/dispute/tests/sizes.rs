@@ -3,21 +3,25 @@
 
 use crate::{
     dispute::{
-        Hash, Known, MAX_MOVE_BYTES, Move, Program, Proof, Tensor, Tiles, TraceLeaf,
-        closing::Closing,
-        tape::{Desk, Fault, Memory, Place, Tape},
-        tensor::{tile_words, tiles},
-        trace::MAX_SLOTS,
+        judge::{
+            CommittedBuffer, Hash, MAX_MOVE_BYTES, Move, Proof, RevealedBuffer, RevealedTiles, TraceLeaf,
+            tensor::{tile_words, tiles},
+            trace::MAX_SLOTS,
+            word_program::{StepContext, WordFault, WordMemory, WordPlace, WordProgram},
+        },
+        prover::{ArtifactEncoding, Program},
     },
-    fixed::Scale,
     kernels::{Access, digest::TILE},
     model::{
         config::{Linear, ModelConfig},
         transformer::{Step, Targets},
         weights::{Embedding, Gain, Layer, Model},
     },
-    ternary::{Ternary, row_words},
-    work::{MatrixSpec, Transport},
+    numbers::{
+        fixed::Scale,
+        ternary::{Ternary, row_words},
+    },
+    protocol::{MatrixSpec, Transport},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,11 +57,11 @@ struct Counting {
     names: Vec<&'static str>,
     touched: Vec<BTreeSet<usize>>,
     scratch: Vec<u32>,
-    noted: BTreeSet<usize>,
+    load: BTreeSet<usize>,
 }
 
-impl Memory for Counting {
-    fn word(&mut self, binding: usize, at: usize) -> Result<u32, Fault> {
+impl WordMemory for Counting {
+    fn word(&mut self, binding: usize, at: usize) -> Result<u32, WordFault> {
         self.touched[binding].insert(at / TILE);
         Ok(match (self.names[binding], at % 8) {
             ("positions", _) => at as u32,
@@ -68,12 +72,12 @@ impl Memory for Counting {
             _ => 0,
         })
     }
-    fn scratch(&mut self, at: usize) -> Result<u32, Fault> {
-        self.noted.insert(at / TILE);
+    fn scratch(&mut self, at: usize) -> Result<u32, WordFault> {
+        self.load.insert(at / TILE);
         Ok(self.scratch[at])
     }
-    fn set(&mut self, at: usize, word: u32) -> Result<(), Fault> {
-        self.noted.insert(at / TILE);
+    fn set(&mut self, at: usize, word: u32) -> Result<(), WordFault> {
+        self.load.insert(at / TILE);
         self.scratch[at] = word;
         Ok(())
     }
@@ -92,45 +96,49 @@ fn rest(count: usize, shown: &[usize], first: usize) -> usize {
     }
 }
 
-fn some_tiles(words: usize, touched: &BTreeSet<usize>) -> Tiles {
+fn some_tiles(words: usize, touched: &BTreeSet<usize>) -> RevealedTiles {
     let shown: Vec<_> = touched.iter().copied().collect();
     let bytes = shown.iter().map(|at| 4 * tile_words(words, *at).len()).sum();
     let rest = if shown.is_empty() { 0 } else { rest(tiles(words), &shown, 0) };
-    Tiles { at: shown.iter().map(|at| *at as u32).collect(), words: vec![0; bytes], rest: vec![Hash([0; 32]); rest] }
+    RevealedTiles {
+        at: shown.iter().map(|at| *at as u32).collect(),
+        words: vec![0; bytes],
+        rest: vec![Hash([0; 32]); rest],
+    }
 }
 
 /// Longest path that a trace of 2^16 leaves has.
 const PATH: usize = 16;
 
 /// The largest move with a proof for a word, and how many steps there are.
-fn largest(tape: &Tape, params: &[u32], words: &[usize], place: Place) -> (usize, usize) {
-    let bound = tape.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
-    let scratch = (tape.scratch)(params);
-    let steps = (tape.steps)(params, place);
+fn largest(word_program: &WordProgram, params: &[u32], words: &[usize], place: WordPlace) -> (usize, usize) {
+    let bound = word_program.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
+    let scratch = (word_program.scratch)(params);
+    let steps = (word_program.steps)(params, place);
     let mut memory = Counting {
         names: bound.map(|binding| binding.name).collect(),
         touched: vec![BTreeSet::new(); words.len()],
         scratch: vec![0; scratch],
-        noted: BTreeSet::new(),
+        load: BTreeSet::new(),
     };
     let mut bytes = 0;
     for at in 0..steps {
         memory.touched.iter_mut().for_each(BTreeSet::clear);
-        memory.noted = BTreeSet::from([0]);
-        let step = (tape.step)(&mut Desk { params, place, memory: &mut memory }, at);
-        step.unwrap_or_else(|fault| panic!("{} step {at}: {fault}", tape.kernel.name));
+        memory.load = BTreeSet::from([0]);
+        let step = (word_program.step)(&mut StepContext { params, place, memory: &mut memory }, at);
+        step.unwrap_or_else(|fault| panic!("{} step {at}: {fault}", word_program.kernel.name));
         let leaf = TraceLeaf { roots: vec![Hash([0; 32]); MAX_SLOTS], saturated: false };
-        let known = Known::Leaf { leaf, path: vec![Hash([0; 32]); PATH] };
+        let known = CommittedBuffer::Leaf { leaf, path: vec![Hash([0; 32]); PATH] };
         let touched = memory.touched.iter().enumerate().filter(|(_, touched)| !touched.is_empty());
         let tensors = touched
-            .map(|(binding, touched)| Tensor {
+            .map(|(binding, touched)| RevealedBuffer {
                 binding: binding as u32,
                 known: known.clone(),
                 tiles: some_tiles(words[binding], touched),
             })
             .collect();
         let path = vec![Hash([0; 32]); steps.next_power_of_two().ilog2() as usize];
-        let proof = Proof { tensors, scratch: Hash([0; 32]), path, tiles: some_tiles(scratch, &memory.noted) };
+        let proof = Proof { tensors, scratch: Hash([0; 32]), path, tiles: some_tiles(scratch, &memory.load) };
         bytes = bytes.max(Move::Proof(Box::new(proof)).encode().len());
     }
     (bytes, steps)
@@ -148,25 +156,25 @@ fn every_proof_fits_at_the_sizes_of_2b4t() {
             matrices.push(MatrixSpec { name, rows: 64, columns, exponent: -40 });
         }
     }
-    let program = Program::new(&step, &Closing::new(&matrices, Transport::Int16));
+    let program = Program::new(&step, &ArtifactEncoding::new(&matrices, Transport::Int16));
     let mut seen = BTreeSet::new();
     let mut table = BTreeMap::<&str, (usize, usize)>::new();
     for entry in program.entries() {
         if !seen.insert((entry.kernel.clone(), entry.params.clone())) {
             continue;
         }
-        let tape = entry.tape().unwrap();
+        let word_program = entry.word_program().unwrap();
         let words: Vec<_> = entry.bindings.iter().map(|bound| bound.words as usize).collect();
-        let units = (tape.kernel.units)(&entry.params);
+        let units = (word_program.kernel.units)(&entry.params);
         for binding in entry.written().unwrap() {
             let owned = entry.owned(binding).unwrap();
             let each = owned / units;
             // of the last unit, the one in the middle and the first: first, middle and last words
             for unit in [units - 1, units / 2, 0] {
                 for word in BTreeSet::from([0, each / 3, each / 2, each.saturating_sub(5), each - 1]) {
-                    let place = Place { binding: binding as u32, word: (unit * each + word) as u64 };
-                    let (bytes, steps) = largest(tape, &entry.params, &words, place);
-                    let row = table.entry(tape.kernel.name).or_default();
+                    let place = WordPlace { binding: binding as u32, word: (unit * each + word) as u64 };
+                    let (bytes, steps) = largest(word_program, &entry.params, &words, place);
+                    let row = table.entry(word_program.kernel.name).or_default();
                     *row = (row.0.max(bytes), row.1.max(steps));
                 }
             }

@@ -1,16 +1,18 @@
-//! Cases of attention and its two gradients. The gradients' cases start from what the twins of the
+//! Cases of attention and its two gradients. The gradients' cases start from what the references of the
 //! kernels before them leave.
 
-use super::{Case, Source, run_twin};
+use super::{Case, CaseSource, run_reference};
 use crate::{
-    fixed::{Scale, round_even_u64},
     kernels::{
         INFO,
         attention::{self, MAX_CONTEXT, STATS},
         attention_backward_key, attention_backward_query,
         shared::heads::{head_words, put},
     },
-    tables::{exp2_table, log2_table},
+    numbers::{
+        fixed::{Scale, round_even_u64},
+        tables::{exp2_table, log2_table},
+    },
 };
 
 /// Sequences of `context` tokens, `kv_heads · group` heads of `head_dim` features.
@@ -54,9 +56,9 @@ const SHAPES: [Shape; 8] = [
 struct Content {
     label: &'static str,
     /// A value of a row that belongs to this token.
-    value: fn(&mut Source, usize) -> i32,
+    value: fn(&mut CaseSource, usize) -> i32,
     /// The exponent of a row of this token; integers have 14 bits.
-    exponent: fn(&mut Source, usize) -> i32,
+    exponent: fn(&mut CaseSource, usize) -> i32,
 }
 
 const CONTENTS: [Content; 7] = [
@@ -69,42 +71,42 @@ const CONTENTS: [Content; 7] = [
     Content { label: "zero", value: |_, _| 0, exponent: |_, _| 0 },
 ];
 
-fn wide(source: &mut Source, _: usize) -> i32 {
+fn wide(source: &mut CaseSource, _: usize) -> i32 {
     source.within(-(1 << 14), 1 << 14)
 }
 
 const STREAM: u32 = 2;
 const VALUE_STREAM: u32 = 3;
 
-pub(super) fn forward(source: &mut Source) -> Vec<Case> {
+pub(super) fn forward(source: &mut CaseSource) -> Vec<Case> {
     let mut cases = each(source, forward_case);
     cases.push(longest(source));
     cases
 }
 
-pub(super) fn backward_query(source: &mut Source) -> Vec<Case> {
+pub(super) fn backward_query(source: &mut CaseSource) -> Vec<Case> {
     let mut cases = each(source, query_case);
     let case = longest(source);
     cases.push(query_case_after(source, &case, LONGEST, CONTENTS[0]));
     cases
 }
 
-pub(super) fn backward_key(source: &mut Source) -> Vec<Case> {
+pub(super) fn backward_key(source: &mut CaseSource) -> Vec<Case> {
     each(source, key_case)
 }
 
 /// A case of attention of the size that training asks for.
-pub(super) fn large_forward(source: &mut Source, tokens: usize) -> Case {
+pub(super) fn large_forward(source: &mut CaseSource, tokens: usize) -> Case {
     forward_case(source, large(tokens), CONTENTS[0])
 }
 
 /// As [`large_forward`].
-pub(super) fn large_backward_query(source: &mut Source, tokens: usize) -> Case {
+pub(super) fn large_backward_query(source: &mut CaseSource, tokens: usize) -> Case {
     query_case(source, large(tokens), CONTENTS[0])
 }
 
 /// As [`large_forward`].
-pub(super) fn large_backward_key(source: &mut Source, tokens: usize) -> Case {
+pub(super) fn large_backward_key(source: &mut CaseSource, tokens: usize) -> Case {
     key_case(source, large(tokens), CONTENTS[0])
 }
 
@@ -113,7 +115,7 @@ const fn large(tokens: usize) -> Shape {
 }
 
 /// Every content of the small shapes, some of the large ones.
-fn each(source: &mut Source, case: fn(&mut Source, Shape, Content) -> Case) -> Vec<Case> {
+fn each(source: &mut CaseSource, case: fn(&mut CaseSource, Shape, Content) -> Case) -> Vec<Case> {
     let mut cases = Vec::new();
     for (i, shape) in SHAPES.into_iter().enumerate() {
         let small = shape.tokens() * shape.context * shape.heads() * shape.head_dim < 200_000;
@@ -126,14 +128,14 @@ fn each(source: &mut Source, case: fn(&mut Source, Shape, Content) -> Case) -> V
 const LONGEST: Shape = Shape::new(1, MAX_CONTEXT, 1, 1, 2);
 
 /// Only the last token sees them all: the others are sequences of their own.
-fn longest(source: &mut Source) -> Case {
+fn longest(source: &mut CaseSource) -> Case {
     let mut case = forward_case(source, LONGEST, CONTENTS[0]);
     case.inputs[3][..MAX_CONTEXT - 1].fill(0);
     case
 }
 
 /// `[tokens, heads]` head rows.
-fn head_rows(source: &mut Source, shape: Shape, heads: usize, content: Content) -> Vec<u32> {
+fn head_rows(source: &mut CaseSource, shape: Shape, heads: usize, content: Content) -> Vec<u32> {
     let mut words = vec![0; shape.tokens() * heads * head_words(shape.head_dim)];
     for (row, words) in words.chunks_exact_mut(head_words(shape.head_dim)).enumerate() {
         let t = row / heads % shape.context;
@@ -163,7 +165,7 @@ fn group_inverse(shape: Shape) -> u32 {
     (1u32 << 16).div_ceil(shape.group as u32)
 }
 
-fn forward_case(source: &mut Source, shape: Shape, content: Content) -> Case {
+fn forward_case(source: &mut CaseSource, shape: Shape, content: Content) -> Case {
     let (_, score_mantissa, score_shift) = roots(shape.head_dim);
     let params = attention::Params {
         tokens: shape.tokens() as u32,
@@ -193,12 +195,12 @@ fn forward_case(source: &mut Source, shape: Shape, content: Content) -> Case {
     }
 }
 
-fn query_case(source: &mut Source, shape: Shape, content: Content) -> Case {
+fn query_case(source: &mut CaseSource, shape: Shape, content: Content) -> Case {
     let forward = forward_case(source, shape, content);
     query_case_after(source, &forward, shape, content)
 }
 
-fn query_case_after(source: &mut Source, forward: &Case, shape: Shape, content: Content) -> Case {
+fn query_case_after(source: &mut CaseSource, forward: &Case, shape: Shape, content: Content) -> Case {
     let (inverse_root, score_mantissa, score_shift) = roots(shape.head_dim);
     let params = attention_backward_query::Params {
         tokens: shape.tokens() as u32,
@@ -213,7 +215,7 @@ fn query_case_after(source: &mut Source, forward: &Case, shape: Shape, content: 
         stream: STREAM,
         ..Default::default()
     };
-    let (mut after, _) = run_twin(forward);
+    let (mut after, _) = run_reference(forward);
     let dq = source.before_write(shape.tokens() * shape.heads() * (shape.head_dim + INFO));
     let dout = head_rows(source, shape, shape.heads(), content);
     let stats = after.pop().unwrap_or_default();
@@ -227,7 +229,7 @@ fn query_case_after(source: &mut Source, forward: &Case, shape: Shape, content: 
     }
 }
 
-fn key_case(source: &mut Source, shape: Shape, content: Content) -> Case {
+fn key_case(source: &mut CaseSource, shape: Shape, content: Content) -> Case {
     let (inverse_root, score_mantissa, score_shift) = roots(shape.head_dim);
     let params = attention_backward_key::Params {
         tokens: shape.tokens() as u32,
@@ -244,7 +246,7 @@ fn key_case(source: &mut Source, shape: Shape, content: Content) -> Case {
         value_stream: VALUE_STREAM,
         ..Default::default()
     };
-    let (mut after, _) = run_twin(&query_case(source, shape, content));
+    let (mut after, _) = run_reference(&query_case(source, shape, content));
     let stats = after.swap_remove(6);
     after.truncate(4);
     let out = source.before_write(shape.tokens() * 2 * shape.kv_heads * (shape.head_dim + INFO));

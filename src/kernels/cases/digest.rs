@@ -1,13 +1,13 @@
 //! Cases of digests: tiles that end anywhere.
 
-use super::{Case, Source};
+use super::{Case, CaseSource};
 use crate::kernels::digest;
 
-pub(super) fn digest(source: &mut Source) -> Vec<Case> {
+pub(super) fn digest(source: &mut CaseSource) -> Vec<Case> {
     [1, 13, 14, 15, 16, 61, 62, 255, 256, 257, 1000, 65 * 256 + 46].map(|words| case(source, words)).into()
 }
 
-fn case(source: &mut Source, words: usize) -> Case {
+fn case(source: &mut CaseSource, words: usize) -> Case {
     let params = digest::Params { words: words as u32, ..Default::default() };
     let owned = words.div_ceil(digest::TILE) * 8;
     Case {

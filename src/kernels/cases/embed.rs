@@ -1,12 +1,12 @@
 //! Cases of the residual stream: its first value and what is added.
 
 use super::{
-    Case, Source,
+    Case, CaseSource,
     rows::{self, OPERANDS, SHAPES},
 };
 use crate::kernels::{INFO, embed, residual_add};
 
-pub(super) fn embed(source: &mut Source) -> Vec<Case> {
+pub(super) fn embed(source: &mut CaseSource) -> Vec<Case> {
     const VOCAB: usize = 7;
     // the whole vocabulary, its first shard, its last, one between
     const SHARDS: [(u32, u32); 4] = [(0, 7), (0, 4), (4, 3), (2, 4)];
@@ -38,7 +38,7 @@ pub(super) fn embed(source: &mut Source) -> Vec<Case> {
     .collect()
 }
 
-pub(super) fn residual_add(source: &mut Source) -> Vec<Case> {
+pub(super) fn residual_add(source: &mut CaseSource) -> Vec<Case> {
     let mut cases = Vec::new();
     rows::each(&mut |shape, content| {
         let fraction_bits = [0, 14, 31][cases.len() % 3];

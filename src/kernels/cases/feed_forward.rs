@@ -1,14 +1,14 @@
 //! Cases of the feed-forward nonlinearity and of what quantises a residual gradient.
 
 use super::{
-    Case, Source,
+    Case, CaseSource,
     rows::{self, CONTENTS},
 };
 use crate::kernels::{
     INFO, gated_relu_squared, gated_relu_squared_backward, gradient_quantize, shared::wide::wide_words,
 };
 
-pub(super) fn gated(source: &mut Source) -> Vec<Case> {
+pub(super) fn gated(source: &mut CaseSource) -> Vec<Case> {
     let mut cases = Vec::new();
     rows::each(&mut |shape, content| {
         let [tokens, width] = shape;
@@ -25,7 +25,7 @@ pub(super) fn gated(source: &mut Source) -> Vec<Case> {
     cases
 }
 
-pub(super) fn gated_backward(source: &mut Source) -> Vec<Case> {
+pub(super) fn gated_backward(source: &mut CaseSource) -> Vec<Case> {
     let mut cases = Vec::new();
     rows::each(&mut |shape, content| {
         let [tokens, width] = shape;
@@ -53,7 +53,7 @@ pub(super) fn gated_backward(source: &mut Source) -> Vec<Case> {
     cases
 }
 
-pub(super) fn quantize(source: &mut Source) -> Vec<Case> {
+pub(super) fn quantize(source: &mut CaseSource) -> Vec<Case> {
     let mut cases = Vec::new();
     rows::each(&mut |shape, content| {
         let [tokens, width] = shape;

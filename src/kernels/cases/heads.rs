@@ -1,9 +1,12 @@
 //! Cases of what makes head rows, and of what takes their gradients apart.
 
-use super::{Case, Source};
+use super::{Case, CaseSource};
 use crate::{
-    kernels::{INFO, head_gradient_quantize, rope, rope_backward, shared::heads::head_words, shared::wide::wide_words},
-    tables::{identity_rope, rope_table},
+    kernels::{
+        INFO, head_gradient_quantize, rope, rope_backward,
+        shared::{heads::head_words, wide::wide_words},
+    },
+    numbers::tables::{identity_rope, rope_table},
 };
 
 /// Tokens, heads, head_dim.
@@ -11,7 +14,7 @@ const SHAPES: [[usize; 3]; 7] = [[1, 1, 2], [5, 3, 6], [3, 5, 16], [4, 2, 32], [
 
 /// Label, value, mantissa, exponent of an i32 row.
 type Content = (&'static str, Draw, Draw, Draw);
-type Draw = fn(&mut Source) -> i32;
+type Draw = fn(&mut CaseSource) -> i32;
 
 const CONTENTS: [Content; 6] = [
     ("random", |s| s.within(-(1 << 30), 1 << 30), mantissa, |s| s.within(-40, -30)),
@@ -22,13 +25,13 @@ const CONTENTS: [Content; 6] = [
     ("zero", |_| 0, |_| 0, |_| 0),
 ];
 
-fn mantissa(source: &mut Source) -> i32 {
+fn mantissa(source: &mut CaseSource) -> i32 {
     source.within(1 << 30, i32::MAX)
 }
 
 const STREAM: u32 = 1;
 
-pub(super) fn rope(source: &mut Source) -> Vec<Case> {
+pub(super) fn rope(source: &mut CaseSource) -> Vec<Case> {
     each(source, |source, [tokens, heads, head_dim], content, stride| {
         let params = rope::Params {
             tokens: tokens as u32,
@@ -48,7 +51,7 @@ pub(super) fn rope(source: &mut Source) -> Vec<Case> {
     })
 }
 
-pub(super) fn rope_backward(source: &mut Source) -> Vec<Case> {
+pub(super) fn rope_backward(source: &mut CaseSource) -> Vec<Case> {
     each(source, |source, [tokens, heads, head_dim], content, stride| {
         let (head_stride, head_offset) = (heads + 2 * stride as usize, stride);
         let params = rope_backward::Params {
@@ -74,7 +77,7 @@ pub(super) fn rope_backward(source: &mut Source) -> Vec<Case> {
     })
 }
 
-pub(super) fn gradient_quantize(source: &mut Source) -> Vec<Case> {
+pub(super) fn gradient_quantize(source: &mut CaseSource) -> Vec<Case> {
     each(source, |source, [tokens, heads, head_dim], content, _| {
         let params = head_gradient_quantize::Params {
             tokens: tokens as u32,
@@ -94,20 +97,20 @@ pub(super) fn gradient_quantize(source: &mut Source) -> Vec<Case> {
 }
 
 /// A case of every shape and content; the last argument is 0 or 1 in turn.
-fn each(source: &mut Source, case: impl Fn(&mut Source, [usize; 3], Content, u32) -> Case) -> Vec<Case> {
+fn each(source: &mut CaseSource, case: impl Fn(&mut CaseSource, [usize; 3], Content, u32) -> Case) -> Vec<Case> {
     let all = SHAPES.iter().flat_map(|shape| CONTENTS.map(|content| (*shape, content)));
     all.zip([1, 1, 0].iter().cycle()).map(|((shape, content), turn)| case(source, shape, content, *turn)).collect()
 }
 
 /// Positions and the table of their angles.
-fn turns(source: &mut Source, tokens: usize, head_dim: usize, stride: u32) -> [Vec<u32>; 2] {
+fn turns(source: &mut CaseSource, tokens: usize, head_dim: usize, stride: u32) -> [Vec<u32>; 2] {
     const POSITIONS: usize = 10;
     let positions = (0..tokens).map(|_| source.within(0, POSITIONS as i32 - 1) as u32).collect();
     let table = if stride == 0 { identity_rope(head_dim) } else { rope_table(POSITIONS, head_dim, 10_000) };
     [positions, table]
 }
 
-fn i32_rows(source: &mut Source, rows: usize, width: usize, (_, value, mantissa, exponent): Content) -> Vec<u32> {
+fn i32_rows(source: &mut CaseSource, rows: usize, width: usize, (_, value, mantissa, exponent): Content) -> Vec<u32> {
     let mut words = Vec::with_capacity(rows * (width + INFO));
     for _ in 0..rows {
         words.extend((0..width).map(|_| value(source) as u32));

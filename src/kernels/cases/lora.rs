@@ -1,15 +1,15 @@
 //! Cases of the adapter's two factors.
 
 use super::{
-    Case, Source,
+    Case, CaseSource,
     rows::{self, CONTENTS, Draw, OPERANDS},
 };
 use crate::{
-    fixed::Scale,
     kernels::{
         INFO, as_bytes_mut, lora_down, lora_down_backward, lora_up,
         shared::wide::{self, wide_words},
     },
+    numbers::fixed::Scale,
 };
 
 /// Tokens, features, rank.
@@ -19,7 +19,7 @@ fn each() -> impl Iterator<Item = ([usize; 3], (&'static str, Draw, Draw))> {
     SHAPES.iter().flat_map(|shape| OPERANDS.map(|operand| (*shape, operand)))
 }
 
-pub(super) fn down(source: &mut Source) -> Vec<Case> {
+pub(super) fn down(source: &mut CaseSource) -> Vec<Case> {
     let case = |([tokens, width, rank], (label, byte, wide)): ([usize; 3], (&str, Draw, Draw))| {
         let params = lora_down::Params {
             tokens: tokens as u32,
@@ -40,7 +40,7 @@ pub(super) fn down(source: &mut Source) -> Vec<Case> {
     each().map(case).collect()
 }
 
-pub(super) fn down_backward(source: &mut Source) -> Vec<Case> {
+pub(super) fn down_backward(source: &mut CaseSource) -> Vec<Case> {
     let case = |([tokens, width, rank], (label, _, wide)): ([usize; 3], (&str, Draw, Draw))| {
         let params = lora_down_backward::Params {
             tokens: tokens as u32,
@@ -61,7 +61,7 @@ pub(super) fn down_backward(source: &mut Source) -> Vec<Case> {
     each().map(case).collect()
 }
 
-pub(super) fn up(source: &mut Source) -> Vec<Case> {
+pub(super) fn up(source: &mut CaseSource) -> Vec<Case> {
     let mut cases = Vec::new();
     for ([tokens, width, rank], (label, _, wide)) in each() {
         let count = cases.len();

@@ -1,7 +1,7 @@
 //! Cases of what contracts an adapter's gradient over tokens: whole, partial and single-token blocks.
 
 use super::{
-    Case, Source,
+    Case, CaseSource,
     rows::{self, CONTENTS, Draw, OPERANDS},
 };
 use crate::kernels::{
@@ -41,7 +41,7 @@ fn spans(blocks: &[u32]) -> (Vec<u32>, usize) {
     (words, first as usize)
 }
 
-pub(super) fn fold(source: &mut Source) -> Vec<Case> {
+pub(super) fn fold(source: &mut CaseSource) -> Vec<Case> {
     let mut cases = Vec::new();
     for (_, rank, blocks) in SHAPES {
         for content in CONTENTS {
@@ -71,21 +71,21 @@ pub(super) fn fold(source: &mut Source) -> Vec<Case> {
     cases
 }
 
-pub(super) fn gradient_a(source: &mut Source) -> Vec<Case> {
+pub(super) fn gradient_a(source: &mut CaseSource) -> Vec<Case> {
     each(source, case_a)
 }
 
-pub(super) fn gradient_b(source: &mut Source) -> Vec<Case> {
+pub(super) fn gradient_b(source: &mut CaseSource) -> Vec<Case> {
     each(source, case_b)
 }
 
 /// A case of the gradient of A of the size that training asks for.
-pub(super) fn large_gradient_a(source: &mut Source, tokens: usize) -> Case {
+pub(super) fn large_gradient_a(source: &mut CaseSource, tokens: usize) -> Case {
     case_a(source, (1024, 8, &large(tokens)), OPERANDS[0], 20)
 }
 
 /// As [`large_gradient_a`], of B.
-pub(super) fn large_gradient_b(source: &mut Source, tokens: usize) -> Case {
+pub(super) fn large_gradient_b(source: &mut CaseSource, tokens: usize) -> Case {
     case_b(source, (1024, 8, &large(tokens)), OPERANDS[0], 20)
 }
 
@@ -93,7 +93,7 @@ fn large(tokens: usize) -> Vec<u32> {
     vec![BLOCK as u32; tokens.div_ceil(BLOCK)]
 }
 
-fn case_a(source: &mut Source, shape: Shape<'_>, (label, byte, wide): Operand, farthest: i32) -> Case {
+fn case_a(source: &mut CaseSource, shape: Shape<'_>, (label, byte, wide): Operand, farthest: i32) -> Case {
     let (width, rank, blocks) = shape;
     let (spans, tokens) = spans(blocks);
     let params = lora_gradient_a::Params {
@@ -114,7 +114,7 @@ fn case_a(source: &mut Source, shape: Shape<'_>, (label, byte, wide): Operand, f
     }
 }
 
-fn case_b(source: &mut Source, shape: Shape<'_>, (label, _, wide): Operand, farthest: i32) -> Case {
+fn case_b(source: &mut CaseSource, shape: Shape<'_>, (label, _, wide): Operand, farthest: i32) -> Case {
     let (width, rank, blocks) = shape;
     let (spans, tokens) = spans(blocks);
     let params = lora_gradient_b::Params {
@@ -139,14 +139,14 @@ type Shape<'a> = (usize, usize, &'a [u32]);
 type Operand = (&'static str, Draw, Draw);
 
 /// The last argument is the farthest left shift: beyond 28 saturates.
-fn each(source: &mut Source, case: impl Fn(&mut Source, Shape<'static>, Operand, i32) -> Case) -> Vec<Case> {
+fn each(source: &mut CaseSource, case: impl Fn(&mut CaseSource, Shape<'static>, Operand, i32) -> Case) -> Vec<Case> {
     let all = SHAPES.iter().flat_map(|shape| OPERANDS.map(|operand| (*shape, operand)));
     let all = all.zip([20, 28, BELOW, 29, ABOVE].iter().cycle());
     all.map(|((shape, operand), farthest)| case(source, shape, operand, *farthest)).collect()
 }
 
 /// Folded rows as lora_fold leaves them: zero beyond each block's tokens, exponents up to `farthest` over the job's.
-fn folded_rows(source: &mut Source, rank: usize, blocks: &[u32], value: Draw, farthest: i32) -> Vec<u32> {
+fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw, farthest: i32) -> Vec<u32> {
     let mut words = vec![0; blocks.len() * rank * FOLD];
     for (row, tokens) in words.chunks_exact_mut(FOLD).zip(blocks.iter().flat_map(|tokens| vec![*tokens; rank])) {
         let (planes, info) = row.split_at_mut(FOLD - 4);
@@ -159,7 +159,7 @@ fn folded_rows(source: &mut Source, rank: usize, blocks: &[u32], value: Draw, fa
 }
 
 /// A gradient so far: ordinary, or beyond one end of its range.
-fn gradient(source: &mut Source, count: usize, farthest: i32) -> Vec<u32> {
+fn gradient(source: &mut CaseSource, count: usize, farthest: i32) -> Vec<u32> {
     let mut words = source.before_write(2 * count);
     for high in words[..2 * count].iter_mut().skip(1).step_by(2) {
         *high = match farthest {

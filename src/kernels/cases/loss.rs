@@ -1,6 +1,6 @@
 //! Cases of the head and the loss: logits, the two softmax passes, cross-entropy, the head's gradient.
 
-use super::{Case, Source, run_twin};
+use super::{Case, CaseSource, run_reference};
 use crate::{
     kernels::{
         INFO, as_bytes_mut,
@@ -8,8 +8,10 @@ use crate::{
         head_backward, head_logits, logits_max, logits_sum,
         shared::{scores::SCORE_LIMIT, wide},
     },
-    tables::{exp2_table, log2_table},
-    ternary::row_words,
+    numbers::{
+        tables::{exp2_table, log2_table},
+        ternary::row_words,
+    },
 };
 
 /// Tokens, vocabulary of a shard, vocabulary before it.
@@ -21,7 +23,7 @@ const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [5, 37, 37], [3, 130, 256], [6, 64, 
 
 /// Label, wide value, byte, exponent of a row, row scale.
 type Content = (&'static str, Draw, Draw, Draw, Draw);
-type Draw = fn(&mut Source) -> i32;
+type Draw = fn(&mut CaseSource) -> i32;
 
 const CONTENTS: [Content; 6] = [
     ("random", wide, byte, |s| s.within(-34, -29), |s| s.within(0, 65535)),
@@ -32,11 +34,11 @@ const CONTENTS: [Content; 6] = [
     ("zero", |_| 0, byte, |_| 0, |s| s.within(0, 65535)),
 ];
 
-fn wide(source: &mut Source) -> i32 {
+fn wide(source: &mut CaseSource) -> i32 {
     source.within(-(1 << 14), 1 << 14)
 }
 
-fn byte(source: &mut Source) -> i32 {
+fn byte(source: &mut CaseSource) -> i32 {
     source.within(-127, 127)
 }
 
@@ -50,17 +52,17 @@ const SCORES: [(&str, Draw); 4] = [
 
 const STREAM: u32 = 1;
 
-pub(super) fn logits(source: &mut Source) -> Vec<Case> {
+pub(super) fn logits(source: &mut CaseSource) -> Vec<Case> {
     let each = SHAPES.iter().flat_map(|shape| CONTENTS.map(|content| (*shape, content)));
     each.map(|(shape, content)| logits_case(source, shape, content)).collect()
 }
 
 /// A case of the size that training asks for.
-pub(super) fn large_logits(source: &mut Source, tokens: usize) -> Case {
+pub(super) fn large_logits(source: &mut CaseSource, tokens: usize) -> Case {
     logits_case(source, [tokens, 1024, 4096], CONTENTS[0])
 }
 
-fn logits_case(source: &mut Source, [tokens, width, vocab]: [usize; 3], content: Content) -> Case {
+fn logits_case(source: &mut CaseSource, [tokens, width, vocab]: [usize; 3], content: Content) -> Case {
     let (label, value, byte, exponent, row_scale) = content;
     let params = head_logits::Params {
         tokens: tokens as u32,
@@ -95,7 +97,7 @@ fn logits_case(source: &mut Source, [tokens, width, vocab]: [usize; 3], content:
 }
 
 /// `[rows, width]` byte rows.
-fn byte_rows(source: &mut Source, rows: usize, width: usize, byte: Draw) -> Vec<u32> {
+fn byte_rows(source: &mut CaseSource, rows: usize, width: usize, byte: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * row_words(width)];
     for row in as_bytes_mut(&mut words).chunks_exact_mut(4 * row_words(width)) {
         row[..width].fill_with(|| byte(source) as i8);
@@ -103,7 +105,7 @@ fn byte_rows(source: &mut Source, rows: usize, width: usize, byte: Draw) -> Vec<
     words
 }
 
-pub(super) fn max(source: &mut Source) -> Vec<Case> {
+pub(super) fn max(source: &mut CaseSource) -> Vec<Case> {
     each_shard(source, |source, [tokens, vocab, offset], label, score| {
         let params = logits_max::Params {
             tokens: tokens as u32,
@@ -120,11 +122,11 @@ pub(super) fn max(source: &mut Source) -> Vec<Case> {
     })
 }
 
-pub(super) fn sum(source: &mut Source) -> Vec<Case> {
+pub(super) fn sum(source: &mut CaseSource) -> Vec<Case> {
     each_shard(source, sum_case)
 }
 
-fn sum_case(source: &mut Source, [tokens, vocab, offset]: [usize; 3], label: String, score: Draw) -> Case {
+fn sum_case(source: &mut CaseSource, [tokens, vocab, offset]: [usize; 3], label: String, score: Draw) -> Case {
     let params = logits_sum::Params {
         tokens: tokens as u32,
         vocab: vocab as u32,
@@ -133,7 +135,7 @@ fn sum_case(source: &mut Source, [tokens, vocab, offset]: [usize; 3], label: Str
     };
     let z = scores(source, tokens * vocab, score);
     // a later shard may hold a larger one
-    let more = |source: &mut Source| if offset > 0 { source.within(0, 3 << 20) } else { 0 };
+    let more = |source: &mut CaseSource| if offset > 0 { source.within(0, 3 << 20) } else { 0 };
     let largest = |z: &[u32]| z.iter().map(|&z| z as i32).max().unwrap_or(0);
     let maximum = z.chunks_exact(vocab).map(|z| (largest(z) + more(source)).min(SCORE_LIMIT) as u32).collect();
     let mut sum = source.before_write(2 * tokens);
@@ -144,11 +146,11 @@ fn sum_case(source: &mut Source, [tokens, vocab, offset]: [usize; 3], label: Str
     Case { kernel: &logits_sum::KERNEL, label, params: params.words(), inputs: vec![z, maximum, tables, sum] }
 }
 
-pub(super) fn entropy(source: &mut Source) -> Vec<Case> {
+pub(super) fn entropy(source: &mut CaseSource) -> Vec<Case> {
     each_shard(source, entropy_case)
 }
 
-fn entropy_case(source: &mut Source, [tokens, vocab, offset]: [usize; 3], label: String, score: Draw) -> Case {
+fn entropy_case(source: &mut CaseSource, [tokens, vocab, offset]: [usize; 3], label: String, score: Draw) -> Case {
     let params = cross_entropy::Params {
         tokens: tokens as u32,
         vocab: vocab as u32,
@@ -156,7 +158,7 @@ fn entropy_case(source: &mut Source, [tokens, vocab, offset]: [usize; 3], label:
         stream: STREAM,
         ..Default::default()
     };
-    let (mut after, _) = run_twin(&sum_case(source, [tokens, vocab, offset], String::new(), score));
+    let (mut after, _) = run_reference(&sum_case(source, [tokens, vocab, offset], String::new(), score));
     let sum = after.swap_remove(3);
     let labels = (0..tokens).map(|token| match token {
         2 => IGNORE,
@@ -176,7 +178,7 @@ fn entropy_case(source: &mut Source, [tokens, vocab, offset]: [usize; 3], label:
     }
 }
 
-pub(super) fn backward(source: &mut Source) -> Vec<Case> {
+pub(super) fn backward(source: &mut CaseSource) -> Vec<Case> {
     let widths = [1, 37, 130, 300];
     let mut cases = Vec::new();
     for (i, shard) in SHARDS.into_iter().enumerate() {
@@ -188,11 +190,11 @@ pub(super) fn backward(source: &mut Source) -> Vec<Case> {
 }
 
 /// A case of the size that training asks for.
-pub(super) fn large_backward(source: &mut Source, tokens: usize) -> Case {
+pub(super) fn large_backward(source: &mut CaseSource, tokens: usize) -> Case {
     backward_case(source, [tokens, 4096, 0], 1024, SCORES[0].0, SCORES[0].1)
 }
 
-fn backward_case(source: &mut Source, shard: [usize; 3], width: usize, label: &str, score: Draw) -> Case {
+fn backward_case(source: &mut CaseSource, shard: [usize; 3], width: usize, label: &str, score: Draw) -> Case {
     let [tokens, vocab, offset] = shard;
     let params = head_backward::Params {
         tokens: tokens as u32,
@@ -202,7 +204,7 @@ fn backward_case(source: &mut Source, shard: [usize; 3], width: usize, label: &s
         exponent: source.within(-60, 10),
         ..Default::default()
     };
-    let (mut after, _) = run_twin(&entropy_case(source, shard, String::new(), score));
+    let (mut after, _) = run_reference(&entropy_case(source, shard, String::new(), score));
     let embedding = byte_rows(source, vocab, width, if label == "equal" { |_| -127 } else { byte });
     let mut dn = source.before_write(tokens * (width + INFO));
     for value in &mut dn {
@@ -218,7 +220,7 @@ fn backward_case(source: &mut Source, shard: [usize; 3], width: usize, label: &s
 }
 
 /// A case of every shard and kind of scores.
-fn each_shard(source: &mut Source, case: impl Fn(&mut Source, [usize; 3], String, Draw) -> Case) -> Vec<Case> {
+fn each_shard(source: &mut CaseSource, case: impl Fn(&mut CaseSource, [usize; 3], String, Draw) -> Case) -> Vec<Case> {
     let all = SHARDS.iter().flat_map(|shard| SCORES.map(|scores| (*shard, scores)));
     all.map(|(shard, (label, score))| {
         let [tokens, vocab, offset] = shard;
@@ -227,6 +229,6 @@ fn each_shard(source: &mut Source, case: impl Fn(&mut Source, [usize; 3], String
     .collect()
 }
 
-fn scores(source: &mut Source, count: usize, score: Draw) -> Vec<u32> {
+fn scores(source: &mut CaseSource, count: usize, score: Draw) -> Vec<u32> {
     (0..count).map(|_| score(source) as u32).collect()
 }

@@ -1,14 +1,14 @@
 //! Cases of the sum of losses: fewer tokens than a workgroup has invocations, and more.
 
-use super::{Case, Source};
+use super::{Case, CaseSource};
 use crate::kernels::{cross_entropy::dlogits_words, loss_sum};
 
 /// Draws one word.
-type Draw = fn(&mut Source) -> u32;
+type Draw = fn(&mut CaseSource) -> u32;
 
-pub(super) fn loss_sum(source: &mut Source) -> Vec<Case> {
+pub(super) fn loss_sum(source: &mut CaseSource) -> Vec<Case> {
     let shapes = [(0, 5), (1, 1), (63, 37), (65, 2), (200, 64)];
-    let kinds: [(&str, Draw); 3] = [("random", Source::word), ("carry", |_| !0), ("zero", |_| 0)];
+    let kinds: [(&str, Draw); 3] = [("random", CaseSource::word), ("carry", |_| !0), ("zero", |_| 0)];
     let each = shapes.into_iter().flat_map(|shape| kinds.map(|kind| (shape, kind)));
     let case = |((tokens, vocab), (label, word)): ((u32, u32), (&str, Draw))| Case {
         kernel: &loss_sum::KERNEL,

@@ -1,10 +1,10 @@
-//! A case: one launch of a kernel with every input word given, whose answer its twin knows.
+//! A case: one launch of a kernel with every input word given, whose answer its reference knows.
 //!
 //! The start-up check of a GPU, the tests, the benches and the conformance page all ask the same
 //! cases.
 
 use super::{Access, Kernel, Saturated};
-use crate::rng::threefry;
+use crate::numbers::rng::threefry;
 
 mod attention;
 mod digest;
@@ -36,7 +36,7 @@ pub struct Case {
 /// The cases of a kernel: sizes that are no multiple of a tile, extremes, and random values that
 /// follow from `seed`. Empty for a kernel that has none yet.
 pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
-    let source = &mut Source::new(seed);
+    let source = &mut CaseSource::new(seed);
     match kernel.name {
         "attention" => attention::forward(source),
         "attention_backward_key" => attention::backward_key(source),
@@ -74,7 +74,7 @@ pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
 /// A case of the size that training asks for, to time lowerings on: `tokens` rows, where the
 /// kernel has rows. `None` for a kernel whose last case is as good.
 pub fn representative(kernel: &'static Kernel, tokens: usize) -> Option<Case> {
-    let source = &mut Source::new(0);
+    let source = &mut CaseSource::new(0);
     match kernel.name {
         "attention" => Some(attention::large_forward(source, tokens)),
         "attention_backward_key" => Some(attention::large_backward_key(source, tokens)),
@@ -89,8 +89,8 @@ pub fn representative(kernel: &'static Kernel, tokens: usize) -> Option<Case> {
     }
 }
 
-/// Every buffer after the launch, in the order of [`Case::inputs`], by the twin.
-pub fn run_twin(case: &Case) -> (Vec<Vec<u32>>, Saturated) {
+/// Every buffer after the launch, in the order of [`Case::inputs`], by the reference.
+pub fn run_reference(case: &Case) -> (Vec<Vec<u32>>, Saturated) {
     let units = (case.kernel.units)(&case.params);
     let mut after = case.inputs.clone();
     let (mut reads, mut writes) = (Vec::new(), Vec::new());
@@ -101,7 +101,7 @@ pub fn run_twin(case: &Case) -> (Vec<Vec<u32>>, Saturated) {
             _ => reads.push(&words[..]),
         }
     }
-    let saturated = (case.kernel.twin)(&case.params, 0..units, &reads, &mut writes);
+    let saturated = (case.kernel.reference)(&case.params, 0..units, &reads, &mut writes);
     (after, saturated)
 }
 
@@ -109,12 +109,12 @@ pub fn run_twin(case: &Case) -> (Vec<Vec<u32>>, Saturated) {
 const MARGIN: usize = 7;
 
 /// Random numbers that follow from a seed.
-pub struct Source {
+pub struct CaseSource {
     key: [u32; 2],
     count: u32,
 }
 
-impl Source {
+impl CaseSource {
     /// The stream of `seed`.
     pub fn new(seed: u64) -> Self {
         Self { key: [seed as u32, (seed >> 32) as u32], count: 0 }

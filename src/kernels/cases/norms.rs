@@ -1,16 +1,15 @@
 //! Cases of RMSNorm, forward and backward.
 
 use super::{
-    Case, Source,
+    Case, CaseSource,
     rows::{self, CONTENTS, Draw, sign},
 };
 use crate::{
-    fixed::Scale,
     kernels::{
         INFO, rms_norm_backward, rms_norm_quantize, rms_norm_wide,
         shared::{rms::Rms, rows::row, wide::wide_words},
     },
-    ternary::row_words,
+    numbers::{fixed::Scale, ternary::row_words},
 };
 
 const GAINS: [Draw; 4] =
@@ -19,7 +18,7 @@ const GAIN_EXPONENT: i32 = -15;
 /// About 1e-5.
 const EPSILON: Scale = Scale { mantissa: 0x53e2_d624, exponent: -47 };
 
-pub(super) fn quantize(source: &mut Source) -> Vec<Case> {
+pub(super) fn quantize(source: &mut CaseSource) -> Vec<Case> {
     let mut cases = Vec::new();
     rows::each(&mut |shape, content| {
         let [tokens, width] = shape;
@@ -48,7 +47,7 @@ pub(super) fn quantize(source: &mut Source) -> Vec<Case> {
     cases
 }
 
-pub(super) fn wide(source: &mut Source) -> Vec<Case> {
+pub(super) fn wide(source: &mut CaseSource) -> Vec<Case> {
     let mut cases = Vec::new();
     rows::each(&mut |shape, content| {
         let [tokens, width] = shape;
@@ -77,7 +76,7 @@ pub(super) fn wide(source: &mut Source) -> Vec<Case> {
     cases
 }
 
-pub(super) fn backward(source: &mut Source) -> Vec<Case> {
+pub(super) fn backward(source: &mut CaseSource) -> Vec<Case> {
     let mut cases = Vec::new();
     rows::each(&mut |shape, content| {
         let ([tokens, width], count) = (shape, cases.len());
@@ -117,6 +116,6 @@ pub(super) fn backward(source: &mut Source) -> Vec<Case> {
 }
 
 /// Gains, then what is nobody's.
-fn gains(source: &mut Source, width: usize, count: usize) -> Vec<u32> {
+fn gains(source: &mut CaseSource, width: usize, count: usize) -> Vec<u32> {
     (0..width + 3).map(|_| GAINS[count % GAINS.len()](source) as u32).collect()
 }

@@ -1,15 +1,15 @@
 //! Rows to ask a kernel about: contents from ordinary to extreme.
 
-use super::Source;
+use super::CaseSource;
 use crate::{
     kernels::{INFO, as_bytes_mut, shared::wide},
-    ternary::row_words,
+    numbers::ternary::row_words,
 };
 
 /// Rows and widths: one of each, and no multiples of a word, a padded row or a workgroup.
 pub(super) const SHAPES: [[usize; 2]; 6] = [[1, 1], [5, 5], [3, 36], [4, 67], [2, 300], [2, 1100]];
 
-pub(super) type Draw = fn(&mut Source) -> i32;
+pub(super) type Draw = fn(&mut CaseSource) -> i32;
 
 /// Integers of i32 rows, and the mantissa and exponent of each row's scale.
 #[derive(Clone, Copy)]
@@ -36,11 +36,11 @@ pub(super) const CONTENTS: [Content; 9] = [
     content("zero with a large scale", |_| 0, mantissa, |_| 40),
 ];
 
-pub(super) fn sign(source: &mut Source) -> i32 {
+pub(super) fn sign(source: &mut CaseSource) -> i32 {
     source.within(0, 1) * 2 - 1
 }
 
-fn mantissa(source: &mut Source) -> i32 {
+fn mantissa(source: &mut CaseSource) -> i32 {
     source.within(1 << 30, i32::MAX)
 }
 
@@ -52,7 +52,7 @@ pub(super) fn each(case: &mut dyn FnMut([usize; 2], Content)) {
 }
 
 /// i32 rows; a scale whose mantissa is 0 has all-zero integers.
-pub(super) fn i32_rows(source: &mut Source, [rows, width]: [usize; 2], content: Content) -> Vec<u32> {
+pub(super) fn i32_rows(source: &mut CaseSource, [rows, width]: [usize; 2], content: Content) -> Vec<u32> {
     let mut words = Vec::with_capacity(rows * (width + INFO));
     for _ in 0..rows {
         let (mantissa, exponent) = scale(source, content);
@@ -63,21 +63,21 @@ pub(super) fn i32_rows(source: &mut Source, [rows, width]: [usize; 2], content: 
 }
 
 /// Row infos without rows.
-pub(super) fn infos(source: &mut Source, rows: usize, content: Content) -> Vec<u32> {
-    let info = |source: &mut Source| {
+pub(super) fn infos(source: &mut CaseSource, rows: usize, content: Content) -> Vec<u32> {
+    let info = |source: &mut CaseSource| {
         let (mantissa, exponent) = scale(source, content);
         [mantissa, exponent, source.word(), source.word()]
     };
     (0..rows).flat_map(|_| info(source)).collect()
 }
 
-fn scale(source: &mut Source, content: Content) -> (u32, u32) {
+fn scale(source: &mut CaseSource, content: Content) -> (u32, u32) {
     let (mantissa, exponent) = ((content.mantissa)(source) as u32, (content.exponent)(source) as u32);
     if mantissa == 0 { (0, 0) } else { (mantissa, exponent) }
 }
 
 /// Byte rows.
-pub(super) fn byte_rows(source: &mut Source, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
+pub(super) fn byte_rows(source: &mut CaseSource, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * row_words(width)];
     for row in words.chunks_exact_mut(row_words(width)) {
         as_bytes_mut(row)[..width].iter_mut().for_each(|byte| *byte = value(source) as i8);
@@ -86,7 +86,7 @@ pub(super) fn byte_rows(source: &mut Source, [rows, width]: [usize; 2], value: D
 }
 
 /// Wide rows.
-pub(super) fn wide_rows(source: &mut Source, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
+pub(super) fn wide_rows(source: &mut CaseSource, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * wide::wide_words(width)];
     for row in words.chunks_exact_mut(wide::wide_words(width)) {
         (0..width).for_each(|column| wide::set(as_bytes_mut(row), column, value(source)));

@@ -1,10 +1,12 @@
 //! Cases of the two ternary products.
 
-use super::{Case, Source};
+use super::{Case, CaseSource};
 use crate::{
-    fixed::Scale,
     kernels::{INFO, as_bytes_mut, ternary_matmul, ternary_matmul_backward},
-    ternary::{Ternary, row_words},
+    numbers::{
+        fixed::Scale,
+        ternary::{Ternary, row_words},
+    },
 };
 
 /// Tokens, in_features, out_features: one of each, none a multiple of any tile, one past a tile.
@@ -14,7 +16,7 @@ const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [5, 37, 70], [9, 130, 65], [3, 4096,
 const LONG: usize = 33_000;
 
 /// What a value or a trit is, drawn from a source.
-type Draw = fn(&mut Source) -> i32;
+type Draw = fn(&mut CaseSource) -> i32;
 
 /// Label, trit, byte, wide value: the extremes reach every bound of the kernels.
 const CONTENTS: [(&str, Draw, Draw, Draw); 5] = [
@@ -25,18 +27,18 @@ const CONTENTS: [(&str, Draw, Draw, Draw); 5] = [
     ("zero", |_| 0, |_| 0, |_| 0),
 ];
 
-pub(super) fn matmul(source: &mut Source) -> Vec<Case> {
+pub(super) fn matmul(source: &mut CaseSource) -> Vec<Case> {
     let each = SHAPES.iter().flat_map(|shape| CONTENTS.map(|content| (*shape, content)));
     let each = each.chain([([2, LONG, 3], CONTENTS[1])]);
     each.map(|(shape, (label, trit, byte, _))| matmul_case(source, shape, label, trit, byte)).collect()
 }
 
-pub(super) fn large_matmul(source: &mut Source, tokens: usize) -> Case {
+pub(super) fn large_matmul(source: &mut CaseSource, tokens: usize) -> Case {
     let (label, trit, byte, _) = CONTENTS[0];
     matmul_case(source, [tokens, 1024, 1024], label, trit, byte)
 }
 
-pub(super) fn matmul_backward(source: &mut Source) -> Vec<Case> {
+pub(super) fn matmul_backward(source: &mut CaseSource) -> Vec<Case> {
     let layouts = [(2, 1, 0), (2, 3, 1), (1, 2, 1)];
     let each = SHAPES.iter().flat_map(|shape| CONTENTS.map(|content| (*shape, content)));
     let each = each.flat_map(|(shape, content)| layouts.map(|layout| (shape, content, layout)));
@@ -44,12 +46,12 @@ pub(super) fn matmul_backward(source: &mut Source) -> Vec<Case> {
     each.map(|(shape, content, layout)| matmul_backward_case(source, shape, content, layout)).collect()
 }
 
-pub(super) fn large_matmul_backward(source: &mut Source, tokens: usize) -> Case {
+pub(super) fn large_matmul_backward(source: &mut CaseSource, tokens: usize) -> Case {
     matmul_backward_case(source, [tokens, 1024, 1024], CONTENTS[0], (2, 1, 0))
 }
 
 fn matmul_case(
-    source: &mut Source,
+    source: &mut CaseSource,
     [tokens, inputs, outputs]: [usize; 3],
     label: &str,
     trit: Draw,
@@ -71,7 +73,7 @@ fn matmul_case(
 }
 
 fn matmul_backward_case(
-    source: &mut Source,
+    source: &mut CaseSource,
     [tokens, inputs, outputs]: [usize; 3],
     (label, trit, byte, wide): (&str, Draw, Draw, Draw),
     (planes, slots, slot): (u32, u32, u32),
@@ -96,13 +98,13 @@ fn matmul_backward_case(
 }
 
 /// Block words of a matrix `[rows, columns]`.
-fn weights(source: &mut Source, rows: usize, columns: usize, trit: Draw) -> Vec<u32> {
+fn weights(source: &mut CaseSource, rows: usize, columns: usize, trit: Draw) -> Vec<u32> {
     let trits: Vec<i8> = (0..rows * columns).map(|_| trit(source) as i8).collect();
     Ternary::pack(rows, columns, &trits, Scale::ONE).expect("trits, as many as the shape has").words.to_vec()
 }
 
 /// Rows `[tokens, planes, width]` of int8 and their info, of which the sum is true and the rest noise.
-fn rows(source: &mut Source, tokens: usize, width: usize, planes: usize, value: Draw) -> (Vec<u32>, Vec<u32>) {
+fn rows(source: &mut CaseSource, tokens: usize, width: usize, planes: usize, value: Draw) -> (Vec<u32>, Vec<u32>) {
     let stride = 4 * row_words(width);
     let mut words = vec![0u32; tokens * planes * stride / 4];
     let mut info = source.words(tokens * INFO);

@@ -1,7 +1,7 @@
 //! The dither buffer: `[first, 0, key, key, …]`, two words each: the position of the first token in its
 //! chunk, then the key of every stream. Positions count from the chunk's start, never a batch's.
 
-use crate::rng::Dither;
+use crate::numbers::rng::Dither;
 
 /// The stream numbered `stream`.
 #[inline(always)]

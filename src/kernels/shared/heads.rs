@@ -2,7 +2,7 @@
 //! the power of two that they are worth.
 
 use super::{blocks::ZERO_EXPONENT, wide};
-use crate::{kernels::INFO, rng::Dither};
+use crate::{kernels::INFO, numbers::rng::Dither};
 
 /// Words of a head row.
 pub const fn head_words(head_dim: usize) -> usize {

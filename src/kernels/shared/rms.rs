@@ -1,7 +1,7 @@
 //! The root mean square of a row, as the factor that RMSNorm multiplies by (Zhang, Sennrich 2019).
 
 use super::rows::max_magnitude;
-use crate::fixed::{Scale, shift_for};
+use crate::numbers::fixed::{Scale, shift_for};
 
 /// Bits of the copies whose squares are summed: 2^30 · width stays in u64 for any width.
 pub const COPY_BITS: u32 = 15;

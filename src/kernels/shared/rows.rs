@@ -1,7 +1,6 @@
 //! Rows: a row of integers and the scale that makes numbers of them.
 
-use super::super::INFO;
-use crate::fixed::Scale;
+use crate::{kernels::INFO, numbers::fixed::Scale};
 
 /// The info of `row`.
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! Softmax in base 2: scores `z` in Q20, exponentials in Q30, always a pass for the maximum and a
 //! pass for the sum, so that no order of summation shows.
 
-use crate::{
+use crate::numbers::{
     fixed::{Scale, round_even_u64, shift_to_i32},
     tables::TABLE_LEN,
 };

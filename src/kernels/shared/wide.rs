@@ -1,6 +1,6 @@
 //! Wide rows: magnitude ≤ 2^14, held as two int8 planes `256 · high + low`.
 
-use crate::{
+use crate::numbers::{
     fixed::{WIDE_BITS, round_dither, round_even, shift_for},
     rng::Dither,
     ternary::row_words,

@@ -1,7 +1,7 @@
 //! Transfers, fees, payouts, sessions.
 
 use super::*;
-use crate::chain::{Between, Grant, MsgSetPayout, Session, Transfer};
+use crate::tx::{Grant, GrantPair, MsgSetPayout, Session, Transfer};
 
 fn transfer(from: u8, to: u8, amount: u64) -> Message {
     Message::Send(Transfer { from: address(from), to: address(to), amount })
@@ -41,7 +41,7 @@ fn a_fee_is_paid_either_way_and_a_transaction_runs_once() {
 
 #[test]
 fn the_pool_pays_newcomers_so_much_and_for_mining_alone() {
-    let params = Params { pool_allowance: 10, pool_per_block: 16, ..Params::EMBEDDED };
+    let params = LedgerParams { pool_allowance: 10, pool_per_block: 16, ..LedgerParams::EMBEDDED };
     let mut genesis = genesis(2, params, &[(9, 1_000_000)]);
     genesis.accounts.push((fee_pool(), 1_000));
     let mut world = World::new(genesis);
@@ -75,25 +75,25 @@ fn the_pool_pays_newcomers_so_much_and_for_mining_alone() {
 #[test]
 fn what_is_expired_for_a_day_is_forgotten() {
     let mut world = World::small(2);
-    let between = Between { granter: address(1), grantee: address(30) };
-    let session = Session { between: between.clone(), cap: 10, expires: world.time + 20 };
+    let pair = GrantPair { granter: address(1), grantee: address(30) };
+    let session = Session { pair: pair.clone(), cap: 10, expires: world.time + 20 };
     let grant = world.sign(1, &session.grant());
     assert_eq!(world.block(vec![grant])[0].log, "");
-    let granted = world.ledger.state().granted(&between).len();
+    let granted = world.ledger.state().granted(&pair).len();
     assert!(granted > 0);
     world.time += 3600;
     world.block(vec![]);
     let again =
         Message::Grant(session.grants().next().map(|grant| Grant { expires: world.time + 100_000, ..grant }).unwrap());
     world.done(1, again);
-    assert_eq!(world.ledger.state().granted(&between).len(), granted, "late, and still told of");
+    assert_eq!(world.ledger.state().granted(&pair).len(), granted, "late, and still told of");
     world.time += 86_400;
     world.block(vec![]);
-    assert_eq!(world.ledger.state().granted(&between).len(), 1, "what was given anew has not ended");
-    assert_eq!(world.ledger.state().allowance(&between), None);
+    assert_eq!(world.ledger.state().granted(&pair).len(), 1, "what was given anew has not ended");
+    assert_eq!(world.ledger.state().allowance(&pair), None);
     world.time += 200_000;
     world.block(vec![]);
-    assert!(world.ledger.state().granted(&between).is_empty() && world.ledger.state().ends.is_empty());
+    assert!(world.ledger.state().granted(&pair).is_empty() && world.ledger.state().ends.is_empty());
     world.check();
 }
 
@@ -116,7 +116,7 @@ fn rewards_go_to_whom_the_miner_names() {
     world.done(1, Message::SetPayout(MsgSetPayout { miner: address(1), payout: address(3) }));
     world.mine(1, honest);
     world.serve(&[9], truth);
-    assert_eq!((world.balance(1), world.balance(3)), (COINS, COINS + Params::EMBEDDED.reward));
+    assert_eq!((world.balance(1), world.balance(3)), (COINS, COINS + LedgerParams::EMBEDDED.reward));
     let nobody = MsgSetPayout { miner: address(1), payout: "cosmos1nobody".to_owned() };
     assert_eq!(world.send(1, Message::SetPayout(nobody)).0, 2);
 }
@@ -124,8 +124,8 @@ fn rewards_go_to_whom_the_miner_names() {
 #[test]
 fn a_session_mines_for_its_granter_until_its_time_or_its_cap() {
     let mut world = World::small(2);
-    let between = Between { granter: address(1), grantee: address(30) };
-    let session = Session { between: between.clone(), cap: 10, expires: world.time + 20 };
+    let pair = GrantPair { granter: address(1), grantee: address(30) };
+    let session = Session { pair: pair.clone(), cap: 10, expires: world.time + 20 };
     let grant = world.sign(1, &session.grant());
     assert_eq!(world.block(vec![grant])[0].log, "");
     let claim = |world: &World, amount: u64| {
@@ -140,7 +140,7 @@ fn a_session_mines_for_its_granter_until_its_time_or_its_cap() {
     let outcome = world.block(vec![tx]).remove(0);
     assert_eq!(outcome.log, "");
     assert_eq!(outcome.answers[0].0, "/cosmos.authz.v1beta1.MsgExecResponse");
-    assert_eq!((world.balance(1), world.ledger.state().allowance(&between).unwrap().left), (COINS - 6, 4));
+    assert_eq!((world.balance(1), world.ledger.state().allowance(&pair).unwrap().left), (COINS - 6, 4));
     assert!(world.ledger.held(&address(1)).unwrap().is_some(), "it is the granter's claim");
     let steal = Message::Exec(address(30), vec![transfer(1, 30, 5)]);
     let tx = key(30).sign(CHAIN, 1, &Fee::default(), &[steal]);

@@ -2,26 +2,25 @@
 
 use super::*;
 use crate::{
-    backend::{Backend, cpu},
-    chain::{MsgAnswerDispute, MsgAppeal, MsgMoveDispute, MsgOpenDispute},
-    dispute::{Lie, Material, Party, Replay},
+    compute::{Backend, cpu},
+    dispute::prover::{Lie, Prover, Replay, TaskInputs},
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        lora::LoraAdapter,
         transformer::{Step, Targets},
         weights::Model,
     },
-    rng::threefry,
+    numbers::{lora::LoraAdapter, rng::threefry},
+    protocol::{Artifact, Chunk, Gradient},
     training::step::Trainer,
-    work::{Artifact, Chunk, Gradient},
+    tx::{MsgAnswerDispute, MsgAppeal, MsgMoveDispute, MsgOpenDispute},
 };
 use pollster::block_on;
 
 pub(super) const NODES: [(u8, u64); 3] = [(7, 10_000_000), (8, 10_000_000), (9, 10_000_000)];
-pub(super) const BOND: u64 = Params::NETWORK.dispute_bond;
-pub(super) const ANSWER: u64 = Params::NETWORK.answer_bond;
-pub(super) const REWARD: u64 = Params::NETWORK.reward;
+pub(super) const BOND: u64 = LedgerParams::NETWORK.dispute_bond;
+pub(super) const ANSWER: u64 = LedgerParams::NETWORK.answer_bond;
+pub(super) const REWARD: u64 = LedgerParams::NETWORK.reward;
 
 /// A network whose tasks can be computed, and so disputed.
 pub(super) struct Court {
@@ -31,14 +30,14 @@ pub(super) struct Court {
     chunks: Vec<Chunk>,
 }
 
-/// Nothing is drawn: whatever comes in counts.
-pub(super) fn trusting() -> Params {
-    Params { sampling: 0, challenge_blocks: 200, move_blocks: 4, ..all() }
+/// Nothing is sampled: whatever comes in counts.
+pub(super) fn trusting() -> LedgerParams {
+    LedgerParams { sampling: 0, challenge_blocks: 200, move_blocks: 4, ..all() }
 }
 
-pub(super) fn all() -> Params {
-    let verified = Params { sampling: ALL, verifiers: 3, trap_share: 0, draw_blocks: 1, ..Params::NETWORK };
-    Params { min_stake: 1_000_000, probation: 0, claim_bond: 0, ..verified }
+pub(super) fn all() -> LedgerParams {
+    let verified = LedgerParams { sampling: ALL, verifiers: 3, trap_share: 0, draw_blocks: 1, ..LedgerParams::NETWORK };
+    LedgerParams { min_stake: 1_000_000, probation: 0, claim_bond: 0, ..verified }
 }
 
 fn targets() -> Targets {
@@ -50,7 +49,7 @@ fn backend() -> Backend {
 }
 
 impl Court {
-    pub(super) fn new(params: Params) -> Self {
+    pub(super) fn new(params: LedgerParams) -> Self {
         let config = ModelConfig {
             layers: 1,
             width: 48,
@@ -74,16 +73,16 @@ impl Court {
         let chunks: Vec<Chunk> = (0..2).map(chunk).collect();
         let mut genesis = genesis(2, params, &NODES);
         genesis.job.targets = targets().linears.iter().map(|linear| linear.name().to_owned()).collect();
-        let spec = |matrix: &crate::model::lora::LoraMatrix| MatrixSpec {
+        let spec = |matrix: &crate::numbers::lora::LoraMatrix| MatrixSpec {
             name: matrix.name.clone(),
             rows: matrix.rows as u32,
             columns: matrix.columns as u32,
             exponent: -40,
         };
         genesis.job.matrices = adapter.matrices.iter().map(spec).collect();
-        let (ground, packing) = Ground::of(&model, &targets(), &genesis.job.matrices, genesis.job.transport);
+        let (ground, packing) = DisputeContext::of(&model, &targets(), &genesis.job.matrices, genesis.job.transport);
         genesis.ground = ground;
-        genesis.packed = packing.root(&adapter, &genesis.job.matrices).unwrap();
+        genesis.layout_root = packing.root(&adapter, &genesis.job.matrices).unwrap();
         genesis.chunks = chunks.iter().map(|chunk| chunk.block().cid()).collect();
         Self { world: World::new(genesis), model, adapter, chunks }
     }
@@ -93,25 +92,25 @@ impl Court {
     }
 
     /// Of the task; what a forger plays has another token.
-    pub(super) fn material(&self, task: &Task, forged: bool) -> Material {
+    pub(super) fn material(&self, task: &Task, forged: bool) -> TaskInputs {
         let mut tokens = self.chunk(task).tokens().to_vec();
         tokens[1900] = (tokens[1900] + u32::from(forged)) % 72;
         let (matrices, transport) = (task.job.matrices.clone(), task.job.transport);
-        Material { adapter: self.adapter.clone(), tokens, task_key: task.key(), matrices, transport }
+        TaskInputs { adapter: self.adapter.clone(), tokens, task_key: task.key(), matrices, transport }
     }
 
-    pub(super) fn party(&self, task: &Task, forged: bool, lie: Option<Lie>) -> Party {
+    pub(super) fn party(&self, task: &Task, forged: bool, lie: Option<Lie>) -> Prover {
         let material = self.material(task, forged);
         let mut replay = block_on(Replay::new(&self.model, &targets(), &material, &backend())).unwrap();
         replay.lie = lie;
-        block_on(Party::new(replay)).unwrap()
+        block_on(Prover::new(replay)).unwrap()
     }
 
     pub(super) fn artifact(&self, task: &Task, forged: bool) -> Artifact {
         let material = self.material(task, forged);
         let step = Step::new(&self.model, &targets(), 2);
-        let player = block_on(backend().player(&std::sync::Arc::new(step.recording.clone()))).unwrap();
-        let mut trainer = Trainer::new(step, player);
+        let executor = block_on(backend().executor(&std::sync::Arc::new(step.recording.clone()))).unwrap();
+        let mut trainer = Trainer::new(step, executor);
         block_on(trainer.load(&material.adapter, &vec![-40; material.matrices.len()])).unwrap();
         let found = block_on(trainer.gradient(&material.tokens, &material.task_key, 0)).unwrap();
         assert!(!found.saturated);
@@ -136,11 +135,11 @@ impl Court {
     pub(super) fn accepted(&mut self, number: u8, forged: bool) -> (u64, Task, Vec<u8>) {
         let submitted = self.submit(number, forged);
         self.world.block(vec![]);
-        assert_eq!(self.status(submitted.0), Status::Accepted);
+        assert_eq!(self.status(submitted.0), SubmissionStatus::Accepted);
         submitted
     }
 
-    pub(super) fn status(&self, id: u64) -> Status {
+    pub(super) fn status(&self, id: u64) -> SubmissionStatus {
         self.world.ledger.state().submission(id).unwrap().status
     }
 
@@ -163,31 +162,31 @@ impl Court {
         self.world.send(number, Message::Appeal(Box::new(appeal)))
     }
 
-    pub(super) fn answer(&mut self, number: u8, dispute_id: u64, party: &Party) {
+    pub(super) fn answer(&mut self, number: u8, dispute_id: u64, party: &Prover) {
         let (sender, answer) = (address(number), party.answer().unwrap().encode());
         self.world.done(number, Message::AnswerDispute(MsgAnswerDispute { sender, dispute_id, answer }));
     }
 
-    /// The next move of each game that one of the players has one in.
-    pub(super) fn moves(&self, dispute_id: u64, players: &mut [(u8, &mut Party)]) -> Vec<(u8, Message)> {
+    /// The next move of each game that one of the executors has one in.
+    pub(super) fn moves(&self, dispute_id: u64, executors: &mut [(u8, &mut Prover)]) -> Vec<(u8, Message)> {
         let mut moves = Vec::new();
         let Some(contest) = self.world.ledger.state().disputes.get(&dispute_id) else { return moves };
         for (number, (answerer, _)) in contest.answers.iter().enumerate() {
             let game = contest.dispute.game(number).unwrap();
-            let mover = if game.turn() == crate::dispute::Side::Miner { answerer } else { &contest.challenger };
-            let player = players.iter_mut().find(|(player, _)| address(*player) == *mover);
-            let Some((player, party)) = player.filter(|_| game.winner().is_none()) else { continue };
+            let mover = if game.turn() == crate::dispute::judge::Side::Miner { answerer } else { &contest.challenger };
+            let executor = executors.iter_mut().find(|(executor, _)| address(*executor) == *mover);
+            let Some((executor, party)) = executor.filter(|_| game.winner().is_none()) else { continue };
             // a liar comes to where it has nothing to say
             let Ok(Some(step)) = block_on(party.next(game)) else { continue };
-            let (sender, answer) = (address(*player), number as u64);
+            let (sender, answer) = (address(*executor), number as u64);
             let step = MsgMoveDispute { sender, dispute_id, answer, step: step.encode() };
-            moves.push((*player, Message::MoveDispute(step)));
+            moves.push((*executor, Message::MoveDispute(step)));
         }
         moves
     }
 
     /// Plays disputes to their ends; who has no move, or only refused ones, lets the deadline pass.
-    pub(super) fn play(&mut self, disputes: &[u64], players: &mut [(u8, &mut Party)]) {
+    pub(super) fn play(&mut self, disputes: &[u64], executors: &mut [(u8, &mut Prover)]) {
         for count in 0.. {
             assert!(count < 300, "no end");
             if disputes.iter().all(|dispute| !self.world.ledger.state().disputes.contains_key(dispute)) {
@@ -195,7 +194,7 @@ impl Court {
             }
             let mut moves = std::collections::BTreeMap::<u8, Vec<Message>>::new();
             for dispute in disputes {
-                self.moves(*dispute, players)
+                self.moves(*dispute, executors)
                     .into_iter()
                     .for_each(|(who, step)| moves.entry(who).or_default().push(step));
             }
@@ -207,7 +206,7 @@ impl Court {
         }
     }
 
-    /// Verifiers are drawn and say what they find; the panel stays silent.
+    /// Verifiers are sampled and say what they find; the panel stays silent.
     pub(super) fn speak(&mut self, find: impl Fn(u8) -> Finding) {
         for _ in 0..3 {
             let words = NODES.map(|(number, _)| (number, self.world.words(number, &|number, _, _| find(number))));
@@ -217,7 +216,7 @@ impl Court {
         }
     }
 
-    pub(super) fn stage(&self) -> Stage {
+    pub(super) fn stage(&self) -> ChallengeStage {
         self.world.ledger.state().challenges.values().next().unwrap().stage
     }
 
@@ -226,11 +225,11 @@ impl Court {
     }
 
     pub(super) fn escrow(&self, number: u8) -> u64 {
-        self.world.ledger.state().standing(&address(number)).escrow
+        self.world.ledger.state().reputation(&address(number)).escrow
     }
 
     pub(super) fn stake(&mut self, number: u8, stake: u64) {
-        let register = crate::chain::MsgRegisterNode {
+        let register = crate::tx::MsgRegisterNode {
             node_address: address(number),
             node_type: 1,
             stake: format!("{stake}uremes"),

@@ -5,9 +5,12 @@ use super::{
     *,
 };
 use crate::{
-    chain::{MsgAnswerDispute, MsgMoveDispute, MsgOpenDispute},
-    dispute::{Lie, MAX_ANSWERS, Move},
-    rng::threefry,
+    dispute::{
+        judge::{MAX_ANSWERS, Move},
+        prover::Lie,
+    },
+    numbers::rng::threefry,
+    tx::{MsgAnswerDispute, MsgMoveDispute, MsgOpenDispute},
 };
 use pollster::block_on;
 
@@ -21,20 +24,24 @@ fn a_forged_gradient_that_counts_already_falls_and_who_found_it_is_paid() {
     assert_ne!(court.world.free(), place);
     let dispute = court.open(2, &forged);
     assert_eq!(court.world.balance(2), COINS - BOND);
-    assert_eq!((court.status(forged.0), court.world.free()), (Status::Disputed, place), "nobody waits for the game");
+    assert_eq!(
+        (court.status(forged.0), court.world.free()),
+        (SubmissionStatus::Disputed, place),
+        "nobody has_pending for the game"
+    );
     assert_eq!(court.world.head().accepted_in_round, 0);
     // it is defended, to the end
     let mut liar = court.party(&forged.1, true, None);
     let mut right = court.party(&forged.1, false, None);
     court.answer(1, dispute, &liar);
     court.play(&[dispute], &mut [(1, &mut liar), (2, &mut right)]);
-    assert_eq!(court.status(forged.0), Status::Rejected(Finding::Mismatch));
+    assert_eq!(court.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
     // half of the stake is lost, and the bond; of both the finder gets its part
     assert_eq!(court.world.slashed(1), 10_000_000);
     assert_eq!(court.world.balance(1), COINS - 20_000_000 + REWARD - ANSWER);
     assert_eq!(court.world.balance(2), COINS + BOND + ANSWER / 2);
-    let standing = court.world.ledger.state().standing(&address(1));
-    assert_eq!((standing.accepted, standing.rejected, standing.trust), (0, 1, 4_100));
+    let reputation = court.world.ledger.state().reputation(&address(1));
+    assert_eq!((reputation.accepted, reputation.rejected, reputation.trust), (0, 1, 4_100));
     // its place is another's
     let honest = court.accepted(3, false);
     assert_eq!(court.world.ledger.state().submission(honest.0).unwrap().position, place);
@@ -43,12 +50,12 @@ fn a_forged_gradient_that_counts_already_falls_and_who_found_it_is_paid() {
 
 #[test]
 fn a_gradient_that_nobody_stands_for_falls_and_its_escrow_with_it() {
-    let mut court = Court::new(Params { probation: 3, verifiers: 0, ..trusting() });
+    let mut court = Court::new(LedgerParams { probation: 3, verifiers: 0, ..trusting() });
     let forged = court.accepted(1, true);
     assert_eq!((court.world.balance(1), court.escrow(1)), (COINS, REWARD));
     court.open(2, &forged);
     court.wait(6);
-    assert_eq!(court.status(forged.0), Status::Rejected(Finding::Mismatch));
+    assert_eq!(court.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
     assert_eq!((court.world.balance(1), court.escrow(1)), (COINS, 0));
     assert_eq!(court.world.balance(2), COINS + REWARD / 2);
     court.world.check();
@@ -64,7 +71,7 @@ fn a_griefer_pays_for_the_work_that_it_makes_and_the_gradient_counts_again() {
     let mut griefer = court.party(&right.1, true, None);
     court.answer(5, dispute, &defender);
     court.play(&[dispute], &mut [(5, &mut defender), (2, &mut griefer)]);
-    assert_eq!(court.status(right.0), Status::Accepted);
+    assert_eq!(court.status(right.0), SubmissionStatus::Accepted);
     assert_eq!(court.world.balance(1), COINS + REWARD, "the miner has what it earned");
     assert_eq!(court.world.balance(2), COINS - BOND);
     assert_eq!(court.world.balance(5), COINS + BOND / 2);
@@ -74,7 +81,7 @@ fn a_griefer_pays_for_the_work_that_it_makes_and_the_gradient_counts_again() {
     let dispute = court.open(2, &right);
     court.answer(5, dispute, &defender);
     court.play(&[dispute], &mut [(5, &mut defender)]);
-    assert_eq!((court.status(right.0), court.world.balance(2)), (Status::Accepted, COINS - 2 * BOND));
+    assert_eq!((court.status(right.0), court.world.balance(2)), (SubmissionStatus::Accepted, COINS - 2 * BOND));
     // the round goes on, after its wait
     court.accepted(3, false);
     let full = court.world.head().full_since.unwrap();
@@ -89,7 +96,7 @@ fn a_griefer_pays_for_the_work_that_it_makes_and_the_gradient_counts_again() {
 
 #[test]
 fn friends_of_a_forger_who_take_all_places_win_it_nothing_but_time() {
-    let mut court = Court::new(Params { challenge_blocks: 40, move_blocks: 40, ..trusting() });
+    let mut court = Court::new(LedgerParams { challenge_blocks: 40, move_blocks: 40, ..trusting() });
     let forged = court.accepted(1, true);
     let mut liar = court.party(&forged.1, true, None);
     let shams: Vec<u64> = [4, 4, 4, 4, 5, 5, 5, 5].map(|friend| court.open(friend, &forged)).to_vec();
@@ -102,10 +109,10 @@ fn friends_of_a_forger_who_take_all_places_win_it_nothing_but_time() {
     let full = court.world.head().height;
     court.play(&shams, &mut [(1, &mut liar)]);
     assert!(court.world.head().height > full + 40);
-    assert_eq!(court.status(forged.0), Status::Accepted);
+    assert_eq!(court.status(forged.0), SubmissionStatus::Accepted);
     court.open(2, &forged);
     court.wait(42);
-    assert_eq!(court.status(forged.0), Status::Rejected(Finding::Mismatch));
+    assert_eq!(court.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
     court.world.check();
 }
 
@@ -123,7 +130,7 @@ fn a_round_does_not_wait_for_a_game_and_who_stands_is_paid_all_the_same() {
     assert_eq!(court.world.send(1, own).0, 1101, "its own is not settled");
     court.world.mine(4, honest);
     court.play(&[dispute], &mut [(1, &mut defender)]);
-    assert_eq!((court.status(right.0), court.world.head().accepted_in_round), (Status::Accepted, 2));
+    assert_eq!((court.status(right.0), court.world.head().accepted_in_round), (SubmissionStatus::Accepted, 2));
     assert_eq!(court.world.balance(1), COINS + REWARD + BOND / 2);
     let counts = court.world.ledger.state().accepted_ids();
     assert_eq!(counts, [2, 3], "its position is another's");
@@ -132,7 +139,7 @@ fn a_round_does_not_wait_for_a_game_and_who_stands_is_paid_all_the_same() {
 
 #[test]
 fn a_wrong_answer_costs_only_who_gave_it() {
-    let mut court = Court::new(Params { move_blocks: 40, ..trusting() });
+    let mut court = Court::new(LedgerParams { move_blocks: 40, ..trusting() });
     let right = court.accepted(1, false);
     let dispute = court.open(2, &right);
     let mut defender = court.party(&right.1, false, None);
@@ -145,7 +152,7 @@ fn a_wrong_answer_costs_only_who_gave_it() {
     court.answer(5, dispute, &defender);
     // the challenger is honest about the trace: the wrong one falls, and it has nothing to say about the other
     court.play(&[dispute], &mut [(4, &mut wrong), (2, &mut challenger), (5, &mut defender)]);
-    assert_eq!(court.status(right.0), Status::Accepted);
+    assert_eq!(court.status(right.0), SubmissionStatus::Accepted);
     assert_eq!(court.world.balance(4), COINS - ANSWER);
     assert_eq!(court.world.balance(2), COINS - BOND + ANSWER / 2);
     assert_eq!(court.world.balance(5), COINS + BOND / 2);
@@ -167,14 +174,14 @@ fn an_artifact_that_is_not_what_was_committed_to_falls_without_a_game() {
     let submitted = (1, task, dag.get(&dag.root).unwrap());
     let opening = court.opening(2, &submitted);
     court.world.done(2, opening);
-    assert_eq!(court.status(1), Status::Rejected(Finding::Mismatch));
+    assert_eq!(court.status(1), SubmissionStatus::Rejected(Finding::Mismatch));
     assert_eq!((court.world.slashed(1), court.world.balance(2)), (10_000_000, COINS + BOND));
     court.world.check();
 }
 
 #[test]
 fn what_is_not_to_be_disputed_is_refused_with_a_reason() {
-    let mut court = Court::new(Params { challenge_blocks: 9, disputes_per_challenger: 1, ..trusting() });
+    let mut court = Court::new(LedgerParams { challenge_blocks: 9, disputes_per_challenger: 1, ..trusting() });
     let right = court.accepted(1, false);
     let Message::OpenDispute(good) = court.opening(2, &right) else { unreachable!() };
     let other = |change: fn(&mut MsgOpenDispute)| {
@@ -216,22 +223,22 @@ fn what_is_not_to_be_disputed_is_refused_with_a_reason() {
 /// Whatever bytes come as moves, none makes the ledger panic, and what is refused changes nothing.
 #[test]
 fn altered_moves_are_refused_and_change_nothing() {
-    let mut court = Court::new(Params { move_blocks: 10_000, ..trusting() });
+    let mut court = Court::new(LedgerParams { move_blocks: 10_000, ..trusting() });
     let right = court.accepted(1, false);
     let dispute = court.open(2, &right);
     let mut defender = court.party(&right.1, false, None);
     let mut griefer = court.party(&right.1, true, None);
     court.answer(1, dispute, &defender);
     let mut refused = 0;
-    while let [(player, Message::MoveDispute(step)), ..] =
+    while let [(executor, Message::MoveDispute(step)), ..] =
         &court.moves(dispute, &mut [(1, &mut defender), (2, &mut griefer)])[..]
     {
         for number in 0..8 {
             let mut altered = step.clone();
             let at = threefry([number, 9], [altered.step.len() as u32, 0])[0] as usize % altered.step.len();
             altered.step[at] ^= 1 << (number % 8);
-            let tx = court.world.sign(*player, &[Message::MoveDispute(altered)]);
-            let block = Block::sealed(court.world.head().height + 1, 2_000, court.world.ledger.root(), vec![Tx(tx)]);
+            let tx = court.world.sign(*executor, &[Message::MoveDispute(altered)]);
+            let block = ChainBlock::new(court.world.head().height + 1, 2_000, court.world.ledger.root(), vec![Tx(tx)]);
             let (after, applied) = court.world.ledger.apply(&block);
             if applied.outcomes[0].code != 0 {
                 refused += 1;
@@ -239,8 +246,8 @@ fn altered_moves_are_refused_and_change_nothing() {
                 assert_eq!((&was.disputes, &was.submissions), (&is.disputes, &is.submissions));
             }
         }
-        let (player, step) = (*player, Message::MoveDispute(step.clone()));
-        let tx = court.world.sign(player, &[step]);
+        let (executor, step) = (*executor, Message::MoveDispute(step.clone()));
+        let tx = court.world.sign(executor, &[step]);
         assert_eq!(court.world.block(vec![tx])[0].log, "");
     }
     assert!(refused > 60, "{refused}");
@@ -249,7 +256,7 @@ fn altered_moves_are_refused_and_change_nothing() {
 
 #[test]
 fn the_last_answer_is_the_miners() {
-    let mut court = Court::new(Params { answer_bond: 1, move_blocks: 100, ..trusting() });
+    let mut court = Court::new(LedgerParams { answer_bond: 1, move_blocks: 100, ..trusting() });
     let right = court.accepted(1, false);
     let dispute = court.open(2, &right);
     let party = court.party(&right.1, false, None);

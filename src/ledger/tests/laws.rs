@@ -1,7 +1,7 @@
 //! What holds of every ledger, whatever comes.
 
 use super::*;
-use crate::chain::{MsgCompleteTask, MsgRegisterNode, MsgSetPayout, MsgUnregisterNode, MsgWithdraw, Transfer};
+use crate::tx::{MsgCompleteTask, MsgRegisterNode, MsgSetPayout, MsgUnregisterNode, MsgWithdraw, Transfer};
 use proptest::prelude::*;
 
 /// A message of some account, sensible or not.
@@ -43,10 +43,10 @@ proptest! {
 
     #[test]
     fn no_coin_appears_or_is_lost_and_roots_agree(steps in prop::collection::vec((1u8..=9, 0u8..13, 0u64..2_000_000_000, 0u64..40), 1..90)) {
-        let params = Params {
+        let params = LedgerParams {
             min_stake: 1_000_000, sampling: ALL / 2, claim_bond: 50, probation: 2, silence_penalty: 10,
             attestation_blocks: 4, decision_blocks: 4, unbonding_blocks: 5, draw_blocks: 2, challenge_blocks: 3,
-            trap_share: ALL / 2, quarantine_blocks: 4, ..Params::NETWORK
+            trap_share: ALL / 2, quarantine_blocks: 4, ..LedgerParams::NETWORK
         };
         let mut world = World::new(genesis(2, params, &[(7, 2_000_000), (8, 2_000_000), (9, 4_000_000)]));
         for (number, kind, amount, pause) in steps {
@@ -86,7 +86,7 @@ proptest! {
     fn rows_that_are_none_are_refused(key in prop::collection::vec(any::<u8>(), 0..60), value in prop::collection::vec(any::<u8>(), 0..60)) {
         let world = World::small(2);
         let mut rows = world.ledger.rows();
-        rows.push(Row { key, value: Some(value) });
+        rows.push(StateRow { key, value: Some(value) });
         prop_assert!(Ledger::restore(world.ledger.genesis().clone(), &rows).is_err());
     }
 }

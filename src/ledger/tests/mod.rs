@@ -11,13 +11,13 @@ mod verifying;
 
 use super::*;
 use crate::{
-    chain::{
+    dispute::judge::{DisputeContext, Hash},
+    protocol::{CHUNK_TOKENS, Commitment, Job, MatrixSpec, Task, TaskKind, Transport, merkle_root},
+    store::Codec,
+    tx::{
         Fee, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation, MsgRevealAggregation,
         MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitRandomVerifierResult, SessionKey,
     },
-    dispute::{Ground, Hash},
-    store::Codec,
-    work::{CHUNK_TOKENS, Commitment, Job, Kind, MatrixSpec, Task, Transport, merkle_root},
 };
 
 const CHAIN: &str = "test-1";
@@ -32,7 +32,7 @@ fn address(number: u8) -> String {
 }
 
 /// A network of accounts 1 to 9, each with coins; verifiers and proposers as given.
-fn genesis(quota: u32, params: Params, nodes: &[(u8, u64)]) -> Genesis {
+fn genesis(quota: u32, params: LedgerParams, nodes: &[(u8, u64)]) -> Genesis {
     let matrix = |factor: &str| MatrixSpec {
         name: format!("layers.0.attention.q.{factor}"),
         rows: 4,
@@ -45,7 +45,7 @@ fn genesis(quota: u32, params: Params, nodes: &[(u8, u64)]) -> Genesis {
         rank: 4,
         targets: vec!["attention.q".to_owned()],
         matrices: vec![matrix("a"), matrix("b")],
-        kind: Kind::Gradient,
+        kind: TaskKind::Gradient,
         transport: Transport::Int8,
     };
     Genesis {
@@ -55,8 +55,15 @@ fn genesis(quota: u32, params: Params, nodes: &[(u8, u64)]) -> Genesis {
         seed: [3; 32],
         quota,
         adapter: Codec::DagCbor.cid(b"adapter 0"),
-        packed: Hash([0; 32]),
-        ground: Ground { program: Hash([0; 32]), step: 1, closing: 1, adapter: 10, context: 2048, streams: Vec::new() },
+        layout_root: Hash([0; 32]),
+        ground: DisputeContext {
+            program: Hash([0; 32]),
+            step: 1,
+            closing: 1,
+            adapter: 10,
+            context: 2048,
+            streams: Vec::new(),
+        },
         chunks: (0..7u8).map(|number| Codec::Raw.cid(&[number])).collect(),
         accounts: (1..=9).map(|number| (address(number), COINS)).collect(),
         nodes: nodes.iter().map(|(number, stake)| (address(*number), *stake, vec![3, 4])).collect(),
@@ -67,7 +74,7 @@ fn genesis(quota: u32, params: Params, nodes: &[(u8, u64)]) -> Genesis {
 #[derive(Clone)]
 struct World {
     ledger: Ledger,
-    blocks: Vec<Block>,
+    blocks: Vec<ChainBlock>,
     time: u64,
     /// Of all blocks.
     events: Vec<Event>,
@@ -93,7 +100,7 @@ impl World {
 
     /// One process that is verifier and proposer at once: account 9.
     fn small(quota: u32) -> Self {
-        Self::new(genesis(quota, Params::EMBEDDED, &[(9, 1_000_000)]))
+        Self::new(genesis(quota, LedgerParams::EMBEDDED, &[(9, 1_000_000)]))
     }
 
     fn sign(&self, number: u8, messages: &[Message]) -> Vec<u8> {
@@ -102,11 +109,11 @@ impl World {
     }
 
     /// A block of these transactions, a second after the one before.
-    fn block(&mut self, txs: Vec<Vec<u8>>) -> Vec<Outcome> {
+    fn block(&mut self, txs: Vec<Vec<u8>>) -> Vec<TxOutcome> {
         self.time += 1;
         let txs = txs.into_iter().map(Tx).collect();
         let height = self.ledger.state().scalars().height + 1;
-        let block = Block::sealed(height, self.time, self.ledger.root(), txs);
+        let block = ChainBlock::new(height, self.time, self.ledger.root(), txs);
         let (after, applied) = self.ledger.apply(&block);
         self.ledger = after;
         self.blocks.push(block);
@@ -171,7 +178,7 @@ impl World {
                     txs.push(self.sign(*number, &words));
                 }
             }
-            if txs.is_empty() && !self.ledger.hurries() {
+            if txs.is_empty() && !self.ledger.wants_block() {
                 return;
             }
             for outcome in self.block(txs) {
@@ -187,7 +194,7 @@ impl World {
             let claimed = duty.submission.commitment;
             let finding = find(number, &duty.task, claimed);
             let (challenge_id, matches) = (duty.challenge, finding == Finding::Match);
-            if duty.stage == Stage::Panel {
+            if duty.stage == ChallengeStage::Panel {
                 words.push(Message::Arbitrate(MsgSubmitCPUVerification {
                     validator: verifier.clone(),
                     challenge_id,
@@ -207,7 +214,7 @@ impl World {
                 ..Default::default()
             };
             words.push(match duty.stage {
-                Stage::Commit => Message::CommitAttestation(MsgCommitAttestation {
+                ChallengeStage::Commit => Message::CommitAttestation(MsgCommitAttestation {
                     verifier: verifier.clone(),
                     challenge_id,
                     commitment: shown.commitment().to_vec(),
@@ -261,7 +268,7 @@ impl World {
         self.ledger.state().account_of(&address(number)).balance
     }
 
-    fn head(&self) -> Head {
+    fn head(&self) -> ChainState {
         self.ledger.state().scalars().clone()
     }
 

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn rounds_close_and_pay() {
     let mut world = World::small(3);
-    let (first, reward) = (world.ledger.state().adapter(), Params::EMBEDDED.reward);
+    let (first, reward) = (world.ledger.state().adapter(), LedgerParams::EMBEDDED.reward);
     for count in 1..=9u64 {
         world.mine(1, honest);
         world.serve(&[9], truth);
@@ -38,13 +38,13 @@ fn a_claim_is_one_miners_until_it_expires() {
     assert_eq!(world.send(3, far).0, 1101, "of the next round");
 
     // both are late: others may try too, and who submits first has it
-    world.time += Params::EMBEDDED.claim_grace;
+    world.time += LedgerParams::EMBEDDED.claim_grace;
     world.done(3, world.claim(3, free));
     let message = world.submission(3, honest);
     world.done(3, Message::SubmitGradient(Box::new(message)));
     assert!(world.ledger.held(&address(1)).unwrap().is_none());
 
-    world.time += Params::EMBEDDED.claim_lifetime;
+    world.time += LedgerParams::EMBEDDED.claim_lifetime;
     world.serve(&[9], truth);
     assert!(world.ledger.held(&address(2)).unwrap().is_none(), "it ran out");
     assert_eq!(world.free(), free + 1);
@@ -53,14 +53,14 @@ fn a_claim_is_one_miners_until_it_expires() {
 
 #[test]
 fn a_claim_that_runs_out_costs_its_bond_and_those_without_share_what_is_left_to_them() {
-    let params = Params { claim_bond: 1_000, unbonded_share: 2_500, ..Params::EMBEDDED };
+    let params = LedgerParams { claim_bond: 1_000, unbonded_share: 2_500, ..LedgerParams::EMBEDDED };
     let mut world = World::new(genesis(4, params, &[(9, 1_000_000)]));
     world.done(1, world.claim(1, 0));
     assert_eq!(world.balance(1), COINS - 1_000);
     let poor = [20, 21];
     world.done(poor[0], world.claim(poor[0], 1));
     let second = world.claim(poor[1], 2);
-    assert_eq!(world.send(poor[1], second).0, crate::chain::code::TAKEN, "a quarter of four is one");
+    assert_eq!(world.send(poor[1], second).0, crate::tx::code::TAKEN, "a quarter of four is one");
     let message = world.submission(1, honest);
     world.done(1, Message::SubmitGradient(Box::new(message)));
     assert_eq!(world.balance(1), COINS, "it came back");
@@ -113,7 +113,7 @@ fn a_submission_says_what_the_round_says() {
 
 #[test]
 fn proofs_of_work_and_rates_are_asked_for() {
-    let params = Params { proof_of_work_bits: 8, submissions_per_ten_blocks: 1, ..Params::EMBEDDED };
+    let params = LedgerParams { proof_of_work_bits: 8, submissions_per_ten_blocks: 1, ..LedgerParams::EMBEDDED };
     let mut world = World::new(genesis(2, params, &[(9, 1_000_000)]));
     world.done(1, world.claim(1, 0));
     let mut message = world.submission(1, honest);
@@ -141,7 +141,7 @@ fn proofs_of_work_and_rates_are_asked_for() {
 #[test]
 fn the_adapter_that_most_stake_shows_is_the_next() {
     let nodes = [(7, 3_000_000), (8, 2_000_000), (9, 2_000_000)];
-    let mut world = World::new(genesis(1, Params { verifiers: 0, ..Params::EMBEDDED }, &nodes));
+    let mut world = World::new(genesis(1, LedgerParams { verifiers: 0, ..LedgerParams::EMBEDDED }, &nodes));
     world.mine(1, honest);
     world.block(vec![]);
     assert_eq!(world.head().full_since, Some(world.head().height));
@@ -155,7 +155,7 @@ fn the_adapter_that_most_stake_shows_is_the_next() {
     assert_eq!(world.ledger.state().adapter(), adapter, "three of seven are not most");
     let other = world.aggregate(8, b"other").unwrap();
     let (_, log) = world.send(8, other);
-    assert!(log.contains("not what the proposer sealed"), "{log}");
+    assert!(log.contains("not what the proposer committed"), "{log}");
     let shown: Vec<_> = [8, 9].map(|number| world.sign(number, &[world.aggregate(number, b"right").unwrap()])).into();
     world.block(shown);
     assert_eq!(world.head().round, 1);
@@ -167,7 +167,7 @@ fn the_adapter_that_most_stake_shows_is_the_next() {
 #[test]
 fn a_gradient_whose_bytes_most_can_not_get_is_left_out_and_its_reward_taken_back() {
     let nodes = [(7, 3_000_000), (8, 2_000_000), (9, 2_000_000), (1, 5_000_000)];
-    let params = Params { verifiers: 0, silence_penalty: 100, ..Params::EMBEDDED };
+    let params = LedgerParams { verifiers: 0, silence_penalty: 100, ..LedgerParams::EMBEDDED };
     let mut terms = genesis(2, params, &nodes);
     terms.nodes[3].2 = vec![1];
     let mut world = World::new(terms);
@@ -175,8 +175,8 @@ fn a_gradient_whose_bytes_most_can_not_get_is_left_out_and_its_reward_taken_back
         world.mine(miner, honest);
         world.block(vec![]);
     }
-    assert_eq!(world.balance(1), COINS + Params::EMBEDDED.reward, "nobody looked");
-    let patience = Params::EMBEDDED.decision_blocks / 4;
+    assert_eq!(world.balance(1), COINS + LedgerParams::EMBEDDED.reward, "nobody looked");
+    let patience = LedgerParams::EMBEDDED.decision_blocks / 4;
     assert!(!world.ledger.aggregation(&address(8)).unwrap().unwrap().waited);
     (0..patience).for_each(|_| drop(world.block(vec![])));
     assert!(world.ledger.aggregation(&address(8)).unwrap().unwrap().waited);
@@ -188,8 +188,8 @@ fn a_gradient_whose_bytes_most_can_not_get_is_left_out_and_its_reward_taken_back
     }
     assert_eq!(world.head().round, 1);
     let status = |id: u64| world.ledger.state().submission(id).unwrap().status;
-    assert_eq!((status(1), status(2)), (Status::Rejected(Finding::Unavailable), Status::Accepted));
-    let left = 5_000_000 - Params::EMBEDDED.reward;
+    assert_eq!((status(1), status(2)), (SubmissionStatus::Rejected(Finding::Unavailable), SubmissionStatus::Accepted));
+    let left = 5_000_000 - LedgerParams::EMBEDDED.reward;
     assert_eq!(world.ledger.state().node(&address(1)).unwrap().stake, left - left / 100);
     assert_eq!((world.slashed(7), world.slashed(8)), (0, 0), "what one can get proves nothing");
     world.check();
@@ -197,7 +197,7 @@ fn a_gradient_whose_bytes_most_can_not_get_is_left_out_and_its_reward_taken_back
 
 #[test]
 fn who_has_no_stake_pays_of_its_escrow_for_bytes_that_are_withheld() {
-    let params = Params { verifiers: 0, probation: 3, sampling: 0, ..Params::EMBEDDED };
+    let params = LedgerParams { verifiers: 0, probation: 3, sampling: 0, ..LedgerParams::EMBEDDED };
     let mut world = World::new(genesis(1, params, &[(9, 2_000_000)]));
     for round in 0..5 {
         world.mine(1, honest);
@@ -209,10 +209,10 @@ fn who_has_no_stake_pays_of_its_escrow_for_bytes_that_are_withheld() {
         }
         assert_eq!(world.head().round, round + 1);
     }
-    let reward = Params::EMBEDDED.reward;
+    let reward = LedgerParams::EMBEDDED.reward;
     // of five rewards two were paid; of the three in escrow it lost the last, and as much again
     assert_eq!(world.balance(1), COINS + 2 * reward);
-    assert_eq!(world.ledger.state().standing(&address(1)).escrow, reward);
+    assert_eq!(world.ledger.state().reputation(&address(1)).escrow, reward);
     world.check();
 }
 
@@ -248,7 +248,7 @@ fn what_is_sealed_is_shown_in_a_later_block() {
 
 #[test]
 fn old_rounds_are_forgotten() {
-    let params = Params { retention_rounds: 2, sampling: 0, ..Params::EMBEDDED };
+    let params = LedgerParams { retention_rounds: 2, sampling: 0, ..LedgerParams::EMBEDDED };
     let mut world = World::new(genesis(2, params, &[(9, 1_000_000)]));
     let mut rows = Vec::new();
     for round in 0..8 {

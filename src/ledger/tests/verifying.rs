@@ -1,31 +1,31 @@
-//! Draws, sealed words, panels, stakes: what is wrong is found, and who is right loses nothing.
+//! Draws, committed words, panels, stakes: what is wrong is found, and who is right loses nothing.
 
 use super::*;
-use crate::chain::{MsgRegisterNode, MsgUnregisterNode};
+use crate::tx::{MsgRegisterNode, MsgUnregisterNode};
 
 const NODES: [(u8, u64); 3] = [(7, 2_000_000), (8, 2_000_000), (9, 2_000_000)];
 
-fn network(params: Params) -> World {
-    World::new(genesis(2, Params { min_stake: 1_000_000, ..params }, &NODES))
+fn network(params: LedgerParams) -> World {
+    World::new(genesis(2, LedgerParams { min_stake: 1_000_000, ..params }, &NODES))
 }
 
-fn all() -> Params {
-    let verified = Params { sampling: ALL, verifiers: 3, trap_share: 0, draw_blocks: 1, ..Params::NETWORK };
-    Params { probation: 0, claim_bond: 0, challenge_blocks: 0, ..verified }
+fn all() -> LedgerParams {
+    let verified = LedgerParams { sampling: ALL, verifiers: 3, trap_share: 0, draw_blocks: 1, ..LedgerParams::NETWORK };
+    LedgerParams { probation: 0, claim_bond: 0, challenge_blocks: 0, ..verified }
 }
 
 #[test]
 fn a_wrong_gradient_is_rejected_and_its_place_is_free_again() {
-    let mut world = network(Params { probation: 5, ..all() });
+    let mut world = network(LedgerParams { probation: 5, ..all() });
     world.mine(1, honest);
     world.serve(&[7, 8, 9], truth);
     assert_eq!(world.balance(1), COINS, "on probation");
-    assert_eq!(world.ledger.state().standing(&address(1)).escrow, Params::NETWORK.reward);
+    assert_eq!(world.ledger.state().reputation(&address(1)).escrow, LedgerParams::NETWORK.reward);
     let place = world.free();
     world.mine(1, wrong);
     world.serve(&[7, 8, 9], truth);
-    let standing = world.ledger.state().standing(&address(1));
-    assert_eq!((standing.accepted, standing.rejected, standing.escrow, standing.trust), (1, 1, 0, 4_100));
+    let reputation = world.ledger.state().reputation(&address(1));
+    assert_eq!((reputation.accepted, reputation.rejected, reputation.escrow, reputation.trust), (1, 1, 0, 4_100));
     assert_eq!(world.free(), place);
     assert_eq!(world.head().accepted_total, 1);
     assert!([7, 8, 9].iter().all(|number| world.slashed(*number) == 0), "who is right loses nothing");
@@ -58,9 +58,9 @@ fn a_miner_with_a_stake_loses_half_of_it_by_a_wrong_gradient() {
 
 #[test]
 fn stakes_come_back_after_their_time() {
-    let mut world = network(Params { unbonding_blocks: 3, ..all() });
+    let mut world = network(LedgerParams { unbonding_blocks: 3, ..all() });
     world.done(9, Message::UnregisterNode(MsgUnregisterNode { node_address: address(9) }));
-    assert!(world.ledger.waits());
+    assert!(world.ledger.has_pending());
     for _ in 0..2 {
         world.block(vec![]);
         assert_eq!(world.balance(9), COINS);
@@ -77,9 +77,9 @@ fn a_lying_verifier_pays_and_changes_nothing() {
         let mut world = network(all());
         world.mine(1, commitment);
         world.serve(&[7, 8, 9], |number, task, claimed| if number == 8 { lie } else { truth(number, task, claimed) });
-        let standing = world.ledger.state().standing(&address(1));
+        let reputation = world.ledger.state().reputation(&address(1));
         let right = u64::from(lie == Finding::Mismatch);
-        assert_eq!((standing.accepted, standing.rejected), (right, 1 - right));
+        assert_eq!((reputation.accepted, reputation.rejected), (right, 1 - right));
         assert!(world.slashed(8) >= 1_000_000);
         assert_eq!((world.slashed(7), world.slashed(9)), (0, 0));
         world.check();
@@ -94,35 +94,39 @@ fn a_verifier_that_does_not_recompute_pays_though_its_word_is_right() {
     world.serve(&[7, 8, 9], truth);
     assert_eq!(world.head().accepted_total, 1);
     assert_eq!((world.slashed(7), world.slashed(8), world.slashed(9)), (0, 1_000_000, 0));
-    assert_eq!(world.balance(7), COINS + Params::NETWORK.verifier_reward);
+    assert_eq!(world.balance(7), COINS + LedgerParams::NETWORK.verifier_reward);
     assert_eq!(world.balance(8), COINS);
     world.check();
 }
 
 #[test]
 fn verifiers_that_guess_alike_are_no_majority() {
-    // all three are drawn; two of one owner show the same leaf, and the third has more at stake
-    let nodes = [(7, 4 * Params::NETWORK.min_stake), (8, Params::NETWORK.min_stake), (9, Params::NETWORK.min_stake)];
+    // all three are sampled; two of one owner show the same leaf, and the third has more at stake
+    let nodes = [
+        (7, 4 * LedgerParams::NETWORK.min_stake),
+        (8, LedgerParams::NETWORK.min_stake),
+        (9, LedgerParams::NETWORK.min_stake),
+    ];
     let mut world = World::new(genesis(2, all(), &nodes));
     world.guessing.extend([8, 9]);
     world.mine(1, honest);
     world.serve(&[7, 8, 9], truth);
     assert_eq!(world.head().accepted_total, 1);
-    let half = Params::NETWORK.min_stake / 2;
+    let half = LedgerParams::NETWORK.min_stake / 2;
     assert_eq!((world.slashed(7), world.slashed(8), world.slashed(9)), (0, half, half));
-    assert_eq!(world.balance(7), COINS + Params::NETWORK.verifier_reward);
+    assert_eq!(world.balance(7), COINS + LedgerParams::NETWORK.verifier_reward);
     world.check();
 }
 
 #[test]
 fn a_miner_without_stake_has_always_something_to_lose() {
-    let reward = Params::NETWORK.reward;
-    let mut world = network(Params { probation: 3, sampling: 0, verifiers: 1, ..all() });
+    let reward = LedgerParams::NETWORK.reward;
+    let mut world = network(LedgerParams { probation: 3, sampling: 0, verifiers: 1, ..all() });
     for count in 1..=5u64 {
         world.mine(1, honest);
         world.serve(&[7, 8, 9], truth);
         assert_eq!(world.balance(1), COINS + count.saturating_sub(3) * reward);
-        assert_eq!(world.ledger.state().standing(&address(1)).escrow, count.min(3) * reward);
+        assert_eq!(world.ledger.state().reputation(&address(1)).escrow, count.min(3) * reward);
     }
     assert_eq!(world.head().challenges, 3, "the first ones are all recomputed");
     let leave = || Message::UnregisterNode(MsgUnregisterNode { node_address: address(1) });
@@ -131,18 +135,18 @@ fn a_miner_without_stake_has_always_something_to_lose() {
     world.time += 301;
     world.block(vec![]);
     world.done(1, leave());
-    assert_eq!(world.ledger.state().standing(&address(1)).escrow, 0);
+    assert_eq!(world.ledger.state().reputation(&address(1)).escrow, 0);
     assert_eq!(world.balance(1), COINS + 2 * reward, "it answers a while longer");
     world.check();
 }
 
 #[test]
 fn who_is_silent_pays_and_the_others_decide() {
-    let mut world = network(Params { silence_penalty: 100, ..all() });
+    let mut world = network(LedgerParams { silence_penalty: 100, ..all() });
     world.mine(1, honest);
     world.serve(&[7, 8], truth);
     assert_eq!(world.head().accepted_total, 0, "the third has time yet");
-    for _ in 0..Params::NETWORK.attestation_blocks {
+    for _ in 0..LedgerParams::NETWORK.attestation_blocks {
         world.block(vec![]);
     }
     world.serve(&[7, 8], truth);
@@ -152,20 +156,20 @@ fn who_is_silent_pays_and_the_others_decide() {
 
 #[test]
 fn where_all_are_silent_others_are_drawn() {
-    let mut world = network(Params { verifiers: 1, ..all() });
+    let mut world = network(LedgerParams { verifiers: 1, ..all() });
     world.mine(1, honest);
     world.block(vec![]);
-    let drawn = |world: &World| {
+    let sampled = |world: &World| {
         let draws = world.events.iter().filter_map(|event| match event {
-            Event::Drawn { verifiers, .. } => Some(verifiers[0].clone()),
+            Event::Sampled { verifiers, .. } => Some(verifiers[0].clone()),
             _ => None,
         });
         draws.collect::<Vec<_>>()
     };
-    for _ in 0..20 * Params::NETWORK.attestation_blocks {
+    for _ in 0..20 * LedgerParams::NETWORK.attestation_blocks {
         world.block(vec![]);
     }
-    let draws = drawn(&world);
+    let draws = sampled(&world);
     let different: std::collections::BTreeSet<_> = draws.iter().collect();
     assert!(draws.len() >= 19 && different.len() == 3, "{draws:?}");
     assert_eq!(world.head().accepted_total, 0);
@@ -183,42 +187,43 @@ fn nobody_echoes_another() {
     };
     let txs = [7, 8].map(|number| commit(&world, number)).into();
     world.block(txs);
-    // the third copies what the second sealed
-    let Message::CommitAttestation(sealed) = world.words(9, &truth).remove(0) else { panic!() };
-    let copied = world.ledger.state().challenges.get(&1).unwrap().drawn.iter().find_map(|drawn| drawn.sealed.clone());
-    let copy = MsgCommitAttestation { commitment: copied.unwrap().to_vec(), ..sealed };
+    // the third copies what the second committed
+    let Message::CommitAttestation(committed) = world.words(9, &truth).remove(0) else { panic!() };
+    let copied =
+        world.ledger.state().challenges.get(&1).unwrap().sampled.iter().find_map(|sampled| sampled.committed.clone());
+    let copy = MsgCommitAttestation { commitment: copied.unwrap().to_vec(), ..committed };
     world.done(9, Message::CommitAttestation(copy));
     let shown = world.words(9, &truth).remove(0);
     let (_, log) = world.send(9, shown);
-    assert!(log.contains("not what the verifier sealed"), "{log}");
+    assert!(log.contains("not what the verifier committed"), "{log}");
     let stranger = world.words(7, &truth).remove(0);
     let Message::Attest(mut stranger) = stranger else { panic!() };
     stranger.verifier = address(2);
-    assert_eq!(world.send(2, Message::Attest(stranger)).0, 4, "not drawn");
+    assert_eq!(world.send(2, Message::Attest(stranger)).0, 4, "not sampled");
     world.check();
 }
 
 #[test]
 fn as_many_are_recomputed_as_the_rules_say_and_more_of_those_who_cheated() {
-    let params = Params { sampling: ALL / 4, verifiers: 1, ..all() };
+    let params = LedgerParams { sampling: ALL / 4, verifiers: 1, ..all() };
     let mut world = network(params);
     for _ in 0..120 {
         world.mine(1, honest);
         world.serve(&[7, 8, 9], truth);
     }
-    let drawn = world.head().challenges;
+    let sampled = world.head().challenges;
     // 30 of 120 expected, standard deviation 4.7; the blocks' hashes are the same in every run
-    assert!((16..=44).contains(&drawn), "{drawn}");
-    let standing = Standing { trust: 0, ..Standing::NEW };
-    world.ledger.state.standings.insert(address(2), standing);
+    assert!((16..=44).contains(&sampled), "{sampled}");
+    let reputation = Reputation { trust: 0, ..Reputation::NEW };
+    world.ledger.state.reputations.insert(address(2), reputation);
     for _ in 0..10 {
         world.mine(2, honest);
         let before = world.head().challenges;
         world.block(vec![]);
-        world.ledger.state.standing_mut(&address(2)).trust = 0;
+        world.ledger.state.reputation_mut(&address(2)).trust = 0;
         assert_eq!(world.head().challenges, before + 1, "nobody trusts it");
         world.serve(&[7, 8, 9], truth);
-        world.ledger.state.standing_mut(&address(2)).trust = 0;
+        world.ledger.state.reputation_mut(&address(2)).trust = 0;
     }
 }
 
@@ -226,10 +231,10 @@ fn as_many_are_recomputed_as_the_rules_say_and_more_of_those_who_cheated() {
 fn verifiers_are_drawn_by_their_stake_and_never_for_themselves() {
     let mut counts = [0; 10];
     let nodes = [(7, 1_000_000), (8, 3_000_000), (9, 6_000_000)];
-    let world = World::new(genesis(2, Params { verifiers: 1, min_stake: 1, ..all() }, &nodes));
+    let world = World::new(genesis(2, LedgerParams { verifiers: 1, min_stake: 1, ..all() }, &nodes));
     for id in 0..2_000 {
-        let drawn = verification::verifiers(&world.ledger.state, id, &[&address(1)]);
-        (7..=9).filter(|number| drawn[0] == address(*number)).for_each(|number| counts[usize::from(number)] += 1);
+        let sampled = verification::verifiers(&world.ledger.state, id, &[&address(1)]);
+        (7..=9).filter(|number| sampled[0] == address(*number)).for_each(|number| counts[usize::from(number)] += 1);
         assert_ne!(verification::verifiers(&world.ledger.state, id, &[&address(9)])[0], address(9));
     }
     assert!((140..260).contains(&counts[7]) && (500..700).contains(&counts[8]), "{counts:?}");

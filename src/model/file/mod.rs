@@ -18,13 +18,13 @@ use super::{
     embedding::Embedding,
     weights::{Gain, Layer, Model},
 };
-use crate::{error::Error, ternary::Ternary};
+use crate::{error::Error, numbers::ternary::Ternary};
 
 /// Told of layers read, and how many there are.
 pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
 
 /// Where a model's tensors are, by the paths of `BitNetForCausalLM`, like `layers.3.mlp.up_proj`.
-trait Source {
+trait TensorSource {
     /// `[vocab, width]`.
     fn embedding(&mut self, vocab: usize, width: usize) -> Result<Embedding, Error>;
     /// `[width]`.
@@ -54,7 +54,7 @@ pub fn read_gguf(bytes: &[u8], progress: Progress) -> Result<Model, Error> {
 }
 
 /// Every size is checked against the config before it is used.
-fn assemble(mut source: impl Source, config: ModelConfig, progress: Progress) -> Result<Model, Error> {
+fn assemble(mut source: impl TensorSource, config: ModelConfig, progress: Progress) -> Result<Model, Error> {
     let embedding = source.embedding(config.vocab, config.width)?;
     let mut layers = Vec::with_capacity(config.layers);
     for i in 0..config.layers {

@@ -4,7 +4,7 @@ use crate::error::Error;
 
 /// What one element is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TensorKind {
     F32,
     F16,
     BF16,
@@ -16,15 +16,15 @@ pub(super) enum Kind {
 
 /// A tensor of a file, by name.
 #[derive(Clone, Debug)]
-pub(super) struct Tensor<'a> {
+pub(super) struct FileTensor<'a> {
     pub(super) name: String,
-    pub(super) kind: Kind,
+    pub(super) kind: TensorKind,
     /// Slowest axis first.
     pub(super) shape: Vec<usize>,
     pub(super) bytes: &'a [u8],
 }
 
-impl<'a> Tensor<'a> {
+impl<'a> FileTensor<'a> {
     /// That something is wrong with it.
     pub(super) fn error(&self, reason: impl std::fmt::Display) -> Error {
         let Self { name, kind, shape, .. } = self;
@@ -40,17 +40,17 @@ impl<'a> Tensor<'a> {
     pub(super) fn rows(&self, width: usize) -> Option<impl Fn(usize, &mut [f32]) + use<'a>> {
         let (kind, bytes) = (self.kind, self.bytes);
         let size = match kind {
-            Kind::F32 => 4,
-            Kind::F16 | Kind::BF16 => 2,
+            TensorKind::F32 => 4,
+            TensorKind::F16 | TensorKind::BF16 => 2,
             _ => return None,
         };
         Some(move |row: usize, out: &mut [f32]| {
             let bytes = &bytes[row * width * size..][..width * size];
             match kind {
-                Kind::F32 => {
+                TensorKind::F32 => {
                     out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, four)| *out = f32::from_le_bytes(*four));
                 }
-                Kind::F16 => out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, two)| *out = half(*two)),
+                TensorKind::F16 => out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, two)| *out = half(*two)),
                 _ => out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, two)| {
                     *out = f32::from_bits(u32::from(u16::from_le_bytes(*two)) << 16);
                 }),

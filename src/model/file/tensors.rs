@@ -1,15 +1,15 @@
 //! The safetensors files of a model, as one.
 
 use super::{
-    Source,
+    TensorSource,
     config::{Config, Convention, Head},
-    tensor::{Kind, Tensor},
+    tensor::{FileTensor, TensorKind},
     ternary,
 };
 use crate::{
     error::Error,
     model::{embedding::Embedding, weights::Gain},
-    ternary::Ternary,
+    numbers::ternary::Ternary,
 };
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ const EMBEDDING: &str = "model.embed_tokens.weight";
 
 /// Tensors by name, taken one after another.
 pub(super) struct Tensors<'a> {
-    left: BTreeMap<String, Tensor<'a>>,
+    left: BTreeMap<String, FileTensor<'a>>,
     convention: Convention,
 }
 
@@ -32,7 +32,7 @@ impl<'a> Tensors<'a> {
             let file = SafeTensors::deserialize(piece).map_err(|error| malformed(error.to_string()))?;
             for (name, view) in file.tensors() {
                 let (kind, shape, bytes) = (kind(view.dtype()), view.shape().to_vec(), view.data());
-                if left.insert(name.clone(), Tensor { name: name.clone(), kind, shape, bytes }).is_some() {
+                if left.insert(name.clone(), FileTensor { name: name.clone(), kind, shape, bytes }).is_some() {
                     return Err(malformed(format!("{name} is there twice")));
                 }
             }
@@ -45,30 +45,30 @@ impl<'a> Tensors<'a> {
         }
     }
 
-    fn take(&mut self, name: String) -> Result<Tensor<'a>, Error> {
+    fn take(&mut self, name: String) -> Result<FileTensor<'a>, Error> {
         self.left.remove(&name).ok_or(Error::Missing { name })
     }
 }
 
-fn kind(dtype: Dtype) -> Kind {
+fn kind(dtype: Dtype) -> TensorKind {
     match dtype {
-        Dtype::F32 => Kind::F32,
-        Dtype::F16 => Kind::F16,
-        Dtype::BF16 => Kind::BF16,
-        Dtype::U8 => Kind::U8,
-        Dtype::I8 => Kind::I8,
-        Dtype::F64 => Kind::Other("F64"),
-        Dtype::I32 => Kind::Other("I32"),
-        Dtype::I64 => Kind::Other("I64"),
-        _ => Kind::Other("of an unknown type"),
+        Dtype::F32 => TensorKind::F32,
+        Dtype::F16 => TensorKind::F16,
+        Dtype::BF16 => TensorKind::BF16,
+        Dtype::U8 => TensorKind::U8,
+        Dtype::I8 => TensorKind::I8,
+        Dtype::F64 => TensorKind::Other("F64"),
+        Dtype::I32 => TensorKind::Other("I32"),
+        Dtype::I64 => TensorKind::Other("I64"),
+        _ => TensorKind::Other("of an unknown type"),
     }
 }
 
-impl Source for Tensors<'_> {
+impl TensorSource for Tensors<'_> {
     fn embedding(&mut self, vocab: usize, width: usize) -> Result<Embedding, Error> {
         let tensor = self.take(EMBEDDING.into())?;
         tensor.shaped(&[vocab, width])?;
-        if tensor.kind == Kind::I8 {
+        if tensor.kind == TensorKind::I8 {
             let scales = self.take(format!("{EMBEDDING}_scale"))?.reals(&[vocab])?;
             return Embedding::of_int8(bytemuck::cast_slice(tensor.bytes), width, &scales);
         }

@@ -5,26 +5,29 @@
 
 use super::{
     config::Convention,
-    tensor::{Kind, Tensor},
+    tensor::{FileTensor, TensorKind},
 };
-use crate::{error::Error, fixed::Scale, ternary::Ternary};
+use crate::{
+    error::Error,
+    numbers::{fixed::Scale, ternary::Ternary},
+};
 
 /// Least mean that masters are divided by, as in `WeightQuant`.
 const MIN_MEAN: f32 = 1e-5;
 
 /// A linear `[rows, columns]` from its weight and the scale beside it, if there is one.
 pub(super) fn linear(
-    weight: &Tensor,
-    scale: Option<&Tensor>,
+    weight: &FileTensor,
+    scale: Option<&FileTensor>,
     [rows, columns]: [usize; 2],
     convention: Convention,
 ) -> Result<Ternary, Error> {
     match weight.kind {
-        Kind::U8 if convention == Convention::Online => {
+        TensorKind::U8 if convention == Convention::Online => {
             Err(weight.error("packed weights, but quantization_mode is \"online\""))
         }
-        Kind::U8 => packed(weight, dequant_scale(weight, scale, convention)?, rows, columns),
-        Kind::F32 | Kind::F16 | Kind::BF16 => {
+        TensorKind::U8 => packed(weight, dequant_scale(weight, scale, convention)?, rows, columns),
+        TensorKind::F32 | TensorKind::F16 | TensorKind::BF16 => {
             weight.shaped(&[rows, columns])?;
             match (convention, scale) {
                 (Convention::Divides, _) => Err(weight.error("linear_class \"bitlinear\" has packed weights (U8)")),
@@ -38,7 +41,7 @@ pub(super) fn linear(
     }
 }
 
-fn dequant_scale(weight: &Tensor, scale: Option<&Tensor>, convention: Convention) -> Result<Scale, Error> {
+fn dequant_scale(weight: &FileTensor, scale: Option<&FileTensor>, convention: Convention) -> Result<Scale, Error> {
     let scale = scale.ok_or_else(|| Error::Missing { name: format!("{}_scale", weight.name) })?;
     let value = f64::from(scale.positive()?);
     let worth = if convention == Convention::Divides { 1.0 / value } else { value } as f32;
@@ -48,7 +51,7 @@ fn dequant_scale(weight: &Tensor, scale: Option<&Tensor>, convention: Convention
     }
 }
 
-fn packed(weight: &Tensor, scale: Scale, rows: usize, columns: usize) -> Result<Ternary, Error> {
+fn packed(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Result<Ternary, Error> {
     let quarter = rows.div_ceil(4);
     weight.shaped(&[quarter, columns])?;
     Ternary::from_codes(rows, columns, scale, |row, codes| {
@@ -62,7 +65,7 @@ fn packed(weight: &Tensor, scale: Scale, rows: usize, columns: usize) -> Result<
 }
 
 /// Reals that are trits already.
-fn trits(weight: &Tensor, scale: Scale, rows: usize, columns: usize) -> Result<Ternary, Error> {
+fn trits(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Result<Ternary, Error> {
     let (read, mut reals) = (rows_of(weight, columns)?, vec![0.0; columns]);
     Ternary::from_codes(rows, columns, scale, |row, codes| {
         read(row, &mut reals);
@@ -77,7 +80,7 @@ fn trits(weight: &Tensor, scale: Scale, rows: usize, columns: usize) -> Result<T
 }
 
 /// Masters: `round(w / mean |w|)` within ±1, each worth the mean. The mean is summed in f64, by row.
-fn masters(weight: &Tensor, rows: usize, columns: usize) -> Result<Ternary, Error> {
+fn masters(weight: &FileTensor, rows: usize, columns: usize) -> Result<Ternary, Error> {
     let (read, mut reals) = (rows_of(weight, columns)?, vec![0.0; columns]);
     let mut sum = 0.0;
     for row in 0..rows {
@@ -99,6 +102,6 @@ fn masters(weight: &Tensor, rows: usize, columns: usize) -> Result<Ternary, Erro
     })
 }
 
-fn rows_of<'a>(weight: &Tensor<'a>, columns: usize) -> Result<impl Fn(usize, &mut [f32]) + use<'a>, Error> {
+fn rows_of<'a>(weight: &FileTensor<'a>, columns: usize) -> Result<impl Fn(usize, &mut [f32]) + use<'a>, Error> {
     weight.rows(columns).ok_or_else(|| weight.error("expected F32, F16 or BF16"))
 }

@@ -4,13 +4,12 @@
 use super::config;
 use crate::{
     error::Error,
-    fixed::Scale,
     model::{
         config::{Linear, ModelConfig},
         embedding::Embedding,
         weights::{Gain, Model},
     },
-    ternary::Ternary,
+    numbers::{fixed::Scale, ternary::Ternary},
 };
 use serde::Serialize;
 use std::{

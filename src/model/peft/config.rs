@@ -1,10 +1,7 @@
 //! `adapter_config.json`: rank, alpha, the adapted linears, and that nothing else is asked for.
 
 use super::names::module;
-use crate::{
-    error::Error,
-    model::{config::Linear, lora::RANKS},
-};
+use crate::{error::Error, model::config::Linear, numbers::lora::RANKS};
 use serde_json::{Map, Value, json};
 
 /// Most bytes of `adapter_config.json`.

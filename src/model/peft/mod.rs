@@ -5,16 +5,18 @@
 //! up to 7 of its 31. Reading rounds to 2^-28, which changes no F32 from 1/16 up; a value outside ±8 is an error.
 
 mod config;
+mod gradient_package;
 mod names;
 
 pub use config::MAX_CONFIG_BYTES;
+pub use gradient_package::{GradientPackage, GradientTensor};
 pub use names::{Factor, module, place, tensor_name};
 
-use super::{
-    lora::{LoraAdapter, LoraMatrix, MASTER_FRACTION_BITS, MAX_FEATURES},
-    reals,
+use super::reals;
+use crate::{
+    error::Error,
+    numbers::lora::{LoraAdapter, LoraMatrix, MASTER_FRACTION_BITS, MAX_FEATURES},
 };
-use crate::error::Error;
 use names::tensor_place;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::{BTreeMap, HashMap};

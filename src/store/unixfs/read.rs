@@ -1,7 +1,7 @@
 //! Blocks into files: bytes in order, of which each block is checked before it is used.
 
-use super::{Data, FILE, RAW};
-use crate::store::dag_pb::{Node, malformed};
+use super::{FILE, RAW, UnixFsData};
+use crate::store::dag_pb::{PbNode, malformed};
 use crate::store::{Block, Cid, Codec, Fetch, StoreError};
 use prost::Message;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use std::ops::Range;
 pub const MAX_DEPTH: usize = 16;
 
 /// A subtree to read.
-struct Pending {
+struct PendingNode {
     cid: Cid,
     /// Where in the file it begins.
     start: u64,
@@ -23,13 +23,13 @@ struct Pending {
 pub struct FileReader {
     range: Range<u64>,
     /// The next one last.
-    pending: Vec<Pending>,
+    pending: Vec<PendingNode>,
 }
 
 impl FileReader {
     /// Reads the part of the file `root` that lies in `range`; what lies outside is not asked for.
     pub fn new(root: Cid, range: Range<u64>) -> Self {
-        Self { range, pending: vec![Pending { cid: root, start: 0, bytes: None, depth: 0 }] }
+        Self { range, pending: vec![PendingNode { cid: root, start: 0, bytes: None, depth: 0 }] }
     }
 
     /// The block that comes next; `None` at the end.
@@ -45,9 +45,9 @@ impl FileReader {
             Codec::Raw => block.into_bytes(),
             Codec::DagCbor => return Err(StoreError::Codec(at.cid)),
             Codec::DagPb => {
-                let node = Node::read(block.bytes())?;
+                let node = PbNode::read(block.bytes())?;
                 let data = node.data.as_deref().ok_or_else(|| malformed(format!("{} has no data", at.cid)))?;
-                let data = Data::decode(data).map_err(malformed)?;
+                let data = UnixFsData::decode(data).map_err(malformed)?;
                 if ![FILE, RAW].contains(&data.kind) {
                     return Err(malformed(format!("{} is a node of kind {}, not of a file", at.cid, data.kind)));
                 }
@@ -77,7 +77,7 @@ impl FileReader {
     }
 
     /// Puts the subtrees of a node off, where they overlap the range.
-    fn branch(&mut self, at: &Pending, node: &Node, data: &Data) -> Result<(), StoreError> {
+    fn branch(&mut self, at: &PendingNode, node: &PbNode, data: &UnixFsData) -> Result<(), StoreError> {
         let wrong = |what: &str| Err(malformed(format!("{}: {what}", at.cid)));
         if at.depth == MAX_DEPTH {
             return wrong("the file's tree is too deep");
@@ -97,7 +97,7 @@ impl FileReader {
         for (link, &bytes) in node.links.iter().zip(&data.parts) {
             if start < self.range.end && start + bytes > self.range.start {
                 let (cid, depth) = (link.cid()?, at.depth + 1);
-                self.pending.push(Pending { cid, start, bytes: Some(bytes), depth });
+                self.pending.push(PendingNode { cid, start, bytes: Some(bytes), depth });
             }
             start += bytes;
         }
@@ -109,7 +109,7 @@ impl FileReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Dag, dag_pb::Link, unixfs::Layout};
+    use crate::store::{Dag, dag_pb::PbLink, unixfs::Layout};
     use proptest::prelude::*;
 
     fn read(dag: &Dag, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
@@ -151,10 +151,10 @@ mod tests {
         fn foreign_nodes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), sizes in prop::collection::vec(any::<u64>(), 0..4)) {
             let block = Block::new(Codec::DagPb, bytes).unwrap();
             let _ = FileReader::new(block.cid(), 0..u64::MAX).give(block.bytes().to_vec());
-            let links = sizes.iter().map(|_| Link::new(&block.cid(), 1)).collect();
+            let links = sizes.iter().map(|_| PbLink::new(&block.cid(), 1)).collect();
             let sum = sizes.iter().fold(0u64, |sum, size| sum.wrapping_add(*size));
-            let data = Data { kind: FILE, data: None, bytes: Some(sum), parts: sizes.clone() };
-            let node = Node { data: Some(data.encode_to_vec()), links }.block().unwrap();
+            let data = UnixFsData { kind: FILE, data: None, bytes: Some(sum), parts: sizes.clone() };
+            let node = PbNode { data: Some(data.encode_to_vec()), links }.block().unwrap();
             let dag = Dag::new(node, vec![block]);
             let _ = read(&dag, 0..u64::MAX);
         }
@@ -164,9 +164,9 @@ mod tests {
     fn a_tree_that_says_one_thing_and_holds_another_is_refused() {
         let leaf = Block::new(Codec::Raw, vec![7; 10]).unwrap();
         let over = |parts: Vec<u64>, bytes: u64| {
-            let links = parts.iter().map(|_| Link::new(&leaf.cid(), 10)).collect();
-            let data = Data { kind: FILE, data: None, bytes: Some(bytes), parts };
-            let node = Node { data: Some(data.encode_to_vec()), links }.block().unwrap();
+            let links = parts.iter().map(|_| PbLink::new(&leaf.cid(), 10)).collect();
+            let data = UnixFsData { kind: FILE, data: None, bytes: Some(bytes), parts };
+            let node = PbNode { data: Some(data.encode_to_vec()), links }.block().unwrap();
             read(&Dag::new(node, vec![leaf.clone()]), 0..u64::MAX)
         };
         assert_eq!(over(vec![10, 10], 20), Ok(vec![7; 20]));
@@ -182,9 +182,9 @@ mod tests {
     fn a_tree_without_end_is_refused() {
         let mut blocks = vec![Block::new(Codec::Raw, vec![7]).unwrap()];
         for depth in 1..=MAX_DEPTH + 1 {
-            let data = Data { kind: FILE, data: None, bytes: Some(1), parts: vec![1] };
-            let links = vec![Link::new(&blocks[depth - 1].cid(), 1)];
-            let node = Node { data: Some(data.encode_to_vec()), links }.block().unwrap();
+            let data = UnixFsData { kind: FILE, data: None, bytes: Some(1), parts: vec![1] };
+            let links = vec![PbLink::new(&blocks[depth - 1].cid(), 1)];
+            let node = PbNode { data: Some(data.encode_to_vec()), links }.block().unwrap();
             let found = read(&Dag::new(node.clone(), blocks.clone()), 0..u64::MAX);
             assert_eq!(found.is_ok(), depth <= MAX_DEPTH, "{depth}");
             blocks.push(node);

@@ -1,7 +1,7 @@
 //! Files into blocks, as their bytes come.
 
-use super::{Data, FILE};
-use crate::store::dag_pb::{Link, Node};
+use super::{FILE, UnixFsData};
+use crate::store::dag_pb::{PbLink, PbNode};
 use crate::store::{Block, Cid, Codec, Dag, MAX_BLOCK_BYTES, StoreError};
 use prost::Message;
 
@@ -117,9 +117,9 @@ impl FileBuilder {
         let parts = std::mem::take(&mut self.levels[level]);
         let bytes = parts.iter().map(|part| part.bytes).sum();
         let sizes = parts.iter().map(|part| part.bytes).collect();
-        let data = Data { kind: FILE, data: None, bytes: Some(bytes), parts: sizes };
-        let links = parts.iter().map(|part| Link::new(&part.cid, part.blocks)).collect();
-        let block = Node { data: Some(data.encode_to_vec()), links }.block()?;
+        let data = UnixFsData { kind: FILE, data: None, bytes: Some(bytes), parts: sizes };
+        let links = parts.iter().map(|part| PbLink::new(&part.cid, part.blocks)).collect();
+        let block = PbNode { data: Some(data.encode_to_vec()), links }.block()?;
         let below: u64 = parts.iter().map(|part| part.blocks).sum();
         let part = Part { cid: block.cid(), blocks: below + block.bytes().len() as u64, bytes };
         done.push(block);

@@ -3,12 +3,9 @@
 use crate::blocks::ARTIFACT;
 use pollster::block_on;
 use r3mes_wgpu::{
-    chain::{
-        Between, Message, SessionKey, Transfer,
-        client::{Client, Host, Offline, Request, Response},
-    },
-    mining::Blocks,
+    client::{Blocks, Client, Host, Offline, Request, Response},
     store::{Block, Codec},
+    tx::{GrantPair, Message, SessionKey, Transfer},
 };
 use serde_json::json;
 
@@ -28,7 +25,7 @@ pub(crate) fn answer(bytes: &[u8]) {
     let key = SessionKey::new(&[1; 32]).expect("a small number is a key");
     let address = key.address().to_owned();
     let client = Client::new(Parrot(bytes), key);
-    let between = Between { granter: address.clone(), grantee: address.clone() };
+    let pair = GrantPair { granter: address.clone(), grantee: address.clone() };
     let cid = Codec::DagCbor.cid(bytes);
     block_on(async {
         let _ = client.job().await;
@@ -41,7 +38,7 @@ pub(crate) fn answer(bytes: &[u8]) {
         let _ = client.duties().await;
         let _ = client.sum().await;
         let _ = client.stored(1).await;
-        let _ = client.granted(&between).await;
+        let _ = client.granted(&pair).await;
         let _ = client.block(Codec::DagCbor, &cid).await;
         let _ = Blocks::of_artifact(client.host(), &cid).await;
         let _ = Blocks::of_adapter(client.host(), &cid).await;

@@ -2,17 +2,15 @@
 
 use crate::wire::job;
 use r3mes_wgpu::{
-    dispute::{Doubt, Hash, Move},
-    model::lora::{GradientMatrix, LoraAdapter},
+    dispute::judge::{Hash, LeafChallenge, Move},
+    model::peft::GradientPackage,
+    numbers::lora::{GradientMatrix, LoraAdapter},
+    protocol::{AdapterState, Aggregate, Artifact, Chunk, Gradient, MatrixSpec, Receipt, Task, TaskTerms, parts},
     store::{
         Block, CarReader, Cid, Codec, Dag, MAX_CAR_BYTES, StoreError, car_header, car_section, links,
         unixfs::{FileReader, Layout},
     },
     training::optimizer::{Optimizer, Settings},
-    work::{
-        AdapterState, Aggregate, Artifact, Chunk, Gradient, GradientPackage, MatrixSpec, Receipt, Task, TaskTerms,
-        parts,
-    },
 };
 use std::sync::LazyLock;
 
@@ -77,7 +75,7 @@ pub(crate) fn manifests() -> Vec<Vec<u8>> {
     let package = GradientPackage::new(&receipt, artifact, 3).expect("its own task");
     let mut seeds = vec![task().block().into_bytes(), receipt.block().into_bytes(), receipt.to_json().into_bytes()];
     seeds.push(package.to_bytes());
-    seeds.push(dag.shelf().expect("few blocks").into_bytes());
+    seeds.push(dag.pin_list().expect("few blocks").into_bytes());
     seeds.extend(dag.blocks.iter().chain(&ADAPTER.blocks).map(|block| block.bytes().to_vec()));
     seeds
 }
@@ -188,7 +186,7 @@ pub(crate) fn unixfs_nodes() -> Vec<Vec<u8>> {
 pub(crate) fn dispute_move(bytes: &[u8]) {
     if let Ok(found) = Move::decode(bytes) {
         assert_eq!(found.encode(), bytes, "a move has one encoding");
-        let _ = (found.maker(), found.name());
+        let _ = (found.role(), found.name());
     }
 }
 
@@ -197,8 +195,8 @@ pub(crate) fn dispute_moves() -> Vec<Vec<u8>> {
     let moves = [
         Move::Open(vec![Hash([1; 32]), Hash([2; 32])]),
         Move::Pick(3),
-        Move::Doubt(Doubt::Output(1)),
-        Move::Doubt(Doubt::Sound),
+        Move::LeafChallenge(LeafChallenge::Output(1)),
+        Move::LeafChallenge(LeafChallenge::Sound),
         Move::Tile(vec![5; 64]),
         Move::Word(9),
     ];

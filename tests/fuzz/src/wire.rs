@@ -2,17 +2,16 @@
 
 use k256::ecdsa::{Signature, SigningKey, signature::Signer};
 use r3mes_wgpu::{
-    chain::{
-        Between, Fee, MAX_MESSAGES, MAX_TX_BYTES, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation,
+    dispute::judge::{DisputeContext, Hash, Move},
+    ledger::{ChainBlock, Genesis, Ledger, LedgerParams, Tx},
+    protocol::{CHUNK_TOKENS, Commitment, Job, MatrixSpec, TaskKind, Transport},
+    store::{Cid, Codec},
+    tx::{
+        Fee, GrantPair, MAX_MESSAGES, MAX_TX_BYTES, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation,
         MsgMoveDispute, MsgOpenDispute, MsgOpenSession, MsgRegisterNode, MsgRevealAggregation, MsgSetPayout,
         MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitRandomVerifierResult, MsgUnregisterNode, MsgWithdraw,
         Session, SessionKey, Signed, Transfer, Unsigned, check_address, tx_hash,
     },
-    dispute::Move,
-    dispute::{Ground, Hash},
-    ledger::{Block, Genesis, Ledger, Params, Tx},
-    store::{Cid, Codec},
-    work::{CHUNK_TOKENS, Commitment, Job, Kind, MatrixSpec, Transport},
 };
 use std::sync::LazyLock;
 
@@ -40,7 +39,7 @@ pub(crate) fn job() -> Job {
         rank: 4,
         targets: vec!["attention.q".to_owned()],
         matrices: vec![matrix("a"), matrix("b")],
-        kind: Kind::Gradient,
+        kind: TaskKind::Gradient,
         transport: Transport::Int8,
     }
 }
@@ -49,16 +48,23 @@ pub(crate) fn job() -> Job {
 static LEDGER: LazyLock<Ledger> = LazyLock::new(|| {
     let genesis = Genesis {
         chain_id: CHAIN.to_owned(),
-        params: Params::EMBEDDED,
+        params: LedgerParams::EMBEDDED,
         job: job(),
         seed: [3; 32],
         quota: 2,
         adapter: Codec::DagCbor.cid(b"adapter"),
         chunks: (0..3u8).map(|number| Codec::Raw.cid(&[number])).collect(),
         accounts: (1..=ACCOUNTS).map(|number| (address(number), 1_000_000_000)).collect(),
-        nodes: vec![(address(ACCOUNTS), Params::EMBEDDED.min_stake, vec![3, 4])],
-        packed: Hash([0; 32]),
-        ground: Ground { program: Hash([0; 32]), step: 1, closing: 1, adapter: 10, context: 2048, streams: Vec::new() },
+        nodes: vec![(address(ACCOUNTS), LedgerParams::EMBEDDED.min_stake, vec![3, 4])],
+        layout_root: Hash([0; 32]),
+        ground: DisputeContext {
+            program: Hash([0; 32]),
+            step: 1,
+            closing: 1,
+            adapter: 10,
+            context: 2048,
+            streams: Vec::new(),
+        },
     };
     let claim = |miner: u8, chunk_id| Message::ClaimTask(MsgClaimTask { miner: address(miner), pool_id: 0, chunk_id });
     let ledger = Ledger::new(genesis).expect("a genesis within its limits");
@@ -92,7 +98,7 @@ fn sign(ledger: &Ledger, number: u8, messages: &[Message]) -> Vec<u8> {
 fn deliver(ledger: &Ledger, tx: Vec<u8>) -> Ledger {
     let head = ledger.state().scalars();
     let hash = tx_hash(&tx);
-    let block = Block::sealed(head.height + 1, head.time + 1, ledger.root(), vec![Tx(tx)]);
+    let block = ChainBlock::new(head.height + 1, head.time + 1, ledger.root(), vec![Tx(tx)]);
     let (after, applied) = ledger.apply(&block);
     let head = after.state().scalars();
     assert_eq!(after.state().coins(), u128::from(head.minted - head.burned), "coins are neither made nor lost");
@@ -139,10 +145,10 @@ fn signed(ledger: &Ledger, number: u8, body: &[u8]) -> Vec<u8> {
 /// One of each message that an account may send.
 fn messages(number: u8) -> Vec<Message> {
     let (own, other) = (address(number), address(1 + number % ACCOUNTS));
-    let between = Between { granter: own.clone(), grantee: other.clone() };
+    let pair = GrantPair { granter: own.clone(), grantee: other.clone() };
     let cid = Codec::DagCbor.cid(b"artifact").to_string();
     let digits = "ab".repeat(32);
-    let session = Session { between: between.clone(), cap: 1000, expires: 10_000 };
+    let session = Session { pair: pair.clone(), cap: 1000, expires: 10_000 };
     let mut all = session.grant();
     all.extend([
         Message::ClaimTask(MsgClaimTask { miner: own.clone(), pool_id: 0, chunk_id: 0 }),
@@ -215,7 +221,7 @@ fn messages(number: u8) -> Vec<Message> {
         })),
         Message::SetPayout(MsgSetPayout { miner: own.clone(), payout: other.clone() }),
         Message::Send(Transfer { from: own.clone(), to: other.clone(), amount: 5 }),
-        Message::RevokeAllowance(between),
+        Message::RevokeAllowance(pair),
         Message::Exec(own.clone(), vec![Message::ClaimTask(MsgClaimTask { miner: other, pool_id: 0, chunk_id: 1 })]),
         Message::OpenSession(Box::new(MsgOpenSession {
             grantee: own,

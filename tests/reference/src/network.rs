@@ -9,10 +9,9 @@ use super::{
     rounding::Round,
     tensors,
 };
-use r3mes_wgpu::model::{
-    config::Linear,
-    lora::{LoraAdapter, MASTER_FRACTION_BITS},
-    weights::Model,
+use r3mes_wgpu::{
+    model::{config::Linear, weights::Model},
+    numbers::lora::{LoraAdapter, MASTER_FRACTION_BITS},
 };
 
 /// A frozen network in real numbers.

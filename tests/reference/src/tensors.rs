@@ -1,9 +1,8 @@
 //! `value = integer · mantissa · 2^exponent`: a model's raw words as real numbers.
 
 use r3mes_wgpu::{
-    fixed::Scale,
     model::weights::{Embedding, Gain},
-    ternary::Ternary,
+    numbers::{fixed::Scale, ternary::Ternary},
 };
 
 /// `[rows, columns]`; codes (trit + 1) lie in 4×4 blocks, row j and column b of one at bit 8b + 2j.

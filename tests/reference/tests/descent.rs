@@ -7,12 +7,8 @@ use r3mes_reference::{
     rounding::exactly,
 };
 use r3mes_wgpu::{
-    model::{
-        config::ModelConfig,
-        lora::{LoraAdapter, MASTER_FRACTION_BITS},
-        transformer::Targets,
-        weights::Model,
-    },
+    model::{config::ModelConfig, transformer::Targets, weights::Model},
+    numbers::lora::{LoraAdapter, MASTER_FRACTION_BITS},
     training::{session::JOB_EXPONENT, step::nats},
 };
 

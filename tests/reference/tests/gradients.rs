@@ -1,6 +1,6 @@
 //! `cos(integer gradient, f64 gradient) ≥ 0.998`: the quality gates of a whole step.
 //!
-//! What is left between the two is less the kernels' rounding (`twins` bounds that by 4e-4 of a row's maximum) than BitNet's
+//! What is left pair the two is less the kernels' rounding (`references` bounds that by 4e-4 of a row's maximum) than BitNet's
 //! own: a value that one path rounds up to the next int8 step and the other down moves everything behind it by a step.
 //! `yardstick` measures that, where a network is too sensitive for fixed gates.
 
@@ -13,10 +13,10 @@ use r3mes_reference::{
 use r3mes_wgpu::{
     model::{
         config::{Linear, ModelConfig},
-        lora::{GradientMatrix, LoraAdapter},
         transformer::Targets,
         weights::Model,
     },
+    numbers::lora::{GradientMatrix, LoraAdapter},
     training::step::ChunkGradient,
 };
 

@@ -6,4 +6,4 @@ mod cases;
 mod descent;
 mod gradients;
 mod proof;
-mod twins;
+mod references;

@@ -7,12 +7,14 @@ mod kill;
 mod power_cut;
 
 use super::*;
-use r3mes_wgpu::chain::{Fee, Message, MsgClaimTask, SessionKey, Transfer};
-use r3mes_wgpu::dispute::{Ground, Hash};
-use r3mes_wgpu::ledger::Params;
-use r3mes_wgpu::model::lora::{LoraAdapter, LoraMatrix};
-use r3mes_wgpu::store::Codec;
-use r3mes_wgpu::work::{AdapterState, CHUNK_TOKENS, Job, Kind, MatrixSpec, Transport, cut_text};
+use r3mes_wgpu::{
+    dispute::judge::{DisputeContext, Hash},
+    ledger::LedgerParams,
+    numbers::lora::{LoraAdapter, LoraMatrix},
+    protocol::{AdapterState, CHUNK_TOKENS, Job, MatrixSpec, TaskKind, Transport, cut_text},
+    store::Codec,
+    tx::{Fee, Message, MsgClaimTask, SessionKey, Transfer},
+};
 use redb::backends::InMemoryBackend;
 use std::sync::OnceLock;
 
@@ -39,12 +41,12 @@ pub(crate) fn setup(chunks: usize) -> Setup {
         rank: 4,
         targets: vec!["attention.q".to_owned()],
         matrices,
-        kind: Kind::Gradient,
+        kind: TaskKind::Gradient,
         transport: Transport::Int8,
     };
     let terms = Terms {
         chain_id: "test-1".to_owned(),
-        params: Params::EMBEDDED,
+        params: LedgerParams::EMBEDDED,
         rank: 4,
         seed: [3; 32],
         quota: 2,
@@ -53,7 +55,7 @@ pub(crate) fn setup(chunks: usize) -> Setup {
     };
     let text: Vec<u8> = (0..chunks * CHUNK_TOKENS).map(|at| (at * at / 7 % 90 + 35) as u8).collect();
     let ground =
-        Ground { program: Hash([0; 32]), step: 1, closing: 1, adapter: 10, context: 2048, streams: Vec::new() };
+        DisputeContext { program: Hash([0; 32]), step: 1, closing: 1, adapter: 10, context: 2048, streams: Vec::new() };
     let adapter = AdapterState { adapter, optimizer: vec![0; 8] };
     Setup::new(terms, job, (ground, Hash([0; 32])), &adapter, cut_text(&text).collect()).unwrap()
 }
@@ -121,7 +123,7 @@ fn a_run_ends_as_it_does_and_tasks_can_be_had() {
     assert_undisturbed(&node, BLOCKS, "undisturbed");
     let held = node.ledger().held(key(1).address()).unwrap().unwrap();
     assert!(node.blocks().get(&held.task.cid()).is_ok() && node.blocks().get(&held.task.chunk).is_ok());
-    assert!(node.produce(2_000).unwrap().is_none(), "nothing waits");
+    assert!(node.produce(2_000).unwrap().is_none(), "nothing has_pending");
     let again = node.admit(transaction(3), 1_000).unwrap_err();
     assert_eq!(again.code, code::WRONG_SEQUENCE);
 }
@@ -150,7 +152,7 @@ fn several_transactions_of_an_account_wait_for_one_block() {
     (0..3).for_each(|height| node.admit(transaction(height), 1_000).unwrap());
     node.admit(transaction(1), 1_000).unwrap();
     let added = node.produce(1_000).unwrap().unwrap();
-    assert_eq!(added.block.txs.len(), 3, "one that waits already waits once");
+    assert_eq!(added.block.txs.len(), 3, "one that has_pending already has_pending once");
     assert!(added.applied.outcomes.iter().all(|outcome| outcome.code == 0));
     assert_eq!(node.outcome(&added.applied.outcomes[2].hash).unwrap().unwrap().1, 2);
 }

@@ -9,8 +9,12 @@
 //!
 //! Codes are trit + 1 in all of them.
 
-use super::{Stored, header};
-use crate::{error::Error, fixed::Scale, model::file::tensor::half, ternary::Ternary};
+use super::{StoredTensor, header};
+use crate::{
+    error::Error,
+    model::file::tensor::half,
+    numbers::{fixed::Scale, ternary::Ternary},
+};
 
 /// Weights of a TQ block.
 const TQ: usize = 256;
@@ -21,7 +25,7 @@ const I2: usize = 128;
 type Unpack = fn(&[u8], &mut [u8]);
 
 /// A linear `[rows, columns]`.
-pub(super) fn linear(stored: &Stored, rows: usize, columns: usize) -> Result<Ternary, Error> {
+pub(super) fn linear(stored: &StoredTensor, rows: usize, columns: usize) -> Result<Ternary, Error> {
     let (block, bytes, unpack): (usize, usize, Unpack) = match stored.number {
         header::TQ1_0 => (TQ, 54, tq1_0),
         header::TQ2_0 => (TQ, 66, tq2_0),
@@ -59,7 +63,7 @@ pub(super) fn linear(stored: &Stored, rows: usize, columns: usize) -> Result<Ter
 }
 
 /// The one scale of all blocks that have any.
-fn common_scale(stored: &Stored, data: &[u8], bytes: usize) -> Result<f32, Error> {
+fn common_scale(stored: &StoredTensor, data: &[u8], bytes: usize) -> Result<f32, Error> {
     let mut scales = data.chunks_exact(bytes).map(half_at_end).filter(|scale| *scale != 0.0);
     let first = scales.next().ok_or_else(|| stored.error("all blocks have the scale 0"))?;
     match scales.find(|scale| *scale != first) {

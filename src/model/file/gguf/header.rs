@@ -3,7 +3,7 @@
 //!
 //! Counts and lengths are claims of the file's: nothing is allocated by them, and what they name has to be there.
 
-use super::{Stored, malformed};
+use super::{StoredTensor, malformed};
 use crate::error::Error;
 use std::collections::BTreeMap;
 
@@ -48,9 +48,9 @@ pub(super) enum Value<'a> {
     Other,
 }
 
-pub(super) struct Header<'a> {
+pub(super) struct GgufHeader<'a> {
     pub(super) values: BTreeMap<&'a str, Value<'a>>,
-    pub(super) tensors: BTreeMap<&'a str, Stored<'a>>,
+    pub(super) tensors: BTreeMap<&'a str, StoredTensor<'a>>,
 }
 
 pub(super) fn type_name(number: u32) -> String {
@@ -58,9 +58,9 @@ pub(super) fn type_name(number: u32) -> String {
 }
 
 /// Bytes not read yet.
-struct Rest<'a>(&'a [u8]);
+struct Unread<'a>(&'a [u8]);
 
-impl<'a> Rest<'a> {
+impl<'a> Unread<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
         let (taken, rest) =
             self.0.split_at_checked(count).ok_or_else(|| malformed("the file ends within its header"))?;
@@ -134,8 +134,8 @@ impl<'a> Rest<'a> {
 }
 
 /// Reads the header of a whole file.
-pub(super) fn read(bytes: &[u8]) -> Result<Header<'_>, Error> {
-    let mut rest = Rest(bytes);
+pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
+    let mut rest = Unread(bytes);
     if rest.take(4)? != b"GGUF" {
         return Err(malformed("the file does not begin with GGUF"));
     }
@@ -179,9 +179,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Header<'_>, Error> {
     let mut tensors = BTreeMap::new();
     for (name, shape, number, offset) in infos {
         let bytes = data.get(offset..).ok_or_else(|| malformed(format!("the file ends before {name}")))?;
-        if tensors.insert(name, Stored { name, number, shape, bytes }).is_some() {
+        if tensors.insert(name, StoredTensor { name, number, shape, bytes }).is_some() {
             return Err(malformed(format!("{name} is there twice")));
         }
     }
-    Ok(Header { values, tensors })
+    Ok(GgufHeader { values, tensors })
 }

@@ -7,17 +7,17 @@
 mod blocks;
 mod header;
 
-use self::header::{Header, Value};
+use self::header::{GgufHeader, Value};
 use super::{
-    Source,
+    TensorSource,
     config::whole_theta,
-    tensor::{Kind, Tensor},
+    tensor::{FileTensor, TensorKind},
 };
 use crate::{
     error::Error,
     kernels::attention::MAX_CONTEXT,
     model::{config::ModelConfig, embedding::Embedding, weights::Gain},
-    ternary::Ternary,
+    numbers::ternary::Ternary,
 };
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ const NAMES: [(&str, &str); 12] = [
 
 /// A tensor that the header lists: its number of a type, its shape with the slowest axis first, and where it begins.
 #[derive(Clone, Debug)]
-struct Stored<'a> {
+struct StoredTensor<'a> {
     name: &'a str,
     number: u32,
     shape: Vec<usize>,
@@ -53,7 +53,7 @@ struct Stored<'a> {
 /// A file's header and tensors, taken one after another.
 pub(super) struct Gguf<'a> {
     values: BTreeMap<&'a str, Value<'a>>,
-    left: BTreeMap<&'a str, Stored<'a>>,
+    left: BTreeMap<&'a str, StoredTensor<'a>>,
 }
 
 fn malformed(reason: impl Into<String>) -> Error {
@@ -63,7 +63,7 @@ fn malformed(reason: impl Into<String>) -> Error {
 impl<'a> Gguf<'a> {
     /// Reads the header.
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Error> {
-        let Header { values, tensors } = header::read(bytes)?;
+        let GgufHeader { values, tensors } = header::read(bytes)?;
         Ok(Self { values, left: tensors })
     }
 
@@ -123,7 +123,7 @@ impl<'a> Gguf<'a> {
         }
     }
 
-    fn take(&mut self, path: &str) -> Result<Stored<'a>, Error> {
+    fn take(&mut self, path: &str) -> Result<StoredTensor<'a>, Error> {
         let (layer, rest) = match path.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) {
             Some((layer, rest)) => (format!("blk.{layer}."), rest),
             None => (String::new(), path),
@@ -132,7 +132,7 @@ impl<'a> Gguf<'a> {
         self.tensor(&format!("{layer}{name}.weight"))
     }
 
-    fn tensor(&mut self, name: &str) -> Result<Stored<'a>, Error> {
+    fn tensor(&mut self, name: &str) -> Result<StoredTensor<'a>, Error> {
         self.left.remove(name).ok_or_else(|| Error::Missing { name: name.into() })
     }
 }
@@ -142,7 +142,7 @@ fn decimal(value: f64) -> f64 {
     (value as f32).to_string().parse().unwrap_or(value)
 }
 
-impl<'a> Stored<'a> {
+impl<'a> StoredTensor<'a> {
     fn error(&self, reason: impl std::fmt::Display) -> Error {
         malformed(format!("{} (type {}, {:?}): {reason}", self.name, header::type_name(self.number), self.shape))
     }
@@ -153,15 +153,15 @@ impl<'a> Stored<'a> {
     }
 
     /// As reals, of a type that is such.
-    fn reals(&self) -> Result<Tensor<'a>, Error> {
+    fn reals(&self) -> Result<FileTensor<'a>, Error> {
         let (kind, size) = match self.number {
-            header::F32 => (Kind::F32, 4),
-            header::F16 => (Kind::F16, 2),
-            header::BF16 => (Kind::BF16, 2),
+            header::F32 => (TensorKind::F32, 4),
+            header::F16 => (TensorKind::F16, 2),
+            header::BF16 => (TensorKind::BF16, 2),
             _ => return Err(self.error("only F32, F16 and BF16 are supported here")),
         };
         let bytes = self.bytes(size * self.elements())?;
-        Ok(Tensor { name: self.name.into(), kind, shape: self.shape.clone(), bytes })
+        Ok(FileTensor { name: self.name.into(), kind, shape: self.shape.clone(), bytes })
     }
 
     /// Fits usize: the header was checked.
@@ -170,7 +170,7 @@ impl<'a> Stored<'a> {
     }
 }
 
-impl Source for Gguf<'_> {
+impl TensorSource for Gguf<'_> {
     fn embedding(&mut self, vocab: usize, width: usize) -> Result<Embedding, Error> {
         let tensor = self.tensor(EMBEDDING)?.reals()?;
         tensor.shaped(&[vocab, width])?;

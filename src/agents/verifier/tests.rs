@@ -1,0 +1,214 @@
+//! An artifact that comes late, and one that never comes.
+
+use super::*;
+use crate::{
+    ARITHMETIC_VERSION,
+    client::{Offline, Request, Response},
+    compute::{Backend, cpu},
+    model::{
+        config::{Linear, ModelConfig},
+        generator::seeded,
+        manifest::model_manifest,
+        transformer::Targets,
+    },
+    numbers::lora::LoraAdapter,
+    protocol::{AdapterState, CHUNK_TOKENS, Chunk, Job, MatrixSpec, TaskKind, TaskTerms, Transport},
+    store::Dag,
+    training::{
+        optimizer::{Optimizer, Settings},
+        session::JOB_EXPONENT,
+    },
+    tx::SessionKey,
+};
+use pollster::block_on;
+use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
+
+const NEVER: u64 = u64::MAX;
+const CONFIG: ModelConfig = ModelConfig {
+    layers: 1,
+    width: 48,
+    heads: 4,
+    kv_heads: 2,
+    head_dim: 8,
+    ffn_width: 80,
+    vocab: 72,
+    context: 36,
+    rope_theta: 10_000,
+    norm_epsilon: 1e-5,
+    residual_fraction_bits: 20,
+};
+
+/// What a node without the artifact says of it.
+#[derive(Clone, Copy)]
+enum Lack {
+    /// Not found.
+    Missing,
+    /// That it is busy.
+    Busy,
+}
+
+/// A node, on which one gradient is recomputed by one verifier.
+struct Node {
+    /// Seconds.
+    now: Cell<u64>,
+    /// When it has the artifact.
+    comes: u64,
+    lack: Lack,
+    /// Blocks at the beginning, and those of a second.
+    blocks: [u64; 2],
+    inputs: BTreeMap<String, Vec<u8>>,
+    artifact: Dag,
+    duty: RefCell<Duty>,
+    asked: RefCell<Vec<String>>,
+    sent: Cell<u32>,
+}
+
+impl Node {
+    fn answer(&self, path: &str) -> Result<Value, Vec<u8>> {
+        let [blocks, of_a_second] = self.blocks;
+        let left = blocks.saturating_sub(of_a_second * self.now.get());
+        let duty = Duty { blocks_left: left, done: self.sent.get() > 0, ..self.duty.borrow().clone() };
+        Ok(match path.split('?').next().unwrap().split('/').nth(4).unwrap_or(path) {
+            "challenges" => json!({ "challenges": [duty] }),
+            "job" => json!({
+                "chain_id": "a", "genesis": "", "height": 1, "time": self.now.get(), "arithmetic_version": 1,
+                "model": "", "rank": 4, "targets": [], "round": 0, "accepted": 0, "reward": 0,
+            }),
+            "params" => json!({ "params": { "chain_id": "a", "min_fee": "0" } }),
+            "accounts" => json!({ "account": { "sequence": "0" } }),
+            "txs" => json!({ "tx_response": { "height": "1", "code": 0, "raw_log": "", "data": "" } }),
+            _ => return Err(self.inputs.get(path).cloned().unwrap_or_default()),
+        })
+    }
+}
+
+impl Host for Node {
+    async fn request(&self, Request { path, body }: Request<'_>) -> Result<Response, Offline> {
+        let cid = path.strip_prefix("/ipfs/").map(|rest| rest.split('?').next().unwrap().to_owned());
+        let Some(cid) = cid else {
+            if body.is_some() {
+                self.sent.set(self.sent.get() + 1);
+            }
+            let answer = self.answer(path).unwrap_or_else(|_| panic!("{path} is asked"));
+            return Ok(Response { status: 200, body: answer.to_string().into_bytes() });
+        };
+        let lack = match self.lack {
+            Lack::Missing => 404,
+            Lack::Busy => 503,
+        };
+        let parts = self.artifact.blocks.iter().find(|block| block.cid().to_string() == cid);
+        let found = match parts {
+            Some(block) => {
+                self.asked.borrow_mut().push(path.to_owned());
+                (self.now.get() >= self.comes).then(|| block.bytes().to_vec())
+            }
+            None => self.inputs.get(&cid).cloned(),
+        };
+        let raw = path.ends_with("format=raw");
+        let status = if raw && found.is_some() { 200 } else { lack };
+        Ok(Response { status, body: found.unwrap_or_default() })
+    }
+
+    async fn sleep(&self, _milliseconds: u32) {}
+}
+
+fn verifier(comes: u64, lack: Lack, blocks: [u64; 2]) -> (Verifier, Client<Node>) {
+    let targets = Targets { rank: 4, linears: vec![Linear::Query] };
+    let model = seeded(CONFIG, [7; 32]).unwrap();
+    let adapter = LoraAdapter::seeded(4, 8, &targets.shapes(&CONFIG), [3; 32]).unwrap();
+    let spec = |matrix: &crate::numbers::lora::LoraMatrix| MatrixSpec {
+        name: matrix.name.clone(),
+        rows: matrix.rows as u32,
+        columns: matrix.columns as u32,
+        exponent: JOB_EXPONENT,
+    };
+    let job = Job {
+        arithmetic_version: ARITHMETIC_VERSION,
+        model: model_manifest(&model).unwrap().cid(),
+        rank: 4,
+        targets: vec![Linear::Query.name().to_owned()],
+        matrices: adapter.matrices.iter().map(spec).collect(),
+        kind: TaskKind::Gradient,
+        transport: Transport::Int8,
+    };
+    let optimizer = Optimizer::new(Settings::ADAMW, &adapter).unwrap().to_bytes();
+    let state = AdapterState { adapter, optimizer }.dag().unwrap();
+    let chunk = Chunk::new((0..CHUNK_TOKENS as u32).map(|at| at * at % 71).collect(), 72).unwrap().block();
+    let terms = TaskTerms { job, adapter: state.root, chunk: chunk.cid(), seed: [5; 32], miner: "remes1a".into() };
+    let task = Task::new(terms).unwrap();
+    let inputs: BTreeMap<String, Vec<u8>> = [&chunk, &task.block()]
+        .into_iter()
+        .chain(&state.blocks)
+        .map(|block| (block.cid().to_string(), block.bytes().to_vec()))
+        .collect();
+    let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };
+    let mut worker = block_on(Worker::new(&model, &targets, &backend, 8)).unwrap();
+    let fetch = |cid: &crate::store::Cid| Ok(inputs[&cid.to_string()].clone());
+    let found = block_on(worker.compute(&task, &fetch)).unwrap();
+    let artifact = found.dag().unwrap();
+    let duty = Duty {
+        challenge_id: 1,
+        stage: "commit".to_owned(),
+        done: false,
+        blocks_left: 0,
+        selector: [6; 32],
+        task: task.cid(),
+        stored_gradient_id: 2,
+        ipfs_hash: artifact.root,
+        gradient_hash: Commitment::new(&task, &found.gradient_root()).to_string(),
+        committed: None,
+    };
+    let (now, sent, asked, duty) = (Cell::new(0), Cell::new(0), RefCell::default(), RefCell::new(duty));
+    let node = Node { now, comes, lack, blocks, inputs, artifact, duty, asked, sent };
+    (Verifier::new(worker, [8; 32]), Client::new(node, SessionKey::new(&[1; 32]).unwrap()))
+}
+
+/// What is said, and at which second; it looks ten times in each.
+fn said(comes: u64, lack: Lack, blocks: [u64; 2]) -> (&'static str, u64) {
+    let (mut verifier, client) = verifier(comes, lack, blocks);
+    for look in 0..1000 {
+        let now = look / 10;
+        client.host().now.set(now);
+        assert_eq!(client.host().sent.get(), 0);
+        let found = block_on(verifier.work(&client)).unwrap();
+        let looks = client.host().asked.borrow().iter().filter(|path| path.ends_with("format=car")).count();
+        assert!(looks as u64 <= now + 1, "once a second");
+        if let Some(found) = found {
+            assert_eq!((client.host().sent.get(), found.reason.is_some()), (1, found.result != "match"));
+            return (found.result, now);
+        }
+    }
+    panic!("nothing is said");
+}
+
+#[test]
+fn an_artifact_on_its_way_is_waited_for() {
+    assert_eq!(said(0, Lack::Missing, [600, 1]), ("match", 0));
+    assert_eq!(said(4, Lack::Missing, [600, 1]), ("match", 4));
+    assert_eq!(said(4, Lack::Missing, [600, 0]), ("match", 4), "also where no blocks come");
+    assert_eq!(said(50, Lack::Busy, [600, 1]), ("match", 50));
+}
+
+#[test]
+fn what_never_comes_is_said_to_be_unavailable_while_the_word_still_counts() {
+    assert_eq!(said(NEVER, Lack::Missing, [600, 1]), ("unavailable", PATIENCE_SECONDS));
+    // half of the blocks are gone
+    assert_eq!(said(NEVER, Lack::Missing, [60, 10]), ("unavailable", 3));
+    assert_eq!(said(NEVER, Lack::Busy, [60, 1]), ("unavailable", 29));
+    for last in 1..=2 {
+        assert_eq!(said(NEVER, Lack::Busy, [last, 1]), ("unavailable", 0));
+    }
+}
+
+#[test]
+fn a_verifier_started_anew_shows_what_it_sealed_whatever_came_or_went_meanwhile() {
+    for (comes, result) in [(0, "match"), (0, "unavailable"), (NEVER, "match"), (NEVER, "unavailable")] {
+        let (mut verifier, client) = verifier(comes, Lack::Missing, [600, 1]);
+        let duty = client.host().duty.borrow().clone();
+        let found = Found { result, ..block_on(verifier.recompute(&client, &duty)).unwrap() };
+        let committed = Some(hex(&verifier.shown(client.address(), duty.challenge_id, &found).commitment()));
+        client.host().duty.replace(Duty { stage: "reveal".to_owned(), committed, ..duty });
+        assert_eq!(block_on(verifier.work(&client)).unwrap().map(|found| found.result), Some(result));
+    }
+}

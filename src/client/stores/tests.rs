@@ -1,0 +1,232 @@
+//! Stores that lie, forget, hang and refuse: none of them counts as one that keeps.
+
+use super::*;
+use crate::{
+    client::{Offline, Request, Response},
+    store::{Block, Codec, dag_cbor},
+};
+use pollster::block_on;
+use serde_json::{Value, json};
+use std::{cell::RefCell, collections::BTreeMap};
+
+/// A daemon and a service in one, in memory; `change` has the last word on every answer.
+#[derive(Default)]
+struct Peer {
+    blocks: RefCell<BTreeMap<String, Vec<u8>>>,
+    asked: RefCell<Vec<String>>,
+    /// What the service answers for a pin, one after the other.
+    statuses: RefCell<Vec<&'static str>>,
+    #[expect(clippy::type_complexity, reason = "a function, spelled out once")]
+    change: Option<Box<dyn Fn(&str, Response) -> Result<Response, Offline>>>,
+}
+
+impl Peer {
+    fn answer(&self, path: &str, body: &[u8]) -> Response {
+        let ok = |body: Value| Response { status: 200, body: body.to_string().into_bytes() };
+        let no = |message: &str| Response { status: 500, body: message.as_bytes().to_vec() };
+        let argument = path.split_once("arg=").map(|(_, rest)| rest.split('&').next().unwrap().to_owned());
+        let command = path.split('?').next().unwrap();
+        match command {
+            "/api/v0/block/put" => {
+                let codec = Codec::ALL.into_iter().find(|codec| path.contains(&format!("cid-codec={}&", codec.name())));
+                let mut lines = String::new();
+                for bytes in files(body) {
+                    let cid = codec.unwrap().cid(&bytes);
+                    lines += &format!("{}\n", json!({ "Key": cid.to_string(), "Size": bytes.len() }));
+                    self.blocks.borrow_mut().insert(cid.to_string(), bytes);
+                }
+                Response { status: 200, body: lines.into_bytes() }
+            }
+            "/api/v0/block/get" => match self.blocks.borrow().get(&argument.unwrap()) {
+                Some(bytes) => Response { status: 200, body: bytes.clone() },
+                None => no("ipld: could not find it"),
+            },
+            "/api/v0/pin/add" => ok(json!({ "Pins": [argument.unwrap()] })),
+            "/api/v0/id" => ok(json!({ "ID": "12D3", "Addresses": ["/ip4/127.0.0.1/tcp/4001/p2p/12D3"] })),
+            "/pins" if body.is_empty() => ok(json!({ "count": 0, "results": [] })),
+            "/pins" => {
+                let asked: Value = serde_json::from_slice(body).unwrap();
+                assert_eq!(asked["origins"], json!(["/ip4/127.0.0.1/tcp/4001/p2p/12D3"]));
+                ok(self.status(asked["cid"].as_str().unwrap()))
+            }
+            _ => ok(self.status(command.strip_prefix("/pins/request-").unwrap())),
+        }
+    }
+
+    fn status(&self, cid: &str) -> Value {
+        let mut statuses = self.statuses.borrow_mut();
+        let status = if statuses.len() > 1 { statuses.remove(0) } else { statuses[0] };
+        json!({ "requestid": format!("request-{cid}"), "status": status, "pin": { "cid": cid } })
+    }
+}
+
+/// The files of a form.
+fn files(body: &[u8]) -> Vec<Vec<u8>> {
+    let at = |from: usize, part: &[u8]| (from..=body.len() - part.len()).find(|at| body[*at..].starts_with(part));
+    let boundary = &body[..at(0, b"\r\n").unwrap()];
+    let (mut files, mut from) = (Vec::new(), 0);
+    while let Some(start) = at(from, b"\r\n\r\n") {
+        let end = at(start, &[b"\r\n", boundary].concat()).unwrap();
+        files.push(body[start + 4..end].to_vec());
+        from = end;
+    }
+    files
+}
+
+impl Host for Peer {
+    async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
+        self.asked.borrow_mut().push(request.path.to_owned());
+        let answer = self.answer(request.path, request.body.map_or(&[][..], |(_, body)| body));
+        match &self.change {
+            Some(change) => change(request.path, answer),
+            None => Ok(answer),
+        }
+    }
+
+    async fn sleep(&self, _milliseconds: u32) {}
+}
+
+fn dag() -> Dag {
+    let leaves: Vec<Block> = (1..4).map(|byte| Block::new(Codec::Raw, vec![byte; 1000]).unwrap()).collect();
+    let links: Vec<Cid> = leaves.iter().map(Block::cid).chain([Codec::DagCbor.cid(b"the task")]).collect();
+    Dag::new(dag_cbor::block("test", &links).unwrap(), leaves)
+}
+
+/// What becomes of a DAG where every answer goes through `change`.
+fn put(change: impl Fn(&str, Response) -> Result<Response, Offline> + 'static) -> Result<(), Failure> {
+    let peer = Peer { change: Some(Box::new(change)), ..Peer::default() };
+    let stores = Stores::new(vec![Kubo::new("http://kubo".into(), peer)], None);
+    block_on(stores.put(&dag())).map_err(|unstored| {
+        assert_eq!(unstored.store, "http://kubo");
+        *unstored.failure
+    })
+}
+
+#[test]
+fn an_honest_store_keeps_every_block_and_pins_them_by_one_list() {
+    let kubo = Kubo::new("http://kubo".into(), Peer::default());
+    block_on(kubo.put(&dag())).unwrap();
+    let kept = kubo.host.blocks.borrow();
+    let pin_list = dag().pin_list().unwrap();
+    assert!(dag().blocks.iter().chain([&pin_list]).all(|block| kept[&block.cid().to_string()] == block.bytes()));
+    let raw: Vec<Cid> = dag().blocks.iter().map(|block| Codec::Raw.cid(block.bytes())).collect();
+    assert_eq!(crate::store::links(&pin_list), Ok(raw), "no link leads out of the artifact");
+    assert!(kubo.host.asked.borrow().contains(&format!("/api/v0/pin/add?arg={}&offline=true", pin_list.cid())));
+}
+
+#[test]
+fn a_store_that_answers_another_cid_is_told() {
+    let other = Codec::Raw.cid(b"other").to_string();
+    let named = other.clone();
+    let refused = put(move |path, answer| {
+        let body = json!({ "Key": &named, "Size": 5 }).to_string().into_bytes();
+        Ok(if path.contains("block/put") { Response { body, ..answer } } else { answer })
+    });
+    assert!(matches!(&refused, Err(Failure::InvalidResponse(reason)) if reason.contains("other CIDs")), "{refused:?}");
+    let refused = put(move |path, answer| {
+        let body = json!({ "Pins": [&other] }).to_string().into_bytes();
+        Ok(if path.contains("pin/add") { Response { body, ..answer } } else { answer })
+    });
+    assert!(matches!(refused, Err(Failure::OtherCid { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_store_that_forgets_or_gives_other_bytes_back_is_told() {
+    for leaf in [false, true] {
+        let root = dag().root.to_string();
+        let hit = move |path: &str| path.contains("block/get") && path.contains(&root) != leaf;
+        let asked = hit.clone();
+        let refused = put(move |path, answer| {
+            Ok(if asked(path) { Response { status: 500, body: b"not found\n".to_vec() } } else { answer })
+        });
+        assert!(
+            matches!(&refused, Err(Failure::BlockLost { reason, .. }) if reason == "500: not found"),
+            "{refused:?}"
+        );
+        let changes: [fn(&mut Vec<u8>); 4] =
+            [|body| body.truncate(9), |body| body[0] ^= 1, |body| body.push(0), |body| *body = vec![0; 2 << 20]];
+        for change in changes {
+            let asked = hit.clone();
+            let refused = put(move |path, mut answer| {
+                if asked(path) {
+                    change(&mut answer.body);
+                }
+                Ok(answer)
+            });
+            assert!(matches!(refused, Err(Failure::BlockLost { .. })), "{refused:?}");
+        }
+    }
+}
+
+#[test]
+fn silence_refusal_redirection_and_nonsense_are_told_apart() {
+    for part in ["block/put", "pin/add", "block/get"] {
+        let refused = put(
+            move |path, answer| {
+                if path.contains(part) { Err(Offline("timed out".to_owned())) } else { Ok(answer) }
+            },
+        );
+        assert_eq!(refused, Err(Failure::Offline("timed out".to_owned())));
+    }
+    for status in [301, 307, 403, 404, 500] {
+        let refused = put(move |_, _| Ok(Response { status, body: b"\x1b[31mno".to_vec() }));
+        assert_eq!(refused, Err(Failure::Refused { status, message: "[31mno".to_owned() }), "no control characters");
+    }
+    for body in [&b""[..], b"{}", b"null", b"<html>", &[0xff; 100]] {
+        let refused = put(move |_, _| Ok(Response { status: 200, body: body.to_vec() }));
+        assert!(matches!(refused, Err(Failure::InvalidResponse(_))), "{refused:?}");
+    }
+}
+
+fn pin(statuses: Vec<&'static str>) -> (Result<(), Failure>, usize) {
+    let kubo = Kubo::new("http://kubo".into(), Peer::default());
+    let service = Peer { statuses: RefCell::new(statuses), ..Peer::default() };
+    let stores = Stores::new(vec![kubo], Some(Pinning::new("https://pins".into(), service)));
+    let done = block_on(stores.put(&dag())).map_err(|unstored| {
+        assert_eq!(unstored.store, "https://pins");
+        *unstored.failure
+    });
+    let asked = stores.service.unwrap().host.asked.borrow().len();
+    (done, asked)
+}
+
+#[test]
+fn a_service_is_waited_for_and_believed_only_when_it_has_pinned() {
+    assert_eq!(pin(vec!["pinned"]), (Ok(()), 2));
+    assert_eq!(pin(vec!["queued", "pinning", "pinned"]), (Ok(()), 4));
+    let cid = dag().pin_list().unwrap().cid();
+    for (status, looks) in [("failed", 2), ("", 2), ("queued", 32)] {
+        let not_pinned = Failure::NotPinned { cid, status: status.to_owned() };
+        assert_eq!(pin(vec![status]), (Err(not_pinned), looks));
+    }
+}
+
+#[test]
+fn a_service_that_pins_something_else_or_misnames_its_request_is_told() {
+    let ask = |change: fn(&mut Value)| {
+        let change = move |_: &str, answer: Response| {
+            let mut body: Value = serde_json::from_slice(&answer.body).unwrap();
+            change(&mut body);
+            Ok(Response { body: body.to_string().into_bytes(), ..answer })
+        };
+        let service =
+            Peer { statuses: RefCell::new(vec!["queued"]), change: Some(Box::new(change)), ..Peer::default() };
+        let origins = ["/ip4/127.0.0.1/tcp/4001/p2p/12D3".to_owned()];
+        block_on(Pinning::new("https://pins".into(), service).pin(&dag().root, "name", &origins))
+    };
+    let other = ask(|body| {
+        if !body["pin"].is_null() {
+            body["pin"]["cid"] = json!("bafkqaaa");
+        }
+    });
+    assert!(matches!(other, Err(Failure::OtherCid { .. })), "{other:?}");
+    for name in ["", "../../v1/token", "a b", "%2e"] {
+        let refused = match name {
+            "" => ask(|body| body["requestid"] = json!("")),
+            "a b" => ask(|body| body["requestid"] = json!("a b")),
+            "%2e" => ask(|body| body["requestid"] = json!("%2e")),
+            _ => ask(|body| body["requestid"] = json!("../../v1/token")),
+        };
+        assert!(matches!(&refused, Err(Failure::InvalidResponse(reason)) if reason.contains(name)), "{refused:?}");
+    }
+}

@@ -1,0 +1,58 @@
+//! The two products that go down to the rank, with the factor decoded once.
+
+use super::products::{dot, join, widen};
+use crate::{
+    kernels::{
+        INFO, Saturated, as_bytes, lora_down, lora_down_backward,
+        shared::{rows, wide},
+    },
+    numbers::{fixed::Scale, ternary::row_words},
+};
+use std::ops::Range;
+
+#[inline(always)]
+pub(super) fn forward(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = lora_down::Params::read(params);
+    down::<1>(p.in_features as usize, p.rank as usize, units, reads, writes)
+}
+
+#[inline(always)]
+pub(super) fn backward(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = lora_down_backward::Params::read(params);
+    down::<2>(p.out_features as usize, p.rank as usize, units, reads, writes)
+}
+
+/// Rows of one plane, or of two to join.
+#[inline(always)]
+fn down<const PLANES: usize>(
+    width: usize,
+    rank: usize,
+    units: Range<usize>,
+    reads: &[&[u32]],
+    writes: &mut [&mut [u32]],
+) -> Saturated {
+    let mut factor = vec![0; rank * width];
+    for (r, out) in factor.chunks_exact_mut(width).enumerate() {
+        join(wide::row(reads[1], width, r), out);
+    }
+    let stride = 4 * row_words(width);
+    let mut planes = vec![0; PLANES * width];
+    let mut sums = vec![0; rank];
+    let [out, out_info] = writes else { unreachable!() };
+    let outs = out.chunks_exact_mut(wide::wide_words(rank)).zip(out_info.chunks_exact_mut(INFO));
+    for (token, (out, info)) in units.zip(outs) {
+        let row = &as_bytes(reads[0])[token * PLANES * stride..][..PLANES * stride];
+        for (plane, bytes) in planes.chunks_exact_mut(width).zip(row.chunks_exact(stride)) {
+            widen(bytes, plane);
+        }
+        for (sum, factor) in sums.iter_mut().zip(factor.chunks_exact(width)) {
+            *sum = 0;
+            for plane in planes.chunks_exact(width) {
+                *sum = 256 * *sum + dot(plane, factor);
+            }
+        }
+        let (shift, sum) = wide::write_even(out, &sums);
+        rows::put_info(info, Scale::power_of_two(shift as i32), sum);
+    }
+    false
+}

@@ -1,0 +1,91 @@
+//! Fast references: the same integers as the kernels' own references, in an order that vectors like.
+//!
+//! Plain Rust, compiled once more for each [level](compiled): the compiler finds the vectors. Kernels whose
+//! scalar reference is already a loop over a row are only compiled again; the others have a file here.
+
+#![allow(clippy::needless_range_loop, reason = "plain loops over equal arrays are what becomes vectors")]
+
+use crate::kernels::{self, CpuKernel};
+
+mod attention;
+mod attention_backward_key;
+mod attention_backward_query;
+mod head_logits;
+mod heads;
+mod lora_down;
+mod lora_gradient;
+mod lora_up;
+mod products;
+
+/// The reference whose body is this `#[inline(always)]` function, compiled for the baseline, for AVX2 and for AVX-512;
+/// each call runs what the processor has.
+macro_rules! compiled {
+    ($body:path) => {{
+        fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+                fn avx512(
+                    params: &[u32],
+                    units: Range<usize>,
+                    reads: &[&[u32]],
+                    writes: &mut [&mut [u32]],
+                ) -> Saturated {
+                    $body(params, units, reads, writes)
+                }
+                #[target_feature(enable = "avx2")]
+                fn avx2(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+                    $body(params, units, reads, writes)
+                }
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                {
+                    // SAFETY: the processor has all four.
+                    return unsafe { avx512(params, units, reads, writes) };
+                }
+                if is_x86_feature_detected!("avx2") {
+                    // SAFETY: the processor has it.
+                    return unsafe { avx2(params, units, reads, writes) };
+                }
+            }
+            $body(params, units, reads, writes)
+        }
+        reference
+    }};
+}
+
+/// The fast reference of a kernel, `None` where it has none.
+pub(super) fn reference(kernel_name: &str) -> Option<CpuKernel> {
+    use crate::kernels::Saturated;
+    use std::ops::Range;
+    Some(match kernel_name {
+        "attention" => compiled!(attention::body),
+        "attention_backward_key" => compiled!(attention_backward_key::body),
+        "attention_backward_query" => compiled!(attention_backward_query::body),
+        "cross_entropy" => compiled!(kernels::cross_entropy::reference),
+        "embed" => compiled!(kernels::embed::reference),
+        "gated_relu_squared" => compiled!(kernels::gated_relu_squared::reference),
+        "gated_relu_squared_backward" => compiled!(kernels::gated_relu_squared_backward::reference),
+        "gradient_quantize" => compiled!(kernels::gradient_quantize::reference),
+        "head_backward" => compiled!(kernels::head_backward::reference),
+        "head_gradient_quantize" => compiled!(kernels::head_gradient_quantize::reference),
+        "head_logits" => compiled!(head_logits::body),
+        "logits_max" => compiled!(kernels::logits_max::reference),
+        "logits_sum" => compiled!(kernels::logits_sum::reference),
+        "lora_down" => compiled!(lora_down::forward),
+        "lora_down_backward" => compiled!(lora_down::backward),
+        "lora_fold" => compiled!(kernels::lora_fold::reference),
+        "lora_gradient_a" => compiled!(lora_gradient::a),
+        "lora_gradient_b" => compiled!(lora_gradient::b),
+        "lora_up" => compiled!(lora_up::body),
+        "residual_add" => compiled!(kernels::residual_add::reference),
+        "rms_norm_backward" => compiled!(kernels::rms_norm_backward::reference),
+        "rms_norm_quantize" => compiled!(kernels::rms_norm_quantize::reference),
+        "rms_norm_wide" => compiled!(kernels::rms_norm_wide::reference),
+        "rope" => compiled!(kernels::rope::reference),
+        "rope_backward" => compiled!(kernels::rope_backward::reference),
+        _ => return None,
+    })
+}

@@ -1,0 +1,101 @@
+//! A panel: codes unpacked for a few columns of a product, `[steps, columns]` words of four codes.
+//!
+//! A *step* is four contracted elements: one word of a row of bytes meets one word of each column.
+
+use crate::numbers::ternary::transpose_block;
+
+/// Bytes of a panel: half of a 32 KiB first-level cache, the other half is for the rows.
+const PANEL_BYTES: usize = 16384;
+
+/// Sixteen words that share a cache line, so that no vector load straddles two.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Line([u32; 16]);
+
+/// Memory of one panel and of the blocks it is unpacked from.
+pub(super) struct Panel {
+    codes: [Line; PANEL_BYTES / 64],
+    blocks: [u32; PANEL_BYTES / 16],
+}
+
+/// What a product contracts of a matrix in [block words](crate::numbers::ternary).
+#[derive(Clone, Copy)]
+pub(super) enum Contracted {
+    /// The matrix's columns: its rows are the product's columns.
+    Columns,
+    /// The matrix's rows.
+    Rows,
+}
+
+/// Part of a matrix, from some step and column of the product on.
+#[derive(Clone, Copy)]
+pub(super) struct Blocks<'a> {
+    /// Block words.
+    pub(super) words: &'a [u32],
+    /// From a block to the one below it.
+    pub(super) stride: usize,
+    /// Which way they are used.
+    pub(super) contracted: Contracted,
+}
+
+impl Blocks<'_> {
+    /// Starts at a step and a column (a multiple of 4).
+    pub(super) fn from(self, step: usize, column: usize) -> Self {
+        let block = match self.contracted {
+            Contracted::Columns => column / 4 * self.stride + step,
+            Contracted::Rows => step * self.stride + column / 4,
+        };
+        Self { words: &self.words[block..], ..self }
+    }
+}
+
+impl Panel {
+    /// Steps that fit.
+    pub(super) const fn steps(columns: usize) -> usize {
+        PANEL_BYTES / 4 / columns
+    }
+
+    /// Nothing unpacked yet.
+    pub(super) const fn new() -> Self {
+        Self { codes: [Line([0; 16]); PANEL_BYTES / 64], blocks: [0; PANEL_BYTES / 16] }
+    }
+
+    /// The codes `[steps, columns]`.
+    pub(super) fn codes(&self, steps: usize, columns: usize) -> &[u32] {
+        &bytemuck::cast_slice(&self.codes)[..steps * columns]
+    }
+
+    /// The codes `[steps, columns]`, for a level that keeps them in another form of the same length.
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    pub(super) fn codes_mut(&mut self, steps: usize, columns: usize) -> &mut [u32] {
+        &mut bytemuck::cast_slice_mut(&mut self.codes)[..steps * columns]
+    }
+
+    /// Unpacks `steps` of `4 · BLOCKS` columns. Inlined into each level, so that the compiler uses
+    /// that level's vectors.
+    #[inline(always)]
+    pub(super) fn unpack<const BLOCKS: usize>(&mut self, steps: usize, from: Blocks<'_>) {
+        let (blocks, _) = self.blocks.as_chunks_mut::<BLOCKS>();
+        let blocks = &mut blocks[..steps];
+        match from.contracted {
+            Contracted::Columns => {
+                let rows: [_; BLOCKS] = std::array::from_fn(|block| &from.words[block * from.stride..][..steps]);
+                blocks.iter_mut().enumerate().for_each(|(step, blocks)| *blocks = rows.map(|row| row[step]));
+            }
+            Contracted::Rows => {
+                let words = from.words.chunks(from.stride);
+                blocks.iter_mut().zip(words).for_each(|(blocks, words)| blocks.copy_from_slice(&words[..BLOCKS]));
+                let blocks = blocks.as_flattened_mut();
+                blocks.iter_mut().for_each(|block| *block = transpose_block(*block));
+            }
+        }
+        let (codes, _) = bytemuck::cast_slice_mut(&mut self.codes).as_chunks_mut::<4>();
+        codes.iter_mut().zip(blocks.as_flattened()).for_each(|(codes, block)| *codes = codes_of(*block));
+    }
+}
+
+/// The rows of a block, four codes each.
+#[inline(always)]
+fn codes_of(block: u32) -> [u32; 4] {
+    [0, 2, 4, 6].map(|bit| block >> bit & 0x0303_0303)
+}

@@ -1,0 +1,34 @@
+//! `out[t, n] = Σ_k x[t, k] · w[n, k]`.
+
+use super::{
+    panel::{Blocks, Contracted},
+    product::{Product, RegisterTile},
+};
+use crate::{
+    kernels::{INFO, Saturated, as_i32_mut, ternary_matmul::Params},
+    numbers::ternary::row_words,
+};
+use std::ops::Range;
+
+/// The [kernel](crate::kernels::ternary_matmul)'s reference; needs a processor with the level of `T`.
+pub(super) fn reference<T: RegisterTile>(
+    params: &[u32],
+    tokens: Range<usize>,
+    reads: &[&[u32]],
+    writes: &mut [&mut [u32]],
+) -> Saturated {
+    let p = Params::read(params);
+    let steps = row_words(p.in_features as usize);
+    let product = Product {
+        planes: 1,
+        steps,
+        rows: &reads[0][tokens.start * steps..],
+        infos: &reads[1][tokens.start * INFO..],
+        blocks: Blocks { words: reads[2], stride: steps, contracted: Contracted::Columns },
+        columns: p.out_features as usize,
+        out_stride: p.out_features as usize + INFO,
+    };
+    // SAFETY: `simd::reference` hands this out only where the processor has the level.
+    unsafe { product.compute::<T>(tokens.len(), as_i32_mut(writes[0])) };
+    false
+}

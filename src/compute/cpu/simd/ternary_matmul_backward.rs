@@ -1,0 +1,36 @@
+//! `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`.
+
+use super::{
+    panel::{Blocks, Contracted},
+    product::{Product, RegisterTile},
+};
+use crate::{
+    kernels::{INFO, Saturated, as_i32_mut, ternary_matmul_backward::Params},
+    numbers::ternary::row_words,
+};
+use std::ops::Range;
+
+/// The [kernel](crate::kernels::ternary_matmul_backward)'s reference; needs a processor with the level of `T`.
+pub(super) fn reference<T: RegisterTile>(
+    params: &[u32],
+    tokens: Range<usize>,
+    reads: &[&[u32]],
+    writes: &mut [&mut [u32]],
+) -> Saturated {
+    let p = Params::read(params);
+    let (planes, columns) = (p.planes as usize, p.in_features as usize);
+    let steps = row_words(p.out_features as usize);
+    let product = Product {
+        planes,
+        steps,
+        rows: &reads[0][tokens.start * planes * steps..],
+        infos: &reads[1][tokens.start * INFO..],
+        blocks: Blocks { words: reads[2], stride: row_words(columns), contracted: Contracted::Rows },
+        columns,
+        out_stride: p.slots as usize * (columns + INFO),
+    };
+    let out = &mut as_i32_mut(writes[0])[p.slot as usize * (columns + INFO)..];
+    // SAFETY: `simd::reference` hands this out only where the processor has the level.
+    unsafe { product.compute::<T>(tokens.len(), out) };
+    false
+}

@@ -1,0 +1,103 @@
+//! A device: one GPU through one graphics API, as the machine lists it.
+
+use super::architecture::{Architecture, Description, GpuKind, classify};
+use crate::error::Error;
+use std::fmt;
+
+/// One GPU that could be opened. The same hardware is listed once for each graphics API that drives it.
+#[derive(Clone)]
+pub struct Device {
+    /// As the driver calls it.
+    pub name: String,
+    /// `vulkan`, `metal`, `dx12`, `gl` or `webgpu`.
+    pub graphics_api: &'static str,
+    /// The driver and its version.
+    pub driver: String,
+    /// PCI vendor.
+    pub vendor_id: u32,
+    /// PCI device.
+    pub device_id: u32,
+    /// Which family of hardware it is.
+    pub architecture: Architecture,
+    /// Whether the CPU plays a GPU here.
+    pub software: bool,
+    /// Largest buffer in bytes.
+    pub buffer_bytes: u64,
+    /// Largest part of a buffer that a kernel can see, in bytes.
+    pub binding_bytes: u64,
+    pub(super) adapter: wgpu::Adapter,
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}", self.name, self.graphics_api)?;
+        if !self.driver.is_empty() {
+            write!(f, ", {}", self.driver)?;
+        }
+        f.write_str(if self.software { ", software)" } else { ")" })
+    }
+}
+
+/// What the machine lists, real GPUs first, else in the drivers' order. A browser lists one: the faster of two, where it
+/// heeds that wish.
+pub async fn devices() -> Vec<Device> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapters = if cfg!(target_arch = "wasm32") {
+        let power_preference = wgpu::PowerPreference::HighPerformance;
+        let wish = wgpu::RequestAdapterOptions { power_preference, ..Default::default() };
+        instance.request_adapter(&wish).await.into_iter().collect()
+    } else {
+        instance.enumerate_adapters(wgpu::Backends::all()).await
+    };
+    let mut devices: Vec<_> = adapters.into_iter().map(Device::new).collect();
+    devices.sort_by_key(|device| device.software);
+    devices
+}
+
+/// The device that `wanted` means: its number in [`devices`], or a part of its name, driver or
+/// graphics API, in any case of letters.
+pub fn find<'a>(devices: &'a [Device], wanted: &str) -> Result<&'a Device, Error> {
+    let by_number = wanted.parse().ok().and_then(|number: usize| devices.get(number));
+    let part = wanted.to_lowercase();
+    let by_name = || devices.iter().find(|device| device.to_string().to_lowercase().contains(&part));
+    by_number.or_else(by_name).ok_or_else(|| {
+        let listed: Vec<_> = devices.iter().map(Device::to_string).collect();
+        let listed = if listed.is_empty() { "none".to_owned() } else { listed.join("; ") };
+        Error::NoGpu { wanted: wanted.to_owned(), listed }
+    })
+}
+
+impl Device {
+    fn new(adapter: wgpu::Adapter) -> Self {
+        let (info, limits) = (adapter.get_info(), adapter.limits());
+        let architecture = classify(&Description {
+            api: &format!("{:?}", info.backend),
+            name: &info.name,
+            vendor_id: info.vendor,
+            device_id: info.device,
+            device_type: &format!("{:?}", info.device_type),
+            driver: &info.driver,
+            driver_info: &info.driver_info,
+            ..Default::default()
+        });
+        Self {
+            graphics_api: match info.backend {
+                wgpu::Backend::Vulkan => "vulkan",
+                wgpu::Backend::Metal => "metal",
+                wgpu::Backend::Dx12 => "dx12",
+                wgpu::Backend::Gl => "gl",
+                wgpu::Backend::BrowserWebGpu => "webgpu",
+                wgpu::Backend::Noop => "none",
+            },
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            name: info.name,
+            vendor_id: info.vendor,
+            device_id: info.device,
+            software: architecture.kind == GpuKind::Software,
+            architecture,
+            buffer_bytes: limits.max_buffer_size,
+            binding_bytes: limits.max_storage_buffer_binding_size,
+            adapter,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The GPU backend: plays recordings through wgpu (Vulkan, Metal, DX12, GL; WebGPU in a browser).
+//!
+//! [`devices`] lists GPUs, [`Gpu::open`] opens one, [`GpuExecutor`] plays. Every operation that waits
+//! for the GPU is async, since a browser cannot block; natively it blocks inside and any executor
+//! will do. Nothing here panics because of a GPU: it may vanish at any time.
+
+pub mod architecture;
+mod device;
+mod executor;
+mod fault;
+mod memory;
+mod pipeline;
+mod signal;
+mod slice;
+mod tune;
+
+pub use device::{Device, devices, find};
+pub use executor::{Choice, GpuExecutor};
+pub use tune::{TuneOutcome, Tuned, Tuning, tune};
+
+use super::{Backend, known_answers};
+use crate::{
+    error::Error,
+    kernels::{Lowering, cases::Case},
+};
+use fault::GpuFault;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+/// Milliseconds since any fixed moment. The library has no clock of its own.
+pub type Clock = fn() -> f64;
+
+/// How a GPU is driven.
+#[derive(Clone, Copy)]
+pub struct Options {
+    /// Paces the slices and times the lowerings.
+    pub clock: Clock,
+    /// Milliseconds of GPU work in one submit.
+    pub slice_ms: f64,
+    /// Whether the driver's compiler guards our kernels.
+    pub checks: Checks,
+}
+
+impl Options {
+    /// Trusted kernels; slices of 50 ms, or of one frame in a browser.
+    pub fn new(clock: Clock) -> Self {
+        let slice_ms = if cfg!(target_arch = "wasm32") { 16.0 } else { 50.0 };
+        Self { clock, slice_ms, checks: Checks::Trusted }
+    }
+}
+
+/// What wgpu adds to a kernel. A browser always adds everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checks {
+    /// Nothing: kernels stay within their buffers and write workgroup memory before they read it.
+    Trusted,
+    /// Bounds, loop bounds, zeroed workgroup memory: same bits, slower.
+    Checked,
+}
+
+/// An open GPU. Clones share it.
+#[derive(Clone)]
+pub struct Gpu(Arc<Open>);
+
+struct Open {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    listed: Device,
+    options: Options,
+    fault: GpuFault,
+    /// From the end of some work to its being known.
+    answer_ms: f64,
+    pipelines: Mutex<HashMap<pipeline::Key, Arc<pipeline::Pipeline>>>,
+}
+
+impl Gpu {
+    /// Opens a GPU. Fails, naming the limit, if it offers less than WebGPU's defaults for compute.
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(clippy::arc_with_non_send_sync, reason = "a browser's GPU has one thread")
+    )]
+    pub async fn open(listed: &Device, options: Options) -> Result<Self, Error> {
+        let what = listed.to_string();
+        let offered = listed.adapter.limits();
+        let limits = required_limits(&what, &offered)?;
+        let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
+        let (device, queue) = (listed.adapter.request_device(&descriptor).await)
+            .map_err(|error| Error::GpuRefused { what, reason: error.to_string() })?;
+        let fault = GpuFault::watch(&device);
+        let (pipelines, answer_ms) = (Mutex::default(), 0.0);
+        let open = Open { device, queue, listed: listed.clone(), options, fault, answer_ms, pipelines };
+        let mut gpu = Self(Arc::new(open));
+        let answer_ms = gpu.time_empty_submissions().await?;
+        if let Some(open) = Arc::get_mut(&mut gpu.0) {
+            open.answer_ms = answer_ms;
+        }
+        Ok(gpu)
+    }
+
+    /// Milliseconds until an empty submission is known to be done, the shortest of a few: microseconds natively and some
+    /// browsers ask their GPU every 100 ms only.
+    async fn time_empty_submissions(&self) -> Result<f64, Error> {
+        let (clock, mut shortest) = (self.0.options.clock, f64::INFINITY);
+        for _ in 0..3 {
+            let start = clock();
+            let empty = self.0.device.create_command_encoder(&Default::default()).finish();
+            self.finished("an empty submission", self.submit(empty)).await?;
+            shortest = shortest.min(clock() - start);
+        }
+        Ok(shortest)
+    }
+
+    /// What was opened.
+    pub fn device(&self) -> &Device {
+        &self.0.listed
+    }
+
+    /// Gives the GPU back; whoever still uses it gets [`Error::GpuLost`].
+    pub fn close(&self) {
+        self.0.device.destroy();
+    }
+}
+
+/// [`known_answers::passes`] of one lowering.
+pub async fn passes(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<(), Error> {
+    let choice = Choice::default().with(case.kernel, lowering);
+    known_answers::passes(&Backend::Gpu { gpu: gpu.clone(), choice }, case).await
+}
+
+/// WebGPU's defaults where kernels depend on them, and as large buffers as there are.
+fn required_limits(what: &str, offered: &wgpu::Limits) -> Result<wgpu::Limits, Error> {
+    let defaults = wgpu::Limits::defaults();
+    macro_rules! at_least {
+        ($($limit:ident),*) => {
+            $(if offered.$limit < defaults.$limit {
+                let (needed, offered) = (defaults.$limit.into(), offered.$limit.into());
+                return Err(Error::GpuLimit { what: what.to_owned(), limit: stringify!($limit), needed, offered });
+            })*
+        };
+    }
+    at_least!(
+        max_storage_buffers_per_shader_stage,
+        max_uniform_buffer_binding_size,
+        max_storage_buffer_binding_size,
+        max_compute_workgroup_storage_size,
+        max_compute_invocations_per_workgroup,
+        max_compute_workgroup_size_x,
+        max_compute_workgroup_size_y,
+        max_compute_workgroups_per_dimension
+    );
+    Ok(wgpu::Limits {
+        max_buffer_size: offered.max_buffer_size,
+        max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
+        ..defaults.or_worse_values_from(offered)
+    })
+}

@@ -1,0 +1,63 @@
+//! Known answers: whether a backend computes a kernel's cases as the reference does.
+
+use super::Backend;
+use crate::{
+    compute::recording::Recording,
+    error::Error,
+    kernels::{
+        Access, Kernel, Saturated,
+        cases::{Case, run_reference},
+    },
+};
+use std::sync::Arc;
+
+/// Every buffer after the launch, in the order of the case's inputs.
+pub async fn run(backend: &Backend, case: &Case) -> Result<(Vec<Vec<u32>>, Saturated), Error> {
+    let (recording, ids) = Recording::single(case);
+    let mut executor = backend.executor(&Arc::new(recording)).await?;
+    executor.write_all(&ids.iter().copied().zip(case.inputs.iter().cloned()).collect::<Vec<_>>()).await?;
+    let saturated = executor.run(0..1).await?;
+    Ok((executor.read_all(&ids).await?, saturated))
+}
+
+/// Fails with [`Error::WrongAnswer`] where the backend and the reference differ, in any word of any buffer or
+/// in the flag.
+pub async fn passes(backend: &Backend, case: &Case) -> Result<(), Error> {
+    let (expected, expected_flag) = run_reference(case);
+    let (found, found_flag) = run(backend, case).await?;
+    let wrong = |buffer, word, expected, found| Error::WrongAnswer {
+        kernel: case.kernel.name,
+        lowering: lowering(backend, case.kernel),
+        case: case.label.clone(),
+        buffer,
+        word,
+        expected,
+        found,
+    };
+    for (binding, (expected, found)) in bound(case.kernel).zip(expected.iter().zip(&found)) {
+        if let Some(word) = (0..expected.len()).find(|word| expected[*word] != found[*word]) {
+            return Err(wrong(binding, word, expected[word], found[word]));
+        }
+    }
+    if expected_flag != found_flag {
+        return Err(wrong("flag", 0, expected_flag.into(), found_flag.into()));
+    }
+    Ok(())
+}
+
+/// What a kernel runs by.
+#[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU has a choice"))]
+fn lowering(backend: &Backend, kernel: &'static Kernel) -> &'static str {
+    match backend {
+        Backend::Cpu { .. } => "cpu",
+        Backend::Split { .. } => "split",
+        #[cfg(feature = "gpu")]
+        Backend::Gpu { choice, .. } => choice.of(kernel).map_or("none", |lowering| lowering.name),
+    }
+}
+
+/// Names of a kernel's buffers, the flag left out.
+fn bound(kernel: &'static Kernel) -> impl Iterator<Item = &'static str> {
+    let buffers = kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
+    buffers.map(|binding| binding.name)
+}

@@ -1,0 +1,33 @@
+//! `digest[i] = SHA-256(block i)`: what the CIDs of a matrix's blocks are made of.
+
+use super::hash_words;
+use crate::{
+    kernels::{Kernel, Saturated, params, read, write},
+    store::LEAF_BYTES,
+};
+use sha2::{Digest, Sha256};
+use std::ops::Range;
+
+params! {
+    /// Bytes of the matrix.
+    bytes: u32,
+}
+
+/// `data [bytes / 4]`; `digests [ceil(bytes / 2^20), 8]`.
+pub(in crate::dispute) static KERNEL: Kernel = Kernel {
+    name: "block_digest",
+    params: Params::NAMES,
+    bindings: &[read("data"), write("digests", |_| 8)],
+    units: |p| (Params::read(p).bytes as usize).div_ceil(LEAF_BYTES),
+    reference,
+    lowerings: &[],
+};
+
+fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let bytes = &bytemuck::cast_slice::<u32, u8>(reads[0])[..Params::read(params).bytes as usize];
+    for (block, out) in units.zip(writes[0].chunks_exact_mut(8)) {
+        let block = &bytes[block * LEAF_BYTES..bytes.len().min((block + 1) * LEAF_BYTES)];
+        out.copy_from_slice(&hash_words(&Sha256::digest(block).into()));
+    }
+    false
+}

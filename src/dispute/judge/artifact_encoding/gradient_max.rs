@@ -1,0 +1,35 @@
+//! `max = max |g|`: the magnitude that decides a matrix's shift; 2^54 and more make the task void.
+
+use crate::{
+    kernels::{Kernel, Saturated, params, read, write},
+    protocol::MAX_GRADIENT_BITS,
+};
+use std::ops::Range;
+
+params! {
+    /// Elements of the matrix.
+    elements: u32,
+}
+
+/// `gradient [elements]` i64; `max [1]` u64.
+pub(in crate::dispute) static KERNEL: Kernel = Kernel {
+    name: "gradient_max",
+    params: Params::NAMES,
+    bindings: &[read("gradient"), write("max", |_| 2)],
+    units: |_| 1,
+    reference,
+    lowerings: &[],
+};
+
+/// An i64 of two words.
+pub(super) fn long(words: &[u32]) -> i64 {
+    (u64::from(words[0]) | u64::from(words[1]) << 32) as i64
+}
+
+fn reference(params: &[u32], _: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let elements = Params::read(params).elements as usize;
+    let magnitudes = reads[0].chunks_exact(2).take(elements).map(|words| long(words).unsigned_abs());
+    let max = magnitudes.max().unwrap_or(0);
+    writes[0].copy_from_slice(&[max as u32, (max >> 32) as u32]);
+    max >= 1 << MAX_GRADIENT_BITS
+}

@@ -1,0 +1,63 @@
+//! `t = ⌊g / 2^shift + dither⌋`: a matrix's elements as the bytes that travel, four bytes to a word.
+
+use super::{gradient_max::long, of_bytes};
+use crate::{
+    kernels::{Kernel, Saturated, params, read, write},
+    numbers::{fixed::round_dither, rng::Dither},
+    protocol::MAX_GRADIENT_BITS,
+};
+use std::ops::Range;
+
+params! {
+    /// Elements of the matrix.
+    elements: u32,
+    /// Of them in a row.
+    columns: u32,
+    /// Bytes of an element, 1 or 2.
+    bytes: u32,
+    /// Its place among the matrices.
+    matrix: u32,
+}
+
+/// `gradient [elements]` i64, `max [1]` u64, `keys [matrices, 2]`; `data [elements · bytes / 4]`.
+pub(in crate::dispute) static KERNEL: Kernel = Kernel {
+    name: "transport",
+    params: Params::NAMES,
+    bindings: &[read("gradient"), read("max"), read("keys"), write("data", |_| 1)],
+    units: |p| (Params::read(p).elements as usize * Params::read(p).bytes as usize).div_ceil(4),
+    reference,
+    lowerings: &[],
+};
+
+impl Params {
+    /// An element as it travels; 0 where the task is void.
+    pub(super) fn rounded(&self, value: i64, at: usize, max: u64, key: Dither) -> i64 {
+        if max >= 1 << MAX_GRADIENT_BITS || value.unsigned_abs() > max {
+            return 0;
+        }
+        let (row, column) = (at as u32 / self.columns, at as u32 % self.columns);
+        round_dither(value, of_bytes(self.bytes).shift(max), key.at(row, column))
+    }
+
+    /// The elements in a word.
+    pub(super) fn in_word(&self, word: usize) -> Range<usize> {
+        let each = 4 / self.bytes as usize;
+        word * each..((word + 1) * each).min(self.elements as usize)
+    }
+
+    /// A word of elements.
+    pub(super) fn packed(&self, elements: impl Iterator<Item = i64>) -> u32 {
+        let bits = 8 * self.bytes;
+        elements.enumerate().fold(0, |word, (at, t)| word | (t as u32 & ((1 << bits) - 1)) << (bits * at as u32))
+    }
+}
+
+fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    let p = Params::read(params);
+    let max = long(reads[1]) as u64;
+    let key = Dither([reads[2][2 * p.matrix as usize], reads[2][2 * p.matrix as usize + 1]]);
+    for (word, out) in units.zip(writes[0].iter_mut()) {
+        *out = p.packed(p.in_word(word).map(|at| p.rounded(long(&reads[0][2 * at..]), at, max, key)));
+    }
+    false
+}

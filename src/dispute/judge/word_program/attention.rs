@@ -1,0 +1,179 @@
+//! Attention of one query and head: the keys' scores a few at a time, the softmax, then blocks of 32 values.
+
+use super::{
+    ANSWER, StepContext, WordFault, WordPlace, WordProgram, bounded, single::info_word, step_context::part,
+    vocabulary::exp2,
+};
+use crate::{
+    kernels::{
+        INFO,
+        attention::{self, Params, STATS},
+        shared::{
+            blocks::{BLOCK, ZERO_EXPONENT, align, distance},
+            heads::head_words,
+            scores::{Normalizer, score},
+            wide::wide_words,
+        },
+    },
+    numbers::fixed::{Scale, WIDE_BITS, round_even, round_even_u64, shift_for},
+};
+
+pub(super) const ATTENTION: WordProgram = WordProgram {
+    kernel: &attention::KERNEL,
+    scratch: |p| KEYS + 2 * Params::read(p).tokens as usize,
+    steps: |p, place| {
+        let p = Params::read(p);
+        let tokens = p.tokens as usize;
+        let weighted = if column(p, place).is_some() { 2 * tokens.div_ceil(BLOCK) } else { 0 };
+        tokens.div_ceil(SCORED) + 1 + weighted
+    },
+    step,
+};
+
+/// Keys that one step scores.
+const SCORED: usize = 8;
+/// Values that one step weighs: half a block.
+const WEIGHED: usize = BLOCK / 2;
+
+const TOP: usize = ANSWER;
+const MAX: usize = ANSWER + 1;
+const NORMALIZER: usize = ANSWER + 2;
+const SUM: usize = ANSWER + 4;
+const PARTIAL: usize = ANSWER + 6;
+/// For every visible key its score and its value's exponent.
+const KEYS: usize = 16;
+
+/// The column of out asked for.
+fn column(p: &Params, place: WordPlace) -> Option<usize> {
+    let width = (p.heads * p.head_dim) as usize;
+    let column = place.word as usize % (width + INFO);
+    (place.binding == 5 && column < width).then_some(column)
+}
+
+fn step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
+    let p = Params::read(ctx.params);
+    let (heads, head_dim, tokens) = (p.heads as usize, p.head_dim as usize, p.tokens as usize);
+    let (token, word) = ctx.unit(if ctx.binding() == 5 { heads * head_dim + INFO } else { heads * STATS });
+    let head = match column(p, ctx.place) {
+        Some(column) => column / head_dim,
+        None if ctx.binding() == 5 => 0,
+        None => word / STATS,
+    };
+    let position = ctx.index(3, token, token + 1)?;
+    let keys = position + 1;
+    let first = token - position;
+    let scoring = tokens.div_ceil(SCORED);
+    match at.checked_sub(scoring) {
+        None => {
+            if at == 0 {
+                ctx.store(TOP, i32::MIN as u32)?;
+            }
+            let query = ctx.head(0, head_dim, token * heads + head)?;
+            part(keys, SCORED, at).try_for_each(|i| keyed(ctx, p, head, &query, first, i))
+        }
+        Some(0) => normalize(ctx, keys, (first, word)),
+        Some(at) => weigh(ctx, p, (first, keys), at - 1),
+    }
+}
+
+/// Notes a key's score and its value's exponent.
+fn keyed(
+    ctx: &mut StepContext,
+    p: &Params,
+    head: usize,
+    query: &(Vec<i64>, i32),
+    first: usize,
+    i: usize,
+) -> Result<(), WordFault> {
+    let (kv_heads, head_dim) = (p.kv_heads as usize, p.head_dim as usize);
+    let key = ctx.head(1, head_dim, (first + i) * kv_heads + p.kv_head(head))?;
+    let (score, clamped) = scored(p, query, &key)?;
+    ctx.saturate(clamped)?;
+    let mut own = 0;
+    for kv_head in 0..kv_heads {
+        let row = ((first + i) * kv_heads + kv_head) * head_words(head_dim);
+        let exponent = ctx.exponent(2, row + wide_words(head_dim))?;
+        let top = (ctx.load(TOP)? as i32).max(exponent);
+        ctx.store(TOP, top as u32)?;
+        if kv_head == p.kv_head(head) {
+            own = exponent;
+        }
+    }
+    ctx.store(KEYS + 2 * i, score as u32)?;
+    ctx.store(KEYS + 2 * i + 1, own as u32)
+}
+
+/// The score of a query and a key, and whether it was clamped.
+pub(super) fn scored(p: &Params, query: &(Vec<i64>, i32), key: &(Vec<i64>, i32)) -> Result<(i32, bool), WordFault> {
+    let product = bounded(i128::from(dot(&query.0, &key.0)) * i128::from(p.score_mantissa))?;
+    Ok(score(product, p.score_shift - query.1 - key.1))
+}
+
+/// Inner product of wide values.
+pub(super) fn dot(a: &[i64], b: &[i64]) -> i64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// The softmax's maximum and normalizer; the words that follow from them alone.
+fn normalize(ctx: &mut StepContext, keys: usize, (first, word): (usize, usize)) -> Result<(), WordFault> {
+    let mut max = i32::MIN;
+    for i in 0..keys {
+        max = max.max(ctx.load(KEYS + 2 * i)? as i32);
+    }
+    let mut sum = 0u64;
+    for i in 0..keys {
+        let below = max.abs_diff(ctx.load(KEYS + 2 * i)? as i32);
+        sum += u64::from(exp2(ctx, 4, below)?);
+    }
+    let Normalizer { mantissa, shift } = Normalizer::new(sum.max(1 << 30));
+    ctx.store(MAX, max as u32)?;
+    ctx.store(NORMALIZER, mantissa)?;
+    ctx.store(NORMALIZER + 1, shift)?;
+    let top = ctx.load_exponent(TOP)?;
+    if ctx.binding() == 6 {
+        return ctx.answer([max as u32, mantissa, shift, first as u32, top as u32, 0, 0, 0][word % STATS]);
+    }
+    let p = Params::read(ctx.params);
+    let scale = if top == ZERO_EXPONENT { Scale::ZERO } else { Scale::power_of_two(top - 16) };
+    match word.checked_sub((p.heads * p.head_dim) as usize) {
+        Some(word) => ctx.answer(info_word(scale, 0, word)),
+        None => Ok(()),
+    }
+}
+
+/// Adds the weighed values of half a block.
+fn weigh(ctx: &mut StepContext, p: &Params, (first, keys): (usize, usize), at: usize) -> Result<(), WordFault> {
+    let (kv_heads, head_dim) = (p.kv_heads as usize, p.head_dim as usize);
+    let Some(column) = column(p, ctx.place) else { return Ok(()) };
+    let (kv_head, column) = (p.kv_head(column / head_dim), column % head_dim);
+    let (block, half) = (at / 2, at % 2);
+    let block = part(keys.max(block * BLOCK), BLOCK, block);
+    let normalizer = normalizer([ctx.load(NORMALIZER)?, ctx.load(NORMALIZER + 1)?])?;
+    let (top, max) = (ctx.load_exponent(TOP)?, ctx.load(MAX)? as i32);
+    let mut folded = [0u64; BLOCK];
+    for (folded, i) in folded.iter_mut().zip(block.clone()) {
+        let below = max.abs_diff(ctx.load(KEYS + 2 * i)? as i32);
+        let probability = normalizer.probability(exp2(ctx, 4, below)?);
+        let exponent = ctx.load_exponent(KEYS + 2 * i + 1)?;
+        *folded = (u64::from(probability) << 31) >> distance(top, exponent);
+    }
+    let shift = shift_for(folded.iter().copied().max().unwrap_or(0), WIDE_BITS);
+    let mut partial = if half == 0 { 0 } else { ctx.load_i64(PARTIAL)? };
+    for i in part(block.len(), WEIGHED, half) {
+        let row = ((first + block.start + i) * kv_heads + kv_head) * head_words(head_dim);
+        partial += round_even_u64(folded[i], shift) as i64 * ctx.wide(2, row, head_dim, column)?;
+    }
+    ctx.store_i64(PARTIAL, partial)?;
+    if half == 1 {
+        let sum = i128::from(ctx.load_i64(SUM)?) + i128::from(align(partial, shift as i32 - 29));
+        ctx.store_i64(SUM, bounded(sum)?)?;
+    }
+    let sum = ctx.load_i64(SUM)?;
+    ctx.answer(round_even(sum, 16) as u32)
+}
+
+/// A normalizer whose words are in range.
+pub(super) fn normalizer([mantissa, shift]: [u32; 2]) -> Result<Normalizer, WordFault> {
+    let fits = (1 << 30..1 << 31).contains(&mantissa) && (30..=62).contains(&shift);
+    if fits { Ok(Normalizer { mantissa, shift }) } else { Err(WordFault::Format("a normalizer")) }
+}

@@ -1,0 +1,320 @@
+//! Attention's gradients of one query or one key: each pair's probability and dS a few at a time, then blocks of 32 of
+//! them, then the row.
+
+use super::{
+    ANSWER, StepContext, WordFault, WordPlace, WordProgram,
+    attention::{dot, normalizer, scored},
+    bounded,
+    step_context::part,
+    vocabulary::exp2,
+};
+use crate::{
+    kernels::{
+        INFO,
+        attention::{self, STATS},
+        attention_backward_key as by_key,
+        attention_backward_query::{self as by_query, RAISE, Stats, put_row},
+        shared::blocks::{BLOCK, ZERO_EXPONENT, align, distance},
+    },
+    numbers::fixed::{ROW_BITS, Scale, WIDE_BITS, round_dither, round_even, shift_for},
+};
+
+pub(super) const BY_QUERY: WordProgram = WordProgram {
+    kernel: &by_query::KERNEL,
+    scratch: |p| {
+        let p = by_query::Params::read(p);
+        pairs_at(p.head_dim as usize) + QUERY_PAIR * p.tokens as usize
+    },
+    steps: |p, place| {
+        let tokens = by_query::Params::read(p).tokens as usize;
+        let summed = if place.binding == 7 { SUBSTEPS * tokens.div_ceil(BLOCK) } else { 0 };
+        tokens.div_ceil(QUERY_KEYS) + 1 + summed
+    },
+    step: query_step,
+};
+
+pub(super) const BY_KEY: WordProgram = WordProgram {
+    kernel: &by_key::KERNEL,
+    scratch: |p| {
+        let p = by_key::Params::read(p);
+        pairs_at(p.head_dim as usize) + KEY_PAIR * p.group as usize * padded(p)
+    },
+    steps: |p, _| {
+        let p = by_key::Params::read(p);
+        2 * p.group as usize * padded(p) / SUMMED
+    },
+    step: key_step,
+};
+
+/// Keys of a query that one step scores.
+const QUERY_KEYS: usize = 4;
+/// Rows that one step sums, of a block of 32.
+const SUMMED: usize = 8;
+const SUBSTEPS: usize = BLOCK / SUMMED;
+/// Words noted of a pair: probability, folded dP, the key's exponent.
+const QUERY_PAIR: usize = 4;
+/// Words noted of a pair: probability, dS, exponents of dS · q and of dout; the rest to a power of two.
+const KEY_PAIR: usize = 8;
+
+/// Largest exponent of the keys, or of dS · q.
+const TOP: usize = ANSWER;
+/// Largest exponent of dout.
+const VALUE_TOP: usize = ANSWER + 1;
+const MAX: usize = ANSWER + 2;
+const MEAN: usize = ANSWER + 4;
+const SHIFT: usize = ANSWER + 5;
+const SUMS: usize = 16;
+
+fn partial_at(head_dim: usize) -> usize {
+    SUMS + 2 * head_dim
+}
+
+fn pairs_at(head_dim: usize) -> usize {
+    SUMS + 4 * head_dim
+}
+
+/// Queries of a sequence, up to whole blocks.
+fn padded(p: &by_key::Params) -> usize {
+    (p.context as usize).next_multiple_of(BLOCK)
+}
+
+type Row = (Vec<i64>, i32);
+
+/// A query's statistics, in range.
+fn stats(ctx: &mut StepContext, binding: usize, row: usize) -> Result<Stats, WordFault> {
+    let mut words = [0; STATS];
+    for (at, word) in words.iter_mut().enumerate() {
+        *word = ctx.word(binding, row * STATS + at)?;
+    }
+    ctx.exponent(binding, row * STATS + 4)?;
+    normalizer([words[1], words[2]])?;
+    let stats = Stats::new(&words);
+    let fits = stats.max.unsigned_abs() <= 1 << 30 && stats.shift <= 34;
+    if fits { Ok(stats) } else { Err(WordFault::Format("statistics of a query")) }
+}
+
+/// The probability of a score.
+fn probability(ctx: &mut StepContext, tables: usize, stats: &Stats, score: i32) -> Result<u32, WordFault> {
+    let exponential = exp2(ctx, tables, stats.max.max(score).abs_diff(score))?;
+    Ok(stats.normalizer.probability(exponential))
+}
+
+/// dP in units of `2^(dout.exponent + top − 25)`.
+fn folded(stats: &Stats, dout: &Row, value: &Row) -> i64 {
+    align(dot(&dout.0, &value.0) << RAISE, -(distance(stats.top, value.1) as i32))
+}
+
+/// dS of a probability and dP.
+fn gradient(probability: u32, folded: i64, shift: u32, mean: i32) -> Result<i64, WordFault> {
+    let difference = i128::from(round_even(folded, shift)) - i128::from(mean);
+    Ok(round_even(bounded(i128::from(probability) * difference)?, 30))
+}
+
+/// Adds weighed rows to the partial sums; a block's last ones add the block to the sums.
+fn add(
+    ctx: &mut StepContext,
+    rows: &[(i64, Row)],
+    head_dim: usize,
+    substep: usize,
+    shift: i32,
+) -> Result<(), WordFault> {
+    for c in 0..head_dim {
+        let at = partial_at(head_dim) + 2 * c;
+        let before = if substep == 0 { 0 } else { ctx.load_i64(at)? };
+        let partial = before + rows.iter().map(|(weight, row)| weight * row.0[c]).sum::<i64>();
+        ctx.store_i64(at, partial)?;
+        if substep + 1 == SUBSTEPS {
+            let sum = i128::from(ctx.load_i64(SUMS + 2 * c)?) + i128::from(align(partial, shift));
+            ctx.store_i64(SUMS + 2 * c, bounded(sum)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Word `word_in_doubt` of the row of sums.
+fn put(
+    ctx: &mut StepContext,
+    head_dim: usize,
+    word_in_doubt: usize,
+    factor: Scale,
+    a: i32,
+    b: i32,
+) -> Result<(), WordFault> {
+    let sums = (0..head_dim).map(|c| ctx.load_i64(SUMS + 2 * c)).collect::<Result<Vec<_>, _>>()?;
+    let mut row = vec![0; head_dim + INFO];
+    put_row(&mut row, head_dim, &sums, factor, a + b, 0);
+    ctx.answer(row[word_in_doubt])
+}
+
+/// The shift that makes 14-bit weights of a block's values.
+fn block_shift(values: &[i64]) -> u32 {
+    shift_for(values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0), WIDE_BITS)
+}
+
+fn query_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
+    let p = by_query::Params::read(ctx.params);
+    let (heads, kv_heads, head_dim) = (p.heads as usize, p.kv_heads as usize, p.head_dim as usize);
+    let (pair, word_in_doubt) = ctx.unit(if ctx.binding() == 6 { STATS } else { head_dim + INFO });
+    let (token, head) = (pair / heads, pair % heads);
+    let scoring = p.attention();
+    let mut stats = stats(ctx, 6, pair)?;
+    if stats.first > token {
+        return Err(WordFault::Format("an index"));
+    }
+    let keys = token + 1 - stats.first;
+    let row = |i: usize| (stats.first + i) * kv_heads + scoring.kv_head(head);
+    let load = |i: usize| pairs_at(head_dim) + QUERY_PAIR * i;
+    let scored_steps = (p.tokens as usize).div_ceil(QUERY_KEYS);
+    if at < scored_steps {
+        if at == 0 {
+            ctx.store(TOP, i32::MIN as u32)?;
+        }
+        let (query, dout) = (ctx.head(0, head_dim, pair)?, ctx.head(3, head_dim, pair)?);
+        for i in part(keys.max(at * QUERY_KEYS), QUERY_KEYS, at) {
+            let (key, value) = (ctx.head(1, head_dim, row(i))?, ctx.head(2, head_dim, row(i))?);
+            let probability = probability(ctx, 4, &stats, scored(&scoring, &query, &key)?.0)?;
+            let folded = folded(&stats, &dout, &value);
+            ctx.store(load(i), probability)?;
+            ctx.store_i64(load(i) + 1, folded)?;
+            ctx.store(load(i) + 3, key.1 as u32)?;
+            ctx.store_max(MAX, folded.unsigned_abs())?;
+            let top = (ctx.load(TOP)? as i32).max(key.1);
+            ctx.store(TOP, top as u32)?;
+        }
+        return Ok(());
+    }
+    if at == scored_steps {
+        let shift = shift_for(ctx.load_i64(MAX)? as u64, ROW_BITS);
+        let mut mean = 0i128;
+        for i in 0..keys {
+            let dp = round_even(ctx.load_i64(load(i) + 1)?, shift);
+            mean += i128::from(ctx.load(load(i))?) * i128::from(dp);
+        }
+        let mean = round_even(bounded(mean)?, 30) as i32;
+        ctx.store(MEAN, mean as u32)?;
+        ctx.store(SHIFT, shift)?;
+        return match (ctx.binding(), word_in_doubt) {
+            (6, 5) => ctx.answer(mean as u32),
+            (6, 6) => ctx.answer(shift),
+            (6, _) => ctx.before().and_then(|word| ctx.answer(word)),
+            _ => Ok(()),
+        };
+    }
+    let at = at - scored_steps - 1;
+    let (block, substep) = (at / SUBSTEPS, at % SUBSTEPS);
+    let block = part(keys.max(block * BLOCK), BLOCK, block);
+    stats.mean = ctx.load(MEAN)? as i32;
+    stats.shift = ctx.load(SHIFT)?.min(34);
+    let top = ctx.load_exponent(TOP)?;
+    let mut values = [0i64; BLOCK];
+    for (value, i) in values.iter_mut().zip(block.clone()) {
+        let ds = gradient(ctx.load(load(i))?, ctx.load_i64(load(i) + 1)?, stats.shift, stats.mean)?;
+        let exponent = ctx.load_exponent(load(i) + 3)?;
+        *value = align(bounded(i128::from(ds) << 30)?, -(distance(top, exponent) as i32));
+    }
+    let shift = block_shift(&values);
+    let mut rows = Vec::with_capacity(SUMMED);
+    for i in part(block.len(), SUMMED, substep) {
+        let (stream, index) = ctx.dither(5, p.stream, token)?;
+        let index = index.wrapping_mul(p.heads).wrapping_add(head as u32);
+        let weight = round_dither(values[i], shift, stream.at(index, (block.start + i) as u32));
+        rows.push((weight, ctx.head(1, head_dim, row(block.start + i))?));
+    }
+    add(ctx, &rows, head_dim, substep, shift as i32 - 26)?;
+    let dout = ctx.head(3, head_dim, pair)?;
+    let factor = Scale { mantissa: p.inverse_root, exponent: p.inverse_root_exponent };
+    put(ctx, head_dim, word_in_doubt, factor, stats.exponent(dout.1), top - 4)
+}
+
+/// What is asked of the gradient by key: token, key or value, its head, the word of its row.
+fn key_place(p: &by_key::Params, place: WordPlace) -> (usize, bool, usize, usize) {
+    let (kv_heads, stride) = (p.kv_heads as usize, p.head_dim as usize + INFO);
+    let row = place.word as usize / stride;
+    (row / (2 * kv_heads), row / kv_heads % 2 == 1, row % kv_heads, place.word as usize % stride)
+}
+
+fn key_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
+    let p = by_key::Params::read(ctx.params);
+    let (heads, kv_heads, head_dim) = (p.heads as usize, p.kv_heads as usize, p.head_dim as usize);
+    let (token, of_value, kv_head, word_in_doubt) = key_place(p, ctx.place);
+    let first = stats(ctx, 4, token * heads)?.first;
+    if first > token || token - first >= p.context as usize {
+        return Err(WordFault::Format("an index"));
+    }
+    let all = p.group as usize * padded(p);
+    let summing = at >= all / SUMMED;
+    let at = SUMMED * at % all;
+    let (own, start) = (at / padded(p), at % padded(p));
+    let head = kv_head * p.group as usize + own;
+    let row = |i: usize| (first + i) * heads + head;
+    let load = |i: usize| pairs_at(head_dim) + KEY_PAIR * (own * padded(p) + i);
+    let visible = |i: &usize| *i >= token - first && *i < p.context as usize;
+    if !summing {
+        if at == 0 {
+            ctx.store(TOP, i32::MIN as u32)?;
+            ctx.store(VALUE_TOP, i32::MIN as u32)?;
+        }
+        let pair = token * kv_heads + kv_head;
+        let (key, value) = (ctx.head(1, head_dim, pair)?, ctx.head(2, head_dim, pair)?);
+        for i in (start..start + SUMMED).filter(visible) {
+            note_pair(ctx, p, row(i), load(i), &key, &value)?;
+        }
+        return Ok(());
+    }
+    let (block, substep) = (start / BLOCK * BLOCK, start % BLOCK / SUMMED);
+    let top = ctx.load_exponent(if of_value { VALUE_TOP } else { TOP })?;
+    let mut values = [0i64; BLOCK];
+    for (value, i) in values.iter_mut().zip(block..).filter(|(_, i)| visible(i)) {
+        *value = if of_value {
+            (i64::from(ctx.load(load(i))?) << 31) >> distance(top, ctx.load_exponent(load(i) + 4)?)
+        } else {
+            let raised = bounded(i128::from(ctx.load_i64(load(i) + 1)?) << 30)?;
+            align(raised, -(distance(top, ctx.load_exponent(load(i) + 3)?) as i32))
+        };
+    }
+    let shift = block_shift(&values);
+    let mut rows = Vec::with_capacity(SUMMED);
+    for i in (start..start + SUMMED).filter(visible) {
+        let (stream, index) = ctx.dither(6, if of_value { p.value_stream } else { p.key_stream }, first + i)?;
+        let index = index.wrapping_mul(p.heads).wrapping_add(head as u32);
+        let weight = round_dither(values[i - block], shift, stream.at(index, (token - first) as u32));
+        rows.push((weight, ctx.head(if of_value { 3 } else { 0 }, head_dim, row(i))?));
+    }
+    add(ctx, &rows, head_dim, substep, shift as i32 - if of_value { 41 } else { 28 })?;
+    let inverse_root = Scale { mantissa: p.inverse_root, exponent: p.inverse_root_exponent };
+    let (factor, b) = if of_value { (Scale::ONE, -20) } else { (inverse_root, -2) };
+    put(ctx, head_dim, word_in_doubt, factor, top, b)
+}
+
+/// Notes a query's pair with the key: probability, dS, and their exponents.
+fn note_pair(
+    ctx: &mut StepContext,
+    p: &by_key::Params,
+    row: usize,
+    at: usize,
+    key: &Row,
+    value: &Row,
+) -> Result<(), WordFault> {
+    let head_dim = p.head_dim as usize;
+    let scoring = attention::Params {
+        head_dim: p.head_dim,
+        score_mantissa: p.score_mantissa,
+        score_shift: p.score_shift,
+        ..Default::default()
+    };
+    let (query, dout, stats) = (ctx.head(0, head_dim, row)?, ctx.head(3, head_dim, row)?, stats(ctx, 4, row)?);
+    let probability = probability(ctx, 5, &stats, scored(&scoring, &query, key)?.0)?;
+    let ds = gradient(probability, folded(&stats, &dout, value), stats.shift, stats.mean)?;
+    let key_exponent = match (stats.exponent(dout.1), query.1) {
+        (ZERO_EXPONENT, _) | (_, ZERO_EXPONENT) => ZERO_EXPONENT,
+        (a, b) => a + b,
+    };
+    ctx.store(at, probability)?;
+    ctx.store_i64(at + 1, ds)?;
+    for (top, exponent, word) in [(TOP, key_exponent, at + 3), (VALUE_TOP, dout.1, at + 4)] {
+        ctx.store(word, exponent as u32)?;
+        let top_exponent = (ctx.load(top)? as i32).max(exponent);
+        ctx.store(top, top_exponent as u32)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! The gated nonlinearity: the maxima of gate and up, then the products.
+
+use super::{ANSWER, CHUNK, StepContext, WordFault, WordProgram, single::info_word, step_context::part};
+use crate::{
+    kernels::{INFO, gated_relu_squared, gated_relu_squared_backward, shared::wide::wide_words},
+    numbers::fixed::{WIDE_BITS, round_dither, round_even, shift_for},
+};
+
+pub(super) const GATED: WordProgram = WordProgram {
+    kernel: &gated_relu_squared::KERNEL,
+    scratch: |_| SCRATCH_WORDS,
+    steps: |p, _| (gated_relu_squared::Params::read(p).width as usize).div_ceil(CHUNK) + 1,
+    step: gated,
+};
+
+pub(super) const GATED_BACKWARD: WordProgram = WordProgram {
+    kernel: &gated_relu_squared_backward::KERNEL,
+    scratch: |_| SCRATCH_WORDS,
+    steps: |p, _| 3 * (gated_relu_squared_backward::Params::read(p).width as usize).div_ceil(CHUNK),
+    step: gated_backward,
+};
+
+const MAX_GATE: usize = ANSWER;
+const MAX_UP: usize = ANSWER + 2;
+const MAX_VALUE: usize = ANSWER + 4;
+const SUM: usize = ANSWER + 6;
+const SCRATCH_WORDS: usize = ANSWER + 8;
+
+/// Raises the maxima by some columns of the rows in buffers `gate` and `gate + 1`.
+fn maxima(ctx: &mut StepContext, gate: usize, row: usize, columns: std::ops::Range<usize>) -> Result<(), WordFault> {
+    for i in columns {
+        let (gate, up) = (ctx.int(gate, row + i)?.max(0), ctx.int(gate + 1, row + i)?);
+        ctx.store_max(MAX_GATE, gate as u64)?;
+        ctx.store_max(MAX_UP, up.unsigned_abs())?;
+    }
+    Ok(())
+}
+
+/// Shifts of gate and up.
+fn shifts(ctx: &mut StepContext) -> Result<[u32; 2], WordFault> {
+    Ok([ctx.load_i64(MAX_GATE)?, ctx.load_i64(MAX_UP)?].map(|max| shift_for(max as u64, WIDE_BITS)))
+}
+
+/// Gate and up of a column, 14 bits each.
+fn rounded(ctx: &mut StepContext, gate: usize, at: usize) -> Result<[i64; 2], WordFault> {
+    let [gate_shift, up_shift] = shifts(ctx)?;
+    let (gate, up) = (ctx.int(gate, at)?.max(0), ctx.int(gate + 1, at)?);
+    let [gate, up] = [round_even(gate, gate_shift), round_even(up, up_shift)];
+    let fits = gate.max(up.abs()) <= 1 << WIDE_BITS;
+    if fits { Ok([gate, up]) } else { Err(WordFault::Format("a maximum")) }
+}
+
+fn gated(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
+    let p = gated_relu_squared::Params::read(ctx.params);
+    let width = p.width as usize;
+    let (token, column) = ctx.unit(width + INFO);
+    let row = token * (width + INFO);
+    if at < width.div_ceil(CHUNK) {
+        return maxima(ctx, 0, row, part(width, CHUNK, at));
+    }
+    if column < width {
+        let [gate, up] = rounded(ctx, 0, row + column)?;
+        return ctx.answer(round_even(gate * gate * up, 12) as u32);
+    }
+    let [gate_shift, up_shift] = shifts(ctx)?;
+    let (gate, up) = (ctx.scale(0, row + width)?, ctx.scale(1, row + width)?);
+    let scale = gate.multiply(gate).multiply(up).shift((2 * gate_shift + up_shift + 12) as i32);
+    ctx.answer(info_word(scale, 0, column - width))
+}
+
+fn gated_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
+    let p = gated_relu_squared_backward::Params::read(ctx.params);
+    let width = p.width as usize;
+    let chunks = width.div_ceil(CHUNK);
+    let of_gate = ctx.binding() < 6;
+    let data = matches!(ctx.binding(), 4 | 6);
+    let (token, word_in_doubt) = ctx.unit(if data { wide_words(width) } else { INFO });
+    let row = token * (width + INFO);
+    let columns = part(width, CHUNK, at % chunks);
+    if at < chunks {
+        return maxima(ctx, 1, row, columns);
+    }
+    let (stream, index) = ctx.dither(3, if of_gate { p.gate_stream } else { p.up_stream }, token)?;
+    let shift = shift_for(ctx.load_i64(MAX_VALUE)? as u64, WIDE_BITS);
+    for i in columns {
+        let [gate, up] = rounded(ctx, 1, row + i)?;
+        let value = gate * if of_gate { up } else { gate } * ctx.int(0, row + i)?;
+        if at / chunks == 1 {
+            ctx.store_max(MAX_VALUE, value.unsigned_abs())?;
+            continue;
+        }
+        let value = round_dither(value, shift, stream.at(index, i as u32));
+        let sum = ctx.load_i64(SUM)? + value;
+        ctx.store_i64(SUM, sum)?;
+        if data {
+            ctx.answer_wide(word_in_doubt, width, i, value)?;
+        }
+    }
+    if at + 1 < 3 * chunks || data {
+        return Ok(());
+    }
+    let [gate_shift, up_shift] = shifts(ctx)?;
+    let [dout, gate, up] = [ctx.scale(0, row + width)?, ctx.scale(1, row + width)?, ctx.scale(2, row + width)?];
+    let gate = gate.shift(gate_shift as i32);
+    let (other, doubled) = if of_gate { (up.shift(up_shift as i32), 1) } else { (gate, 0) };
+    let scale = gate.multiply(other).multiply(dout).shift(shift as i32 + doubled);
+    let sum = ctx.load_i64(SUM)? as i32;
+    ctx.answer(info_word(scale, sum, word_in_doubt))
+}

@@ -1,0 +1,138 @@
+//! Gradient rows rounded by dither to wide rows: the maximum, then the rounded values.
+
+use super::{ANSWER, CHUNK, StepContext, WordFault, WordProgram, bounded, single::info_word, step_context::part};
+use crate::{
+    kernels::{
+        INFO, gradient_quantize, rope_backward,
+        shared::{blocks::distance, wide::wide_words},
+    },
+    numbers::fixed::{Scale, WIDE_BITS, round_dither, round_even, shift_for},
+};
+
+pub(super) const GRADIENT_QUANTIZE: WordProgram = WordProgram {
+    kernel: &gradient_quantize::KERNEL,
+    scratch: |_| SCRATCH_WORDS,
+    steps: |p, _| 2 * (gradient_quantize::Params::read(p).width as usize).div_ceil(CHUNK),
+    step: gradient_quantize,
+};
+
+pub(super) const ROPE_BACKWARD: WordProgram = WordProgram {
+    kernel: &rope_backward::KERNEL,
+    scratch: |_| SCRATCH_WORDS,
+    steps: |p, _| 3 * (rope_backward::Params::read(p).heads as usize).div_ceil(HEADS),
+    step: rope_backward,
+};
+
+/// More positions than a table of angles has.
+pub(super) const POSITIONS: usize = 1 << 24;
+
+/// Heads that a step turns.
+const HEADS: usize = 8;
+
+const MAX: usize = ANSWER;
+const SUM: usize = ANSWER + 2;
+/// Largest exponent + 2^30, so that 0 is none yet.
+const TOP: usize = ANSWER + 4;
+const SCRATCH_WORDS: usize = ANSWER + 6;
+const NONE: i32 = 1 << 30;
+
+fn gradient_quantize(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
+    let p = gradient_quantize::Params::read(ctx.params);
+    let width = p.width as usize;
+    let chunks = width.div_ceil(CHUNK);
+    let (token, word_in_doubt) = ctx.unit(if ctx.binding() == 2 { wide_words(width) } else { INFO });
+    let row = token * (width + INFO);
+    let shift = shift_for(ctx.load_i64(MAX)? as u64, WIDE_BITS);
+    let (stream, index) = ctx.dither(1, p.stream, token)?;
+    for i in part(width, CHUNK, at % chunks) {
+        let value = ctx.int(0, row + i)?;
+        if at < chunks {
+            ctx.store_max(MAX, value.unsigned_abs())?;
+            continue;
+        }
+        let rounded = round_dither(value, shift, stream.at(index, i as u32));
+        put(ctx, 2, word_in_doubt, width, i, rounded)?;
+    }
+    if at + 1 < 2 * chunks || ctx.binding() == 2 {
+        return Ok(());
+    }
+    let (scale, sum) = (ctx.scale(0, row + width)?.shift(shift as i32), ctx.load_i64(SUM)? as i32);
+    ctx.answer(info_word(scale, sum, word_in_doubt))
+}
+
+/// Counts a rounded value, and answers with it where it is asked for.
+fn put(
+    ctx: &mut StepContext,
+    data: usize,
+    word_in_doubt: usize,
+    width: usize,
+    column: usize,
+    value: i64,
+) -> Result<(), WordFault> {
+    let sum = ctx.load_i64(SUM)? + value;
+    ctx.store_i64(SUM, sum)?;
+    if ctx.binding() == data { ctx.answer_wide(word_in_doubt, width, column, value) } else { Ok(()) }
+}
+
+fn rope_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
+    let p = rope_backward::Params::read(ctx.params);
+    let (heads, head_dim) = (p.heads as usize, p.head_dim as usize);
+    let (chunks, half, width) = (heads.div_ceil(HEADS), head_dim / 2, heads * head_dim);
+    let (token, word_in_doubt) = ctx.unit(if ctx.binding() == 4 { wide_words(width) } else { INFO });
+    let first = token * p.head_stride as usize + p.head_offset as usize;
+    let position = ctx.index(1, token, POSITIONS)? * p.position_stride as usize;
+    let (stream, index) = ctx.dither(3, p.stream, token)?;
+    let top = match ctx.load(TOP)? as i32 {
+        0 => 0,
+        load => load.checked_sub(NONE).ok_or(WordFault::Format("an exponent"))?,
+    };
+    let shift = shift_for(ctx.load_i64(MAX)? as u64, WIDE_BITS);
+    for head in part(heads, HEADS, at % chunks) {
+        let row = (first + head) * (head_dim + INFO);
+        let scale = ctx.scale(0, row + head_dim)?;
+        if at < chunks {
+            if scale.mantissa != 0 {
+                let load = (scale.exponent + NONE).max(ctx.load(TOP)? as i32);
+                ctx.store(TOP, load as u32)?;
+            }
+            continue;
+        }
+        for i in 0..half {
+            let (cos, sin) = (angle(ctx, position * head_dim + 2 * i)?, angle(ctx, position * head_dim + 2 * i + 1)?);
+            let (a, b) = (ctx.int(0, row + i)?, ctx.int(0, row + half + i)?);
+            for (column, turned) in [(i, a * cos + b * sin), (half + i, b * cos - a * sin)] {
+                let turned = bounded(i128::from(round_even(turned, 31)) * i128::from(scale.mantissa))?;
+                let value = round_even(turned, distance(top, scale.exponent));
+                match at / chunks {
+                    1 => ctx.store_max(MAX, value.unsigned_abs())?,
+                    _ => {
+                        let column = head * head_dim + column;
+                        let rounded = round_dither(value, shift, stream.at(index, column as u32));
+                        put(ctx, 4, word_in_doubt, width, column, rounded)?;
+                    }
+                }
+            }
+        }
+    }
+    if at + 1 < 3 * chunks || ctx.binding() == 4 {
+        return Ok(());
+    }
+    let zero = ctx.load_i64(MAX)? == 0;
+    let scale = if zero { Scale::ZERO } else { Scale::power_of_two(top + 1 + shift as i32) };
+    let sum = ctx.load_i64(SUM)? as i32;
+    ctx.answer(info_word(scale, sum, word_in_doubt))
+}
+
+/// A cosine or a sine, Q30.
+fn angle(ctx: &mut StepContext, at: usize) -> Result<i64, WordFault> {
+    match i64::from(ctx.word(2, at)? as i32) {
+        value if value.abs() <= 1 << 30 => Ok(value),
+        _ => Err(WordFault::Format("an angle")),
+    }
+}
+
+/// The pair of features that turns with `i`, turned forward.
+pub(super) fn turn(ctx: &mut StepContext, angles: usize, [a, b]: [i64; 2]) -> Result<[i64; 2], WordFault> {
+    let (cos, sin) = (angle(ctx, angles)?, angle(ctx, angles + 1)?);
+    Ok([round_even(a * cos - b * sin, 31), round_even(a * sin + b * cos, 31)])
+}

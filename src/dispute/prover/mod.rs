@@ -1,0 +1,329 @@
+//! A prover: someone who can play the task and so knows every move, as the miner's side or as the challenger.
+
+mod adapter_layout;
+mod artifact_encoding;
+mod attestation;
+pub(super) mod memory;
+mod program;
+mod replay;
+
+pub use adapter_layout::AdapterLayout;
+pub use artifact_encoding::ArtifactEncoding;
+pub use attestation::Chosen;
+pub use program::Program;
+#[cfg(test)]
+pub(crate) use replay::Lie;
+pub use replay::{Replay, Snapshot, TaskInputs};
+
+use super::judge::{
+    Move,
+    error::DisputeError,
+    game::{Answer, Game, steps},
+    moves::LeafChallenge,
+    phase::{Bisection, DisputedDispatch, DisputedWord, Phase, Side},
+    program::Origin,
+    proof::{CommittedBuffer, Proof, RevealedBuffer, RevealedTiles, answer_leaf, scratch_leaf},
+    tensor::{from_bytes, tensor_root, tile_hash, tile_hashes, tile_words, to_bytes},
+    trace::Trace,
+    tree::{self, Hash, OPENED_LEVELS},
+    word_program::{StepContext, WordPlace},
+};
+use crate::kernels::Access;
+use memory::FullMemory;
+use std::collections::BTreeSet;
+
+/// Who plays a task as often as a game asks.
+pub struct Prover {
+    replay: Replay,
+    trace: Trace,
+    hashes: Vec<Hash>,
+    snapshot: Option<(usize, Snapshot)>,
+    word_program: Option<(usize, WordPlace, WordProgramRun)>,
+}
+
+/// The steps towards a word, taken.
+#[derive(Clone)]
+pub(super) struct WordProgramRun {
+    /// Leaves of the tape's tree.
+    leaves: Vec<Hash>,
+    word: u32,
+    saturated: bool,
+}
+
+impl WordProgramRun {
+    #[cfg(test)]
+    pub(super) fn word(&self) -> u32 {
+        self.word
+    }
+
+    /// With the answer that is claimed: the own one, of whoever is honest.
+    fn claiming(mut self, word_in_doubt: &DisputedWord) -> Self {
+        self.word = word_in_doubt.word.unwrap_or(self.word);
+        self.saturated = word_in_doubt.saturated.unwrap_or(self.saturated);
+        self.leaves.pop();
+        self.leaves.push(answer_leaf(self.word, self.saturated));
+        self
+    }
+}
+
+impl Prover {
+    /// Plays the task once.
+    pub async fn new(mut replay: Replay) -> Result<Self, DisputeError> {
+        let trace = replay.trace().await?;
+        let hashes = trace.hashes();
+        Ok(Self { replay, trace, hashes, snapshot: None, word_program: None })
+    }
+
+    /// The trace.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The task.
+    pub fn replay(&self) -> &Replay {
+        &self.replay
+    }
+
+    #[cfg(test)]
+    pub(super) fn replay_mut(&mut self) -> &mut Replay {
+        &mut self.replay
+    }
+
+    /// What stands for the claim; `None` for a task without dispatches.
+    pub fn answer(&self) -> Option<Answer> {
+        let last = self.trace.leaves.last()?.clone();
+        let path = tree::prove(&self.hashes, &[self.hashes.len() - 1]);
+        Some(Answer { trace: tree::root(&self.hashes), last, path })
+    }
+
+    /// The move of the side whose turn it is, by what this party has computed itself; `None` where it has none to make.
+    pub async fn next(&mut self, game: &Game) -> Result<Option<Move>, DisputeError> {
+        match game.phase() {
+            Phase::Over(_) => Ok(None),
+            _ if game.turn() == Side::Challenger => self.doubt(game).await,
+            _ => self.defend(game).await,
+        }
+    }
+
+    async fn defend(&mut self, game: &Game) -> Result<Option<Move>, DisputeError> {
+        Ok(match game.phase() {
+            Phase::Trace(bisection) if bisection.range.len() == 1 => Some(self.leaf(bisection.range.start)?),
+            Phase::Trace(bisection) => Some(open(&self.hashes, bisection)),
+            Phase::RevealedBuffer(dispatch, slot, bisection) => {
+                let words = self.written(dispatch, *slot).await?;
+                Some(match bisection.range.len() {
+                    1 => Move::Tile(to_bytes(&words[tile_words(words.len(), bisection.range.start)])),
+                    _ => open(&tile_hashes(&words), bisection),
+                })
+            }
+            Phase::Saturation(dispatch) => self.saturating(dispatch).await?.map(Move::Witness),
+            Phase::DisputedWord(word_in_doubt) => {
+                let word_run = self.word_run(word_in_doubt).await?.claiming(word_in_doubt);
+                let path = tree::prove(&word_run.leaves, &[word_run.leaves.len() - 1]);
+                let root = tree::root(&word_run.leaves);
+                Some(Move::WordProgram { root, word: word_run.word, saturated: word_run.saturated, path })
+            }
+            Phase::WordProgram(word_in_doubt, bisection) => {
+                Some(open(&self.word_run(word_in_doubt).await?.claiming(word_in_doubt).leaves, bisection))
+            }
+            Phase::Step(word_in_doubt, step, _) => Some(Move::Proof(Box::new(self.proof(word_in_doubt, *step).await?))),
+            Phase::DisputedDispatch(_) | Phase::Tile(..) | Phase::Over(_) => None,
+        })
+    }
+
+    async fn doubt(&mut self, game: &Game) -> Result<Option<Move>, DisputeError> {
+        Ok(match game.phase() {
+            Phase::Trace(bisection) => pick(&self.hashes, bisection),
+            Phase::DisputedDispatch(dispatch) => self.challenge_leaf(dispatch).await?.map(Move::LeafChallenge),
+            Phase::RevealedBuffer(dispatch, slot, bisection) => {
+                pick(&tile_hashes(&self.written(dispatch, *slot).await?), bisection)
+            }
+            Phase::Tile(dispatch, slot, tile, found) => {
+                let words = self.written(dispatch, *slot).await?;
+                let own = &words[tile_words(words.len(), *tile)];
+                let found = from_bytes(found).unwrap_or_default();
+                (0..own.len()).find(|at| own.get(*at) != found.get(*at)).map(|at| Move::Word(at as u32))
+            }
+            Phase::WordProgram(word_in_doubt, bisection) => {
+                pick(&self.word_run(word_in_doubt).await?.leaves, bisection)
+            }
+            Phase::Saturation(_) | Phase::DisputedWord(_) | Phase::Step(..) | Phase::Over(_) => None,
+        })
+    }
+
+    /// The first thing in which a leaf is not this party's.
+    async fn challenge_leaf(&mut self, dispatch: &DisputedDispatch) -> Result<Option<LeafChallenge>, DisputeError> {
+        let own = &self.trace.leaves[dispatch.at];
+        if let Some(slot) = (0..own.roots.len()).find(|slot| own.roots.get(*slot) != dispatch.leaf.roots.get(*slot)) {
+            return Ok(Some(LeafChallenge::Output(slot as u32)));
+        }
+        Ok(match (own.saturated, dispatch.leaf.saturated) {
+            (true, false) => self.saturating(dispatch).await?.map(LeafChallenge::Saturates),
+            (false, true) => Some(LeafChallenge::Sound),
+            _ => None,
+        })
+    }
+
+    fn leaf(&self, at: usize) -> Result<Move, DisputeError> {
+        let program = self.replay.program().hashes();
+        let number = self.replay.subject().entry(at);
+        let entry = self.replay.program().entries().nth(number).ok_or(DisputeError::Root("the dispatch"))?;
+        let before = at.checked_sub(1).map(|at| (self.trace.leaves[at].clone(), tree::prove(&self.hashes, &[at])));
+        let (leaf, entry) = (self.trace.leaves[at].clone(), Box::new(entry.clone()));
+        Ok(Move::Leaf { leaf, entry, path: tree::prove(&program, &[number]), before })
+    }
+
+    async fn snapshot(&mut self, leaf: usize) -> Result<&Snapshot, DisputeError> {
+        if self.snapshot.as_ref().is_none_or(|(at, _)| *at != leaf) {
+            self.snapshot = Some((leaf, self.replay.snapshot(leaf).await?));
+        }
+        let found = self.snapshot.as_ref().map(|(_, found)| found);
+        found.ok_or(DisputeError::Root("the leaf"))
+    }
+
+    async fn written(&mut self, dispatch: &DisputedDispatch, slot: u32) -> Result<Vec<u32>, DisputeError> {
+        let binding = dispatch.entry.written()?[slot as usize];
+        Ok(self.snapshot(dispatch.at).await?.after[binding].clone())
+    }
+
+    /// A word that leaves its range, where there is one: found by unit with the reference, then by word.
+    async fn saturating(&mut self, dispatch: &DisputedDispatch) -> Result<Option<WordPlace>, DisputeError> {
+        let (kernel, params) = (dispatch.entry.word_program()?.kernel, &dispatch.entry.params);
+        let before = self.snapshot(dispatch.at).await?.before.clone();
+        let bound: Vec<_> = kernel.bindings.iter().filter(|b| !matches!(b.access, Access::Flag)).collect();
+        for unit in 0..(kernel.units)(params) {
+            let (mut reads, mut owned) = (Vec::new(), Vec::new());
+            for (binding, words) in bound.iter().zip(&before) {
+                match binding.access {
+                    Access::Write(each) => owned.push(words[unit * each(params)..(unit + 1) * each(params)].to_vec()),
+                    _ => reads.push(&words[..]),
+                }
+            }
+            let mut writes: Vec<_> = owned.iter_mut().map(|words| &mut words[..]).collect();
+            if !(kernel.reference)(params, unit..unit + 1, &reads, &mut writes) {
+                continue;
+            }
+            for (number, binding) in bound.iter().enumerate() {
+                let Access::Write(each) = binding.access else { continue };
+                for word in unit * each(params)..(unit + 1) * each(params) {
+                    let place = WordPlace { binding: number as u32, word: word as u64 };
+                    if take(&dispatch.entry, place, &before)?.saturated {
+                        return Ok(Some(place));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn word_run(&mut self, word_in_doubt: &DisputedWord) -> Result<WordProgramRun, DisputeError> {
+        let (leaf, place) = (word_in_doubt.dispatch.at, word_in_doubt.place);
+        if let Some((_, _, word_run)) =
+            self.word_program.as_ref().filter(|(at, known, _)| (*at, *known) == (leaf, place))
+        {
+            return Ok(word_run.clone());
+        }
+        let word_run = take(&word_in_doubt.dispatch.entry, place, &self.snapshot(leaf).await?.before)?;
+        self.word_program = Some((leaf, place, word_run.clone()));
+        Ok(word_run)
+    }
+
+    /// What a step reads, under the roots of this party's trace.
+    async fn proof(&mut self, word_in_doubt: &DisputedWord, step: usize) -> Result<Proof, DisputeError> {
+        let (entry, leaf) = (&word_in_doubt.dispatch.entry, word_in_doubt.dispatch.at);
+        let word_run = if steps(word_in_doubt)? > 1 {
+            self.word_run(word_in_doubt).await?.claiming(word_in_doubt).leaves
+        } else {
+            Vec::new()
+        };
+        let before = self.snapshot(leaf).await?.before.clone();
+        let mut memory = FullMemory::new(&before, vec![0; (entry.word_program()?.scratch)(&entry.params)]);
+        for at in 0..step {
+            step_on(entry, word_in_doubt.place, at, &mut memory)?;
+        }
+        let scratch = memory.scratch.clone();
+        let mut memory = FullMemory::new(&before, scratch.clone());
+        step_on(entry, word_in_doubt.place, step, &mut memory)?;
+        if step + 1 == steps(word_in_doubt)? {
+            memory.load.insert(0);
+        }
+        let mut tensors = Vec::new();
+        for (binding, touched) in memory.read.iter().enumerate().filter(|(_, touched)| !touched.is_empty()) {
+            let known = match self.replay.subject().origin(entry.bindings[binding].source, leaf) {
+                Origin::Zero => continue,
+                Origin::CommittedBuffer(_) => CommittedBuffer::Program,
+                Origin::Input(at) => input(self.replay.inputs(), at),
+                Origin::Adapter(at) => input(self.replay.adapter(), at),
+                Origin::Leaf { leaf, .. } => CommittedBuffer::Leaf {
+                    leaf: self.trace.leaves[leaf].clone(),
+                    path: tree::prove(&self.hashes, &[leaf]),
+                },
+            };
+            tensors.push(RevealedBuffer { binding: binding as u32, known, tiles: show(&before[binding], touched) });
+        }
+        let path = step.checked_sub(1).map(|at| tree::prove(&word_run, &[at])).unwrap_or_default();
+        Ok(Proof { tensors, scratch: tensor_root(&scratch), path, tiles: show(&scratch, &memory.load) })
+    }
+}
+
+fn input(roots: &[Hash], at: usize) -> CommittedBuffer {
+    CommittedBuffer::Input { root: roots[at], path: tree::prove(roots, &[at]) }
+}
+
+/// Some tiles of a tensor.
+fn show(words: &[u32], touched: &BTreeSet<usize>) -> RevealedTiles {
+    let shown: Vec<_> = touched.iter().copied().collect();
+    let bytes = shown.iter().flat_map(|at| to_bytes(&words[tile_words(words.len(), *at)])).collect();
+    let rest = if shown.is_empty() { Vec::new() } else { tree::prove(&tile_hashes(words), &shown) };
+    RevealedTiles { at: shown.iter().map(|at| *at as u32).collect(), words: bytes, rest }
+}
+
+fn step_on(
+    entry: &super::judge::DispatchEntry,
+    place: WordPlace,
+    at: usize,
+    memory: &mut FullMemory,
+) -> Result<(), DisputeError> {
+    let mut ctx = StepContext { params: &entry.params, place, memory };
+    Ok((entry.word_program()?.step)(&mut ctx, at)?)
+}
+
+/// Takes all steps towards a word.
+pub(super) fn take(
+    entry: &super::judge::DispatchEntry,
+    place: WordPlace,
+    before: &[Vec<u32>],
+) -> Result<WordProgramRun, DisputeError> {
+    let word_program = entry.word_program()?;
+    let count = (word_program.steps)(&entry.params, place);
+    let mut memory = FullMemory::new(before, vec![0; (word_program.scratch)(&entry.params)]);
+    let mut tiles = tile_hashes(&memory.scratch);
+    let mut leaves = Vec::with_capacity(count);
+    for at in 0..count {
+        memory.load.clear();
+        step_on(entry, place, at, &mut memory)?;
+        for &tile in &memory.load {
+            tiles[tile] = tile_hash(&memory.scratch[tile_words(memory.scratch.len(), tile)]);
+        }
+        leaves.push(scratch_leaf(tree::root(&tiles)));
+    }
+    let (word, saturated) = (memory.scratch[0], memory.scratch[1] != 0);
+    leaves.pop();
+    leaves.push(answer_leaf(word, saturated));
+    Ok(WordProgramRun { leaves, word, saturated })
+}
+
+/// The nodes below the one in doubt.
+fn open(leaves: &[Hash], bisection: &Bisection) -> Move {
+    let parts = tree::parts(bisection.range.clone(), OPENED_LEVELS);
+    Move::Open(parts.into_iter().map(|part| tree::root(&leaves[part])).collect())
+}
+
+/// The first part that is not as these leaves have it.
+fn pick(leaves: &[Hash], bisection: &Bisection) -> Option<Move> {
+    let parts = tree::parts(bisection.range.clone(), OPENED_LEVELS);
+    let found = bisection.opened.as_ref()?;
+    let own = parts.into_iter().map(|part| tree::root(&leaves[part]));
+    let at = own.zip(found).position(|(own, found)| own != *found)?;
+    Some(Move::Pick(at as u32))
+}

@@ -1,0 +1,50 @@
+//! The model root: the CID of a manifest that names every tensor's integers, whatever file they came from.
+
+use crate::model::{config::ModelConfig, weights::Model};
+use crate::store::{Block, StoreError, dag_cbor};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+const FORMAT: &str = "r3mes/model/1";
+
+#[derive(Serialize, Deserialize)]
+struct ModelManifest {
+    config: ModelConfig,
+    tensors: Vec<TensorDigest>,
+}
+
+/// SHA-256 of a tensor's words, little-endian, and its scale `mantissa · 2^exponent`.
+#[derive(Serialize, Deserialize)]
+struct TensorDigest {
+    #[serde(with = "serde_bytes")]
+    sha256: [u8; 32],
+    mantissa: u32,
+    exponent: i32,
+}
+
+impl TensorDigest {
+    fn new(words: &[u32], mantissa: u32, exponent: i32) -> Self {
+        Self { sha256: Sha256::digest(bytemuck::cast_slice::<u32, u8>(words)).into(), mantissa, exponent }
+    }
+}
+
+/// The manifest of a model; its CID is the model root.
+///
+/// Tensors in order: embedding, its row scales, per layer the four gains and the seven linears, final gain.
+pub fn model_manifest(model: &Model) -> Result<Block, StoreError> {
+    let embedding = &model.embedding;
+    let mut tensors = vec![
+        TensorDigest::new(&embedding.words, 1, embedding.exponent),
+        TensorDigest::new(&embedding.row_scales, 1, 0),
+    ];
+    for layer in &model.layers {
+        let gains = [&layer.attention_norm, &layer.attention_sub_norm, &layer.ffn_norm, &layer.ffn_sub_norm];
+        tensors.extend(gains.map(|gain| TensorDigest::new(&gain.mantissas, 1, gain.exponent)));
+        tensors.extend(layer.linears.iter().map(|linear| {
+            let scale = linear.dequant_scale;
+            TensorDigest::new(&linear.words, scale.mantissa, scale.exponent)
+        }));
+    }
+    tensors.push(TensorDigest::new(&model.final_norm.mantissas, 1, model.final_norm.exponent));
+    dag_cbor::block(FORMAT, &ModelManifest { config: model.config.clone(), tensors })
+}

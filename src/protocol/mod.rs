@@ -1,0 +1,42 @@
+//! What crosses the wire between miner, node and verifier, without IO.
+//!
+//! A [`Task`] names everything that a gradient is a function of; an [`Artifact`] is that gradient as
+//! blocks; a [`Commitment`] binds both; a [`Receipt`] carries them to anyone who wants to [`verify`].
+
+mod adapter;
+mod aggregate;
+mod artifact;
+mod chunk;
+mod commitment;
+mod error;
+mod job;
+pub(crate) mod leaf;
+mod merkle;
+mod parts;
+mod receipt;
+mod task;
+mod transport;
+mod upload_size;
+mod verification;
+
+pub use adapter::AdapterState;
+pub use aggregate::Aggregate;
+pub(crate) use artifact::matrix_entry;
+pub use artifact::{Artifact, ArtifactClaim, Body, Gradient, TransportGradient};
+pub use chunk::{CHUNK_TOKENS, Chunk, cut_text};
+pub use commitment::Commitment;
+pub use error::WorkError;
+#[cfg(feature = "compute")]
+pub(crate) use error::in_range;
+pub use job::{Job, MAX_EXPONENT, MAX_MATRICES, MatrixSpec, TaskKind};
+pub use leaf::leaf;
+pub use merkle::merkle_root;
+pub use parts::parts;
+pub use receipt::Receipt;
+pub use task::{Task, TaskTerms, task_key};
+pub use transport::{MAX_GRADIENT_BITS, Transport, TransportMatrix};
+pub use upload_size::UploadSize;
+pub use verification::{Mismatch, compare, open_receipt, verify};
+
+#[cfg(test)]
+pub(crate) mod tests;

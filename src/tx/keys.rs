@@ -1,0 +1,206 @@
+//! Keys of a wallet: `mnemonic → seed → m/44'/coin'/account'/0/index → secp256k1 key → remes1…`.
+//!
+//! BIP39 (the English list, no extra word), BIP32 and BIP44, as Keplr, Leap and CosmJS have them, so that one mnemonic
+//! gives one address everywhere. The random bytes come in as an argument; secrets are overwritten when they are dropped,
+//! and no `Debug` shows them.
+
+use super::{ChainError, SessionKey};
+use bip39::{Error, Language};
+use cosmrs::{bip32::DerivationPath, crypto::secp256k1::SigningKey};
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// The coin of Cosmos chains in BIP44: what wallets take where a chain says nothing.
+pub const COIN_TYPE: u32 = 118;
+/// Lengths of a mnemonic in words; the entropy has 4 bytes for every 3 words.
+pub const MNEMONIC_WORDS: [usize; 5] = [12, 15, 18, 21, 24];
+/// Most bytes of a text that may be a mnemonic.
+pub const MAX_MNEMONIC_BYTES: usize = 1024;
+/// Numbers below it stand in a path; the rest mean hardened ones.
+const HARDENED: u32 = 1 << 31;
+
+/// Where a key is in a wallet's tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyPath {
+    coin_type: u32,
+    account: u32,
+    index: u32,
+}
+
+impl KeyPath {
+    /// `m/44'/coin_type'/account'/0/index`, each below 2^31.
+    pub fn new(coin_type: u32, account: u32, index: u32) -> Result<Self, ChainError> {
+        match [coin_type, account, index].into_iter().all(|number| number < HARDENED) {
+            true => Ok(Self { coin_type, account, index }),
+            false => Err(ChainError::Malformed("a number of a key's path is not below 2^31".to_owned())),
+        }
+    }
+
+    /// Reads what [`fmt::Display`] writes, and nothing else.
+    pub fn read(text: &str) -> Result<Self, ChainError> {
+        let malformed = || ChainError::Malformed("a key's path is not m/44'/coin'/account'/0/index".to_owned());
+        let parts: Vec<&str> = text.split('/').collect();
+        let ["m", "44'", coin_type, account, "0", index] = parts[..] else { return Err(malformed()) };
+        let number = |part: Option<&str>| part.and_then(|part| part.parse().ok()).ok_or_else(malformed);
+        let (coin_type, account) = (coin_type.strip_suffix('\''), account.strip_suffix('\''));
+        let path = Self::new(number(coin_type)?, number(account)?, number(Some(index))?)?;
+        match path.to_string() == text {
+            true => Ok(path),
+            false => Err(malformed()),
+        }
+    }
+}
+
+impl fmt::Display for KeyPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { coin_type, account, index } = self;
+        write!(f, "m/44'/{coin_type}'/{account}'/0/{index}")
+    }
+}
+
+/// The words that a wallet's keys come from.
+pub struct Mnemonic(bip39::Mnemonic);
+
+impl Mnemonic {
+    /// Of random bytes, 4 for every 3 words.
+    pub fn from_entropy(entropy: &[u8]) -> Result<Self, ChainError> {
+        let mnemonic = bip39::Mnemonic::from_entropy_in(Language::English, entropy);
+        Ok(Self(
+            mnemonic
+                .map_err(|_| reason(format!("{} bytes of entropy: 16, 20, 24, 28 or 32 are taken", entropy.len())))?,
+        ))
+    }
+
+    /// Of words in any case with any space between them. An error never quotes a word.
+    pub fn parse(text: &str) -> Result<Self, ChainError> {
+        if text.len() > MAX_MNEMONIC_BYTES {
+            return Err(reason(format!("more than {MAX_MNEMONIC_BYTES} bytes")));
+        }
+        // as long as it will get, so that no part of it stays behind in memory that was grown out of
+        let mut plain = Zeroizing::new(String::with_capacity(text.len() + 1));
+        for word in text.split_whitespace() {
+            if !plain.is_empty() {
+                plain.push(' ');
+            }
+            plain.extend(word.chars().map(|letter| letter.to_ascii_lowercase()));
+        }
+        let mnemonic =
+            bip39::Mnemonic::parse_in_normalized(Language::English, &plain).map_err(|error| match error {
+                Error::UnknownWord(at) => reason(format!("word {} is not of BIP39's English list", at + 1)),
+                Error::InvalidChecksum => {
+                    reason("its checksum is wrong: a word is mistaken, or two are swapped".to_owned())
+                }
+                _ => reason(format!("{} words: {MNEMONIC_WORDS:?} are taken", plain.split_whitespace().count())),
+            })?;
+        Ok(Self(mnemonic))
+    }
+
+    /// What [`Mnemonic::from_entropy`] takes.
+    pub fn entropy(&self) -> Zeroizing<Vec<u8>> {
+        let (bytes, length) = self.0.to_entropy_array();
+        let bytes = Zeroizing::new(bytes);
+        Zeroizing::new(bytes[..length].to_vec())
+    }
+
+    /// Each word, in order.
+    pub fn words(&self) -> impl Iterator<Item = &'static str> {
+        self.0.words()
+    }
+
+    /// The key at a path.
+    pub fn key(&self, path: KeyPath) -> Result<SessionKey, ChainError> {
+        let seed = Zeroizing::new(self.0.to_seed_normalized(""));
+        let path: DerivationPath = path.to_string().parse().map_err(|_| ChainError::Key)?;
+        let key = SigningKey::derive_from_path(&seed[..], &path).map_err(|_| ChainError::Key)?;
+        SessionKey::of(key)
+    }
+}
+
+impl fmt::Debug for Mnemonic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mnemonic({} words)", self.0.word_count())
+    }
+}
+
+fn reason(what: String) -> ChainError {
+    ChainError::Mnemonic(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tx::ADDRESS_PREFIX;
+    use cosmrs::AccountId;
+
+    const WORDS_12: &str = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
+
+    /// Made by @cosmjs/proto-signing 0.39: `tests/data/cosmjs_addresses.mjs`.
+    #[test]
+    fn addresses_are_those_of_cosmjs() {
+        let rows: Vec<Vec<&str>> = include_str!("../../tests/data/cosmjs_addresses.tsv")
+            .lines()
+            .skip(1)
+            .map(|line| line.split('\t').collect())
+            .collect();
+        assert_eq!(rows.len(), 60);
+        for row in rows {
+            let [prefix, coin_type, account, index, address, public_key, words] = row[..] else { panic!("{row:?}") };
+            let number = |text: &str| text.parse().unwrap();
+            let path = KeyPath::new(number(coin_type), number(account), number(index)).unwrap();
+            let key = Mnemonic::parse(words).unwrap().key(path).unwrap();
+            let hex: String = key.public_key().iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, public_key);
+            let id: AccountId = key.address().parse().unwrap();
+            assert_eq!(
+                (id.prefix(), AccountId::new(prefix, &id.to_bytes()).unwrap().as_ref()),
+                (ADDRESS_PREFIX, address)
+            );
+        }
+    }
+
+    #[test]
+    fn a_mnemonic_is_its_entropy() {
+        for words in MNEMONIC_WORDS {
+            let entropy: Vec<u8> = (0..words / 3 * 4).map(|at| (at * 37 + words) as u8).collect();
+            let mnemonic = Mnemonic::from_entropy(&entropy).unwrap();
+            assert_eq!(mnemonic.words().count(), words);
+            assert_eq!(*mnemonic.entropy(), entropy);
+            let text = mnemonic.words().collect::<Vec<_>>().join(" ");
+            assert_eq!(*Mnemonic::parse(&text).unwrap().entropy(), entropy);
+            let untidy = format!("\t{}\r\n", text.to_uppercase().replace(' ', "  \n"));
+            assert_eq!(*Mnemonic::parse(&untidy).unwrap().entropy(), entropy);
+        }
+        for length in [0, 15, 17, 33, 64] {
+            assert!(Mnemonic::from_entropy(&vec![7; length]).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_a_word_of_it() {
+        let refused = |text: &str, words: &str| {
+            let error = Mnemonic::parse(text).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+            assert!(!WORDS_12.split(' ').any(|word| error.contains(&format!(" {word}"))), "{error}");
+        };
+        refused(&WORDS_12.replace("salute", "salut"), "word 6 is not");
+        refused(&WORDS_12.replace("salute", "radar"), "checksum");
+        refused("special sign fit", "3 words");
+        refused("", "0 words");
+        refused(&"special ".repeat(1000), "1024 bytes");
+        refused("spéciál", "1 words");
+        let debug = format!("{:?}", Mnemonic::parse(WORDS_12).unwrap());
+        assert_eq!(debug, "Mnemonic(12 words)");
+    }
+
+    #[test]
+    fn a_path_is_read_as_it_is_written() {
+        let path = KeyPath::new(COIN_TYPE, 2, 7).unwrap();
+        assert_eq!(path.to_string(), "m/44'/118'/2'/0/7");
+        assert_eq!(KeyPath::read("m/44'/118'/2'/0/7"), Ok(path));
+        let wrong = ["", "m", "m/44'/118'/2'/0/07", "m/44'/118'/2'/0/+7", "m/44'/118'/2'/1/7", "m/44/118/2/0/7"];
+        for text in wrong.into_iter().chain(["m/44'/118'/2'/0/2147483648", "m/44'/118'/2'/0/7/", "m/44'/118''/2'/0/7"])
+        {
+            assert!(KeyPath::read(text).is_err(), "{text}");
+        }
+    }
+}
