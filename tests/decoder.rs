@@ -12,7 +12,7 @@ use r3mes_wgpu::{
         decoder::Decoder,
         generator::seeded,
         sampling::Sampler,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::Model,
     },
     numbers::lora::LoraAdapter,
@@ -90,7 +90,7 @@ fn scores_are_those_of_the_training_step() {
     let model = model();
     let context = model.config.context;
     let targets = Targets { rank: 5, linears: Vec::new() };
-    let step = Step::new(&model, &targets, 1);
+    let step = RecordedStep::new(&model, &targets, 1);
     let recording = Arc::new(step.recording.clone());
     let mut executor = block_on(cpu(1).executor(&recording)).unwrap();
     let mut ids = tokens();
@@ -115,10 +115,10 @@ fn a_full_window_forgets_and_wrong_tokens_are_refused() {
     assert!(matches!(block_on(decoder.read(&[1; 4])), Err(Error::Shape { expected: 3, found: 4, .. })));
     assert!(matches!(block_on(decoder.read(&[])), Err(Error::Shape { .. })));
     assert!(matches!(block_on(decoder.read(&[61])), Err(Error::Value { value: 61, .. })));
-    assert_eq!((decoder.room(), decoder.tokens()), (3, &[1, 2, 3, 4, 5][..]));
-    decoder.forget();
+    assert_eq!((decoder.remaining(), decoder.tokens()), (3, &[1, 2, 3, 4, 5][..]));
+    decoder.reset();
     assert_eq!(block_on(decoder.read(&[1, 2, 3, 4, 5])).unwrap(), first);
-    assert_eq!(block_on(Decoder::new(&model, None, 1000, &cpu(1))).unwrap().room(), 100);
+    assert_eq!(block_on(Decoder::new(&model, None, 1000, &cpu(1))).unwrap().remaining(), 100);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_seed_is_a_text() {
         let mut decoder = block_on(Decoder::new(&model, None, 40, &cpu(threads))).unwrap();
         let mut sampler = Sampler::new(0.9, 20, seed).unwrap();
         let mut scores = block_on(decoder.read(&[1, 2, 3])).unwrap();
-        while decoder.room() > 0 {
+        while decoder.remaining() > 0 {
             scores = block_on(decoder.read(&[sampler.next(&scores)])).unwrap();
         }
         decoder.tokens().to_vec()

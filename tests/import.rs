@@ -7,7 +7,7 @@ use r3mes_wgpu::{
     error::Error,
     model::{
         file,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::Model,
     },
 };
@@ -60,7 +60,7 @@ fn reference(path: PathBuf) -> (Vec<u32>, Vec<f64>) {
 /// The model's own logits `[tokens, vocab]`, in nats.
 fn logits(mut model: Model, ids: &[u32]) -> Vec<f64> {
     model.config.context = ids.len();
-    let step = Step::new(&model, &Targets { rank: 4, linears: Vec::new() }, 1);
+    let step = RecordedStep::new(&model, &Targets { rank: 4, linears: Vec::new() }, 1);
     let at = step.recording.dispatches().iter().position(|dispatch| dispatch.label == "head logits").unwrap();
     let z = step.recording.dispatches()[at].written().next().unwrap().id;
     let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };

@@ -8,7 +8,7 @@ use face::{CHAIN, Node, claim};
 use place::Place;
 use proptest::{prelude::*, sample::Index, strategy::ValueTree, test_runner::TestRunner};
 use r3mes_wgpu::{
-    store::{Block, Codec, Dag, unixfs::Layout},
+    store::{Block, Codec, Dag, unixfs::FileLayout},
     tx::{Fee, SessionKey},
 };
 use std::{
@@ -42,7 +42,7 @@ fn seeds(key: &SessionKey) -> Vec<Seed> {
     let address = key.address();
     let block = Block::new(Codec::Raw, vec![7; 50]).unwrap();
     let cid = block.cid();
-    let file = Dag::file(Layout::new(16, 3).unwrap(), &[9; 200]).unwrap();
+    let file = Dag::file(FileLayout::new(16, 3).unwrap(), &[9; 200]).unwrap();
     let get = |path: &str| (format!("GET {path} HTTP/1.1\r\n"), Vec::new());
     let mut seeds: Vec<Seed> = [
         "/health",

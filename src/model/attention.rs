@@ -2,7 +2,7 @@
 
 use super::{
     config::{Linear, ModelConfig},
-    linear::{Batch, RecordedLinear, Rows, Saved, Streams, rows},
+    linear::{Batch, DitherStreams, RecordedLinear, RowBuffers, SavedLinear, rows},
     norm::{Norm, SavedNorm},
 };
 use crate::{
@@ -56,7 +56,7 @@ pub struct Tables {
 pub struct SavedAttention {
     norm: SavedNorm,
     sub_norm: SavedNorm,
-    linears: [Saved; 4],
+    linears: [SavedLinear; 4],
     q: BufferId,
     k: BufferId,
     v: BufferId,
@@ -140,7 +140,7 @@ impl Attention {
         tables: &Tables,
         dh: BufferId,
         saved: SavedAttention,
-        streams: &mut Streams,
+        streams: &mut DitherStreams,
         bottom: bool,
     ) -> Option<BufferId> {
         let Sizes { heads, kv_heads, head_dim, width, .. } = self.sizes;
@@ -213,8 +213,8 @@ impl Attention {
         dheads: BufferId,
         (heads, head_stride, head_offset): (usize, usize, usize),
         turned: bool,
-        streams: &mut Streams,
-    ) -> Rows {
+        streams: &mut DitherStreams,
+    ) -> RowBuffers {
         let head_dim = self.sizes.head_dim;
         let name = format!("{}.d{what}", self.name);
         let dy = rows(recording, name.clone(), batch.tokens, wide_words(heads * head_dim));
@@ -243,7 +243,7 @@ impl Attention {
         tables: &Tables,
         dout: BufferId,
         saved: &SavedAttention,
-        streams: &mut Streams,
+        streams: &mut DitherStreams,
     ) -> (BufferId, BufferId) {
         let Sizes { heads, kv_heads, head_dim, context, .. } = self.sizes;
         let (name, tokens) = (&self.name, batch.tokens);
@@ -320,8 +320,8 @@ pub fn quantize_gradient(
     name: &str,
     gradient: BufferId,
     width: usize,
-    streams: &mut Streams,
-) -> Rows {
+    streams: &mut DitherStreams,
+) -> RowBuffers {
     let name = format!("{name}.dy");
     let dy = rows(recording, name.clone(), batch.tokens, wide_words(width));
     let params = gradient_quantize::Params {

@@ -4,8 +4,8 @@
 //! comes back is exact to the bit on every backend. Gradients go straight through the quantisers.
 
 use super::{
-    linear::{Batch, LoraBuffers, RecordedLinear, Rows, Saved, Streams},
-    reals::{byte_rows, finite, longs, reals, top, transpose, wide_rows},
+    float_conversion::{absmax, byte_rows, finite, i64_reals, row_reals, transpose, wide_rows},
+    linear::{Batch, DitherStreams, LoraBuffers, RecordedLinear, RowBuffers, SavedLinear},
 };
 use crate::{
     compute::{
@@ -39,7 +39,7 @@ pub enum Ternarize {
     },
 }
 
-/// Most weights that are drawn from a seed: 1 GiB of reals.
+/// Most weights that are drawn from a seed: 1 GiB of row_reals.
 const MAX_SEEDED_WEIGHTS: usize = 1 << 28;
 
 /// A frozen ternary linear `[out_features, in_features]` and its adapter.
@@ -151,9 +151,9 @@ impl BitLinear {
         if !(1..=1 << 20).contains(&tokens) {
             return Err(Error::Value { what: "tokens of a batch", value: tokens as i64 });
         }
-        let recorded = Recorded::new(&self.backbone, self.adapter.rank, tokens);
+        let recorded = BitLinearRecording::new(&self.backbone, self.adapter.rank, tokens);
         let executor = backend.executor(&Arc::new(recorded.recording.clone())).await?;
-        Ok(BitLinearExecutor { layer: self.clone(), recorded, executor, tokens, x_top: 0.0 })
+        Ok(BitLinearExecutor { layer: self.clone(), recorded, executor, tokens, x_absmax: 0.0 })
     }
 
     fn factors(&self) -> [&LoraMatrix; 2] {
@@ -162,28 +162,30 @@ impl BitLinear {
 }
 
 /// The layer's recording and its buffers.
-struct Recorded {
+struct BitLinearRecording {
     recording: Recording,
     forward: usize,
-    x: Rows,
-    dy: Rows,
+    x: RowBuffers,
+    dy: RowBuffers,
     y: BufferId,
     dx: BufferId,
     dither: BufferId,
-    streams: Streams,
+    streams: DitherStreams,
     lora: LoraBuffers,
 }
 
-impl Recorded {
+impl BitLinearRecording {
     fn new(backbone: &Ternary, rank: usize, tokens: usize) -> Self {
         let mut recording = Recording::default();
         let (in_features, out_features) = (backbone.columns, backbone.rows);
-        let mut kept = |name: &str, words: usize| recording.buffer(name, words, Content::Persistent);
-        let mut kept_rows =
-            |name: &str, words: usize| Rows { data: kept(name, tokens * words), info: kept(name, tokens * INFO) };
-        let (x, dy) = (kept_rows("x", row_words(in_features)), kept_rows("dy", wide_words(out_features)));
-        let y = kept("y", tokens * (out_features + INFO));
-        let dx = kept("dx", tokens * (in_features + INFO));
+        let mut persistent = |name: &str, words: usize| recording.buffer(name, words, Content::Persistent);
+        let mut persistent_rows = |name: &str, words: usize| RowBuffers {
+            data: persistent(name, tokens * words),
+            info: persistent(name, tokens * INFO),
+        };
+        let (x, dy) = (persistent_rows("x", row_words(in_features)), persistent_rows("dy", wide_words(out_features)));
+        let y = persistent("y", tokens * (out_features + INFO));
+        let dx = persistent("dx", tokens * (in_features + INFO));
         let spans: Vec<u32> = (0..tokens)
             .step_by(BLOCK)
             .flat_map(|first| [first, BLOCK.min(tokens - first)].map(|at| at as u32))
@@ -191,12 +193,12 @@ impl Recorded {
         let batch = Batch {
             tokens,
             blocks: spans.len() / 2,
-            dither: kept("dither", 2),
+            dither: persistent("dither", 2),
             spans: recording.constant("spans", spans),
         };
         let linear = RecordedLinear::new(&mut recording, "linear".into(), backbone, rank);
-        let mut streams = Streams::default();
-        let saved: Saved = linear.forward_into(&mut recording, &batch, x, y);
+        let mut streams = DitherStreams::default();
+        let saved: SavedLinear = linear.forward_into(&mut recording, &batch, x, y);
         let forward = recording.dispatches().len();
         linear.backward(&mut recording, &batch, dy, saved, Some((dx, 0, 1)), &mut streams);
         recording.resize(batch.dither, 2 + 2 * streams.names().len());
@@ -209,11 +211,11 @@ impl Recorded {
 /// A layer in a backend's memory.
 pub struct BitLinearExecutor {
     layer: BitLinear,
-    recorded: Recorded,
+    recorded: BitLinearRecording,
     executor: Executor,
     tokens: usize,
     /// Largest |x| of the last forward pass.
-    x_top: f64,
+    x_absmax: f64,
 }
 
 impl BitLinearExecutor {
@@ -222,13 +224,13 @@ impl BitLinearExecutor {
     pub async fn forward(&mut self, x: &[f32]) -> Result<Vec<f32>, Error> {
         let (in_features, out_features) = (self.layer.backbone.columns, self.layer.backbone.rows);
         finite("x", x, self.tokens * in_features)?;
-        self.x_top = top(x);
+        self.x_absmax = absmax(x);
         let (data, info) = byte_rows(x, in_features);
         self.executor.write(self.recorded.x.data, &data).await?;
         self.executor.write(self.recorded.x.info, &info).await?;
         self.load((0, 0)).await?;
         self.run(0..self.recorded.forward).await?;
-        Ok(reals(&self.executor.read(self.recorded.y).await?, out_features))
+        Ok(row_reals(&self.executor.read(self.recorded.y).await?, out_features))
     }
 
     /// Gradients of the last [`forward`](Self::forward), from `dy [tokens, out_features]`.
@@ -243,16 +245,16 @@ impl BitLinearExecutor {
         let keys = self.recorded.streams.names().iter().flat_map(|name| dither_key(key, 0, name).0);
         let keys: Vec<u32> = [0, 0].into_iter().chain(keys).collect();
         self.executor.write(self.recorded.dither, &keys).await?;
-        let exponents = self.exponents(top(dy));
+        let exponents = self.exponents(absmax(dy));
         self.load(exponents).await?;
         for id in [self.recorded.lora.grad_a, self.recorded.lora.grad_b] {
             let zeros = vec![0; self.recorded.recording.get(id).words];
             self.executor.write(id, &zeros).await?;
         }
         self.run(self.recorded.forward..self.recorded.recording.dispatches().len()).await?;
-        let a = longs(&self.executor.read(self.recorded.lora.grad_a).await?, exponents.0);
-        let b = longs(&self.executor.read(self.recorded.lora.grad_b).await?, exponents.1);
-        let x = reals(&self.executor.read(self.recorded.dx).await?, in_features);
+        let a = i64_reals(&self.executor.read(self.recorded.lora.grad_a).await?, exponents.0);
+        let b = i64_reals(&self.executor.read(self.recorded.lora.grad_b).await?, exponents.1);
+        let x = row_reals(&self.executor.read(self.recorded.dx).await?, in_features);
         Ok(BitLinearGradients { a, b: transpose(&b, out_features), x })
     }
 
@@ -262,13 +264,13 @@ impl BitLinearExecutor {
     }
 
     /// Exponents of the two gradients: [`GRADIENT_BITS`] below what they can reach.
-    fn exponents(&self, dy_top: f64) -> (i32, i32) {
+    fn exponents(&self, dy_absmax: f64) -> (i32, i32) {
         let [a, b] = self.layer.factors().map(|factor| {
             let max = factor.values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
             f64::from(max) * master_unit()
         });
         let scaling = f64::from(self.layer.adapter.alpha) / self.layer.adapter.rank as f64;
-        let common = scaling * self.x_top * dy_top * self.tokens as f64;
+        let common = scaling * self.x_absmax * dy_absmax * self.tokens as f64;
         let exponent = |bound: f64| match Scale::from_f64(bound) {
             Some(scale) if scale.mantissa > 0 => (scale.exponent + 31 - GRADIENT_BITS).clamp(-512, 512),
             _ => 0,

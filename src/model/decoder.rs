@@ -6,7 +6,7 @@
 use super::{
     config::ModelConfig,
     norm::Norm,
-    transformer::{BINDING_BYTES, Targets, adapted, add, inputs, layer},
+    transformer::{BINDING_BYTES, Targets, adapted_linears, record_inputs, record_layer, record_residual_add},
     vocabulary::Vocabulary,
     weights::Model,
 };
@@ -42,24 +42,24 @@ impl Decoder {
         backend: &Backend,
     ) -> Result<Self, Error> {
         let window = window.clamp(1, model.config.context);
-        let targets = adapter.map_or(Targets { rank: 0, linears: Vec::new() }, Targets::of);
+        let targets = adapter.map_or(Targets { rank: 0, linears: Vec::new() }, Targets::from_adapter);
         if let Some(adapter) = adapter {
             adapter.check_shapes(&targets.shapes(&model.config))?;
         }
         let config = ModelConfig { context: window, ..model.config.clone() };
         let mut recording = Recording::default();
-        let (batch, tables) = inputs(&mut recording, &config, 1);
+        let (batch, tables) = record_inputs(&mut recording, &config, 1);
         let ids = recording.buffer("ids", window, Content::Persistent);
-        let layers: Vec<_> = (0..config.layers).map(|i| layer(&mut recording, model, &targets, i)).collect();
+        let layers: Vec<_> = (0..config.layers).map(|i| record_layer(&mut recording, model, &targets, i)).collect();
 
         let vocabulary = Vocabulary::new(&mut recording, model, window, BINDING_BYTES);
         let mut h = vocabulary.embed(&mut recording, &batch, ids, config.residual_fraction_bits);
         for (attention, feed_forward) in &layers {
             let (y, saved) = attention.forward(&mut recording, &batch, &tables, h);
             saved.keep_keys_and_values(&mut recording);
-            h = add(&mut recording, &config, window, h, y);
+            h = record_residual_add(&mut recording, &config, window, h, y);
             let (y, _) = feed_forward.forward(&mut recording, &batch, h);
-            h = add(&mut recording, &config, window, h, y);
+            h = record_residual_add(&mut recording, &config, window, h, y);
         }
         let final_norm = Norm::new(&mut recording, "final_norm".into(), &model.final_norm, &config);
         let (n, _) = final_norm.wide(&mut recording, &batch, h);
@@ -69,7 +69,7 @@ impl Decoder {
         let mut executor = backend.executor(&recording).await?;
         if let Some(adapter) = adapter {
             let mut writes = Vec::new();
-            for ((_, buffers), pair) in adapted(&layers).iter().zip(adapter.matrices.chunks_exact(2)) {
+            for ((_, buffers), pair) in adapted_linears(&layers).iter().zip(adapter.matrices.chunks_exact(2)) {
                 writes.extend(buffers.pack(adapter.alpha, &pair[0], &pair[1], (0, 0)));
             }
             executor.write_all(&writes).await?;
@@ -78,7 +78,7 @@ impl Decoder {
     }
 
     /// Tokens that may still be read.
-    pub fn room(&self) -> usize {
+    pub fn remaining(&self) -> usize {
         self.window.len() - self.read
     }
 
@@ -88,16 +88,16 @@ impl Decoder {
     }
 
     /// Forgets all that was read.
-    pub fn forget(&mut self) {
+    pub fn reset(&mut self) {
         self.read = 0;
     }
 
-    /// Reads at least one token, at most [`Self::room`], and returns what may come next: a score for each token of the
+    /// Reads at least one token, at most [`Self::remaining`], and returns what may come next: a score for each token of the
     /// vocabulary, the logarithm to base 2 of its probability but for a constant, Q20.
     pub async fn read(&mut self, tokens: &[u32]) -> Result<Vec<i32>, Error> {
         let (first, end) = (self.read, self.read + tokens.len());
         if tokens.is_empty() || end > self.window.len() {
-            return Err(Error::Shape { what: "tokens to read", expected: self.room(), found: tokens.len() });
+            return Err(Error::Shape { what: "tokens to read", expected: self.remaining(), found: tokens.len() });
         }
         if let Some(&id) = tokens.iter().find(|id| **id as usize >= self.vocab) {
             return Err(Error::Value { what: "token (beyond the vocabulary)", value: id.into() });

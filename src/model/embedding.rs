@@ -39,7 +39,7 @@ impl Embedding {
         let unit = Scale::power_of_two(exponent - 16).to_f64();
         let (mut words, mut row_scales) = (vec![0; vocab * row_words(width)], Vec::with_capacity(vocab));
         for (at, max) in maxima.into_iter().enumerate() {
-            let scale = in_u16(max / 127.0 / unit);
+            let scale = round_to_u16(max / 127.0 / unit);
             row_scales.push(scale as u32);
             read(at, &mut row);
             let words = &mut words[at * row_words(width)..][..row_words(width)];
@@ -51,7 +51,7 @@ impl Embedding {
     }
 
     /// From int8 rows `[vocab, width]` within ±127, and what one is worth in each row, finite and not negative.
-    pub fn of_int8(values: &[i8], width: usize, scales: &[f32]) -> Result<Self, Error> {
+    pub fn from_int8(values: &[i8], width: usize, scales: &[f32]) -> Result<Self, Error> {
         if values.len() != scales.len() * width {
             let (what, expected) = ("int8 embedding", scales.len() * width);
             return Err(Error::Shape { what, expected, found: values.len() });
@@ -63,7 +63,7 @@ impl Embedding {
         let used = rows().filter(|(row, _)| row.iter().any(|value| *value != 0));
         let exponent = exponent_of(used.map(|(_, scale)| f64::from(*scale)).fold(0f64, f64::max));
         let unit = Scale::power_of_two(exponent - 16).to_f64();
-        let row_scales = scales.iter().map(|&scale| in_u16(f64::from(scale) / unit) as u32).collect();
+        let row_scales = scales.iter().map(|&scale| round_to_u16(f64::from(scale) / unit) as u32).collect();
         let mut words = vec![0; scales.len() * row_words(width)];
         for (row, words) in values.chunks_exact(width).zip(words.chunks_exact_mut(row_words(width))) {
             bytemuck::cast_slice_mut(words)[..width].copy_from_slice(row);
@@ -93,6 +93,6 @@ fn exponent_of(top: f64) -> i32 {
     Scale::from_f64(top).map_or(0, |scale| scale.exponent + 31)
 }
 
-fn in_u16(scale: f64) -> f64 {
+fn round_to_u16(scale: f64) -> f64 {
     scale.round_ties_even().clamp(1.0, 65_535.0)
 }

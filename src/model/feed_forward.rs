@@ -3,7 +3,7 @@
 use super::{
     attention::quantize_gradient,
     config::{Linear, ModelConfig},
-    linear::{Batch, RecordedLinear, Saved, Streams, rows},
+    linear::{Batch, DitherStreams, RecordedLinear, SavedLinear, rows},
     norm::{Norm, SavedNorm},
 };
 use crate::{
@@ -27,7 +27,7 @@ pub struct FeedForward {
 pub struct SavedFeedForward {
     norm: SavedNorm,
     sub_norm: SavedNorm,
-    linears: [Saved; 3],
+    linears: [SavedLinear; 3],
     gate: BufferId,
     up: BufferId,
 }
@@ -65,7 +65,7 @@ impl FeedForward {
         batch: &Batch,
         dh: BufferId,
         saved: SavedFeedForward,
-        streams: &mut Streams,
+        streams: &mut DitherStreams,
     ) -> BufferId {
         let (name, tokens) = (&self.name, batch.tokens);
         let [saved_gate, saved_up, saved_down] = saved.linears;

@@ -15,9 +15,9 @@ use crate::{
     },
 };
 
-/// Rows of integers and the buffer of their infos.
+/// RowBuffers of integers and the buffer of their infos.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows {
+pub struct RowBuffers {
     /// Byte rows or wide rows.
     pub data: BufferId,
     /// Their row infos.
@@ -27,7 +27,7 @@ pub struct Rows {
 /// Token rows and blocks that a recording works on.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch {
-    /// Rows.
+    /// RowBuffers.
     pub tokens: usize,
     /// Blocks of up to 32 tokens.
     pub blocks: usize,
@@ -45,7 +45,7 @@ pub struct RecordedLinear {
     weights: BufferId,
     dequant_scale: Scale,
     lora: Option<LoraBuffers>,
-    nothing: BufferId,
+    placeholder: BufferId,
 }
 
 /// Where the words of one adapted linear live; all but the gradients are written by
@@ -68,7 +68,7 @@ pub struct LoraBuffers {
 }
 
 /// Words of a `lora_info` buffer, by position.
-mod at {
+mod info_word {
     pub(super) const FORWARD_RATIO: u32 = 0;
     pub(super) const BACKWARD_RATIO: u32 = 2;
     pub(super) const SCALE_FOR_B: u32 = 4;
@@ -80,9 +80,9 @@ mod at {
 
 /// What a forward pass leaves for the backward pass.
 #[derive(Clone, Copy, Debug)]
-pub struct Saved {
-    x: Rows,
-    u: Rows,
+pub struct SavedLinear {
+    x: RowBuffers,
+    u: RowBuffers,
 }
 
 /// How far a product bounded by `max · terms` may be shifted left within 2^30.
@@ -94,24 +94,32 @@ impl RecordedLinear {
     /// Adds the weights to a recording, and the adapter's buffers where `rank` > 0.
     pub fn new(recording: &mut Recording, name: String, weights: &Ternary, rank: usize) -> Self {
         let (in_features, out_features) = (weights.columns, weights.rows);
-        let mut kept =
+        let mut persistent =
             |what: &str, words: usize| recording.buffer(format!("{name}.{what}"), words, Content::Persistent);
         let lora = (rank > 0).then(|| LoraBuffers {
             rank,
             in_features,
             out_features,
             dequant_scale: weights.dequant_scale,
-            a_rows: kept("a_rows", rank * wide_words(in_features)),
-            a_columns: kept("a_columns", in_features * wide_words(rank)),
-            b_rows: kept("b_rows", rank * wide_words(out_features)),
-            b_columns: kept("b_columns", out_features * wide_words(rank)),
-            info: kept("info", at::WORDS),
-            grad_a: kept("grad_a", 2 * rank * in_features),
-            grad_b: kept("grad_b", 2 * rank * out_features),
+            a_rows: persistent("a_rows", rank * wide_words(in_features)),
+            a_columns: persistent("a_columns", in_features * wide_words(rank)),
+            b_rows: persistent("b_rows", rank * wide_words(out_features)),
+            b_columns: persistent("b_columns", out_features * wide_words(rank)),
+            info: persistent("info", info_word::WORDS),
+            grad_a: persistent("grad_a", 2 * rank * in_features),
+            grad_b: persistent("grad_b", 2 * rank * out_features),
         });
-        let nothing = recording.constant(format!("{name}.nothing"), vec![0; INFO]);
+        let placeholder = recording.constant(format!("{name}.nothing"), vec![0; INFO]);
         let words = recording.constant(format!("{name}.weights"), weights.words.clone());
-        Self { name, in_features, out_features, weights: words, dequant_scale: weights.dequant_scale, lora, nothing }
+        Self {
+            name,
+            in_features,
+            out_features,
+            weights: words,
+            dequant_scale: weights.dequant_scale,
+            lora,
+            placeholder,
+        }
     }
 
     /// The adapter's buffers.
@@ -120,14 +128,14 @@ impl RecordedLinear {
     }
 
     /// [`forward_into`](Self::forward_into) new rows.
-    pub fn forward(&self, recording: &mut Recording, batch: &Batch, x: Rows) -> (BufferId, Saved) {
+    pub fn forward(&self, recording: &mut Recording, batch: &Batch, x: RowBuffers) -> (BufferId, SavedLinear) {
         let y = recording.scratch(format!("{}.y", self.name), batch.tokens * (self.out_features + INFO));
         let saved = self.forward_into(recording, batch, x, y);
         (y, saved)
     }
 
     /// Records i32 rows `y [tokens, out_features]` from byte rows x.
-    pub fn forward_into(&self, recording: &mut Recording, batch: &Batch, x: Rows, y: BufferId) -> Saved {
+    pub fn forward_into(&self, recording: &mut Recording, batch: &Batch, x: RowBuffers, y: BufferId) -> SavedLinear {
         let name = &self.name;
         let tokens = batch.tokens;
         let rank = self.lora.map_or(0, |lora| lora.rank);
@@ -151,8 +159,8 @@ impl RecordedLinear {
         let buffers = [x.data, x.info, self.weights, y];
         recording.dispatch(format!("{name} product"), &ternary_matmul::KERNEL, params.words(), &buffers);
         let fraction_bits = fraction_bits(127, self.in_features);
-        self.up(recording, batch, x.info, u, (y, 0, 1), (fraction_bits, at::FORWARD_RATIO));
-        Saved { x, u }
+        self.up(recording, batch, x.info, u, (y, 0, 1), (fraction_bits, info_word::FORWARD_RATIO));
+        SavedLinear { x, u }
     }
 
     /// Records the gradients of the adapter, and where `dx` names a buffer `[tokens, slots, in_features]`
@@ -161,10 +169,10 @@ impl RecordedLinear {
         &self,
         recording: &mut Recording,
         batch: &Batch,
-        dy: Rows,
-        saved: Saved,
+        dy: RowBuffers,
+        saved: SavedLinear,
         dx: Option<(BufferId, usize, usize)>,
-        streams: &mut Streams,
+        streams: &mut DitherStreams,
     ) {
         let name = &self.name;
         let tokens = batch.tokens;
@@ -195,7 +203,7 @@ impl RecordedLinear {
             let label = format!("{name} product backward");
             recording.dispatch(label, &ternary_matmul_backward::KERNEL, params.words(), &buffers);
             let fraction_bits = fraction_bits(1 << WIDE_BITS, self.out_features);
-            self.up(recording, batch, dy.info, v, (out, slot, slots), (fraction_bits, at::BACKWARD_RATIO));
+            self.up(recording, batch, dy.info, v, (out, slot, slots), (fraction_bits, info_word::BACKWARD_RATIO));
         }
     }
 
@@ -205,11 +213,11 @@ impl RecordedLinear {
         recording: &mut Recording,
         batch: &Batch,
         x_info: BufferId,
-        u: Rows,
+        u: RowBuffers,
         (out, slot, slots): (BufferId, usize, usize),
         (fraction_bits, ratio_at): (u32, u32),
     ) {
-        let forward = ratio_at == at::FORWARD_RATIO;
+        let forward = ratio_at == info_word::FORWARD_RATIO;
         let scale = self.dequant_scale.shift(-(fraction_bits as i32));
         let params = lora_up::Params {
             tokens: batch.tokens as u32,
@@ -225,9 +233,9 @@ impl RecordedLinear {
         };
         let (factor, info) = match &self.lora {
             Some(lora) => (if forward { lora.b_columns } else { lora.a_columns }, lora.info),
-            None => (self.nothing, self.nothing),
+            None => (self.placeholder, self.placeholder),
         };
-        let (u, u_info) = if self.lora.is_some() { (u.data, u.info) } else { (self.nothing, self.nothing) };
+        let (u, u_info) = if self.lora.is_some() { (u.data, u.info) } else { (self.placeholder, self.placeholder) };
         let label = format!("{} up{}", self.name, if forward { "" } else { " backward" });
         recording.dispatch(label, &lora_up::KERNEL, params.words(), &[x_info, u, u_info, factor, info, out]);
     }
@@ -236,14 +244,14 @@ impl RecordedLinear {
         &self,
         recording: &mut Recording,
         batch: &Batch,
-        dy: Rows,
-        v: Rows,
-        saved: Saved,
-        streams: &mut Streams,
+        dy: RowBuffers,
+        v: RowBuffers,
+        saved: SavedLinear,
+        streams: &mut DitherStreams,
     ) {
         let (Some(lora), name) = (&self.lora, &self.name) else { return };
         let (blocks, rank) = (batch.blocks as u32, lora.rank as u32);
-        let mut fold = |recording: &mut Recording, what: &str, u: Rows, scale_at| {
+        let mut fold = |recording: &mut Recording, what: &str, u: RowBuffers, scale_at| {
             let out = recording.scratch(format!("{name}.folded_{what}"), batch.blocks * lora.rank * lora_fold::FOLD);
             let stream = streams.add(format!("{name}.fold_{what}"));
             let params = lora_fold::Params { blocks, rank, scale_at, stream, ..Default::default() };
@@ -251,13 +259,13 @@ impl RecordedLinear {
             recording.dispatch(format!("{name} fold {what}"), &lora_fold::KERNEL, params.words(), &buffers);
             out
         };
-        let folded_a = fold(recording, "a", v, at::SCALE_FOR_A);
-        let folded_b = fold(recording, "b", saved.u, at::SCALE_FOR_B);
+        let folded_a = fold(recording, "a", v, info_word::SCALE_FOR_A);
+        let folded_b = fold(recording, "b", saved.u, info_word::SCALE_FOR_B);
         let params = lora_gradient_a::Params {
             blocks,
             in_features: self.in_features as u32,
             rank,
-            exponent_at: at::EXPONENT_A,
+            exponent_at: info_word::EXPONENT_A,
             ..Default::default()
         };
         let buffers = [saved.x.data, folded_a, batch.spans, lora.info, lora.grad_a];
@@ -266,7 +274,7 @@ impl RecordedLinear {
             blocks,
             out_features: self.out_features as u32,
             rank,
-            exponent_at: at::EXPONENT_B,
+            exponent_at: info_word::EXPONENT_B,
             ..Default::default()
         };
         let buffers = [dy.data, folded_b, batch.spans, lora.info, lora.grad_b];
@@ -275,16 +283,16 @@ impl RecordedLinear {
 }
 
 /// New scratch rows with infos.
-pub fn rows(recording: &mut Recording, name: String, tokens: usize, words: usize) -> Rows {
+pub fn rows(recording: &mut Recording, name: String, tokens: usize, words: usize) -> RowBuffers {
     let info = recording.scratch(format!("{name}.info"), tokens * INFO);
-    Rows { data: recording.scratch(name, tokens * words), info }
+    RowBuffers { data: recording.scratch(name, tokens * words), info }
 }
 
 /// Names of dither streams, numbered in the order of use.
 #[derive(Clone, Debug, Default)]
-pub struct Streams(Vec<String>);
+pub struct DitherStreams(Vec<String>);
 
-impl Streams {
+impl DitherStreams {
     /// The number of a new stream.
     pub fn add(&mut self, name: String) -> u32 {
         self.0.push(name);
@@ -326,7 +334,7 @@ impl LoraBuffers {
             let ratio = ratio.shift(a_exponent + b_exponent + fraction_bits as i32);
             [round_even_u64(ratio.mantissa.into(), 7) as u32, -(ratio.exponent + 7) as u32]
         };
-        let mut info = Vec::with_capacity(at::WORDS);
+        let mut info = Vec::with_capacity(info_word::WORDS);
         info.extend(ratio(fraction_bits(127, self.in_features)));
         info.extend(ratio(fraction_bits(1 << WIDE_BITS, self.out_features)));
         info.extend(scaling.shift(a_exponent).words());

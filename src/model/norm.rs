@@ -2,7 +2,7 @@
 
 use super::{
     config::ModelConfig,
-    linear::{Batch, Rows, rows},
+    linear::{Batch, RowBuffers, rows},
     weights::Gain,
 };
 use crate::{
@@ -40,7 +40,7 @@ impl Norm {
     }
 
     /// Byte rows of i32 rows x.
-    pub fn quantize(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (Rows, SavedNorm) {
+    pub fn quantize(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (RowBuffers, SavedNorm) {
         let q = rows(recording, format!("{}.q", self.name), batch.tokens, row_words(self.width));
         let info = recording.scratch(format!("{}.norm_info", self.name), batch.tokens * INFO);
         let params = rms_norm_quantize::Params {
@@ -59,7 +59,7 @@ impl Norm {
     }
 
     /// Wide rows of i32 rows x.
-    pub fn wide(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (Rows, SavedNorm) {
+    pub fn wide(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (RowBuffers, SavedNorm) {
         let n = rows(recording, format!("{}.n", self.name), batch.tokens, wide_words(self.width));
         let info = recording.scratch(format!("{}.norm_info", self.name), batch.tokens * INFO);
         let params = rms_norm_wide::Params {

@@ -14,16 +14,16 @@ use std::cmp::Reverse;
 pub struct Sampler {
     /// Q16; `None` takes the likeliest.
     inverse_temperature: Option<u64>,
-    top: usize,
+    candidates: usize,
     key: [u32; 2],
-    drawn: u32,
+    draws: u32,
     exponentials: Vec<u32>,
 }
 
 impl Sampler {
-    /// Scores are divided by `temperature`, 0.01 to 100, or 0 for always the likeliest token; only the `top` likeliest
-    /// are drawn from, all of them for 0.
-    pub fn new(temperature: f64, top: usize, seed: u64) -> Result<Self, Error> {
+    /// Scores are divided by `temperature`, 0.01 to 100, or 0 for always the likeliest token; only the `candidates` likeliest
+    /// are draws from, all of them for 0.
+    pub fn new(temperature: f64, candidates: usize, seed: u64) -> Result<Self, Error> {
         let inverse_temperature = match temperature {
             0.0 => None,
             0.01..=100.0 => Some((65_536.0 / temperature).round_ties_even() as u64),
@@ -32,7 +32,7 @@ impl Sampler {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         let key = dither_key(&key, 0, "sampling").0;
-        Ok(Self { inverse_temperature, top, key, drawn: 0, exponentials: exp2_table() })
+        Ok(Self { inverse_temperature, candidates, key, draws: 0, exponentials: exp2_table() })
     }
 
     /// The next token, given scores in base 2, Q20, one a token; 0 for none.
@@ -41,8 +41,8 @@ impl Sampler {
         order.sort_unstable_by_key(|&token| (Reverse(scores[token as usize]), token));
         let Some(&likeliest) = order.first() else { return 0 };
         let Some(inverse_temperature) = self.inverse_temperature else { return likeliest };
-        if self.top > 0 {
-            order.truncate(self.top);
+        if self.candidates > 0 {
+            order.truncate(self.candidates);
         }
         let weight = |token: &u32| {
             let below = i64::from(scores[likeliest as usize]) - i64::from(scores[*token as usize]);
@@ -50,10 +50,10 @@ impl Sampler {
             u64::from(exp2(&self.exponentials, u32::try_from(below).unwrap_or(u32::MAX)))
         };
         let sum: u64 = order.iter().map(weight).sum();
-        let [low, high] = threefry(self.key, [self.drawn, 0]);
-        self.drawn = self.drawn.wrapping_add(1);
-        let drawn = u64::from(high) << 32 | u64::from(low);
-        let mut left = ((u128::from(drawn) * u128::from(sum)) >> 64) as u64;
+        let [low, high] = threefry(self.key, [self.draws, 0]);
+        self.draws = self.draws.wrapping_add(1);
+        let draws = u64::from(high) << 32 | u64::from(low);
+        let mut left = ((u128::from(draws) * u128::from(sum)) >> 64) as u64;
         for token in &order {
             match left.checked_sub(weight(token)) {
                 Some(rest) => left = rest,

@@ -4,7 +4,7 @@ use super::{
     attention::{Attention, Tables},
     config::{Linear, ModelConfig},
     feed_forward::FeedForward,
-    linear::{Batch, LoraBuffers, RecordedLinear, Streams},
+    linear::{Batch, DitherStreams, LoraBuffers, RecordedLinear},
     norm::Norm,
     peft,
     vocabulary::Vocabulary,
@@ -20,7 +20,7 @@ use crate::{
 pub const BINDING_BYTES: usize = 128 << 20;
 
 /// A recorded step and the buffers that its player writes and reads.
-pub struct Step {
+pub struct RecordedStep {
     /// Everything, forward then backward.
     pub recording: Recording,
     /// Dispatches of the forward pass, loss included.
@@ -39,10 +39,10 @@ pub struct Step {
     pub dither: BufferId,
     /// i64 Q20 in bits, accumulated.
     pub loss: BufferId,
-    /// Every adapted linear, in canonical order, named as in adapters.
-    pub adapted: Vec<(String, LoraBuffers)>,
+    /// Every adapted_linears linear, in canonical order, named as in adapters.
+    pub adapted_linears: Vec<(String, LoraBuffers)>,
     /// Names of dither streams.
-    pub streams: Streams,
+    pub streams: DitherStreams,
 }
 
 /// What is trained: the rank and the linears that have an adapter.
@@ -56,15 +56,15 @@ pub struct Targets {
 
 impl Targets {
     /// What an adapter adapts, as the names of its matrices say.
-    pub fn of(adapter: &LoraAdapter) -> Self {
-        let names = adapter.matrices.iter().filter_map(|matrix| peft::place(&matrix.name));
+    pub fn from_adapter(adapter: &LoraAdapter) -> Self {
+        let names = adapter.matrices.iter().filter_map(|matrix| peft::parse_matrix_name(&matrix.name));
         let mut linears: Vec<_> = names.map(|(_, linear, _)| linear).collect();
         linears.sort_unstable();
         linears.dedup();
         Self { rank: adapter.rank, linears }
     }
 
-    /// (name, in_features, out_features) of every adapted linear, in canonical order.
+    /// (name, in_features, out_features) of every adapted_linears linear, in canonical order.
     pub fn shapes(&self, config: &ModelConfig) -> Vec<(String, usize, usize)> {
         let of_layer = |i| {
             self.linears.iter().map(move |linear| {
@@ -76,7 +76,7 @@ impl Targets {
     }
 }
 
-impl Step {
+impl RecordedStep {
     /// Records a step of `sequences` sequences.
     pub fn new(model: &Model, targets: &Targets, sequences: usize) -> Self {
         Self::sharded(model, targets, sequences, BINDING_BYTES)
@@ -87,14 +87,14 @@ impl Step {
     pub fn sharded(model: &Model, targets: &Targets, sequences: usize, binding_bytes: usize) -> Self {
         let config = &model.config;
         let mut recording = Recording::default();
-        let mut streams = Streams::default();
-        let (batch, tables) = inputs(&mut recording, config, sequences);
+        let mut streams = DitherStreams::default();
+        let (batch, tables) = record_inputs(&mut recording, config, sequences);
         let tokens = batch.tokens;
         let ids = recording.buffer("ids", tokens, Content::Persistent);
         let labels = recording.buffer("labels", tokens, Content::Persistent);
         let loss = recording.buffer("loss", 2, Content::Persistent);
         let layers: Vec<_> =
-            model.layers.iter().enumerate().map(|(i, _)| layer(&mut recording, model, targets, i)).collect();
+            model.layers.iter().enumerate().map(|(i, _)| record_layer(&mut recording, model, targets, i)).collect();
 
         let vocabulary = Vocabulary::new(&mut recording, model, tokens, binding_bytes);
         let mut h = vocabulary.embed(&mut recording, &batch, ids, config.residual_fraction_bits);
@@ -102,9 +102,9 @@ impl Step {
         let mut saved = Vec::new();
         for (attention, feed_forward) in &layers {
             let (y, saved_attention) = attention.forward(&mut recording, &batch, &tables, h);
-            h = add(&mut recording, config, tokens, h, y);
+            h = record_residual_add(&mut recording, config, tokens, h, y);
             let (y, saved_feed_forward) = feed_forward.forward(&mut recording, &batch, h);
-            h = add(&mut recording, config, tokens, h, y);
+            h = record_residual_add(&mut recording, config, tokens, h, y);
             saved.push((saved_attention, saved_feed_forward));
         }
 
@@ -123,7 +123,7 @@ impl Step {
             dh = below.unwrap_or(dh);
         }
 
-        let adapted = adapted(&layers);
+        let adapted_linears = adapted_linears(&layers);
         let dither = batch.dither;
         recording.resize(dither, 2 + 2 * streams.names().len());
         Self {
@@ -136,14 +136,14 @@ impl Step {
             labels,
             dither,
             loss,
-            adapted,
+            adapted_linears,
             streams,
         }
     }
 }
 
-/// The adapted linears of some layers, in canonical order, named as in adapters.
-pub(super) fn adapted(layers: &[(Attention, FeedForward)]) -> Vec<(String, LoraBuffers)> {
+/// The adapted_linears linears of some layers, in canonical order, named as in adapters.
+pub(super) fn adapted_linears(layers: &[(Attention, FeedForward)]) -> Vec<(String, LoraBuffers)> {
     let of_layer = |(i, (attention, feed_forward)): (usize, &(Attention, FeedForward))| {
         let linears = attention.linears().into_iter().chain(feed_forward.linears());
         let named = linears.into_iter().filter_map(move |(linear, recorded)| {
@@ -154,7 +154,7 @@ pub(super) fn adapted(layers: &[(Attention, FeedForward)]) -> Vec<(String, LoraB
     layers.iter().enumerate().flat_map(of_layer).collect()
 }
 
-pub(super) fn inputs(recording: &mut Recording, config: &ModelConfig, sequences: usize) -> (Batch, Tables) {
+pub(super) fn record_inputs(recording: &mut Recording, config: &ModelConfig, sequences: usize) -> (Batch, Tables) {
     let (context, tokens) = (config.context, sequences * config.context);
     let positions: Vec<u32> = (0..sequences).flat_map(|_| 0..context as u32).collect();
     let spans: Vec<u32> = (0..sequences)
@@ -177,7 +177,12 @@ pub(super) fn inputs(recording: &mut Recording, config: &ModelConfig, sequences:
     (batch, tables)
 }
 
-pub(super) fn layer(recording: &mut Recording, model: &Model, targets: &Targets, i: usize) -> (Attention, FeedForward) {
+pub(super) fn record_layer(
+    recording: &mut Recording,
+    model: &Model,
+    targets: &Targets,
+    i: usize,
+) -> (Attention, FeedForward) {
     let (config, weights) = (&model.config, &model.layers[i]);
     let mut linear = |linear: Linear| {
         let name = format!("layers.{i}.{}", linear.name());
@@ -196,7 +201,7 @@ pub(super) fn layer(recording: &mut Recording, model: &Model, targets: &Targets,
     )
 }
 
-pub(super) fn add(
+pub(super) fn record_residual_add(
     recording: &mut Recording,
     config: &ModelConfig,
     tokens: usize,

@@ -3,7 +3,7 @@
 
 use super::{
     attention::Tables,
-    linear::{Batch, Rows, Streams},
+    linear::{Batch, DitherStreams, RowBuffers},
     weights::Model,
 };
 use crate::{
@@ -71,7 +71,7 @@ impl Vocabulary {
     }
 
     /// The scores of every token, Q20 in base 2: a buffer `[tokens, shard's vocabulary]` a shard.
-    pub fn scores(&self, recording: &mut Recording, tokens: usize, n: Rows) -> Vec<BufferId> {
+    pub fn scores(&self, recording: &mut Recording, tokens: usize, n: RowBuffers) -> Vec<BufferId> {
         let scale = Scale::from_f64(std::f64::consts::LOG2_E).unwrap_or(Scale::ONE);
         let scale = scale.shift(SCORE_BITS as i32 + self.exponent);
         let mut scores = Vec::new();
@@ -99,10 +99,10 @@ impl Vocabulary {
         recording: &mut Recording,
         batch: &Batch,
         tables: &Tables,
-        n: Rows,
+        n: RowBuffers,
         labels: BufferId,
         loss: BufferId,
-        streams: &mut Streams,
+        streams: &mut DitherStreams,
     ) -> Vec<BufferId> {
         let tokens = batch.tokens;
         let max = recording.scratch("head.max", tokens);

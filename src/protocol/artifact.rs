@@ -43,7 +43,7 @@ pub struct TransportGradient {
 
 /// What a task came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Body {
+pub enum ArtifactBody {
     /// Something saturated.
     Void,
     /// The gradient.
@@ -55,7 +55,7 @@ pub enum Body {
 pub struct Artifact {
     task: Cid,
     transport: Transport,
-    body: Body,
+    body: ArtifactBody,
 }
 
 /// What a manifest says.
@@ -66,7 +66,7 @@ pub struct ArtifactClaim {
     /// As [`Artifact::gradient_root`].
     pub gradient_root: [u8; 32],
     /// Loss and supervised tokens, as in [`Gradient`]; `None` for a void.
-    pub sums: Option<(i64, u32)>,
+    pub loss_and_tokens: Option<(i64, u32)>,
 }
 
 impl Artifact {
@@ -85,25 +85,25 @@ impl Artifact {
                 None => return Ok(Self::void(task)),
             }
         }
-        let body = Body::Gradient(TransportGradient { loss: gradient.loss, tokens: gradient.tokens, matrices });
+        let body = ArtifactBody::Gradient(TransportGradient { loss: gradient.loss, tokens: gradient.tokens, matrices });
         Ok(Self { task: task.cid(), transport: task.job.transport, body })
     }
 
     /// The void of `task`, for a step that saturated.
     pub fn void(task: &Task) -> Self {
-        Self { task: task.cid(), transport: task.job.transport, body: Body::Void }
+        Self { task: task.cid(), transport: task.job.transport, body: ArtifactBody::Void }
     }
 
     /// What the task came to.
-    pub fn body(&self) -> &Body {
+    pub fn body(&self) -> &ArtifactBody {
         &self.body
     }
 
     /// The gradient, where it is not void.
     pub fn as_gradient(&self) -> Option<&TransportGradient> {
         match &self.body {
-            Body::Void => None,
-            Body::Gradient(gradient) => Some(gradient),
+            ArtifactBody::Void => None,
+            ArtifactBody::Gradient(gradient) => Some(gradient),
         }
     }
 
@@ -147,18 +147,22 @@ impl Artifact {
             let bytes = join(&entry.leaves, (spec.len() * transport.bytes()) as u64, fetch)?;
             matrices.push(TransportMatrix::from_bytes(transport, spec, entry.shift, &bytes)?);
         }
-        Ok(Self { task: expected, transport, body: Body::Gradient(TransportGradient { loss, tokens, matrices }) })
+        Ok(Self {
+            task: expected,
+            transport,
+            body: ArtifactBody::Gradient(TransportGradient { loss, tokens, matrices }),
+        })
     }
 
     /// What the manifest in `bytes` says, whatever its leaves hold.
     pub fn claim(manifest: &[u8]) -> Result<ArtifactClaim, WorkError> {
         let manifest: ArtifactManifest = dag_cbor::decode(FORMAT, manifest)?;
         let (task, gradient_root) = (manifest.task, manifest.gradient_root());
-        let sums = match manifest.body {
+        let loss_and_tokens = match manifest.body {
             ManifestBody::Void => None,
             ManifestBody::Gradient { loss, tokens, .. } => Some((loss, tokens)),
         };
-        Ok(ArtifactClaim { task, gradient_root, sums })
+        Ok(ArtifactClaim { task, gradient_root, loss_and_tokens })
     }
 
     /// The CIDs of the blocks under the manifest in `bytes`, for stores that keep or drop whole artifacts.
@@ -177,8 +181,8 @@ impl Artifact {
             ArtifactEntry { name, rows, columns, exponent, shift: matrix.shift, leaves: cids }
         };
         let body = match &self.body {
-            Body::Void => ManifestBody::Void,
-            Body::Gradient(TransportGradient { loss, tokens, matrices }) => {
+            ArtifactBody::Void => ManifestBody::Void,
+            ArtifactBody::Gradient(TransportGradient { loss, tokens, matrices }) => {
                 let matrices = matrices.iter().map(entry).collect();
                 ManifestBody::Gradient { loss: *loss, tokens: *tokens, matrices }
             }

@@ -97,12 +97,12 @@ impl Job {
         for spec in &self.matrices {
             validate_shape(&spec.name, spec.rows as usize, spec.columns as usize, self.rank as usize)?;
             in_range("gradient exponent", spec.exponent.into(), -i64::from(MAX_EXPONENT), MAX_EXPONENT.into())?;
-            let place = Some(self.place(&spec.name)?);
-            if place <= last {
+            let order_key = Some(self.order_key(&spec.name)?);
+            if order_key <= last {
                 let (what, name) = ("matrix", spec.name.clone());
                 return Err(WorkError::Name { what, name, problem: "is not in canonical order" });
             }
-            last = place;
+            last = order_key;
         }
         Ok(())
     }
@@ -123,8 +123,8 @@ impl Job {
     }
 
     /// (layer, target, 0 for a or 1 for b) of a matrix name.
-    fn place(&self, name: &str) -> Result<(u32, usize, u8), WorkError> {
-        let place = || {
+    fn order_key(&self, name: &str) -> Result<(u32, usize, u8), WorkError> {
+        let order_key = || {
             let (layer, rest) = name.strip_prefix("layers.")?.split_once('.')?;
             let (target, factor) = rest.rsplit_once('.')?;
             let number: u32 = layer.parse().ok().filter(|number: &u32| number.to_string() == layer)?;
@@ -132,12 +132,12 @@ impl Job {
             Some((number, target, ["a", "b"].iter().position(|known| *known == factor)? as u8))
         };
         let problem = "is not layers.<i>.<one of the targets>.<a or b>";
-        place().ok_or_else(|| WorkError::Name { what: "matrix", name: name.to_owned(), problem })
+        order_key().ok_or_else(|| WorkError::Name { what: "matrix", name: name.to_owned(), problem })
     }
 }
 
 impl MatrixSpec {
-    /// That the matrix found at place `at` is this one.
+    /// That the matrix found at order_key `at` is this one.
     pub(crate) fn check(
         &self,
         at: usize,

@@ -13,7 +13,7 @@ const MAX_LOCATION_BYTES: i64 = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Fields {
+struct ReceiptFields {
     task: Task,
     artifact: Cid,
     commitment: Commitment,
@@ -22,14 +22,14 @@ struct Fields {
 
 /// What a miner keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Fields", into = "Fields")]
-pub struct Receipt(Fields);
+#[serde(try_from = "ReceiptFields", into = "ReceiptFields")]
+pub struct Receipt(ReceiptFields);
 
 impl Receipt {
     /// For `artifact`, which came of `task`; `locations` are URLs that serve its blocks.
     pub fn new(task: Task, artifact: &Artifact, locations: Vec<String>) -> Result<Self, WorkError> {
         let commitment = Commitment::new(&task, &artifact.gradient_root());
-        Fields { artifact: artifact.dag()?.root, task, commitment, locations }.try_into()
+        ReceiptFields { artifact: artifact.dag()?.root, task, commitment, locations }.try_into()
     }
 
     /// The task.
@@ -78,10 +78,10 @@ impl Receipt {
     }
 }
 
-impl TryFrom<Fields> for Receipt {
+impl TryFrom<ReceiptFields> for Receipt {
     type Error = WorkError;
 
-    fn try_from(fields: Fields) -> Result<Self, WorkError> {
+    fn try_from(fields: ReceiptFields) -> Result<Self, WorkError> {
         in_range("number of locations", fields.locations.len() as i64, 0, MAX_LOCATIONS)?;
         for location in &fields.locations {
             in_range("bytes of a location", location.len() as i64, 1, MAX_LOCATION_BYTES)?;
@@ -92,7 +92,7 @@ impl TryFrom<Fields> for Receipt {
     }
 }
 
-impl From<Receipt> for Fields {
+impl From<Receipt> for ReceiptFields {
     fn from(receipt: Receipt) -> Self {
         receipt.0
     }

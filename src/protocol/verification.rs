@@ -1,6 +1,6 @@
 //! Verification: a claimed artifact holds exactly where it equals the one recomputed from its task.
 
-use super::artifact::{Artifact, Body};
+use super::artifact::{Artifact, ArtifactBody};
 use super::commitment::Commitment;
 use super::error::WorkError;
 use super::receipt::Receipt;
@@ -97,9 +97,9 @@ pub fn compare(claimed: &Artifact, recomputed: &Artifact) -> Result<(), Mismatch
         return Err(Mismatch::Task { claimed: claimed.task(), recomputed: Box::new(recomputed.task()) });
     }
     let (ours, theirs) = match (recomputed.body(), claimed.body()) {
-        (Body::Void, Body::Void) => return Ok(()),
-        (Body::Gradient(ours), Body::Gradient(theirs)) => (ours, theirs),
-        (_, theirs) => return Err(Mismatch::Void { claimed_void: *theirs == Body::Void }),
+        (ArtifactBody::Void, ArtifactBody::Void) => return Ok(()),
+        (ArtifactBody::Gradient(ours), ArtifactBody::Gradient(theirs)) => (ours, theirs),
+        (_, theirs) => return Err(Mismatch::Void { claimed_void: *theirs == ArtifactBody::Void }),
     };
     if theirs.tokens != ours.tokens {
         return Err(Mismatch::Tokens { claimed: theirs.tokens, recomputed: ours.tokens });

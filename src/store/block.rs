@@ -201,7 +201,7 @@ impl Dag {
 
     /// The root, and a leaf that the root's hash chooses, so that it is not always the same one: what a store is asked
     /// for again before it counts as one that keeps.
-    pub(crate) fn sample(&self) -> impl Iterator<Item = Cid> {
+    pub(crate) fn spot_check_cids(&self) -> impl Iterator<Item = Cid> {
         let leaves: Vec<Cid> =
             self.blocks.iter().map(Block::cid).filter(|cid| cid.codec() == Codec::Raw.code()).collect();
         let digest = self.root.hash().digest();

@@ -6,7 +6,7 @@ mod read;
 mod write;
 
 pub use read::{FileReader, MAX_DEPTH};
-pub use write::{FileBuilder, Layout, Part};
+pub use write::{FileBuilder, FileLayout, FilePart};
 
 use prost::Message;
 

@@ -11,7 +11,7 @@ use crate::{
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
     },
     numbers::{lora::LoraAdapter, rng::threefry},
 };
@@ -69,14 +69,14 @@ pub async fn digests(backend: &Backend, sequences: usize) -> Result<Digests, Err
 
 /// [`Digests::step`]: two layers, 90 tokens in sequences of 37.
 pub async fn step_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32], Error> {
-    Ok(digest(&Training::of_the_step(backend, sequences).await?.step(STEP).await?))
+    Ok(digest(&Training::before_golden_step(backend, sequences).await?.step(STEP).await?))
 }
 
 /// The trace of the step that [`Digests::step`] is of. The steps before it are the scalar references', so that the first
 /// entry that differs is of a dispatch whose inputs were right.
 pub async fn step_trace(backend: &Backend, sequences: usize) -> Result<Vec<Traced>, Error> {
     let scalar = Backend::Cpu { threads: 1, choose: cpu::scalar };
-    let Training { adapter, .. } = Training::of_the_step(&scalar, sequences).await?;
+    let Training { adapter, .. } = Training::before_golden_step(&scalar, sequences).await?;
     let mut training = Training { adapter, ..Training::new(backend, sequences, STEP_CONFIG, STEP_TOKENS).await? };
     training.load().await?;
     Ok(training.trainer.traced_gradient(&training.chunk, &SEED, STEP).await?.1)
@@ -108,7 +108,7 @@ impl Training {
         let config = config.check()?;
         let targets = Targets { rank: RANK, linears: Linear::ALL.to_vec() };
         let model = seeded(config.clone(), SEED)?;
-        let step = Step::new(&model, &targets, sequences);
+        let step = RecordedStep::new(&model, &targets, sequences);
         let executor = backend.executor(&Arc::new(step.recording.clone())).await?;
         let trainer = Trainer::new(step, executor);
         let adapter = LoraAdapter::seeded(RANK, 8, &targets.shapes(&config), SEED)?;
@@ -120,7 +120,7 @@ impl Training {
     }
 
     /// About to take the step that [`Digests::step`] is of.
-    async fn of_the_step(backend: &Backend, sequences: usize) -> Result<Self, Error> {
+    async fn before_golden_step(backend: &Backend, sequences: usize) -> Result<Self, Error> {
         let mut training = Self::new(backend, sequences, STEP_CONFIG, STEP_TOKENS).await?;
         for number in 0..STEP {
             training.step(number).await?;

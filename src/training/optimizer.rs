@@ -113,7 +113,7 @@ impl Optimizer {
         let [beta1, beta2] = self.settings.method.betas();
         self.beta_products[0] *= beta1;
         self.beta_products[1] *= beta2;
-        let rule = Rule { settings: self.settings, learning_rate, beta_products: self.beta_products };
+        let rule = UpdateRule { settings: self.settings, learning_rate, beta_products: self.beta_products };
 
         let mut saturated = 0;
         for ((matrix, gradient), moments) in adapter.matrices.iter_mut().zip(gradients).zip(&mut self.moments) {
@@ -179,13 +179,13 @@ fn norm(gradients: &[GradientMatrix], tokens: f64) -> f64 {
 }
 
 /// The update of one parameter at one step.
-struct Rule {
+struct UpdateRule {
     settings: Settings,
     learning_rate: f64,
     beta_products: [f64; 2],
 }
 
-impl Rule {
+impl UpdateRule {
     /// The next value of `parameter`; the moments are rounded to f32 after the step has used them.
     fn apply(&self, parameter: f64, gradient: f64, first: &mut f32, second: &mut f32) -> f64 {
         let kept = parameter * (1.0 - self.learning_rate * self.settings.weight_decay);

@@ -8,7 +8,7 @@ use crate::{
     },
     error::Error,
     kernels::cross_entropy::IGNORE,
-    model::transformer::Step,
+    model::transformer::RecordedStep,
     numbers::{
         lora::{GradientMatrix, LoraAdapter},
         rng::dither_key,
@@ -42,7 +42,7 @@ pub fn nats(loss: i64, supervised: usize) -> f64 {
 
 /// A recorded step in a player's memory.
 pub struct Trainer {
-    step: Step,
+    step: RecordedStep,
     executor: Executor,
     exponents: Vec<(i32, i32)>,
     shapes: Vec<(usize, usize)>,
@@ -51,13 +51,13 @@ pub struct Trainer {
 
 impl Trainer {
     /// Takes a step and a player of its recording.
-    pub fn new(step: Step, executor: Executor) -> Self {
+    pub fn new(step: RecordedStep, executor: Executor) -> Self {
         Self { step, executor, exponents: Vec::new(), shapes: Vec::new(), trace: None }
     }
 
     /// Uploads an adapter. `exponents` are the job's, one per matrix in the adapter's order.
     pub async fn load(&mut self, adapter: &LoraAdapter, exponents: &[i32]) -> Result<(), Error> {
-        let expected = 2 * self.step.adapted.len();
+        let expected = 2 * self.step.adapted_linears.len();
         for (what, found) in [("adapter matrices", adapter.matrices.len()), ("exponents", exponents.len())] {
             if found != expected {
                 return Err(Error::Shape { what, expected, found });
@@ -70,7 +70,7 @@ impl Trainer {
         self.shapes = adapter.matrices.iter().map(|matrix| (matrix.rows, matrix.columns)).collect();
         let mut writes = Vec::new();
         let pairs = adapter.matrices.chunks_exact(2);
-        for (((_, buffers), pair), &exponents) in self.step.adapted.iter().zip(pairs).zip(&self.exponents) {
+        for (((_, buffers), pair), &exponents) in self.step.adapted_linears.iter().zip(pairs).zip(&self.exponents) {
             buffers.check(&pair[0], &pair[1])?;
             writes.extend(buffers.pack(adapter.alpha, &pair[0], &pair[1], exponents));
         }
@@ -81,18 +81,19 @@ impl Trainer {
     pub async fn gradient(&mut self, chunk: &[u32], task_key: &[u8; 32], step: u64) -> Result<ChunkGradient, Error> {
         let keys: Vec<_> =
             self.step.streams.names().iter().flat_map(|name| dither_key(task_key, step, name).0).collect();
-        let mut outputs: Vec<_> = self.step.adapted.iter().flat_map(|(_, lora)| [lora.grad_a, lora.grad_b]).collect();
+        let mut outputs: Vec<_> =
+            self.step.adapted_linears.iter().flat_map(|(_, lora)| [lora.grad_a, lora.grad_b]).collect();
         outputs.push(self.step.loss);
         let zeros = |id: &BufferId| (*id, vec![0; self.step.recording.get(*id).words]);
         self.executor.write_all(&outputs.iter().map(zeros).collect::<Vec<_>>()).await?;
         let saturated = self.run_chunk(chunk, &keys, self.step.recording.dispatches().len()).await?;
         let mut read = self.executor.read_all(&outputs).await?;
-        let loss = read.pop().map_or(0, |words| long(&words));
+        let loss = read.pop().map_or(0, |words| i64_from_words(&words));
         let (mut matrices, mut read) = (Vec::new(), read.into_iter());
-        for ((name, _), exponents) in self.step.adapted.iter().zip(&self.exponents) {
+        for ((name, _), exponents) in self.step.adapted_linears.iter().zip(&self.exponents) {
             for (factor, exponent) in [("a", exponents.0), ("b", exponents.1)] {
                 let (words, (rows, columns)) = (read.next().unwrap_or_default(), self.shapes[matrices.len()]);
-                let values = words.chunks_exact(2).map(long).collect();
+                let values = words.chunks_exact(2).map(i64_from_words).collect();
                 matrices.push(GradientMatrix { name: format!("{name}.{factor}"), rows, columns, exponent, values });
             }
         }
@@ -114,15 +115,15 @@ impl Trainer {
     }
 
     /// As [`Executor::set_yield_hook`].
-    pub fn set_yield_hook(&mut self, rest: YieldHook) {
-        self.executor.set_yield_hook(rest);
+    pub fn set_yield_hook(&mut self, hook: YieldHook) {
+        self.executor.set_yield_hook(hook);
     }
 
     /// From now on all dispatches of one adapted linear, chosen by `number` among them, are audited as
     /// [`Executor::audit`] says. Returns the linear's name.
     pub fn audit(&mut self, number: u64) -> Option<&str> {
-        let at = number.checked_rem(self.step.adapted.len() as u64)?;
-        let name = self.step.adapted[at as usize].0.as_str();
+        let at = number.checked_rem(self.step.adapted_linears.len() as u64)?;
+        let name = self.step.adapted_linears[at as usize].0.as_str();
         let of_linear = |label: &str| label.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '));
         let dispatches = self.step.recording.dispatches().iter().enumerate();
         self.executor.audit(dispatches.filter(|(_, dispatch)| of_linear(&dispatch.label)).map(|(at, _)| at).collect());
@@ -134,7 +135,7 @@ impl Trainer {
         let keys = vec![0; 2 * self.step.streams.names().len()];
         self.executor.write(self.step.loss, &[0, 0]).await?;
         let saturated = self.run_chunk(chunk, &keys, self.step.forward).await?;
-        Ok((long(&self.executor.read(self.step.loss).await?), saturated))
+        Ok((i64_from_words(&self.executor.read(self.step.loss).await?), saturated))
     }
 
     /// Plays the chunk's sequences, as many at a time as the step holds; each token's label is the next one.
@@ -164,6 +165,6 @@ impl Trainer {
 }
 
 /// An i64 of two words.
-fn long(words: &[u32]) -> i64 {
+fn i64_from_words(words: &[u32]) -> i64 {
     (u64::from(words[0]) | u64::from(words[1]) << 32) as i64
 }

@@ -11,7 +11,7 @@ use crate::{
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::Model,
     },
     numbers::lora::LoraAdapter,
@@ -54,15 +54,15 @@ pub struct Trial {
 impl Trial {
     /// Draws the model and lays it out in the backend's memory.
     pub async fn new(config: ModelConfig, backend: &Backend) -> Result<Self, Error> {
-        Self::of(&seeded(config, SEED)?, backend).await
+        Self::with_model(&seeded(config, SEED)?, backend).await
     }
 
     /// Of a model at hand.
-    pub async fn of(model: &Model, backend: &Backend) -> Result<Self, Error> {
+    pub async fn with_model(model: &Model, backend: &Backend) -> Result<Self, Error> {
         let targets = Targets { rank: RANK, linears: Linear::ALL.to_vec() };
         let adapter = LoraAdapter::seeded(RANK, ALPHA, &targets.shapes(&model.config), SEED)?;
         let optimizer = Optimizer::new(Settings::ADAMW, &adapter)?;
-        let step = Step::new(model, &targets, 1);
+        let step = RecordedStep::new(model, &targets, 1);
         let chunk = (0..step.context as u32).map(|i| i * i * 7 % step.vocab as u32).collect();
         let recording = Arc::new(step.recording.clone());
         let executor = backend.executor(&recording).await?;

@@ -6,10 +6,10 @@ use crate::{
     error::Error,
     model::{
         manifest::model_manifest,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::Model,
     },
-    protocol::{AdapterState, Artifact, CHUNK_TOKENS, Chunk, Gradient, MatrixSpec, Task, WorkError, leaf::leaf},
+    protocol::{AdapterState, Artifact, CHUNK_TOKENS, Chunk, Gradient, MatrixSpec, Task, WorkError, attestation_leaf},
     store::{Cid, Fetch},
     training::step::{ChunkGradient, Trainer},
 };
@@ -48,11 +48,16 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Records the step and allocates it, for [a few sequences](Backend::sequences) a play, and never more than a chunk
+    /// Records the step and allocates it, for [a max_sequences sequences](Backend::sequences) a play, and never more than a chunk
     /// has.
-    pub async fn new(model: &Model, targets: &Targets, backend: &Backend, few: usize) -> Result<Self, WorkerError> {
-        let sequences = backend.sequences(few).min(CHUNK_TOKENS.div_ceil(model.config.context));
-        let step = Step::new(model, targets, sequences);
+    pub async fn new(
+        model: &Model,
+        targets: &Targets,
+        backend: &Backend,
+        max_sequences: usize,
+    ) -> Result<Self, WorkerError> {
+        let sequences = backend.sequences(max_sequences).min(CHUNK_TOKENS.div_ceil(model.config.context));
+        let step = RecordedStep::new(model, targets, sequences);
         let executor = backend.executor(&Arc::new(step.recording.clone())).await?;
         let manifest = model_manifest(model).map_err(WorkError::from)?;
         let vocab = model.config.vocab as u32;
@@ -91,7 +96,7 @@ impl Worker {
         Ok(self.attest(task, &[0; 32], blocks).await?.0)
     }
 
-    /// [`Self::audit`], and the [`leaf`] that a selector names; none of a void.
+    /// [`Self::audit`], and the [leaf](attestation_leaf) that a selector names; none of a void.
     pub async fn attest(
         &mut self,
         task: &Task,
@@ -101,17 +106,17 @@ impl Worker {
         let [a, b, c, d, e, f, g, h, ..] = task.key();
         self.trainer.audit(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
         let gradient = self.gradient(task, blocks).await?;
-        let leaf = gradient.as_ref().and_then(|gradient| leaf(&gradient.matrices, selector));
+        let leaf = gradient.as_ref().and_then(|gradient| attestation_leaf(&gradient.matrices, selector));
         Ok((artifact(task, gradient.as_ref())?, leaf))
     }
 
     /// As [`Executor::set_yield_hook`](crate::compute::Executor::set_yield_hook).
-    pub fn set_yield_hook(&mut self, rest: YieldHook) {
-        self.trainer.set_yield_hook(rest);
+    pub fn set_yield_hook(&mut self, hook: YieldHook) {
+        self.trainer.set_yield_hook(hook);
     }
 
     /// Lets go of what is uploaded, after an error that may have left it half-written.
-    pub fn forget(&mut self) {
+    pub fn unload_adapter(&mut self) {
         self.adapter = None;
     }
 }

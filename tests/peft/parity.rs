@@ -5,7 +5,7 @@ use pollster::block_on;
 use r3mes_wgpu::{
     compute::Backend,
     kernels::cross_entropy::IGNORE,
-    model::{peft, transformer::Step, weights::Model},
+    model::{peft, transformer::RecordedStep, weights::Model},
     numbers::lora::LoraAdapter,
     training::{session::JOB_EXPONENT, step::Trainer},
 };
@@ -43,12 +43,12 @@ fn cosine(x: &[f64], y: &[f64]) -> f64 {
 
 /// Logits `[tokens, vocab]` of the integer path: the head's scores, Q20 in bits.
 fn logits(model: &Model, adapter: &LoraAdapter, ids: &[u32]) -> Vec<f64> {
-    let step = Step::new(model, &cases::targets(adapter.rank), ids.len() / model.config.context);
+    let step = RecordedStep::new(model, &cases::targets(adapter.rank), ids.len() / model.config.context);
     let (at, head) =
         step.recording.dispatches().iter().enumerate().find(|(_, dispatch)| dispatch.label == "head logits").unwrap();
     let scores = *head.buffers.last().unwrap();
     let mut executor = block_on(CPU.executor(&Arc::new(step.recording.clone()))).unwrap();
-    for ((_, buffers), pair) in step.adapted.iter().zip(adapter.matrices.chunks_exact(2)) {
+    for ((_, buffers), pair) in step.adapted_linears.iter().zip(adapter.matrices.chunks_exact(2)) {
         for (id, words) in buffers.pack(adapter.alpha, &pair[0], &pair[1], (JOB_EXPONENT, JOB_EXPONENT)) {
             block_on(executor.write(id, &words)).unwrap();
         }
@@ -93,7 +93,7 @@ fn peft_computes_our_logits_from_our_export() {
 fn gradients_are_pefts() {
     let reference = Reference(fixture("reference.safetensors"));
     let (model, adapter, ids) = (model(), adapter(), reference.ids());
-    let step = Step::new(&model, &cases::targets(adapter.rank), ids.len() / model.config.context);
+    let step = RecordedStep::new(&model, &cases::targets(adapter.rank), ids.len() / model.config.context);
     let executor = block_on(CPU.executor(&Arc::new(step.recording.clone()))).unwrap();
     let mut trainer = Trainer::new(step, executor);
     block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();
@@ -103,8 +103,8 @@ fn gradients_are_pefts() {
     for matrix in &got.matrices {
         let unit = 2f64.powi(matrix.exponent);
         let values: Vec<f64> = matrix.values.iter().map(|&value| value as f64 * unit).collect();
-        let (_, _, factor) = peft::place(&matrix.name).unwrap();
-        let (_, values) = peft::oriented(factor, matrix.rows, matrix.columns, &values);
+        let (_, _, factor) = peft::parse_matrix_name(&matrix.name).unwrap();
+        let (_, values) = peft::to_peft_layout(factor, matrix.rows, matrix.columns, &values);
         let name = peft::tensor_name(&matrix.name).unwrap();
         let want = reference.reals(&name);
         let cosine = cosine(&values, &want);

@@ -19,7 +19,7 @@ use r3mes_reference::{
 };
 use r3mes_wgpu::{
     model::{
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::Model,
     },
     numbers::lora::{GradientMatrix, LoraAdapter},
@@ -113,7 +113,7 @@ impl Case {
     }
 
     fn trainer(&self) -> Result<Trainer> {
-        let step = Step::new(&self.model, &self.targets, 1);
+        let step = RecordedStep::new(&self.model, &self.targets, 1);
         let executor = block_on(self.compute.backend.executor(&Arc::new(step.recording.clone())))?;
         Ok(Trainer::new(step, executor))
     }

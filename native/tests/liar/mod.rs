@@ -14,7 +14,7 @@ use r3mes_wgpu::{
         judge::Side,
         prover::{Prover, Replay, TaskInputs},
     },
-    model::transformer::Step,
+    model::transformer::RecordedStep,
     protocol::{Artifact, Commitment, Gradient, Task},
     training::step::Trainer,
     tx::{Message, MsgAnswerDispute, MsgMoveDispute},
@@ -34,7 +34,7 @@ impl Liar {
         let blocks = block_on(Blocks::of_task(rogue.client.host(), task)).unwrap();
         let mut material = TaskInputs::fetch(task, model.config.vocab as u32, &|cid| blocks.get(cid)).unwrap();
         material.tokens[700] ^= 1;
-        let step = Step::new(&model, &targets, 1);
+        let step = RecordedStep::new(&model, &targets, 1);
         let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
         let mut trainer = Trainer::new(step, executor);
         let exponents: Vec<i32> = material.matrices.iter().map(|spec| spec.exponent).collect();

@@ -10,15 +10,15 @@ const MODEL_TYPE: &str = "bitnet";
 const ACTIVATION: &str = "relu2";
 
 /// What `config.json` says.
-pub(super) struct Config {
+pub(super) struct ParsedConfig {
     pub(super) model: ModelConfig,
-    pub(super) convention: Convention,
-    pub(super) head: Head,
+    pub(super) convention: ScaleConvention,
+    pub(super) head: HeadWeights,
 }
 
 /// How a linear's weights and its `weight_scale` make its reals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Convention {
+pub(super) enum ScaleConvention {
     /// `autobitlinear` offline, and files that do not say: a trit is worth `weight_scale`. Masters without one are
     /// quantized as they are online.
     Multiplies,
@@ -30,13 +30,13 @@ pub(super) enum Convention {
 
 /// Where the logits' weights are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Head {
+pub(super) enum HeadWeights {
     /// They are the embedding's, whatever else is there.
     Tied,
     /// They are the embedding's if there are no others.
-    Unsaid,
+    Unspecified,
     /// They are their own.
-    Own,
+    Separate,
 }
 
 /// The keys of `config.json` that are read.
@@ -87,7 +87,7 @@ fn malformed(reason: String) -> Error {
 }
 
 /// Reads and checks it.
-pub(super) fn read(bytes: &[u8]) -> Result<Config, Error> {
+pub(super) fn read(bytes: &[u8]) -> Result<ParsedConfig, Error> {
     let file: ConfigFile = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
     for (what, found, expected) in
         [("model_type", &file.model_type, MODEL_TYPE), ("hidden_act", &file.hidden_act, ACTIVATION)]
@@ -115,15 +115,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<Config, Error> {
     }
     .check()?;
     let head = match file.tie_word_embeddings {
-        Some(true) => Head::Tied,
-        Some(false) => Head::Own,
-        None => Head::Unsaid,
+        Some(true) => HeadWeights::Tied,
+        Some(false) => HeadWeights::Separate,
+        None => HeadWeights::Unspecified,
     };
-    Ok(Config { model, convention: convention(file.quantization_config.as_ref())?, head })
+    Ok(ParsedConfig { model, convention: convention(file.quantization_config.as_ref())?, head })
 }
 
-fn convention(file: Option<&QuantizationFile>) -> Result<Convention, Error> {
-    let Some(file) = file else { return Ok(Convention::Multiplies) };
+fn convention(file: Option<&QuantizationFile>) -> Result<ScaleConvention, Error> {
+    let Some(file) = file else { return Ok(ScaleConvention::Multiplies) };
     if file.quant_method != MODEL_TYPE {
         return Err(malformed(format!("quant_method is {:?}; only {MODEL_TYPE:?} is supported", file.quant_method)));
     }
@@ -132,9 +132,9 @@ fn convention(file: Option<&QuantizationFile>) -> Result<Convention, Error> {
     }
     let class = file.linear_class.as_deref().unwrap_or("bitlinear");
     match (class, file.quantization_mode.as_deref().unwrap_or("offline")) {
-        ("bitlinear", "offline") => Ok(Convention::Divides),
-        ("autobitlinear", "offline") => Ok(Convention::Multiplies),
-        ("autobitlinear", "online") => Ok(Convention::Online),
+        ("bitlinear", "offline") => Ok(ScaleConvention::Divides),
+        ("autobitlinear", "offline") => Ok(ScaleConvention::Multiplies),
+        ("autobitlinear", "online") => Ok(ScaleConvention::Online),
         (class, mode) => {
             Err(malformed(format!("linear_class {class:?} with quantization_mode {mode:?} is not supported")))
         }

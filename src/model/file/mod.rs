@@ -6,8 +6,8 @@
 
 mod config;
 mod gguf;
+mod safetensors_source;
 mod tensor;
-mod tensors;
 mod ternary;
 mod write;
 
@@ -43,12 +43,12 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<Model, Error> {
 /// Reads `config.json` and the pieces of a model's safetensors, in any order.
 pub fn read_pieces(config: &[u8], pieces: &[&[u8]], progress: Progress) -> Result<Model, Error> {
     let config = config::read(config)?;
-    assemble(tensors::Tensors::new(pieces, &config)?, config.model, progress)
+    assemble(safetensors_source::SafetensorsSource::new(pieces, &config)?, config.model, progress)
 }
 
 /// Reads a GGUF file of bitnet.cpp or llama.cpp.
 pub fn read_gguf(bytes: &[u8], progress: Progress) -> Result<Model, Error> {
-    let source = gguf::Gguf::new(bytes)?;
+    let source = gguf::GgufSource::new(bytes)?;
     let config = source.config()?;
     assemble(source, config, progress)
 }

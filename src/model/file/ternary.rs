@@ -4,7 +4,7 @@
 //! is worth is rounded to binary32, as a file that we write holds it, so that a model is the same before and after.
 
 use super::{
-    config::Convention,
+    config::ScaleConvention,
     tensor::{FileTensor, TensorKind},
 };
 use crate::{
@@ -20,18 +20,20 @@ pub(super) fn linear(
     weight: &FileTensor,
     scale: Option<&FileTensor>,
     [rows, columns]: [usize; 2],
-    convention: Convention,
+    convention: ScaleConvention,
 ) -> Result<Ternary, Error> {
     match weight.kind {
-        TensorKind::U8 if convention == Convention::Online => {
+        TensorKind::U8 if convention == ScaleConvention::Online => {
             Err(weight.error("packed weights, but quantization_mode is \"online\""))
         }
         TensorKind::U8 => packed(weight, dequant_scale(weight, scale, convention)?, rows, columns),
         TensorKind::F32 | TensorKind::F16 | TensorKind::BF16 => {
             weight.shaped(&[rows, columns])?;
             match (convention, scale) {
-                (Convention::Divides, _) => Err(weight.error("linear_class \"bitlinear\" has packed weights (U8)")),
-                (Convention::Multiplies, Some(_)) => {
+                (ScaleConvention::Divides, _) => {
+                    Err(weight.error("linear_class \"bitlinear\" has packed weights (U8)"))
+                }
+                (ScaleConvention::Multiplies, Some(_)) => {
                     trits(weight, dequant_scale(weight, scale, convention)?, rows, columns)
                 }
                 _ => masters(weight, rows, columns),
@@ -41,10 +43,10 @@ pub(super) fn linear(
     }
 }
 
-fn dequant_scale(weight: &FileTensor, scale: Option<&FileTensor>, convention: Convention) -> Result<Scale, Error> {
+fn dequant_scale(weight: &FileTensor, scale: Option<&FileTensor>, convention: ScaleConvention) -> Result<Scale, Error> {
     let scale = scale.ok_or_else(|| Error::Missing { name: format!("{}_scale", weight.name) })?;
     let value = f64::from(scale.positive()?);
-    let worth = if convention == Convention::Divides { 1.0 / value } else { value } as f32;
+    let worth = if convention == ScaleConvention::Divides { 1.0 / value } else { value } as f32;
     match Scale::from_f64(worth.into()) {
         Some(worth) if worth.mantissa != 0 => Ok(worth),
         _ => Err(scale.error(format_args!("1 / {value} is no number"))),

@@ -18,7 +18,7 @@ use std::{
 };
 
 /// A tensor to write.
-enum Data<'a> {
+enum TensorData<'a> {
     Reals(Vec<f32>),
     Embedding(&'a Embedding),
     Packed(&'a Ternary),
@@ -26,7 +26,7 @@ enum Data<'a> {
 
 /// What the header says of a tensor.
 #[derive(Serialize)]
-struct Entry {
+struct HeaderEntry {
     dtype: &'static str,
     shape: Vec<usize>,
     data_offsets: [usize; 2],
@@ -51,16 +51,16 @@ pub fn write_tensors(model: &Model, out: &mut dyn Write) -> io::Result<()> {
     let (mut header, mut end) = (BTreeMap::new(), 0);
     for (name, data) in &tensors {
         let (dtype, shape, bytes) = match data {
-            Data::Reals(reals) => ("F32", vec![reals.len()], 4 * reals.len()),
-            Data::Embedding(_) => {
+            TensorData::Reals(reals) => ("F32", vec![reals.len()], 4 * reals.len()),
+            TensorData::Embedding(_) => {
                 ("I8", vec![model.config.vocab, model.config.width], model.config.vocab * model.config.width)
             }
-            Data::Packed(weights) => {
+            TensorData::Packed(weights) => {
                 let quarter = weights.rows.div_ceil(4);
                 ("U8", vec![quarter, weights.columns], quarter * weights.columns)
             }
         };
-        header.insert(name, Entry { dtype, shape, data_offsets: [end, end + bytes] });
+        header.insert(name, HeaderEntry { dtype, shape, data_offsets: [end, end + bytes] });
         end += bytes;
     }
     let mut header = serde_json::to_vec(&header).map_err(io::Error::other)?;
@@ -69,25 +69,25 @@ pub fn write_tensors(model: &Model, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(&header)?;
     for (_, data) in &tensors {
         match data {
-            Data::Reals(reals) => out.write_all(bytemuck::cast_slice(&little_endian(reals)))?,
-            Data::Embedding(embedding) => {
+            TensorData::Reals(reals) => out.write_all(bytemuck::cast_slice(&little_endian(reals)))?,
+            TensorData::Embedding(embedding) => {
                 for row in 0..model.config.vocab {
                     out.write_all(bytemuck::cast_slice(embedding.row(row, model.config.width)))?;
                 }
             }
-            Data::Packed(weights) => pack(weights, out)?,
+            TensorData::Packed(weights) => pack(weights, out)?,
         }
     }
     Ok(())
 }
 
 /// Names and tensors in the order of the file: those of four bytes first, so that all are aligned.
-fn tensors(model: &Model) -> Vec<(String, Data<'_>)> {
+fn tensors(model: &Model) -> Vec<(String, TensorData<'_>)> {
     let mut reals = Vec::new();
     let mut gain = |name: String, gain: &Gain| {
         let unit = Scale::power_of_two(gain.exponent).to_f64();
         let values = gain.mantissas.iter().map(|&mantissa| (f64::from(mantissa as i32) * unit) as f32);
-        reals.push((name, Data::Reals(values.collect())));
+        reals.push((name, TensorData::Reals(values.collect())));
     };
     gain("model.norm.weight".into(), &model.final_norm);
     for (i, layer) in model.layers.iter().enumerate() {
@@ -99,14 +99,14 @@ fn tensors(model: &Model) -> Vec<(String, Data<'_>)> {
     }
     let embedding = "model.embed_tokens.weight";
     let units = (0..model.config.vocab).map(|row| model.embedding.unit(row)).collect();
-    reals.push((format!("{embedding}_scale"), Data::Reals(units)));
-    let mut bytes = vec![(embedding.to_owned(), Data::Embedding(&model.embedding))];
+    reals.push((format!("{embedding}_scale"), TensorData::Reals(units)));
+    let mut bytes = vec![(embedding.to_owned(), TensorData::Embedding(&model.embedding))];
     for (i, layer) in model.layers.iter().enumerate() {
         for (&linear, weights) in Linear::ALL.iter().zip(&layer.linears) {
             let name = format!("model.layers.{i}.{}.weight", linear.path());
             let scale = weights.dequant_scale.to_f64() as f32;
-            reals.push((format!("{name}_scale"), Data::Reals(vec![scale])));
-            bytes.push((name, Data::Packed(weights)));
+            reals.push((format!("{name}_scale"), TensorData::Reals(vec![scale])));
+            bytes.push((name, TensorData::Packed(weights)));
         }
     }
     reals.extend(bytes);

@@ -1,6 +1,6 @@
 //! `adapter_config.json`: rank, alpha, the adapted linears, and that nothing else is asked for.
 
-use super::names::module;
+use super::names::module_name;
 use crate::{error::Error, model::config::Linear, numbers::lora::RANKS};
 use serde_json::{Map, Value, json};
 
@@ -44,7 +44,7 @@ pub(super) fn write(rank: usize, alpha: u32, linears: &[Linear], base_model: &st
         "base_model_name_or_path": base_model,
         "r": rank,
         "lora_alpha": alpha,
-        "target_modules": linears.iter().map(|linear| module(*linear)).collect::<Vec<_>>(),
+        "target_modules": linears.iter().map(|linear| module_name(*linear)).collect::<Vec<_>>(),
         "bias": "none",
         "fan_in_fan_out": false,
         "inference_mode": true,
@@ -72,7 +72,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(usize, u32, Vec<Linear>), Error> {
     if value("peft_type") != "LORA" {
         return refuse("peft_type", "only \"LORA\" is read");
     }
-    let unknown = |(key, value): &(&String, &Value)| !KNOWN.contains(&key.as_str()) && !asks_for_nothing(value);
+    let unknown = |(key, value): &(&String, &Value)| !KNOWN.contains(&key.as_str()) && !is_disabled(value);
     if let Some((key, _)) = config.iter().find(unknown) {
         return refuse(key, "that is not supported");
     }
@@ -97,7 +97,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(usize, u32, Vec<Linear>), Error> {
     let mut targets = Vec::new();
     for name in names {
         let matches =
-            |linear: &Linear| name.as_str().is_some_and(|name| name == linear.path() || name == module(*linear));
+            |linear: &Linear| name.as_str().is_some_and(|name| name == linear.path() || name == module_name(*linear));
         match Linear::ALL.into_iter().find(matches) {
             Some(linear) => targets.push(linear),
             None => return refuse("target_modules", &format!("{name} is none of a layer's seven linears")),
@@ -108,7 +108,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(usize, u32, Vec<Linear>), Error> {
     Ok((rank, alpha as u32, targets))
 }
 
-fn asks_for_nothing(value: &Value) -> bool {
+fn is_disabled(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Array(list) => list.is_empty(),

@@ -99,14 +99,14 @@ impl GradientPackage {
 fn tensor(matrix: &TransportMatrix) -> Result<GradientTensor, WorkError> {
     let spec = matrix.spec();
     let unnamed = || WorkError::Name { what: "matrix", name: spec.name.clone(), problem: "has no name in PEFT" };
-    let (_, _, factor) = peft::place(&spec.name).ok_or_else(unnamed)?;
+    let (_, _, factor) = peft::parse_matrix_name(&spec.name).ok_or_else(unnamed)?;
     let name = peft::tensor_name(&spec.name).ok_or_else(unnamed)?;
     // 15 bits of magnitude and a normal unit: exact in f32
     let exponent = spec.exponent + matrix.shift() as i32;
     in_range("exponent of a gradient in f32", exponent.into(), -126, 112)?;
     let unit = Scale::power_of_two(exponent).to_f64();
     let values: Vec<f32> = matrix.values().iter().map(|&value| (f64::from(value) * unit) as f32).collect();
-    let (shape, data) = peft::oriented(factor, spec.rows as usize, spec.columns as usize, &values);
+    let (shape, data) = peft::to_peft_layout(factor, spec.rows as usize, spec.columns as usize, &values);
     Ok(GradientTensor { data, shape: shape.map(|size| size as i64).to_vec(), dtype: "float32".into(), name })
 }
 

@@ -10,14 +10,14 @@ mod names;
 
 pub use config::MAX_CONFIG_BYTES;
 pub use gradient_package::{GradientPackage, GradientTensor};
-pub use names::{Factor, module, place, tensor_name};
+pub use names::{Factor, module_name, parse_matrix_name, tensor_name};
 
-use super::reals;
+use super::float_conversion;
 use crate::{
     error::Error,
     numbers::lora::{LoraAdapter, LoraMatrix, MASTER_FRACTION_BITS, MAX_FEATURES},
 };
-use names::tensor_place;
+use names::parse_tensor_name;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::{BTreeMap, HashMap};
 
@@ -28,10 +28,10 @@ const TENSORS: &str = "adapter_model.safetensors";
 /// The last bit of a master.
 const UNIT: f64 = 1.0 / (1u64 << MASTER_FRACTION_BITS) as f64;
 /// The largest F32 below 8.
-const TOP: f32 = 8.0 - 1.0 / (1 << 21) as f32;
+const MAX_VALUE: f32 = 8.0 - 1.0 / (1 << 21) as f32;
 
 /// The shape and values that PEFT has for a matrix `[rank, columns]` of ours: b transposed.
-pub fn oriented<T: Copy>(factor: Factor, rank: usize, columns: usize, values: &[T]) -> ([usize; 2], Vec<T>) {
+pub fn to_peft_layout<T: Copy>(factor: Factor, rank: usize, columns: usize, values: &[T]) -> ([usize; 2], Vec<T>) {
     match factor {
         Factor::A => ([rank, columns], values.to_vec()),
         Factor::B => ([columns, rank], transposed(values, columns)),
@@ -51,13 +51,14 @@ pub fn write(adapter: &LoraAdapter, base_model: &str) -> Result<(Vec<u8>, Vec<u8
     let mut tensors = BTreeMap::new();
     let (mut linears, mut layers) = (Vec::new(), 0);
     for LoraMatrix { name, rows, columns, values } in &adapter.matrices {
-        let (layer, linear, factor) = place(name).ok_or_else(|| wrong("adapter", name, "has no name in PEFT"))?;
+        let (layer, linear, factor) =
+            parse_matrix_name(name).ok_or_else(|| malformed_entry("adapter", name, "has no name in PEFT"))?;
         if *rows != adapter.rank || values.len() != rows * columns {
-            return Err(wrong("adapter", name, "has another shape than the rank demands"));
+            return Err(malformed_entry("adapter", name, "has another shape than the rank demands"));
         }
-        let real = |&value: &i32| ((f64::from(value) * UNIT) as f32).clamp(-TOP, TOP);
+        let real = |&value: &i32| ((f64::from(value) * UNIT) as f32).clamp(-MAX_VALUE, MAX_VALUE);
         let reals: Vec<f32> = values.iter().map(real).collect();
-        let (shape, reals) = oriented(factor, *rows, *columns, &reals);
+        let (shape, reals) = to_peft_layout(factor, *rows, *columns, &reals);
         let bytes: Vec<u8> = reals.into_iter().flat_map(f32::to_le_bytes).collect();
         tensors.insert(tensor_name(name).unwrap_or_default(), (shape, bytes));
         linears.push(linear);
@@ -94,9 +95,9 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
     let mut layers = 0;
     for name in file.names() {
         let (layer, linear, _) =
-            tensor_place(name).ok_or_else(|| wrong(TENSORS, name, "is no LoRA factor known here"))?;
+            parse_tensor_name(name).ok_or_else(|| malformed_entry(TENSORS, name, "is no LoRA factor known here"))?;
         if !targets.contains(&linear) {
-            return Err(wrong(TENSORS, name, "is not among the config's target_modules"));
+            return Err(malformed_entry(TENSORS, name, "is not among the config's target_modules"));
         }
         layers = layers.max(layer + 1);
     }
@@ -110,12 +111,20 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
             let columns = match (factor, tensor.shape()) {
                 (Factor::A, &[rows, columns]) | (Factor::B, &[columns, rows]) if rows == rank => columns,
                 (_, shape) => {
-                    return Err(wrong(TENSORS, &tensor_name, &format!("has shape {shape:?}, not that of rank {rank}")));
+                    return Err(malformed_entry(
+                        TENSORS,
+                        &tensor_name,
+                        &format!("has shape {shape:?}, not that of rank {rank}"),
+                    ));
                 }
             };
             let first = *shapes.entry((linear, factor)).or_insert(columns);
             if !(1..=MAX_FEATURES).contains(&columns) || columns != first {
-                return Err(wrong(TENSORS, &tensor_name, &format!("has {columns} features, layer 0 has {first}")));
+                return Err(malformed_entry(
+                    TENSORS,
+                    &tensor_name,
+                    &format!("has {columns} features, layer 0 has {first}"),
+                ));
             }
             let values = masters(&tensor_name, &tensor)?;
             let values = if factor == Factor::A { values } else { transposed(&values, rank) };
@@ -130,16 +139,16 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
 
 /// Q3.28, ties to even.
 fn masters(name: &str, tensor: &TensorView<'_>) -> Result<Vec<i32>, Error> {
-    let reals = reals::tensor_reals(tensor)
-        .ok_or_else(|| wrong(TENSORS, name, &format!("is {:?}, not F32, BF16 or F16", tensor.dtype())))?;
+    let reals = float_conversion::tensor_reals(tensor)
+        .ok_or_else(|| malformed_entry(TENSORS, name, &format!("is {:?}, not F32, BF16 or F16", tensor.dtype())))?;
     // what rounds to 8 does not fit either
     let fits = |value: &f32| f64::from(value.abs()) / UNIT < f64::from(i32::MAX) + 0.5;
     match reals.iter().find(|value| !fits(value)) {
-        Some(value) => Err(wrong(TENSORS, name, &format!("holds {value}, outside ±8"))),
+        Some(value) => Err(malformed_entry(TENSORS, name, &format!("holds {value}, outside ±8"))),
         None => Ok(reals.iter().map(|&value| (f64::from(value) / UNIT).round_ties_even() as i32).collect()),
     }
 }
 
-fn wrong(what: &'static str, name: &str, problem: &str) -> Error {
+fn malformed_entry(what: &'static str, name: &str, problem: &str) -> Error {
     Error::Malformed { what, reason: format!("{} {problem}", name.chars().take(256).collect::<String>()) }
 }

@@ -6,7 +6,7 @@ const PREFIX: &str = "base_model.model.model.layers.";
 const MAX_LAYERS: usize = 512;
 
 /// The name of a linear in `target_modules`.
-pub fn module(linear: Linear) -> &'static str {
+pub fn module_name(linear: Linear) -> &'static str {
     linear.path().rsplit('.').next().unwrap_or_default()
 }
 
@@ -20,7 +20,7 @@ pub enum Factor {
 }
 
 /// Where a matrix `layers.<i>.<linear>.<a or b>` stands.
-pub fn place(name: &str) -> Option<(usize, Linear, Factor)> {
+pub fn parse_matrix_name(name: &str) -> Option<(usize, Linear, Factor)> {
     let (layer, rest) = name.strip_prefix("layers.")?.split_once('.')?;
     let (linear, factor) = rest.rsplit_once('.')?;
     let linear = Linear::ALL.into_iter().find(|known| known.name() == linear)?;
@@ -29,22 +29,22 @@ pub fn place(name: &str) -> Option<(usize, Linear, Factor)> {
         "b" => Factor::B,
         _ => return None,
     };
-    Some((number(layer)?, linear, factor))
+    Some((layer_number(layer)?, linear, factor))
 }
 
 /// PEFT's name of a matrix `layers.<i>.<linear>.<a or b>`.
 pub fn tensor_name(matrix: &str) -> Option<String> {
-    let (layer, linear, factor) = place(matrix)?;
+    let (layer, linear, factor) = parse_matrix_name(matrix)?;
     Some(format!("{PREFIX}{layer}.{}.lora_{factor:?}.weight", linear.path()))
 }
 
 /// A layer's number, written in the only way.
-fn number(text: &str) -> Option<usize> {
+fn layer_number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|number: &usize| *number < MAX_LAYERS && number.to_string() == text)
 }
 
 /// Where a tensor of PEFT's stands.
-pub(super) fn tensor_place(name: &str) -> Option<(usize, Linear, Factor)> {
+pub(super) fn parse_tensor_name(name: &str) -> Option<(usize, Linear, Factor)> {
     let (layer, rest) = name.strip_prefix(PREFIX)?.split_once('.')?;
     let rest = rest.strip_suffix(".weight")?;
     let (module, factor) = rest.rsplit_once('.')?;
@@ -53,5 +53,5 @@ pub(super) fn tensor_place(name: &str) -> Option<(usize, Linear, Factor)> {
         "lora_B" => Factor::B,
         _ => return None,
     };
-    Some((number(layer)?, Linear::ALL.into_iter().find(|linear| linear.path() == module)?, factor))
+    Some((layer_number(layer)?, Linear::ALL.into_iter().find(|linear| linear.path() == module)?, factor))
 }

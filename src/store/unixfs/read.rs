@@ -33,12 +33,12 @@ impl FileReader {
     }
 
     /// The block that comes next; `None` at the end.
-    pub fn wants(&self) -> Option<Cid> {
+    pub fn next_block(&self) -> Option<Cid> {
         self.pending.last().map(|next| next.cid)
     }
 
     /// Takes the bytes of the block that it wants, and checks them; gives those of the file, of which a node has none.
-    pub fn give(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    pub fn push_block(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
         let Some(at) = self.pending.pop() else { return Ok(Vec::new()) };
         let block = Block::check(at.cid, bytes)?;
         let bytes = match Codec::of(&at.cid)? {
@@ -70,8 +70,8 @@ impl FileReader {
     /// All that is left of the file, by blocks from `fetch`.
     pub fn read(mut self, fetch: Fetch) -> Result<Vec<u8>, StoreError> {
         let mut file = Vec::new();
-        while let Some(cid) = self.wants() {
-            file.extend(self.give(fetch(&cid)?)?);
+        while let Some(cid) = self.next_block() {
+            file.extend(self.push_block(fetch(&cid)?)?);
         }
         Ok(file)
     }
@@ -109,7 +109,7 @@ impl FileReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Dag, dag_pb::PbLink, unixfs::Layout};
+    use crate::store::{Dag, dag_pb::PbLink, unixfs::FileLayout};
     use proptest::prelude::*;
 
     fn read(dag: &Dag, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
@@ -123,7 +123,7 @@ mod tests {
     /// What Kubo prints for `add --cid-version=1` of an empty file, and of `hello world\n`.
     #[test]
     fn known_files() {
-        let of = |bytes: &[u8]| Dag::file(Layout::default(), bytes).unwrap().root.to_string();
+        let of = |bytes: &[u8]| Dag::file(FileLayout::default(), bytes).unwrap().root.to_string();
         assert_eq!(of(b""), "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku");
         assert_eq!(of(b"hello world\n"), "bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4");
     }
@@ -131,7 +131,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(bytes in 0..2000usize, chunk in 1..40usize, width in 2..6usize, cut in 0..2100u64) {
-            let (file, layout) = (numbered(bytes), Layout::new(chunk, width).unwrap());
+            let (file, layout) = (numbered(bytes), FileLayout::new(chunk, width).unwrap());
             let dag = Dag::file(layout, &file).unwrap();
             prop_assert_eq!(read(&dag, 0..u64::MAX).unwrap(), file.clone());
             let start = (cut as usize).min(bytes);
@@ -150,7 +150,7 @@ mod tests {
         #[test]
         fn foreign_nodes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), sizes in prop::collection::vec(any::<u64>(), 0..4)) {
             let block = Block::new(Codec::DagPb, bytes).unwrap();
-            let _ = FileReader::new(block.cid(), 0..u64::MAX).give(block.bytes().to_vec());
+            let _ = FileReader::new(block.cid(), 0..u64::MAX).push_block(block.bytes().to_vec());
             let links = sizes.iter().map(|_| PbLink::new(&block.cid(), 1)).collect();
             let sum = sizes.iter().fold(0u64, |sum, size| sum.wrapping_add(*size));
             let data = UnixFsData { kind: FILE, data: None, bytes: Some(sum), parts: sizes.clone() };

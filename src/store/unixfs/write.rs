@@ -10,12 +10,12 @@ const MAX_WIDTH: usize = 8192;
 
 /// How a file is cut. The same bytes cut otherwise have another CID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct FileLayout {
     chunk_bytes: usize,
     width: usize,
 }
 
-impl Layout {
+impl FileLayout {
     /// Leaves of `chunk_bytes`, and `width` links a node.
     pub fn new(chunk_bytes: usize, width: usize) -> Result<Self, StoreError> {
         if (1..=MAX_BLOCK_BYTES).contains(&chunk_bytes) && (2..=MAX_WIDTH).contains(&width) {
@@ -28,7 +28,7 @@ impl Layout {
     }
 }
 
-impl Default for Layout {
+impl Default for FileLayout {
     /// Kubo's.
     fn default() -> Self {
         Self { chunk_bytes: 262_144, width: 174 }
@@ -37,7 +37,7 @@ impl Default for Layout {
 
 /// A file, or a subtree of one, that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct FilePart {
     /// Its root.
     pub cid: Cid,
     /// Bytes of its blocks, each as often as it occurs.
@@ -49,15 +49,15 @@ pub struct Part {
 /// A file on its way into blocks. Holds a chunk, and the unfinished node of each level.
 #[derive(Default)]
 pub struct FileBuilder {
-    layout: Layout,
+    layout: FileLayout,
     chunk: Vec<u8>,
     /// Parts that no node names yet; leaves first.
-    levels: Vec<Vec<Part>>,
+    levels: Vec<Vec<FilePart>>,
 }
 
 impl FileBuilder {
     /// An empty file.
-    pub fn new(layout: Layout) -> Self {
+    pub fn new(layout: FileLayout) -> Self {
         Self { layout, ..Self::default() }
     }
 
@@ -76,7 +76,7 @@ impl FileBuilder {
     }
 
     /// The end: adds the last blocks, the root last of all, and names it.
-    pub fn finish(mut self, done: &mut Vec<Block>) -> Result<Part, StoreError> {
+    pub fn finish(mut self, done: &mut Vec<Block>) -> Result<FilePart, StoreError> {
         if !self.chunk.is_empty() || self.levels.is_empty() {
             self.leaf(done)?;
         }
@@ -95,13 +95,13 @@ impl FileBuilder {
     fn leaf(&mut self, done: &mut Vec<Block>) -> Result<(), StoreError> {
         let block = Block::new(Codec::Raw, std::mem::take(&mut self.chunk))?;
         let bytes = block.bytes().len() as u64;
-        let part = Part { cid: block.cid(), blocks: bytes, bytes };
+        let part = FilePart { cid: block.cid(), blocks: bytes, bytes };
         done.push(block);
         self.add(0, part, done)
     }
 
     /// Adds a part to a level; where the level is full, its node comes first.
-    fn add(&mut self, level: usize, part: Part, done: &mut Vec<Block>) -> Result<(), StoreError> {
+    fn add(&mut self, level: usize, part: FilePart, done: &mut Vec<Block>) -> Result<(), StoreError> {
         if level == self.levels.len() {
             self.levels.push(Vec::new());
         }
@@ -121,7 +121,7 @@ impl FileBuilder {
         let links = parts.iter().map(|part| PbLink::new(&part.cid, part.blocks)).collect();
         let block = PbNode { data: Some(data.encode_to_vec()), links }.block()?;
         let below: u64 = parts.iter().map(|part| part.blocks).sum();
-        let part = Part { cid: block.cid(), blocks: below + block.bytes().len() as u64, bytes };
+        let part = FilePart { cid: block.cid(), blocks: below + block.bytes().len() as u64, bytes };
         done.push(block);
         self.add(level + 1, part, done)
     }
@@ -129,7 +129,7 @@ impl FileBuilder {
 
 impl Dag {
     /// A whole file.
-    pub fn file(layout: Layout, bytes: &[u8]) -> Result<Self, StoreError> {
+    pub fn file(layout: FileLayout, bytes: &[u8]) -> Result<Self, StoreError> {
         let (mut builder, mut blocks) = (FileBuilder::new(layout), Vec::new());
         builder.push(bytes, &mut blocks)?;
         builder.finish(&mut blocks)?;

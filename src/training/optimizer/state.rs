@@ -43,7 +43,7 @@ impl Optimizer {
 
     /// Reads [`to_bytes`](Self::to_bytes); nothing else is accepted.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let mut reader = Reader(bytes);
+        let mut reader = StateReader(bytes);
         if reader.take(4)? != MAGIC {
             return Err(malformed("does not begin with R3OP"));
         }
@@ -77,9 +77,9 @@ fn malformed(reason: &'static str) -> Error {
     Error::Malformed { what: "optimizer state", reason: reason.into() }
 }
 
-struct Reader<'a>(&'a [u8]);
+struct StateReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> StateReader<'a> {
     /// The next bytes; nothing is allocated before they are known to be there.
     fn take(&mut self, length: usize) -> Result<&'a [u8], Error> {
         let (head, rest) = self.0.split_at_checked(length).ok_or(malformed("ends too early"))?;

@@ -16,20 +16,20 @@ use crate::{
     numbers::{fixed::Scale, ternary::Ternary},
 };
 
-/// Weights of a TQ block.
-const TQ: usize = 256;
+/// Weights of a TQ_BLOCK block.
+const TQ_BLOCK: usize = 256;
 /// Weights of an i2_s block.
-const I2: usize = 128;
+const I2_S_BLOCK: usize = 128;
 
 /// Codes of one block.
-type Unpack = fn(&[u8], &mut [u8]);
+type UnpackBlock = fn(&[u8], &mut [u8]);
 
 /// A linear `[rows, columns]`.
 pub(super) fn linear(stored: &StoredTensor, rows: usize, columns: usize) -> Result<Ternary, Error> {
-    let (block, bytes, unpack): (usize, usize, Unpack) = match stored.number {
-        header::TQ1_0 => (TQ, 54, tq1_0),
-        header::TQ2_0 => (TQ, 66, tq2_0),
-        header::I2_S => (I2, 32, i2_s),
+    let (block, bytes, unpack): (usize, usize, UnpackBlock) = match stored.number {
+        header::TQ1_0 => (TQ_BLOCK, 54, tq1_0),
+        header::TQ2_0 => (TQ_BLOCK, 66, tq2_0),
+        header::I2_S => (I2_S_BLOCK, 32, i2_s),
         _ => return Err(stored.error("linears must be i2_s, TQ1_0 or TQ2_0")),
     };
     if !columns.is_multiple_of(block) {

@@ -41,7 +41,7 @@ const TYPES: [(u32, &str); 20] = [
 
 /// A value that a model's sizes may come from; others are passed over.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Value<'a> {
+pub(super) enum MetadataValue<'a> {
     Whole(i128),
     Real(f64),
     Text(&'a str),
@@ -49,7 +49,7 @@ pub(super) enum Value<'a> {
 }
 
 pub(super) struct GgufHeader<'a> {
-    pub(super) values: BTreeMap<&'a str, Value<'a>>,
+    pub(super) values: BTreeMap<&'a str, MetadataValue<'a>>,
     pub(super) tensors: BTreeMap<&'a str, StoredTensor<'a>>,
 }
 
@@ -58,9 +58,9 @@ pub(super) fn type_name(number: u32) -> String {
 }
 
 /// Bytes not read yet.
-struct Unread<'a>(&'a [u8]);
+struct HeaderReader<'a>(&'a [u8]);
 
-impl<'a> Unread<'a> {
+impl<'a> HeaderReader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
         let (taken, rest) =
             self.0.split_at_checked(count).ok_or_else(|| malformed("the file ends within its header"))?;
@@ -92,27 +92,27 @@ impl<'a> Unread<'a> {
         usize::try_from(size).map_err(|_| malformed(format!("a length of {size}")))
     }
 
-    fn value(&mut self, kind: u32) -> Result<Value<'a>, Error> {
+    fn value(&mut self, kind: u32) -> Result<MetadataValue<'a>, Error> {
         Ok(match kind {
-            0 => Value::Whole(u8::from_le_bytes(self.array()?).into()),
-            1 => Value::Whole(i8::from_le_bytes(self.array()?).into()),
-            2 => Value::Whole(u16::from_le_bytes(self.array()?).into()),
-            3 => Value::Whole(i16::from_le_bytes(self.array()?).into()),
-            4 => Value::Whole(u32::from_le_bytes(self.array()?).into()),
-            5 => Value::Whole(i32::from_le_bytes(self.array()?).into()),
-            6 => Value::Real(f32::from_le_bytes(self.array()?).into()),
-            7 => self.take(1).map(|_| Value::Other)?,
-            8 => Value::Text(self.text()?),
+            0 => MetadataValue::Whole(u8::from_le_bytes(self.array()?).into()),
+            1 => MetadataValue::Whole(i8::from_le_bytes(self.array()?).into()),
+            2 => MetadataValue::Whole(u16::from_le_bytes(self.array()?).into()),
+            3 => MetadataValue::Whole(i16::from_le_bytes(self.array()?).into()),
+            4 => MetadataValue::Whole(u32::from_le_bytes(self.array()?).into()),
+            5 => MetadataValue::Whole(i32::from_le_bytes(self.array()?).into()),
+            6 => MetadataValue::Real(f32::from_le_bytes(self.array()?).into()),
+            7 => self.take(1).map(|_| MetadataValue::Other)?,
+            8 => MetadataValue::Text(self.text()?),
             9 => self.list()?,
-            10 => Value::Whole(u64::from_le_bytes(self.array()?).into()),
-            11 => Value::Whole(i64::from_le_bytes(self.array()?).into()),
-            12 => Value::Real(f64::from_le_bytes(self.array()?)),
+            10 => MetadataValue::Whole(u64::from_le_bytes(self.array()?).into()),
+            11 => MetadataValue::Whole(i64::from_le_bytes(self.array()?).into()),
+            12 => MetadataValue::Real(f64::from_le_bytes(self.array()?)),
             _ => return Err(malformed(format!("a value of unknown type {kind}"))),
         })
     }
 
     /// Passes over a list.
-    fn list(&mut self) -> Result<Value<'a>, Error> {
+    fn list(&mut self) -> Result<MetadataValue<'a>, Error> {
         let (kind, count) = (self.u32()?, self.size()?);
         let each = match kind {
             0 | 1 | 7 => 1,
@@ -124,18 +124,18 @@ impl<'a> Unread<'a> {
                 for _ in 0..count {
                     self.text()?;
                 }
-                return Ok(Value::Other);
+                return Ok(MetadataValue::Other);
             }
             _ => return Err(malformed(format!("a list of values of type {kind}"))),
         };
         self.take(count.checked_mul(each).ok_or_else(|| malformed(format!("a list of {count}")))?)?;
-        Ok(Value::Other)
+        Ok(MetadataValue::Other)
     }
 }
 
 /// Reads the header of a whole file.
 pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
-    let mut rest = Unread(bytes);
+    let mut rest = HeaderReader(bytes);
     if rest.take(4)? != b"GGUF" {
         return Err(malformed("the file does not begin with GGUF"));
     }
@@ -171,7 +171,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
     }
     let alignment = match values.get("general.alignment") {
         None => 32,
-        Some(Value::Whole(alignment @ 1..=65_536)) if alignment.count_ones() == 1 => *alignment as usize,
+        Some(MetadataValue::Whole(alignment @ 1..=65_536)) if alignment.count_ones() == 1 => *alignment as usize,
         Some(other) => return Err(malformed(format!("general.alignment is {other:?}"))),
     };
     let data = (bytes.len() - rest.0.len()).next_multiple_of(alignment);

@@ -7,7 +7,7 @@
 mod blocks;
 mod header;
 
-use self::header::{GgufHeader, Value};
+use self::header::{GgufHeader, MetadataValue};
 use super::{
     TensorSource,
     config::whole_theta,
@@ -51,27 +51,27 @@ struct StoredTensor<'a> {
 }
 
 /// A file's header and tensors, taken one after another.
-pub(super) struct Gguf<'a> {
-    values: BTreeMap<&'a str, Value<'a>>,
-    left: BTreeMap<&'a str, StoredTensor<'a>>,
+pub(super) struct GgufSource<'a> {
+    values: BTreeMap<&'a str, MetadataValue<'a>>,
+    remaining: BTreeMap<&'a str, StoredTensor<'a>>,
 }
 
 fn malformed(reason: impl Into<String>) -> Error {
     Error::Malformed { what: "GGUF", reason: reason.into() }
 }
 
-impl<'a> Gguf<'a> {
+impl<'a> GgufSource<'a> {
     /// Reads the header.
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Error> {
         let GgufHeader { values, tensors } = header::read(bytes)?;
-        Ok(Self { values, left: tensors })
+        Ok(Self { values, remaining: tensors })
     }
 
     /// The sizes.
     pub(super) fn config(&self) -> Result<ModelConfig, Error> {
         let architecture = match self.values.get("general.architecture") {
-            Some(Value::Text(name)) if ARCHITECTURES.contains(name) => name,
-            Some(Value::Text(name)) => {
+            Some(MetadataValue::Text(name)) if ARCHITECTURES.contains(name) => name,
+            Some(MetadataValue::Text(name)) => {
                 return Err(malformed(format!("architecture {name:?} is not supported, only {ARCHITECTURES:?}")));
             }
             _ => return Err(malformed("general.architecture is missing")),
@@ -83,7 +83,7 @@ impl<'a> Gguf<'a> {
         }
         let (width, heads) =
             (self.size(architecture, "embedding_length")?, self.size(architecture, "attention.head_count")?);
-        let embedding = self.left.get(EMBEDDING).ok_or_else(|| Error::Missing { name: EMBEDDING.into() })?;
+        let embedding = self.remaining.get(EMBEDDING).ok_or_else(|| Error::Missing { name: EMBEDDING.into() })?;
         ModelConfig {
             layers: self.size(architecture, "block_count")?,
             width,
@@ -100,25 +100,25 @@ impl<'a> Gguf<'a> {
         .check()
     }
 
-    fn value(&self, architecture: &str, key: &str) -> Result<&Value<'a>, Error> {
+    fn value(&self, architecture: &str, key: &str) -> Result<&MetadataValue<'a>, Error> {
         let key = format!("{architecture}.{key}");
         self.values.get(key.as_str()).ok_or(Error::Missing { name: key })
     }
 
     fn text(&self, architecture: &str, key: &str) -> Option<&'a str> {
-        if let Ok(Value::Text(text)) = self.value(architecture, key) { Some(text) } else { None }
+        if let Ok(MetadataValue::Text(text)) = self.value(architecture, key) { Some(text) } else { None }
     }
 
     fn size(&self, architecture: &str, key: &str) -> Result<usize, Error> {
         match self.value(architecture, key)? {
-            Value::Whole(value) => usize::try_from(*value).map_err(|_| malformed(format!("{key} is {value}"))),
+            MetadataValue::Whole(value) => usize::try_from(*value).map_err(|_| malformed(format!("{key} is {value}"))),
             _ => Err(malformed(format!("{key} is not a whole number"))),
         }
     }
 
     fn real(&self, architecture: &str, key: &str) -> Result<f64, Error> {
         match self.value(architecture, key)? {
-            Value::Real(value) => Ok(*value),
+            MetadataValue::Real(value) => Ok(*value),
             _ => Err(malformed(format!("{key} is not a real number"))),
         }
     }
@@ -133,7 +133,7 @@ impl<'a> Gguf<'a> {
     }
 
     fn tensor(&mut self, name: &str) -> Result<StoredTensor<'a>, Error> {
-        self.left.remove(name).ok_or_else(|| Error::Missing { name: name.into() })
+        self.remaining.remove(name).ok_or_else(|| Error::Missing { name: name.into() })
     }
 }
 
@@ -170,7 +170,7 @@ impl<'a> StoredTensor<'a> {
     }
 }
 
-impl TensorSource for Gguf<'_> {
+impl TensorSource for GgufSource<'_> {
     fn embedding(&mut self, vocab: usize, width: usize) -> Result<Embedding, Error> {
         let tensor = self.tensor(EMBEDDING)?.reals()?;
         tensor.shaped(&[vocab, width])?;
@@ -192,8 +192,8 @@ impl TensorSource for Gguf<'_> {
     }
 
     fn finish(mut self) -> Result<(), Error> {
-        self.left.remove("rope_freqs.weight");
-        match self.left.into_values().next() {
+        self.remaining.remove("rope_freqs.weight");
+        match self.remaining.into_values().next() {
             None => Ok(()),
             Some(other) if other.name == "output.weight" => {
                 Err(other.error("only a head that is the embedding is supported"))

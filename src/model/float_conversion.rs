@@ -26,8 +26,8 @@ pub(super) fn finite(what: &'static str, values: &[f32], expected: usize) -> Res
 }
 
 /// The largest magnitude.
-pub(super) fn top(values: &[f32]) -> f64 {
-    values.iter().fold(0.0, |top, &value| top.max(f64::from(value.abs())))
+pub(super) fn absmax(values: &[f32]) -> f64 {
+    values.iter().fold(0.0, |absmax, &value| absmax.max(f64::from(value.abs())))
 }
 
 /// `[rows, columns]` of `[columns, rows]`, where `columns` is the length of a row of the result.
@@ -41,7 +41,7 @@ pub(super) fn byte_rows(x: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
     let (mut data, mut info) = (vec![0; tokens * row_words(width)], vec![0; tokens * INFO]);
     let out = data.chunks_exact_mut(row_words(width)).zip(info.chunks_exact_mut(INFO));
     for (x, (data, info)) in x.chunks_exact(width).zip(out) {
-        let dequant_scale = Scale::from_f64(top(x) / 127.0).unwrap_or(Scale::ZERO);
+        let dequant_scale = Scale::from_f64(absmax(x) / 127.0).unwrap_or(Scale::ZERO);
         if dequant_scale.mantissa == 0 {
             continue;
         }
@@ -62,7 +62,7 @@ pub(super) fn wide_rows(dy: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
     let (mut data, mut info) = (vec![0; tokens * wide_words(width)], vec![0; tokens * INFO]);
     let out = data.chunks_exact_mut(wide_words(width)).zip(info.chunks_exact_mut(INFO));
     for (dy, (data, info)) in dy.chunks_exact(width).zip(out) {
-        let Some(largest) = Scale::from_f64(top(dy)).filter(|scale| scale.mantissa > 0) else { continue };
+        let Some(largest) = Scale::from_f64(absmax(dy)).filter(|scale| scale.mantissa > 0) else { continue };
         // |dy| < 2^(exponent + 31) becomes ≤ 2^14
         let unit = Scale::power_of_two(largest.exponent + 31 - WIDE_BITS as i32);
         let mut sum = 0;
@@ -76,8 +76,8 @@ pub(super) fn wide_rows(dy: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
     (data, info)
 }
 
-/// The reals of i32 rows.
-pub(super) fn reals(words: &[u32], width: usize) -> Vec<f32> {
+/// The row_reals of i32 rows.
+pub(super) fn row_reals(words: &[u32], width: usize) -> Vec<f32> {
     let rows = words.chunks_exact(width + INFO).flat_map(|row| {
         let unit = Scale::from_words(&row[width..]).to_f64();
         row[..width].iter().map(move |&value| (f64::from(value as i32) * unit) as f32)
@@ -85,8 +85,8 @@ pub(super) fn reals(words: &[u32], width: usize) -> Vec<f32> {
     rows.collect()
 }
 
-/// The reals of i64 in pairs of words, in units of `2^exponent`.
-pub(super) fn longs(words: &[u32], exponent: i32) -> Vec<f32> {
+/// The row_reals of i64 in pairs of words, in units of `2^exponent`.
+pub(super) fn i64_reals(words: &[u32], exponent: i32) -> Vec<f32> {
     let unit = Scale::power_of_two(exponent).to_f64();
     let long = |pair: &[u32; 2]| (u64::from(pair[0]) | u64::from(pair[1]) << 32) as i64;
     words.as_chunks().0.iter().map(|pair| (long(pair) as f64 * unit) as f32).collect()
