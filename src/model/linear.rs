@@ -1,4 +1,4 @@
-//! `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`: a BitNet linear with its LoRA adapter, recorded.
+//! `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`: records a BitNet linear and its LoRA adapter.
 
 use crate::{
     compute::recording::{BufferId, Content, Recording},
@@ -15,29 +15,29 @@ use crate::{
     },
 };
 
-/// RowBuffers of integers and the buffer of their infos.
+/// The buffer of integer rows and the buffer of their infos.
 #[derive(Clone, Copy, Debug)]
 pub struct RowBuffers {
-    /// Byte rows or wide rows.
+    /// The rows: byte rows or wide rows.
     pub data: BufferId,
-    /// Their row infos.
+    /// The rows' infos: scale and sum of each row.
     pub info: BufferId,
 }
 
-/// Token rows and blocks that a recording works on.
+/// The tokens that one run computes together, and the buffers that describe them.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch {
-    /// RowBuffers.
+    /// Number of tokens; each is one row.
     pub tokens: usize,
-    /// Blocks of up to 32 tokens.
+    /// Number of blocks of up to 32 tokens.
     pub blocks: usize,
-    /// `[blocks, 2]`: first token and length of each.
+    /// `[blocks, 2]`: first token and length of each block.
     pub spans: BufferId,
-    /// Dither keys.
+    /// Position of the first token in its chunk, 0, then the keys of all dither streams.
     pub dither: BufferId,
 }
 
-/// A frozen linear in a recording, adapted or not; [`BitLinear`](super::bit_linear::BitLinear) is one by itself.
+/// A frozen linear in a recording, with or without an adapter.
 pub struct RecordedLinear {
     name: String,
     in_features: usize,
@@ -48,8 +48,7 @@ pub struct RecordedLinear {
     placeholder: BufferId,
 }
 
-/// Where the words of one adapted linear live; all but the gradients are written by
-/// [`pack`](LoraBuffers::pack).
+/// The buffers of the adapter of one linear. [`pack`](LoraBuffers::pack) returns the words of all but the gradients.
 #[derive(Clone, Copy, Debug)]
 pub struct LoraBuffers {
     rank: usize,
@@ -61,13 +60,13 @@ pub struct LoraBuffers {
     b_rows: BufferId,    // [rank, out_features] wide
     b_columns: BufferId, // [out_features, rank] wide
     info: BufferId,      // the words of `LoraInfo`
-    /// `[rank, in_features]` i64, accumulated.
+    /// Accumulated gradient of a, `[rank, in_features]` i64.
     pub grad_a: BufferId,
-    /// `[rank, out_features]` i64, accumulated.
+    /// Accumulated gradient of b, `[rank, out_features]` i64.
     pub grad_b: BufferId,
 }
 
-/// Words of a `lora_info` buffer, by position.
+/// Positions of the words in a `lora_info` buffer.
 mod info_word {
     pub(super) const FORWARD_RATIO: u32 = 0;
     pub(super) const BACKWARD_RATIO: u32 = 2;
@@ -78,20 +77,20 @@ mod info_word {
     pub(super) const WORDS: usize = 10;
 }
 
-/// What a forward pass leaves for the backward pass.
+/// Buffers of the forward pass that the backward pass reads: the input x and u = x · aᵀ.
 #[derive(Clone, Copy, Debug)]
 pub struct SavedLinear {
     x: RowBuffers,
     u: RowBuffers,
 }
 
-/// How far a product bounded by `max · terms` may be shifted left within 2^30.
+/// Returns how many bits a sum of `terms` products of at most `max` can be shifted left and stay below 2^30.
 fn fraction_bits(max: u64, terms: usize) -> u32 {
     30u32.saturating_sub(bits(max * terms as u64))
 }
 
 impl RecordedLinear {
-    /// Adds the weights to a recording, and the adapter's buffers where `rank` > 0.
+    /// Adds the weights to a recording, and the adapter's buffers if `rank` > 0.
     pub fn new(recording: &mut Recording, name: String, weights: &Ternary, rank: usize) -> Self {
         let (in_features, out_features) = (weights.columns, weights.rows);
         let mut persistent =
@@ -122,19 +121,19 @@ impl RecordedLinear {
         }
     }
 
-    /// The adapter's buffers.
+    /// Returns the adapter's buffers, or `None` for a linear without an adapter.
     pub fn lora(&self) -> Option<&LoraBuffers> {
         self.lora.as_ref()
     }
 
-    /// [`forward_into`](Self::forward_into) new rows.
+    /// Records i32 rows `y [tokens, out_features]` from byte rows x into a new buffer, and returns it.
     pub fn forward(&self, recording: &mut Recording, batch: &Batch, x: RowBuffers) -> (BufferId, SavedLinear) {
         let y = recording.scratch(format!("{}.y", self.name), batch.tokens * (self.out_features + INFO));
         let saved = self.forward_into(recording, batch, x, y);
         (y, saved)
     }
 
-    /// Records i32 rows `y [tokens, out_features]` from byte rows x.
+    /// Records i32 rows `y [tokens, out_features]` from byte rows x into the buffer `y`.
     pub fn forward_into(&self, recording: &mut Recording, batch: &Batch, x: RowBuffers, y: BufferId) -> SavedLinear {
         let name = &self.name;
         let tokens = batch.tokens;
@@ -163,8 +162,9 @@ impl RecordedLinear {
         SavedLinear { x, u }
     }
 
-    /// Records the gradients of the adapter, and where `dx` names a buffer `[tokens, slots, in_features]`
-    /// (id, slot, slots), that of x.
+    /// Records the gradients of the adapter, and the gradient of x if `dx` is given.
+    ///
+    /// `dx` is (buffer, slot, slots): the gradient is written to that slot of a buffer `[tokens, slots, in_features]`.
     pub fn backward(
         &self,
         recording: &mut Recording,
@@ -207,7 +207,8 @@ impl RecordedLinear {
         }
     }
 
-    /// The adapter's share, forward (factor b) or backward (factor a), and the product's row infos.
+    /// Records the adapter's contribution to the product, forward by factor b or backward by factor a, and the infos of the
+    /// product's rows.
     fn up(
         &self,
         recording: &mut Recording,
@@ -240,6 +241,7 @@ impl RecordedLinear {
         recording.dispatch(label, &lora_up::KERNEL, params.words(), &[x_info, u, u_info, factor, info, out]);
     }
 
+    /// Records the gradients of both factors from dy and v = dy · b.
     fn gradients(
         &self,
         recording: &mut Recording,
@@ -282,31 +284,31 @@ impl RecordedLinear {
     }
 }
 
-/// New scratch rows with infos.
+/// Adds scratch buffers for `tokens` rows of `words` words and for their infos.
 pub fn rows(recording: &mut Recording, name: String, tokens: usize, words: usize) -> RowBuffers {
     let info = recording.scratch(format!("{name}.info"), tokens * INFO);
     RowBuffers { data: recording.scratch(name, tokens * words), info }
 }
 
-/// Names of dither streams, numbered in the order of use.
+/// The names of the dither streams of a recording, numbered in the order of use.
 #[derive(Clone, Debug, Default)]
 pub struct DitherStreams(Vec<String>);
 
 impl DitherStreams {
-    /// The number of a new stream.
+    /// Adds a stream and returns its number.
     pub fn add(&mut self, name: String) -> u32 {
         self.0.push(name);
         self.0.len() as u32 - 1
     }
 
-    /// All names, by number.
+    /// Returns all names, by number.
     pub fn names(&self) -> &[String] {
         &self.0
     }
 }
 
 impl LoraBuffers {
-    /// Checks that two factors fit this linear.
+    /// Returns an error unless both factors have the shapes of this linear.
     pub fn check(&self, a: &LoraMatrix, b: &LoraMatrix) -> Result<(), Error> {
         for (matrix, columns) in [(a, self.in_features), (b, self.out_features)] {
             for (what, expected, found) in [
@@ -322,9 +324,10 @@ impl LoraBuffers {
         Ok(())
     }
 
-    /// The words of every buffer that the forward and backward passes read: both factors rounded to
-    /// wide values under one power of two each, in both orders, and the scales that join them to the
-    /// backbone. `exponents` are the job's, of grad a and grad b.
+    /// Returns the words of every buffer that the forward and backward passes read.
+    ///
+    /// These are both factors, rounded to wide values under one power of two each, row by row and column by column, and
+    /// the scales that relate them to the backbone. `exponents` are the job's exponents of the gradients of a and b.
     pub fn pack(&self, alpha: u32, a: &LoraMatrix, b: &LoraMatrix, exponents: (i32, i32)) -> Vec<(BufferId, Vec<u32>)> {
         let (a_rows, a_columns, a_exponent) = pack_factor(&a.values, self.rank, self.in_features);
         let (b_rows, b_columns, b_exponent) = pack_factor(&b.values, self.rank, self.out_features);
@@ -350,7 +353,7 @@ impl LoraBuffers {
     }
 }
 
-/// Wide rows of a factor `[rank, features]`, of its transpose, and the power of two they share.
+/// Returns wide rows of a factor `[rank, features]`, wide rows of its transpose, and the exponent that they share.
 fn pack_factor(values: &[i32], rank: usize, features: usize) -> (Vec<u32>, Vec<u32>, i32) {
     let max = values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
     let shift = shift_for(max.into(), WIDE_BITS);

@@ -1,4 +1,4 @@
-//! Sampling: which token comes next, by integers alone, so that a seed gives the same text everywhere.
+//! Sampling of the next token, in integers only, so that a seed gives the same text on every machine.
 
 use crate::{
     error::Error,
@@ -10,9 +10,9 @@ use crate::{
 };
 use std::cmp::Reverse;
 
-/// Draws tokens by their scores.
+/// A random sampler of tokens by their scores.
 pub struct Sampler {
-    /// Q16; `None` takes the likeliest.
+    /// 1 / temperature in Q16; `None` always selects the likeliest token.
     inverse_temperature: Option<u64>,
     candidates: usize,
     key: [u32; 2],
@@ -21,8 +21,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Scores are divided by `temperature`, 0.01 to 100, or 0 for always the likeliest token; only the `candidates` likeliest
-    /// are draws from, all of them for 0.
+    /// Builds a sampler that divides scores by `temperature`, 0.01 to 100; a temperature of 0 always selects the likeliest
+    /// token. It selects among the `candidates` likeliest tokens, or among all if `candidates` is 0.
     pub fn new(temperature: f64, candidates: usize, seed: u64) -> Result<Self, Error> {
         let inverse_temperature = match temperature {
             0.0 => None,
@@ -35,7 +35,7 @@ impl Sampler {
         Ok(Self { inverse_temperature, candidates, key, draws: 0, exponentials: exp2_table() })
     }
 
-    /// The next token, given scores in base 2, Q20, one a token; 0 for none.
+    /// Returns the next token, given one score for each token: a base-2 logarithm in Q20. Returns 0 if there are no scores.
     pub fn next(&mut self, scores: &[i32]) -> u32 {
         let mut order: Vec<u32> = (0..scores.len() as u32).collect();
         order.sort_unstable_by_key(|&token| (Reverse(scores[token as usize]), token));
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_follow_the_scores() {
+    fn tokens_occur_as_often_as_their_scores_say() {
         // probabilities 1/7, 4/7, 2/7
         let scores = [0, 2 * ONE, ONE];
         let mut sampler = Sampler::new(1.0, 0, 1).unwrap();
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_is_a_text_and_extremes_are_drawn_from() {
+    fn a_seed_determines_the_tokens_and_extreme_scores_are_valid() {
         let scores: Vec<i32> = (0..300).map(|at| (at * 7919 % 300 - 150) * (ONE / 50)).collect();
         let text = |seed| {
             let mut sampler = Sampler::new(0.8, 40, seed).unwrap();

@@ -1,4 +1,4 @@
-//! A training step as a recording: embedding, layers, tied head and cross-entropy, then all of it backward.
+//! Records a training step: embedding, layers, tied head and cross-entropy, then the backward pass of all of them.
 
 use super::{
     attention::{Attention, Tables},
@@ -16,46 +16,47 @@ use crate::{
     numbers::{lora::LoraAdapter, tables},
 };
 
-/// Largest buffer that one binding may hold under WebGPU's default limits.
+/// The largest binding that WebGPU's default limits allow, in bytes.
 pub const BINDING_BYTES: usize = 128 << 20;
 
-/// A recorded step and the buffers that its player writes and reads.
+/// A recorded training step, and the buffers that its user writes and reads.
 pub struct RecordedStep {
-    /// Everything, forward then backward.
+    /// All dispatches: the forward pass, then the backward pass.
     pub recording: Recording,
-    /// Dispatches of the forward pass, loss included.
+    /// Number of dispatches of the forward pass, including the loss.
     pub forward: usize,
-    /// Sequences a play.
+    /// Number of sequences that one run computes.
     pub sequences: usize,
-    /// Tokens of a sequence.
+    /// Length of a sequence, in tokens.
     pub context: usize,
-    /// Ids are below this.
+    /// Number of tokens in the vocabulary; every id is below it.
     pub vocab: usize,
-    /// `[tokens]`.
+    /// Token ids, `[tokens]`.
     pub ids: BufferId,
-    /// `[tokens]`, [`cross_entropy::IGNORE`] for none.
+    /// The id that should follow each token, `[tokens]`; [`IGNORE`](crate::kernels::cross_entropy::IGNORE) for a token
+    /// without a label.
     pub labels: BufferId,
-    /// First token's chunk position, 0, keys of `streams`.
+    /// Position of the first token in its chunk, 0, then the keys of `streams`.
     pub dither: BufferId,
-    /// i64 Q20 in bits, accumulated.
+    /// Accumulated loss in bits, i64 in Q20.
     pub loss: BufferId,
-    /// Every adapted_linears linear, in canonical order, named as in adapters.
+    /// The buffers of every adapted linear, in canonical order, with its name in adapters.
     pub adapted_linears: Vec<(String, LoraBuffers)>,
-    /// Names of dither streams.
+    /// The names of the dither streams.
     pub streams: DitherStreams,
 }
 
-/// What is trained: the rank and the linears that have an adapter.
+/// The trained part of a model: the rank and the linears that have an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Targets {
-    /// 4..=64.
+    /// The LoRA rank, 4..=64.
     pub rank: usize,
-    /// Adapted in every layer, in canonical order.
+    /// The linears that are adapted in every layer, in canonical order.
     pub linears: Vec<Linear>,
 }
 
 impl Targets {
-    /// What an adapter adapts, as the names of its matrices say.
+    /// Returns an adapter's rank and the linears that occur in the names of its matrices.
     pub fn from_adapter(adapter: &LoraAdapter) -> Self {
         let names = adapter.matrices.iter().filter_map(|matrix| peft::parse_matrix_name(&matrix.name));
         let mut linears: Vec<_> = names.map(|(_, linear, _)| linear).collect();
@@ -64,7 +65,7 @@ impl Targets {
         Self { rank: adapter.rank, linears }
     }
 
-    /// (name, in_features, out_features) of every adapted_linears linear, in canonical order.
+    /// Returns (name, in_features, out_features) of every adapted linear, in canonical order.
     pub fn shapes(&self, config: &ModelConfig) -> Vec<(String, usize, usize)> {
         let of_layer = |i| {
             self.linears.iter().map(move |linear| {
@@ -77,13 +78,14 @@ impl Targets {
 }
 
 impl RecordedStep {
-    /// Records a step of `sequences` sequences.
+    /// Records a step that computes `sequences` sequences together.
     pub fn new(model: &Model, targets: &Targets, sequences: usize) -> Self {
         Self::sharded(model, targets, sequences, BINDING_BYTES)
     }
 
-    /// [`Self::new`] with the vocabulary cut so that nothing that is as long as it takes more than `binding_bytes`, or as
-    /// few as four tokens of it do. Shards do not show in any result.
+    /// Records as [`Self::new`] does, with the vocabulary in shards so that no buffer whose length depends on it exceeds
+    /// `binding_bytes`. A shard has at least four tokens, even if their buffers exceed the limit. The number of shards does
+    /// not change any result.
     pub fn sharded(model: &Model, targets: &Targets, sequences: usize, binding_bytes: usize) -> Self {
         let config = &model.config;
         let mut recording = Recording::default();
@@ -142,7 +144,7 @@ impl RecordedStep {
     }
 }
 
-/// The adapted_linears linears of some layers, in canonical order, named as in adapters.
+/// Returns the adapted linears of some layers, in canonical order, with their names in adapters.
 pub(super) fn adapted_linears(layers: &[(Attention, FeedForward)]) -> Vec<(String, LoraBuffers)> {
     let of_layer = |(i, (attention, feed_forward)): (usize, &(Attention, FeedForward))| {
         let linears = attention.linears().into_iter().chain(feed_forward.linears());
@@ -154,6 +156,7 @@ pub(super) fn adapted_linears(layers: &[(Attention, FeedForward)]) -> Vec<(Strin
     layers.iter().enumerate().flat_map(of_layer).collect()
 }
 
+/// Adds the buffers that every pass reads: positions, blocks, dither keys and the tables of attention.
 pub(super) fn record_inputs(recording: &mut Recording, config: &ModelConfig, sequences: usize) -> (Batch, Tables) {
     let (context, tokens) = (config.context, sequences * config.context);
     let positions: Vec<u32> = (0..sequences).flat_map(|_| 0..context as u32).collect();
@@ -177,6 +180,7 @@ pub(super) fn record_inputs(recording: &mut Recording, config: &ModelConfig, seq
     (batch, tables)
 }
 
+/// Adds the weights of layer `i`, and adapters for the targets.
 pub(super) fn record_layer(
     recording: &mut Recording,
     model: &Model,
@@ -201,6 +205,7 @@ pub(super) fn record_layer(
     )
 }
 
+/// Records h + y for the residual h, and returns its buffer.
 pub(super) fn record_residual_add(
     recording: &mut Recording,
     config: &ModelConfig,

@@ -4,7 +4,7 @@ use super::{
     artifact::Artifact,
     error::{WorkError, in_range},
     job::Job,
-    transport::TransportMatrix,
+    transport_matrix::TransportMatrix,
 };
 use crate::numbers::lora::GradientMatrix;
 

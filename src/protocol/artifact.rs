@@ -8,7 +8,8 @@ use super::{
     job::{MAX_MATRICES, MatrixSpec},
     merkle::merkle_root,
     task::Task,
-    transport::{Transport, TransportMatrix},
+    transport::Transport,
+    transport_matrix::TransportMatrix,
 };
 use crate::{
     numbers::lora::GradientMatrix,

@@ -16,6 +16,7 @@ mod parts;
 mod receipt;
 mod task;
 mod transport;
+mod transport_matrix;
 mod upload_size;
 mod verification;
 
@@ -34,7 +35,8 @@ pub use merkle::merkle_root;
 pub use parts::parts;
 pub use receipt::Receipt;
 pub use task::{Task, TaskTerms, task_key};
-pub use transport::{MAX_GRADIENT_BITS, Transport, TransportMatrix};
+pub use transport::Transport;
+pub use transport_matrix::{MAX_GRADIENT_BITS, TransportMatrix};
 pub use upload_size::UploadSize;
 pub use verification::{Mismatch, compare, open_receipt, verify};
 

@@ -1,41 +1,42 @@
-//! `config.json`: sizes, and how weights and scales are meant.
+//! `config.json`: the model's sizes, and how its weights and scales are stored.
 
 use crate::{error::Error, kernels::attention::MAX_CONTEXT, model::config::ModelConfig};
 use serde::{Deserialize, Serialize};
 
-/// Fraction bits of the residual where a file does not say: a range of ±32,768.
+/// Fraction bits of the residual if the file does not state them: a range of ±32,768.
 const RESIDUAL_FRACTION_BITS: u32 = 16;
 
 const MODEL_TYPE: &str = "bitnet";
 const ACTIVATION: &str = "relu2";
 
-/// What `config.json` says.
+/// The content of a `config.json`.
 pub(super) struct ParsedConfig {
     pub(super) model: ModelConfig,
     pub(super) convention: ScaleConvention,
     pub(super) head: HeadWeights,
 }
 
-/// How a linear's weights and its `weight_scale` make its reals.
+/// How real weights are computed from a linear's stored weights and its `weight_scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScaleConvention {
-    /// `autobitlinear` offline, and files that do not say: a trit is worth `weight_scale`. Masters without one are
-    /// quantized as they are online.
+    /// A trit is multiplied by `weight_scale`: `autobitlinear` with mode `offline`, and files without a
+    /// `quantization_config`. Full-precision weights without a scale are quantized as for [`Online`](Self::Online).
     Multiplies,
-    /// `bitlinear`: a trit is worth `1 / weight_scale`.
+    /// A trit is divided by `weight_scale`: `bitlinear`.
     Divides,
-    /// `autobitlinear` online: masters, quantized by their absolute mean.
+    /// The file has full-precision weights, which are quantized by their mean magnitude: `autobitlinear` with mode
+    /// `online`.
     Online,
 }
 
-/// Where the logits' weights are.
+/// Where the weights of the output head are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeadWeights {
-    /// They are the embedding's, whatever else is there.
+    /// They are the embedding's (`tie_word_embeddings` is true), even if the file has other head weights.
     Tied,
-    /// They are the embedding's if there are no others.
+    /// The config does not state it: they are the embedding's unless the file has head weights.
     Unspecified,
-    /// They are their own.
+    /// They are stored separately (`tie_word_embeddings` is false).
     Separate,
 }
 
@@ -86,7 +87,7 @@ fn malformed(reason: String) -> Error {
     Error::Malformed { what: "config.json", reason }
 }
 
-/// Reads and checks it.
+/// Reads and checks a `config.json`.
 pub(super) fn read(bytes: &[u8]) -> Result<ParsedConfig, Error> {
     let file: ConfigFile = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
     for (what, found, expected) in
@@ -141,7 +142,7 @@ fn convention(file: Option<&QuantizationFile>) -> Result<ScaleConvention, Error>
     }
 }
 
-/// `rope_theta`, or since transformers 5 `rope_parameters.rope_theta`.
+/// Returns `rope_theta`, which transformers 5 and later store as `rope_parameters.rope_theta`.
 fn theta(file: &ConfigFile) -> Result<f64, Error> {
     let mut theta = file.rope_theta;
     for rope in [&file.rope_parameters, &file.rope_scaling].into_iter().flatten() {
@@ -153,7 +154,7 @@ fn theta(file: &ConfigFile) -> Result<f64, Error> {
     theta.ok_or_else(|| malformed("rope_theta is missing".into()))
 }
 
-/// The base of the rotary frequencies as the tables take it.
+/// Returns the base of the rotary frequencies as an integer, or an error if it is not one.
 pub(super) fn whole_theta(theta: f64) -> Result<u32, Error> {
     match (1.0..=1e9).contains(&theta) && theta == f64::from(theta as u32) {
         true => Ok(theta as u32),
@@ -161,7 +162,7 @@ pub(super) fn whole_theta(theta: f64) -> Result<u32, Error> {
     }
 }
 
-/// The `config.json` of the form that we write.
+/// Returns the `config.json` of a model that this program writes.
 pub(super) fn write(config: &ModelConfig) -> Result<Vec<u8>, Error> {
     let file = ConfigFile {
         model_type: MODEL_TYPE.into(),

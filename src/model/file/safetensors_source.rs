@@ -1,4 +1,4 @@
-//! The safetensors files of a model, as one.
+//! Models in safetensors files.
 
 use super::{
     TensorSource,
@@ -17,14 +17,14 @@ use std::collections::BTreeMap;
 const HEAD: &str = "lm_head.weight";
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// SafetensorsSource by name, taken one after another.
+/// The tensors of all files of a model that have not been read yet, by name.
 pub(super) struct SafetensorsSource<'a> {
     remaining: BTreeMap<String, FileTensor<'a>>,
     convention: ScaleConvention,
 }
 
 impl<'a> SafetensorsSource<'a> {
-    /// All tensors of all pieces.
+    /// Lists the tensors of all files.
     pub(super) fn new(pieces: &[&'a [u8]], config: &ParsedConfig) -> Result<Self, Error> {
         let malformed = |reason: String| Error::Malformed { what: "model.safetensors", reason };
         let mut remaining = BTreeMap::new();
@@ -33,7 +33,7 @@ impl<'a> SafetensorsSource<'a> {
             for (name, view) in file.tensors() {
                 let (kind, shape, bytes) = (kind(view.dtype()), view.shape().to_vec(), view.data());
                 if remaining.insert(name.clone(), FileTensor { name: name.clone(), kind, shape, bytes }).is_some() {
-                    return Err(malformed(format!("{name} is there twice")));
+                    return Err(malformed(format!("the tensor {name} occurs twice")));
                 }
             }
         }
@@ -41,9 +41,9 @@ impl<'a> SafetensorsSource<'a> {
             (HeadWeights::Tied, _) | (HeadWeights::Unspecified, None) => {
                 Ok(Self { remaining, convention: config.convention })
             }
-            _ => {
-                Err(malformed(format!("{HEAD}: only a head that is the embedding (tie_word_embeddings) is supported")))
-            }
+            _ => Err(malformed(format!(
+                "{HEAD}: only models whose head is the embedding (tie_word_embeddings) are supported"
+            ))),
         }
     }
 
