@@ -1,19 +1,21 @@
-//! A leaf that no artifact shows: a tile of an exact gradient, of which an artifact has the highest bits alone. Who names
-//! the one that was chosen after the artifact came has played the whole step.
+//! The attestation leaf: the hash of one tile of an exact gradient, which a verifier states as evidence that it recomputed the
+//! task.
 //!
-//! The tile is of the lowest adapted layer, whose gradients take all of the others, and of a factor b, whose gradient is
-//! not zero while b is.
+//! An artifact contains only the highest bits of the gradient, and the tile is selected after the artifact was submitted. So
+//! only somebody who has run the whole step can know the leaf. The tile belongs to the lowest adapted layer, because its
+//! gradients depend on the backward pass of all other layers, and to a factor b, because the gradient of b is not zero while b
+//! is zero.
 
 use crate::numbers::lora::GradientMatrix;
 use sha2::{Digest, Sha256};
 
-/// Bytes of a tile; the last one of a matrix is shorter.
+/// Size of a tile in bytes. The last tile of a matrix may be shorter.
 const TILE_BYTES: usize = 1024;
 
-/// `SHA-256(r3mes/attestation/2, selector, tile)`, each preceded by its length as u32 little-endian, of the tile that a
-/// selector names in a gradient whose matrices are in a job's order. `None` where nothing is adapted.
+/// Returns `SHA-256(r3mes/attestation/2, selector, tile)`, or `None` if nothing is adapted.
 ///
-/// A selector is the hash of a block after the submission.
+/// Each field is preceded by its length as u32, little-endian. `selector` selects the tile of the gradient; it is the hash of a
+/// block after the submission. `matrices` are in the job's order.
 pub fn attestation_leaf(matrices: &[GradientMatrix], selector: &[u8; 32]) -> Option<[u8; 32]> {
     let lowest = layer(&matrices.first()?.name)?;
     let factors = matrices.iter().filter(|matrix| matrix.name.ends_with(".b") && layer(&matrix.name) == Some(lowest));
@@ -26,14 +28,15 @@ pub fn attestation_leaf(matrices: &[GradientMatrix], selector: &[u8; 32]) -> Opt
     Some(tile_digest(selector, tile))
 }
 
-/// What a selector says: of the factors, and of the tiles of the one.
+/// Returns the two numbers that a selector yields: the first selects a factor, the second one of its tiles, each modulo their
+/// count.
 pub(crate) fn choose_tile(selector: &[u8; 32]) -> [u64; 2] {
     let hash = Sha256::new().chain_update("r3mes/attestation-tile/1").chain_update(selector).finalize();
     let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| hash[at + i]));
     [number(0), number(8)]
 }
 
-/// A tile's digest.
+/// Returns the leaf of a tile.
 pub(crate) fn tile_digest(selector: &[u8; 32], tile: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for field in [&b"r3mes/attestation/2"[..], selector, tile] {
@@ -43,7 +46,7 @@ pub(crate) fn tile_digest(selector: &[u8; 32], tile: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// `layers.<i>` of a matrix's name.
+/// Returns the part `layers.<i>` of a matrix's name.
 fn layer(name: &str) -> Option<&str> {
     let end = name.match_indices('.').nth(1)?.0;
     Some(&name[..end])

@@ -1,7 +1,7 @@
-//! What crosses the wire between miner, node and verifier, without IO.
+//! The data that miners, nodes and verifiers exchange, without IO.
 //!
-//! A [`Task`] names everything that a gradient is a function of; an [`Artifact`] is that gradient as
-//! blocks; a [`Commitment`] binds both; a [`Receipt`] carries them to anyone who wants to [`verify`].
+//! A [`Task`] names everything that a gradient depends on. An [`Artifact`] is the gradient as blocks. A [`Commitment`] binds
+//! both. A [`Receipt`] carries them to anybody who wants to [`verify`] the gradient.
 
 mod adapter;
 mod aggregate;

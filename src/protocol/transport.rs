@@ -2,18 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How gradient elements travel.
+/// The integer format of gradient elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
-    /// One byte, ±127.
+    /// One byte, within ±127.
     Int8,
-    /// Two bytes, little-endian, ±32,639 (what two int8 planes hold).
+    /// Two bytes, little-endian, within ±32,639, the range of two int8 planes.
     Int16,
 }
 
 impl Transport {
-    /// Largest magnitude.
+    /// Returns the largest magnitude of an element.
     pub const fn limit(self) -> u64 {
         match self {
             Self::Int8 => 127,
@@ -21,7 +21,7 @@ impl Transport {
         }
     }
 
-    /// Bytes of an element.
+    /// Returns the number of bytes of an element.
     pub const fn bytes(self) -> usize {
         match self {
             Self::Int8 => 1,
@@ -29,7 +29,7 @@ impl Transport {
         }
     }
 
-    /// The smallest shift with `⌈max / 2^shift⌉ ≤ limit`: rounding up cannot leave the format.
+    /// Returns the smallest shift with `⌈max / 2^shift⌉ ≤ limit`, so that a value that is rounded up stays within the format.
     pub fn shift(self, max: u64) -> u32 {
         (0..64).find(|shift| (u128::from(max)).div_ceil(1 << shift) <= self.limit().into()).unwrap_or(64)
     }

@@ -11,10 +11,10 @@ use super::{
 };
 use crate::numbers::{fixed::round_dither, lora::GradientMatrix, rng::dither_key};
 
-/// Bits of magnitude that a gradient element may have; a larger one is a saturation.
+/// The number of bits that the magnitude of a gradient element may have. A larger element counts as saturated.
 pub const MAX_GRADIENT_BITS: u32 = 54;
 
-/// One gradient matrix as it travels: `values · 2^(shift + exponent)`.
+/// One gradient matrix, rounded for transport: `values · 2^(shift + exponent)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransportMatrix {
     pub(super) spec: MatrixSpec,
@@ -23,7 +23,7 @@ pub struct TransportMatrix {
 }
 
 impl TransportMatrix {
-    /// Rounds an exact gradient; `None` where an element has more than [`MAX_GRADIENT_BITS`].
+    /// Rounds an exact gradient. Returns `None` if an element has more than [`MAX_GRADIENT_BITS`] bits.
     pub(super) fn round(task: &Task, spec: &MatrixSpec, gradient: &GradientMatrix) -> Option<Self> {
         let max = gradient.values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
         if max >= 1 << MAX_GRADIENT_BITS {
@@ -40,7 +40,7 @@ impl TransportMatrix {
         Some(Self { spec: spec.clone(), shift, values })
     }
 
-    /// Reads leaf bytes; refuses values and shifts that [`round`](Self::round) cannot produce.
+    /// Decodes the bytes of the leaves. Returns an error for values and shifts that [`round`](Self::round) cannot produce.
     pub(super) fn from_bytes(
         transport: Transport,
         spec: &MatrixSpec,
@@ -48,14 +48,14 @@ impl TransportMatrix {
         bytes: &[u8],
     ) -> Result<Self, WorkError> {
         let expected = (spec.len() * transport.bytes()) as i64;
-        in_range("bytes of a gradient matrix", bytes.len() as i64, expected, expected)?;
+        in_range("number of bytes in a gradient matrix", bytes.len() as i64, expected, expected)?;
         let values: Vec<i16> = match transport {
             Transport::Int8 => bytes.iter().map(|byte| i16::from(*byte as i8)).collect(),
             Transport::Int16 => bytes.as_chunks().0.iter().map(|pair| i16::from_le_bytes(*pair)).collect(),
         };
         let max = values.iter().map(|value| u64::from(value.unsigned_abs())).max().unwrap_or(0);
         in_range("magnitude of a gradient element", max as i64, 0, transport.limit() as i64)?;
-        // a shift of s > 0 says that the largest g exceeded limit · 2^(s−1)
+        // a shift s > 0 implies that the largest g exceeded limit · 2^(s−1)
         let plausible = shift == 0 || max >= transport.limit() / 2;
         if !plausible || shift > transport.shift((1 << MAX_GRADIENT_BITS) - 1) {
             return Err(WorkError::Shift { name: spec.name.clone(), max, shift });
@@ -63,7 +63,7 @@ impl TransportMatrix {
         Ok(Self { spec: spec.clone(), shift, values })
     }
 
-    /// The leaf bytes, row-major.
+    /// Returns the bytes of the leaves, row-major.
     pub(super) fn to_bytes(&self, transport: Transport) -> Vec<u8> {
         match transport {
             Transport::Int8 => self.values.iter().map(|value| *value as u8).collect(),
@@ -71,22 +71,22 @@ impl TransportMatrix {
         }
     }
 
-    /// Name, shape and exponent, as in the job.
+    /// Returns the name, shape and exponent, which are those of the job.
     pub fn spec(&self) -> &MatrixSpec {
         &self.spec
     }
 
-    /// How far the exact gradient was shifted right.
+    /// Returns the number of bits by which the exact gradient was shifted right.
     pub fn shift(&self) -> u32 {
         self.shift
     }
 
-    /// `[rows, columns]`, within the format's limit.
+    /// Returns the values `[rows, columns]`, which are within the format's limit.
     pub fn values(&self) -> &[i16] {
         &self.values
     }
 
-    /// What is summed: `t · 2^shift` in units of the job's exponent.
+    /// Returns the values that aggregation sums: `t · 2^shift`, in units of the job's exponent.
     pub fn dequantized(&self) -> GradientMatrix {
         GradientMatrix {
             name: self.spec.name.clone(),

@@ -1,4 +1,4 @@
-//! A chunk of text becomes the loss and the LoRA gradients of all its sequences.
+//! Computes the loss and the LoRA gradients of a chunk, over all its sequences.
 
 use crate::{
     compute::{
@@ -15,32 +15,32 @@ use crate::{
     },
 };
 
-/// What a chunk yields.
+/// The loss and gradient of a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkGradient {
-    /// In the adapter's order.
+    /// Gradients of the adapter's matrices, in the adapter's order.
     pub matrices: Vec<GradientMatrix>,
-    /// Σ over tokens of −log2 p(label), in 2^-20.
+    /// Loss in bits: the sum of −log2 p(label) over all tokens, in units of 2^-20.
     pub loss: i64,
-    /// Tokens with a label.
+    /// Number of tokens with a label.
     pub supervised: usize,
-    /// A value left its range: the gradient is void.
+    /// Whether a value left the range of its format, so that the gradient is void.
     pub saturated: bool,
 }
 
 impl ChunkGradient {
-    /// Mean loss in nats per supervised token, for people.
+    /// Returns the mean loss in nats per supervised token, for display.
     pub fn mean_loss(&self) -> f64 {
         nats(self.loss, self.supervised)
     }
 }
 
-/// Mean loss in nats of a sum in 2^-20 bits.
+/// Converts a loss summed over `supervised` tokens, in units of 2^-20 bits, to the mean in nats.
 pub fn nats(loss: i64, supervised: usize) -> f64 {
     loss as f64 / f64::from(1 << 20) * std::f64::consts::LN_2 / supervised.max(1) as f64
 }
 
-/// A recorded step in a player's memory.
+/// A recorded step with its executor.
 pub struct Trainer {
     step: RecordedStep,
     executor: Executor,
@@ -50,12 +50,12 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Takes a step and a player of its recording.
+    /// Builds a trainer from a step and an executor of its recording.
     pub fn new(step: RecordedStep, executor: Executor) -> Self {
         Self { step, executor, exponents: Vec::new(), shapes: Vec::new(), trace: None }
     }
 
-    /// Uploads an adapter. `exponents` are the job's, one per matrix in the adapter's order.
+    /// Uploads an adapter. `exponents` are the exponents of the gradients, one for each matrix in the adapter's order.
     pub async fn load(&mut self, adapter: &LoraAdapter, exponents: &[i32]) -> Result<(), Error> {
         let expected = 2 * self.step.adapted_linears.len();
         for (what, found) in [("adapter matrices", adapter.matrices.len()), ("exponents", exponents.len())] {
@@ -77,7 +77,7 @@ impl Trainer {
         self.executor.write_all(&writes).await
     }
 
-    /// The gradient of the summed loss of a chunk, with dither keyed by `task_key` and `step`.
+    /// Computes the gradient of the summed loss of a chunk, with dither keyed by `task_key` and `step`.
     pub async fn gradient(&mut self, chunk: &[u32], task_key: &[u8; 32], step: u64) -> Result<ChunkGradient, Error> {
         let keys: Vec<_> =
             self.step.streams.names().iter().flat_map(|name| dither_key(task_key, step, name).0).collect();
@@ -101,7 +101,8 @@ impl Trainer {
         Ok(ChunkGradient { matrices, loss, supervised, saturated })
     }
 
-    /// [`Self::gradient`], one dispatch at a time, with a digest of what each wrote: slow.
+    /// Computes as [`Self::gradient`] does, one dispatch at a time, and also returns a digest of the output of each dispatch.
+    /// This is slow.
     pub async fn traced_gradient(
         &mut self,
         chunk: &[u32],
@@ -114,13 +115,13 @@ impl Trainer {
         Ok((gradient?, trace))
     }
 
-    /// As [`Executor::set_yield_hook`].
+    /// Sets the yield hook, as [`Executor::set_yield_hook`] does.
     pub fn set_yield_hook(&mut self, hook: YieldHook) {
         self.executor.set_yield_hook(hook);
     }
 
-    /// From now on all dispatches of one adapted linear, chosen by `number` among them, are audited as
-    /// [`Executor::audit`] says. Returns the linear's name.
+    /// Audits all later dispatches of one adapted linear with [`Executor::audit`]: the one at `number` modulo the number of
+    /// adapted linears. Returns its name.
     pub fn audit(&mut self, number: u64) -> Option<&str> {
         let at = number.checked_rem(self.step.adapted_linears.len() as u64)?;
         let name = self.step.adapted_linears[at as usize].0.as_str();
@@ -130,7 +131,7 @@ impl Trainer {
         Some(name)
     }
 
-    /// The summed loss of a chunk in 2^-20 bits, and whether a value saturated.
+    /// Computes the summed loss of a chunk, in units of 2^-20 bits, and whether a value saturated.
     pub async fn evaluate(&mut self, chunk: &[u32]) -> Result<(i64, bool), Error> {
         let keys = vec![0; 2 * self.step.streams.names().len()];
         self.executor.write(self.step.loss, &[0, 0]).await?;
@@ -138,7 +139,8 @@ impl Trainer {
         Ok((i64_from_words(&self.executor.read(self.step.loss).await?), saturated))
     }
 
-    /// Plays the chunk's sequences, as many at a time as the step holds; each token's label is the next one.
+    /// Runs the first `dispatches` dispatches on the chunk's sequences, as many at a time as the step was recorded for. The
+    /// label of each token is the next token. Returns whether a value saturated.
     async fn run_chunk(&mut self, chunk: &[u32], keys: &[u32], dispatches: usize) -> Result<bool, Error> {
         if let Some(&id) = chunk.iter().find(|id| **id as usize >= self.step.vocab) {
             return Err(Error::Value { what: "token (beyond the vocabulary)", value: id.into() });
@@ -148,7 +150,7 @@ impl Trainer {
         let mut saturated = false;
         for first in (0..chunk.len()).step_by(tokens) {
             let at = |i: usize| chunk.get(i).copied();
-            // sequences past the chunk repeat its first one, which can saturate only where that does
+            // sequences beyond the chunk repeat its first sequence, so they saturate only if that one does
             let source = |i: usize| if i < filled { i } else { i % self.step.context };
             let ids: Vec<_> = (first..first + tokens).map(|i| at(source(i)).unwrap_or(0)).collect();
             let labels: Vec<_> = (first..first + tokens).map(|i| at(i + 1).unwrap_or(IGNORE)).collect();
@@ -164,7 +166,7 @@ impl Trainer {
     }
 }
 
-/// An i64 of two words.
+/// Returns the i64 of two words, the lower one first.
 fn i64_from_words(words: &[u32]) -> i64 {
     (u64::from(words[0]) | u64::from(words[1]) << 32) as i64
 }

@@ -1,11 +1,11 @@
-//! What PEFT calls the factors: `base_model.model.model.layers.<i>.self_attn.q_proj.lora_A.weight`.
+//! PEFT's names of the factors, such as `base_model.model.model.layers.<i>.self_attn.q_proj.lora_A.weight`.
 
 use crate::model::config::Linear;
 
 const PREFIX: &str = "base_model.model.model.layers.";
 const MAX_LAYERS: usize = 512;
 
-/// The name of a linear in `target_modules`.
+/// Returns the name of a linear in `target_modules`.
 pub fn module_name(linear: Linear) -> &'static str {
     linear.path().rsplit('.').next().unwrap_or_default()
 }
@@ -19,7 +19,7 @@ pub enum Factor {
     B,
 }
 
-/// Where a matrix `layers.<i>.<linear>.<a or b>` stands.
+/// Parses the name `layers.<i>.<linear>.<a or b>` of a matrix into layer, linear and factor.
 pub fn parse_matrix_name(name: &str) -> Option<(usize, Linear, Factor)> {
     let (layer, rest) = name.strip_prefix("layers.")?.split_once('.')?;
     let (linear, factor) = rest.rsplit_once('.')?;
@@ -32,18 +32,18 @@ pub fn parse_matrix_name(name: &str) -> Option<(usize, Linear, Factor)> {
     Some((layer_number(layer)?, linear, factor))
 }
 
-/// PEFT's name of a matrix `layers.<i>.<linear>.<a or b>`.
+/// Returns PEFT's name of a matrix `layers.<i>.<linear>.<a or b>`.
 pub fn tensor_name(matrix: &str) -> Option<String> {
     let (layer, linear, factor) = parse_matrix_name(matrix)?;
     Some(format!("{PREFIX}{layer}.{}.lora_{factor:?}.weight", linear.path()))
 }
 
-/// A layer's number, written in the only way.
+/// Parses the number of a layer, which must have no sign and no leading zeros.
 fn layer_number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|number: &usize| *number < MAX_LAYERS && number.to_string() == text)
 }
 
-/// Where a tensor of PEFT's stands.
+/// Parses PEFT's name of a tensor into layer, linear and factor.
 pub(super) fn parse_tensor_name(name: &str) -> Option<(usize, Linear, Factor)> {
     let (layer, rest) = name.strip_prefix(PREFIX)?.split_once('.')?;
     let rest = rest.strip_suffix(".weight")?;
