@@ -1,4 +1,5 @@
-//! A decoder: reading token by token, in parts or all at once gives the same scores, those of the training step.
+//! Tests of the decoder: reading tokens one by one, in parts or all at once gives the same scores, which are those of the
+//! training step.
 
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -38,7 +39,7 @@ fn model() -> Model {
     seeded(config, [3; 32]).unwrap()
 }
 
-/// Four of the seven linears, both factors other than zero.
+/// Returns an adapter of four of the seven linears, with both factors not zero.
 fn adapter(model: &Model) -> LoraAdapter {
     let linears = vec![Linear::Query, Linear::Value, Linear::Gate, Linear::Down];
     let targets = Targets { rank: 5, linears };
@@ -59,7 +60,7 @@ fn cpu(threads: usize) -> Backend {
     Backend::Cpu { threads, choose: if threads == 1 { scalar } else { fastest } }
 }
 
-/// Scores after each part.
+/// Returns the scores after each part.
 fn read(backend: &Backend, parts: &[usize]) -> Vec<Vec<i32>> {
     let model = model();
     let adapter = adapter(&model);
@@ -73,7 +74,7 @@ fn read(backend: &Backend, parts: &[usize]) -> Vec<Vec<i32>> {
 }
 
 #[test]
-fn any_parts_give_the_same_scores() {
+fn scores_do_not_depend_on_how_tokens_are_split() {
     let one_by_one = read(&cpu(1), &[1; WINDOW]);
     assert_eq!(read(&cpu(2), &[1; WINDOW]), one_by_one);
     assert_eq!(read(&cpu(1), &[WINDOW])[0], one_by_one[WINDOW - 1]);
@@ -108,7 +109,7 @@ fn scores_are_those_of_the_training_step() {
 }
 
 #[test]
-fn a_full_window_forgets_and_wrong_tokens_are_refused() {
+fn a_full_window_and_invalid_tokens_are_refused() {
     let model = model();
     let mut decoder = block_on(Decoder::new(&model, None, 8, &cpu(1))).unwrap();
     let first = block_on(decoder.read(&[1, 2, 3, 4, 5])).unwrap();
@@ -122,7 +123,7 @@ fn a_full_window_forgets_and_wrong_tokens_are_refused() {
 }
 
 #[test]
-fn a_seed_is_a_text() {
+fn a_seed_determines_the_text() {
     let text = |seed, threads| {
         let model = model();
         let mut decoder = block_on(Decoder::new(&model, None, 40, &cpu(threads))).unwrap();

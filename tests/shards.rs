@@ -1,6 +1,6 @@
-//! The vocabulary in shards: as many as it takes, never seen in a result.
+//! Tests of the vocabulary in shards: the number of shards follows from the limit, and does not change any result.
 
-#[allow(dead_code, reason = "each test uses a part")]
+#[allow(dead_code, reason = "each test crate uses a part of it")]
 mod cases;
 
 use cases::{adapter, model, small, targets, text};
@@ -28,7 +28,7 @@ fn shards_change_no_bit() {
         };
         let whole = gradient(RecordedStep::new(&model, &targets, 1));
         assert!(whole.loss > 0 && !whole.saturated);
-        // 64 features are 64 bytes an embedding, 32 tokens 128 bytes a logit
+        // an embedding of 64 features has 64 bytes, and the logits of one vocabulary token 128 bytes for 32 tokens
         for (binding_bytes, shards) in [(1 << 14, 1), (6000, 3), (2048, 8), (1, 32)] {
             let step = RecordedStep::sharded(&model, &targets, 1, binding_bytes);
             let embeds = step.recording.dispatches().iter().filter(|dispatch| dispatch.kernel.name == "embed");
@@ -44,7 +44,7 @@ fn shards_change_no_bit() {
 
 #[test]
 fn a_step_of_2048_tokens_at_the_full_vocabulary_fits_the_default_limits() {
-    // all that is as long as the vocabulary, at the width and the vocabulary of 2B4T; little of the rest
+    // the width and the vocabulary of 2B4T, with one layer
     let config =
         r3mes_wgpu::model::config::ModelConfig { layers: 1, ..r3mes_wgpu::model::config::ModelConfig::BITNET_2B4T };
     let mut model = r3mes_wgpu::model::generator::seeded(

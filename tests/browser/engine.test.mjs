@@ -140,7 +140,7 @@ test("a node that sends other bytes than a CID names is refused", { skip, timeou
         await route.fulfill({ body });
       }),
     );
-    assert.match((await verify(page, receipt)).error, new RegExp(`the bytes given for ${cid} are those of`));
+    assert.match((await verify(page, receipt)).error, new RegExp(`the bytes received for block ${cid} have the CID`));
     await page.context().close();
   }
   const page = await visit((page) =>

@@ -1,4 +1,4 @@
-//! What transformers and PEFT computed of our export, beside our integers.
+//! Compares the integer implementation with results that transformers and PEFT computed from an exported adapter.
 
 use super::{adapter, cases, fixture, model};
 use pollster::block_on;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 const CPU: Backend = Backend::Cpu { threads: 1, choose: |_| None };
 
-/// What PEFT computed.
+/// The results of PEFT.
 struct Reference(Vec<u8>);
 
 impl Reference {
@@ -41,7 +41,7 @@ fn cosine(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>() / (norm(x) * norm(y))
 }
 
-/// Logits `[tokens, vocab]` of the integer path: the head's scores, Q20 in bits.
+/// Computes logits `[tokens, vocab]` with the integer implementation, in nats.
 fn logits(model: &Model, adapter: &LoraAdapter, ids: &[u32]) -> Vec<f64> {
     let step = RecordedStep::new(model, &cases::targets(adapter.rank), ids.len() / model.config.context);
     let (at, head) =
@@ -60,10 +60,10 @@ fn logits(model: &Model, adapter: &LoraAdapter, ids: &[u32]) -> Vec<f64> {
     block_on(executor.read(scores)).unwrap().into_iter().map(|score| f64::from(score as i32) * unit).collect()
 }
 
-/// PEFT's LoRA sees x, ours its int8. The first comparison holds that difference, the second only what two paths round
-/// to different int8 steps.
+/// PEFT applies LoRA to x, this implementation to x in int8. The first comparison includes that difference. The second is with
+/// PEFT on int8 x, so it only includes values that the two implementations round to different int8 values.
 #[test]
-fn peft_computes_our_logits_from_our_export() {
+fn logits_are_close_to_those_of_peft() {
     let reference = Reference(fixture("reference.safetensors"));
     let got = logits(&model(), &adapter(), &reference.ids());
     let compare = |name: &str| {
@@ -79,7 +79,7 @@ fn peft_computes_our_logits_from_our_export() {
     let (cosine, int8_distance, largest) = compare("logits_int8");
     assert!(cosine >= 0.9999 && largest < 0.25, "PEFT on int8 x: {cosine} {int8_distance} {largest}");
     assert!(int8_distance < distance, "{int8_distance} {distance}");
-    // and the adapter counts: without it the logits are elsewhere
+    // without the adapter, the logits are far from these
     let mut none = adapter();
     none.matrices.iter_mut().for_each(|matrix| matrix.values.fill(0));
     let bare = logits(&model(), &none, &reference.ids());
@@ -88,9 +88,9 @@ fn peft_computes_our_logits_from_our_export() {
     assert!(norm(&moved) > 0.1 * norm(&got));
 }
 
-/// The gates of docs: global cosine, the worst matrix, and the ratio of norms.
+/// Checks the cosine of all gradients together, the worst cosine of a matrix, and the ratio of norms.
 #[test]
-fn gradients_are_pefts() {
+fn gradients_are_close_to_those_of_peft() {
     let reference = Reference(fixture("reference.safetensors"));
     let (model, adapter, ids) = (model(), adapter(), reference.ids());
     let step = RecordedStep::new(&model, &cases::targets(adapter.rank), ids.len() / model.config.context);
@@ -117,7 +117,7 @@ fn gradients_are_pefts() {
     let (cosine, ratio) = (cosine(&all_got, &all_want), norm(&all_got) / norm(&all_want));
     let (loss, want) = (got.mean_loss(), reference.reals("loss")[0] / got.supervised as f64);
     println!("gradients: cosine {cosine:.6}, ratio {ratio:.5}, worst {:.6} ({})", worst.0, worst.1);
-    println!("loss {loss:.5} nats a token, PEFT's {want:.5}");
+    println!("loss {loss:.5} nats per token, PEFT's {want:.5}");
     assert!(cosine >= 0.998 && worst.0 >= 0.98 && (0.98..=1.02).contains(&ratio), "{cosine} {worst:?} {ratio}");
     assert!((loss - want).abs() < 0.01 * want);
 }

@@ -15,7 +15,7 @@ use pollster::block_on;
 use r3mes_reference::{
     network::{Adapter, Network},
     quantize::absmax_int8,
-    rounding::{Round, bfloat16, exactly, single_beside},
+    rounding::{Round, bfloat16, binary32_off_by_one_ulp, exactly},
 };
 use r3mes_wgpu::{
     model::{
@@ -51,7 +51,7 @@ type Differentiate<'a> = dyn FnMut(&LoraAdapter, &[u32], u64) -> Result<Gradient
 const WAYS: [(&str, Way); 4] = [
     ("f64", Way::Reals { round: exactly }),
     ("integers", Way::Integers),
-    ("f32 beside", Way::Reals { round: single_beside }),
+    ("f32 beside", Way::Reals { round: binary32_off_by_one_ulp }),
     ("bfloat16", Way::Reals { round: bfloat16 }),
 ];
 
