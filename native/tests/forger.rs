@@ -12,7 +12,7 @@ use r3mes_wgpu::{
         judge::Side,
         prover::{Prover, Replay, TaskInputs},
     },
-    model::transformer::Step,
+    model::transformer::RecordedStep,
     protocol::{Artifact, Commitment, Gradient, Task},
     training::step::Trainer,
     tx::{Message, MsgAnswerDispute, MsgMoveDispute},
@@ -33,7 +33,7 @@ impl Forger {
         let blocks = block_on(Blocks::of_task(miner.client.host(), task)).unwrap();
         let mut inputs = TaskInputs::fetch(task, model.config.vocab as u32, &|cid| blocks.get(cid)).unwrap();
         inputs.tokens[700] ^= 1;
-        let step = Step::new(&model, &targets, 1);
+        let step = RecordedStep::new(&model, &targets, 1);
         let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
         let mut trainer = Trainer::new(step, executor);
         let exponents: Vec<i32> = inputs.matrices.iter().map(|spec| spec.exponent).collect();

@@ -12,7 +12,7 @@ use r3mes_wgpu::{
     protocol::Artifact,
     store::{
         Block, Cid, Codec, Dag, dag_cbor, links,
-        unixfs::{FileBuilder, Layout, Part},
+        unixfs::{FileBuilder, FileLayout, FilePart},
     },
 };
 use serde_json::Value;
@@ -76,14 +76,14 @@ fn numbered(bytes: usize) -> Vec<u8> {
 }
 
 /// Builds a UnixFS file with this library and returns its root.
-fn file(layout: Layout, bytes: &[u8]) -> Part {
+fn file(layout: FileLayout, bytes: &[u8]) -> FilePart {
     let (mut builder, mut blocks) = (FileBuilder::new(layout), Vec::new());
     builder.push(bytes, &mut blocks).unwrap();
     builder.finish(&mut blocks).unwrap()
 }
 
 /// Checks that Kubo computes the same CID and size for a file of `bytes` bytes.
-fn compare(kubo: &Peer, layout: Layout, options: &str, bytes: usize) {
+fn compare(kubo: &Peer, layout: FileLayout, options: &str, bytes: usize) {
     let bytes = numbered(bytes);
     let there = kubo.upload(&format!("add?cid-version=1&raw-leaves=true&only-hash=true{options}"), &bytes);
     let there: Value = serde_json::from_str(&there).unwrap();
@@ -99,11 +99,11 @@ fn kubo_computes_the_same_cids_for_files_around_every_size_boundary() {
     let kubo = Peer::rpc();
     for boundary in [CHUNK, 2 * CHUNK, 174 * CHUNK, 175 * CHUNK] {
         for bytes in boundary - 1..=boundary + 1 {
-            compare(&kubo, Layout::default(), "", bytes);
+            compare(&kubo, FileLayout::default(), "", bytes);
         }
     }
     for bytes in [0, 1, 3_000_001] {
-        compare(&kubo, Layout::default(), "", bytes);
+        compare(&kubo, FileLayout::default(), "", bytes);
     }
 }
 
@@ -112,17 +112,17 @@ fn kubo_computes_the_same_cids_for_files_around_every_size_boundary() {
 #[ignore = "needs a Kubo: scripts/interop"]
 fn kubo_computes_the_same_cids_for_deep_files() {
     let kubo = Peer::rpc();
-    let small = Layout::new(10, 3).unwrap();
+    let small = FileLayout::new(10, 3).unwrap();
     for bytes in 0..=300 {
         compare(&kubo, small, "&chunker=size-10&max-file-links=3", bytes);
     }
-    let layout = Layout::new(16, 174).unwrap();
+    let layout = FileLayout::new(16, 174).unwrap();
     for leaves in [174, 175, 174 * 174, 174 * 174 + 1, 174 * 175] {
         for bytes in 16 * leaves - 1..=16 * leaves + 1 {
             compare(&kubo, layout, "&chunker=size-16", bytes);
         }
     }
-    let newer = Layout::new(1 << 20, 1024).unwrap();
+    let newer = FileLayout::new(1 << 20, 1024).unwrap();
     for bytes in [(1 << 20) - 1, 1 << 20, (1 << 20) + 1, (5 << 20) + 7] {
         compare(&kubo, newer, "&chunker=size-1048576&max-file-links=1024", bytes);
     }
@@ -164,7 +164,7 @@ fn kubo_keeps_stored_blocks_until_their_pin_is_removed() {
 #[ignore = "needs a Kubo: scripts/interop"]
 fn kubo_and_this_library_read_each_others_cars() {
     let kubo = Peer::rpc();
-    let small = Dag::file(Layout::default(), &numbered(700_001)).unwrap();
+    let small = Dag::file(FileLayout::default(), &numbered(700_001)).unwrap();
     let report = kubo.upload("dag/import?stats=true", &small.to_car());
     let lines: Vec<Value> = report.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[0]["Root"]["Cid"]["/"], small.root.to_string());

@@ -5,7 +5,7 @@ use crate::node_process::{CHAIN, NodeProcess, claim};
 use crate::work_dir::WorkDir;
 use proptest::{prelude::*, sample::Index, strategy::ValueTree, test_runner::TestRunner};
 use r3mes_wgpu::{
-    store::{Block, Codec, Dag, unixfs::Layout},
+    store::{Block, Codec, Dag, unixfs::FileLayout},
     tx::{Fee, SessionKey},
 };
 use std::{
@@ -40,7 +40,7 @@ fn seed_requests(key: &SessionKey) -> Vec<RawRequest> {
     let address = key.address();
     let block = Block::new(Codec::Raw, vec![7; 50]).unwrap();
     let cid = block.cid();
-    let file = Dag::file(Layout::new(16, 3).unwrap(), &[9; 200]).unwrap();
+    let file = Dag::file(FileLayout::new(16, 3).unwrap(), &[9; 200]).unwrap();
     let get = |path: &str| (format!("GET {path} HTTP/1.1\r\n"), Vec::new());
     let mut seeds: Vec<RawRequest> = [
         "/health",

@@ -229,7 +229,7 @@ test("bytes that do not match their CID are refused", { skip, timeout: 5 * MINUT
         await route.fulfill({ body });
       }),
     );
-    assert.match(await errorOf(page, receipt), new RegExp(`the bytes given for ${cid} are those of`));
+    assert.match(await errorOf(page, receipt), new RegExp(`the bytes received for block ${cid} have the CID`));
     await page.context().close();
   }
   const page = await visit((page) =>

@@ -9,7 +9,7 @@ use r3mes_wgpu::{
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::{Embedding, Gain, Model},
     },
     numbers::lora::{LoraAdapter, LoraMatrix},
@@ -131,7 +131,7 @@ pub fn trainer(
     sequences: usize,
     threads: usize,
 ) -> CpuTrainer {
-    let step = Step::new(model, targets, sequences);
+    let step = RecordedStep::new(model, targets, sequences);
     let backend = Backend::Cpu { threads, choose: |_| None };
     let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
     let mut trainer = CpuTrainer(Trainer::new(step, executor));

@@ -1,5 +1,5 @@
-//! Adapters in PEFT's files: what transformers and PEFT computed of our export (`tests/data/peft`, `make.py` there says with
-//! what versions) beside our integers, and every file that is refused.
+//! Tests of adapters in PEFT's file format: results that transformers and PEFT computed from an exported adapter, compared to
+//! the integer implementation, and refused files. `tests/data/peft/make.py` generates the data and states the versions.
 
 mod parity;
 
@@ -29,9 +29,9 @@ fn adapter() -> LoraAdapter {
     peft::read(&config, &tensors).unwrap()
 }
 
-/// The checked-in export is what [`peft::write`] makes of what [`peft::read`] reads.
+/// Reading the checked-in export with [`peft::read`] and writing it with [`peft::write`] gives the same bytes.
 #[test]
-fn what_is_read_is_written_again() {
+fn the_export_is_read_and_written_unchanged() {
     let [config, tensors] = exported();
     let (again, tensors_again) = peft::write(&adapter(), "tests/data/peft/model").unwrap();
     assert_eq!(String::from_utf8(again), String::from_utf8(config));
@@ -39,6 +39,7 @@ fn what_is_read_is_written_again() {
     assert!(adapter().check_shapes(&cases::targets(4).shapes(&model().config)).is_ok());
 }
 
+/// Returns an adapter with the largest, the smallest and other extreme values.
 fn extreme() -> LoraAdapter {
     let values = [0, 1, -1, i32::MAX, -i32::MAX, 1 << 24, (1 << 24) + 1, -(1 << 30) - 77];
     let matrix = |factor: &str, columns: usize| LoraMatrix {
@@ -51,7 +52,7 @@ fn extreme() -> LoraAdapter {
 }
 
 #[test]
-fn masters_keep_24_significant_bits() {
+fn master_parameters_keep_24_significant_bits() {
     let adapter = extreme();
     let (config, tensors) = peft::write(&adapter, "").unwrap();
     let read = peft::read(&config, &tensors).unwrap();
@@ -66,15 +67,15 @@ fn masters_keep_24_significant_bits() {
     }
 }
 
-/// PEFT saved the same tensors (`make.py` compares them), and this config beside them.
+/// PEFT saved the same tensors, as `make.py` checks, with this config.
 #[test]
-fn what_peft_saves_is_read() {
+fn files_saved_by_peft_are_read() {
     let [_, tensors] = exported();
     assert_eq!(peft::read(&fixture("saved_config.json"), &tensors).unwrap(), adapter());
 }
 
-/// The export with one text of its config replaced.
-fn with(from: &str, to: &str) -> String {
+/// Returns the error of reading the export with one text in its config replaced.
+fn error_with_config(from: &str, to: &str) -> String {
     let [config, tensors] = exported();
     let text = String::from_utf8(config).unwrap();
     assert!(text.contains(from), "{from}");
@@ -82,7 +83,7 @@ fn with(from: &str, to: &str) -> String {
 }
 
 #[test]
-fn configs_that_ask_for_more_are_refused_by_key() {
+fn errors_name_the_unsupported_key_of_a_config() {
     for (from, to, key) in [
         ("\"LORA\"", "\"IA3\"", "peft_type"),
         ("\"use_rslora\": false", "\"use_rslora\": true", "use_rslora"),
@@ -92,15 +93,15 @@ fn configs_that_ask_for_more_are_refused_by_key() {
         ("\"modules_to_save\": null", "\"modules_to_save\": [\"lm_head\"]", "modules_to_save"),
         ("\"init_lora_weights\": true", "\"init_lora_weights\": \"pissa\"", "init_lora_weights"),
         ("\"r\": 4", "\"r\": 3", "r is 3"),
-        ("\"r\": 4", "\"r\": 8", "lora_A.weight has shape [4, 64], not that of rank 8"),
+        ("\"r\": 4", "\"r\": 8", "lora_A.weight has shape [4, 64], which is not of rank 8"),
         ("\"r\": 4", "\"r\": 4, \"rank_pattern\": {\"q_proj\": 8}", "rank_pattern"),
         ("\"r\": 4", "\"r\": 4, \"use_what_is_not_invented\": true", "use_what_is_not_invented"),
         ("\"lora_alpha\": 8", "\"lora_alpha\": 0.5", "lora_alpha"),
         ("\"q_proj\"", "\"lm_head\"", "target_modules"),
-        ("\"q_proj\",", "", "is not among the config's target_modules"),
+        ("\"q_proj\",", "", "is not of one of the config's target_modules"),
         ("\"target_modules\": [", "\"target_modules\": \"all-linear\", \"auto_mapping\": [", "target_modules"),
     ] {
-        let error = with(from, to);
+        let error = error_with_config(from, to);
         assert!(error.contains(key), "{to}: {error}");
     }
     let [config, tensors] = exported();
@@ -109,7 +110,7 @@ fn configs_that_ask_for_more_are_refused_by_key() {
 }
 
 #[test]
-fn an_adapter_with_a_gap_is_not_written() {
+fn incomplete_adapters_are_not_written() {
     let mut gap = adapter();
     gap.matrices.pop();
     assert!(peft::write(&gap, "").is_err());
@@ -121,8 +122,8 @@ fn an_adapter_with_a_gap_is_not_written() {
     assert!(peft::write(&named, "").unwrap_err().to_string().contains("layers.0.head.a"));
 }
 
-/// The export with its tensors changed one by one: `None` leaves one out.
-fn tensors(change: impl Fn(&str, Vec<usize>, Vec<u8>) -> Option<(String, Vec<usize>, Vec<u8>)>) -> String {
+/// Returns the error of reading the export with each tensor replaced by the result of `change`; `None` removes it.
+fn error_with_tensors(change: impl Fn(&str, Vec<usize>, Vec<u8>) -> Option<(String, Vec<usize>, Vec<u8>)>) -> String {
     use safetensors::{Dtype, tensor::TensorView};
     let [config, tensors] = exported();
     let file = SafeTensors::deserialize(&tensors).unwrap();
@@ -136,20 +137,20 @@ fn tensors(change: impl Fn(&str, Vec<usize>, Vec<u8>) -> Option<(String, Vec<usi
 }
 
 #[test]
-fn tensors_that_do_not_fit_are_refused_by_name() {
+fn errors_name_the_invalid_tensor() {
     const NAME: &str = "base_model.model.model.layers.1.mlp.up_proj.lora_B.weight";
-    let missing = tensors(|name, shape, data| (name != NAME).then(|| (name.to_owned(), shape, data)));
+    let missing = error_with_tensors(|name, shape, data| (name != NAME).then(|| (name.to_owned(), shape, data)));
     assert_eq!(missing, format!("{NAME} is missing"));
-    let turned = tensors(|name, mut shape, data| {
+    let turned = error_with_tensors(|name, mut shape, data| {
         if name == NAME {
             shape.reverse();
         }
         Some((name.to_owned(), shape, data))
     });
     assert!(turned.contains(NAME) && turned.contains("[4, 128]"), "{turned}");
-    let renamed = tensors(|name, shape, data| Some((name.replace("up_proj", "lm_head"), shape, data)));
-    assert!(renamed.contains("lm_head") && renamed.contains("no LoRA factor"), "{renamed}");
-    let short = tensors(|name, mut shape, mut data| {
+    let renamed = error_with_tensors(|name, shape, data| Some((name.replace("up_proj", "lm_head"), shape, data)));
+    assert!(renamed.contains("lm_head") && renamed.contains("not a LoRA factor"), "{renamed}");
+    let short = error_with_tensors(|name, mut shape, mut data| {
         if name == NAME {
             shape[0] -= 1;
             data.truncate(4 * shape[0] * shape[1]);
@@ -158,7 +159,7 @@ fn tensors_that_do_not_fit_are_refused_by_name() {
     });
     assert!(short.contains(NAME) && short.contains("127 features"), "{short}");
     for value in [8.0f32, -8.5, f32::NAN, f32::INFINITY] {
-        let outside = tensors(|name, shape, mut data| {
+        let outside = error_with_tensors(|name, shape, mut data| {
             if name == NAME {
                 data[4..8].copy_from_slice(&value.to_le_bytes());
             }
@@ -171,7 +172,7 @@ fn tensors_that_do_not_fit_are_refused_by_name() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
-    /// Whatever happens to the files, reading answers; and what it accepts can be written.
+    /// Reading altered files never panics, and an adapter that is read can be written.
     #[test]
     fn mutated_files_never_panic(
         which in 0..2usize,

@@ -1,8 +1,8 @@
-//! The safetensors files of a model, as one.
+//! Models in safetensors files.
 
 use super::{
     TensorSource,
-    config::{Config, Convention, Head},
+    config::{HeadWeights, ParsedConfig, ScaleConvention},
     tensor::{FileTensor, TensorKind},
     ternary,
 };
@@ -17,36 +17,38 @@ use std::collections::BTreeMap;
 const HEAD: &str = "lm_head.weight";
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// Tensors by name, taken one after another.
-pub(super) struct Tensors<'a> {
-    left: BTreeMap<String, FileTensor<'a>>,
-    convention: Convention,
+/// The tensors of all files of a model that have not been read yet, by name.
+pub(super) struct SafetensorsSource<'a> {
+    remaining: BTreeMap<String, FileTensor<'a>>,
+    convention: ScaleConvention,
 }
 
-impl<'a> Tensors<'a> {
-    /// All tensors of all pieces.
-    pub(super) fn new(pieces: &[&'a [u8]], config: &Config) -> Result<Self, Error> {
+impl<'a> SafetensorsSource<'a> {
+    /// Lists the tensors of all files.
+    pub(super) fn new(pieces: &[&'a [u8]], config: &ParsedConfig) -> Result<Self, Error> {
         let malformed = |reason: String| Error::Malformed { what: "model.safetensors", reason };
-        let mut left = BTreeMap::new();
+        let mut remaining = BTreeMap::new();
         for piece in pieces {
             let file = SafeTensors::deserialize(piece).map_err(|error| malformed(error.to_string()))?;
             for (name, view) in file.tensors() {
                 let (kind, shape, bytes) = (kind(view.dtype()), view.shape().to_vec(), view.data());
-                if left.insert(name.clone(), FileTensor { name: name.clone(), kind, shape, bytes }).is_some() {
-                    return Err(malformed(format!("{name} is there twice")));
+                if remaining.insert(name.clone(), FileTensor { name: name.clone(), kind, shape, bytes }).is_some() {
+                    return Err(malformed(format!("the tensor {name} occurs twice")));
                 }
             }
         }
-        match (config.head, left.remove(HEAD)) {
-            (Head::Tied, _) | (Head::Unsaid, None) => Ok(Self { left, convention: config.convention }),
-            _ => {
-                Err(malformed(format!("{HEAD}: only a head that is the embedding (tie_word_embeddings) is supported")))
+        match (config.head, remaining.remove(HEAD)) {
+            (HeadWeights::Tied, _) | (HeadWeights::Unspecified, None) => {
+                Ok(Self { remaining, convention: config.convention })
             }
+            _ => Err(malformed(format!(
+                "{HEAD}: only models whose head is the embedding (tie_word_embeddings) are supported"
+            ))),
         }
     }
 
     fn take(&mut self, name: String) -> Result<FileTensor<'a>, Error> {
-        self.left.remove(&name).ok_or(Error::Missing { name })
+        self.remaining.remove(&name).ok_or(Error::Missing { name })
     }
 }
 
@@ -64,13 +66,13 @@ fn kind(dtype: Dtype) -> TensorKind {
     }
 }
 
-impl TensorSource for Tensors<'_> {
+impl TensorSource for SafetensorsSource<'_> {
     fn embedding(&mut self, vocab: usize, width: usize) -> Result<Embedding, Error> {
         let tensor = self.take(EMBEDDING.into())?;
         tensor.shaped(&[vocab, width])?;
         if tensor.kind == TensorKind::I8 {
             let scales = self.take(format!("{EMBEDDING}_scale"))?.reals(&[vocab])?;
-            return Embedding::of_int8(bytemuck::cast_slice(tensor.bytes), width, &scales);
+            return Embedding::from_int8(bytemuck::cast_slice(tensor.bytes), width, &scales);
         }
         let rows = tensor.rows(width).ok_or_else(|| tensor.error("expected F32, F16, BF16, or I8 with scales"))?;
         Embedding::quantize_rows(vocab, width, rows)
@@ -83,13 +85,13 @@ impl TensorSource for Tensors<'_> {
 
     fn linear(&mut self, path: &str, rows: usize, columns: usize) -> Result<Ternary, Error> {
         let name = format!("model.{path}.weight");
-        let scale = self.left.remove(&format!("{name}_scale"));
+        let scale = self.remaining.remove(&format!("{name}_scale"));
         ternary::linear(&self.take(name)?, scale.as_ref(), [rows, columns], self.convention)
     }
 
     fn finish(mut self) -> Result<(), Error> {
-        self.left.retain(|name, _| !name.ends_with("rotary_emb.inv_freq"));
-        match self.left.into_values().next() {
+        self.remaining.retain(|name, _| !name.ends_with("rotary_emb.inv_freq"));
+        match self.remaining.into_values().next() {
             None => Ok(()),
             Some(tensor) => Err(tensor.error("BitNetForCausalLM has no such tensor")),
         }

@@ -1,4 +1,5 @@
-//! `|loss(integer run) − loss(f64 run)| ≤ 0.01 nat` after 200 steps of one sequence: training by either gradient ends alike.
+//! `|loss(integer run) − loss(f64 run)| ≤ 0.01 nat` after 200 steps of one sequence: training with the integer gradient reaches
+//! the same loss as with the f64 gradient.
 
 use super::cases;
 use r3mes_reference::{
@@ -12,7 +13,7 @@ use r3mes_wgpu::{
     training::{session::JOB_EXPONENT, step::nats},
 };
 
-/// Adam (Kingma, Ba 2015) with β = 0.9, 0.99.
+/// The Adam optimizer (Kingma and Ba, 2015) with β = 0.9 and 0.99.
 struct Adam {
     moments: Vec<(f64, f64)>,
     steps: i32,
@@ -31,7 +32,7 @@ impl Adam {
     }
 }
 
-/// One task: a backbone, a language and an adapter that starts at b = 0.
+/// A training run: a backbone, a synthetic language and an adapter that starts at b = 0.
 struct Run {
     model: Model,
     targets: Targets,
@@ -42,7 +43,7 @@ struct Run {
 }
 
 impl Run {
-    /// The text of step `step`; the language is one for all seeds, the order of its texts is not.
+    /// Returns the text of step `step`. All seeds have the same language, but different texts.
     fn sequence(&self, step: usize) -> Vec<u32> {
         let seed = self.seed * 1_000_000 + step as u64;
         cases::text(self.model.config.vocab, self.model.config.context, seed)
@@ -52,7 +53,7 @@ impl Run {
         (0..8).flat_map(|i| cases::text(self.model.config.vocab, self.model.config.context, !i)).collect()
     }
 
-    /// Trains by the gradients that `gradient` returns and hands back the adapter.
+    /// Trains with the gradients that `gradient` computes, and returns the adapter.
     fn train(&self, mut adapter: Adapter, mut gradient: impl FnMut(&Adapter, &[u32], u64) -> Vec<f64>) -> Adapter {
         let moments = vec![(0.0, 0.0); adapter.matrices.iter().map(Vec::len).sum()];
         let mut adam = Adam { moments, steps: 0 };
@@ -64,7 +65,7 @@ impl Run {
         adapter
     }
 
-    /// Master parameters nearest to an adapter.
+    /// Returns the master parameters nearest to an adapter.
     fn masters(&self, adapter: &Adapter) -> LoraAdapter {
         let mut masters = self.start.clone();
         for (matrix, real) in masters.matrices.iter_mut().zip(&adapter.matrices) {
@@ -74,7 +75,8 @@ impl Run {
         masters
     }
 
-    /// Trains by the reference; `nudge` moves its start. The held-out loss in nats a token, and the adapter.
+    /// Trains with the f64 reference, with the initial values scaled by 1 + `nudge`. Returns the held-out loss in nats per token,
+    /// and the adapter.
     fn real(&self, nudge: f64) -> (f64, Adapter) {
         let network = Network::new(&self.model, &self.targets.linears, absmax_int8, exactly);
         let mut start = Adapter::new(&self.start);
@@ -89,7 +91,8 @@ impl Run {
         network.gradient(adapter, &chunk).0 / (chunk.len() - 1) as f64
     }
 
-    /// Trains by integers. The held-out loss by their own evaluation, and by the reference's.
+    /// Trains with the integer implementation. Returns the held-out loss as computed by that implementation and by the
+    /// reference.
     fn integer(&self) -> (f64, f64) {
         let mut trainer = cases::trainer(&self.model, &self.targets, &self.start, 1, 1);
         let adapter = self.train(Adapter::new(&self.start), |adapter, chunk, step| {
@@ -107,9 +110,11 @@ impl Run {
     }
 }
 
-/// Runs seeds and prints them; each is held to the gate. At these rates a run is not chaotic: at 0.01 the f64 run ends
-/// up to 0.07 nat beside itself when its start moves by 2^-20, since an int8 step then falls the other way.
-fn gate(config: &ModelConfig, steps: usize, rate: f64, seeds: u64) {
+/// Trains with several seeds, prints the losses, and checks that integer and f64 runs end alike.
+///
+/// `rate` must be small enough that runs are not chaotic. At 0.01, a change of 2^-20 in the initial values changes the final
+/// loss of the f64 run by up to 0.07 nat, because some int8 values then round the other way.
+fn compare_runs(config: &ModelConfig, steps: usize, rate: f64, seeds: u64) {
     let targets = cases::targets(4);
     let model = cases::model(config.clone(), 1);
     println!("seed  before  f64     nudged  integer (by f64)");
@@ -129,24 +134,24 @@ fn gate(config: &ModelConfig, steps: usize, rate: f64, seeds: u64) {
         "mean  {before:.4}  {real:.4}  {nudged:.4}  {integer:.4}  {:+.4}, spread of seeds {spread:.4}",
         integer - real
     );
-    assert!(before - real > 0.3, "nothing was learnt");
+    assert!(before - real > 0.3, "training did not reduce the loss");
     for [_, real, _, integer] in runs {
-        assert!((integer - real).abs() < (0.005 * real).max(0.01), "{integer} for {real}");
+        assert!((integer - real).abs() < (0.005 * real).max(0.01), "{integer} instead of {real}");
     }
-    assert!((integer - real).abs() < spread, "{integer} for {real}");
+    assert!((integer - real).abs() < spread, "{integer} instead of {real}");
 }
 
-/// Two hundred steps of a model that takes a few seconds.
+/// Trains a tiny model, which takes a few seconds.
 #[test]
 fn two_hundred_steps() {
     let tiny =
         ModelConfig { width: 32, heads: 2, kv_heads: 1, ffn_width: 48, vocab: 32, context: 24, ..cases::small() };
-    gate(&tiny, 200, 0.003, 3);
+    compare_runs(&tiny, 200, 0.003, 3);
 }
 
-/// More seeds of a larger model, for the record: `cargo test --test reference three_hundred -- --ignored --nocapture`.
+/// Trains a larger model with more seeds: `cargo test --test reference three_hundred -- --ignored --nocapture`.
 #[test]
 #[ignore = "minutes"]
 fn three_hundred_steps() {
-    gate(&cases::small(), 300, 0.002, 5);
+    compare_runs(&cases::small(), 300, 0.002, 5);
 }

@@ -1,25 +1,25 @@
-//! `mean_i = Σ weight · master_i / Σ weight`: several adapters of one shape as one.
+//! `mean_i = Σ weight · master_i / Σ weight`: the weighted mean of adapters of one shape.
 //!
-//! The mean of the factors, as federated averaging takes it, and what adapters that started from the same seed are folded
-//! by. It is not the mean of the products `b·a`: adapters of unrelated starts lose by it.
+//! This is the mean of the factors, as in federated averaging, and suits adapters that were trained from the same seed. It
+//! is not the mean of the products `b·a`, so for adapters with different initial values it is a poor average.
 
 use crate::{
     error::Error,
     numbers::lora::{LoraAdapter, LoraMatrix},
 };
 
-/// Most adapters of one mean.
+/// The largest number of adapters in one mean.
 pub const MAX_ADAPTERS: usize = 256;
 
 impl LoraAdapter {
-    /// The weighted mean of adapters of the same rank, alpha and matrices; ties to even, exact otherwise.
+    /// Returns the weighted mean of adapters of the same rank, alpha and matrices, rounded to nearest, ties to even.
     ///
-    /// Fails where they differ in anything but values, where there are none or more than [`MAX_ADAPTERS`], and where all
-    /// weights are 0.
+    /// Returns an error if the adapters differ in anything but values, if the list is empty or longer than
+    /// [`MAX_ADAPTERS`], or if all weights are 0.
     pub fn mean(adapters: &[(Self, u32)]) -> Result<Self, Error> {
         let first = match adapters {
             [(first, _), ..] if adapters.len() <= MAX_ADAPTERS => first,
-            _ => return Err(Error::Value { what: "number of adapters to fold", value: adapters.len() as i64 }),
+            _ => return Err(Error::Value { what: "number of adapters in a mean", value: adapters.len() as i64 }),
         };
         let total: i64 = adapters.iter().map(|(_, weight)| i64::from(*weight)).sum();
         if total == 0 {
@@ -41,7 +41,7 @@ impl LoraAdapter {
         Ok(Self { matrices: matrices.collect(), ..*first })
     }
 
-    /// That rank, alpha and every matrix's name and shape are the same.
+    /// Returns an error unless rank, alpha and every matrix's name and shape are the same.
     fn check_same(&self, other: &Self) -> Result<(), Error> {
         let differ = |what, expected: String, found: String| match expected == found {
             true => Ok(()),
@@ -59,7 +59,8 @@ impl LoraAdapter {
             .try_for_each(|(a, b)| differ("matrix of an adapter", shape(a), shape(b)))
     }
 
-    /// That the matrices are those of linears given as (name, in_features, out_features), in that order.
+    /// Returns an error unless the matrices are those of the given linears, (name, in_features, out_features), in that
+    /// order.
     pub fn check_shapes(&self, shapes: &[(String, usize, usize)]) -> Result<(), Error> {
         let expected = shapes
             .iter()
@@ -77,7 +78,7 @@ impl LoraAdapter {
     }
 }
 
-/// `numerator / denominator` to nearest, ties to even; `denominator` > 0.
+/// Returns `numerator / denominator`, rounded to nearest, ties to even; `denominator` must be positive.
 fn round_even_quotient(numerator: i128, denominator: i128) -> i128 {
     let (quotient, rest) = (numerator.div_euclid(denominator), numerator.rem_euclid(denominator));
     match (2 * rest).cmp(&denominator) {

@@ -1,5 +1,5 @@
-//! `d⟨weight, f(x)⟩/dx_i = (f(x + e_i·ε) − f(x − e_i·ε)) · weight / 2ε`: every backward function of the f64 reference,
-//! and the whole of it, against central differences.
+//! `d⟨weight, f(x)⟩/dx_i = (f(x + e_i·ε) − f(x − e_i·ε)) · weight / 2ε`: tests of every backward function of the
+//! f64 reference, and of the whole network, against central differences.
 
 use super::cases::{self, Random};
 use r3mes_reference::{
@@ -13,15 +13,15 @@ use r3mes_reference::{
     rounding::exactly,
 };
 
-/// Step of a difference: its square and the rounding of f64 over it are both far below the tolerance.
+/// The step of a difference. Its square, and the rounding of f64 divided by it, are both far below the tolerance.
 const STEP: f64 = 1e-5;
 
 fn randoms(random: &mut Random, len: usize) -> Vec<f64> {
     (0..len).map(|_| random.within(-1.0, 1.0)).collect()
 }
 
-/// Checks `grad` of the scalar `f` at `x`.
-fn prove(what: &str, x: &[f64], grad: &[f64], f: impl Fn(&[f64]) -> f64) {
+/// Checks that `grad` is the gradient of the scalar function `f` at `x`.
+fn check_gradient(what: &str, x: &[f64], grad: &[f64], f: impl Fn(&[f64]) -> f64) {
     assert_eq!(x.len(), grad.len());
     let mut x = x.to_vec();
     let size = dot(grad, grad).sqrt() / (grad.len() as f64).sqrt();
@@ -44,7 +44,7 @@ fn norm() {
     let (mut random, width) = (Random(1), 5);
     let (x, gain, dy) = (randoms(&mut random, 15), randoms(&mut random, width), randoms(&mut random, 15));
     let dx = rms_norm_backward(&dy, &x, &gain, 0.1);
-    prove("dx", &x, &dx, |x| dot(&dy, &rms_norm_forward(x, &gain, 0.1)));
+    check_gradient("dx", &x, &dx, |x| dot(&dy, &rms_norm_forward(x, &gain, 0.1)));
 }
 
 #[test]
@@ -60,11 +60,11 @@ fn linear() {
     let loss = |x: &[f64], a: &[f64], b: &[f64]| dot(&dy, &linear_forward(x, &w, in_features, Some(lora(a, b))));
     let [mut grad_a, mut grad_b] = [&a, &b].map(|factor| vec![0.0; factor.len()]);
     let dx = linear_backward(&dy, &x, &w, in_features, Some((lora(&a, &b), [&mut grad_a, &mut grad_b])));
-    prove("dx", &x, &dx, |x| loss(x, &a, &b));
-    prove("grad a", &a, &grad_a, |a| loss(&x, a, &b));
-    prove("grad b", &b, &grad_b, |b| loss(&x, &a, b));
+    check_gradient("dx", &x, &dx, |x| loss(x, &a, &b));
+    check_gradient("grad a", &a, &grad_a, |a| loss(&x, a, &b));
+    check_gradient("grad b", &b, &grad_b, |b| loss(&x, &a, b));
     let dx = linear_backward(&dy, &x, &w, in_features, None);
-    prove("dx without LoRA", &x, &dx, |x| dot(&dy, &linear_forward(x, &w, in_features, None)));
+    check_gradient("dx without LoRA", &x, &dx, |x| dot(&dy, &linear_forward(x, &w, in_features, None)));
 }
 
 #[test]
@@ -74,9 +74,9 @@ fn attention() {
     let (q, k, v, dout) = (draw(6), draw(2), draw(2), draw(6));
     let loss = |q: &[f64], k: &[f64], v: &[f64]| dot(&dout, &attention_forward(q, k, v, heads));
     let [dq, dk, dv] = attention_backward(&dout, &q, &k, &v, heads);
-    prove("dq", &q, &dq, |q| loss(q, &k, &v));
-    prove("dk", &k, &dk, |k| loss(&q, k, &v));
-    prove("dv", &v, &dv, |v| loss(&q, &k, v));
+    check_gradient("dq", &q, &dq, |q| loss(q, &k, &v));
+    check_gradient("dk", &k, &dk, |k| loss(&q, k, &v));
+    check_gradient("dv", &v, &dv, |v| loss(&q, &k, v));
 }
 
 #[test]
@@ -88,8 +88,8 @@ fn rotation() {
         rope(&mut x, 2, 6, 100.0, direction);
         x
     };
-    prove("dx", &x, &turn(&dy, -1.0), |x| dot(&dy, &turn(x, 1.0)));
-    // the pair (0, 3) of head 1 at position 2 turns by 2 radians
+    check_gradient("dx", &x, &turn(&dy, -1.0), |x| dot(&dy, &turn(x, 1.0)));
+    // the pair (0, 3) of head 1 at position 2 is rotated by 2 radians
     let (at, y) = ((2 * 2 + 1) * 6, turn(&x, 1.0));
     assert!((y[at] - (x[at] * 2f64.cos() - x[at + 3] * 2f64.sin())).abs() < 1e-12);
 }
@@ -99,8 +99,8 @@ fn feed_forward() {
     let mut random = Random(5);
     let [gate, up, dy] = [(); 3].map(|()| randoms(&mut random, 20));
     let [dgate, dup] = gated_relu_squared_backward(&dy, &gate, &up);
-    prove("dgate", &gate, &dgate, |gate| dot(&dy, &gated_relu_squared_forward(gate, &up)));
-    prove("dup", &up, &dup, |up| dot(&dy, &gated_relu_squared_forward(&gate, up)));
+    check_gradient("dgate", &gate, &dgate, |gate| dot(&dy, &gated_relu_squared_forward(gate, &up)));
+    check_gradient("dup", &up, &dup, |up| dot(&dy, &gated_relu_squared_forward(&gate, up)));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn head() {
     let labels = [Some(6), None, Some(2)];
     let loss = |n: &[f64]| head_forward(n, &embedding, &labels, width).0;
     let dn = head_backward(&head_forward(&n, &embedding, &labels, width).1, &embedding, width);
-    prove("dn", &n, &dn, loss);
+    check_gradient("dn", &n, &dn, loss);
     assert!(dn[width..2 * width].iter().all(|&d| d == 0.0));
 }
 
@@ -125,7 +125,7 @@ fn quantizer() {
     assert_eq!(zero, [0.0; 3]);
 }
 
-/// With the quantiser out of the way the loss is differentiable, and so is every LoRA gradient.
+/// Checks every LoRA gradient of the whole network, without the quantizer, which is not differentiable.
 #[test]
 fn network() {
     let config = r3mes_wgpu::model::config::ModelConfig {
@@ -143,7 +143,7 @@ fn network() {
     let chunk = cases::text(9, 13, 5); // two sequences of 5, one of 3
     let (_, grads) = network.gradient(&adapter, &chunk);
     for (i, grad) in grads.iter().enumerate() {
-        prove(&format!("matrix {i}"), &adapter.matrices[i], grad, |values| {
+        check_gradient(&format!("matrix {i}"), &adapter.matrices[i], grad, |values| {
             let mut changed = adapter.clone();
             changed.matrices[i] = values.to_vec();
             network.gradient(&changed, &chunk).0

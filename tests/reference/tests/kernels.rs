@@ -1,4 +1,4 @@
-//! `reference(integers) ≈ layer(reals)`: kernels one at a time, on the same operands, against the reference's layers.
+//! Tests of each reference kernel against the corresponding function of the f64 reference, on the same operands.
 
 use super::cases::Random;
 use r3mes_reference::{
@@ -15,16 +15,17 @@ use r3mes_wgpu::{
 const TOKENS: usize = 40;
 const WIDTH: usize = 36;
 const HEADS: Heads = Heads { heads: 6, kv_heads: 2, head_dim: 6 };
-/// Words of a head row of six features: two planes of a padded row, four words of info.
+/// Number of words in a head row of six features: two planes of a padded row, and four words of info.
 const HEAD_WORDS: usize = 2 * 8 + INFO;
 
-/// Integers as a kernel reads them, and what they are worth.
+/// The integers that a kernel reads, and their values.
 struct Operand {
     words: Vec<u32>,
     real: Vec<f64>,
 }
 
-fn play(kernel: &Kernel, params: &[u32], reads: &[&[u32]], before: &[&[u32]]) -> Vec<Vec<u32>> {
+/// Runs a reference kernel. `before` are the initial words of the first outputs.
+fn run(kernel: &Kernel, params: &[u32], reads: &[&[u32]], before: &[&[u32]]) -> Vec<Vec<u32>> {
     let units = (kernel.units)(params);
     let owned = kernel.bindings.iter().filter_map(|binding| match binding.access {
         Access::Write(words) => Some(vec![0; units * words(params)]),
@@ -39,11 +40,11 @@ fn play(kernel: &Kernel, params: &[u32], reads: &[&[u32]], before: &[&[u32]]) ->
     writes
 }
 
-fn worth(scale: &[u32]) -> f64 {
+fn scale_value(scale: &[u32]) -> f64 {
     f64::from(scale[0]) * 2f64.powi(scale[1] as i32)
 }
 
-/// i32 rows of up to `bits` bits, each row with a scale of its own around 2^-`bits`.
+/// Returns random i32 rows of up to `bits` bits, each with its own scale of about 2^-`bits`.
 fn i32_rows(random: &mut Random, rows: usize, width: usize, bits: u32) -> Operand {
     let mut words = Vec::new();
     for _ in 0..rows {
@@ -60,12 +61,12 @@ fn i32_rows(random: &mut Random, rows: usize, width: usize, bits: u32) -> Operan
 fn from_i32_rows(words: &[u32], width: usize) -> Vec<f64> {
     let rows = words.chunks_exact(width + INFO);
     let row = |row: &[u32]| -> Vec<f64> {
-        row[..width].iter().map(|&x| f64::from(x as i32) * worth(&row[width..])).collect()
+        row[..width].iter().map(|&x| f64::from(x as i32) * scale_value(&row[width..])).collect()
     };
     rows.flat_map(row).collect()
 }
 
-/// Two planes of padded bytes.
+/// Returns the values of a row that is stored as two planes of padded bytes.
 fn from_planes(words: &[u32], width: usize) -> Vec<f64> {
     let bytes: Vec<f64> = words.iter().flat_map(|word| word.to_le_bytes()).map(|byte| f64::from(byte as i8)).collect();
     (0..width).map(|i| 256.0 * bytes[i] + bytes[bytes.len() / 2 + i]).collect()
@@ -73,7 +74,7 @@ fn from_planes(words: &[u32], width: usize) -> Vec<f64> {
 
 fn from_wide_rows(words: &[u32], infos: &[u32], width: usize) -> Vec<f64> {
     let rows = words.chunks_exact(2 * width.div_ceil(32) * 8).zip(infos.chunks_exact(INFO));
-    rows.flat_map(|(row, info)| from_planes(row, width).into_iter().map(|x| x * worth(info))).collect()
+    rows.flat_map(|(row, info)| from_planes(row, width).into_iter().map(|x| x * scale_value(info))).collect()
 }
 
 fn from_head_rows(words: &[u32]) -> Vec<f64> {
@@ -83,7 +84,7 @@ fn from_head_rows(words: &[u32]) -> Vec<f64> {
     words.chunks_exact(HEAD_WORDS).flat_map::<Vec<f64>, _>(row).collect()
 }
 
-/// Checks that errors stay below `tolerance` of the largest wanted magnitude of their row.
+/// Checks that errors are below `tolerance` times the largest expected magnitude in their row.
 fn close(what: &str, got: &[f64], want: &[f64], width: usize, tolerance: f64) {
     assert_eq!(got.len(), want.len(), "{what}");
     let mut worst = 0f64;
@@ -102,7 +103,7 @@ fn gains(random: &mut Random, exponent: i32) -> Operand {
     Operand { words, real }
 }
 
-/// Norms of rows of 31 bits down to rows of 2, with epsilon between.
+/// Norms of rows from 31 bits down to 2, for some of which epsilon dominates the mean square.
 #[test]
 fn norms() {
     let mut random = Random(1);
@@ -121,13 +122,13 @@ fn norms() {
             ..Default::default()
         };
         let reads: [&[u32]; 2] = [&x.words, &gain.words];
-        let wide = play(&kernels::rms_norm_wide::KERNEL, &params.words(), &reads, &[]);
+        let wide = run(&kernels::rms_norm_wide::KERNEL, &params.words(), &reads, &[]);
         close("rms_norm_wide", &from_wide_rows(&wide[0], &wide[1], WIDTH), &want, WIDTH, 1.3e-4);
-        let bytes = play(&kernels::rms_norm_quantize::KERNEL, &params.words(), &reads, &[]);
+        let bytes = run(&kernels::rms_norm_quantize::KERNEL, &params.words(), &reads, &[]);
         let rows = bytes[0].chunks_exact(WIDTH.div_ceil(32) * 8).zip(bytes[1].chunks_exact(INFO));
         let row = |(row, info): (&[u32], &[u32])| -> Vec<f64> {
             let bytes = row.iter().flat_map(|word| word.to_le_bytes()).take(WIDTH);
-            bytes.map(|byte| f64::from(byte as i8) * worth(info)).collect()
+            bytes.map(|byte| f64::from(byte as i8) * scale_value(info)).collect()
         };
         let got: Vec<f64> = rows.flat_map(row).collect();
         close("rms_norm_quantize", &got, &want, WIDTH, 0.5001 / 127.0);
@@ -152,7 +153,7 @@ fn norms() {
             ..Default::default()
         };
         let reads: [&[u32]; 5] = [&dn.words, &x.words, &gain.words, &wide[2], &residual.words];
-        let dx = play(&kernels::rms_norm_backward::KERNEL, &params.words(), &reads, &[]);
+        let dx = run(&kernels::rms_norm_backward::KERNEL, &params.words(), &reads, &[]);
         close(&format!("rms_norm_backward, x of {bits} bits"), &from_i32_rows(&dx[0], WIDTH), &want, WIDTH, 3e-5);
     }
 }
@@ -163,7 +164,7 @@ fn feed_forward() {
     let [gate, up, dout] = [30, 28, 30].map(|bits| i32_rows(&mut random, TOKENS, WIDTH, bits));
     let params =
         kernels::gated_relu_squared::Params { tokens: TOKENS as u32, width: WIDTH as u32, ..Default::default() };
-    let out = play(&kernels::gated_relu_squared::KERNEL, &params.words(), &[&gate.words, &up.words], &[]);
+    let out = run(&kernels::gated_relu_squared::KERNEL, &params.words(), &[&gate.words, &up.words], &[]);
     let want = gated_relu_squared_forward(&gate.real, &up.real);
     close("gated_relu_squared", &from_i32_rows(&out[0], WIDTH), &want, WIDTH, 4e-4);
 
@@ -175,13 +176,13 @@ fn feed_forward() {
     };
     let dither = [5, 0, 1, 2, 3, 4];
     let reads: [&[u32]; 4] = [&dout.words, &gate.words, &up.words, &dither];
-    let got = play(&kernels::gated_relu_squared_backward::KERNEL, &params.words(), &reads, &[]);
+    let got = run(&kernels::gated_relu_squared_backward::KERNEL, &params.words(), &reads, &[]);
     let [dgate, dup] = gated_relu_squared_backward(&dout.real, &gate.real, &up.real);
     close("dgate", &from_wide_rows(&got[0], &got[1], WIDTH), &dgate, WIDTH, 4e-4);
     close("dup", &from_wide_rows(&got[2], &got[3], WIDTH), &dup, WIDTH, 4e-4);
 }
 
-/// RoPE of `heads` heads by its table, forward, then the same backward.
+/// Tests RoPE of `heads` heads, forward and backward, and returns the rotated heads.
 fn rotate(random: &mut Random, heads: usize, positions: &[u32]) -> Operand {
     let (width, head_dim) = (heads * HEADS.head_dim, HEADS.head_dim);
     let table = tables::rope_table(TOKENS, head_dim, 10_000);
@@ -193,7 +194,7 @@ fn rotate(random: &mut Random, heads: usize, positions: &[u32]) -> Operand {
         position_stride: 1,
         ..Default::default()
     };
-    let got = play(&kernels::rope::KERNEL, &params.words(), &[&y.words, positions, &table], &[]);
+    let got = run(&kernels::rope::KERNEL, &params.words(), &[&y.words, positions, &table], &[]);
     let mut want = y.real;
     attention::rope(&mut want, heads, head_dim, 10_000.0, 1.0);
     close("rope", &from_head_rows(&got[0]), &want, head_dim, 1.3e-4);
@@ -209,12 +210,12 @@ fn rotate(random: &mut Random, heads: usize, positions: &[u32]) -> Operand {
         head_stride: heads as u32,
         ..Default::default()
     };
-    let dy = play(&kernels::rope_backward::KERNEL, &params.words(), &[&d.words, positions, &table, &[0, 0, 1, 2]], &[]);
+    let dy = run(&kernels::rope_backward::KERNEL, &params.words(), &[&d.words, positions, &table, &[0, 0, 1, 2]], &[]);
     close("rope_backward", &from_wide_rows(&dy[0], &dy[1], width), &want, width, 1.3e-4);
     Operand { real: from_head_rows(&got[0]), words: got.into_iter().next().unwrap() }
 }
 
-/// One sequence of 40 tokens: a whole block of 32 keys and a part of one.
+/// One sequence of 40 tokens: a whole block of 32 keys and a partial one.
 #[test]
 fn attention_by_head_rows() {
     let mut random = Random(3);
@@ -236,7 +237,7 @@ fn attention_by_head_rows() {
         ..Default::default()
     };
     let reads: [&[u32]; 5] = [&q.words, &k.words, &v.words, &positions, &tables];
-    let out = play(&kernels::attention::KERNEL, &params.words(), &reads, &[]);
+    let out = run(&kernels::attention::KERNEL, &params.words(), &reads, &[]);
     let want = attention::attention_forward(&q.real, &k.real, &v.real, HEADS);
     close("attention", &from_i32_rows(&out[0], heads * head_dim), &want, heads * head_dim, 3e-4);
 
@@ -256,8 +257,8 @@ fn attention_by_head_rows() {
     let dither = [0, 0, 1, 2, 3, 4];
     let reads: [&[u32]; 6] = [&q.words, &k.words, &v.words, &dout.words, &tables, &dither];
     let empty = vec![0; TOKENS * heads * (head_dim + INFO)];
-    let by_query = play(&kernels::attention_backward_query::KERNEL, &params.words(), &reads, &[&out[1], &empty]);
-    // the first token's dq is zero: rows of a token are too short a measure, the whole is one row
+    let by_query = run(&kernels::attention_backward_query::KERNEL, &params.words(), &reads, &[&out[1], &empty]);
+    // the first token's dq is zero, so errors are compared with the largest magnitude of all tokens
     close("dq", &from_i32_rows(&by_query[1], head_dim), &dq, dq.len(), 3e-4);
 
     let params = kernels::attention_backward_key::Params {
@@ -275,7 +276,7 @@ fn attention_by_head_rows() {
         ..Default::default()
     };
     let reads: [&[u32]; 7] = [&q.words, &k.words, &v.words, &dout.words, &by_query[0], &tables, &dither];
-    let by_key = play(&kernels::attention_backward_key::KERNEL, &params.words(), &reads, &[]);
+    let by_key = run(&kernels::attention_backward_key::KERNEL, &params.words(), &reads, &[]);
     let rows = from_i32_rows(&by_key[0], head_dim);
     let [keys, values] = [0, 1].map(|half| -> Vec<f64> {
         let tokens = rows.chunks_exact(2 * kv_heads * head_dim);
@@ -285,7 +286,7 @@ fn attention_by_head_rows() {
     close("dv", &values, &dv, dv.len(), 3e-4);
 }
 
-/// A tied head over two shards of the vocabulary; every fifth token asks for nothing.
+/// A tied head over two shards of the vocabulary, with every fifth token without a label.
 #[test]
 fn head_and_cross_entropy() {
     const SHARDS: [(usize, usize); 2] = [(0, 40), (40, 30)];
@@ -304,7 +305,7 @@ fn head_and_cross_entropy() {
         epsilon_exponent: epsilon.exponent,
         ..Default::default()
     };
-    let n = play(&kernels::rms_norm_wide::KERNEL, &params.words(), &[&x.words, &gain.words], &[]);
+    let n = run(&kernels::rms_norm_wide::KERNEL, &params.words(), &[&x.words, &gain.words], &[]);
     let n_real = from_wide_rows(&n[0], &n[1], WIDTH);
 
     let vocab: usize = SHARDS.iter().map(|(_, vocab)| vocab).sum();
@@ -341,16 +342,16 @@ fn head_and_cross_entropy() {
             ..Default::default()
         };
         let (embedding, row_scales) = (packed((first, vocab)), &row_scales[first..][..vocab]);
-        let z = play(&kernels::head_logits::KERNEL, &params.words(), &[&n[0], &n[1], &embedding, row_scales], &[]);
+        let z = run(&kernels::head_logits::KERNEL, &params.words(), &[&n[0], &n[1], &embedding, row_scales], &[]);
         let (vocab, shard) = (vocab as u32, shard as u32);
         let params = kernels::logits_max::Params { tokens: TOKENS as u32, vocab, shard, ..Default::default() }.words();
-        maximum = play(&kernels::logits_max::KERNEL, &params, &[&z[0]], &[&maximum]).remove(0);
+        maximum = run(&kernels::logits_max::KERNEL, &params, &[&z[0]], &[&maximum]).remove(0);
         logits.extend(z);
     }
     for ((shard, (_, vocab)), z) in SHARDS.into_iter().enumerate().zip(&logits) {
         let (vocab, shard) = (vocab as u32, shard as u32);
         let params = kernels::logits_sum::Params { tokens: TOKENS as u32, vocab, shard, ..Default::default() }.words();
-        sum = play(&kernels::logits_sum::KERNEL, &params, &[z, &maximum, &tables], &[&sum]).remove(0);
+        sum = run(&kernels::logits_sum::KERNEL, &params, &[z, &maximum, &tables], &[&sum]).remove(0);
     }
     let (mut total, mut found) = (vec![0, 0], vec![0; TOKENS * (WIDTH + INFO)]);
     for ((shard, (first, vocab)), z) in SHARDS.into_iter().enumerate().zip(&logits) {
@@ -362,9 +363,9 @@ fn head_and_cross_entropy() {
         };
         let row_scales = &row_scales[first..][..vocab];
         let reads: [&[u32]; 7] = [z, &maximum, &sum, &label_words, row_scales, &tables, &[0, 0, 1, 2]];
-        let out = play(&kernels::cross_entropy::KERNEL, &params.words(), &reads, &[]);
+        let out = run(&kernels::cross_entropy::KERNEL, &params.words(), &reads, &[]);
         let params = kernels::loss_sum::Params { tokens: TOKENS as u32, vocab: vocab as u32, ..Default::default() };
-        total = play(&kernels::loss_sum::KERNEL, &params.words(), &[&out[0]], &[&total]).remove(0);
+        total = run(&kernels::loss_sum::KERNEL, &params.words(), &[&out[0]], &[&total]).remove(0);
         let params = kernels::head_backward::Params {
             tokens: TOKENS as u32,
             width: WIDTH as u32,
@@ -374,7 +375,7 @@ fn head_and_cross_entropy() {
             ..Default::default()
         };
         let reads: [&[u32]; 2] = [&out[0], &packed((first, vocab))];
-        found = play(&kernels::head_backward::KERNEL, &params.words(), &reads, &[&found]).remove(0);
+        found = run(&kernels::head_backward::KERNEL, &params.words(), &reads, &[&found]).remove(0);
     }
     let bits = (u64::from(total[0]) | u64::from(total[1]) << 32) as i64 as f64 / f64::from(1 << 20);
     close("loss", &[bits * std::f64::consts::LN_2], &[loss], 1, 1e-5);
