@@ -115,3 +115,6 @@ fn tensor(matrix: &TransportMatrix) -> Result<GradientTensor, WorkError> {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;
