@@ -133,7 +133,7 @@ impl Artifact {
         Ok(Dag::new(dag_cbor::block(FORMAT, &manifest)?, leaves))
     }
 
-    /// Fetches, checks and decodes the artifact with the CID `root`, whose form must be valid for `task`.
+    /// Fetches, checks and decodes the artifact with the CID `root`, which must be a well-formed artifact of `task`.
     pub fn fetch(task: &Task, root: &Cid, fetch: Fetch) -> Result<Self, WorkError> {
         let manifest: ArtifactManifest = dag_cbor::fetch(FORMAT, root, fetch)?;
         let expected = task.cid();

@@ -53,7 +53,7 @@ impl Task {
 
     /// Returns the task as a block.
     pub fn block(&self) -> Block {
-        dag_cbor::block(FORMAT, self).expect("the constructor measured it")
+        dag_cbor::block(FORMAT, self).expect("the constructor checked the size")
     }
 
     /// Returns the CID of the task.

@@ -115,7 +115,7 @@ impl Training {
         let executor = backend.executor(&Arc::new(step.recording.clone())).await?;
         let trainer = Trainer::new(step, executor);
         let adapter = LoraAdapter::seeded(RANK, 8, &targets.shapes(&config), SEED)?;
-        // periodic text, so that there is something to learn
+        // a periodic text, so that training reduces the loss
         let chunk = (0..tokens).map(|i| threefry([1, 2], [i % 23, 0])[0] % config.vocab as u32).collect();
         let settings = Settings { learning_rate: 0.003, ..Settings::ADAMW };
         let optimizer = Optimizer::new(settings, &adapter)?;

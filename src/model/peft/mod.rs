@@ -142,7 +142,7 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
 
 /// Returns the values of a tensor in Q3.28, rounded ties to even.
 fn masters(name: &str, tensor: &TensorView<'_>) -> Result<Vec<i32>, Error> {
-    let reals = float_conversion::tensor_reals(tensor)
+    let reals = float_conversion::tensor_to_f32(tensor)
         .ok_or_else(|| malformed_entry(TENSORS, name, &format!("is {:?}, not F32, BF16 or F16", tensor.dtype())))?;
     // a value that rounds to 8 does not fit either
     let fits = |value: &f32| f64::from(value.abs()) / UNIT < f64::from(i32::MAX) + 0.5;

@@ -36,16 +36,16 @@ pub(super) fn linear(stored: &StoredTensor, rows: usize, columns: usize) -> Resu
         return Err(stored.error(format_args!("the length of a row is not a multiple of {block}")));
     }
     let size = rows * columns / block * bytes;
-    let (data, worth) = if stored.number == types::I2_S {
+    let (data, value) = if stored.number == types::I2_S {
         let (data, scale) = stored.bytes(size + 4)?.split_at(size);
-        let worth = f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]);
-        (data, worth)
+        let value = f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]);
+        (data, value)
     } else {
         let data = stored.bytes(size)?;
         (data, common_scale(stored, data, bytes)?)
     };
-    let scale = Scale::from_f64(worth.into()).filter(|scale| scale.mantissa != 0);
-    let scale = scale.ok_or_else(|| stored.error(format_args!("the scale {worth} is not a positive number")))?;
+    let scale = Scale::from_f64(value.into()).filter(|scale| scale.mantissa != 0);
+    let scale = scale.ok_or_else(|| stored.error(format_args!("the scale {value} is not a positive number")))?;
     let row_bytes = columns / block * bytes;
     let has_scale = stored.number != types::I2_S;
     Ternary::from_codes(rows, columns, scale, |row, codes| {

@@ -30,7 +30,7 @@ struct HeaderReader<'a>(&'a [u8]);
 impl<'a> HeaderReader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
         let (taken, rest) =
-            self.0.split_at_checked(count).ok_or_else(|| malformed("the file ends within its header"))?;
+            self.0.split_at_checked(count).ok_or_else(|| malformed("the file ends inside its header"))?;
         self.0 = rest;
         Ok(taken)
     }
@@ -124,7 +124,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
     for _ in 0..tensor_count {
         let (name, axes) = (rest.text()?, rest.u32()?);
         if !(1..=4).contains(&axes) {
-            return Err(malformed(format!("{name} has {axes} axes")));
+            return Err(malformed(format!("{name} has {axes} axes, but only 1 to 4 are supported")));
         }
         let mut shape = Vec::new();
         for _ in 0..axes {
