@@ -1,8 +1,8 @@
 //! `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`: a single BitNet linear with its LoRA adapter.
 //!
-//! Inputs and outputs are f32; the computation between is in integers. x is rounded to int8 by each token's absmax, as in
-//! BitNet b1.58, and dy to 14 bits and a sign under a power of two. The results have the same bits on every backend. The gradient
-//! takes the quantizers as the identity (straight-through estimator).
+//! Inputs and outputs are f32; the computation between is in integers. x is rounded to int8 by each token's absmax, as
+//! in BitNet b1.58, and dy to 14 bits and a sign with a power of two as scale. The results have the same bits on every
+//! backend. The gradient takes the quantizers as the identity (straight-through estimator).
 
 use super::{
     float_conversion::{absmax, byte_rows, check_finite, i64_to_f32, rows_to_f32, transpose, wide_rows},
@@ -31,7 +31,8 @@ use std::sync::Arc;
 /// How f32 weights are rounded to trits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ternarize {
-    /// `clamp(round(w / mean |w|), −1, 1)`, with a dequantization scale of `mean |w|` (Ma et al., *The Era of 1-bit LLMs*, 2024).
+    /// `clamp(round(w / mean |w|), −1, 1)`, with a dequantization scale of `mean |w|` (Ma et al., *The Era of 1-bit
+    /// LLMs*, 2024).
     AbsMean,
     /// `sign(w)`, but 0 if |w| is below the threshold; with a dequantization scale of 1.
     Sign {
@@ -65,7 +66,7 @@ impl BitLinear {
     /// Builds a layer from f32 weights `[out_features, in_features]`. The factor a is generated from the seed, close to
     /// normal(0, 0.01); the factor b is 0.
     ///
-    /// Returns an error if a length disagrees with the shape, a weight is not check_finite, or the rank is outside 4..=64.
+    /// Returns an error if a length disagrees with the shape, a weight is not finite, or the rank is outside 4..=64.
     pub fn new(
         weights: &[f32],
         in_features: usize,
@@ -109,8 +110,8 @@ impl BitLinear {
         &self.backbone
     }
 
-    /// Returns the SHA-256 of the backbone: its shape, its dequantization scale and its packed trits, all as little-endian
-    /// words.
+    /// Returns the SHA-256 of the backbone: its shape, its dequantization scale and its packed trits, all as
+    /// little-endian words.
     pub fn backbone_digest(&self) -> [u8; 32] {
         let shape = [self.backbone.rows as u32, self.backbone.columns as u32];
         let words =
@@ -152,7 +153,7 @@ impl BitLinear {
     }
 
     /// Records the layer for batches of `tokens` tokens, 1 to 2^20, and uploads it to a backend.
-    pub async fn on(&self, backend: &Backend, tokens: usize) -> Result<BitLinearExecutor, Error> {
+    pub async fn executor(&self, backend: &Backend, tokens: usize) -> Result<BitLinearExecutor, Error> {
         if !(1..=1 << 20).contains(&tokens) {
             return Err(Error::Value { what: "tokens of a batch", value: tokens as i64 });
         }

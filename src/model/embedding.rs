@@ -26,8 +26,8 @@ impl Embedding {
         Self::quantize_rows(values.len() / width, width, row)
     }
 
-    /// Quantizes as [`Self::quantize`] does, rows that `read` writes into a `[width]` slice. It is called twice for each
-    /// row.
+    /// Quantizes rows as [`Self::quantize`] does. `read` writes a row into a `[width]` slice, and is called twice for
+    /// each row.
     pub fn quantize_rows(vocab: usize, width: usize, read: impl Fn(usize, &mut [f32])) -> Result<Self, Error> {
         let (mut row, mut maxima) = (vec![0f32; width], Vec::with_capacity(vocab));
         for at in 0..vocab {

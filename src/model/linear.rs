@@ -207,8 +207,8 @@ impl RecordedLinear {
         }
     }
 
-    /// Records the adapter's contribution to the product, forward by factor b or backward by factor a, and the infos of the
-    /// product's rows.
+    /// Records the adapter's contribution to the product, forward by factor b or backward by factor a, and the infos of
+    /// the product's rows.
     fn up(
         &self,
         recording: &mut Recording,

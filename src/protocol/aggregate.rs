@@ -1,5 +1,5 @@
-//! The aggregate of a round: `Σ t · 2^shift` over its accepted artifacts. The sum is exact, so it does not depend on their
-//! order.
+//! The aggregate of a round: `Σ t · 2^shift` over its accepted artifacts. The sum is exact, so it does not depend on
+//! their order.
 
 use super::{
     artifact::Artifact,
@@ -25,8 +25,8 @@ pub struct Aggregate {
 impl Aggregate {
     /// The largest number of artifacts in one aggregate.
     pub const MAX_ARTIFACTS: u32 = 4096;
-    /// An artifact with an element of 2^51 or more contributes nothing: it is far outside what training produces, and would
-    /// outweigh the rest of the round.
+    /// An artifact with an element of 2^51 or more contributes nothing: it is far outside what training produces, and
+    /// would outweigh the rest of the round.
     const ELEMENT_BITS: u32 = 51;
 
     /// Returns the aggregate of no artifacts.

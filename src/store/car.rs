@@ -38,7 +38,8 @@ pub fn car_section(block: &Block) -> Vec<u8> {
     car
 }
 
-/// A streaming parser of CAR files. It buffers at most one block and a piece, and checks each block before returning it.
+/// A streaming parser of CAR files. It buffers at most one block and a piece, and checks each block before returning
+/// it.
 pub struct CarReader {
     /// Number of bytes that the file may still have.
     remaining_bytes: usize,

@@ -75,8 +75,8 @@ pub async fn step_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32]
 
 /// Returns the trace of the step whose digest is [`Digests::step`].
 ///
-/// The steps before it run on the reference kernels, so the first entry that differs from another backend's trace belongs
-/// to a dispatch with correct inputs.
+/// The steps before it run on the reference kernels, so the first entry that differs from another backend's trace
+/// belongs to a dispatch with correct inputs.
 pub async fn step_trace(backend: &Backend, sequences: usize) -> Result<Vec<Traced>, Error> {
     let scalar = Backend::Cpu { threads: 1, choose: cpu::scalar };
     let Training { adapter, .. } = Training::before_golden_step(&scalar, sequences).await?;
@@ -85,7 +85,8 @@ pub async fn step_trace(backend: &Backend, sequences: usize) -> Result<Vec<Trace
     Ok(training.trainer.traced_gradient(&training.chunk, &SEED, STEP).await?.1)
 }
 
-/// Computes [`Digests::run`]: one layer and 16 tokens in sequences of 9, few enough that software GPUs need only minutes.
+/// Computes [`Digests::run`]: one layer and 16 tokens in sequences of 9, few enough that software GPUs need only
+/// minutes.
 pub async fn run_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32], Error> {
     let mut training = Training::new(backend, sequences, config(1, 9), 16).await?;
     let mut hash = Sha256::new();

@@ -36,7 +36,8 @@ impl<'a> FileTensor<'a> {
         if self.shape == shape { Ok(()) } else { Err(self.error(format_args!("the expected shape is {shape:?}"))) }
     }
 
-    /// Returns a function that reads row `n` of `[width]` values as f32, or `None` for a type that is not floating point.
+    /// Returns a function that reads row `n` of `[width]` values as f32, or `None` for a type that is not floating
+    /// point.
     pub(super) fn rows(&self, width: usize) -> Option<impl Fn(usize, &mut [f32]) + use<'a>> {
         let (kind, bytes) = (self.kind, self.bytes);
         let size = match kind {
@@ -69,7 +70,7 @@ impl<'a> FileTensor<'a> {
     }
 
     /// Returns the value of a tensor of one element, which must be positive.
-    pub(super) fn positive(&self) -> Result<f32, Error> {
+    pub(super) fn positive_scalar(&self) -> Result<f32, Error> {
         let shape: &[usize] = if self.shape.is_empty() { &[] } else { &[1] };
         match self.to_f32(shape)?[0] {
             value if value.is_finite() && value > 0.0 => Ok(value),

@@ -1,9 +1,9 @@
 //! Reads the linears of `BitNetForCausalLM` as trits and one scale: the integer form of `integrations/bitnet.py` in
 //! `transformers`.
 //!
-//! Packed weights are U8 `[ceil(rows / 4), columns]`: row `r + i · ceil(rows / 4)` is in bits 2i and 2i + 1, and the code is
-//! trit + 1. The scale is rounded to binary32, the type that written files store it in, so that writing and reading a model
-//! does not change it.
+//! Packed weights are U8 `[ceil(rows / 4), columns]`: row `r + i · ceil(rows / 4)` is in bits 2i and 2i + 1, and the
+//! code is trit + 1. The scale is rounded to binary32, the type that written files store it in, so that writing and
+//! reading a model does not change it.
 
 use super::{
     config::ScaleConvention,
@@ -45,9 +45,10 @@ pub(super) fn linear(
     }
 }
 
+/// Returns the scale by which trits are multiplied.
 fn dequant_scale(weight: &FileTensor, scale: Option<&FileTensor>, convention: ScaleConvention) -> Result<Scale, Error> {
     let scale = scale.ok_or_else(|| Error::Missing { name: format!("{}_scale", weight.name) })?;
-    let value = f64::from(scale.positive()?);
+    let value = f64::from(scale.positive_scalar()?);
     let dequant_scale = if convention == ScaleConvention::Divides { 1.0 / value } else { value } as f32;
     match Scale::from_f64(dequant_scale.into()) {
         Some(dequant_scale) if dequant_scale.mantissa != 0 => Ok(dequant_scale),
@@ -71,7 +72,7 @@ fn packed(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Res
 
 /// Reads floating-point weights that are −1, 0 or 1.
 fn trits(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Result<Ternary, Error> {
-    let (read, mut reals) = (rows_of(weight, columns)?, vec![0.0; columns]);
+    let (read, mut reals) = (row_reader(weight, columns)?, vec![0.0; columns]);
     Ternary::from_codes(rows, columns, scale, |row, codes| {
         read(row, &mut reals);
         for (code, &real) in codes.iter_mut().zip(&reals) {
@@ -84,10 +85,10 @@ fn trits(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Resu
     })
 }
 
-/// Quantizes full-precision weights to `round(w / mean |w|)` within ±1, with the mean as scale. The mean is summed in f64,
-/// row by row.
+/// Quantizes full-precision weights to `round(w / mean |w|)` within ±1, with the mean as scale. The mean is summed in
+/// f64, row by row.
 fn full_precision(weight: &FileTensor, rows: usize, columns: usize) -> Result<Ternary, Error> {
-    let (read, mut reals) = (rows_of(weight, columns)?, vec![0.0; columns]);
+    let (read, mut reals) = (row_reader(weight, columns)?, vec![0.0; columns]);
     let mut sum = 0.0;
     for row in 0..rows {
         read(row, &mut reals);
@@ -108,6 +109,7 @@ fn full_precision(weight: &FileTensor, rows: usize, columns: usize) -> Result<Te
     })
 }
 
-fn rows_of<'a>(weight: &FileTensor<'a>, columns: usize) -> Result<impl Fn(usize, &mut [f32]) + use<'a>, Error> {
+/// Returns a function that reads the rows of a floating-point tensor.
+fn row_reader<'a>(weight: &FileTensor<'a>, columns: usize) -> Result<impl Fn(usize, &mut [f32]) + use<'a>, Error> {
     weight.rows(columns).ok_or_else(|| weight.error("the type must be F32, F16 or BF16"))
 }

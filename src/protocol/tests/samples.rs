@@ -35,8 +35,8 @@ pub(crate) fn task(job: Job, miner: &str) -> Task {
     Task::new(TaskTerms { job, adapter, chunk, seed: [9; 32], miner: miner.to_owned() }).unwrap()
 }
 
-/// Returns a random gradient with elements of up to `bits` bits. The last matrix is all zero, as the gradient of a is while b is
-/// zero.
+/// Returns a random gradient with elements of up to `bits` bits. The last matrix is all zero, as the gradient of a is
+/// while b is zero.
 pub(crate) fn gradient(job: &Job, key: u32, bits: u32) -> Gradient {
     let matrix = |(at, spec): (usize, &MatrixSpec)| {
         let element =

@@ -1,11 +1,11 @@
 //! Ternary tensors in GGUF.
 //!
 //! - `TQ1_0`, `TQ2_0`: defined by ggml, `dequantize_row_tq1_0` and `dequantize_row_tq2_0` in `ggml/src/ggml-quants.c`.
-//!   Blocks of 256 weights, each with a scale in binary16. A matrix has one scale here, so all blocks must have the same
-//!   scale, except for blocks with the scale 0, whose weights are all 0.
-//! - `i2_s`: defined by bitnet.cpp, `quantize_i2_s` in `src/ggml-bitnet-mad.cpp` for x86 (`QK_I2_S` is 128), whose layout
-//!   the published files have. 128 weights are 32 bytes: weight j is in byte j mod 32, at bit `6 − 2 · floor(j / 32)`. After
-//!   all weights follows the scale in binary32.
+//!   Blocks of 256 weights, each with a scale in binary16. A matrix has one scale here, so all blocks must have the
+//!   same scale, except for blocks with the scale 0, whose weights are all 0.
+//! - `i2_s`: defined by bitnet.cpp, `quantize_i2_s` in `src/ggml-bitnet-mad.cpp` for x86 (`QK_I2_S` is 128), whose
+//!   layout the published files have. 128 weights are 32 bytes: weight j is in byte j mod 32, at bit
+//!   `6 − 2 · floor(j / 32)`. After all weights follows the scale in binary32.
 //!
 //! The code of a weight is trit + 1 in all of them.
 

@@ -1,9 +1,9 @@
 //! GGUF files of models of the architecture of BitNet b1.58 2B4T: `bitnet-b1.58`, or `bitnet-25` in bitnet.cpp's first
 //! release.
 //!
-//! The reader assumes what a file does not state: the activation is relu², the head is the embedding unless there is an
-//! `output.weight`, and rows of q and k are in Hugging Face's order. The last holds because bitnet.cpp rotates as NeoX does
-//! and its converter does not permute rows.
+//! The reader assumes what a file does not state: the activation is relu², the head is the embedding, and rows of q and
+//! k are in Hugging Face's order. A file with a head of its own, `output.weight`, is refused. The order of rows follows
+//! from bitnet.cpp, which rotates as NeoX does and whose converter does not permute rows.
 
 mod blocks;
 mod header;
@@ -117,7 +117,7 @@ impl<'a> GgufSource<'a> {
             Some((layer, rest)) => (format!("blk.{layer}."), rest),
             None => (String::new(), path),
         };
-        let name = NAMES.iter().find(|(ours, _)| *ours == rest).map_or(rest, |(_, name)| name);
+        let name = NAMES.iter().find(|(path, _)| *path == rest).map_or(rest, |(_, name)| name);
         self.tensor(&format!("{layer}{name}.weight"))
     }
 
