@@ -41,7 +41,7 @@ impl Aggregate {
         Self { matrices: job.matrices.iter().map(zero).collect(), loss: 0, tokens: 0, artifacts: 0 }
     }
 
-    /// Adds an artifact. A void, or an artifact that exceeds [`Self::ELEMENT_BITS`], is only counted.
+    /// Adds an artifact. A void, or an artifact with an element of 2^51 or more, is only counted.
     pub fn add(&mut self, artifact: &Artifact) -> Result<(), WorkError> {
         let max = i64::from(Self::MAX_ARTIFACTS);
         in_range("number of artifacts in an aggregate", i64::from(self.artifacts) + 1, 1, max)?;

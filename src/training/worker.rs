@@ -99,7 +99,7 @@ impl Worker {
         Ok(self.attest(task, &[0; 32], blocks).await?.0)
     }
 
-    /// Computes as [`Self::audit`] does, and also returns the [attestation leaf](attestation_leaf) that a selector
+    /// Computes as [`Self::audit`] does, and also returns the [attestation leaf](attestation_leaf()) that a selector
     /// names, or `None` if the artifact is void.
     pub async fn attest(
         &mut self,
