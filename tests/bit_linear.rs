@@ -91,7 +91,7 @@ fn compare(ternarize: Ternarize, trit: impl Fn(f64, f64) -> f64) -> (f64, f64) {
     let weights = normal(FEATURES * FEATURES, 1, 0.5);
     let layer = trained(&weights, ternarize);
     let (x, dy) = (normal(TOKENS * FEATURES, 2, 1.0), normal(TOKENS * FEATURES, 4, 0.01));
-    let mut executor = block_on(layer.on(&BACKEND, TOKENS)).unwrap();
+    let mut executor = block_on(layer.executor(&BACKEND, TOKENS)).unwrap();
     let y = block_on(executor.forward(&x)).unwrap();
     let gradients = block_on(executor.backward(&dy, &[9; 32])).unwrap();
 
@@ -106,15 +106,15 @@ fn compare(ternarize: Ternarize, trit: impl Fn(f64, f64) -> f64) -> (f64, f64) {
     (cosine(&y, &expected.y), worst)
 }
 
-/// Trains a layer with the settings of the original R3MES miner: signs of weights, b = 0 at first, mean squared error, clipping
-/// to a norm of 1, AdamW. At every step, y and the gradients are close to the formula at the same parameters.
+/// Trains a layer with the settings of the original R3MES miner: signs of weights, b = 0 at first, mean squared error,
+/// clipping to a norm of 1, AdamW. At every step, y and the gradients are close to the formula at the same parameters.
 #[test]
 fn close_to_the_formula_during_training() {
     let weights = normal(FEATURES * FEATURES, 1, 0.5);
     let w: Vec<f64> = weights.iter().map(|&w| if w.abs() < 0.1 { 0.0 } else { w.signum().into() }).collect();
     let ternarize = Ternarize::Sign { threshold: 0.1 };
     let layer = BitLinear::new(&weights, FEATURES, FEATURES, ternarize, (RANK, ALPHA), [7; 32]).unwrap();
-    let mut executor = block_on(layer.on(&BACKEND, TOKENS)).unwrap();
+    let mut executor = block_on(layer.executor(&BACKEND, TOKENS)).unwrap();
     let (x, target) = (normal(TOKENS * FEATURES, 2, 1.0), normal(TOKENS * FEATURES, 5, 1.0));
     let mut moments = vec![(0.0, 0.0); 2 * RANK * FEATURES];
     let mut losses = Vec::new();
@@ -150,7 +150,8 @@ fn close_to_the_formula_during_training() {
     assert!(losses.is_sorted_by(|before, after| before > after), "{losses:?}");
 }
 
-/// Returns one parameter after a step of the original miner's optimizer: lr 1e-4, weight decay 0.01, betas 0.9 and 0.999, eps 1e-8.
+/// Returns one parameter after a step of the original miner's optimizer: lr 1e-4, weight decay 0.01, betas 0.9 and
+/// 0.999, eps 1e-8.
 fn adamw(parameter: f32, gradient: f64, (first, second): &mut (f64, f64), step: i32) -> f32 {
     *first = 0.9 * *first + 0.1 * gradient;
     *second = 0.999 * *second + 0.001 * gradient * gradient;
@@ -180,7 +181,7 @@ fn bits_depend_on_the_key_and_not_on_the_backend() {
     let layer = trained(&normal(FEATURES * FEATURES, 1, 0.5), Ternarize::AbsMean);
     let (x, dy) = (normal(TOKENS * FEATURES, 2, 1.0), normal(TOKENS * FEATURES, 4, 0.01));
     let run = |backend: Backend, key| {
-        let mut executor = block_on(layer.on(&backend, TOKENS)).unwrap();
+        let mut executor = block_on(layer.executor(&backend, TOKENS)).unwrap();
         (block_on(executor.forward(&x)).unwrap(), block_on(executor.backward(&dy, &[key; 32])).unwrap())
     };
     let fast = run(BACKEND, 1);
@@ -213,8 +214,8 @@ fn invalid_arguments_are_refused() {
     assert!(BitLinear::new(&[f32::NAN; 6], 3, 2, Ternarize::AbsMean, (4, 8), [0; 32]).is_err());
     assert!(layer.set_lora_parameters(&[0.0; 12], &[8.0; 8]).is_err());
     assert!(layer.set_lora_parameters(&[0.0; 11], &[0.0; 8]).is_err());
-    assert!(block_on(layer.on(&BACKEND, 0)).is_err());
-    let mut executor = block_on(layer.on(&BACKEND, 2)).unwrap();
+    assert!(block_on(layer.executor(&BACKEND, 0)).is_err());
+    let mut executor = block_on(layer.executor(&BACKEND, 2)).unwrap();
     assert!(block_on(executor.forward(&[1.0; 5])).is_err());
     assert!(block_on(executor.forward(&[f32::INFINITY; 6])).is_err());
     assert_eq!(block_on(executor.forward(&[0.0; 6])).unwrap(), [0.0; 4]);
@@ -234,7 +235,7 @@ fn golden_digests_of_a_seeded_layer() {
     let (a, _, _) = layer.lora_parameters();
     layer.set_lora_parameters(&a, &ramp(FEATURES * RANK, 0.01)).unwrap();
     for choose in [fastest, scalar] {
-        let mut executor = block_on(layer.on(&Backend::Cpu { threads: 1, choose }, 3)).unwrap();
+        let mut executor = block_on(layer.executor(&Backend::Cpu { threads: 1, choose }, 3)).unwrap();
         let y = block_on(executor.forward(&ramp(3 * FEATURES, 0.01))).unwrap();
         let gradients = block_on(executor.backward(&y, &[9; 32])).unwrap();
         let found = [&y, &gradients.a, &gradients.b, &gradients.x].map(|values| digest(values)).join("\n");

@@ -1,5 +1,5 @@
-//! Tests of the decoder: reading tokens one by one, in parts or all at once gives the same scores, which are those of the
-//! training step.
+//! Tests of the decoder: reading tokens one by one, in parts or all at once gives the same scores, which are those of
+//! the training step.
 
 use pollster::block_on;
 use r3mes_wgpu::{

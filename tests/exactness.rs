@@ -153,8 +153,8 @@ fn saturation_is_reported() {
     assert!(!trainer.gradient(&chunk, &KEY, 0).saturated);
 }
 
-/// Steps with sizes and values at the limits of every range: nothing overflows, which the test profile checks, and saturation
-/// is only reported by the flag.
+/// Steps with sizes and values at the limits of every range: nothing overflows, which the test profile checks, and
+/// saturation is only reported by the flag.
 #[test]
 fn extreme_values_do_not_overflow() {
     let config =

@@ -18,7 +18,8 @@ fn adapter() -> LoraAdapter {
     LoraAdapter::seeded(4, 8, &shapes, [7; 32]).unwrap()
 }
 
-/// Returns the gradients of a noisy quadratic: `TOKENS · (3·master − target + noise)`. Their sign changes during the run.
+/// Returns the gradients of a noisy quadratic: `TOKENS · (3·master − target + noise)`. Their sign changes during the
+/// run.
 fn gradients(adapter: &LoraAdapter, step: u32) -> Vec<GradientMatrix> {
     let matrices = adapter.matrices.iter().enumerate();
     let gradient = |(index, matrix): (usize, &LoraMatrix)| {
@@ -62,7 +63,8 @@ fn all_settings() -> [Settings; 4] {
     ]
 }
 
-/// A Python script with the same formulas computed the same digests. Changing any of them requires a new arithmetic version.
+/// A Python script with the same formulas computed the same digests. Changing any of them requires a new arithmetic
+/// version.
 #[test]
 fn fifty_steps_have_golden_digests() {
     let digests = all_settings().map(|settings| {

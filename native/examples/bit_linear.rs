@@ -29,7 +29,7 @@ fn main() -> anyhow::Result<()> {
 
     // every backend computes the same bits, so Backend::Gpu { .. } would give the same output
     let backend = Backend::Cpu { threads: 0, choose: fastest };
-    let mut executor = block_on(layer.on(&backend, TOKENS))?;
+    let mut executor = block_on(layer.executor(&backend, TOKENS))?;
     let (x, target) = (uniform(TOKENS * FEATURES, 2), uniform(TOKENS * FEATURES, 3));
     for step in 0..3u8 {
         let y = block_on(executor.forward(&x))?;

@@ -1,7 +1,7 @@
 //! `mean_i = Σ weight · master_i / Σ weight`: the weighted mean of adapters of one shape.
 //!
-//! This is the mean of the factors, as in federated averaging, and suits adapters that were trained from the same seed. It
-//! is not the mean of the products `b·a`, so for adapters with different initial values it is a poor average.
+//! This is the mean of the factors, as in federated averaging, and suits adapters that were trained from the same seed.
+//! It is not the mean of the products `b·a`, so for adapters with different initial values it is a poor average.
 
 use crate::{
     error::Error,

@@ -1,11 +1,11 @@
 //! `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`: a single BitNet linear with its LoRA adapter.
 //!
-//! Inputs and outputs are f32; the computation between is in integers. x is rounded to int8 by each token's absmax, as in
-//! BitNet b1.58, and dy to 14 bits and a sign under a power of two. The results have the same bits on every backend. The gradient
-//! takes the quantizers as the identity (straight-through estimator).
+//! Inputs and outputs are f32; the computation between is in integers. x is rounded to int8 by each token's absmax, as
+//! in BitNet b1.58, and dy to 14 bits and a sign with a power of two as scale. The results have the same bits on every
+//! backend. The gradient takes the quantizers as the identity (straight-through estimator).
 
 use super::{
-    float_conversion::{absmax, byte_rows, finite, i64_reals, row_reals, transpose, wide_rows},
+    float_conversion::{absmax, byte_rows, check_finite, i64_to_f32, rows_to_f32, transpose, wide_rows},
     linear::{Batch, DitherStreams, LoraBuffers, RecordedLinear, RowBuffers, SavedLinear},
 };
 use crate::{
@@ -31,7 +31,8 @@ use std::sync::Arc;
 /// How f32 weights are rounded to trits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ternarize {
-    /// `clamp(round(w / mean |w|), −1, 1)`, with a dequantization scale of `mean |w|` (Ma et al., *The Era of 1-bit LLMs*, 2024).
+    /// `clamp(round(w / mean |w|), −1, 1)`, with a dequantization scale of `mean |w|` (Ma et al., *The Era of 1-bit
+    /// LLMs*, 2024).
     AbsMean,
     /// `sign(w)`, but 0 if |w| is below the threshold; with a dequantization scale of 1.
     Sign {
@@ -74,7 +75,7 @@ impl BitLinear {
         (lora_rank, lora_alpha): (usize, u32),
         seed: [u8; 32],
     ) -> Result<Self, Error> {
-        finite("weights", weights, in_features.saturating_mul(out_features))?;
+        check_finite("weights", weights, in_features.saturating_mul(out_features))?;
         let mean = weights.iter().map(|&weight| f64::from(weight.abs())).sum::<f64>() / weights.len().max(1) as f64;
         let trit = |&weight: &f32| match ternarize {
             Ternarize::AbsMean if mean == 0.0 => 0,
@@ -83,11 +84,11 @@ impl BitLinear {
             Ternarize::Sign { .. } => weight.signum() as i8,
         };
         let trits: Vec<i8> = weights.iter().map(trit).collect();
-        let worth = match ternarize {
+        let dequant_scale = match ternarize {
             Ternarize::AbsMean => Scale::from_f64(mean).filter(|scale| scale.mantissa > 0).unwrap_or(Scale::ONE),
             Ternarize::Sign { .. } => Scale::ONE,
         };
-        let backbone = Ternary::pack(out_features, in_features, &trits, worth)?;
+        let backbone = Ternary::pack(out_features, in_features, &trits, dequant_scale)?;
         let shape = ["linear".to_owned()].map(|name| (name, in_features, out_features));
         let adapter = LoraAdapter::seeded(lora_rank, lora_alpha, &shape, seed)?;
         Ok(Self { backbone, adapter })
@@ -109,8 +110,8 @@ impl BitLinear {
         &self.backbone
     }
 
-    /// Returns the SHA-256 of the backbone: its shape, its dequantization scale and its packed trits, all as little-endian
-    /// words.
+    /// Returns the SHA-256 of the backbone: its shape, its dequantization scale and its packed trits, all as
+    /// little-endian words.
     pub fn backbone_digest(&self) -> [u8; 32] {
         let shape = [self.backbone.rows as u32, self.backbone.columns as u32];
         let words =
@@ -131,7 +132,7 @@ impl BitLinear {
     /// Returns an error and changes nothing if one has the wrong length or a value outside ±8.
     pub fn set_lora_parameters(&mut self, a: &[f32], b: &[f32]) -> Result<(), Error> {
         let master = |values: &[f32], expected: usize| -> Result<Vec<i32>, Error> {
-            finite("LoRA factor", values, expected)?;
+            check_finite("LoRA factor", values, expected)?;
             match values.iter().find(|value| value.abs() >= 8.0) {
                 Some(&value) => Err(Error::Value { what: "LoRA parameter (within ±8)", value: value as i64 }),
                 None => Ok(values.iter().map(|&v| (f64::from(v) / master_unit()).round_ties_even() as i32).collect()),
@@ -152,7 +153,7 @@ impl BitLinear {
     }
 
     /// Records the layer for batches of `tokens` tokens, 1 to 2^20, and uploads it to a backend.
-    pub async fn on(&self, backend: &Backend, tokens: usize) -> Result<BitLinearExecutor, Error> {
+    pub async fn executor(&self, backend: &Backend, tokens: usize) -> Result<BitLinearExecutor, Error> {
         if !(1..=1 << 20).contains(&tokens) {
             return Err(Error::Value { what: "tokens of a batch", value: tokens as i64 });
         }
@@ -229,14 +230,14 @@ impl BitLinearExecutor {
     /// Returns an error if x has the wrong length or a value that is not finite.
     pub async fn forward(&mut self, x: &[f32]) -> Result<Vec<f32>, Error> {
         let (in_features, out_features) = (self.layer.backbone.columns, self.layer.backbone.rows);
-        finite("x", x, self.tokens * in_features)?;
+        check_finite("x", x, self.tokens * in_features)?;
         self.x_absmax = absmax(x);
         let (data, info) = byte_rows(x, in_features);
         self.executor.write(self.recorded.x.data, &data).await?;
         self.executor.write(self.recorded.x.info, &info).await?;
         self.load((0, 0)).await?;
         self.run(0..self.recorded.forward).await?;
-        Ok(row_reals(&self.executor.read(self.recorded.y).await?, out_features))
+        Ok(rows_to_f32(&self.executor.read(self.recorded.y).await?, out_features))
     }
 
     /// Runs the backward pass of the last [`forward`](Self::forward), given `dy [tokens, out_features]`.
@@ -244,7 +245,7 @@ impl BitLinearExecutor {
     /// `key` keys the dither of the stochastic rounding: the same key gives the same bits.
     pub async fn backward(&mut self, dy: &[f32], key: &[u8; 32]) -> Result<BitLinearGradients, Error> {
         let (in_features, out_features) = (self.layer.backbone.columns, self.layer.backbone.rows);
-        finite("dy", dy, self.tokens * out_features)?;
+        check_finite("dy", dy, self.tokens * out_features)?;
         let (data, info) = wide_rows(dy, out_features);
         self.executor.write(self.recorded.dy.data, &data).await?;
         self.executor.write(self.recorded.dy.info, &info).await?;
@@ -258,9 +259,9 @@ impl BitLinearExecutor {
             self.executor.write(id, &zeros).await?;
         }
         self.run(self.recorded.forward..self.recorded.recording.dispatches().len()).await?;
-        let a = i64_reals(&self.executor.read(self.recorded.lora.grad_a).await?, exponents.0);
-        let b = i64_reals(&self.executor.read(self.recorded.lora.grad_b).await?, exponents.1);
-        let x = row_reals(&self.executor.read(self.recorded.dx).await?, in_features);
+        let a = i64_to_f32(&self.executor.read(self.recorded.lora.grad_a).await?, exponents.0);
+        let b = i64_to_f32(&self.executor.read(self.recorded.lora.grad_b).await?, exponents.1);
+        let x = rows_to_f32(&self.executor.read(self.recorded.dx).await?, in_features);
         Ok(BitLinearGradients { a, b: transpose(&b, out_features), x })
     }
 

@@ -95,7 +95,8 @@ impl ModelConfig {
         Scale::from_f64(self.norm_epsilon).unwrap_or(Scale::ZERO)
     }
 
-    /// Returns the number of parameters: ternary weights, the embedding that is also the head, and the gains of the norms.
+    /// Returns the number of parameters: ternary weights, the embedding that is also the head, and the gains of the
+    /// norms.
     pub fn parameters(&self) -> u64 {
         let gains = self.layers * (2 * self.width + self.heads * self.head_dim + self.ffn_width) + self.width;
         (self.ternary_weights() + self.vocab * self.width + gains) as u64

@@ -1,8 +1,8 @@
 //! Text generation: the forward pass with a cache of keys and values, a few tokens at a time.
 //!
-//! Each kernel of the forward pass has one work unit for each token, which reads that token and earlier ones only. So the
-//! recording covers a whole window, and a run computes only the units of the new tokens. The results have the same bits
-//! as a run over the whole window.
+//! Each kernel of the forward pass has one work unit for each token, which reads that token and earlier ones only. So
+//! the recording covers a whole window, and a run computes only the units of the new tokens. The results have the same
+//! bits as a run over the whole window.
 
 use super::{
     config::ModelConfig,

@@ -26,8 +26,8 @@ impl Embedding {
         Self::quantize_rows(values.len() / width, width, row)
     }
 
-    /// Quantizes as [`Self::quantize`] does, rows that `read` writes into a `[width]` slice. It is called twice for each
-    /// row.
+    /// Quantizes rows as [`Self::quantize`] does. `read` writes a row into a `[width]` slice, and is called twice for
+    /// each row.
     pub fn quantize_rows(vocab: usize, width: usize, read: impl Fn(usize, &mut [f32])) -> Result<Self, Error> {
         let (mut row, mut maxima) = (vec![0f32; width], Vec::with_capacity(vocab));
         for at in 0..vocab {
@@ -79,13 +79,13 @@ impl Embedding {
     }
 
     /// Returns the scale of row `at`. Its 16 bits are exact in f32.
-    pub fn unit(&self, at: usize) -> f32 {
+    pub fn row_scale(&self, at: usize) -> f32 {
         (f64::from(self.row_scales[at]) * Scale::power_of_two(self.exponent - 16).to_f64()) as f32
     }
 
     /// Returns the values `[vocab, width]`. The product of 8 and 16 bits is exact in f32.
-    pub fn reals(&self, width: usize) -> Vec<f32> {
-        let row = |at| self.row(at, width).iter().map(move |&value| f32::from(value) * self.unit(at));
+    pub fn to_f32(&self, width: usize) -> Vec<f32> {
+        let row = |at| self.row(at, width).iter().map(move |&value| f32::from(value) * self.row_scale(at));
         (0..self.row_scales.len()).flat_map(row).collect()
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 use safetensors::{Dtype, tensor::TensorView};
 
 /// Returns an error unless there are `expected` values and all of them are finite.
-pub(super) fn finite(what: &'static str, values: &[f32], expected: usize) -> Result<(), Error> {
+pub(super) fn check_finite(what: &'static str, values: &[f32], expected: usize) -> Result<(), Error> {
     match values.len() == expected {
         true if values.iter().all(|value| value.is_finite()) => Ok(()),
         true => Err(Error::NotFinite { what }),
@@ -77,7 +77,7 @@ pub(super) fn wide_rows(dy: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
 }
 
 /// Returns the values of i32 rows as f32.
-pub(super) fn row_reals(words: &[u32], width: usize) -> Vec<f32> {
+pub(super) fn rows_to_f32(words: &[u32], width: usize) -> Vec<f32> {
     let rows = words.chunks_exact(width + INFO).flat_map(|row| {
         let unit = Scale::from_words(&row[width..]).to_f64();
         row[..width].iter().map(move |&value| (f64::from(value as i32) * unit) as f32)
@@ -86,14 +86,14 @@ pub(super) fn row_reals(words: &[u32], width: usize) -> Vec<f32> {
 }
 
 /// Returns i64 values in units of `2^exponent` as f32. Each is a pair of words, the lower one first.
-pub(super) fn i64_reals(words: &[u32], exponent: i32) -> Vec<f32> {
+pub(super) fn i64_to_f32(words: &[u32], exponent: i32) -> Vec<f32> {
     let unit = Scale::power_of_two(exponent).to_f64();
     let long = |pair: &[u32; 2]| (u64::from(pair[0]) | u64::from(pair[1]) << 32) as i64;
     words.as_chunks().0.iter().map(|pair| (long(pair) as f64 * unit) as f32).collect()
 }
 
 /// Returns the values of an F32, BF16 or F16 tensor, exactly, or `None` for another type.
-pub(super) fn tensor_reals(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
+pub(super) fn tensor_to_f32(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
     let pairs = || tensor.data().as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair));
     match tensor.dtype() {
         Dtype::F32 => Some(tensor.data().as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)).collect()),

@@ -59,7 +59,7 @@ pub struct LoraBuffers {
     a_columns: BufferId, // [in_features, rank] wide
     b_rows: BufferId,    // [rank, out_features] wide
     b_columns: BufferId, // [out_features, rank] wide
-    info: BufferId,      // the words of `LoraInfo`
+    info: BufferId,      // the words that `info_word` lists
     /// Accumulated gradient of a, `[rank, in_features]` i64.
     pub grad_a: BufferId,
     /// Accumulated gradient of b, `[rank, out_features]` i64.
@@ -108,7 +108,7 @@ impl RecordedLinear {
             grad_a: persistent("grad_a", 2 * rank * in_features),
             grad_b: persistent("grad_b", 2 * rank * out_features),
         });
-        let placeholder = recording.constant(format!("{name}.nothing"), vec![0; INFO]);
+        let placeholder = recording.constant(format!("{name}.placeholder"), vec![0; INFO]);
         let words = recording.constant(format!("{name}.weights"), weights.words.clone());
         Self {
             name,
@@ -207,8 +207,8 @@ impl RecordedLinear {
         }
     }
 
-    /// Records the adapter's contribution to the product, forward by factor b or backward by factor a, and the infos of the
-    /// product's rows.
+    /// Records the adapter's contribution to the product, forward by factor b or backward by factor a, and the infos of
+    /// the product's rows.
     fn up(
         &self,
         recording: &mut Recording,

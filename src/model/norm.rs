@@ -77,8 +77,8 @@ impl Norm {
         (n, SavedNorm { x, info })
     }
 
-    /// Records the gradient of x and returns its buffer: the backward pass of the sum of `slots` gradients of the norm's
-    /// output, plus the gradient of a residual, if given.
+    /// Records the gradient of x and returns its buffer: the backward pass of the sum of `slots` gradients of the
+    /// norm's output, plus the gradient of a residual, if given.
     pub fn backward(
         &self,
         recording: &mut Recording,

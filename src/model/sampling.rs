@@ -21,8 +21,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Builds a sampler that divides scores by `temperature`, 0.01 to 100; a temperature of 0 always selects the likeliest
-    /// token. It selects among the `candidates` likeliest tokens, or among all if `candidates` is 0.
+    /// Builds a sampler that divides scores by `temperature`, 0.01 to 100; a temperature of 0 always selects the
+    /// likeliest token. It selects among the `candidates` likeliest tokens, or among all if `candidates` is 0.
     pub fn new(temperature: f64, candidates: usize, seed: u64) -> Result<Self, Error> {
         let inverse_temperature = match temperature {
             0.0 => None,
@@ -35,7 +35,8 @@ impl Sampler {
         Ok(Self { inverse_temperature, candidates, key, draws: 0, exponentials: exp2_table() })
     }
 
-    /// Returns the next token, given one score for each token: a base-2 logarithm in Q20. Returns 0 if there are no scores.
+    /// Returns the next token, given one score for each token: a base-2 logarithm in Q20. Returns 0 if there are no
+    /// scores.
     pub fn next(&mut self, scores: &[i32]) -> u32 {
         let mut order: Vec<u32> = (0..scores.len() as u32).collect();
         order.sort_unstable_by_key(|&token| (Reverse(scores[token as usize]), token));

@@ -83,9 +83,9 @@ impl RecordedStep {
         Self::sharded(model, targets, sequences, BINDING_BYTES)
     }
 
-    /// Records as [`Self::new`] does, with the vocabulary in shards so that no buffer whose length depends on it exceeds
-    /// `binding_bytes`. A shard has at least four tokens, even if their buffers exceed the limit. The number of shards does
-    /// not change any result.
+    /// Records as [`Self::new`] does, with the vocabulary in shards so that no buffer whose length depends on it
+    /// exceeds `binding_bytes`. A shard has at least four tokens, even if their buffers exceed the limit. The number of
+    /// shards does not change any result.
     pub fn sharded(model: &Model, targets: &Targets, sequences: usize, binding_bytes: usize) -> Self {
         let config = &model.config;
         let mut recording = Recording::default();

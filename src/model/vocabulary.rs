@@ -1,5 +1,5 @@
-//! Records the embedding, the tied head and its cross-entropy. The embedding table is split into shards of the vocabulary,
-//! each small enough for one binding.
+//! Records the embedding, the tied head and its cross-entropy. The embedding table is split into shards of the
+//! vocabulary, each small enough for one binding.
 
 use super::{
     attention::Tables,
@@ -71,8 +71,8 @@ impl Vocabulary {
         h
     }
 
-    /// Records the scores of every vocabulary token: logits times log2(e), in Q20. Returns one buffer `[tokens, tokens of
-    /// the shard]` for each shard.
+    /// Records the scores of every vocabulary token: logits times log2(e), in Q20. Returns one buffer `[tokens, tokens
+    /// of the shard]` for each shard.
     pub fn scores(&self, recording: &mut Recording, tokens: usize, n: RowBuffers) -> Vec<BufferId> {
         let scale = Scale::from_f64(std::f64::consts::LOG2_E).unwrap_or(Scale::ONE);
         let scale = scale.shift(SCORE_BITS as i32 + self.exponent);
@@ -168,11 +168,11 @@ impl Vocabulary {
     }
 }
 
-/// Returns the number of vocabulary tokens in a shard: the largest multiple of 4 whose embeddings and logits each fit one
-/// binding, at least 4.
+/// Returns the number of vocabulary tokens in a shard: the largest multiple of 4 whose embeddings and logits each fit
+/// one binding, at least 4.
 ///
-/// It is a multiple of 4 because four logits share a call of the dither. The rows of dlogits are smaller than those of the
-/// logits: 3/4 of a word for each logit, and up to 26 more words.
+/// It is a multiple of 4 because four logits share a call of the dither. The rows of dlogits are smaller than those of
+/// the logits: 3/4 of a word for each logit, and up to 26 more words.
 fn shard_rows(width: usize, tokens: usize, binding_bytes: usize) -> usize {
     let each = (4 * row_words(width)).max(4 * tokens);
     (binding_bytes / each / 4 * 4).max(4)

@@ -1,5 +1,5 @@
-//! The adapter state: a LoRA adapter with its optimizer's state, which a round starts from. The adapter root is the CID of its
-//! manifest.
+//! The adapter state: a LoRA adapter with its optimizer's state, which a round starts from. The adapter root is the CID
+//! of its manifest.
 //!
 //! Leaves hold each matrix as little-endian i32 in Q3.28, row-major, and the optimizer's state in its own encoding.
 

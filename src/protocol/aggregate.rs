@@ -1,5 +1,5 @@
-//! The aggregate of a round: `Σ t · 2^shift` over its accepted artifacts. The sum is exact, so it does not depend on their
-//! order.
+//! The aggregate of a round: `Σ t · 2^shift` over its accepted artifacts. The sum is exact, so it does not depend on
+//! their order.
 
 use super::{
     artifact::Artifact,
@@ -25,8 +25,8 @@ pub struct Aggregate {
 impl Aggregate {
     /// The largest number of artifacts in one aggregate.
     pub const MAX_ARTIFACTS: u32 = 4096;
-    /// An artifact with an element of 2^51 or more contributes nothing: it is far outside what training produces, and would
-    /// outweigh the rest of the round.
+    /// An artifact with an element of 2^51 or more contributes nothing: it is far outside what training produces, and
+    /// would outweigh the rest of the round.
     const ELEMENT_BITS: u32 = 51;
 
     /// Returns the aggregate of no artifacts.
@@ -41,7 +41,7 @@ impl Aggregate {
         Self { matrices: job.matrices.iter().map(zero).collect(), loss: 0, tokens: 0, artifacts: 0 }
     }
 
-    /// Adds an artifact. A void, or an artifact that exceeds [`Self::ELEMENT_BITS`], is only counted.
+    /// Adds an artifact. A void, or an artifact with an element of 2^51 or more, is only counted.
     pub fn add(&mut self, artifact: &Artifact) -> Result<(), WorkError> {
         let max = i64::from(Self::MAX_ARTIFACTS);
         in_range("number of artifacts in an aggregate", i64::from(self.artifacts) + 1, 1, max)?;

@@ -1,8 +1,8 @@
 //! The artifact: the gradient of one task as canonical blocks, a DAG-CBOR manifest over raw leaves.
 //!
-//! An artifact contains no time, no unordered map and nothing that the miner can choose, so its CID is a function of the
-//! task. If a value saturated, the artifact is the task's *void*: it is verified and paid like any other, and contributes
-//! nothing to the aggregate.
+//! An artifact contains no time, no unordered map and nothing that the miner can choose, so its CID is a function of
+//! the task. If a value saturated, the artifact is the task's *void*: it is verified and paid like any other, and
+//! contributes nothing to the aggregate.
 
 use super::{
     error::{WorkError, in_range},
@@ -120,8 +120,8 @@ impl Artifact {
         self.task
     }
 
-    /// Returns the Merkle root over the matrices. A leaf consists of a matrix's name, shape, exponent, shift and the CIDs of
-    /// its bytes. A void has the root of an empty tree.
+    /// Returns the Merkle root over the matrices. A leaf consists of a matrix's name, shape, exponent, shift and the
+    /// CIDs of its bytes. A void has the root of an empty tree.
     pub fn gradient_root(&self) -> [u8; 32] {
         self.manifest(&mut Vec::new()).gradient_root()
     }
@@ -133,7 +133,7 @@ impl Artifact {
         Ok(Dag::new(dag_cbor::block(FORMAT, &manifest)?, leaves))
     }
 
-    /// Fetches, checks and decodes the artifact with the CID `root`, whose form must be valid for `task`.
+    /// Fetches, checks and decodes the artifact with the CID `root`, which must be a well-formed artifact of `task`.
     pub fn fetch(task: &Task, root: &Cid, fetch: Fetch) -> Result<Self, WorkError> {
         let manifest: ArtifactManifest = dag_cbor::fetch(FORMAT, root, fetch)?;
         let expected = task.cid();

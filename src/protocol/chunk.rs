@@ -45,8 +45,8 @@ impl Chunk {
     }
 }
 
-/// Splits a text into chunks, with each byte as a token of a vocabulary of 256. Bytes after the last whole chunk are left
-/// out.
+/// Splits a text into chunks, with each byte as a token of a vocabulary of 256. Bytes after the last whole chunk are
+/// left out.
 pub fn cut_text(text: &[u8]) -> impl ExactSizeIterator<Item = Chunk> + '_ {
     let (chunks, _rest) = text.as_chunks::<CHUNK_TOKENS>();
     chunks.iter().map(|bytes| Chunk(bytes.iter().map(|byte| u32::from(*byte)).collect()))

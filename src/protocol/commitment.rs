@@ -13,8 +13,8 @@ pub struct Commitment(#[serde(with = "serde_bytes")] pub [u8; 32]);
 impl Commitment {
     /// Computes the commitment to a task and a gradient root.
     ///
-    /// The hash is over `r3mes/commitment/1` and then the fields in the order above. Each is preceded by its length in bytes.
-    /// The lengths and the version are u32, little-endian.
+    /// The hash is over `r3mes/commitment/1` and then the fields in the order above. Each is preceded by its length in
+    /// bytes. The lengths and the version are u32, little-endian.
     pub fn new(task: &Task, gradient_root: &[u8; 32]) -> Self {
         let fields: [&[u8]; 8] = [
             b"r3mes/commitment/1",

@@ -8,8 +8,8 @@ use super::{
 use crate::{numbers::lora::LoraAdapter, store::Cid};
 use serde::{Deserialize, Serialize};
 
-/// The largest magnitude of a gradient's exponent. It keeps the squares of all values, and the sum of 2^60 of them, within
-/// the range of f64.
+/// The largest magnitude of a gradient's exponent. It keeps the squares of all values, and the sum of 2^60 of them,
+/// within the range of f64.
 pub const MAX_EXPONENT: i32 = 256;
 
 /// The largest number of matrices in one adapter.

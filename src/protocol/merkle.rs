@@ -1,7 +1,7 @@
 //! Merkle roots by SHA-256: `leaf = H(0 ‖ bytes)`, `node = H(1 ‖ left ‖ right)`, and `H(2)` for a tree without leaves.
 //!
-//! The tree has the shape of RFC 6962: of n leaves, the left subtree has the largest power of two below n. Leaves are never
-//! duplicated, so two different lists have different roots.
+//! The tree has the shape of RFC 6962: of n leaves, the left subtree has the largest power of two below n. Leaves are
+//! never duplicated, so two different lists have different roots.
 
 use sha2::{Digest, Sha256};
 

@@ -1,7 +1,7 @@
 //! The data that miners, nodes and verifiers exchange, without IO.
 //!
-//! A [`Task`] names everything that a gradient depends on. An [`Artifact`] is the gradient as blocks. A [`Commitment`] binds
-//! both. A [`Receipt`] carries them to anybody who wants to [`verify`] the gradient.
+//! A [`Task`] names everything that a gradient depends on. An [`Artifact`] is the gradient as blocks. A [`Commitment`]
+//! binds both. A [`Receipt`] carries them to anybody who wants to [`verify`] the gradient.
 
 mod adapter;
 mod aggregate;

@@ -6,8 +6,8 @@ use crate::store::{Block, Cid, Codec, dag_cbor, links};
 
 /// Returns the parts of a block.
 ///
-/// These are all blocks that it links to, except in this program's own formats. An artifact also links to its task, and a task
-/// to its model, adapter and chunk, but each is complete without them.
+/// These are all blocks that it links to, except in this program's own formats. An artifact also links to its task, and
+/// a task to its model, adapter and chunk, but each is complete without them.
 pub fn parts(block: &Block) -> Result<Vec<Cid>, WorkError> {
     let bytes = block.bytes();
     let format = if Codec::of(&block.cid())? == Codec::DagCbor { dag_cbor::format_of(bytes) } else { None };

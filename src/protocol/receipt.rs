@@ -54,7 +54,7 @@ impl Receipt {
 
     /// Returns the receipt as a block.
     pub fn block(&self) -> Block {
-        dag_cbor::block(FORMAT, self).expect("the constructor measured it")
+        dag_cbor::block(FORMAT, self).expect("the constructor checked the size")
     }
 
     /// Decodes the bytes of a receipt, which must be canonical.
@@ -64,7 +64,7 @@ impl Receipt {
 
     /// Returns the receipt as DAG-JSON: a CID is `{"/": "bafy…"}`, bytes are `{"/": {"bytes": "…"}}`.
     pub fn to_json(&self) -> String {
-        let json = serde_ipld_dagjson::to_vec(self).expect("the same value that DAG-CBOR holds");
+        let json = serde_ipld_dagjson::to_vec(self).expect("a value that DAG-CBOR encodes can be encoded as DAG-JSON");
         String::from_utf8(json).expect("JSON is UTF-8")
     }
 

@@ -18,8 +18,8 @@ pub struct TaskTerms {
     pub adapter: Cid,
     /// CID of the chunk, 2048 tokens.
     pub chunk: Cid,
-    /// Seed of the dither, a new one for each chunk of each round. If several chunks had the same seed, a miner's rounding
-    /// errors would be correlated and would not average out.
+    /// Seed of the dither, a new one for each chunk of each round. If several chunks had the same seed, a miner's
+    /// rounding errors would be correlated and would not average out.
     #[serde(with = "serde_bytes")]
     pub seed: [u8; 32],
     /// Address of the miner, which receives the reward.
@@ -53,7 +53,7 @@ impl Task {
 
     /// Returns the task as a block.
     pub fn block(&self) -> Block {
-        dag_cbor::block(FORMAT, self).expect("the constructor measured it")
+        dag_cbor::block(FORMAT, self).expect("the constructor checked the size")
     }
 
     /// Returns the CID of the task.
@@ -61,7 +61,8 @@ impl Task {
         self.block().cid()
     }
 
-    /// Returns the task key, from which the keys of all dither streams are derived by [`dither_key`](crate::numbers::rng::dither_key).
+    /// Returns the task key, from which the keys of all dither streams are derived by
+    /// [`dither_key`](crate::numbers::rng::dither_key).
     pub fn key(&self) -> [u8; 32] {
         task_key(&self.seed, &self.miner)
     }

@@ -29,7 +29,8 @@ impl Transport {
         }
     }
 
-    /// Returns the smallest shift with `⌈max / 2^shift⌉ ≤ limit`, so that a value that is rounded up stays within the format.
+    /// Returns the smallest shift with `⌈max / 2^shift⌉ ≤ limit`, so that a value that is rounded up stays within the
+    /// format.
     pub fn shift(self, max: u64) -> u32 {
         (0..64).find(|shift| (u128::from(max)).div_ceil(1 << shift) <= self.limit().into()).unwrap_or(64)
     }

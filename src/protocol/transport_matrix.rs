@@ -1,7 +1,7 @@
 //! `t = ⌊g / 2^shift + dither⌋`: a gradient matrix rounded to int8 or int16. Aggregation sums `t · 2^shift`.
 //!
-//! The shift is the smallest that brings the largest `|g|` of the matrix within the format, so it is a function of the exact
-//! gradient. The dither is the task's stream `transport.<matrix>`.
+//! The shift is the smallest that brings the largest `|g|` of the matrix within the format, so it is a function of the
+//! exact gradient. The dither is the task's stream `transport.<matrix>`.
 
 use super::{
     error::{WorkError, in_range},
@@ -40,7 +40,8 @@ impl TransportMatrix {
         Some(Self { spec: spec.clone(), shift, values })
     }
 
-    /// Decodes the bytes of the leaves. Returns an error for values and shifts that [`round`](Self::round) cannot produce.
+    /// Decodes the bytes of the leaves. Returns an error for values and shifts that [`round`](Self::round) cannot
+    /// produce.
     pub(super) fn from_bytes(
         transport: Transport,
         spec: &MatrixSpec,

@@ -25,7 +25,7 @@ struct CarHeader {
 /// Returns the header of a file with one root.
 pub fn car_header(root: Cid) -> Vec<u8> {
     let header = CarHeader { roots: vec![root], version: 1 };
-    let header = serde_ipld_dagcbor::to_vec(&header).expect("a list of CIDs and a number");
+    let header = serde_ipld_dagcbor::to_vec(&header).expect("CIDs and integers can be encoded");
     let mut car = Vec::with_capacity(header.len() + 2);
     section(&mut car, &[&header]);
     car
@@ -38,7 +38,8 @@ pub fn car_section(block: &Block) -> Vec<u8> {
     car
 }
 
-/// A streaming parser of CAR files. It buffers at most one block and a piece, and checks each block before returning it.
+/// A streaming parser of CAR files. It buffers at most one block and a piece, and checks each block before returning
+/// it.
 pub struct CarReader {
     /// Number of bytes that the file may still have.
     remaining_bytes: usize,

@@ -1,6 +1,7 @@
 //! Canonical DAG-CBOR: `decode(bytes) = value` holds only if `encode(value) = bytes`.
 //!
-//! Every object is `{"body": …, "format": "r3mes/<what>/1"}`, so that an object of one format is never decoded as another.
+//! Every object is `{"body": …, "format": "r3mes/<what>/1"}`, so that an object of one format is never decoded as
+//! another.
 
 use super::{Block, Codec, Fetch, StoreError};
 use cid::Cid;

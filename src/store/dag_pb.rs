@@ -45,7 +45,8 @@ impl PbNode {
         Self::decode(bytes).map_err(malformed)
     }
 
-    /// Returns the node as a block of canonical bytes, in which links precede data although their field number is higher.
+    /// Returns the node as a block of canonical bytes, in which links precede data although their field number is
+    /// higher.
     pub(super) fn block(self) -> Result<Block, StoreError> {
         let links = Self { data: None, links: self.links };
         let mut bytes = links.encode_to_vec();

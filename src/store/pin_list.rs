@@ -1,8 +1,8 @@
-//! The pin list: a block that lists the blocks of a DAG as raw blocks, so that a pin of the list keeps exactly these blocks and
-//! follows no link in them.
+//! The pin list: a block that lists the blocks of a DAG as raw blocks, so that a pin of the list keeps exactly these
+//! blocks and follows no link in them.
 //!
-//! An artifact links to its task, and the task to its model, so a recursive pin of the artifact would include both. A store
-//! identifies blocks by their hash, so the CID of a block with the codec `raw` finds it as well as its own CID.
+//! An artifact links to its task, and the task to its model, so a recursive pin of the artifact would include both. A
+//! store identifies blocks by their hash, so the CID of a block with the codec `raw` finds it as well as its own CID.
 
 use super::{Block, Cid, Codec, Dag, StoreError, dag_cbor};
 

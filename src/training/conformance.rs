@@ -75,8 +75,8 @@ pub async fn step_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32]
 
 /// Returns the trace of the step whose digest is [`Digests::step`].
 ///
-/// The steps before it run on the reference kernels, so the first entry that differs from another backend's trace belongs
-/// to a dispatch with correct inputs.
+/// The steps before it run on the reference kernels, so the first entry that differs from another backend's trace
+/// belongs to a dispatch with correct inputs.
 pub async fn step_trace(backend: &Backend, sequences: usize) -> Result<Vec<Traced>, Error> {
     let scalar = Backend::Cpu { threads: 1, choose: cpu::scalar };
     let Training { adapter, .. } = Training::before_golden_step(&scalar, sequences).await?;
@@ -85,7 +85,8 @@ pub async fn step_trace(backend: &Backend, sequences: usize) -> Result<Vec<Trace
     Ok(training.trainer.traced_gradient(&training.chunk, &SEED, STEP).await?.1)
 }
 
-/// Computes [`Digests::run`]: one layer and 16 tokens in sequences of 9, few enough that software GPUs need only minutes.
+/// Computes [`Digests::run`]: one layer and 16 tokens in sequences of 9, few enough that software GPUs need only
+/// minutes.
 pub async fn run_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32], Error> {
     let mut training = Training::new(backend, sequences, config(1, 9), 16).await?;
     let mut hash = Sha256::new();
@@ -115,7 +116,7 @@ impl Training {
         let executor = backend.executor(&Arc::new(step.recording.clone())).await?;
         let trainer = Trainer::new(step, executor);
         let adapter = LoraAdapter::seeded(RANK, 8, &targets.shapes(&config), SEED)?;
-        // periodic text, so that there is something to learn
+        // a periodic text, so that training reduces the loss
         let chunk = (0..tokens).map(|i| threefry([1, 2], [i % 23, 0])[0] % config.vocab as u32).collect();
         let settings = Settings { learning_rate: 0.003, ..Settings::ADAMW };
         let optimizer = Optimizer::new(settings, &adapter)?;

@@ -92,8 +92,8 @@ impl Optimizer {
 
     /// Takes one step along the mean gradient `values · 2^exponent / supervised_tokens`.
     ///
-    /// `gradients` has one gradient for each matrix of the adapter, in the adapter's order. If this returns an error, nothing
-    /// has changed.
+    /// `gradients` has one gradient for each matrix of the adapter, in the adapter's order. If this returns an error,
+    /// nothing has changed.
     pub fn step(
         &mut self,
         adapter: &mut LoraAdapter,

@@ -7,8 +7,8 @@ use crate::{
 };
 
 impl AdapterState {
-    /// Returns the state after a round: one optimizer step along the round's mean gradient. If all artifacts are void, the
-    /// state does not change.
+    /// Returns the state after a round: one optimizer step along the round's mean gradient. If all artifacts are void,
+    /// the state does not change.
     pub fn after(mut self, round: &Aggregate) -> Result<Self, Error> {
         if round.tokens > 0 {
             let mut optimizer = Optimizer::from_bytes(&self.optimizer)?;

@@ -101,8 +101,8 @@ impl Trainer {
         Ok(ChunkGradient { matrices, loss, supervised, saturated })
     }
 
-    /// Computes as [`Self::gradient`] does, one dispatch at a time, and also returns a digest of the output of each dispatch.
-    /// This is slow.
+    /// Computes as [`Self::gradient`] does, one dispatch at a time, and also returns a digest of the output of each
+    /// dispatch. This is slow.
     pub async fn traced_gradient(
         &mut self,
         chunk: &[u32],
@@ -120,8 +120,8 @@ impl Trainer {
         self.executor.set_yield_hook(hook);
     }
 
-    /// Audits all later dispatches of one adapted linear with [`Executor::audit`]: the one at `number` modulo the number of
-    /// adapted linears. Returns its name.
+    /// Audits all later dispatches of one adapted linear with [`Executor::audit`]: the one at `number` modulo the
+    /// number of adapted linears. Returns its name.
     pub fn audit(&mut self, number: u64) -> Option<&str> {
         let at = number.checked_rem(self.step.adapted_linears.len() as u64)?;
         let name = self.step.adapted_linears[at as usize].0.as_str();
@@ -139,8 +139,8 @@ impl Trainer {
         Ok((i64_from_words(&self.executor.read(self.step.loss).await?), saturated))
     }
 
-    /// Runs the first `dispatches` dispatches on the chunk's sequences, as many at a time as the step was recorded for. The
-    /// label of each token is the next token. Returns whether a value saturated.
+    /// Runs the first `dispatches` dispatches on the chunk's sequences, as many at a time as the step was recorded for.
+    /// The label of each token is the next token. Returns whether a value saturated.
     async fn run_chunk(&mut self, chunk: &[u32], keys: &[u32], dispatches: usize) -> Result<bool, Error> {
         if let Some(&id) = chunk.iter().find(|id| **id as usize >= self.step.vocab) {
             return Err(Error::Value { what: "token (beyond the vocabulary)", value: id.into() });

@@ -48,8 +48,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Records the step and allocates its memory. One run computes [`Backend::sequences`]`(max_sequences)` sequences, but at
-    /// most as many as a chunk has.
+    /// Records the step and allocates its memory. One run computes [`Backend::sequences`]`(max_sequences)` sequences,
+    /// but at most as many as a chunk has.
     pub async fn new(
         model: &Model,
         targets: &Targets,
@@ -93,14 +93,14 @@ impl Worker {
     /// Computes as [`Self::compute`] does, and audits one linear, selected by the task's key, with
     /// [`Executor::audit`](crate::compute::Executor::audit).
     ///
-    /// The audit detects an optimized kernel that computes wrong results. Without it, a verifier with the same kernel would
-    /// confirm them.
+    /// The audit detects an optimized kernel that computes wrong results. Without it, a verifier with the same kernel
+    /// would confirm them.
     pub async fn audit(&mut self, task: &Task, blocks: Fetch<'_>) -> Result<Artifact, WorkerError> {
         Ok(self.attest(task, &[0; 32], blocks).await?.0)
     }
 
-    /// Computes as [`Self::audit`] does, and also returns the [attestation leaf](attestation_leaf) that a selector names, or
-    /// `None` if the artifact is void.
+    /// Computes as [`Self::audit`] does, and also returns the [attestation leaf](attestation_leaf()) that a selector
+    /// names, or `None` if the artifact is void.
     pub async fn attest(
         &mut self,
         task: &Task,

@@ -1,5 +1,6 @@
-//! Tests of adapters in PEFT's file format: results that transformers and PEFT computed from an exported adapter, compared to
-//! the integer implementation, and refused files. `tests/data/peft/make.py` generates the data and states the versions.
+//! Tests of adapters in PEFT's file format: results that transformers and PEFT computed from an exported adapter,
+//! compared to the integer implementation, and refused files. `tests/data/peft/make.py` generates the data and states
+//! the versions.
 
 mod parity;
 
@@ -93,12 +94,12 @@ fn errors_name_the_unsupported_key_of_a_config() {
         ("\"modules_to_save\": null", "\"modules_to_save\": [\"lm_head\"]", "modules_to_save"),
         ("\"init_lora_weights\": true", "\"init_lora_weights\": \"pissa\"", "init_lora_weights"),
         ("\"r\": 4", "\"r\": 3", "r is 3"),
-        ("\"r\": 4", "\"r\": 8", "lora_A.weight has shape [4, 64], which is not of rank 8"),
+        ("\"r\": 4", "\"r\": 8", "lora_A.weight has shape [4, 64], which does not match rank 8"),
         ("\"r\": 4", "\"r\": 4, \"rank_pattern\": {\"q_proj\": 8}", "rank_pattern"),
         ("\"r\": 4", "\"r\": 4, \"use_what_is_not_invented\": true", "use_what_is_not_invented"),
         ("\"lora_alpha\": 8", "\"lora_alpha\": 0.5", "lora_alpha"),
         ("\"q_proj\"", "\"lm_head\"", "target_modules"),
-        ("\"q_proj\",", "", "is not of one of the config's target_modules"),
+        ("\"q_proj\",", "", "is not in the config's target_modules"),
         ("\"target_modules\": [", "\"target_modules\": \"all-linear\", \"auto_mapping\": [", "target_modules"),
     ] {
         let error = error_with_config(from, to);

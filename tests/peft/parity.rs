@@ -61,8 +61,8 @@ fn logits(model: &Model, adapter: &LoraAdapter, ids: &[u32]) -> Vec<f64> {
     block_on(executor.read(scores)).unwrap().into_iter().map(|score| f64::from(score as i32) * unit).collect()
 }
 
-/// PEFT applies LoRA to x, this implementation to x in int8. The first comparison includes that difference. The second is with
-/// PEFT on int8 x, so it only includes values that the two implementations round to different int8 values.
+/// PEFT applies LoRA to x, this implementation to x in int8. The first comparison includes that difference. The second
+/// is with PEFT on int8 x, so it only includes values that the two implementations round to different int8 values.
 #[test]
 fn logits_are_close_to_those_of_peft() {
     let reference = Reference(fixture("reference.safetensors"));

@@ -125,7 +125,7 @@ impl BitLinear {
                 *executor.layer() = layer;
                 executor
             }
-            _ => Box::new(layer.on(&self.backend, rows).await.inspect_err(|_| self.put(Placed::Nowhere))?),
+            _ => Box::new(layer.executor(&self.backend, rows).await.inspect_err(|_| self.put(Placed::Nowhere))?),
         };
         let y = executor.forward(&x).await;
         self.put(Placed::Ready(rows, executor));

@@ -1,4 +1,4 @@
-//! Where an attestation's [leaf](crate::protocol::attestation_leaf) is in a trace, so that one can be disputed.
+//! Where an attestation's [leaf](crate::protocol::attestation_leaf()) is in a trace, so that one can be disputed.
 
 use super::replay::Replay;
 use crate::{
@@ -35,7 +35,7 @@ impl Replay {
         Some(Chosen { leaf, binding, tile: (second % tiles(words) as u64) as usize })
     }
 
-    /// The leaf, as [`crate::protocol::attestation_leaf`] has it of the gradient.
+    /// The leaf, as [`attestation_leaf`](crate::protocol::attestation_leaf()) has it of the gradient.
     pub async fn leaf_digest(&mut self, selector: &[u8; 32]) -> Result<[u8; 32], DisputeError> {
         let chosen = self.chosen(selector).ok_or(DisputeError::Root("an adapted linear"))?;
         let words = self.snapshot(chosen.leaf).await?.after.swap_remove(chosen.binding);

@@ -158,7 +158,7 @@ fn theta(file: &ConfigFile) -> Result<f64, Error> {
 pub(super) fn whole_theta(theta: f64) -> Result<u32, Error> {
     match (1.0..=1e9).contains(&theta) && theta == f64::from(theta as u32) {
         true => Ok(theta as u32),
-        false => Err(malformed(format!("rope_theta {theta} is not a whole number in 1..=10^9"))),
+        false => Err(malformed(format!("rope_theta {theta} is not an integer in 1..=10^9"))),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Model files: `config.json` with one or more `model.safetensors` files, with the names and packings of Hugging Face's
 //! `BitNetForCausalLM`, or one GGUF file. [`write`] has one output format.
 //!
-//! Files are byte slices, mapped or in memory. Tensors are read one after another, so reading needs memory for the model
-//! itself and a few rows.
+//! Files are byte slices, mapped or in memory. Tensors are read one after another, so reading needs memory for the
+//! model itself and a few rows.
 
 mod config;
 mod gguf;

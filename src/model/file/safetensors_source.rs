@@ -69,18 +69,19 @@ fn kind(dtype: Dtype) -> TensorKind {
 impl TensorSource for SafetensorsSource<'_> {
     fn embedding(&mut self, vocab: usize, width: usize) -> Result<Embedding, Error> {
         let tensor = self.take(EMBEDDING.into())?;
-        tensor.shaped(&[vocab, width])?;
+        tensor.check_shape(&[vocab, width])?;
         if tensor.kind == TensorKind::I8 {
-            let scales = self.take(format!("{EMBEDDING}_scale"))?.reals(&[vocab])?;
+            let scales = self.take(format!("{EMBEDDING}_scale"))?.to_f32(&[vocab])?;
             return Embedding::from_int8(bytemuck::cast_slice(tensor.bytes), width, &scales);
         }
-        let rows = tensor.rows(width).ok_or_else(|| tensor.error("expected F32, F16, BF16, or I8 with scales"))?;
+        let rows =
+            tensor.rows(width).ok_or_else(|| tensor.error("the type must be F32, F16, BF16, or I8 with scales"))?;
         Embedding::quantize_rows(vocab, width, rows)
     }
 
     fn gain(&mut self, path: &str, width: usize) -> Result<Gain, Error> {
         let tensor = self.take(format!("model.{path}.weight"))?;
-        Gain::quantize(&tensor.reals(&[width])?).map_err(|error| tensor.error(error))
+        Gain::quantize(&tensor.to_f32(&[width])?).map_err(|error| tensor.error(error))
     }
 
     fn linear(&mut self, path: &str, rows: usize, columns: usize) -> Result<Ternary, Error> {

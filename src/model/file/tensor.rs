@@ -32,11 +32,12 @@ impl<'a> FileTensor<'a> {
     }
 
     /// Returns an error unless the tensor has this shape.
-    pub(super) fn shaped(&self, shape: &[usize]) -> Result<(), Error> {
-        if self.shape == shape { Ok(()) } else { Err(self.error(format_args!("expected {shape:?}"))) }
+    pub(super) fn check_shape(&self, shape: &[usize]) -> Result<(), Error> {
+        if self.shape == shape { Ok(()) } else { Err(self.error(format_args!("the expected shape is {shape:?}"))) }
     }
 
-    /// Returns a function that reads row `n` of `[width]` values as f32, or `None` for a type that is not floating point.
+    /// Returns a function that reads row `n` of `[width]` values as f32, or `None` for a type that is not floating
+    /// point.
     pub(super) fn rows(&self, width: usize) -> Option<impl Fn(usize, &mut [f32]) + use<'a>> {
         let (kind, bytes) = (self.kind, self.bytes);
         let size = match kind {
@@ -59,19 +60,19 @@ impl<'a> FileTensor<'a> {
     }
 
     /// Returns all values as f32, or an error unless the tensor has this shape and a floating-point type.
-    pub(super) fn reals(&self, shape: &[usize]) -> Result<Vec<f32>, Error> {
-        self.shaped(shape)?;
+    pub(super) fn to_f32(&self, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        self.check_shape(shape)?;
         let width = shape.iter().product();
-        let read = self.rows(width).ok_or_else(|| self.error("expected F32, F16 or BF16"))?;
+        let read = self.rows(width).ok_or_else(|| self.error("the type must be F32, F16 or BF16"))?;
         let mut out = vec![0.0; width];
         read(0, &mut out);
         Ok(out)
     }
 
     /// Returns the value of a tensor of one element, which must be positive.
-    pub(super) fn positive(&self) -> Result<f32, Error> {
+    pub(super) fn positive_scalar(&self) -> Result<f32, Error> {
         let shape: &[usize] = if self.shape.is_empty() { &[] } else { &[1] };
-        match self.reals(shape)?[0] {
+        match self.to_f32(shape)?[0] {
             value if value.is_finite() && value > 0.0 => Ok(value),
             value => Err(self.error(format_args!("{value} is not a positive number"))),
         }

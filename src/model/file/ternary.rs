@@ -1,9 +1,9 @@
 //! Reads the linears of `BitNetForCausalLM` as trits and one scale: the integer form of `integrations/bitnet.py` in
 //! `transformers`.
 //!
-//! Packed weights are U8 `[ceil(rows / 4), columns]`: row `r + i · ceil(rows / 4)` is in bits 2i and 2i + 1, and the code is
-//! trit + 1. The scale is rounded to binary32, the type that written files store it in, so that writing and reading a model
-//! does not change it.
+//! Packed weights are U8 `[ceil(rows / 4), columns]`: row `r + i · ceil(rows / 4)` is in bits 2i and 2i + 1, and the
+//! code is trit + 1. The scale is rounded to binary32, the type that written files store it in, so that writing and
+//! reading a model does not change it.
 
 use super::{
     config::ScaleConvention,
@@ -26,14 +26,14 @@ pub(super) fn linear(
 ) -> Result<Ternary, Error> {
     match weight.kind {
         TensorKind::U8 if convention == ScaleConvention::Online => {
-            Err(weight.error("packed weights, but quantization_mode is \"online\""))
+            Err(weight.error("its weights are packed, but quantization_mode is \"online\""))
         }
         TensorKind::U8 => packed(weight, dequant_scale(weight, scale, convention)?, rows, columns),
         TensorKind::F32 | TensorKind::F16 | TensorKind::BF16 => {
-            weight.shaped(&[rows, columns])?;
+            weight.check_shape(&[rows, columns])?;
             match (convention, scale) {
                 (ScaleConvention::Divides, _) => {
-                    Err(weight.error("linear_class \"bitlinear\" has packed weights (U8)"))
+                    Err(weight.error("linear_class \"bitlinear\" requires packed weights (U8)"))
                 }
                 (ScaleConvention::Multiplies, Some(_)) => {
                     trits(weight, dequant_scale(weight, scale, convention)?, rows, columns)
@@ -41,16 +41,17 @@ pub(super) fn linear(
                 _ => full_precision(weight, rows, columns),
             }
         }
-        _ => Err(weight.error("expected packed U8, or F32, F16 or BF16")),
+        _ => Err(weight.error("the type must be U8 (packed), F32, F16 or BF16")),
     }
 }
 
+/// Returns the scale by which trits are multiplied.
 fn dequant_scale(weight: &FileTensor, scale: Option<&FileTensor>, convention: ScaleConvention) -> Result<Scale, Error> {
     let scale = scale.ok_or_else(|| Error::Missing { name: format!("{}_scale", weight.name) })?;
-    let value = f64::from(scale.positive()?);
-    let worth = if convention == ScaleConvention::Divides { 1.0 / value } else { value } as f32;
-    match Scale::from_f64(worth.into()) {
-        Some(worth) if worth.mantissa != 0 => Ok(worth),
+    let value = f64::from(scale.positive_scalar()?);
+    let dequant_scale = if convention == ScaleConvention::Divides { 1.0 / value } else { value } as f32;
+    match Scale::from_f64(dequant_scale.into()) {
+        Some(dequant_scale) if dequant_scale.mantissa != 0 => Ok(dequant_scale),
         _ => Err(scale.error(format_args!("1 / {value} is not a finite number"))),
     }
 }
@@ -58,7 +59,7 @@ fn dequant_scale(weight: &FileTensor, scale: Option<&FileTensor>, convention: Sc
 /// Reads packed weights.
 fn packed(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Result<Ternary, Error> {
     let quarter = rows.div_ceil(4);
-    weight.shaped(&[quarter, columns])?;
+    weight.check_shape(&[quarter, columns])?;
     Ternary::from_codes(rows, columns, scale, |row, codes| {
         let shift = 2 * (row / quarter);
         for (code, byte) in codes.iter_mut().zip(&weight.bytes[row % quarter * columns..]) {
@@ -71,7 +72,7 @@ fn packed(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Res
 
 /// Reads floating-point weights that are −1, 0 or 1.
 fn trits(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Result<Ternary, Error> {
-    let (read, mut reals) = (rows_of(weight, columns)?, vec![0.0; columns]);
+    let (read, mut reals) = (row_reader(weight, columns)?, vec![0.0; columns]);
     Ternary::from_codes(rows, columns, scale, |row, codes| {
         read(row, &mut reals);
         for (code, &real) in codes.iter_mut().zip(&reals) {
@@ -84,10 +85,10 @@ fn trits(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Resu
     })
 }
 
-/// Quantizes full-precision weights to `round(w / mean |w|)` within ±1, with the mean as scale. The mean is summed in f64,
-/// row by row.
+/// Quantizes full-precision weights to `round(w / mean |w|)` within ±1, with the mean as scale. The mean is summed in
+/// f64, row by row.
 fn full_precision(weight: &FileTensor, rows: usize, columns: usize) -> Result<Ternary, Error> {
-    let (read, mut reals) = (rows_of(weight, columns)?, vec![0.0; columns]);
+    let (read, mut reals) = (row_reader(weight, columns)?, vec![0.0; columns]);
     let mut sum = 0.0;
     for row in 0..rows {
         read(row, &mut reals);
@@ -108,6 +109,7 @@ fn full_precision(weight: &FileTensor, rows: usize, columns: usize) -> Result<Te
     })
 }
 
-fn rows_of<'a>(weight: &FileTensor<'a>, columns: usize) -> Result<impl Fn(usize, &mut [f32]) + use<'a>, Error> {
-    weight.rows(columns).ok_or_else(|| weight.error("expected F32, F16 or BF16"))
+/// Returns a function that reads the rows of a floating-point tensor.
+fn row_reader<'a>(weight: &FileTensor<'a>, columns: usize) -> Result<impl Fn(usize, &mut [f32]) + use<'a>, Error> {
+    weight.rows(columns).ok_or_else(|| weight.error("the type must be F32, F16 or BF16"))
 }

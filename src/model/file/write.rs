@@ -1,6 +1,6 @@
 //! Writes models in one format: the names of `BitNetForCausalLM`, packed weights that `weight_scale` multiplies
-//! (`autobitlinear`, `offline`), and an int8 embedding with a scale for each row. It takes 2 bits for each weight and 8 for
-//! each embedding value.
+//! (`autobitlinear`, `offline`), and an int8 embedding with a scale for each row. It takes 2 bits for each weight and 8
+//! for each embedding value.
 
 use super::config;
 use crate::{
@@ -99,7 +99,7 @@ fn tensors(model: &Model) -> Vec<(String, TensorData<'_>)> {
         gain(name("mlp.ffn_sub_norm"), &layer.ffn_sub_norm);
     }
     let embedding = "model.embed_tokens.weight";
-    let units = (0..model.config.vocab).map(|row| model.embedding.unit(row)).collect();
+    let units = (0..model.config.vocab).map(|row| model.embedding.row_scale(row)).collect();
     reals.push((format!("{embedding}_scale"), TensorData::Floats(units)));
     let mut bytes = vec![(embedding.to_owned(), TensorData::Embedding(&model.embedding))];
     for (i, layer) in model.layers.iter().enumerate() {
@@ -168,7 +168,7 @@ mod tests {
         let (config, tensors) = write(&model).unwrap();
         assert_eq!(read(&config, &tensors).unwrap(), model);
         // rows that are far below the largest one, and one of zeros
-        let mut values = model.embedding.reals(36);
+        let mut values = model.embedding.to_f32(36);
         for (row, values) in values.chunks_exact_mut(36).enumerate() {
             let factor = [1.0, 1e-3, 3e-5, 1.7e-5, 2.3e-5, 1e-7, 0.0][row % 7];
             values.iter_mut().for_each(|value| *value *= factor);

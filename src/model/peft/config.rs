@@ -10,8 +10,8 @@ pub const MAX_CONFIG_BYTES: usize = 1 << 20;
 const CONFIG: &str = "adapter_config.json";
 const MAX_ALPHA: u64 = 1 << 16;
 
-/// Keys that are read, and keys that do not change what a trained adapter computes. Any other key must have a value that
-/// disables its feature: `null`, `false`, or an empty list or map.
+/// Keys that are read, and keys that do not change what a trained adapter computes. Any other key must have a value
+/// that disables its feature: `null`, `false`, or an empty list or map.
 const KNOWN: [&str; 18] = [
     "auto_mapping",
     "base_model_name_or_path",

@@ -1,9 +1,10 @@
-//! R3MES's `gradient.GradientPackage`: the gradient of an artifact in the message format of R3MES's miners and aggregators.
+//! R3MES's `gradient.GradientPackage`: the gradient of an artifact in the message format of R3MES's miners and
+//! aggregators.
 //!
-//! The message has the fields of `miner-engine/proto/gradient.proto` in R3MES, so that R3MES's own reader accepts it. The
-//! values of the fields are defined here, so that one artifact has exactly one package, byte for byte. Tensors are in the
-//! order of their names, named and oriented as in PEFT. A value is `t · 2^(shift + exponent)`, which f32 holds exactly. The
-//! field `timestamp` is always 0, because the bytes are hashed and must not depend on the time.
+//! The message has the fields of `miner-engine/proto/gradient.proto` in R3MES, so that R3MES's own reader accepts it.
+//! The values of the fields are defined here, so that one artifact has exactly one package, byte for byte. Tensors are
+//! in the order of their names, named and oriented as in PEFT. A value is `t · 2^(shift + exponent)`, which f32 holds
+//! exactly. The field `timestamp` is always 0, because the bytes are hashed and must not depend on the time.
 
 use crate::{
     model::peft,
@@ -56,11 +57,11 @@ pub struct GradientPackage {
 impl GradientPackage {
     /// Builds the package of an artifact and its receipt. The gradient is that of the summed loss, not of the mean.
     ///
-    /// The keys of the metadata are the CIDs `adapter`, `artifact`, `model` and `task`, and `commitment`, `rank`, `loss` in
-    /// units of 2^-20 bits, and `tokens`, the number of supervised tokens.
+    /// The keys of the metadata are the CIDs `adapter`, `artifact`, `model` and `task`, and `commitment`, `rank`,
+    /// `loss` in units of 2^-20 bits, and `tokens`, the number of supervised tokens.
     ///
-    /// Returns an error if the artifact is void, because it then has no gradient, if it belongs to another task, or if an
-    /// exponent is outside the range of f32.
+    /// Returns an error if the artifact is void, because it then has no gradient, if it belongs to another task, or if
+    /// an exponent is outside the range of f32.
     pub fn new(receipt: &Receipt, artifact: &Artifact, training_round_id: u64) -> Result<Self, WorkError> {
         let task = receipt.task();
         let expected = task.cid();
@@ -115,3 +116,6 @@ fn tensor(matrix: &TransportMatrix) -> Result<GradientTensor, WorkError> {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
 //! Adapters in PEFT's file format: `adapter_config.json` and `adapter_model.safetensors`.
 //!
-//! PEFT's `lora_A [rank, in_features]` is the factor a, and its `lora_B [out_features, rank]` is the factor b transposed.
-//! Values are F32 in the file and Q3.28 in memory. Writing rounds to 24 significant bits: a master parameter below 1/16
-//! keeps every bit, a larger one loses up to 7 of its 31. Reading rounds to 2^-28, which does not change an F32 of 1/16 or
-//! more. A value outside ±8 is an error.
+//! PEFT's `lora_A [rank, in_features]` is the factor a, and its `lora_B [out_features, rank]` is the factor b
+//! transposed. Values are F32 in the file and Q3.28 in memory. Writing rounds to 24 significant bits: a master
+//! parameter below 1/16 keeps every bit, a larger one loses up to 7 of its 31. Reading rounds to 2^-28, which does not
+//! change an F32 of 1/16 or more. A value outside ±8 is an error.
 
 mod config;
 mod gradient_package;
@@ -22,8 +22,8 @@ use names::parse_tensor_name;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::{BTreeMap, HashMap};
 
-/// The largest size of `adapter_model.safetensors`, in bytes: three times an adapter of rank 64 on all linears of BitNet
-/// b1.58 2B4T.
+/// The largest size of `adapter_model.safetensors`, in bytes: three times an adapter of rank 64 on all linears of
+/// BitNet b1.58 2B4T.
 pub const MAX_TENSOR_BYTES: usize = 1 << 30;
 
 const TENSORS: &str = "adapter_model.safetensors";
@@ -45,11 +45,11 @@ fn transposed<T: Copy>(values: &[T], columns: usize) -> Vec<T> {
     (0..columns).flat_map(|at| values.iter().skip(at).step_by(columns).copied()).collect()
 }
 
-/// Returns the bytes of the two files, config first. `base_model` is the name on the Hugging Face hub or the folder by which
-/// PEFT finds the backbone.
+/// Returns the bytes of the two files, config first. `base_model` is the name on the Hugging Face hub or the folder by
+/// which PEFT finds the backbone.
 ///
-/// Returns an error if a matrix is not named `layers.<i>.<linear>.<a or b>` or does not have `rank` rows, or unless every
-/// layer has both factors of the same linears, because PEFT would initialize the missing ones.
+/// Returns an error if a matrix is not named `layers.<i>.<linear>.<a or b>` or does not have `rank` rows, or unless
+/// every layer has both factors of the same linears, because PEFT would initialize the missing ones.
 pub fn write(adapter: &LoraAdapter, base_model: &str) -> Result<(Vec<u8>, Vec<u8>), Error> {
     let mut tensors = BTreeMap::new();
     let (mut linears, mut layers) = (Vec::new(), 0);
@@ -86,8 +86,8 @@ pub fn write(adapter: &LoraAdapter, base_model: &str) -> Result<(Vec<u8>, Vec<u8
 
 /// Reads an adapter from the two files. Values are F32, BF16 or F16 and are rounded to Q3.28.
 ///
-/// Returns an error that names the key or tensor if the config requests more than LoRA of one rank on the seven linears, if a
-/// tensor is missing, unexpected or of the wrong shape, or if a value is outside ±8.
+/// Returns an error that names the key or tensor if the config requests more than LoRA of one rank on the seven
+/// linears, if a tensor is missing, unexpected or of the wrong shape, or if a value is outside ±8.
 pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
     let (rank, alpha, targets) = config::read(config)?;
     if tensors.len() > MAX_TENSOR_BYTES {
@@ -100,7 +100,11 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
         let (layer, linear, _) = parse_tensor_name(name)
             .ok_or_else(|| malformed_entry(TENSORS, name, "is not a LoRA factor of one of the seven linears"))?;
         if !targets.contains(&linear) {
-            return Err(malformed_entry(TENSORS, name, "is not of one of the config's target_modules"));
+            return Err(malformed_entry(
+                TENSORS,
+                name,
+                "belongs to a linear that is not in the config's target_modules",
+            ));
         }
         layers = layers.max(layer + 1);
     }
@@ -117,7 +121,7 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
                     return Err(malformed_entry(
                         TENSORS,
                         &tensor_name,
-                        &format!("has shape {shape:?}, which is not of rank {rank}"),
+                        &format!("has shape {shape:?}, which does not match rank {rank}"),
                     ));
                 }
             };
@@ -142,7 +146,7 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
 
 /// Returns the values of a tensor in Q3.28, rounded ties to even.
 fn masters(name: &str, tensor: &TensorView<'_>) -> Result<Vec<i32>, Error> {
-    let reals = float_conversion::tensor_reals(tensor)
+    let reals = float_conversion::tensor_to_f32(tensor)
         .ok_or_else(|| malformed_entry(TENSORS, name, &format!("is {:?}, not F32, BF16 or F16", tensor.dtype())))?;
     // a value that rounds to 8 does not fit either
     let fits = |value: &f32| f64::from(value.abs()) / UNIT < f64::from(i32::MAX) + 0.5;

@@ -48,7 +48,8 @@ fn a_flipped_bit_in_any_block_contradicts_its_cid() {
     }
 }
 
-/// An altered manifest under its new CID: its form, task or commitment is wrong, or it differs from the recomputed artifact.
+/// An altered manifest under its new CID: its form, task or commitment is wrong, or it differs from the recomputed
+/// artifact.
 #[test]
 fn an_altered_manifest_under_its_new_cid_is_refused_or_differs() {
     let (receipt, artifact) = receipt(Transport::Int8, 5);

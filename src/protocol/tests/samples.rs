@@ -9,12 +9,12 @@ use crate::{
     store::Codec,
 };
 
-pub(super) fn random(key: u32, at: usize) -> i64 {
+pub(crate) fn random(key: u32, at: usize) -> i64 {
     let [low, high] = threefry([key, 7], [at as u32, 0]);
     (u64::from(low) | u64::from(high) << 32) as i64
 }
 
-pub(super) fn job(transport: Transport, columns: u32) -> Job {
+pub(crate) fn job(transport: Transport, columns: u32) -> Job {
     let targets = vec!["attention.q".to_owned(), "ffn.down".to_owned()];
     let mut matrices = Vec::new();
     for layer in [0, 1] {
@@ -29,15 +29,15 @@ pub(super) fn job(transport: Transport, columns: u32) -> Job {
     Job { arithmetic_version: 1, model, rank: 4, targets, matrices, kind: TaskKind::Gradient, transport }
 }
 
-pub(super) fn task(job: Job, miner: &str) -> Task {
+pub(crate) fn task(job: Job, miner: &str) -> Task {
     let chunk = cut_text(&[65; CHUNK_TOKENS]).next().unwrap().block().cid();
     let adapter = Codec::DagCbor.cid(b"adapter");
     Task::new(TaskTerms { job, adapter, chunk, seed: [9; 32], miner: miner.to_owned() }).unwrap()
 }
 
-/// Returns a random gradient with elements of up to `bits` bits. The last matrix is all zero, as the gradient of a is while b is
-/// zero.
-pub(super) fn gradient(job: &Job, key: u32, bits: u32) -> Gradient {
+/// Returns a random gradient with elements of up to `bits` bits. The last matrix is all zero, as the gradient of a is
+/// while b is zero.
+pub(crate) fn gradient(job: &Job, key: u32, bits: u32) -> Gradient {
     let matrix = |(at, spec): (usize, &MatrixSpec)| {
         let element =
             |index| if at + 1 == job.matrices.len() { 0 } else { random(key + at as u32, index) >> (64 - bits) };
@@ -48,7 +48,7 @@ pub(super) fn gradient(job: &Job, key: u32, bits: u32) -> Gradient {
     Gradient { loss: 12_345_678, tokens: 2040, matrices: job.matrices.iter().enumerate().map(matrix).collect() }
 }
 
-pub(super) fn state(job: &Job) -> AdapterState {
+pub(crate) fn state(job: &Job) -> AdapterState {
     let matrix = |(at, spec): (usize, &MatrixSpec)| LoraMatrix {
         name: spec.name.clone(),
         rows: spec.rows as usize,
@@ -63,7 +63,7 @@ pub(super) fn state(job: &Job) -> AdapterState {
 }
 
 /// Returns a receipt and the artifact of a random gradient.
-pub(super) fn receipt(transport: Transport, columns: u32) -> (Receipt, Artifact) {
+pub(crate) fn receipt(transport: Transport, columns: u32) -> (Receipt, Artifact) {
     let task = task(job(transport, columns), "remes1miner");
     let artifact = Artifact::gradient(&task, &gradient(&task.job, 1, 30)).unwrap();
     (Receipt::new(task, &artifact, vec!["http://127.0.0.1:8080/ipfs/".to_owned()]).unwrap(), artifact)

@@ -6,7 +6,8 @@ use crate::store::{Block, Cid, Codec, Fetch, StoreError};
 use prost::Message;
 use std::ops::Range;
 
-/// The largest number of nodes on the path from a file's root to a leaf. With 174 links for each node, no file needs more.
+/// The largest number of nodes on the path from a file's root to a leaf. With 174 links for each node, no file needs
+/// more.
 pub const MAX_DEPTH: usize = 16;
 
 /// A subtree that has not been read yet.
@@ -38,8 +39,8 @@ impl FileReader {
         self.pending.last().map(|next| next.cid)
     }
 
-    /// Takes the bytes of the block that [`next_block`](Self::next_block) returned, checks them, and returns the bytes of the
-    /// file in it. A node with links has none.
+    /// Takes the bytes of the block that [`next_block`](Self::next_block) returned, checks them, and returns the bytes
+    /// of the file in it. A node with links has none.
     pub fn push_block(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
         let Some(at) = self.pending.pop() else { return Ok(Vec::new()) };
         let block = Block::check(at.cid, bytes)?;

@@ -61,7 +61,8 @@ impl Settings {
         clip_norm: 1.0,
     };
 
-    /// Lion with its paper's betas, a third of AdamW's learning rate and three times its weight decay, as the paper advises.
+    /// Lion with its paper's betas, a third of AdamW's learning rate and three times its weight decay, as the paper
+    /// advises.
     pub const LION: Self = Self {
         method: Method::Lion { beta1: 0.9, beta2: 0.99 },
         learning_rate: 3e-5,
@@ -99,7 +100,8 @@ impl Settings {
         if !(0.0..=1.0).contains(&self.weight_decay) {
             return refuse("weight decay", "0 to 1", self.weight_decay);
         }
-        // the upper limit keeps the square of a clipped gradient within f32; at this limit clipping has practically no effect
+        // the upper limit keeps the square of a clipped gradient within f32; at this limit clipping has practically no
+        // effect
         if !(1e-30..=1e15).contains(&self.clip_norm) {
             return refuse("clipping norm", "1e-30 to 1e15", self.clip_norm);
         }

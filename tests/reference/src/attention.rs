@@ -27,8 +27,8 @@ fn span(first: usize, len: usize) -> std::ops::Range<usize> {
     first..first + len
 }
 
-/// Rotates the pairs (i, i + head_dim/2) of every head by `position · theta^(−2i/head_dim)`. `direction` is 1 forward, and −1
-/// backward, which is the transposed rotation.
+/// Rotates the pairs (i, i + head_dim/2) of every head by `position · theta^(−2i/head_dim)`. `direction` is 1 forward,
+/// and −1 backward, which is the transposed rotation.
 pub fn rope(
     x: &mut [f64], // [tokens, heads, head_dim]
     heads: usize,

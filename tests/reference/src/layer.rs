@@ -106,7 +106,8 @@ impl Layer {
         SavedLayer { h: before, n, q, k, v, out, out_n, middle, m, gate, up, hidden, hidden_n }
     }
 
-    /// Replaces `dh [tokens, width]`, the gradient of the layer's result, by the gradient of its input, and adds to `grads`.
+    /// Replaces `dh [tokens, width]`, the gradient of the layer's result, by the gradient of its input, and adds to
+    /// `grads`.
     pub fn backward(
         &self,
         dh: &mut [f64],

@@ -1,5 +1,5 @@
-//! The network of `r3mes_wgpu::model` in f64. Tests compare the integer implementation with it, and `quality` uses it for
-//! comparison. It shares only the model's raw tensors with the integer implementation.
+//! The network of `r3mes_wgpu::model` in f64. Tests compare the integer implementation with it, and `quality` uses it
+//! for comparison. It shares only the model's raw tensors with the integer implementation.
 
 #![allow(missing_docs, reason = "the first line of each file is the formula that its functions compute")]
 

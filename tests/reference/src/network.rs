@@ -55,8 +55,8 @@ impl Adapter {
 }
 
 impl Network {
-    /// Converts a model. `adapted` are the linears with an adapter, in canonical order. `round` is applied to the result of
-    /// every operation.
+    /// Converts a model. `adapted` are the linears with an adapter, in canonical order. `round` is applied to the
+    /// result of every operation.
     pub fn new(model: &Model, adapted: &[Linear], quantize: fn(&mut [f64]), round: Round) -> Self {
         let c = &model.config;
         let heads = Heads { heads: c.heads, kv_heads: c.kv_heads, head_dim: c.head_dim };

@@ -1,4 +1,5 @@
-//! `x_q = round(127 · x / max|x|) · max|x| / 127`: BitNet's quantization to int8 by each token's absmax, with the result in f64.
+//! `x_q = round(127 · x / max|x|) · max|x| / 127`: BitNet's quantization to int8 by each token's absmax, with the
+//! result in f64.
 //!
 //! Its backward pass is the identity (straight-through estimator).
 

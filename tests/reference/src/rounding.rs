@@ -8,8 +8,8 @@ pub fn exactly(_: &mut [f64]) {}
 
 /// Rounds to binary32, and then moves each value up or down by one unit in the last place.
 ///
-/// This models the effect of other orders of summation, fused multiplications and other drivers on floating-point results. The
-/// direction is a function of the value's bits.
+/// This models the effect of other orders of summation, fused multiplications and other drivers on floating-point
+/// results. The direction is a function of the value's bits.
 pub fn binary32_off_by_one_ulp(values: &mut [f64]) {
     for value in values {
         let single = *value as f32;

@@ -5,8 +5,8 @@ use r3mes_wgpu::{
     numbers::{fixed::Scale, ternary::Ternary},
 };
 
-/// Returns the weights `[rows, columns]`. Codes (trit + 1) are stored in blocks of 4×4: row j and column b of a block are at bit
-/// 8b + 2j of its word.
+/// Returns the weights `[rows, columns]`. Codes (trit + 1) are stored in blocks of 4×4: row j and column b of a block
+/// are at bit 8b + 2j of its word.
 pub fn ternary(matrix: &Ternary) -> Vec<f64> {
     let Scale { mantissa, exponent } = matrix.dequant_scale;
     let unit = f64::from(mantissa) * 2f64.powi(exponent);

@@ -1,9 +1,9 @@
 //! `cos(integer gradient, f64 gradient) ≥ 0.998`: the required accuracy of the gradient of a whole step.
 //!
-//! The remaining difference comes less from the rounding of kernels, which `kernels` bounds by 4e-4 of a row's maximum, than from
-//! BitNet's quantization: a value that the two implementations round to different int8 values changes everything that depends
-//! on it by a whole int8 step. `integer_error_is_below_the_sensitivity_of_the_reference` measures that, for networks too
-//! sensitive for fixed limits.
+//! The remaining difference comes less from the rounding of kernels, which `kernels` bounds by 4e-4 of a row's maximum,
+//! than from BitNet's quantization: a value that the two implementations round to different int8 values changes
+//! everything that depends on it by a whole int8 step. `integer_error_is_below_the_sensitivity_of_the_reference`
+//! measures that, for networks too sensitive for fixed limits.
 
 use super::cases::{self, Random};
 use r3mes_reference::{
@@ -98,8 +98,8 @@ impl Case {
         assert!(cosine >= 0.998, "{name}: cosine {cosine}");
         assert!(worst.0 >= 0.98, "{name}: {worst:?}");
         assert!((0.98..=1.02).contains(&ratio), "{name}: ratio {ratio}");
-        // a different int8 rounding changes single logits by 1/127 of a feature's contribution; averaged over tens of tokens,
-        // at most 0.1 % of the loss was observed
+        // a different int8 rounding changes single logits by 1/127 of a feature's contribution; averaged over tens of
+        // tokens, at most 0.1 % of the loss was observed
         assert!((got.mean_loss() - loss).abs() < 0.01 * loss, "{name}: loss {} instead of {loss}", got.mean_loss());
     }
 }
@@ -154,7 +154,8 @@ fn perturbed_int8<const SEED: u64>(x: &mut [f64]) {
     absmax_int8(x);
 }
 
-/// The integer gradient is closer to the reference than the reference is to itself when the inputs of quantizers move by 2^-15.
+/// The integer gradient is closer to the reference than the reference is to itself when the inputs of quantizers move
+/// by 2^-15.
 #[test]
 fn integer_error_is_below_the_sensitivity_of_the_reference() {
     let six = ModelConfig { layers: 6, ..cases::small() };

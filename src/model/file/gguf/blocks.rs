@@ -1,11 +1,11 @@
 //! Ternary tensors in GGUF.
 //!
 //! - `TQ1_0`, `TQ2_0`: defined by ggml, `dequantize_row_tq1_0` and `dequantize_row_tq2_0` in `ggml/src/ggml-quants.c`.
-//!   Blocks of 256 weights, each with a scale in binary16. A matrix has one scale here, so all blocks must have the same
-//!   scale, except for blocks with the scale 0, whose weights are all 0.
-//! - `i2_s`: defined by bitnet.cpp, `quantize_i2_s` in `src/ggml-bitnet-mad.cpp` for x86 (`QK_I2_S` is 128), whose layout
-//!   the published files have. 128 weights are 32 bytes: weight j is in byte j mod 32, at bit `6 − 2 · floor(j / 32)`. After
-//!   all weights follows the scale in binary32.
+//!   Blocks of 256 weights, each with a scale in binary16. A matrix has one scale here, so all blocks must have the
+//!   same scale, except for blocks with the scale 0, whose weights are all 0.
+//! - `i2_s`: defined by bitnet.cpp, `quantize_i2_s` in `src/ggml-bitnet-mad.cpp` for x86 (`QK_I2_S` is 128), whose
+//!   layout the published files have. 128 weights are 32 bytes: weight j is in byte j mod 32, at bit
+//!   `6 − 2 · floor(j / 32)`. After all weights follows the scale in binary32.
 //!
 //! The code of a weight is trit + 1 in all of them.
 
@@ -36,16 +36,16 @@ pub(super) fn linear(stored: &StoredTensor, rows: usize, columns: usize) -> Resu
         return Err(stored.error(format_args!("the length of a row is not a multiple of {block}")));
     }
     let size = rows * columns / block * bytes;
-    let (data, worth) = if stored.number == types::I2_S {
+    let (data, value) = if stored.number == types::I2_S {
         let (data, scale) = stored.bytes(size + 4)?.split_at(size);
-        let worth = f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]);
-        (data, worth)
+        let value = f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]);
+        (data, value)
     } else {
         let data = stored.bytes(size)?;
         (data, common_scale(stored, data, bytes)?)
     };
-    let scale = Scale::from_f64(worth.into()).filter(|scale| scale.mantissa != 0);
-    let scale = scale.ok_or_else(|| stored.error(format_args!("the scale {worth} is not a positive number")))?;
+    let scale = Scale::from_f64(value.into()).filter(|scale| scale.mantissa != 0);
+    let scale = scale.ok_or_else(|| stored.error(format_args!("the scale {value} is not a positive number")))?;
     let row_bytes = columns / block * bytes;
     let has_scale = stored.number != types::I2_S;
     Ternary::from_codes(rows, columns, scale, |row, codes| {

@@ -1,9 +1,9 @@
 //! Reads the header of a GGUF file, version 2 or 3 in little-endian order, as `ggml/docs/gguf.md` specifies it: magic,
-//! version, counts, key-value pairs, tensor infos. After it, at the next multiple of the alignment, are the tensors, at the
-//! offsets in their infos.
+//! version, counts, key-value pairs, tensor infos. After it, at the next multiple of the alignment, are the tensors, at
+//! the offsets in their infos.
 //!
-//! Counts and lengths in a file are not trusted: nothing is allocated from them, and the bytes that they describe must be
-//! present.
+//! Counts and lengths in a file are not trusted: nothing is allocated from them, and the bytes that they describe must
+//! be present.
 
 use super::stored_tensor::{StoredTensor, malformed};
 use crate::error::Error;
@@ -30,7 +30,7 @@ struct HeaderReader<'a>(&'a [u8]);
 impl<'a> HeaderReader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
         let (taken, rest) =
-            self.0.split_at_checked(count).ok_or_else(|| malformed("the file ends within its header"))?;
+            self.0.split_at_checked(count).ok_or_else(|| malformed("the file ends inside its header"))?;
         self.0 = rest;
         Ok(taken)
     }
@@ -70,7 +70,7 @@ impl<'a> HeaderReader<'a> {
             6 => MetadataValue::Float(f32::from_le_bytes(self.array()?).into()),
             7 => self.take(1).map(|_| MetadataValue::Other)?,
             8 => MetadataValue::String(self.text()?),
-            9 => self.list()?,
+            9 => self.skip_array()?,
             10 => MetadataValue::Integer(u64::from_le_bytes(self.array()?).into()),
             11 => MetadataValue::Integer(i64::from_le_bytes(self.array()?).into()),
             12 => MetadataValue::Float(f64::from_le_bytes(self.array()?)),
@@ -79,7 +79,7 @@ impl<'a> HeaderReader<'a> {
     }
 
     /// Skips an array.
-    fn list(&mut self) -> Result<MetadataValue<'a>, Error> {
+    fn skip_array(&mut self) -> Result<MetadataValue<'a>, Error> {
         let (kind, count) = (self.u32()?, self.size()?);
         let each = match kind {
             0 | 1 | 7 => 1,
@@ -124,7 +124,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
     for _ in 0..tensor_count {
         let (name, axes) = (rest.text()?, rest.u32()?);
         if !(1..=4).contains(&axes) {
-            return Err(malformed(format!("{name} has {axes} axes")));
+            return Err(malformed(format!("{name} has {axes} axes, but only 1 to 4 are supported")));
         }
         let mut shape = Vec::new();
         for _ in 0..axes {

@@ -1,9 +1,9 @@
 //! GGUF files of models of the architecture of BitNet b1.58 2B4T: `bitnet-b1.58`, or `bitnet-25` in bitnet.cpp's first
 //! release.
 //!
-//! The reader assumes what a file does not state: the activation is relu², the head is the embedding unless there is an
-//! `output.weight`, and rows of q and k are in Hugging Face's order. The last holds because bitnet.cpp rotates as NeoX does
-//! and its converter does not permute rows.
+//! The reader assumes what a file does not state: the activation is relu², the head is the embedding, and rows of q and
+//! k are in Hugging Face's order. A file with a head of its own, `output.weight`, is refused. The order of rows follows
+//! from bitnet.cpp, which rotates as NeoX does and whose converter does not permute rows.
 
 mod blocks;
 mod header;
@@ -99,9 +99,8 @@ impl<'a> GgufSource<'a> {
 
     fn size(&self, architecture: &str, key: &str) -> Result<usize, Error> {
         match self.value(architecture, key)? {
-            MetadataValue::Integer(value) => {
-                usize::try_from(*value).map_err(|_| malformed(format!("{key} is {value}")))
-            }
+            MetadataValue::Integer(value) => usize::try_from(*value)
+                .map_err(|_| malformed(format!("{key} is {value}, which is negative or too large"))),
             _ => Err(malformed(format!("{key} is not an integer"))),
         }
     }
@@ -118,7 +117,7 @@ impl<'a> GgufSource<'a> {
             Some((layer, rest)) => (format!("blk.{layer}."), rest),
             None => (String::new(), path),
         };
-        let name = NAMES.iter().find(|(ours, _)| *ours == rest).map_or(rest, |(_, name)| name);
+        let name = NAMES.iter().find(|(path, _)| *path == rest).map_or(rest, |(_, name)| name);
         self.tensor(&format!("{layer}{name}.weight"))
     }
 
@@ -135,21 +134,21 @@ fn decimal(value: f64) -> f64 {
 
 impl TensorSource for GgufSource<'_> {
     fn embedding(&mut self, vocab: usize, width: usize) -> Result<Embedding, Error> {
-        let tensor = self.tensor(EMBEDDING)?.reals()?;
-        tensor.shaped(&[vocab, width])?;
-        let rows = tensor.rows(width).ok_or_else(|| tensor.error("expected F32, F16 or BF16"))?;
+        let tensor = self.tensor(EMBEDDING)?.float_tensor()?;
+        tensor.check_shape(&[vocab, width])?;
+        let rows = tensor.rows(width).ok_or_else(|| tensor.error("the type must be F32, F16 or BF16"))?;
         Embedding::quantize_rows(vocab, width, rows)
     }
 
     fn gain(&mut self, path: &str, width: usize) -> Result<Gain, Error> {
-        let tensor = self.take(path)?.reals()?;
-        Gain::quantize(&tensor.reals(&[width])?).map_err(|error| tensor.error(error))
+        let tensor = self.take(path)?.float_tensor()?;
+        Gain::quantize(&tensor.to_f32(&[width])?).map_err(|error| tensor.error(error))
     }
 
     fn linear(&mut self, path: &str, rows: usize, columns: usize) -> Result<Ternary, Error> {
         let stored = self.take(path)?;
         if stored.shape != [rows, columns] {
-            return Err(stored.error(format_args!("expected {:?}", [rows, columns])));
+            return Err(stored.error(format_args!("the expected shape is {:?}", [rows, columns])));
         }
         blocks::linear(&stored, rows, columns)
     }

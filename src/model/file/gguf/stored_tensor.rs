@@ -29,12 +29,12 @@ impl<'a> StoredTensor<'a> {
     }
 
     /// Returns the tensor, or an error unless its type is a floating-point one.
-    pub(super) fn reals(&self) -> Result<FileTensor<'a>, Error> {
+    pub(super) fn float_tensor(&self) -> Result<FileTensor<'a>, Error> {
         let (kind, size) = match self.number {
             types::F32 => (TensorKind::F32, 4),
             types::F16 => (TensorKind::F16, 2),
             types::BF16 => (TensorKind::BF16, 2),
-            _ => return Err(self.error("only F32, F16 and BF16 are supported here")),
+            _ => return Err(self.error("the type must be F32, F16 or BF16")),
         };
         let bytes = self.bytes(size * self.elements())?;
         Ok(FileTensor { name: self.name.into(), kind, shape: self.shape.clone(), bytes })
