@@ -49,7 +49,7 @@ type Tried = BTreeMap<Cid, (Instant, Duration)>;
 
 /// Asks for everything that is lacking and due.
 fn fill(node: &Node, host: &Elsewhere, tried: &mut Tried) -> Result<()> {
-    let lacking = node.keep()?;
+    let lacking = node.pin_ledger()?;
     tried.retain(|root, _| lacking.contains(root));
     let mut came = false;
     for root in lacking {
@@ -70,7 +70,7 @@ fn fill(node: &Node, host: &Elsewhere, tried: &mut Tried) -> Result<()> {
         }
     }
     match came {
-        true => node.keep().map(drop),
+        true => node.pin_ledger().map(drop),
         false => Ok(()),
     }
 }

@@ -1,14 +1,14 @@
-//! `wallet new`, `wallet import`, `wallet show` and `wallet operator`: nothing of them needs a node.
+//! `wallet new`, `wallet import`, `wallet show` and `wallet operator`, which need no node.
 
-use super::{ImportArgs, KeptArgs, NewArgs, OperatorArgs, PathArgs, ShowArgs};
+use super::{KeyPathArgs, WalletImportArgs, WalletNewArgs, WalletOperatorArgs, WalletShowArgs, WalletStoreArgs};
 use crate::{
     output::{Exit, say},
     paths,
     wallet::{
-        folder::Wallets,
-        keystore::{COST, Fresh, Keystore},
-        secrets::{self, Purpose, passphrase, repeated},
-        session,
+        keystore::{COST, Keystore, SaltAndNonce},
+        machine_keys,
+        secrets::{self, Purpose, confirm_word, passphrase},
+        store::WalletStore,
     },
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -17,17 +17,17 @@ use serde_json::json;
 use std::io::{IsTerminal, stderr, stdin};
 use zeroize::Zeroizing;
 
-/// Times that a word of a new mnemonic may be mistaken.
+/// The number of attempts to repeat a word of a new mnemonic.
 const ATTEMPTS: usize = 3;
 
-/// Makes a mnemonic, shows it once, and keeps it.
-pub(super) fn new(args: &NewArgs) -> Result<Exit> {
-    let NewArgs { name, words, print_mnemonic, path, kept } = args;
+/// Creates a mnemonic, shows it once, and saves it encrypted.
+pub(super) fn new(args: &WalletNewArgs) -> Result<Exit> {
+    let WalletNewArgs { name, words, print_mnemonic, path, kept } = args;
     let (wallets, path) = (wallets(kept)?, key_path(*path)?);
     wallets.check_free(name)?;
     ensure!(
         *print_mnemonic || (stdin().is_terminal() && stderr().is_terminal()),
-        "no terminal to show the mnemonic on; --print-mnemonic prints it on stdout"
+        "no terminal to show the mnemonic on; pass --print-mnemonic to print it on stdout"
     );
     let passphrase = passphrase(kept.passphrase_file.as_deref(), Purpose::Seal)?;
     let mut entropy = Zeroizing::new(vec![0; words / 3 * 4]);
@@ -36,35 +36,35 @@ pub(super) fn new(args: &NewArgs) -> Result<Exit> {
     if !print_mnemonic {
         confirm(&mnemonic)?;
     }
-    let keystore = Keystore::seal(&mnemonic, path, &passphrase, COST, &fresh()?)?;
+    let keystore = Keystore::seal(&mnemonic, path, &passphrase, COST, &random()?)?;
     let file = wallets.keep(name, &keystore)?;
     let text = Zeroizing::new(mnemonic.words().collect::<Vec<_>>().join(" "));
     if kept.json {
-        let mut told = json!({
+        let mut object = json!({
             "event": "made", "name": name, "address": keystore.address(), "path": keystore.path(), "file": file,
         });
         if *print_mnemonic {
-            told["mnemonic"] = json!(*text);
+            object["mnemonic"] = json!(*text);
         }
-        say!("{told}");
+        say!("{object}");
     } else {
         say!("{name}  {}  {}", keystore.address(), keystore.path());
         if *print_mnemonic {
             say!("{}", *text);
         }
     }
-    eprintln!("kept in {}; without its passphrase or the mnemonic nobody can use it", file.display());
+    eprintln!("Saved in {}. Only the passphrase or the mnemonic gives access to it.", file.display());
     Ok(Exit::Ok)
 }
 
-/// Takes a mnemonic of another wallet.
-pub(super) fn import(args: &ImportArgs) -> Result<Exit> {
-    let ImportArgs { name, mnemonic_file, path, kept } = args;
+/// Saves the mnemonic of an existing wallet encrypted.
+pub(super) fn import(args: &WalletImportArgs) -> Result<Exit> {
+    let WalletImportArgs { name, mnemonic_file, path, kept } = args;
     let (wallets, path) = (wallets(kept)?, key_path(*path)?);
     wallets.check_free(name)?;
     let mnemonic = secrets::mnemonic(mnemonic_file.as_deref())?;
     let passphrase = passphrase(kept.passphrase_file.as_deref(), Purpose::Seal)?;
-    let keystore = Keystore::seal(&mnemonic, path, &passphrase, COST, &fresh()?)?;
+    let keystore = Keystore::seal(&mnemonic, path, &passphrase, COST, &random()?)?;
     let file = wallets.keep(name, &keystore)?;
     match kept.json {
         true => say!(
@@ -78,10 +78,10 @@ pub(super) fn import(args: &ImportArgs) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Lists what is kept; no passphrase is needed, since addresses are no secret.
-pub(super) fn show(args: &ShowArgs) -> Result<Exit> {
+/// Lists the wallets. This needs no passphrase, because addresses are public.
+pub(super) fn show(args: &WalletShowArgs) -> Result<Exit> {
     let data_dir = paths::data_dir(args.data_dir.clone())?;
-    let wallets = Wallets::of(&data_dir);
+    let wallets = WalletStore::of(&data_dir);
     let names = match &args.name {
         Some(name) => vec![name.clone()],
         None => wallets.names()?,
@@ -94,7 +94,7 @@ pub(super) fn show(args: &ShowArgs) -> Result<Exit> {
                 say!("{}", json!({ "event": "wallet", "name": name, "address": address, "path": path }));
             }
             Ok(keystore) => say!("{name}  {}  {}", keystore.address(), keystore.path()),
-            // the others are shown all the same
+            // the other wallets are listed nevertheless
             Err(error) => {
                 eprintln!("r3mes-wgpu: {error:#}");
                 exit = Exit::Failure;
@@ -102,7 +102,7 @@ pub(super) fn show(args: &ShowArgs) -> Result<Exit> {
         }
     }
     if args.name.is_none()
-        && let Some(key) = session::made(&data_dir)?
+        && let Some(key) = machine_keys::existing_session_key(&data_dir)?
     {
         match args.json {
             true => say!("{}", json!({ "event": "session", "address": key.address() })),
@@ -110,14 +110,14 @@ pub(super) fn show(args: &ShowArgs) -> Result<Exit> {
         }
     }
     if args.name.is_none() && names.is_empty() {
-        eprintln!("no wallets yet: `wallet new` makes one, `wallet import` takes a mnemonic");
+        eprintln!("There are no wallets: `wallet new` creates one, `wallet import` restores one from a mnemonic.");
     }
     Ok(exit)
 }
 
-/// Says the operator's address.
-pub(super) fn operator(args: &OperatorArgs) -> Result<Exit> {
-    let secret = session::operator_secret(&paths::data_dir(args.data_dir.clone())?)?;
+/// Prints the address of the operator's key.
+pub(super) fn operator(args: &WalletOperatorArgs) -> Result<Exit> {
+    let secret = machine_keys::operator_secret(&paths::data_dir(args.data_dir.clone())?)?;
     let key = SessionKey::new(&secret)?;
     match args.json {
         true => say!("{}", json!({ "event": "operator", "address": key.address() })),
@@ -126,9 +126,9 @@ pub(super) fn operator(args: &OperatorArgs) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Shows the mnemonic on the terminal, and has one of its words repeated.
+/// Shows the mnemonic on the terminal, and asks for one of its words to test that it is written down.
 fn confirm(mnemonic: &Mnemonic) -> Result<()> {
-    eprintln!("Write these words down, in order. Whoever has them has the coins; they are shown only now.\n");
+    eprintln!("Write these words down, in order. Whoever has them controls the coins. They are shown only once.\n");
     for (at, word) in mnemonic.words().enumerate() {
         eprint!("{:>3} {word:<10}{}", at + 1, if at % 4 == 3 { "\n" } else { "" });
     }
@@ -138,26 +138,27 @@ fn confirm(mnemonic: &Mnemonic) -> Result<()> {
     let at = (u64::from_le_bytes(random) % mnemonic.words().count() as u64) as usize;
     let word = mnemonic.words().nth(at).unwrap_or_default();
     for _ in 0..ATTEMPTS {
-        if repeated(&format!("Word {} again: ", at + 1), word)? {
+        if confirm_word(&format!("Repeat word {}: ", at + 1), word)? {
             return Ok(());
         }
-        eprintln!("that is another word");
+        eprintln!("That is a different word.");
     }
-    bail!("the mnemonic was not repeated, so nothing is kept")
+    bail!("the word was not repeated correctly, so the wallet was not saved")
 }
 
-fn wallets(kept: &KeptArgs) -> Result<Wallets> {
-    Ok(Wallets::of(&paths::data_dir(kept.data_dir.clone())?))
+fn wallets(args: &WalletStoreArgs) -> Result<WalletStore> {
+    Ok(WalletStore::of(&paths::data_dir(args.data_dir.clone())?))
 }
 
-fn key_path(PathArgs { coin_type, account, index }: PathArgs) -> Result<KeyPath> {
+fn key_path(KeyPathArgs { coin_type, account, index }: KeyPathArgs) -> Result<KeyPath> {
     Ok(KeyPath::new(coin_type, account, index)?)
 }
 
-fn fresh() -> Result<Fresh> {
-    let mut fresh = Fresh { salt: Default::default(), nonce: Default::default() };
-    getrandom::fill(&mut fresh.salt)
-        .and_then(|()| getrandom::fill(&mut fresh.nonce))
+/// Returns a random salt and nonce.
+fn random() -> Result<SaltAndNonce> {
+    let mut random = SaltAndNonce { salt: Default::default(), nonce: Default::default() };
+    getrandom::fill(&mut random.salt)
+        .and_then(|()| getrandom::fill(&mut random.nonce))
         .context("asking the system for random bytes")?;
-    Ok(fresh)
+    Ok(random)
 }

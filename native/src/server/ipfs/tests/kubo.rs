@@ -1,17 +1,17 @@
-//! Our routes beside those of a real Kubo, which `scripts/interop` starts.
+//! Comparison with a real Kubo, which `scripts/interop` starts.
 
 use super::*;
 
-/// The Kubo's RPC.
-fn kubo() -> Node {
+/// Returns the RPC of the Kubo.
+fn kubo() -> TestNode {
     let url = std::env::var("R3MES_KUBO").expect("R3MES_KUBO holds the URL of a Kubo's RPC: scripts/interop sets it");
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-    Node { url, agent }
+    TestNode { url, agent }
 }
 
 #[test]
 #[ignore = "needs a Kubo: scripts/interop"]
-fn kubo_takes_what_our_gateway_gives_and_we_what_it_exports() {
+fn kubo_and_this_node_import_each_others_cars() {
     let (kubo, ours) = (kubo(), node(AMPLE, Access::Owner));
     let file = numbered(3_000_001);
     let theirs = kubo.upload("add?cid-version=1&raw-leaves=true&pin=false", &[&file]).json();
@@ -34,7 +34,7 @@ fn kubo_takes_what_our_gateway_gives_and_we_what_it_exports() {
 
 #[test]
 #[ignore = "needs a Kubo: scripts/interop"]
-fn commands_answer_with_the_same_fields_as_kubo() {
+fn responses_have_the_same_fields_as_those_of_kubo() {
     let (kubo, ours) = (kubo(), node(AMPLE, Access::Owner));
     let block = b"the same fields as kubo";
     let cid = Codec::Raw.cid(block);

@@ -1,43 +1,44 @@
-//! Room: what blocks take, how much they may, and which loose ones go for others.
+//! Limits of a block store: what blocks cost, and which loose blocks are deleted to make space.
 
 use super::{BYTES, BlockStore, Digest, LOOSE, LOOSE_BYTES, MARK, NUMBERS, QUEUE, TOTAL_BYTES};
 use anyhow::{Context, Result};
 use r3mes_wgpu::store::{Cid, Codec};
 use redb::{ReadableTable, WriteTransaction};
 
-/// What a block takes beside its bytes: its names in the tables.
+/// The cost of a block besides its bytes: its entries in the tables.
 const BLOCK_OVERHEAD: u64 = 128;
-/// The mark of blocks that a pin let go: before all that were put.
-pub(super) const FIRST: u64 = 0;
+/// The mark of blocks that a pin has released. It precedes the marks of all blocks that were put.
+pub(super) const RELEASED: u64 = 0;
 
-/// How much a store holds at most, in bytes with the bookkeeping.
+/// The limits of a store in bytes, including the bookkeeping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Quota {
-    /// Of loose blocks.
+    /// Maximum size of the loose blocks.
     pub(crate) loose_bytes: u64,
-    /// Of all blocks.
+    /// Maximum size of all blocks.
     pub(crate) total_bytes: u64,
 }
 
-/// No room, whatever loose blocks go.
+/// Error returned when deleting loose blocks does not make enough space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the block store is full: {what} would take {bytes} bytes, the limit is {limit}")]
-pub(crate) struct Full {
-    /// Whose limit it is.
+pub(crate) struct StoreFull {
+    /// The blocks that the limit applies to.
     pub(crate) what: &'static str,
-    /// What they would take.
+    /// Bytes that these blocks would take.
     pub(crate) bytes: u64,
+    /// The limit in bytes.
     pub(crate) limit: u64,
 }
 
 impl BlockStore {
-    /// A moment of the store's life: all that was put until now came before it, all that is put from now on does not.
+    /// Returns a mark that is larger than those of all blocks put so far, and at most as large as those of later blocks.
     #[cfg(test)]
     pub(crate) fn mark(&self) -> Result<u64> {
-        Ok(self.read()?.open_table(NUMBERS)?.get(MARK)?.map_or(FIRST + 1, |mark| mark.value() + 1))
+        Ok(self.read()?.open_table(NUMBERS)?.get(MARK)?.map_or(RELEASED + 1, |mark| mark.value() + 1))
     }
 
-    /// Drops the loose blocks that came before a mark, and names them as raw blocks.
+    /// Deletes the loose blocks whose marks are below `older_than`, and returns their CIDs with the raw codec.
     pub(crate) fn collect(&self, older_than: u64) -> Result<Vec<Cid>> {
         let write = self.write()?;
         let mut gone = Vec::new();
@@ -49,44 +50,44 @@ impl BlockStore {
     }
 }
 
-/// What a block takes.
+/// Returns what a block counts toward the limits, in bytes.
 pub(super) fn cost(bytes: &[u8]) -> u64 {
     bytes.len() as u64 + BLOCK_OVERHEAD
 }
 
-/// The mark of what is put now.
+/// Increases the last mark and returns it.
 pub(super) fn next_mark(write: &WriteTransaction) -> Result<u64> {
     add(write, MARK, 1)?;
     number(write, MARK)
 }
 
-/// Drops loose blocks that came before `mark` until both limits hold.
-pub(super) fn make(write: &WriteTransaction, quota: &Quota, mark: u64) -> Result<()> {
+/// Deletes loose blocks whose marks are below `mark` until both limits hold. Returns [`StoreFull`] if they cannot.
+pub(super) fn make_space(write: &WriteTransaction, quota: &Quota, mark: u64) -> Result<()> {
     for (name, what, limit) in
-        [(LOOSE_BYTES, "blocks that nothing pins", quota.loose_bytes), (TOTAL_BYTES, "all blocks", quota.total_bytes)]
+        [(LOOSE_BYTES, "blocks that no pin holds", quota.loose_bytes), (TOTAL_BYTES, "all blocks", quota.total_bytes)]
     {
         loop {
             let bytes = number(write, name)?;
             if bytes <= limit {
                 break;
             }
-            drop_oldest(write, mark)?.ok_or(Full { what, bytes, limit })?;
+            drop_oldest(write, mark)?.ok_or(StoreFull { what, bytes, limit })?;
         }
     }
     Ok(())
 }
 
-/// Drops loose blocks until they are within their limit.
+/// Deletes loose blocks until they are within their limit.
 pub(super) fn shrink(write: &WriteTransaction, quota: &Quota) -> Result<()> {
-    make(write, &Quota { total_bytes: u64::MAX, ..*quota }, u64::MAX)
+    make_space(write, &Quota { total_bytes: u64::MAX, ..*quota }, u64::MAX)
 }
 
 pub(super) fn is_loose(write: &WriteTransaction, digest: &Digest) -> Result<bool> {
     Ok(write.open_table(LOOSE)?.get(digest)?.is_some())
 }
 
-/// Makes a block loose since `mark`, also where it is loose already.
-pub(super) fn let_go(write: &WriteTransaction, digest: &Digest, mark: u64) -> Result<()> {
+/// Makes a block loose with this mark. If it is already loose, replaces its mark.
+pub(super) fn mark_loose(write: &WriteTransaction, digest: &Digest, mark: u64) -> Result<()> {
     let before = write.open_table(LOOSE)?.insert(digest, mark)?.map(|mark| mark.value());
     let mut queue = write.open_table(QUEUE)?;
     queue.insert((mark, *digest), ())?;
@@ -100,8 +101,8 @@ pub(super) fn let_go(write: &WriteTransaction, digest: &Digest, mark: u64) -> Re
     Ok(())
 }
 
-/// Makes a block loose no longer, if it is.
-pub(super) fn take_up(write: &WriteTransaction, digest: &Digest) -> Result<()> {
+/// Makes a loose block held. Does nothing if it is not loose.
+pub(super) fn unmark_loose(write: &WriteTransaction, digest: &Digest) -> Result<()> {
     let before = write.open_table(LOOSE)?.remove(digest)?.map(|mark| mark.value());
     if let Some(mark) = before {
         write.open_table(QUEUE)?.remove((mark, *digest))?;
@@ -110,12 +111,12 @@ pub(super) fn take_up(write: &WriteTransaction, digest: &Digest) -> Result<()> {
     Ok(())
 }
 
-/// Drops the loose block that goes first, if it came before `mark`.
+/// Deletes the loose block with the smallest mark if that is below `mark`, and returns its digest.
 fn drop_oldest(write: &WriteTransaction, mark: u64) -> Result<Option<Digest>> {
     let oldest = write.open_table(QUEUE)?.first()?.map(|(key, _)| key.value());
-    let Some((_, digest)) = oldest.filter(|(came, _)| *came < mark) else { return Ok(None) };
+    let Some((_, digest)) = oldest.filter(|(stored, _)| *stored < mark) else { return Ok(None) };
     let cost = stored_cost(write, &digest)?;
-    take_up(write, &digest)?;
+    unmark_loose(write, &digest)?;
     write.open_table(BYTES)?.remove(digest)?;
     subtract(write, TOTAL_BYTES, cost)?;
     Ok(Some(digest))
@@ -123,7 +124,7 @@ fn drop_oldest(write: &WriteTransaction, mark: u64) -> Result<Option<Digest>> {
 
 fn stored_cost(write: &WriteTransaction, digest: &Digest) -> Result<u64> {
     let bytes = write.open_table(BYTES)?;
-    let found = bytes.get(digest)?.context("a block of the tables is not there")?;
+    let found = bytes.get(digest)?.context("the block store is damaged: it lists a block whose bytes are missing")?;
     Ok(cost(found.value()))
 }
 
@@ -132,13 +133,14 @@ fn number(write: &WriteTransaction, name: &str) -> Result<u64> {
 }
 
 pub(super) fn add(write: &WriteTransaction, name: &str, more: u64) -> Result<()> {
-    let sum = number(write, name)?.checked_add(more).context("a count beyond 64 bits")?;
+    let sum = number(write, name)?.checked_add(more).context("the block store is damaged: a count exceeds 64 bits")?;
     write.open_table(NUMBERS)?.insert(name, sum)?;
     Ok(())
 }
 
 fn subtract(write: &WriteTransaction, name: &str, less: u64) -> Result<()> {
-    let rest = number(write, name)?.checked_sub(less).context("the store's counts do not add up")?;
+    let rest =
+        number(write, name)?.checked_sub(less).context("the block store is damaged: a count would be negative")?;
     write.open_table(NUMBERS)?.insert(name, rest)?;
     Ok(())
 }

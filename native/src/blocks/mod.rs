@@ -1,22 +1,22 @@
-//! The block store: content-addressed bytes in one redb file, kept while something pins them.
+//! The block store: content-addressed blocks in one redb file, kept as long as a pin holds them.
 //!
 //! A *pin* holds a block and all its parts ([`parts`](r3mes_wgpu::protocol::parts)). There are two sets of pins: the user's,
 //! set by Kubo's routes, and the system's, which [`BlockStore::keep_only`] replaces as a whole by what the ledger needs.
-//! A block that no pin holds is *loose*. Loose blocks go when they are collected, or when newer ones need their room: the
-//! oldest first, and those that a pin let go before all others. What a pin holds never goes.
+//! A block that no pin holds is *loose*. Loose blocks are deleted by garbage collection, or when newer blocks need their
+//! space: first those that a pin has released, then the oldest. A block that a pin holds is never deleted.
 //!
-//! Blocks are known by their hash alone, as in Kubo: under another codec a CID finds the same bytes.
+//! Blocks are identified by their hash alone, as in Kubo: a CID with another codec finds the same bytes.
 //!
-//! **Crashes.** Every change is one durable transaction, so after `kill -9` or a power cut the file holds all that was
-//! acknowledged and no half of anything. The file itself is made aside and renamed into place.
+//! **Crashes.** Every change is one durable transaction, so after `kill -9` or a power cut the file holds everything that
+//! was acknowledged and no partial change. The file itself is created under another name and then renamed.
 
-mod file;
 mod pins;
 mod quota;
+mod store_file;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use quota::{Full, Quota};
+pub(crate) use quota::{Quota, StoreFull};
 
 use anyhow::{Context, Result};
 use r3mes_wgpu::store::{Block, Cid, Codec, StoreError};
@@ -25,63 +25,64 @@ use redb::{
 };
 use std::{fmt::Display, path::Path};
 
-/// SHA-256 of a block's bytes.
+/// The SHA-256 hash of a block's bytes.
 type Digest = [u8; 32];
 
 /// Digest → bytes.
 const BYTES: TableDefinition<Digest, &[u8]> = TableDefinition::new("bytes");
-/// Digest → how many pinned roots hold it.
+/// Digest → the number of pins that hold the block.
 const HELD: TableDefinition<Digest, u64> = TableDefinition::new("held");
-/// Digest of a loose block → the mark under which it came.
+/// Digest of a loose block → its mark, the number of the `put` that stored it.
 const LOOSE: TableDefinition<Digest, u64> = TableDefinition::new("loose");
-/// (mark, digest) of loose blocks: in the order in which they go.
+/// (mark, digest) of loose blocks, in the order in which they are deleted.
 const QUEUE: TableDefinition<(u64, Digest), ()> = TableDefinition::new("queue");
-/// (who pins, root's CID).
+/// (owner of the pin, CID of the root).
 const ROOTS: TableDefinition<(u8, &[u8]), ()> = TableDefinition::new("roots");
-/// Numbers by their names.
+/// Name → number.
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 
-/// What [`NUMBERS`] holds: the file's form, the next mark, and bytes as [`quota::cost`] counts them.
+/// The names in [`NUMBERS`]: the version of the file format, the last mark, and bytes as [`quota::cost`] counts them.
 const FORMAT: &str = "format";
 const MARK: &str = "mark";
 const TOTAL_BYTES: &str = "total bytes";
 const LOOSE_BYTES: &str = "loose bytes";
 
-/// Blocks on disk, or in memory.
+/// A store of blocks, on disk or in memory.
 pub(crate) struct BlockStore {
     database: Database,
     quota: Quota,
 }
 
-/// How much there is.
+/// What a store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Usage {
+    /// Number of blocks.
     pub(crate) blocks: u64,
-    /// With the bookkeeping.
+    /// Bytes of all blocks, including the bookkeeping.
     pub(crate) bytes: u64,
-    /// Of these, in loose blocks.
+    /// Bytes of the loose blocks, including the bookkeeping.
     pub(crate) loose_bytes: u64,
 }
 
 impl BlockStore {
-    /// Opens the file at `path`, or creates it.
+    /// Opens the store at `path`, or creates an empty one.
     pub(crate) fn open(path: &Path, quota: Quota) -> Result<Self> {
         let context = || format!("the block store {}", path.display());
-        let database = file::open(path).with_context(context)?;
-        file::prepare(&database).with_context(context)?;
+        let database = store_file::open(path).with_context(context)?;
+        store_file::prepare(&database).with_context(context)?;
         Ok(Self { database, quota })
     }
 
-    /// One that is gone with the value.
+    /// Returns an empty store in memory.
     #[cfg(test)]
     pub(crate) fn in_memory(quota: Quota) -> Result<Self> {
         let database = Database::builder().create_with_backend(redb::backends::InMemoryBackend::new())?;
-        file::prepare(&database)?;
+        store_file::prepare(&database)?;
         Ok(Self { database, quota })
     }
 
-    /// Stores checked blocks, all or none; they are on disk when it returns. Those already there stay, and are loose no
-    /// longer than the new ones. Fails by [`Full`] where there is no room, and none can be made.
+    /// Stores checked blocks, all or none. They are on disk when this returns. A loose block that the store already has
+    /// gets the mark of a new one. Returns [`StoreFull`] if deleting older loose blocks does not make enough space.
     pub(crate) fn put(&self, blocks: &[Block]) -> Result<()> {
         let write = self.write()?;
         let mark = quota::next_mark(&write)?;
@@ -92,24 +93,24 @@ impl BlockStore {
                 quota::add(&write, TOTAL_BYTES, quota::cost(block.bytes()))?;
             }
             if is_new || quota::is_loose(&write, &digest)? {
-                quota::let_go(&write, &digest, mark)?;
+                quota::mark_loose(&write, &digest, mark)?;
             }
         }
-        quota::make(&write, &self.quota, mark)?;
+        quota::make_space(&write, &self.quota, mark)?;
         Ok(write.commit()?)
     }
 
-    /// The bytes of a block; serves as a [`Fetch`](r3mes_wgpu::store::Fetch).
+    /// Returns the bytes of a block. Can be used as a [`Fetch`](r3mes_wgpu::store::Fetch).
     pub(crate) fn get(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
         self.look(cid, |bytes| bytes.to_vec())
     }
 
-    /// The length of a block.
+    /// Returns the size of a block in bytes.
     pub(crate) fn size(&self, cid: &Cid) -> Result<usize, StoreError> {
         self.look(cid, <[u8]>::len)
     }
 
-    /// Whether a block is there.
+    /// Returns whether the store has a block.
     #[cfg(test)]
     pub(crate) fn has(&self, cid: &Cid) -> Result<bool, StoreError> {
         match self.size(cid) {
@@ -118,7 +119,7 @@ impl BlockStore {
         }
     }
 
-    /// How much there is.
+    /// Returns what the store holds.
     pub(crate) fn usage(&self) -> Result<Usage> {
         let read = self.read()?;
         let numbers = read.open_table(NUMBERS)?;
@@ -127,15 +128,15 @@ impl BlockStore {
         Ok(Usage { blocks, bytes: number(TOTAL_BYTES)?, loose_bytes: number(LOOSE_BYTES)? })
     }
 
-    /// How much there may be.
+    /// Returns the limits of the store.
     pub(crate) fn quota(&self) -> Quota {
         self.quota
     }
 
-    fn look<T>(&self, cid: &Cid, at: impl FnOnce(&[u8]) -> T) -> Result<T, StoreError> {
+    fn look<T>(&self, cid: &Cid, read: impl FnOnce(&[u8]) -> T) -> Result<T, StoreError> {
         let bytes = self.read().map_err(unavailable(cid))?.open_table(BYTES).map_err(unavailable(cid))?;
         let found = bytes.get(digest(cid)?).map_err(unavailable(cid))?;
-        found.map(|bytes| at(bytes.value())).ok_or(StoreError::Missing(*cid))
+        found.map(|bytes| read(bytes.value())).ok_or(StoreError::Missing(*cid))
     }
 
     fn read(&self) -> Result<ReadTransaction> {
@@ -149,13 +150,13 @@ impl BlockStore {
     }
 }
 
-/// Its hash; a CID that names no block here has none.
+/// Returns the digest of a CID. Returns an error if the codec or the hash function is not one of this store.
 fn digest(cid: &Cid) -> Result<Digest, StoreError> {
     Codec::of(cid)?;
     cid.hash().digest().try_into().map_err(|_| StoreError::Codec(*cid))
 }
 
-/// Turns a failure of the disk into the store's answer.
+/// Returns a function that turns a failure of the database into [`StoreError::Unavailable`].
 fn unavailable<F: Display>(cid: &Cid) -> impl Fn(F) -> StoreError + use<F> {
     let cid = *cid;
     move |error| StoreError::Unavailable { cid, reason: error.to_string().into() }

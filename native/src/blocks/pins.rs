@@ -1,4 +1,4 @@
-//! Pins: who holds which blocks.
+//! Pins: which roots are kept, for whom, and which blocks they hold.
 
 use super::{BYTES, BlockStore, Digest, HELD, ROOTS, digest, quota};
 use anyhow::{Context, Result};
@@ -9,77 +9,82 @@ use r3mes_wgpu::{
 use redb::{ReadableTable, WriteTransaction};
 use std::collections::BTreeSet;
 
-/// Whose pins.
+/// Who has set a pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whose {
+enum PinOwner {
+    /// The ledger of this node.
     System = 0,
+    /// The user, through Kubo's routes.
     User = 1,
 }
 
 impl BlockStore {
-    /// Pins a block and all its parts for the user; one that is missing is named. A pin that is there already stays.
+    /// Pins a block and all its parts for the user. Returns [`StoreError::Missing`] with the first block that is missing.
+    /// Does nothing if the block is already pinned.
     pub(crate) fn pin(&self, root: &Cid) -> Result<()> {
         let write = self.write()?;
-        hold(&write, Whose::User, root)?;
+        hold(&write, PinOwner::User, root)?;
         Ok(write.commit()?)
     }
 
-    /// Takes a pin of the user's away; false where there is none.
+    /// Removes a pin of the user. Returns false if there is none.
     pub(crate) fn unpin(&self, root: &Cid) -> Result<bool> {
         let write = self.write()?;
-        let was_there = release(&write, Whose::User, root)?;
+        let was_there = release(&write, PinOwner::User, root)?;
         quota::shrink(&write, &self.quota)?;
         write.commit()?;
         Ok(was_there)
     }
 
-    /// The block `root` and all its parts, in the order of a depth-first walk; one that is missing is named.
+    /// Returns the block `root` and all its parts in depth-first order. Returns [`StoreError::Missing`] with the first block
+    /// that is missing.
     pub(crate) fn whole(&self, root: &Cid) -> Result<Vec<Cid>> {
         walk(&self.read()?.open_table(BYTES)?, root)
     }
 
-    /// What the user pins.
+    /// Returns the roots that the user has pinned.
     pub(crate) fn pins(&self) -> Result<Vec<Cid>> {
-        roots(&self.read()?.open_table(ROOTS)?, Whose::User)
+        roots(&self.read()?.open_table(ROOTS)?, PinOwner::User)
     }
 
-    /// What the system pins.
+    /// Returns the roots that the system has pinned.
     pub(crate) fn kept(&self) -> Result<Vec<Cid>> {
-        roots(&self.read()?.open_table(ROOTS)?, Whose::System)
+        roots(&self.read()?.open_table(ROOTS)?, PinOwner::System)
     }
 
-    /// Adds to the system's pins, in one transaction. A block that is missing is named, and nothing changes.
-    pub(crate) fn keep_too(&self, roots: impl Iterator<Item = Cid>) -> Result<()> {
+    /// Adds roots to the system's pins in one transaction. If a block is missing, returns [`StoreError::Missing`] and
+    /// changes nothing.
+    pub(crate) fn keep_also(&self, roots: impl Iterator<Item = Cid>) -> Result<()> {
         let mut roots = roots.peekable();
         if roots.peek().is_none() {
             return Ok(());
         }
         let write = self.write()?;
-        roots.try_for_each(|root| hold(&write, Whose::System, &root))?;
+        roots.try_for_each(|root| hold(&write, PinOwner::System, &root))?;
         quota::shrink(&write, &self.quota)?;
         Ok(write.commit()?)
     }
 
-    /// Makes the system's pins exactly these, in one transaction: what the others held, and nobody else holds, is loose.
-    /// A block that is missing is named, and nothing changes.
+    /// Replaces the system's pins in one transaction. Blocks that no pin holds any longer become loose. If a block is
+    /// missing, returns [`StoreError::Missing`] and changes nothing.
     pub(crate) fn keep_only(&self, wanted: impl IntoIterator<Item = Cid>) -> Result<()> {
         let write = self.write()?;
-        let kept: BTreeSet<Cid> = roots(&write.open_table(ROOTS)?, Whose::System)?.into_iter().collect();
+        let kept: BTreeSet<Cid> = roots(&write.open_table(ROOTS)?, PinOwner::System)?.into_iter().collect();
         let wanted: BTreeSet<Cid> = wanted.into_iter().collect();
-        // first those that come, so that nothing is let go in between
+        // new pins first, so that a block held by an old and a new pin does not become loose in between
         for root in wanted.difference(&kept) {
-            hold(&write, Whose::System, root)?;
+            hold(&write, PinOwner::System, root)?;
         }
         for root in kept.difference(&wanted) {
-            release(&write, Whose::System, root)?;
+            release(&write, PinOwner::System, root)?;
         }
         quota::shrink(&write, &self.quota)?;
         Ok(write.commit()?)
     }
 }
 
-fn hold(write: &WriteTransaction, whose: Whose, root: &Cid) -> Result<()> {
-    let is_new = write.open_table(ROOTS)?.insert((whose as u8, root.to_bytes().as_slice()), ())?.is_none();
+fn hold(write: &WriteTransaction, owner: PinOwner, root: &Cid) -> Result<()> {
+    let is_new = write.open_table(ROOTS)?.insert((owner as u8, root.to_bytes().as_slice()), ())?.is_none();
     if !is_new {
         return Ok(());
     }
@@ -88,14 +93,14 @@ fn hold(write: &WriteTransaction, whose: Whose, root: &Cid) -> Result<()> {
         let count = count(write, &digest)?;
         write.open_table(HELD)?.insert(digest, count + 1)?;
         if count == 0 {
-            quota::take_up(write, &digest)?;
+            quota::unmark_loose(write, &digest)?;
         }
     }
     Ok(())
 }
 
-fn release(write: &WriteTransaction, whose: Whose, root: &Cid) -> Result<bool> {
-    if write.open_table(ROOTS)?.remove((whose as u8, root.to_bytes().as_slice()))?.is_none() {
+fn release(write: &WriteTransaction, owner: PinOwner, root: &Cid) -> Result<bool> {
+    if write.open_table(ROOTS)?.remove((owner as u8, root.to_bytes().as_slice()))?.is_none() {
         return Ok(false);
     }
     let whole = whole(&write.open_table(BYTES)?, root)?;
@@ -103,7 +108,7 @@ fn release(write: &WriteTransaction, whose: Whose, root: &Cid) -> Result<bool> {
         match count(write, &digest)? {
             0 | 1 => {
                 write.open_table(HELD)?.remove(digest)?;
-                quota::let_go(write, &digest, quota::FIRST)?;
+                quota::mark_loose(write, &digest, quota::RELEASED)?;
             }
             count => {
                 write.open_table(HELD)?.insert(digest, count - 1)?;
@@ -117,7 +122,7 @@ fn count(write: &WriteTransaction, digest: &Digest) -> Result<u64> {
     Ok(write.open_table(HELD)?.get(digest)?.map_or(0, |count| count.value()))
 }
 
-/// A block, its parts, and theirs: each once, before its parts, in the order of a depth-first walk.
+/// Returns a block and all its direct and indirect parts in depth-first order, each once.
 fn walk(bytes: &impl ReadableTable<Digest, &'static [u8]>, root: &Cid) -> Result<Vec<Cid>> {
     let (mut seen, mut order, mut pending) = (BTreeSet::new(), Vec::new(), vec![*root]);
     while let Some(cid) = pending.pop() {
@@ -128,19 +133,19 @@ fn walk(bytes: &impl ReadableTable<Digest, &'static [u8]>, root: &Cid) -> Result
         let found = bytes.get(digest(&cid)?)?.ok_or(StoreError::Missing(cid))?;
         if Codec::of(&cid)? != Codec::Raw {
             let block = Block::check(cid, found.value().to_vec())?;
-            let parts = parts(&block).with_context(|| format!("the parts of {cid}"))?;
+            let parts = parts(&block).with_context(|| format!("reading the parts of {cid}"))?;
             pending.extend(parts.into_iter().rev());
         }
     }
     Ok(order)
 }
 
-/// The blocks that a pin holds, each once.
+/// Returns the digests of the blocks that a pin of `root` holds.
 fn whole(bytes: &impl ReadableTable<Digest, &'static [u8]>, root: &Cid) -> Result<BTreeSet<Digest>> {
     Ok(walk(bytes, root)?.iter().map(digest).collect::<Result<_, _>>()?)
 }
 
-fn roots(roots: &impl ReadableTable<(u8, &'static [u8]), ()>, whose: Whose) -> Result<Vec<Cid>> {
-    let range = roots.range((whose as u8, &[][..])..(whose as u8 + 1, &[][..]))?;
+fn roots(roots: &impl ReadableTable<(u8, &'static [u8]), ()>, owner: PinOwner) -> Result<Vec<Cid>> {
+    let range = roots.range((owner as u8, &[][..])..(owner as u8 + 1, &[][..]))?;
     range.map(|root| Ok(Cid::try_from(root?.0.value().1)?)).collect()
 }
