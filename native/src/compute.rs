@@ -72,9 +72,9 @@ pub(crate) fn open(device: &Device) -> Result<(Gpu, Tuning)> {
 
 /// Selects the backend that the flags ask for. A GPU passes if it computes all known answers.
 ///
-/// If GPUs are named: the fastest of them that passes. Otherwise `auto` selects the fastest hardware GPU that passes, or
-/// the CPU if there is none; `gpu` selects the fastest hardware GPU that passes, or the first software GPU that passes.
-/// Returns an error with [`Exit::NoGpu`] if no GPU qualifies.
+/// If GPUs are named: the fastest of them that passes. Otherwise `auto` selects the fastest hardware GPU that passes,
+/// or the CPU if there is none; `gpu` selects the fastest hardware GPU that passes, or the first software GPU that
+/// passes. Returns an error with [`Exit::NoGpu`] if no GPU qualifies.
 pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
     if args.backend == BackendKind::Cpu {
         return Ok(cpu(args.threads));
@@ -133,8 +133,8 @@ fn lists_real_gpu() -> bool {
     std::env::current_exe().and_then(probe).map_or(true, |status| status.success())
 }
 
-/// Returns the GPU with the fastest ternary matrix products among those that compute all known answers. Prints why a GPU
-/// is not used, and the times if there are several.
+/// Returns the GPU with the fastest ternary matrix products among those that compute all known answers. Prints why a
+/// GPU is not used, and the times if there are several.
 fn fastest(devices: &[&Device]) -> Result<Option<Compute>> {
     let mut passing = Vec::new();
     for device in devices {

@@ -38,3 +38,14 @@ impl LogArgs {
         started.map_err(|error| anyhow!("starting the log: {error}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalid_filter_is_an_error_that_names_the_flag() {
+        let args = LogArgs { log: "info,node=loud=x".to_owned(), log_format: LogFormat::Text };
+        assert!(args.start().unwrap_err().to_string().contains("--log info,node=loud=x: invalid filter"));
+    }
+}

@@ -4,8 +4,8 @@
 //!
 //! | modules | role |
 //! |---|---|
-//! | `output`, `clock`, `log`, `paths`, `interrupt`, `threads` | stdout and exit codes, time, the log, files, Ctrl-C, threads |
-//! | `wallet`, `blocks`, `model`, `compute`, `job` | keys, the block store, model files and text, backends, the job of a model |
+//! | `output`, `clock`, `log`, `paths`, `interrupt`, `threads` | stdout, exit codes, time, log, files, Ctrl-C, threads |
+//! | `wallet`, `blocks`, `model`, `compute`, `job` | keys, block store, model files and text, backends, the job of a model |
 //! | `client` | HTTP to nodes, gateways and stores |
 //! | `node` | mempool, chain and the blocks that the ledger names |
 //! | `consensus` | ABCI for CometBFT |

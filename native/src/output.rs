@@ -1,5 +1,5 @@
-//! The interface for scripts: exit codes, and results on stdout, with `--json` one object per line. Messages for people go
-//! to stderr.
+//! The interface for scripts: exit codes, and results on stdout, with `--json` one object per line. Messages for people
+//! go to stderr.
 
 use std::{
     fmt,
@@ -24,8 +24,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Describes the code in one phrase. As the context of an `anyhow` error, an `Exit` sets the code that the program exits
-/// with.
+/// Describes the code in one phrase. As the context of an `anyhow` error, an `Exit` sets the code that the program
+/// exits with.
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

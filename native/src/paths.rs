@@ -22,12 +22,12 @@ pub(crate) fn data_dir(given: Option<PathBuf>) -> Result<PathBuf> {
 
 /// Replaces a file atomically: writes a file beside it, syncs it and renames it. If this fails, the old file remains.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let aside = path.with_extension("partial");
+    let partial = path.with_extension("partial");
     let write = || -> std::io::Result<()> {
-        let mut file = fs::File::create(&aside)?;
+        let mut file = fs::File::create(&partial)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&aside, path)
+        fs::rename(&partial, path)
     };
     write().with_context(|| format!("writing {}", path.display()))
 }

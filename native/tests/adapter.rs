@@ -72,7 +72,7 @@ fn an_adapter_goes_to_peft_and_back_and_is_trained_on() {
     assert_eq!(inspect(&imported)["steps"].as_u64(), Some(1));
     // nothing is overwritten
     for again in [["export", &trained, "--out", &exported], ["import", &exported, "--out", &file]] {
-        assert!(adapter(again).unwrap_err().contains("is there already"));
+        assert!(adapter(again).unwrap_err().contains("already exists"));
     }
 }
 

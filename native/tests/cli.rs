@@ -273,7 +273,7 @@ fn a_text_held_out_is_told_of_before_between_and_after_steps() {
     fs::write(&eval, "a").unwrap();
     let output = train(&eval, "5");
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("has 1 tokens, at least 2 are needed"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("has 1 tokens; at least 2 are needed"));
 }
 
 #[test]

@@ -1,18 +1,19 @@
 //! The block store: content-addressed blocks in one redb file, kept as long as a pin holds them.
 //!
-//! A *pin* holds a block and all its parts ([`parts`](r3mes_wgpu::protocol::parts)). There are two sets of pins: the user's,
-//! set by Kubo's routes, and the system's, which [`BlockStore::keep_only`] replaces as a whole by what the ledger needs.
-//! A block that no pin holds is *loose*. Loose blocks are deleted by garbage collection, or when newer blocks need their
-//! space: first those that a pin has released, then the oldest. A block that a pin holds is never deleted.
+//! A *pin* holds a block and all its parts ([`parts`](r3mes_wgpu::protocol::parts)). There are two sets of pins: the
+//! user's, set by Kubo's routes, and the system's, which [`BlockStore::replace_system_pins`] sets to what the ledger
+//! needs. A block that no pin holds is *loose*. Loose blocks are deleted by garbage collection, or when newer blocks
+//! need their space: first those that a pin has released, then the oldest. A block that a pin holds is never deleted.
 //!
 //! Blocks are identified by their hash alone, as in Kubo: a CID with another codec finds the same bytes.
 //!
-//! **Crashes.** Every change is one durable transaction, so after `kill -9` or a power cut the file holds everything that
-//! was acknowledged and no partial change. The file itself is created under another name and then renamed.
+//! **Crashes.** Every change is one durable transaction, so after `kill -9` or a power cut the file holds everything
+//! that was acknowledged and no partial change. The file itself is created under another name and then renamed.
 
 mod pins;
 mod quota;
 mod store_file;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -20,32 +21,9 @@ pub(crate) use quota::{Quota, StoreFull};
 
 use anyhow::{Context, Result};
 use r3mes_wgpu::store::{Block, Cid, Codec, StoreError};
-use redb::{
-    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTableMetadata, TableDefinition, WriteTransaction,
-};
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTableMetadata, WriteTransaction};
 use std::{fmt::Display, path::Path};
-
-/// The SHA-256 hash of a block's bytes.
-type Digest = [u8; 32];
-
-/// Digest → bytes.
-const BYTES: TableDefinition<Digest, &[u8]> = TableDefinition::new("bytes");
-/// Digest → the number of pins that hold the block.
-const HELD: TableDefinition<Digest, u64> = TableDefinition::new("held");
-/// Digest of a loose block → its mark, the number of the `put` that stored it.
-const LOOSE: TableDefinition<Digest, u64> = TableDefinition::new("loose");
-/// (mark, digest) of loose blocks, in the order in which they are deleted.
-const QUEUE: TableDefinition<(u64, Digest), ()> = TableDefinition::new("queue");
-/// (owner of the pin, CID of the root).
-const ROOTS: TableDefinition<(u8, &[u8]), ()> = TableDefinition::new("roots");
-/// Name → number.
-const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
-
-/// The names in [`NUMBERS`]: the version of the file format, the last mark, and bytes as [`quota::cost`] counts them.
-const FORMAT: &str = "format";
-const MARK: &str = "mark";
-const TOTAL_BYTES: &str = "total bytes";
-const LOOSE_BYTES: &str = "loose bytes";
+use tables::{BYTES, LOOSE_BYTES, MARK, NUMBERS, TOTAL_BYTES, digest};
 
 /// A store of blocks, on disk or in memory.
 pub(crate) struct BlockStore {
@@ -133,6 +111,24 @@ impl BlockStore {
         self.quota
     }
 
+    /// Returns a mark that is larger than those of all blocks put so far, and at most as large as those of later
+    /// blocks.
+    #[cfg(test)]
+    pub(crate) fn mark(&self) -> Result<u64> {
+        Ok(self.read()?.open_table(NUMBERS)?.get(MARK)?.map_or(quota::RELEASED + 1, |mark| mark.value() + 1))
+    }
+
+    /// Deletes the loose blocks whose marks are below `older_than`, and returns their CIDs with the raw codec.
+    pub(crate) fn collect(&self, older_than: u64) -> Result<Vec<Cid>> {
+        let write = self.write()?;
+        let mut deleted = Vec::new();
+        while let Some(digest) = quota::delete_oldest(&write, older_than)? {
+            deleted.push(Codec::Raw.named(&digest));
+        }
+        write.commit()?;
+        Ok(deleted)
+    }
+
     fn look<T>(&self, cid: &Cid, read: impl FnOnce(&[u8]) -> T) -> Result<T, StoreError> {
         let bytes = self.read().map_err(unavailable(cid))?.open_table(BYTES).map_err(unavailable(cid))?;
         let found = bytes.get(digest(cid)?).map_err(unavailable(cid))?;
@@ -148,12 +144,6 @@ impl BlockStore {
         write.set_durability(Durability::Immediate)?;
         Ok(write)
     }
-}
-
-/// Returns the digest of a CID. Returns an error if the codec or the hash function is not one of this store.
-fn digest(cid: &Cid) -> Result<Digest, StoreError> {
-    Codec::of(cid)?;
-    cid.hash().digest().try_into().map_err(|_| StoreError::Codec(*cid))
 }
 
 /// Returns a function that turns a failure of the database into [`StoreError::Unavailable`].

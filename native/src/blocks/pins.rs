@@ -1,6 +1,9 @@
 //! Pins: which roots are kept, for whom, and which blocks they hold.
 
-use super::{BYTES, BlockStore, Digest, HELD, ROOTS, digest, quota};
+use super::{
+    BlockStore, quota,
+    tables::{BYTES, Digest, HELD, ROOTS, digest},
+};
 use anyhow::{Context, Result};
 use r3mes_wgpu::{
     protocol::parts,
@@ -19,8 +22,8 @@ enum PinOwner {
 }
 
 impl BlockStore {
-    /// Pins a block and all its parts for the user. Returns [`StoreError::Missing`] with the first block that is missing.
-    /// Does nothing if the block is already pinned.
+    /// Pins a block and all its parts for the user. Returns [`StoreError::Missing`] with the first block that is
+    /// missing. Does nothing if the block is already pinned.
     pub(crate) fn pin(&self, root: &Cid) -> Result<()> {
         let write = self.write()?;
         hold(&write, PinOwner::User, root)?;
@@ -36,25 +39,25 @@ impl BlockStore {
         Ok(was_there)
     }
 
-    /// Returns the block `root` and all its parts in depth-first order. Returns [`StoreError::Missing`] with the first block
-    /// that is missing.
-    pub(crate) fn whole(&self, root: &Cid) -> Result<Vec<Cid>> {
+    /// Returns the block `root` and all its parts in depth-first order. Returns [`StoreError::Missing`] with the first
+    /// block that is missing.
+    pub(crate) fn dag(&self, root: &Cid) -> Result<Vec<Cid>> {
         walk(&self.read()?.open_table(BYTES)?, root)
     }
 
     /// Returns the roots that the user has pinned.
-    pub(crate) fn pins(&self) -> Result<Vec<Cid>> {
+    pub(crate) fn user_pins(&self) -> Result<Vec<Cid>> {
         roots(&self.read()?.open_table(ROOTS)?, PinOwner::User)
     }
 
     /// Returns the roots that the system has pinned.
-    pub(crate) fn kept(&self) -> Result<Vec<Cid>> {
+    pub(crate) fn system_pins(&self) -> Result<Vec<Cid>> {
         roots(&self.read()?.open_table(ROOTS)?, PinOwner::System)
     }
 
     /// Adds roots to the system's pins in one transaction. If a block is missing, returns [`StoreError::Missing`] and
     /// changes nothing.
-    pub(crate) fn keep_also(&self, roots: impl Iterator<Item = Cid>) -> Result<()> {
+    pub(crate) fn add_system_pins(&self, roots: impl Iterator<Item = Cid>) -> Result<()> {
         let mut roots = roots.peekable();
         if roots.peek().is_none() {
             return Ok(());
@@ -67,7 +70,7 @@ impl BlockStore {
 
     /// Replaces the system's pins in one transaction. Blocks that no pin holds any longer become loose. If a block is
     /// missing, returns [`StoreError::Missing`] and changes nothing.
-    pub(crate) fn keep_only(&self, wanted: impl IntoIterator<Item = Cid>) -> Result<()> {
+    pub(crate) fn replace_system_pins(&self, wanted: impl IntoIterator<Item = Cid>) -> Result<()> {
         let write = self.write()?;
         let kept: BTreeSet<Cid> = roots(&write.open_table(ROOTS)?, PinOwner::System)?.into_iter().collect();
         let wanted: BTreeSet<Cid> = wanted.into_iter().collect();

@@ -1,8 +1,7 @@
 //! Limits of a block store: what blocks cost, and which loose blocks are deleted to make space.
 
-use super::{BYTES, BlockStore, Digest, LOOSE, LOOSE_BYTES, MARK, NUMBERS, QUEUE, TOTAL_BYTES};
+use super::tables::{BYTES, Digest, LOOSE, LOOSE_BYTES, MARK, NUMBERS, QUEUE, TOTAL_BYTES};
 use anyhow::{Context, Result};
-use r3mes_wgpu::store::{Cid, Codec};
 use redb::{ReadableTable, WriteTransaction};
 
 /// The cost of a block besides its bytes: its entries in the tables.
@@ -31,25 +30,6 @@ pub(crate) struct StoreFull {
     pub(crate) limit: u64,
 }
 
-impl BlockStore {
-    /// Returns a mark that is larger than those of all blocks put so far, and at most as large as those of later blocks.
-    #[cfg(test)]
-    pub(crate) fn mark(&self) -> Result<u64> {
-        Ok(self.read()?.open_table(NUMBERS)?.get(MARK)?.map_or(RELEASED + 1, |mark| mark.value() + 1))
-    }
-
-    /// Deletes the loose blocks whose marks are below `older_than`, and returns their CIDs with the raw codec.
-    pub(crate) fn collect(&self, older_than: u64) -> Result<Vec<Cid>> {
-        let write = self.write()?;
-        let mut gone = Vec::new();
-        while let Some(digest) = drop_oldest(&write, older_than)? {
-            gone.push(Codec::Raw.named(&digest));
-        }
-        write.commit()?;
-        Ok(gone)
-    }
-}
-
 /// Returns what a block counts toward the limits, in bytes.
 pub(super) fn cost(bytes: &[u8]) -> u64 {
     bytes.len() as u64 + BLOCK_OVERHEAD
@@ -71,7 +51,7 @@ pub(super) fn make_space(write: &WriteTransaction, quota: &Quota, mark: u64) -> 
             if bytes <= limit {
                 break;
             }
-            drop_oldest(write, mark)?.ok_or(StoreFull { what, bytes, limit })?;
+            delete_oldest(write, mark)?.ok_or(StoreFull { what, bytes, limit })?;
         }
     }
     Ok(())
@@ -112,7 +92,7 @@ pub(super) fn unmark_loose(write: &WriteTransaction, digest: &Digest) -> Result<
 }
 
 /// Deletes the loose block with the smallest mark if that is below `mark`, and returns its digest.
-fn drop_oldest(write: &WriteTransaction, mark: u64) -> Result<Option<Digest>> {
+pub(super) fn delete_oldest(write: &WriteTransaction, mark: u64) -> Result<Option<Digest>> {
     let oldest = write.open_table(QUEUE)?.first()?.map(|(key, _)| key.value());
     let Some((_, digest)) = oldest.filter(|(stored, _)| *stored < mark) else { return Ok(None) };
     let cost = stored_cost(write, &digest)?;

@@ -1,7 +1,7 @@
 //! Creating and opening the file of a block store. The file appears complete or not at all, because redb refuses a file
 //! whose creation was interrupted.
 
-use super::{BYTES, FORMAT, HELD, LOOSE, NUMBERS, QUEUE, ROOTS};
+use super::tables::{BYTES, FORMAT, HELD, LOOSE, NUMBERS, QUEUE, ROOTS};
 use crate::paths;
 use anyhow::{Context, Result, ensure};
 use redb::{Database, ReadableTable};
@@ -18,9 +18,9 @@ pub(super) fn open(path: &Path) -> Result<Database> {
         prepare(&database)?;
         drop(database);
         // a hard link does not replace a file that another process has created meanwhile
-        let made = fs::hard_link(&unfinished, path);
+        let linked = fs::hard_link(&unfinished, path);
         fs::remove_file(&unfinished)?;
-        ensure!(made.is_ok() || fs::exists(path)?, "creating {}: {made:?}", path.display());
+        ensure!(linked.is_ok() || fs::exists(path)?, "creating {}: {linked:?}", path.display());
         paths::sync_folder(path)?;
     }
     Database::open(path).context("the file is damaged, or another process uses it")

@@ -42,9 +42,9 @@ fn a_pin_needs_all_parts_and_holds_them_across_codecs() {
     let root = manifest(&[file.blocks[file.blocks.len() - 1].clone()]);
     store.put(std::slice::from_ref(&root)).unwrap();
     store.put(&file.blocks[1..]).unwrap();
-    let refused = store.pin(&root.cid()).unwrap_err();
-    assert_eq!(refused.downcast_ref(), Some(&StoreError::Missing(file.blocks[0].cid())));
-    assert_eq!(store.pins().unwrap(), []);
+    let error = store.pin(&root.cid()).unwrap_err();
+    assert_eq!(error.downcast_ref(), Some(&StoreError::Missing(file.blocks[0].cid())));
+    assert_eq!(store.user_pins().unwrap(), []);
     store.put(&file.blocks[..1]).unwrap();
     store.pin(&root.cid()).unwrap();
     assert_eq!(store.collect(u64::MAX).unwrap(), []);
@@ -58,17 +58,17 @@ fn replacing_the_systems_pins_keeps_those_of_the_user() {
     let (leaves, other) = ([raw(1), raw(2)], raw(3));
     let root = manifest(&leaves);
     store.put(&[leaves[0].clone(), leaves[1].clone(), root.clone(), other.clone()]).unwrap();
-    store.keep_only([root.cid(), other.cid()]).unwrap();
+    store.replace_system_pins([root.cid(), other.cid()]).unwrap();
     store.pin(&leaves[1].cid()).unwrap();
-    assert_eq!(store.kept().unwrap().len(), 2);
+    assert_eq!(store.system_pins().unwrap().len(), 2);
     let missing = raw(9).cid();
-    assert!(store.keep_only([missing]).unwrap_err().to_string().contains(&missing.to_string()));
-    assert_eq!(store.kept().unwrap().len(), 2, "a failure changes nothing");
-    store.keep_only([other.cid()]).unwrap();
+    assert!(store.replace_system_pins([missing]).unwrap_err().to_string().contains(&missing.to_string()));
+    assert_eq!(store.system_pins().unwrap().len(), 2, "a failure changes nothing");
+    store.replace_system_pins([other.cid()]).unwrap();
     store.collect(u64::MAX).unwrap();
     let there = |block: &Block| store.has(&block.cid()).unwrap();
     assert_eq!([&leaves[0], &leaves[1], &root, &other].map(there), [false, true, false, true]);
-    assert_eq!((store.pins().unwrap(), store.kept().unwrap()), (vec![leaves[1].cid()], vec![other.cid()]));
+    assert_eq!((store.user_pins().unwrap(), store.system_pins().unwrap()), (vec![leaves[1].cid()], vec![other.cid()]));
 }
 
 #[test]
@@ -96,12 +96,12 @@ fn a_full_store_deletes_the_oldest_loose_blocks_and_rejects_what_does_not_fit() 
     let full = store.put(&many).unwrap_err();
     assert_eq!(full.downcast_ref(), Some(&StoreFull { what: "blocks that no pin holds", bytes: 912, limit: 684 }));
     assert_eq!(there(&store), [3, 5, 6], "all or none");
-    store.keep_only([3, 5, 6].map(|byte| raw(byte).cid())).unwrap();
+    store.replace_system_pins([3, 5, 6].map(|byte| raw(byte).cid())).unwrap();
     store.put(&[raw(7)]).unwrap();
     let full = store.put(&[raw(8), raw(9)]).unwrap_err();
     assert!(full.to_string().contains("all blocks"), "{full}");
     assert_eq!(there(&store), [3, 5, 6, 7]);
-    store.keep_only([]).unwrap();
+    store.replace_system_pins([]).unwrap();
     assert_eq!(there(&store).len(), 3, "released blocks count as loose");
     assert!(store.has(&raw(7).cid()).unwrap(), "a released block is deleted before one that was put");
 }

@@ -1,5 +1,5 @@
-//! `bench`: times a whole training step (forward, backward and optimizer) in tokens per second, and for comparison an f32
-//! matrix product on the same machine during the same run.
+//! `bench`: times a whole training step (forward, backward and optimizer) in tokens per second, and for comparison an
+//! f32 matrix product on the same machine during the same run.
 
 use super::model::info::planned_bytes;
 use crate::{
@@ -210,8 +210,8 @@ impl FloatProduct {
     }
 }
 
-/// Returns the resident memory of this process in bytes: the current size (`VmRSS:`) or the peak (`VmHWM:`). Returns `None`
-/// on systems without `/proc`.
+/// Returns the resident memory of this process in bytes: the current size (`VmRSS:`) or the peak (`VmHWM:`). Returns
+/// `None` on systems without `/proc`.
 fn memory_bytes(what: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with(what))?;

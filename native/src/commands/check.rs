@@ -24,8 +24,8 @@ pub(crate) struct CheckArgs {
     /// Leave out software GPUs, which take minutes
     #[arg(long)]
     skip_software: bool,
-    /// Run this many dispatches of the step on each backend and the rest with the reference kernels; if the digest is right
-    /// with N and wrong with N + 1, the additional dispatch is wrong on that backend
+    /// Run this many dispatches of the step on each backend and the rest with the reference kernels; if the digest is
+    /// right with N and wrong with N + 1, the additional dispatch is wrong on that backend
     #[arg(long, value_name = "N")]
     prefix: Option<usize>,
     /// Print one JSON object per backend on stdout

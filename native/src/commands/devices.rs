@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 #[derive(Args, Default)]
 pub(crate) struct DevicesArgs {
-    /// Also test the known answers on each GPU, and list for each kernel the lowerings that pass and the one that would run
+    /// Also test the known answers on each GPU, and list for each kernel the lowerings that pass and the one that would
+    /// run
     #[arg(long)]
     test: bool,
     /// Print one JSON object per GPU on stdout; implies --test
@@ -25,7 +26,7 @@ pub(crate) fn run(args: DevicesArgs) -> Result<Exit> {
     let devices = block_on(gpu::devices());
     if devices.is_empty() {
         eprintln!(
-            "This machine lists no GPU: the Vulkan loader or a driver is missing (on Debian and Ubuntu, install libvulkan1)."
+            "This machine lists no GPU: the Vulkan loader or a driver is missing (Debian and Ubuntu: install libvulkan1)."
         );
     }
     for (number, device) in devices.iter().enumerate() {

@@ -31,7 +31,8 @@ pub(crate) struct GenerateArgs {
     /// Generate at most this many tokens
     #[arg(long, value_name = "N", default_value_t = 400)]
     max_tokens: usize,
-    /// Divide the scores by this temperature; 0 always takes the likeliest token, 1 samples with the model's probabilities
+    /// Divide the scores by this temperature; 0 always takes the likeliest token, 1 samples with the model's
+    /// probabilities
     #[arg(long, value_name = "X", default_value_t = 0.7)]
     temperature: f64,
     /// Sample from this many of the likeliest tokens; 0 is all

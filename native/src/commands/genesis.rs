@@ -40,8 +40,8 @@ pub(crate) struct GenesisArgs {
     /// End a round after this many accepted tasks, 1 to 4096
     #[arg(long, value_name = "N", default_value_t = QUOTA)]
     quota: u32,
-    /// Add a validator and proposer with its stake in micro-units; may be repeated [default: this machine's operator, with
-    /// ten times the minimum stake]
+    /// Add a validator and proposer with its stake in micro-units; may be repeated [default: this machine's operator,
+    /// with ten times the minimum stake]
     #[arg(long, value_name = "ADDRESS=MICRO", value_parser = address_and_coins)]
     operator: Vec<(String, u64)>,
     /// Give this many micro-units to the fee pool, which pays the fees of newcomers

@@ -61,8 +61,8 @@ pub(crate) fn run(args: VerifyArgs) -> Result<Exit> {
     Ok(if ok { Exit::Ok } else { Exit::Mismatch })
 }
 
-/// Recomputes the gradient of a receipt. The inner error is the reason why the receipt is wrong; the outer one means that
-/// it could not be checked.
+/// Recomputes the gradient of a receipt. The inner error is the reason why the receipt is wrong; the outer one means
+/// that it could not be checked.
 fn check(args: &VerifyArgs, receipt: &Receipt, path: &Path, data_dir: &Path) -> Result<Result<(), String>> {
     let model = match model::load(args.model.as_deref(), data_dir) {
         Ok(model) => model,

@@ -57,7 +57,7 @@ impl AbciApp {
 
     /// Answers a request. CometBFT must exit if this returns an error.
     pub(super) fn answer(&self, request: Request) -> Result<ResponseValue> {
-        Ok(match request.value.context("the request is none of ABCI 0.38")? {
+        Ok(match request.value.context("unknown ABCI request")? {
             RequestValue::Echo(request) => ResponseValue::Echo(ResponseEcho { message: request.message }),
             RequestValue::Flush(_) => ResponseValue::Flush(ResponseFlush {}),
             RequestValue::Info(_) => ResponseValue::Info(self.info()?),
@@ -146,8 +146,8 @@ impl AbciApp {
         })
     }
 
-    /// Accepts exactly the blocks that [`Self::prepare`] can build, so a proposer cannot fill a block with transactions that
-    /// do not pay.
+    /// Accepts exactly the blocks that [`Self::prepare`] can build, so a proposer cannot fill a block with transactions
+    /// that do not pay.
     fn process(&self, request: &RequestProcessProposal) -> Result<ResponseProcessProposal> {
         let fits = fitting(&self.node.ledger(), seconds(request.time)?, request.txs.clone(), usize::MAX);
         let status = if fits.len() == request.txs.len() { ProposalStatus::Accept } else { ProposalStatus::Reject };

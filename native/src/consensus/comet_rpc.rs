@@ -12,8 +12,8 @@ use std::time::Duration;
 
 /// The timeout of one request.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The maximum size of an answer in bytes. In base64 and JSON, a block takes about twice its size.
-const MAX_ANSWER_BYTES: u64 = 256 << 20;
+/// The maximum size of a response in bytes. In base64 and JSON, a block takes about twice its size.
+const MAX_RESPONSE_BYTES: u64 = 256 << 20;
 
 /// The RPC of a CometBFT process.
 #[derive(Clone)]
@@ -33,21 +33,21 @@ impl CometRpc {
         Ok(Self { url: base("--consensus", url)?, agent: config.new_agent() })
     }
 
-    /// Calls a method and returns the JSON-RPC response, which has a `result` or an `error`. Returns an error if there is no
-    /// response.
+    /// Calls a method and returns the JSON-RPC response, which has a `result` or an `error`. Returns an error if there
+    /// is no response.
     pub(crate) fn call(&self, method: &str, params: &Value) -> Result<Value> {
         let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let ask = || -> Result<Value> {
             let request = self.agent.post(&self.url).header("content-type", "application/json");
-            let mut answer = request.send(call.to_string())?;
-            let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec()?;
+            let mut response = request.send(call.to_string())?;
+            let body = response.body_mut().with_config().limit(MAX_RESPONSE_BYTES).read_to_vec()?;
             Ok(serde_json::from_slice(&body)?)
         };
         ask().with_context(|| format!("CometBFT at {} does not answer", self.url))
     }
 
-    /// Submits a transaction to CometBFT's mempool. The inner error is a refusal of the transaction; the outer one means
-    /// that CometBFT did not answer.
+    /// Submits a transaction to CometBFT's mempool. The inner error is a refusal of the transaction; the outer one
+    /// means that CometBFT did not answer.
     pub(crate) fn broadcast(&self, tx: &[u8]) -> Result<Result<(), Refusal>> {
         if tx.len() > MAX_TX_BYTES {
             return Ok(Err(Refusal { code: code::MALFORMED, log: format!("more than {MAX_TX_BYTES} bytes") }));
@@ -57,14 +57,14 @@ impl CometRpc {
 }
 
 /// Parses the response to `broadcast_tx_sync`.
-fn admitted(answer: &Value) -> Result<Result<(), Refusal>> {
-    let result = &answer["result"];
+fn admitted(response: &Value) -> Result<Result<(), Refusal>> {
+    let result = &response["result"];
     if let Some(code) = result["code"].as_u64() {
         let log = result["log"].as_str().unwrap_or_default().to_owned();
         let code = u32::try_from(code).unwrap_or(code::MALFORMED);
         return Ok(if code == 0 { Ok(()) } else { Err(Refusal { code, log }) });
     }
-    match answer["error"]["data"].as_str().unwrap_or_default() {
+    match response["error"]["data"].as_str().unwrap_or_default() {
         // submitting a pending transaction again succeeds
         why if why.contains("tx already exists in cache") => Ok(Ok(())),
         why if why.contains("mempool is full") => Ok(Err(Refusal { code: code::MEMPOOL_FULL, log: why.to_owned() })),

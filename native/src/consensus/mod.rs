@@ -1,15 +1,15 @@
-//! The ABCI application of a replica: CometBFT 0.38 orders transactions and delivers blocks, and every replica executes them
-//! on its own copy of the ledger. docs/NETWORK.md describes how to run replicas.
+//! The ABCI application of a replica: CometBFT 0.38 orders transactions and delivers blocks, and every replica executes
+//! them on its own copy of the ledger. docs/NETWORK.md describes how to run replicas.
 //!
 //! | ABCI method | What the node does |
 //! |---|---|
 //! | `Info` | reports height and root of the ledger on disk |
 //! | `CheckTx` | admits a transaction to the mempool if it pays the node's minimum fee |
-//! | `PrepareProposal`, `ProcessProposal` | builds or accepts a block of transactions that can pay their fees and have the right sequence numbers |
+//! | `PrepareProposal`, `ProcessProposal` | builds or accepts a block of transactions that pay and are in sequence |
 //! | `FinalizeBlock` | executes a block in memory; the app hash is the root of the ledger |
 //! | `Commit` | writes the block to disk in one transaction |
 //! | `Query` | answers the paths of [`Ledger::query`](r3mes_wgpu::ledger::Ledger::query) |
-//! | snapshot methods | serve and restore the ledger's rows, checked against the app hash that the light client has verified |
+//! | snapshot methods | serve and restore the ledger's rows, checked against the app hash that a light client verified |
 //!
 //! <https://docs.cometbft.com/v0.38/spec/abci/>
 
@@ -50,8 +50,8 @@ pub(crate) struct ReplicaArgs {
     pub(crate) gateway: Vec<String>,
 }
 
-/// Listens for CometBFT's ABCI connections and answers them in threads that run until the process ends. Takes a snapshot
-/// every `snapshot_blocks` blocks. Returns the address.
+/// Listens for CometBFT's ABCI connections and answers them in threads that run until the process ends. Takes a
+/// snapshot every `snapshot_blocks` blocks. Returns the address.
 pub(crate) fn serve(node: Arc<Node>, listen: SocketAddr, snapshot_blocks: u64) -> Result<SocketAddr> {
     let listener = TcpListener::bind(listen).with_context(|| format!("listening for ABCI on {listen}"))?;
     let address = listener.local_addr()?;

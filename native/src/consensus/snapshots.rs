@@ -16,7 +16,8 @@ pub(super) const FORMAT: u32 = 1;
 const CHUNK_BYTES: usize = 4 << 20;
 /// The number of snapshots kept.
 const KEPT: usize = 4;
-/// The number of blocks that must follow a snapshot before it is offered, because a light client needs the next two headers.
+/// The number of blocks that must follow a snapshot before it is offered, because a light client needs the next two
+/// headers.
 const NEWER_BLOCKS: u64 = 2;
 
 /// A row in a chunk: key and value.
@@ -86,8 +87,8 @@ impl KeptSnapshot {
         if let Some(chunks) = self.chunks.get() {
             return Ok(chunks);
         }
-        let made = pack(&self.ledger, CHUNK_BYTES)?;
-        Ok(self.chunks.get_or_init(|| made))
+        let chunks = pack(&self.ledger, CHUNK_BYTES)?;
+        Ok(self.chunks.get_or_init(|| chunks))
     }
 }
 

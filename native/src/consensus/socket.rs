@@ -40,8 +40,8 @@ pub(super) fn run(listener: &TcpListener, app: &Arc<AbciApp>) {
     }
 }
 
-/// Answers requests until CometBFT closes the connection. If a request fails, the response is an exception, and CometBFT
-/// exits.
+/// Answers requests until CometBFT closes the connection. If a request fails, the response is an exception, and
+/// CometBFT exits.
 fn serve_connection(mut stream: TcpStream, app: &AbciApp) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut requests = BufReader::new(stream.try_clone()?);

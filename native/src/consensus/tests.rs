@@ -29,9 +29,9 @@ fn app(every: u64) -> (Arc<Node>, AbciApp) {
 
 /// Sends a request and returns the response of the same kind.
 macro_rules! ask {
-    ($app:expr, $kind:ident, $asked:expr) => {
-        match $app.answer(Request { value: Some(RequestValue::$kind($asked)) }) {
-            Ok(ResponseValue::$kind(answer)) => Ok(answer),
+    ($app:expr, $kind:ident, $request:expr) => {
+        match $app.answer(Request { value: Some(RequestValue::$kind($request)) }) {
+            Ok(ResponseValue::$kind(response)) => Ok(response),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(format!("{error:#}")),
         }
@@ -54,9 +54,9 @@ fn block(height: u64, txs: Vec<Vec<u8>>) -> RequestFinalizeBlock {
 
 /// Executes a block and commits it.
 fn add(app: &AbciApp, height: u64, txs: Vec<Vec<u8>>) -> ResponseFinalizeBlock {
-    let answer = ask!(app, FinalizeBlock, block(height, txs)).unwrap();
+    let response = ask!(app, FinalizeBlock, block(height, txs)).unwrap();
     ask!(app, Commit, RequestCommit {}).unwrap();
-    answer
+    response
 }
 
 fn claim(chunk_id: u64, sequence: u64) -> Vec<u8> {
@@ -109,26 +109,31 @@ fn check_tx_follows_the_sequence_numbers_and_restarts_after_each_block() {
 #[test]
 fn a_proposal_contains_only_valid_transactions_that_fit() {
     let (_, app) = app(1000);
-    let prepare = |txs: &[Vec<u8>], room: usize| {
+    let prepare = |txs: &[Vec<u8>], max_bytes: usize| {
         let txs = txs.iter().map(|tx| tx.clone().into()).collect();
-        let asked =
-            RequestPrepareProposal { max_tx_bytes: room as i64, txs, height: 1, time: time(9), ..Default::default() };
-        ask!(app, PrepareProposal, asked).unwrap().txs
+        let request = RequestPrepareProposal {
+            max_tx_bytes: max_bytes as i64,
+            txs,
+            height: 1,
+            time: time(9),
+            ..Default::default()
+        };
+        ask!(app, PrepareProposal, request).unwrap().txs
     };
     let process = |txs| {
-        let asked = RequestProcessProposal { txs, height: 1, time: time(9), ..Default::default() };
-        ask!(app, ProcessProposal, asked).unwrap().status
+        let request = RequestProcessProposal { txs, height: 1, time: time(9), ..Default::default() };
+        ask!(app, ProcessProposal, request).unwrap().status
     };
     let (first, second, third) = (transaction(0), transaction(1), transaction(2));
     let junk = vec![7; 100];
-    let given = [junk.clone(), second.clone(), first.clone(), second.clone(), third.clone()];
-    let proposed = prepare(&given, MAX_BLOCK_BYTES);
+    let candidates = [junk.clone(), second.clone(), first.clone(), second.clone(), third.clone()];
+    let proposed = prepare(&candidates, MAX_BLOCK_BYTES);
     assert_eq!(proposed, [first.clone(), second.clone(), third.clone()]);
     assert_eq!(process(proposed), i32::from(ProposalStatus::Accept));
     // each transaction takes three more bytes in the block
-    let room = first.len() + second.len() + 6;
-    assert_eq!(prepare(&given, room).len(), 2);
-    assert_eq!(prepare(&given, room - 1).len(), 1);
+    let max_bytes = first.len() + second.len() + 6;
+    assert_eq!(prepare(&candidates, max_bytes).len(), 2);
+    assert_eq!(prepare(&candidates, max_bytes - 1).len(), 1);
     for bad in [vec![junk], vec![second.clone()], vec![first.clone(), third], vec![first.clone(), first]] {
         let bad = bad.into_iter().map(Into::into).collect();
         assert_eq!(process(bad), i32::from(ProposalStatus::Reject));
@@ -139,16 +144,16 @@ fn a_proposal_contains_only_valid_transactions_that_fit() {
 fn newest_snapshot(app: &AbciApp) -> (Snapshot, Vec<Vec<u8>>) {
     let snapshot = ask!(app, ListSnapshots, RequestListSnapshots {}).unwrap().snapshots.remove(0);
     let chunk = |chunk| {
-        let asked = RequestLoadSnapshotChunk { height: snapshot.height, format: FORMAT, chunk };
-        ask!(app, LoadSnapshotChunk, asked).unwrap().chunk.to_vec()
+        let request = RequestLoadSnapshotChunk { height: snapshot.height, format: FORMAT, chunk };
+        ask!(app, LoadSnapshotChunk, request).unwrap().chunk.to_vec()
     };
     let chunks = (0..snapshot.chunks).map(chunk).collect();
     (snapshot, chunks)
 }
 
 fn offer(app: &AbciApp, snapshot: &Snapshot, app_hash: &[u8]) -> i32 {
-    let asked = RequestOfferSnapshot { snapshot: Some(snapshot.clone()), app_hash: app_hash.to_vec().into() };
-    ask!(app, OfferSnapshot, asked).unwrap().result
+    let request = RequestOfferSnapshot { snapshot: Some(snapshot.clone()), app_hash: app_hash.to_vec().into() };
+    ask!(app, OfferSnapshot, request).unwrap().result
 }
 
 #[test]
@@ -206,8 +211,8 @@ fn chunks_of_a_snapshot_are_applied_in_order() {
     assert_eq!(rows, ledger.rows());
     let (node, to) = app(1);
     let apply = |index: u32, chunk: &[u8]| {
-        let asked = RequestApplySnapshotChunk { index, chunk: chunk.to_vec().into(), ..Default::default() };
-        ask!(to, ApplySnapshotChunk, asked).unwrap().result
+        let request = RequestApplySnapshotChunk { index, chunk: chunk.to_vec().into(), ..Default::default() };
+        ask!(to, ApplySnapshotChunk, request).unwrap().result
     };
     let offered = described(3, &chunks).unwrap();
     assert_eq!(offer(&to, &offered, &ledger.root()), i32::from(Offered::Accept));

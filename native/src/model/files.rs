@@ -93,8 +93,8 @@ fn limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
 
 fn map(path: &Path) -> Result<Mmap> {
     let file = File::open(path).with_context(|| format!("reading {}", path.display()))?;
-    // SAFETY: the mapping is read-only, its bytes are validated as they are read, and users do not change a model's files
-    // while a program has them open. If somebody truncates one anyway, the system ends this process with SIGBUS.
+    // SAFETY: the mapping is read-only, its bytes are validated as they are read, and users do not change a model's
+    // files while a program has them open. If somebody truncates one anyway, the system ends this process with SIGBUS.
     let mapped = unsafe { Mmap::map(&file) };
     mapped.with_context(|| format!("mapping {}", path.display()))
 }

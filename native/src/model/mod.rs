@@ -24,8 +24,8 @@ pub(crate) struct JobArgs {
     /// Use the model in this folder, as `model import` writes it [default: the bundled model]
     #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
-    /// Train on these texts, read with the model's tokenizer.json, or as bytes if the model has none and a vocabulary of
-    /// 256 [default: the bundled text]
+    /// Train on these texts, read with the model's tokenizer.json, or as bytes if the model has none and a vocabulary
+    /// of 256 [default: the bundled text]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) text: Vec<PathBuf>,
     /// Set the rank of the adapter, 4 to 64
@@ -51,7 +51,7 @@ pub(crate) fn dir(given: Option<&Path>, data_dir: &Path) -> Result<PathBuf> {
 
 /// Reads the model in a folder or in a GGUF file.
 pub(crate) fn read(dir: &Path) -> Result<Model> {
-    let failed = || format!("the model in {}", dir.display());
+    let failed = || format!("reading the model in {}", dir.display());
     ModelFiles::open(dir)?.read(&mut |_, _| ()).with_context(failed)
 }
 
@@ -60,8 +60,8 @@ pub(crate) fn targets(rank: usize) -> Targets {
     Targets { rank, linears: Linear::ALL.to_vec() }
 }
 
-/// Returns the text of the job in chunks of 2048 tokens, made by the `tokenizer.json` in the model's folder `dir`, or of
-/// bytes if the vocabulary is 256 and there is no such file.
+/// Returns the text of the job in chunks of 2048 tokens, made by the `tokenizer.json` in the model's folder `dir`, or
+/// of bytes if the vocabulary is 256 and there is no such file.
 pub(crate) fn chunks(args: &JobArgs, dir: &Path, model: &Model) -> Result<Vec<Chunk>> {
     let mut texts = Vec::new();
     for path in &args.text {

@@ -28,7 +28,7 @@ impl TextTokenizer {
             ensure!(vocab == 256, "the model has a vocabulary of {vocab}, so reading text needs {}", path.display());
             return Ok(Self::Bytes);
         }
-        let failed = || format!("the tokenizer in {}", path.display());
+        let failed = || format!("reading the tokenizer in {}", path.display());
         let bytes = fs::read(&path).with_context(failed)?;
         let tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| anyhow!("{error}")).with_context(failed)?;
         let largest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0) as usize;
@@ -48,7 +48,8 @@ impl TextTokenizer {
         }
     }
 
-    /// Concatenates the tokens of texts and cuts them into chunks of 2048. Tokens after the last whole chunk are dropped.
+    /// Concatenates the tokens of texts and cuts them into chunks of 2048. Tokens after the last whole chunk are
+    /// dropped.
     pub(crate) fn chunks(&self, texts: &[(String, Vec<u8>)], vocab: usize) -> Result<Vec<Chunk>> {
         let mut ids = Vec::new();
         for (name, text) in texts {

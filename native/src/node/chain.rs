@@ -1,8 +1,8 @@
-//! The chain on disk, in one redb file: the ledger's rows, its blocks with the outcomes of their transactions, and an index
-//! of transactions.
+//! The chain on disk, in one redb file: the ledger's rows, its blocks with the outcomes of their transactions, and an
+//! index of transactions.
 //!
-//! A block is written as one durable transaction of the database: changed rows, block and outcomes. So after `kill -9` or a
-//! power cut the file holds everything that was acknowledged and no partial change.
+//! A block is written as one durable transaction of the database: changed rows, block and outcomes. So after `kill -9`
+//! or a power cut the file holds everything that was acknowledged and no partial change.
 
 use anyhow::{Context, Result, bail};
 use r3mes_wgpu::ledger::{Applied, ChainBlock, Genesis, Ledger, StateRow, TxOutcome};
@@ -37,8 +37,8 @@ pub(crate) struct BlockRecord {
 pub(super) struct Chain(Database);
 
 impl Chain {
-    /// Reads the ledger from the database, or writes the ledger of the genesis if the database is empty. Returns an error if
-    /// the database belongs to another genesis.
+    /// Reads the ledger from the database, or writes the ledger of the genesis if the database is empty. Returns an
+    /// error if the database belongs to another genesis.
     pub(super) fn open(database: Database, genesis: &Genesis) -> Result<(Self, Ledger)> {
         let write = database.begin_write()?;
         // creates the tables, so that readers always find them
@@ -120,7 +120,8 @@ impl Chain {
     /// Returns the block at a height, or `None` if it is not kept or not there yet.
     pub(super) fn block(&self, height: u64) -> Result<Option<BlockRecord>> {
         let blocks = self.table(BLOCKS)?;
-        // the trait's `get`: the result of `ReadOnlyTable::get` may outlive the table, and a commit would free its pages
+        // the trait's `get`: the result of `ReadOnlyTable::get` may outlive the table, and a commit would free its
+        // pages
         let record = ReadableTable::get(&blocks, height)?;
         record.map(|record| decode(record.value())).transpose()
     }

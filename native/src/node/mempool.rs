@@ -59,8 +59,8 @@ impl Mempool {
         self.txs.is_empty()
     }
 
-    /// Removes the first `count` transactions, which are in the block that led to `ledger`, and all transactions that are not
-    /// valid on this ledger any more.
+    /// Removes the first `count` transactions, which are in the block that led to `ledger`, and all transactions that
+    /// are not valid on this ledger any more.
     pub(super) fn settle(&mut self, ledger: Ledger, count: usize) {
         let now = ledger.state().scalars().time;
         self.admission = Admission::new(&ledger);

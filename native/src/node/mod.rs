@@ -1,7 +1,8 @@
 //! A node: a [`Ledger`] with its chain, its mempool, and the data blocks that the ledger names.
 //!
-//! A node recomputes nothing. Verifiers and proposers do, and reach it over HTTP like everybody else. It produces blocks of
-//! admitted transactions by itself, or appends the blocks that CometBFT delivers through [`crate::consensus`].
+//! A node recomputes nothing. Verifiers and proposers do, and reach it over HTTP like everybody else. It produces
+//! blocks of admitted transactions by itself, or appends the blocks that CometBFT delivers through
+//! [`crate::consensus`].
 //!
 //! `ledger.redb` holds the chain and `blocks.redb` the data blocks.
 
@@ -162,7 +163,8 @@ impl Node {
         self.added.subscribe()
     }
 
-    /// Produces a block at the time `now` if transactions are pending or the ledger wants one. Returns the block, if any.
+    /// Produces a block at the time `now` if transactions are pending or the ledger wants one. Returns the block, if
+    /// any.
     pub(crate) fn produce(&self, now: u64) -> Result<Option<Arc<AddedBlock>>> {
         let before = self.ledger();
         let head = before.state().scalars();
@@ -180,8 +182,8 @@ impl Node {
         Ok(Some(added))
     }
 
-    /// Appends the next block, which leads to the ledger `after`, and sends it to all listeners. It is on disk when this
-    /// returns.
+    /// Appends the next block, which leads to the ledger `after`, and sends it to all listeners. It is on disk when
+    /// this returns.
     pub(crate) fn add(&self, after: Ledger, added: AddedBlock) -> Result<Arc<AddedBlock>> {
         let AddedBlock { block, applied } = &added;
         self.chain.add(&self.ledger(), &after, block, applied)?;
@@ -223,7 +225,8 @@ impl Node {
         }
     }
 
-    /// Pins the artifacts that a block has accepted. If it ended a round, also releases what the ledger no longer names.
+    /// Pins the artifacts that a block has accepted. If it ended a round, also releases what the ledger no longer
+    /// names.
     fn pin_results(&self, applied: &Applied) -> Result<()> {
         if applied.events.iter().any(|event| matches!(event, Event::RoundClosed { .. })) {
             return self.pin_ledger().map(drop);
@@ -233,19 +236,19 @@ impl Node {
             _ => None,
         };
         let _guard = self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
-        let accepted = applied.events.iter().filter_map(artifact).filter(|root| self.blocks.whole(root).is_ok());
-        self.blocks.keep_also(accepted)
+        let accepted = applied.events.iter().filter_map(artifact).filter(|root| self.blocks.dag(root).is_ok());
+        self.blocks.add_system_pins(accepted)
     }
 
-    /// Pins the data that the ledger names, as far as all its blocks are here, and releases what the ledger no longer names.
-    /// Returns the roots whose data is incomplete.
+    /// Pins the data that the ledger names, as far as all its blocks are here, and releases what the ledger no longer
+    /// names. Returns the roots whose data is incomplete.
     pub(crate) fn pin_ledger(&self) -> Result<BTreeSet<Cid>> {
         let _guard = self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept: BTreeSet<Cid> = self.blocks.kept()?.into_iter().collect();
-        let here = |root: &Cid| kept.contains(root) || self.blocks.whole(root).is_ok();
+        let kept: BTreeSet<Cid> = self.blocks.system_pins()?.into_iter().collect();
+        let here = |root: &Cid| kept.contains(root) || self.blocks.dag(root).is_ok();
         let (here, missing): (BTreeSet<_>, BTreeSet<_>) = self.ledger().state().roots().partition(here);
         if here != kept {
-            self.blocks.keep_only(here)?;
+            self.blocks.replace_system_pins(here)?;
         }
         Ok(missing)
     }

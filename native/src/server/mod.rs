@@ -1,8 +1,8 @@
-//! The HTTP server of a node: the routes of a Cosmos node, CometBFT's JSON-RPC, an IPFS gateway and the mining page, on one
-//! port.
+//! The HTTP server of a node: the routes of a Cosmos node, CometBFT's JSON-RPC, an IPFS gateway and the mining page, on
+//! one port.
 //!
-//! Queries are answered from the ledger after the last block. Transactions go to the node's mempool, from which one thread
-//! produces blocks, or to CometBFT.
+//! Queries are answered from the ledger after the last block. Transactions go to the node's mempool, from which one
+//! thread produces blocks, or to CometBFT.
 
 mod cosmos;
 mod duties;
@@ -126,8 +126,8 @@ fn router(app: Arc<AppState>) -> Router {
         .with_state(app)
 }
 
-/// On a loopback address, refuses requests whose `Host` is not that address. Otherwise a website could point its own name
-/// at this machine (DNS rebinding), and its pages would have the same origin as the node.
+/// On a loopback address, refuses requests whose `Host` is not that address. Otherwise a website could point its own
+/// name at this machine (DNS rebinding), and its pages would have the same origin as the node.
 async fn only_known_hosts(State(app): SharedApp, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let listen = app.settings.listen;

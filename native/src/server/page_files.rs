@@ -45,7 +45,8 @@ impl PageFolder {
 
     /// Returns the file with a name like `check.html` or `folder/file.js`, or `None` if there is none.
     ///
-    /// A name may have letters, digits, `.`, `-` and `_`, and no part may start with a dot, so it cannot leave the folder.
+    /// A name may have letters, digits, `.`, `-` and `_`, and no part may start with a dot, so it cannot leave the
+    /// folder.
     pub(super) fn get(&self, name: &str) -> io::Result<Option<Arc<PageFile>>> {
         let plain = |part: &str| {
             !part.is_empty()

@@ -1,8 +1,8 @@
-//! The part of CometBFT 0.38's JSON-RPC that wallets and CosmJS use: `POST /`, and `GET /status`, which wallets use to test
-//! whether a node answers.
+//! The part of CometBFT 0.38's JSON-RPC that wallets and CosmJS use: `POST /`, and `GET /status`, which wallets use to
+//! test whether a node answers.
 //!
-//! <https://docs.cometbft.com/v0.38/rpc/>. On a replica, CometBFT answers. A chain of one sequencer has no votes, so its
-//! block hash is its own and it has no commits.
+//! <https://docs.cometbft.com/v0.38/rpc/>. On a replica, CometBFT answers. A chain of one sequencer has no votes, so
+//! its block hash is its own and it has no commits.
 
 use super::{
     events::event_json,
@@ -48,7 +48,7 @@ const FORWARDED: [&str; 14] = [
 ];
 
 pub(super) fn routes() -> Router<Arc<AppState>> {
-    Router::new().route("/", post(answer)).route("/status", get(status_alone))
+    Router::new().route("/", post(handle)).route("/status", get(status_alone))
 }
 
 #[derive(Deserialize)]
@@ -86,7 +86,7 @@ fn invalid(message: impl Into<String>) -> RpcError {
     RpcError::new(-32602, message)
 }
 
-async fn answer(State(app): SharedApp, Json(request): Json<RpcRequest>) -> Result<Response, Response> {
+async fn handle(State(app): SharedApp, Json(request): Json<RpcRequest>) -> Result<Response, Response> {
     let RpcRequest { id, method, params } = request;
     respond(app, id, method, params).await
 }
@@ -96,14 +96,14 @@ async fn status_alone(State(app): SharedApp) -> Result<Response, Response> {
 }
 
 async fn respond(app: Arc<AppState>, id: Value, method: String, params: Value) -> Result<Response, Response> {
-    let answer = blocking(move || Ok(call(&app, &method, &params))).await?;
-    let answer = match answer {
+    let response = blocking(move || Ok(call(&app, &method, &params))).await?;
+    let response = match response {
         Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
         Err(RpcError { code, message }) => {
             json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message, "data": message } })
         }
     };
-    Ok((StatusCode::OK, Json(answer)).into_response())
+    Ok((StatusCode::OK, Json(response)).into_response())
 }
 
 /// Calls a method and returns its result.
@@ -126,11 +126,11 @@ pub(super) fn call(app: &AppState, method: &str, params: &Value) -> Result<Value
 
 /// Forwards a call to CometBFT and returns its result or its error.
 fn forward(engine: &CometRpc, method: &str, params: &Value) -> Result<Value, RpcError> {
-    let mut answer = engine.call(method, params).map_err(|error| RpcError::new(INTERNAL, format!("{error:#}")))?;
-    if let Some(result) = answer.get_mut("result") {
+    let mut response = engine.call(method, params).map_err(|error| RpcError::new(INTERNAL, format!("{error:#}")))?;
+    if let Some(result) = response.get_mut("result") {
         return Ok(result.take());
     }
-    let error = &answer["error"];
+    let error = &response["error"];
     let code = error["code"].as_i64().and_then(|code| i32::try_from(code).ok()).unwrap_or(INTERNAL);
     let message = [&error["data"], &error["message"]].into_iter().find_map(Value::as_str).unwrap_or_default();
     Err(RpcError::new(code, message))
@@ -193,8 +193,8 @@ fn broadcast(app: &AppState, params: &Value) -> Result<Value, RpcError> {
         .ok_or_else(|| invalid("tx is missing, not base64, or too large"))?;
     let hash = tx_hash(&tx);
     let ran = app.node.outcome(&hash)?.is_some_and(|(_, _, outcome)| outcome.code == 0);
-    let refused = if ran { None } else { app.node.admit(tx, unix_seconds()).err() };
-    let (code, log) = refused.map_or((0, String::new()), |refusal| (refusal.code, refusal.log));
+    let refusal = if ran { None } else { app.node.admit(tx, unix_seconds()).err() };
+    let (code, log) = refusal.map_or((0, String::new()), |refusal| (refusal.code, refusal.log));
     let codespace = if code == 0 { "" } else { "remes" };
     Ok(json!({ "code": code, "data": "", "log": log, "codespace": codespace, "hash": hash }))
 }
@@ -206,7 +206,7 @@ fn tx(app: &AppState, params: &Value) -> Result<Value, RpcError> {
         .and_then(|hash| BASE64.decode(hash).ok())
         .ok_or_else(|| invalid("hash is missing or not base64"))?;
     let hash = hex(&hash);
-    found(app, &hash)?.ok_or_else(|| RpcError::new(INTERNAL, format!("tx ({hash}) not found")))
+    find_tx(app, &hash)?.ok_or_else(|| RpcError::new(INTERNAL, format!("tx ({hash}) not found")))
 }
 
 /// Returns the transactions that match a query. Only `tx.hash='…'` is supported, because there is no index for others.
@@ -217,11 +217,11 @@ fn tx_search(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     let Some(hash) = hash.filter(|hash| hash.len() == 64) else {
         return Err(invalid("only queries of the form tx.hash='…' are supported"));
     };
-    let txs: Vec<Value> = found(app, &hash)?.into_iter().collect();
+    let txs: Vec<Value> = find_tx(app, &hash)?.into_iter().collect();
     Ok(json!({ "total_count": txs.len().to_string(), "txs": txs }))
 }
 
-fn found(app: &AppState, hash: &str) -> Result<Option<Value>, RpcError> {
+fn find_tx(app: &AppState, hash: &str) -> Result<Option<Value>, RpcError> {
     let Some((height, index, outcome)) = app.node.outcome(hash)? else { return Ok(None) };
     let record = app.node.block(height)?;
     let bytes = record

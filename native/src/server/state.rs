@@ -44,8 +44,8 @@ impl AppState {
         self.node.ledger()
     }
 
-    /// Submits a transaction to the node's mempool or to CometBFT. The inner error is a refusal of the transaction; the outer
-    /// one means that CometBFT did not answer.
+    /// Submits a transaction to the node's mempool or to CometBFT. The inner error is a refusal of the transaction; the
+    /// outer one means that CometBFT did not answer.
     pub(super) fn admit(&self, tx: Vec<u8>) -> Result<Result<(), Refusal>> {
         match &self.settings.engine {
             Some(engine) => engine.broadcast(&tx),

@@ -2,10 +2,10 @@
 //!
 //! `ciphertext = XChaCha20-Poly1305(key = argon2id(passphrase, salt), nonce, entropy)`
 //!
-//! A keystore is one JSON object in canonical form: a file is rejected unless it equals, byte for byte, what this program
-//! would write. The fields beside the ciphertext are authenticated too, because the associated data are the bytes of the
-//! file with an empty ciphertext. So any changed byte is an error. The cost parameters are checked before memory is
-//! allocated for them.
+//! A keystore is one JSON object in canonical form: a file is rejected unless it equals, byte for byte, what this
+//! program would write. The fields beside the ciphertext are authenticated too, because the associated data are the
+//! bytes of the file with an empty ciphertext. So any changed byte is an error. The cost parameters are checked before
+//! memory is allocated for them.
 
 use super::secrets::Secret;
 use crate::output::hex;

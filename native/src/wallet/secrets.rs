@@ -138,8 +138,8 @@ pub(crate) fn confirm_word(prompt: &str, word: &str) -> Result<bool> {
     Ok(Secret::prompt(prompt)?.text().trim().eq_ignore_ascii_case(word))
 }
 
-/// Disables core dumps of this process, which would contain its secrets. On Linux, this also prevents other processes of
-/// the same user from reading its memory.
+/// Disables core dumps of this process, which would contain its secrets. On Linux, this also prevents other processes
+/// of the same user from reading its memory.
 pub(crate) fn keep_out_of_dumps() -> Result<()> {
     #[cfg(unix)]
     {

@@ -1,4 +1,5 @@
-//! Wallets on disk: `wallets/<name>.json` in the data folder, one keystore per file, which on Unix only its user may read.
+//! Wallets on disk: `wallets/<name>.json` in the data folder, one keystore per file, which on Unix only its user may
+//! read.
 
 use super::keystore::{Keystore, MAX_BYTES};
 use crate::{output::hex, paths};
@@ -49,7 +50,7 @@ impl WalletStore {
         file.take(MAX_BYTES as u64 + 1)
             .read_to_end(&mut bytes)
             .with_context(|| format!("reading {}", path.display()))?;
-        Keystore::read(&bytes).with_context(|| format!("the wallet {}", path.display()))
+        Keystore::read(&bytes).with_context(|| format!("reading the wallet {}", path.display()))
     }
 
     /// Returns an error if a wallet of this name exists or the name is invalid.
@@ -65,11 +66,11 @@ impl WalletStore {
         paths::private_folder(&self.0)?;
         let mut random = [0; 8];
         getrandom::fill(&mut random).context("asking the system for random bytes")?;
-        let aside = self.0.join(format!(".{name}.{}.partial", hex(&random)));
-        paths::write_private(&aside, keystore.to_text().as_bytes())?;
+        let partial = self.0.join(format!(".{name}.{}.partial", hex(&random)));
+        paths::write_private(&partial, keystore.to_text().as_bytes())?;
         // unlike a rename, a hard link never replaces an existing file
-        let linked = fs::hard_link(&aside, &path);
-        let removed = fs::remove_file(&aside);
+        let linked = fs::hard_link(&partial, &path);
+        let removed = fs::remove_file(&partial);
         match linked {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 bail!("{} already exists: a wallet is never overwritten", path.display())

@@ -22,10 +22,10 @@ fn numbered(number: u64) -> Vec<Block> {
 fn filling_child() {
     let Some(path) = std::env::var_os(FILE) else { return };
     let store = BlockStore::open(path.as_ref(), AMPLE).unwrap();
-    let first = store.kept().unwrap().len() as u64;
+    let first = store.system_pins().unwrap().len() as u64;
     for number in first..first + 1000 {
         store.put(&numbered(number)).unwrap();
-        store.keep_only((0..=number).map(|number| numbered(number)[3].cid())).unwrap();
+        store.replace_system_pins((0..=number).map(|number| numbered(number)[3].cid())).unwrap();
         println!("kept {number}");
     }
 }
@@ -55,7 +55,7 @@ fn acknowledged_blocks_survive_kill_nine() {
         let told = reader.join().unwrap().iter().filter_map(kept).map(|number| number + 1).max().unwrap_or(0);
         acknowledged = told.max(acknowledged);
         let store = BlockStore::open(&path, AMPLE).unwrap();
-        let kept = store.kept().unwrap().len() as u64;
+        let kept = store.system_pins().unwrap().len() as u64;
         assert!(kept >= acknowledged, "{kept} kept, {acknowledged} acknowledged");
         store.collect(u64::MAX).unwrap();
         for block in (0..kept).flat_map(numbered) {

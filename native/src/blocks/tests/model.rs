@@ -136,7 +136,7 @@ fn take(store: &BlockStore, blocks: &[Block], step: &StoreAction) -> bool {
         StoreAction::Put(put) => store.put(&put.iter().map(|at| blocks[*at].clone()).collect::<Vec<_>>()).is_ok(),
         StoreAction::Pin(at) => store.pin(&cid(at)).is_ok(),
         StoreAction::Unpin(at) => store.unpin(&cid(at)).unwrap(),
-        StoreAction::KeepOnly(roots) => store.keep_only(roots.iter().map(cid)).is_ok(),
+        StoreAction::KeepOnly(roots) => store.replace_system_pins(roots.iter().map(cid)).is_ok(),
         StoreAction::Collect(ago) => store.collect(store.mark().unwrap().saturating_sub(*ago)).is_ok(),
     }
 }
@@ -158,8 +158,8 @@ proptest! {
             let there: Vec<usize> = (0..blocks.len()).filter(|at| store.has(&blocks[*at].cid()).unwrap()).collect();
             prop_assert_eq!(&there, &model.there.keys().copied().collect::<Vec<_>>(), "{:?}", step);
             let cids = |set: &BTreeSet<usize>| set.iter().map(|at| blocks[*at].cid()).collect::<BTreeSet<_>>();
-            prop_assert_eq!(store.pins().unwrap().into_iter().collect::<BTreeSet<_>>(), cids(&model.user));
-            prop_assert_eq!(store.kept().unwrap().into_iter().collect::<BTreeSet<_>>(), cids(&model.system));
+            prop_assert_eq!(store.user_pins().unwrap().into_iter().collect::<BTreeSet<_>>(), cids(&model.user));
+            prop_assert_eq!(store.system_pins().unwrap().into_iter().collect::<BTreeSet<_>>(), cids(&model.system));
             let expected = Usage {
                 blocks: there.len() as u64,
                 bytes: model.bytes(there.iter().copied()),

@@ -98,7 +98,8 @@ pub(super) fn check_fits(adapter: &LoraAdapter, config: &ModelConfig) -> Result<
     Ok(adapter.check_shapes(&Targets::of(adapter).shapes(config))?)
 }
 
-/// Compares the adapter in f32, and an int8 gradient of it without its manifest, with all parameters of a model in bf16.
+/// Compares the adapter in f32, and an int8 gradient of it without its manifest, with all parameters of a model in
+/// bf16.
 fn compare(baseline: &str, config: &ModelConfig, targets: &Targets) -> [SizeComparison; 2] {
     let features: usize = targets.shapes(config).iter().map(|(_, inputs, outputs)| inputs + outputs).sum();
     let parameters = (targets.rank * features) as u64;

@@ -68,8 +68,8 @@ enum ExportFormat {
 
 #[derive(Args)]
 struct ExportArgs {
-    /// An adapter; for gradient-package the file of a receipt, or the CID of an artifact for which the data folder has a
-    /// receipt
+    /// An adapter; for gradient-package the file of a receipt, or the CID of an artifact for which the data folder has
+    /// a receipt
     source: String,
     /// Write to this folder
     #[arg(long, value_name = "DIR")]

@@ -100,8 +100,8 @@ fn only_job(data_dir: &Path) -> Result<PathBuf> {
 fn fetch(url: &str) -> Result<AdapterState> {
     let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).build().new_agent();
     let get = |path: &str| -> Result<Vec<u8>, ureq::Error> {
-        let mut answer = agent.get(format!("{url}{path}")).call()?;
-        answer.body_mut().with_config().limit(MAX_BLOCK_BYTES as u64 + 1).read_to_vec()
+        let mut response = agent.get(format!("{url}{path}")).call()?;
+        response.body_mut().with_config().limit(MAX_BLOCK_BYTES as u64 + 1).read_to_vec()
     };
     let pools: Value = serde_json::from_slice(&get("/remes/remes/v1/task_pool/active")?)?;
     let root = pools["pools"][0]["adapter"].as_str().context("the node states no adapter")?;

@@ -26,7 +26,8 @@ pub(crate) struct ModelImportArgs {
     out: PathBuf,
 }
 
-/// Converts a model: writes it to a temporary folder beside the new one, reads it back to check it, and renames the folder.
+/// Converts a model: writes it to a temporary folder beside the new one, reads it back to check it, and renames the
+/// folder.
 pub(crate) fn run(args: &ModelImportArgs) -> Result<Exit> {
     let out = &args.out;
     ensure!(is_free(out)?, "{} already exists and is not empty", out.display());
@@ -39,26 +40,27 @@ pub(crate) fn run(args: &ModelImportArgs) -> Result<Exit> {
     let model =
         source.read(&mut on_layer).with_context(|| format!("reading the model in {}", args.source.display()))?;
     bar.finish_and_clear();
-    let aside = aside(out)?;
+    let partial = create_partial(out)?;
     let convert = || -> Result<()> {
-        write(&model, &aside)?;
+        write(&model, &partial)?;
         let tokenizer = args.source.join(TOKENIZER);
         if tokenizer.is_file() {
             TextTokenizer::open(&args.source, model.config.vocab)?;
-            fs::copy(&tokenizer, aside.join(TOKENIZER)).with_context(|| format!("copying {}", tokenizer.display()))?;
+            fs::copy(&tokenizer, partial.join(TOKENIZER))
+                .with_context(|| format!("copying {}", tokenizer.display()))?;
         }
-        let (found, expected) = (model_manifest(&crate::model::read(&aside)?)?.cid(), model_manifest(&model)?.cid());
+        let (found, expected) = (model_manifest(&crate::model::read(&partial)?)?.cid(), model_manifest(&model)?.cid());
         ensure!(found == expected, "the written model has the CID {found}, expected {expected}");
         if out.exists() {
             fs::remove_dir(out)?;
         }
-        fs::rename(&aside, out).with_context(|| format!("renaming to {}", out.display()))?;
+        fs::rename(&partial, out).with_context(|| format!("renaming to {}", out.display()))?;
         say!("model {expected}");
         Ok(())
     };
     convert().inspect_err(|_| {
         // an incomplete model is deleted; if that fails, the next import of this name deletes it
-        let _ = fs::remove_dir_all(&aside);
+        let _ = fs::remove_dir_all(&partial);
     })?;
     let tokenizer = if out.join(TOKENIZER).exists() { "" } else { "; the source has no tokenizer.json" };
     eprintln!("{}: {} ternary weights{tokenizer}", out.display(), model.config.ternary_weights());
@@ -74,15 +76,15 @@ fn is_free(out: &Path) -> Result<bool> {
 }
 
 /// Creates the temporary folder beside `out`. Deletes what an interrupted import has left there.
-fn aside(out: &Path) -> Result<PathBuf> {
+fn create_partial(out: &Path) -> Result<PathBuf> {
     let mut name = out.file_name().with_context(|| format!("{} has no name", out.display()))?.to_owned();
     name.push(".partial");
-    let aside = out.with_file_name(name);
-    if aside.exists() {
-        fs::remove_dir_all(&aside).with_context(|| format!("removing {}", aside.display()))?;
+    let partial = out.with_file_name(name);
+    if partial.exists() {
+        fs::remove_dir_all(&partial).with_context(|| format!("removing {}", partial.display()))?;
     }
-    fs::create_dir_all(&aside).with_context(|| format!("creating {}", aside.display()))?;
-    Ok(aside)
+    fs::create_dir_all(&partial).with_context(|| format!("creating {}", partial.display()))?;
+    Ok(partial)
 }
 
 /// Writes the model's files durably.

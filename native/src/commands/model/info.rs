@@ -76,7 +76,7 @@ pub(crate) fn run(args: &ModelInfoArgs) -> Result<Exit> {
     let ternary = config.ternary_weights();
     say!("parameters: {} = {ternary} ternary + {embedded} embedding + {gains} norm gains", ternary + embedded + gains);
     say!("files: {}; {texts}", mega(source.bytes() as usize));
-    plan.say();
+    plan.print();
     Ok(Exit::Ok)
 }
 
@@ -124,6 +124,7 @@ impl StepMemory {
         self.largest.1 <= BINDING_BYTES.min(BUFFER_BYTES)
     }
 
+    /// Returns the plan as JSON.
     fn json(&self) -> Value {
         let shards = self.sharded.iter().map(|(name, pieces, largest, all)| {
             json!({ "buffer": name, "shards": pieces, "largest_bytes": largest, "bytes": all })
@@ -137,7 +138,8 @@ impl StepMemory {
         })
     }
 
-    fn say(&self) {
+    /// Prints the plan as text.
+    fn print(&self) {
         let Self { tokens, sequences, rank, weights, other, largest: (name, bytes), sharded } = self;
         say!("a training step of {tokens} tokens in {sequences} sequences, rank {rank} on all seven linear layers:");
         say!("  {} of weights and tables, {} of other buffers", mega(*weights), mega(*other));

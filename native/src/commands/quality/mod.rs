@@ -1,5 +1,5 @@
-//! `quality`: what exact integers cost. Trains an adapter and computes gradients with exact integers, in f64, in f32 with
-//! each result one unit in the last place off, and in bfloat16, and compares all with f64.
+//! `quality`: what exact integers cost. Trains an adapter and computes gradients with exact integers, in f64, in f32
+//! with each result one unit in the last place off, and in bfloat16, and compares all with f64.
 
 mod report;
 

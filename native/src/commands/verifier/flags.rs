@@ -24,8 +24,8 @@ pub(crate) struct VerifierArgs {
     /// Also aggregate full rounds
     #[arg(long)]
     pub(crate) proposer: bool,
-    /// Give up all roles once all pending duties are done, and stop; the stake is returned after the network's unbonding
-    /// time
+    /// Give up all roles once all pending duties are done, and stop; the stake is returned after the network's
+    /// unbonding time
     #[arg(long, conflicts_with_all = ["stake", "proposer"])]
     pub(crate) leave: bool,
     /// Fetch blocks that the node lacks from this trustless gateway; may be repeated

@@ -1,6 +1,6 @@
 //! `wallet new`, `wallet import`, `wallet show` and `wallet operator`, which need no node.
 
-use super::{KeyPathArgs, WalletImportArgs, WalletNewArgs, WalletOperatorArgs, WalletShowArgs, WalletStoreArgs};
+use super::flags::WalletStoreArgs;
 use crate::{
     output::{Exit, say},
     paths,
@@ -12,13 +12,84 @@ use crate::{
     },
 };
 use anyhow::{Context, Result, bail, ensure};
-use r3mes_wgpu::tx::{KeyPath, Mnemonic, SessionKey};
+use clap::Args;
+use r3mes_wgpu::tx::{COIN_TYPE, KeyPath, MNEMONIC_WORDS, Mnemonic, SessionKey};
 use serde_json::json;
-use std::io::{IsTerminal, stderr, stdin};
+use std::{
+    io::{IsTerminal, stderr, stdin},
+    path::PathBuf,
+};
 use zeroize::Zeroizing;
 
 /// The number of attempts to repeat a word of a new mnemonic.
 const ATTEMPTS: usize = 3;
+
+/// Flags of the key's path, m/44'/coin'/account'/0/index.
+#[derive(Args, Clone, Copy)]
+struct KeyPathArgs {
+    /// Set the coin type in the path of the key
+    #[arg(long, default_value_t = COIN_TYPE)]
+    coin_type: u32,
+    /// Set the account in the path of the key
+    #[arg(long, default_value_t = 0)]
+    account: u32,
+    /// Set the index in the path of the key
+    #[arg(long, default_value_t = 0)]
+    index: u32,
+}
+
+#[derive(Args)]
+pub(crate) struct WalletNewArgs {
+    /// Name of the wallet
+    #[arg(default_value = "default")]
+    name: String,
+    /// Create a mnemonic of this many words: 12, 15, 18, 21 or 24
+    #[arg(long, default_value_t = 24, value_parser = words)]
+    words: usize,
+    /// Print the mnemonic on stdout instead of showing it on the terminal and asking for one of its words
+    #[arg(long)]
+    print_mnemonic: bool,
+    #[command(flatten)]
+    path: KeyPathArgs,
+    #[command(flatten)]
+    kept: WalletStoreArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct WalletImportArgs {
+    /// Name of the wallet
+    #[arg(default_value = "default")]
+    name: String,
+    /// Read the mnemonic from this file
+    #[arg(long, value_name = "FILE")]
+    mnemonic_file: Option<PathBuf>,
+    #[command(flatten)]
+    path: KeyPathArgs,
+    #[command(flatten)]
+    kept: WalletStoreArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct WalletShowArgs {
+    /// List only this wallet
+    name: Option<String>,
+    /// Keep wallets in this folder [default: the user's data folder]
+    #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Print one JSON object per line on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct WalletOperatorArgs {
+    /// Keep the key in this folder [default: the user's data folder]
+    #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
 
 /// Creates a mnemonic, shows it once, and saves it encrypted.
 pub(super) fn new(args: &WalletNewArgs) -> Result<Exit> {
@@ -161,4 +232,10 @@ fn random() -> Result<SaltAndNonce> {
         .and_then(|()| getrandom::fill(&mut random.nonce))
         .context("asking the system for random bytes")?;
     Ok(random)
+}
+
+/// Parses the number of words of a mnemonic.
+fn words(text: &str) -> Result<usize, String> {
+    let known = MNEMONIC_WORDS.into_iter().find(|words| words.to_string() == text);
+    known.ok_or_else(|| format!("expected a number of words among {MNEMONIC_WORDS:?}"))
 }

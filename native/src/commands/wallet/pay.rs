@@ -1,20 +1,68 @@
 //! `wallet send`, `wallet grant` and `wallet revoke`, which send transactions to a node.
 
-use super::{GrantArgs, OnChainArgs, RevokeArgs, SendArgs};
+use super::flags::WalletStoreArgs;
 use crate::{
     client::transport::{Remote, asked},
     clock::unix_seconds,
+    commands::amounts::micro,
     output::{Exit, say},
     paths,
     wallet::{session_key, unlock},
 };
 use anyhow::{Result, ensure};
+use clap::Args;
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{Client, ClientError},
     tx::{DENOM, GrantPair, Message, Session, SessionKey, Transfer, check_address, rfc3339},
 };
 use serde_json::{Value, json};
+
+/// Flags of the commands that send a transaction: the node and the wallet.
+#[derive(Args, Clone)]
+struct OnChainArgs {
+    /// Use the node at this URL
+    #[arg(long, value_name = "URL", env = "R3MES_NODE")]
+    node: String,
+    /// Sign with the key of this wallet
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    wallet: String,
+    #[command(flatten)]
+    kept: WalletStoreArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct SendArgs {
+    /// Address of the recipient
+    to: String,
+    /// Amount in micro-units, like 1500000 or 1500000uremes
+    #[arg(value_parser = micro)]
+    amount: u64,
+    #[command(flatten)]
+    on: OnChainArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct GrantArgs {
+    /// Address of the session key [default: this machine's session key]
+    session: Option<String>,
+    /// Let the session spend at most this many micro-units of the wallet's balance on fees
+    #[arg(long, value_name = "MICRO", value_parser = micro)]
+    cap: u64,
+    /// End the session after this time, like 30d, 12h, 90m or 600s
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    expires: u64,
+    #[command(flatten)]
+    on: OnChainArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct RevokeArgs {
+    /// Address of the session key [default: this machine's session key]
+    session: Option<String>,
+    #[command(flatten)]
+    on: OnChainArgs,
+}
 
 /// Sends coins, and waits until the transaction is in a block.
 pub(super) fn send(args: &SendArgs) -> Result<Exit> {
@@ -92,8 +140,8 @@ fn client(on: &OnChainArgs) -> Result<Client<Remote>> {
     Ok(Client::new(remote, key))
 }
 
-/// Returns the seconds since 1970 by the clock of the chain, which decides when sessions end. Falls back to this machine's
-/// clock if the node does not report it.
+/// Returns the seconds since 1970 by the clock of the chain, which decides when sessions end. Falls back to this
+/// machine's clock if the node does not report it.
 fn chain_time(client: &Client<Remote>) -> Result<u64> {
     match block_on(client.job()) {
         Ok(job) => Ok(job.time),
@@ -119,5 +167,27 @@ fn print(on: &OnChainArgs, object: &Value, words: &str) {
     match on.kept.json {
         true => say!("{object}"),
         false => say!("{words}"),
+    }
+}
+
+/// Parses a time with a unit and returns seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+    let found = units.into_iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
+    let seconds =
+        found.and_then(|(digits, seconds)| digits.parse::<u32>().ok().map(|count| u64::from(count) * seconds));
+    seconds.filter(|seconds| *seconds > 0).ok_or_else(|| "expected a time like 30d, 12h, 90m or 600s".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_whole_number_with_a_unit() {
+        assert_eq!((seconds("30d"), seconds("90m"), seconds("600s")), (Ok(2_592_000), Ok(5400), Ok(600)));
+        for wrong in ["", "d", "0d", "-1h", "1.5h", "600", "4294967296s"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
     }
 }

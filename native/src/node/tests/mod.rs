@@ -54,10 +54,10 @@ pub(crate) fn setup(chunks: usize) -> Setup {
         nodes: vec![(key(9).address().to_owned(), 1_000_000, vec![3, 4])],
     };
     let text: Vec<u8> = (0..chunks * CHUNK_TOKENS).map(|at| (at * at / 7 % 90 + 35) as u8).collect();
-    let ground =
+    let context =
         DisputeContext { program: Hash([0; 32]), step: 1, closing: 1, adapter: 10, context: 2048, streams: Vec::new() };
     let adapter = AdapterState { adapter, optimizer: vec![0; 8] };
-    Setup::new(terms, job, (ground, Hash([0; 32])), &adapter, cut_text(&text).collect()).unwrap()
+    Setup::new(terms, job, (context, Hash([0; 32])), &adapter, cut_text(&text).collect()).unwrap()
 }
 
 pub(crate) fn memory() -> Database {

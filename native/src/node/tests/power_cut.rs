@@ -1,4 +1,5 @@
-//! Power cuts at many storage operations: synced bytes survive; an unsynced write survives whole, in part or not at all.
+//! Power cuts at many storage operations: synced bytes survive; an unsynced write survives whole, in part or not at
+//! all.
 
 use super::*;
 use redb::StorageBackend;
@@ -105,7 +106,8 @@ fn operations_used(disk: &PowerCutBackend) -> u64 {
 
 #[test]
 fn acknowledged_blocks_survive_power_cuts_and_none_is_added_twice() {
-    // a ledger is created under another name, so a cut during its creation leaves no ledger; this test starts with an empty one
+    // a ledger is created under another name, so a cut during its creation leaves no ledger; this test starts with an
+    // empty one
     let fresh = PowerCutBackend::new(Vec::new(), u64::MAX);
     drop(Database::builder().create_with_backend(fresh.clone()).unwrap());
     let image = fresh.image(0);

@@ -1,6 +1,10 @@
 //! The commands `block/put`, `block/get` and `block/stat`.
 
-use super::{IpfsError, SharedIpfs, query::Flag, query::KuboQuery};
+use super::{
+    error::IpfsError,
+    query::{Flag, KuboQuery},
+    state::SharedIpfs,
+};
 use crate::blocks::BlockStore;
 use axum::{
     Json,

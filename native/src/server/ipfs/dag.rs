@@ -1,6 +1,12 @@
 //! The commands `dag/import` and `dag/export`: DAGs as CAR files.
 
-use super::{BATCH_BYTES, IpfsError, SharedIpfs, block::lines, query::Flag, query::KuboQuery, stream};
+use super::{
+    block::lines,
+    error::IpfsError,
+    query::{Flag, KuboQuery},
+    state::{BATCH_BYTES, SharedIpfs},
+    stream,
+};
 use axum::{
     extract::{Multipart, State},
     response::Response,
@@ -20,17 +26,17 @@ pub(super) async fn import(
     }
     let (mut roots, mut count, mut bytes) = (Vec::new(), 0usize, 0usize);
     while let Some(mut file) = form.next_field().await.map_err(IpfsError::bad)? {
-        let (mut reader, mut waiting) = (CarReader::new(MAX_CAR_BYTES), Vec::new());
+        let (mut reader, mut pending) = (CarReader::new(MAX_CAR_BYTES), Vec::new());
         loop {
             let piece = file.chunk().await.map_err(IpfsError::bad)?;
             if let Some(piece) = &piece {
-                reader.push(piece, &mut waiting)?;
+                reader.push(piece, &mut pending)?;
             }
-            let waiting_bytes: usize = waiting.iter().map(|block: &Block| block.bytes().len()).sum();
-            if piece.is_none() || waiting_bytes >= BATCH_BYTES {
-                count += waiting.len();
-                bytes += waiting_bytes;
-                let batch = std::mem::take(&mut waiting);
+            let pending_bytes: usize = pending.iter().map(|block: &Block| block.bytes().len()).sum();
+            if piece.is_none() || pending_bytes >= BATCH_BYTES {
+                count += pending.len();
+                bytes += pending_bytes;
+                let batch = std::mem::take(&mut pending);
                 ipfs.with(move |store| store.put(&batch)).await?;
             }
             if piece.is_none() {
@@ -58,6 +64,6 @@ pub(super) async fn import(
 /// Returns a DAG as one CAR file.
 pub(super) async fn export(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Response, IpfsError> {
     let root = query.cid()?;
-    let order = ipfs.with(move |store| store.whole(&root)).await?;
+    let order = ipfs.with(move |store| store.dag(&root)).await?;
     Ok(stream::car(ipfs.store.clone(), root, order))
 }

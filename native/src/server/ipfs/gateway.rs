@@ -2,7 +2,12 @@
 //!
 //! <https://specs.ipfs.tech/http-gateways/trustless-gateway/>
 
-use super::{IpfsError, SharedIpfs, query::KuboQuery, query::cid, stream};
+use super::{
+    error::IpfsError,
+    query::{KuboQuery, cid},
+    state::SharedIpfs,
+    stream,
+};
 use axum::{
     extract::{Path, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
@@ -32,7 +37,7 @@ enum DagScope {
 }
 
 /// Serves a block or a DAG.
-pub(super) async fn answer(
+pub(super) async fn serve(
     State(ipfs): SharedIpfs,
     Path(name): Path<String>,
     query: KuboQuery,
@@ -53,23 +58,23 @@ pub(super) async fn answer(
         ipfs.with(move |store| Ok(store.size(&root)?)).await.map_err(|error| absent(error, &headers))?;
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
-    let answer = match form {
+    let response = match form {
         GatewayFormat::Raw => {
             let bytes = ipfs.with(move |store| Ok(store.get(&root)?)).await;
             ([(header::CONTENT_TYPE, RAW_KIND)], bytes.map_err(|error| absent(error, &headers))?).into_response()
         }
         GatewayFormat::Car(scope) => {
             let order = ipfs.with(move |store| match scope {
-                DagScope::All => store.whole(&root),
+                DagScope::All => store.dag(&root),
                 DagScope::Block => Ok(store.size(&root).map(|_| vec![root])?),
             });
             let order = order.await.map_err(|error| absent(error, &headers))?;
-            let mut answer = stream::car(ipfs.store.clone(), root, order);
-            answer.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
-            answer
+            let mut response = stream::car(ipfs.store.clone(), root, order);
+            response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
+            response
         }
     };
-    Ok((content_headers(&root, form, etag), answer).into_response())
+    Ok((content_headers(&root, form, etag), response).into_response())
 }
 
 /// Refuses paths below a CID, which this gateway does not resolve.
@@ -77,7 +82,8 @@ pub(super) async fn no_paths() -> IpfsError {
     IpfsError::bad("paths below a CID are not supported; request the CID alone")
 }
 
-/// Returns the format that the query asks for, otherwise the one that the `Accept` header asks for. Without either, raw.
+/// Returns the format that the query asks for, otherwise the one that the `Accept` header asks for. Without either,
+/// raw.
 fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayFormat, IpfsError> {
     let accepted = headers.get(header::ACCEPT).map_or(Ok("*/*"), HeaderValue::to_str).map_err(IpfsError::bad)?;
     let by_header = accepted.split(',').find_map(|kind| {

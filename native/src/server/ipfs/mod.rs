@@ -1,4 +1,5 @@
-//! The node as an IPFS peer over HTTP: a trustless gateway, and the part of Kubo's RPC that works on a node's own blocks.
+//! The node as an IPFS peer over HTTP: a trustless gateway, and the part of Kubo's RPC that works on a node's own
+//! blocks.
 //!
 //! | route | what it does |
 //! |---|---|
@@ -16,10 +17,13 @@ mod gateway;
 mod pin;
 mod query;
 mod repo;
+mod state;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod unixfs;
+
+pub(super) use state::Access;
 
 use crate::blocks::BlockStore;
 use axum::{
@@ -31,32 +35,11 @@ use axum::{
     routing::{get, post},
 };
 use error::IpfsError;
+use state::{IpfsState, SharedIpfs};
 use std::sync::Arc;
 
 /// The maximum size of a request that carries files, in bytes.
 const MAX_UPLOAD_BYTES: usize = 256 << 20;
-/// The size of the blocks that an upload collects in memory before they are stored together, in bytes.
-const BATCH_BYTES: usize = 8 << 20;
-
-/// What a client may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Store and read blocks.
-    Anyone,
-    /// Store, read, pin and delete blocks.
-    Owner,
-}
-
-/// The state that all handlers share.
-struct IpfsState {
-    store: Arc<BlockStore>,
-    access: Access,
-    /// Origins of other websites whose pages may send commands.
-    origins: Vec<HeaderValue>,
-}
-
-/// The state as handlers receive it.
-type SharedIpfs = State<Arc<IpfsState>>;
 
 /// Returns the routes over a store, to merge into a router with any state.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(
@@ -83,7 +66,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(
         .layer(DefaultBodyLimit::max(MAX_UPLOAD_BYTES))
         .layer(from_fn_with_state(ipfs.clone(), only_known_sites));
     Router::new()
-        .route("/ipfs/{cid}", get(gateway::answer))
+        .route("/ipfs/{cid}", get(gateway::serve))
         .route("/ipfs/{cid}/{*path}", get(gateway::no_paths))
         .nest("/api/v0", commands)
         .with_state(ipfs)
@@ -105,29 +88,4 @@ async fn only_known_sites(State(ipfs): SharedIpfs, request: Request, next: Next)
         }
     }
     next.run(request).await
-}
-
-impl IpfsState {
-    /// Returns an error unless the client is the owner.
-    fn only_owner(&self) -> Result<(), IpfsError> {
-        match self.access {
-            Access::Owner => Ok(()),
-            Access::Anyone => Err(IpfsError::new(
-                StatusCode::FORBIDDEN,
-                "only the owner of this node may pin and delete; pass pin=false",
-            )),
-        }
-    }
-
-    /// Runs work on the store on a thread for blocking work.
-    async fn with<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&BlockStore) -> anyhow::Result<T> + Send + 'static,
-    ) -> Result<T, IpfsError> {
-        let store = self.store.clone();
-        match tokio::task::spawn_blocking(move || work(&store)).await {
-            Ok(result) => result.map_err(IpfsError::from),
-            Err(error) => Err(anyhow::Error::from(error).into()),
-        }
-    }
 }

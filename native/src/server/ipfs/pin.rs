@@ -1,6 +1,6 @@
 //! The commands `pin/add`, `pin/ls` and `pin/rm`. All pins are recursive.
 
-use super::{IpfsError, SharedIpfs, query::KuboQuery};
+use super::{error::IpfsError, query::KuboQuery, state::SharedIpfs};
 use axum::{Json, extract::State, http::StatusCode};
 use r3mes_wgpu::store::Cid;
 use serde_json::{Map, Value, json};
@@ -22,7 +22,7 @@ pub(super) async fn list(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Js
         return Err(IpfsError::bad("type: expected all or recursive"));
     }
     let wanted = query.text("arg").map(|_| query.cids()).transpose()?;
-    let (user, system) = ipfs.with(|store| Ok((store.pins()?, store.kept()?))).await?;
+    let (user, system) = ipfs.with(|store| Ok((store.user_pins()?, store.system_pins()?))).await?;
     let named = |cids: Vec<Cid>, name: &'static str| {
         cids.into_iter().map(move |cid| (cid, json!({ "Type": "recursive", "Name": name })))
     };

@@ -1,6 +1,6 @@
 //! The query of a command: its options and its arguments.
 
-use super::IpfsError;
+use super::error::IpfsError;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use r3mes_wgpu::store::{Cid, Codec, version_1};
@@ -77,8 +77,8 @@ pub(super) enum Flag {
     Off,
 }
 
-/// Parses a CID, or `/ipfs/` and a CID, and returns it in version 1. Returns an error if this store does not support its
-/// codec or hash function.
+/// Parses a CID, or `/ipfs/` and a CID, and returns it in version 1. Returns an error if this store does not support
+/// its codec or hash function.
 pub(super) fn cid(text: &str) -> Result<Cid, IpfsError> {
     let plain = text.strip_prefix("/ipfs/").unwrap_or(text);
     let cid = Cid::try_from(plain).map(version_1).map_err(|error| IpfsError::bad(format!("{text:?}: {error}")))?;

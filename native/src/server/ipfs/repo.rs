@@ -1,6 +1,6 @@
 //! The commands `repo/stat`, `repo/gc`, `id` and `version`.
 
-use super::{IpfsError, SharedIpfs, block::lines};
+use super::{block::lines, error::IpfsError, state::SharedIpfs};
 use axum::{Json, extract::State, response::Response};
 use serde_json::{Value, json};
 
@@ -16,8 +16,8 @@ pub(super) async fn stat(State(ipfs): SharedIpfs) -> Result<Json<Value>, IpfsErr
 /// Deletes all blocks that no pin holds, and lists them.
 pub(super) async fn collect(State(ipfs): SharedIpfs) -> Result<Response, IpfsError> {
     ipfs.only_owner()?;
-    let gone = ipfs.with(|store| store.collect(u64::MAX)).await?;
-    Ok(lines(gone.into_iter().map(|cid| json!({ "Key": { "/": cid.to_string() } }))))
+    let deleted = ipfs.with(|store| store.collect(u64::MAX)).await?;
+    Ok(lines(deleted.into_iter().map(|cid| json!({ "Key": { "/": cid.to_string() } }))))
 }
 
 /// Returns an empty libp2p identity, because the node has no libp2p key and no address.

@@ -1,6 +1,6 @@
 //! Streamed responses: blocks are read from disk a few at a time, as fast as the client reads.
 
-use super::IpfsError;
+use super::error::IpfsError;
 use crate::blocks::BlockStore;
 use axum::{
     body::{Body, Bytes},

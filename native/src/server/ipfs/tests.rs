@@ -56,7 +56,7 @@ fn node(quota: Quota, access: Access) -> TestNode {
 }
 
 impl TestNode {
-    fn answer(&self, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> TestResponse {
+    fn respond(&self, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> TestResponse {
         let mut response = response.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap();
@@ -65,17 +65,17 @@ impl TestNode {
 
     fn get(&self, path: &str, headers: &[(&str, &str)]) -> TestResponse {
         let request = self.agent.get(format!("{}{path}", self.url));
-        self.answer(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).call())
+        self.respond(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).call())
     }
 
     fn post(&self, command: &str) -> TestResponse {
-        self.answer(self.agent.post(format!("{}/api/v0/{command}", self.url)).send_empty())
+        self.respond(self.agent.post(format!("{}/api/v0/{command}", self.url)).send_empty())
     }
 
     fn upload(&self, command: &str, files: &[&[u8]]) -> TestResponse {
         let body = form(files);
         let request = self.agent.post(format!("{}/api/v0/{command}", self.url));
-        self.answer(request.header("content-type", "multipart/form-data; boundary=b").send(&body[..]))
+        self.respond(request.header("content-type", "multipart/form-data; boundary=b").send(&body[..]))
     }
 
     fn kubo(&self) -> Kubo<Remote> {
@@ -121,8 +121,8 @@ fn a_dag_imported_as_a_car_is_exported_unchanged() {
     let node = node(AMPLE, Access::Owner);
     let file = Dag::file(Layout::default(), &numbered(600_000)).unwrap();
     for dag in [dag(), file] {
-        let told = node.upload("dag/import?stats=true", &[&dag.to_car()]);
-        let lines: Vec<Value> = told.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let result = node.upload("dag/import?stats=true", &[&dag.to_car()]);
+        let lines: Vec<Value> = result.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines[0]["Root"]["Cid"]["/"], dag.root.to_string());
         assert_eq!(lines[0]["Root"]["PinErrorMsg"], "");
         assert_eq!(lines[1]["Stats"]["BlockCount"], dag.blocks.len());
@@ -154,9 +154,9 @@ fn a_car_with_wrong_bytes_or_cut_short_is_rejected() {
 fn a_root_with_missing_parts_is_stored_but_not_pinned() {
     let node = node(AMPLE, Access::Owner);
     let root_alone = Dag { blocks: vec![dag().blocks[3].clone()], ..dag() };
-    let told = node.upload("dag/import", &[&root_alone.to_car()]).json();
+    let result = node.upload("dag/import", &[&root_alone.to_car()]).json();
     let missing = dag().blocks[0].cid().to_string();
-    assert!(told["Root"]["PinErrorMsg"].as_str().unwrap().contains(&missing), "{told}");
+    assert!(result["Root"]["PinErrorMsg"].as_str().unwrap().contains(&missing), "{result}");
     assert_eq!(
         node.get(&format!("/ipfs/{}?format=car", dag().root), &[]).status,
         404,
@@ -169,9 +169,9 @@ fn files_are_added_and_read_back_whole_and_in_part() {
     let node = node(AMPLE, Access::Owner);
     for bytes in [0, 1, 262_144, 262_145, 1_000_000] {
         let file = numbered(bytes);
-        let told = node.upload("add?cid-version=1&raw-leaves=true", &[&file]).json();
+        let result = node.upload("add?cid-version=1&raw-leaves=true", &[&file]).json();
         let root = Dag::file(Layout::default(), &file).unwrap().root.to_string();
-        assert_eq!((told["Hash"].as_str(), told["Name"].as_str()), (Some(root.as_str()), Some("name")));
+        assert_eq!((result["Hash"].as_str(), result["Name"].as_str()), (Some(root.as_str()), Some("name")));
         assert_eq!(node.post(&format!("cat?arg={root}")).body, file);
         let part = node.post(&format!("cat?arg=/ipfs/{root}&offset=262140&length=10")).body;
         assert_eq!(part, file[262_140.min(bytes)..262_150.min(bytes)]);
@@ -250,7 +250,7 @@ fn pages_of_other_websites_may_not_send_commands() {
     let node = node(AMPLE, Access::Owner);
     let from = |origin: &str| {
         let request = node.agent.post(format!("{}/api/v0/repo/gc", node.url)).header("origin", origin);
-        node.answer(request.send_empty()).status
+        node.respond(request.send_empty()).status
     };
     assert_eq!([from(&node.url), from("https://wallet.example")], [200, 200]);
     assert_eq!(["https://evil.example", "null", "http://127.0.0.1"].map(from), [403; 3]);
@@ -261,9 +261,9 @@ fn pages_of_other_websites_may_not_send_commands() {
 fn sizes_are_limited_and_errors_name_what_is_wrong() {
     let node = node(Quota { loose_bytes: 3000, total_bytes: 3000 }, Access::Owner);
     let big = vec![0; (1 << 20) + 1];
-    let assert_error = |answer: TestResponse, status: u16, words: &str| {
-        assert_eq!(answer.status, status, "{}", answer.text());
-        assert!(answer.json()["Message"].as_str().unwrap().contains(words), "{}", answer.text());
+    let assert_error = |response: TestResponse, status: u16, text: &str| {
+        assert_eq!(response.status, status, "{}", response.text());
+        assert!(response.json()["Message"].as_str().unwrap().contains(text), "{}", response.text());
     };
     assert_error(node.upload("block/put", &[&big]), 400, "limit of 1048576");
     assert_error(node.upload("block/put", &[&big[..5000]]), 507, "full");
@@ -300,13 +300,13 @@ proptest! {
         let car = dag().to_car();
         let spliced = [&car[..cut.min(car.len())], &body].concat();
         // like Kubo, the node answers 500 if a CID is not pinned
-        let not_pinned = |answer: &TestResponse| String::from_utf8_lossy(&answer.body).contains("is not pinned");
-        let served = |answer: TestResponse| answer.status < 500 || not_pinned(&answer);
+        let not_pinned = |response: &TestResponse| String::from_utf8_lossy(&response.body).contains("is not pinned");
+        let served = |response: TestResponse| response.status < 500 || not_pinned(&response);
         let uploaded = NODE.upload(&format!("{command}?{query}"), &[&spliced]);
         prop_assert!(served(uploaded));
         let request = NODE.agent.post(format!("{}/api/v0/{command}?arg={}&{query}", NODE.url, dag().root));
         let request = request.header("content-type", "multipart/form-data; boundary=b");
-        let cut_off = NODE.answer(request.send(&form(&[&car])[cut.min(200)..]));
+        let cut_off = NODE.respond(request.send(&form(&[&car])[cut.min(200)..]));
         prop_assert!(served(cut_off));
         let got = NODE.get(&format!("/ipfs/{}?{query}", dag().root), &[("accept", &accept)]);
         prop_assert!(served(got));

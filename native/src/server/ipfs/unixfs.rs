@@ -1,6 +1,12 @@
 //! The commands `add` and `cat`: files as UnixFS.
 
-use super::{BATCH_BYTES, IpfsError, IpfsState, SharedIpfs, block::lines, query::Flag, query::KuboQuery, stream};
+use super::{
+    block::lines,
+    error::IpfsError,
+    query::{Flag, KuboQuery},
+    state::{BATCH_BYTES, IpfsState, SharedIpfs},
+    stream,
+};
 use axum::{
     extract::{Multipart, State, multipart::Field},
     response::Response,
@@ -14,8 +20,8 @@ use serde_json::json;
 /// The maximum number of characters of a file name in a response.
 const MAX_NAME: usize = 255;
 
-/// Adds every file of the form, and pins it unless `pin=false`. Works as Kubo's `add` with `cid-version=1`, which the client
-/// must pass, because this node makes no CIDs of version 0.
+/// Adds every file of the form, and pins it unless `pin=false`. Works as Kubo's `add` with `cid-version=1`, which the
+/// client must pass, because this node makes no CIDs of version 0.
 pub(super) async fn add(State(ipfs): SharedIpfs, query: KuboQuery, mut form: Multipart) -> Result<Response, IpfsError> {
     if query.text("cid-version") != Some("1") {
         return Err(IpfsError::bad("this node makes no CIDs of version 0; pass cid-version=1"));
@@ -43,15 +49,15 @@ pub(super) async fn add(State(ipfs): SharedIpfs, query: KuboQuery, mut form: Mul
 
 /// Stores a file as blocks and returns its root. Stores nothing with `hash_only`.
 async fn write(ipfs: &IpfsState, layout: Layout, hash_only: Flag, mut file: Field<'_>) -> Result<Part, IpfsError> {
-    let (mut builder, mut waiting) = (FileBuilder::new(layout), Vec::new());
+    let (mut builder, mut pending) = (FileBuilder::new(layout), Vec::new());
     while let Some(piece) = file.chunk().await.map_err(IpfsError::bad)? {
-        builder.push(&piece, &mut waiting)?;
-        if waiting.iter().map(|block: &Block| block.bytes().len()).sum::<usize>() >= BATCH_BYTES {
-            store(ipfs, hash_only, std::mem::take(&mut waiting)).await?;
+        builder.push(&piece, &mut pending)?;
+        if pending.iter().map(|block: &Block| block.bytes().len()).sum::<usize>() >= BATCH_BYTES {
+            store(ipfs, hash_only, std::mem::take(&mut pending)).await?;
         }
     }
-    let root = builder.finish(&mut waiting)?;
-    store(ipfs, hash_only, waiting).await?;
+    let root = builder.finish(&mut pending)?;
+    store(ipfs, hash_only, pending).await?;
     Ok(root)
 }
 

@@ -15,9 +15,9 @@ fn kubo_and_this_node_import_each_others_cars() {
     let (kubo, ours) = (kubo(), node(AMPLE, Access::Owner));
     let file = numbered(3_000_001);
     let theirs = kubo.upload("add?cid-version=1&raw-leaves=true&pin=false", &[&file]).json();
-    let told = ours.upload("add?cid-version=1&raw-leaves=true", &[&file]).json();
-    assert_eq!(theirs, told, "name, CID and size");
-    let root = told["Hash"].as_str().unwrap();
+    let result = ours.upload("add?cid-version=1&raw-leaves=true", &[&file]).json();
+    assert_eq!(theirs, result, "name, CID and size");
+    let root = result["Hash"].as_str().unwrap();
     let car = kubo.post(&format!("dag/export?arg={root}"));
     let fresh = node(AMPLE, Access::Owner);
     assert_eq!(fresh.upload("dag/import", &[&car.body]).json()["Root"]["PinErrorMsg"], "");
@@ -26,9 +26,9 @@ fn kubo_and_this_node_import_each_others_cars() {
     let other = numbered(1_000_003)[3..].to_vec();
     let root = ours.upload("add?cid-version=1", &[&other]).json()["Hash"].as_str().unwrap().to_owned();
     let car = ours.get(&format!("/ipfs/{root}?format=car"), &[]);
-    let told = kubo.upload("dag/import?stats=true", &[&car.body]).text();
-    let told: Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
-    assert_eq!((told["Root"]["Cid"]["/"].as_str(), told["Root"]["PinErrorMsg"].as_str()), (Some(&*root), Some("")));
+    let result = kubo.upload("dag/import?stats=true", &[&car.body]).text();
+    let result: Value = serde_json::from_str(result.lines().next().unwrap()).unwrap();
+    assert_eq!((result["Root"]["Cid"]["/"].as_str(), result["Root"]["PinErrorMsg"].as_str()), (Some(&*root), Some("")));
     assert_eq!(kubo.post(&format!("cat?arg={root}")).body, other);
 }
 
