@@ -23,7 +23,7 @@ use anyhow::{Context, Result};
 use r3mes_wgpu::store::{Block, Cid, Codec, StoreError};
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTableMetadata, WriteTransaction};
 use std::{fmt::Display, path::Path};
-use tables::{BYTES, LOOSE_BYTES, MARK, NUMBERS, TOTAL_BYTES, digest};
+use tables::{BYTES, LOOSE_BYTES, NUMBERS, TOTAL_BYTES, digest};
 
 /// A store of blocks, on disk or in memory.
 pub(crate) struct BlockStore {
@@ -115,7 +115,7 @@ impl BlockStore {
     /// blocks.
     #[cfg(test)]
     pub(crate) fn mark(&self) -> Result<u64> {
-        Ok(self.read()?.open_table(NUMBERS)?.get(MARK)?.map_or(quota::RELEASED + 1, |mark| mark.value() + 1))
+        Ok(self.read()?.open_table(NUMBERS)?.get(tables::MARK)?.map_or(quota::RELEASED + 1, |mark| mark.value() + 1))
     }
 
     /// Deletes the loose blocks whose marks are below `older_than`, and returns their CIDs with the raw codec.
