@@ -1,10 +1,8 @@
-//! The backend that the flags ask for.
+//! Backends: the flags that select one, and the selection.
 
-use crate::{
-    cli::{BackendKind, ComputeArgs},
-    output::Exit,
-};
+use crate::{clock::elapsed_ms, output::Exit};
 use anyhow::{Context, Result, anyhow};
+use clap::{Args, ValueEnum};
 use pollster::block_on;
 use r3mes_wgpu::{
     compute::{
@@ -14,51 +12,69 @@ use r3mes_wgpu::{
     },
     kernels,
 };
-use std::{
-    process::{Command, Stdio},
-    sync::OnceLock,
-    time::Instant,
-};
+use std::process::{Command, Stdio};
 
-/// A backend and its name for people.
+/// Flags that select a backend.
+#[derive(Args, Clone)]
+pub(crate) struct ComputeArgs {
+    /// Select the backend; auto takes the fastest hardware GPU that computes all known answers, otherwise the CPU
+    #[arg(long, value_enum, default_value_t = BackendKind::Auto, env = "R3MES_BACKEND")]
+    pub(crate) backend: BackendKind,
+    /// Use this GPU, by number or by part of its name (see `devices`); of several, the fastest that computes all known
+    /// answers
+    #[arg(short, long, value_name = "GPU", env = "R3MES_DEVICE")]
+    pub(crate) device: Vec<String>,
+    /// List the GPUs and stop
+    #[arg(long)]
+    pub(crate) list_devices: bool,
+    /// Use this many CPU threads; 0 is one per core
+    #[arg(long, value_name = "N", default_value_t = 0, env = "R3MES_THREADS")]
+    pub(crate) threads: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackendKind {
+    Auto,
+    Cpu,
+    Gpu,
+}
+
+/// A backend with a name to display.
 #[derive(Clone)]
 pub(crate) struct Compute {
     pub(crate) backend: Backend,
     pub(crate) name: String,
-    /// Whether it is a GPU in hardware.
+    /// Whether the backend is a hardware GPU.
     pub(crate) real_gpu: bool,
 }
 
-/// Milliseconds since the program first asked.
-pub(crate) fn clock() -> f64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1000.0
-}
-
-/// Seeds of random known answers: any will do.
+/// The seed of random known answers. Any value serves.
 pub(crate) const SEED: u64 = 1;
 
-/// The CPU, by the fastest references.
+/// Returns the CPU backend with the fastest SIMD code of this processor.
 fn cpu(threads: usize) -> Compute {
     let name = format!("CPU ({})", Level::detect().name());
     Compute { backend: Backend::Cpu { threads, choose: cpu::fastest }, name, real_gpu: false }
 }
 
-/// The CPU, with other tiles than [`cpu`] where this processor has them.
+/// Returns a CPU backend whose SIMD code differs from that of [`cpu`] if this processor has a second kind.
 pub(crate) fn second_cpu(threads: usize) -> Compute {
     let name = format!("CPU ({})", Level::second().name());
     Compute { backend: Backend::Cpu { threads, choose: cpu::second }, name, real_gpu: false }
 }
 
-/// Opens a GPU and asks it the known answers of every kernel.
+/// Opens a GPU and tests the known answers of every kernel on it.
 pub(crate) fn open(device: &Device) -> Result<(Gpu, Tuning)> {
-    let gpu = block_on(Gpu::open(device, Options::new(clock)))?;
+    let gpu = block_on(Gpu::open(device, Options::new(elapsed_ms)))?;
     let tuning = block_on(gpu::tune(&gpu, kernels::ALL, SEED))?;
     Ok((gpu, tuning))
 }
 
-/// Chooses: of the GPUs named, the fastest that passes, or an error; `auto` the fastest real GPU that passes, else the
-/// CPU; `gpu` that too, else the first software GPU that passes.
+/// Selects the backend that the flags ask for. A GPU passes if it computes all known answers.
+///
+/// If GPUs are named: the fastest of them that passes. Otherwise `auto` selects the fastest hardware GPU that passes,
+/// or the CPU if there is none; `gpu` selects the fastest hardware GPU that passes, or the first software GPU that
+/// passes. Returns an error with [`Exit::NoGpu`] if no GPU qualifies.
 pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
     if args.backend == BackendKind::Cpu {
         return Ok(cpu(args.threads));
@@ -70,7 +86,9 @@ pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
     if !args.device.is_empty() {
         let named: Result<Vec<_>, _> = args.device.iter().map(|wanted| gpu::find(&devices, wanted)).collect();
         let named = named.context(Exit::NoGpu)?;
-        return fastest(&named)?.ok_or_else(|| anyhow!("no GPU named passes").context(Exit::NoGpu));
+        return fastest(&named)?.ok_or_else(|| {
+            anyhow!("none of the GPUs named with --device computes all known answers").context(Exit::NoGpu)
+        });
     }
     let real: Vec<_> = devices.iter().filter(|device| !device.software).collect();
     if let Some(compute) = fastest(&real)? {
@@ -84,27 +102,29 @@ pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
             return Ok(compute);
         }
     }
-    Err(anyhow!("no GPU that this machine lists passes: see `r3mes-wgpu devices --test`").context(Exit::NoGpu))
+    Err(anyhow!("no GPU of this machine computes all known answers: see `r3mes-wgpu devices --test`")
+        .context(Exit::NoGpu))
 }
 
-/// The first GPU named, by given lowerings, without a known answer asked: for benches, whose digest says as much.
-pub(crate) fn by(args: &ComputeArgs, choice: Choice) -> Result<Compute> {
+/// Opens the first GPU named with the given lowerings, without testing known answers. For benchmarks, which compare the
+/// digest of a step instead.
+pub(crate) fn with_lowerings(args: &ComputeArgs, choice: Choice) -> Result<Compute> {
     let devices = block_on(gpu::devices());
     let wanted = args.device.first().map_or("0", String::as_str);
     let device = gpu::find(&devices, wanted).context(Exit::NoGpu)?;
-    let gpu = block_on(Gpu::open(device, Options::new(clock)))?;
+    let gpu = block_on(Gpu::open(device, Options::new(elapsed_ms)))?;
     let (name, real_gpu) = (device.to_string(), !device.software);
     Ok(Compute { backend: Backend::Gpu { gpu, choice }, name, real_gpu })
 }
 
-/// Exits with 0 if a real GPU is listed.
+/// Returns [`Exit::Ok`] if this machine lists a hardware GPU, otherwise [`Exit::NoGpu`].
 pub(crate) fn probe() -> Exit {
     let real = block_on(gpu::devices()).iter().any(|device| !device.software);
     if real { Exit::Ok } else { Exit::NoGpu }
 }
 
-/// Asks in a process of its own: drivers of software GPUs stay in memory once loaded, speak to stderr, and a broken one
-/// takes its process along.
+/// Returns whether this machine lists a hardware GPU. A child process looks, because drivers of software GPUs stay in
+/// memory once loaded and print to stderr, and a broken driver ends its process.
 fn lists_real_gpu() -> bool {
     let probe = |program| {
         let (input, output, errors) = (Stdio::null(), Stdio::null(), Stdio::null());
@@ -113,7 +133,8 @@ fn lists_real_gpu() -> bool {
     std::env::current_exe().and_then(probe).map_or(true, |status| status.success())
 }
 
-/// The GPU whose ternary products are fastest among those that pass; says what it refuses, and why it prefers.
+/// Returns the GPU with the fastest ternary matrix products among those that compute all known answers. Prints why a
+/// GPU is not used, and the times if there are several.
 fn fastest(devices: &[&Device]) -> Result<Option<Compute>> {
     let mut passing = Vec::new();
     for device in devices {
@@ -124,8 +145,8 @@ fn fastest(devices: &[&Device]) -> Result<Option<Compute>> {
     }
     passing.sort_by(|a, b| a.0.total_cmp(&b.0));
     for (at, (milliseconds, device, ..)) in passing.iter().enumerate().filter(|_| passing.len() > 1) {
-        let verdict = if at == 0 { "the fastest, taken" } else { "slower, left" };
-        eprintln!("{device}: {milliseconds:.3} ms for the ternary products: {verdict}");
+        let verdict = if at == 0 { "the fastest, used" } else { "slower, not used" };
+        eprintln!("{device}: {milliseconds:.3} ms for the ternary matrix products: {verdict}");
     }
     Ok(passing.into_iter().next().map(|(_, device, gpu, choice)| Compute {
         backend: Backend::Gpu { gpu, choice },

@@ -1,50 +1,48 @@
-//! The R3MES miner: `r3mes-wgpu mine`, and what belongs to it.
+//! The binary `r3mes-wgpu`: a miner, a node, and the commands around them.
+//!
+//! A module imports only modules of earlier rows:
+//!
+//! | modules | role |
+//! |---|---|
+//! | `output`, `clock`, `log`, `paths`, `interrupt`, `threads` | stdout, exit codes, time, log, files, Ctrl-C, threads |
+//! | `wallet`, `blocks`, `model`, `compute`, `job` | keys, block store, model files and text, backends, the job of a model |
+//! | `client` | HTTP to nodes, gateways and stores |
+//! | `node` | mempool, chain and the blocks that the ledger names |
+//! | `consensus` | ABCI for CometBFT |
+//! | `server` | the HTTP server of a node |
+//! | `service` | a whole node with its operator's roles |
+//! | `commands` | one module per command, with its flags |
+//! | `cli` | the command line |
 
+mod blocks;
 mod cli;
 mod client;
+mod clock;
 mod commands;
 mod compute;
 mod consensus;
-mod engine;
 mod interrupt;
+mod job;
+mod log;
 mod model;
 mod node;
 mod output;
 mod paths;
 mod server;
+mod service;
 mod threads;
 mod wallet;
 
 use clap::Parser;
-use commands::{adapter, bench, check, devices, generate, genesis, mine, quality, train, verifier, verify};
+use output::Exit;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    let result = match cli.command {
-        command if command.compute().is_some_and(|compute| compute.list_devices) => devices::run(Default::default()),
-        cli::Command::Mine(args) => mine::run(&args),
-        cli::Command::Node(args) => commands::node::run(&args),
-        cli::Command::Genesis(args) => genesis::run(args),
-        cli::Command::Verifier(args) => verifier::run(&args),
-        cli::Command::Train(args) => train::run(args),
-        cli::Command::Generate(args) => generate::run(args),
-        cli::Command::Verify(args) => verify::run(args),
-        cli::Command::Adapter(args) => adapter::run(args),
-        cli::Command::Check(args) => check::run(args),
-        cli::Command::Devices(args) => devices::run(args),
-        cli::Command::Bench(args) => bench::run(args),
-        cli::Command::Model(commands::model::ModelCommand::Import(args)) => commands::model::import::run(&args),
-        cli::Command::Model(commands::model::ModelCommand::Info(args)) => commands::model::info::run(&args),
-        cli::Command::Quality(args) => quality::run(args),
-        cli::Command::Wallet(command) => commands::wallet::run(&command),
-        cli::Command::Probe => Ok(compute::probe()),
-    };
-    match result {
+    match cli::run(cli::Cli::parse()) {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("r3mes-wgpu: {error:#}");
-            error.downcast_ref::<output::Exit>().copied().unwrap_or(output::Exit::Failure).into()
+            error.downcast_ref::<Exit>().copied().unwrap_or(Exit::Failure).into()
         }
     }
 }

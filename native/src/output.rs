@@ -1,4 +1,5 @@
-//! What scripts see: exit codes, and one JSON object a line on stdout. People's words go to stderr.
+//! The interface for scripts: exit codes, and results on stdout, with `--json` one object per line. Messages for people
+//! go to stderr.
 
 use std::{
     fmt,
@@ -6,7 +7,7 @@ use std::{
     process::{ExitCode, exit},
 };
 
-/// How the program ends.
+/// The exit code of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Ok = 0,
@@ -23,14 +24,15 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// As the context of an error, an exit decides the code that the error ends with.
+/// Describes the code in one phrase. As the context of an `anyhow` error, an `Exit` sets the code that the program
+/// exits with.
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Ok => "ok",
+            Self::Ok => "success",
             Self::Failure => "failed",
             Self::NoGpu => "no usable GPU",
-            Self::Mismatch => "not reproducible",
+            Self::Mismatch => "result not reproduced",
             Self::Refused => "refused by the node",
             Self::Interrupted => "interrupted",
         })
@@ -39,13 +41,13 @@ impl fmt::Display for Exit {
 
 impl std::error::Error for Exit {}
 
-/// Prints one line on stdout. Where nobody reads any more (`r3mes-wgpu … | head -1`), the program ends quietly; what
-/// was acknowledged is on disk by then.
+/// Prints one line on stdout. If the reader has closed the pipe (`r3mes-wgpu … | head -1`), the process exits with 0;
+/// everything acknowledged is already on disk.
 pub(crate) fn line(text: impl fmt::Display) {
     piece(&format!("{text}\n"));
 }
 
-/// As [`line`], without its end, and seen at once.
+/// Prints text on stdout as [`line`] does, without a newline, and flushes it.
 pub(crate) fn piece(text: &str) {
     let mut out = stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -58,13 +60,13 @@ pub(crate) fn piece(text: &str) {
     }
 }
 
-/// [`line`] of a format.
+/// Formats its arguments and prints them with [`line`].
 macro_rules! say {
     ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
 }
 pub(crate) use say;
 
-/// Bytes as lower-case hexadecimal digits.
+/// Returns bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-//! The data folder: `models/<name>/`, `<job>/ledger.redb`, `<job>/receipts/`.
+//! The data folder (`models/<name>/`, `<job>/ledger.redb`, `<job>/receipts/`), and durable writing of files.
 
 use anyhow::{Context, Result};
 use std::{
@@ -7,12 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The folder given, or the user's own.
+/// Returns the data folder given, or the user's own by default, and creates it if it does not exist.
 pub(crate) fn data_dir(given: Option<PathBuf>) -> Result<PathBuf> {
     let dir = match given {
         Some(dir) => dir,
         None => directories::ProjectDirs::from("", "", "r3mes-wgpu")
-            .context("no home folder; name one by --data-dir")?
+            .context("this user has no home folder; pass --data-dir DIR")?
             .data_dir()
             .to_owned(),
     };
@@ -20,19 +20,19 @@ pub(crate) fn data_dir(given: Option<PathBuf>) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Writes a whole file or leaves the old one: aside, synced, renamed.
+/// Replaces a file atomically: writes a file beside it, syncs it and renames it. If this fails, the old file remains.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let aside = path.with_extension("partial");
+    let partial = path.with_extension("partial");
     let write = || -> std::io::Result<()> {
-        let mut file = fs::File::create(&aside)?;
+        let mut file = fs::File::create(&partial)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&aside, path)
+        fs::rename(&partial, path)
     };
     write().with_context(|| format!("writing {}", path.display()))
 }
 
-/// Writes a new file that only its user may read, where the system knows of users.
+/// Writes a new file, which on Unix only its user may read. Returns an error if the file exists.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
@@ -46,7 +46,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     write().with_context(|| format!("writing {}", path.display()))
 }
 
-/// A folder, made if it is not there, that only its user may enter, where the system knows of users.
+/// Creates a folder, which on Unix only its user may enter, unless it exists.
 pub(crate) fn private_folder(path: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -55,14 +55,14 @@ pub(crate) fn private_folder(path: &Path) -> Result<()> {
     builder.create(path).with_context(|| format!("creating {}", path.display()))
 }
 
-/// Makes a new name in a folder survive a power cut.
+/// Syncs the folder that contains `path`, so that a new or renamed file survives a power cut.
 #[cfg(unix)]
 pub(crate) fn sync_folder(path: &Path) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Ok(fs::File::open(folder)?.sync_all()?)
 }
 
-/// Windows keeps names in the journal and cannot sync a folder.
+/// Does nothing: Windows journals file names and cannot sync a folder.
 #[cfg(not(unix))]
 pub(crate) fn sync_folder(_path: &Path) -> Result<()> {
     Ok(())

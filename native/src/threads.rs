@@ -1,22 +1,22 @@
-//! Threads that the process can not do without.
+//! Threads that the process cannot continue without.
 
 use crate::output::Exit;
 use anyhow::{Context, Result};
 use std::{process::exit, thread};
 
-/// Ends the process where its thread panics.
+/// Ends the process if the thread that drops it is panicking.
 struct Guard;
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("r3mes-wgpu: ended, since one of its threads did; what was acknowledged is on disk");
+            eprintln!("r3mes-wgpu: exiting because a thread panicked; everything acknowledged is on disk");
             exit(Exit::Failure as i32);
         }
     }
 }
 
-/// Starts a thread. Where it panics the process ends: others would wait for it for ever.
+/// Starts a thread. If it panics, the process exits with 1, because other threads would wait for it forever.
 pub(crate) fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
     let guarded = || {
         let _guard = Guard;
@@ -32,17 +32,17 @@ mod tests {
 
     #[test]
     #[ignore = "the child process of another test"]
-    fn child() {
-        start("falling", || panic!("on purpose")).unwrap();
+    fn panicking_child() {
+        start("panicking", || panic!("on purpose")).unwrap();
         thread::sleep(Duration::from_secs(60));
     }
 
     #[test]
     fn a_panic_ends_the_process() {
-        let arguments = ["--exact", "threads::tests::child", "--ignored", "--nocapture"];
+        let arguments = ["--exact", "threads::tests::panicking_child", "--ignored", "--nocapture"];
         let output = Command::new(env::current_exe().unwrap()).args(arguments).output().unwrap();
-        let words = String::from_utf8_lossy(&output.stderr);
-        assert!(words.contains("on purpose") && words.contains("what was acknowledged is on disk"), "{words}");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(message.contains("on purpose") && message.contains("everything acknowledged is on disk"), "{message}");
         assert_eq!(output.status.code(), Some(Exit::Failure as i32));
     }
 }

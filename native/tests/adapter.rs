@@ -77,7 +77,7 @@ fn an_adapter_survives_peft_export_and_import_and_can_be_trained_further() {
     assert_eq!(inspect(&imported)["steps"].as_u64(), Some(1));
     // nothing is overwritten
     for again in [["export", &trained, "--out", &exported], ["import", &exported, "--out", &file]] {
-        assert!(adapter(again).unwrap_err().contains("is there already"));
+        assert!(adapter(again).unwrap_err().contains("already exists"));
     }
 }
 

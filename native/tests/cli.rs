@@ -274,7 +274,7 @@ fn the_held_out_loss_is_reported_before_between_and_after_steps() {
     fs::write(&eval, "a").unwrap();
     let output = train(&eval, "5");
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("has 1 tokens, at least 2 are needed"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("has 1 tokens; at least 2 are needed"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod tests;
 
 use super::transport::Remote;
 use crate::{
-    node::blocks::{BlockStore, Quota},
+    blocks::{BlockStore, Quota},
     wallet::secrets,
 };
 use anyhow::{Result, ensure};

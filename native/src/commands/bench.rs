@@ -1,13 +1,14 @@
-//! A whole step, timed: tokens per second of forward, backward and optimizer, beside the f32 products that this
-//! machine does in the same seconds.
+//! `bench`: times a whole training step (forward, backward and optimizer) in tokens per second, and for comparison an
+//! f32 matrix product on the same machine during the same run.
 
 use super::model::info::planned_bytes;
 use crate::{
-    cli::{BenchArgs, TrialShape},
-    compute, model,
+    compute::{self, ComputeArgs},
+    model,
     output::{self, Exit, say},
 };
 use anyhow::{Result, anyhow, ensure};
+use clap::{Args, ValueEnum};
 use pollster::block_on;
 use r3mes_wgpu::{
     compute::{Backend, gpu::Choice},
@@ -19,7 +20,41 @@ use r3mes_wgpu::{
     },
 };
 use serde_json::json;
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum TrialShape {
+    Small,
+    Wide,
+}
+
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+    /// Time a random model of this size: small has 3 million ternary weights and 64 tokens, wide 51 million and 128
+    #[arg(long, value_enum, default_value_t = TrialShape::Wide)]
+    shape: TrialShape,
+    /// Time the model in this folder instead
+    #[arg(long, value_name = "DIR", conflicts_with = "shape")]
+    model: Option<PathBuf>,
+    /// With --model: use one sequence of this many tokens [default: the model's context]
+    #[arg(long, value_name = "N", requires = "model")]
+    tokens: Option<usize>,
+    /// On the GPU given by --device, run this kernel with this lowering, all others with the plain one, and do not test
+    /// known answers; may be repeated
+    #[arg(long, value_name = "KERNEL=LOWERING")]
+    lowering: Vec<String>,
+    /// Time this many steps after one to warm up
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    steps: u32,
+    /// Exit with 4 unless this is the digest of the step
+    #[arg(long, value_name = "HEX")]
+    expect: Option<String>,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
 
 impl TrialShape {
     const fn config(self) -> ModelConfig {
@@ -34,7 +69,7 @@ impl TrialShape {
 pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
     let compute = match args.lowering.is_empty() {
         true => compute::choose(&args.compute)?,
-        false => compute::by(&args.compute, lowerings(&args.lowering)?)?,
+        false => compute::with_lowerings(&args.compute, lowerings(&args.lowering)?)?,
     };
     let (weights, mut trial) = match &args.model {
         None => {
@@ -46,7 +81,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
             if let Some(tokens) = args.tokens {
                 ensure!(
                     (1..=model.config.context).contains(&tokens),
-                    "the model has a context of {}",
+                    "--tokens must be 1 to {}, the context of the model",
                     model.config.context
                 );
                 model.config.context = tokens;
@@ -93,21 +128,21 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
         }));
     } else {
         let name = &compute.name;
-        say!("{name}: {best:.0} tokens/s at best, {median:.0} in the middle of {} steps", seconds.len());
+        say!("{name}: {best:.0} tokens/s in the best of {} steps, {median:.0} in the median step", seconds.len());
         say!(
-            "{:.0} tokens/s of a step's gradient alone, which is what a miner does for each chunk",
+            "{:.0} tokens/s for the gradient alone, which is what a miner computes for each chunk",
             rate(gradient_seconds)
         );
-        say!("f32 product of one thread in the same run: {:.1} GOP/s", float_rate / 1e9);
-        say!("step {digest}");
+        say!("f32 matrix product on one thread during the same run: {:.1} GOP/s", float_rate / 1e9);
+        say!("step digest {digest}");
         let all = constants + planned;
         let resident = match resident {
-            Some(bytes) => format!("{:.1} MB resident: {:.2} times", mega(bytes), bytes as f64 / all as f64),
-            None => "resident not available".to_owned(),
+            Some(bytes) => format!("{:.1} MB resident ({:.2} times that)", mega(bytes), bytes as f64 / all as f64),
+            None => "resident size unknown".to_owned(),
         };
         say!("memory: {:.1} MB of weights and tables, {:.1} MB planned, {resident}", mega(constants), mega(planned));
         if let Some(peak) = memory_bytes("VmHWM:") {
-            say!("at most {:.1} MB, reading the model and recording the step included", mega(peak));
+            say!("peak memory: {:.1} MB, including reading the model and recording the step", mega(peak));
         }
     }
     match args.expect {
@@ -116,10 +151,10 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
     }
 }
 
-/// The choice that a list of `KERNEL=LOWERING` means.
+/// Parses a list of `KERNEL=LOWERING`.
 fn lowerings(forced: &[String]) -> Result<Choice> {
     forced.iter().try_fold(Choice::default(), |choice, forced| {
-        let unknown = || anyhow!("no lowering {forced:?}: KERNEL=LOWERING, as `devices --test` lists them");
+        let unknown = || anyhow!("--lowering {forced}: expected KERNEL=LOWERING, as `devices --test` lists them");
         let (kernel, lowering) = forced.split_once('=').ok_or_else(unknown)?;
         let kernel = kernels::ALL.iter().find(|known| known.name == kernel).ok_or_else(unknown)?;
         let lowering = kernel.lowerings.iter().find(|known| known.name == lowering).ok_or_else(unknown)?;
@@ -127,7 +162,7 @@ fn lowerings(forced: &[String]) -> Result<Choice> {
     })
 }
 
-/// `KERNEL=LOWERING` of each kernel that a GPU has a choice for.
+/// Returns `KERNEL=LOWERING` of each kernel that has several lowerings on a GPU.
 fn chosen(backend: &Backend) -> Vec<String> {
     let Backend::Gpu { choice, .. } = backend else { return Vec::new() };
     let several = kernels::ALL.iter().filter(|kernel| kernel.lowerings.len() > 1);
@@ -138,7 +173,7 @@ fn mega(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// `gemm`'s f32 product of 128 tokens with a 2048 × 2048 matrix: what other machines are compared by.
+/// An f32 product of 128 tokens with a 2048 × 2048 matrix by the crate `gemm`, to compare machines.
 struct FloatProduct {
     x: Vec<f32>,
     weights: Vec<f32>,
@@ -156,7 +191,7 @@ impl FloatProduct {
         Self { x, weights, out: vec![0.0; Self::TOKENS * Self::FEATURES], seconds: f64::INFINITY }
     }
 
-    /// Does it once and keeps the shortest time.
+    /// Computes the product once and keeps the shortest time.
     fn time(&mut self) {
         let start = Instant::now();
         let (m, n) = (Self::TOKENS, Self::FEATURES);
@@ -175,7 +210,8 @@ impl FloatProduct {
     }
 }
 
-/// What the system says of this process's memory: resident now (`VmRSS:`), or at most so far (`VmHWM:`).
+/// Returns the resident memory of this process in bytes: the current size (`VmRSS:`) or the peak (`VmHWM:`). Returns
+/// `None` on systems without `/proc`.
 fn memory_bytes(what: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with(what))?;

@@ -1,11 +1,11 @@
-//! The claim, tried: known answers and golden digests on every backend of this machine.
+//! `check`: computes known answers and golden digests on every backend of this machine.
 
 use crate::{
-    cli::CheckArgs,
     compute,
     output::{self, Exit, say},
 };
 use anyhow::{Context, Result};
+use clap::Args;
 use pollster::block_on;
 use r3mes_wgpu::{
     compute::{
@@ -19,48 +19,62 @@ use r3mes_wgpu::{
 };
 use serde_json::json;
 
-/// One execution, and how it fared.
-struct Execution {
+#[derive(Args)]
+pub(crate) struct CheckArgs {
+    /// Leave out software GPUs, which take minutes
+    #[arg(long)]
+    skip_software: bool,
+    /// Run this many dispatches of the step on each backend and the rest with the reference kernels; if the digest is
+    /// right with N and wrong with N + 1, the additional dispatch is wrong on that backend
+    #[arg(long, value_name = "N")]
+    prefix: Option<usize>,
+    /// Print one JSON object per backend on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// The result of checking one backend.
+struct BackendCheck {
     backend: &'static str,
     gpu: Option<String>,
-    found: Result<Found>,
+    result: Result<CheckResult>,
 }
 
-struct Found {
-    /// Kernels whose known answers it gives, with the lowering chosen on a GPU.
+struct CheckResult {
+    /// Kernels whose known answers are right; on a GPU with the selected lowering.
     kernels: Vec<String>,
     digests: Digests,
-    /// Where the step goes wrong, if it does.
-    culprit: Option<String>,
+    /// The first dispatch of the step that differs from the reference kernels, if any.
+    first_difference: Option<String>,
 }
 
-/// Exits with 4 if any execution differs.
+/// Checks all backends. Returns [`Exit::Mismatch`] if any differs.
 pub(crate) fn run(args: CheckArgs) -> Result<Exit> {
     let mut all = true;
-    let mut tell = |backend, gpu, found| {
-        all &= Execution { backend, gpu, found }.tell(args.json);
+    let mut report = |backend, gpu, result| {
+        all &= BackendCheck { backend, gpu, result }.report(args.json);
     };
     for (name, threads, choose) in
         [("scalar", 1, cpu::scalar as Choose), (Level::detect().name(), 0, cpu::fastest as Choose)]
     {
         let backend = Backend::Cpu { threads, choose };
-        tell(name, None, on_cpu(&backend).and_then(|kernels| play(backend, kernels, args.prefix)));
+        report(name, None, on_cpu(&backend).and_then(|kernels| run_digests(backend, kernels, args.prefix)));
     }
     for device in block_on(gpu::devices()) {
         if device.software && args.skip_software {
             continue;
         }
-        let found = compute::open(&device).and_then(|(gpu, tuning)| {
+        let result = compute::open(&device).and_then(|(gpu, tuning)| {
             let name = |tuned: &gpu::Tuned| format!("{}:{}", tuned.kernel.name, tuned.chosen.name);
             let kernels = tuning.kernels.iter().map(name).collect();
-            play(Backend::Gpu { gpu, choice: tuning.choice }, kernels, args.prefix)
+            run_digests(Backend::Gpu { gpu, choice: tuning.choice }, kernels, args.prefix)
         });
-        tell("gpu", Some(device.to_string()), found);
+        report("gpu", Some(device.to_string()), result);
     }
     Ok(if all { Exit::Ok } else { Exit::Mismatch })
 }
 
-/// The kernels, once all their known answers are right.
+/// Tests the known answers of all kernels on a CPU backend, and returns the names of the kernels.
 fn on_cpu(backend: &Backend) -> Result<Vec<String>> {
     for kernel in kernels::ALL {
         for case in cases(kernel, compute::SEED) {
@@ -70,8 +84,8 @@ fn on_cpu(backend: &Backend) -> Result<Vec<String>> {
     Ok(kernels::ALL.iter().map(|kernel| kernel.name.to_owned()).collect())
 }
 
-/// Computes the digests; where the step's differs, also the dispatch that is to blame.
-fn play(backend: Backend, kernels: Vec<String>, prefix: Option<usize>) -> Result<Found> {
+/// Computes the digests. If that of the step is wrong, also finds the first dispatch that differs.
+fn run_digests(backend: Backend, kernels: Vec<String>, prefix: Option<usize>) -> Result<CheckResult> {
     const SEQUENCES: usize = 2;
     let scalar = Backend::Cpu { threads: 1, choose: cpu::scalar };
     let backend = match prefix {
@@ -80,34 +94,34 @@ fn play(backend: Backend, kernels: Vec<String>, prefix: Option<usize>) -> Result
     };
     let digests = block_on(conformance::digests(&backend, SEQUENCES))?;
     let trace = |backend| block_on(conformance::step_trace(backend, SEQUENCES));
-    let culprit = match digests.step == GOLDEN.step {
+    let first_difference = match digests.step == GOLDEN.step {
         true => None,
         false => first_difference(&trace(&scalar)?, &trace(&backend)?)
             .map(|traced| format!("{} ({})", traced.label, traced.kernel)),
     };
-    Ok(Found { kernels, digests, culprit })
+    Ok(CheckResult { kernels, digests, first_difference })
 }
 
-impl Execution {
-    /// Says how it fared; whether well.
-    fn tell(&self, as_json: bool) -> bool {
-        let found = self.found.as_ref().ok();
+impl BackendCheck {
+    /// Prints the result. Returns whether the digests are right.
+    fn report(&self, as_json: bool) -> bool {
+        let found = self.result.as_ref().ok();
         let ok = found.is_some_and(|found| found.digests == GOLDEN);
         let hex = |of: fn(&Digests) -> [u8; 32]| found.map(|found| output::hex(&of(&found.digests)));
         let (step, run) = (hex(|digests| digests.step), hex(|digests| digests.run));
-        let culprit = found.and_then(|found| found.culprit.as_ref());
-        let error = self.found.as_ref().err().map(|error| format!("{error:#}"));
+        let first_difference = found.and_then(|found| found.first_difference.as_ref());
+        let error = self.result.as_ref().err().map(|error| format!("{error:#}"));
         if as_json {
             output::line(json!({
                 "backend": self.backend, "gpu": self.gpu, "kernels": found.map(|found| &found.kernels),
-                "step_digest": step, "run_digest": run, "ok": ok, "first_difference": culprit, "error": error,
+                "step_digest": step, "run_digest": run, "ok": ok, "first_difference": first_difference, "error": error,
             }));
             return ok;
         }
         let name = self.gpu.as_deref().unwrap_or("CPU");
         say!("{} · {} {name}", if ok { "same" } else { "DIFFERENT" }, self.backend);
         say!("  step {}\n  run  {}", step.as_deref().unwrap_or("-"), run.as_deref().unwrap_or("-"));
-        culprit.iter().for_each(|culprit| say!("  the first dispatch that differs: {culprit}"));
+        first_difference.iter().for_each(|dispatch| say!("  first dispatch that differs: {dispatch}"));
         error.iter().for_each(|error| say!("  {error}"));
         ok
     }

@@ -1,20 +1,33 @@
-//! What GPUs this machine lists, and what they are.
+//! `devices`: lists the GPUs of this machine.
 
 use crate::{
-    cli::DevicesArgs,
     compute,
     output::{self, Exit, say},
 };
 use anyhow::Result;
+use clap::Args;
 use pollster::block_on;
 use r3mes_wgpu::compute::gpu::{self, TuneOutcome, Tuned};
 use serde_json::{Value, json};
 
-/// Lists GPUs; tested, also each kernel's lowerings: those that pass, and the one that it would run by.
+#[derive(Args, Default)]
+pub(crate) struct DevicesArgs {
+    /// Also test the known answers on each GPU, and list for each kernel the lowerings that pass and the one that would
+    /// run
+    #[arg(long)]
+    test: bool,
+    /// Print one JSON object per GPU on stdout; implies --test
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists the GPUs. With `--test`, also lists the lowerings of each kernel that pass and the one that would run.
 pub(crate) fn run(args: DevicesArgs) -> Result<Exit> {
     let devices = block_on(gpu::devices());
     if devices.is_empty() {
-        eprintln!("this machine lists no GPU: no Vulkan loader or driver (on Debian and Ubuntu: libvulkan1)");
+        eprintln!(
+            "This machine lists no GPU: the Vulkan loader or a driver is missing (Debian and Ubuntu: install libvulkan1)."
+        );
     }
     for (number, device) in devices.iter().enumerate() {
         let class = device.architecture;

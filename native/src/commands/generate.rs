@@ -1,19 +1,53 @@
-//! Generation: a text continued, a token at a time, the same for a seed on every backend.
+//! `generate`: continues a text token by token. A seed gives the same text on every backend.
 
 use super::adapter;
 use crate::{
-    cli::GenerateArgs,
-    compute,
+    compute::{self, ComputeArgs},
     interrupt::Interrupt,
-    model::{self, Tokens},
+    model::{self, TextTokenizer},
     output::{self, Exit},
     paths,
 };
 use anyhow::{Result, ensure};
+use clap::Args;
 use pollster::block_on;
 use r3mes_wgpu::model::{decoder::Decoder, sampling::Sampler};
 use serde_json::json;
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
+
+#[derive(Args)]
+pub(crate) struct GenerateArgs {
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+    /// Use the model in this folder, as `model import` writes it [default: the bundled model]
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Use an adapter: a checkpoint of `train` or its folder, a PEFT folder, a data folder, or the URL of a node
+    #[arg(long, value_name = "SOURCE")]
+    adapter: Option<String>,
+    /// Continue this text
+    #[arg(long, value_name = "TEXT")]
+    prompt: String,
+    /// Generate at most this many tokens
+    #[arg(long, value_name = "N", default_value_t = 400)]
+    max_tokens: usize,
+    /// Divide the scores by this temperature; 0 always takes the likeliest token, 1 samples with the model's
+    /// probabilities
+    #[arg(long, value_name = "X", default_value_t = 0.7)]
+    temperature: f64,
+    /// Sample from this many of the likeliest tokens; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    top: usize,
+    /// Seed the sampling; the same seed gives the same text on every GPU and CPU
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Look for models in this folder [default: the user's data folder]
+    #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Print one JSON object on stdout at the end, instead of the text as it is generated
+    #[arg(long)]
+    json: bool,
+}
 
 /// Continues the prompt until `--max-tokens` or Ctrl-C.
 pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
@@ -21,9 +55,9 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
     let data_dir = paths::data_dir(args.data_dir)?;
     let dir = model::dir(args.model.as_deref(), &data_dir)?;
     let model = model::read(&dir)?;
-    let tokens = Tokens::of(&dir, model.config.vocab)?;
+    let tokenizer = TextTokenizer::open(&dir, model.config.vocab)?;
     let adapter = args.adapter.as_deref().map(adapter::read).transpose()?;
-    let prompt = tokens.encode(args.prompt.as_bytes())?;
+    let prompt = tokenizer.encode(args.prompt.as_bytes())?;
     ensure!(!prompt.is_empty(), "the prompt is empty");
     let mut sampler = Sampler::new(args.temperature, args.top, args.seed)?;
     let compute = compute::choose(&args.compute)?;
@@ -31,42 +65,42 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
     let window = prompt.len().saturating_add(args.max_tokens);
     let mut decoder = block_on(Decoder::new(&model, adapter.as_ref(), window, &compute.backend))?;
     let start = Instant::now();
-    // a prompt longer than the window: its end, so that there is room for more
+    // a prompt longer than the context is cut at its start to half the context, so that there is room to continue
     let room = decoder.remaining();
     let kept = if prompt.len() < room { prompt.len() } else { room / 2 + 1 };
     let mut scores = block_on(decoder.read(&prompt[prompt.len() - kept..]))?;
     if !args.json {
         output::piece(&args.prompt);
     }
-    let (mut text, mut spoken, mut made) = (String::new(), tokens.spoken(), 0);
-    while made < args.max_tokens && !interrupt.asked() {
+    let (mut text, mut stream, mut generated) = (String::new(), tokenizer.stream(), 0);
+    while generated < args.max_tokens && !interrupt.asked() {
         let token = sampler.next(&scores);
-        let heard = spoken.hear(token)?;
+        let piece = stream.push(token)?;
         if !args.json {
-            output::piece(&heard);
+            output::piece(&piece);
         }
-        text += &heard;
-        made += 1;
+        text += &piece;
+        generated += 1;
         scores = match decoder.remaining() {
-            0 => block_on(read_again(&mut decoder, token))?,
+            0 => block_on(shift_window(&mut decoder, token))?,
             _ => block_on(decoder.read(&[token]))?,
         };
     }
-    let rate = made as f64 / start.elapsed().as_secs_f64().max(1e-9);
+    let rate = generated as f64 / start.elapsed().as_secs_f64().max(1e-9);
     if args.json {
         output::line(json!({
-            "prompt": args.prompt, "text": text, "tokens": made, "seed": args.seed, "backend": compute.name,
+            "prompt": args.prompt, "text": text, "tokens": generated, "seed": args.seed, "backend": compute.name,
             "tokens_per_second": rate,
         }));
     } else {
         output::piece("\n");
-        eprintln!("{made} tokens by {}, {rate:.0} a second", compute.name);
+        eprintln!("{generated} tokens on {}, {rate:.0} tokens/s", compute.name);
     }
     Ok(if interrupt.asked() { Exit::Interrupted } else { Exit::Ok })
 }
 
-/// The window is full: its later half is read again from its start, then the new token.
-async fn read_again(decoder: &mut Decoder, token: u32) -> Result<Vec<i32>> {
+/// Makes room when the context is full: restarts with the later half of the tokens, then the new token.
+async fn shift_window(decoder: &mut Decoder, token: u32) -> Result<Vec<i32>> {
     let mut tokens = decoder.tokens().to_vec();
     tokens.drain(..tokens.len().div_ceil(2));
     tokens.push(token);

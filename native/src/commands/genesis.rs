@@ -1,23 +1,58 @@
-//! `genesis`: what a network of its own starts from, as a file that its nodes share.
+//! `genesis`: prints the genesis file of a new network, which all its nodes share.
 
+use super::amounts::{address_and_coins, micro};
 use crate::{
-    cli::{GenesisArgs, Rules},
-    node::{
-        Terms,
-        embedded::{Embedded, OPERATOR_ROLES},
-    },
+    model::JobArgs,
+    node::GenesisTerms,
     output::{Exit, say},
-    paths, wallet,
+    paths,
+    service::embedded::{Embedded, OPERATOR_ROLES, QUOTA},
+    wallet,
 };
 use anyhow::Result;
+use clap::{Args, ValueEnum};
 use r3mes_wgpu::{
     ledger::{LedgerParams, fee_pool},
-    tx::{SessionKey, check_address},
+    tx::SessionKey,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// Prints the genesis of a network of this model and text.
+/// The rule profile of a genesis: see docs/LEDGER.md.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Rules {
+    /// For one process that trusts itself: everything is recomputed, and nothing is at stake
+    Embedded,
+    /// For participants who do not trust each other
+    Network,
+}
+
+#[derive(Args)]
+pub(crate) struct GenesisArgs {
+    #[command(flatten)]
+    job: JobArgs,
+    /// Start from these rules; every number is in the file and can be changed there
+    #[arg(long, value_enum, default_value_t = Rules::Network)]
+    rules: Rules,
+    /// Bind signatures to this chain id
+    #[arg(long, value_name = "ID", default_value = "r3mes-1")]
+    chain_id: String,
+    /// End a round after this many accepted tasks, 1 to 4096
+    #[arg(long, value_name = "N", default_value_t = QUOTA)]
+    quota: u32,
+    /// Add a validator and proposer with its stake in micro-units; may be repeated [default: this machine's operator,
+    /// with ten times the minimum stake]
+    #[arg(long, value_name = "ADDRESS=MICRO", value_parser = address_and_coins)]
+    operator: Vec<(String, u64)>,
+    /// Give this many micro-units to the fee pool, which pays the fees of newcomers
+    #[arg(long, value_name = "MICRO", value_parser = micro, default_value = "0")]
+    pool: u64,
+    /// Add an account with its coins in micro-units; may be repeated
+    #[arg(long, value_name = "ADDRESS=MICRO", value_parser = address_and_coins)]
+    account: Vec<(String, u64)>,
+}
+
+/// Prints the genesis of a network for the given model and text.
 pub(crate) fn run(args: GenesisArgs) -> Result<Exit> {
     let GenesisArgs { job, rules, chain_id, quota, mut operator, pool, mut account } = args;
     let params = match rules {
@@ -26,25 +61,18 @@ pub(crate) fn run(args: GenesisArgs) -> Result<Exit> {
     };
     if operator.is_empty() {
         let secret = wallet::operator_secret(&paths::data_dir(job.data_dir.clone())?)?;
-        // a penalty leaves it enough to go on
+        // after a penalty, the stake must still exceed the minimum
         operator.push((SessionKey::new(&secret)?.address().to_owned(), 10 * params.min_stake));
     }
     if pool > 0 {
         account.push((fee_pool(), pool));
     }
-    // of the chain's own, so that no gradient of one network is one of another
+    // the seed depends on the chain id, so a gradient of one network is worthless in another
     let seed = Sha256::new().chain_update("r3mes-wgpu genesis 1").chain_update(&chain_id).finalize().into();
     let nodes = operator.into_iter().map(|(address, stake)| (address, stake, OPERATOR_ROLES.to_vec())).collect();
     let rank = job.rank as u32;
-    let terms = Terms { chain_id, params, rank, seed, quota, accounts: account, nodes };
+    let terms = GenesisTerms { chain_id, params, rank, seed, quota, accounts: account, nodes };
     let genesis: Value = serde_json::from_str(&Embedded::of(&job, terms)?.genesis().to_json())?;
     say!("{genesis:#}");
     Ok(Exit::Ok)
-}
-
-/// Reads `ADDRESS=MICRO`.
-pub(crate) fn coins(text: &str) -> Result<(String, u64), String> {
-    let (address, amount) = text.split_once('=').ok_or("an address, `=`, and micro-units are asked for")?;
-    check_address(address).map_err(|error| error.to_string())?;
-    Ok((address.to_owned(), crate::commands::wallet::micro(amount)?))
 }

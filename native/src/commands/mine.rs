@@ -1,20 +1,26 @@
 //! Mining: claim, compute, store, submit, be paid; again. For a node in this process, or by `--node` for another's: the
 //! same loop, over HTTP.
 
+mod flags;
+
+pub(crate) use flags::MineArgs;
+
 use crate::{
-    cli::{Limits, MineArgs, ReplicaArgs},
     client::{
         retry::{RetryPolicy, rest},
         sources::Sources,
         transport::{self, Remote},
     },
     compute::{self, Compute},
+    consensus::ReplicaArgs,
     interrupt::Interrupt,
-    node::embedded::{self, Embedded},
     output::{self, Exit, say},
-    paths, wallet,
+    paths,
+    service::embedded::{self, Embedded},
+    wallet,
 };
 use anyhow::{Context, Result};
+use flags::Limits;
 use pollster::block_on;
 use r3mes_wgpu::{
     agents::miner::{Accepted, Miner, MiningError, TaskStage},
@@ -48,6 +54,7 @@ struct Work<'a> {
 
 /// Mines until a limit or Ctrl-C.
 pub(crate) fn run(args: &MineArgs) -> Result<Exit> {
+    args.log.start()?;
     let interrupt = Interrupt::listen()?;
     wallet::secrets::keep_out_of_dumps()?;
     match args.node.is_empty() {

@@ -1,6 +1,7 @@
-//! The commands of the program, one module each.
+//! The commands of the program, one module each, with the command's flags.
 
 pub(crate) mod adapter;
+mod amounts;
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod devices;

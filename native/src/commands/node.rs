@@ -1,19 +1,48 @@
-//! The node by itself: it settles what miners elsewhere submit.
+//! `node`: serves a node for other miners, as the sequencer of a network or as one of its replicas.
 
 use super::mine::verifier;
 use crate::{
-    cli::NodeArgs,
-    compute, consensus,
+    compute::{self, ComputeArgs},
+    consensus::{self, ReplicaArgs},
     interrupt::Interrupt,
-    node::{block_sync, embedded::Embedded},
+    log::LogArgs,
+    model::JobArgs,
+    node::block_sync,
     output::{self, Exit, say},
+    server::ServeArgs,
+    service::embedded::Embedded,
 };
 use anyhow::Result;
+use clap::Args;
 use serde_json::json;
-use std::time::Duration;
+use std::{path::PathBuf, thread, time::Duration};
+
+/// How often the command checks for Ctrl-C.
+const TICK: Duration = Duration::from_millis(50);
+
+#[derive(Args)]
+pub(crate) struct NodeArgs {
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+    #[command(flatten)]
+    job: JobArgs,
+    #[command(flatten)]
+    serve: ServeArgs,
+    /// Serve the network of this genesis file, as `genesis` writes it [default: a network of this machine's own]
+    #[arg(long, value_name = "FILE", conflicts_with = "rank", env = "R3MES_GENESIS")]
+    genesis: Option<PathBuf>,
+    #[command(flatten)]
+    replica: ReplicaArgs,
+    /// Print one JSON object on stdout when the node listens
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    log: LogArgs,
+}
 
 /// Serves until Ctrl-C.
 pub(crate) fn run(args: &NodeArgs) -> Result<Exit> {
+    args.log.start()?;
     let interrupt = Interrupt::listen()?;
     let embedded = Embedded::prepare(&args.job, args.genesis.as_deref())?;
     let verifier = verifier(&compute::choose(&args.compute)?, args.compute.threads);
@@ -37,7 +66,7 @@ pub(crate) fn run(args: &NodeArgs) -> Result<Exit> {
         say!("http://{address}/ · {} accepted, round {} · recomputing on {name}", head.accepted_total, head.round);
     }
     while !interrupt.asked() {
-        std::thread::sleep(Duration::from_millis(50));
+        thread::sleep(TICK);
     }
     Ok(Exit::Interrupted)
 }

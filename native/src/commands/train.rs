@@ -1,14 +1,15 @@
-//! Local fine-tuning: the same step as mining, without a node.
+//! `train`: fine-tunes an adapter on a text, with the same training step as mining and without a node.
 
 use crate::{
-    cli::{OptimizerKind, TrainArgs},
-    compute, engine,
+    compute::{self, ComputeArgs},
     interrupt::Interrupt,
-    model::{self, Tokens},
+    job,
+    model::{self, JobArgs, TextTokenizer},
     output::{self, Exit, say},
     paths,
 };
 use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -22,12 +23,60 @@ use r3mes_wgpu::{
     },
 };
 use serde_json::json;
-use std::{f64::consts::LN_2, fs, io::IsTerminal, path::Path, sync::Arc};
+use std::{
+    f64::consts::LN_2,
+    fs,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-/// Sequences a play.
+/// The number of sequences computed together, at most. It does not affect the result.
 const SEQUENCES: usize = 4;
 
-/// Trains until `--steps`, or Ctrl-C; what is done is kept.
+#[derive(Args)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+    #[command(flatten)]
+    job: JobArgs,
+    /// Train until this many optimizer steps are done in total
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    steps: u64,
+    /// Use this many chunks of 2048 tokens per step, 1 to 256
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    chunks: u32,
+    /// Set the learning rate [default: 0.002 for AdamW, 0.00003 for Lion]
+    #[arg(long, value_name = "X")]
+    learning_rate: Option<f64>,
+    /// Select the optimizer
+    #[arg(long, value_enum, default_value_t = OptimizerKind::Adamw)]
+    optimizer: OptimizerKind,
+    /// Report the loss of this whole text, also in bits per byte [default: the last tenth of the chunks is held out, at
+    /// most four]
+    #[arg(long, value_name = "FILE")]
+    eval: Option<PathBuf>,
+    /// Evaluate and write the checkpoint every N steps
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    eval_steps: u64,
+    /// Write checkpoint.safetensors to this folder; if there is one, training continues from it
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Seed the adapter and the dither
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Print one JSON object per step and per evaluation on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum OptimizerKind {
+    Adamw,
+    Lion,
+}
+
+/// Trains until `--steps` or Ctrl-C, and writes a checkpoint at the end.
 pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     let data_dir = paths::data_dir(args.job.data_dir.clone())?;
@@ -36,7 +85,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     let targets = model::targets(args.job.rank);
     let chunks = model::chunks(&args.job, &model_dir, &model)?;
     let (train, held_out) = match &args.eval {
-        Some(path) => (&chunks[..], HeldOut::read(path, &model_dir, &model)?),
+        Some(path) => (&chunks[..], HeldOutText::read(path, &model_dir, &model)?),
         None => split(&chunks),
     };
     let compute = compute::choose(&args.compute)?;
@@ -48,11 +97,17 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     let (adapter, optimizer) = if path.exists() {
         let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         let (adapter, optimizer) = checkpoint::read(&bytes).with_context(|| format!("{}", path.display()))?;
-        ensure!(adapter.rank == args.job.rank, "{} is of rank {}", path.display(), adapter.rank);
-        eprintln!("continuing at step {}", optimizer.steps());
+        ensure!(
+            adapter.rank == args.job.rank,
+            "{} has rank {}; pass --rank {}",
+            path.display(),
+            adapter.rank,
+            adapter.rank
+        );
+        eprintln!("continuing from step {}", optimizer.steps());
         (adapter, optimizer)
     } else {
-        let (_, state) = engine::job(&model, &targets, settings, seed)?;
+        let (_, state) = job::create(&model, &targets, settings, seed)?;
         let optimizer = Optimizer::from_bytes(&state.optimizer)?;
         (state.adapter, optimizer)
     };
@@ -63,13 +118,13 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     eprintln!("training on {}: {} chunks; {} tokens held out", compute.name, train.len(), held_out.tokens());
 
     let bar = progress(&args, session.optimizer().steps());
-    held_out.tell(&mut session, &args, &bar)?;
+    held_out.report(&mut session, &args, &bar)?;
     while session.optimizer().steps() < args.steps && !interrupt.asked() {
         let number = session.optimizer().steps();
         let at = |i: u64| train[((number * u64::from(args.chunks) + i) % train.len() as u64) as usize].tokens();
         let batch: Vec<_> = (0..u64::from(args.chunks)).map(at).collect();
         let done = block_on(session.step(&batch))?;
-        let report = done.report.context("a value saturated: the learning rate is too high for this model")?;
+        let report = done.report.context("a value saturated; use a lower --learning-rate for this model")?;
         bar.inc(1);
         bar.set_message(format!("loss {:.4}", done.loss));
         if args.json {
@@ -80,7 +135,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
         }
         if (number + 1).is_multiple_of(args.eval_steps) || number + 1 == args.steps {
             save(&session, &path)?;
-            held_out.tell(&mut session, &args, &bar)?;
+            held_out.report(&mut session, &args, &bar)?;
         }
     }
     save(&session, &path)?;
@@ -89,8 +144,8 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     Ok(if interrupt.asked() { Exit::Interrupted } else { Exit::Ok })
 }
 
-/// The settings of a first step.
-pub(crate) fn settings(kind: OptimizerKind, learning_rate: Option<f64>) -> Settings {
+/// Returns the optimizer settings of a new training.
+pub(super) fn settings(kind: OptimizerKind, learning_rate: Option<f64>) -> Settings {
     let settings = match kind {
         OptimizerKind::Adamw => Settings { learning_rate: 0.002, ..Settings::ADAMW },
         OptimizerKind::Lion => Settings::LION,
@@ -98,27 +153,27 @@ pub(crate) fn settings(kind: OptimizerKind, learning_rate: Option<f64>) -> Setti
     Settings { learning_rate: learning_rate.unwrap_or(settings.learning_rate), ..settings }
 }
 
-/// The last tenth, at most four chunks, is held out where there is more than one.
-fn split(chunks: &[Chunk]) -> (&[Chunk], HeldOut) {
+/// Splits off the held-out chunks: the last tenth, at least one if there are several chunks, at most four.
+fn split(chunks: &[Chunk]) -> (&[Chunk], HeldOutText) {
     let (train, rest) = chunks.split_at(chunks.len() - (chunks.len() / 10).clamp(usize::from(chunks.len() > 1), 4));
-    (train, HeldOut { texts: rest.iter().map(|chunk| chunk.tokens().to_vec()).collect(), bytes: None })
+    (train, HeldOutText { texts: rest.iter().map(|chunk| chunk.tokens().to_vec()).collect(), bytes: None })
 }
 
-/// What the loss is told of.
-struct HeldOut {
-    /// Tokens of each.
+/// The text whose loss is reported.
+struct HeldOutText {
+    /// Tokens of each text.
     texts: Vec<Vec<u32>>,
-    /// Of the one text, where it is a whole one.
+    /// Size in bytes, if the text is a whole file.
     bytes: Option<usize>,
 }
 
-impl HeldOut {
-    /// All of a file, in tokens of the model in `dir`.
+impl HeldOutText {
+    /// Reads a whole file as tokens of the model in `dir`.
     fn read(path: &Path, dir: &Path, model: &Model) -> Result<Self> {
         let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        let tokens = Tokens::of(dir, model.config.vocab)?.encode(&text);
+        let tokens = TextTokenizer::open(dir, model.config.vocab)?.encode(&text);
         let tokens = tokens.with_context(|| format!("tokenizing {}", path.display()))?;
-        ensure!(tokens.len() > 1, "{} has {} tokens, at least 2 are needed", path.display(), tokens.len());
+        ensure!(tokens.len() > 1, "{} has {} tokens; at least 2 are needed", path.display(), tokens.len());
         Ok(Self { texts: vec![tokens], bytes: Some(text.len()) })
     }
 
@@ -126,8 +181,8 @@ impl HeldOut {
         self.texts.iter().map(Vec::len).sum()
     }
 
-    /// Says the mean loss. Sequences are read one by one, so the first tokens of each are predicted cold.
-    fn tell(&self, session: &mut TrainingSession, args: &TrainArgs, bar: &ProgressBar) -> Result<()> {
+    /// Prints the mean loss. Sequences are evaluated one by one, so the first tokens of each have no context.
+    fn report(&self, session: &mut TrainingSession, args: &TrainArgs, bar: &ProgressBar) -> Result<()> {
         let texts: Vec<_> = self.texts.iter().map(|text| &text[..]).collect();
         if texts.is_empty() {
             return Ok(());

@@ -1,7 +1,10 @@
 //! Verifying: recompute what a node's chain draws this key for, say what was found, be paid; again.
 
+mod flags;
+
+pub(crate) use flags::VerifierArgs;
+
 use crate::{
-    cli::VerifierArgs,
     client::{
         retry::{RetryPolicy, rest},
         sources::Sources,
@@ -9,9 +12,10 @@ use crate::{
     },
     compute,
     interrupt::Interrupt,
-    node::operator::{Done, Operator, SEQUENCES, told},
     output::{self, Exit, say},
-    paths, wallet,
+    paths,
+    service::operator::{Done, Operator, SEQUENCES, told},
+    wallet,
 };
 use anyhow::{Context, Result, anyhow};
 use pollster::block_on;
@@ -33,6 +37,7 @@ const STAKE_LOOKS: u32 = 10;
 
 /// Verifies until Ctrl-C, or until it has left.
 pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
+    args.log.start()?;
     let interrupt = Interrupt::listen()?;
     wallet::secrets::keep_out_of_dumps()?;
     let data_dir = paths::data_dir(args.data_dir.clone())?;

@@ -1,12 +1,12 @@
-//! What the engine asks, and the ledger's answers.
+//! The ABCI methods, answered from the node's ledger.
 
 use super::{
-    restoring::{Restoring, Step},
+    restore::{ChunkOutcome, SnapshotRestore},
     snapshots::Snapshots,
 };
 use crate::{
-    node::{Added, Admission, MAX_BLOCK_BYTES, Node},
-    server::now,
+    clock::unix_seconds,
+    node::{AddedBlock, Admission, MAX_BLOCK_BYTES, Node},
 };
 use anyhow::{Context, Result, bail, ensure};
 use prost::bytes::Bytes;
@@ -20,69 +20,71 @@ use tendermint_proto::{
         ResponseApplySnapshotChunk, ResponseCheckTx, ResponseCommit, ResponseEcho, ResponseExtendVote,
         ResponseFinalizeBlock, ResponseFlush, ResponseInfo, ResponseInitChain, ResponseListSnapshots,
         ResponseLoadSnapshotChunk, ResponseOfferSnapshot, ResponsePrepareProposal, ResponseProcessProposal,
-        ResponseQuery, ResponseVerifyVoteExtension, request::Value as DisputedWord, response::Value,
+        ResponseQuery, ResponseVerifyVoteExtension, request::Value as RequestValue, response::Value as ResponseValue,
         response_apply_snapshot_chunk::Result as Applied, response_offer_snapshot::Result as Offered,
         response_process_proposal::ProposalStatus, response_verify_vote_extension::VerifyStatus,
     },
 };
+use tracing::{info, warn};
 
-/// Of the rules by which blocks are run.
+/// The version of the rules by which blocks are executed.
 const APP_VERSION: u64 = 1;
-/// The first block's height.
-const FIRST: i64 = 1;
+/// The height of the first block.
+const FIRST_HEIGHT: i64 = 1;
 
-/// The application behind the engine's connections.
-pub(super) struct App {
+/// The application that CometBFT's connections share.
+pub(super) struct AbciApp {
     node: Arc<Node>,
-    /// The ledger after what waits in the engine's mempool.
+    /// Admission to CometBFT's mempool, after the transactions that are in it.
     admission: Mutex<Admission>,
-    /// A block that ran and is not committed yet.
-    ran: Mutex<Option<(Ledger, Added)>>,
+    /// A block that was executed and is not committed yet, with the ledger after it.
+    executed: Mutex<Option<(Ledger, AddedBlock)>>,
     snapshots: Snapshots,
-    restoring: Mutex<Option<Restoring>>,
+    restoring: Mutex<Option<SnapshotRestore>>,
 }
 
-impl App {
+impl AbciApp {
     pub(super) fn new(node: Arc<Node>, snapshot_blocks: u64) -> Self {
         let ledger = node.ledger();
         Self {
             admission: Mutex::new(Admission::new(&ledger)),
-            ran: Mutex::default(),
+            executed: Mutex::default(),
             snapshots: Snapshots::new(snapshot_blocks, ledger),
             restoring: Mutex::default(),
             node,
         }
     }
 
-    /// Answers a request; an error is one after which the engine must not go on.
-    pub(super) fn answer(&self, request: Request) -> Result<Value> {
-        Ok(match request.value.context("a request that this version of ABCI does not have")? {
-            DisputedWord::Echo(asked) => Value::Echo(ResponseEcho { message: asked.message }),
-            DisputedWord::Flush(_) => Value::Flush(ResponseFlush {}),
-            DisputedWord::Info(_) => Value::Info(self.info()?),
-            DisputedWord::InitChain(asked) => Value::InitChain(self.init_chain(&asked)?),
-            DisputedWord::Query(asked) => Value::Query(self.query(&asked)?),
-            DisputedWord::CheckTx(asked) => Value::CheckTx(self.check(&asked.tx)),
-            DisputedWord::PrepareProposal(asked) => Value::PrepareProposal(self.prepare(asked)?),
-            DisputedWord::ProcessProposal(asked) => Value::ProcessProposal(self.process(&asked)?),
-            // nothing is said in votes
-            DisputedWord::ExtendVote(_) => Value::ExtendVote(ResponseExtendVote::default()),
-            DisputedWord::VerifyVoteExtension(_) => {
-                Value::VerifyVoteExtension(ResponseVerifyVoteExtension { status: VerifyStatus::Accept.into() })
+    /// Answers a request. CometBFT must exit if this returns an error.
+    pub(super) fn answer(&self, request: Request) -> Result<ResponseValue> {
+        Ok(match request.value.context("unknown ABCI request")? {
+            RequestValue::Echo(request) => ResponseValue::Echo(ResponseEcho { message: request.message }),
+            RequestValue::Flush(_) => ResponseValue::Flush(ResponseFlush {}),
+            RequestValue::Info(_) => ResponseValue::Info(self.info()?),
+            RequestValue::InitChain(request) => ResponseValue::InitChain(self.init_chain(&request)?),
+            RequestValue::Query(request) => ResponseValue::Query(self.query(&request)?),
+            RequestValue::CheckTx(request) => ResponseValue::CheckTx(self.check(&request.tx)),
+            RequestValue::PrepareProposal(request) => ResponseValue::PrepareProposal(self.prepare(request)?),
+            RequestValue::ProcessProposal(request) => ResponseValue::ProcessProposal(self.process(&request)?),
+            // votes carry no extensions
+            RequestValue::ExtendVote(_) => ResponseValue::ExtendVote(ResponseExtendVote::default()),
+            RequestValue::VerifyVoteExtension(_) => {
+                ResponseValue::VerifyVoteExtension(ResponseVerifyVoteExtension { status: VerifyStatus::Accept.into() })
             }
-            DisputedWord::FinalizeBlock(asked) => Value::FinalizeBlock(self.run(asked)?),
-            DisputedWord::Commit(_) => Value::Commit(self.commit()?),
-            DisputedWord::ListSnapshots(_) => {
+            RequestValue::FinalizeBlock(request) => ResponseValue::FinalizeBlock(self.execute(request)?),
+            RequestValue::Commit(_) => ResponseValue::Commit(self.commit()?),
+            RequestValue::ListSnapshots(_) => {
                 let snapshots = self.snapshots.list(self.node.ledger().state().scalars().height)?;
-                Value::ListSnapshots(ResponseListSnapshots { snapshots })
+                ResponseValue::ListSnapshots(ResponseListSnapshots { snapshots })
             }
-            DisputedWord::LoadSnapshotChunk(asked) => {
-                // a peer that asks for what is not here gets nothing, and asks another
-                let chunk = self.snapshots.chunk(asked.height, asked.format, asked.chunk).unwrap_or_default().into();
-                Value::LoadSnapshotChunk(ResponseLoadSnapshotChunk { chunk })
+            RequestValue::LoadSnapshotChunk(request) => {
+                // an empty chunk makes the peer ask another node
+                let chunk =
+                    self.snapshots.chunk(request.height, request.format, request.chunk).unwrap_or_default().into();
+                ResponseValue::LoadSnapshotChunk(ResponseLoadSnapshotChunk { chunk })
             }
-            DisputedWord::OfferSnapshot(asked) => Value::OfferSnapshot(self.offer(asked)),
-            DisputedWord::ApplySnapshotChunk(asked) => Value::ApplySnapshotChunk(self.apply(asked)?),
+            RequestValue::OfferSnapshot(request) => ResponseValue::OfferSnapshot(self.offer(request)),
+            RequestValue::ApplySnapshotChunk(request) => ResponseValue::ApplySnapshotChunk(self.apply(request)?),
         })
     }
 
@@ -97,25 +99,29 @@ impl App {
         })
     }
 
-    fn init_chain(&self, asked: &RequestInitChain) -> Result<ResponseInitChain> {
+    fn init_chain(&self, request: &RequestInitChain) -> Result<ResponseInitChain> {
         let (ledger, genesis) = (self.node.ledger(), self.node.genesis());
-        let (given, expected) = (&asked.chain_id, &genesis.chain_id);
-        ensure!(given == expected, "CometBFT's chain_id is {given}, the ledger's {expected}");
-        ensure!(asked.initial_height == FIRST, "the chain begins at height {}, not {FIRST}", asked.initial_height);
+        let (given, expected) = (&request.chain_id, &genesis.chain_id);
+        ensure!(given == expected, "CometBFT's chain_id is {given}, but the genesis of the ledger has {expected}");
+        ensure!(
+            request.initial_height == FIRST_HEIGHT,
+            "the chain starts at height {}, expected {FIRST_HEIGHT}",
+            request.initial_height
+        );
         let height = ledger.state().scalars().height;
-        ensure!(height == 0, "CometBFT begins a chain, but the ledger is at height {height}");
+        ensure!(height == 0, "CometBFT starts a new chain, but the ledger is at height {height}");
         Ok(ResponseInitChain { app_hash: ledger.root().to_vec().into(), ..Default::default() })
     }
 
-    /// Whatever height is asked for, the last one answers, and says so.
-    fn query(&self, asked: &RequestQuery) -> Result<ResponseQuery> {
+    /// Answers from the last height, whichever height is requested, and states it.
+    fn query(&self, request: &RequestQuery) -> Result<ResponseQuery> {
         let ledger = self.node.ledger();
         let height = i64::try_from(ledger.state().scalars().height)?;
-        Ok(match ledger.query(&asked.path, &asked.data) {
+        Ok(match ledger.query(&request.path, &request.data) {
             Ok(value) => ResponseQuery { value: value.into(), height, ..Default::default() },
-            Err(unanswered) => ResponseQuery {
-                code: unanswered.code,
-                log: unanswered.log,
+            Err(refusal) => ResponseQuery {
+                code: refusal.code,
+                log: refusal.log,
                 codespace: "sdk".to_owned(),
                 height,
                 ..Default::default()
@@ -124,7 +130,7 @@ impl App {
     }
 
     fn check(&self, tx: &[u8]) -> ResponseCheckTx {
-        match lock(&self.admission).admit(tx, self.node.min_fee(), now()) {
+        match lock(&self.admission).admit(tx, self.node.min_fee(), unix_seconds()) {
             Ok(()) => ResponseCheckTx::default(),
             Err(Refusal { code, log }) => {
                 ResponseCheckTx { code, log, codespace: codespace(code), ..Default::default() }
@@ -132,44 +138,49 @@ impl App {
         }
     }
 
-    /// Leaves out what can not stand in the block. What is left out for want of room comes later.
-    fn prepare(&self, asked: RequestPrepareProposal) -> Result<ResponsePrepareProposal> {
-        let room = usize::try_from(asked.max_tx_bytes)?;
-        Ok(ResponsePrepareProposal { txs: fitting(&self.node.ledger(), seconds(asked.time)?, asked.txs, room) })
+    /// Builds a block of the valid transactions that fit. Transactions that do not fit stay in CometBFT's mempool.
+    fn prepare(&self, request: RequestPrepareProposal) -> Result<ResponsePrepareProposal> {
+        let max_bytes = usize::try_from(request.max_tx_bytes)?;
+        Ok(ResponsePrepareProposal {
+            txs: fitting(&self.node.ledger(), seconds(request.time)?, request.txs, max_bytes),
+        })
     }
 
-    /// Takes a block that [`Self::prepare`] may have made: none is filled with what pays nothing.
-    fn process(&self, asked: &RequestProcessProposal) -> Result<ResponseProcessProposal> {
-        let fits = fitting(&self.node.ledger(), seconds(asked.time)?, asked.txs.clone(), usize::MAX);
-        let status = if fits.len() == asked.txs.len() { ProposalStatus::Accept } else { ProposalStatus::Reject };
+    /// Accepts exactly the blocks that [`Self::prepare`] can build, so a proposer cannot fill a block with transactions
+    /// that do not pay.
+    fn process(&self, request: &RequestProcessProposal) -> Result<ResponseProcessProposal> {
+        let fits = fitting(&self.node.ledger(), seconds(request.time)?, request.txs.clone(), usize::MAX);
+        let status = if fits.len() == request.txs.len() { ProposalStatus::Accept } else { ProposalStatus::Reject };
         Ok(ResponseProcessProposal { status: status.into() })
     }
 
-    /// Runs a block in memory. It may be asked for again, after a crash of either side.
-    fn run(&self, asked: RequestFinalizeBlock) -> Result<ResponseFinalizeBlock> {
+    /// Executes a block in memory. CometBFT may request it again after a crash of either process.
+    fn execute(&self, request: RequestFinalizeBlock) -> Result<ResponseFinalizeBlock> {
         let ledger = self.node.ledger();
-        let (height, next) = (u64::try_from(asked.height)?, ledger.state().scalars().height + 1);
-        ensure!(height == next, "the engine's block is of height {height}, and the ledger's next of {next}");
-        let Ok(hash) = asked.hash.as_ref().try_into() else { bail!("a block's hash of {} bytes", asked.hash.len()) };
-        let txs = asked.txs.iter().map(|tx| Tx(tx.to_vec())).collect();
-        let block = ChainBlock { height, time: seconds(asked.time)?, hash, txs };
+        let (height, next) = (u64::try_from(request.height)?, ledger.state().scalars().height + 1);
+        ensure!(height == next, "CometBFT's block has height {height}, but the ledger expects height {next}");
+        let Ok(hash) = request.hash.as_ref().try_into() else {
+            bail!("the block hash has {} bytes, expected 32", request.hash.len())
+        };
+        let txs = request.txs.iter().map(|tx| Tx(tx.to_vec())).collect();
+        let block = ChainBlock { height, time: seconds(request.time)?, hash, txs };
         let (after, applied) = ledger.apply(&block);
-        let answer = ResponseFinalizeBlock {
-            events: applied.events.iter().map(told).collect(),
+        let response = ResponseFinalizeBlock {
+            events: applied.events.iter().map(abci_event).collect(),
             tx_results: applied.outcomes.iter().map(result).collect(),
             app_hash: after.root().to_vec().into(),
             ..Default::default()
         };
-        *lock(&self.ran) = Some((after, Added { block, applied }));
-        Ok(answer)
+        *lock(&self.executed) = Some((after, AddedBlock { block, applied }));
+        Ok(response)
     }
 
-    /// Makes the block that ran durable.
+    /// Writes the executed block to disk.
     fn commit(&self) -> Result<ResponseCommit> {
-        let (after, added) = lock(&self.ran).take().context("nothing ran that could be committed")?;
-        // consensus does not wait for room in the block store
-        if let Err(error) = self.node.keep_tasks(&after, &added.applied) {
-            eprintln!("node: keeping tasks: {error:#}");
+        let (after, added) = lock(&self.executed).take().context("commit without an executed block")?;
+        // a full block store must not stop consensus
+        if let Err(error) = self.node.store_tasks(&after, &added.applied) {
+            warn!(error = %format_args!("{error:#}"), "cannot store the tasks claimed in a block");
         }
         self.node.add(after.clone(), added).context("writing a block")?;
         self.snapshots.take(&after);
@@ -177,55 +188,56 @@ impl App {
         Ok(ResponseCommit::default())
     }
 
-    fn offer(&self, asked: RequestOfferSnapshot) -> ResponseOfferSnapshot {
-        let begun = Restoring::begin(asked);
-        let result = if begun.is_some() { Offered::Accept } else { Offered::Reject };
-        *lock(&self.restoring) = begun;
+    fn offer(&self, request: RequestOfferSnapshot) -> ResponseOfferSnapshot {
+        let restore = SnapshotRestore::begin(request);
+        let result = if restore.is_some() { Offered::Accept } else { Offered::Reject };
+        *lock(&self.restoring) = restore;
         ResponseOfferSnapshot { result: result.into() }
     }
 
-    fn apply(&self, asked: RequestApplySnapshotChunk) -> Result<ResponseApplySnapshotChunk> {
+    fn apply(&self, request: RequestApplySnapshotChunk) -> Result<ResponseApplySnapshotChunk> {
         let mut restoring = lock(&self.restoring);
-        let begun = restoring.as_mut().context("a chunk of no snapshot")?;
-        let answer = |result: Applied| ResponseApplySnapshotChunk { result: result.into(), ..Default::default() };
-        Ok(match begun.add(asked.index, &asked.chunk, || self.node.genesis()) {
-            Ok(Step::More) => answer(Applied::Accept),
-            Ok(Step::Wrong) => ResponseApplySnapshotChunk {
-                refetch_chunks: vec![asked.index],
-                reject_senders: vec![asked.sender],
-                ..answer(Applied::Retry)
+        let restore = restoring.as_mut().context("received a chunk, but no snapshot was accepted")?;
+        let response = |result: Applied| ResponseApplySnapshotChunk { result: result.into(), ..Default::default() };
+        Ok(match restore.add(request.index, &request.chunk, || self.node.genesis()) {
+            Ok(ChunkOutcome::More) => response(Applied::Accept),
+            Ok(ChunkOutcome::Mismatch) => ResponseApplySnapshotChunk {
+                refetch_chunks: vec![request.index],
+                reject_senders: vec![request.sender],
+                ..response(Applied::Retry)
             },
-            Ok(Step::Whole(ledger)) => {
+            Ok(ChunkOutcome::Complete(ledger)) => {
                 *restoring = None;
                 self.node.replace((*ledger).clone()).context("writing a snapshot")?;
                 *lock(&self.admission) = Admission::new(&ledger);
-                answer(Applied::Accept)
+                info!(height = ledger.state().scalars().height, "ledger restored from a snapshot");
+                response(Applied::Accept)
             }
             Err(error) => {
                 *restoring = None;
-                eprintln!("consensus: {error:#}");
-                answer(Applied::RejectSnapshot)
+                warn!(error = %format_args!("{error:#}"), "snapshot rejected");
+                response(Applied::RejectSnapshot)
             }
         })
     }
 }
 
-/// Those of the transactions that may stand in a block of a time, in their order, in `room` bytes of the block.
-fn fitting(ledger: &Ledger, time: u64, txs: Vec<Bytes>, room: usize) -> Vec<Bytes> {
-    let (mut admission, mut room) = (Admission::new(ledger), room.min(MAX_BLOCK_BYTES));
+/// Returns the transactions that are valid one after another in a block at `time` and fit into `max_bytes`, in order.
+fn fitting(ledger: &Ledger, time: u64, txs: Vec<Bytes>, max_bytes: usize) -> Vec<Bytes> {
+    let (mut admission, mut left) = (Admission::new(ledger), max_bytes.min(MAX_BLOCK_BYTES));
     let mut fits = |tx: &Bytes| {
         let bytes = prost::encoding::bytes::encoded_len(1, tx);
-        let fits = bytes <= room && admission.admit(tx, 0, time).is_ok();
-        room -= if fits { bytes } else { 0 };
+        let fits = bytes <= left && admission.admit(tx, 0, time).is_ok();
+        left -= if fits { bytes } else { 0 };
         fits
     };
     txs.into_iter().filter(|tx| fits(tx)).collect()
 }
 
-/// Whole seconds since 1970.
+/// Returns whole seconds since 1970.
 fn seconds(time: Option<Timestamp>) -> Result<u64> {
-    let time = time.context("a block without a time")?;
-    u64::try_from(time.seconds).context("a block's time before 1970")
+    let time = time.context("the block has no time")?;
+    u64::try_from(time.seconds).context("the time of the block is before 1970")
 }
 
 fn result(outcome: &TxOutcome) -> ExecTxResult {
@@ -233,13 +245,13 @@ fn result(outcome: &TxOutcome) -> ExecTxResult {
         code: outcome.code,
         data: outcome.data().into(),
         log: outcome.log.clone(),
-        events: outcome.events.iter().map(told).collect(),
+        events: outcome.events.iter().map(abci_event).collect(),
         codespace: codespace(outcome.code),
         ..Default::default()
     }
 }
 
-fn told(event: &Event) -> AbciEvent {
+fn abci_event(event: &Event) -> AbciEvent {
     let (r#type, attributes) = event.attributes();
     let attributes = attributes.into_iter().map(|(key, value)| EventAttribute { key, value, index: true }).collect();
     AbciEvent { r#type, attributes }

@@ -1,8 +1,8 @@
-//! The application, asked as an engine asks.
+//! Tests of the ABCI application with requests like those of CometBFT.
 
 use super::{
-    app::App,
-    restoring::Restoring,
+    app::AbciApp,
+    restore::SnapshotRestore,
     snapshots::{FORMAT, described, pack, unpack},
 };
 use crate::node::{
@@ -16,22 +16,22 @@ use tendermint_proto::{
     v0_38::abci::{
         Request, RequestApplySnapshotChunk, RequestCheckTx, RequestCommit, RequestFinalizeBlock, RequestInfo,
         RequestInitChain, RequestListSnapshots, RequestLoadSnapshotChunk, RequestOfferSnapshot, RequestPrepareProposal,
-        RequestProcessProposal, ResponseFinalizeBlock, Snapshot, request::Value as DisputedWord, response::Value,
-        response_apply_snapshot_chunk::Result as Applied, response_offer_snapshot::Result as Offered,
-        response_process_proposal::ProposalStatus,
+        RequestProcessProposal, ResponseFinalizeBlock, Snapshot, request::Value as RequestValue,
+        response::Value as ResponseValue, response_apply_snapshot_chunk::Result as Applied,
+        response_offer_snapshot::Result as Offered, response_process_proposal::ProposalStatus,
     },
 };
 
-fn app(every: u64) -> (Arc<Node>, App) {
+fn app(every: u64) -> (Arc<Node>, AbciApp) {
     let node = Arc::new(node(memory()).unwrap());
-    (node.clone(), App::new(node, every))
+    (node.clone(), AbciApp::new(node, every))
 }
 
-/// The answer of one kind to a question of that kind.
+/// Sends a request and returns the response of the same kind.
 macro_rules! ask {
-    ($app:expr, $kind:ident, $asked:expr) => {
-        match $app.answer(Request { value: Some(DisputedWord::$kind($asked)) }) {
-            Ok(Value::$kind(answer)) => Ok(answer),
+    ($app:expr, $kind:ident, $request:expr) => {
+        match $app.answer(Request { value: Some(RequestValue::$kind($request)) }) {
+            Ok(ResponseValue::$kind(response)) => Ok(response),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(format!("{error:#}")),
         }
@@ -52,11 +52,11 @@ fn block(height: u64, txs: Vec<Vec<u8>>) -> RequestFinalizeBlock {
     }
 }
 
-/// Runs a block and commits it.
-fn add(app: &App, height: u64, txs: Vec<Vec<u8>>) -> ResponseFinalizeBlock {
-    let answer = ask!(app, FinalizeBlock, block(height, txs)).unwrap();
+/// Executes a block and commits it.
+fn add(app: &AbciApp, height: u64, txs: Vec<Vec<u8>>) -> ResponseFinalizeBlock {
+    let response = ask!(app, FinalizeBlock, block(height, txs)).unwrap();
     ask!(app, Commit, RequestCommit {}).unwrap();
-    answer
+    response
 }
 
 fn claim(chunk_id: u64, sequence: u64) -> Vec<u8> {
@@ -65,17 +65,17 @@ fn claim(chunk_id: u64, sequence: u64) -> Vec<u8> {
 }
 
 #[test]
-fn replicas_agree_and_nothing_is_kept_before_its_commit() {
+fn replicas_agree_and_a_block_is_stored_only_on_commit() {
     let (one, other) = (app(1000), app(1000));
     let chain = RequestInitChain { chain_id: "test-1".to_owned(), initial_height: 1, ..Default::default() };
     let begun = ask!(one.1, InitChain, chain.clone()).unwrap();
     assert_eq!(begun.app_hash, one.0.ledger().root().to_vec());
-    assert!(ask!(one.1, Commit, RequestCommit {}).unwrap_err().contains("nothing ran"));
+    assert!(ask!(one.1, Commit, RequestCommit {}).unwrap_err().contains("commit without an executed block"));
     for height in 1..=5 {
         let before = one.0.ledger().root();
         let ran = ask!(one.1, FinalizeBlock, block(height, vec![transaction(height - 1)])).unwrap();
-        assert_eq!(one.0.ledger().root(), before, "a block that ran is in memory alone");
-        // an engine that was killed asks again
+        assert_eq!(one.0.ledger().root(), before, "an executed block is only in memory");
+        // CometBFT repeats the request after a crash
         assert_eq!(ask!(one.1, FinalizeBlock, block(height, vec![transaction(height - 1)])).unwrap(), ran);
         ask!(one.1, Commit, RequestCommit {}).unwrap();
         assert_eq!(ran.app_hash, one.0.ledger().root().to_vec());
@@ -85,15 +85,19 @@ fn replicas_agree_and_nothing_is_kept_before_its_commit() {
         assert_eq!((info.last_block_height as u64, info.last_block_app_hash), (height, ran.app_hash));
     }
     let record = one.0.block(5).unwrap().unwrap();
-    assert_eq!((record.block.time, record.block.hash), (1_005, [5; 32]), "the header's");
-    assert!(ask!(one.1, FinalizeBlock, block(7, Vec::new())).unwrap_err().contains("the ledger's next of 6"));
+    assert_eq!((record.block.time, record.block.hash), (1_005, [5; 32]), "time and hash of the header");
+    assert!(ask!(one.1, FinalizeBlock, block(7, Vec::new())).unwrap_err().contains("the ledger expects height 6"));
     assert!(ask!(one.1, InitChain, chain).unwrap_err().contains("the ledger is at height 5"));
     let foreign = RequestInitChain { chain_id: "test-2".to_owned(), initial_height: 1, ..Default::default() };
-    assert!(ask!(one.1, InitChain, foreign).unwrap_err().contains("chain_id is test-2, the ledger's test-1"));
+    assert!(
+        ask!(one.1, InitChain, foreign)
+            .unwrap_err()
+            .contains("chain_id is test-2, but the genesis of the ledger has test-1")
+    );
 }
 
 #[test]
-fn what_waits_is_checked_in_order_and_anew_after_each_block() {
+fn check_tx_follows_the_sequence_numbers_and_restarts_after_each_block() {
     let (_, app) = app(1000);
     let check = |tx: Vec<u8>| ask!(app, CheckTx, RequestCheckTx { tx: tx.into(), r#type: 0 }).unwrap().code;
     assert_eq!([check(transaction(1)), check(transaction(0)), check(transaction(1))], [code::WRONG_SEQUENCE, 0, 0]);
@@ -103,60 +107,65 @@ fn what_waits_is_checked_in_order_and_anew_after_each_block() {
 }
 
 #[test]
-fn a_proposal_is_of_what_can_stand_in_the_block() {
+fn a_proposal_contains_only_valid_transactions_that_fit() {
     let (_, app) = app(1000);
-    let prepare = |txs: &[Vec<u8>], room: usize| {
+    let prepare = |txs: &[Vec<u8>], max_bytes: usize| {
         let txs = txs.iter().map(|tx| tx.clone().into()).collect();
-        let asked =
-            RequestPrepareProposal { max_tx_bytes: room as i64, txs, height: 1, time: time(9), ..Default::default() };
-        ask!(app, PrepareProposal, asked).unwrap().txs
+        let request = RequestPrepareProposal {
+            max_tx_bytes: max_bytes as i64,
+            txs,
+            height: 1,
+            time: time(9),
+            ..Default::default()
+        };
+        ask!(app, PrepareProposal, request).unwrap().txs
     };
     let process = |txs| {
-        let asked = RequestProcessProposal { txs, height: 1, time: time(9), ..Default::default() };
-        ask!(app, ProcessProposal, asked).unwrap().status
+        let request = RequestProcessProposal { txs, height: 1, time: time(9), ..Default::default() };
+        ask!(app, ProcessProposal, request).unwrap().status
     };
     let (first, second, third) = (transaction(0), transaction(1), transaction(2));
     let junk = vec![7; 100];
-    let given = [junk.clone(), second.clone(), first.clone(), second.clone(), third.clone()];
-    let proposed = prepare(&given, MAX_BLOCK_BYTES);
+    let candidates = [junk.clone(), second.clone(), first.clone(), second.clone(), third.clone()];
+    let proposed = prepare(&candidates, MAX_BLOCK_BYTES);
     assert_eq!(proposed, [first.clone(), second.clone(), third.clone()]);
     assert_eq!(process(proposed), i32::from(ProposalStatus::Accept));
-    // of each transaction the block holds three bytes more
-    let room = first.len() + second.len() + 6;
-    assert_eq!(prepare(&given, room).len(), 2);
-    assert_eq!(prepare(&given, room - 1).len(), 1);
+    // each transaction takes three more bytes in the block
+    let max_bytes = first.len() + second.len() + 6;
+    assert_eq!(prepare(&candidates, max_bytes).len(), 2);
+    assert_eq!(prepare(&candidates, max_bytes - 1).len(), 1);
     for bad in [vec![junk], vec![second.clone()], vec![first.clone(), third], vec![first.clone(), first]] {
         let bad = bad.into_iter().map(Into::into).collect();
         assert_eq!(process(bad), i32::from(ProposalStatus::Reject));
     }
 }
 
-/// What a node gives of its newest snapshot: what it is, and its chunks.
-fn given(app: &App) -> (Snapshot, Vec<Vec<u8>>) {
+/// Returns the newest snapshot that a node serves, with its chunks.
+fn newest_snapshot(app: &AbciApp) -> (Snapshot, Vec<Vec<u8>>) {
     let snapshot = ask!(app, ListSnapshots, RequestListSnapshots {}).unwrap().snapshots.remove(0);
     let chunk = |chunk| {
-        let asked = RequestLoadSnapshotChunk { height: snapshot.height, format: FORMAT, chunk };
-        ask!(app, LoadSnapshotChunk, asked).unwrap().chunk.to_vec()
+        let request = RequestLoadSnapshotChunk { height: snapshot.height, format: FORMAT, chunk };
+        ask!(app, LoadSnapshotChunk, request).unwrap().chunk.to_vec()
     };
     let chunks = (0..snapshot.chunks).map(chunk).collect();
     (snapshot, chunks)
 }
 
-fn offer(app: &App, snapshot: &Snapshot, app_hash: &[u8]) -> i32 {
-    let asked = RequestOfferSnapshot { snapshot: Some(snapshot.clone()), app_hash: app_hash.to_vec().into() };
-    ask!(app, OfferSnapshot, asked).unwrap().result
+fn offer(app: &AbciApp, snapshot: &Snapshot, app_hash: &[u8]) -> i32 {
+    let request = RequestOfferSnapshot { snapshot: Some(snapshot.clone()), app_hash: app_hash.to_vec().into() };
+    ask!(app, OfferSnapshot, request).unwrap().result
 }
 
 #[test]
-fn a_snapshot_makes_the_same_ledger_with_its_tasks() {
+fn a_snapshot_restores_the_same_ledger_with_its_tasks() {
     let (giver, from) = app(3);
     let mut hashes = vec![Vec::new()];
     for height in 1..=8 {
         let txs = if height == 2 { vec![claim(1, 0)] } else { Vec::new() };
         hashes.push(add(&from, height, txs).app_hash.to_vec());
     }
-    let (snapshot, chunks) = given(&from);
-    assert_eq!(snapshot.height, 6, "two headers after it are there");
+    let (snapshot, chunks) = newest_snapshot(&from);
+    assert_eq!(snapshot.height, 6, "the two headers after it exist");
     let nothing = ask!(from, LoadSnapshotChunk, RequestLoadSnapshotChunk { height: 5, format: FORMAT, chunk: 0 });
     assert!(nothing.unwrap().chunk.is_empty());
 
@@ -165,7 +174,7 @@ fn a_snapshot_makes_the_same_ledger_with_its_tasks() {
         let chunk = chunk.to_vec().into();
         ask!(to, ApplySnapshotChunk, RequestApplySnapshotChunk { index, chunk, sender: "peer".to_owned() })
     };
-    assert!(apply(0, &chunks[0]).unwrap_err().contains("a chunk of no snapshot"));
+    assert!(apply(0, &chunks[0]).unwrap_err().contains("no snapshot was accepted"));
     let begun = node.ledger().root();
     assert_eq!(offer(&to, &snapshot, &hashes[5]), i32::from(Offered::Accept));
     assert_eq!(apply(0, &chunks[0]).unwrap().result, i32::from(Applied::RejectSnapshot), "another root");
@@ -182,13 +191,17 @@ fn a_snapshot_makes_the_same_ledger_with_its_tasks() {
     }
     let info = ask!(to, Info, RequestInfo::default()).unwrap();
     assert_eq!((info.last_block_height, info.last_block_app_hash.to_vec()), (6, hashes[6].clone()));
-    assert_eq!(add(&to, 7, Vec::new()).app_hash, hashes[7], "it goes on as the giver did");
+    assert_eq!(
+        add(&to, 7, Vec::new()).app_hash,
+        hashes[7],
+        "the restored node continues like the one that served the snapshot"
+    );
     let task = giver.ledger().held(key(1).address()).unwrap().unwrap().task;
     assert!(node.blocks().get(&task.cid()).is_ok());
 }
 
 #[test]
-fn a_snapshot_of_many_chunks_comes_in_their_order() {
+fn chunks_of_a_snapshot_are_applied_in_order() {
     let (giver, from) = app(1);
     (0..3).for_each(|height| drop(add(&from, height + 1, vec![transaction(height)])));
     let ledger = giver.ledger();
@@ -198,12 +211,12 @@ fn a_snapshot_of_many_chunks_comes_in_their_order() {
     assert_eq!(rows, ledger.rows());
     let (node, to) = app(1);
     let apply = |index: u32, chunk: &[u8]| {
-        let asked = RequestApplySnapshotChunk { index, chunk: chunk.to_vec().into(), ..Default::default() };
-        ask!(to, ApplySnapshotChunk, asked).unwrap().result
+        let request = RequestApplySnapshotChunk { index, chunk: chunk.to_vec().into(), ..Default::default() };
+        ask!(to, ApplySnapshotChunk, request).unwrap().result
     };
     let offered = described(3, &chunks).unwrap();
     assert_eq!(offer(&to, &offered, &ledger.root()), i32::from(Offered::Accept));
-    assert_eq!(apply(1, &chunks[1]), i32::from(Applied::RejectSnapshot), "not the first");
+    assert_eq!(apply(1, &chunks[1]), i32::from(Applied::RejectSnapshot), "not the first chunk");
     assert_eq!(offer(&to, &offered, &ledger.root()), i32::from(Offered::Accept));
     for (index, chunk) in chunks.iter().enumerate() {
         assert_ne!(node.ledger().root(), ledger.root(), "before the last chunk");
@@ -213,10 +226,10 @@ fn a_snapshot_of_many_chunks_comes_in_their_order() {
 }
 
 #[test]
-fn offers_that_contradict_themselves_are_rejected() {
+fn inconsistent_snapshot_offers_are_rejected() {
     let (_, from) = app(1);
     (1..=3).for_each(|height| drop(add(&from, height, Vec::new())));
-    let (snapshot, _) = given(&from);
+    let (snapshot, _) = newest_snapshot(&from);
     let (_, to) = app(1);
     let mut bad = vec![
         Snapshot { format: 2, ..snapshot.clone() },
@@ -227,5 +240,5 @@ fn offers_that_contradict_themselves_are_rejected() {
     bad.push(Snapshot { metadata: [&*snapshot.metadata, &[0]].concat().into(), ..snapshot.clone() });
     assert!(bad.iter().all(|bad| offer(&to, bad, &[0; 32]) == i32::from(Offered::Reject)));
     let none = RequestOfferSnapshot { snapshot: None, ..Default::default() };
-    assert!(Restoring::begin(none).is_none());
+    assert!(SnapshotRestore::begin(none).is_none());
 }

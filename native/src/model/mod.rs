@@ -1,48 +1,67 @@
-//! The model and the text that a job is about.
+//! The model and the text of a job: files, tokenizer, chunks.
 
+pub(crate) mod files;
 mod shipped;
-pub(crate) mod source;
-pub(crate) mod tokens;
+pub(crate) mod tokenizer;
 
-pub(crate) use tokens::Tokens;
+pub(crate) use tokenizer::TextTokenizer;
 
-use crate::cli::JobArgs;
 use anyhow::{Context, Result, ensure};
+use clap::Args;
+use files::ModelFiles;
 use r3mes_wgpu::{
     model::{config::Linear, transformer::Targets, weights::Model},
     protocol::{CHUNK_TOKENS, Chunk},
 };
-use source::Source;
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// The book that comes with the program: see `native/data/README.md`.
+/// Flags that select the model, the text and the data folder.
+#[derive(Args, Clone)]
+pub(crate) struct JobArgs {
+    /// Use the model in this folder, as `model import` writes it [default: the bundled model]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    /// Train on these texts, read with the model's tokenizer.json, or as bytes if the model has none and a vocabulary
+    /// of 256 [default: the bundled text]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) text: Vec<PathBuf>,
+    /// Set the rank of the adapter, 4 to 64
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(crate) rank: usize,
+    /// Keep models, ledger, keys and receipts in this folder [default: the user's data folder]
+    #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// The bundled text, a book: see `native/data/README.md`.
 const TEXT: &[u8] = include_bytes!("../../data/moby-dick.txt");
 
-/// The model in the folder that [`dir`] says.
+/// Reads the model in the folder that [`dir`] returns.
 pub(crate) fn load(given: Option<&Path>, data_dir: &Path) -> Result<Model> {
     read(&dir(given, data_dir)?)
 }
 
-/// The folder of the model given; without one, of the one that comes with the program, kept as files like any other.
+/// Returns the folder given, or the folder of the bundled model, whose files are written there if they are missing.
 pub(crate) fn dir(given: Option<&Path>, data_dir: &Path) -> Result<PathBuf> {
     given.map_or_else(|| shipped::dir(data_dir), |dir| Ok(dir.to_owned()))
 }
 
-/// Reads the model in a folder, or a GGUF file.
+/// Reads the model in a folder or in a GGUF file.
 pub(crate) fn read(dir: &Path) -> Result<Model> {
-    let failed = || format!("the model in {}", dir.display());
-    Source::open(dir)?.read(&mut |_, _| ()).with_context(failed)
+    let failed = || format!("reading the model in {}", dir.display());
+    ModelFiles::open(dir)?.read(&mut |_, _| ()).with_context(failed)
 }
 
-/// All seven linears at a rank.
+/// Returns the targets that adapt all seven linear layers at a rank.
 pub(crate) fn targets(rank: usize) -> Targets {
     Targets { rank, linears: Linear::ALL.to_vec() }
 }
 
-/// The job's text in chunks of 2048 tokens: of the `tokenizer.json` beside the model, or bytes where the vocabulary is 256.
+/// Returns the text of the job in chunks of 2048 tokens, made by the `tokenizer.json` in the model's folder `dir`, or
+/// of bytes if the vocabulary is 256 and there is no such file.
 pub(crate) fn chunks(args: &JobArgs, dir: &Path, model: &Model) -> Result<Vec<Chunk>> {
     let mut texts = Vec::new();
     for path in &args.text {
@@ -50,10 +69,10 @@ pub(crate) fn chunks(args: &JobArgs, dir: &Path, model: &Model) -> Result<Vec<Ch
         texts.push((path.display().to_string(), text));
     }
     if texts.is_empty() {
-        texts.push(("the text that comes with the program".to_owned(), TEXT.to_vec()));
+        texts.push(("the bundled text".to_owned(), TEXT.to_vec()));
     }
     let vocab = model.config.vocab;
-    let chunks = Tokens::of(dir, vocab)?.chunks(&texts, vocab)?;
+    let chunks = TextTokenizer::open(dir, vocab)?.chunks(&texts, vocab)?;
     let bytes: usize = texts.iter().map(|(_, text)| text.len()).sum();
     ensure!(!chunks.is_empty(), "a text of {bytes} bytes is shorter than one chunk of {CHUNK_TOKENS} tokens");
     Ok(chunks)

@@ -1,24 +1,24 @@
-//! Who may be in the next block.
+//! Admission: which transactions may be in the next block.
 
 use r3mes_wgpu::{
     ledger::{Ledger, Refusal},
     tx::{DENOM, code},
 };
 
-/// Most bytes of a block's transactions.
+/// The maximum size of a block's transactions in bytes.
 pub(crate) const MAX_BLOCK_BYTES: usize = 1 << 20;
 
-/// The ledger as it would be with the fees and sequences of what was admitted taken.
+/// A copy of the ledger in which the admitted transactions have paid their fees and used their sequence numbers.
 pub(crate) struct Admission(Ledger);
 
 impl Admission {
-    /// Nothing is admitted yet.
+    /// Starts from a ledger, with no transaction admitted.
     pub(crate) fn new(ledger: &Ledger) -> Self {
         Self(ledger.next())
     }
 
-    /// Admits a transaction that pays `min_fee` micro-units at least, at the time `now`; one that is refused changes
-    /// nothing.
+    /// Admits a transaction at the time `now` (seconds since 1970) if it pays at least `min_fee` micro-units. A refused
+    /// transaction changes nothing.
     pub(crate) fn admit(&mut self, tx: &[u8], min_fee: u64, now: u64) -> Result<(), Refusal> {
         let mut after = self.0.at(now);
         let paid = after.admit(tx)?.fee.amount;

@@ -15,6 +15,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use tracing::warn;
 
 /// Between two looks for what is lacking.
 const IDLE: Duration = Duration::from_millis(50);
@@ -35,7 +36,7 @@ pub(crate) fn start(node: Arc<Node>, gateways: &[String]) -> Result<()> {
             if seen != names || tried.values().any(|(due, _)| *due <= now) {
                 seen = names;
                 if let Err(error) = fill(&node, &host, &mut tried) {
-                    eprintln!("node: getting blocks: {error:#}");
+                    warn!(error = %format_args!("{error:#}"), "block sync failed");
                 }
             }
             thread::sleep(IDLE);
@@ -49,7 +50,7 @@ type Tried = BTreeMap<Cid, (Instant, Duration)>;
 
 /// Asks for everything that is lacking and due.
 fn fill(node: &Node, host: &Elsewhere, tried: &mut Tried) -> Result<()> {
-    let lacking = node.keep()?;
+    let lacking = node.pin_ledger()?;
     tried.retain(|root, _| lacking.contains(root));
     let mut came = false;
     for root in lacking {
@@ -63,14 +64,14 @@ fn fill(node: &Node, host: &Elsewhere, tried: &mut Tried) -> Result<()> {
             Err(error) => {
                 let pause = tried.get(&root).map_or(PAUSE, |(_, pause)| (*pause * 2).min(LONGEST_PAUSE));
                 if pause == LONGEST_PAUSE || !is_absent(&error) {
-                    eprintln!("node: {root} is not to be had: {error:#}");
+                    warn!(%root, error = %format_args!("{error:#}"), "cannot fetch data that the ledger names; retrying");
                 }
                 tried.insert(root, (now + pause, pause));
             }
         }
     }
     match came {
-        true => node.keep().map(drop),
+        true => node.pin_ledger().map(drop),
         false => Ok(()),
     }
 }

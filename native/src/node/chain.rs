@@ -1,8 +1,8 @@
-//! The chain on disk, in one redb file: the ledger's rows, its blocks with what came of them, and where each transaction
-//! is.
+//! The chain on disk, in one redb file: the ledger's rows, its blocks with the outcomes of their transactions, and an
+//! index of transactions.
 //!
-//! A block is one durable transaction: its rows, itself, its outcomes. So after `kill -9` or a power cut the file holds
-//! all that was acknowledged and no half of anything.
+//! A block is written as one durable transaction of the database: changed rows, block and outcomes. So after `kill -9`
+//! or a power cut the file holds everything that was acknowledged and no partial change.
 
 use anyhow::{Context, Result, bail};
 use r3mes_wgpu::ledger::{Applied, ChainBlock, Genesis, Ledger, StateRow, TxOutcome};
@@ -16,31 +16,32 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// The ledger's rows.
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
-/// Height → [`Record`].
+/// Height → [`BlockRecord`].
 const BLOCKS: TableDefinition<u64, &[u8]> = TableDefinition::new("blocks");
-/// Hash of a transaction → height and place in the block.
+/// Hash of a transaction → height of its block and index in the block.
 const TRANSACTIONS: TableDefinition<&str, (u64, u32)> = TableDefinition::new("transactions");
-/// Blocks that are kept.
-const KEPT: u64 = 100_000;
+/// The number of blocks that are kept.
+const KEPT_BLOCKS: u64 = 100_000;
 
-/// A block and what came of it.
+/// A block with its results.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub(crate) struct BlockRecord {
     pub(crate) block: ChainBlock,
-    /// The ledger's root after it.
+    /// Root of the ledger after the block.
     #[serde(with = "serde_bytes")]
     pub(crate) root: [u8; 32],
     pub(crate) outcomes: Vec<TxOutcome>,
 }
 
-/// The file.
+/// The file of a chain.
 pub(super) struct Chain(Database);
 
 impl Chain {
-    /// Reads the ledger, or writes the first one; a file of another genesis is refused.
+    /// Reads the ledger from the database, or writes the ledger of the genesis if the database is empty. Returns an
+    /// error if the database belongs to another genesis.
     pub(super) fn open(database: Database, genesis: &Genesis) -> Result<(Self, Ledger)> {
         let write = database.begin_write()?;
-        // every table exists from here on, so that readers never miss one
+        // creates the tables, so that readers always find them
         write.open_table(BLOCKS)?;
         write.open_table(TRANSACTIONS)?;
         let ledger = {
@@ -56,7 +57,7 @@ impl Chain {
                             Ok(StateRow { key: key.value().to_vec(), value: Some(value.value().to_vec()) })
                         })
                         .collect::<Result<_>>()?;
-                    Ledger::restore(stored, &all).context("reading the ledger's rows")?
+                    Ledger::restore(stored, &all).context("reading the rows of the ledger")?
                 }
                 None => {
                     meta.insert("genesis", encode(genesis)?.as_slice())?;
@@ -70,7 +71,7 @@ impl Chain {
         Ok((Self(database), ledger))
     }
 
-    /// Adds a block that made `after` of `before`.
+    /// Appends a block, which changed the ledger from `before` to `after`. It is on disk when this returns.
     pub(super) fn add(&self, before: &Ledger, after: &Ledger, block: &ChainBlock, applied: &Applied) -> Result<()> {
         let mut write = self.0.begin_write()?;
         write.set_durability(Durability::Immediate)?;
@@ -84,14 +85,14 @@ impl Chain {
             }
             let (mut blocks, mut transactions) = (write.open_table(BLOCKS)?, write.open_table(TRANSACTIONS)?);
             for (at, outcome) in applied.outcomes.iter().enumerate() {
-                // one that was in a block before, and failed there, is found where it is last
+                // a transaction that failed in an earlier block is found in its latest one
                 transactions.insert(outcome.hash.as_str(), (block.height, at as u32))?;
             }
-            let record = Record { block: block.clone(), root: after.root(), outcomes: applied.outcomes.clone() };
+            let record = BlockRecord { block: block.clone(), root: after.root(), outcomes: applied.outcomes.clone() };
             blocks.insert(block.height, encode(&record)?.as_slice())?;
-            while blocks.len()? > KEPT {
+            while blocks.len()? > KEPT_BLOCKS {
                 let Some((_, record)) = blocks.pop_first()? else { break };
-                for outcome in decode::<Record>(record.value())?.outcomes {
+                for outcome in decode::<BlockRecord>(record.value())?.outcomes {
                     transactions.remove(outcome.hash.as_str())?;
                 }
             }
@@ -99,7 +100,7 @@ impl Chain {
         Ok(write.commit()?)
     }
 
-    /// Makes the rows another ledger's, of the same genesis. What led here is not known then.
+    /// Replaces the ledger by another one of the same genesis, and deletes all blocks and outcomes.
     pub(super) fn replace(&self, ledger: &Ledger) -> Result<()> {
         let mut write = self.0.begin_write()?;
         write.set_durability(Durability::Immediate)?;
@@ -116,26 +117,29 @@ impl Chain {
         Ok(self.0.begin_read()?.open_table(table)?)
     }
 
-    /// A block that is kept.
-    pub(super) fn block(&self, height: u64) -> Result<Option<Record>> {
+    /// Returns the block at a height, or `None` if it is not kept or not there yet.
+    pub(super) fn block(&self, height: u64) -> Result<Option<BlockRecord>> {
         let blocks = self.table(BLOCKS)?;
-        // the trait's `get`: what `ReadOnlyTable` gives by its own may outlive the table, and a commit frees it then
+        // the trait's `get`: the result of `ReadOnlyTable::get` may outlive the table, and a commit would free its
+        // pages
         let record = ReadableTable::get(&blocks, height)?;
         record.map(|record| decode(record.value())).transpose()
     }
 
-    /// What became of a transaction: its height, place and outcome; `None` while it has no block, and long after.
+    /// Returns the height of a transaction's block, its index in the block and its outcome, or `None` if no kept block
+    /// contains it.
     pub(super) fn outcome(&self, hash: &str) -> Result<Option<(u64, u32, TxOutcome)>> {
         let transactions = self.table(TRANSACTIONS)?;
         let place = ReadableTable::get(&transactions, hash)?.map(|place| place.value());
-        let Some((height, at)) = place else { return Ok(None) };
-        let record = self.block(height)?.context("a transaction's block is missing")?;
-        let outcome = record.outcomes.into_iter().nth(at as usize).context("a transaction's outcome is missing")?;
-        Ok(Some((height, at, outcome)))
+        let Some((height, index)) = place else { return Ok(None) };
+        let record = self.block(height)?.context("the block of a transaction is missing")?;
+        let outcome =
+            record.outcomes.into_iter().nth(index as usize).context("the outcome of a transaction is missing")?;
+        Ok(Some((height, index, outcome)))
     }
 }
 
-/// The ledger in a file that nobody else has open.
+/// Reads the ledger from the database of a node that is not running.
 pub(crate) fn read_only(database: &Database) -> Result<Ledger> {
     let read = database.begin_read()?;
     let genesis = read.open_table(META)?.get("genesis")?.context("the ledger has no genesis")?;
@@ -166,26 +170,26 @@ fn compare(given: &Genesis, stored: &Genesis) -> Result<()> {
     match difference(given, stored) {
         None => Ok(()),
         Some(what) => {
-            bail!("belongs to another run: its {what} is not the one given; use another data directory")
+            bail!("it belongs to another network: its {what} differs from the given one; pass another --data-dir")
         }
     }
 }
 
-/// In what two geneses differ, first of all.
+/// Returns the first part in which two geneses differ, or `None` if they are equal.
 pub(crate) fn difference(one: &Genesis, other: &Genesis) -> Option<&'static str> {
     let parts = [
         ("model", one.job.model == other.job.model),
         ("text", one.chunks == other.chunks),
         ("first adapter", one.adapter == other.adapter),
         ("job", one.job == other.job),
-        ("ground of disputes", (&one.ground, one.layout_root) == (&other.ground, other.layout_root)),
+        ("dispute context", (&one.ground, one.layout_root) == (&other.ground, other.layout_root)),
         ("first accounts and nodes", (&one.nodes, &one.accounts) == (&other.nodes, &other.accounts)),
         ("chain id, seed, quota or rules", one == other),
     ];
     parts.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
 }
 
-/// A hash of a genesis that names its folder.
-pub(super) fn name(genesis: &Genesis) -> String {
+/// Returns the name of the folder of a genesis: `job-` and the first 8 bytes of its hash.
+pub(super) fn folder_name(genesis: &Genesis) -> String {
     genesis.hash()[..8].iter().fold("job-".to_owned(), |name, byte| name + &format!("{byte:02x}"))
 }

@@ -1,26 +1,27 @@
-//! The mempool: transactions that were admitted and wait for a block.
+//! The mempool: transactions that the node has admitted and no block contains yet.
 
-use super::Admission;
+use super::admission::{Admission, MAX_BLOCK_BYTES};
 use r3mes_wgpu::{
     ledger::{Ledger, Refusal, Tx},
     tx::tx_hash,
 };
 use std::collections::{BTreeSet, VecDeque};
 
-/// Transactions that may wait.
-const ROOM: usize = 8192;
+/// The maximum number of transactions.
+const CAPACITY: usize = 8192;
 
-/// What waits.
+/// The pending transactions, in the order of arrival.
 pub(super) struct Mempool {
     admission: Admission,
     txs: VecDeque<(String, Vec<u8>)>,
     hashes: BTreeSet<String>,
 }
 
-/// Why a transaction does not wait.
-pub(super) enum Unfit {
-    /// Nothing is wrong with it: too many wait.
+/// Error returned when a transaction is not added.
+pub(super) enum MempoolError {
+    /// The mempool is full.
     Full,
+    /// The ledger would refuse the transaction.
     Refused(Refusal),
 }
 
@@ -29,27 +30,27 @@ impl Mempool {
         Self { admission: Admission::new(&ledger), txs: VecDeque::new(), hashes: BTreeSet::new() }
     }
 
-    /// Admits a transaction at the time `now`; one that waits already is well.
-    pub(super) fn add(&mut self, tx: Vec<u8>, min_fee: u64, now: u64) -> Result<(), Unfit> {
+    /// Adds a transaction at the time `now` (seconds since 1970). Succeeds without effect if it is already pending.
+    pub(super) fn add(&mut self, tx: Vec<u8>, min_fee: u64, now: u64) -> Result<(), MempoolError> {
         let hash = tx_hash(&tx);
         if self.hashes.contains(&hash) {
             return Ok(());
         }
-        if self.txs.len() >= ROOM {
-            return Err(Unfit::Full);
+        if self.txs.len() >= CAPACITY {
+            return Err(MempoolError::Full);
         }
-        self.admission.admit(&tx, min_fee, now).map_err(Unfit::Refused)?;
+        self.admission.admit(&tx, min_fee, now).map_err(MempoolError::Refused)?;
         self.hashes.insert(hash.clone());
         self.txs.push_back((hash, tx));
         Ok(())
     }
 
-    /// The transactions of the next block; they stay until [`Self::settle`].
+    /// Returns the transactions of the next block, which stay pending until [`Self::settle`].
     pub(super) fn next(&self) -> Vec<Tx> {
         let mut bytes = 0;
         let fits = |(_, tx): &&(String, Vec<u8>)| {
             bytes += tx.len();
-            bytes <= super::MAX_BLOCK_BYTES
+            bytes <= MAX_BLOCK_BYTES
         };
         self.txs.iter().take_while(fits).map(|(_, tx)| Tx(tx.clone())).collect()
     }
@@ -58,7 +59,8 @@ impl Mempool {
         self.txs.is_empty()
     }
 
-    /// Drops the first `count`, which are in a block that made `ledger`, and whatever does not fit it any more.
+    /// Removes the first `count` transactions, which are in the block that led to `ledger`, and all transactions that
+    /// are not valid on this ledger any more.
     pub(super) fn settle(&mut self, ledger: Ledger, count: usize) {
         let now = ledger.state().scalars().time;
         self.admission = Admission::new(&ledger);

@@ -1,30 +1,28 @@
-//! A node keeps a [`Ledger`], its chain, and the blocks of bytes that the ledger names. It recomputes nothing; verifiers
-//! and proposers do, over the same wire as everybody.
+//! A node: a [`Ledger`] with its chain, its mempool, and the data blocks that the ledger names.
 //!
-//! It admits transactions and cuts blocks of them itself, or adds those that a [consensus engine](crate::consensus) cuts.
+//! A node recomputes nothing. Verifiers and proposers do, and reach it over HTTP like everybody else. It produces
+//! blocks of admitted transactions by itself, or appends the blocks that CometBFT delivers through
+//! [`crate::consensus`].
 //!
-//! `ledger.redb` holds the chain, `blocks.redb` the bytes. Both are made aside and renamed into place.
+//! `ledger.redb` holds the chain and `blocks.redb` the data blocks.
 
 mod admission;
 pub(crate) mod block_sync;
-pub(crate) mod blocks;
 mod chain;
-pub(crate) mod embedded;
-mod file;
+mod ledger_file;
 mod mempool;
-pub(crate) mod operator;
 mod setup;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub(crate) use admission::{Admission, MAX_BLOCK_BYTES};
-pub(crate) use chain::{Record, difference};
-pub(crate) use setup::{Setup, Terms};
+pub(crate) use chain::{BlockRecord, difference};
+pub(crate) use setup::{GenesisTerms, Setup};
 
-use crate::node::blocks::{BlockStore, Quota};
+use crate::blocks::{BlockStore, Quota};
 use anyhow::{Context, Result};
 use chain::Chain;
-use mempool::{Mempool, Unfit};
+use mempool::{Mempool, MempoolError};
 use r3mes_wgpu::{
     ledger::{Applied, ChainBlock, Event, Genesis, Ledger, Refusal, TxOutcome},
     store::Cid,
@@ -39,50 +37,52 @@ use std::{
     time::Duration,
 };
 use tokio::sync::broadcast;
+use tracing::{debug, warn};
 
-/// Room for blocks of bytes.
+/// The limits of a node's block store: 1 GiB of loose blocks, 64 GiB in all.
 const QUOTA: Quota = Quota { loose_bytes: 1 << 30, total_bytes: 64 << 30 };
-/// Seconds between blocks without transactions, while something waits for blocks.
+/// The seconds between blocks without transactions while the ledger has deadlines pending.
 const IDLE_BLOCK: u64 = 1;
-/// Blocks that a slow listener may lag behind.
-const EVENTS: usize = 256;
+/// The number of blocks that a slow listener may lag behind.
+const LISTENER_BLOCKS: usize = 256;
 
-/// A ledger with its chain, its mempool and its blocks.
+/// A ledger with its chain, its mempool and its data blocks.
 pub(crate) struct Node {
     ledger: RwLock<Ledger>,
     mempool: Mutex<Mempool>,
-    /// Told of every transaction that comes in.
-    came: Condvar,
+    /// Notified of every transaction that arrives.
+    arrived: Condvar,
     chain: Chain,
     blocks: Arc<BlockStore>,
-    /// Held while pins are set: by the ledger of then.
-    keeping: Mutex<()>,
-    added: broadcast::Sender<Arc<Added>>,
+    /// Locked while pins are derived from the ledger and set.
+    pinning: Mutex<()>,
+    added: broadcast::Sender<Arc<AddedBlock>>,
     min_fee: u64,
-    /// Held while the node lives; `None` where there is no file.
-    #[expect(dead_code, reason = "dropping it is its use")]
+    /// The lock of the ledger's file, or `None` for a node in memory.
+    #[expect(dead_code, reason = "dropping it releases the lock")]
     lock: Option<File>,
 }
 
-/// A block that was added.
+/// A block that was appended, with its results.
 #[derive(Clone, Debug)]
-pub(crate) struct Added {
+pub(crate) struct AddedBlock {
     pub(crate) block: ChainBlock,
     pub(crate) applied: Applied,
 }
 
 impl Node {
-    /// Opens the files in `folder`, or creates them. Those of another genesis are refused. A transaction must pay
-    /// `min_fee` micro-units to be admitted here.
+    /// Opens the files in `folder`, or creates them. Transactions must pay at least `min_fee` micro-units.
+    ///
+    /// Returns an error if the files belong to another genesis or another process uses them.
     pub(crate) fn open(folder: &Path, setup: Setup, min_fee: u64) -> Result<Self> {
         let path = folder.join("ledger.redb");
         let open = || -> Result<Self> {
-            let lock = file::lock(&path)?;
-            let database = file::open(&path, |database| Chain::open(database, &setup.genesis).map(drop))?;
+            let lock = ledger_file::lock(&path)?;
+            let database = ledger_file::open(&path, |database| Chain::open(database, &setup.genesis).map(drop))?;
             let blocks = BlockStore::open(&folder.join("blocks.redb"), QUOTA)?;
             Ok(Self { lock: Some(lock), ..Self::with(database, blocks, &setup, min_fee)? })
         };
-        open().with_context(|| format!("the ledger {}", path.display()))
+        open().with_context(|| format!("opening the ledger {}", path.display()))
     }
 
     fn with(database: Database, blocks: BlockStore, setup: &Setup, min_fee: u64) -> Result<Self> {
@@ -92,77 +92,80 @@ impl Node {
         let node = Self {
             ledger: RwLock::new(ledger),
             mempool,
-            came: Condvar::new(),
+            arrived: Condvar::new(),
             chain,
             blocks: Arc::new(blocks),
-            keeping: Mutex::default(),
-            added: broadcast::channel(EVENTS).0,
+            pinning: Mutex::default(),
+            added: broadcast::channel(LISTENER_BLOCKS).0,
             min_fee,
             lock: None,
         };
-        node.keep()?;
+        node.pin_ledger()?;
         Ok(node)
     }
 
-    /// The ledger as of the last block.
+    /// Returns the ledger after the last block.
     pub(crate) fn ledger(&self) -> Ledger {
         self.ledger.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What it started from: a copy, as long as its text.
+    /// Returns a copy of the genesis, whose size grows with the text.
     pub(crate) fn genesis(&self) -> Genesis {
         self.ledger().genesis().clone()
     }
 
-    /// Micro-units that a transaction must pay here.
+    /// Returns the minimum fee of a transaction in micro-units.
     pub(crate) fn min_fee(&self) -> u64 {
         self.min_fee
     }
 
-    /// The bytes that the ledger names.
+    /// Returns the store of data blocks.
     pub(crate) fn blocks(&self) -> &Arc<BlockStore> {
         &self.blocks
     }
 
-    /// A block of the chain that is kept. It is on disk a little before the ledger is of it, and not shown until then.
-    pub(crate) fn block(&self, height: u64) -> Result<Option<Record>> {
-        if self.is_to_come(height) { Ok(None) } else { self.chain.block(height) }
+    /// Returns the block at a height, or `None` if it is not kept or not there yet. A block is visible only once
+    /// [`Self::ledger`] includes it.
+    pub(crate) fn block(&self, height: u64) -> Result<Option<BlockRecord>> {
+        if self.is_future(height) { Ok(None) } else { self.chain.block(height) }
     }
 
-    fn is_to_come(&self, height: u64) -> bool {
+    fn is_future(&self, height: u64) -> bool {
         height > self.ledger().state().scalars().height
     }
 
-    /// What became of a transaction: its height, place and outcome; `None` while it has no block, and long after.
+    /// Returns the height of a transaction's block, its index in the block and its outcome, or `None` if no kept block
+    /// contains it.
     pub(crate) fn outcome(&self, hash: &str) -> Result<Option<(u64, u32, TxOutcome)>> {
-        Ok(self.chain.outcome(hash)?.filter(|(height, ..)| !self.is_to_come(*height)))
+        Ok(self.chain.outcome(hash)?.filter(|(height, ..)| !self.is_future(*height)))
     }
 
-    /// Admits a transaction, which came at the time `now`, to a block to come.
+    /// Admits a transaction that arrived at the time `now` (seconds since 1970) to the mempool.
     pub(crate) fn admit(&self, tx: Vec<u8>, now: u64) -> Result<(), Refusal> {
         let added = self.mempool().add(tx, self.min_fee, now);
-        self.came.notify_all();
+        self.arrived.notify_all();
         added.map_err(|unfit| match unfit {
-            Unfit::Full => Refusal { code: code::MEMPOOL_FULL, log: "mempool is full".to_owned() },
-            Unfit::Refused(refusal) => refusal,
+            MempoolError::Full => Refusal { code: code::MEMPOOL_FULL, log: "mempool is full".to_owned() },
+            MempoolError::Refused(refusal) => refusal,
         })
     }
 
-    /// Waits for a transaction, but not longer than this.
-    pub(crate) fn wait(&self, longest: Duration) {
+    /// Waits until a transaction is pending, or for the timeout.
+    pub(crate) fn wait(&self, timeout: Duration) {
         let mempool = self.mempool();
         if mempool.is_empty() {
-            drop(self.came.wait_timeout(mempool, longest));
+            drop(self.arrived.wait_timeout(mempool, timeout));
         }
     }
 
-    /// Hears of every block from now on.
-    pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<Added>> {
+    /// Returns a receiver of every block appended from now on.
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<AddedBlock>> {
         self.added.subscribe()
     }
 
-    /// Adds a block at the time `now`, if there is anything to put into one or something waits for one.
-    pub(crate) fn produce(&self, now: u64) -> Result<Option<Arc<Added>>> {
+    /// Produces a block at the time `now` if transactions are pending or the ledger wants one. Returns the block, if
+    /// any.
+    pub(crate) fn produce(&self, now: u64) -> Result<Option<Arc<AddedBlock>>> {
         let before = self.ledger();
         let head = before.state().scalars();
         let txs = self.mempool().next();
@@ -173,27 +176,29 @@ impl Node {
         let count = txs.len();
         let block = ChainBlock::new(head.height + 1, now.max(head.time), before.root(), txs);
         let (after, applied) = before.apply(&block);
-        self.keep_tasks(&after, &applied)?;
-        let added = self.add(after.clone(), Added { block, applied })?;
+        self.store_tasks(&after, &applied)?;
+        let added = self.add(after.clone(), AddedBlock { block, applied })?;
         self.mempool().settle(after, count);
         Ok(Some(added))
     }
 
-    /// Adds the next block, which makes `after` of the ledger, and tells those who listen; it is on disk when this returns.
-    pub(crate) fn add(&self, after: Ledger, added: Added) -> Result<Arc<Added>> {
-        let Added { block, applied } = &added;
+    /// Appends the next block, which leads to the ledger `after`, and sends it to all listeners. It is on disk when
+    /// this returns.
+    pub(crate) fn add(&self, after: Ledger, added: AddedBlock) -> Result<Arc<AddedBlock>> {
+        let AddedBlock { block, applied } = &added;
         self.chain.add(&self.ledger(), &after, block, applied)?;
         self.set(after);
-        if let Err(error) = self.keep_settled(applied) {
-            eprintln!("node: keeping blocks: {error:#}");
+        if let Err(error) = self.pin_results(applied) {
+            warn!(height = block.height, error = %format_args!("{error:#}"), "cannot pin the data of a block");
         }
+        debug!(height = block.height, txs = block.txs.len(), "block added");
         let added = Arc::new(added);
-        // nobody listening is no error
+        // sending fails only if nobody listens
         let _ = self.added.send(added.clone());
         Ok(added)
     }
 
-    /// Takes another's ledger of the same genesis for its own; it is on disk when this returns.
+    /// Replaces the ledger by another one of the same genesis. It is on disk when this returns.
     pub(crate) fn replace(&self, ledger: Ledger) -> Result<()> {
         let tasks = ledger.tasks()?;
         self.blocks.put(&tasks.iter().map(|task| task.block()).collect::<Vec<_>>())?;
@@ -206,8 +211,8 @@ impl Node {
         *self.ledger.write().unwrap_or_else(PoisonError::into_inner) = ledger;
     }
 
-    /// Stores the tasks that were claimed, for their miners and verifiers.
-    pub(crate) fn keep_tasks(&self, ledger: &Ledger, applied: &Applied) -> Result<()> {
+    /// Stores the tasks that a block has claimed, so that miners and verifiers can fetch them.
+    pub(crate) fn store_tasks(&self, ledger: &Ledger, applied: &Applied) -> Result<()> {
         let mut tasks = Vec::new();
         for event in applied.outcomes.iter().flat_map(|outcome| &outcome.events) {
             if let Event::Claimed { miner, position, .. } = event {
@@ -220,31 +225,32 @@ impl Node {
         }
     }
 
-    /// Keeps what was accepted; where a round ended, lets go of what the ledger names no more.
-    fn keep_settled(&self, applied: &Applied) -> Result<()> {
+    /// Pins the artifacts that a block has accepted. If it ended a round, also releases what the ledger no longer
+    /// names.
+    fn pin_results(&self, applied: &Applied) -> Result<()> {
         if applied.events.iter().any(|event| matches!(event, Event::RoundClosed { .. })) {
-            return self.keep().map(drop);
+            return self.pin_ledger().map(drop);
         }
         let artifact = |event: &Event| match event {
             Event::Accepted { artifact, .. } => Cid::try_from(artifact.as_str()).ok(),
             _ => None,
         };
-        let _alone = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
-        let accepted = applied.events.iter().filter_map(artifact).filter(|root| self.blocks.whole(root).is_ok());
-        self.blocks.keep_too(accepted)
+        let _guard = self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
+        let accepted = applied.events.iter().filter_map(artifact).filter(|root| self.blocks.dag(root).is_ok());
+        self.blocks.add_system_pins(accepted)
     }
 
-    /// Keeps the bytes that the ledger names and that are here whole, and lets go of what it names no more; returns the
-    /// roots of those that are not.
-    pub(crate) fn keep(&self) -> Result<BTreeSet<Cid>> {
-        let _alone = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept: BTreeSet<Cid> = self.blocks.kept()?.into_iter().collect();
-        let here = |root: &Cid| kept.contains(root) || self.blocks.whole(root).is_ok();
-        let (here, lacking): (BTreeSet<_>, BTreeSet<_>) = self.ledger().state().roots().partition(here);
+    /// Pins the data that the ledger names, as far as all its blocks are here, and releases what the ledger no longer
+    /// names. Returns the roots whose data is incomplete.
+    pub(crate) fn pin_ledger(&self) -> Result<BTreeSet<Cid>> {
+        let _guard = self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept: BTreeSet<Cid> = self.blocks.system_pins()?.into_iter().collect();
+        let here = |root: &Cid| kept.contains(root) || self.blocks.dag(root).is_ok();
+        let (here, missing): (BTreeSet<_>, BTreeSet<_>) = self.ledger().state().roots().partition(here);
         if here != kept {
-            self.blocks.keep_only(here)?;
+            self.blocks.replace_system_pins(here)?;
         }
-        Ok(lacking)
+        Ok(missing)
     }
 
     fn mempool(&self) -> MutexGuard<'_, Mempool> {
@@ -252,18 +258,18 @@ impl Node {
     }
 }
 
-/// The chain and the blocks of a node that does not run.
-pub(crate) struct Stopped {
+/// The ledger and the data blocks of a node that is not running.
+pub(crate) struct StoppedNode {
     pub(crate) ledger: Ledger,
     pub(crate) blocks: BlockStore,
 }
 
-impl Stopped {
-    /// Opens the files in `folder`.
+impl StoppedNode {
+    /// Opens the files in `folder`. Returns an error if a node is using them.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let path = folder.join("ledger.redb");
         let open = || -> Result<Self> {
-            let _lock = file::lock(&path)?;
+            let _lock = ledger_file::lock(&path)?;
             let ledger = chain::read_only(&Database::open(&path)?)?;
             Ok(Self { ledger, blocks: BlockStore::open(&folder.join("blocks.redb"), QUOTA)? })
         };

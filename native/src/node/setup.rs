@@ -1,4 +1,4 @@
-//! A setup is a genesis with the bytes that it names.
+//! The setup of a node: a genesis with the data that it names.
 
 use super::chain;
 use anyhow::{Result, ensure};
@@ -9,28 +9,29 @@ use r3mes_wgpu::{
     store::Block,
 };
 
-/// What a node starts from.
+/// A genesis, and the blocks of its chunks and first adapter.
 pub(crate) struct Setup {
     pub(super) genesis: Genesis,
     pub(super) blocks: Vec<Block>,
 }
 
-/// What a genesis says besides what follows from model and text.
-pub(crate) struct Terms {
+/// The parts of a genesis that do not follow from model and text.
+pub(crate) struct GenesisTerms {
     pub(crate) chain_id: String,
     pub(crate) params: LedgerParams,
-    /// Of the adapter.
+    /// Rank of the adapter.
     pub(crate) rank: u32,
     pub(crate) seed: [u8; 32],
-    /// Tasks of a round; fewer, where the text is shorter.
+    /// Number of accepted tasks of a round. Limited to the number of chunks of the text.
     pub(crate) quota: u32,
+    /// Address and coins in micro-units of each account.
     pub(crate) accounts: Vec<(String, u64)>,
-    /// Address, stake, roles.
+    /// Address, stake in micro-units and roles of each operator.
     pub(crate) nodes: Vec<(String, u64, Vec<u32>)>,
 }
 
-impl Terms {
-    /// Those of a genesis.
+impl GenesisTerms {
+    /// Returns the terms of a genesis.
     pub(crate) fn of(genesis: &Genesis) -> Self {
         let Genesis { chain_id, params, job, seed, quota, accounts, nodes, .. } = genesis.clone();
         Self { chain_id, params, rank: job.rank, seed, quota, accounts, nodes }
@@ -38,19 +39,20 @@ impl Terms {
 }
 
 impl Setup {
-    /// Checks that terms, job, adapter and text fit together. `ground` is what disputes are about, and the root of what the
-    /// adapter is packed as.
+    /// Builds the genesis. The pair is the dispute context of the job and the layout root of the adapter.
+    ///
+    /// Returns an error if terms, job, adapter and text do not fit together.
     pub(crate) fn new(
-        terms: Terms,
+        terms: GenesisTerms,
         job: Job,
         (ground, layout_root): (DisputeContext, Hash),
         adapter: &AdapterState,
         chunks: Vec<Chunk>,
     ) -> Result<Self> {
-        let Terms { chain_id, params, seed, quota, accounts, nodes, .. } = terms;
+        let GenesisTerms { chain_id, params, seed, quota, accounts, nodes, .. } = terms;
         job.check_adapter(&adapter.adapter)?;
         let mut blocks: Vec<Block> = chunks.iter().map(Chunk::block).collect();
-        ensure!(!blocks.is_empty(), "the text has no chunk of 2048 tokens");
+        ensure!(!blocks.is_empty(), "the text is shorter than one chunk of 2048 tokens");
         let chunks: Vec<_> = blocks.iter().map(Block::cid).collect();
         let dag = adapter.dag()?;
         let (quota, adapter) = (quota.min(chunks.len() as u32), dag.root);
@@ -61,13 +63,13 @@ impl Setup {
         Ok(Self { genesis, blocks })
     }
 
-    /// What it starts from.
+    /// Returns the genesis.
     pub(crate) fn genesis(&self) -> &Genesis {
         &self.genesis
     }
 
-    /// A folder's name for this run alone.
+    /// Returns the name of this network's folder in the data folder.
     pub(crate) fn folder(&self) -> String {
-        chain::name(&self.genesis)
+        chain::folder_name(&self.genesis)
     }
 }

@@ -1,7 +1,11 @@
-//! Transactions and queries, by the paths and in the JSON of a Cosmos SDK 0.50 node's REST server.
+//! Transactions and queries with the paths and the JSON of a Cosmos SDK 0.50 node's REST server.
 
-use super::{AppState, Shared, blocking, failure, now, rpc};
-use crate::output::hex;
+use super::{
+    events::event_json,
+    rpc,
+    state::{AppState, SharedApp, blocking, check_address, failure},
+};
+use crate::{clock::unix_seconds, output::hex};
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
@@ -12,7 +16,7 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use r3mes_wgpu::{
     client::JobInfo,
-    ledger::{Event, TxOutcome},
+    ledger::TxOutcome,
     tx::{DENOM, MAX_TX_BYTES, tx_hash},
 };
 use serde::Deserialize;
@@ -33,29 +37,29 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
 }
 
 #[derive(Deserialize)]
-struct Broadcast {
+struct BroadcastRequest {
     tx_bytes: String,
     mode: String,
 }
 
-/// Checks a transaction and queues it; what it comes to is asked for by its hash.
-async fn broadcast(State(face): Shared, Json(asked): Json<Broadcast>) -> Result<Response, Response> {
+/// Checks a transaction and adds it to the mempool. Its outcome can be queried by its hash.
+async fn broadcast(State(app): SharedApp, Json(request): Json<BroadcastRequest>) -> Result<Response, Response> {
     let invalid = |message: &str| failure(StatusCode::BAD_REQUEST, 3, message);
-    if asked.mode != "BROADCAST_MODE_SYNC" {
-        return Err(invalid("only BROADCAST_MODE_SYNC is taken"));
+    if request.mode != "BROADCAST_MODE_SYNC" {
+        return Err(invalid("only BROADCAST_MODE_SYNC is supported"));
     }
-    if asked.tx_bytes.len() > 2 * MAX_TX_BYTES {
+    if request.tx_bytes.len() > 2 * MAX_TX_BYTES {
         return Err(invalid("the transaction is too large"));
     }
-    let tx = BASE64.decode(&asked.tx_bytes).map_err(|_| invalid("tx_bytes is not base64"))?;
+    let tx = BASE64.decode(&request.tx_bytes).map_err(|_| invalid("tx_bytes is not base64"))?;
     let hash = tx_hash(&tx);
     let known = hash.clone();
     let admitted = blocking(move || {
-        // one that ran before is well
-        if face.node.outcome(&known)?.is_some_and(|(_, _, outcome)| outcome.code == 0) {
+        // submitting a successful transaction again succeeds
+        if app.node.outcome(&known)?.is_some_and(|(_, _, outcome)| outcome.code == 0) {
             return Ok(Ok(Ok(())));
         }
-        Ok(face.admit(tx))
+        Ok(app.admit(tx))
     })
     .await?;
     let admitted = admitted.map_err(|error| failure(StatusCode::SERVICE_UNAVAILABLE, 14, format!("{error:#}")))?;
@@ -63,9 +67,9 @@ async fn broadcast(State(face): Shared, Json(asked): Json<Broadcast>) -> Result<
     Ok(Json(json!({ "tx_response": response(&hash, 0, code, &log, &[]) })).into_response())
 }
 
-async fn transaction(State(face): Shared, Path(hash): Path<String>) -> Result<Response, Response> {
-    let asked = hash.to_uppercase();
-    match blocking(move || face.node.outcome(&asked)).await? {
+async fn transaction(State(app): SharedApp, Path(hash): Path<String>) -> Result<Response, Response> {
+    let known = hash.to_uppercase();
+    match blocking(move || app.node.outcome(&known)).await? {
         Some((height, _, outcome)) => {
             Ok(Json(json!({ "tx_response": outcome_response(height, &outcome) })).into_response())
         }
@@ -76,15 +80,8 @@ async fn transaction(State(face): Shared, Path(hash): Path<String>) -> Result<Re
 fn outcome_response(height: u64, outcome: &TxOutcome) -> Value {
     let TxOutcome { hash, code, log, events, .. } = outcome;
     let mut response = response(hash, height, *code, log, &outcome.data());
-    response["events"] = events.iter().map(event).collect();
+    response["events"] = events.iter().map(event_json).collect();
     response
-}
-
-/// An event as Cosmos chains have them.
-pub(super) fn event(event: &Event) -> Value {
-    let (name, attributes) = event.attributes();
-    let attribute = |(key, value): &(String, String)| json!({ "key": key, "value": value, "index": true });
-    json!({ "type": name, "attributes": attributes.iter().map(attribute).collect::<Vec<_>>() })
 }
 
 fn response(hash: &str, height: u64, code: u32, log: &str, data: &[u8]) -> Value {
@@ -95,44 +92,42 @@ fn response(hash: &str, height: u64, code: u32, log: &str, data: &[u8]) -> Value
     })
 }
 
-/// Every account is there, with number 0: whoever can sign has one.
-async fn account(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    if let Some(refusal) = foreign(&address) {
-        return Err(refusal);
-    }
-    let sequence = face.ledger().state().account_of(&address).sequence;
+/// Returns an account. Every valid address has one, with number 0.
+async fn account(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+    check_address(&address)?;
+    let sequence = app.ledger().state().account_of(&address).sequence;
     Ok(Json(json!({ "account": {
         "@type": "/cosmos.auth.v1beta1.BaseAccount", "address": address, "pub_key": null, "account_number": "0",
         "sequence": sequence.to_string(),
     } })))
 }
 
-async fn balances(State(face): Shared, Path(address): Path<String>) -> Json<Value> {
-    let amount = face.ledger().state().account_of(&address).balance;
+async fn balances(State(app): SharedApp, Path(address): Path<String>) -> Json<Value> {
+    let amount = app.ledger().state().account_of(&address).balance;
     let coins = if amount == 0 { json!([]) } else { json!([{ "denom": DENOM, "amount": amount.to_string() }]) };
     let total = if amount == 0 { "0" } else { "1" };
     Json(json!({ "balances": coins, "pagination": { "next_key": null, "total": total } }))
 }
 
 #[derive(Deserialize)]
-struct Denom {
+struct DenomQuery {
     denom: String,
 }
 
-async fn balance(State(face): Shared, Path(address): Path<String>, Query(asked): Query<Denom>) -> Json<Value> {
-    let held = face.ledger().state().account_of(&address).balance;
-    let amount = if asked.denom == DENOM { held } else { 0 };
-    Json(json!({ "balance": { "denom": asked.denom, "amount": amount.to_string() } }))
+async fn balance(State(app): SharedApp, Path(address): Path<String>, Query(query): Query<DenomQuery>) -> Json<Value> {
+    let held = app.ledger().state().account_of(&address).balance;
+    let amount = if query.denom == DENOM { held } else { 0 };
+    Json(json!({ "balance": { "denom": query.denom, "amount": amount.to_string() } }))
 }
 
-/// What CometBFT's RPC says, for the REST server to say in its own names.
-async fn consensus(face: Arc<AppState>, method: &'static str, params: Value) -> Result<Value, Response> {
-    let told = blocking(move || Ok(rpc::call(&face, method, &params))).await?;
-    told.map_err(|failed| failure(StatusCode::NOT_FOUND, 5, failed.1))
+/// Calls a method of the JSON-RPC, whose results some REST routes translate.
+async fn call_rpc(app: Arc<AppState>, method: &'static str, params: Value) -> Result<Value, Response> {
+    let result = blocking(move || Ok(rpc::call(&app, method, &params))).await?;
+    result.map_err(|error| failure(StatusCode::NOT_FOUND, 5, error.message))
 }
 
-async fn node_info(State(face): Shared) -> Result<Json<Value>, Response> {
-    let mut node = consensus(face, "status", Value::Null).await?["node_info"].take();
+async fn node_info(State(app): SharedApp) -> Result<Json<Value>, Response> {
+    let mut node = call_rpc(app, "status", Value::Null).await?["node_info"].take();
     if let Some(id) = node.as_object_mut().and_then(|node| node.remove("id")) {
         node["default_node_id"] = id;
     }
@@ -143,23 +138,23 @@ async fn node_info(State(face): Shared) -> Result<Json<Value>, Response> {
     })))
 }
 
-async fn syncing(State(face): Shared) -> Result<Json<Value>, Response> {
-    let status = consensus(face, "status", Value::Null).await?;
+async fn syncing(State(app): SharedApp) -> Result<Json<Value>, Response> {
+    let status = call_rpc(app, "status", Value::Null).await?;
     Ok(Json(json!({ "syncing": status["sync_info"]["catching_up"] })))
 }
 
-/// A block by its height, or `latest`.
-async fn block(State(face): Shared, Path(height): Path<String>) -> Result<Json<Value>, Response> {
+/// Returns the block at a height, or at `latest`.
+async fn block(State(app): SharedApp, Path(height): Path<String>) -> Result<Json<Value>, Response> {
     let height = if height == "latest" { Value::Null } else { json!(height) };
-    let mut block = consensus(face, "block", json!({ "height": height })).await?;
-    in_base64(&mut block);
+    let mut block = call_rpc(app, "block", json!({ "height": height })).await?;
+    to_base64(&mut block);
     Ok(Json(block))
 }
 
-/// RPC's hexadecimal hashes and addresses, as REST has them.
-fn in_base64(told: &mut Value) {
-    match told {
-        Value::Array(all) => all.iter_mut().for_each(in_base64),
+/// Turns the hexadecimal hashes and addresses of the JSON-RPC into the base64 of the REST API.
+fn to_base64(json: &mut Value) {
+    match json {
+        Value::Array(all) => all.iter_mut().for_each(to_base64),
         Value::Object(fields) => {
             if let Some(parts) = fields.remove("parts") {
                 fields.insert("part_set_header".to_owned(), parts);
@@ -168,7 +163,7 @@ fn in_base64(told: &mut Value) {
                 let hexadecimal = name == "hash" || name.ends_with("_hash") || name.ends_with("_address");
                 match field.as_str().filter(|_| hexadecimal).and_then(rpc::unhex) {
                     Some(bytes) => *field = json!(BASE64.encode(bytes)),
-                    None => in_base64(field),
+                    None => to_base64(field),
                 }
             }
         }
@@ -176,14 +171,14 @@ fn in_base64(told: &mut Value) {
     }
 }
 
-async fn job(State(face): Shared) -> Json<JobInfo> {
-    let ledger = face.ledger();
+async fn job(State(app): SharedApp) -> Json<JobInfo> {
+    let ledger = app.ledger();
     let (genesis, head) = (ledger.genesis(), ledger.state().scalars());
     Json(JobInfo {
         chain_id: genesis.chain_id.clone(),
         genesis: hex(&genesis.hash()),
         height: head.height,
-        time: head.time.max(now()),
+        time: head.time.max(unix_seconds()),
         arithmetic_version: genesis.job.arithmetic_version,
         model: genesis.job.model.to_string(),
         rank: genesis.job.rank,
@@ -192,9 +187,4 @@ async fn job(State(face): Shared) -> Json<JobInfo> {
         accepted: head.accepted_total,
         reward: genesis.params.reward,
     })
-}
-
-/// The answer to a question about what is no address.
-pub(super) fn foreign(address: &str) -> Option<Response> {
-    r3mes_wgpu::tx::check_address(address).err().map(|error| failure(StatusCode::BAD_REQUEST, 3, error))
 }

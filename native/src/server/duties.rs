@@ -1,7 +1,7 @@
-//! What miners, verifiers, proposers and challengers are to do.
+//! Routes for the roles: the task that a miner holds, the duties of verifiers and proposers, and disputes.
 
-use super::{AppState, Shared, cosmos::foreign, failure, now};
-use crate::output::hex;
+use super::state::{AppState, SharedApp, check_address, failure};
+use crate::{clock::unix_seconds, output::hex};
 use axum::{
     Json, Router,
     extract::{Path, State},
@@ -25,14 +25,14 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
         .route("/r3mes/wgpu/v1/disputes", get(disputes))
 }
 
-/// A task that this program can not describe: the ledger's own, so it never is.
-fn broken(error: impl std::fmt::Display) -> Response {
+/// Returns the response to an inconsistency of the ledger, which should never occur.
+fn inconsistent(error: impl std::fmt::Display) -> Response {
     failure(StatusCode::INTERNAL_SERVER_ERROR, 13, error)
 }
 
-async fn held(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    foreign(&address).map_or(Ok(()), Err)?;
-    let held = face.ledger().at(now()).held(&address).map_err(broken)?;
+async fn held(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+    check_address(&address)?;
+    let held = app.ledger().at(unix_seconds()).held(&address).map_err(inconsistent)?;
     let held = held.map(|HeldClaim { task, round, shard, global_seed, .. }| HeldTask {
         task: task.cid(),
         round,
@@ -42,8 +42,8 @@ async fn held(State(face): Shared, Path(address): Path<String>) -> Result<Json<V
     Ok(Json(json!({ "held": held })))
 }
 
-async fn challenges(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    foreign(&address).map_or(Ok(()), Err)?;
+async fn challenges(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+    check_address(&address)?;
     let duty = |assignment: Assignment| {
         let Assignment { challenge, stage, done, committed, blocks_left, selector, task, id, submission } = assignment;
         let stage = match stage {
@@ -66,15 +66,15 @@ async fn challenges(State(face): Shared, Path(address): Path<String>) -> Result<
             committed: committed.as_deref().map(hex),
         }
     };
-    let duties = face.ledger().assignments(&address).map_err(broken)?.into_iter().map(duty).collect::<Vec<_>>();
+    let duties = app.ledger().assignments(&address).map_err(inconsistent)?.into_iter().map(duty).collect::<Vec<_>>();
     Ok(Json(json!({ "challenges": duties })))
 }
 
-async fn aggregation(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    foreign(&address).map_or(Ok(()), Err)?;
-    let sum = face.ledger().aggregation(&address).map_err(broken)?.map(|aggregation| {
+async fn aggregation(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+    check_address(&address)?;
+    let job = app.ledger().aggregation(&address).map_err(inconsistent)?.map(|aggregation| {
         let Aggregation { round, adapter, gradients, waited, own } = aggregation;
-        let summand = |(id, task, submission): (u64, Task, Submission)| AggregationInput {
+        let input = |(id, task, submission): (u64, Task, Submission)| AggregationInput {
             id,
             task: task.cid(),
             artifact: submission.artifact,
@@ -83,26 +83,26 @@ async fn aggregation(State(face): Shared, Path(address): Path<String>) -> Result
         AggregationJob {
             round,
             adapter,
-            gradients: gradients.into_iter().map(summand).collect(),
+            gradients: gradients.into_iter().map(input).collect(),
             waited,
             commitment_id: own.as_ref().map(|(id, _)| *id),
             committed: own.as_ref().map_or(Vec::new(), |(_, proposal)| proposal.ids.clone()),
             shown: own.is_some_and(|(_, proposal)| proposal.adapter.is_some()),
         }
     });
-    Ok(Json(json!({ "aggregation": sum })))
+    Ok(Json(json!({ "aggregation": job })))
 }
 
-async fn disputes(State(face): Shared) -> Result<Json<Docket>, Response> {
-    let ledger = face.ledger();
+async fn disputes(State(app): SharedApp) -> Result<Json<Docket>, Response> {
+    let ledger = app.ledger();
     let next = ledger.state().scalars().height + 1;
     let watched = |found: Doubtful| {
         let Doubtful { id, submission, task, disputable, appealable } = found;
         Watched { gradient: claimed(id, &submission, &task), disputable, appealable }
     };
-    let gradients = ledger.doubtful().map_err(broken)?.into_iter().map(watched).collect();
+    let gradients = ledger.doubtful().map_err(inconsistent)?.into_iter().map(watched).collect();
     let mut disputes = Vec::new();
-    for (dispute_id, contest, submission, task) in ledger.disputes().map_err(broken)? {
+    for (dispute_id, contest, submission, task) in ledger.disputes().map_err(inconsistent)? {
         let games = contest.answers.iter().zip(contest.dispute.games());
         disputes.push(OpenDispute {
             dispute_id,

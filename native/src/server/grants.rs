@@ -1,6 +1,7 @@
-//! Grants, by the paths and in the JSON of a Cosmos SDK 0.50 node's REST server.
+//! Grants with the paths and the JSON of a Cosmos SDK 0.50 node's REST server, and session numbers.
 
-use super::{AppState, Shared, failure, now};
+use super::state::{AppState, SharedApp, failure};
+use crate::clock::unix_seconds;
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
@@ -30,11 +31,11 @@ struct GrantQuery {
     msg_type_url: Option<String>,
 }
 
-async fn grants(State(face): Shared, Query(asked): Query<GrantQuery>) -> Result<Json<Value>, Response> {
-    let pair = pair(asked.granter, asked.grantee).map_err(invalid)?;
-    let (grants, now) = (face.ledger().state().granted(&pair), now());
+async fn grants(State(app): SharedApp, Query(query): Query<GrantQuery>) -> Result<Json<Value>, Response> {
+    let pair = pair(query.granter, query.grantee).map_err(invalid)?;
+    let (grants, now) = (app.ledger().state().granted(&pair), unix_seconds());
     let wanted =
-        |message: &str| asked.msg_type_url.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == message);
+        |message: &str| query.msg_type_url.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == message);
     let grants = grants.iter().filter(|(message, expires)| *expires > now && wanted(message));
     let grants: Vec<_> = grants
         .map(|(message, expires)| {
@@ -46,13 +47,13 @@ async fn grants(State(face): Shared, Query(asked): Query<GrantQuery>) -> Result<
     Ok(Json(json!({ "grants": grants, "pagination": { "next_key": null, "total": total } })))
 }
 
-/// An allowance that is used up is told with 0 left, until it expires.
+/// Returns an allowance. One that is used up has 0 left until it expires.
 async fn allowance(
-    State(face): Shared,
+    State(app): SharedApp,
     Path((granter, grantee)): Path<(String, String)>,
 ) -> Result<Json<Value>, Response> {
     let pair = pair(granter, grantee).map_err(invalid)?;
-    let allowed = face.ledger().state().allowance(&pair).filter(|allowed| allowed.expires > now());
+    let allowed = app.ledger().state().allowance(&pair).filter(|allowed| allowed.expires > unix_seconds());
     let Some(FeeAllowance { left, expires }) = allowed else {
         return Err(failure(StatusCode::NOT_FOUND, 5, "fee-grant not found"));
     };
@@ -68,13 +69,13 @@ async fn allowance(
     Ok(Json(json!({ "allowance": { "granter": granter, "grantee": grantee, "allowance": allowed } })))
 }
 
-/// The number that the next statement between the two must have.
+/// Returns the number that the next signed session statement between the two accounts must have.
 async fn session(
-    State(face): Shared,
+    State(app): SharedApp,
     Path((granter, grantee)): Path<(String, String)>,
 ) -> Result<Json<Value>, Response> {
     let pair = pair(granter, grantee).map_err(invalid)?;
-    let number = face.ledger().state().session_number(&pair);
+    let number = app.ledger().state().session_number(&pair);
     Ok(Json(json!({ "number": number.to_string() })))
 }
 

@@ -1,7 +1,7 @@
-//! Queries of the chain's own module, by the paths and the names of fields of `remes.remes.v1`.
+//! Queries of the chain's own module, with the paths and field names of `remes.remes.v1`.
 
-use super::{AppState, Shared, cosmos::foreign, failure, now};
-use crate::output::hex;
+use super::state::{AppState, SharedApp, check_address, failure};
+use crate::{clock::unix_seconds, output::hex};
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
@@ -18,9 +18,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The only pool.
+/// The id of the only pool.
 const POOL: &str = "0";
-/// Most chunks of one answer.
+/// The maximum number of chunks in one response.
 const MAX_CHUNKS: usize = 256;
 
 pub(super) fn routes() -> Router<Arc<AppState>> {
@@ -37,8 +37,8 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
         .route("/remes/remes/v1/node_registration/{address}", get(registration))
 }
 
-async fn active_pools(State(face): Shared) -> Json<Value> {
-    let ledger = face.ledger();
+async fn active_pools(State(app): SharedApp) -> Json<Value> {
+    let ledger = app.ledger();
     let head = ledger.state().scalars();
     Json(json!({ "pools": [{
         "pool_id": POOL, "round": head.round.to_string(), "adapter": ledger.state().adapter().to_string(),
@@ -47,29 +47,29 @@ async fn active_pools(State(face): Shared) -> Json<Value> {
 }
 
 #[derive(Deserialize)]
-struct Limit {
+struct LimitQuery {
     limit: Option<usize>,
 }
 
 async fn available_chunks(
-    State(face): Shared,
+    State(app): SharedApp,
     Path(pool): Path<String>,
-    Query(asked): Query<Limit>,
+    Query(query): Query<LimitQuery>,
 ) -> Result<Json<Value>, Response> {
     if pool != POOL {
-        return Err(failure(StatusCode::NOT_FOUND, 5, format!("pool {pool} is not there")));
+        return Err(failure(StatusCode::NOT_FOUND, 5, format!("pool {pool} not found; the only pool is {POOL}")));
     }
-    let ledger = face.ledger().at(now());
-    let chunks = ledger.state().available().take(asked.limit.unwrap_or(MAX_CHUNKS).min(MAX_CHUNKS));
+    let ledger = app.ledger().at(unix_seconds());
+    let chunks = ledger.state().available().take(query.limit.unwrap_or(MAX_CHUNKS).min(MAX_CHUNKS));
     let chunks: Vec<_> = chunks.map(|chunk| json!({ "chunk_id": chunk.to_string() })).collect();
     Ok(Json(json!({ "chunks": chunks })))
 }
 
-async fn params(State(face): Shared) -> Json<Value> {
-    let ledger = face.ledger();
+async fn params(State(app): SharedApp) -> Json<Value> {
+    let ledger = app.ledger();
     let genesis = ledger.genesis();
     let params = &genesis.params;
-    let mut told = serde_json::to_value(params).unwrap_or_default();
+    let mut json = serde_json::to_value(params).unwrap_or_default();
     for (name, value) in [
         ("bech32_prefix", json!(ADDRESS_PREFIX)),
         ("denom", json!(DENOM)),
@@ -77,17 +77,17 @@ async fn params(State(face): Shared) -> Json<Value> {
         ("reward_per_gradient", json!(params.reward.to_string())),
         ("tasks_per_round", json!(genesis.quota)),
         ("claim_lifetime_seconds", json!(params.claim_lifetime.to_string())),
-        ("min_fee", json!(face.node.min_fee().to_string())),
+        ("min_fee", json!(app.node.min_fee().to_string())),
         ("fee_pool", json!(fee_pool())),
     ] {
-        told[name] = value;
+        json[name] = value;
     }
-    Json(json!({ "params": told }))
+    Json(json!({ "params": json }))
 }
 
-/// What is paid and what is lost, as JSON in a string.
-async fn reward_formula(State(face): Shared) -> Json<Value> {
-    let ledger = face.ledger();
+/// Returns rewards and penalties as JSON in a string.
+async fn reward_formula(State(app): SharedApp) -> Json<Value> {
+    let ledger = app.ledger();
     let params = &ledger.genesis().params;
     let coins = |amount: u64| json!({ "amount": amount.to_string(), "denom": DENOM });
     let formulas = json!({
@@ -98,33 +98,38 @@ async fn reward_formula(State(face): Shared) -> Json<Value> {
     Json(json!({ "formulas": formulas.to_string() }))
 }
 
-/// Ten-thousandths.
+/// Formats ten-thousandths as a decimal fraction.
 fn share(myriad: u64) -> String {
     format!("{}.{:04}", myriad / 10_000, myriad % 10_000)
 }
 
-/// What is trained: the adapter as of the present round, and as `model_version` the frozen model, as submissions name it.
-async fn model_params(State(face): Shared) -> Json<Value> {
-    let ledger = face.ledger();
+/// Returns what is trained: the adapter of the current round, and as `model_version` the backbone, by the CID that
+/// submissions state.
+async fn model_params(State(app): SharedApp) -> Json<Value> {
+    let ledger = app.ledger();
     let (adapter, round) = (ledger.state().adapter().to_string(), ledger.state().scalars().round.to_string());
     let model = ledger.genesis().job.model.to_string();
     Json(json!({ "model_ipfs_hash": adapter, "model_version": model, "training_round_id": round }))
 }
 
-/// The part of what a miner submitted that was wrong or not to be had.
-async fn fraud_score(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    foreign(&address).map_or(Ok(()), Err)?;
-    let reputation = face.ledger().state().reputation(&address);
+/// Returns the share of a miner's decided submissions that were rejected as wrong or unavailable.
+async fn fraud_score(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+    check_address(&address)?;
+    let reputation = app.ledger().state().reputation(&address);
     let (wrong, all) = (reputation.rejected, reputation.accepted + reputation.rejected);
     let millionths = (u128::from(wrong) * 1_000_000).checked_div(all.into()).unwrap_or(0);
     let score = format!("{}.{:06}", millionths / 1_000_000, millionths % 1_000_000);
     Ok(Json(json!({ "miner": address, "fraud_score": score })))
 }
 
-async fn stored(State(face): Shared, Path(id): Path<u64>) -> Result<Json<Value>, Response> {
-    let ledger = face.ledger();
+async fn stored(State(app): SharedApp, Path(id): Path<u64>) -> Result<Json<Value>, Response> {
+    let ledger = app.ledger();
     let Some(submission) = ledger.state().submission(id) else {
-        return Err(failure(StatusCode::NOT_FOUND, 5, format!("gradient {id} is not there, or not any more")));
+        return Err(failure(
+            StatusCode::NOT_FOUND,
+            5,
+            format!("gradient {id} not found: the ledger has not seen it or no longer keeps it"),
+        ));
     };
     let (status, finding) = match submission.status {
         SubmissionStatus::Pending => ("pending", None),
@@ -135,17 +140,17 @@ async fn stored(State(face): Shared, Path(id): Path<u64>) -> Result<Json<Value>,
         SubmissionStatus::Rejected(Finding::Unavailable) => ("rejected", Some("unavailable".to_owned())),
         SubmissionStatus::Rejected(_) => ("rejected", Some("mismatch".to_owned())),
     };
-    let mut told = json!(Stored { status: status.to_owned(), finding, round: submission.round });
-    told["id"] = json!(id);
-    told["miner"] = json!(submission.miner);
-    told["ipfs_hash"] = json!(submission.artifact.to_string());
-    told["gradient_hash"] = json!(submission.commitment.to_string());
-    Ok(Json(json!({ "stored_gradient": told })))
+    let mut stored = json!(Stored { status: status.to_owned(), finding, round: submission.round });
+    stored["id"] = json!(id);
+    stored["miner"] = json!(submission.miner);
+    stored["ipfs_hash"] = json!(submission.artifact.to_string());
+    stored["gradient_hash"] = json!(submission.commitment.to_string());
+    Ok(Json(json!({ "stored_gradient": stored })))
 }
 
-async fn score(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    foreign(&address).map_or(Ok(()), Err)?;
-    let reputation = face.ledger().state().reputation(&address);
+async fn score(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+    check_address(&address)?;
+    let reputation = app.ledger().state().reputation(&address);
     Ok(Json(json!({ "miner_score": {
         "trust_score": share(reputation.trust.into()),
         "accepted": reputation.accepted.to_string(), "rejected": reputation.rejected.to_string(),
@@ -153,11 +158,11 @@ async fn score(State(face): Shared, Path(address): Path<String>) -> Result<Json<
     } })))
 }
 
-async fn registration(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    foreign(&address).map_or(Ok(()), Err)?;
-    let ledger = face.ledger();
+async fn registration(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+    check_address(&address)?;
+    let ledger = app.ledger();
     let Some(node) = ledger.state().node(&address) else {
-        return Err(failure(StatusCode::NOT_FOUND, 5, format!("{address} is no node")));
+        return Err(failure(StatusCode::NOT_FOUND, 5, format!("{address} is not registered as a node")));
     };
     Ok(Json(json!({ "node_registration": {
         "registration_id": node.id.to_string(), "node_address": address, "roles": node.roles,
@@ -165,10 +170,14 @@ async fn registration(State(face): Shared, Path(address): Path<String>) -> Resul
     } })))
 }
 
-async fn seed(State(face): Shared, Path(round): Path<u64>) -> Result<Json<Value>, Response> {
-    let ledger = face.ledger();
+async fn seed(State(app): SharedApp, Path(round): Path<u64>) -> Result<Json<Value>, Response> {
+    let ledger = app.ledger();
     let Some(Round { hash, .. }) = ledger.state().round_of(round) else {
-        return Err(failure(StatusCode::NOT_FOUND, 5, format!("round {round} is to come, or forgotten")));
+        return Err(failure(
+            StatusCode::NOT_FOUND,
+            5,
+            format!("round {round} has not started, or the ledger no longer keeps it"),
+        ));
     };
     Ok(Json(json!({ "global_seed": global_seed(hash, round).to_string(), "block_hash": hex(hash) })))
 }

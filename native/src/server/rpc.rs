@@ -1,11 +1,14 @@
-//! CometBFT 0.38's JSON-RPC, as far as wallets and CosmJS ask it: a POST to `/`, and `status` by its own path too, by which
-//! wallets look whether a chain is there.
+//! The part of CometBFT 0.38's JSON-RPC that wallets and CosmJS use: `POST /`, and `GET /status`, which wallets use to
+//! test whether a node answers.
 //!
-//! <https://docs.cometbft.com/v0.38/rpc/>. Where a CometBFT cuts the blocks, it is asked. The chain of one sequencer has no
-//! votes: a block's hash is its own, and there are no commits to show.
+//! <https://docs.cometbft.com/v0.38/rpc/>. On a replica, CometBFT answers. A chain of one sequencer has no votes, so
+//! its block hash is its own and it has no commits.
 
-use super::{AppState, Shared, blocking, cosmos, now};
-use crate::{consensus::Engine, node::Record};
+use super::{
+    events::event_json,
+    state::{AppState, SharedApp, blocking},
+};
+use crate::{clock::unix_seconds, consensus::CometRpc, node::BlockRecord};
 use axum::{
     Json, Router,
     extract::State,
@@ -22,11 +25,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use tracing::error;
 
-/// As what it answers.
+/// The version of CometBFT that the node reports.
 const VERSION: &str = "0.38.17";
-/// What a CometBFT behind the node is asked: nothing that waits, and nothing of its own affairs.
-const ASKED: [&str; 14] = [
+/// The methods that a replica forwards to CometBFT. Methods that wait or administrate CometBFT are not among them.
+const FORWARDED: [&str; 14] = [
     "health",
     "status",
     "abci_info",
@@ -44,11 +48,11 @@ const ASKED: [&str; 14] = [
 ];
 
 pub(super) fn routes() -> Router<Arc<AppState>> {
-    Router::new().route("/", post(answer)).route("/status", get(status_alone))
+    Router::new().route("/", post(handle)).route("/status", get(status_alone))
 }
 
 #[derive(Deserialize)]
-struct Request {
+struct RpcRequest {
     #[serde(default)]
     id: Value,
     method: String,
@@ -56,83 +60,92 @@ struct Request {
     params: Value,
 }
 
-/// JSON-RPC's code of what is not the asker's fault.
+/// The JSON-RPC code of an internal error.
 const INTERNAL: i32 = -32603;
 
-/// JSON-RPC's code and words.
-pub(super) struct Failure(i32, pub(super) String);
+/// An error of the JSON-RPC: its code and its message.
+pub(super) struct RpcError {
+    code: i32,
+    pub(super) message: String,
+}
 
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        eprintln!("node: {error:#}");
-        Self(INTERNAL, "the ledger could not be read; the node's log says why".to_owned())
+impl RpcError {
+    fn new(code: i32, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
     }
 }
 
-fn invalid(words: impl Into<String>) -> Failure {
-    Failure(-32602, words.into())
+impl From<anyhow::Error> for RpcError {
+    fn from(error: anyhow::Error) -> Self {
+        error!(error = %format_args!("{error:#}"), "request failed");
+        Self::new(INTERNAL, "the ledger could not be read; the node's log has the reason")
+    }
 }
 
-async fn answer(State(face): Shared, Json(request): Json<Request>) -> Result<Response, Response> {
-    let Request { id, method, params } = request;
-    respond(face, id, method, params).await
+fn invalid(message: impl Into<String>) -> RpcError {
+    RpcError::new(-32602, message)
 }
 
-async fn status_alone(State(face): Shared) -> Result<Response, Response> {
-    respond(face, json!(-1), "status".to_owned(), Value::Null).await
+async fn handle(State(app): SharedApp, Json(request): Json<RpcRequest>) -> Result<Response, Response> {
+    let RpcRequest { id, method, params } = request;
+    respond(app, id, method, params).await
 }
 
-async fn respond(face: Arc<AppState>, id: Value, method: String, params: Value) -> Result<Response, Response> {
-    let answer = blocking(move || Ok(call(&face, &method, &params))).await?;
-    let answer = match answer {
+async fn status_alone(State(app): SharedApp) -> Result<Response, Response> {
+    respond(app, json!(-1), "status".to_owned(), Value::Null).await
+}
+
+async fn respond(app: Arc<AppState>, id: Value, method: String, params: Value) -> Result<Response, Response> {
+    let response = blocking(move || Ok(call(&app, &method, &params))).await?;
+    let response = match response {
         Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
-        Err(Failure(code, words)) => {
-            json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": words, "data": words } })
+        Err(RpcError { code, message }) => {
+            json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message, "data": message } })
         }
     };
-    Ok((StatusCode::OK, Json(answer)).into_response())
+    Ok((StatusCode::OK, Json(response)).into_response())
 }
 
-/// The result of a method.
-pub(super) fn call(face: &AppState, method: &str, params: &Value) -> Result<Value, Failure> {
-    if let Some(engine) = face.settings.engine.as_ref().filter(|_| ASKED.contains(&method)) {
-        return ask(engine, method, params);
+/// Calls a method and returns its result.
+pub(super) fn call(app: &AppState, method: &str, params: &Value) -> Result<Value, RpcError> {
+    if let Some(engine) = app.settings.engine.as_ref().filter(|_| FORWARDED.contains(&method)) {
+        return forward(engine, method, params);
     }
     match method {
         "health" => Ok(json!({})),
-        "status" => Ok(status(face)),
-        "abci_info" => Ok(abci_info(face)),
-        "abci_query" => abci_query(face, params),
-        "broadcast_tx_sync" | "broadcast_tx_async" => broadcast(face, params),
-        "tx" => tx(face, params),
-        "tx_search" => tx_search(face, params),
-        "block" => block(face, params),
-        _ => Err(Failure(-32601, format!("method {method} is not there"))),
+        "status" => Ok(status(app)),
+        "abci_info" => Ok(abci_info(app)),
+        "abci_query" => abci_query(app, params),
+        "broadcast_tx_sync" | "broadcast_tx_async" => broadcast(app, params),
+        "tx" => tx(app, params),
+        "tx_search" => tx_search(app, params),
+        "block" => block(app, params),
+        _ => Err(RpcError::new(-32601, format!("method {method} not found"))),
     }
 }
 
-/// What a CometBFT answers, in its own words.
-fn ask(engine: &Engine, method: &str, params: &Value) -> Result<Value, Failure> {
-    let mut answer = engine.call(method, params).map_err(|error| Failure(INTERNAL, format!("{error:#}")))?;
-    if let Some(result) = answer.get_mut("result") {
+/// Forwards a call to CometBFT and returns its result or its error.
+fn forward(engine: &CometRpc, method: &str, params: &Value) -> Result<Value, RpcError> {
+    let mut response = engine.call(method, params).map_err(|error| RpcError::new(INTERNAL, format!("{error:#}")))?;
+    if let Some(result) = response.get_mut("result") {
         return Ok(result.take());
     }
-    let error = &answer["error"];
+    let error = &response["error"];
     let code = error["code"].as_i64().and_then(|code| i32::try_from(code).ok()).unwrap_or(INTERNAL);
-    let words = [&error["data"], &error["message"]].into_iter().find_map(Value::as_str).unwrap_or_default();
-    Err(Failure(code, words.to_owned()))
+    let message = [&error["data"], &error["message"]].into_iter().find_map(Value::as_str).unwrap_or_default();
+    Err(RpcError::new(code, message))
 }
 
-fn status(face: &AppState) -> Value {
-    let ledger = face.ledger();
+fn status(app: &AppState) -> Value {
+    let ledger = app.ledger();
     let head = ledger.state().scalars();
     let genesis = hex(&ledger.genesis().hash());
     json!({
         "node_info": {
             "protocol_version": { "p2p": "8", "block": "11", "app": "1" },
-            "id": genesis[..40].to_lowercase(), "listen_addr": face.settings.listen.to_string(),
+            "id": genesis[..40].to_lowercase(), "listen_addr": app.settings.listen.to_string(),
             "network": ledger.genesis().chain_id, "version": VERSION, "channels": "", "moniker": "r3mes-wgpu",
-            "other": { "tx_index": "on", "rpc_address": format!("tcp://{}", face.settings.listen) },
+            "other": { "tx_index": "on", "rpc_address": format!("tcp://{}", app.settings.listen) },
         },
         "sync_info": {
             "latest_block_hash": hex(&head.hash), "latest_app_hash": hex(&ledger.root()),
@@ -142,14 +155,14 @@ fn status(face: &AppState) -> Value {
         },
         "validator_info": {
             "address": genesis[..40], "voting_power": "1",
-            // the sequencer signs no blocks: what CosmJS wants here is the form of a key
+            // the sequencer signs no blocks, but CosmJS expects a key here
             "pub_key": { "type": "tendermint/PubKeyEd25519", "value": BASE64.encode(ledger.genesis().hash()) },
         },
     })
 }
 
-fn abci_info(face: &AppState) -> Value {
-    let ledger = face.ledger();
+fn abci_info(app: &AppState) -> Value {
+    let ledger = app.ledger();
     json!({ "response": {
         "data": "r3mes-wgpu", "version": env!("CARGO_PKG_VERSION"), "app_version": "1",
         "last_block_height": ledger.state().scalars().height.to_string(),
@@ -157,15 +170,15 @@ fn abci_info(face: &AppState) -> Value {
     } })
 }
 
-fn abci_query(face: &AppState, params: &Value) -> Result<Value, Failure> {
-    let path = params["path"].as_str().ok_or_else(|| invalid("no path"))?;
+fn abci_query(app: &AppState, params: &Value) -> Result<Value, RpcError> {
+    let path = params["path"].as_str().ok_or_else(|| invalid("path is missing"))?;
     let data = unhex(params["data"].as_str().unwrap_or_default()).ok_or_else(|| invalid("data is not hexadecimal"))?;
-    let ledger = face.ledger();
+    let ledger = app.ledger();
     let (code, log, value) = match ledger.query(path, &data) {
         Ok(value) => (0, String::new(), value),
-        Err(unanswered) => (unanswered.code, unanswered.log, Vec::new()),
+        Err(refusal) => (refusal.code, refusal.log, Vec::new()),
     };
-    // clients take height 0 for no answer
+    // clients treat height 0 as a missing response
     let height = ledger.state().scalars().height.max(1);
     Ok(json!({ "response": {
         "code": code, "log": log, "info": "", "index": "0", "key": null, "value": BASE64.encode(value),
@@ -173,39 +186,44 @@ fn abci_query(face: &AppState, params: &Value) -> Result<Value, Failure> {
     } }))
 }
 
-fn broadcast(face: &AppState, params: &Value) -> Result<Value, Failure> {
+fn broadcast(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     let text = params["tx"].as_str().filter(|text| text.len() <= 2 * MAX_TX_BYTES);
-    let tx = text.and_then(|text| BASE64.decode(text).ok()).ok_or_else(|| invalid("tx is not base64, or too large"))?;
+    let tx = text
+        .and_then(|text| BASE64.decode(text).ok())
+        .ok_or_else(|| invalid("tx is missing, not base64, or too large"))?;
     let hash = tx_hash(&tx);
-    let ran = face.node.outcome(&hash)?.is_some_and(|(_, _, outcome)| outcome.code == 0);
-    let refused = if ran { None } else { face.node.admit(tx, now()).err() };
-    let (code, log) = refused.map_or((0, String::new()), |refusal| (refusal.code, refusal.log));
+    let ran = app.node.outcome(&hash)?.is_some_and(|(_, _, outcome)| outcome.code == 0);
+    let refusal = if ran { None } else { app.node.admit(tx, unix_seconds()).err() };
+    let (code, log) = refusal.map_or((0, String::new()), |refusal| (refusal.code, refusal.log));
     let codespace = if code == 0 { "" } else { "remes" };
     Ok(json!({ "code": code, "data": "", "log": log, "codespace": codespace, "hash": hash }))
 }
 
-/// By `hash`, base64.
-fn tx(face: &AppState, params: &Value) -> Result<Value, Failure> {
-    let hash = params["hash"].as_str().and_then(|hash| BASE64.decode(hash).ok()).ok_or_else(|| invalid("no hash"))?;
+/// Returns the transaction with a hash, which the parameter `hash` holds in base64.
+fn tx(app: &AppState, params: &Value) -> Result<Value, RpcError> {
+    let hash = params["hash"]
+        .as_str()
+        .and_then(|hash| BASE64.decode(hash).ok())
+        .ok_or_else(|| invalid("hash is missing or not base64"))?;
     let hash = hex(&hash);
-    found(face, &hash)?.ok_or_else(|| Failure(INTERNAL, format!("tx ({hash}) not found")))
+    find_tx(app, &hash)?.ok_or_else(|| RpcError::new(INTERNAL, format!("tx ({hash}) not found")))
 }
 
-/// By `tx.hash='…'`; other searches are not kept an index for.
-fn tx_search(face: &AppState, params: &Value) -> Result<Value, Failure> {
+/// Returns the transactions that match a query. Only `tx.hash='…'` is supported, because there is no index for others.
+fn tx_search(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     let query = params["query"].as_str().unwrap_or_default();
     let hash = query.trim().strip_prefix("tx.hash").map(|rest| rest.trim_start_matches([' ', '=']));
     let hash = hash.map(|hash| hash.trim_matches(['\'', ' ']).to_uppercase());
     let Some(hash) = hash.filter(|hash| hash.len() == 64) else {
-        return Err(invalid("only tx.hash='…' is searched for"));
+        return Err(invalid("only queries of the form tx.hash='…' are supported"));
     };
-    let txs: Vec<Value> = found(face, &hash)?.into_iter().collect();
+    let txs: Vec<Value> = find_tx(app, &hash)?.into_iter().collect();
     Ok(json!({ "total_count": txs.len().to_string(), "txs": txs }))
 }
 
-fn found(face: &AppState, hash: &str) -> Result<Option<Value>, Failure> {
-    let Some((height, index, outcome)) = face.node.outcome(hash)? else { return Ok(None) };
-    let record = face.node.block(height)?;
+fn find_tx(app: &AppState, hash: &str) -> Result<Option<Value>, RpcError> {
+    let Some((height, index, outcome)) = app.node.outcome(hash)? else { return Ok(None) };
+    let record = app.node.block(height)?;
     let bytes = record
         .and_then(|record| record.block.txs.into_iter().nth(index as usize))
         .unwrap_or_else(|| r3mes_wgpu::ledger::Tx(Vec::new()));
@@ -218,27 +236,27 @@ fn found(face: &AppState, hash: &str) -> Result<Option<Value>, Failure> {
 fn result(outcome: &TxOutcome) -> Value {
     json!({
         "code": outcome.code, "data": BASE64.encode(outcome.data()), "log": outcome.log, "info": "",
-        "gas_wanted": "0", "gas_used": "0", "events": outcome.events.iter().map(cosmos::event).collect::<Vec<_>>(),
+        "gas_wanted": "0", "gas_used": "0", "events": outcome.events.iter().map(event_json).collect::<Vec<_>>(),
         "codespace": if outcome.code == 0 { "" } else { "remes" },
     })
 }
 
-fn block(face: &AppState, params: &Value) -> Result<Value, Failure> {
-    let last = face.ledger().state().scalars().height;
+fn block(app: &AppState, params: &Value) -> Result<Value, RpcError> {
+    let last = app.ledger().state().scalars().height;
     let height = match &params["height"] {
         Value::Null => last,
-        Value::String(height) => height.parse().map_err(|_| invalid("height is no number"))?,
-        height => height.as_u64().ok_or_else(|| invalid("height is no number"))?,
+        Value::String(height) => height.parse().map_err(|_| invalid("height is not a number"))?,
+        height => height.as_u64().ok_or_else(|| invalid("height is not a number"))?,
     };
-    let missing = || Failure(INTERNAL, format!("height {height} is not there: the last is {last}"));
-    let Record { block, .. } = face.node.block(height)?.ok_or_else(missing)?;
+    let missing = || RpcError::new(INTERNAL, format!("height {height} not found; the last height is {last}"));
+    let BlockRecord { block, .. } = app.node.block(height)?.ok_or_else(missing)?;
     let before = match height {
         0 | 1 => None,
-        _ => face.node.block(height - 1)?,
+        _ => app.node.block(height - 1)?,
     };
     let (last_hash, app_hash) = match before {
         Some(before) => (before.block.hash, before.root),
-        None => (face.node.genesis().hash(), [0; 32]),
+        None => (app.node.genesis().hash(), [0; 32]),
     };
     let data: Vec<u8> = block.txs.iter().flat_map(|tx| Sha256::digest(&tx.0)).collect();
     let part = json!({ "total": 1, "hash": hex(&block.hash) });
@@ -247,7 +265,7 @@ fn block(face: &AppState, params: &Value) -> Result<Value, Failure> {
         "block_id": { "hash": hex(&block.hash), "parts": part },
         "block": {
             "header": {
-                "version": { "block": "11", "app": "1" }, "chain_id": face.node.genesis().chain_id,
+                "version": { "block": "11", "app": "1" }, "chain_id": app.node.genesis().chain_id,
                 "height": height.to_string(), "time": rfc3339(block.time),
                 "last_block_id": { "hash": hex(&last_hash), "parts": { "total": 1, "hash": hex(&last_hash) } },
                 "last_commit_hash": empty, "data_hash": hex(&Sha256::digest(&data)), "validators_hash": empty,
@@ -265,10 +283,12 @@ fn block(face: &AppState, params: &Value) -> Result<Value, Failure> {
     }))
 }
 
+/// Returns bytes as upper-case hexadecimal digits.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
+/// Decodes hexadecimal digits of either case. Returns `None` if `digits` has other characters or an odd length.
 pub(super) fn unhex(digits: &str) -> Option<Vec<u8>> {
     let bytes = digits.as_bytes();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();

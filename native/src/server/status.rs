@@ -1,7 +1,7 @@
-//! How the node is: for people, dashboards and pages.
+//! The state of the node for people, dashboards and pages.
 
-use super::{AppState, Shared};
-use crate::node::Added;
+use super::state::{AppState, SharedApp};
+use crate::node::AddedBlock;
 use axum::{
     Json, Router,
     extract::State,
@@ -25,23 +25,23 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
         .route("/events", get(events))
 }
 
-async fn health(State(face): Shared) -> Json<Value> {
-    Json(json!({ "status": "ok", "height": face.ledger().state().scalars().height }))
+async fn health(State(app): SharedApp) -> Json<Value> {
+    Json(json!({ "status": "ok", "height": app.ledger().state().scalars().height }))
 }
 
-async fn stats(State(face): Shared) -> Json<Value> {
-    let ledger = face.ledger();
+async fn stats(State(app): SharedApp) -> Json<Value> {
+    let ledger = app.ledger();
     let head = ledger.state().scalars();
     Json(json!({
         "round": head.round, "accepted_in_round": head.accepted_in_round, "accepted_total": head.accepted_total,
         "adapter": ledger.state().adapter().to_string(), "fees": head.fees,
-        "uptime_seconds": face.start.elapsed().as_secs(),
+        "uptime_seconds": app.start.elapsed().as_secs(),
     }))
 }
 
-/// <https://prometheus.io/docs/instrumenting/exposition_formats/>.
-async fn metrics(State(face): Shared) -> Response {
-    let ledger = face.ledger();
+/// Returns the metrics in Prometheus' text format: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+async fn metrics(State(app): SharedApp) -> Response {
+    let ledger = app.ledger();
     let head = ledger.state().scalars();
     let mut text = String::new();
     for (name, kind, help, value) in [
@@ -49,21 +49,22 @@ async fn metrics(State(face): Shared) -> Response {
         ("r3mes_rounds_total", "counter", "Optimizer steps.", head.round),
         ("r3mes_fees_total", "counter", "Fees collected, in micro-units.", head.fees),
         ("r3mes_height", "gauge", "Height of the last block.", head.height),
-        ("r3mes_uptime_seconds", "gauge", "Seconds since the node started.", face.start.elapsed().as_secs()),
+        ("r3mes_uptime_seconds", "gauge", "Seconds since the node started.", app.start.elapsed().as_secs()),
     ] {
         text += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
-/// Every transaction as it runs, and what happens of itself.
-async fn events(State(face): Shared) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let blocks = BroadcastStream::new(face.node.listen()).filter_map(|added| async { added.ok() });
-    let events = blocks.flat_map(|added| stream::iter(told(&added).into_iter().map(Ok)));
+/// Streams every transaction and every ledger event of the blocks from now on.
+async fn events(State(app): SharedApp) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let blocks = BroadcastStream::new(app.node.listen()).filter_map(|added| async { added.ok() });
+    let events = blocks.flat_map(|added| stream::iter(block_events(&added).into_iter().map(Ok)));
     Sse::new(events).keep_alive(KeepAlive::default())
 }
 
-fn told(added: &Added) -> Vec<Event> {
+/// Returns an event for each transaction of a block and for each change that the ledger made by itself.
+fn block_events(added: &AddedBlock) -> Vec<Event> {
     let height = added.block.height;
     let txs = added.applied.outcomes.iter().map(|outcome| {
         let data = json!({

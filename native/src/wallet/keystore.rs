@@ -1,8 +1,11 @@
-//! A keystore: `ciphertext = XChaCha20-Poly1305(argon2id(passphrase, salt), nonce, entropy)`, the entropy a mnemonic's.
+//! A keystore: the entropy of a mnemonic, encrypted with a passphrase.
 //!
-//! One JSON object in one encoding: a file that is not byte for byte what it would be written as is refused. What stands
-//! beside the ciphertext is authenticated with it: the associated data are the file's own bytes with an empty ciphertext.
-//! So a changed byte anywhere is an error, and what a file claims is checked before memory is spent on it.
+//! `ciphertext = XChaCha20-Poly1305(key = argon2id(passphrase, salt), nonce, entropy)`
+//!
+//! A keystore is one JSON object in canonical form: a file is rejected unless it equals, byte for byte, what this
+//! program would write. The fields beside the ciphertext are authenticated too, because the associated data are the
+//! bytes of the file with an empty ciphertext. So any changed byte is an error. The cost parameters are checked before
+//! memory is allocated for them.
 
 use super::secrets::Secret;
 use crate::output::hex;
@@ -18,36 +21,39 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 const FORMAT: &str = "r3mes/keystore/1";
-/// Most bytes of a file.
+/// The maximum size of a keystore file in bytes.
 pub(crate) const MAX_BYTES: usize = 2048;
 const SALT_BYTES: usize = 16;
 const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
 
-/// What finding a passphrase costs, each time it is tried.
+/// The parameters of argon2id, which set the cost of each attempt to guess a passphrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Cost {
-    /// Memory in KiB, 8 to 262,144.
+pub(crate) struct KdfCost {
+    /// Memory in KiB, 8 to 262,144, and at least 8 for each lane.
     memory_kib: u32,
-    /// Passes over it, 1 to 16.
+    /// Passes over the memory, 1 to 16.
     passes: u32,
-    /// Lanes of it, 1 to 4; the memory is at least 8 KiB for each.
+    /// Lanes of the memory, 1 to 4.
     lanes: u32,
 }
 
 /// The second recommended option of RFC 9106, in one lane: about 0.2 s on one core.
-pub(crate) const COST: Cost = Cost { memory_kib: 65_536, passes: 3, lanes: 1 };
+pub(crate) const COST: KdfCost = KdfCost { memory_kib: 65_536, passes: 3, lanes: 1 };
 
-impl Cost {
+impl KdfCost {
     fn params(self) -> Result<Params> {
         let Self { memory_kib, passes, lanes } = self;
         let within = (8..=262_144).contains(&memory_kib) && (1..=16).contains(&passes) && (1..=4).contains(&lanes);
-        ensure!(within, "argon2id with {memory_kib} KiB, {passes} passes, {lanes} lanes: at most 262144, 16 and 4");
+        ensure!(
+            within,
+            "argon2id with {memory_kib} KiB, {passes} passes, {lanes} lanes: the limits are 8 to 262144, 1 to 16 and 1 to 4"
+        );
         Params::new(memory_kib, passes, lanes, Some(32)).map_err(|error| anyhow!("argon2id: {error}"))
     }
 
-    /// The key that a passphrase gives, in memory that is overwritten.
+    /// Derives the key from a passphrase. The memory that this uses is overwritten afterwards.
     fn key(self, passphrase: &Secret, salt: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
         let params = self.params()?;
         let mut memory = Zeroizing::new(vec![Block::default(); params.block_count()]);
@@ -59,69 +65,69 @@ impl Cost {
     }
 }
 
-/// A file's content; all but the ciphertext is for anyone to read.
+/// The content of a keystore file. All fields but the ciphertext are public.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Keystore {
     format: String,
     address: String,
     path: String,
-    argon2id: Cost,
+    argon2id: KdfCost,
     /// 16 bytes, hexadecimal.
     salt: String,
     /// 24 bytes, hexadecimal.
     nonce: String,
-    /// The entropy's bytes and a tag of 16, hexadecimal.
+    /// The encrypted entropy and a tag of 16 bytes, hexadecimal.
     ciphertext: String,
 }
 
-/// Random bytes that a keystore is made with, never used twice.
-pub(crate) struct Fresh {
+/// The random bytes of a new keystore, which must never be used twice.
+pub(crate) struct SaltAndNonce {
     pub(crate) salt: [u8; SALT_BYTES],
     pub(crate) nonce: [u8; NONCE_BYTES],
 }
 
 impl Keystore {
-    /// Puts a mnemonic under a passphrase.
+    /// Encrypts a mnemonic with a passphrase.
     pub(crate) fn seal(
         mnemonic: &Mnemonic,
         path: KeyPath,
         passphrase: &Secret,
-        cost: Cost,
-        fresh: &Fresh,
+        cost: KdfCost,
+        random: &SaltAndNonce,
     ) -> Result<Self> {
         let mut sealed = Self {
             format: FORMAT.to_owned(),
             address: mnemonic.key(path)?.address().to_owned(),
             path: path.to_string(),
             argon2id: cost,
-            salt: hex(&fresh.salt),
-            nonce: hex(&fresh.nonce),
+            salt: hex(&random.salt),
+            nonce: hex(&random.nonce),
             ciphertext: String::new(),
         };
         let (entropy, aad) = (mnemonic.entropy(), sealed.to_text());
         let payload = Payload { msg: &entropy, aad: aad.as_bytes() };
-        let ciphertext = sealed.cipher(passphrase)?.encrypt(&fresh.nonce.into(), payload);
+        let ciphertext = sealed.cipher(passphrase)?.encrypt(&random.nonce.into(), payload);
         sealed.ciphertext = hex(&ciphertext.map_err(|_| anyhow!("XChaCha20-Poly1305 failed"))?);
         Ok(sealed)
     }
 
-    /// Reads a file, and checks all that can be checked without its passphrase.
+    /// Parses a file and makes every check that needs no passphrase.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
-        ensure!(bytes.len() <= MAX_BYTES, "more than {MAX_BYTES} bytes, so no keystore");
+        ensure!(bytes.len() <= MAX_BYTES, "not a keystore: more than {MAX_BYTES} bytes");
         let read: Self = serde_json::from_slice(bytes).context("not a keystore")?;
-        ensure!(read.format == FORMAT, "its format is {:?}, not {FORMAT:?}", read.format);
-        ensure!(read.to_text().as_bytes() == bytes, "not written as keystores are: it was changed");
+        ensure!(read.format == FORMAT, "the format is {:?}, expected {FORMAT:?}", read.format);
+        ensure!(read.to_text().as_bytes() == bytes, "the keystore was changed: its JSON is not in canonical form");
         check_address(&read.address)?;
         KeyPath::read(&read.path)?;
         read.argon2id.params()?;
-        array::<SALT_BYTES>(&read.salt).context("its salt")?;
-        array::<NONCE_BYTES>(&read.nonce).context("its nonce")?;
-        read.sealed_bytes().context("its ciphertext")?;
+        array::<SALT_BYTES>(&read.salt).context("salt")?;
+        array::<NONCE_BYTES>(&read.nonce).context("nonce")?;
+        read.sealed_bytes().context("ciphertext")?;
         Ok(read)
     }
 
-    /// The mnemonic, with the right passphrase.
+    /// Decrypts the mnemonic. Returns an error if the passphrase is wrong.
     pub(crate) fn open(&self, passphrase: &Secret) -> Result<Mnemonic> {
         let nonce: [u8; NONCE_BYTES] = array(&self.nonce)?;
         let aad = Self { ciphertext: String::new(), ..self.clone() }.to_text();
@@ -130,11 +136,14 @@ impl Keystore {
             bail!("the passphrase is wrong, or the file was changed");
         };
         let mnemonic = Mnemonic::from_entropy(&Zeroizing::new(entropy))?;
-        ensure!(mnemonic.key(KeyPath::read(&self.path)?)?.address() == self.address, "its address is not its key's");
+        ensure!(
+            mnemonic.key(KeyPath::read(&self.path)?)?.address() == self.address,
+            "the address in the file does not belong to its key"
+        );
         Ok(mnemonic)
     }
 
-    /// The key that signs, with the right passphrase.
+    /// Decrypts the signing key. Returns an error if the passphrase is wrong.
     pub(crate) fn key(&self, passphrase: &Secret) -> Result<SessionKey> {
         Ok(self.open(passphrase)?.key(KeyPath::read(&self.path)?)?)
     }
@@ -147,7 +156,7 @@ impl Keystore {
         &self.path
     }
 
-    /// The file's content.
+    /// Returns the content of the file.
     pub(crate) fn to_text(&self) -> String {
         let object = serde_json::to_string_pretty(self).unwrap_or_default();
         object + "\n"
@@ -155,18 +164,19 @@ impl Keystore {
 
     fn cipher(&self, passphrase: &Secret) -> Result<XChaCha20Poly1305> {
         let key = self.argon2id.key(passphrase, &array::<SALT_BYTES>(&self.salt)?)?;
-        XChaCha20Poly1305::new_from_slice(&key[..]).map_err(|_| anyhow!("a key of 32 bytes is none"))
+        XChaCha20Poly1305::new_from_slice(&key[..])
+            .map_err(|_| anyhow!("XChaCha20-Poly1305 rejected a key of 32 bytes"))
     }
 
     fn sealed_bytes(&self) -> Result<Vec<u8>> {
         let bytes = unhex(&self.ciphertext)?;
-        let of_a_mnemonic = MNEMONIC_WORDS.iter().any(|words| words / 3 * 4 + TAG_BYTES == bytes.len());
-        ensure!(of_a_mnemonic, "{} bytes, as no mnemonic has", bytes.len());
+        let fits = MNEMONIC_WORDS.iter().any(|words| words / 3 * 4 + TAG_BYTES == bytes.len());
+        ensure!(fits, "{} bytes do not hold the entropy of a mnemonic", bytes.len());
         Ok(bytes)
     }
 }
 
-/// Bytes of lower-case hexadecimal digits.
+/// Decodes lower-case hexadecimal digits.
 fn unhex(text: &str) -> Result<Vec<u8>> {
     let digit = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -174,11 +184,11 @@ fn unhex(text: &str) -> Result<Vec<u8>> {
         _ => None,
     };
     let pair = |pair: &[u8]| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?);
-    text.as_bytes().chunks(2).map(pair).collect::<Option<_>>().context("not hexadecimal digits")
+    text.as_bytes().chunks(2).map(pair).collect::<Option<_>>().context("expected lower-case hexadecimal digits")
 }
 
 fn array<const BYTES: usize>(text: &str) -> Result<[u8; BYTES]> {
-    unhex(text)?.try_into().map_err(|_| anyhow!("not {BYTES} bytes"))
+    unhex(text)?.try_into().map_err(|_| anyhow!("expected {BYTES} bytes"))
 }
 
 impl fmt::Debug for Keystore {
@@ -191,11 +201,11 @@ impl fmt::Debug for Keystore {
 mod tests {
     use super::*;
 
-    const CHEAP: Cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    const CHEAP: KdfCost = KdfCost { memory_kib: 8, passes: 1, lanes: 1 };
 
-    fn sealed(cost: Cost) -> Keystore {
+    fn sealed(cost: KdfCost) -> Keystore {
         let mnemonic = Mnemonic::from_entropy(&[7; 32]).unwrap();
-        let fresh = Fresh { salt: [1; SALT_BYTES], nonce: [2; NONCE_BYTES] };
+        let fresh = SaltAndNonce { salt: [1; SALT_BYTES], nonce: [2; NONCE_BYTES] };
         let path = KeyPath::new(118, 0, 0).unwrap();
         Keystore::seal(&mnemonic, path, &Secret::of("long enough"), cost, &fresh).unwrap()
     }
@@ -205,11 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_is_opened_by_its_passphrase_alone() {
+    fn only_the_right_passphrase_decrypts_a_keystore() {
         for words in MNEMONIC_WORDS {
             let entropy = vec![words as u8; words / 3 * 4];
             let mnemonic = Mnemonic::from_entropy(&entropy).unwrap();
-            let (path, fresh) = (KeyPath::new(118, 1, 2).unwrap(), Fresh { salt: [3; 16], nonce: [4; 24] });
+            let (path, fresh) = (KeyPath::new(118, 1, 2).unwrap(), SaltAndNonce { salt: [3; 16], nonce: [4; 24] });
             let sealed = Keystore::seal(&mnemonic, path, &Secret::of("right"), CHEAP, &fresh).unwrap();
             assert_eq!(*opened(sealed.to_text().as_bytes(), "right").unwrap().entropy(), entropy);
             assert_eq!(sealed.key(&Secret::of("right")).unwrap().address(), sealed.address());
@@ -219,13 +229,13 @@ mod tests {
             }
         }
         let text = sealed(CHEAP).to_text();
-        assert!(!text.contains(&hex(&[7; 16])), "the entropy is not in it");
+        assert!(!text.contains(&hex(&[7; 16])), "the entropy is not in the file");
         assert_eq!(format!("{:?}", sealed(CHEAP)), format!("Keystore({})", sealed(CHEAP).address()));
     }
 
-    /// Made by @noble/hashes and @noble/ciphers 2.4: `tests/data/keystore.mjs`.
+    /// The file was written with @noble/hashes and @noble/ciphers 2.4 by `tests/data/keystore.mjs`.
     #[test]
-    fn another_program_s_keystore_is_opened() {
+    fn a_keystore_of_another_implementation_is_decrypted() {
         let text = include_str!("../../../tests/data/keystore.json");
         let words: Vec<_> = opened(text.as_bytes(), "pässphrase, 8 letters or more").unwrap().words().collect();
         let expected = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
@@ -233,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_and_every_cut_is_refused() {
+    fn a_keystore_with_any_bit_flipped_or_cut_short_is_rejected() {
         let bytes = sealed(CHEAP).to_text().into_bytes();
         assert!(opened(&bytes, "long enough").is_ok());
         for bit in 0..8 * bytes.len() {
@@ -247,12 +257,12 @@ mod tests {
         for (at, byte) in [(0, b' '), (bytes.len() / 2, b'0'), (bytes.len(), b'\n'), (bytes.len() - 1, b' ')] {
             let mut longer = bytes.clone();
             longer.insert(at, byte);
-            assert!(opened(&longer, "long enough").is_err(), "a byte more at {at}");
+            assert!(opened(&longer, "long enough").is_err(), "one more byte at {at}");
         }
     }
 
     #[test]
-    fn no_file_asks_for_more_memory_than_there_may_be() {
+    fn cost_parameters_beyond_their_limits_are_rejected() {
         let text = sealed(CHEAP).to_text();
         for (from, to) in [
             ("\"memory_kib\": 8", "\"memory_kib\": 262145"),

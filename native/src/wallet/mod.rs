@@ -1,20 +1,20 @@
-//! Wallets of this machine: a mnemonic under a passphrase, and what its key signs.
+//! The wallets and keys of this machine. A wallet is a mnemonic, encrypted with a passphrase.
 
-pub(crate) mod folder;
 pub(crate) mod keystore;
+pub(crate) mod machine_keys;
 pub(crate) mod secrets;
-pub(crate) mod session;
+pub(crate) mod store;
 
-pub(crate) use session::{operator_secret, session_key};
+pub(crate) use machine_keys::{operator_secret, session_key};
 
 use anyhow::Result;
-use folder::Wallets;
 use r3mes_wgpu::tx::SessionKey;
 use secrets::{Purpose, passphrase};
 use std::path::Path;
+use store::WalletStore;
 
-/// The key of a wallet; its passphrase comes from a file, the environment or the terminal.
+/// Decrypts the key of a wallet with a passphrase from a file, the environment or the terminal.
 pub(crate) fn unlock(data_dir: &Path, name: &str, passphrase_file: Option<&Path>) -> Result<SessionKey> {
-    let keystore = Wallets::of(data_dir).read(name)?;
+    let keystore = WalletStore::of(data_dir).read(name)?;
     keystore.key(&passphrase(passphrase_file, Purpose::Open)?)
 }

@@ -1,5 +1,4 @@
-//! Secrets on their way in: asked for on a terminal without echo, or read from a file, stdin or the environment; never
-//! an argument.
+//! Input of secrets: from a terminal without echo, a file, stdin or the environment, never from an argument.
 
 use crate::output::Exit;
 use anyhow::{Context, Result, bail, ensure};
@@ -11,18 +10,18 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// Holds a passphrase for programs that start this one.
+/// The environment variable with a passphrase, for programs that start this one.
 const VARIABLE: &str = "R3MES_PASSPHRASE";
-/// Holds a pinning service's token.
+/// The environment variable with the token of a pinning service.
 const TOKEN_VARIABLE: &str = "R3MES_PIN_TOKEN";
-/// Most bytes of a token.
+/// The maximum size of a token in bytes.
 const MAX_TOKEN_BYTES: usize = 8192;
-/// Most bytes of a passphrase.
+/// The maximum size of a passphrase in bytes.
 const MAX_PASSPHRASE_BYTES: usize = 1024;
-/// Fewest letters of a new passphrase.
-const MIN_LETTERS: usize = 8;
+/// The minimum length of a new passphrase in characters.
+const MIN_CHARACTERS: usize = 8;
 
-/// A text that is overwritten when it is dropped, and that no `Debug` shows.
+/// A text that is overwritten in memory when dropped, and that its `Debug` does not reveal.
 pub(crate) struct Secret(Zeroizing<String>);
 
 impl Secret {
@@ -36,7 +35,7 @@ impl Secret {
     }
 
     fn read(from: impl Read, limit: usize) -> Result<Self> {
-        // as long as it may get, so that nothing of it stays behind in memory that was grown out of
+        // allocated at full size, because a growing vector would leave copies of the secret behind
         let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 64));
         from.take(limit as u64 + 1).read_to_end(&mut bytes)?;
         ensure!(bytes.len() <= limit, "more than {limit} bytes");
@@ -49,10 +48,10 @@ impl Secret {
         read().with_context(|| format!("reading {}", path.display()))
     }
 
-    fn asked(prompt: &str) -> Result<Self> {
+    fn prompt(prompt: &str) -> Result<Self> {
         match rpassword::prompt_password(prompt) {
             Err(error) if error.kind() == ErrorKind::Interrupted => Err(Exit::Interrupted.into()),
-            text => Ok(Self(Zeroizing::new(text.context("asking on the terminal")?))),
+            text => Ok(Self(Zeroizing::new(text.context("reading from the terminal")?))),
         }
     }
 }
@@ -66,13 +65,13 @@ impl fmt::Debug for Secret {
 /// What a passphrase is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To open what it closed.
+    /// Decrypting an existing wallet.
     Open,
-    /// To close something new: it must be long enough, and is asked for twice.
+    /// Encrypting a new wallet: the passphrase needs 8 characters, and the prompt asks for it twice.
     Seal,
 }
 
-/// The passphrase: from a file, where one is named, else from the environment, else from the terminal.
+/// Reads the passphrase from the file if one is given, otherwise from the environment, otherwise from the terminal.
 pub(crate) fn passphrase(file: Option<&Path>, purpose: Purpose) -> Result<Secret> {
     let given = match (file, env::var(VARIABLE)) {
         (Some(file), _) => {
@@ -89,63 +88,68 @@ pub(crate) fn passphrase(file: Option<&Path>, purpose: Purpose) -> Result<Secret
         None => {
             ensure!(
                 stdin().is_terminal(),
-                "no terminal to ask for the passphrase on; give --passphrase-file FILE, or {VARIABLE} in the environment"
+                "no terminal to read the passphrase from; pass --passphrase-file FILE or set {VARIABLE}"
             );
-            let secret = Secret::asked("Passphrase: ")?;
-            let again = purpose == Purpose::Seal && Secret::asked("The same again: ")?.text() != secret.text();
-            ensure!(!again, "the two passphrases differ");
+            let secret = Secret::prompt("Passphrase: ")?;
+            let differs =
+                purpose == Purpose::Seal && Secret::prompt("Repeat the passphrase: ")?.text() != secret.text();
+            ensure!(!differs, "the two passphrases differ");
             secret
         }
     };
-    let letters = secret.text().chars().count();
-    ensure!(letters > 0, "the passphrase is empty");
+    let characters = secret.text().chars().count();
+    ensure!(characters > 0, "the passphrase is empty");
     ensure!(
-        purpose == Purpose::Open || letters >= MIN_LETTERS,
-        "the passphrase has {letters} letters, at least {MIN_LETTERS} are needed"
+        purpose == Purpose::Open || characters >= MIN_CHARACTERS,
+        "the passphrase has {characters} characters; at least {MIN_CHARACTERS} are needed"
     );
     Ok(secret)
 }
 
-/// A service's token: from a file, where one is named, else from the environment.
+/// Reads the token of a pinning service from the file if one is given, otherwise from the environment.
 pub(crate) fn token(file: Option<&Path>) -> Result<Secret> {
     let secret = match file {
         Some(file) => Secret::read_file(file, MAX_TOKEN_BYTES)?,
         None => Secret(Zeroizing::new(env::var(TOKEN_VARIABLE).ok().with_context(|| {
-            format!("the pinning service wants a token: --pin-token-file FILE, or {TOKEN_VARIABLE} in the environment")
+            format!("the pinning service needs a token; pass --pin-token-file FILE or set {TOKEN_VARIABLE}")
         })?)),
     };
     let token = secret.text().trim();
-    ensure!(!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()), "the token is no word of ASCII");
+    ensure!(
+        !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()),
+        "the token must be one word of printable ASCII"
+    );
     Ok(Secret(Zeroizing::new(token.to_owned())))
 }
 
-/// A mnemonic of another wallet: from a file, where one is named, else asked for on a terminal, else from stdin.
+/// Reads the mnemonic of an existing wallet from the file if one is given, otherwise from the terminal, otherwise from
+/// stdin.
 pub(crate) fn mnemonic(file: Option<&Path>) -> Result<Mnemonic> {
     let secret = match file {
         Some(file) => Secret::read_file(file, MAX_MNEMONIC_BYTES)?,
-        None if stdin().is_terminal() => Secret::asked("Mnemonic (it is not shown): ")?,
+        None if stdin().is_terminal() => Secret::prompt("Mnemonic (hidden): ")?,
         None => Secret::read(stdin().lock(), MAX_MNEMONIC_BYTES).context("reading the mnemonic from stdin")?,
     };
     Ok(Mnemonic::parse(secret.text())?)
 }
 
-/// A word of a mnemonic that its owner repeats, to show that it is written down.
-pub(crate) fn repeated(prompt: &str, word: &str) -> Result<bool> {
-    Ok(Secret::asked(prompt)?.text().trim().eq_ignore_ascii_case(word))
+/// Asks the user for a word of a new mnemonic, to test that it is written down. Returns whether the word is right.
+pub(crate) fn confirm_word(prompt: &str, word: &str) -> Result<bool> {
+    Ok(Secret::prompt(prompt)?.text().trim().eq_ignore_ascii_case(word))
 }
 
-/// From here on this process leaves no core dump, in which its secrets would be; on Linux other processes of its user
-/// can not read its memory either.
+/// Disables core dumps of this process, which would contain its secrets. On Linux, this also prevents other processes
+/// of the same user from reading its memory.
 pub(crate) fn keep_out_of_dumps() -> Result<()> {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, setrlimit};
-        setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).context("refusing core dumps")?;
+        setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).context("disabling core dumps")?;
     }
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).context("refusing core dumps")?;
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).context("disabling core dumps")?;
     }
     Ok(())
 }

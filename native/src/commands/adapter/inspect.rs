@@ -1,4 +1,4 @@
-//! What an adapter is, and how much less there is to send than full weights.
+//! `adapter inspect`: reports an adapter, and how much smaller it is than full weights.
 
 use super::source;
 use crate::{
@@ -15,30 +15,31 @@ use r3mes_wgpu::{
 use serde_json::json;
 use std::path::PathBuf;
 
-/// What R3MES promises to save, in hundredths of a percent.
+/// The saving that R3MES promises, in hundredths of a percent.
 const PROMISED_BASIS_POINTS: u64 = 9960;
 
 #[derive(Args)]
 pub(super) struct InspectArgs {
-    /// The adapter
+    /// The adapter: see `adapter --help`
     source: String,
-    /// Check that it fits this model, and compare with its full weights too
+    /// Check that the adapter fits the model in this folder, and compare it with that model's full weights too
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// One JSON object on stdout
+    /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
 }
 
-/// Full weights in bf16, and what is sent instead.
-struct Row {
-    /// Whose weights.
+/// The size of full weights in bf16, beside the size of what is sent instead.
+struct SizeComparison {
+    /// Name of the model with the full weights.
     baseline: String,
-    /// What is sent.
+    /// Name of what is sent instead.
     sent: &'static str,
     size: UploadSize,
 }
 
+/// Prints the report.
 pub(super) fn run(args: &InspectArgs) -> Result<()> {
     let source = source::read(&args.source)?;
     let adapter = &source.adapter;
@@ -82,7 +83,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
     }
     say!("largest parameter {largest:.6}, of ±8");
     say!("{} parameters, {:.3} MB in f32 (1 MB = 2^20 B)", bytes / 4, mb(bytes));
-    for Row { baseline, sent, size } in &rows {
+    for SizeComparison { baseline, sent, size } in &rows {
         let (saved, full) = (size.saved_basis_points(), size.full_weights_bytes);
         let kept =
             if saved >= PROMISED_BASIS_POINTS { "at least the 99.6 % promised" } else { "below the 99.6 % promised" };
@@ -97,16 +98,17 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
     Ok(())
 }
 
-/// That an adapter's matrices are those of some linears in every layer of a model.
+/// Returns an error unless the adapter has the matrices of the same linear layers in every layer of the model.
 pub(super) fn check_fits(adapter: &LoraAdapter, config: &ModelConfig) -> Result<()> {
     Ok(adapter.check_shapes(&Targets::from_adapter(adapter).shapes(config))?)
 }
 
-/// The adapter in f32, and an int8 gradient of it without its manifest, beside all parameters of a model in bf16.
-fn compare(baseline: &str, config: &ModelConfig, targets: &Targets) -> [Row; 2] {
+/// Compares the adapter in f32, and an int8 gradient of it without its manifest, with all parameters of a model in
+/// bf16.
+fn compare(baseline: &str, config: &ModelConfig, targets: &Targets) -> [SizeComparison; 2] {
     let features: usize = targets.shapes(config).iter().map(|(_, inputs, outputs)| inputs + outputs).sum();
     let parameters = (targets.rank * features) as u64;
-    let row = |sent, bytes| Row {
+    let row = |sent, bytes| SizeComparison {
         baseline: baseline.to_owned(),
         sent,
         size: UploadSize { artifact_bytes: bytes, full_weights_bytes: 2 * config.parameters() },
@@ -114,7 +116,7 @@ fn compare(baseline: &str, config: &ModelConfig, targets: &Targets) -> [Row; 2] 
     [row("the adapter in f32", 4 * parameters), row("a gradient in int8", parameters)]
 }
 
-/// Megabytes of 2^20 bytes.
+/// Returns megabytes of 2^20 bytes.
 fn mb(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

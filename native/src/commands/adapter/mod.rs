@@ -1,11 +1,14 @@
-//! Adapters on disk: looked at, folded, and exchanged with PEFT.
+//! `adapter`: inspects and merges adapters, and exchanges them with PEFT.
 
 mod inspect;
 mod source;
 
-use super::{train, verify};
+use super::{
+    train::{self, OptimizerKind},
+    verify,
+};
 use crate::{
-    cli::OptimizerKind,
+    model,
     output::{Exit, say},
     paths,
 };
@@ -23,92 +26,93 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A SOURCE is a checkpoint of `train` or its folder, a PEFT adapter's folder, a data folder (or a job's folder in it)
-/// that no running miner holds, or the URL of a node.
+/// SOURCE is a checkpoint of `train` or its folder, a PEFT folder, a data folder (or the folder of a job in it) that no
+/// running miner uses, or the URL of a node.
 #[derive(Args)]
 pub(crate) struct AdapterArgs {
     #[command(subcommand)]
-    action: Action,
+    action: AdapterCommand,
 }
 
 #[derive(Subcommand)]
-enum Action {
-    /// Say what an adapter is, how large, and how much less than full weights
+enum AdapterCommand {
+    /// Report the shape of an adapter, its size, and how much smaller it is than full weights
     Inspect(inspect::InspectArgs),
-    /// Fold adapters of one start into one: the weighted mean of each factor
+    /// Merge adapters that started from the same one into their weighted mean
     Merge(MergeArgs),
-    /// Write an adapter for PEFT, or an accepted gradient as R3MES's GradientPackage
+    /// Export an adapter to PEFT, or an accepted gradient as R3MES's GradientPackage
     Export(ExportArgs),
-    /// Read a PEFT adapter into a checkpoint that `train` goes on from
-    Import(ImportArgs),
+    /// Import a PEFT adapter as a checkpoint from which `train` continues
+    Import(AdapterImportArgs),
 }
 
 #[derive(Args)]
 struct MergeArgs {
-    /// The checkpoint to write
+    /// The checkpoint file to write
     out: PathBuf,
-    /// Adapters of the same rank, alpha and linears
+    /// Adapters of the same rank, alpha and linear layers
     #[arg(required = true)]
     sources: Vec<String>,
-    /// A whole number for each source [default: 1 each]
+    /// Weight the sources by these whole numbers, one per source [default: 1 each]
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     weights: Vec<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum ExportFormat {
     /// adapter_config.json and adapter_model.safetensors; SOURCE is an adapter
     Peft,
-    /// gradient_package.pb; SOURCE is a receipt, or the CID of its artifact
+    /// gradient_package.pb; SOURCE is a receipt or the CID of its artifact
     GradientPackage,
 }
 
 #[derive(Args)]
 struct ExportArgs {
-    /// An adapter; for gradient-package a receipt's file, or the CID of an artifact that a receipt in the data folder names
+    /// An adapter; for gradient-package the file of a receipt, or the CID of an artifact for which the data folder has
+    /// a receipt
     source: String,
-    /// Folder to write to
+    /// Write to this folder
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// What to write
-    #[arg(long, value_enum, default_value_t = Format::Peft)]
-    format: Format,
-    /// What PEFT finds the backbone by: a folder, or a name on the hub
+    /// Select what to write
+    #[arg(long, value_enum, default_value_t = ExportFormat::Peft)]
+    format: ExportFormat,
+    /// State this base model in the PEFT files: a folder, or a name on the Hugging Face hub
     #[arg(long, value_name = "NAME", default_value = "")]
     base_model: String,
-    /// The training_round_id of a gradient package: no receipt holds it
-    #[arg(long, default_value_t = 0)]
+    /// Set the training_round_id of a gradient package, which no receipt contains
+    #[arg(long, value_name = "N", default_value_t = 0)]
     round: u64,
-    /// Where receipts are looked for
+    /// Look for receipts in this folder [default: the user's data folder]
     #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
     data_dir: Option<PathBuf>,
 }
 
 #[derive(Args)]
-struct ImportArgs {
+struct AdapterImportArgs {
     /// Folder with adapter_config.json and adapter_model.safetensors
     dir: PathBuf,
-    /// The checkpoint to write; as DIR/checkpoint.safetensors, `train --out DIR` goes on from it
+    /// Write this checkpoint file; `train --out DIR` continues from DIR/checkpoint.safetensors
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Check that the adapter fits this model
+    /// Check that the adapter fits the model in this folder
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
 }
 
-/// The adapter that a SOURCE names.
+/// Reads the adapter that a SOURCE names.
 pub(crate) fn read(source: &str) -> Result<LoraAdapter> {
     Ok(source::read(source)?.adapter)
 }
 
-/// Does what was asked.
+/// Runs the subcommand.
 pub(crate) fn run(args: AdapterArgs) -> Result<Exit> {
     match args.action {
-        Action::Inspect(args) => inspect::run(&args)?,
-        Action::Merge(args) => merge(&args)?,
-        Action::Export(args) if args.format == Format::Peft => export(&args)?,
-        Action::Export(args) => export_gradient(&args)?,
-        Action::Import(args) => import(&args)?,
+        AdapterCommand::Inspect(args) => inspect::run(&args)?,
+        AdapterCommand::Merge(args) => merge(&args)?,
+        AdapterCommand::Export(args) if args.format == ExportFormat::Peft => export(&args)?,
+        AdapterCommand::Export(args) => export_gradient(&args)?,
+        AdapterCommand::Import(args) => import(&args)?,
     }
     Ok(Exit::Ok)
 }
@@ -116,7 +120,7 @@ pub(crate) fn run(args: AdapterArgs) -> Result<Exit> {
 fn merge(args: &MergeArgs) -> Result<()> {
     let weights = if args.weights.is_empty() { vec![1; args.sources.len()] } else { args.weights.clone() };
     let (found, expected) = (weights.len(), args.sources.len());
-    ensure!(found == expected, "--weights names {found}, there are {expected} adapters");
+    ensure!(found == expected, "--weights has {found} numbers, but there are {expected} sources");
     let read = |(source, weight): (&String, u32)| Ok((source::read(source)?.adapter, weight));
     let adapters = args.sources.iter().zip(weights).map(read).collect::<Result<Vec<_>>>()?;
     save(&LoraAdapter::mean(&adapters)?, &args.out)?;
@@ -124,19 +128,19 @@ fn merge(args: &MergeArgs) -> Result<()> {
     Ok(())
 }
 
-fn import(args: &ImportArgs) -> Result<()> {
+fn import(args: &AdapterImportArgs) -> Result<()> {
     let adapter = source::read_peft(&args.dir)?;
     if let Some(dir) = &args.model {
-        inspect::check_fits(&adapter, &crate::model::read(dir)?.config)?;
+        inspect::check_fits(&adapter, &model::read(dir)?.config)?;
     }
     save(&adapter, &args.out)?;
     say!("{}: rank {}, {} matrices", args.out.display(), adapter.rank, adapter.matrices.len());
     Ok(())
 }
 
-/// A new checkpoint, whose optimizer is at its first step with `train`'s settings.
+/// Writes a new checkpoint, whose optimizer has the default settings of `train` and has done no step.
 fn save(adapter: &LoraAdapter, path: &Path) -> Result<()> {
-    ensure!(!path.exists(), "{} is there already", path.display());
+    ensure!(!path.exists(), "{} already exists", path.display());
     let optimizer = Optimizer::new(train::settings(OptimizerKind::Adamw, None), adapter)?;
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
@@ -156,18 +160,18 @@ fn export_gradient(args: &ExportArgs) -> Result<()> {
         _ => verify::find(&args.source, &paths::data_dir(args.data_dir.clone())?)?,
     };
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let receipt = Receipt::from_json(&text).with_context(|| format!("{} is no receipt", path.display()))?;
+    let receipt = Receipt::from_json(&text).with_context(|| format!("{} is not a receipt", path.display()))?;
     let blocks = verify::blocks(&path)?;
     let artifact = Artifact::fetch(receipt.task(), &receipt.artifact(), &|cid: &Cid| blocks.get(cid))?;
     let package = GradientPackage::new(&receipt, &artifact, args.round)?;
     write(&args.out, "gradient_package.pb", &package.to_bytes())
 }
 
-/// A new file in a folder, which is made if need be.
+/// Writes a new file to a folder, and creates the folder if it does not exist.
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = folder.join(name);
     if path.exists() {
-        bail!("{} is there already", path.display());
+        bail!("{} already exists", path.display());
     }
     fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
     paths::write_whole(&path, bytes)?;

@@ -1,14 +1,14 @@
-//! `model import`: models of other programs in the one form that the other commands read.
+//! `model import`: converts a model of another program into the layout that the other commands read.
 
-use super::ImportArgs;
 use crate::{
     model::{
-        source::Source,
-        tokens::{TOKENIZER, Tokens},
+        files::ModelFiles,
+        tokenizer::{TOKENIZER, TextTokenizer},
     },
     output::{Exit, say},
 };
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use r3mes_wgpu::model::{file, manifest::model_manifest, weights::Model};
 use std::{
@@ -17,45 +17,57 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Reads, writes beside the folder to make, reads that again, and gives it its name.
-pub(crate) fn run(args: &ImportArgs) -> Result<Exit> {
+#[derive(Args)]
+pub(crate) struct ModelImportArgs {
+    /// A folder with config.json and safetensors, or a .gguf file
+    source: PathBuf,
+    /// Create this folder, which must not exist or be empty
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Converts a model: writes it to a temporary folder beside the new one, reads it back to check it, and renames the
+/// folder.
+pub(crate) fn run(args: &ModelImportArgs) -> Result<Exit> {
     let out = &args.out;
-    ensure!(is_free(out)?, "{} is there already", out.display());
-    let source = Source::open(&args.source)?;
+    ensure!(is_free(out)?, "{} already exists and is not empty", out.display());
+    let source = ModelFiles::open(&args.source)?;
     let bar = progress();
-    let mut told = |done: usize, all: usize| {
+    let mut on_layer = |done: usize, all: usize| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     };
-    let model = source.read(&mut told).with_context(|| format!("the model in {}", args.source.display()))?;
+    let model =
+        source.read(&mut on_layer).with_context(|| format!("reading the model in {}", args.source.display()))?;
     bar.finish_and_clear();
-    let aside = aside(out)?;
-    let made = || -> Result<()> {
-        write(&model, &aside)?;
+    let partial = create_partial(out)?;
+    let convert = || -> Result<()> {
+        write(&model, &partial)?;
         let tokenizer = args.source.join(TOKENIZER);
         if tokenizer.is_file() {
-            Tokens::of(&args.source, model.config.vocab)?;
-            fs::copy(&tokenizer, aside.join(TOKENIZER)).with_context(|| format!("copying {}", tokenizer.display()))?;
+            TextTokenizer::open(&args.source, model.config.vocab)?;
+            fs::copy(&tokenizer, partial.join(TOKENIZER))
+                .with_context(|| format!("copying {}", tokenizer.display()))?;
         }
-        let (found, expected) = (model_manifest(&crate::model::read(&aside)?)?.cid(), model_manifest(&model)?.cid());
-        ensure!(found == expected, "what was written reads as {found}, not as {expected}");
+        let (found, expected) = (model_manifest(&crate::model::read(&partial)?)?.cid(), model_manifest(&model)?.cid());
+        ensure!(found == expected, "the written model has the CID {found}, expected {expected}");
         if out.exists() {
             fs::remove_dir(out)?;
         }
-        fs::rename(&aside, out).with_context(|| format!("naming {}", out.display()))?;
+        fs::rename(&partial, out).with_context(|| format!("renaming to {}", out.display()))?;
         say!("model {expected}");
         Ok(())
     };
-    made().inspect_err(|_| {
-        // half a model is not kept; if it can not be removed, the next import of this name does
-        let _ = fs::remove_dir_all(&aside);
+    convert().inspect_err(|_| {
+        // an incomplete model is deleted; if that fails, the next import of this name deletes it
+        let _ = fs::remove_dir_all(&partial);
     })?;
-    let tokenizer = if out.join(TOKENIZER).exists() { "" } else { "; no tokenizer.json came with it" };
+    let tokenizer = if out.join(TOKENIZER).exists() { "" } else { "; the source has no tokenizer.json" };
     eprintln!("{}: {} ternary weights{tokenizer}", out.display(), model.config.ternary_weights());
     Ok(Exit::Ok)
 }
 
-/// Whether a folder of this name can be made: nothing is there, or an empty folder.
+/// Returns whether the folder can be created: there is nothing with this name, or an empty folder.
 fn is_free(out: &Path) -> Result<bool> {
     if !out.exists() {
         return Ok(true);
@@ -63,18 +75,19 @@ fn is_free(out: &Path) -> Result<bool> {
     Ok(out.is_dir() && fs::read_dir(out).with_context(|| format!("reading {}", out.display()))?.next().is_none())
 }
 
-/// The folder beside `out` that is filled first; what an import that was killed left there is removed.
-fn aside(out: &Path) -> Result<PathBuf> {
+/// Creates the temporary folder beside `out`. Deletes what an interrupted import has left there.
+fn create_partial(out: &Path) -> Result<PathBuf> {
     let mut name = out.file_name().with_context(|| format!("{} has no name", out.display()))?.to_owned();
     name.push(".partial");
-    let aside = out.with_file_name(name);
-    if aside.exists() {
-        fs::remove_dir_all(&aside).with_context(|| format!("removing {}", aside.display()))?;
+    let partial = out.with_file_name(name);
+    if partial.exists() {
+        fs::remove_dir_all(&partial).with_context(|| format!("removing {}", partial.display()))?;
     }
-    fs::create_dir_all(&aside).with_context(|| format!("creating {}", aside.display()))?;
-    Ok(aside)
+    fs::create_dir_all(&partial).with_context(|| format!("creating {}", partial.display()))?;
+    Ok(partial)
 }
 
+/// Writes the model's files durably.
 fn write(model: &Model, dir: &Path) -> Result<()> {
     let create = |name: &str| File::create(dir.join(name)).with_context(|| format!("creating {name}"));
     let mut tensors = BufWriter::with_capacity(1 << 20, create("model.safetensors")?);

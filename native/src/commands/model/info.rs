@@ -1,11 +1,11 @@
-//! `model info`: what a model is, and what a step of training takes.
+//! `model info`: reports the sizes of a model, and the memory that a training step takes.
 
-use super::InfoArgs;
 use crate::{
-    model::{source::Source, tokens::TOKENIZER},
+    model::{files::ModelFiles, tokenizer::TOKENIZER},
     output::{self, Exit, say},
 };
 use anyhow::{Context, Result};
+use clap::Args;
 use r3mes_wgpu::{
     compute::recording::{Content, Recording},
     model::{
@@ -15,26 +15,42 @@ use r3mes_wgpu::{
     },
 };
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
-/// Largest buffer under WebGPU's default limits.
+/// The largest buffer under WebGPU's default limits, in bytes.
 const BUFFER_BYTES: usize = 256 << 20;
 
-/// Reads the model, records a step and says what it holds.
-pub(crate) fn run(args: &InfoArgs) -> Result<Exit> {
-    let source = Source::open(&args.model)?;
-    let model = source.read(&mut |_, _| ()).with_context(|| format!("the model in {}", args.model.display()))?;
+#[derive(Args)]
+pub(crate) struct ModelInfoArgs {
+    /// A folder with a model, or a .gguf file
+    model: PathBuf,
+    /// Plan a step of this many tokens [default: the model's context]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    tokens: Option<u32>,
+    /// Set the rank of the adapter, 4 to 64
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(4..=64))]
+    rank: u32,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads the model, records a training step, and prints the report.
+pub(crate) fn run(args: &ModelInfoArgs) -> Result<Exit> {
+    let source = ModelFiles::open(&args.model)?;
+    let model =
+        source.read(&mut |_, _| ()).with_context(|| format!("reading the model in {}", args.model.display()))?;
     let (config, embedding) = (&model.config, &model.embedding);
     let cid = model_manifest(&model)?.cid().to_string();
     let gains = config.layers * (2 * config.width + config.heads * config.head_dim + config.ffn_width) + config.width;
     let embedded = config.vocab * config.width;
     let tokens = args.tokens.map_or(config.context, |tokens| tokens as usize);
-    let plan = Plan::new(&model, tokens, args.rank as usize);
+    let plan = StepMemory::new(&model, tokens, args.rank as usize);
     let tokenizer = args.model.join(TOKENIZER).exists();
     let texts = match (tokenizer, config.vocab) {
-        (true, _) => "texts in tokenizer.json's tokens",
-        (false, 256) => "texts in bytes",
-        (false, _) => "no tokenizer.json, so no texts",
+        (true, _) => "text is read with tokenizer.json",
+        (false, 256) => "text is read as bytes",
+        (false, _) => "no tokenizer.json, so no text can be read",
     };
     if args.json {
         let parameters = json!({ "ternary": config.ternary_weights(), "embedding": embedded, "gains": gains });
@@ -47,7 +63,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<Exit> {
     }
     say!("model {cid}");
     say!(
-        "{} layers of width {}, {} heads over {} of {}, feed-forward {}, vocabulary {}, context {}",
+        "{} layers of width {}, {} query heads and {} key-value heads of {}, feed-forward {}, vocabulary {}, context {}",
         config.layers,
         config.width,
         config.heads,
@@ -58,26 +74,29 @@ pub(crate) fn run(args: &InfoArgs) -> Result<Exit> {
         config.context
     );
     let ternary = config.ternary_weights();
-    say!("parameters: {} = {ternary} ternary + {embedded} embedding + {gains} gains", ternary + embedded + gains);
+    say!("parameters: {} = {ternary} ternary + {embedded} embedding + {gains} norm gains", ternary + embedded + gains);
     say!("files: {}; {texts}", mega(source.bytes() as usize));
-    plan.say();
+    plan.print();
     Ok(Exit::Ok)
 }
 
-/// Memory of a step.
-struct Plan {
+/// The memory of a training step, in bytes.
+struct StepMemory {
     tokens: usize,
     sequences: usize,
     rank: usize,
+    /// Bytes of packed weights, embeddings and tables.
     weights: usize,
+    /// Bytes of all other buffers.
     other: usize,
+    /// Name and bytes of the largest buffer.
     largest: (String, usize),
-    /// Names of what is cut, pieces, bytes of the largest and of all.
+    /// Each tensor that is split into shards: name, number of shards, bytes of the largest shard and of all.
     sharded: Vec<(String, usize, usize, usize)>,
 }
 
-impl Plan {
-    /// Of a step of one sequence of so many tokens, or of as many whole ones as that takes.
+impl StepMemory {
+    /// Plans a step of one sequence of `tokens` tokens, or of as many whole sequences as hold that many tokens.
     fn new(model: &Model, tokens: usize, rank: usize) -> Self {
         let mut model = model.clone();
         model.config.context = model.config.context.min(tokens);
@@ -100,11 +119,12 @@ impl Plan {
         }
     }
 
-    /// Whether every buffer fits a binding and a buffer of WebGPU's default limits.
+    /// Returns whether every buffer is within WebGPU's default limits.
     fn fits(&self) -> bool {
         self.largest.1 <= BINDING_BYTES.min(BUFFER_BYTES)
     }
 
+    /// Returns the plan as JSON.
     fn json(&self) -> Value {
         let shards = self.sharded.iter().map(|(name, pieces, largest, all)| {
             json!({ "buffer": name, "shards": pieces, "largest_bytes": largest, "bytes": all })
@@ -118,20 +138,21 @@ impl Plan {
         })
     }
 
-    fn say(&self) {
+    /// Prints the plan as text.
+    fn print(&self) {
         let Self { tokens, sequences, rank, weights, other, largest: (name, bytes), sharded } = self;
-        say!("a step of {tokens} tokens in {sequences} sequences, rank {rank} on all seven linears:");
-        say!("  {} of weights and tables, {} of everything else", mega(*weights), mega(*other));
+        say!("a training step of {tokens} tokens in {sequences} sequences, rank {rank} on all seven linear layers:");
+        say!("  {} of weights and tables, {} of other buffers", mega(*weights), mega(*other));
         for (name, pieces, largest, all) in sharded {
             say!("  {name}: {} in {pieces} shards of at most {}", mega(*all), mega(*largest));
         }
         let limit = mega(BINDING_BYTES);
-        let fits = if self.fits() { "fits" } else { "does not fit" };
-        say!("  largest binding: {name}, {}; {fits} WebGPU's default limits ({limit} a binding)", mega(*bytes));
+        let fits = if self.fits() { "within" } else { "beyond" };
+        say!("  largest binding: {name}, {}; {fits} WebGPU's default limit of {limit}", mega(*bytes));
     }
 }
 
-/// What the vocabulary is as long as, where it lies in several buffers.
+/// Returns the tensors with a row per vocabulary entry that are split into several buffers.
 fn sharded(recording: &Recording) -> Vec<(String, usize, usize, usize)> {
     let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let vocabulary = recording.buffers().iter().filter(|buffer| {
@@ -149,8 +170,8 @@ fn sharded(recording: &Recording) -> Vec<(String, usize, usize, usize)> {
         .collect()
 }
 
-/// Bytes of constants (packed weights, embeddings, tables) and of everything else that a player keeps.
-pub(crate) fn planned_bytes(recording: &Recording) -> (usize, usize) {
+/// Returns the bytes of constants (packed weights, embeddings, tables) and of all other buffers of an executor.
+pub(in crate::commands) fn planned_bytes(recording: &Recording) -> (usize, usize) {
     let all: usize = recording.plan().slot_words.iter().sum();
     let constant = |content: &Content| matches!(content, Content::Constant(_));
     let constants = recording.buffers().iter().filter(|buffer| constant(&buffer.content)).map(|buffer| buffer.words);

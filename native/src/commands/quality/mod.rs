@@ -1,16 +1,17 @@
-//! Quality: what exactness costs. A model's gradients and its losses after some steps, by integers, beside the same in f64,
-//! in f32 one unit in the last place off, and in bfloat16.
+//! `quality`: what exact integers cost. Trains an adapter and computes gradients with exact integers, in f64, in f32
+//! with each result one unit in the last place off, and in bfloat16, and compares all with f64.
 
 mod report;
 
 use crate::{
-    cli::{JobArgs, QualityArgs},
-    compute::{self, Compute},
-    engine, model,
+    compute::{self, Compute, ComputeArgs},
+    job,
+    model::{self, JobArgs},
     output::Exit,
     paths,
 };
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 use pollster::block_on;
 use r3mes_reference::{
     network::{Adapter, Network},
@@ -30,66 +31,85 @@ use r3mes_wgpu::{
         step::Trainer,
     },
 };
-use report::{Gradients, Report, Row};
+use report::{Gradients, MethodResult, QualityReport};
 use std::{sync::Arc, thread};
 
-/// Held-out sequences that losses are told of.
+/// The number of held-out sequences whose losses are reported.
 const HELD_OUT: usize = 4;
-/// Dither of the integer steps.
+/// The seed of the dither of the integer steps.
 const SEED: u64 = 1;
 
-/// A way to compute.
+#[derive(Args)]
+pub(crate) struct QualityArgs {
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+    #[command(flatten)]
+    job: JobArgs,
+    /// Train this many steps of one sequence with each method before losses and gradients are compared
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    steps: u32,
+    /// Compare the gradients of this many sequences
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    sequences: u32,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// A method to compute gradients.
 #[derive(Clone, Copy)]
-enum Way {
+enum GradientMethod {
     Integers,
     Reals { round: Round },
 }
 
-/// An adapter, a sequence and its number to gradients.
+/// A function that computes the gradients of an adapter on a sequence with a number.
 type Differentiate<'a> = dyn FnMut(&LoraAdapter, &[u32], u64) -> Result<Gradients> + 'a;
 
-const WAYS: [(&str, Way); 4] = [
-    ("f64", Way::Reals { round: exactly }),
-    ("integers", Way::Integers),
-    ("f32 beside", Way::Reals { round: binary32_off_by_one_ulp }),
-    ("bfloat16", Way::Reals { round: bfloat16 }),
+const METHODS: [(&str, GradientMethod); 4] = [
+    ("f64", GradientMethod::Reals { round: exactly }),
+    ("integers", GradientMethod::Integers),
+    ("f32 beside", GradientMethod::Reals { round: binary32_off_by_one_ulp }),
+    ("bfloat16", GradientMethod::Reals { round: bfloat16 }),
 ];
 
-/// What is trained on what.
-struct Case {
+/// The model, the start of the training, and the text.
+struct QualityRun {
     model: Model,
     targets: Targets,
     compute: Compute,
     start: LoraAdapter,
-    /// Of one sequence each.
+    /// Tokens of each training sequence.
     train: Vec<Vec<u32>>,
+    /// Tokens of each held-out sequence.
     held_out: Vec<Vec<u32>>,
 }
 
-/// Prints the report.
+/// Trains with all methods, compares them, and prints the report.
 pub(crate) fn run(args: QualityArgs) -> Result<Exit> {
-    let case = &Case::new(&args.job, &args)?;
+    let case = &QualityRun::new(&args.job, &args)?;
     let steps = args.steps as usize;
-    eprintln!("training {steps} steps of one sequence by integers, f64, f32 and bfloat16: minutes");
+    eprintln!("Training {steps} steps of one sequence with integers, f64, f32 and bfloat16. This takes minutes.");
     let ends: Vec<LoraAdapter> = thread::scope(|scope| {
-        let runs = WAYS.map(|(_, way)| scope.spawn(move || case.train(way, steps)));
+        let runs = METHODS.map(|(_, method)| scope.spawn(move || case.train(method, steps)));
         runs.into_iter().map(|run| run.join().expect("a run does not panic")).collect::<Result<_>>()
     })?;
-    // b is 0 at the start, and then the gradient of a too: gradients are compared where f64 has come to
+    // at the start, b is 0 and so is the gradient of a; so gradients are compared at the adapter that f64 has trained
     let (at, sequences) = (&ends[0], args.sequences as usize);
     let gradients: Vec<Gradients> = thread::scope(|scope| {
-        let runs = WAYS.map(|(_, way)| scope.spawn(move || case.gradients(way, at, sequences)));
+        let runs = METHODS.map(|(_, method)| scope.spawn(move || case.gradients(method, at, sequences)));
         runs.into_iter().map(|run| run.join().expect("a run does not panic")).collect::<Result<_>>()
     })?;
     let before = case.loss(&case.start);
     let names = case.start.matrices.iter().map(|matrix| matrix.name.clone()).collect();
-    let rows = WAYS.iter().zip(&ends).zip(gradients);
-    let rows = rows.map(|(((name, _), end), gradients)| Row { name, gradients, loss: case.loss(end) }).collect();
-    Report { names, before, steps, sequences, rows }.tell(args.json);
+    let rows = METHODS.iter().zip(&ends).zip(gradients);
+    let rows =
+        rows.map(|(((name, _), end), gradients)| MethodResult { name, gradients, loss: case.loss(end) }).collect();
+    QualityReport { names, before, steps, sequences, rows }.print(args.json);
     Ok(Exit::Ok)
 }
 
-impl Case {
+impl QualityRun {
     fn new(job: &JobArgs, args: &QualityArgs) -> Result<Self> {
         let data_dir = paths::data_dir(job.data_dir.clone())?;
         let dir = model::dir(job.model.as_deref(), &data_dir)?;
@@ -100,10 +120,10 @@ impl Case {
             |chunk: &[u32]| chunk.chunks(context).filter(|part| part.len() == context).map(<[u32]>::to_vec).collect();
         let mut all: Vec<Vec<u32>> = chunks.iter().flat_map(|chunk| -> Vec<_> { sequence(chunk.tokens()) }).collect();
         let needed = args.steps.max(args.sequences) as usize + HELD_OUT;
-        ensure!(all.len() >= needed, "the text has {} sequences of {context} tokens, {needed} are needed", all.len());
+        ensure!(all.len() >= needed, "the text has {} sequences of {context} tokens; {needed} are needed", all.len());
         let held_out = all.split_off(all.len() - HELD_OUT);
         let targets = model::targets(job.rank);
-        let (_, state) = engine::job(&model, &targets, Settings::ADAMW, task_key(&[0; 32], "quality"))?;
+        let (_, state) = job::create(&model, &targets, Settings::ADAMW, task_key(&[0; 32], "quality"))?;
         let compute = compute::choose(&args.compute)?;
         Ok(Self { model, targets, compute, start: state.adapter, train: all, held_out })
     }
@@ -118,11 +138,11 @@ impl Case {
         Ok(Trainer::new(step, executor))
     }
 
-    /// Trains by AdamW, a sequence a step; only the gradients' way differs.
-    fn train(&self, way: Way, steps: usize) -> Result<LoraAdapter> {
+    /// Trains with AdamW, one sequence per step. Only the computation of the gradients depends on the method.
+    fn train(&self, method: GradientMethod, steps: usize) -> Result<LoraAdapter> {
         let settings = Settings { learning_rate: 0.002, ..Settings::ADAMW };
         let (mut adapter, mut optimizer) = (self.start.clone(), Optimizer::new(settings, &self.start)?);
-        let mut gradient = self.gradient(way)?;
+        let mut gradient = self.gradient(method)?;
         for (number, sequence) in self.train.iter().take(steps).enumerate() {
             let values = gradient(&adapter, sequence, number as u64)?;
             let matrices = adapter.matrices.iter().zip(values).map(|(matrix, values)| GradientMatrix {
@@ -141,14 +161,14 @@ impl Case {
         Ok(adapter)
     }
 
-    /// What computes the gradients of a sequence's summed loss, matrix by matrix.
-    fn gradient(&self, way: Way) -> Result<Box<Differentiate<'_>>> {
-        Ok(match way {
-            Way::Reals { round } => {
+    /// Returns a function that computes the gradients of the summed loss of a sequence, one per matrix.
+    fn gradient(&self, method: GradientMethod) -> Result<Box<Differentiate<'_>>> {
+        Ok(match method {
+            GradientMethod::Reals { round } => {
                 let network = self.network(round);
                 Box::new(move |adapter, sequence, _| Ok(network.gradient(&Adapter::new(adapter), sequence).1))
             }
-            Way::Integers => {
+            GradientMethod::Integers => {
                 let mut trainer = self.trainer()?;
                 let exponents = vec![JOB_EXPONENT; self.start.matrices.len()];
                 let key = task_key(&[0; 32], &format!("quality {SEED}"));
@@ -164,9 +184,9 @@ impl Case {
         })
     }
 
-    /// Summed over sequences.
-    fn gradients(&self, way: Way, adapter: &LoraAdapter, sequences: usize) -> Result<Gradients> {
-        let mut gradient = self.gradient(way)?;
+    /// Returns the gradients summed over the first `sequences` training sequences.
+    fn gradients(&self, method: GradientMethod, adapter: &LoraAdapter, sequences: usize) -> Result<Gradients> {
+        let mut gradient = self.gradient(method)?;
         let mut sum: Gradients = adapter.matrices.iter().map(|matrix| vec![0.0; matrix.values.len()]).collect();
         for (number, sequence) in self.train.iter().take(sequences).enumerate() {
             for (sum, part) in
@@ -178,7 +198,7 @@ impl Case {
         Ok(sum)
     }
 
-    /// Held-out, in f64, nats a token.
+    /// Returns the held-out loss, computed in f64, in nats per token.
     fn loss(&self, adapter: &LoraAdapter) -> f64 {
         let (network, adapter) = (self.network(exactly), Adapter::new(adapter));
         let loss: f64 = self.held_out.iter().map(|sequence| network.loss(&adapter, sequence)).sum();

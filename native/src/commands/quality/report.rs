@@ -1,28 +1,28 @@
-//! What is said of the ways: each beside f64, which comes first.
+//! The report: each method compared with f64, which is the first.
 
 use crate::output::{self, say};
 use serde_json::json;
 
-/// Of each matrix, row-major.
+/// The gradient of each matrix, row-major.
 pub(super) type Gradients = Vec<Vec<f64>>;
 
-/// One way to compute.
-pub(super) struct Row {
+/// The results of one method.
+pub(super) struct MethodResult {
     pub(super) name: &'static str,
     pub(super) gradients: Gradients,
-    /// Held-out after the steps, nats a token.
+    /// Held-out loss after the steps, in nats per token.
     pub(super) loss: f64,
 }
 
-/// All of it.
-pub(super) struct Report {
-    /// Of the matrices.
+/// The results of all methods.
+pub(super) struct QualityReport {
+    /// Names of the matrices.
     pub(super) names: Vec<String>,
-    /// Held-out loss before the steps.
+    /// Held-out loss before the steps, in nats per token.
     pub(super) before: f64,
     pub(super) steps: usize,
     pub(super) sequences: usize,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<MethodResult>,
 }
 
 fn dot(x: &[f64], y: &[f64]) -> f64 {
@@ -33,19 +33,20 @@ fn norm(x: &[f64]) -> f64 {
     dot(x, x).sqrt()
 }
 
-/// 1 where both vanish.
+/// Returns the cosine of the angle between two vectors: 1 if both are zero, 0 if one is.
 fn cosine(x: &[f64], y: &[f64]) -> f64 {
     let lengths = norm(x) * norm(y);
     if lengths == 0.0 { f64::from(u8::from(norm(x) == norm(y))) } else { dot(x, y) / lengths }
 }
 
-impl Report {
-    /// Prints it, for people or as one JSON object.
-    pub(super) fn tell(&self, as_json: bool) {
+impl QualityReport {
+    /// Prints the report as text or as one JSON object.
+    pub(super) fn print(&self, as_json: bool) {
         let Some((first, others)) = self.rows.split_first() else { return };
-        let all = |row: &Row| row.gradients.concat();
-        let matrices =
-            |row: &Row| -> Vec<f64> { row.gradients.iter().zip(&first.gradients).map(|(x, y)| cosine(x, y)).collect() };
+        let all = |row: &MethodResult| row.gradients.concat();
+        let matrices = |row: &MethodResult| -> Vec<f64> {
+            row.gradients.iter().zip(&first.gradients).map(|(x, y)| cosine(x, y)).collect()
+        };
         if as_json {
             let rows = others.iter().map(|row| {
                 json!({
@@ -60,7 +61,7 @@ impl Report {
             }));
             return;
         }
-        say!("gradients of {} sequences after {} steps, beside f64", self.sequences, self.steps);
+        say!("gradients of {} sequences after {} steps, compared with f64", self.sequences, self.steps);
         say!(
             "{:12} {:>10} {:>10} {:>10}  held-out loss, nats (before: {:.4})",
             "",
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cosines_of_nothing_are_told_apart() {
+    fn the_cosine_of_zero_vectors_is_defined() {
         assert_eq!(cosine(&[0.0, 0.0], &[0.0, 0.0]), 1.0);
         assert_eq!(cosine(&[0.0, 0.0], &[0.0, 1.0]), 0.0);
         assert!((cosine(&[1.0, 1.0], &[2.0, 0.0]) - 0.5f64.sqrt()).abs() < 1e-12);

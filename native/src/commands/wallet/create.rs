@@ -1,33 +1,104 @@
-//! `wallet new`, `wallet import`, `wallet show` and `wallet operator`: nothing of them needs a node.
+//! `wallet new`, `wallet import`, `wallet show` and `wallet operator`, which need no node.
 
-use super::{ImportArgs, KeptArgs, NewArgs, OperatorArgs, PathArgs, ShowArgs};
+use super::flags::WalletStoreArgs;
 use crate::{
     output::{Exit, say},
     paths,
     wallet::{
-        folder::Wallets,
-        keystore::{COST, Fresh, Keystore},
-        secrets::{self, Purpose, passphrase, repeated},
-        session,
+        keystore::{COST, Keystore, SaltAndNonce},
+        machine_keys,
+        secrets::{self, Purpose, confirm_word, passphrase},
+        store::WalletStore,
     },
 };
 use anyhow::{Context, Result, bail, ensure};
-use r3mes_wgpu::tx::{KeyPath, Mnemonic, SessionKey};
+use clap::Args;
+use r3mes_wgpu::tx::{COIN_TYPE, KeyPath, MNEMONIC_WORDS, Mnemonic, SessionKey};
 use serde_json::json;
-use std::io::{IsTerminal, stderr, stdin};
+use std::{
+    io::{IsTerminal, stderr, stdin},
+    path::PathBuf,
+};
 use zeroize::Zeroizing;
 
-/// Times that a word of a new mnemonic may be mistaken.
+/// The number of attempts to repeat a word of a new mnemonic.
 const ATTEMPTS: usize = 3;
 
-/// Makes a mnemonic, shows it once, and keeps it.
-pub(super) fn new(args: &NewArgs) -> Result<Exit> {
-    let NewArgs { name, words, print_mnemonic, path, kept } = args;
+/// Flags of the key's path, m/44'/coin'/account'/0/index.
+#[derive(Args, Clone, Copy)]
+struct KeyPathArgs {
+    /// Set the coin type in the path of the key
+    #[arg(long, default_value_t = COIN_TYPE)]
+    coin_type: u32,
+    /// Set the account in the path of the key
+    #[arg(long, default_value_t = 0)]
+    account: u32,
+    /// Set the index in the path of the key
+    #[arg(long, default_value_t = 0)]
+    index: u32,
+}
+
+#[derive(Args)]
+pub(crate) struct WalletNewArgs {
+    /// Name of the wallet
+    #[arg(default_value = "default")]
+    name: String,
+    /// Create a mnemonic of this many words: 12, 15, 18, 21 or 24
+    #[arg(long, default_value_t = 24, value_parser = words)]
+    words: usize,
+    /// Print the mnemonic on stdout instead of showing it on the terminal and asking for one of its words
+    #[arg(long)]
+    print_mnemonic: bool,
+    #[command(flatten)]
+    path: KeyPathArgs,
+    #[command(flatten)]
+    kept: WalletStoreArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct WalletImportArgs {
+    /// Name of the wallet
+    #[arg(default_value = "default")]
+    name: String,
+    /// Read the mnemonic from this file
+    #[arg(long, value_name = "FILE")]
+    mnemonic_file: Option<PathBuf>,
+    #[command(flatten)]
+    path: KeyPathArgs,
+    #[command(flatten)]
+    kept: WalletStoreArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct WalletShowArgs {
+    /// List only this wallet
+    name: Option<String>,
+    /// Keep wallets in this folder [default: the user's data folder]
+    #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Print one JSON object per line on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct WalletOperatorArgs {
+    /// Keep the key in this folder [default: the user's data folder]
+    #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// Creates a mnemonic, shows it once, and saves it encrypted.
+pub(super) fn new(args: &WalletNewArgs) -> Result<Exit> {
+    let WalletNewArgs { name, words, print_mnemonic, path, kept } = args;
     let (wallets, path) = (wallets(kept)?, key_path(*path)?);
     wallets.check_free(name)?;
     ensure!(
         *print_mnemonic || (stdin().is_terminal() && stderr().is_terminal()),
-        "no terminal to show the mnemonic on; --print-mnemonic prints it on stdout"
+        "no terminal to show the mnemonic on; pass --print-mnemonic to print it on stdout"
     );
     let passphrase = passphrase(kept.passphrase_file.as_deref(), Purpose::Seal)?;
     let mut entropy = Zeroizing::new(vec![0; words / 3 * 4]);
@@ -36,35 +107,35 @@ pub(super) fn new(args: &NewArgs) -> Result<Exit> {
     if !print_mnemonic {
         confirm(&mnemonic)?;
     }
-    let keystore = Keystore::seal(&mnemonic, path, &passphrase, COST, &fresh()?)?;
+    let keystore = Keystore::seal(&mnemonic, path, &passphrase, COST, &random()?)?;
     let file = wallets.keep(name, &keystore)?;
     let text = Zeroizing::new(mnemonic.words().collect::<Vec<_>>().join(" "));
     if kept.json {
-        let mut told = json!({
+        let mut object = json!({
             "event": "made", "name": name, "address": keystore.address(), "path": keystore.path(), "file": file,
         });
         if *print_mnemonic {
-            told["mnemonic"] = json!(*text);
+            object["mnemonic"] = json!(*text);
         }
-        say!("{told}");
+        say!("{object}");
     } else {
         say!("{name}  {}  {}", keystore.address(), keystore.path());
         if *print_mnemonic {
             say!("{}", *text);
         }
     }
-    eprintln!("kept in {}; without its passphrase or the mnemonic nobody can use it", file.display());
+    eprintln!("Saved in {}. Only the passphrase or the mnemonic gives access to it.", file.display());
     Ok(Exit::Ok)
 }
 
-/// Takes a mnemonic of another wallet.
-pub(super) fn import(args: &ImportArgs) -> Result<Exit> {
-    let ImportArgs { name, mnemonic_file, path, kept } = args;
+/// Saves the mnemonic of an existing wallet encrypted.
+pub(super) fn import(args: &WalletImportArgs) -> Result<Exit> {
+    let WalletImportArgs { name, mnemonic_file, path, kept } = args;
     let (wallets, path) = (wallets(kept)?, key_path(*path)?);
     wallets.check_free(name)?;
     let mnemonic = secrets::mnemonic(mnemonic_file.as_deref())?;
     let passphrase = passphrase(kept.passphrase_file.as_deref(), Purpose::Seal)?;
-    let keystore = Keystore::seal(&mnemonic, path, &passphrase, COST, &fresh()?)?;
+    let keystore = Keystore::seal(&mnemonic, path, &passphrase, COST, &random()?)?;
     let file = wallets.keep(name, &keystore)?;
     match kept.json {
         true => say!(
@@ -78,10 +149,10 @@ pub(super) fn import(args: &ImportArgs) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Lists what is kept; no passphrase is needed, since addresses are no secret.
-pub(super) fn show(args: &ShowArgs) -> Result<Exit> {
+/// Lists the wallets. This needs no passphrase, because addresses are public.
+pub(super) fn show(args: &WalletShowArgs) -> Result<Exit> {
     let data_dir = paths::data_dir(args.data_dir.clone())?;
-    let wallets = Wallets::of(&data_dir);
+    let wallets = WalletStore::of(&data_dir);
     let names = match &args.name {
         Some(name) => vec![name.clone()],
         None => wallets.names()?,
@@ -94,7 +165,7 @@ pub(super) fn show(args: &ShowArgs) -> Result<Exit> {
                 say!("{}", json!({ "event": "wallet", "name": name, "address": address, "path": path }));
             }
             Ok(keystore) => say!("{name}  {}  {}", keystore.address(), keystore.path()),
-            // the others are shown all the same
+            // the other wallets are listed nevertheless
             Err(error) => {
                 eprintln!("r3mes-wgpu: {error:#}");
                 exit = Exit::Failure;
@@ -102,7 +173,7 @@ pub(super) fn show(args: &ShowArgs) -> Result<Exit> {
         }
     }
     if args.name.is_none()
-        && let Some(key) = session::made(&data_dir)?
+        && let Some(key) = machine_keys::existing_session_key(&data_dir)?
     {
         match args.json {
             true => say!("{}", json!({ "event": "session", "address": key.address() })),
@@ -110,14 +181,14 @@ pub(super) fn show(args: &ShowArgs) -> Result<Exit> {
         }
     }
     if args.name.is_none() && names.is_empty() {
-        eprintln!("no wallets yet: `wallet new` makes one, `wallet import` takes a mnemonic");
+        eprintln!("There are no wallets: `wallet new` creates one, `wallet import` restores one from a mnemonic.");
     }
     Ok(exit)
 }
 
-/// Says the operator's address.
-pub(super) fn operator(args: &OperatorArgs) -> Result<Exit> {
-    let secret = session::operator_secret(&paths::data_dir(args.data_dir.clone())?)?;
+/// Prints the address of the operator's key.
+pub(super) fn operator(args: &WalletOperatorArgs) -> Result<Exit> {
+    let secret = machine_keys::operator_secret(&paths::data_dir(args.data_dir.clone())?)?;
     let key = SessionKey::new(&secret)?;
     match args.json {
         true => say!("{}", json!({ "event": "operator", "address": key.address() })),
@@ -126,9 +197,9 @@ pub(super) fn operator(args: &OperatorArgs) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Shows the mnemonic on the terminal, and has one of its words repeated.
+/// Shows the mnemonic on the terminal, and asks for one of its words to test that it is written down.
 fn confirm(mnemonic: &Mnemonic) -> Result<()> {
-    eprintln!("Write these words down, in order. Whoever has them has the coins; they are shown only now.\n");
+    eprintln!("Write these words down, in order. Whoever has them controls the coins. They are shown only once.\n");
     for (at, word) in mnemonic.words().enumerate() {
         eprint!("{:>3} {word:<10}{}", at + 1, if at % 4 == 3 { "\n" } else { "" });
     }
@@ -138,26 +209,33 @@ fn confirm(mnemonic: &Mnemonic) -> Result<()> {
     let at = (u64::from_le_bytes(random) % mnemonic.words().count() as u64) as usize;
     let word = mnemonic.words().nth(at).unwrap_or_default();
     for _ in 0..ATTEMPTS {
-        if repeated(&format!("Word {} again: ", at + 1), word)? {
+        if confirm_word(&format!("Repeat word {}: ", at + 1), word)? {
             return Ok(());
         }
-        eprintln!("that is another word");
+        eprintln!("That is a different word.");
     }
-    bail!("the mnemonic was not repeated, so nothing is kept")
+    bail!("the word was not repeated correctly, so the wallet was not saved")
 }
 
-fn wallets(kept: &KeptArgs) -> Result<Wallets> {
-    Ok(Wallets::of(&paths::data_dir(kept.data_dir.clone())?))
+fn wallets(args: &WalletStoreArgs) -> Result<WalletStore> {
+    Ok(WalletStore::of(&paths::data_dir(args.data_dir.clone())?))
 }
 
-fn key_path(PathArgs { coin_type, account, index }: PathArgs) -> Result<KeyPath> {
+fn key_path(KeyPathArgs { coin_type, account, index }: KeyPathArgs) -> Result<KeyPath> {
     Ok(KeyPath::new(coin_type, account, index)?)
 }
 
-fn fresh() -> Result<Fresh> {
-    let mut fresh = Fresh { salt: Default::default(), nonce: Default::default() };
-    getrandom::fill(&mut fresh.salt)
-        .and_then(|()| getrandom::fill(&mut fresh.nonce))
+/// Returns a random salt and nonce.
+fn random() -> Result<SaltAndNonce> {
+    let mut random = SaltAndNonce { salt: Default::default(), nonce: Default::default() };
+    getrandom::fill(&mut random.salt)
+        .and_then(|()| getrandom::fill(&mut random.nonce))
         .context("asking the system for random bytes")?;
-    Ok(fresh)
+    Ok(random)
+}
+
+/// Parses the number of words of a mnemonic.
+fn words(text: &str) -> Result<usize, String> {
+    let known = MNEMONIC_WORDS.into_iter().find(|words| words.to_string() == text);
+    known.ok_or_else(|| format!("expected a number of words among {MNEMONIC_WORDS:?}"))
 }

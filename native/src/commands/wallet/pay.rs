@@ -1,14 +1,16 @@
-//! `wallet send`, `wallet grant` and `wallet revoke`: transactions that a wallet signs and a node settles.
+//! `wallet send`, `wallet grant` and `wallet revoke`, which send transactions to a node.
 
-use super::{GrantArgs, OnChainArgs, RevokeArgs, SendArgs};
+use super::flags::WalletStoreArgs;
 use crate::{
     client::transport::{Remote, asked},
+    clock::unix_seconds,
+    commands::amounts::micro,
     output::{Exit, say},
     paths,
-    server::now,
     wallet::{session_key, unlock},
 };
 use anyhow::{Result, ensure};
+use clap::Args;
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{Client, ClientError},
@@ -16,42 +18,88 @@ use r3mes_wgpu::{
 };
 use serde_json::{Value, json};
 
-/// Sends coins, and waits until they are there.
+/// Flags of the commands that send a transaction: the node and the wallet.
+#[derive(Args, Clone)]
+struct OnChainArgs {
+    /// Use the node at this URL
+    #[arg(long, value_name = "URL", env = "R3MES_NODE")]
+    node: String,
+    /// Sign with the key of this wallet
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    wallet: String,
+    #[command(flatten)]
+    kept: WalletStoreArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct SendArgs {
+    /// Address of the recipient
+    to: String,
+    /// Amount in micro-units, like 1500000 or 1500000uremes
+    #[arg(value_parser = micro)]
+    amount: u64,
+    #[command(flatten)]
+    on: OnChainArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct GrantArgs {
+    /// Address of the session key [default: this machine's session key]
+    session: Option<String>,
+    /// Let the session spend at most this many micro-units of the wallet's balance on fees
+    #[arg(long, value_name = "MICRO", value_parser = micro)]
+    cap: u64,
+    /// End the session after this time, like 30d, 12h, 90m or 600s
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    expires: u64,
+    #[command(flatten)]
+    on: OnChainArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct RevokeArgs {
+    /// Address of the session key [default: this machine's session key]
+    session: Option<String>,
+    #[command(flatten)]
+    on: OnChainArgs,
+}
+
+/// Sends coins, and waits until the transaction is in a block.
 pub(super) fn send(args: &SendArgs) -> Result<Exit> {
     let SendArgs { to, amount, on } = args;
     check_address(to)?;
-    ensure!(*amount > 0, "nothing is to be sent: the amount is 0");
+    ensure!(*amount > 0, "the amount must be greater than 0");
     let client = client(on)?;
     let fee = asked(block_on(client.min_fee()))?;
     let from = client.address().to_owned();
-    eprintln!("sending {amount}{DENOM} from {from} to {to}, for a fee of {fee}{DENOM}");
+    eprintln!("Sending {amount}{DENOM} from {from} to {to}, with a fee of {fee}{DENOM}");
     let transfer = Transfer { from: from.clone(), to: to.clone(), amount: *amount };
     let hash = asked(block_on(client.send(Message::Send(transfer))))?.hash;
     let balance = asked(block_on(client.balance(&from)))?;
-    tell(
+    print(
         on,
         &json!({
             "event": "sent", "from": from, "to": to, "amount": amount, "fee": fee, "transaction": hash,
             "balance": balance,
         }),
-        &format!("sent {amount}{DENOM} to {to}; {balance}{DENOM} are left\ntransaction {hash}"),
+        &format!("sent {amount}{DENOM} to {to}; the balance is {balance}{DENOM}\ntransaction {hash}"),
     );
     Ok(Exit::Ok)
 }
 
-/// Opens a session, instead of one that is there.
+/// Grants a session, and replaces an existing one.
 pub(super) fn grant(args: &GrantArgs) -> Result<Exit> {
     let GrantArgs { session, cap, expires, on } = args;
     let grantee = session_address(session.as_ref(), on)?;
     let client = client(on)?;
     let pair = GrantPair { granter: client.address().to_owned(), grantee };
-    ensure!(pair.granter != pair.grantee, "the wallet and the session are one account");
+    ensure!(pair.granter != pair.grantee, "the wallet and the session are the same account");
     let session = Session { pair, cap: *cap, expires: chain_time(&client)? + expires };
     let granted = asked(block_on(client.granted(&session.pair)))?;
     let hash = asked(block_on(client.send_all(granted.replace(&session))))?.hash;
     let Session { pair: GrantPair { granter, grantee }, cap, expires } = &session;
     let until = rfc3339(*expires);
-    tell(
+    print(
         on,
         &json!({
             "event": "granted", "granter": granter, "grantee": grantee, "cap": cap, "expires": until,
@@ -59,14 +107,14 @@ pub(super) fn grant(args: &GrantArgs) -> Result<Exit> {
         }),
         &format!(
             "{grantee} may mine for {granter} until {until}, and spend {cap}{DENOM} on fees\ntransaction {hash}\n\
-             there: r3mes-wgpu mine --node {} --granter {granter}",
+             on the mining machine, run: r3mes-wgpu mine --node {} --granter {granter}",
             on.node
         ),
     );
     Ok(Exit::Ok)
 }
 
-/// Ends a session.
+/// Revokes a session.
 pub(super) fn revoke(args: &RevokeArgs) -> Result<Exit> {
     let RevokeArgs { session, on } = args;
     let grantee = session_address(session.as_ref(), on)?;
@@ -74,37 +122,38 @@ pub(super) fn revoke(args: &RevokeArgs) -> Result<Exit> {
     let pair = GrantPair { granter: client.address().to_owned(), grantee };
     let messages = asked(block_on(client.granted(&pair)))?.revoke(&pair);
     let GrantPair { granter, grantee } = &pair;
-    ensure!(!messages.is_empty(), "{granter} grants {grantee} nothing, or not any more");
+    ensure!(!messages.is_empty(), "{granter} has granted nothing to {grantee}, or the grant has ended");
     let hash = asked(block_on(client.send_all(messages)))?.hash;
-    tell(
+    print(
         on,
         &json!({ "event": "revoked", "granter": granter, "grantee": grantee, "transaction": hash }),
-        &format!("{grantee} may not mine for {granter} any more\ntransaction {hash}"),
+        &format!("{grantee} can no longer mine for {granter}\ntransaction {hash}"),
     );
     Ok(Exit::Ok)
 }
 
 fn client(on: &OnChainArgs) -> Result<Client<Remote>> {
     let data_dir = paths::data_dir(on.kept.data_dir.clone())?;
-    // checked before anybody is asked for a passphrase
+    // fails before the prompt for a passphrase
     let remote = Remote::node(&on.node)?;
     let key: SessionKey = unlock(&data_dir, &on.wallet, on.kept.passphrase_file.as_deref())?;
     Ok(Client::new(remote, key))
 }
 
-/// Seconds since 1970 by the chain's clock, which sessions end by; this machine's may be wrong.
+/// Returns the seconds since 1970 by the clock of the chain, which decides when sessions end. Falls back to this
+/// machine's clock if the node does not report it.
 fn chain_time(client: &Client<Remote>) -> Result<u64> {
     match block_on(client.job()) {
         Ok(job) => Ok(job.time),
         Err(error @ ClientError::Unsupported(_)) => {
-            eprintln!("{error}: the session ends by this machine's clock");
-            Ok(now())
+            eprintln!("{error}. The end of the session is computed from this machine's clock.");
+            Ok(unix_seconds())
         }
         Err(error) => asked(Err(error)),
     }
 }
 
-/// The address named, else that of this machine's session.
+/// Returns the address given, or that of this machine's session key.
 fn session_address(named: Option<&String>, on: &OnChainArgs) -> Result<String> {
     let Some(address) = named else {
         return Ok(session_key(&paths::data_dir(on.kept.data_dir.clone())?)?.address().to_owned());
@@ -113,9 +162,32 @@ fn session_address(named: Option<&String>, on: &OnChainArgs) -> Result<String> {
     Ok(address.clone())
 }
 
-fn tell(on: &OnChainArgs, object: &Value, words: &str) {
+/// Prints a result as JSON or as text.
+fn print(on: &OnChainArgs, object: &Value, words: &str) {
     match on.kept.json {
         true => say!("{object}"),
         false => say!("{words}"),
+    }
+}
+
+/// Parses a time with a unit and returns seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+    let found = units.into_iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
+    let seconds =
+        found.and_then(|(digits, seconds)| digits.parse::<u32>().ok().map(|count| u64::from(count) * seconds));
+    seconds.filter(|seconds| *seconds > 0).ok_or_else(|| "expected a time like 30d, 12h, 90m or 600s".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_whole_number_with_a_unit() {
+        assert_eq!((seconds("30d"), seconds("90m"), seconds("600s")), (Ok(2_592_000), Ok(5400), Ok(600)));
+        for wrong in ["", "d", "0d", "-1h", "1.5h", "600", "4294967296s"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
     }
 }

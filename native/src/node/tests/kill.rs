@@ -1,4 +1,4 @@
-//! `kill -9`, for real: a child process adds blocks to a file and is killed again and again.
+//! `kill -9`: a child process adds blocks to a file and is killed again and again.
 
 use super::*;
 use std::io::{BufRead, BufReader};
@@ -6,17 +6,17 @@ use std::process::{Command, Stdio};
 
 const FOLDER: &str = "R3MES_TEST_LEDGER";
 
-/// The child: run by [`kill_nine_at_many_moments`], otherwise it does nothing.
+/// The child process of [`acknowledged_blocks_survive_kill_nine`]. Does nothing if run directly.
 #[test]
 #[ignore = "the child process of another test"]
-fn child() {
+fn adding_child() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let node = Node::open(folder.as_ref(), setup(5), 0).unwrap();
     run(&node, |height, _| println!("added {height} ")).unwrap();
 }
 
 #[test]
-fn kill_nine_at_many_moments() {
+fn acknowledged_blocks_survive_kill_nine() {
     let root = std::env::temp_dir().join(format!("r3mes-kill-{}", std::process::id()));
     let mut kills_while_adding = 0;
     for life in 0..6u64 {
@@ -25,7 +25,7 @@ fn kill_nine_at_many_moments() {
         let (mut acknowledged, mut runs) = (0, 0);
         loop {
             let mut child = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "node::tests::kill::child", "--ignored", "--nocapture"])
+                .args(["--exact", "node::tests::kill::adding_child", "--ignored", "--nocapture"])
                 .env(FOLDER, &folder)
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null())
@@ -33,13 +33,13 @@ fn kill_nine_at_many_moments() {
                 .unwrap();
             let lines = BufReader::new(child.stdout.take().unwrap()).lines();
             let reader = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>());
-            // on a slow machine the first moments are all within the start, so the window widens
+            // on a slow machine the first kills all come during the start, so the window grows
             std::thread::sleep(Duration::from_millis((3 + (life * 7 + runs * 13) % 60) * (8 + runs) / 8));
             let finished = child.try_wait().unwrap().is_some();
             child.kill().unwrap();
             child.wait().unwrap();
             for line in reader.join().unwrap() {
-                // libtest's own words may stand before ours on a line
+                // libtest's own output may precede ours on a line
                 let Some((_, height)) = line.split_once("added ") else { continue };
                 let Some(height) = height.split(' ').next().and_then(|height| height.parse::<u64>().ok()) else {
                     continue;
@@ -55,7 +55,7 @@ fn kill_nine_at_many_moments() {
             assert!(runs < 200, "no progress");
         }
         let node = Node::open(&folder, setup(5), 0).unwrap();
-        assert_undisturbed(&node, BLOCKS, &format!("life {life}, {runs} kills"));
+        assert_intact(&node, BLOCKS, &format!("life {life}, {runs} kills"));
     }
     std::fs::remove_dir_all(&root).unwrap();
     println!("{kills_while_adding} kills after the first block");

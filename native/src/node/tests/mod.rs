@@ -1,7 +1,7 @@
-//! The driver: what was acknowledged is there after a restart, a kill, a power cut.
+//! Tests of the node: acknowledged blocks survive a restart, a kill and a power cut.
 //!
-//! One run of transactions, each a block; its roots are the same every time, so a disturbed run is compared with an
-//! undisturbed one block by block.
+//! All tests use one run of transactions, one per block. Its roots are the same every time, so an interrupted run is
+//! compared with an uninterrupted one block by block.
 
 mod kill;
 mod power_cut;
@@ -18,7 +18,7 @@ use r3mes_wgpu::{
 use redb::backends::InMemoryBackend;
 use std::sync::OnceLock;
 
-/// Blocks of a run.
+/// The number of blocks of a run.
 const BLOCKS: u64 = 24;
 
 pub(crate) fn key(number: u8) -> SessionKey {
@@ -44,7 +44,7 @@ pub(crate) fn setup(chunks: usize) -> Setup {
         kind: TaskKind::Gradient,
         transport: Transport::Int8,
     };
-    let terms = Terms {
+    let terms = GenesisTerms {
         chain_id: "test-1".to_owned(),
         params: LedgerParams::EMBEDDED,
         rank: 4,
@@ -54,10 +54,10 @@ pub(crate) fn setup(chunks: usize) -> Setup {
         nodes: vec![(key(9).address().to_owned(), 1_000_000, vec![3, 4])],
     };
     let text: Vec<u8> = (0..chunks * CHUNK_TOKENS).map(|at| (at * at / 7 % 90 + 35) as u8).collect();
-    let ground =
+    let context =
         DisputeContext { program: Hash([0; 32]), step: 1, closing: 1, adapter: 10, context: 2048, streams: Vec::new() };
     let adapter = AdapterState { adapter, optimizer: vec![0; 8] };
-    Setup::new(terms, job, (ground, Hash([0; 32])), &adapter, cut_text(&text).collect()).unwrap()
+    Setup::new(terms, job, (context, Hash([0; 32])), &adapter, cut_text(&text).collect()).unwrap()
 }
 
 pub(crate) fn memory() -> Database {
@@ -68,7 +68,7 @@ pub(crate) fn node(database: Database) -> Result<Node> {
     Node::with(database, BlockStore::in_memory(QUOTA)?, &setup(5), 0)
 }
 
-/// The transaction of the block after `height`.
+/// Returns the transaction of the block after `height`.
 pub(crate) fn transaction(height: u64) -> Vec<u8> {
     let (from, to) = (key(1).address().to_owned(), key(2 + (height % 5) as u8).address().to_owned());
     let message = match height {
@@ -78,8 +78,8 @@ pub(crate) fn transaction(height: u64) -> Vec<u8> {
     key(1).sign("test-1", height, &Fee { amount: 1, granter: None }, &[message]).unwrap()
 }
 
-/// Adds the blocks that are missing to a run's end, and tells the root after each.
-fn run(node: &Node, mut tell: impl FnMut(u64, [u8; 32])) -> Result<()> {
+/// Adds the missing blocks of a run, and calls `on_block` with height and root after each.
+fn run(node: &Node, mut on_block: impl FnMut(u64, [u8; 32])) -> Result<()> {
     loop {
         let height = node.ledger().state().scalars().height;
         if height == BLOCKS {
@@ -88,11 +88,11 @@ fn run(node: &Node, mut tell: impl FnMut(u64, [u8; 32])) -> Result<()> {
         node.admit(transaction(height), 1_000)?;
         let added = node.produce(1_000 + height)?.context("a block")?;
         assert_eq!((added.block.height, added.applied.outcomes[0].log.as_str()), (height + 1, ""));
-        tell(height + 1, node.ledger().root());
+        on_block(height + 1, node.ledger().root());
     }
 }
 
-/// The roots of an undisturbed run, from the genesis on.
+/// Returns the roots of an uninterrupted run, from the genesis on.
 fn roots() -> &'static [[u8; 32]] {
     static ROOTS: OnceLock<Vec<[u8; 32]>> = OnceLock::new();
     ROOTS.get_or_init(|| {
@@ -103,8 +103,9 @@ fn roots() -> &'static [[u8; 32]] {
     })
 }
 
-/// That a node found after a disturbance stands at a block of the undisturbed run, and not before what was acknowledged.
-fn assert_undisturbed(node: &Node, acknowledged: u64, context: &str) {
+/// Asserts that a node opened after an interruption has the blocks of the uninterrupted run, and at least the
+/// acknowledged ones.
+fn assert_intact(node: &Node, acknowledged: u64, context: &str) {
     let height = node.ledger().state().scalars().height;
     assert!(height >= acknowledged, "{context}: {acknowledged} blocks were acknowledged, {height} are there");
     assert_eq!(node.ledger().root(), roots()[height as usize], "{context}");
@@ -117,19 +118,19 @@ fn assert_undisturbed(node: &Node, acknowledged: u64, context: &str) {
 }
 
 #[test]
-fn a_run_ends_as_it_does_and_tasks_can_be_had() {
+fn an_uninterrupted_run_is_complete_and_stores_claimed_tasks() {
     let node = node(memory()).unwrap();
     run(&node, |_, _| {}).unwrap();
-    assert_undisturbed(&node, BLOCKS, "undisturbed");
+    assert_intact(&node, BLOCKS, "uninterrupted");
     let held = node.ledger().held(key(1).address()).unwrap().unwrap();
     assert!(node.blocks().get(&held.task.cid()).is_ok() && node.blocks().get(&held.task.chunk).is_ok());
-    assert!(node.produce(2_000).unwrap().is_none(), "nothing has_pending");
+    assert!(node.produce(2_000).unwrap().is_none(), "nothing is pending");
     let again = node.admit(transaction(3), 1_000).unwrap_err();
     assert_eq!(again.code, code::WRONG_SEQUENCE);
 }
 
 #[test]
-fn blocks_are_read_while_others_come() {
+fn blocks_can_be_read_while_others_are_added() {
     for _ in 0..20 {
         let node = node(memory()).unwrap();
         std::thread::scope(|scope| {
@@ -138,27 +139,30 @@ fn blocks_are_read_while_others_come() {
                 let height = node.ledger().state().scalars().height;
                 let root = node.block(height).unwrap().map(|record| record.root);
                 assert!(height == 0 || root == Some(roots()[height as usize]), "block {height}");
-                // who has seen what a block did finds it in the ledger too
+                // a visible block is always included in the ledger
                 let shown = node.block(height + 1).unwrap().is_some();
-                assert!(!shown || node.ledger().state().scalars().height > height, "block {height} came too soon");
+                assert!(
+                    !shown || node.ledger().state().scalars().height > height,
+                    "block {height} was visible too early"
+                );
             }
         });
     }
 }
 
 #[test]
-fn several_transactions_of_an_account_wait_for_one_block() {
+fn several_transactions_of_an_account_fit_into_one_block() {
     let node = node(memory()).unwrap();
     (0..3).for_each(|height| node.admit(transaction(height), 1_000).unwrap());
     node.admit(transaction(1), 1_000).unwrap();
     let added = node.produce(1_000).unwrap().unwrap();
-    assert_eq!(added.block.txs.len(), 3, "one that has_pending already has_pending once");
+    assert_eq!(added.block.txs.len(), 3, "a pending transaction is added only once");
     assert!(added.applied.outcomes.iter().all(|outcome| outcome.code == 0));
     assert_eq!(node.outcome(&added.applied.outcomes[2].hash).unwrap().unwrap().1, 2);
 }
 
 #[test]
-fn another_genesis_in_the_same_folder_is_refused() {
+fn a_folder_of_another_genesis_is_refused() {
     let folder = std::env::temp_dir().join(format!("r3mes-node-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("ledger.new"), [0; 4096]).unwrap();
@@ -169,16 +173,16 @@ fn another_genesis_in_the_same_folder_is_refused() {
         assert!(format!("{second:#}").contains("another process uses it"), "{second:#}");
     }
     let error = Node::open(&folder, setup(6), 0).err().unwrap();
-    assert!(format!("{error:#}").contains("its text is not the one given"), "{error:#}");
-    assert_undisturbed(&Node::open(&folder, setup(5), 0).unwrap(), BLOCKS, "opened again");
-    let stopped = Stopped::open(&folder).unwrap();
+    assert!(format!("{error:#}").contains("its text differs from the given one"), "{error:#}");
+    assert_intact(&Node::open(&folder, setup(5), 0).unwrap(), BLOCKS, "opened again");
+    let stopped = StoppedNode::open(&folder).unwrap();
     assert_eq!(stopped.ledger.root(), roots()[BLOCKS as usize]);
     assert!(AdapterState::fetch(&stopped.ledger.state().adapter(), &|cid| stopped.blocks.get(cid)).is_ok());
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
-fn a_fee_below_the_nodes_is_refused_there() {
+fn a_fee_below_the_minimum_is_refused() {
     let node = Node::with(memory(), BlockStore::in_memory(QUOTA).unwrap(), &setup(5), 2).unwrap();
     let refusal = node.admit(transaction(0), 1_000).unwrap_err();
     assert_eq!((refusal.code, refusal.log.contains("required 2uremes")), (code::INSUFFICIENT_FEE, true), "{refusal}");

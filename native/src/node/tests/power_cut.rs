@@ -1,4 +1,5 @@
-//! Power cuts at every storage operation: synced bytes stay, each unsynced write lands whole, torn or not at all.
+//! Power cuts at many storage operations: synced bytes survive; an unsynced write survives whole, in part or not at
+//! all.
 
 use super::*;
 use redb::StorageBackend;
@@ -6,35 +7,36 @@ use std::io::{Error, Result as IoResult};
 use std::sync::{Arc, Mutex};
 
 #[derive(Debug, Default)]
-struct Disk {
-    /// What a reader sees.
+struct SimulatedDisk {
+    /// The bytes that a reader sees.
     seen: Vec<u8>,
-    /// What surely survives.
+    /// The bytes that survive a power cut.
     synced: Vec<u8>,
-    /// Since the last sync, in order: bytes at an offset.
+    /// The writes since the last sync, in order: offset and bytes.
     unsynced: Vec<(usize, Vec<u8>)>,
-    /// Operations until the power goes.
+    /// Number of operations until the power cut.
     left: u64,
+    /// Number of operations so far.
     used: u64,
 }
 
 #[derive(Clone, Debug)]
-struct Cut(Arc<Mutex<Disk>>);
+struct PowerCutBackend(Arc<Mutex<SimulatedDisk>>);
 
-impl Cut {
+impl PowerCutBackend {
     fn new(image: Vec<u8>, left: u64) -> Self {
         let synced = image.clone();
-        Self(Arc::new(Mutex::new(Disk { seen: image, synced, left, ..Disk::default() })))
+        Self(Arc::new(Mutex::new(SimulatedDisk { seen: image, synced, left, ..SimulatedDisk::default() })))
     }
 
-    fn operate<T>(&self, operation: impl FnOnce(&mut Disk) -> T) -> IoResult<T> {
+    fn operate<T>(&self, operation: impl FnOnce(&mut SimulatedDisk) -> T) -> IoResult<T> {
         let mut disk = self.0.lock().unwrap();
         disk.used += 1;
         disk.left = disk.left.checked_sub(1).ok_or_else(|| Error::other("the power is out"))?;
         Ok(operation(&mut disk))
     }
 
-    /// The bytes found when the power is back.
+    /// Returns the bytes on the disk after the power cut.
     fn image(&self, seed: u64) -> Vec<u8> {
         let mut disk = self.0.lock().unwrap();
         let mut image = std::mem::take(&mut disk.synced);
@@ -55,7 +57,7 @@ impl Cut {
     }
 }
 
-impl StorageBackend for Cut {
+impl StorageBackend for PowerCutBackend {
     fn len(&self) -> IoResult<u64> {
         Ok(self.0.lock().unwrap().seen.len() as u64)
     }
@@ -94,48 +96,49 @@ impl StorageBackend for Cut {
     }
 }
 
-fn open(disk: &Cut) -> Result<Node> {
+fn open(disk: &PowerCutBackend) -> Result<Node> {
     node(Database::builder().create_with_backend(disk.clone())?)
 }
 
-fn operations_used(disk: &Cut) -> u64 {
+fn operations_used(disk: &PowerCutBackend) -> u64 {
     disk.0.lock().unwrap().used
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_and_nothing_counts_twice() {
-    // a file is made aside, so a cut while it is made leaves no ledger at all; here the life of one begins empty
-    let fresh = Cut::new(Vec::new(), u64::MAX);
+fn acknowledged_blocks_survive_power_cuts_and_none_is_added_twice() {
+    // a ledger is created under another name, so a cut during its creation leaves no ledger; this test starts with an
+    // empty one
+    let fresh = PowerCutBackend::new(Vec::new(), u64::MAX);
     drop(Database::builder().create_with_backend(fresh.clone()).unwrap());
     let image = fresh.image(0);
-    let whole = Cut::new(image.clone(), u64::MAX);
-    let undisturbed = open(&whole).unwrap();
-    run(&undisturbed, |_, _| ()).unwrap();
-    drop(undisturbed);
+    let whole = PowerCutBackend::new(image.clone(), u64::MAX);
+    let node = open(&whole).unwrap();
+    run(&node, |_, _| ()).unwrap();
+    drop(node);
     let total = operations_used(&whole);
     let step = (total / 120).max(1);
     let (mut cuts, mut resumed) = (0, 0);
     for first_cut in (1..total).step_by(step as usize) {
-        let (mut disk, mut attempt, mut acknowledged) = (Cut::new(image.clone(), first_cut), 0, 0);
+        let (mut disk, mut attempt, mut acknowledged) = (PowerCutBackend::new(image.clone(), first_cut), 0, 0);
         loop {
             let context = format!("cut at {first_cut}, {attempt} cuts");
-            let lived = open(&disk).and_then(|node| {
-                assert_undisturbed(&node, acknowledged, &context);
+            let result = open(&disk).and_then(|node| {
+                assert_intact(&node, acknowledged, &context);
                 resumed += u64::from(acknowledged > 0 && attempt > 0);
                 run(&node, |height, root| {
                     assert_eq!(root, roots()[height as usize], "{context}");
                     acknowledged = height;
                 })
             });
-            if lived.is_ok() {
+            if result.is_ok() {
                 break;
             }
-            // the second life is cut as well, the third is not
+            // the second attempt is cut too, the third is not
             attempt += 1;
             cuts += 1;
             let left = if attempt == 1 { 40 + first_cut % 97 } else { u64::MAX };
-            assert!(attempt < 3, "cut at {first_cut}: {:#}", lived.unwrap_err());
-            disk = Cut::new(disk.image(first_cut + attempt), left);
+            assert!(attempt < 3, "cut at {first_cut}: {:#}", result.unwrap_err());
+            disk = PowerCutBackend::new(disk.image(first_cut + attempt), left);
         }
         assert_eq!(acknowledged, BLOCKS);
     }

@@ -1,8 +1,13 @@
-//! The trustless gateway: blocks and DAGs that a client checks itself.
+//! The trustless gateway: serves blocks and DAGs, which the client checks itself.
 //!
 //! <https://specs.ipfs.tech/http-gateways/trustless-gateway/>
 
-use super::{Refusal, Shared, options::Options, options::cid, stream};
+use super::{
+    error::IpfsError,
+    query::{KuboQuery, cid},
+    state::SharedIpfs,
+    stream,
+};
 use axum::{
     extract::{Path, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
@@ -10,76 +15,77 @@ use axum::{
 };
 use r3mes_wgpu::store::{Cid, Codec};
 
-/// The empty block whose CID holds all its bytes: what clients ask for to find out what this is.
+/// The CID of the empty identity block, which clients request to test whether a server is a gateway.
 const PROBE: &str = "bafkqaaa";
 const RAW_KIND: &str = "application/vnd.ipld.raw";
 const FOREVER: &str = "public, max-age=29030400, immutable";
 
-/// What is wanted.
+/// The format of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum GatewayFormat {
     Raw,
-    Car(Scope),
+    Car(DagScope),
 }
 
-/// How much of a DAG is wanted.
+/// The part of a DAG that a CAR contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scope {
+enum DagScope {
     /// The root and all its parts.
     All,
     /// The root alone.
     Block,
 }
 
-/// A block or a DAG.
-pub(super) async fn answer(
-    State(peer): Shared,
+/// Serves a block or a DAG.
+pub(super) async fn serve(
+    State(ipfs): SharedIpfs,
     Path(name): Path<String>,
-    options: Options,
+    query: KuboQuery,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
-    if name == PROBE && form(&options, &headers, Codec::Raw)? == Form::Raw {
+) -> Result<Response, IpfsError> {
+    if name == PROBE && form(&query, &headers, Codec::Raw)? == GatewayFormat::Raw {
         return Ok(([(header::CONTENT_TYPE, RAW_KIND)], Vec::new()).into_response());
     }
     let root = cid(&name)?;
-    let form = form(&options, &headers, Codec::of(&root)?)?;
+    let form = form(&query, &headers, Codec::of(&root)?)?;
     let etag = match form {
-        Form::Raw => format!("\"{root}.raw\""),
-        Form::Car(Scope::All) => format!("W/\"{root}.car\""),
-        Form::Car(Scope::Block) => format!("W/\"{root}.car.block\""),
+        GatewayFormat::Raw => format!("\"{root}.raw\""),
+        GatewayFormat::Car(DagScope::All) => format!("W/\"{root}.car\""),
+        GatewayFormat::Car(DagScope::Block) => format!("W/\"{root}.car.block\""),
     };
     let known = headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok()).unwrap_or_default();
     if known.split(',').any(|known| [etag.as_str(), "*"].contains(&known.trim())) {
-        peer.with(move |store| Ok(store.size(&root)?)).await.map_err(|refusal| absent(refusal, &headers))?;
+        ipfs.with(move |store| Ok(store.size(&root)?)).await.map_err(|error| absent(error, &headers))?;
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
-    let answer = match form {
-        Form::Raw => {
-            let bytes = peer.with(move |store| Ok(store.get(&root)?)).await;
-            ([(header::CONTENT_TYPE, RAW_KIND)], bytes.map_err(|refusal| absent(refusal, &headers))?).into_response()
+    let response = match form {
+        GatewayFormat::Raw => {
+            let bytes = ipfs.with(move |store| Ok(store.get(&root)?)).await;
+            ([(header::CONTENT_TYPE, RAW_KIND)], bytes.map_err(|error| absent(error, &headers))?).into_response()
         }
-        Form::Car(scope) => {
-            let order = peer.with(move |store| match scope {
-                Scope::All => store.whole(&root),
-                Scope::Block => Ok(store.size(&root).map(|_| vec![root])?),
+        GatewayFormat::Car(scope) => {
+            let order = ipfs.with(move |store| match scope {
+                DagScope::All => store.dag(&root),
+                DagScope::Block => Ok(store.size(&root).map(|_| vec![root])?),
             });
-            let order = order.await.map_err(|refusal| absent(refusal, &headers))?;
-            let mut answer = stream::car(peer.store.clone(), root, order);
-            answer.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
-            answer
+            let order = order.await.map_err(|error| absent(error, &headers))?;
+            let mut response = stream::car(ipfs.store.clone(), root, order);
+            response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
+            response
         }
     };
-    Ok((about(&root, form, etag), answer).into_response())
+    Ok((content_headers(&root, form, etag), response).into_response())
 }
 
-/// The DAG's inner paths are not resolved here.
-pub(super) async fn no_paths() -> Refusal {
-    Refusal::bad("only a CID is asked for here, without a path below it")
+/// Refuses paths below a CID, which this gateway does not resolve.
+pub(super) async fn no_paths() -> IpfsError {
+    IpfsError::bad("paths below a CID are not supported; request the CID alone")
 }
 
-/// By `format`, else by the `Accept` header, else raw.
-fn form(options: &Options, headers: &HeaderMap, codec: Codec) -> Result<Form, Refusal> {
-    let accepted = headers.get(header::ACCEPT).map_or(Ok("*/*"), HeaderValue::to_str).map_err(Refusal::bad)?;
+/// Returns the format that the query asks for, otherwise the one that the `Accept` header asks for. Without either,
+/// raw.
+fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayFormat, IpfsError> {
+    let accepted = headers.get(header::ACCEPT).map_or(Ok("*/*"), HeaderValue::to_str).map_err(IpfsError::bad)?;
     let by_header = accepted.split(',').find_map(|kind| {
         let mut words = kind.split(';').map(str::trim);
         let name = words.next().unwrap_or_default();
@@ -92,40 +98,40 @@ fn form(options: &Options, headers: &HeaderMap, codec: Codec) -> Result<Form, Re
     });
     let nothing = || {
         let kinds = "application/vnd.ipld.raw and application/vnd.ipld.car; version=1";
-        Refusal::new(
+        IpfsError::new(
             StatusCode::NOT_ACCEPTABLE,
-            format!("{kinds} are given, by the Accept header or format=raw and car"),
+            format!("expected {kinds} in the Accept header, or format=raw or format=car"),
         )
     };
-    if options.text("entity-bytes").is_some() || !matches!(options.text("car-version"), None | Some("1")) {
-        return Err(Refusal::bad("neither entity-bytes nor another CAR than version 1 is served here"));
+    if query.text("entity-bytes").is_some() || !matches!(query.text("car-version"), None | Some("1")) {
+        return Err(IpfsError::bad("entity-bytes and CAR versions other than 1 are not supported"));
     }
-    match options.text("format").or(by_header).ok_or_else(nothing)? {
-        "raw" => Ok(Form::Raw),
-        "car" => match options.text("dag-scope") {
-            None | Some("all") => Ok(Form::Car(Scope::All)),
-            Some("block") => Ok(Form::Car(Scope::Block)),
-            // a file is all of its blocks, any other value its own one
-            Some("entity") if codec == Codec::DagPb => Ok(Form::Car(Scope::All)),
-            Some("entity") => Ok(Form::Car(Scope::Block)),
-            Some(other) => Err(Refusal::bad(format!("dag-scope={other}: all, entity or block is meant"))),
+    match query.text("format").or(by_header).ok_or_else(nothing)? {
+        "raw" => Ok(GatewayFormat::Raw),
+        "car" => match query.text("dag-scope") {
+            None | Some("all") => Ok(GatewayFormat::Car(DagScope::All)),
+            Some("block") => Ok(GatewayFormat::Car(DagScope::Block)),
+            // the entity of a UnixFS file is all its blocks; any other entity is its own block
+            Some("entity") if codec == Codec::DagPb => Ok(GatewayFormat::Car(DagScope::All)),
+            Some("entity") => Ok(GatewayFormat::Car(DagScope::Block)),
+            Some(other) => Err(IpfsError::bad(format!("dag-scope={other}: expected all, entity or block"))),
         },
         _ => Err(nothing()),
     }
 }
 
-/// A block that is not there, to a client that wants only what is: not found, or a condition that does not hold.
-fn absent(refusal: Refusal, headers: &HeaderMap) -> Refusal {
-    let cached = headers.get(header::CACHE_CONTROL).is_some_and(|wish| wish == "only-if-cached");
-    match refusal.status {
-        StatusCode::NOT_FOUND if cached => Refusal { status: StatusCode::PRECONDITION_FAILED, ..refusal },
-        _ => refusal,
+/// Turns "not found" into "precondition failed" if the client asked for cached content only.
+fn absent(error: IpfsError, headers: &HeaderMap) -> IpfsError {
+    let only_cached = headers.get(header::CACHE_CONTROL).is_some_and(|wish| wish == "only-if-cached");
+    match error.status {
+        StatusCode::NOT_FOUND if only_cached => IpfsError { status: StatusCode::PRECONDITION_FAILED, ..error },
+        _ => error,
     }
 }
 
-/// Headers of every answer that has something to give.
-fn about(root: &Cid, form: Form, etag: String) -> [(HeaderName, String); 6] {
-    let extension = if form == Form::Raw { "bin" } else { "car" };
+/// Returns the headers of every successful response.
+fn content_headers(root: &Cid, form: GatewayFormat, etag: String) -> [(HeaderName, String); 6] {
+    let extension = if form == GatewayFormat::Raw { "bin" } else { "car" };
     [
         (header::CACHE_CONTROL, FOREVER.to_owned()),
         (header::ETAG, etag),

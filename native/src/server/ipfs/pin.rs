@@ -1,56 +1,56 @@
-//! `pin/add`, `pin/ls`, `pin/rm`: the owner's pins, which are recursive.
+//! The commands `pin/add`, `pin/ls` and `pin/rm`. All pins are recursive.
 
-use super::{Refusal, Shared, options::Options};
+use super::{error::IpfsError, query::KuboQuery, state::SharedIpfs};
 use axum::{Json, extract::State, http::StatusCode};
 use r3mes_wgpu::store::Cid;
 use serde_json::{Map, Value, json};
 
 /// Pins each argument and all its parts.
-pub(super) async fn add(State(peer): Shared, options: Options) -> Result<Json<Value>, Refusal> {
-    peer.only_owner()?;
-    options.only("recursive", "true")?;
-    let roots = options.cids()?;
-    let told = pins(&roots);
-    peer.with(move |store| roots.iter().try_for_each(|root| store.pin(root))).await?;
-    Ok(told)
+pub(super) async fn add(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Json<Value>, IpfsError> {
+    ipfs.only_owner()?;
+    query.only("recursive", "true")?;
+    let roots = query.cids()?;
+    let response = pins(&roots);
+    ipfs.with(move |store| roots.iter().try_for_each(|root| store.pin(root))).await?;
+    Ok(response)
 }
 
-/// What is pinned: by the owner, and by the node for its ledger. With arguments, those of them; one that is not is an
-/// error.
-pub(super) async fn list(State(peer): Shared, options: Options) -> Result<Json<Value>, Refusal> {
-    if !matches!(options.text("type"), None | Some("all" | "recursive")) {
-        return Err(Refusal::bad("type: all or recursive is meant"));
+/// Lists the pins of the owner and those that the node has set for its ledger. With arguments, lists only these, and
+/// returns an error if one is not pinned.
+pub(super) async fn list(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Json<Value>, IpfsError> {
+    if !matches!(query.text("type"), None | Some("all" | "recursive")) {
+        return Err(IpfsError::bad("type: expected all or recursive"));
     }
-    let asked = options.text("arg").map(|_| options.cids()).transpose()?;
-    let (user, system) = peer.with(|store| Ok((store.pins()?, store.kept()?))).await?;
+    let wanted = query.text("arg").map(|_| query.cids()).transpose()?;
+    let (user, system) = ipfs.with(|store| Ok((store.user_pins()?, store.system_pins()?))).await?;
     let named = |cids: Vec<Cid>, name: &'static str| {
         cids.into_iter().map(move |cid| (cid, json!({ "Type": "recursive", "Name": name })))
     };
     let mut keys: Map<String, Value> =
         named(system, "ledger").chain(named(user, "")).map(|(cid, pin)| (cid.to_string(), pin)).collect();
-    if let Some(asked) = asked {
+    if let Some(wanted) = wanted {
         let of = |cid: &Cid| {
             let pin = keys.remove(&cid.to_string());
             let pin = pin.ok_or_else(|| not_pinned(cid))?;
             Ok((cid.to_string(), pin))
         };
-        keys = asked.iter().map(of).collect::<Result<_, Refusal>>()?;
+        keys = wanted.iter().map(of).collect::<Result<_, IpfsError>>()?;
     }
     Ok(Json(json!({ "Keys": keys })))
 }
 
-/// Takes pins of the owner's away.
-pub(super) async fn remove(State(peer): Shared, options: Options) -> Result<Json<Value>, Refusal> {
-    peer.only_owner()?;
-    options.only("recursive", "true")?;
-    let roots = options.cids()?;
-    let told = pins(&roots);
-    let removed = peer.with(move |store| {
+/// Removes pins of the owner.
+pub(super) async fn remove(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Json<Value>, IpfsError> {
+    ipfs.only_owner()?;
+    query.only("recursive", "true")?;
+    let roots = query.cids()?;
+    let response = pins(&roots);
+    let removed = ipfs.with(move |store| {
         roots.into_iter().map(|root| Ok((root, store.unpin(&root)?))).collect::<anyhow::Result<Vec<_>>>()
     });
     match removed.await?.iter().find(|(_, was_there)| !was_there) {
         Some((root, _)) => Err(not_pinned(root)),
-        None => Ok(told),
+        None => Ok(response),
     }
 }
 
@@ -58,6 +58,6 @@ fn pins(roots: &[Cid]) -> Json<Value> {
     Json(json!({ "Pins": roots.iter().map(Cid::to_string).collect::<Vec<_>>() }))
 }
 
-fn not_pinned(cid: &Cid) -> Refusal {
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{cid} is not pinned, or only as a part of another"))
+fn not_pinned(cid: &Cid) -> IpfsError {
+    IpfsError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{cid} is not pinned, or only as a part of another pin"))
 }

@@ -1,7 +1,7 @@
-//! Long answers: some blocks at a time from the disk, as fast as the client reads.
+//! Streamed responses: blocks are read from disk a few at a time, as fast as the client reads.
 
-use super::Refusal;
-use crate::node::blocks::BlockStore;
+use super::error::IpfsError;
+use crate::blocks::BlockStore;
 use axum::{
     body::{Body, Bytes},
     http::header,
@@ -15,12 +15,13 @@ use std::{io, mem::take, sync::Arc};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Bytes of a CAR that are sent together, a block more or less: each sending costs, and an artifact has many small blocks.
+/// The bytes of a CAR that are sent together, rounded up to whole blocks. Sending each block by itself would be slow,
+/// because an artifact has many small ones.
 const PIECE_BYTES: usize = 64 << 10;
-/// Pieces that wait for a slow client.
-const WAITING: usize = 2;
+/// The number of pieces that are buffered for a slow client.
+const BUFFERED_PIECES: usize = 2;
 
-/// The blocks `order`, of which `root` is the root, as a CAR. One that goes meanwhile breaks the answer off.
+/// Streams the blocks `order` as a CAR with the root `root`. If a block is deleted meanwhile, the response breaks off.
 pub(super) fn car(store: Arc<BlockStore>, root: Cid, order: Vec<Cid>) -> Response {
     let body = body(async move |send| {
         let mut piece = car_header(root);
@@ -30,15 +31,16 @@ pub(super) fn car(store: Arc<BlockStore>, root: Cid, order: Vec<Cid>) -> Respons
                 return Ok(());
             }
         }
-        // a client that left hears nothing
+        // sending fails only if the client has disconnected
         let _ = send.send(Ok(piece.into())).await;
         Ok(())
     });
     ([(header::CONTENT_TYPE, CAR_KIND)], body).into_response()
 }
 
-/// The bytes of a file. The first piece is there before anything is answered, so that what is no file is refused.
-pub(super) async fn file(store: Arc<BlockStore>, mut reader: FileReader) -> Result<Response, Refusal> {
+/// Streams the bytes of a file. The first piece is read before the response starts, so that a CID that is not a file
+/// gets an error response.
+pub(super) async fn file(store: Arc<BlockStore>, mut reader: FileReader) -> Result<Response, IpfsError> {
     let first = next(&store, &mut reader).await?;
     let body = body(async move |send| {
         let mut piece = first;
@@ -53,7 +55,7 @@ pub(super) async fn file(store: Arc<BlockStore>, mut reader: FileReader) -> Resu
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
 }
 
-/// The next bytes of a file; `None` at its end.
+/// Returns the next bytes of a file, or `None` at its end.
 async fn next(store: &Arc<BlockStore>, reader: &mut FileReader) -> Result<Option<Vec<u8>>, StoreError> {
     while let Some(cid) = reader.next_block() {
         let bytes = reader.push_block(get(store, cid).await?)?;
@@ -70,16 +72,16 @@ async fn get(store: &Arc<BlockStore>, cid: Cid) -> Result<Vec<u8>, StoreError> {
     tokio::task::spawn_blocking(move || store.get(&cid)).await.map_err(failed)?
 }
 
-/// A body that a task writes; where the task fails, the body breaks off.
+/// Returns a body that a task writes. If the task fails, the body breaks off.
 fn body<F>(write: impl FnOnce(Sender<io::Result<Bytes>>) -> F) -> Body
 where
     F: Future<Output = Result<(), StoreError>> + Send + 'static,
 {
-    let (send, receive) = channel(WAITING);
+    let (send, receive) = channel(BUFFERED_PIECES);
     let writing = write(send.clone());
     tokio::spawn(async move {
         if let Err(error) = writing.await {
-            // a client that left hears nothing
+            // sending fails only if the client has disconnected
             let _ = send.send(Err(io::Error::other(error))).await;
         }
     });

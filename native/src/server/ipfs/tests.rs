@@ -1,11 +1,11 @@
-//! The routes over a real socket, as Kubo's clients and gateways' clients use them.
+//! Tests of the routes over a real socket, with requests like those of Kubo's and gateways' clients.
 
 mod kubo;
 
 use super::*;
 use crate::{
+    blocks::{BlockStore, Quota},
     client::transport::Remote,
-    node::blocks::{BlockStore, Quota},
 };
 use pollster::block_on;
 use proptest::prelude::*;
@@ -18,19 +18,19 @@ use std::net::SocketAddr;
 
 const AMPLE: Quota = Quota { loose_bytes: 1 << 30, total_bytes: 1 << 30 };
 
-/// A node's routes, served for as long as the tests run.
-struct Node {
+/// The IPFS routes of a node, served until the tests end.
+struct TestNode {
     url: String,
     agent: ureq::Agent,
 }
 
-struct Answer {
+struct TestResponse {
     status: u16,
     headers: ureq::http::HeaderMap,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl TestResponse {
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
@@ -44,7 +44,7 @@ impl Answer {
     }
 }
 
-fn node(quota: Quota, access: Access) -> Node {
+fn node(quota: Quota, access: Access) -> TestNode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address: SocketAddr = listener.local_addr().unwrap();
@@ -52,30 +52,30 @@ fn node(quota: Quota, access: Access) -> Node {
     let router: Router = routes(Arc::new(BlockStore::in_memory(quota).unwrap()), access, origins);
     std::thread::spawn(move || runtime.block_on(async { axum::serve(listener, router).await }));
     let agent = ureq::Agent::config_builder().http_status_as_error(false).max_idle_connections(0).build().new_agent();
-    Node { url: format!("http://{address}"), agent }
+    TestNode { url: format!("http://{address}"), agent }
 }
 
-impl Node {
-    fn answer(&self, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
+impl TestNode {
+    fn respond(&self, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> TestResponse {
         let mut response = response.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap();
-        Answer { status, headers, body }
+        TestResponse { status, headers, body }
     }
 
-    fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    fn get(&self, path: &str, headers: &[(&str, &str)]) -> TestResponse {
         let request = self.agent.get(format!("{}{path}", self.url));
-        self.answer(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).call())
+        self.respond(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).call())
     }
 
-    fn post(&self, command: &str) -> Answer {
-        self.answer(self.agent.post(format!("{}/api/v0/{command}", self.url)).send_empty())
+    fn post(&self, command: &str) -> TestResponse {
+        self.respond(self.agent.post(format!("{}/api/v0/{command}", self.url)).send_empty())
     }
 
-    fn upload(&self, command: &str, files: &[&[u8]]) -> Answer {
+    fn upload(&self, command: &str, files: &[&[u8]]) -> TestResponse {
         let body = form(files);
         let request = self.agent.post(format!("{}/api/v0/{command}", self.url));
-        self.answer(request.header("content-type", "multipart/form-data; boundary=b").send(&body[..]))
+        self.respond(request.header("content-type", "multipart/form-data; boundary=b").send(&body[..]))
     }
 
     fn kubo(&self) -> Kubo<Remote> {
@@ -93,7 +93,7 @@ fn numbered(bytes: usize) -> Vec<u8> {
     (0..bytes as u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).take(bytes).collect()
 }
 
-/// A manifest over leaves.
+/// Returns a manifest of three leaves.
 fn dag() -> Dag {
     let leaves: Vec<Block> = (1..4).map(|byte| Block::new(Codec::Raw, vec![byte; 1000]).unwrap()).collect();
     let links: Vec<Cid> = leaves.iter().map(Block::cid).collect();
@@ -102,13 +102,13 @@ fn dag() -> Dag {
 }
 
 #[test]
-fn the_client_of_a_kubo_is_served_as_by_a_kubo() {
+fn the_kubo_client_of_the_library_works_with_these_routes() {
     let node = node(AMPLE, Access::Owner);
     block_on(node.kubo().put(&dag())).unwrap();
     let pin_list = dag().pin_list().unwrap().cid();
     let pins = node.post("pin/ls?type=recursive").json();
     assert_eq!(pins["Keys"][pin_list.to_string()]["Type"], "recursive");
-    assert_eq!(node.post("repo/gc").body, b"", "all of it is pinned");
+    assert_eq!(node.post("repo/gc").body, b"", "everything is pinned");
     assert_eq!(node.post(&format!("pin/rm?arg={pin_list}")).json()["Pins"][0], pin_list.to_string());
     assert_eq!(node.post(&format!("pin/rm?arg={pin_list}")).status, 500);
     assert_eq!(node.post("repo/stat").json()["NumObjects"], 5);
@@ -117,12 +117,12 @@ fn the_client_of_a_kubo_is_served_as_by_a_kubo() {
 }
 
 #[test]
-fn a_dag_goes_in_as_a_car_and_comes_out_the_same() {
+fn a_dag_imported_as_a_car_is_exported_unchanged() {
     let node = node(AMPLE, Access::Owner);
     let file = Dag::file(FileLayout::default(), &numbered(600_000)).unwrap();
     for dag in [dag(), file] {
-        let told = node.upload("dag/import?stats=true", &[&dag.to_car()]);
-        let lines: Vec<Value> = told.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let result = node.upload("dag/import?stats=true", &[&dag.to_car()]);
+        let lines: Vec<Value> = result.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines[0]["Root"]["Cid"]["/"], dag.root.to_string());
         assert_eq!(lines[0]["Root"]["PinErrorMsg"], "");
         assert_eq!(lines[1]["Stats"]["BlockCount"], dag.blocks.len());
@@ -141,7 +141,7 @@ fn a_dag_goes_in_as_a_car_and_comes_out_the_same() {
 }
 
 #[test]
-fn a_car_that_lies_or_ends_early_is_refused() {
+fn a_car_with_wrong_bytes_or_cut_short_is_rejected() {
     let node = node(AMPLE, Access::Owner);
     let car = dag().to_car();
     let flipped = [&car[..car.len() - 1], &[car[car.len() - 1] ^ 1]].concat();
@@ -151,13 +151,17 @@ fn a_car_that_lies_or_ends_early_is_refused() {
 }
 
 #[test]
-fn a_root_whose_parts_did_not_come_is_stored_and_not_pinned() {
+fn a_root_with_missing_parts_is_stored_but_not_pinned() {
     let node = node(AMPLE, Access::Owner);
     let root_alone = Dag { blocks: vec![dag().blocks[3].clone()], ..dag() };
-    let told = node.upload("dag/import", &[&root_alone.to_car()]).json();
+    let result = node.upload("dag/import", &[&root_alone.to_car()]).json();
     let missing = dag().blocks[0].cid().to_string();
-    assert!(told["Root"]["PinErrorMsg"].as_str().unwrap().contains(&missing), "{told}");
-    assert_eq!(node.get(&format!("/ipfs/{}?format=car", dag().root), &[]).status, 404, "no half of a file");
+    assert!(result["Root"]["PinErrorMsg"].as_str().unwrap().contains(&missing), "{result}");
+    assert_eq!(
+        node.get(&format!("/ipfs/{}?format=car", dag().root), &[]).status,
+        404,
+        "an incomplete DAG is not served"
+    );
 }
 
 #[test]
@@ -165,9 +169,9 @@ fn files_are_added_and_read_back_whole_and_in_part() {
     let node = node(AMPLE, Access::Owner);
     for bytes in [0, 1, 262_144, 262_145, 1_000_000] {
         let file = numbered(bytes);
-        let told = node.upload("add?cid-version=1&raw-leaves=true", &[&file]).json();
+        let result = node.upload("add?cid-version=1&raw-leaves=true", &[&file]).json();
         let root = Dag::file(FileLayout::default(), &file).unwrap().root.to_string();
-        assert_eq!((told["Hash"].as_str(), told["Name"].as_str()), (Some(root.as_str()), Some("name")));
+        assert_eq!((result["Hash"].as_str(), result["Name"].as_str()), (Some(root.as_str()), Some("name")));
         assert_eq!(node.post(&format!("cat?arg={root}")).body, file);
         let part = node.post(&format!("cat?arg=/ipfs/{root}&offset=262140&length=10")).body;
         assert_eq!(part, file[262_140.min(bytes)..262_150.min(bytes)]);
@@ -176,11 +180,11 @@ fn files_are_added_and_read_back_whole_and_in_part() {
     assert_eq!(node.post(&format!("cat?arg={}", hashed["Hash"].as_str().unwrap())).status, 404);
     let cbor = dag();
     node.upload("dag/import", &[&cbor.to_car()]);
-    assert_eq!(node.post(&format!("cat?arg={}", cbor.root)).status, 400, "no file");
+    assert_eq!(node.post(&format!("cat?arg={}", cbor.root)).status, 400, "not a file");
 }
 
 #[test]
-fn the_gateway_answers_as_its_specification_says() {
+fn the_gateway_follows_its_specification() {
     let node = node(AMPLE, Access::Anyone);
     let (dag, leaf) = (dag(), Block::new(Codec::Raw, vec![1; 1000]).unwrap());
     let imported = node.upload("dag/import?pin-roots=false", &[&dag.to_car()]);
@@ -228,10 +232,10 @@ fn the_gateway_answers_as_its_specification_says() {
 }
 
 #[test]
-fn strangers_put_and_get_and_say_nothing_about_what_stays() {
+fn clients_that_are_not_the_owner_may_store_and_read_but_not_pin() {
     let node = node(AMPLE, Access::Anyone);
     block_on(node.kubo().put(&dag())).unwrap_err();
-    assert_eq!(node.post(&format!("block/get?arg={}", dag().root)).status, 200, "the blocks are there");
+    assert_eq!(node.post(&format!("block/get?arg={}", dag().root)).status, 200, "the blocks are stored");
     for owner in [format!("pin/add?arg={}", dag().root), format!("pin/rm?arg={}", dag().root), "repo/gc".to_owned()] {
         assert_eq!(node.post(&owner).status, 403, "{owner}");
     }
@@ -242,11 +246,11 @@ fn strangers_put_and_get_and_say_nothing_about_what_stays() {
 }
 
 #[test]
-fn a_page_elsewhere_gives_no_commands() {
+fn pages_of_other_websites_may_not_send_commands() {
     let node = node(AMPLE, Access::Owner);
     let from = |origin: &str| {
         let request = node.agent.post(format!("{}/api/v0/repo/gc", node.url)).header("origin", origin);
-        node.answer(request.send_empty()).status
+        node.respond(request.send_empty()).status
     };
     assert_eq!([from(&node.url), from("https://wallet.example")], [200, 200]);
     assert_eq!(["https://evil.example", "null", "http://127.0.0.1"].map(from), [403; 3]);
@@ -254,37 +258,37 @@ fn a_page_elsewhere_gives_no_commands() {
 }
 
 #[test]
-fn every_size_is_bounded_and_what_is_wrong_is_named() {
+fn sizes_are_limited_and_errors_name_what_is_wrong() {
     let node = node(Quota { loose_bytes: 3000, total_bytes: 3000 }, Access::Owner);
     let big = vec![0; (1 << 20) + 1];
-    let refused = |answer: Answer, status: u16, words: &str| {
-        assert_eq!(answer.status, status, "{}", answer.text());
-        assert!(answer.json()["Message"].as_str().unwrap().contains(words), "{}", answer.text());
+    let assert_error = |response: TestResponse, status: u16, text: &str| {
+        assert_eq!(response.status, status, "{}", response.text());
+        assert!(response.json()["Message"].as_str().unwrap().contains(text), "{}", response.text());
     };
-    refused(node.upload("block/put", &[&big]), 400, "limit of 1048576");
-    refused(node.upload("block/put", &[&big[..5000]]), 507, "full");
-    refused(node.upload("block/put?cid-codec=git-raw", &[b"x"]), 400, "git-raw");
-    refused(node.upload("block/put?mhtype=blake3", &[b"x"]), 400, "blake3");
-    refused(node.upload("block/put?pin=perhaps", &[b"x"]), 400, "perhaps");
-    refused(node.upload("add", &[b"x"]), 400, "cid-version=1");
-    refused(node.upload("add?cid-version=1&chunker=rabin", &[b"x"]), 400, "size-");
-    refused(node.upload("add?cid-version=1&chunker=size-2000000", &[b"x"]), 400, "1048576");
-    refused(node.upload("add?cid-version=1&max-file-links=1", &[b"x"]), 400, "links");
-    refused(node.upload("add?cid-version=1&trickle=true", &[b"x"]), 400, "trickle");
-    refused(node.post("block/get"), 400, "arguments");
-    refused(node.post("block/get?arg=nonsense"), 400, "nonsense");
-    refused(node.post(&format!("block/get?{}", "arg=bafkqaaa&".repeat(1025))), 400, "1025");
-    refused(node.post("pin/add?recursive=false&arg=bafkqaaa"), 400, "recursive");
-    refused(node.post(&format!("pin/add?arg={}", dag().root)), 404, &dag().root.to_string());
-    refused(node.post("cat?arg=bafkqaaa"), 400, "CIDv1");
+    assert_error(node.upload("block/put", &[&big]), 400, "limit of 1048576");
+    assert_error(node.upload("block/put", &[&big[..5000]]), 507, "full");
+    assert_error(node.upload("block/put?cid-codec=git-raw", &[b"x"]), 400, "git-raw");
+    assert_error(node.upload("block/put?mhtype=blake3", &[b"x"]), 400, "blake3");
+    assert_error(node.upload("block/put?pin=perhaps", &[b"x"]), 400, "perhaps");
+    assert_error(node.upload("add", &[b"x"]), 400, "cid-version=1");
+    assert_error(node.upload("add?cid-version=1&chunker=rabin", &[b"x"]), 400, "size-");
+    assert_error(node.upload("add?cid-version=1&chunker=size-2000000", &[b"x"]), 400, "1048576");
+    assert_error(node.upload("add?cid-version=1&max-file-links=1", &[b"x"]), 400, "links");
+    assert_error(node.upload("add?cid-version=1&trickle=true", &[b"x"]), 400, "trickle");
+    assert_error(node.post("block/get"), 400, "arguments");
+    assert_error(node.post("block/get?arg=nonsense"), 400, "nonsense");
+    assert_error(node.post(&format!("block/get?{}", "arg=bafkqaaa&".repeat(1025))), 400, "1025");
+    assert_error(node.post("pin/add?recursive=false&arg=bafkqaaa"), 400, "recursive");
+    assert_error(node.post(&format!("pin/add?arg={}", dag().root)), 404, &dag().root.to_string());
+    assert_error(node.post("cat?arg=bafkqaaa"), 400, "CIDv1");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
-    /// Whatever is asked for, and whatever is sent: an answer comes, and the fault is not the node's.
+    /// Any request gets a response, and never an internal error.
     #[test]
-    fn foreign_requests_are_served_or_refused(
+    fn arbitrary_requests_never_cause_an_internal_error(
         command in prop::sample::select(vec!["block/put", "block/get", "dag/import", "dag/export", "add", "cat", "pin/add", "pin/ls"]),
         query in "[a-z0-9=&%/-]{0,40}",
         body in prop::collection::vec(any::<u8>(), 0..400),
@@ -292,17 +296,17 @@ proptest! {
         accept in "[ -~]{0,40}",
     ) {
         use std::sync::LazyLock;
-        static NODE: LazyLock<Node> = LazyLock::new(|| node(AMPLE, Access::Owner));
+        static NODE: LazyLock<TestNode> = LazyLock::new(|| node(AMPLE, Access::Owner));
         let car = dag().to_car();
         let spliced = [&car[..cut.min(car.len())], &body].concat();
-        // of what is not pinned Kubo says 500, and so does the node
-        let pinless = |answer: &Answer| String::from_utf8_lossy(&answer.body).contains("is not pinned");
-        let served = |answer: Answer| answer.status < 500 || pinless(&answer);
+        // like Kubo, the node answers 500 if a CID is not pinned
+        let not_pinned = |response: &TestResponse| String::from_utf8_lossy(&response.body).contains("is not pinned");
+        let served = |response: TestResponse| response.status < 500 || not_pinned(&response);
         let uploaded = NODE.upload(&format!("{command}?{query}"), &[&spliced]);
         prop_assert!(served(uploaded));
         let request = NODE.agent.post(format!("{}/api/v0/{command}?arg={}&{query}", NODE.url, dag().root));
         let request = request.header("content-type", "multipart/form-data; boundary=b");
-        let cut_off = NODE.answer(request.send(&form(&[&car])[cut.min(200)..]));
+        let cut_off = NODE.respond(request.send(&form(&[&car])[cut.min(200)..]));
         prop_assert!(served(cut_off));
         let got = NODE.get(&format!("/ipfs/{}?{query}", dag().root), &[("accept", &accept)]);
         prop_assert!(served(got));

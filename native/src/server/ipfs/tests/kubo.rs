@@ -1,23 +1,23 @@
-//! Our routes beside those of a real Kubo, which `scripts/interop` starts.
+//! Comparison with a real Kubo, which `scripts/interop` starts.
 
 use super::*;
 
-/// The Kubo's RPC.
-fn kubo() -> Node {
+/// Returns the RPC of the Kubo.
+fn kubo() -> TestNode {
     let url = std::env::var("R3MES_KUBO").expect("R3MES_KUBO holds the URL of a Kubo's RPC: scripts/interop sets it");
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-    Node { url, agent }
+    TestNode { url, agent }
 }
 
 #[test]
 #[ignore = "needs a Kubo: scripts/interop"]
-fn kubo_takes_what_our_gateway_gives_and_we_what_it_exports() {
+fn kubo_and_this_node_import_each_others_cars() {
     let (kubo, ours) = (kubo(), node(AMPLE, Access::Owner));
     let file = numbered(3_000_001);
     let theirs = kubo.upload("add?cid-version=1&raw-leaves=true&pin=false", &[&file]).json();
-    let told = ours.upload("add?cid-version=1&raw-leaves=true", &[&file]).json();
-    assert_eq!(theirs, told, "name, CID and size");
-    let root = told["Hash"].as_str().unwrap();
+    let result = ours.upload("add?cid-version=1&raw-leaves=true", &[&file]).json();
+    assert_eq!(theirs, result, "name, CID and size");
+    let root = result["Hash"].as_str().unwrap();
     let car = kubo.post(&format!("dag/export?arg={root}"));
     let fresh = node(AMPLE, Access::Owner);
     assert_eq!(fresh.upload("dag/import", &[&car.body]).json()["Root"]["PinErrorMsg"], "");
@@ -26,15 +26,15 @@ fn kubo_takes_what_our_gateway_gives_and_we_what_it_exports() {
     let other = numbered(1_000_003)[3..].to_vec();
     let root = ours.upload("add?cid-version=1", &[&other]).json()["Hash"].as_str().unwrap().to_owned();
     let car = ours.get(&format!("/ipfs/{root}?format=car"), &[]);
-    let told = kubo.upload("dag/import?stats=true", &[&car.body]).text();
-    let told: Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
-    assert_eq!((told["Root"]["Cid"]["/"].as_str(), told["Root"]["PinErrorMsg"].as_str()), (Some(&*root), Some("")));
+    let result = kubo.upload("dag/import?stats=true", &[&car.body]).text();
+    let result: Value = serde_json::from_str(result.lines().next().unwrap()).unwrap();
+    assert_eq!((result["Root"]["Cid"]["/"].as_str(), result["Root"]["PinErrorMsg"].as_str()), (Some(&*root), Some("")));
     assert_eq!(kubo.post(&format!("cat?arg={root}")).body, other);
 }
 
 #[test]
 #[ignore = "needs a Kubo: scripts/interop"]
-fn commands_answer_with_the_same_fields_as_kubo() {
+fn responses_have_the_same_fields_as_those_of_kubo() {
     let (kubo, ours) = (kubo(), node(AMPLE, Access::Owner));
     let block = b"the same fields as kubo";
     let cid = Codec::Raw.cid(block);

@@ -1,16 +1,17 @@
 //! The node that lives in this process: its ledger, its face, and the operator's roles, which recompute what miners
 //! submit and add up rounds.
 
-use super::{
-    Node, Setup, Terms,
-    operator::{self, Operator},
-};
+use super::operator::{self, Operator};
 use crate::{
-    cli::{JobArgs, ReplicaArgs, ServeArgs},
     client::{sources::Sources, transport::Remote},
     compute::Compute,
-    consensus::Engine,
-    engine, model, node, paths, server, wallet,
+    consensus::{CometRpc, ReplicaArgs},
+    job,
+    model::{self, JobArgs},
+    node::{self, GenesisTerms, Node, Setup},
+    paths,
+    server::{self, ServeArgs},
+    wallet,
 };
 use anyhow::{Context, Result, bail};
 use r3mes_wgpu::{
@@ -62,7 +63,7 @@ impl Embedded {
             let seed = Sha256::digest("r3mes-wgpu embedded genesis 1").into();
             return Self::of(
                 args,
-                Terms {
+                GenesisTerms {
                     chain_id: CHAIN_ID.to_owned(),
                     params: LedgerParams::EMBEDDED,
                     rank: args.rank as u32,
@@ -75,7 +76,7 @@ impl Embedded {
         };
         let read = || -> Result<Self> {
             let given = Genesis::from_json(&std::fs::read(path)?)?;
-            let embedded = Self::of(args, Terms::of(&given))?;
+            let embedded = Self::of(args, GenesisTerms::of(&given))?;
             if let Some(what) = node::difference(&given, embedded.setup.genesis()) {
                 bail!("its {what} is not what the model and the text given here make");
             }
@@ -85,13 +86,13 @@ impl Embedded {
     }
 
     /// Reads model and text, for a network of these terms.
-    pub(crate) fn of(args: &JobArgs, terms: Terms) -> Result<Self> {
+    pub(crate) fn of(args: &JobArgs, terms: GenesisTerms) -> Result<Self> {
         let data_dir = paths::data_dir(args.data_dir.clone())?;
         let model_dir = model::dir(args.model.as_deref(), &data_dir)?;
         let model = model::read(&model_dir)?;
         let targets = model::targets(terms.rank as usize);
         let settings = Settings { learning_rate: 0.002, ..Settings::ADAMW };
-        let (job, adapter) = engine::job(&model, &targets, settings, terms.seed)?;
+        let (job, adapter) = job::create(&model, &targets, settings, terms.seed)?;
         let chunks = model::chunks(args, &model_dir, &model)?;
         eprintln!(
             "model {} · {} ternary weights · {} chunks of {CHUNK_TOKENS} tokens",
@@ -124,9 +125,9 @@ impl Embedded {
             pollster::block_on(Worker::new(&self.model, &self.targets, &verifier.backend, operator::SEQUENCES))?;
         std::fs::create_dir_all(&self.job_dir).with_context(|| format!("creating {}", self.job_dir.display()))?;
         let node = Arc::new(Node::open(&self.job_dir, self.setup, args.min_fee)?);
-        let engine = replica.consensus.as_deref().map(Engine::new).transpose()?;
+        let engine = replica.consensus.as_deref().map(CometRpc::new).transpose()?;
         let serve = |listen| {
-            let settings = server::Settings {
+            let settings = server::ServerSettings {
                 listen,
                 model: self.model_dir.clone(),
                 page: args.page.clone().unwrap_or_else(|| Path::new(PAGE).to_owned()),

@@ -1,4 +1,5 @@
-//! Keys of this machine: the session's, which mines and owns nothing, and the operator's, which speaks for a node here.
+//! The keys of this machine: the session key, which mines and owns nothing, and the operator's key, which acts for this
+//! machine's node.
 
 use crate::paths;
 use anyhow::{Context, Result};
@@ -9,23 +10,23 @@ use zeroize::Zeroizing;
 const SESSION: &str = "session.key";
 const OPERATOR: &str = "operator.key";
 
-/// Made once, readable by its user alone.
+/// Returns the session key. It is created on first use, in a file that on Unix only its user may read.
 pub(crate) fn session_key(data_dir: &Path) -> Result<SessionKey> {
-    Ok(SessionKey::new(&*kept(&data_dir.join(SESSION))?)?)
+    Ok(SessionKey::new(&*read_or_create(&data_dir.join(SESSION))?)?)
 }
 
-/// The secret of the operator of a node here; made once, readable by its user alone.
+/// Returns the secret of the operator's key. It is created on first use, in a file that on Unix only its user may read.
 pub(crate) fn operator_secret(data_dir: &Path) -> Result<Zeroizing<[u8; 32]>> {
-    kept(&data_dir.join(OPERATOR))
+    read_or_create(&data_dir.join(OPERATOR))
 }
 
-/// The session's key, if there is one.
-pub(crate) fn made(data_dir: &Path) -> Result<Option<SessionKey>> {
+/// Returns the session key, or `None` if it has not been created.
+pub(crate) fn existing_session_key(data_dir: &Path) -> Result<Option<SessionKey>> {
     let secret = read(&data_dir.join(SESSION))?;
     Ok(secret.map(|secret| SessionKey::new(&secret)).transpose()?)
 }
 
-fn kept(path: &Path) -> Result<Zeroizing<[u8; 32]>> {
+fn read_or_create(path: &Path) -> Result<Zeroizing<[u8; 32]>> {
     if let Some(secret) = read(path)? {
         return Ok(secret);
     }
@@ -41,6 +42,6 @@ fn read(path: &Path) -> Result<Option<Zeroizing<[u8; 32]>>> {
     }
     let bytes = Zeroizing::new(fs::read(path).with_context(|| format!("reading {}", path.display()))?);
     let secret =
-        <[u8; 32]>::try_from(&bytes[..]).ok().with_context(|| format!("{} is not 32 bytes", path.display()))?;
+        <[u8; 32]>::try_from(&bytes[..]).ok().with_context(|| format!("{} does not have 32 bytes", path.display()))?;
     Ok(Some(Zeroizing::new(secret)))
 }

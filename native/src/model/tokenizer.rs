@@ -1,5 +1,4 @@
-//! Tokens of texts, and texts of tokens: bytes, or what a model's own `tokenizer.json` says, as Hugging AppState's `tokenizers`
-//! reads it.
+//! Conversion between text and tokens: by bytes, or by a model's `tokenizer.json` with Hugging Face's `tokenizers`.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use r3mes_wgpu::protocol::{CHUNK_TOKENS, Chunk};
@@ -8,26 +7,28 @@ use tokenizers::{
     DecodeStream, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer,
 };
 
-/// The file beside a model.
+/// The name of the tokenizer's file in a model's folder.
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
-/// What a model's tokens are.
-pub(crate) enum Tokens {
-    /// A vocabulary of 256 without a file.
+/// The tokenizer of a model.
+pub(crate) enum TextTokenizer {
+    /// Every byte is a token: the model has a vocabulary of 256 and no tokenizer file.
     Bytes,
-    /// Those of a file.
+    /// The tokenizer of a `tokenizer.json`.
     Learned(Box<Tokenizer>),
 }
 
-impl Tokens {
-    /// Those of the model in a folder, whose ids it knows all.
-    pub(crate) fn of(dir: &Path, vocab: usize) -> Result<Self> {
+impl TextTokenizer {
+    /// Opens the tokenizer of the model in a folder.
+    ///
+    /// Returns an error if the tokenizer has an id of `vocab` or more, or if there is none and `vocab` is not 256.
+    pub(crate) fn open(dir: &Path, vocab: usize) -> Result<Self> {
         let path = dir.join(TOKENIZER);
         if !path.exists() {
-            ensure!(vocab == 256, "a text for a vocabulary of {vocab} needs {}", path.display());
+            ensure!(vocab == 256, "the model has a vocabulary of {vocab}, so reading text needs {}", path.display());
             return Ok(Self::Bytes);
         }
-        let failed = || format!("the tokenizer in {}", path.display());
+        let failed = || format!("reading the tokenizer in {}", path.display());
         let bytes = fs::read(&path).with_context(failed)?;
         let tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| anyhow!("{error}")).with_context(failed)?;
         let largest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0) as usize;
@@ -35,7 +36,7 @@ impl Tokens {
         Ok(Self::Learned(Box::new(tokenizer)))
     }
 
-    /// The ids of one text, with the special tokens that the tokenizer puts around it: as Python's
+    /// Returns the ids of one text, with the special tokens that the tokenizer adds: the same as Python's
     /// `tokenizer.encode(text).ids`.
     pub(crate) fn encode(&self, text: &[u8]) -> Result<Vec<u32>> {
         match self {
@@ -47,7 +48,8 @@ impl Tokens {
         }
     }
 
-    /// Texts one after another, cut into chunks of 2048 tokens. Tokens after the last whole chunk are left out.
+    /// Concatenates the tokens of texts and cuts them into chunks of 2048. Tokens after the last whole chunk are
+    /// dropped.
     pub(crate) fn chunks(&self, texts: &[(String, Vec<u8>)], vocab: usize) -> Result<Vec<Chunk>> {
         let mut ids = Vec::new();
         for (name, text) in texts {
@@ -57,39 +59,35 @@ impl Tokens {
         chunks.iter().map(|chunk| Ok(Chunk::new(chunk.to_vec(), vocab as u32)?)).collect()
     }
 
-    /// Says tokens as they come.
-    pub(crate) fn spoken(&self) -> Spoken<'_> {
+    /// Returns a decoder of tokens that arrive one by one.
+    pub(crate) fn stream(&self) -> TextStream<'_> {
         match self {
-            Self::Bytes => Spoken::Bytes(Vec::new()),
-            Self::Learned(tokenizer) => Spoken::Learned(tokenizer.decode_stream(true)),
+            Self::Bytes => TextStream::Bytes(Vec::new()),
+            Self::Learned(tokenizer) => TextStream::Learned(tokenizer.decode_stream(true)),
         }
     }
 }
 
-/// A text that comes token by token, and is told by whole characters.
-pub(crate) enum Spoken<'a> {
-    /// Bytes of a character that is not whole yet.
+/// A decoder that receives one token at a time and returns whole characters.
+pub(crate) enum TextStream<'a> {
+    /// The bytes of a character that is incomplete so far.
     Bytes(Vec<u8>),
-    /// The tokenizer's own stream.
+    /// The tokenizer's own decoder.
     Learned(Stream<'a>),
 }
 
 type Stream<'a> =
     DecodeStream<'a, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
 
-impl Spoken<'_> {
-    /// What can be told now that `token` has come.
-    pub(crate) fn hear(&mut self, token: u32) -> Result<String> {
+impl TextStream<'_> {
+    /// Adds a token and returns the text that is complete now, which may be empty.
+    pub(crate) fn push(&mut self, token: u32) -> Result<String> {
         match self {
             Self::Bytes(held) => {
                 held.push(token as u8);
-                // an error without a length is a character that what follows may still make whole
-                let has_pending = std::str::from_utf8(held).is_err_and(|error| error.error_len().is_none());
-                Ok(if has_pending {
-                    String::new()
-                } else {
-                    String::from_utf8_lossy(&std::mem::take(held)).into_owned()
-                })
+                // `error_len` is `None` if more bytes may still complete the character
+                let incomplete = std::str::from_utf8(held).is_err_and(|error| error.error_len().is_none());
+                Ok(if incomplete { String::new() } else { String::from_utf8_lossy(&std::mem::take(held)).into_owned() })
             }
             Self::Learned(stream) => Ok(stream.step(token).map_err(|error| anyhow!("{error}"))?.unwrap_or_default()),
         }
@@ -101,15 +99,15 @@ mod tests {
     use super::*;
     use sha2::{Digest, Sha256};
 
-    /// `tests/data/bitnet/make.py` says what made it.
+    /// A tokenizer that `tests/data/bitnet/make.py` describes.
     const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/bitnet/tokenizer");
 
     #[test]
-    fn ids_are_those_of_python() {
-        let tokens = Tokens::of(Path::new(DATA), 1200).unwrap();
+    fn token_ids_match_those_of_python() {
+        let tokenizer = TextTokenizer::open(Path::new(DATA), 1200).unwrap();
         let read = |name: &str| fs::read_to_string(Path::new(DATA).join(name)).unwrap();
         let mut lines: Vec<String> = serde_json::from_str(&read("odd_lines.json")).unwrap();
-        // as Python reads a text
+        // as Python reads a text file
         let book = include_str!("../../data/moby-dick.txt").replace("\r\n", "\n");
         lines.extend(book.split('\n').take(5000).map(str::to_owned));
         let expected = read("digests.txt");
@@ -117,7 +115,7 @@ mod tests {
         for (number, (lines, expected)) in lines.chunks(100).zip(expected.lines()).enumerate() {
             let mut digest = Sha256::new();
             for line in lines {
-                let ids = tokens.encode(line.as_bytes()).unwrap();
+                let ids = tokenizer.encode(line.as_bytes()).unwrap();
                 digest.update((ids.len() as u32).to_le_bytes());
                 ids.iter().for_each(|id| digest.update(id.to_le_bytes()));
             }
@@ -126,20 +124,20 @@ mod tests {
     }
 
     #[test]
-    fn a_tokenizer_of_more_tokens_than_the_model_is_refused() {
-        let said = Tokens::of(Path::new(DATA), 1199).err().unwrap().to_string();
-        assert!(said.contains("token 1199 is beyond the model's vocabulary of 1199"), "{said}");
+    fn a_tokenizer_with_more_tokens_than_the_vocabulary_is_rejected() {
+        let error = TextTokenizer::open(Path::new(DATA), 1199).err().unwrap().to_string();
+        assert!(error.contains("token 1199 is beyond the model's vocabulary of 1199"), "{error}");
     }
 
     #[test]
-    fn what_is_spoken_is_what_was_encoded() {
+    fn decoding_token_by_token_returns_the_encoded_text() {
         let text = "The whale — “Moby Dick” — is white.\nça va, 鯨?";
-        for tokens in [Tokens::Bytes, Tokens::of(Path::new(DATA), 1200).unwrap()] {
-            let (ids, mut spoken) = (tokens.encode(text.as_bytes()).unwrap(), tokens.spoken());
-            let heard: Vec<_> = ids.iter().map(|id| spoken.hear(*id).unwrap()).collect();
-            assert_eq!(heard.concat(), text);
-            assert!(heard.iter().any(String::is_empty) && heard.iter().all(|heard| !heard.contains('\u{fffd}')));
+        for tokenizer in [TextTokenizer::Bytes, TextTokenizer::open(Path::new(DATA), 1200).unwrap()] {
+            let (ids, mut stream) = (tokenizer.encode(text.as_bytes()).unwrap(), tokenizer.stream());
+            let pieces: Vec<_> = ids.iter().map(|id| stream.push(*id).unwrap()).collect();
+            assert_eq!(pieces.concat(), text);
+            assert!(pieces.iter().any(String::is_empty) && pieces.iter().all(|piece| !piece.contains('\u{fffd}')));
         }
-        assert_eq!(Tokens::Bytes.spoken().hear(0xff).unwrap(), "\u{fffd}");
+        assert_eq!(TextTokenizer::Bytes.stream().push(0xff).unwrap(), "\u{fffd}");
     }
 }

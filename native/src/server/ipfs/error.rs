@@ -1,6 +1,6 @@
-//! An error as Kubo puts it.
+//! Errors of the IPFS routes, in Kubo's JSON.
 
-use crate::node::blocks::Full;
+use crate::blocks::StoreFull;
 use axum::{
     Json,
     http::StatusCode,
@@ -9,32 +9,33 @@ use axum::{
 use r3mes_wgpu::store::StoreError;
 use serde_json::json;
 use std::fmt::Display;
+use tracing::error;
 
-/// Why a request is not served.
+/// Error returned by the IPFS routes.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct IpfsError {
     pub(super) status: StatusCode,
     pub(super) message: String,
 }
 
-impl Refusal {
+impl IpfsError {
     pub(super) fn new(status: StatusCode, message: impl Display) -> Self {
         Self { status, message: message.to_string() }
     }
 
-    /// The request is at fault.
+    /// Returns the error for an invalid request.
     pub(super) fn bad(message: impl Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 }
 
-impl Display for Refusal {
+impl Display for IpfsError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl From<StoreError> for Refusal {
+impl From<StoreError> for IpfsError {
     fn from(error: StoreError) -> Self {
         let status = match error {
             StoreError::Missing(_) => StatusCode::NOT_FOUND,
@@ -45,23 +46,23 @@ impl From<StoreError> for Refusal {
     }
 }
 
-impl From<anyhow::Error> for Refusal {
+impl From<anyhow::Error> for IpfsError {
     fn from(error: anyhow::Error) -> Self {
         if let Some(error) = error.downcast_ref::<StoreError>() {
             return error.clone().into();
         }
-        if error.is::<Full>() {
+        if error.is::<StoreFull>() {
             return Self::new(StatusCode::INSUFFICIENT_STORAGE, error);
         }
         if error.is::<r3mes_wgpu::protocol::WorkError>() {
             return Self::bad(format!("{error:#}"));
         }
-        eprintln!("node: the block store: {error:#}");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the block store could not be read; the node's log says why")
+        error!(error = %format_args!("{error:#}"), "block store failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the block store failed; the node's log has the reason")
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for IpfsError {
     fn into_response(self) -> Response {
         (self.status, Json(json!({ "Message": self.message, "Code": 0, "Type": "error" }))).into_response()
     }

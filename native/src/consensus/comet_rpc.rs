@@ -1,4 +1,4 @@
-//! The engine by its JSON-RPC: CometBFT 0.38's, <https://docs.cometbft.com/v0.38/rpc/>.
+//! A client of CometBFT 0.38's JSON-RPC: <https://docs.cometbft.com/v0.38/rpc/>.
 
 use crate::client::sources::base;
 use anyhow::{Context, Result, anyhow};
@@ -10,20 +10,20 @@ use r3mes_wgpu::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How long one answer may take.
+/// The timeout of one request.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Most bytes of an answer: a block's are twice its own, in base64 and JSON.
-const MAX_ANSWER_BYTES: u64 = 256 << 20;
+/// The maximum size of a response in bytes. In base64 and JSON, a block takes about twice its size.
+const MAX_RESPONSE_BYTES: u64 = 256 << 20;
 
-/// A CometBFT by its URL.
+/// The RPC of a CometBFT process.
 #[derive(Clone)]
-pub(crate) struct Engine {
+pub(crate) struct CometRpc {
     url: String,
     agent: ureq::Agent,
 }
 
-impl Engine {
-    /// Asks nothing yet.
+impl CometRpc {
+    /// Creates a client without connecting. Returns an error if `url` is not an http(s) URL.
     pub(crate) fn new(url: &str) -> Result<Self> {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
@@ -33,19 +33,21 @@ impl Engine {
         Ok(Self { url: base("--consensus", url)?, agent: config.new_agent() })
     }
 
-    /// The answer to a call, with its `result` or `error`; fails where none comes.
+    /// Calls a method and returns the JSON-RPC response, which has a `result` or an `error`. Returns an error if there
+    /// is no response.
     pub(crate) fn call(&self, method: &str, params: &Value) -> Result<Value> {
-        let asked = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let ask = || -> Result<Value> {
             let request = self.agent.post(&self.url).header("content-type", "application/json");
-            let mut answer = request.send(asked.to_string())?;
-            let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec()?;
+            let mut response = request.send(call.to_string())?;
+            let body = response.body_mut().with_config().limit(MAX_RESPONSE_BYTES).read_to_vec()?;
             Ok(serde_json::from_slice(&body)?)
         };
-        ask().with_context(|| format!("the consensus engine at {} does not answer", self.url))
+        ask().with_context(|| format!("CometBFT at {} does not answer", self.url))
     }
 
-    /// Hands a transaction over, and tells whether it waits for a block now; fails where no answer comes.
+    /// Submits a transaction to CometBFT's mempool. The inner error is a refusal of the transaction; the outer one
+    /// means that CometBFT did not answer.
     pub(crate) fn broadcast(&self, tx: &[u8]) -> Result<Result<(), Refusal>> {
         if tx.len() > MAX_TX_BYTES {
             return Ok(Err(Refusal { code: code::MALFORMED, log: format!("more than {MAX_TX_BYTES} bytes") }));
@@ -54,19 +56,19 @@ impl Engine {
     }
 }
 
-/// Reads the answer to `broadcast_tx_sync`.
-fn admitted(answer: &Value) -> Result<Result<(), Refusal>> {
-    let result = &answer["result"];
+/// Parses the response to `broadcast_tx_sync`.
+fn admitted(response: &Value) -> Result<Result<(), Refusal>> {
+    let result = &response["result"];
     if let Some(code) = result["code"].as_u64() {
         let log = result["log"].as_str().unwrap_or_default().to_owned();
         let code = u32::try_from(code).unwrap_or(code::MALFORMED);
         return Ok(if code == 0 { Ok(()) } else { Err(Refusal { code, log }) });
     }
-    match answer["error"]["data"].as_str().unwrap_or_default() {
-        // one that waits already is well
+    match response["error"]["data"].as_str().unwrap_or_default() {
+        // submitting a pending transaction again succeeds
         why if why.contains("tx already exists in cache") => Ok(Ok(())),
         why if why.contains("mempool is full") => Ok(Err(Refusal { code: code::MEMPOOL_FULL, log: why.to_owned() })),
-        why => Err(anyhow!("the consensus engine did not take the transaction: {why}")),
+        why => Err(anyhow!("CometBFT rejected the transaction: {why}")),
     }
 }
 
@@ -75,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_engine_says_of_a_transaction() {
+    fn responses_to_broadcast_are_told_apart() {
         let result = |code: u32| json!({ "result": { "code": code, "log": "words" } });
         assert_eq!(admitted(&result(0)).unwrap(), Ok(()));
         assert_eq!(admitted(&result(32)).unwrap(), Err(Refusal { code: 32, log: "words".to_owned() }));

@@ -14,6 +14,7 @@ use r3mes_wgpu::{
     training::worker::Worker,
 };
 use std::{thread, time::Duration};
+use tracing::{info, warn};
 
 /// Sequences played at a time when something is recomputed: the bits are the same for any number.
 pub(crate) const SEQUENCES: usize = 2;
@@ -67,18 +68,18 @@ impl Operator {
         let repeat = move || loop {
             match self.work() {
                 Ok(Some(Done::Recomputed(Found { id, result, reason: Some(reason), .. }))) => {
-                    eprintln!("gradient {id}: {result}, {reason}");
+                    warn!(gradient = id, result = %result, reason = %reason, "gradient not confirmed");
                 }
                 Ok(Some(Done::Disputed(deed))) => {
                     if let Some(words) = told(deed) {
-                        eprintln!("{words}");
+                        info!("{words}");
                     }
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => thread::sleep(IDLE),
                 Err(error) => {
                     if error.class() != ErrorClass::Retryable {
-                        eprintln!("verifier: {error}");
+                        warn!(%error, "duty failed; retrying");
                     }
                     thread::sleep(PAUSE);
                 }

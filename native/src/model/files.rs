@@ -1,4 +1,4 @@
-//! A model's files, mapped into memory: a folder of Hugging AppState's form or ours, or one GGUF file.
+//! A model's files, mapped into memory: a folder in Hugging Face's layout or in this program's, or one GGUF file.
 
 use anyhow::{Context, Result, bail, ensure};
 use memmap2::Mmap;
@@ -13,19 +13,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// More than any `config.json` has.
+/// The largest `config.json` that is read, in bytes; real ones are far smaller.
 const CONFIG_BYTES: u64 = 1 << 20;
-/// More than any `model.safetensors.index.json` has.
+/// The largest `model.safetensors.index.json` that is read, in bytes; real ones are far smaller.
 const INDEX_BYTES: u64 = 64 << 20;
 
-/// Opened files.
-pub(crate) enum Source {
+/// The opened files of a model.
+pub(crate) enum ModelFiles {
     Folder { config: Vec<u8>, pieces: Vec<Mmap> },
     Gguf(Mmap),
 }
 
-impl Source {
-    /// Opens what is at a path, by what it is.
+impl ModelFiles {
+    /// Opens a path: a file as GGUF, a folder as `config.json` and safetensors.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let metadata = fs::metadata(path).with_context(|| format!("opening {}", path.display()))?;
         if metadata.is_file() {
@@ -47,7 +47,7 @@ impl Source {
         })
     }
 
-    /// Bytes of its weights' files.
+    /// Returns the size of the weight files in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         let pieces = match self {
             Self::Gguf(bytes) => std::slice::from_ref(bytes),
@@ -57,7 +57,8 @@ impl Source {
     }
 }
 
-/// The safetensors of a folder: those that its index names, else the one.
+/// Returns the safetensors files of a folder: `model.safetensors`, or the files that the index names if that one is
+/// missing.
 fn pieces(dir: &Path) -> Result<Vec<PathBuf>> {
     let (one, index) = (dir.join("model.safetensors"), dir.join("model.safetensors.index.json"));
     if one.exists() || !index.exists() {
@@ -65,16 +66,18 @@ fn pieces(dir: &Path) -> Result<Vec<PathBuf>> {
     }
     let named = || -> Result<BTreeSet<String>> {
         let json: serde_json::Value = serde_json::from_slice(&limited(&index, INDEX_BYTES)?)?;
-        let map = json["weight_map"].as_object().context("no weight_map")?;
-        let name = |name: &serde_json::Value| Ok(name.as_str().context("a file's name is no text")?.to_owned());
+        let map = json["weight_map"].as_object().context("it has no weight_map")?;
+        let name = |name: &serde_json::Value| {
+            Ok(name.as_str().context("a file name in weight_map is not a string")?.to_owned())
+        };
         map.values().map(name).collect()
     };
-    let named = named().with_context(|| format!("{}", index.display()))?;
+    let named = named().with_context(|| format!("reading {}", index.display()))?;
     ensure!(!named.is_empty(), "{} names no file", index.display());
     for name in &named {
-        // a file beside the index, and nothing else
+        // a path could lead out of the folder
         if Path::new(name).file_name() != Some(name.as_ref()) {
-            bail!("{} names {name:?}, which is no file in its folder", index.display());
+            bail!("{} names {name:?}, which is not a file name in its folder", index.display());
         }
     }
     Ok(named.iter().map(|name| dir.join(name)).collect())
@@ -90,8 +93,8 @@ fn limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
 
 fn map(path: &Path) -> Result<Mmap> {
     let file = File::open(path).with_context(|| format!("reading {}", path.display()))?;
-    // SAFETY: the bytes are read-only here and checked as they are read, and a model's files are nobody else's to change
-    // while a program has them open. Where somebody cuts one short nevertheless, the system ends this process (SIGBUS).
+    // SAFETY: the mapping is read-only, its bytes are validated as they are read, and users do not change a model's
+    // files while a program has them open. If somebody truncates one anyway, the system ends this process with SIGBUS.
     let mapped = unsafe { Mmap::map(&file) };
     mapped.with_context(|| format!("mapping {}", path.display()))
 }

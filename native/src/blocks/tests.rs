@@ -1,4 +1,4 @@
-//! The store against a simple model of it, and against `kill -9`.
+//! Tests of the block store: against a simple model of it, and under `kill -9`.
 
 mod kill;
 mod model;
@@ -6,7 +6,7 @@ mod model;
 use super::*;
 use r3mes_wgpu::store::{Dag, dag_cbor, unixfs::FileLayout};
 
-/// Room for everything.
+/// Limits that the tests do not reach.
 pub(crate) const AMPLE: Quota = Quota { loose_bytes: 1 << 30, total_bytes: 1 << 30 };
 
 fn store() -> BlockStore {
@@ -17,13 +17,13 @@ fn raw(byte: u8) -> Block {
     Block::new(Codec::Raw, vec![byte; 100]).unwrap()
 }
 
-/// A manifest that names all of `parts`.
-fn over(parts: &[Block]) -> Block {
+/// Returns a manifest that links to all of `parts`.
+fn manifest(parts: &[Block]) -> Block {
     dag_cbor::block("test", &parts.iter().map(Block::cid).collect::<Vec<_>>()).unwrap()
 }
 
 #[test]
-fn what_is_put_is_got_under_every_codec() {
+fn a_stored_block_is_found_under_every_codec() {
     let store = store();
     let block = raw(1);
     assert_eq!(store.get(&block.cid()), Err(StoreError::Missing(block.cid())));
@@ -36,15 +36,15 @@ fn what_is_put_is_got_under_every_codec() {
 }
 
 #[test]
-fn a_pin_needs_all_parts_and_holds_them_through_both_codecs() {
+fn a_pin_needs_all_parts_and_holds_them_across_codecs() {
     let store = store();
     let file = Dag::file(FileLayout::new(10, 3).unwrap(), &(0..100).collect::<Vec<u8>>()).unwrap();
-    let root = over(&[file.blocks[file.blocks.len() - 1].clone()]);
+    let root = manifest(&[file.blocks[file.blocks.len() - 1].clone()]);
     store.put(std::slice::from_ref(&root)).unwrap();
     store.put(&file.blocks[1..]).unwrap();
-    let refused = store.pin(&root.cid()).unwrap_err();
-    assert_eq!(refused.downcast_ref(), Some(&StoreError::Missing(file.blocks[0].cid())));
-    assert_eq!(store.pins().unwrap(), []);
+    let error = store.pin(&root.cid()).unwrap_err();
+    assert_eq!(error.downcast_ref(), Some(&StoreError::Missing(file.blocks[0].cid())));
+    assert_eq!(store.user_pins().unwrap(), []);
     store.put(&file.blocks[..1]).unwrap();
     store.pin(&root.cid()).unwrap();
     assert_eq!(store.collect(u64::MAX).unwrap(), []);
@@ -53,26 +53,26 @@ fn a_pin_needs_all_parts_and_holds_them_through_both_codecs() {
 }
 
 #[test]
-fn pins_of_the_user_survive_those_of_the_system() {
+fn replacing_the_systems_pins_keeps_those_of_the_user() {
     let store = store();
     let (leaves, other) = ([raw(1), raw(2)], raw(3));
-    let root = over(&leaves);
+    let root = manifest(&leaves);
     store.put(&[leaves[0].clone(), leaves[1].clone(), root.clone(), other.clone()]).unwrap();
-    store.keep_only([root.cid(), other.cid()]).unwrap();
+    store.replace_system_pins([root.cid(), other.cid()]).unwrap();
     store.pin(&leaves[1].cid()).unwrap();
-    assert_eq!(store.kept().unwrap().len(), 2);
+    assert_eq!(store.system_pins().unwrap().len(), 2);
     let missing = raw(9).cid();
-    assert!(store.keep_only([missing]).unwrap_err().to_string().contains(&missing.to_string()));
-    assert_eq!(store.kept().unwrap().len(), 2, "what fails changes nothing");
-    store.keep_only([other.cid()]).unwrap();
+    assert!(store.replace_system_pins([missing]).unwrap_err().to_string().contains(&missing.to_string()));
+    assert_eq!(store.system_pins().unwrap().len(), 2, "a failure changes nothing");
+    store.replace_system_pins([other.cid()]).unwrap();
     store.collect(u64::MAX).unwrap();
     let there = |block: &Block| store.has(&block.cid()).unwrap();
     assert_eq!([&leaves[0], &leaves[1], &root, &other].map(there), [false, true, false, true]);
-    assert_eq!((store.pins().unwrap(), store.kept().unwrap()), (vec![leaves[1].cid()], vec![other.cid()]));
+    assert_eq!((store.user_pins().unwrap(), store.system_pins().unwrap()), (vec![leaves[1].cid()], vec![other.cid()]));
 }
 
 #[test]
-fn only_what_came_before_the_mark_is_collected() {
+fn only_blocks_before_the_mark_are_collected() {
     let store = store();
     store.put(&[raw(1)]).unwrap();
     let mark = store.mark().unwrap();
@@ -82,7 +82,7 @@ fn only_what_came_before_the_mark_is_collected() {
 }
 
 #[test]
-fn a_full_store_gives_up_the_oldest_and_refuses_what_does_not_fit() {
+fn a_full_store_deletes_the_oldest_loose_blocks_and_rejects_what_does_not_fit() {
     let store = BlockStore::in_memory(Quota { loose_bytes: 3 * 228, total_bytes: 4 * 228 }).unwrap();
     for byte in 1..=5 {
         store.put(&[raw(byte)]).unwrap();
@@ -91,17 +91,17 @@ fn a_full_store_gives_up_the_oldest_and_refuses_what_does_not_fit() {
     assert_eq!(there(&store), [3, 4, 5]);
     store.put(&[raw(3)]).unwrap();
     store.put(&[raw(6)]).unwrap();
-    assert_eq!(there(&store), [3, 5, 6], "what is put again is young again");
+    assert_eq!(there(&store), [3, 5, 6], "putting a block again renews its mark");
     let many = [raw(6), raw(7), raw(8), raw(9)];
     let full = store.put(&many).unwrap_err();
-    assert_eq!(full.downcast_ref(), Some(&Full { what: "blocks that nothing pins", bytes: 912, limit: 684 }));
+    assert_eq!(full.downcast_ref(), Some(&StoreFull { what: "blocks that no pin holds", bytes: 912, limit: 684 }));
     assert_eq!(there(&store), [3, 5, 6], "all or none");
-    store.keep_only([3, 5, 6].map(|byte| raw(byte).cid())).unwrap();
+    store.replace_system_pins([3, 5, 6].map(|byte| raw(byte).cid())).unwrap();
     store.put(&[raw(7)]).unwrap();
     let full = store.put(&[raw(8), raw(9)]).unwrap_err();
     assert!(full.to_string().contains("all blocks"), "{full}");
     assert_eq!(there(&store), [3, 5, 6, 7]);
-    store.keep_only([]).unwrap();
-    assert_eq!(there(&store).len(), 3, "what is let go counts as loose");
-    assert!(store.has(&raw(7).cid()).unwrap(), "and goes before what was put");
+    store.replace_system_pins([]).unwrap();
+    assert_eq!(there(&store).len(), 3, "released blocks count as loose");
+    assert!(store.has(&raw(7).cid()).unwrap(), "a released block is deleted before one that was put");
 }

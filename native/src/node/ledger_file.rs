@@ -1,6 +1,6 @@
-//! The ledger's file appears whole or not at all: it is made beside its place, then renamed into it.
+//! Creating, locking and opening the file of a chain.
 //!
-//! redb refuses a file whose making was cut short, so it must never stand where a ledger is looked for.
+//! The file is created under another name and then renamed, because redb refuses a file whose creation was interrupted.
 
 use crate::paths;
 use anyhow::{Context, Result, bail};
@@ -9,11 +9,12 @@ use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
 
-/// A lock just given up may still be held for a moment by a process that was being forked meanwhile.
+/// The number of attempts to lock. A released lock may still be held for a moment by a process that was being forked
+/// meanwhile.
 const LOCK_ATTEMPTS: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes the ledger at `path` for this process; the lock goes with the file returned.
+/// Locks the ledger at `path` for this process. Dropping the returned file releases the lock.
 pub(super) fn lock(path: &Path) -> Result<File> {
     let lock = path.with_extension("lock");
     let file = File::create(&lock).with_context(|| format!("creating {}", lock.display()))?;
@@ -26,10 +27,10 @@ pub(super) fn lock(path: &Path) -> Result<File> {
             }
         }
     }
-    bail!("another process uses it")
+    bail!("another process uses it; stop that process or pass another --data-dir")
 }
 
-/// Opens the database at `path`, made by `make` if there is none. The caller holds the lock.
+/// Opens the database at `path`. If there is none, `make` fills a new one first. The caller must hold the lock.
 pub(super) fn open(path: &Path, make: impl FnOnce(Database) -> Result<()>) -> Result<Database> {
     if !fs::exists(path)? {
         let unfinished = path.with_extension("new");

@@ -1,4 +1,5 @@
-//! Wallets on disk: `wallets/<name>.json` in the data folder, one keystore a file, for its user alone.
+//! Wallets on disk: `wallets/<name>.json` in the data folder, one keystore per file, which on Unix only its user may
+//! read.
 
 use super::keystore::{Keystore, MAX_BYTES};
 use crate::{output::hex, paths};
@@ -9,16 +10,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The folder of all wallets.
-pub(crate) struct Wallets(PathBuf);
+/// The folder of all wallets of a data folder.
+pub(crate) struct WalletStore(PathBuf);
 
-impl Wallets {
-    /// Below a data folder; it need not be there yet.
+impl WalletStore {
+    /// Returns the store in a data folder. Its folder is created with the first wallet.
     pub(crate) fn of(data_dir: &Path) -> Self {
         Self(data_dir.join("wallets"))
     }
 
-    /// Names of what is kept, in order.
+    /// Returns the names of all wallets in alphabetical order.
     pub(crate) fn names(&self) -> Result<Vec<String>> {
         let entries = match fs::read_dir(&self.0) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -34,13 +35,13 @@ impl Wallets {
         Ok(names)
     }
 
-    /// A wallet by its name.
+    /// Reads the wallet with this name.
     pub(crate) fn read(&self, name: &str) -> Result<Keystore> {
         let path = self.path(name)?;
         let file = match fs::File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 bail!(
-                    "there is no wallet {name}: `wallet new {name}` makes one, `wallet import {name}` takes a mnemonic"
+                    "there is no wallet {name}: `wallet new {name}` creates one, `wallet import {name}` restores one from a mnemonic"
                 )
             }
             file => file.with_context(|| format!("reading {}", path.display()))?,
@@ -49,30 +50,30 @@ impl Wallets {
         file.take(MAX_BYTES as u64 + 1)
             .read_to_end(&mut bytes)
             .with_context(|| format!("reading {}", path.display()))?;
-        Keystore::read(&bytes).with_context(|| format!("the wallet {}", path.display()))
+        Keystore::read(&bytes).with_context(|| format!("reading the wallet {}", path.display()))
     }
 
-    /// Fails where a wallet of this name could not be kept.
+    /// Returns an error if a wallet of this name exists or the name is invalid.
     pub(crate) fn check_free(&self, name: &str) -> Result<()> {
         let path = self.path(name)?;
-        ensure!(!path.exists(), "{} is there already: a wallet is never overwritten", path.display());
+        ensure!(!path.exists(), "{} already exists: a wallet is never overwritten", path.display());
         Ok(())
     }
 
-    /// Keeps a new wallet: written aside, synced, and then given its name, unless that is taken.
+    /// Saves a new wallet durably and returns its file. Returns an error if a wallet of this name exists.
     pub(crate) fn keep(&self, name: &str, keystore: &Keystore) -> Result<PathBuf> {
         let path = self.path(name)?;
         paths::private_folder(&self.0)?;
         let mut random = [0; 8];
         getrandom::fill(&mut random).context("asking the system for random bytes")?;
-        let aside = self.0.join(format!(".{name}.{}.partial", hex(&random)));
-        paths::write_private(&aside, keystore.to_text().as_bytes())?;
-        // unlike a rename, a link never takes the place of what is there
-        let linked = fs::hard_link(&aside, &path);
-        let removed = fs::remove_file(&aside);
+        let partial = self.0.join(format!(".{name}.{}.partial", hex(&random)));
+        paths::write_private(&partial, keystore.to_text().as_bytes())?;
+        // unlike a rename, a hard link never replaces an existing file
+        let linked = fs::hard_link(&partial, &path);
+        let removed = fs::remove_file(&partial);
         match linked {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                bail!("{} is there already: a wallet is never overwritten", path.display())
+                bail!("{} already exists: a wallet is never overwritten", path.display())
             }
             linked => linked.and(removed).with_context(|| format!("writing {}", path.display()))?,
         }
@@ -91,6 +92,6 @@ impl Wallets {
 
 fn check_name(name: &str) -> Result<()> {
     let letters = name.bytes().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'-');
-    ensure!(letters && (1..=64).contains(&name.len()), "a wallet's name is 1 to 64 of a-z, 0-9 and -");
+    ensure!(letters && (1..=64).contains(&name.len()), "a wallet's name has 1 to 64 characters of a-z, 0-9 and -");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The folder of the page: each file in memory, hashed and compressed once for each version on disk.
+//! The files of the page: cached in memory, hashed and compressed once for each version on disk.
 
 use axum::{body::Bytes, http::HeaderValue};
 use flate2::{Compression, write::GzEncoder};
@@ -12,40 +12,42 @@ use std::{
     time::SystemTime,
 };
 
-/// Larger files are no page's.
+/// The maximum size of a file in bytes. Larger files are not served.
 const MAX_FILE_BYTES: u64 = 32 << 20;
 
-/// Files by their names, as they were when last asked for.
-pub(super) struct Folder {
+/// The folder of the page, with a cache of the files requested so far.
+pub(super) struct PageFolder {
     path: PathBuf,
-    files: Mutex<HashMap<String, Arc<File>>>,
+    files: Mutex<HashMap<String, Arc<PageFile>>>,
 }
 
 /// One version of a file.
-pub(super) struct File {
+pub(super) struct PageFile {
     modified: SystemTime,
     length: u64,
+    /// Media type.
     pub(super) kind: &'static str,
-    pub(super) plain: Form,
-    pub(super) gzip: Form,
+    pub(super) plain: Representation,
+    pub(super) gzip: Representation,
 }
 
-/// Bytes as they are sent, and a strong validator of them: another hash, other bytes.
-pub(super) struct Form {
+/// The bytes of a response body, and a strong ETag of them, which contains the hash of the file.
+pub(super) struct Representation {
     pub(super) etag: HeaderValue,
     pub(super) bytes: Bytes,
 }
 
-impl Folder {
-    /// Reads nothing yet; the folder may come later.
+impl PageFolder {
+    /// Creates an empty cache. The folder may be created later.
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, files: Mutex::default() }
     }
 
-    /// The file of a name like `check.html` or `folder/file.js`; `None` where there is none.
+    /// Returns the file with a name like `check.html` or `folder/file.js`, or `None` if there is none.
     ///
-    /// A name is made of letters, digits, `.`, `-` and `_`, no part begins with a dot: there is no way out of the folder.
-    pub(super) fn get(&self, name: &str) -> io::Result<Option<Arc<File>>> {
+    /// A name may have letters, digits, `.`, `-` and `_`, and no part may start with a dot, so it cannot leave the
+    /// folder.
+    pub(super) fn get(&self, name: &str) -> io::Result<Option<Arc<PageFile>>> {
         let plain = |part: &str| {
             !part.is_empty()
                 && !part.starts_with('.')
@@ -64,25 +66,26 @@ impl Folder {
         if let Some(file) = known.filter(|file| (file.modified, file.length) == (modified, length)) {
             return Ok(Some(file));
         }
-        let file = Arc::new(File::new(modified, length, kind(name), fs::read(&path)?)?);
+        let file = Arc::new(PageFile::new(modified, length, kind(name), fs::read(&path)?)?);
         self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), file.clone());
         Ok(Some(file))
     }
 }
 
-impl File {
+impl PageFile {
     fn new(modified: SystemTime, length: u64, kind: &'static str, bytes: Vec<u8>) -> io::Result<Self> {
         let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         gzip.write_all(&bytes)?;
-        let form = |suffix: &str, bytes: Vec<u8>| -> io::Result<Form> {
+        let represent = |suffix: &str, bytes: Vec<u8>| -> io::Result<Representation> {
             let etag = HeaderValue::try_from(format!("\"{hash}{suffix}\"")).map_err(io::Error::other)?;
-            Ok(Form { etag, bytes: bytes.into() })
+            Ok(Representation { etag, bytes: bytes.into() })
         };
-        Ok(Self { modified, length, kind, gzip: form("-gzip", gzip.finish()?)?, plain: form("", bytes)? })
+        Ok(Self { modified, length, kind, gzip: represent("-gzip", gzip.finish()?)?, plain: represent("", bytes)? })
     }
 }
 
+/// Returns the media type for the extension of a file name.
 fn kind(name: &str) -> &'static str {
     match name.rsplit_once('.').map_or("", |(_, extension)| extension) {
         "html" => "text/html; charset=utf-8",

@@ -1,7 +1,6 @@
-//! ABCI's socket: requests and answers in protobuf, each behind its length, one after another on each of the engine's
-//! connections.
+//! The ABCI socket: length-prefixed protobuf requests and responses, in order on each of CometBFT's connections.
 
-use super::app::App;
+use super::app::AbciApp;
 use crate::threads;
 use anyhow::{Context, Result, bail, ensure};
 use prost::Message;
@@ -11,71 +10,72 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tendermint_proto::v0_38::abci::{Request, Response, ResponseException, response::Value};
+use tendermint_proto::v0_38::abci::{Request, Response, ResponseException, response::Value as ResponseValue};
+use tracing::{error, warn};
 
-/// Most bytes of a request: CometBFT's largest block is of 100 MiB.
+/// The maximum size of a request in bytes. CometBFT's largest block has 100 MiB.
 const MAX_REQUEST_BYTES: u64 = 128 << 20;
-/// Most bytes of a length.
+/// The maximum size of a length prefix in bytes.
 const MAX_LENGTH_BYTES: usize = 10;
-/// After a connection that could not be taken.
+/// The pause after a failure to accept a connection.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Answers whoever connects.
-pub(super) fn run(listener: &TcpListener, app: &Arc<App>) {
+/// Accepts connections and answers each in a thread of its own.
+pub(super) fn run(listener: &TcpListener, app: &Arc<AbciApp>) {
     for stream in listener.incoming() {
         let app = app.clone();
         let start = || -> Result<()> {
             let stream = stream?;
             let serve = move || {
-                if let Err(error) = converse(stream, &app) {
-                    eprintln!("consensus: {error:#}");
+                if let Err(error) = serve_connection(stream, &app) {
+                    warn!(error = %format_args!("{error:#}"), "ABCI connection failed");
                 }
             };
             threads::start("abci connection", serve)
         };
         if let Err(error) = start() {
-            eprintln!("consensus: taking a connection: {error:#}");
+            warn!(error = %format_args!("{error:#}"), "cannot accept an ABCI connection");
             std::thread::sleep(PAUSE);
         }
     }
 }
 
-/// Answers requests until the other side ends. A request that can not be done is answered by an exception, at which the
-/// engine stops.
-fn converse(mut stream: TcpStream, app: &App) -> Result<()> {
+/// Answers requests until CometBFT closes the connection. If a request fails, the response is an exception, and
+/// CometBFT exits.
+fn serve_connection(mut stream: TcpStream, app: &AbciApp) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut requests = BufReader::new(stream.try_clone()?);
     while let Some(request) = read(&mut requests)? {
         let value = app.answer(request).unwrap_or_else(|error| {
-            eprintln!("consensus: {error:#}");
-            Value::Exception(ResponseException { error: format!("{error:#}") })
+            error!(error = %format_args!("{error:#}"), "ABCI request failed; CometBFT will exit");
+            ResponseValue::Exception(ResponseException { error: format!("{error:#}") })
         });
         stream.write_all(&Response { value: Some(value) }.encode_length_delimited_to_vec())?;
     }
     Ok(())
 }
 
-/// The next request; `None` where the other side ended.
+/// Reads the next request. Returns `None` if CometBFT has closed the connection.
 fn read(stream: &mut impl BufRead) -> Result<Option<Request>> {
     if stream.fill_buf()?.is_empty() {
         return Ok(None);
     }
     let mut length = Vec::new();
     while length.last().is_none_or(|byte| byte & 0x80 != 0) {
-        ensure!(length.len() < MAX_LENGTH_BYTES, "a request's length is none");
+        ensure!(length.len() < MAX_LENGTH_BYTES, "malformed length prefix");
         let mut byte = [0];
         stream.read_exact(&mut byte)?;
         length.extend(byte);
     }
     let length = prost::encoding::decode_varint(&mut length.as_slice())?;
     if length > MAX_REQUEST_BYTES {
-        bail!("a request of {length} bytes; at most {MAX_REQUEST_BYTES} are taken");
+        bail!("a request of {length} bytes exceeds the limit of {MAX_REQUEST_BYTES}");
     }
-    // grows with what comes, whatever was announced
+    // the buffer grows with the bytes that arrive, not with the announced length
     let mut bytes = Vec::new();
     stream.take(length).read_to_end(&mut bytes)?;
     ensure!(bytes.len() as u64 == length, "a request was cut short");
-    Request::decode(bytes.as_slice()).context("a request that is none").map(Some)
+    Request::decode(bytes.as_slice()).context("malformed ABCI request").map(Some)
 }
 
 #[cfg(test)]
@@ -88,17 +88,17 @@ mod tests {
     }
 
     #[test]
-    fn requests_come_one_after_another_and_bad_ones_are_refused() {
+    fn requests_are_read_in_order_and_malformed_ones_are_rejected() {
         let long = "r".repeat(300);
         let both = [echo("a").encode_length_delimited_to_vec(), echo(&long).encode_length_delimited_to_vec()].concat();
         let mut stream = both.as_slice();
         assert_eq!(read(&mut stream).unwrap(), Some(echo("a")));
         assert_eq!(read(&mut stream).unwrap(), Some(echo(&long)));
         assert_eq!(read(&mut stream).unwrap(), None);
-        let refused = |bytes: &[u8]| read(&mut &*bytes).unwrap_err().to_string();
-        assert!(refused(&both[..3]).contains("cut short"));
-        assert!(refused(&[0xff; 32]).contains("length is none"));
-        assert!(refused(&[0xff, 0xff, 0xff, 0xff, 0x7f]).contains("at most"));
-        assert!(refused(&[2, 0xff, 0xff]).contains("a request that is none"));
+        let error = |bytes: &[u8]| read(&mut &*bytes).unwrap_err().to_string();
+        assert!(error(&both[..3]).contains("cut short"));
+        assert!(error(&[0xff; 32]).contains("malformed length prefix"));
+        assert!(error(&[0xff, 0xff, 0xff, 0xff, 0x7f]).contains("exceeds the limit"));
+        assert!(error(&[2, 0xff, 0xff]).contains("malformed ABCI request"));
     }
 }

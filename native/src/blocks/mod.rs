@@ -1,0 +1,153 @@
+//! The block store: content-addressed blocks in one redb file, kept as long as a pin holds them.
+//!
+//! A *pin* holds a block and all its parts ([`parts`](r3mes_wgpu::protocol::parts)). There are two sets of pins: the
+//! user's, set by Kubo's routes, and the system's, which [`BlockStore::replace_system_pins`] sets to what the ledger
+//! needs. A block that no pin holds is *loose*. Loose blocks are deleted by garbage collection, or when newer blocks
+//! need their space: first those that a pin has released, then the oldest. A block that a pin holds is never deleted.
+//!
+//! Blocks are identified by their hash alone, as in Kubo: a CID with another codec finds the same bytes.
+//!
+//! **Crashes.** Every change is one durable transaction, so after `kill -9` or a power cut the file holds everything
+//! that was acknowledged and no partial change. The file itself is created under another name and then renamed.
+
+mod pins;
+mod quota;
+mod store_file;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use quota::{Quota, StoreFull};
+
+use anyhow::{Context, Result};
+use r3mes_wgpu::store::{Block, Cid, Codec, StoreError};
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTableMetadata, WriteTransaction};
+use std::{fmt::Display, path::Path};
+use tables::{BYTES, LOOSE_BYTES, NUMBERS, TOTAL_BYTES, digest};
+
+/// A store of blocks, on disk or in memory.
+pub(crate) struct BlockStore {
+    database: Database,
+    quota: Quota,
+}
+
+/// What a store holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Number of blocks.
+    pub(crate) blocks: u64,
+    /// Bytes of all blocks, including the bookkeeping.
+    pub(crate) bytes: u64,
+    /// Bytes of the loose blocks, including the bookkeeping.
+    pub(crate) loose_bytes: u64,
+}
+
+impl BlockStore {
+    /// Opens the store at `path`, or creates an empty one.
+    pub(crate) fn open(path: &Path, quota: Quota) -> Result<Self> {
+        let context = || format!("the block store {}", path.display());
+        let database = store_file::open(path).with_context(context)?;
+        store_file::prepare(&database).with_context(context)?;
+        Ok(Self { database, quota })
+    }
+
+    /// Returns an empty store in memory.
+    #[cfg(test)]
+    pub(crate) fn in_memory(quota: Quota) -> Result<Self> {
+        let database = Database::builder().create_with_backend(redb::backends::InMemoryBackend::new())?;
+        store_file::prepare(&database)?;
+        Ok(Self { database, quota })
+    }
+
+    /// Stores checked blocks, all or none. They are on disk when this returns. A loose block that the store already has
+    /// gets the mark of a new one. Returns [`StoreFull`] if deleting older loose blocks does not make enough space.
+    pub(crate) fn put(&self, blocks: &[Block]) -> Result<()> {
+        let write = self.write()?;
+        let mark = quota::next_mark(&write)?;
+        for block in blocks {
+            let digest = digest(&block.cid())?;
+            let is_new = write.open_table(BYTES)?.insert(digest, block.bytes())?.is_none();
+            if is_new {
+                quota::add(&write, TOTAL_BYTES, quota::cost(block.bytes()))?;
+            }
+            if is_new || quota::is_loose(&write, &digest)? {
+                quota::mark_loose(&write, &digest, mark)?;
+            }
+        }
+        quota::make_space(&write, &self.quota, mark)?;
+        Ok(write.commit()?)
+    }
+
+    /// Returns the bytes of a block. Can be used as a [`Fetch`](r3mes_wgpu::store::Fetch).
+    pub(crate) fn get(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
+        self.look(cid, |bytes| bytes.to_vec())
+    }
+
+    /// Returns the size of a block in bytes.
+    pub(crate) fn size(&self, cid: &Cid) -> Result<usize, StoreError> {
+        self.look(cid, <[u8]>::len)
+    }
+
+    /// Returns whether the store has a block.
+    #[cfg(test)]
+    pub(crate) fn has(&self, cid: &Cid) -> Result<bool, StoreError> {
+        match self.size(cid) {
+            Err(StoreError::Missing(_)) => Ok(false),
+            found => found.map(|_| true),
+        }
+    }
+
+    /// Returns what the store holds.
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        let read = self.read()?;
+        let numbers = read.open_table(NUMBERS)?;
+        let number = |name| -> Result<u64> { Ok(numbers.get(name)?.map_or(0, |number| number.value())) };
+        let blocks = read.open_table(BYTES)?.len()?;
+        Ok(Usage { blocks, bytes: number(TOTAL_BYTES)?, loose_bytes: number(LOOSE_BYTES)? })
+    }
+
+    /// Returns the limits of the store.
+    pub(crate) fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// Returns a mark that is larger than those of all blocks put so far, and at most as large as those of later
+    /// blocks.
+    #[cfg(test)]
+    pub(crate) fn mark(&self) -> Result<u64> {
+        Ok(self.read()?.open_table(NUMBERS)?.get(tables::MARK)?.map_or(quota::RELEASED + 1, |mark| mark.value() + 1))
+    }
+
+    /// Deletes the loose blocks whose marks are below `older_than`, and returns their CIDs with the raw codec.
+    pub(crate) fn collect(&self, older_than: u64) -> Result<Vec<Cid>> {
+        let write = self.write()?;
+        let mut deleted = Vec::new();
+        while let Some(digest) = quota::delete_oldest(&write, older_than)? {
+            deleted.push(Codec::Raw.named(&digest));
+        }
+        write.commit()?;
+        Ok(deleted)
+    }
+
+    fn look<T>(&self, cid: &Cid, read: impl FnOnce(&[u8]) -> T) -> Result<T, StoreError> {
+        let bytes = self.read().map_err(unavailable(cid))?.open_table(BYTES).map_err(unavailable(cid))?;
+        let found = bytes.get(digest(cid)?).map_err(unavailable(cid))?;
+        found.map(|bytes| read(bytes.value())).ok_or(StoreError::Missing(*cid))
+    }
+
+    fn read(&self) -> Result<ReadTransaction> {
+        Ok(self.database.begin_read()?)
+    }
+
+    fn write(&self) -> Result<WriteTransaction> {
+        let mut write = self.database.begin_write()?;
+        write.set_durability(Durability::Immediate)?;
+        Ok(write)
+    }
+}
+
+/// Returns a function that turns a failure of the database into [`StoreError::Unavailable`].
+fn unavailable<F: Display>(cid: &Cid) -> impl Fn(F) -> StoreError + use<F> {
+    let cid = *cid;
+    move |error| StoreError::Unavailable { cid, reason: error.to_string().into() }
+}

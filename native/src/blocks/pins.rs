@@ -1,0 +1,154 @@
+//! Pins: which roots are kept, for whom, and which blocks they hold.
+
+use super::{
+    BlockStore, quota,
+    tables::{BYTES, Digest, HELD, ROOTS, digest},
+};
+use anyhow::{Context, Result};
+use r3mes_wgpu::{
+    protocol::parts,
+    store::{Block, Cid, Codec, StoreError},
+};
+use redb::{ReadableTable, WriteTransaction};
+use std::collections::BTreeSet;
+
+/// Who has set a pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PinOwner {
+    /// The ledger of this node.
+    System = 0,
+    /// The user, through Kubo's routes.
+    User = 1,
+}
+
+impl BlockStore {
+    /// Pins a block and all its parts for the user. Returns [`StoreError::Missing`] with the first block that is
+    /// missing. Does nothing if the block is already pinned.
+    pub(crate) fn pin(&self, root: &Cid) -> Result<()> {
+        let write = self.write()?;
+        hold(&write, PinOwner::User, root)?;
+        Ok(write.commit()?)
+    }
+
+    /// Removes a pin of the user. Returns false if there is none.
+    pub(crate) fn unpin(&self, root: &Cid) -> Result<bool> {
+        let write = self.write()?;
+        let was_there = release(&write, PinOwner::User, root)?;
+        quota::shrink(&write, &self.quota)?;
+        write.commit()?;
+        Ok(was_there)
+    }
+
+    /// Returns the block `root` and all its parts in depth-first order. Returns [`StoreError::Missing`] with the first
+    /// block that is missing.
+    pub(crate) fn dag(&self, root: &Cid) -> Result<Vec<Cid>> {
+        walk(&self.read()?.open_table(BYTES)?, root)
+    }
+
+    /// Returns the roots that the user has pinned.
+    pub(crate) fn user_pins(&self) -> Result<Vec<Cid>> {
+        roots(&self.read()?.open_table(ROOTS)?, PinOwner::User)
+    }
+
+    /// Returns the roots that the system has pinned.
+    pub(crate) fn system_pins(&self) -> Result<Vec<Cid>> {
+        roots(&self.read()?.open_table(ROOTS)?, PinOwner::System)
+    }
+
+    /// Adds roots to the system's pins in one transaction. If a block is missing, returns [`StoreError::Missing`] and
+    /// changes nothing.
+    pub(crate) fn add_system_pins(&self, roots: impl Iterator<Item = Cid>) -> Result<()> {
+        let mut roots = roots.peekable();
+        if roots.peek().is_none() {
+            return Ok(());
+        }
+        let write = self.write()?;
+        roots.try_for_each(|root| hold(&write, PinOwner::System, &root))?;
+        quota::shrink(&write, &self.quota)?;
+        Ok(write.commit()?)
+    }
+
+    /// Replaces the system's pins in one transaction. Blocks that no pin holds any longer become loose. If a block is
+    /// missing, returns [`StoreError::Missing`] and changes nothing.
+    pub(crate) fn replace_system_pins(&self, wanted: impl IntoIterator<Item = Cid>) -> Result<()> {
+        let write = self.write()?;
+        let kept: BTreeSet<Cid> = roots(&write.open_table(ROOTS)?, PinOwner::System)?.into_iter().collect();
+        let wanted: BTreeSet<Cid> = wanted.into_iter().collect();
+        // new pins first, so that a block held by an old and a new pin does not become loose in between
+        for root in wanted.difference(&kept) {
+            hold(&write, PinOwner::System, root)?;
+        }
+        for root in kept.difference(&wanted) {
+            release(&write, PinOwner::System, root)?;
+        }
+        quota::shrink(&write, &self.quota)?;
+        Ok(write.commit()?)
+    }
+}
+
+fn hold(write: &WriteTransaction, owner: PinOwner, root: &Cid) -> Result<()> {
+    let is_new = write.open_table(ROOTS)?.insert((owner as u8, root.to_bytes().as_slice()), ())?.is_none();
+    if !is_new {
+        return Ok(());
+    }
+    let whole = whole(&write.open_table(BYTES)?, root)?;
+    for digest in whole {
+        let count = count(write, &digest)?;
+        write.open_table(HELD)?.insert(digest, count + 1)?;
+        if count == 0 {
+            quota::unmark_loose(write, &digest)?;
+        }
+    }
+    Ok(())
+}
+
+fn release(write: &WriteTransaction, owner: PinOwner, root: &Cid) -> Result<bool> {
+    if write.open_table(ROOTS)?.remove((owner as u8, root.to_bytes().as_slice()))?.is_none() {
+        return Ok(false);
+    }
+    let whole = whole(&write.open_table(BYTES)?, root)?;
+    for digest in whole {
+        match count(write, &digest)? {
+            0 | 1 => {
+                write.open_table(HELD)?.remove(digest)?;
+                quota::mark_loose(write, &digest, quota::RELEASED)?;
+            }
+            count => {
+                write.open_table(HELD)?.insert(digest, count - 1)?;
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn count(write: &WriteTransaction, digest: &Digest) -> Result<u64> {
+    Ok(write.open_table(HELD)?.get(digest)?.map_or(0, |count| count.value()))
+}
+
+/// Returns a block and all its direct and indirect parts in depth-first order, each once.
+fn walk(bytes: &impl ReadableTable<Digest, &'static [u8]>, root: &Cid) -> Result<Vec<Cid>> {
+    let (mut seen, mut order, mut pending) = (BTreeSet::new(), Vec::new(), vec![*root]);
+    while let Some(cid) = pending.pop() {
+        if !seen.insert(cid) {
+            continue;
+        }
+        order.push(cid);
+        let found = bytes.get(digest(&cid)?)?.ok_or(StoreError::Missing(cid))?;
+        if Codec::of(&cid)? != Codec::Raw {
+            let block = Block::check(cid, found.value().to_vec())?;
+            let parts = parts(&block).with_context(|| format!("reading the parts of {cid}"))?;
+            pending.extend(parts.into_iter().rev());
+        }
+    }
+    Ok(order)
+}
+
+/// Returns the digests of the blocks that a pin of `root` holds.
+fn whole(bytes: &impl ReadableTable<Digest, &'static [u8]>, root: &Cid) -> Result<BTreeSet<Digest>> {
+    Ok(walk(bytes, root)?.iter().map(digest).collect::<Result<_, _>>()?)
+}
+
+fn roots(roots: &impl ReadableTable<(u8, &'static [u8]), ()>, owner: PinOwner) -> Result<Vec<Cid>> {
+    let range = roots.range((owner as u8, &[][..])..(owner as u8 + 1, &[][..]))?;
+    range.map(|root| Ok(Cid::try_from(root?.0.value().1)?)).collect()
+}

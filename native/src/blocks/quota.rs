@@ -1,0 +1,126 @@
+//! Limits of a block store: what blocks cost, and which loose blocks are deleted to make space.
+
+use super::tables::{BYTES, Digest, LOOSE, LOOSE_BYTES, MARK, NUMBERS, QUEUE, TOTAL_BYTES};
+use anyhow::{Context, Result};
+use redb::{ReadableTable, WriteTransaction};
+
+/// The cost of a block besides its bytes: its entries in the tables.
+const BLOCK_OVERHEAD: u64 = 128;
+/// The mark of blocks that a pin has released. It precedes the marks of all blocks that were put.
+pub(super) const RELEASED: u64 = 0;
+
+/// The limits of a store in bytes, including the bookkeeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quota {
+    /// Maximum size of the loose blocks.
+    pub(crate) loose_bytes: u64,
+    /// Maximum size of all blocks.
+    pub(crate) total_bytes: u64,
+}
+
+/// Error returned when deleting loose blocks does not make enough space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the block store is full: {what} would take {bytes} bytes, the limit is {limit}")]
+pub(crate) struct StoreFull {
+    /// The blocks that the limit applies to.
+    pub(crate) what: &'static str,
+    /// Bytes that these blocks would take.
+    pub(crate) bytes: u64,
+    /// The limit in bytes.
+    pub(crate) limit: u64,
+}
+
+/// Returns what a block counts toward the limits, in bytes.
+pub(super) fn cost(bytes: &[u8]) -> u64 {
+    bytes.len() as u64 + BLOCK_OVERHEAD
+}
+
+/// Increases the last mark and returns it.
+pub(super) fn next_mark(write: &WriteTransaction) -> Result<u64> {
+    add(write, MARK, 1)?;
+    number(write, MARK)
+}
+
+/// Deletes loose blocks whose marks are below `mark` until both limits hold. Returns [`StoreFull`] if they cannot.
+pub(super) fn make_space(write: &WriteTransaction, quota: &Quota, mark: u64) -> Result<()> {
+    for (name, what, limit) in
+        [(LOOSE_BYTES, "blocks that no pin holds", quota.loose_bytes), (TOTAL_BYTES, "all blocks", quota.total_bytes)]
+    {
+        loop {
+            let bytes = number(write, name)?;
+            if bytes <= limit {
+                break;
+            }
+            delete_oldest(write, mark)?.ok_or(StoreFull { what, bytes, limit })?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes loose blocks until they are within their limit.
+pub(super) fn shrink(write: &WriteTransaction, quota: &Quota) -> Result<()> {
+    make_space(write, &Quota { total_bytes: u64::MAX, ..*quota }, u64::MAX)
+}
+
+pub(super) fn is_loose(write: &WriteTransaction, digest: &Digest) -> Result<bool> {
+    Ok(write.open_table(LOOSE)?.get(digest)?.is_some())
+}
+
+/// Makes a block loose with this mark. If it is already loose, replaces its mark.
+pub(super) fn mark_loose(write: &WriteTransaction, digest: &Digest, mark: u64) -> Result<()> {
+    let before = write.open_table(LOOSE)?.insert(digest, mark)?.map(|mark| mark.value());
+    let mut queue = write.open_table(QUEUE)?;
+    queue.insert((mark, *digest), ())?;
+    match before {
+        Some(before) if before != mark => {
+            queue.remove((before, *digest))?;
+        }
+        Some(_) => {}
+        None => add(write, LOOSE_BYTES, stored_cost(write, digest)?)?,
+    }
+    Ok(())
+}
+
+/// Makes a loose block held. Does nothing if it is not loose.
+pub(super) fn unmark_loose(write: &WriteTransaction, digest: &Digest) -> Result<()> {
+    let before = write.open_table(LOOSE)?.remove(digest)?.map(|mark| mark.value());
+    if let Some(mark) = before {
+        write.open_table(QUEUE)?.remove((mark, *digest))?;
+        subtract(write, LOOSE_BYTES, stored_cost(write, digest)?)?;
+    }
+    Ok(())
+}
+
+/// Deletes the loose block with the smallest mark if that is below `mark`, and returns its digest.
+pub(super) fn delete_oldest(write: &WriteTransaction, mark: u64) -> Result<Option<Digest>> {
+    let oldest = write.open_table(QUEUE)?.first()?.map(|(key, _)| key.value());
+    let Some((_, digest)) = oldest.filter(|(stored, _)| *stored < mark) else { return Ok(None) };
+    let cost = stored_cost(write, &digest)?;
+    unmark_loose(write, &digest)?;
+    write.open_table(BYTES)?.remove(digest)?;
+    subtract(write, TOTAL_BYTES, cost)?;
+    Ok(Some(digest))
+}
+
+fn stored_cost(write: &WriteTransaction, digest: &Digest) -> Result<u64> {
+    let bytes = write.open_table(BYTES)?;
+    let found = bytes.get(digest)?.context("the block store is damaged: it lists a block whose bytes are missing")?;
+    Ok(cost(found.value()))
+}
+
+fn number(write: &WriteTransaction, name: &str) -> Result<u64> {
+    Ok(write.open_table(NUMBERS)?.get(name)?.map_or(0, |number| number.value()))
+}
+
+pub(super) fn add(write: &WriteTransaction, name: &str, more: u64) -> Result<()> {
+    let sum = number(write, name)?.checked_add(more).context("the block store is damaged: a count exceeds 64 bits")?;
+    write.open_table(NUMBERS)?.insert(name, sum)?;
+    Ok(())
+}
+
+fn subtract(write: &WriteTransaction, name: &str, less: u64) -> Result<()> {
+    let rest =
+        number(write, name)?.checked_sub(less).context("the block store is damaged: a count would be negative")?;
+    write.open_table(NUMBERS)?.insert(name, rest)?;
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! Creating and opening the file of a block store. The file appears complete or not at all, because redb refuses a file
+//! whose creation was interrupted.
+
+use super::tables::{BYTES, FORMAT, HELD, LOOSE, NUMBERS, QUEUE, ROOTS};
+use crate::paths;
+use anyhow::{Context, Result, ensure};
+use redb::{Database, ReadableTable};
+use std::{fs, path::Path};
+
+/// The version of the tables and of the rule which blocks a pin holds, on which the stored counts depend.
+const THIS_FORMAT: u64 = 1;
+
+/// Opens the database at `path`. If there is none, an empty one is created under another name and moved there.
+pub(super) fn open(path: &Path) -> Result<Database> {
+    if !fs::exists(path)? {
+        let unfinished = path.with_extension(format!("new-{}", std::process::id()));
+        let database = Database::create(&unfinished)?;
+        prepare(&database)?;
+        drop(database);
+        // a hard link does not replace a file that another process has created meanwhile
+        let linked = fs::hard_link(&unfinished, path);
+        fs::remove_file(&unfinished)?;
+        ensure!(linked.is_ok() || fs::exists(path)?, "creating {}: {linked:?}", path.display());
+        paths::sync_folder(path)?;
+    }
+    Database::open(path).context("the file is damaged, or another process uses it")
+}
+
+/// Creates the tables that are missing, and checks the version of the format.
+pub(super) fn prepare(database: &Database) -> Result<()> {
+    let write = database.begin_write()?;
+    write.open_table(BYTES)?;
+    write.open_table(HELD)?;
+    write.open_table(LOOSE)?;
+    write.open_table(QUEUE)?;
+    write.open_table(ROOTS)?;
+    let mut numbers = write.open_table(NUMBERS)?;
+    let found = numbers.get(FORMAT)?.map(|format| format.value());
+    ensure!(
+        found.is_none_or(|format| format == THIS_FORMAT),
+        "the file has format {found:?}; this program reads {THIS_FORMAT}"
+    );
+    numbers.insert(FORMAT, THIS_FORMAT)?;
+    drop(numbers);
+    Ok(write.commit()?)
+}

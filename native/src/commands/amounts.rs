@@ -1,0 +1,32 @@
+//! Amounts of coins on the command line.
+
+use r3mes_wgpu::tx::{DENOM, check_address};
+
+/// Parses a whole number of micro-units, with or without the denomination: `1500000` or `1500000uremes`.
+pub(crate) fn micro(text: &str) -> Result<u64, String> {
+    let digits = text.strip_suffix(DENOM).unwrap_or(text);
+    match digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        true => digits.parse().map_err(|_| format!("expected a whole number of {DENOM} below 2^64")),
+        false => Err(format!("expected a whole number of {DENOM}, without a point or a sign")),
+    }
+}
+
+/// Parses `ADDRESS=MICRO`: an address and its coins in micro-units.
+pub(crate) fn address_and_coins(text: &str) -> Result<(String, u64), String> {
+    let (address, amount) = text.split_once('=').ok_or("expected ADDRESS=MICRO: an address, `=`, and micro-units")?;
+    check_address(address).map_err(|error| error.to_string())?;
+    Ok((address.to_owned(), micro(amount)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_is_a_whole_number_of_micro_units() {
+        assert_eq!((micro("1500000"), micro("7uremes")), (Ok(1_500_000), Ok(7)));
+        for wrong in ["", "-1", "+1", "1.5", "1remes", "uremes", "18446744073709551616", "1e3"] {
+            assert!(micro(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Restoring a ledger from a snapshot. Each chunk is checked against its hash, and the ledger against the app hash that
+//! CometBFT's light client has verified.
+
+use super::snapshots::{FORMAT, unpack};
+use anyhow::{Context, Result, ensure};
+use r3mes_wgpu::ledger::{Genesis, Ledger, StateRow};
+use sha2::{Digest, Sha256};
+use tendermint_proto::v0_38::abci::{RequestOfferSnapshot, Snapshot};
+
+/// The maximum number of chunks: a ledger of 64 GiB.
+const MAX_CHUNKS: u32 = 1 << 14;
+
+/// A snapshot of which some chunks have arrived.
+pub(super) struct SnapshotRestore {
+    height: u64,
+    app_hash: Vec<u8>,
+    /// SHA-256 hash of each chunk.
+    hashes: Vec<[u8; 32]>,
+    rows: Vec<StateRow>,
+    /// Number of chunks received.
+    received: usize,
+}
+
+/// The result of adding a chunk.
+pub(super) enum ChunkOutcome {
+    /// The chunk was added, and others are missing.
+    More,
+    /// The chunk does not match its hash. Another peer must be asked for it.
+    Mismatch,
+    /// The chunk was the last one, and the ledger is complete.
+    Complete(Box<Ledger>),
+}
+
+impl SnapshotRestore {
+    /// Starts to restore an offered snapshot. Returns `None` if its format is unknown or the offer contradicts itself.
+    pub(super) fn begin(offer: RequestOfferSnapshot) -> Option<Self> {
+        let Snapshot { height, format, chunks, hash, metadata } = offer.snapshot?;
+        let (hashes, rest) = metadata.as_chunks::<32>();
+        let fits = format == FORMAT && (1..=MAX_CHUNKS).contains(&chunks) && hashes.len() == chunks as usize;
+        let valid = fits && rest.is_empty() && hash == *Sha256::digest(&metadata);
+        let app_hash = offer.app_hash.to_vec();
+        valid.then(|| Self { height, app_hash, hashes: hashes.to_vec(), rows: Vec::new(), received: 0 })
+    }
+
+    /// Adds the next chunk. Returns an error if the snapshot as a whole is invalid.
+    pub(super) fn add(&mut self, index: u32, chunk: &[u8], genesis: impl FnOnce() -> Genesis) -> Result<ChunkOutcome> {
+        ensure!(index as usize == self.received, "received chunk {index}, expected chunk {}", self.received);
+        let expected = self.hashes.get(self.received).context("received more chunks than were offered")?;
+        if *expected != *Sha256::digest(chunk) {
+            return Ok(ChunkOutcome::Mismatch);
+        }
+        self.rows.extend(unpack(chunk).context("malformed snapshot chunk")?);
+        self.received += 1;
+        if self.received < self.hashes.len() {
+            return Ok(ChunkOutcome::More);
+        }
+        let ledger = Ledger::restore(genesis(), &self.rows)?;
+        let height = ledger.state().scalars().height;
+        ensure!(height == self.height, "the snapshot has height {height}, expected {}", self.height);
+        ensure!(ledger.root() == *self.app_hash, "the root of the snapshot is not the chain's app hash");
+        Ok(ChunkOutcome::Complete(Box::new(ledger)))
+    }
+}

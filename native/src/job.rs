@@ -1,0 +1,44 @@
+//! The job of a model: what all tasks of a network share, and the adapter that training starts from.
+
+use anyhow::Result;
+use r3mes_wgpu::{
+    ARITHMETIC_VERSION,
+    model::{manifest::model_manifest, transformer::Targets, weights::Model},
+    numbers::lora::LoraAdapter,
+    protocol::{AdapterState, Job, MatrixSpec, TaskKind, Transport},
+    training::{
+        optimizer::{Optimizer, Settings},
+        session::JOB_EXPONENT,
+    },
+};
+
+/// Alpha of the adapter divided by its rank: the scaling is 2.
+const ALPHA_PER_RANK: u32 = 2;
+
+/// Returns the job of training `targets` on a model, and the adapter that it starts from.
+pub(crate) fn create(
+    model: &Model,
+    targets: &Targets,
+    settings: Settings,
+    seed: [u8; 32],
+) -> Result<(Job, AdapterState)> {
+    let alpha = ALPHA_PER_RANK * targets.rank as u32;
+    let adapter = LoraAdapter::seeded(targets.rank, alpha, &targets.shapes(&model.config), seed)?;
+    let matrices = adapter.matrices.iter().map(|matrix| MatrixSpec {
+        name: matrix.name.clone(),
+        rows: matrix.rows as u32,
+        columns: matrix.columns as u32,
+        exponent: JOB_EXPONENT,
+    });
+    let job = Job {
+        arithmetic_version: ARITHMETIC_VERSION,
+        model: model_manifest(model)?.cid(),
+        rank: targets.rank as u32,
+        targets: targets.linears.iter().map(|linear| linear.name().to_owned()).collect(),
+        matrices: matrices.collect(),
+        kind: TaskKind::Gradient,
+        transport: Transport::Int8,
+    };
+    let optimizer = Optimizer::new(settings, &adapter)?.to_bytes();
+    Ok((job, AdapterState { adapter, optimizer }))
+}

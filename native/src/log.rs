@@ -1,0 +1,51 @@
+//! The log of a node and its roles: `tracing` events on stderr, as text for people or as JSON for collectors.
+
+use anyhow::{Context, Result, anyhow};
+use clap::{Args, ValueEnum};
+use std::io::stderr;
+use tracing_subscriber::EnvFilter;
+
+/// Flags of the commands that run a node or one of its roles: `node`, `mine` and `verifier`.
+#[derive(Args, Clone)]
+pub(crate) struct LogArgs {
+    /// Log events of this level (off, error, warn, info, debug or trace) and above; also sets levels for modules, as in
+    /// info,r3mes_wgpu::consensus=debug
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "R3MES_LOG")]
+    pub(crate) log: String,
+    /// Format of the log on stderr: text, or one JSON object per line with a timestamp
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl LogArgs {
+    /// Starts logging to stderr. Call it once per process; events before it are discarded.
+    ///
+    /// Returns an error if the filter cannot be parsed.
+    pub(crate) fn start(&self) -> Result<()> {
+        let filter = EnvFilter::try_new(&self.log).with_context(|| format!("--log {}: invalid filter", self.log))?;
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+        let started = match self.log_format {
+            // systemd's journal and terminals have their own clock, and module paths do not help a reader
+            LogFormat::Text => log.without_time().with_target(false).try_init(),
+            LogFormat::Json => log.json().flatten_event(true).try_init(),
+        };
+        started.map_err(|error| anyhow!("starting the log: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalid_filter_is_an_error_that_names_the_flag() {
+        let args = LogArgs { log: "info,node=loud=x".to_owned(), log_format: LogFormat::Text };
+        assert!(args.start().unwrap_err().to_string().contains("--log info,node=loud=x: invalid filter"));
+    }
+}

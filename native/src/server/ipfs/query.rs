@@ -1,0 +1,87 @@
+//! The query of a command: its options and its arguments.
+
+use super::error::IpfsError;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use r3mes_wgpu::store::{Cid, Codec, version_1};
+use std::str::FromStr;
+
+/// The maximum number of arguments of one command.
+const MAX_ARGUMENTS: usize = 1024;
+
+/// The names and values of a query. `arg` may occur several times.
+pub(super) struct KuboQuery(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for KuboQuery {
+    type Rejection = IpfsError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, IpfsError> {
+        let Query(pairs) = Query::from_request_parts(parts, state).await.map_err(IpfsError::bad)?;
+        Ok(Self(pairs))
+    }
+}
+
+impl KuboQuery {
+    /// Returns the value of an option, the last one if it occurs several times.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the value of a boolean option.
+    pub(super) fn flag(&self, name: &str, default: Flag) -> Result<Flag, IpfsError> {
+        match self.text(name) {
+            None => Ok(default),
+            Some("" | "true" | "1") => Ok(Flag::On),
+            Some("false" | "0") => Ok(Flag::Off),
+            Some(other) => Err(IpfsError::bad(format!("{name}={other}: expected true or false"))),
+        }
+    }
+
+    /// Returns the value of a numeric option, or `None` if it is missing.
+    pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, IpfsError> {
+        let wrong = |text: &str| IpfsError::bad(format!("{name}={text}: expected a number"));
+        self.text(name).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
+    }
+
+    /// Returns an error if an option is given with another value than the only supported one.
+    pub(super) fn only(&self, name: &str, value: &str) -> Result<(), IpfsError> {
+        match self.text(name) {
+            Some(other) if other != value => Err(IpfsError::bad(format!("{name}={other}: only {value} is supported"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the arguments as CIDs of version 1. Each is a CID, or `/ipfs/` and a CID.
+    pub(super) fn cids(&self) -> Result<Vec<Cid>, IpfsError> {
+        let arguments: Vec<&str> =
+            self.0.iter().filter(|(name, _)| name == "arg").map(|(_, value)| value.as_str()).collect();
+        if arguments.is_empty() || arguments.len() > MAX_ARGUMENTS {
+            return Err(IpfsError::bad(format!("{} arguments, expected 1 to {MAX_ARGUMENTS}", arguments.len())));
+        }
+        arguments.into_iter().map(cid).collect()
+    }
+
+    /// Returns the only argument.
+    pub(super) fn cid(&self) -> Result<Cid, IpfsError> {
+        match self.cids()?[..] {
+            [cid] => Ok(cid),
+            _ => Err(IpfsError::bad("several arguments, expected 1")),
+        }
+    }
+}
+
+/// The value of a boolean option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flag {
+    On,
+    Off,
+}
+
+/// Parses a CID, or `/ipfs/` and a CID, and returns it in version 1. Returns an error if this store does not support
+/// its codec or hash function.
+pub(super) fn cid(text: &str) -> Result<Cid, IpfsError> {
+    let plain = text.strip_prefix("/ipfs/").unwrap_or(text);
+    let cid = Cid::try_from(plain).map(version_1).map_err(|error| IpfsError::bad(format!("{text:?}: {error}")))?;
+    Codec::of(&cid)?;
+    Ok(cid)
+}
