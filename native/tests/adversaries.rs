@@ -7,7 +7,7 @@ mod rogue;
 
 use pollster::block_on;
 use r3mes_wgpu::{
-    client::{ClientError, HeldTask, Stored},
+    client::{BlockStore as _, ClientError, GradientStatus, HeldTask},
     protocol::{Artifact, Commitment, Gradient, Task, TaskTerms},
     store::Codec,
     tx::{Message, MsgClaimTask, MsgCommitAttestation, MsgSubmitRandomVerifierResult, code},
@@ -46,7 +46,7 @@ fn caught(name: &str, forge: impl FnOnce(&mut Rogue, &Task) -> Artifact) {
     fair(&network);
 }
 
-fn mismatch(stored: &Stored) {
+fn mismatch(stored: &GradientStatus) {
     assert_eq!((stored.status.as_str(), stored.finding.as_deref()), ("rejected", Some("mismatch")));
 }
 
@@ -194,8 +194,8 @@ fn withheld_bytes_that_nobody_was_drawn_to_look_for() {
     assert_eq!(network.node.balance(rogue.address()), before + 1_000_000, "paid, for now");
     // the round is full, and its aggregate goes on without it
     assert_eq!(honest.mine().status, "accepted");
-    let stored =
-        rogue.wait(|| Some(block_on(rogue.client.stored(id)).unwrap()).filter(|found| found.status == "rejected"));
+    let stored = rogue
+        .wait(|| Some(block_on(rogue.client.gradient_status(id)).unwrap()).filter(|found| found.status == "rejected"));
     assert_eq!(stored.finding.as_deref(), Some("unavailable"));
     assert_eq!(network.stake(rogue.address()), STAKE - 1_000_000);
     assert_eq!(rogue.wait(|| Some(block_on(rogue.client.job()).unwrap().round).filter(|round| *round > 0)), 1);
@@ -339,10 +339,10 @@ fn says_match(rogue: &Rogue) {
 }
 
 /// Waits for a submission while rogues verify it in their way.
-fn while_verified(miner: &Rogue, id: u64, rogues: &[Rogue]) -> Stored {
+fn while_verified(miner: &Rogue, id: u64, rogues: &[Rogue]) -> GradientStatus {
     miner.wait(|| {
         rogues.iter().for_each(says_match);
-        let stored = block_on(miner.client.stored(id)).unwrap();
+        let stored = block_on(miner.client.gradient_status(id)).unwrap();
         ["accepted", "rejected"].contains(&stored.status.as_str()).then_some(stored)
     })
 }
@@ -354,7 +354,7 @@ fn a_verifier_that_does_not_look() {
     let (task, held) = honest.claim().unwrap();
     let artifact = honest.compute(&task);
     let dag = artifact.dag().unwrap();
-    block_on(honest.client.put(&dag)).unwrap();
+    block_on(honest.client.put_dag(&dag)).unwrap();
     let id = honest.say(&held, dag.root, Commitment::new(&task, &artifact.gradient_root())).unwrap();
     assert_eq!(while_verified(&honest, id, &rogues).status, "accepted", "its word is right, what it shows is not");
     assert_eq!(network.stake(rogues[0].address()), 1_000_000);
@@ -369,7 +369,7 @@ fn many_verifiers_of_one_owner() {
     let (task, held) = miner.claim().unwrap();
     let forged = miner.forge(&task, |matrices| matrices[1].values.fill(0));
     let dag = forged.dag().unwrap();
-    block_on(miner.client.put(&dag)).unwrap();
+    block_on(miner.client.put_dag(&dag)).unwrap();
     let id = miner.say(&held, dag.root, Commitment::new(&task, &forged.gradient_root())).unwrap();
     mismatch(&while_verified(&miner, id, &rogues));
     let fell = rogues.iter().filter(|rogue| network.stake(rogue.address()) == 1_000_000).count();

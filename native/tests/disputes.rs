@@ -41,7 +41,7 @@ fn network(name: &str, change: impl FnOnce(&mut Value)) -> Network {
 }
 
 fn status(rogue: &Rogue, id: u64) -> String {
-    block_on(rogue.client.stored(id)).unwrap().status
+    block_on(rogue.client.gradient_status(id)).unwrap().status
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_miner_whose_backend_fails_takes_its_work_back_and_loses_nothing() {
     let miner = Miner::new(client, worker, rogue.address().to_owned(), "cpu".to_owned());
     let mut miner = miner.with_known_answers(backend);
     let error = block_on(miner.work(|_| {})).unwrap_err();
-    assert!(matches!(error, MiningError::Unfit(_)), "{error}");
+    assert!(matches!(error, MiningError::BackendFault(_)), "{error}");
     assert_eq!(status(&rogue, 1), "withdrawn");
     assert_eq!((network.stake(rogue.address()), network.node.balance(rogue.address())), (STAKE, COINS - STAKE));
     match rogue.claim() {

@@ -8,8 +8,8 @@ use place::{Place, accepted};
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{
-        Host, Offline, Request, Response, gateway,
-        stores::{Failure, Kubo},
+        BlockCache, BlockSource, BlockStore as _, Connection, NoResponse, Request, Response, blocks,
+        stores::{Kubo, StorageFailure},
     },
     protocol::Artifact,
     store::{
@@ -54,19 +54,17 @@ impl Peer {
     }
 }
 
-impl Host for Peer {
-    async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
+impl Connection for Peer {
+    async fn request(&self, request: Request<'_>) -> Result<Response, NoResponse> {
         let url = format!("{}{}", self.0, request.path);
         let mut response = match request.body {
             None => self.1.get(&url).call(),
             Some((kind, bytes)) => self.1.post(&url).header("content-type", kind).send(bytes),
         }
-        .map_err(|error| Offline(error.to_string()))?;
+        .map_err(|error| NoResponse(error.to_string()))?;
         let body = response.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap();
         Ok(Response { status: response.status().as_u16(), body })
     }
-
-    async fn sleep(&self, _milliseconds: u32) {}
 }
 
 fn numbered(bytes: usize) -> Vec<u8> {
@@ -140,7 +138,7 @@ fn dag(seed: u8) -> Dag {
 fn kubo_keeps_what_is_put_until_its_pin_is_gone() {
     let (rpc, dag) = (Peer::rpc(), dag(3));
     let pin_list = dag.pin_list().unwrap().cid();
-    block_on(Peer::rpc().kubo().put(&dag)).unwrap();
+    block_on(Peer::rpc().kubo().put_dag(&dag)).unwrap();
     let there = || {
         let get = |block: &Block| rpc.post(&format!("block/get?arg={}&offline=true", block.cid()));
         dag.blocks.iter().filter(|block| get(block).body == block.bytes()).count()
@@ -152,10 +150,10 @@ fn kubo_keeps_what_is_put_until_its_pin_is_gone() {
     assert_eq!(rpc.post(&format!("pin/rm?arg={pin_list}")).status, 200);
     assert_eq!(rpc.post("repo/gc").status, 200);
     assert_eq!(there(), 0);
-    let forgot = block_on(Peer::rpc().kubo().get(&dag.root)).unwrap_err();
-    assert!(matches!(forgot, Failure::BlockLost { .. }), "{forgot}");
+    let forgot = block_on(Peer::rpc().kubo().read_back(&dag.root)).unwrap_err();
+    assert!(matches!(forgot, StorageFailure::BlockLost { .. }), "{forgot}");
     let missing = block_on(Peer::rpc().kubo().pin(&dag.root)).unwrap_err();
-    assert!(matches!(missing, Failure::Refused { status: 500, .. }), "it is not waited for: {missing}");
+    assert!(matches!(missing, StorageFailure::Refused { status: 500, .. }), "it is not waited for: {missing}");
 }
 
 #[test]
@@ -182,37 +180,33 @@ fn kubo_and_we_read_each_other_s_cars() {
     assert_eq!(old.blocks.len(), 5);
 }
 
-/// A node that lacks everything, and Kubo's gateway behind it.
+/// A node that has no blocks, and Kubo's gateway as gateway 1.
 struct Behind(Peer);
 
-impl Host for Behind {
-    async fn request(&self, _request: Request<'_>) -> Result<Response, Offline> {
-        Ok(Response { status: 404, body: Vec::new() })
-    }
-
-    async fn gateway(&self, at: usize, path: &str) -> Option<Result<Response, Offline>> {
-        match at {
-            0 => Some(self.request(Request { path, body: None }).await),
-            1 => Some(self.0.request(Request { path, body: None }).await),
+impl BlockSource for Behind {
+    async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
+        match gateway {
+            0 => Some(Ok(Response { status: 404, body: Vec::new() })),
+            1 => Some(self.0.request(Request::get(path)).await),
             _ => None,
         }
     }
-
-    async fn sleep(&self, _milliseconds: u32) {}
 }
+
+impl BlockCache for Behind {}
 
 #[test]
 #[ignore = "needs a Kubo: scripts/interop"]
 fn kubo_s_gateway_gives_blocks_that_a_node_lacks() {
     let dag = dag(4);
-    block_on(Peer::rpc().kubo().put(&dag)).unwrap();
+    block_on(Peer::rpc().kubo().put_dag(&dag)).unwrap();
     let behind = Behind(Peer::of("R3MES_KUBO_GATEWAY"));
     for block in &dag.blocks {
         let codec = Codec::of(&block.cid()).unwrap();
-        assert_eq!(block_on(gateway::block(&behind, codec, &block.cid())).as_deref(), Ok(block.bytes()));
+        assert_eq!(block_on(blocks::block(&behind, codec, &block.cid())).as_deref(), Ok(block.bytes()));
     }
     let absent = Codec::Raw.cid(b"absent");
-    assert!(block_on(gateway::block(&behind, Codec::Raw, &absent)).is_err());
+    assert!(block_on(blocks::block(&behind, Codec::Raw, &absent)).is_err());
 }
 
 #[test]
@@ -229,9 +223,9 @@ fn kubo_has_every_artifact_that_is_accepted() {
     let kept = Peer::rpc().kubo();
     for event in &events {
         let root = Cid::try_from(event["cid"].as_str().unwrap()).unwrap();
-        let manifest = block_on(kept.get(&root)).unwrap();
+        let manifest = block_on(kept.read_back(&root)).unwrap();
         let leaves = Artifact::links(&manifest).unwrap();
         assert!(!leaves.is_empty());
-        leaves.iter().for_each(|leaf| assert!(block_on(kept.get(leaf)).is_ok(), "{leaf} of {root}"));
+        leaves.iter().for_each(|leaf| assert!(block_on(kept.read_back(leaf)).is_ok(), "{leaf} of {root}"));
     }
 }

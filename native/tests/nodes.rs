@@ -1,4 +1,4 @@
-//! A miner and its nodes: several of one chain, of which some are away, lie, forget or stand.
+//! A miner with several nodes of one chain, some of which do not respond, return wrong data, lose blocks or halt.
 
 mod face;
 mod place;
@@ -45,7 +45,7 @@ fn stats(node: &Node) -> u64 {
 }
 
 #[test]
-fn where_one_node_is_of_no_use_another_is_asked() {
+fn the_miner_fails_over_from_every_kind_of_bad_node() {
     let place = Place::new("nodes-other");
     let node = Node::start(&place);
     let closed = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
@@ -61,7 +61,7 @@ fn where_one_node_is_of_no_use_another_is_asked() {
         // cut short
         of(|line, _| if line.contains("model.safetensors") { Fate::Cut } else { Fate::Forward }),
         of(|line, _| if line.contains("/ipfs/") { Fate::Cut } else { Fate::Forward }),
-        // it takes blocks and has none, or names others
+        // it accepts blocks and loses them, or returns other CIDs
         of(|line, before| {
             let stored = before.iter().any(|line| line.contains("/block/put"));
             if stored && line.contains("/ipfs/") { Fate::Answer(404, vec![]) } else { Fate::Forward }
@@ -82,10 +82,10 @@ fn where_one_node_is_of_no_use_another_is_asked() {
 }
 
 #[test]
-fn a_submission_whose_answer_is_lost_counts_once_and_another_node_says_so() {
+fn a_submission_whose_response_is_lost_counts_once_and_another_node_confirms_it() {
     let place = Place::new("nodes-lost");
     let node = Node::start(&place);
-    // the second transaction is the submission: it comes through, but no answer any more
+    // the second transaction is the submission: it is executed, but the node does not respond any more
     let first = Proxy::start(&node.url, |line, before| {
         match before.iter().filter(|line| line.starts_with(&format!("POST {TXS}"))).count() {
             0 => Fate::Forward,
@@ -102,19 +102,19 @@ fn a_submission_whose_answer_is_lost_counts_once_and_another_node_says_so() {
     assert_eq!(accepted(&output.stdout).len(), 3);
     assert_eq!((stats(&node), node.balance(payee.address())), (3, 3 * REWARD));
     assert_eq!(node.bytes("/remes/remes/v1/stored_gradient/4").0, 404, "three submissions, and no more");
-    assert!(second.count("POST") > 0, "the other node was asked");
+    assert!(second.count("POST") > 0, "the other node was used");
 }
 
-/// It stands for longer than a claim holds.
+/// The chain halts for longer than a claim lasts.
 #[test]
-fn a_chain_that_stands_is_told_of_and_waited_for() {
+fn a_halted_chain_is_reported_and_waited_for() {
     let network = Network::new("nodes-halt", &["--rules", "embedded"], |genesis| {
         genesis["params"]["claim_lifetime"] = json!(10);
     });
     let node = &network.node;
     let reputation = Arc::new(AtomicBool::new(true));
     let halted = reputation.clone();
-    // it takes transactions, and no block comes
+    // it accepts transactions, and produces no block
     let proxy = Proxy::start(&node.url, move |line, before| {
         let sent = before.iter().filter(|line| line.starts_with(&format!("POST {TXS}"))).count();
         match line.starts_with(&format!("POST {TXS}")) && sent > 0 && halted.load(Ordering::SeqCst) {
@@ -133,17 +133,17 @@ fn a_chain_that_stands_is_told_of_and_waited_for() {
     let mut command = miner(&home, &[&proxy.url], &["--max-tasks", "2"]);
     let mut mining = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut errors = BufReader::new(mining.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let said = errors.find(|line| line.contains("the chain stands")).unwrap();
-    assert!(said.contains("at height") && said.contains("trying again"), "{said}");
+    let said = errors.find(|line| line.contains("has produced no block")).unwrap();
+    assert!(said.contains("(height") && said.contains("Retrying") && said.contains("pass another --node"), "{said}");
     let asked = proxy.asked().len();
-    assert!(asked < 400, "{asked} requests in half a minute: it does not spin");
-    assert!(home.data().join("work.car").exists(), "the work is kept");
+    assert!(asked < 400, "{asked} requests in half a minute: the miner must wait between requests");
+    assert!(home.data().join("work.car").exists(), "the work file is kept");
     reputation.store(false, Ordering::SeqCst);
     let rest = std::thread::spawn(move || errors.collect::<Vec<_>>());
     let output = mining.wait_with_output().unwrap();
     let rest = rest.join().unwrap();
     assert!(output.status.success(), "{rest:?}");
-    assert!(rest.iter().any(|line| line.contains("not counted") && line.contains("expired")), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("the claim was lost") && line.contains("expired")), "{rest:?}");
     let events = accepted(&output.stdout);
     assert_eq!((events.len(), stats(node)), (2, 2));
     assert!(events[0]["tokens_per_second"].is_null(), "the same task again, computed before");
@@ -151,14 +151,14 @@ fn a_chain_that_stands_is_told_of_and_waited_for() {
 }
 
 #[test]
-fn what_is_wrong_with_nodes_is_said() {
+fn errors_of_nodes_are_reported() {
     let (place, other) = (Place::new("nodes-wrong"), Place::new("nodes-wrong-other"));
     let node = Node::start(&place);
     fs::write(other.text(), vec![b'x'; 6 * 2048]).unwrap();
     let stranger = Node::start(&other);
     let output = mine("nodes-wrong-1", &[&node.url, &stranger.url], &["--max-tasks", "1"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(words(&output).contains(&format!("{} is of the chain r3mes-local-1 of the genesis", stranger.url)));
+    assert!(words(&output).contains(&format!("{} belongs to chain r3mes-local-1 with genesis", stranger.url)));
 
     let plain = Proxy::start(&node.url, |line, _| match line.contains("/r3mes/") {
         true => Fate::Answer(501, br#"{"code":12,"message":"Not Implemented"}"#.to_vec()),
@@ -166,7 +166,7 @@ fn what_is_wrong_with_nodes_is_said() {
     });
     let output = mine("nodes-wrong-2", &[&plain.url], &["--max-tasks", "1"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(words(&output).contains("lacks the route /r3mes/wgpu/v1/job"), "{}", words(&output));
+    assert!(words(&output).contains("has no route /r3mes/wgpu/v1/job"), "{}", words(&output));
 
     let forgetful = Proxy::start(&node.url, |line, before| {
         let stored = before.iter().any(|line| line.contains("/block/put"));
@@ -174,7 +174,7 @@ fn what_is_wrong_with_nodes_is_said() {
     });
     let output = mine("nodes-wrong-3", &[&forgetful.url], &["--time-limit", "4"]);
     assert!(output.status.success() && accepted(&output.stdout).is_empty(), "{}", words(&output));
-    assert!(words(&output).contains("does not give it back"), "{}", words(&output));
+    assert!(words(&output).contains("does not return it"), "{}", words(&output));
     assert_eq!((forgetful.count(&format!("POST {TXS}")), stats(&node)), (1, 0), "the claim alone was sent");
 
     let changed = Proxy::start(&node.url, |line, _| match line.contains("config.json") {
@@ -186,7 +186,7 @@ fn what_is_wrong_with_nodes_is_said() {
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
     let kept =
         fs::read_dir(home.data().join("models")).unwrap().flat_map(|dir| fs::read_dir(dir.unwrap().path()).unwrap());
-    assert_eq!(kept.count(), 0, "what is no model is not kept");
+    assert_eq!(kept.count(), 0, "a wrong model is deleted");
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn one_key_on_two_machines_is_paid_for_each_gradient_once() {
 }
 
 #[test]
-fn a_session_ends_by_the_chain_s_clock_and_not_by_this_machine_s() {
+fn a_session_expires_by_the_chain_s_clock() {
     let place = Place::new("nodes-clock");
     let node = Node::start(&place);
     let job = node.get("/r3mes/wgpu/v1/job");

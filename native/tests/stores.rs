@@ -1,4 +1,4 @@
-//! A miner whose store is away or lies: nothing is submitted, and the artifact waits.
+//! A miner whose store does not respond or returns wrong CIDs: nothing is submitted, and the work file is kept.
 
 mod face;
 mod place;
@@ -42,12 +42,12 @@ fn liar(json: &'static str) -> String {
 }
 
 #[test]
-fn without_its_store_nothing_is_submitted_and_the_work_waits() {
+fn without_its_store_nothing_is_submitted_and_the_work_is_kept() {
     let (place, home) = (Place::new("stores-node"), Place::new("stores-miner"));
     let node = Node::start(&place);
     let closed = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let lies = liar(r#"{"Key":"bafkreiaxnnnb7qz2focittuqq3ya25q7rcv3bqynnczfzako47346wosmu","Size":3}"#);
-    for (store, reason) in [(&closed, "does not answer"), (&lies, "other CIDs")] {
+    for (store, reason) in [(&closed, "does not respond"), (&lies, "not those of the blocks")] {
         let output = mine(&home, &node, &["--time-limit", "3", "--ipfs", store]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success() && accepted(&output.stdout).is_empty(), "{said}");
@@ -61,7 +61,7 @@ fn without_its_store_nothing_is_submitted_and_the_work_waits() {
 }
 
 #[test]
-fn flags_that_make_no_sense_are_named() {
+fn invalid_flags_are_named() {
     let (place, home) = (Place::new("stores-flags"), Place::new("stores-flags-miner"));
     let node = Node::start(&place);
     for (flags, words) in [

@@ -1,6 +1,6 @@
-//! Every kernel and the golden digests in a browser's worker: on WebGPU, and on the CPU through wasm.
+//! Tests every kernel and the golden digests in a browser's worker: on WebGPU, and on the CPU through wasm.
 //!
-//! `wasm-bindgen-test-runner` opens the browser; `scripts/test` says how.
+//! `wasm-bindgen-test-runner` opens the browser; see `scripts/test`.
 
 #![cfg(target_arch = "wasm32")]
 
@@ -28,7 +28,7 @@ async fn open() -> Gpu {
 }
 
 #[wasm_bindgen_test]
-async fn every_lowering_equals_its_twin_on_webgpu() {
+async fn every_lowering_equals_the_reference_kernel_on_webgpu() {
     let gpu = open().await;
     for kernel in kernels::ALL {
         for lowering in kernel.lowerings {
@@ -42,10 +42,10 @@ async fn every_lowering_equals_its_twin_on_webgpu() {
 }
 
 #[wasm_bindgen_test]
-async fn every_fast_twin_equals_its_twin() {
+async fn every_simd_kernel_equals_the_reference_kernel() {
     let backend = Backend::Cpu { threads: 1, choose: fastest };
     for case in kernels::ALL.iter().flat_map(|kernel| cases(kernel, SEED)) {
-        answers::passes(&backend, &case).await.unwrap_or_else(|error| panic!("{error}"));
+        known_answers::passes(&backend, &case).await.unwrap_or_else(|error| panic!("{error}"));
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
         output::piece(&args.prompt);
     }
     let (mut text, mut spoken, mut made) = (String::new(), tokens.spoken(), 0);
-    while made < args.max_tokens && !interrupt.asked() {
+    while made < args.max_tokens && !interrupt.is_requested() {
         let token = sampler.next(&scores);
         let heard = spoken.hear(token)?;
         if !args.json {
@@ -62,7 +62,7 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
         output::piece("\n");
         eprintln!("{made} tokens by {}, {rate:.0} a second", compute.name);
     }
-    Ok(if interrupt.asked() { Exit::Interrupted } else { Exit::Ok })
+    Ok(if interrupt.is_requested() { Exit::Interrupted } else { Exit::Ok })
 }
 
 /// The window is full: its later half is read again from its start, then the new token.

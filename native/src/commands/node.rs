@@ -36,7 +36,7 @@ pub(crate) fn run(args: &NodeArgs) -> Result<Exit> {
         }
         say!("http://{address}/ · {} accepted, round {} · recomputing on {name}", head.accepted_total, head.round);
     }
-    while !interrupt.asked() {
+    while !interrupt.is_requested() {
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(Exit::Interrupted)

@@ -10,7 +10,7 @@ use axum::{
     routing::get,
 };
 use r3mes_wgpu::{
-    client::Stored,
+    client::GradientStatus,
     ledger::{Finding, Round, SubmissionStatus, fee_pool, global_seed},
     tx::{ADDRESS_PREFIX, DENOM},
 };
@@ -135,7 +135,7 @@ async fn stored(State(face): Shared, Path(id): Path<u64>) -> Result<Json<Value>,
         SubmissionStatus::Rejected(Finding::Unavailable) => ("rejected", Some("unavailable".to_owned())),
         SubmissionStatus::Rejected(_) => ("rejected", Some("mismatch".to_owned())),
     };
-    let mut told = json!(Stored { status: status.to_owned(), finding, round: submission.round });
+    let mut told = json!(GradientStatus { status: status.to_owned(), finding, round: submission.round });
     told["id"] = json!(id);
     told["miner"] = json!(submission.miner);
     told["ipfs_hash"] = json!(submission.artifact.to_string());

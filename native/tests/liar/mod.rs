@@ -8,7 +8,7 @@ use super::{
 };
 use pollster::block_on;
 use r3mes_wgpu::{
-    client::{Blocks, OpenDispute},
+    client::{BlockStore as _, Blocks, OpenDispute},
     compute::{Backend, cpu},
     dispute::{
         judge::Side,
@@ -50,17 +50,17 @@ impl Liar {
     pub fn submit(&self, rogue: &Rogue) -> u64 {
         let (task, held) = rogue.held();
         let dag = self.forged.dag().unwrap();
-        block_on(rogue.client.put(&dag)).unwrap();
+        block_on(rogue.client.put_dag(&dag)).unwrap();
         rogue.say(&held, dag.root, Commitment::new(&task, &self.forged.gradient_root())).unwrap()
     }
 
     /// Stands for it in every dispute until it is rejected; how much it had to say that was not refused.
     pub fn defend(&mut self, rogue: &Rogue, id: u64) -> u32 {
         let mut said = 0;
-        while block_on(rogue.client.stored(id)).unwrap().status != "rejected" {
-            let docket = block_on(rogue.client.docket()).unwrap();
+        while block_on(rogue.client.gradient_status(id)).unwrap().status != "rejected" {
+            let list = block_on(rogue.client.disputes()).unwrap();
             let about = |dispute: &&OpenDispute| dispute.gradient.stored_gradient_id == id;
-            for open in docket.disputes.iter().filter(about) {
+            for open in list.disputes.iter().filter(about) {
                 let word = self.word(rogue, open).map(|word| block_on(rogue.client.send(word)));
                 said += u32::from(word.is_some_and(|sent| sent.is_ok()));
             }

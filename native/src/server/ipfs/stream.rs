@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use r3mes_wgpu::{
-    client::gateway::CAR_KIND,
+    client::blocks::CAR_CONTENT_TYPE,
     store::{Block, Cid, StoreError, car_header, car_section, unixfs::FileReader},
 };
 use std::{io, mem::take, sync::Arc};
@@ -34,7 +34,7 @@ pub(super) fn car(store: Arc<BlockStore>, root: Cid, order: Vec<Cid>) -> Respons
         let _ = send.send(Ok(piece.into())).await;
         Ok(())
     });
-    ([(header::CONTENT_TYPE, CAR_KIND)], body).into_response()
+    ([(header::CONTENT_TYPE, CAR_CONTENT_TYPE)], body).into_response()
 }
 
 /// The bytes of a file. The first piece is there before anything is answered, so that what is no file is refused.

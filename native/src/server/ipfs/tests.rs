@@ -10,7 +10,7 @@ use crate::{
 use pollster::block_on;
 use proptest::prelude::*;
 use r3mes_wgpu::{
-    client::stores::Kubo,
+    client::{BlockStore as _, stores::Kubo},
     store::{Block, Cid, Codec, Dag, dag_cbor, unixfs::Layout},
 };
 use serde_json::Value;
@@ -104,7 +104,7 @@ fn dag() -> Dag {
 #[test]
 fn the_client_of_a_kubo_is_served_as_by_a_kubo() {
     let node = node(AMPLE, Access::Owner);
-    block_on(node.kubo().put(&dag())).unwrap();
+    block_on(node.kubo().put_dag(&dag())).unwrap();
     let pin_list = dag().pin_list().unwrap().cid();
     let pins = node.post("pin/ls?type=recursive").json();
     assert_eq!(pins["Keys"][pin_list.to_string()]["Type"], "recursive");
@@ -230,7 +230,7 @@ fn the_gateway_answers_as_its_specification_says() {
 #[test]
 fn strangers_put_and_get_and_say_nothing_about_what_stays() {
     let node = node(AMPLE, Access::Anyone);
-    block_on(node.kubo().put(&dag())).unwrap_err();
+    block_on(node.kubo().put_dag(&dag())).unwrap_err();
     assert_eq!(node.post(&format!("block/get?arg={}", dag().root)).status, 200, "the blocks are there");
     for owner in [format!("pin/add?arg={}", dag().root), format!("pin/rm?arg={}", dag().root), "repo/gc".to_owned()] {
         assert_eq!(node.post(&owner).status, 403, "{owner}");
