@@ -1,4 +1,5 @@
-//! Ctrl-C: the first one requests a stop after the current task, the second one stops at once. No work is lost either way.
+//! Ctrl-C: the first one requests a stop after the current task, the second one stops at once. No work is lost either
+//! way.
 
 use anyhow::{Context, Result};
 use std::{
@@ -12,8 +13,8 @@ use std::{
 /// The time that a passphrase prompt has to turn the terminal's echo on again.
 const PROMPT_TIME: Duration = Duration::from_millis(200);
 
-/// Handles Ctrl-C for commands that have nothing to finish. It ends the process, but only after a passphrase prompt, which
-/// gets the signal too, has had the time to restore the terminal.
+/// Handles Ctrl-C for commands that have nothing to finish. It ends the process, but only after a passphrase prompt,
+/// which gets the signal too, has had the time to restore the terminal.
 pub(crate) fn end_at_once() -> Result<()> {
     ctrlc::set_handler(|| {
         std::thread::sleep(PROMPT_TIME);

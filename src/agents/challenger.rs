@@ -1,5 +1,5 @@
-//! A challenger recomputes gradients that can be disputed. It disputes wrong ones, defends correct ones that are disputed,
-//! and makes every move of its games.
+//! A challenger recomputes gradients that can be disputed. It disputes wrong ones, defends correct ones that are
+//! disputed, and makes every move of its games.
 
 use super::RoleError;
 use crate::{
@@ -61,8 +61,8 @@ impl Challenger {
         Self { model, targets, backend, verdicts, provers, skipped, disputed, refused }
     }
 
-    /// Does the next action, if there is one. `worker`, which must be of the same model, recomputes gradients. A gradient
-    /// whose action fails with an error that is not retryable is skipped from then on.
+    /// Does the next action, if there is one. `worker`, which must be of the same model, recomputes gradients. A
+    /// gradient whose action fails with an error that is not retryable is skipped from then on.
     pub async fn work<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -106,7 +106,8 @@ impl Challenger {
         }
     }
 
-    /// Recomputes a gradient; disputes it if it is wrong, and appeals if it is correct and verifiers attested a mismatch.
+    /// Recomputes a gradient; disputes it if it is wrong, and appeals if it is correct and verifiers attested a
+    /// mismatch.
     async fn examine<H: Host>(
         &mut self,
         client: &Client<H>,

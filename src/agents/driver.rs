@@ -1,4 +1,5 @@
-//! The loop of every agent: it does one piece of work after the other, waits if there is none, and retries after errors.
+//! The loop of every agent: it does one piece of work after the other, waits if there is none, and retries after
+//! errors.
 //!
 //! The program around it gives a [`Runtime`]: a clock, random numbers, a way to wait and the wish to stop.
 
@@ -21,7 +22,7 @@ pub trait Runtime {
 
 /// What an agent did in one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum StepOutcome {
     /// It did a piece of work.
     Done,
     /// There was nothing to do.
@@ -61,7 +62,7 @@ pub trait Agent {
     /// Error of a step.
     type Error: Classify;
     /// Does the next piece of work, if there is any.
-    async fn step(&mut self) -> Result<Step, Self::Error>;
+    async fn step(&mut self) -> Result<StepOutcome, Self::Error>;
     /// Returns the connection that fails over after an error.
     fn connection(&self) -> &impl Connection;
     /// Returns the class by which an error is handled.
@@ -79,12 +80,12 @@ pub async fn run<A: Agent>(agent: &mut A, runtime: &impl Runtime, waits: Waits) 
     while !runtime.should_stop() {
         runtime.wait_while_paused().await;
         let wait_ms = match agent.step().await {
-            Ok(Step::Finished) => break,
-            Ok(Step::Done) => {
+            Ok(StepOutcome::Finished) => break,
+            Ok(StepOutcome::Done) => {
                 policy.reset();
                 continue;
             }
-            Ok(Step::Idle) => {
+            Ok(StepOutcome::Idle) => {
                 policy.reset();
                 agent.on_state(DriverState::Idle);
                 waits.idle_ms
@@ -135,9 +136,9 @@ where
 {
     type Error = E;
 
-    async fn step(&mut self) -> Result<Step, E> {
+    async fn step(&mut self) -> Result<StepOutcome, E> {
         self.result = Some((self.attempt)().await?);
-        Ok(Step::Finished)
+        Ok(StepOutcome::Finished)
     }
 
     fn connection(&self) -> &impl Connection {
@@ -202,15 +203,15 @@ mod tests {
     /// An agent whose steps have these outcomes, and then finish.
     struct Script<'w> {
         world: &'w World,
-        outcomes: Vec<Result<Step, ClientError>>,
+        outcomes: Vec<Result<StepOutcome, ClientError>>,
         states: RefCell<Vec<String>>,
     }
 
     impl Agent for Script<'_> {
         type Error = ClientError;
 
-        async fn step(&mut self) -> Result<Step, ClientError> {
-            if self.outcomes.is_empty() { Ok(Step::Finished) } else { self.outcomes.remove(0) }
+        async fn step(&mut self) -> Result<StepOutcome, ClientError> {
+            if self.outcomes.is_empty() { Ok(StepOutcome::Finished) } else { self.outcomes.remove(0) }
         }
 
         fn connection(&self) -> &impl Connection {
@@ -227,24 +228,28 @@ mod tests {
         }
     }
 
-    fn script(world: &World, outcomes: Vec<Result<Step, ClientError>>) -> (Result<(), ClientError>, Vec<String>) {
+    fn script(
+        world: &World,
+        outcomes: Vec<Result<StepOutcome, ClientError>>,
+    ) -> (Result<(), ClientError>, Vec<String>) {
         let mut agent = Script { world, outcomes, states: RefCell::default() };
         let result = block_on(run(&mut agent, world, Waits { idle_ms: 7, backoff: Backoff::default() }));
         (result, agent.states.take())
     }
 
-    fn no_response() -> Result<Step, ClientError> {
+    fn no_response() -> Result<StepOutcome, ClientError> {
         Err(NoResponse("timed out".to_owned()).into())
     }
 
-    fn refused() -> Result<Step, ClientError> {
+    fn refused() -> Result<StepOutcome, ClientError> {
         Err(ClientError::Refused { status: 500, message: String::new() })
     }
 
     #[test]
     fn an_idle_agent_waits_and_goes_on() {
         let world = World { nodes: 1, ..World::default() };
-        let (result, states) = script(&world, vec![Ok(Step::Done), Ok(Step::Idle), Ok(Step::Done)]);
+        let (result, states) =
+            script(&world, vec![Ok(StepOutcome::Done), Ok(StepOutcome::Idle), Ok(StepOutcome::Done)]);
         assert_eq!((result, world.now_ms.get(), world.failovers.get()), (Ok(()), 7, 0));
         assert_eq!(states, ["working", "idle", "working"]);
     }
@@ -261,7 +266,7 @@ mod tests {
     #[test]
     fn a_success_starts_the_waits_over() {
         let world = World { nodes: 1, ..World::default() };
-        let outcomes = vec![no_response(), no_response(), Ok(Step::Done), no_response()];
+        let outcomes = vec![no_response(), no_response(), Ok(StepOutcome::Done), no_response()];
         assert_eq!(script(&world, outcomes).0, Ok(()));
         assert_eq!(world.now_ms.get(), 1000 + 2000 + 1000);
     }
@@ -270,15 +275,15 @@ mod tests {
     fn an_error_that_no_node_can_mend_ends_the_run() {
         for (nodes, failovers) in [(1, 0), (3, 2)] {
             let world = World { nodes, ..World::default() };
-            let (result, _) = script(&world, vec![refused(), refused(), refused(), Ok(Step::Done)]);
-            assert_eq!((result.map(|()| Step::Done), world.failovers.get()), (refused(), failovers));
+            let (result, _) = script(&world, vec![refused(), refused(), refused(), Ok(StepOutcome::Done)]);
+            assert_eq!((result.map(|()| StepOutcome::Done), world.failovers.get()), (refused(), failovers));
         }
     }
 
     #[test]
     fn a_run_ends_when_the_runtime_stops_it() {
         let world = World { nodes: 1, stop_at_ms: Cell::new(Some(20)), ..World::default() };
-        let (result, states) = script(&world, vec![Ok(Step::Idle); 9]);
+        let (result, states) = script(&world, vec![Ok(StepOutcome::Idle); 9]);
         assert_eq!((result, states.len()), (Ok(()), 1 + 2 * 3));
         assert_eq!(block_on(retry(&world, &world, async || refused(), |_, _| {})), Ok(None));
     }
@@ -289,9 +294,9 @@ mod tests {
         let (attempts, retries) = (Cell::new(0), Cell::new(0));
         let attempt = async || {
             attempts.set(attempts.get() + 1);
-            if attempts.get() < 3 { no_response() } else { Ok(Step::Done) }
+            if attempts.get() < 3 { no_response() } else { Ok(StepOutcome::Done) }
         };
         let result = block_on(retry(&world, &world, attempt, |_, _| retries.set(retries.get() + 1)));
-        assert_eq!((result, attempts.get(), retries.get()), (Ok(Some(Step::Done)), 3, 2));
+        assert_eq!((result, attempts.get(), retries.get()), (Ok(Some(StepOutcome::Done)), 3, 2));
     }
 }

@@ -1,6 +1,6 @@
 //! What miners and operators do, wherever the program runs: a miner computes gradients; an operator, with a stake,
-//! recomputes gradients that it is sampled for, aggregates rounds, and disputes wrong gradients. All use the same routes of
-//! a node.
+//! recomputes gradients that it is sampled for, aggregates rounds, and disputes wrong gradients. All use the same
+//! routes of a node.
 
 mod challenger;
 pub mod driver;

@@ -1,5 +1,5 @@
-//! A proposer aggregates a round: it adds up the gradients and takes an optimizer step, then commits to the next adapter
-//! and reveals it.
+//! A proposer aggregates a round: it adds up the gradients and takes an optimizer step, then commits to the next
+//! adapter and reveals it.
 
 use super::{RoleError, hex};
 use crate::{
@@ -34,8 +34,8 @@ struct ComputedAggregate {
 }
 
 impl Proposer {
-    /// Creates a proposer. `layout` is that of the job's adapter; `salt` must be secret and random, because it hides what is
-    /// committed.
+    /// Creates a proposer. `layout` is that of the job's adapter; `salt` must be secret and random, because it hides
+    /// what is committed.
     pub fn new(layout: AdapterLayout, salt: [u8; 32]) -> Self {
         Self { layout, salt, computed: None }
     }
@@ -56,14 +56,15 @@ impl Proposer {
         let message = self.message(client, &job, &computed).await?;
         self.computed = Some(computed);
         match client.send(message).await {
-            // another proposer's aggregate closed the round, or no block has followed the one that contains the commitment
+            // another proposer's aggregate closed the round, or no block has followed the one that contains the
+            // commitment
             Ok(_) | Err(ClientError::Failed { code: code::REJECTED | code::NOT_FOUND, .. }) => Ok(fresh),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Computes the next adapter and stores it with the node. A gradient whose artifact is unavailable is an error, until
-    /// the job allows to leave it out.
+    /// Computes the next adapter and stores it with the node. A gradient whose artifact is unavailable is an error,
+    /// until the job allows to leave it out.
     async fn compute<H: Host>(&self, client: &Client<H>, job: &AggregationJob) -> Result<ComputedAggregate, RoleError> {
         let (mut total, mut matrices, mut gradients) = (None::<Aggregate>, Vec::new(), Vec::new());
         for AggregationInput { id, task, artifact, gradient_hash } in
@@ -126,8 +127,8 @@ impl Proposer {
 }
 
 impl ComputedAggregate {
-    /// Whether it is the aggregate of this job. A dispute may have removed a gradient from the round, and another one may have
-    /// taken its place.
+    /// Whether it is the aggregate of this job. A dispute may have removed a gradient from the round, and another one
+    /// may have taken its place.
     fn is_of(&self, job: &AggregationJob) -> bool {
         let known = |(id, _): &(u64, String)| job.gradients.iter().any(|input| input.id == *id && job.includes(input));
         let all = job.gradients.iter().filter(|input| job.includes(input)).count();

@@ -5,8 +5,8 @@ use crate::{
     tx::{DENOM, Message, MsgRegisterNode, MsgUnregisterNode, code},
 };
 
-/// Registers the client's address for these roles in addition to those it has, and raises its stake to `stake` micro-units,
-/// or to the network's least stake if `stake` is `None`. A greater stake is left as it is.
+/// Registers the client's address for these roles in addition to those it has, and raises its stake to `stake`
+/// micro-units, or to the network's least stake if `stake` is `None`. A greater stake is left as it is.
 pub async fn register<H: Connection + Timer>(
     client: &Client<H>,
     roles: &[u32],

@@ -62,8 +62,9 @@ impl Verifier {
         &mut self.worker
     }
 
-    /// Does the next duty, if there is one. Returns the result if a gradient was recomputed in this call. If the artifact of a
-    /// correct gradient is missing, it is requested again for a while, as long as enough blocks are left for an attestation.
+    /// Does the next duty, if there is one. Returns the result if a gradient was recomputed in this call. If the
+    /// artifact of a correct gradient is missing, it is requested again for a while, as long as enough blocks are left
+    /// for an attestation.
     pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Recomputation>, RoleError> {
         let duties = client.duties().await?;
         let is_open = |challenge: &u64| duties.iter().any(|duty| duty.challenge_id == *challenge);
@@ -172,8 +173,8 @@ impl Verifier {
         Ok(result("match", None))
     }
 
-    /// Returns the result that this verifier committed to before a restart, if it is one that `result` could have been: the
-    /// artifact may have become available, or unavailable, since then.
+    /// Returns the result that this verifier committed to before a restart, if it is one that `result` could have been:
+    /// the artifact may have become available, or unavailable, since then.
     fn committed_before(
         &self,
         verifier: &str,

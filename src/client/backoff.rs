@@ -79,8 +79,8 @@ impl RetryPolicy {
         self.failures = 0;
     }
 
-    /// Counts an error and returns how to retry. Returns `None` if no retry helps: the error is fatal, or it needs another
-    /// node and all of them have failed since the last success. `random` is uniform over all values of `u32`.
+    /// Counts an error and returns how to retry. Returns `None` if no retry helps: the error is fatal, or it needs
+    /// another node and all of them have failed since the last success. `random` is uniform over all values of `u32`.
     pub fn after(&mut self, class: ErrorClass, random: u32) -> Option<Retry> {
         let gives_up = match class {
             ErrorClass::Retryable => false,

@@ -7,8 +7,8 @@ pub const MAX_RESPONSE_BYTES: usize = 64 << 20;
 
 /// A connection to a node, a store or a service over HTTP.
 ///
-/// A connection to several nodes of one chain sends every request to one of them until [`fail_over`](Self::fail_over) is
-/// called.
+/// A connection to several nodes of one chain sends every request to one of them until [`fail_over`](Self::fail_over)
+/// is called.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait Connection {
     /// Sends a request. Any response is `Ok`, whatever its status.

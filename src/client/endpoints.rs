@@ -73,8 +73,8 @@ impl Endpoints {
         }
     }
 
-    /// Sends a request to the current node by `send`, which gets the node's number. A request is sent to one node only: if
-    /// it fails, the caller starts over with the next node, from the blocks to the transaction.
+    /// Sends a request to the current node by `send`, which gets the node's number. A request is sent to one node only:
+    /// if it fails, the caller starts over with the next node, from the blocks to the transaction.
     pub async fn request(
         &self,
         request: Request<'_>,
@@ -83,8 +83,8 @@ impl Endpoints {
         send(self.current(&send).await?, request).await
     }
 
-    /// Returns the number of the current node. If it has not been checked, the next node that passes the check becomes the
-    /// current one.
+    /// Returns the number of the current node. If it has not been checked, the next node that passes the check becomes
+    /// the current one.
     pub async fn current(
         &self,
         send: impl AsyncFn(usize, Request<'_>) -> Result<Response, NoResponse>,

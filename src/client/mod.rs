@@ -1,4 +1,5 @@
-//! A client of a node: the routes of a Cosmos node, of an IPFS gateway and of a Kubo daemon that miners and operators use.
+//! A client of a node: the routes of a Cosmos node, of an IPFS gateway and of a Kubo daemon that miners and operators
+//! use.
 //!
 //! | Route | Content |
 //! |---|---|
@@ -17,8 +18,8 @@
 //! | `GET /cosmos/bank/v1beta1/balances/{address}` | the balance of an account |
 //! | `GET /cosmos/authz/v1beta1/grants`, `GET /cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}` | a session |
 //!
-//! The program around a client implements small traits: [`Connection`] and [`Timer`]; [`BlockSource`] and [`BlockCache`]
-//! for what fetches blocks; [`WorkFile`] for what mines.
+//! The program around a client implements small traits: [`Connection`] and [`Timer`]; [`BlockSource`] and
+//! [`BlockCache`] for what fetches blocks; [`WorkFile`] for what mines.
 
 mod backoff;
 pub mod blocks;
@@ -201,8 +202,8 @@ impl<H: Connection> Client<H> {
         amount(&path, &balances)
     }
 
-    /// Returns the number of the active pool and the numbers of at most `limit` chunks in it that can be claimed. Returns
-    /// `None` if no pool is active.
+    /// Returns the number of the active pool and the numbers of at most `limit` chunks in it that can be claimed.
+    /// Returns `None` if no pool is active.
     pub async fn available(&self, limit: u32) -> Result<Option<(u64, Vec<u64>)>, ClientError> {
         #[derive(Deserialize)]
         struct Pool {

@@ -45,8 +45,9 @@ impl ExecutedTx {
 }
 
 impl<H: Connection + Timer> Client<H> {
-    /// Signs a message of the miner, sends it, and waits until it was executed. The fee is paid by the granter if there is
-    /// one, else by the key's own account; if that account owns less than the fee, by the chain's fee pool, if there is one.
+    /// Signs a message of the miner, sends it, and waits until it was executed. The fee is paid by the granter if there
+    /// is one, else by the key's own account; if that account owns less than the fee, by the chain's fee pool, if there
+    /// is one.
     pub async fn send(&self, message: Message) -> Result<ExecutedTx, ClientError> {
         self.send_all(vec![message]).await
     }
@@ -75,8 +76,8 @@ impl<H: Connection + Timer> Client<H> {
         self.broadcast(&self.key.sign(&chain_id, sequence, &fee, &messages)?).await
     }
 
-    /// Sends a signed transaction and waits until it was executed. It is sent again every few seconds, which is safe because
-    /// its sequence number allows one execution only.
+    /// Sends a signed transaction and waits until it was executed. It is sent again every few seconds, which is safe
+    /// because its sequence number allows one execution only.
     async fn broadcast(&self, tx: &[u8]) -> Result<ExecutedTx, ClientError> {
         #[derive(Deserialize)]
         struct TxResult {

@@ -21,8 +21,8 @@ impl ActiveGrants {
         self.messages.iter().map(revoke).chain(allowance).collect()
     }
 
-    /// Returns the messages by which the granter grants a session in their place. An allowance must be revoked before a new
-    /// one is granted.
+    /// Returns the messages by which the granter grants a session in their place. An allowance must be revoked before a
+    /// new one is granted.
     pub fn replace(&self, session: &Session) -> Vec<Message> {
         let allowance = self.allowance.map(|_| Message::RevokeAllowance(session.pair.clone()));
         allowance.into_iter().chain(session.grant()).collect()

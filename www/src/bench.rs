@@ -98,8 +98,8 @@ enum Subject {
 
 #[wasm_bindgen]
 impl Bench {
-    /// Opens the backends, checks every result, and prepares all subjects. `options` are `BenchOptions`; `on_event` is called
-    /// with `BenchEvent`s. Rejects if a result is wrong.
+    /// Opens the backends, checks every result, and prepares all subjects. `options` are `BenchOptions`; `on_event` is
+    /// called with `BenchEvent`s. Rejects if a result is wrong.
     pub async fn create(options: JsValue, on_event: Function) -> Result<Bench, JsError> {
         let options: BenchOptions = serde_wasm_bindgen::from_value(options)?;
         let config = match options.step.as_str() {

@@ -22,7 +22,10 @@ export interface BitLinearOptions {
   loraRank?: number;
   /** An integer; by default 16. */
   loraAlpha?: number;
-  /** [outFeatures, inFeatures]: only the signs are used, and 0 below an absolute value of 0.1. By default derived from the seed. */
+  /**
+   * [outFeatures, inFeatures]: only the signs are used, and 0 below an absolute value of 0.1. By default derived from
+   * the seed.
+   */
   weights?: Float32Array;
   /** An integer below 2^53 from which a, and by default the weights, are derived; by default 0. */
   seed?: number;
@@ -133,8 +136,8 @@ impl BitLinear {
         Ok(y?)
     }
 
-    /// Returns the gradients of the last forward pass, from `dy [rows, outFeatures]`. `key` (32 bytes, by default zeros) keys
-    /// the stochastic rounding: the same key gives the same bits.
+    /// Returns the gradients of the last forward pass, from `dy [rows, outFeatures]`. `key` (32 bytes, by default
+    /// zeros) keys the stochastic rounding: the same key gives the same bits.
     #[wasm_bindgen(unchecked_return_type = "BitLinearGradients")]
     pub async fn backward(&self, dy: Vec<f32>, key: Option<Vec<u8>>) -> Result<JsValue, JsError> {
         let key = key.map_or(Ok([0; 32]), <[u8; 32]>::try_from).map_err(|_| JsError::new("key: not 32 bytes"))?;
@@ -199,7 +202,8 @@ impl BitLinear {
 /// The largest number of input or output features, because a larger layer would not fit into a browser's memory.
 const MAX_FEATURES: u64 = 1 << 16;
 
-/// Returns an integer option in `1..=max`, or in `0..=max` if its default is 0. Returns an error that names it otherwise.
+/// Returns an integer option in `1..=max`, or in `0..=max` if its default is 0. Returns an error that names it
+/// otherwise.
 fn integer(name: &str, given: Option<f64>, default: u64, max: u64) -> Result<u64, JsError> {
     let min = default.min(1);
     match given {

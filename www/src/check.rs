@@ -23,8 +23,8 @@ export type CheckEvent =
   | { event: "kernel"; kernel: string; lowering: string; lowerings: string[]; error?: string }
   | { event: "digest"; digest: "step" | "run"; steps: number; expected: string; found?: string; error?: string };
 /**
- * Tests the known answers of every kernel, then the golden step and the golden run. Resolves to whether all results were
- * correct. Rejects if the backend does not exist.
+ * Tests the known answers of every kernel, then the golden step and the golden run. Resolves to whether all results
+ * were correct. Rejects if the backend does not exist.
  */
 export function check(backend: "cpu" | "gpu", onEvent: (event: CheckEvent) => void): Promise<boolean>;
 "#;

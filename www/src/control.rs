@@ -146,8 +146,8 @@ impl Runtime for Control {
     }
 }
 
-/// The yield hook after each slice: waits as the intensity requires and as long as the miner is paused. Returns false if the
-/// miner is stopped.
+/// The yield hook after each slice: waits as the intensity requires and as long as the miner is paused. Returns false
+/// if the miner is stopped.
 pub(crate) fn yield_to_page(slice: Slice) -> Pin<Box<dyn Future<Output = bool>>> {
     let control = CONTROL.with_borrow(Clone::clone);
     Box::pin(async move {

@@ -100,8 +100,8 @@ impl EventSink {
         });
     }
 
-    /// Sends that a task was accepted. `seconds` is the computing time, `None` if the result was computed earlier; `escrow` is
-    /// the amount of all rewards in escrow.
+    /// Sends that a task was accepted. `seconds` is the computing time, `None` if the result was computed earlier;
+    /// `escrow` is the amount of all rewards in escrow.
     pub(crate) fn accepted(&self, task: &AcceptedTask, seconds: Option<f64>, reward: u64, escrow: u64) {
         self.send(&MinerEvent::Accepted {
             cid: task.receipt.artifact().to_string(),

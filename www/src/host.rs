@@ -103,7 +103,8 @@ impl BrowserHost {
     }
 }
 
-/// Returns the body of a response. Returns an error if it exceeds [`MAX_RESPONSE_BYTES`], because a node may send without end.
+/// Returns the body of a response. Returns an error if it exceeds [`MAX_RESPONSE_BYTES`], because a node may send
+/// without end.
 async fn read(response: &web_sys::Response) -> Result<Vec<u8>, JsValue> {
     let (mut bytes, mut too_many) = (Vec::new(), false);
     let sink = &mut |part: &[u8]| {
@@ -121,8 +122,8 @@ async fn read(response: &web_sys::Response) -> Result<Vec<u8>, JsValue> {
     }
 }
 
-/// Passes the body of a response to `sink` as it arrives. Reads once more after the sink breaks, because the connection can be
-/// reused only if the body has ended.
+/// Passes the body of a response to `sink` as it arrives. Reads once more after the sink breaks, because the connection
+/// can be reused only if the body has ended.
 async fn read_chunks(response: &web_sys::Response, sink: ChunkSink<'_>) -> Result<(), JsValue> {
     let Some(stream) = response.body() else { return Ok(()) };
     let reader: ReadableStreamDefaultReader = stream.get_reader().dyn_into()?;
@@ -219,8 +220,8 @@ pub(crate) fn exception(name: &str, error: &dyn std::fmt::Display) -> JsValue {
     exception.into()
 }
 
-/// Creates an exception named after the cause of an error: `Offline` if the node does not respond, `Refused` if it refuses, and
-/// `Backend` if the device failed, which includes a gradient that was rejected.
+/// Creates an exception named after the cause of an error: `Offline` if the node does not respond, `Refused` if it
+/// refuses, and `Backend` if the device failed, which includes a gradient that was rejected.
 pub(crate) fn node_exception(error: &MiningError) -> JsValue {
     let name = match error {
         error if error.is_retryable() => "Offline",

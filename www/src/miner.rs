@@ -71,11 +71,11 @@ pub struct Miner {
 
 #[wasm_bindgen]
 impl Miner {
-    /// Opens the backend, fetches the model, and gets ready to start. `options` are `MinerOptions`; `on_event` is called with
-    /// `MinerEvent`s. Rejects if the node does not respond or no backend is available.
+    /// Opens the backend, fetches the model, and gets ready to start. `options` are `MinerOptions`; `on_event` is
+    /// called with `MinerEvent`s. Rejects if the node does not respond or no backend is available.
     ///
-    /// The name of an exception tells what caused it: `Offline` and `Refused` the node, `Backend` the device, `Error` the
-    /// caller.
+    /// The name of an exception tells what caused it: `Offline` and `Refused` the node, `Backend` the device, `Error`
+    /// the caller.
     pub async fn create(options: JsValue, on_event: Function) -> Result<Miner, JsValue> {
         let cache = PageCache::of(&options);
         let options: MinerOptions = serde_wasm_bindgen::from_value(options)?;
@@ -115,8 +115,8 @@ impl Miner {
         self.address.clone()
     }
 
-    /// Mines until [`finish`](Self::finish) or [`stop`](Self::stop), and resolves then. Rejects if the backend fails or the
-    /// node refuses.
+    /// Mines until [`finish`](Self::finish) or [`stop`](Self::stop), and resolves then. Rejects if the backend fails or
+    /// the node refuses.
     pub async fn start(&self) -> Result<(), JsValue> {
         let idle = self.inner.borrow_mut().take();
         let mut miner = idle.ok_or_else(|| JsError::new("the miner is running already"))?;

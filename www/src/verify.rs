@@ -50,8 +50,8 @@ export interface Verdict {
 /**
  * Fetches the blocks of a receipt (JSON text, or the parsed object), recomputes its gradient, and compares them.
  *
- * Rejects if there is no verdict: the receipt or an option is malformed; the node does not respond, trains another model
- * or sends bytes that do not match their CID; or no backend is available.
+ * Rejects if there is no verdict: the receipt or an option is malformed; the node does not respond, trains another
+ * model or sends bytes that do not match their CID; or no backend is available.
  */
 export function verify(receipt: string | object, options: VerifyOptions, onEvent?: (event: ProgressEvent) => void): Promise<Verdict>;
 "#;

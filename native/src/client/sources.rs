@@ -40,8 +40,8 @@ const BATCH_BYTES: usize = 16 << 20;
 /// The flags of a miner that name stores and gateways.
 #[derive(Args, Clone)]
 pub(crate) struct SourceArgs {
-    /// With --node: also store every artifact with the Kubo daemon at this RPC address, such as http://127.0.0.1:5001, before
-    /// it is submitted; may be repeated
+    /// With --node: also store every artifact with the Kubo daemon at this RPC address, such as http://127.0.0.1:5001,
+    /// before it is submitted; may be repeated
     #[arg(long, value_name = "URL", requires = "node", env = "R3MES_IPFS", value_delimiter = ',')]
     pub(crate) ipfs: Vec<String>,
     /// With --node: fetch blocks that the node lacks from this trustless gateway; may be repeated
@@ -111,8 +111,8 @@ impl Gateway {
         Ok(Response { status, body: body.map_err(|error| self.no_response(&error))? })
     }
 
-    /// Does not wait for the end of the body once the sink is full: a gateway may search for blocks that the manifest links
-    /// but that are not parts of the DAG.
+    /// Does not wait for the end of the body once the sink is full: a gateway may search for blocks that the manifest
+    /// links but that are not parts of the DAG.
     fn car(&self, path: &str, sink: ChunkSink<'_>) -> Result<u16, NoResponse> {
         let mut response = self.get(path, CAR_CONTENT_TYPE)?;
         if response.status().is_success() {

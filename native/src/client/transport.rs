@@ -49,8 +49,8 @@ impl Remote {
         Self::nodes_at(&[url.to_owned()])
     }
 
-    /// Creates a connection to a store, whose URL is the value of `flag`. Redirects are not followed, so that neither blocks
-    /// nor the token reach another server.
+    /// Creates a connection to a store, whose URL is the value of `flag`. Redirects are not followed, so that neither
+    /// blocks nor the token reach another server.
     pub(crate) fn store(flag: &str, url: &str, token: Option<Secret>) -> Result<Self> {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
@@ -219,8 +219,8 @@ pub(crate) fn job(client: &Client<Remote>, interrupt: &Interrupt) -> Result<Opti
     Ok(Some((job, targets)))
 }
 
-/// Returns the model of this CID: from the data folder if it is there, else from the node. Either way it is checked against
-/// the CID of its manifest. Returns `None` after Ctrl-C.
+/// Returns the model of this CID: from the data folder if it is there, else from the node. Either way it is checked
+/// against the CID of its manifest. Returns `None` after Ctrl-C.
 pub(crate) fn model(
     client: &Client<Remote>,
     cid: &str,

@@ -40,8 +40,8 @@ use std::{
 /// The number of sequences that a miner computes at a time, as
 /// [`sequences`](r3mes_wgpu::compute::Backend::sequences) limits it.
 const SEQUENCES: usize = 4;
-/// The time between two requests for a chunk if the round has none left, in milliseconds: of a node in this process, and of
-/// other nodes.
+/// The time between two requests for a chunk if the round has none left, in milliseconds: of a node in this process,
+/// and of other nodes.
 const IDLE_EMBEDDED_MS: u32 = 50;
 const IDLE_MS: u32 = 2000;
 
@@ -137,8 +137,8 @@ fn payout(args: &MineArgs, key: &SessionKey) -> Result<String> {
     Ok(payout)
 }
 
-/// Returns the backend on which the node recomputes: the miner's if it is a real GPU, else the CPU with other kernels than
-/// the miner's.
+/// Returns the backend on which the node recomputes: the miner's if it is a real GPU, else the CPU with other kernels
+/// than the miner's.
 pub(crate) fn verifier(miner: &Compute, threads: usize) -> Compute {
     if miner.real_gpu { miner.clone() } else { compute::second_cpu(threads) }
 }

@@ -1,5 +1,5 @@
-//! The command `verifier`: recomputes the gradients that this key is sampled for, attests the results, and takes part in
-//! disputes, until Ctrl-C.
+//! The command `verifier`: recomputes the gradients that this key is sampled for, attests the results, and takes part
+//! in disputes, until Ctrl-C.
 
 use crate::{
     cli::VerifierArgs,
@@ -19,7 +19,7 @@ use pollster::block_on;
 use r3mes_wgpu::{
     agents::{
         CompletedDuty, Operator, Recomputation, RoleError,
-        driver::{self, Agent, DriverState, Step, Waits},
+        driver::{self, Agent, DriverState, StepOutcome, Waits},
         register, unregister,
     },
     client::{Backoff, Classify, Client, Connection, ErrorClass, NodeRegistration},
@@ -128,7 +128,7 @@ struct Duties<'a> {
 impl Agent for Duties<'_> {
     type Error = RoleError;
 
-    async fn step(&mut self) -> Result<Step, RoleError> {
+    async fn step(&mut self) -> Result<StepOutcome, RoleError> {
         if self.args.max_gradients.is_some_and(|limit| self.recomputed >= limit) {
             return Ok(self.end(Ok(Exit::Ok)));
         }
@@ -136,7 +136,7 @@ impl Agent for Duties<'_> {
         if let Some(duty) = self.operator.work().await? {
             self.recomputed += u64::from(matches!(duty, CompletedDuty::Recomputed(_)));
             self.report(&duty, start.elapsed().as_secs_f64());
-            return Ok(Step::Done);
+            return Ok(StepOutcome::Done);
         }
         self.waits += 1;
         if self.waits.is_multiple_of(STAKE_CHECK_WAITS)
@@ -156,7 +156,7 @@ impl Agent for Duties<'_> {
                 Ok(false) | Err(_) => {}
             }
         }
-        Ok(Step::Idle)
+        Ok(StepOutcome::Idle)
     }
 
     fn connection(&self) -> &impl Connection {
@@ -179,9 +179,9 @@ impl Agent for Duties<'_> {
 }
 
 impl Duties<'_> {
-    fn end(&mut self, outcome: Result<Exit>) -> Step {
+    fn end(&mut self, outcome: Result<Exit>) -> StepOutcome {
         self.outcome = Some(outcome);
-        Step::Finished
+        StepOutcome::Finished
     }
 
     fn report_registration(&self) {
@@ -226,13 +226,13 @@ impl Duties<'_> {
             let lost = before - stake;
             print(self.args, json!({ "event": "slashed", "amount": lost, "stake": stake }), || {
                 format!(
-                    "{lost}{DENOM} of the stake were slashed for a wrong or missing attestation; {stake}{DENOM} are left"
+                    "{lost}{DENOM} of the stake were slashed for a wrong or missing attestation, leaving {stake}{DENOM}"
                 )
             });
         }
         if stake < min_stake {
             let error = anyhow!(
-                "the stake is {stake}{DENOM}, but the network requires {min_stake}{DENOM}; restart with a larger --stake"
+                "the stake is {stake}{DENOM}, but the network requires {min_stake}{DENOM}. Restart with a larger --stake"
             );
             return Err(error.context(Exit::Refused));
         }

@@ -1,5 +1,5 @@
-//! Fetches the blocks that the ledger names and that this node lacks. A node of a network with other nodes gets them from
-//! gateways, such as those of the other nodes, as soon as blocks of the chain name them.
+//! Fetches the blocks that the ledger names and that this node lacks. A node of a network with other nodes gets them
+//! from gateways, such as those of the other nodes, as soon as blocks of the chain name them.
 
 use super::Node;
 use crate::{

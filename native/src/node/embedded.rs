@@ -1,5 +1,5 @@
-//! A node in this process: its ledger, its HTTP server, and its operator, which recomputes what miners submit and aggregates
-//! rounds.
+//! A node in this process: its ledger, its HTTP server, and its operator, which recomputes what miners submit and
+//! aggregates rounds.
 
 use super::{Node, Setup, Terms, operator};
 use crate::{
@@ -110,8 +110,8 @@ impl Embedded {
         self.setup.genesis()
     }
 
-    /// Opens the ledger, serves it, and starts the operator, which recomputes on `verifier`. Returns the node and its address.
-    /// If the default port is in use, another one is chosen.
+    /// Opens the ledger, serves it, and starts the operator, which recomputes on `verifier`. Returns the node and its
+    /// address. If the default port is in use, another one is chosen.
     pub(crate) fn open(
         self,
         verifier: &Compute,

@@ -1,4 +1,5 @@
-//! The operator of a node in this process: it recomputes what miners submit, aggregates rounds, and takes part in disputes.
+//! The operator of a node in this process: it recomputes what miners submit, aggregates rounds, and takes part in
+//! disputes.
 
 use crate::{
     client::{runtime::ThreadRuntime, transport::Remote},
@@ -9,7 +10,7 @@ use pollster::block_on;
 use r3mes_wgpu::{
     agents::{
         Action, CompletedDuty, Operator, Recomputation, RoleError,
-        driver::{Agent, DriverState, Step, Waits, run},
+        driver::{Agent, DriverState, StepOutcome, Waits, run},
     },
     client::{Backoff, Classify, Connection, ErrorClass},
 };
@@ -38,9 +39,9 @@ struct EmbeddedOperator(Operator<Remote>);
 impl Agent for EmbeddedOperator {
     type Error = RoleError;
 
-    async fn step(&mut self) -> Result<Step, RoleError> {
+    async fn step(&mut self) -> Result<StepOutcome, RoleError> {
         match self.0.work().await? {
-            None => return Ok(Step::Idle),
+            None => return Ok(StepOutcome::Idle),
             Some(CompletedDuty::Recomputed(Recomputation { id, result, reason: Some(reason), .. })) => {
                 eprintln!("Gradient {id}: {result}, because {reason}");
             }
@@ -51,7 +52,7 @@ impl Agent for EmbeddedOperator {
             }
             Some(_) => {}
         }
-        Ok(Step::Done)
+        Ok(StepOutcome::Done)
     }
 
     fn connection(&self) -> &impl Connection {

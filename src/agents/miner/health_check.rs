@@ -1,5 +1,5 @@
-//! Tests the known answers again while a miner runs, because a GPU that was correct at the start may fail when it is hot or
-//! old.
+//! Tests the known answers again while a miner runs, because a GPU that was correct at the start may fail when it is
+//! hot or old.
 
 use crate::{
     compute::{Backend, known_answers::passes},

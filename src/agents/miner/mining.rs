@@ -2,7 +2,7 @@
 
 use super::{AcceptedTask, Miner, MiningError, TaskStage};
 use crate::{
-    agents::driver::{Agent, DriverState, Runtime, Step, Waits, run},
+    agents::driver::{Agent, DriverState, Runtime, StepOutcome, Waits, run},
     client::{Backoff, Connection, Host, WorkFile},
 };
 
@@ -48,7 +48,7 @@ struct Mining<'m, H, R, F> {
 impl<H: Host + WorkFile, R: Runtime, F: FnMut(MiningEvent<'_>)> Agent for Mining<'_, H, R, F> {
     type Error = MiningError;
 
-    async fn step(&mut self) -> Result<Step, MiningError> {
+    async fn step(&mut self) -> Result<StepOutcome, MiningError> {
         let Self { miner, runtime, on_event, is_registered } = self;
         if !*is_registered {
             miner.register().await?;
@@ -64,16 +64,16 @@ impl<H: Host + WorkFile, R: Runtime, F: FnMut(MiningEvent<'_>)> Agent for Mining
             on_event(MiningEvent::Stage(stage));
         };
         match miner.work(on_stage).await {
-            Ok(None) => Ok(Step::Idle),
+            Ok(None) => Ok(StepOutcome::Idle),
             Ok(Some(task)) => {
                 // the event does not depend on the node's answer
                 let escrow = miner.client().escrow().await.unwrap_or(0);
                 on_event(MiningEvent::Accepted { task: &task, seconds, escrow });
-                Ok(Step::Done)
+                Ok(StepOutcome::Done)
             }
             Err(error @ MiningError::ClaimLost(_)) => {
                 on_event(MiningEvent::ClaimLost(&error));
-                Ok(Step::Done)
+                Ok(StepOutcome::Done)
             }
             Err(error) => Err(error),
         }

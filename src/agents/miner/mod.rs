@@ -24,8 +24,8 @@ use crate::{
 use health_check::HealthCheck;
 use std::cell::OnceCell;
 
-/// Error returned when a task was not finished. No work is lost: a claimed task is found again, and computed to the same
-/// bits.
+/// Error returned when a task was not finished. No work is lost: a claimed task is found again, and computed to the
+/// same bits.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MiningError {
@@ -49,8 +49,8 @@ pub enum MiningError {
         /// What the recomputation found.
         finding: String,
     },
-    /// The claim expired or went to another miner before the submission, or the node has no record of the submission. The
-    /// result stays saved, so that it need not be recomputed if the same task can be claimed again.
+    /// The claim expired or went to another miner before the submission, or the node has no record of the submission.
+    /// The result stays saved, so that it need not be recomputed if the same task can be claimed again.
     #[error("the claim was lost before the gradient was accepted: {0}")]
     ClaimLost(String),
     /// A store did not keep the artifact. Nothing was submitted.
@@ -160,9 +160,9 @@ impl<H: Host + WorkFile> Miner<H> {
         }
     }
 
-    /// Tests the known answers of the worker's backend again: those of one kernel while a submission waits for the block
-    /// that samples verifiers, and those of all kernels after a rejection. If one is wrong, the miner withdraws its pending
-    /// submissions and returns an error.
+    /// Tests the known answers of the worker's backend again: those of one kernel while a submission waits for the
+    /// block that samples verifiers, and those of all kernels after a rejection. If one is wrong, the miner withdraws
+    /// its pending submissions and returns an error.
     pub fn with_known_answers(self, backend: Backend) -> Self {
         Self { health_check: Some(HealthCheck::new(backend)), ..self }
     }
@@ -189,7 +189,8 @@ impl<H: Host + WorkFile> Miner<H> {
     /// Finishes the claimed task, or claims and finishes a new one. Returns `None` if the round has no chunk left.
     /// `on_stage` is called at each stage.
     ///
-    /// A result that could not be submitted is submitted by the next call, even in another process with the same work file.
+    /// A result that could not be submitted is submitted by the next call, even in another process with the same work
+    /// file.
     pub async fn work(&mut self, mut on_stage: impl FnMut(TaskStage)) -> Result<Option<AcceptedTask>, MiningError> {
         if self.pending.is_none() {
             let Some((task, held)) = self.claim().await? else { return Ok(None) };

@@ -1,5 +1,5 @@
-//! Fetches a manifest and the blocks that it links: cached blocks first, then all in one response, as a CAR, then what is
-//! still missing block by block.
+//! Fetches a manifest and the blocks that it links: cached blocks first, then all in one response, as a CAR, then what
+//! is still missing block by block.
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +36,8 @@ struct Leaves {
 }
 
 impl<L: Fn(&[u8]) -> Result<Vec<Cid>, WorkError>> DagFetch<L> {
-    /// Prepares to fetch the manifest `root`, whose links `links` returns, and its leaves: together at most `max_bytes`.
+    /// Prepares to fetch the manifest `root`, whose links `links` returns, and its leaves: together at most
+    /// `max_bytes`.
     pub(super) fn new(root: Cid, links: L, max_bytes: usize) -> Self {
         Self { root, links, blocks: BTreeMap::new(), bytes_left: max_bytes, leaves: None }
     }
@@ -141,8 +142,8 @@ impl<'a, L: Fn(&[u8]) -> Result<Vec<Cid>, WorkError>> CarStream<'a, L> {
         Self { dag, reader, blocks: 0, accepted: Vec::new(), result: Ok(()) }
     }
 
-    /// Reads more bytes. Breaks when the DAG is complete, and when the bytes are not a CAR of this DAG: the manifest, then
-    /// its leaves, each at most as often as it is linked.
+    /// Reads more bytes. Breaks when the DAG is complete, and when the bytes are not a CAR of this DAG: the manifest,
+    /// then its leaves, each at most as often as it is linked.
     fn push(&mut self, bytes: &[u8]) -> ControlFlow<()> {
         let mut blocks = Vec::new();
         let read = self.reader.push(bytes, &mut blocks);

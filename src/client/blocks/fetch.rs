@@ -64,7 +64,8 @@ impl Blocks {
         Self::of_dag(source, artifact, Artifact::links).await
     }
 
-    /// Fetches what a ledger [names](crate::ledger::State::roots): a chunk, or an adapter or an artifact with all leaves.
+    /// Fetches what a ledger [names](crate::ledger::State::roots): a chunk, or an adapter or an artifact with all
+    /// leaves.
     pub async fn of_root<S: BlockSource + BlockCache>(source: &S, root: &Cid) -> Result<Self, FetchError> {
         match Codec::of(root).map_err(ClientError::from)? {
             Codec::Raw => Ok(Self(BTreeMap::from([(*root, gateway::block(source, Codec::Raw, root).await?)]))),

@@ -6,7 +6,8 @@ use crate::{
     store::{Block, Cid, Codec, StoreError},
 };
 
-/// The content type of a CAR whose blocks are in depth-first order, without duplicates: the order that this client reads.
+/// The content type of a CAR whose blocks are in depth-first order, without duplicates: the order that this client
+/// reads.
 pub const CAR_CONTENT_TYPE: &str = "application/vnd.ipld.car; version=1; order=dfs; dups=n";
 
 /// Returns the bytes of a cached block, checked.
@@ -21,7 +22,8 @@ fn checked(codec: Codec, cid: &Cid, bytes: Vec<u8>) -> Result<Vec<u8>, StoreErro
     }
 }
 
-/// Returns the bytes of a block, checked: from the cache if it has them, else from the first gateway that delivers them.
+/// Returns the bytes of a block, checked: from the cache if it has them, else from the first gateway that delivers
+/// them.
 ///
 /// If no gateway does, a retryable error is returned in preference to others.
 pub async fn block<S: BlockSource + BlockCache>(source: &S, codec: Codec, cid: &Cid) -> Result<Vec<u8>, ClientError> {

@@ -1,6 +1,7 @@
 //! Moving blocks: from sources to here, and from here to stores.
 //!
-//! A block is checked against its CID before it is used or cached, so that neither sources nor caches need to be trusted.
+//! A block is checked against its CID before it is used or cached, so that neither sources nor caches need to be
+//! trusted.
 
 mod car;
 mod fetch;
@@ -25,8 +26,9 @@ pub trait BlockSource {
     /// Requests a block from the gateway of this number, or returns `None` if there are fewer gateways.
     async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>>;
 
-    /// Requests a CAR from the gateway of this number and passes the body of a successful response to `sink` as it arrives,
-    /// including that of a response that breaks off. Returns the status, or `None` if there are fewer gateways.
+    /// Requests a CAR from the gateway of this number and passes the body of a successful response to `sink` as it
+    /// arrives, including that of a response that breaks off. Returns the status, or `None` if there are fewer
+    /// gateways.
     async fn stream(&self, gateway: usize, path: &str, sink: ChunkSink<'_>) -> Option<Result<u16, NoResponse>> {
         let response = self.get(gateway, path).await?;
         Some(response.map(|Response { status, body }| {

@@ -10,7 +10,8 @@ use serde::Deserialize;
 /// The largest number of a daemon's addresses that are passed on to a pinning service.
 const MAX_ADDRESSES: usize = 16;
 
-/// Content type and body of a command. Kubo's RPC accepts POST requests only, so a command without a body has an empty one.
+/// Content type and body of a command. Kubo's RPC accepts POST requests only, so a command without a body has an empty
+/// one.
 const EMPTY_BODY: Option<(&str, &[u8])> = Some(("application/octet-stream", &[]));
 
 /// A Kubo daemon.
@@ -81,8 +82,8 @@ impl<T: Connection> BlockStore for Kubo<T> {
 
     /// Stores and pins all blocks of a DAG, then reads the root and one other block back.
     ///
-    /// The DAG's [pin list](Dag::pin_list) is pinned, not its root: a recursive pin of the root would follow its links to
-    /// blocks that do not belong to the DAG.
+    /// The DAG's [pin list](Dag::pin_list) is pinned, not its root: a recursive pin of the root would follow its links
+    /// to blocks that do not belong to the DAG.
     async fn put_dag(&self, dag: &Dag) -> Result<(), StorageFailure> {
         let pin_list = dag.pin_list()?;
         self.put(&dag.blocks).await?;

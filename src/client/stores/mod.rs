@@ -1,6 +1,8 @@
-//! Stores beside the node: IPFS daemons and pinning services that get an artifact, so that everybody on IPFS can find it.
+//! Stores beside the node: IPFS daemons and pinning services that get an artifact, so that everybody on IPFS can find
+//! it.
 //!
-//! Every CID is computed here. A store's CIDs are compared with them, and blocks are read back before they count as stored.
+//! Every CID is computed here. A store's CIDs are compared with them, and blocks are read back before they count as
+//! stored.
 
 mod kubo;
 mod pinning;
@@ -99,8 +101,8 @@ impl<H> Default for Stores<H> {
 }
 
 impl<H: Connection + Timer> Stores<H> {
-    /// Creates the set of these Kubo daemons, each of which gets every artifact, and of a service that pins it too, from the
-    /// first daemon.
+    /// Creates the set of these Kubo daemons, each of which gets every artifact, and of a service that pins it too,
+    /// from the first daemon.
     pub fn new(kubos: Vec<Kubo<H>>, service: Option<PinningService<H>>) -> Self {
         Self { kubos, service }
     }

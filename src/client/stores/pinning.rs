@@ -42,8 +42,8 @@ impl<H: Connection + Timer> PinningService<H> {
         &self.url
     }
 
-    /// Requests a pin of a root that the daemons at `origins` have, unless such a request exists, and waits until the root is
-    /// pinned.
+    /// Requests a pin of a root that the daemons at `origins` have, unless such a request exists, and waits until the
+    /// root is pinned.
     pub async fn pin(&self, root: &Cid, name: &str, origins: &[String]) -> Result<(), StorageFailure> {
         let mut state = match self.find(root).await? {
             Some(found) => found,

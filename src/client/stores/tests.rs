@@ -45,9 +45,9 @@ impl Peer {
             "/api/v0/id" => ok(json!({ "ID": "12D3", "Addresses": ["/ip4/127.0.0.1/tcp/4001/p2p/12D3"] })),
             "/pins" if body.is_empty() => ok(json!({ "count": 0, "results": [] })),
             "/pins" => {
-                let asked: Value = serde_json::from_slice(body).unwrap();
-                assert_eq!(asked["origins"], json!(["/ip4/127.0.0.1/tcp/4001/p2p/12D3"]));
-                ok(self.status(asked["cid"].as_str().unwrap()))
+                let pin: Value = serde_json::from_slice(body).unwrap();
+                assert_eq!(pin["origins"], json!(["/ip4/127.0.0.1/tcp/4001/p2p/12D3"]));
+                ok(self.status(pin["cid"].as_str().unwrap()))
             }
             _ => ok(self.status(command.strip_prefix("/pins/request-").unwrap())),
         }
@@ -142,9 +142,9 @@ fn a_daemon_that_loses_a_block_or_returns_other_bytes_is_an_error() {
     for leaf in [false, true] {
         let root = dag().root.to_string();
         let hit = move |path: &str| path.contains("block/get") && path.contains(&root) != leaf;
-        let asked = hit.clone();
+        let is_hit = hit.clone();
         let refused = put(move |path, answer| {
-            Ok(if asked(path) { Response { status: 500, body: b"not found\n".to_vec() } } else { answer })
+            Ok(if is_hit(path) { Response { status: 500, body: b"not found\n".to_vec() } } else { answer })
         });
         assert!(
             matches!(&refused, Err(StorageFailure::BlockLost { reason, .. }) if reason == "500: not found"),
@@ -153,9 +153,9 @@ fn a_daemon_that_loses_a_block_or_returns_other_bytes_is_an_error() {
         let changes: [fn(&mut Vec<u8>); 4] =
             [|body| body.truncate(9), |body| body[0] ^= 1, |body| body.push(0), |body| *body = vec![0; 2 << 20]];
         for change in changes {
-            let asked = hit.clone();
+            let is_hit = hit.clone();
             let refused = put(move |path, mut answer| {
-                if asked(path) {
+                if is_hit(path) {
                     change(&mut answer.body);
                 }
                 Ok(answer)

@@ -140,8 +140,8 @@ fn the_cache_survives_a_restart() {
 
 #[test]
 fn if_no_gateway_has_a_block_a_retryable_error_is_preferred() {
-    let nobody = get(&host(&[&missing().0])).unwrap_err();
-    assert_eq!(nobody, ClientError::Store(StoreError::Missing(block().cid())));
+    let missing_everywhere = get(&host(&[&missing().0])).unwrap_err();
+    assert_eq!(missing_everywhere, ClientError::Store(StoreError::Missing(block().cid())));
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let no_response = get(&host(&[&format!("http://{closed}"), &missing().0])).unwrap_err();
     assert!(no_response.is_retryable(), "{no_response}");
