@@ -20,7 +20,7 @@ mod work_dir;
 
 use pollster::block_on;
 use r3mes_wgpu::{
-    client::{Blocks, Client, ClientError},
+    client::{BlockStore as _, Blocks, Client, ClientError},
     ledger::Genesis,
     protocol::{AdapterState, Aggregate, CHUNK_TOKENS, Commitment},
     store::{Cid, Codec, Dag},
@@ -169,7 +169,7 @@ async fn mine(client: &Client<HttpHost>, work: &PreparedSubmission) -> Result<f6
     client.send(Message::ClaimTask(MsgClaimTask { miner: miner.clone(), pool_id: 0, chunk_id: work.position })).await?;
     let held = client.held_task().await?.expect("the miner has a claim");
     client.block(Codec::DagCbor, &held.task).await?;
-    client.put(&work.dag).await?;
+    client.put_dag(&work.dag).await?;
     let commitment = work.commitment;
     let start = Instant::now();
     let message = MsgSubmitGradient {
@@ -185,10 +185,10 @@ async fn mine(client: &Client<HttpHost>, work: &PreparedSubmission) -> Result<f6
         ..Default::default()
     };
     let sent = client.send(Message::SubmitGradient(Box::new(message))).await?;
-    let id = sent.answer::<MsgSubmitGradientResponse>().map_or(0, |answer| answer.stored_gradient_id);
+    let id = sent.response::<MsgSubmitGradientResponse>().map_or(0, |response| response.stored_gradient_id);
     let mut pause = POLL[0];
     loop {
-        match client.stored(id).await?.status.as_str() {
+        match client.gradient_status(id).await?.status.as_str() {
             "accepted" => return Ok(start.elapsed().as_secs_f64()),
             "rejected" => panic!("gradient {id} is rejected, although it is correct"),
             _ => thread::sleep(pause),

@@ -1,4 +1,5 @@
-//! Ctrl-C: the first asks to stop at the next safe point, the second stops now. Nothing is lost either way.
+//! Ctrl-C: the first one requests a stop after the current task, the second one stops at once. No work is lost either
+//! way.
 
 use anyhow::{Context, Result};
 use std::{
@@ -9,40 +10,40 @@ use std::{
     time::Duration,
 };
 
-/// What a prompt is given to put the terminal's echo back.
-const MOMENT: Duration = Duration::from_millis(200);
+/// The time that a passphrase prompt has to turn the terminal's echo on again.
+const PROMPT_TIME: Duration = Duration::from_millis(200);
 
-/// For commands that have nothing to finish: Ctrl-C ends them, but not before a prompt without echo, which is told of it
-/// too, has put the terminal back as it was.
+/// Handles Ctrl-C for commands that have nothing to finish. It ends the process, but only after a passphrase prompt,
+/// which gets the signal too, has had the time to restore the terminal.
 pub(crate) fn end_at_once() -> Result<()> {
     ctrlc::set_handler(|| {
-        std::thread::sleep(MOMENT);
+        std::thread::sleep(PROMPT_TIME);
         std::process::exit(super::output::Exit::Interrupted as i32);
     })
     .context("listening for Ctrl-C")
 }
 
-/// Whether somebody asked to stop.
+/// Whether Ctrl-C was pressed.
 #[derive(Clone)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Listens from now on.
+    /// Starts to listen for Ctrl-C.
     pub(crate) fn listen() -> Result<Self> {
-        let asked = Arc::new(AtomicBool::new(false));
-        let flag = asked.clone();
+        let requested = Arc::new(AtomicBool::new(false));
+        let flag = requested.clone();
         ctrlc::set_handler(move || {
             if flag.swap(true, Ordering::SeqCst) {
                 std::process::exit(super::output::Exit::Interrupted as i32);
             }
-            eprintln!("stopping after this task; Ctrl-C again stops now");
+            eprintln!("Stopping after the current task. Press Ctrl-C again to stop at once.");
         })
         .context("listening for Ctrl-C")?;
-        Ok(Self(asked))
+        Ok(Self(requested))
     }
 
     /// Whether Ctrl-C was pressed.
-    pub(crate) fn asked(&self) -> bool {
+    pub(crate) fn is_requested(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }

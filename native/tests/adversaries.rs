@@ -4,7 +4,7 @@
 use crate::scripted_miner::{ScriptedMiner, TestNetwork};
 use pollster::block_on;
 use r3mes_wgpu::{
-    client::{ClientError, HeldTask, Stored},
+    client::{BlockStore as _, ClientError, GradientStatus, HeldTask},
     protocol::{Artifact, Commitment, Gradient, Task, TaskTerms},
     store::Codec,
     tx::{Message, MsgClaimTask, MsgCommitAttestation, MsgSubmitRandomVerifierResult, code},
@@ -43,7 +43,7 @@ fn assert_slashed(name: &str, forge: impl FnOnce(&mut ScriptedMiner, &Task) -> A
 }
 
 /// Checks that a submission was rejected because its gradient is wrong.
-fn assert_mismatch(stored: &Stored) {
+fn assert_mismatch(stored: &GradientStatus) {
     assert_eq!((stored.status.as_str(), stored.finding.as_deref()), ("rejected", Some("mismatch")));
 }
 
@@ -192,8 +192,8 @@ fn withheld_bytes_are_found_by_aggregation_if_nobody_was_sampled() {
     assert_eq!(network.node.balance(rogue.address()), before + 1_000_000, "paid at first");
     // the round is full, and aggregation leaves out the gradient that is missing
     assert_eq!(honest.mine().status, "accepted");
-    let stored =
-        rogue.wait(|| Some(block_on(rogue.client.stored(id)).unwrap()).filter(|found| found.status == "rejected"));
+    let stored = rogue
+        .wait(|| Some(block_on(rogue.client.gradient_status(id)).unwrap()).filter(|found| found.status == "rejected"));
     assert_eq!(stored.finding.as_deref(), Some("unavailable"));
     assert_eq!(network.stake(rogue.address()), STAKE - 1_000_000);
     assert_eq!(rogue.wait(|| Some(block_on(rogue.client.job()).unwrap().round).filter(|round| *round > 0)), 1);
@@ -338,10 +338,10 @@ fn attest_match_blindly(rogue: &ScriptedMiner) {
 }
 
 /// Waits until a submission is accepted or rejected, while `rogues` attest to it without recomputing.
-fn settled_by(miner: &ScriptedMiner, id: u64, rogues: &[ScriptedMiner]) -> Stored {
+fn settled_by(miner: &ScriptedMiner, id: u64, rogues: &[ScriptedMiner]) -> GradientStatus {
     miner.wait(|| {
         rogues.iter().for_each(attest_match_blindly);
-        let stored = block_on(miner.client.stored(id)).unwrap();
+        let stored = block_on(miner.client.gradient_status(id)).unwrap();
         ["accepted", "rejected"].contains(&stored.status.as_str()).then_some(stored)
     })
 }
@@ -353,7 +353,7 @@ fn a_verifier_that_does_not_recompute_is_slashed() {
     let (task, held) = honest.claim().unwrap();
     let artifact = honest.compute(&task);
     let dag = artifact.dag().unwrap();
-    block_on(honest.client.put(&dag)).unwrap();
+    block_on(honest.client.put_dag(&dag)).unwrap();
     let id = honest.say(&held, dag.root, Commitment::new(&task, &artifact.gradient_root())).unwrap();
     assert_eq!(settled_by(&honest, id, &rogues).status, "accepted", "the blind match is right, its leaf is not");
     assert_eq!(network.stake(rogues[0].address()), 1_000_000);
@@ -368,7 +368,7 @@ fn sybil_verifiers_can_not_pass_a_forged_gradient_and_are_slashed() {
     let (task, held) = miner.claim().unwrap();
     let forged = miner.forge(&task, |matrices| matrices[1].values.fill(0));
     let dag = forged.dag().unwrap();
-    block_on(miner.client.put(&dag)).unwrap();
+    block_on(miner.client.put_dag(&dag)).unwrap();
     let id = miner.say(&held, dag.root, Commitment::new(&task, &forged.gradient_root())).unwrap();
     assert_mismatch(&settled_by(&miner, id, &rogues));
     let slashed = rogues.iter().filter(|rogue| network.stake(rogue.address()) == 1_000_000).count();

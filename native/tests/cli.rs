@@ -158,7 +158,7 @@ fn a_dry_run_prints_the_plan_and_creates_no_ledger() {
     let output = work_dir.mine("1").arg("--dry-run").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && output.stdout.is_empty(), "{said}");
-    assert!(said.contains("CPU") && said.contains("paid to remes1"), "{said}");
+    assert!(said.contains("CPU") && said.contains("Rewards go to remes1"), "{said}");
     let made = fs::read_dir(work_dir.data()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert!(made.into_iter().all(|name| name.ends_with(".key")), "only key files are created");
 }

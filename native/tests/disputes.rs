@@ -39,7 +39,7 @@ fn network(name: &str, change: impl FnOnce(&mut Value)) -> TestNetwork {
 
 /// Returns the status of a submission.
 fn status(rogue: &ScriptedMiner, id: u64) -> String {
-    block_on(rogue.client.stored(id)).unwrap().status
+    block_on(rogue.client.gradient_status(id)).unwrap().status
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_miner_whose_backend_fails_withdraws_its_submission_and_loses_nothing() {
     let miner = Miner::new(client, worker, rogue.address().to_owned(), "cpu".to_owned());
     let mut miner = miner.with_known_answers(backend);
     let error = block_on(miner.work(|_| {})).unwrap_err();
-    assert!(matches!(error, MiningError::Unfit(_)), "{error}");
+    assert!(matches!(error, MiningError::BackendFault(_)), "{error}");
     assert_eq!(status(&rogue, 1), "withdrawn");
     assert_eq!((network.stake(rogue.address()), network.node.balance(rogue.address())), (STAKE, COINS - STAKE));
     match rogue.claim() {

@@ -6,8 +6,8 @@ use crate::work_dir::{WorkDir, accepted};
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{
-        Host, Offline, Request, Response, gateway,
-        stores::{Failure, Kubo},
+        BlockCache, BlockSource, BlockStore as _, Connection, NoResponse, Request, Response, blocks,
+        stores::{Kubo, StorageFailure},
     },
     protocol::Artifact,
     store::{
@@ -55,19 +55,17 @@ impl Peer {
     }
 }
 
-impl Host for Peer {
-    async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
+impl Connection for Peer {
+    async fn request(&self, request: Request<'_>) -> Result<Response, NoResponse> {
         let url = format!("{}{}", self.0, request.path);
         let mut response = match request.body {
             None => self.1.get(&url).call(),
             Some((kind, bytes)) => self.1.post(&url).header("content-type", kind).send(bytes),
         }
-        .map_err(|error| Offline(error.to_string()))?;
+        .map_err(|error| NoResponse(error.to_string()))?;
         let body = response.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap();
         Ok(Response { status: response.status().as_u16(), body })
     }
-
-    async fn sleep(&self, _milliseconds: u32) {}
 }
 
 /// Returns bytes that do not repeat, for files whose blocks all differ.
@@ -142,7 +140,7 @@ fn dag(seed: u8) -> Dag {
 fn kubo_keeps_stored_blocks_until_their_pin_is_removed() {
     let (rpc, dag) = (Peer::rpc(), dag(3));
     let pin_list = dag.pin_list().unwrap().cid();
-    block_on(Peer::rpc().kubo().put(&dag)).unwrap();
+    block_on(Peer::rpc().kubo().put_dag(&dag)).unwrap();
     let there = || {
         let get = |block: &Block| rpc.post(&format!("block/get?arg={}&offline=true", block.cid()));
         dag.blocks.iter().filter(|block| get(block).body == block.bytes()).count()
@@ -154,10 +152,13 @@ fn kubo_keeps_stored_blocks_until_their_pin_is_removed() {
     assert_eq!(rpc.post(&format!("pin/rm?arg={pin_list}")).status, 200);
     assert_eq!(rpc.post("repo/gc").status, 200);
     assert_eq!(there(), 0);
-    let lost = block_on(Peer::rpc().kubo().get(&dag.root)).unwrap_err();
-    assert!(matches!(lost, Failure::BlockLost { .. }), "{lost}");
+    let lost = block_on(Peer::rpc().kubo().read_back(&dag.root)).unwrap_err();
+    assert!(matches!(lost, StorageFailure::BlockLost { .. }), "{lost}");
     let missing = block_on(Peer::rpc().kubo().pin(&dag.root)).unwrap_err();
-    assert!(matches!(missing, Failure::Refused { status: 500, .. }), "an immediate failure, not a timeout: {missing}");
+    assert!(
+        matches!(missing, StorageFailure::Refused { status: 500, .. }),
+        "an immediate failure, not a timeout: {missing}"
+    );
 }
 
 #[test]
@@ -184,37 +185,33 @@ fn kubo_and_this_library_read_each_others_cars() {
     assert_eq!(old.blocks.len(), 5);
 }
 
-/// A host whose node and first gateway lack all blocks, and whose second gateway is Kubo's.
+/// A node that has no blocks, and Kubo's gateway as gateway 1.
 struct EmptyNodeWithGateway(Peer);
 
-impl Host for EmptyNodeWithGateway {
-    async fn request(&self, _request: Request<'_>) -> Result<Response, Offline> {
-        Ok(Response { status: 404, body: Vec::new() })
-    }
-
-    async fn gateway(&self, at: usize, path: &str) -> Option<Result<Response, Offline>> {
-        match at {
-            0 => Some(self.request(Request { path, body: None }).await),
-            1 => Some(self.0.request(Request { path, body: None }).await),
+impl BlockSource for EmptyNodeWithGateway {
+    async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
+        match gateway {
+            0 => Some(Ok(Response { status: 404, body: Vec::new() })),
+            1 => Some(self.0.request(Request::get(path)).await),
             _ => None,
         }
     }
-
-    async fn sleep(&self, _milliseconds: u32) {}
 }
+
+impl BlockCache for EmptyNodeWithGateway {}
 
 #[test]
 #[ignore = "needs a Kubo: scripts/interop"]
 fn blocks_that_a_node_lacks_come_from_kubos_gateway() {
     let dag = dag(4);
-    block_on(Peer::rpc().kubo().put(&dag)).unwrap();
+    block_on(Peer::rpc().kubo().put_dag(&dag)).unwrap();
     let host = EmptyNodeWithGateway(Peer::of("R3MES_KUBO_GATEWAY"));
     for block in &dag.blocks {
         let codec = Codec::of(&block.cid()).unwrap();
-        assert_eq!(block_on(gateway::block(&host, codec, &block.cid())).as_deref(), Ok(block.bytes()));
+        assert_eq!(block_on(blocks::block(&host, codec, &block.cid())).as_deref(), Ok(block.bytes()));
     }
     let absent = Codec::Raw.cid(b"absent");
-    assert!(block_on(gateway::block(&host, Codec::Raw, &absent)).is_err());
+    assert!(block_on(blocks::block(&host, Codec::Raw, &absent)).is_err());
 }
 
 #[test]
@@ -231,9 +228,9 @@ fn kubo_stores_every_accepted_artifact() {
     let store = Peer::rpc().kubo();
     for event in &events {
         let root = Cid::try_from(event["cid"].as_str().unwrap()).unwrap();
-        let manifest = block_on(store.get(&root)).unwrap();
+        let manifest = block_on(store.read_back(&root)).unwrap();
         let leaves = Artifact::links(&manifest).unwrap();
         assert!(!leaves.is_empty());
-        leaves.iter().for_each(|leaf| assert!(block_on(store.get(leaf)).is_ok(), "{leaf} of {root}"));
+        leaves.iter().for_each(|leaf| assert!(block_on(store.read_back(leaf)).is_ok(), "{leaf} of {root}"));
     }
 }

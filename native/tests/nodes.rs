@@ -134,8 +134,8 @@ fn a_miner_reports_a_halted_chain_and_waits_until_it_continues() {
     let mut command = miner(&home, &[&proxy.url], &["--max-tasks", "2"]);
     let mut mining = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut errors = BufReader::new(mining.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let said = errors.find(|line| line.contains("the chain stands")).unwrap();
-    assert!(said.contains("at height") && said.contains("trying again"), "{said}");
+    let said = errors.find(|line| line.contains("has produced no block")).unwrap();
+    assert!(said.contains("(height") && said.contains("Retrying") && said.contains("pass another --node"), "{said}");
     let requests = proxy.requests().len();
     assert!(requests < 400, "{requests} requests in half a minute: the miner does not back off");
     assert!(home.data().join("work.car").exists(), "the computed gradient is kept");
@@ -144,7 +144,7 @@ fn a_miner_reports_a_halted_chain_and_waits_until_it_continues() {
     let output = mining.wait_with_output().unwrap();
     let rest = rest.join().unwrap();
     assert!(output.status.success(), "{rest:?}");
-    assert!(rest.iter().any(|line| line.contains("not counted") && line.contains("expired")), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("the claim was lost") && line.contains("expired")), "{rest:?}");
     let events = accepted(&output.stdout);
     assert_eq!((events.len(), stats(node)), (2, 2));
     assert!(events[0]["tokens_per_second"].is_null(), "the gradient is not computed again");
@@ -159,7 +159,7 @@ fn errors_say_what_is_wrong_with_a_node() {
     let stranger = NodeProcess::start(&other);
     let output = mine("nodes-wrong-1", &[&node.url, &stranger.url], &["--max-tasks", "1"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(words(&output).contains(&format!("{} is of the chain r3mes-local-1 of the genesis", stranger.url)));
+    assert!(words(&output).contains(&format!("{} belongs to chain r3mes-local-1 with genesis", stranger.url)));
 
     let plain = FaultyProxy::start(&node.url, |line, _| match line.contains("/r3mes/") {
         true => Reply::Answer(501, br#"{"code":12,"message":"Not Implemented"}"#.to_vec()),
@@ -167,7 +167,7 @@ fn errors_say_what_is_wrong_with_a_node() {
     });
     let output = mine("nodes-wrong-2", &[&plain.url], &["--max-tasks", "1"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(words(&output).contains("lacks the route /r3mes/wgpu/v1/job"), "{}", words(&output));
+    assert!(words(&output).contains("has no route /r3mes/wgpu/v1/job"), "{}", words(&output));
 
     let forgetful = FaultyProxy::start(&node.url, |line, before| {
         let stored = before.iter().any(|line| line.contains("/block/put"));
@@ -175,7 +175,7 @@ fn errors_say_what_is_wrong_with_a_node() {
     });
     let output = mine("nodes-wrong-3", &[&forgetful.url], &["--time-limit", "4"]);
     assert!(output.status.success() && accepted(&output.stdout).is_empty(), "{}", words(&output));
-    assert!(words(&output).contains("does not give it back"), "{}", words(&output));
+    assert!(words(&output).contains("does not return it"), "{}", words(&output));
     assert_eq!((forgetful.count(&format!("POST {TXS}")), stats(&node)), (1, 0), "the claim alone was sent");
 
     let changed = FaultyProxy::start(&node.url, |line, _| match line.contains("config.json") {

@@ -4,7 +4,10 @@
 use super::{node_process::NodeProcess, work_dir::WorkDir};
 use pollster::block_on;
 use r3mes_wgpu::{
-    client::{Blocks, Client, ClientError, HeldTask, Host, Offline, Request, Response, Sent, Stored},
+    client::{
+        BlockCache, BlockSource, BlockStore as _, Blocks, Client, ClientError, Connection, ExecutedTx, GradientStatus,
+        HeldTask, NoResponse, Request, Response, Timer, WorkFile,
+    },
     compute::{Backend, cpu},
     model::{config::Linear, file, transformer::Targets, weights::Model},
     numbers::lora::GradientMatrix,
@@ -31,23 +34,35 @@ impl HttpHost {
     }
 }
 
-impl Host for HttpHost {
-    async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
+impl Connection for HttpHost {
+    async fn request(&self, request: Request<'_>) -> Result<Response, NoResponse> {
         let url = format!("{}{}", self.url, request.path);
         let answer = match request.body {
             None => self.agent.get(url).call(),
             Some((kind, body)) => self.agent.post(url).header("content-type", kind).send(body),
         };
-        let mut answer = answer.map_err(|error| Offline(error.to_string()))?;
+        let mut answer = answer.map_err(|error| NoResponse(error.to_string()))?;
         let status = answer.status().as_u16();
-        let body = answer.body_mut().read_to_vec().map_err(|error| Offline(error.to_string()))?;
+        let body = answer.body_mut().read_to_vec().map_err(|error| NoResponse(error.to_string()))?;
         Ok(Response { status, body })
     }
+}
 
+impl Timer for HttpHost {
     async fn sleep(&self, milliseconds: u32) {
         std::thread::sleep(Duration::from_millis(milliseconds.into()));
     }
 }
+
+impl BlockSource for HttpHost {
+    async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
+        if gateway == 0 { Some(self.request(Request::get(path)).await) } else { None }
+    }
+}
+
+impl BlockCache for HttpHost {}
+
+impl WorkFile for HttpHost {}
 
 /// A network of one node. Its operator has all of the stake, except for what a test gives to others.
 pub struct TestNetwork {
@@ -159,7 +174,7 @@ impl ScriptedMiner {
     }
 
     /// Registers with a stake in micro-units for a role: 1 is a miner, 3 a validator.
-    pub fn stake(&self, amount: u64, node_type: i32) -> Result<Sent, ClientError> {
+    pub fn stake(&self, amount: u64, node_type: i32) -> Result<ExecutedTx, ClientError> {
         let node_address = self.address().to_owned();
         let message = MsgRegisterNode { node_address, stake: amount.to_string(), node_type, ..Default::default() };
         block_on(self.client.send(Message::RegisterNode(message)))
@@ -199,9 +214,9 @@ impl ScriptedMiner {
     }
 
     /// Stores an artifact on the node, submits it, and waits until it is accepted or rejected.
-    pub fn submit(&self, task: &Task, held: &HeldTask, artifact: &Artifact) -> Stored {
+    pub fn submit(&self, task: &Task, held: &HeldTask, artifact: &Artifact) -> GradientStatus {
         let dag = artifact.dag().unwrap();
-        block_on(self.client.put(&dag)).unwrap();
+        block_on(self.client.put_dag(&dag)).unwrap();
         let id = self.say(held, dag.root, Commitment::new(task, &artifact.gradient_root())).unwrap();
         self.settled(id)
     }
@@ -210,7 +225,7 @@ impl ScriptedMiner {
     pub fn say(&self, held: &HeldTask, artifact: Cid, commitment: Commitment) -> Result<u64, ClientError> {
         let message = self.message(held, artifact, commitment);
         let sent = block_on(self.client.send(Message::SubmitGradient(Box::new(message))))?;
-        Ok(sent.answer::<MsgSubmitGradientResponse>().expect("an answer").stored_gradient_id)
+        Ok(sent.response::<MsgSubmitGradientResponse>().expect("an answer").stored_gradient_id)
     }
 
     /// Returns the submission of a CID and a commitment for a claimed task.
@@ -230,15 +245,15 @@ impl ScriptedMiner {
     }
 
     /// Waits until a submission is accepted or rejected, and returns its record.
-    pub fn settled(&self, id: u64) -> Stored {
+    pub fn settled(&self, id: u64) -> GradientStatus {
         self.wait(|| {
-            let stored = block_on(self.client.stored(id)).unwrap();
+            let stored = block_on(self.client.gradient_status(id)).unwrap();
             ["accepted", "rejected"].contains(&stored.status.as_str()).then_some(stored)
         })
     }
 
     /// Claims, computes and submits one task, following the rules.
-    pub fn mine(&mut self) -> Stored {
+    pub fn mine(&mut self) -> GradientStatus {
         let (task, held) = self.claim().unwrap();
         let artifact = self.compute(&task);
         self.submit(&task, &held, &artifact)

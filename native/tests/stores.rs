@@ -45,7 +45,7 @@ fn without_its_block_store_a_miner_submits_nothing_and_keeps_its_work() {
     let node = NodeProcess::start(&work_dir);
     let closed = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let wrong = start_json_server(r#"{"Key":"bafkreiaxnnnb7qz2focittuqq3ya25q7rcv3bqynnczfzako47346wosmu","Size":3}"#);
-    for (store, reason) in [(&closed, "does not answer"), (&wrong, "other CIDs")] {
+    for (store, reason) in [(&closed, "does not respond"), (&wrong, "not those of the blocks")] {
         let output = mine(&home, &node, &["--time-limit", "3", "--ipfs", store]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success() && accepted(&output.stdout).is_empty(), "{said}");

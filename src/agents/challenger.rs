@@ -1,9 +1,12 @@
-//! A challenger recomputes what may be doubted: it disputes what is wrong, answers for what is right, and makes every move
-//! of its games.
+//! A challenger recomputes gradients that can be disputed. It disputes wrong ones, defends correct ones that are
+//! disputed, and makes every move of its games.
 
 use super::RoleError;
 use crate::{
-    client::{Blocks, Claimed, Client, ClientError, Docket, ErrorClass, Host, OpenDispute, Watched},
+    client::{
+        Blocks, ClaimedGradient, Classify, Client, ClientError, DisputableGradient, DisputeList, ErrorClass, Host,
+        OpenDispute,
+    },
     compute::Backend,
     dispute::{
         judge::{Answer, Role, Side},
@@ -18,114 +21,115 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Who doubts, and answers for those who are right.
+/// A challenger.
 pub struct Challenger {
     model: Model,
     targets: Targets,
     backend: Backend,
-    /// Whether the gradients that it recomputed are right, by number.
+    /// Whether each recomputed gradient is correct, by its number.
     verdicts: BTreeMap<u64, bool>,
-    /// The tasks of open disputes that it played, by the gradient's number.
-    parties: BTreeMap<u64, Prover>,
-    /// Gradients of which something could not be done.
-    passed: BTreeSet<u64>,
-    /// The gradients that were in dispute at the last look, a number for each dispute.
+    /// Provers of the disputed tasks that it has run, by the gradient's number.
+    provers: BTreeMap<u64, Prover>,
+    /// Gradients that are skipped because of an error.
+    skipped: BTreeSet<u64>,
+    /// Numbers of the gradients in dispute at the last step, one for each dispute.
     disputed: Vec<u64>,
-    /// Hashes of what the ledger refused since these were in dispute.
+    /// Hashes of messages that the ledger refused since the disputed gradients last changed.
     refused: BTreeSet<[u8; 32]>,
 }
 
-/// What a challenger did.
+/// Something that a challenger did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It recomputed a gradient, and whether that is right.
+    /// It recomputed the gradient of this number, which is correct or not.
     Recomputed(u64, bool),
-    /// It opened a dispute about a gradient.
+    /// It opened a dispute about the gradient of this number.
     Disputed(u64),
-    /// It appealed against what verifiers found of a gradient.
+    /// It appealed against the attestations about the gradient of this number.
     Appealed(u64),
-    /// It answered in a dispute.
+    /// It answered in the dispute of this number.
     Answered(u64),
-    /// It made a move in a dispute.
+    /// It made a move in the dispute of this number.
     Moved(u64),
 }
 
 impl Challenger {
-    /// Plays on a backend, when it comes to that.
+    /// Creates a challenger that runs disputed tasks on `backend`.
     pub fn new(model: Model, targets: Targets, backend: Backend) -> Self {
-        let (verdicts, parties) = (BTreeMap::new(), BTreeMap::new());
-        let (passed, disputed, refused) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
-        Self { model, targets, backend, verdicts, parties, passed, disputed, refused }
+        let (verdicts, provers) = (BTreeMap::new(), BTreeMap::new());
+        let (skipped, disputed, refused) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
+        Self { model, targets, backend, verdicts, provers, skipped, disputed, refused }
     }
 
-    /// Does the next thing that is to be done, if there is one; a worker of the same model recomputes. What can not be done
-    /// is an error once, and passed over then.
+    /// Does the next action, if there is one. `worker`, which must be of the same model, recomputes gradients. A
+    /// gradient whose action fails with an error that is not retryable is skipped from then on.
     pub async fn work<H: Host>(
         &mut self,
         client: &Client<H>,
         worker: &mut Worker,
     ) -> Result<Option<Action>, RoleError> {
-        let docket = client.docket().await?;
-        self.forget(&docket);
-        let open: Vec<u64> =
-            docket.disputes.iter().filter(|open| open.challenger == client.address()).map(id).collect();
-        for dispute in &docket.disputes {
-            let done = self.attend(client, dispute, worker).await;
-            if let Some(done) = self.passing(id(dispute), done)? {
+        let list = client.disputes().await?;
+        self.forget_settled(&list);
+        let open: Vec<u64> = list.disputes.iter().filter(|open| open.challenger == client.address()).map(id).collect();
+        for dispute in &list.disputes {
+            let done = self.take_part(client, dispute, worker).await;
+            if let Some(done) = self.skip_on_error(id(dispute), done)? {
                 return Ok(Some(done));
             }
         }
-        for watched in &docket.gradients {
-            let number = watched.gradient.stored_gradient_id;
-            let done = self.look(client, watched, open.contains(&number), worker).await;
-            if let Some(done) = self.passing(number, done)? {
+        for disputable in &list.gradients {
+            let number = disputable.gradient.stored_gradient_id;
+            let done = self.examine(client, disputable, open.contains(&number), worker).await;
+            if let Some(done) = self.skip_on_error(number, done)? {
                 return Ok(Some(done));
             }
         }
         Ok(None)
     }
 
-    /// Takes part in an open dispute.
-    async fn attend<H: Host>(
+    /// Recomputes the gradient of an open dispute, or makes the next move or answer in it.
+    async fn take_part<H: Host>(
         &mut self,
         client: &Client<H>,
         dispute: &OpenDispute,
         worker: &mut Worker,
     ) -> Result<Option<Action>, RoleError> {
-        if self.passed.contains(&id(dispute)) {
+        if self.skipped.contains(&id(dispute)) {
             return Ok(None);
         }
-        let Some(right) = self.verdicts.get(&id(dispute)).copied() else {
+        let Some(is_correct) = self.verdicts.get(&id(dispute)).copied() else {
             return self.recompute(client, &dispute.gradient, worker).await.map(Some);
         };
-        match self.turn(client, dispute, right).await? {
-            Some((message, deed)) => self.send(client, message, deed).await,
+        match self.next_move(client, dispute, is_correct).await? {
+            Some((message, action)) => self.send(client, message, action).await,
             None => Ok(None),
         }
     }
 
-    /// Looks at a gradient that may be doubted, or whose verifiers' words may.
-    async fn look<H: Host>(
+    /// Recomputes a gradient; disputes it if it is wrong, and appeals if it is correct and verifiers attested a
+    /// mismatch.
+    async fn examine<H: Host>(
         &mut self,
         client: &Client<H>,
-        watched: &Watched,
-        disputed: bool,
+        disputable: &DisputableGradient,
+        is_disputed: bool,
         worker: &mut Worker,
     ) -> Result<Option<Action>, RoleError> {
-        let claimed = &watched.gradient;
+        let claimed = &disputable.gradient;
         let id = claimed.stored_gradient_id;
-        if self.passed.contains(&id) {
+        if self.skipped.contains(&id) {
             return Ok(None);
         }
-        match (self.verdicts.get(&id), watched.appealable) {
+        match (self.verdicts.get(&id), disputable.appealable) {
             (None, _) => self.recompute(client, claimed, worker).await.map(Some),
-            (Some(false), _) if watched.disputable && !disputed => {
-                let (challenger, [chunk, manifest]) = (client.address().to_owned(), shown(client, claimed).await?);
+            (Some(false), _) if disputable.disputable && !is_disputed => {
+                let (challenger, [chunk, manifest]) =
+                    (client.address().to_owned(), subject_blocks(client, claimed).await?);
                 let message = MsgOpenDispute { challenger, stored_gradient_id: id, chunk, manifest };
                 self.send(client, Message::OpenDispute(message.into()), Action::Disputed(id)).await
             }
             (Some(true), Some(challenge_id)) => {
-                let (sender, [chunk, manifest]) = (client.address().to_owned(), shown(client, claimed).await?);
+                let (sender, [chunk, manifest]) = (client.address().to_owned(), subject_blocks(client, claimed).await?);
                 let message = MsgAppeal { sender, challenge_id, chunk, manifest };
                 self.send(client, Message::Appeal(message.into()), Action::Appealed(id)).await
             }
@@ -133,111 +137,116 @@ impl Challenger {
         }
     }
 
-    /// A gradient of which something can not be done is passed over.
-    fn passing(&mut self, id: u64, done: Result<Option<Action>, RoleError>) -> Result<Option<Action>, RoleError> {
+    /// Skips a gradient from now on if an action about it failed with an error that is not retryable.
+    fn skip_on_error(&mut self, id: u64, done: Result<Option<Action>, RoleError>) -> Result<Option<Action>, RoleError> {
         if done.as_ref().is_err_and(|error| error.class() != ErrorClass::Retryable) {
-            self.passed.insert(id);
+            self.skipped.insert(id);
         }
         done
     }
 
-    /// What this party has to say in a dispute about a gradient that is right, or not.
-    async fn turn<H: Host>(
+    /// Returns the next move or answer in a dispute: of a challenger if the gradient is wrong, of a defender if it is
+    /// correct.
+    async fn next_move<H: Host>(
         &mut self,
         client: &Client<H>,
         dispute: &OpenDispute,
-        right: bool,
+        is_correct: bool,
     ) -> Result<Option<(Message, Action)>, RoleError> {
         let (own, dispute_id) = (client.address().to_owned(), dispute.dispute_id);
-        if !right && dispute.challenger != own {
+        if !is_correct && dispute.challenger != own {
             return Ok(None);
         }
-        let party = self.party(client, &dispute.gradient).await?;
+        let prover = self.prover(client, &dispute.gradient).await?;
         let mut answered = false;
         for (number, given) in dispute.answers.iter().enumerate() {
             let game = given.game()?;
             answered |= given.sender == own;
-            let sequences = match game.turn() {
-                Side::Miner => right && Some(game.trace()) == party.answer().map(|answer| answer.trace),
-                Side::Challenger => !right,
+            let is_own_turn = match game.turn() {
+                Side::Miner => is_correct && Some(game.trace()) == prover.answer().map(|answer| answer.trace),
+                Side::Challenger => !is_correct,
             };
-            if game.winner().is_some() || !sequences {
+            if game.winner().is_some() || !is_own_turn {
                 continue;
             }
-            let Some(step) = party.next(&game).await? else { continue };
+            let Some(step) = prover.next(&game).await? else { continue };
             if step.role() == Role::Answerer && given.sender != own {
                 continue;
             }
             let message = MsgMoveDispute { sender: own, dispute_id, answer: number as u64, step: step.encode() };
             return Ok(Some((Message::MoveDispute(message), Action::Moved(dispute_id))));
         }
-        let answer = party.answer().filter(|_| right && !answered && dispute.answerable);
+        let answer = prover.answer().filter(|_| is_correct && !answered && dispute.answerable);
         Ok(answer.map(|answer: Answer| {
             let message = MsgAnswerDispute { sender: own, dispute_id, answer: answer.encode() };
             (Message::AnswerDispute(message), Action::Answered(dispute_id))
         }))
     }
 
-    /// Whether a gradient is that of its task: both its commitment and its artifact follow from it.
+    /// Recomputes a gradient, and records whether its commitment and its artifact are those of its task.
     async fn recompute<H: Host>(
         &mut self,
         client: &Client<H>,
-        claimed: &Claimed,
+        claimed: &ClaimedGradient,
         worker: &mut Worker,
     ) -> Result<Action, RoleError> {
         let task = task(client, claimed).await?;
         let inputs = Blocks::of_task(client.host(), &task).await?;
         let artifact = worker.audit(&task, &|cid| inputs.get(cid)).await?;
         let commitment = Commitment::new(&task, &artifact.gradient_root()).to_string();
-        let right = artifact.dag()?.root == claimed.ipfs_hash && commitment == claimed.gradient_hash;
-        self.verdicts.insert(claimed.stored_gradient_id, right);
-        Ok(Action::Recomputed(claimed.stored_gradient_id, right))
+        let is_correct = artifact.dag()?.root == claimed.ipfs_hash && commitment == claimed.gradient_hash;
+        self.verdicts.insert(claimed.stored_gradient_id, is_correct);
+        Ok(Action::Recomputed(claimed.stored_gradient_id, is_correct))
     }
 
-    /// The task of a gradient, played.
-    async fn party<H: Host>(&mut self, client: &Client<H>, claimed: &Claimed) -> Result<&mut Prover, RoleError> {
+    /// Returns the prover of a gradient's task, running the task at the first call.
+    async fn prover<H: Host>(
+        &mut self,
+        client: &Client<H>,
+        claimed: &ClaimedGradient,
+    ) -> Result<&mut Prover, RoleError> {
         let id = claimed.stored_gradient_id;
-        if !self.parties.contains_key(&id) {
+        if !self.provers.contains_key(&id) {
             let task = task(client, claimed).await?;
             let blocks = Blocks::of_task(client.host(), &task).await?;
-            let material = TaskInputs::fetch(&task, self.model.config.vocab as u32, &|cid| blocks.get(cid))?;
-            let replay = Replay::new(&self.model, &self.targets, &material, &self.backend).await?;
-            self.parties.insert(id, Prover::new(replay).await?);
+            let inputs = TaskInputs::fetch(&task, self.model.config.vocab as u32, &|cid| blocks.get(cid))?;
+            let replay = Replay::new(&self.model, &self.targets, &inputs, &self.backend).await?;
+            self.provers.insert(id, Prover::new(replay).await?);
         }
-        Ok(self.parties.entry(id).or_insert_with(|| unreachable!("it was put there")))
+        Ok(self.provers.entry(id).or_insert_with(|| unreachable!("it was inserted above")))
     }
 
-    /// Says something, but nothing again that was refused.
+    /// Sends a message, unless the same message was refused before.
     async fn send<H: Host>(
         &mut self,
         client: &Client<H>,
         message: Message,
-        deed: Action,
+        action: Action,
     ) -> Result<Option<Action>, RoleError> {
         let any = message.to_any();
-        let name = Sha256::new().chain_update(any.type_url).chain_update(any.value).finalize().into();
-        if self.refused.contains(&name) {
+        let hash = Sha256::new().chain_update(any.type_url).chain_update(any.value).finalize().into();
+        if self.refused.contains(&hash) {
             return Ok(None);
         }
         match client.send(message).await {
-            Ok(_) => Ok(Some(deed)),
-            // another was faster, or time was up
+            Ok(_) => Ok(Some(action)),
+            // another challenger was faster, or the deadline has passed
             Err(ClientError::Failed { code: code::REJECTED | code::NOT_FOUND, .. }) => {
-                self.refused.insert(name);
+                self.refused.insert(hash);
                 Ok(None)
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Lets go of what nobody can doubt any more.
-    fn forget(&mut self, docket: &Docket) {
-        let disputed: Vec<u64> = docket.disputes.iter().map(id).collect();
-        let watched = docket.gradients.iter().map(|watched| watched.gradient.stored_gradient_id);
-        let known: Vec<u64> = watched.chain(disputed.iter().copied()).collect();
+    /// Removes what it knows of gradients that can no longer be disputed.
+    fn forget_settled(&mut self, list: &DisputeList) {
+        let disputed: Vec<u64> = list.disputes.iter().map(id).collect();
+        let disputable = list.gradients.iter().map(|disputable| disputable.gradient.stored_gradient_id);
+        let known: Vec<u64> = disputable.chain(disputed.iter().copied()).collect();
         self.verdicts.retain(|id, _| known.contains(id));
-        self.parties.retain(|id, _| disputed.contains(id));
-        self.passed.retain(|id| known.contains(id));
+        self.provers.retain(|id, _| disputed.contains(id));
+        self.skipped.retain(|id| known.contains(id));
         if self.disputed != disputed {
             self.disputed = disputed;
             self.refused.clear();
@@ -245,18 +254,18 @@ impl Challenger {
     }
 }
 
-async fn task<H: Host>(client: &Client<H>, claimed: &Claimed) -> Result<Task, RoleError> {
+async fn task<H: Host>(client: &Client<H>, claimed: &ClaimedGradient) -> Result<Task, RoleError> {
     Ok(Task::decode(&client.block(Codec::DagCbor, &claimed.task).await?)?)
 }
 
-/// What shows what a dispute is about: the chunk, and the artifact's manifest.
-async fn shown<H: Host>(client: &Client<H>, claimed: &Claimed) -> Result<[Vec<u8>; 2], RoleError> {
+/// Returns the blocks that prove the subject of a dispute: the chunk, and the artifact's manifest.
+async fn subject_blocks<H: Host>(client: &Client<H>, claimed: &ClaimedGradient) -> Result<[Vec<u8>; 2], RoleError> {
     let chunk = task(client, claimed).await?.chunk;
     let manifest = client.block(Codec::DagCbor, &claimed.ipfs_hash).await?;
     Ok([client.block(Codec::Raw, &chunk).await?, manifest])
 }
 
-/// The gradient that a dispute is about.
+/// Returns the number of the gradient that a dispute is about.
 fn id(dispute: &OpenDispute) -> u64 {
     dispute.gradient.stored_gradient_id
 }

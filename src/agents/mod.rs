@@ -1,19 +1,23 @@
-//! What nodes with a stake do: recompute what they are drawn for, add up rounds, and dispute what is wrong. Wherever the
-//! program runs, over the same wire as miners.
+//! What miners and operators do, wherever the program runs: a miner computes gradients; an operator, with a stake,
+//! recomputes gradients that it is sampled for, aggregates rounds, and disputes wrong gradients. All use the same
+//! routes of a node.
 
 mod challenger;
+pub mod driver;
 pub mod miner;
+mod operator;
 mod proposer;
 mod registration;
 mod verifier;
 
 pub use challenger::{Action, Challenger};
+pub use operator::{CompletedDuty, Operator};
 pub use proposer::Proposer;
-pub use registration::{leave, register};
-pub use verifier::{Found, Verifier};
+pub use registration::{register, unregister};
+pub use verifier::{Recomputation, Verifier};
 
 use crate::{
-    client::{ClientError, ErrorClass, FetchError},
+    client::{Classify, ClientError, ErrorClass, FetchError},
     dispute::judge::DisputeError,
     error::Error,
     protocol::WorkError,
@@ -21,33 +25,32 @@ use crate::{
     training::worker::WorkerError,
 };
 
-/// Why a duty was not done. It stays where it was, so it is done the next time.
+/// Error returned when a duty could not be done. It stays due.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoleError {
-    /// The node.
+    /// A request to the node failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The backend.
+    /// The backend failed.
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// A task, an adapter or an artifact is malformed.
     #[error(transparent)]
     Work(#[from] WorkError),
-    /// Blocks could not be had.
+    /// Blocks could not be fetched.
     #[error(transparent)]
     Blocks(#[from] FetchError),
-    /// A game, or what it is about, is none.
+    /// A game, or the subject of a dispute, is malformed.
     #[error(transparent)]
     Dispute(#[from] DisputeError),
-    /// The optimizer's state is none.
+    /// The optimizer state is malformed.
     #[error(transparent)]
     Optimizer(#[from] Error),
 }
 
-impl RoleError {
-    /// As [`ClientError::class`].
-    pub fn class(&self) -> ErrorClass {
+impl Classify for RoleError {
+    fn class(&self) -> ErrorClass {
         match self {
             Self::Client(error) => error.class(),
             Self::Blocks(error) => error.class(),

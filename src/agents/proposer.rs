@@ -1,8 +1,12 @@
-//! A proposer adds up a round's gradients and takes the optimizer's step: it seals the next adapter, then shows it.
+//! A proposer aggregates a round: it adds up the gradients and takes an optimizer step, then commits to the next
+//! adapter and reveals it.
 
 use super::{RoleError, hex};
 use crate::{
-    client::{AggregationInput, AggregationJob, Blocks, Client, ClientError, ErrorClass, FetchError, Host},
+    client::{
+        AggregationInput, AggregationJob, BlockStore, Blocks, Classify, Client, ClientError, ErrorClass, FetchError,
+        Host,
+    },
     dispute::{judge::Hash, prover::AdapterLayout},
     protocol::{AdapterState, Aggregate, Artifact, Commitment, Task, merkle_root},
     store::{Cid, Codec, StoreError},
@@ -10,106 +14,111 @@ use crate::{
 };
 use sha2::{Digest, Sha256};
 
-/// Who adds up rounds.
+/// A proposer.
 pub struct Proposer {
-    packing: AdapterLayout,
+    layout: AdapterLayout,
     salt: [u8; 32],
-    computed: Option<Computed>,
+    computed: Option<ComputedAggregate>,
 }
 
 /// The aggregate that was computed last.
 #[derive(Clone)]
-struct Computed {
+struct ComputedAggregate {
     round: u64,
-    /// Numbers and commitments of the gradients in it, hexadecimal.
+    /// Numbers and hexadecimal commitments of the gradients in it.
     gradients: Vec<(u64, String)>,
-    /// Root of the next adapter.
+    /// CID of the next adapter.
     adapter: Cid,
-    /// Root of what that is packed as.
-    packed: Hash,
+    /// Layout root of the next adapter.
+    layout_root: Hash,
 }
 
 impl Proposer {
-    /// `packing` is the job's; `salt` is secret and random: it keeps what is sealed from being guessed.
-    pub fn new(packing: AdapterLayout, salt: [u8; 32]) -> Self {
-        Self { packing, salt, computed: None }
+    /// Creates a proposer. `layout` is that of the job's adapter; `salt` must be secret and random, because it hides
+    /// what is committed.
+    pub fn new(layout: AdapterLayout, salt: [u8; 32]) -> Self {
+        Self { layout, salt, computed: None }
     }
 
-    /// Does the next part of a round's aggregate, if one is due; returns the adapter that it computed.
+    /// Commits to the aggregate of a round or reveals it, if that is due. Returns the CID of the next adapter if it was
+    /// computed in this call.
     pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Cid>, RoleError> {
-        let Some(sum) = client.sum().await?.filter(|sum| !sum.shown) else { return Ok(None) };
-        let known = self.computed.take().filter(|computed| computed.is_of(&sum));
+        let Some(job) = client.aggregation_job().await?.filter(|job| !job.shown) else { return Ok(None) };
+        let known = self.computed.take().filter(|computed| computed.is_of(&job));
         let (computed, fresh) = match known {
             Some(computed) => (computed, None),
             None => {
-                let computed = self.compute(client, &sum).await?;
+                let computed = self.compute(client, &job).await?;
                 let adapter = computed.adapter;
                 (computed, Some(adapter))
             }
         };
-        let message = self.word(client, &sum, &computed).await?;
+        let message = self.message(client, &job, &computed).await?;
         self.computed = Some(computed);
         match client.send(message).await {
-            // another's aggregate closed the round meanwhile, or the block is still the one that it was sealed in
+            // another proposer's aggregate closed the round, or no block has followed the one that contains the
+            // commitment
             Ok(_) | Err(ClientError::Failed { code: code::REJECTED | code::NOT_FOUND, .. }) => Ok(fresh),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// The next adapter, stored with the node. What can not be had is waited for, and left out then.
-    async fn compute<H: Host>(&self, client: &Client<H>, sum: &AggregationJob) -> Result<Computed, RoleError> {
+    /// Computes the next adapter and stores it with the node. A gradient whose artifact is unavailable is an error,
+    /// until the job allows to leave it out.
+    async fn compute<H: Host>(&self, client: &Client<H>, job: &AggregationJob) -> Result<ComputedAggregate, RoleError> {
         let (mut total, mut matrices, mut gradients) = (None::<Aggregate>, Vec::new(), Vec::new());
         for AggregationInput { id, task, artifact, gradient_hash } in
-            sum.gradients.iter().filter(|summand| sum.adds(summand))
+            job.gradients.iter().filter(|input| job.includes(input))
         {
             let task = Task::decode(&client.block(Codec::DagCbor, task).await?)?;
             matrices.clone_from(&task.job.matrices);
             match fetch(client.host(), &task, artifact).await {
                 Ok(artifact) => total.get_or_insert_with(|| Aggregate::new(&task.job)).add(&artifact)?,
-                Err(error) if error.class() == ErrorClass::Retryable && !absent(&error) => return Err(error),
-                Err(_) if sum.waited && sum.commitment_id.is_none() => continue,
+                Err(error) if error.class() == ErrorClass::Retryable && !is_missing_block(&error) => return Err(error),
+                Err(_) if job.waited && job.commitment_id.is_none() => continue,
                 Err(error) => return Err(error),
             }
             gradients.push((*id, gradient_hash.clone()));
         }
-        let blocks = Blocks::of_adapter(client.host(), &sum.adapter).await?;
-        let state = AdapterState::fetch(&sum.adapter, &|cid| blocks.get(cid))?;
+        let blocks = Blocks::of_adapter(client.host(), &job.adapter).await?;
+        let state = AdapterState::fetch(&job.adapter, &|cid| blocks.get(cid))?;
         let next = match total {
             Some(total) => state.after(&total)?,
             None => state,
         };
         let dag = next.dag()?;
-        client.put(&dag).await?;
-        let packed = self.packing.root(&next.adapter, &matrices)?;
-        Ok(Computed { round: sum.round, gradients, adapter: dag.root, packed })
+        client.put_dag(&dag).await?;
+        let layout_root = self.layout.root(&next.adapter, &matrices)?;
+        Ok(ComputedAggregate { round: job.round, gradients, adapter: dag.root, layout_root })
     }
 
-    async fn word<H: Host>(
+    /// Returns the message that reveals the aggregate if it is committed to, else the one that commits to it.
+    async fn message<H: Host>(
         &self,
         client: &Client<H>,
-        sum: &AggregationJob,
-        computed: &Computed,
+        job: &AggregationJob,
+        computed: &ComputedAggregate,
     ) -> Result<Message, RoleError> {
-        let Computed { round, gradients, adapter, packed } = computed;
+        let ComputedAggregate { round, gradients, adapter, layout_root } = computed;
         let proposer = client.address().to_owned();
         let ids: Vec<u64> = gradients.iter().map(|(id, _)| *id).collect();
         let commitments = gradients.iter().filter_map(|(_, hash)| Some(Commitment::from_hex(hash)?.0));
         let salt = Sha256::new().chain_update(self.salt).chain_update(round.to_le_bytes()).finalize();
-        let shown = MsgRevealAggregation {
+        let reveal = MsgRevealAggregation {
             proposer: proposer.clone(),
-            commitment_id: sum.commitment_id.unwrap_or_default(),
+            commitment_id: job.commitment_id.unwrap_or_default(),
             aggregated_gradient_ipfs_hash: adapter.to_string(),
             merkle_root: hex(&merkle_root(&commitments.collect::<Vec<_>>())),
             gradient_ids: ids.clone(),
             training_round_id: *round,
             model_version: client.job().await?.model,
-            salt: format!("{}:{}", hex(&packed.0), hex(&salt)),
+            salt: format!("{}:{}", hex(&layout_root.0), hex(&salt)),
         };
-        Ok(match sum.commitment_id {
-            Some(_) => Message::RevealAggregation(Box::new(shown)),
+        Ok(match job.commitment_id {
+            Some(_) => Message::RevealAggregation(Box::new(reveal)),
             None => Message::CommitAggregation(MsgCommitAggregation {
                 proposer,
-                commitment_hash: hex(&shown.commitment()),
+                commitment_hash: hex(&reveal.commitment()),
                 training_round_id: *round,
                 gradient_ids: ids,
             }),
@@ -117,20 +126,21 @@ impl Proposer {
     }
 }
 
-impl Computed {
-    /// Whether it is of this sum: a round may have lost a gradient, and got another, in a dispute.
-    fn is_of(&self, sum: &AggregationJob) -> bool {
-        let known = |(id, _): &(u64, String)| sum.gradients.iter().any(|own| own.id == *id && sum.adds(own));
-        let all = sum.gradients.iter().filter(|summand| sum.adds(summand)).count();
-        let left_out = sum.waited && sum.commitment_id.is_none();
-        self.round == sum.round && self.gradients.iter().all(known) && (left_out || self.gradients.len() == all)
+impl ComputedAggregate {
+    /// Whether it is the aggregate of this job. A dispute may have removed a gradient from the round, and another one
+    /// may have taken its place.
+    fn is_of(&self, job: &AggregationJob) -> bool {
+        let known = |(id, _): &(u64, String)| job.gradients.iter().any(|input| input.id == *id && job.includes(input));
+        let all = job.gradients.iter().filter(|input| job.includes(input)).count();
+        let may_leave_out = job.waited && job.commitment_id.is_none();
+        self.round == job.round && self.gradients.iter().all(known) && (may_leave_out || self.gradients.len() == all)
     }
 }
 
 impl AggregationJob {
-    /// Whether a gradient may be in what is added up: in what was committed to, where something was.
-    fn adds(&self, summand: &AggregationInput) -> bool {
-        self.commitment_id.is_none() || self.committed.contains(&summand.id)
+    /// Whether a gradient belongs to the aggregate. After a commitment, only those that were committed to do.
+    fn includes(&self, input: &AggregationInput) -> bool {
+        self.commitment_id.is_none() || self.committed.contains(&input.id)
     }
 }
 
@@ -139,8 +149,8 @@ async fn fetch<H: Host>(host: &H, task: &Task, artifact: &Cid) -> Result<Artifac
     Ok(Artifact::fetch(task, artifact, &|cid| blocks.get(cid))?)
 }
 
-/// Whether a block is nowhere to be had.
-fn absent(error: &RoleError) -> bool {
+/// Whether the error is that no source has a block.
+fn is_missing_block(error: &RoleError) -> bool {
     match error {
         RoleError::Blocks(error) => matches!(error, FetchError::Client(ClientError::Store(StoreError::Missing(_)))),
         _ => false,

@@ -1,25 +1,25 @@
-//! Taking on roles with a stake that answers for them, and leaving them.
+//! Registers a node with roles and a stake, and unregisters it.
 
 use crate::{
-    client::{Client, ClientError, Host, Registered},
+    client::{Client, ClientError, Connection, NodeRegistration, Timer},
     tx::{DENOM, Message, MsgRegisterNode, MsgUnregisterNode, code},
 };
 
-/// Registers the client's address for these roles too, and brings its stake up to `stake` micro-units, or to the least
-/// that the network takes. What it has already is left.
-pub async fn register<H: Host>(
+/// Registers the client's address for these roles in addition to those it has, and raises its stake to `stake`
+/// micro-units, or to the network's least stake if `stake` is `None`. A greater stake is left as it is.
+pub async fn register<H: Connection + Timer>(
     client: &Client<H>,
     roles: &[u32],
     stake: Option<u64>,
-) -> Result<Registered, ClientError> {
-    let Registered { roles: mut all, stake: present } = client.registered().await?;
+) -> Result<NodeRegistration, ClientError> {
+    let NodeRegistration { roles: mut all, stake: present } = client.registration().await?;
     let stake = match stake {
         Some(stake) => stake,
         None => client.min_stake().await?,
     };
     let missing: Vec<u32> = roles.iter().copied().filter(|role| !all.contains(role)).collect();
     if missing.is_empty() && present >= stake {
-        return Ok(Registered { roles: all, stake: present });
+        return Ok(NodeRegistration { roles: all, stake: present });
     }
     all.extend(missing);
     let message = MsgRegisterNode {
@@ -30,12 +30,12 @@ pub async fn register<H: Host>(
         ..Default::default()
     };
     client.send(Message::RegisterNode(message)).await?;
-    client.registered().await
+    client.registration().await
 }
 
-/// Gives up all roles; the stake comes back after a while. False while something is not settled that the stake answers
-/// for: what the address was drawn for, or claimed, or submitted.
-pub async fn leave<H: Host>(client: &Client<H>) -> Result<bool, ClientError> {
+/// Gives up all roles; the stake is returned after the network's unbonding time. Returns false while the stake is still
+/// liable: the address was sampled as a verifier, or has a claim or a submission that is not settled.
+pub async fn unregister<H: Connection + Timer>(client: &Client<H>) -> Result<bool, ClientError> {
     let message = MsgUnregisterNode { node_address: client.address().to_owned() };
     match client.send(Message::UnregisterNode(message)).await {
         Ok(_) => Ok(true),

@@ -1,11 +1,11 @@
-//! A verifier recomputes what it is drawn for: it seals what it finds, then shows it.
+//! A verifier recomputes the gradients that it is sampled for. It commits to what it finds, then reveals it.
 
 #[cfg(test)]
 mod tests;
 
 use super::{RoleError, hex};
 use crate::{
-    client::{Blocks, Client, ClientError, Duty, ErrorClass, FetchError, Host},
+    client::{Blocks, Classify, Client, ClientError, ErrorClass, FetchError, Host, VerificationDuty},
     protocol::{Commitment, Task},
     store::Codec,
     training::worker::Worker,
@@ -13,169 +13,189 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Seconds of the chain's time in which an artifact that nobody has may be on its way from one node to another.
-const PATIENCE_SECONDS: u64 = 10;
+/// Time for which a missing artifact may still be on its way from one node to another, in seconds of the chain's time.
+const MISSING_SECONDS: u64 = 10;
 
-/// A worker that recomputes.
+/// A verifier.
 pub struct Verifier {
     worker: Worker,
     salt: [u8; 32],
-    /// What was found in challenges that are still open.
-    found: BTreeMap<u64, Found>,
-    /// Of those, what waits for an artifact's bytes.
-    awaited: BTreeMap<u64, Awaited>,
+    /// Results of open challenges, by the challenge's number.
+    results: BTreeMap<u64, Recomputation>,
+    /// Correct gradients whose artifacts are not available yet, by the challenge's number.
+    missing: BTreeMap<u64, MissingArtifact>,
 }
 
-/// A match, once the bytes are there.
-struct Awaited {
-    found: Found,
-    /// The chain's time at the first and the last look for them.
-    looked: [u64; 2],
-    /// Blocks that are left when they are waited for no more: half of those that were.
-    least_blocks: u64,
+/// A correct gradient that is a match if its artifact becomes available in time.
+struct MissingArtifact {
+    result: Recomputation,
+    /// The chain's time at the first and the last attempt to fetch the artifact, in seconds.
+    attempts: [u64; 2],
+    /// The verifier stops waiting when only this many blocks are left: half of those at the first attempt.
+    min_blocks_left: u64,
 }
 
-/// What a recomputation found.
+/// The result of a recomputation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct Recomputation {
     /// Number of the gradient.
     pub id: u64,
     /// `match`, `mismatch` or `unavailable`.
     pub result: &'static str,
-    /// Why, where it is not a match.
+    /// The reason if it is not a match.
     pub reason: Option<String>,
-    /// What was computed.
+    /// The commitment of the recomputed gradient.
     commitment: Commitment,
-    /// The leaf of the trace that the challenge asks for, hexadecimal; empty for a void.
+    /// The leaf of the trace that the challenge selects, hexadecimal; empty for a void result.
     leaf: String,
 }
 
 impl Verifier {
-    /// `salt` is secret and random: it keeps what is committed from being guessed.
+    /// Creates a verifier that recomputes with `worker`. `salt` must be secret and random, because it hides what is
+    /// committed.
     pub fn new(worker: Worker, salt: [u8; 32]) -> Self {
-        Self { worker, salt, found: BTreeMap::new(), awaited: BTreeMap::new() }
+        Self { worker, salt, results: BTreeMap::new(), missing: BTreeMap::new() }
     }
 
-    /// What it recomputes with.
+    /// Returns the worker.
     pub fn worker(&mut self) -> &mut Worker {
         &mut self.worker
     }
 
-    /// Does the next duty, if there is one; returns what it recomputed. The bytes of a right
-    /// gradient that nobody has are looked for again for a while, as long as blocks are left for a word about it.
-    pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Found>, RoleError> {
+    /// Does the next duty, if there is one. Returns the result if a gradient was recomputed in this call. If the
+    /// artifact of a correct gradient is missing, it is requested again for a while, as long as enough blocks are left
+    /// for an attestation.
+    pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Recomputation>, RoleError> {
         let duties = client.duties().await?;
-        let open = |challenge: &u64| duties.iter().any(|duty| duty.challenge_id == *challenge);
-        self.found.retain(|challenge, _| open(challenge));
-        self.awaited.retain(|challenge, _| open(challenge));
-        let mut missing = None;
+        let is_open = |challenge: &u64| duties.iter().any(|duty| duty.challenge_id == *challenge);
+        self.results.retain(|challenge, _| is_open(challenge));
+        self.missing.retain(|challenge, _| is_open(challenge));
+        let mut failure = None;
         for duty in duties.iter().filter(|duty| !duty.done) {
             let mut fresh = None;
-            let found = match self.found.get(&duty.challenge_id) {
-                Some(found) => found.clone(),
-                // a verifier that was started anew finds the same
-                None => match self.find(client, duty).await {
+            let result = match self.results.get(&duty.challenge_id) {
+                Some(result) => result.clone(),
+                // after a restart the result is the same
+                None => match self.result(client, duty).await {
                     Ok(None) => continue,
-                    Ok(Some(found)) => {
-                        self.found.insert(duty.challenge_id, found.clone());
-                        fresh.insert(found).clone()
+                    Ok(Some(result)) => {
+                        self.results.insert(duty.challenge_id, result.clone());
+                        fresh.insert(result).clone()
                     }
-                    // another duty may be done meanwhile
+                    // other duties can still be done
                     Err(error) if error.class() == ErrorClass::Failover => {
-                        missing = missing.or(Some(error));
+                        failure = failure.or(Some(error));
                         continue;
                     }
                     Err(error) => return Err(error),
                 },
             };
-            match client.send(self.word(client.address(), duty, &found)).await {
-                // or the stage ended meanwhile
+            match client.send(self.message(client.address(), duty, &result)).await {
+                // a refusal means that the stage has ended
                 Ok(_) | Err(ClientError::Failed { code: code::REJECTED | code::NOT_FOUND, .. }) => {}
                 Err(error) => return Err(error.into()),
             }
             return Ok(fresh);
         }
-        missing.map_or(Ok(None), Err)
+        failure.map_or(Ok(None), Err)
     }
 
-    /// What a gradient is; `None` while its bytes are waited for.
-    async fn find<H: Host>(&mut self, client: &Client<H>, duty: &Duty) -> Result<Option<Found>, RoleError> {
+    /// Returns the result for a duty, or `None` while a missing artifact is waited for.
+    async fn result<H: Host>(
+        &mut self,
+        client: &Client<H>,
+        duty: &VerificationDuty,
+    ) -> Result<Option<Recomputation>, RoleError> {
         let id = duty.challenge_id;
-        let awaited = self.awaited.get(&id);
-        if let Some(Awaited { looked: [_, last], least_blocks, .. }) = awaited
-            && duty.blocks_left > *least_blocks
+        let missing = self.missing.get(&id);
+        if let Some(MissingArtifact { attempts: [_, last], min_blocks_left, .. }) = missing
+            && duty.blocks_left > *min_blocks_left
             && client.job().await?.time == *last
         {
             return Ok(None);
         }
-        let found = match awaited {
-            Some(Awaited { found, .. }) => found.clone(),
+        let result = match missing {
+            Some(MissingArtifact { result, .. }) => result.clone(),
             None => self.recompute(client, duty).await?,
         };
-        if let Some(said) = self.committed_before(client.address(), duty, &found) {
-            return Ok(Some(said));
+        if let Some(committed) = self.committed_before(client.address(), duty, &result) {
+            return Ok(Some(committed));
         }
-        if found.result != "match" {
-            return Ok(Some(found));
+        if result.result != "match" {
+            return Ok(Some(result));
         }
-        let why = match Blocks::of_artifact(client.host(), &duty.ipfs_hash).await {
+        let reason = match Blocks::of_artifact(client.host(), &duty.ipfs_hash).await {
             Ok(_) => None,
             Err(FetchError::Client(error)) => {
                 let now = client.job().await?.time;
-                let fresh =
-                    || Awaited { found: found.clone(), looked: [now; 2], least_blocks: duty.blocks_left / 2 + 1 };
-                let Awaited { looked: [first, last], least_blocks, .. } = self.awaited.entry(id).or_insert_with(fresh);
+                let first_attempt = || MissingArtifact {
+                    result: result.clone(),
+                    attempts: [now; 2],
+                    min_blocks_left: duty.blocks_left / 2 + 1,
+                };
+                let MissingArtifact { attempts: [first, last], min_blocks_left, .. } =
+                    self.missing.entry(id).or_insert_with(first_attempt);
                 *last = now;
-                // who does not answer may have it
-                let patient = error.is_temporary() || now < first.saturating_add(PATIENCE_SECONDS);
-                if patient && duty.blocks_left > *least_blocks {
-                    client.host().another();
+                // a source that did not respond may have the artifact
+                let may_arrive = error.is_retryable() || now < first.saturating_add(MISSING_SECONDS);
+                if may_arrive && duty.blocks_left > *min_blocks_left {
+                    client.host().fail_over();
                     return Ok(None);
                 }
                 Some(error.to_string())
             }
             Err(error) => Some(error.to_string()),
         };
-        self.awaited.remove(&id);
-        let result = if why.is_none() { "match" } else { "unavailable" };
-        Ok(Some(Found { result, reason: why, ..found }))
+        self.missing.remove(&id);
+        let found = if reason.is_none() { "match" } else { "unavailable" };
+        Ok(Some(Recomputation { result: found, reason, ..result }))
     }
 
-    /// What a gradient is, if its bytes are there.
-    async fn recompute<H: Host>(&mut self, client: &Client<H>, duty: &Duty) -> Result<Found, RoleError> {
+    /// Recomputes a gradient. The result is a match on condition that the artifact is available.
+    async fn recompute<H: Host>(
+        &mut self,
+        client: &Client<H>,
+        duty: &VerificationDuty,
+    ) -> Result<Recomputation, RoleError> {
         let task = Task::decode(&client.block(Codec::DagCbor, &duty.task).await?)?;
         let inputs = Blocks::of_task(client.host(), &task).await?;
         let (mine, leaf) = self.worker.attest(&task, &duty.selector, &|cid| inputs.get(cid)).await?;
         let commitment = Commitment::new(&task, &mine.gradient_root());
         let leaf = leaf.map_or(String::new(), |leaf| hex(&leaf));
-        let found = |result, reason| Found { id: duty.stored_gradient_id, result, reason, commitment, leaf };
+        let result = |result, reason| Recomputation { id: duty.stored_gradient_id, result, reason, commitment, leaf };
         if commitment.to_string() != duty.gradient_hash {
-            return Ok(found("mismatch", Some(format!("the commitment is {commitment}"))));
+            return Ok(result("mismatch", Some(format!("the recomputed commitment is {commitment}"))));
         }
-        // an artifact has one encoding
+        // a gradient has only one artifact
         if mine.dag()?.root != duty.ipfs_hash {
-            return Ok(found("unavailable", Some("the artifact is not what the commitment is of".to_owned())));
+            return Ok(result("unavailable", Some("the artifact is not that of the committed gradient".to_owned())));
         }
-        Ok(found("match", None))
+        Ok(result("match", None))
     }
 
-    /// What a verifier that was started anew had found when it committed that: the bytes may have come or gone meanwhile.
-    fn committed_before(&self, verifier: &str, duty: &Duty, found: &Found) -> Option<Found> {
+    /// Returns the result that this verifier committed to before a restart, if it is one that `result` could have been:
+    /// the artifact may have become available, or unavailable, since then.
+    fn committed_before(
+        &self,
+        verifier: &str,
+        duty: &VerificationDuty,
+        result: &Recomputation,
+    ) -> Option<Recomputation> {
         let committed = duty.committed.as_ref().filter(|_| duty.stage == "reveal")?;
-        let reason = Some("the artifact was not to be had when that was committed".to_owned());
-        let absent = Found { result: "unavailable", reason, ..found.clone() };
-        let mut found = [found.clone(), absent].into_iter();
-        found.find(|found| hex(&self.shown(verifier, duty.challenge_id, found).commitment()) == *committed)
+        let reason = Some("the artifact was unavailable at the time of the commitment".to_owned());
+        let unavailable = Recomputation { result: "unavailable", reason, ..result.clone() };
+        let mut results = [result.clone(), unavailable].into_iter();
+        results.find(|result| hex(&self.reveal(verifier, duty.challenge_id, result).commitment()) == *committed)
     }
 
-    /// What is said at a stage.
-    fn word(&self, verifier: &str, duty: &Duty, found: &Found) -> Message {
+    /// Returns the message of a stage: the commitment, the reveal, or the vote of the panel.
+    fn message(&self, verifier: &str, duty: &VerificationDuty, result: &Recomputation) -> Message {
         let verifier = verifier.to_owned();
         let challenge_id = duty.challenge_id;
-        let computed = found.commitment.to_string();
+        let computed = result.commitment.to_string();
         if duty.stage == "panel" {
-            let is_valid = found.result == "match";
-            // where the hash is right and its bytes can not be had, nothing is valid
+            let is_valid = result.result == "match";
+            // if the hash is correct but the artifact is unavailable, the gradient is invalid and no hash is given
             let computed_hash = if is_valid == (computed == duty.gradient_hash) { computed } else { String::new() };
             let expected_hash = duty.gradient_hash.clone();
             return Message::Arbitrate(MsgSubmitCPUVerification {
@@ -184,35 +204,35 @@ impl Verifier {
                 is_valid,
                 computed_hash,
                 expected_hash,
-                leaf: found.leaf.clone(),
+                leaf: result.leaf.clone(),
             });
         }
-        let shown = self.shown(&verifier, challenge_id, found);
+        let reveal = self.reveal(&verifier, challenge_id, result);
         if duty.stage == "reveal" {
-            return Message::Attest(Box::new(shown));
+            return Message::Attest(Box::new(reveal));
         }
-        let commitment = shown.commitment().to_vec();
+        let commitment = reveal.commitment().to_vec();
         Message::CommitAttestation(MsgCommitAttestation { verifier, challenge_id, commitment })
     }
 
-    /// What is committed, then shown.
-    fn shown(&self, verifier: &str, challenge_id: u64, found: &Found) -> MsgSubmitRandomVerifierResult {
-        let gradient_hash = match found.result {
+    /// Returns the attestation that is first committed to, then revealed.
+    fn reveal(&self, verifier: &str, challenge_id: u64, result: &Recomputation) -> MsgSubmitRandomVerifierResult {
+        let gradient_hash = match result.result {
             "unavailable" => String::new(),
-            _ => found.commitment.to_string(),
+            _ => result.commitment.to_string(),
         };
         MsgSubmitRandomVerifierResult {
             verifier: verifier.to_owned(),
             challenge_id,
-            result: found.result.to_owned(),
+            result: result.result.to_owned(),
             gradient_hash,
-            evidence: format!("{}:{}", found.leaf, hex(&self.salt_of(challenge_id))),
-            loss_match: found.result == "match",
+            evidence: format!("{}:{}", result.leaf, hex(&self.salt_of(challenge_id))),
+            loss_match: result.result == "match",
             ..Default::default()
         }
     }
 
-    /// Its own for each challenge, and the same after a restart.
+    /// Returns the salt of a challenge, which is the same after a restart.
     fn salt_of(&self, challenge: u64) -> [u8; 32] {
         use sha2::{Digest, Sha256};
         Sha256::new().chain_update(self.salt).chain_update(challenge.to_le_bytes()).finalize().into()

@@ -1,6 +1,6 @@
-//! What a node tells challengers: which gradients may be doubted, and how the open disputes stand.
+//! Requests of challengers: the gradients that can be disputed, and the state of the open disputes.
 
-use super::{Client, ClientError, Host, text};
+use super::{Client, ClientError, Connection, text};
 use crate::{
     dispute::judge::{DisputeError, Game},
     store::Cid,
@@ -8,81 +8,81 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Serialize};
 
-/// A gradient, by what a recomputation needs.
+/// A submitted gradient, with what a recomputation of it needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claimed {
-    /// Its number.
+pub struct ClaimedGradient {
+    /// Number of the gradient.
     pub stored_gradient_id: u64,
-    /// CID of its task.
+    /// CID of the task.
     #[serde(with = "text")]
     pub task: Cid,
-    /// Root of its artifact.
+    /// CID of the artifact's manifest.
     #[serde(with = "text")]
     pub ipfs_hash: Cid,
-    /// Its commitment, hexadecimal.
+    /// The submission's commitment, hexadecimal.
     pub gradient_hash: String,
 }
 
-/// A gradient that may be doubted, or whose verifiers' words may.
+/// A gradient that can be disputed, or whose attestations can be appealed against.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Watched {
-    /// Which.
-    pub gradient: Claimed,
-    /// Whether a dispute may be opened.
+pub struct DisputableGradient {
+    /// The gradient.
+    pub gradient: ClaimedGradient,
+    /// Whether a dispute can be opened.
     pub disputable: bool,
-    /// The challenge in which verifiers found a mismatch that nobody appealed against yet.
+    /// Number of the challenge in which verifiers attested a mismatch, if nobody has appealed against it yet.
     pub appealable: Option<u64>,
 }
 
 /// An open dispute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenDispute {
-    /// Its number.
+    /// Number of the dispute.
     pub dispute_id: u64,
-    /// What it is about.
-    pub gradient: Claimed,
-    /// Who doubts it.
+    /// The disputed gradient.
+    pub gradient: ClaimedGradient,
+    /// Address of the challenger.
     pub challenger: String,
-    /// Whether the next block takes answers.
+    /// Whether the next block accepts answers.
     pub answerable: bool,
-    /// By number.
+    /// The answers, indexed by their numbers.
     pub answers: Vec<GivenAnswer>,
 }
 
 /// An answer in a dispute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenAnswer {
-    /// Who gave it.
+    /// Address of the sender.
     pub sender: String,
-    /// The game over it, as [`Game::encode`], base64.
+    /// The game over the answer: [`Game::encode`] in base64.
     game: String,
 }
 
-/// All that challengers need to know.
+/// The gradients that can be disputed, and the open disputes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Docket {
-    /// In the order of their numbers.
-    pub gradients: Vec<Watched>,
-    /// In the order of their numbers.
+pub struct DisputeList {
+    /// The gradients, in the order of their numbers.
+    pub gradients: Vec<DisputableGradient>,
+    /// The open disputes, in the order of their numbers.
     pub disputes: Vec<OpenDispute>,
 }
 
 impl GivenAnswer {
-    /// With the game as it stands.
+    /// Creates an answer with the current state of its game.
     pub fn new(sender: String, game: &Game) -> Self {
         Self { sender, game: BASE64.encode(game.encode()) }
     }
 
-    /// The game over it.
+    /// Decodes the game over the answer.
     pub fn game(&self) -> Result<Game, DisputeError> {
         let bytes = BASE64.decode(&self.game).map_err(|_| DisputeError::Root("a game in base64"))?;
         Game::decode(&bytes)
     }
 }
 
-impl<H: Host> Client<H> {
-    /// What may be doubted, and what is.
-    pub async fn docket(&self) -> Result<Docket, ClientError> {
+impl<H: Connection> Client<H> {
+    /// Returns the gradients that can be disputed and the open disputes.
+    pub async fn disputes(&self) -> Result<DisputeList, ClientError> {
         self.json("/r3mes/wgpu/v1/disputes").await
     }
 }

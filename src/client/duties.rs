@@ -1,21 +1,21 @@
-//! What a node asks of verifiers and proposers, and what became of submissions.
+//! Requests of verifiers and proposers: their duties and registration; and the status of submissions.
 
-use super::{Client, ClientError, Host, invalid_response, text};
+use super::{Client, ClientError, Connection, invalid_response, text};
 use crate::store::Cid;
 use serde::{Deserialize, Serialize};
 
-/// A recomputation that a verifier was drawn for.
+/// A recomputation that a verifier was sampled for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Duty {
-    /// Its number.
+pub struct VerificationDuty {
+    /// Number of the challenge.
     pub challenge_id: u64,
-    /// `commit`, `reveal` or `panel`.
+    /// Stage of the challenge: `commit`, `reveal` or `panel`.
     pub stage: String,
-    /// Whether the verifier has done its part of this stage.
+    /// Whether the verifier has sent its transaction of this stage.
     pub done: bool,
-    /// Blocks to come that may hold its part.
+    /// Number of blocks left that can contain its transaction.
     pub blocks_left: u64,
-    /// What chooses the leaf of the trace.
+    /// The bytes that select the leaf of the trace to attest.
     #[serde(with = "digits")]
     pub selector: [u8; 32],
     /// CID of the task.
@@ -23,155 +23,159 @@ pub struct Duty {
     pub task: Cid,
     /// Number of the gradient.
     pub stored_gradient_id: u64,
-    /// Root of its artifact.
+    /// CID of the artifact's manifest.
     #[serde(with = "text")]
     pub ipfs_hash: Cid,
-    /// Its commitment, hexadecimal.
+    /// The submission's commitment, hexadecimal.
     pub gradient_hash: String,
-    /// What the verifier committed, hexadecimal.
+    /// The hash that the verifier has committed, hexadecimal.
     pub committed: Option<String>,
 }
 
-/// A round that waits for its aggregate.
+/// A full round whose gradients are to be aggregated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AggregationJob {
-    /// The round.
+    /// Number of the round.
     pub round: u64,
-    /// Root of the adapter that it started from.
+    /// CID of the adapter that the round started from.
     #[serde(with = "text")]
     pub adapter: Cid,
-    /// The gradients that count.
+    /// The accepted gradients of the round.
     pub gradients: Vec<AggregationInput>,
-    /// Whether what can not be had by now is left out.
+    /// Whether gradients whose artifacts are still unavailable may be left out by now.
     pub waited: bool,
-    /// Number of what the proposer committed to.
+    /// Number of the proposer's commitment, if it has committed.
     pub commitment_id: Option<u64>,
-    /// Numbers of the gradients in that.
+    /// Numbers of the gradients in that commitment.
     pub committed: Vec<u64>,
-    /// Whether it has shown it.
+    /// Whether the proposer has revealed its aggregate.
     pub shown: bool,
 }
 
-/// A gradient that counts in a round.
+/// An accepted gradient of a round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AggregationInput {
-    /// Its number.
+    /// Number of the gradient.
     pub id: u64,
-    /// CID of its task.
+    /// CID of the task.
     #[serde(with = "text")]
     pub task: Cid,
-    /// Root of its artifact.
+    /// CID of the artifact's manifest.
     #[serde(with = "text")]
     pub artifact: Cid,
-    /// Its commitment, hexadecimal.
+    /// The submission's commitment, hexadecimal.
     pub gradient_hash: String,
 }
 
-/// Where a submission stands.
+/// The status of a submission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stored {
+pub struct GradientStatus {
     /// `pending`, `challenged`, `accepted`, `disputed`, `withdrawn` or `rejected`.
     pub status: String,
-    /// Why it is rejected: `mismatch` or `unavailable`.
+    /// Why a rejected submission is rejected: `mismatch` or `unavailable`.
     pub finding: Option<String>,
-    /// Its round.
+    /// Round of the submission.
     pub round: u64,
 }
 
-/// What an address answers for, and with what.
+/// The roles and the stake of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Registered {
-    /// Roles, in order.
+pub struct NodeRegistration {
+    /// Numbers of the roles, in order.
     pub roles: Vec<u32>,
-    /// Micro-units.
+    /// The stake, in micro-units.
     pub stake: u64,
 }
 
-impl<H: Host> Client<H> {
-    /// How this address is registered; without a role or a stake where it is not.
-    pub async fn registered(&self) -> Result<Registered, ClientError> {
+impl<H: Connection> Client<H> {
+    /// Returns the registration of the client's address: without roles and stake if it is not registered.
+    pub async fn registration(&self) -> Result<NodeRegistration, ClientError> {
         #[derive(Deserialize)]
-        struct Node {
+        struct RolesAndStake {
             roles: Vec<u32>,
             #[serde(with = "text")]
             stake: u64,
         }
         #[derive(Deserialize)]
-        struct Answer {
-            node_registration: Node,
+        struct RegistrationResponse {
+            node_registration: RolesAndStake,
         }
         match self.json(&format!("/remes/remes/v1/node_registration/{}", self.address())).await {
-            Ok(Answer { node_registration: Node { roles, stake } }) => Ok(Registered { roles, stake }),
-            Err(ClientError::Refused { status: 404, .. }) => Ok(Registered::default()),
+            Ok(RegistrationResponse { node_registration: RolesAndStake { roles, stake } }) => {
+                Ok(NodeRegistration { roles, stake })
+            }
+            Err(ClientError::Refused { status: 404, .. }) => Ok(NodeRegistration::default()),
             Err(error) => Err(error),
         }
     }
 
-    /// Micro-units that the miner has earned and that are held back while it is on probation.
+    /// Returns the miner's rewards that are in escrow while it is on probation, in micro-units.
     pub async fn escrow(&self) -> Result<u64, ClientError> {
         #[derive(Deserialize)]
-        struct Score {
+        struct MinerScore {
             #[serde(with = "text")]
             escrow: u64,
         }
         #[derive(Deserialize)]
-        struct Answer {
-            miner_score: Score,
+        struct ScoreResponse {
+            miner_score: MinerScore,
         }
-        let Answer { miner_score } = self.json(&format!("/remes/remes/v1/miner_score/{}", self.miner())).await?;
+        let ScoreResponse { miner_score } = self.json(&format!("/remes/remes/v1/miner_score/{}", self.miner())).await?;
         Ok(miner_score.escrow)
     }
 
-    /// Micro-units without which a node takes no part.
+    /// Returns the least stake of a node with a role, in micro-units.
     pub async fn min_stake(&self) -> Result<u64, ClientError> {
         #[derive(Deserialize)]
-        struct Told {
+        struct StakeParams {
             min_stake: u64,
         }
         #[derive(Deserialize)]
-        struct Answer {
-            params: Told,
+        struct ParamsResponse {
+            params: StakeParams,
         }
-        let Answer { params: Told { min_stake } } = self.json("/remes/remes/v1/params").await?;
+        let ParamsResponse { params: StakeParams { min_stake } } = self.json("/remes/remes/v1/params").await?;
         Ok(min_stake)
     }
 
-    /// What this address was drawn for.
-    pub async fn duties(&self) -> Result<Vec<Duty>, ClientError> {
+    /// Returns the recomputations that this address was sampled for.
+    pub async fn duties(&self) -> Result<Vec<VerificationDuty>, ClientError> {
         #[derive(Deserialize)]
-        struct Answer {
-            challenges: Vec<Duty>,
+        struct ChallengesResponse {
+            challenges: Vec<VerificationDuty>,
         }
-        let Answer { challenges } = self.json(&format!("/r3mes/wgpu/v1/challenges/{}", self.address())).await?;
+        let ChallengesResponse { challenges } =
+            self.json(&format!("/r3mes/wgpu/v1/challenges/{}", self.address())).await?;
         Ok(challenges)
     }
 
-    /// What this address is to add up.
-    pub async fn sum(&self) -> Result<Option<AggregationJob>, ClientError> {
+    /// Returns the aggregation that is due from this address, if there is one.
+    pub async fn aggregation_job(&self) -> Result<Option<AggregationJob>, ClientError> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct AggregationResponse {
             aggregation: Option<AggregationJob>,
         }
-        let Answer { aggregation } = self.json(&format!("/r3mes/wgpu/v1/aggregations/{}", self.address())).await?;
+        let AggregationResponse { aggregation } =
+            self.json(&format!("/r3mes/wgpu/v1/aggregations/{}", self.address())).await?;
         Ok(aggregation)
     }
 
-    /// Where a gradient stands.
-    pub async fn stored(&self, id: u64) -> Result<Stored, ClientError> {
+    /// Returns the status of the submission of this number.
+    pub async fn gradient_status(&self, id: u64) -> Result<GradientStatus, ClientError> {
         #[derive(Deserialize)]
-        struct Answer {
-            stored_gradient: Stored,
+        struct StatusResponse {
+            stored_gradient: GradientStatus,
         }
         let path = format!("/remes/remes/v1/stored_gradient/{id}");
-        let Answer { stored_gradient } = self.json(&path).await?;
+        let StatusResponse { stored_gradient } = self.json(&path).await?;
         match stored_gradient.status.as_str() {
             "pending" | "challenged" | "accepted" | "disputed" | "withdrawn" | "rejected" => Ok(stored_gradient),
-            _ => Err(invalid_response(&path, "a status that is none")),
+            _ => Err(invalid_response(&path, "the status is unknown")),
         }
     }
 }
 
-/// 32 bytes as 64 hexadecimal digits.
+/// Serde of 32 bytes as 64 hexadecimal digits.
 mod digits {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

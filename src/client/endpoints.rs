@@ -1,149 +1,158 @@
-//! Several nodes of one chain. One is asked until it is of no use; then the next that is of the same chain.
+//! Several nodes of one chain, of which one is used until it fails.
 
-use super::{JOB, JobInfo, Offline, Request, Response, parse};
-use crate::client::gateway;
+use super::{JOB, JobInfo, NoResponse, Request, Response, parse};
 use std::{
     cell::{Cell, RefCell},
     fmt,
 };
 
-/// Blocks that a node may be behind the highest that was seen, and be asked before others.
-const LAG: u64 = 5;
+/// The number of blocks that a node may be behind the highest block seen before nodes that are less far behind are
+/// preferred.
+const MAX_LAG_BLOCKS: u64 = 5;
 
-/// Which of some nodes is asked.
+/// The nodes of one chain, and which of them is in use.
 #[derive(Debug)]
 pub struct Endpoints {
-    /// Their URLs: for people.
+    /// URLs of the nodes, for messages.
     names: Vec<String>,
-    at: Cell<usize>,
-    /// Whether that one was found fit.
-    fit: Cell<bool>,
-    /// Chain id and genesis of all.
+    current: Cell<usize>,
+    /// Whether the current node has been checked.
+    checked: Cell<bool>,
+    /// Chain id and genesis that all nodes must have, once known.
     chain: RefCell<Option<(String, String)>>,
-    /// The highest block that was seen.
+    /// The greatest height seen.
     height: Cell<u64>,
 }
 
-/// Why a node is not asked.
+/// Error returned when a node cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Unfit {
-    /// It does not answer, or makes no sense.
+pub enum EndpointError {
+    /// The node does not respond, or its response is invalid.
     #[error("{name}: {reason}")]
-    Useless {
-        /// Its URL.
+    Unusable {
+        /// URL of the node.
         name: String,
-        /// As the client puts it.
+        /// What failed.
         reason: String,
     },
-    /// It is of another chain than those before.
-    #[error("{name} is of the chain {found}, not {expected}")]
+    /// The node belongs to another chain than the first node that responded.
+    #[error("{name} belongs to {found}, not to {expected}; pass nodes of one chain")]
     OtherChain {
-        /// Its URL.
+        /// URL of the node.
         name: String,
-        /// Its chain id and genesis.
+        /// Chain id and genesis of the node.
         found: String,
-        /// Those of the others.
+        /// Chain id and genesis of the others.
         expected: String,
     },
 }
 
 impl Endpoints {
-    /// Of these URLs, the first comes first. A single one is asked without a look at its chain.
+    /// Creates the list of these URLs, of which the first is used first. A single node is used without a check.
     pub fn new(names: Vec<String>) -> Self {
-        let fit = Cell::new(names.len() < 2);
-        Self { names, at: Cell::default(), fit, chain: RefCell::default(), height: Cell::default() }
+        let checked = Cell::new(names.len() < 2);
+        Self { names, current: Cell::default(), checked, chain: RefCell::default(), height: Cell::default() }
     }
 
-    /// As given.
+    /// Returns the URLs, in their order.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// As [`Host::saw`](super::Host::saw).
-    pub fn saw(&self, height: u64) {
+    /// Records a height, as [`Connection::observe_height`](super::Connection::observe_height) does.
+    pub fn observe_height(&self, height: u64) {
         self.height.set(self.height.get().max(height));
     }
 
-    /// As [`Host::another`](super::Host::another).
-    pub fn another(&self) {
+    /// Switches to the next node, as [`Connection::fail_over`](super::Connection::fail_over) does.
+    pub fn fail_over(&self) {
         if self.names.len() > 1 {
-            self.at.set((self.at.get() + 1) % self.names.len());
-            self.fit.set(false);
+            self.current.set((self.current.get() + 1) % self.names.len());
+            self.checked.set(false);
         }
     }
 
-    /// Asks the one whose turn it is, by its number; first finds one that is fit. Nothing is asked of two nodes: what
-    /// failed with one is for the caller to begin anew with another, from its blocks to its transaction.
+    /// Sends a request to the current node by `send`, which gets the node's number. A request is sent to one node only:
+    /// if it fails, the caller starts over with the next node, from the blocks to the transaction.
     pub async fn request(
         &self,
         request: Request<'_>,
-        ask: impl AsyncFn(usize, Request<'_>) -> Result<Response, Offline>,
-    ) -> Result<Response, Offline> {
-        ask(self.turn(&ask).await?, request).await
+        send: impl AsyncFn(usize, Request<'_>) -> Result<Response, NoResponse>,
+    ) -> Result<Response, NoResponse> {
+        send(self.current(&send).await?, request).await
     }
 
-    /// The number of the one whose turn it is; first finds one that is fit.
-    pub async fn turn(
+    /// Returns the number of the current node. If it has not been checked, the next node that passes the check becomes
+    /// the current one.
+    pub async fn current(
         &self,
-        ask: impl AsyncFn(usize, Request<'_>) -> Result<Response, Offline>,
-    ) -> Result<usize, Offline> {
-        if !self.fit.get() {
-            self.choose(&ask).await?;
+        send: impl AsyncFn(usize, Request<'_>) -> Result<Response, NoResponse>,
+    ) -> Result<usize, NoResponse> {
+        if !self.checked.get() {
+            self.choose(&send).await?;
         }
-        Ok(self.at.get())
+        Ok(self.current.get())
     }
 
-    /// Looks at all; says what is wrong with some.
-    pub async fn survey(&self, ask: impl AsyncFn(usize, Request<'_>) -> Result<Response, Offline>) -> Vec<Unfit> {
-        let mut unfit = Vec::new();
-        for at in 0..self.names.len() {
-            unfit.extend(self.look(at, &ask).await.err());
+    /// Checks all nodes, and returns an error for each that cannot be used.
+    pub async fn check_all(
+        &self,
+        send: impl AsyncFn(usize, Request<'_>) -> Result<Response, NoResponse>,
+    ) -> Vec<EndpointError> {
+        let mut errors = Vec::new();
+        for node in 0..self.names.len() {
+            errors.extend(self.check(node, &send).await.err());
         }
-        unfit
+        errors
     }
 
-    /// The next that is of the chain and not behind; where all are, the one that is least.
-    async fn choose(&self, ask: &impl AsyncFn(usize, Request<'_>) -> Result<Response, Offline>) -> Result<(), Offline> {
-        let (mut behind, mut reasons) = (None, Vec::new());
+    /// Chooses the next node of the chain that does not lag; if all lag, the one with the greatest height.
+    async fn choose(
+        &self,
+        send: &impl AsyncFn(usize, Request<'_>) -> Result<Response, NoResponse>,
+    ) -> Result<(), NoResponse> {
+        let (mut lagging, mut reasons) = (None, Vec::new());
         for turn in 0..self.names.len() {
-            let at = (self.at.get() + turn) % self.names.len();
-            match self.look(at, ask).await {
-                Ok(height) if height.saturating_add(LAG) >= self.height.get() => return self.take(at, height),
-                Ok(height) => behind = behind.max(Some((height, at))),
-                Err(unfit) => reasons.push(unfit.to_string()),
+            let node = (self.current.get() + turn) % self.names.len();
+            match self.check(node, send).await {
+                Ok(height) if height.saturating_add(MAX_LAG_BLOCKS) >= self.height.get() => {
+                    return self.select(node, height);
+                }
+                Ok(height) => lagging = lagging.max(Some((height, node))),
+                Err(error) => reasons.push(error.to_string()),
             }
         }
-        match behind {
-            Some((height, at)) => self.take(at, height),
-            None => Err(Offline(reasons.join("; "))),
+        match lagging {
+            Some((height, node)) => self.select(node, height),
+            None => Err(NoResponse(reasons.join("; "))),
         }
     }
 
-    fn take(&self, at: usize, height: u64) -> Result<(), Offline> {
-        self.at.set(at);
-        self.fit.set(true);
+    fn select(&self, node: usize, height: u64) -> Result<(), NoResponse> {
+        self.current.set(node);
+        self.checked.set(true);
         self.height.set(height);
         Ok(())
     }
 
-    /// A node's height, if it is of the chain. The first that answers says which that is.
-    async fn look(
+    /// Returns a node's height if it belongs to the chain, which the first node that responds determines.
+    async fn check(
         &self,
-        at: usize,
-        ask: &impl AsyncFn(usize, Request<'_>) -> Result<Response, Offline>,
-    ) -> Result<u64, Unfit> {
-        let name = || self.names[at].clone();
-        let useless = |reason: &dyn fmt::Display| Unfit::Useless { name: name(), reason: reason.to_string() };
-        let answer = ask(at, Request { path: JOB, body: None }).await.map_err(|offline| useless(&offline.0))?;
-        let answer = gateway::accepted(answer).map_err(|error| useless(&error))?;
-        let JobInfo { chain_id, genesis, height, .. } = parse(JOB, &answer).map_err(|error| useless(&error))?;
+        node: usize,
+        send: &impl AsyncFn(usize, Request<'_>) -> Result<Response, NoResponse>,
+    ) -> Result<u64, EndpointError> {
+        let name = || self.names[node].clone();
+        let unusable = |reason: &dyn fmt::Display| EndpointError::Unusable { name: name(), reason: reason.to_string() };
+        let response = send(node, Request::get(JOB)).await.map_err(|error| unusable(&error.0))?;
+        let body = response.into_body().map_err(|error| unusable(&error))?;
+        let JobInfo { chain_id, genesis, height, .. } = parse(JOB, &body).map_err(|error| unusable(&error))?;
         let found = (chain_id, genesis);
         let mut chain = self.chain.borrow_mut();
         let expected = chain.get_or_insert_with(|| found.clone());
         if *expected != found {
-            let text = |(id, genesis): &(String, String)| format!("{id} of the genesis {genesis}");
-            return Err(Unfit::OtherChain { name: name(), found: text(&found), expected: text(expected) });
+            let text = |(id, genesis): &(String, String)| format!("chain {id} with genesis {genesis}");
+            return Err(EndpointError::OtherChain { name: name(), found: text(&found), expected: text(expected) });
         }
         Ok(height)
     }
@@ -155,23 +164,23 @@ mod tests {
     use pollster::block_on;
     use serde_json::json;
 
-    /// Nodes by their chain and height; those without do not answer. Says who was asked for what.
+    /// Nodes by their chain and height, of which those with `None` do not respond. Records all requests.
     struct Nodes {
         endpoints: Endpoints,
         heads: RefCell<Vec<Option<(&'static str, u64)>>>,
-        asked: RefCell<Vec<(usize, String)>>,
+        requests: RefCell<Vec<(usize, String)>>,
     }
 
     impl Nodes {
         fn new(heads: &[Option<(&'static str, u64)>]) -> Self {
             let names = (0..heads.len()).map(|at| format!("node {at}")).collect();
             let (endpoints, heads) = (Endpoints::new(names), RefCell::new(heads.to_vec()));
-            Self { endpoints, heads, asked: RefCell::default() }
+            Self { endpoints, heads, requests: RefCell::default() }
         }
 
-        fn ask(&self, at: usize, request: Request<'_>) -> Result<Response, Offline> {
-            self.asked.borrow_mut().push((at, request.path.to_owned()));
-            let (chain_id, height) = self.heads.borrow()[at].ok_or_else(|| Offline("refused".to_owned()))?;
+        fn send(&self, node: usize, request: Request<'_>) -> Result<Response, NoResponse> {
+            self.requests.borrow_mut().push((node, request.path.to_owned()));
+            let (chain_id, height) = self.heads.borrow()[node].ok_or_else(|| NoResponse("refused".to_owned()))?;
             let job = json!({
                 "chain_id": chain_id, "genesis": "", "height": height, "time": 0, "arithmetic_version": 1, "model": "",
                 "rank": 4, "targets": [], "round": 0, "accepted": 0, "reward": 0,
@@ -179,53 +188,56 @@ mod tests {
             Ok(Response { status: 200, body: job.to_string().into_bytes() })
         }
 
-        /// Who answers a question.
-        fn answers(&self) -> Result<usize, Offline> {
-            let request = Request { path: "/question", body: None };
-            block_on(self.endpoints.request(request, async |at, request| self.ask(at, request)))?;
-            Ok(self.asked.borrow().last().unwrap().0)
+        /// Returns the number of the node that a request is sent to.
+        fn responder(&self) -> Result<usize, NoResponse> {
+            let request = Request::get("/path");
+            block_on(self.endpoints.request(request, async |node, request| self.send(node, request)))?;
+            Ok(self.requests.borrow().last().unwrap().0)
         }
     }
 
     #[test]
-    fn one_is_asked_until_it_is_of_no_use_and_then_the_next_that_is_fit() {
+    fn fail_over_skips_nodes_that_lag_are_of_another_chain_or_do_not_respond() {
         let nodes = Nodes::new(&[Some(("a", 9)), Some(("b", 9)), Some(("a", 3)), Some(("a", 5)), None]);
-        nodes.endpoints.saw(9);
-        assert_eq!((nodes.answers(), nodes.answers()), (Ok(0), Ok(0)));
-        assert_eq!(nodes.asked.borrow().iter().filter(|(_, path)| path == JOB).count(), 1, "it is looked at once");
-        nodes.endpoints.another();
-        assert_eq!(nodes.answers(), Ok(3), "another chain's and one that is behind are passed over");
-        nodes.endpoints.another();
-        assert_eq!(nodes.answers(), Ok(0), "and one that does not answer");
+        nodes.endpoints.observe_height(9);
+        assert_eq!((nodes.responder(), nodes.responder()), (Ok(0), Ok(0)));
+        assert_eq!(nodes.requests.borrow().iter().filter(|(_, path)| path == JOB).count(), 1, "it is checked once");
+        nodes.endpoints.fail_over();
+        assert_eq!(nodes.responder(), Ok(3), "the nodes that lag or are of another chain are skipped");
+        nodes.endpoints.fail_over();
+        assert_eq!(nodes.responder(), Ok(0), "and so is the one that does not respond");
     }
 
     #[test]
-    fn where_all_are_behind_the_highest_is_asked_and_where_none_is_fit_all_reasons_are_said() {
+    fn if_all_nodes_lag_the_highest_is_used_and_if_none_is_usable_all_reasons_are_returned() {
         let nodes = Nodes::new(&[Some(("a", 100)), Some(("a", 20)), Some(("a", 30))]);
-        assert_eq!(nodes.answers(), Ok(0));
+        assert_eq!(nodes.responder(), Ok(0));
         nodes.heads.borrow_mut()[0] = None;
-        nodes.endpoints.another();
-        assert_eq!(nodes.answers(), Ok(2));
+        nodes.endpoints.fail_over();
+        assert_eq!(nodes.responder(), Ok(2));
         *nodes.heads.borrow_mut() = vec![None, Some(("b", 200)), None];
-        nodes.endpoints.another();
-        let Offline(reasons) = nodes.answers().unwrap_err();
-        assert!(reasons.contains("node 0: refused") && reasons.contains("node 1 is of the chain b"), "{reasons}");
+        nodes.endpoints.fail_over();
+        let NoResponse(reasons) = nodes.responder().unwrap_err();
+        assert!(reasons.contains("node 0: refused") && reasons.contains("node 1 belongs to chain b"), "{reasons}");
         *nodes.heads.borrow_mut() = vec![None, None, Some(("a", 31))];
-        assert_eq!(nodes.answers(), Ok(2), "and again later");
+        assert_eq!(nodes.responder(), Ok(2), "usable again later");
     }
 
     #[test]
-    fn a_single_one_is_asked_as_it_is() {
+    fn a_single_node_is_used_without_a_check() {
         let nodes = Nodes::new(&[Some(("a", 1))]);
-        nodes.endpoints.another();
-        assert_eq!(nodes.answers(), Ok(0));
-        assert_eq!(nodes.asked.borrow().len(), 1);
+        nodes.endpoints.fail_over();
+        assert_eq!(nodes.responder(), Ok(0));
+        assert_eq!(nodes.requests.borrow().len(), 1);
     }
 
     #[test]
-    fn a_survey_names_those_that_are_unfit() {
+    fn check_all_returns_an_error_for_each_unusable_node() {
         let nodes = Nodes::new(&[Some(("a", 1)), None, Some(("b", 1))]);
-        let unfit = block_on(nodes.endpoints.survey(async |at, request| nodes.ask(at, request)));
-        assert!(matches!(&unfit[..], [Unfit::Useless { .. }, Unfit::OtherChain { .. }]), "{unfit:?}");
+        let errors = block_on(nodes.endpoints.check_all(async |node, request| nodes.send(node, request)));
+        assert!(
+            matches!(&errors[..], [EndpointError::Unusable { .. }, EndpointError::OtherChain { .. }]),
+            "{errors:?}"
+        );
     }
 }

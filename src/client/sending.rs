@@ -1,6 +1,8 @@
-//! Transactions on their way: signed, sent, and waited for.
+//! Signs transactions, sends them, and waits until they are executed.
 
-use super::{Client, ClientError, Host, Params, Watch, invalid_response, parse, text};
+use super::{
+    Client, ClientError, Connection, ProgressMonitor, Timer, TxParams, connection::send, invalid_response, parse, text,
+};
 use crate::tx::{Fee, Message, tx_hash};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cosmrs::{
@@ -11,58 +13,59 @@ use prost::{Message as _, Name};
 use serde::Deserialize;
 use serde_json::json;
 
-/// Longest time between two looks for a transaction; the first ones come sooner.
+/// The longest time between two requests for a transaction's result, in milliseconds. The first ones follow sooner.
 const POLL_MS: u32 = 250;
-/// Time after which a transaction is given up.
-const PATIENCE_MS: u32 = 600_000;
-/// Time after which it is sent again: a node that was killed may have forgotten what it took.
+/// Time after which a transaction counts as lost, in milliseconds.
+const TIMEOUT_MS: u32 = 600_000;
+/// Time after which a transaction is sent again, in milliseconds, because a node that was killed may have lost it.
 const RESEND_MS: u32 = 5_000;
 
-/// A transaction that ran.
+/// A transaction that was executed successfully.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sent {
-    /// Its name.
+pub struct ExecutedTx {
+    /// Hash of the transaction.
     pub hash: String,
-    /// Answers to its messages.
-    answers: Vec<Any>,
+    /// Responses to its messages.
+    responses: Vec<Any>,
 }
 
-impl Sent {
-    /// The first answer of a type, also inside of that to a `MsgExec`.
-    pub fn answer<M: prost::Message + Name + Default>(&self) -> Option<M> {
-        self.answers.iter().find_map(|answer| match answer.type_url.as_str() {
-            url if url == M::type_url() => M::decode(&*answer.value).ok(),
-            // the answers inside have no types; a session sends one message at a time
+impl ExecutedTx {
+    /// Returns the first response of type `M`, including those inside the response to a `MsgExec`.
+    pub fn response<M: prost::Message + Name + Default>(&self) -> Option<M> {
+        self.responses.iter().find_map(|response| match response.type_url.as_str() {
+            url if url == M::type_url() => M::decode(&*response.value).ok(),
+            // the responses inside have no types; a session sends one message at a time
             url if url == MsgExecResponse::type_url() => {
-                let inside = MsgExecResponse::decode(&*answer.value).ok()?;
-                inside.results.first().and_then(|answer| M::decode(&**answer).ok())
+                let inside = MsgExecResponse::decode(&*response.value).ok()?;
+                inside.results.first().and_then(|response| M::decode(&**response).ok())
             }
             _ => None,
         })
     }
 }
 
-impl<H: Host> Client<H> {
-    /// Signs a message of the miner's, sends it, and waits until it ran. The node's fee is the granter's to pay where there
-    /// is one, else the session's own; where they own too little, the chain's pool's, if it has one.
-    pub async fn send(&self, message: Message) -> Result<Sent, ClientError> {
+impl<H: Connection + Timer> Client<H> {
+    /// Signs a message of the miner, sends it, and waits until it was executed. The fee is paid by the granter if there
+    /// is one, else by the key's own account; if that account owns less than the fee, by the chain's fee pool, if there
+    /// is one.
+    pub async fn send(&self, message: Message) -> Result<ExecutedTx, ClientError> {
         self.send_all(vec![message]).await
     }
 
-    /// The same, of messages that happen all together or not at all.
-    pub async fn send_all(&self, messages: Vec<Message>) -> Result<Sent, ClientError> {
+    /// Sends several messages in one transaction, as [`send`](Self::send) does. Either all of them take effect or none.
+    pub async fn send_all(&self, messages: Vec<Message>) -> Result<ExecutedTx, ClientError> {
         #[derive(Deserialize)]
         struct Account {
             sequence: String,
         }
         #[derive(Deserialize)]
-        struct Accounts {
+        struct AccountResponse {
             account: Account,
         }
         let path = format!("/cosmos/auth/v1beta1/accounts/{}", self.address());
-        let Accounts { account } = self.json(&path).await?;
-        let sequence = account.sequence.parse().map_err(|_| invalid_response(&path, "a sequence that is no number"))?;
-        let Params { chain_id, min_fee, fee_pool } = self.params().await?;
+        let AccountResponse { account } = self.json(&path).await?;
+        let sequence = account.sequence.parse().map_err(|_| invalid_response(&path, "the sequence is not a number"))?;
+        let TxParams { chain_id, min_fee, fee_pool } = self.params().await?;
         let (messages, granter) = match &self.granter {
             Some(granter) => (vec![Message::Exec(self.address().to_owned(), messages)], Some(granter.clone())),
             None => (messages, None),
@@ -73,10 +76,11 @@ impl<H: Host> Client<H> {
         self.broadcast(&self.key.sign(&chain_id, sequence, &fee, &messages)?).await
     }
 
-    /// Sends a signed transaction, again now and then, and waits until it ran. Sending it again is no harm.
-    async fn broadcast(&self, tx: &[u8]) -> Result<Sent, ClientError> {
+    /// Sends a signed transaction and waits until it was executed. It is sent again every few seconds, which is safe
+    /// because its sequence number allows one execution only.
+    async fn broadcast(&self, tx: &[u8]) -> Result<ExecutedTx, ClientError> {
         #[derive(Deserialize)]
-        struct TxResponse {
+        struct TxResult {
             #[serde(with = "text")]
             height: u64,
             code: u32,
@@ -84,47 +88,48 @@ impl<H: Host> Client<H> {
             data: String,
         }
         #[derive(Deserialize)]
-        struct Answer {
-            tx_response: TxResponse,
+        struct TxResponse {
+            tx_response: TxResult,
         }
         let hash = tx_hash(tx);
         let body = json!({ "tx_bytes": BASE64.encode(tx), "mode": "BROADCAST_MODE_SYNC" }).to_string();
         let path = "/cosmos/tx/v1beta1/txs";
-        let done = |TxResponse { code, raw_log, data, .. }: TxResponse| match code {
+        let outcome = |TxResult { code, raw_log, data, .. }: TxResult| match code {
             0 => {
-                let answers = answers(&data).ok_or_else(|| invalid_response(path, "data that is no TxMsgData"))?;
-                Ok(Sent { hash: hash.clone(), answers })
+                let responses =
+                    responses(&data).ok_or_else(|| invalid_response(path, "the data is not a TxMsgData"))?;
+                Ok(ExecutedTx { hash: hash.clone(), responses })
             }
             code => Err(ClientError::Failed { hash: hash.clone(), code, log: raw_log }),
         };
-        let found = format!("{path}/{hash}");
-        let (mut watch, mut pause, mut send_at) = (Watch::default(), POLL_MS / 16, 0);
-        while watch.waited_ms() < PATIENCE_MS {
+        let result_path = format!("{path}/{hash}");
+        let (mut progress, mut pause_ms, mut send_at_ms) = (ProgressMonitor::default(), POLL_MS / 16, 0);
+        while progress.waited_ms() < TIMEOUT_MS {
             let mut refused = None;
-            if watch.waited_ms() >= send_at {
-                send_at = watch.waited_ms() + RESEND_MS;
-                let answer = self.ask(path, Some(("application/json", body.as_bytes()))).await?;
-                let Answer { tx_response } = parse(path, &answer)?;
+            if progress.waited_ms() >= send_at_ms {
+                send_at_ms = progress.waited_ms() + RESEND_MS;
+                let response = send(self.host(), path, Some(("application/json", body.as_bytes()))).await?;
+                let TxResponse { tx_response } = parse(path, &response)?;
                 refused = (tx_response.code != 0).then_some(tx_response);
             }
-            match (self.json::<Answer>(&found).await, refused) {
-                (Ok(Answer { tx_response }), _) => {
-                    self.host.saw(tx_response.height);
-                    return done(tx_response);
+            match (self.json::<TxResponse>(&result_path).await, refused) {
+                (Ok(TxResponse { tx_response }), _) => {
+                    self.host().observe_height(tx_response.height);
+                    return outcome(tx_response);
                 }
-                // refused when sent again and in no block: it never will be
-                (Err(ClientError::Refused { status: 404, .. }), Some(refused)) => return done(refused),
-                (Err(ClientError::Refused { status: 404, .. }), None) => watch.wait(self, pause).await?,
+                // it was refused when sent again and is in no block, so it never will be
+                (Err(ClientError::Refused { status: 404, .. }), Some(refused)) => return outcome(refused),
+                (Err(ClientError::Refused { status: 404, .. }), None) => progress.wait(self, pause_ms).await?,
                 (Err(error), _) => return Err(error),
             }
-            pause = (pause * 2).min(POLL_MS);
+            pause_ms = (pause_ms * 2).min(POLL_MS);
         }
         Err(ClientError::Lost(hash))
     }
 }
 
-/// Reads `TxMsgData` in hexadecimal.
-fn answers(data: &str) -> Option<Vec<Any>> {
+/// Decodes the message responses of a hexadecimal `TxMsgData`.
+fn responses(data: &str) -> Option<Vec<Any>> {
     let digits = data.as_bytes();
     if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;

@@ -1,9 +1,10 @@
-//! The backend that computes: a GPU that gives the known answers, or the CPU through WebAssembly. Exceptions are named `Backend` where the device is at fault.
+//! Opens the backend: a GPU that computes the known answers, or the CPU through WebAssembly. Exceptions that the device
+//! causes are named `Backend`.
 
 use super::{
     devices::DeviceCard,
-    host::{failure, now},
-    tell::{Progress, Tell},
+    event_sink::{EventSink, ProgressEvent},
+    host::{exception, now},
 };
 use r3mes_wgpu::{
     compute::{
@@ -16,34 +17,34 @@ use r3mes_wgpu::{
 };
 use wasm_bindgen::prelude::{JsError, JsValue};
 
-/// Seed of the random known answers: any will do.
+/// Seed of the random test cases. Any value will do.
 const SEED: u64 = 1;
 
-/// A backend that is ready.
-pub(crate) struct Opened {
+/// A backend that is ready to compute.
+pub(crate) struct OpenBackend {
     pub(crate) backend: Backend,
     /// `cpu` or `gpu`.
     pub(crate) kind: &'static str,
-    /// Its class, for the node's statistics.
+    /// Class of the device, for the node's statistics.
     pub(crate) class: String,
 }
 
-/// The backend asked for: `cpu`, `gpu`, or `auto`, which takes a real GPU that gives the right answers, else the CPU.
-pub(crate) async fn open(wanted: &str, tell: &Tell) -> Result<Opened, JsValue> {
-    const NO_GPU: &str = "this browser offers no GPU: WebGPU is missing or switched off";
+/// Opens `cpu`, `gpu` or `auto`: a GPU that is not a software GPU and computes the known answers, else the CPU.
+pub(crate) async fn open(wanted: &str, events: &EventSink) -> Result<OpenBackend, JsValue> {
+    const NO_GPU: &str = "this browser offers no GPU, because WebGPU is missing or disabled";
     let automatic = match wanted {
-        "cpu" => return Ok(cpu("chosen".to_owned(), tell)),
+        "cpu" => return Ok(cpu("chosen".to_owned(), events)),
         "gpu" => false,
         "auto" => true,
-        other => return Err(JsError::new(&format!("backend: {other:?} is none of auto, gpu and cpu")).into()),
+        other => return Err(JsError::new(&format!("backend: {other:?} is not auto, gpu or cpu")).into()),
     };
     let devices = gpu::devices().await;
     let Some(device) = devices.first() else {
-        return if automatic { Ok(cpu(NO_GPU.to_owned(), tell)) } else { Err(failure("Backend", &NO_GPU)) };
+        return if automatic { Ok(cpu(NO_GPU.to_owned(), events)) } else { Err(exception("Backend", &NO_GPU)) };
     };
     let card = DeviceCard::new(device).await;
     if automatic && card.software {
-        return Ok(cpu(format!("{} is a software GPU, and slower than the CPU itself", card.name), tell));
+        return Ok(cpu(format!("{} is a software GPU, which is slower than the CPU", card.name), events));
     }
     let opened = async {
         let gpu = Gpu::open(device, Options::new(now)).await?;
@@ -53,25 +54,25 @@ pub(crate) async fn open(wanted: &str, tell: &Tell) -> Result<Opened, JsValue> {
     match opened.await {
         Ok((gpu, tuning)) => {
             let class = card.class();
-            tell.say(&Progress::Backend {
+            events.send(&ProgressEvent::Backend {
                 backend: "gpu",
                 name: card.name,
                 class: class.clone(),
                 software: card.software,
-                reason: format!("it gives the known answers of all {} kernels", kernels::ALL.len()),
+                reason: format!("it computes the known answers of all {} kernels", kernels::ALL.len()),
                 buffer_bytes: Some(card.buffer_bytes),
                 binding_bytes: Some(card.binding_bytes),
                 lowerings: tuning.kernels.iter().map(ToString::to_string).collect(),
             });
-            Ok(Opened { backend: Backend::Gpu { gpu, choice: tuning.choice }, kind: "gpu", class })
+            Ok(OpenBackend { backend: Backend::Gpu { gpu, choice: tuning.choice }, kind: "gpu", class })
         }
-        Err(error) if automatic => Ok(cpu(format!("{} is not used: {error}", card.name), tell)),
-        Err(error) => Err(failure("Backend", &error)),
+        Err(error) if automatic => Ok(cpu(format!("{} is not used: {error}", card.name), events)),
+        Err(error) => Err(exception("Backend", &error)),
     }
 }
 
-fn cpu(reason: String, tell: &Tell) -> Opened {
-    tell.say(&Progress::Backend {
+fn cpu(reason: String, events: &EventSink) -> OpenBackend {
+    events.send(&ProgressEvent::Backend {
         backend: "cpu",
         name: "CPU through WebAssembly".to_owned(),
         class: "simd128, one thread".to_owned(),
@@ -82,5 +83,5 @@ fn cpu(reason: String, tell: &Tell) -> Opened {
         lowerings: Vec::new(),
     });
     let backend = Backend::Cpu { threads: 1, choose: fastest };
-    Opened { backend, kind: "cpu", class: "cpu wasm simd128".to_owned() }
+    OpenBackend { backend, kind: "cpu", class: "cpu wasm simd128".to_owned() }
 }

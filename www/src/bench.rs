@@ -1,9 +1,9 @@
-//! Bench: one product's shape and one whole step, timed by everything in this browser that computes them.
+//! Benchmark: times matrix products of one shape, and a whole training step, on all backends of this browser.
 
 #[path = "../../benches/products/mod.rs"]
 mod products;
 
-use super::{check::hex, devices::DeviceCard, host::now, tell::Tell};
+use super::{check::hex, devices::DeviceCard, event_sink::EventSink, host::now};
 use js_sys::Function;
 use products::Shape;
 use r3mes_wgpu::{
@@ -29,18 +29,18 @@ use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
 export interface BenchOptions {
-  /** Rows of the product, a multiple of 64. */
+  /** Number of rows of the product: a multiple of 64 up to 4096. */
   tokens: number;
-  /** Rows and columns of its matrix, a multiple of 64. */
+  /** Number of rows and of columns of its matrix: a multiple of 64 up to 4096. */
   features: number;
-  /** The model whose whole step is timed: 3 or 51 M ternary weights. */
+  /** The model whose training step is timed: small has 3 million ternary weights, wide has 51 million. */
   step: "none" | "small" | "wide";
 }
 export type BenchEvent =
   | { event: "device"; name: string; software: boolean }
   | { event: "preparing"; what: string }
   | { event: "lowering"; kernel: string; lowering: string; lowerings: string[] }
-  /** Something to time, whose answer was right; subjects are counted from 0 in the order told. */
+  /** A subject to time, whose result was correct. Subjects are numbered from 0 in the order of these events. */
   | {
       event: "subject"; what: string; backend: "gpu" | "cpu"; by: string; tokens: number;
       operations?: number; digest?: string;
@@ -73,22 +73,22 @@ struct SubjectCard {
     backend: &'static str,
     by: String,
     tokens: usize,
-    /// Multiplications and additions of a product.
+    /// Number of multiplications and additions of a product.
     operations: Option<f64>,
-    /// Of a step.
+    /// Digest of the result of a step.
     digest: Option<String>,
 }
 
-/// Of operands and of random known answers: any will do.
+/// Seed of operands and of random test cases. Any value will do.
 const SEED: u64 = 1;
-/// Launches in one play on a GPU, so that the play's own cost does not count.
+/// The number of dispatches in one run on a GPU, so that the overhead of a run does not matter.
 const LAUNCHES: usize = 4;
 
-/// What is timed. One lives in a worker at a time.
+/// The subjects of a benchmark. A worker has at most one at a time.
 #[wasm_bindgen]
 pub struct Bench {
     subjects: Vec<Subject>,
-    tell: Tell,
+    events: EventSink,
 }
 
 enum Subject {
@@ -98,28 +98,28 @@ enum Subject {
 
 #[wasm_bindgen]
 impl Bench {
-    /// Opens the backends, checks every answer, and has everything ready to be timed. `options`: `BenchOptions`;
-    /// `tell` hears `BenchEvent`s. Rejects where an answer is wrong.
-    pub async fn create(options: JsValue, tell: Function) -> Result<Bench, JsError> {
+    /// Opens the backends, checks every result, and prepares all subjects. `options` are `BenchOptions`; `on_event` is
+    /// called with `BenchEvent`s. Rejects if a result is wrong.
+    pub async fn create(options: JsValue, on_event: Function) -> Result<Bench, JsError> {
         let options: BenchOptions = serde_wasm_bindgen::from_value(options)?;
         let config = match options.step.as_str() {
             "none" => None,
             "small" => Some(SMALL),
             "wide" => Some(WIDE),
-            other => return Err(JsError::new(&format!("no step {other:?}: there are none, small and wide"))),
+            other => return Err(JsError::new(&format!("step: {other:?} is not none, small or wide"))),
         };
         let BenchOptions { tokens, features, .. } = options;
         if ![tokens, features].iter().all(|size| (64..=4096).contains(size) && size.is_multiple_of(64)) {
-            return Err(JsError::new("tokens and features are multiples of 64 up to 4096"));
+            return Err(JsError::new("tokens and features must be multiples of 64 up to 4096"));
         }
-        let mut bench = Self { subjects: Vec::new(), tell: Tell::new(Some(tell)) };
+        let mut bench = Self { subjects: Vec::new(), events: EventSink::new(Some(on_event)) };
         let cases = Shape { tokens, features }.cases(SEED);
         if let Some(device) = device().await {
             let card = DeviceCard::new(&device).await;
-            bench.tell.say(&BenchEvent::Device { name: &card.name, software: card.software });
+            bench.events.send(&BenchEvent::Device { name: &card.name, software: card.software });
             bench.gpu_products(&device, &cases).await?;
         }
-        // a browser opens what it lists once
+        // a browser's device can be opened only once
         if let (Some(device), Some(config)) = (device().await, &config) {
             bench.gpu_step(&device, config).await?;
         }
@@ -131,24 +131,24 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Runs each subject once; `tell` hears how long it took.
-    pub async fn round(&mut self, tell: Function) -> Result<(), JsError> {
-        self.tell = Tell::new(Some(tell));
+    /// Runs each subject once. `on_event` is called with each time.
+    pub async fn round(&mut self, on_event: Function) -> Result<(), JsError> {
+        self.events = EventSink::new(Some(on_event));
         for (at, subject) in self.subjects.iter_mut().enumerate() {
             let milliseconds = subject.time().await?;
-            self.tell.say(&BenchEvent::Time { subject: at, milliseconds });
+            self.events.send(&BenchEvent::Time { subject: at, milliseconds });
         }
         Ok(())
     }
 }
 
-/// The GPU that the browser offers.
+/// Returns the GPU that the browser offers.
 async fn device() -> Option<Device> {
     gpu::devices().await.into_iter().next()
 }
 
 impl Bench {
-    /// Every lowering of every product, in one submission a play.
+    /// Prepares every lowering of every product, with one submission for each run.
     async fn gpu_products(&mut self, device: &Device, cases: &[(&'static str, Case)]) -> Result<(), Error> {
         let gpu = Gpu::open(device, Options { slice_ms: f64::INFINITY, ..Options::new(now) }).await?;
         for (what, case) in cases {
@@ -178,7 +178,7 @@ impl Bench {
         by: &str,
         launches: usize,
     ) -> Result<(), Error> {
-        self.tell.say(&BenchEvent::Preparing { what: format!("{name}: {what}, {by}") });
+        self.events.send(&BenchEvent::Preparing { what: format!("{name}: {what}, {by}") });
         known_answers::passes(backend, case).await?;
         let (mut recording, ids) = Recording::single(case);
         for _ in 1..launches {
@@ -188,25 +188,25 @@ impl Bench {
         for (id, words) in ids.iter().zip(&case.inputs) {
             executor.write(*id, words).await?;
         }
-        // a GPU player now learns what a launch costs
+        // a GPU executor measures the cost of a dispatch in this run
         executor.run(0..launches).await?;
         self.subjects.push(Subject::Product { executor, launches });
         let [tokens, columns, rows] = [1, 2, 3].map(|at| case.params[at] as usize);
         let operations = Some(2.0 * (tokens * columns * rows) as f64);
         let (by, digest) = (by.to_owned(), None);
-        self.tell.say(&BenchEvent::Subject(SubjectCard { what, backend: name, by, tokens, operations, digest }));
+        self.events.send(&BenchEvent::Subject(SubjectCard { what, backend: name, by, tokens, operations, digest }));
         Ok(())
     }
 
-    /// In slices of one frame, by the lowerings that are fastest here.
+    /// Prepares a step in slices of one frame, with the lowerings that are fastest on this GPU.
     async fn gpu_step(&mut self, device: &Device, config: &ModelConfig) -> Result<(), Error> {
-        self.tell.say(&BenchEvent::Preparing { what: "gpu: the lowerings, each timed".to_owned() });
+        self.events.send(&BenchEvent::Preparing { what: "gpu: timing all lowerings".to_owned() });
         let gpu = Gpu::open(device, Options::new(now)).await?;
         let several: Vec<_> = kernels::ALL.iter().copied().filter(|kernel| kernel.lowerings.len() > 1).collect();
         let tuning = gpu::tune(&gpu, &several, SEED).await?;
         for tuned in &tuning.kernels {
             let tried = tuned.tried.iter().map(|(lowering, outcome)| format!("{} {outcome}", lowering.name));
-            self.tell.say(&BenchEvent::Lowering {
+            self.events.send(&BenchEvent::Lowering {
                 kernel: tuned.kernel.name,
                 lowering: tuned.chosen.name,
                 lowerings: tried.collect(),
@@ -216,7 +216,7 @@ impl Bench {
         self.step(config, &Backend::Gpu { gpu, choice: tuning.choice }, "gpu", by.join(", ")).await
     }
 
-    /// The digest of the first step is told, to be compared with the other backends'.
+    /// Prepares a step. Its event contains the digest of the first step, for comparison with the other backends.
     async fn step(
         &mut self,
         config: &ModelConfig,
@@ -224,18 +224,18 @@ impl Bench {
         name: &'static str,
         by: String,
     ) -> Result<(), Error> {
-        self.tell.say(&BenchEvent::Preparing { what: format!("{name}: a whole step") });
+        self.events.send(&BenchEvent::Preparing { what: format!("{name}: a whole step") });
         let mut trial = Trial::new(config.clone(), backend).await?;
         let digest = Some(hex(&digest(&trial.step().await?)));
         let (what, tokens, operations) = ("whole step", trial.tokens(), None);
         self.subjects.push(Subject::Step(Box::new(trial)));
-        self.tell.say(&BenchEvent::Subject(SubjectCard { what, backend: name, by, tokens, operations, digest }));
+        self.events.send(&BenchEvent::Subject(SubjectCard { what, backend: name, by, tokens, operations, digest }));
         Ok(())
     }
 }
 
 impl Subject {
-    /// Milliseconds of one launch, or of one step.
+    /// Returns the milliseconds of one dispatch, or of one step.
     async fn time(&mut self) -> Result<f64, Error> {
         let start = now();
         match self {

@@ -1,6 +1,6 @@
-//! `BitLinear`: one adapted BitNet linear on typed arrays, exact to the bit on the CPU and on any GPU.
+//! `BitLinear`: one adapted BitNet linear layer on typed arrays, exact to the bit on the CPU and on any GPU.
 
-use super::{backend, check::hex, tell::Tell};
+use super::{backend, check::hex, event_sink::EventSink};
 use js_sys::{Float32Array, Object, Reflect};
 use r3mes_wgpu::{
     compute::Backend,
@@ -14,20 +14,24 @@ use wasm_bindgen::prelude::{JsCast, JsError, JsValue, wasm_bindgen};
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
 export interface BitLinearOptions {
-  /** 768 if left out, as is outFeatures. */
+  /** By default 768. */
   inFeatures?: number;
+  /** By default 768. */
   outFeatures?: number;
-  /** 4 to 64; 8 if left out. */
+  /** 4 to 64; by default 8. */
   loraRank?: number;
-  /** A whole number; 16 if left out. */
+  /** An integer; by default 16. */
   loraAlpha?: number;
-  /** [outFeatures, inFeatures], of which the signs are kept, 0 where below 0.1; drawn by the seed if left out. */
+  /**
+   * [outFeatures, inFeatures]: only the signs are used, and 0 below an absolute value of 0.1. By default derived from
+   * the seed.
+   */
   weights?: Float32Array;
-  /** A whole number below 2^53, from which a (and the weights) follow; 0 if left out. */
+  /** An integer below 2^53 from which a, and by default the weights, are derived; by default 0. */
   seed?: number;
-  /** cpu if left out. */
+  /** By default cpu. */
   backend?: "auto" | "gpu" | "cpu";
-  /** It always is. */
+  /** Always true. */
   deterministic?: true;
 }
 export interface LoraParams {
@@ -38,7 +42,7 @@ export interface LoraParams {
   alpha: number;
 }
 export interface BitLinearGradients {
-  /** As in `LoraParams`. */
+  /** Of the shapes in `LoraParams`. */
   a: Float32Array;
   b: Float32Array;
   /** [rows, inFeatures] */
@@ -66,20 +70,20 @@ struct Options {
 pub struct BitLinear {
     layer: RefCell<bit_linear::BitLinear>,
     backend: Backend,
-    executor: RefCell<Placed>,
+    state: RefCell<ExecutorState>,
 }
 
-/// Where the layer is: one call computes at a time.
-enum Placed {
-    Nowhere,
-    /// On the backend, for batches of so many rows.
+/// The state of the executor, which serves one call at a time.
+enum ExecutorState {
+    Absent,
+    /// Ready for batches of this many rows.
     Ready(usize, Box<BitLinearExecutor>),
-    Computing,
+    Busy,
 }
 
 #[wasm_bindgen]
 impl BitLinear {
-    /// Draws or takes the weights, and opens the backend. Rejects with the option that is wrong.
+    /// Creates the layer and opens the backend. Rejects with an error that names the invalid option.
     pub async fn create(
         #[wasm_bindgen(unchecked_optional_param_type = "BitLinearOptions")] options: JsValue,
     ) -> Result<BitLinear, JsValue> {
@@ -89,13 +93,13 @@ impl BitLinear {
                 .map_err(|error| JsError::new(&format!("BitLinear options: {error}")))?,
         };
         if options.deterministic == Some(false) {
-            return Err(JsError::new("deterministic: false is not to be had").into());
+            return Err(JsError::new("deterministic: false is not supported").into());
         }
-        let in_features = whole("inFeatures", options.in_features, 768, MAX_FEATURES)? as usize;
-        let out_features = whole("outFeatures", options.out_features, 768, MAX_FEATURES)? as usize;
-        let rank = whole("loraRank", options.lora_rank, 8, 64)? as usize;
-        let alpha = whole("loraAlpha", options.lora_alpha, 16, 1 << 16)? as u32;
-        let seed = whole("seed", options.seed, 0, (1 << 53) - 1)?;
+        let in_features = integer("inFeatures", options.in_features, 768, MAX_FEATURES)? as usize;
+        let out_features = integer("outFeatures", options.out_features, 768, MAX_FEATURES)? as usize;
+        let rank = integer("loraRank", options.lora_rank, 8, 64)? as usize;
+        let alpha = integer("loraAlpha", options.lora_alpha, 16, 1 << 16)? as u32;
+        let seed = integer("seed", options.seed, 0, (1 << 53) - 1)?;
         let seed = task_key(&[0; 32], &format!("BitLinear {seed}"));
         let layer = if options.weights.is_undefined() {
             bit_linear::BitLinear::seeded(in_features, out_features, (rank, alpha), seed)
@@ -108,11 +112,11 @@ impl BitLinear {
         }
         .map_err(JsError::from)?;
         let wanted = options.backend.as_deref().unwrap_or("cpu");
-        let backend = backend::open(wanted, &Tell::new(None)).await?.backend;
-        Ok(Self { layer: RefCell::new(layer), backend, executor: RefCell::new(Placed::Nowhere) })
+        let backend = backend::open(wanted, &EventSink::new(None)).await?.backend;
+        Ok(Self { layer: RefCell::new(layer), backend, state: RefCell::new(ExecutorState::Absent) })
     }
 
-    /// `y [rows, outFeatures]` of `x [rows, inFeatures]`.
+    /// Returns `y [rows, outFeatures]` of `x [rows, inFeatures]`.
     pub async fn forward(&self, x: Vec<f32>) -> Result<Vec<f32>, JsError> {
         let layer = self.layer.borrow().clone();
         let in_features = layer.backbone().columns;
@@ -125,55 +129,55 @@ impl BitLinear {
                 *executor.layer() = layer;
                 executor
             }
-            _ => Box::new(layer.executor(&self.backend, rows).await.inspect_err(|_| self.put(Placed::Nowhere))?),
+            _ => Box::new(layer.executor(&self.backend, rows).await.inspect_err(|_| self.put(ExecutorState::Absent))?),
         };
         let y = executor.forward(&x).await;
-        self.put(Placed::Ready(rows, executor));
+        self.put(ExecutorState::Ready(rows, executor));
         Ok(y?)
     }
 
-    /// Gradients of the last forward pass, from `dy [rows, outFeatures]`. `key` (32 bytes; zeros if left out) keys the
-    /// stochastic rounding of what is dropped: the same key gives the same bits.
+    /// Returns the gradients of the last forward pass, from `dy [rows, outFeatures]`. `key` (32 bytes, by default
+    /// zeros) keys the stochastic rounding: the same key gives the same bits.
     #[wasm_bindgen(unchecked_return_type = "BitLinearGradients")]
     pub async fn backward(&self, dy: Vec<f32>, key: Option<Vec<u8>>) -> Result<JsValue, JsError> {
         let key = key.map_or(Ok([0; 32]), <[u8; 32]>::try_from).map_err(|_| JsError::new("key: not 32 bytes"))?;
         let Some((rows, mut executor)) = self.take()? else {
-            self.put(Placed::Nowhere);
+            self.put(ExecutorState::Absent);
             return Err(JsError::new("backward: there was no forward pass"));
         };
         let gradients = executor.backward(&dy, &key).await;
-        self.put(Placed::Ready(rows, executor));
+        self.put(ExecutorState::Ready(rows, executor));
         let gradients = gradients?;
         Ok(object(&[("a", array(&gradients.a)), ("b", array(&gradients.b)), ("x", array(&gradients.x))]))
     }
 
-    /// A copy of the adapter.
+    /// Returns a copy of the adapter.
     #[wasm_bindgen(js_name = getLoraParams, unchecked_return_type = "LoraParams")]
     pub fn lora_params(&self) -> JsValue {
         let (a, b, alpha) = self.layer.borrow().lora_parameters();
         object(&[("a", array(&a)), ("b", array(&b)), ("alpha", alpha.into())])
     }
 
-    /// Sets `a [rank, inFeatures]` and `b [outFeatures, rank]`, from the next forward pass on; rounded to 28 fraction
-    /// bits. Throws, and changes nothing, where one has another length or a value outside ±8.
+    /// Sets `a [rank, inFeatures]` and `b [outFeatures, rank]`, rounded to 28 fraction bits, for the next forward pass.
+    /// Throws, and changes nothing, if an array has the wrong length or a value outside ±8.
     #[wasm_bindgen(js_name = setLoraParams)]
     pub fn set_lora_params(&self, a: &[f32], b: &[f32]) -> Result<(), JsError> {
         Ok(self.layer.borrow_mut().set_lora_parameters(a, b)?)
     }
 
-    /// Megabytes (2^20 bytes) of the adapter in f32: what there is to send instead of the weights.
+    /// Returns the size of the adapter in f32, in units of 2^20 bytes: what is sent instead of the weights.
     #[wasm_bindgen(js_name = estimateSizeMb)]
     pub fn estimate_size_mb(&self) -> f64 {
         self.layer.borrow().size_mb()
     }
 
-    /// SHA-256 of the frozen weights, as 64 hexadecimal digits.
+    /// Returns the SHA-256 of the frozen weights as 64 hexadecimal digits.
     #[wasm_bindgen(js_name = backboneDigest)]
     pub fn backbone_digest(&self) -> String {
         hex(&self.layer.borrow().backbone_digest())
     }
 
-    /// Always: the same bits on every device.
+    /// Always true, because every device computes the same bits.
     #[wasm_bindgen(getter)]
     pub fn deterministic(&self) -> bool {
         true
@@ -181,30 +185,31 @@ impl BitLinear {
 }
 
 impl BitLinear {
-    /// The player, if there is one, for as long as a call computes.
+    /// Takes the executor for the duration of a call, if there is one.
     fn take(&self) -> Result<Option<(usize, Box<BitLinearExecutor>)>, JsError> {
-        match self.executor.replace(Placed::Computing) {
-            Placed::Nowhere => Ok(None),
-            Placed::Ready(rows, executor) => Ok(Some((rows, executor))),
-            Placed::Computing => Err(JsError::new("this layer computes: await the call before")),
+        match self.state.replace(ExecutorState::Busy) {
+            ExecutorState::Absent => Ok(None),
+            ExecutorState::Ready(rows, executor) => Ok(Some((rows, executor))),
+            ExecutorState::Busy => Err(JsError::new("this layer is busy; await the previous call")),
         }
     }
 
-    fn put(&self, placed: Placed) {
-        self.executor.replace(placed);
+    fn put(&self, state: ExecutorState) {
+        self.state.replace(state);
     }
 }
 
-/// Most features of a side: a larger layer would not fit a browser's memory.
+/// The largest number of input or output features, because a larger layer would not fit into a browser's memory.
 const MAX_FEATURES: u64 = 1 << 16;
 
-/// A whole number in `1..=max`, or the error that names it. A seed may be 0.
-fn whole(name: &str, given: Option<f64>, otherwise: u64, max: u64) -> Result<u64, JsError> {
-    let min = otherwise.min(1);
+/// Returns an integer option in `1..=max`, or in `0..=max` if its default is 0. Returns an error that names it
+/// otherwise.
+fn integer(name: &str, given: Option<f64>, default: u64, max: u64) -> Result<u64, JsError> {
+    let min = default.min(1);
     match given {
-        None => Ok(otherwise),
+        None => Ok(default),
         Some(value) if value.fract() == 0.0 && (min as f64..=max as f64).contains(&value) => Ok(value as u64),
-        Some(value) => Err(JsError::new(&format!("{name}: {value} is no whole number in {min} to {max}"))),
+        Some(value) => Err(JsError::new(&format!("{name}: {value} is not an integer in {min} to {max}"))),
     }
 }
 
@@ -215,7 +220,7 @@ fn array(values: &[f32]) -> JsValue {
 fn object(entries: &[(&str, JsValue)]) -> JsValue {
     let object = Object::new();
     for (key, value) in entries {
-        // a fresh object refuses no property
+        // setting a property of a new object cannot fail
         let _ = Reflect::set(&object, &(*key).into(), value);
     }
     object.into()

@@ -1,4 +1,4 @@
-//! Check: known answers and golden digests on one backend of this browser, told as they come.
+//! Tests the known answers and golden digests of one backend of this browser, and reports each result.
 
 use super::host::now;
 use js_sys::Function;
@@ -18,15 +18,15 @@ use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** One result of a check. */
+/** A result of one test. */
 export type CheckEvent =
   | { event: "kernel"; kernel: string; lowering: string; lowerings: string[]; error?: string }
   | { event: "digest"; digest: "step" | "run"; steps: number; expected: string; found?: string; error?: string };
 /**
- * Asks the known answers of every kernel, then the golden step and the golden run; resolves to whether all were right.
- * Rejects if there is no such backend.
+ * Tests the known answers of every kernel, then the golden step and the golden run. Resolves to whether all results
+ * were correct. Rejects if the backend does not exist.
  */
-export function check(backend: "cpu" | "gpu", tell: (event: CheckEvent) => void): Promise<boolean>;
+export function check(backend: "cpu" | "gpu", onEvent: (event: CheckEvent) => void): Promise<boolean>;
 "#;
 
 /// `CheckEvent` of the TypeScript above.
@@ -37,31 +37,31 @@ enum CheckEvent {
     Digest { digest: &'static str, steps: u32, expected: String, found: Option<String>, error: Option<String> },
 }
 
-/// Seed of the random known answers: any will do.
+/// Seed of the random test cases. Any value will do.
 const SEED: u64 = 1;
 
-/// Sequences a play: any number gives the same digests.
+/// The number of sequences in a run. It does not affect the digests.
 const SEQUENCES: usize = 3;
 
 /// `check` of the TypeScript above.
 #[wasm_bindgen(skip_typescript)]
-pub async fn check(backend: &str, tell: Function) -> Result<bool, JsError> {
-    let mut check = Check { tell, right: true };
+pub async fn check(backend: &str, on_event: Function) -> Result<bool, JsError> {
+    let mut check = Check { on_event, passed: true };
     let backend = match backend {
         "cpu" => check.cpu().await?,
         "gpu" => check.gpu().await?,
-        other => return Err(JsError::new(&format!("no backend {other:?}: there are cpu and gpu"))),
+        other => return Err(JsError::new(&format!("backend: {other:?} is not cpu or gpu"))),
     };
-    if check.right {
+    if check.passed {
         check.digest("step", 1, GOLDEN.step, step_digest(&backend, SEQUENCES).await)?;
         check.digest("run", RUN_STEPS as u32, GOLDEN.run, run_digest(&backend, SEQUENCES).await)?;
     }
-    Ok(check.right)
+    Ok(check.passed)
 }
 
 struct Check {
-    tell: Function,
-    right: bool,
+    on_event: Function,
+    passed: bool,
 }
 
 impl Check {
@@ -79,7 +79,9 @@ impl Check {
 
     async fn gpu(&mut self) -> Result<Backend, JsError> {
         let devices = gpu::devices().await;
-        let device = devices.first().ok_or_else(|| JsError::new("this browser offers no GPU: no WebGPU"))?;
+        let device = devices
+            .first()
+            .ok_or_else(|| JsError::new("this browser offers no GPU, because WebGPU is missing or disabled"))?;
         let gpu = Gpu::open(device, Options::new(now)).await?;
         let mut choice = Choice::default();
         for kernel in kernels::ALL {
@@ -105,8 +107,8 @@ impl Check {
         lowerings: Vec<String>,
         outcome: Result<(), Error>,
     ) -> Result<(), JsError> {
-        self.right &= outcome.is_ok();
-        self.say(CheckEvent::Kernel {
+        self.passed &= outcome.is_ok();
+        self.send(CheckEvent::Kernel {
             kernel,
             lowering,
             lowerings,
@@ -121,17 +123,19 @@ impl Check {
         expected: [u8; 32],
         found: Result<[u8; 32], Error>,
     ) -> Result<(), JsError> {
-        self.right &= found.as_ref().is_ok_and(|found| *found == expected);
+        self.passed &= found.as_ref().is_ok_and(|found| *found == expected);
         let (found, error) = match found {
             Ok(found) => (Some(hex(&found)), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        self.say(CheckEvent::Digest { digest, steps, expected: hex(&expected), found, error })
+        self.send(CheckEvent::Digest { digest, steps, expected: hex(&expected), found, error })
     }
 
-    fn say(&self, event: CheckEvent) -> Result<(), JsError> {
+    fn send(&self, event: CheckEvent) -> Result<(), JsError> {
         let event = serde_wasm_bindgen::to_value(&event)?;
-        self.tell.call1(&JsValue::NULL, &event).map_err(|_| JsError::new("the listener threw"))?;
+        self.on_event
+            .call1(&JsValue::NULL, &event)
+            .map_err(|_| JsError::new("the event listener threw an exception"))?;
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
-//! Control: what the page may change while the engine computes, looked at after each slice.
+//! Control of a miner by the page while it computes: pause, finish, stop and intensity, checked after each slice.
 
 use super::{
+    event_sink::EventSink,
     events::MinerEvent,
-    host::{LOOK_MS, now, sleep},
-    tell::Tell,
+    host::{YIELD_MS, now, sleep},
 };
-use r3mes_wgpu::compute::Slice;
+use js_sys::Math;
+use r3mes_wgpu::{agents::driver::Runtime, compute::Slice};
 use std::{
     cell::{Cell, RefCell},
     future::Future,
@@ -13,14 +14,14 @@ use std::{
     rc::Rc,
 };
 
-/// Between two looks at whether a pause is over.
-pub(crate) const IDLE_MS: u32 = 200;
-/// Longest rest after a look.
-const MAX_REST_MS: f64 = 10_000.0;
-/// Between two words of progress.
+/// The time between two checks of whether a pause or a wait is over, in milliseconds.
+const CHECK_MS: u32 = 200;
+/// The longest pause that the intensity causes after a slice, in milliseconds.
+const MAX_PACING_MS: f64 = 10_000.0;
+/// The time between two progress events, in milliseconds.
 const PROGRESS_MS: f64 = 250.0;
 
-/// Shared by the miner and the executors' rests.
+/// The state of a miner that the page controls, shared with the executors' yield hook.
 #[derive(Clone)]
 pub(crate) struct Control(Rc<State>);
 
@@ -28,54 +29,50 @@ struct State {
     paused: Cell<bool>,
     finishing: Cell<bool>,
     stopped: Rc<Cell<bool>>,
-    /// The part of the time that is worked, above 0 and at most 1.
-    duty: Cell<f64>,
-    /// Milliseconds worked since the messages were looked at.
-    worked: Cell<f64>,
-    /// Plays of the task at hand that are done, and of every task.
-    plays: Cell<[usize; 2]>,
-    told: Cell<f64>,
-    tell: Tell,
+    /// The share of the time in which the miner computes, above 0 and at most 1.
+    intensity: Cell<f64>,
+    /// Milliseconds of work since the last yield.
+    worked_ms: Cell<f64>,
+    /// The number of completed runs of the current task, and of all runs of a task.
+    runs: Cell<[usize; 2]>,
+    /// Time of the last progress event, in milliseconds.
+    reported_ms: Cell<f64>,
+    events: EventSink,
 }
 
 thread_local! {
-    /// Of the one miner of this worker: executors know functions, not closures.
+    /// The control of the one miner in this worker. It is global because a yield hook is a function, not a closure.
     static CONTROL: RefCell<Option<Control>> = const { RefCell::new(None) };
 }
 
 impl Control {
-    /// From now on the one that [`rest`] heeds.
-    pub(crate) fn new(tell: Tell) -> Self {
+    /// Creates a control, which [`yield_to_page`] uses from now on.
+    pub(crate) fn new(events: EventSink) -> Self {
         let control = Self(Rc::new(State {
             paused: Cell::default(),
             finishing: Cell::default(),
             stopped: Rc::default(),
-            duty: Cell::new(1.0),
-            worked: Cell::default(),
-            plays: Cell::new([0, 1]),
-            told: Cell::default(),
-            tell,
+            intensity: Cell::new(1.0),
+            worked_ms: Cell::default(),
+            runs: Cell::new([0, 1]),
+            reported_ms: Cell::default(),
+            events,
         }));
         CONTROL.set(Some(control.clone()));
         control
     }
 
-    pub(crate) fn tell(&self) -> &Tell {
-        &self.0.tell
+    pub(crate) fn events(&self) -> &EventSink {
+        &self.0.events
     }
 
-    /// For who must send nothing once it is set.
+    /// Returns the flag after which no request may be sent.
     pub(crate) fn stop_flag(&self) -> Rc<Cell<bool>> {
         self.0.stopped.clone()
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.0.stopped.get()
-    }
-
-    /// Whether another task may be begun.
-    pub(crate) fn goes_on(&self) -> bool {
-        !self.0.stopped.get() && !self.0.finishing.get()
     }
 
     pub(crate) fn begin(&self) {
@@ -100,45 +97,67 @@ impl Control {
         self.0.stopped.set(true);
     }
 
-    pub(crate) fn set_duty(&self, share: f64) {
-        self.0.duty.set(share);
+    pub(crate) fn set_intensity(&self, share: f64) {
+        self.0.intensity.set(share);
     }
 
-    /// A task begins, of so many plays.
-    pub(crate) fn expect(&self, plays: usize) {
-        self.0.plays.set([0, plays]);
+    /// Starts the progress of a task that takes this many runs.
+    pub(crate) fn begin_task(&self, runs: usize) {
+        self.0.runs.set([0, runs]);
     }
 
-    fn progress(&self, [played, of]: [usize; 2]) {
-        let [mut plays, all] = self.0.plays.get();
-        if now() - self.0.told.get() >= PROGRESS_MS {
-            self.0.told.set(now());
-            let share = (plays as f64 + played as f64 / of as f64) / all as f64;
-            self.0.tell.say(&MinerEvent::Progress { share: share.min(1.0) });
+    /// Reports progress: `done` of `all` dispatches of the current run are done.
+    fn progress(&self, [done, all]: [usize; 2]) {
+        let [mut runs, all_runs] = self.0.runs.get();
+        if now() - self.0.reported_ms.get() >= PROGRESS_MS {
+            self.0.reported_ms.set(now());
+            let share = (runs as f64 + done as f64 / all as f64) / all_runs as f64;
+            self.0.events.send(&MinerEvent::Progress { share: share.min(1.0) });
         }
-        plays += usize::from(played == of);
-        self.0.plays.set([plays, all]);
-    }
-
-    /// Waits while it is paused.
-    pub(crate) async fn wait_while_paused(&self) {
-        while self.0.paused.get() && !self.is_stopped() {
-            sleep(IDLE_MS).await;
-        }
+        runs += usize::from(done == all);
+        self.0.runs.set([runs, all_runs]);
     }
 }
 
-/// After each slice: rests as long as the intensity asks, and for as long as the pause lasts; false to stop.
-pub(crate) fn rest(slice: Slice) -> Pin<Box<dyn Future<Output = bool>>> {
+impl Runtime for Control {
+    fn should_stop(&self) -> bool {
+        self.0.stopped.get() || self.0.finishing.get()
+    }
+
+    async fn wait(&self, milliseconds: u32) {
+        let end = now() + f64::from(milliseconds);
+        while now() < end && !self.should_stop() {
+            sleep(CHECK_MS).await;
+        }
+    }
+
+    async fn wait_while_paused(&self) {
+        while self.0.paused.get() && !self.is_stopped() {
+            sleep(CHECK_MS).await;
+        }
+    }
+
+    fn random(&self) -> u32 {
+        (Math::random() * f64::from(u32::MAX)) as u32
+    }
+
+    fn now_ms(&self) -> f64 {
+        now()
+    }
+}
+
+/// The yield hook after each slice: waits as the intensity requires and as long as the miner is paused. Returns false
+/// if the miner is stopped.
+pub(crate) fn yield_to_page(slice: Slice) -> Pin<Box<dyn Future<Output = bool>>> {
     let control = CONTROL.with_borrow(Clone::clone);
     Box::pin(async move {
         let Some(control) = control else { return true };
         control.progress(slice.played);
-        let worked = control.0.worked.get() + slice.worked_ms;
-        control.0.worked.set(worked);
-        if worked >= LOOK_MS || control.0.paused.get() || control.is_stopped() {
-            control.0.worked.set(0.0);
-            sleep((worked * (1.0 / control.0.duty.get() - 1.0)).min(MAX_REST_MS) as u32).await;
+        let worked_ms = control.0.worked_ms.get() + slice.worked_ms;
+        control.0.worked_ms.set(worked_ms);
+        if worked_ms >= YIELD_MS || control.0.paused.get() || control.is_stopped() {
+            control.0.worked_ms.set(0.0);
+            sleep((worked_ms * (1.0 / control.0.intensity.get() - 1.0)).min(MAX_PACING_MS) as u32).await;
             control.wait_while_paused().await;
         }
         !control.is_stopped()

@@ -1,6 +1,6 @@
-//! Devices: the GPU that the browser offers, as the page shows it.
+//! The GPU that the browser offers, as the page shows it.
 //!
-//! wgpu keeps only one line of `GPUAdapterInfo`, so the rest is asked of the browser itself.
+//! wgpu keeps only one field of `GPUAdapterInfo`, so the others are requested from the browser.
 
 use js_sys::{Function, Promise, Reflect, global};
 use r3mes_wgpu::compute::gpu::{
@@ -13,18 +13,18 @@ use wasm_bindgen_futures::JsFuture;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** A GPU, as far as the browser says. */
+/** A GPU, as the browser describes it. */
 export interface DeviceCard {
   name: string;
-  /** "unknown" where the browser does not tell. */
+  /** "unknown" if the browser does not disclose it. */
   vendor: string;
   architecture: string;
-  /** The CPU plays a GPU. */
+  /** Whether it is a software GPU, which computes on the CPU. */
   software: boolean;
   bufferBytes: number;
   bindingBytes: number;
 }
-/** The GPUs that the browser offers: one, or none without WebGPU. */
+/** Resolves to the GPUs that the browser offers: one, or none without WebGPU. */
 export function devices(): Promise<DeviceCard[]>;
 "#;
 
@@ -52,7 +52,7 @@ pub async fn devices() -> Result<JsValue, JsValue> {
 
 impl DeviceCard {
     pub(crate) async fn new(device: &Device) -> Self {
-        let info = Info::ask().await.unwrap_or_default();
+        let info = AdapterInfo::request().await.unwrap_or_default();
         let class = info.classify();
         let name = [&info.description, &info.device, &device.name].into_iter().find(|name| !name.is_empty());
         Self {
@@ -67,15 +67,15 @@ impl DeviceCard {
 }
 
 impl DeviceCard {
-    /// Vendor and architecture.
+    /// Returns vendor and architecture.
     pub(crate) fn class(&self) -> String {
         format!("{} {}", self.vendor, self.architecture)
     }
 }
 
-/// `GPUAdapterInfo`; empty where the browser is silent.
+/// `GPUAdapterInfo`, with empty fields if the browser does not disclose them.
 #[derive(Default)]
-struct Info {
+struct AdapterInfo {
     vendor: String,
     architecture: String,
     device: String,
@@ -83,9 +83,9 @@ struct Info {
     fallback: bool,
 }
 
-impl Info {
-    /// Of `navigator.gpu.requestAdapter()`; `None` without WebGPU.
-    async fn ask() -> Option<Self> {
+impl AdapterInfo {
+    /// Returns the information about the adapter of `navigator.gpu.requestAdapter()`, or `None` without WebGPU.
+    async fn request() -> Option<Self> {
         let gpu = get(&get(&global(), "navigator")?, "gpu")?;
         let request: Function = get(&gpu, "requestAdapter")?.dyn_into().ok()?;
         let promise: Promise = request.call0(&gpu).ok()?.dyn_into().ok()?;

@@ -1,8 +1,8 @@
-//! Events: what the miner tells the page.
+//! The events that a miner sends to the page.
 
-use super::{check::hex, tell::Tell};
+use super::{check::hex, event_sink::EventSink};
 use r3mes_wgpu::{
-    agents::miner::{self, MiningError, TaskStage},
+    agents::miner::{AcceptedTask, MiningError, TaskStage},
     client::ClientError,
     protocol::{CHUNK_TOKENS, Receipt},
     tx::code,
@@ -27,7 +27,7 @@ export type MinerEvent =
   | { event: "rejected"; transaction: string; code: number; reason: string };
 "#;
 
-/// `MinerEvent` of the TypeScript above, but for what every long call tells.
+/// `MinerEvent` of the TypeScript above, except `ProgressEvent`.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum MinerEvent {
@@ -75,23 +75,24 @@ pub(crate) enum MinerEvent {
     },
 }
 
-impl Tell {
+impl EventSink {
+    /// Sends the event of a stage.
     pub(crate) fn stage(&self, stage: &TaskStage) {
-        let named =
+        let fields =
             |receipt: &Receipt| (receipt.artifact().to_string(), receipt.task().cid().to_string(), receipt.to_json());
-        self.say(&match stage {
-            TaskStage::Claimed(task, round) => MinerEvent::Claimed {
+        self.send(&match stage {
+            TaskStage::Claimed { task, round } => MinerEvent::Claimed {
                 task: task.cid().to_string(),
                 chunk: task.chunk.to_string(),
                 seed: hex(&task.seed),
                 round: *round,
             },
             TaskStage::Computed(receipt) => {
-                let (cid, task, receipt) = named(receipt);
+                let (cid, task, receipt) = fields(receipt);
                 MinerEvent::Computed { cid, task, receipt }
             }
-            TaskStage::Found(receipt) => {
-                let (cid, task, receipt) = named(receipt);
+            TaskStage::Restored(receipt) => {
+                let (cid, task, receipt) = fields(receipt);
                 MinerEvent::Found { cid, task, receipt }
             }
             TaskStage::Stored => MinerEvent::Stored,
@@ -99,39 +100,38 @@ impl Tell {
         });
     }
 
-    /// `seconds`: of computing alone; `None` where it was computed before. `escrow`: what is held back of all rewards.
-    pub(crate) fn accepted(&self, accepted: &miner::Accepted, seconds: Option<f64>, reward: u64, escrow: u64) {
-        self.say(&MinerEvent::Accepted {
-            cid: accepted.receipt.artifact().to_string(),
-            transaction: accepted.transaction.clone(),
-            gradient_digest: hex(&accepted.gradient_root),
-            round: accepted.round,
-            loss: accepted.loss,
+    /// Sends that a task was accepted. `seconds` is the computing time, `None` if the result was computed earlier;
+    /// `escrow` is the amount of all rewards in escrow.
+    pub(crate) fn accepted(&self, task: &AcceptedTask, seconds: Option<f64>, reward: u64, escrow: u64) {
+        self.send(&MinerEvent::Accepted {
+            cid: task.receipt.artifact().to_string(),
+            transaction: task.transaction.clone(),
+            gradient_digest: hex(&task.gradient_root),
+            round: task.round,
+            loss: task.loss,
             tokens: CHUNK_TOKENS,
             seconds,
             reward,
-            balance: accepted.balance,
+            balance: task.balance,
             escrow,
-            receipt: accepted.receipt.to_json(),
+            receipt: task.receipt.to_json(),
             memory_bytes: memory_bytes(),
         });
     }
 
-    /// Tells of a transaction that failed or a gradient that does not count, if that is what the error is; returns the
-    /// code.
-    pub(crate) fn rejected(&self, error: &MiningError) -> Option<u32> {
+    /// Sends that a transaction failed or a gradient was not accepted, if the error is of that kind.
+    pub(crate) fn rejected(&self, error: &MiningError) {
         let (transaction, code, reason) = match error {
             MiningError::Client(ClientError::Failed { hash, code, log }) => (hash.clone(), *code, log.clone()),
-            MiningError::Late(reason) => (String::new(), code::TAKEN, reason.clone()),
+            MiningError::ClaimLost(reason) => (String::new(), code::TAKEN, reason.clone()),
             MiningError::Rejected { .. } => (String::new(), code::REJECTED, error.to_string()),
-            _ => return None,
+            _ => return,
         };
-        self.say(&MinerEvent::Rejected { transaction, code, reason });
-        Some(code)
+        self.send(&MinerEvent::Rejected { transaction, code, reason });
     }
 }
 
-/// All that the engine has taken for itself; it never gives any back.
+/// Returns the size of the engine's memory, which never shrinks.
 fn memory_bytes() -> f64 {
     let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
     let buffer: js_sys::ArrayBuffer = memory.buffer().unchecked_into();

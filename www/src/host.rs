@@ -1,9 +1,12 @@
-//! The browser as a miner's host: `fetch`, timers, and a cache that the page brings.
+//! The browser as a host of the library's clients: `fetch`, timers, and the page's cache.
 
 use js_sys::{Function, Promise, Reflect, Uint8Array, global};
 use r3mes_wgpu::{
     agents::miner::MiningError,
-    client::{ClientError, Host, MAX_ANSWER_BYTES, Offline, Request, Response, Take},
+    client::{
+        BlockCache, BlockSource, ChunkSink, Classify, ClientError, Connection, MAX_RESPONSE_BYTES, NoResponse, Request,
+        Response, Timer, WorkFile,
+    },
     store::Cid,
     tx::code,
 };
@@ -12,16 +15,16 @@ use wasm_bindgen::prelude::{JsCast, JsError, JsValue, wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Headers, ReadableStreamDefaultReader, RequestInit};
 
-/// The cache's name of the work at hand.
-const SAVED: &str = "work.car";
-/// Milliseconds of work on the CPU between two looks at the messages.
-pub(crate) const LOOK_MS: f64 = 50.0;
-/// How long one answer may take.
+/// The cache's name of the work file.
+const WORK_FILE: &str = "work.car";
+/// The time that is computed before the worker handles messages, in milliseconds.
+pub(crate) const YIELD_MS: f64 = 50.0;
+/// The longest time that a request may take, in milliseconds.
 const TIMEOUT_MS: u32 = 60_000;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** Where blocks are kept pair visits. What it returns is checked, so it need not be trusted. */
+/** A cache of blocks that outlives a visit. It need not be trusted, because its bytes are checked. */
 export interface BlockCache {
   get(name: string): Promise<Uint8Array | undefined>;
   put(name: string, bytes: Uint8Array): Promise<void>;
@@ -32,55 +35,55 @@ export interface BlockCache {
 extern "C" {
     /// `BlockCache` of the TypeScript above.
     #[wasm_bindgen(js_name = BlockCache)]
-    pub type BlockCache;
+    pub type PageCache;
     #[wasm_bindgen(method, catch)]
-    async fn get(this: &BlockCache, name: &str) -> Result<JsValue, JsValue>;
+    async fn get(this: &PageCache, name: &str) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method, catch)]
-    async fn put(this: &BlockCache, name: &str, bytes: Uint8Array) -> Result<(), JsValue>;
+    async fn put(this: &PageCache, name: &str, bytes: Uint8Array) -> Result<(), JsValue>;
 }
 
-/// A node by its URL, and what was got of it before.
-pub(crate) struct Browser {
+/// A node by its URL, and the page's cache.
+pub(crate) struct BrowserHost {
     node: String,
-    cache: Option<BlockCache>,
+    cache: Option<PageCache>,
     stopped: Rc<Cell<bool>>,
 }
 
-impl BlockCache {
-    /// That of a call's options, if they have one.
+impl PageCache {
+    /// Returns the cache in a call's options, if there is one.
     pub(crate) fn of(options: &JsValue) -> Option<Self> {
         let cache = Reflect::get(options, &"cache".into()).ok().filter(JsValue::is_object)?;
         Some(cache.unchecked_into())
     }
 }
 
-impl Browser {
-    /// Asks nothing yet. Once `stopped`, it asks nothing any more.
-    pub(crate) fn new(node: &str, cache: Option<BlockCache>, stopped: Rc<Cell<bool>>) -> Result<Self, JsError> {
+impl BrowserHost {
+    /// Creates a host. Sends nothing yet, and nothing any more once `stopped` is true.
+    pub(crate) fn new(node: &str, cache: Option<PageCache>, stopped: Rc<Cell<bool>>) -> Result<Self, JsError> {
         if !node.starts_with("http://") && !node.starts_with("https://") {
             return Err(JsError::new(&format!("node: {node:?} is not an http(s) URL")));
         }
         Ok(Self { node: node.trim_end_matches('/').to_owned(), cache, stopped })
     }
 
-    /// What the cache holds under a name; a cache that fails holds nothing.
-    pub(crate) async fn cached(&self, name: &str) -> Option<Vec<u8>> {
+    /// Returns the bytes that the cache holds under a name. A cache that fails is treated as empty.
+    pub(crate) async fn load(&self, name: &str) -> Option<Vec<u8>> {
         let bytes = self.cache.as_ref()?.get(name).await.ok()?;
         Some(bytes.dyn_into::<Uint8Array>().ok()?.to_vec())
     }
 
-    /// Puts bytes into the cache; one that is full or forbidden is gone without.
-    pub(crate) async fn cache(&self, name: &str, bytes: &[u8]) {
+    /// Puts bytes into the cache. A failure, such as a full or forbidden storage, is ignored.
+    pub(crate) async fn save(&self, name: &str, bytes: &[u8]) {
         if let Some(cache) = &self.cache {
             let _ = cache.put(name, Uint8Array::from(bytes)).await;
         }
     }
 
-    async fn answer(&self, request: Request<'_>) -> Result<web_sys::Response, Offline> {
+    async fn send(&self, request: Request<'_>) -> Result<web_sys::Response, NoResponse> {
         if self.stopped.get() {
-            return Err(Offline("stopped".to_owned()));
+            return Err(NoResponse("stopped".to_owned()));
         }
-        self.fetch(request).await.map_err(|error| Offline(message(&error)))
+        self.fetch(request).await.map_err(|error| NoResponse(format!("{}: {}", self.node, message(&error))))
     }
 
     async fn fetch(&self, request: Request<'_>) -> Result<web_sys::Response, JsValue> {
@@ -95,98 +98,113 @@ impl Browser {
         }
         let fetch: Function = Reflect::get(&global(), &"fetch".into())?.dyn_into()?;
         let url = format!("{}{}", self.node, request.path);
-        let answer: Promise = fetch.call2(&JsValue::UNDEFINED, &url.into(), &init)?.dyn_into()?;
-        JsFuture::from(answer).await?.dyn_into()
+        let response: Promise = fetch.call2(&JsValue::UNDEFINED, &url.into(), &init)?.dyn_into()?;
+        JsFuture::from(response).await?.dyn_into()
     }
 }
 
-/// An answer's bytes, no more than are wanted: a node may send without end.
-async fn read(answer: &web_sys::Response) -> Result<Vec<u8>, JsValue> {
+/// Returns the body of a response. Returns an error if it exceeds [`MAX_RESPONSE_BYTES`], because a node may send
+/// without end.
+async fn read(response: &web_sys::Response) -> Result<Vec<u8>, JsValue> {
     let (mut bytes, mut too_many) = (Vec::new(), false);
-    let take = &mut |part: &[u8]| {
-        too_many = bytes.len() + part.len() > MAX_ANSWER_BYTES;
+    let sink = &mut |part: &[u8]| {
+        too_many = bytes.len() + part.len() > MAX_RESPONSE_BYTES;
         if too_many {
             return ControlFlow::Break(());
         }
         bytes.extend(part);
         ControlFlow::Continue(())
     };
-    pour(answer, take).await?;
+    read_chunks(response, sink).await?;
     match too_many {
-        true => Err(format!("an answer of more than {MAX_ANSWER_BYTES} bytes").into()),
+        true => Err(format!("the response exceeds {MAX_RESPONSE_BYTES} bytes").into()),
         false => Ok(bytes),
     }
 }
 
-/// Gives away an answer's bytes as they come. Looks once more after enough: at its end, the connection serves again.
-async fn pour(answer: &web_sys::Response, take: Take<'_>) -> Result<(), JsValue> {
-    let Some(stream) = answer.body() else { return Ok(()) };
+/// Passes the body of a response to `sink` as it arrives. Reads once more after the sink breaks, because the connection
+/// can be reused only if the body has ended.
+async fn read_chunks(response: &web_sys::Response, sink: ChunkSink<'_>) -> Result<(), JsValue> {
+    let Some(stream) = response.body() else { return Ok(()) };
     let reader: ReadableStreamDefaultReader = stream.get_reader().dyn_into()?;
-    let mut enough = false;
+    let mut is_complete = false;
     loop {
         let part = JsFuture::from(reader.read()).await?;
         if Reflect::get(&part, &"done".into())?.is_truthy() {
             return Ok(());
         }
-        if enough {
+        if is_complete {
             let _ = JsFuture::from(reader.cancel()).await;
             return Ok(());
         }
         let part: Uint8Array = Reflect::get(&part, &"value".into())?.dyn_into()?;
-        enough = take(&part.to_vec()).is_break();
+        is_complete = sink(&part.to_vec()).is_break();
     }
 }
 
-impl Host for Browser {
-    async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
-        let answer = self.answer(request).await?;
-        let body = read(&answer).await.map_err(|error| Offline(message(&error)))?;
-        Ok(Response { status: answer.status(), body })
+impl Connection for BrowserHost {
+    async fn request(&self, request: Request<'_>) -> Result<Response, NoResponse> {
+        let response = self.send(request).await?;
+        let body = read(&response).await.map_err(|error| NoResponse(format!("{}: {}", self.node, message(&error))))?;
+        Ok(Response { status: response.status(), body })
+    }
+}
+
+/// The node is the only gateway.
+impl BlockSource for BrowserHost {
+    async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
+        if gateway == 0 { Some(self.request(Request::get(path)).await) } else { None }
     }
 
-    async fn dag(&self, at: usize, path: &str, take: Take<'_>) -> Option<Result<u16, Offline>> {
-        if at > 0 {
+    async fn stream(&self, gateway: usize, path: &str, sink: ChunkSink<'_>) -> Option<Result<u16, NoResponse>> {
+        if gateway > 0 {
             return None;
         }
-        let answer = match self.answer(Request { path, body: None }).await {
-            Ok(answer) => answer,
-            Err(offline) => return Some(Err(offline)),
+        let response = match self.send(Request::get(path)).await {
+            Ok(response) => response,
+            Err(error) => return Some(Err(error)),
         };
-        if answer.ok() {
-            // what came before it broke off is as good
-            let _ = pour(&answer, take).await;
+        if response.ok() {
+            // blocks that arrived before the body broke off are used
+            let _ = read_chunks(&response, sink).await;
         }
-        Some(Ok(answer.status()))
+        Some(Ok(response.status()))
+    }
+}
+
+impl BlockCache for BrowserHost {
+    async fn load_block(&self, cid: &Cid) -> Option<Vec<u8>> {
+        self.load(&cid.to_string()).await
     }
 
+    async fn cache_block(&self, cid: &Cid, bytes: &[u8]) {
+        self.save(&cid.to_string(), bytes).await;
+    }
+}
+
+impl WorkFile for BrowserHost {
+    async fn load_work(&self) -> Option<Vec<u8>> {
+        self.load(WORK_FILE).await
+    }
+
+    async fn save_work(&self, bytes: &[u8]) {
+        self.save(WORK_FILE, bytes).await;
+    }
+}
+
+impl Timer for BrowserHost {
     async fn sleep(&self, milliseconds: u32) {
         sleep(milliseconds).await;
     }
-
-    async fn kept(&self, cid: &Cid) -> Option<Vec<u8>> {
-        self.cached(&cid.to_string()).await
-    }
-
-    async fn keep(&self, cid: &Cid, bytes: &[u8]) {
-        self.cache(&cid.to_string(), bytes).await;
-    }
-
-    async fn saved(&self) -> Option<Vec<u8>> {
-        self.cached(SAVED).await
-    }
-
-    async fn save(&self, bytes: &[u8]) {
-        self.cache(SAVED, bytes).await;
-    }
 }
 
-/// Milliseconds since the worker began, to a tenth or better.
+/// Returns the milliseconds since the worker started, with a resolution of 0.1 ms or better.
 pub(crate) fn now() -> f64 {
     let performance = Reflect::get(&global(), &"performance".into()).and_then(JsCast::dyn_into::<web_sys::Performance>);
     performance.map_or_else(|_| js_sys::Date::now(), |performance| performance.now())
 }
 
-/// Waits, and lets messages to this worker in.
+/// Waits, while the worker handles messages.
 pub(crate) async fn sleep(milliseconds: u32) {
     let wait = Promise::new(&mut |resolve, _| {
         let timer = Reflect::get(&global(), &"setTimeout".into()).and_then(JsCast::dyn_into::<Function>);
@@ -195,26 +213,26 @@ pub(crate) async fn sleep(milliseconds: u32) {
     let _ = JsFuture::from(wait).await;
 }
 
-/// An exception with a name, for whoever must tell one from another.
-pub(crate) fn failure(name: &str, error: &dyn std::fmt::Display) -> JsValue {
+/// Creates an exception with a name, by which the page distinguishes errors.
+pub(crate) fn exception(name: &str, error: &dyn std::fmt::Display) -> JsValue {
     let exception = js_sys::Error::new(&error.to_string());
     exception.set_name(name);
     exception.into()
 }
 
-/// An exception named after who is at fault: `Offline` and `Refused` the node, `Backend` the device. A gradient that the
-/// node finds wrong is the device's.
-pub(crate) fn blame(error: &MiningError) -> JsValue {
+/// Creates an exception named after the cause of an error: `Offline` if the node does not respond, `Refused` if it
+/// refuses, and `Backend` if the device failed, which includes a gradient that was rejected.
+pub(crate) fn node_exception(error: &MiningError) -> JsValue {
     let name = match error {
-        error if error.is_temporary() => "Offline",
+        error if error.is_retryable() => "Offline",
         MiningError::Client(ClientError::Failed { code: code::REJECTED, .. }) => "Backend",
         MiningError::Client(_) | MiningError::Blocks(_) => "Refused",
         _ => "Backend",
     };
-    failure(name, error)
+    exception(name, error)
 }
 
-/// What an exception says.
+/// Returns the message of an exception.
 pub(crate) fn message(error: &JsValue) -> String {
     let text = Reflect::get(error, &"message".into()).ok().and_then(|message| message.as_string());
     text.or_else(|| error.as_string()).unwrap_or_else(|| "an exception without a message".to_owned())

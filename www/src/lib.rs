@@ -1,17 +1,18 @@
-//! The browser face of r3mes-wgpu: the library's engine behind a few JavaScript functions.
+//! The browser front of r3mes-wgpu: the library behind a few JavaScript functions.
 //!
-//! Single-threaded, for a module worker: it computes for as long as a slice takes, and draws nothing.
+//! It is single-threaded and meant for a module worker, because each slice of work blocks its thread. It does not touch
+//! the DOM.
 //!
-//! | function | says |
+//! | Function | Purpose |
 //! |---|---|
-//! | [`devices`](devices::devices) | which GPUs the browser offers |
-//! | [`check`](check::check) | whether a backend computes the known answers and the golden digests |
-//! | [`Bench`](bench::Bench) | how fast products and steps are here |
+//! | [`devices`](devices::devices) | lists the GPUs that the browser offers |
+//! | [`check`](check::check) | tests the known answers and the golden digests of a backend |
+//! | [`Bench`](bench::Bench) | measures the speed of matrix products and training steps |
 //! | [`Miner`](miner::Miner) | mines for a node |
-//! | [`verify`](verify::verify) | whether anybody's receipt holds, by recomputing it |
-//! | [`BitLinear`](bit_linear::BitLinear) | one adapted linear by itself, on typed arrays |
-//! | [`wallet`] | what wallets sign to open and close a session |
-//! | [`arithmetic_version`] | by which version of docs/ARITHMETIC.md |
+//! | [`verify`](verify::verify) | verifies a receipt by recomputing its gradient |
+//! | [`BitLinear`](bit_linear::BitLinear) | computes one adapted linear layer on typed arrays |
+//! | [`wallet`] | builds what wallets sign to open and close a session |
+//! | [`arithmetic_version`] | returns the version of docs/ARITHMETIC.md |
 
 mod backend;
 pub mod bench;
@@ -19,23 +20,23 @@ pub mod bit_linear;
 pub mod check;
 mod control;
 pub mod devices;
+mod event_sink;
 mod events;
 mod host;
 pub mod miner;
 mod model;
-mod tell;
 pub mod verify;
 pub mod wallet;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Runs when the module is loaded: panics are told to the console with their place.
+/// Runs when the module is loaded, and logs panics with their source location to the console.
 #[wasm_bindgen(start)]
 pub fn start() {
     console_error_panic_hook::set_once();
 }
 
-/// The version of docs/ARITHMETIC.md that this build computes by.
+/// Returns the version of docs/ARITHMETIC.md that this build implements.
 #[wasm_bindgen(js_name = arithmeticVersion)]
 pub fn arithmetic_version() -> u32 {
     r3mes_wgpu::ARITHMETIC_VERSION

@@ -1,23 +1,26 @@
-//! The miner in a worker: the library's loop, with the browser around it.
+//! A miner in a web worker: the library's miner and driver, with the browser around them.
 
 use super::{
-    backend::{self, Opened},
-    control::{Control, IDLE_MS, rest},
-    host::{BlockCache, Browser, blame, failure, now, sleep},
+    backend::{self, OpenBackend},
+    control::{Control, yield_to_page},
+    event_sink::EventSink,
+    host::{BrowserHost, PageCache, exception, node_exception, now},
     model,
-    tell::Tell,
 };
-use js_sys::{Function, Math};
+use js_sys::Function;
 use r3mes_wgpu::{
-    agents::miner::{self, MiningError, TaskStage},
-    client::Client,
+    agents::{
+        driver::DriverState,
+        miner::{self, MiningEvent, TaskStage, mine},
+    },
+    client::{Client, Retry},
     compute::YieldHook,
     protocol::CHUNK_TOKENS,
     training::worker::Worker,
-    tx::{SessionKey, check_address, code},
+    tx::{SessionKey, check_address},
 };
 use serde::Deserialize;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
 
 #[wasm_bindgen(typescript_custom_section)]
@@ -25,19 +28,19 @@ const TYPES: &str = r#"
 export interface MinerOptions {
   /** URL of the node. */
   node: string;
-  /** The address that is paid; the session's own if left out. */
+  /** The address that is paid; by default the session's own. */
   payout?: string;
-  /** The account that granted a session to the key: it mines, and is paid. */
+  /** The account that granted a session to the key. It is the miner, and is paid. */
   granter?: string;
-  /** auto: the GPU, if it is a real one that gives the right answers, else the CPU. */
+  /** auto: a GPU that is not a software GPU and computes the known answers, else the CPU. */
   backend: "auto" | "gpu" | "cpu";
-  /** 32 random bytes: the session's key. */
+  /** The session's secret key: 32 random bytes. */
   secret: Uint8Array;
   cache?: BlockCache;
 }
 "#;
 
-/// `MinerOptions` of the TypeScript above, but for what is no plain data.
+/// `MinerOptions` of the TypeScript above, without the cache.
 #[derive(Deserialize)]
 struct MinerOptions {
     node: String,
@@ -48,34 +51,36 @@ struct MinerOptions {
     secret: Vec<u8>,
 }
 
-/// Sequences that are played at a time, as [`sequences`](r3mes_wgpu::compute::Backend::sequences) has it.
+/// The number of sequences that are computed at a time, as
+/// [`sequences`](r3mes_wgpu::compute::Backend::sequences) limits it.
 const SEQUENCES: usize = 1;
-/// Longest wait between two attempts to reach the node.
-const MAX_BACKOFF_MS: f64 = 60_000.0;
+/// The time between two requests for a chunk if the round has none left, in milliseconds.
+const IDLE_MS: u32 = 2000;
 
-/// A miner for one node. One lives in a worker at a time.
+/// A miner for one node. A worker has at most one at a time.
 #[wasm_bindgen]
 pub struct Miner {
-    inner: RefCell<Option<miner::Miner<Browser>>>,
+    inner: RefCell<Option<miner::Miner<BrowserHost>>>,
     address: String,
     control: Control,
-    /// Of a task.
-    plays: usize,
+    /// Number of runs of a task.
+    runs: usize,
+    /// Reward for an accepted task, in micro-units.
     reward: u64,
 }
 
 #[wasm_bindgen]
 impl Miner {
-    /// Opens the backend, gets the model, and is ready to start. `options`: `MinerOptions`; `tell` hears
-    /// `MinerEvent`s. Rejects with the reason where the node does not answer or nothing here can compute.
+    /// Opens the backend, fetches the model, and gets ready to start. `options` are `MinerOptions`; `on_event` is
+    /// called with `MinerEvent`s. Rejects if the node does not respond or no backend is available.
     ///
-    /// The name of an error says whose it is: `Offline` and `Refused` the node's, `Backend` the device's, `Error`
-    /// the caller's.
-    pub async fn create(options: JsValue, tell: Function) -> Result<Miner, JsValue> {
-        let cache = BlockCache::of(&options);
+    /// The name of an exception tells what caused it: `Offline` and `Refused` the node, `Backend` the device, `Error`
+    /// the caller.
+    pub async fn create(options: JsValue, on_event: Function) -> Result<Miner, JsValue> {
+        let cache = PageCache::of(&options);
         let options: MinerOptions = serde_wasm_bindgen::from_value(options)?;
-        let control = Control::new(Tell::new(Some(tell)));
-        let tell = control.tell();
+        let control = Control::new(EventSink::new(Some(on_event)));
+        let events = control.events();
         let secret = options.secret.try_into().map_err(|_| JsError::new("a secret is 32 bytes"))?;
         let key = SessionKey::new(&secret).map_err(JsError::from)?;
         let address = key.address().to_owned();
@@ -84,24 +89,24 @@ impl Miner {
         let payout = granter.clone().or_else(|| given(options.payout)).unwrap_or_else(|| address.clone());
         check_address(&payout).map_err(JsError::from)?;
 
-        tell.state("opening", "asking the node for its job");
-        let mut client = Client::new(Browser::new(&options.node, cache, control.stop_flag())?, key);
+        events.state("opening", "requesting the node's job");
+        let mut client = Client::new(BrowserHost::new(&options.node, cache, control.stop_flag())?, key);
         if let Some(granter) = granter {
             client = client.for_granter(granter);
         }
-        let job = client.job().await.map_err(|error| blame(&error.into()))?;
+        let job = client.job().await.map_err(|error| node_exception(&error.into()))?;
         let targets = model::targets(job.rank, &job.targets)?;
-        tell.state("opening", "getting the model");
+        events.state("opening", "fetching the model");
         let model = model::download(client.host(), &job.model).await?;
-        tell.state("opening", "asking the backend the known answers");
-        let Opened { backend, class, .. } = backend::open(&options.backend, tell).await?;
+        events.state("opening", "testing the backend's known answers");
+        let OpenBackend { backend, class, .. } = backend::open(&options.backend, events).await?;
         let worker = Worker::new(&model, &targets, &backend, SEQUENCES).await;
-        let mut worker = worker.map_err(|error| failure("Backend", &error))?;
-        worker.set_yield_hook(YieldHook { clock: now, after: rest });
+        let mut worker = worker.map_err(|error| exception("Backend", &error))?;
+        worker.set_yield_hook(YieldHook { clock: now, after: yield_to_page });
         let sequences = backend.sequences(SEQUENCES).min(CHUNK_TOKENS.div_ceil(model.config.context));
-        let plays = CHUNK_TOKENS.div_ceil(sequences * model.config.context);
+        let runs = CHUNK_TOKENS.div_ceil(sequences * model.config.context);
         let inner = RefCell::new(Some(miner::Miner::new(client, worker, payout, class).with_known_answers(backend)));
-        Ok(Self { inner, address, control, plays, reward: job.reward })
+        Ok(Self { inner, address, control, runs, reward: job.reward })
     }
 
     /// The session's address.
@@ -110,121 +115,77 @@ impl Miner {
         self.address.clone()
     }
 
-    /// Mines until [`finish`](Self::finish) or [`stop`](Self::stop); resolves then. Rejects where the backend fails or
+    /// Mines until [`finish`](Self::finish) or [`stop`](Self::stop), and resolves then. Rejects if the backend fails or
     /// the node refuses.
     pub async fn start(&self) -> Result<(), JsValue> {
-        let taken = self.inner.borrow_mut().take();
-        let mut miner = taken.ok_or_else(|| JsError::new("it is mining already"))?;
+        let idle = self.inner.borrow_mut().take();
+        let mut miner = idle.ok_or_else(|| JsError::new("the miner is running already"))?;
         self.control.begin();
-        let result = self.mine(&mut miner).await;
+        let result = mine(&mut miner, &self.control, IDLE_MS, |event| self.report(event)).await;
         *self.inner.borrow_mut() = Some(miner);
+        let events = self.control.events();
         match result {
-            Err(_) if self.control.is_stopped() => self.tell().state("stopped", "stopped"),
-            Err(error) => return Err(blame(&error)),
-            Ok(()) => self.tell().state("stopped", "finished"),
-        }
-        Ok(())
-    }
-
-    /// Rests from the next slice on.
-    pub fn pause(&self) {
-        self.control.pause();
-    }
-
-    /// Ends the pause.
-    pub fn resume(&self) {
-        self.control.resume();
-    }
-
-    /// Completes the task at hand, then stops.
-    pub fn finish(&self) {
-        self.control.finish();
-    }
-
-    /// Stops within a slice; nothing is asked of the node any more.
-    pub fn stop(&self) {
-        self.control.stop();
-    }
-
-    /// The part of the time that is worked: 0.05 to 1.
-    #[wasm_bindgen(js_name = setIntensity)]
-    pub fn set_intensity(&self, intensity: f64) {
-        self.control.set_duty(intensity.clamp(0.05, 1.0));
-    }
-}
-
-impl Miner {
-    fn tell(&self) -> &Tell {
-        self.control.tell()
-    }
-
-    async fn mine(&self, miner: &mut miner::Miner<Browser>) -> Result<(), MiningError> {
-        let (mut failures, mut registered) = (0, false);
-        self.tell().state("mining", "");
-        while self.control.goes_on() {
-            self.control.wait_while_paused().await;
-            match self.attempt(miner, &mut registered).await {
-                Ok(true) => failures = 0,
-                Ok(false) => {
-                    self.tell().state("waiting", "other miners hold the rest of this round");
-                    self.wait(f64::from(10 * IDLE_MS)).await;
-                    self.tell().state("mining", "");
-                }
-                // the next task may fare better
-                Err(error @ MiningError::Late(_)) => drop(self.tell().rejected(&error)),
-                Err(error) if error.is_temporary() && !self.control.is_stopped() => {
-                    failures += 1;
-                    self.offline(&error, failures).await;
-                }
-                // a claim that ran out meanwhile: the next task may fare better
-                Err(error) if self.tell().rejected(&error) == Some(code::TAKEN) => {}
-                Err(error) => return Err(error),
+            _ if self.control.is_stopped() => events.state("stopped", "stopped"),
+            Ok(()) => events.state("stopped", "finished"),
+            Err(error) => {
+                events.rejected(&error);
+                return Err(node_exception(&error));
             }
         }
         Ok(())
     }
 
-    /// One task; false where there is none.
-    async fn attempt(&self, miner: &mut miner::Miner<Browser>, registered: &mut bool) -> Result<bool, MiningError> {
-        if !*registered {
-            miner.register().await?;
-            *registered = true;
-        }
-        let (start, seconds) = (Cell::new(now()), Cell::new(None));
-        let accepted = miner
-            .work(|stage| {
-                match stage {
-                    TaskStage::Claimed(..) => {
-                        start.set(now());
-                        self.control.expect(self.plays);
-                    }
-                    TaskStage::Computed(_) => seconds.set(Some((now() - start.get()) / 1000.0)),
-                    _ => {}
+    /// Pauses after the current slice.
+    pub fn pause(&self) {
+        self.control.pause();
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        self.control.resume();
+    }
+
+    /// Completes the current task, then stops.
+    pub fn finish(&self) {
+        self.control.finish();
+    }
+
+    /// Stops after the current slice. No request is sent to the node any more.
+    pub fn stop(&self) {
+        self.control.stop();
+    }
+
+    /// Sets the share of the time in which the miner computes, 0.05 to 1.
+    #[wasm_bindgen(js_name = setIntensity)]
+    pub fn set_intensity(&self, intensity: f64) {
+        self.control.set_intensity(intensity.clamp(0.05, 1.0));
+    }
+}
+
+impl Miner {
+    /// Sends an event of the driver to the page.
+    fn report(&self, event: MiningEvent<'_>) {
+        let events = self.control.events();
+        match event {
+            MiningEvent::Stage(stage) => {
+                if let TaskStage::Claimed { .. } = stage {
+                    self.control.begin_task(self.runs);
                 }
-                self.tell().stage(&stage);
-            })
-            .await?;
-        if let Some(accepted) = &accepted {
-            // what was accepted is told of, whether a node answers this or not
-            let escrow = miner.client().escrow().await.unwrap_or(0);
-            self.tell().accepted(accepted, seconds.get(), self.reward, escrow);
-        }
-        Ok(accepted.is_some())
-    }
-
-    /// Waits for a node that does not answer: 1, 2, 4 … 60 seconds, shortened at random by up to a half.
-    async fn offline(&self, error: &MiningError, failures: u32) {
-        let whole = (1000.0 * f64::from(1u32 << (failures - 1).min(6))).min(MAX_BACKOFF_MS);
-        let pause = whole * (0.5 + 0.5 * Math::random());
-        self.tell().state("offline", &format!("{error}; trying again in {:.0} s", pause / 1000.0));
-        self.wait(pause).await;
-        self.tell().state("mining", "");
-    }
-
-    async fn wait(&self, milliseconds: f64) {
-        let end = now() + milliseconds;
-        while now() < end && self.control.goes_on() {
-            sleep(IDLE_MS).await;
+                events.stage(&stage);
+            }
+            MiningEvent::Accepted { task, seconds, escrow } => events.accepted(task, seconds, self.reward, escrow),
+            MiningEvent::ClaimLost(error) => events.rejected(error),
+            MiningEvent::State(DriverState::Working) => events.state("mining", ""),
+            MiningEvent::State(DriverState::Idle) => {
+                events.state("waiting", "other miners have claimed the rest of this round");
+            }
+            MiningEvent::State(DriverState::Retrying { error, retry }) => {
+                let seconds = match retry {
+                    Retry::NextNode => 0.0,
+                    Retry::After(milliseconds) => f64::from(milliseconds) / 1000.0,
+                };
+                events.state("offline", &format!("{error}. Retrying in {seconds:.0} s."));
+            }
         }
     }
 }

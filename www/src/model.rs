@@ -1,16 +1,16 @@
-//! The model that a job is about: from the cache or from the node, checked by its manifest either way.
+//! The model of a job: from the cache or from the node, checked against its manifest either way.
 
-use super::host::{Browser, blame, failure};
+use super::host::{BrowserHost, exception, node_exception};
 use r3mes_wgpu::{
-    client::gateway,
+    client::model_file,
     model::{config::Linear, file, manifest::model_manifest, transformer::Targets, weights::Model},
 };
 use wasm_bindgen::prelude::{JsError, JsValue};
 
-/// The model of this CID.
-pub(crate) async fn download(browser: &Browser, cid: &str) -> Result<Model, JsValue> {
+/// Returns the model of this CID.
+pub(crate) async fn download(browser: &BrowserHost, cid: &str) -> Result<Model, JsValue> {
     let names = ["config.json", "model.safetensors"];
-    let refused = |reason: String| failure("Refused", &format!("the node's model: {reason}"));
+    let refused = |reason: String| exception("Refused", &format!("the node's model: {reason}"));
     let checked = |files: &[Vec<u8>]| {
         let model = file::read(&files[0], &files[1]).map_err(|error| refused(error.to_string()))?;
         let found = model_manifest(&model).map_err(|error| refused(error.to_string()))?.cid().to_string();
@@ -18,7 +18,7 @@ pub(crate) async fn download(browser: &Browser, cid: &str) -> Result<Model, JsVa
     };
     let mut files = Vec::new();
     for name in names {
-        files.extend(browser.cached(&format!("{cid}.{name}")).await);
+        files.extend(browser.load(&format!("{cid}.{name}")).await);
     }
     if files.len() == names.len()
         && let Ok(model) = checked(&files)
@@ -27,20 +27,21 @@ pub(crate) async fn download(browser: &Browser, cid: &str) -> Result<Model, JsVa
     }
     files.clear();
     for name in names {
-        files.push(gateway::model_file(browser, name).await.map_err(|error| blame(&error.into()))?);
+        files.push(model_file(browser, name).await.map_err(|error| node_exception(&error.into()))?);
     }
     let model = checked(&files)?;
     for (name, bytes) in names.iter().zip(&files) {
-        browser.cache(&format!("{cid}.{name}"), bytes).await;
+        browser.save(&format!("{cid}.{name}"), bytes).await;
     }
     Ok(model)
 }
 
-/// The linears that a job adapts, by their names.
+/// Returns the linear layers that a job adapts, by their names.
 pub(crate) fn targets(rank: u32, names: &[String]) -> Result<Targets, JsError> {
     let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
     let linears: Option<Vec<_>> = names.iter().map(linear).collect();
-    let linears = linears
-        .ok_or_else(|| JsError::new(&format!("the job adapts {}, not linears of this model", names.join(", "))))?;
+    let linears = linears.ok_or_else(|| {
+        JsError::new(&format!("the job adapts layers that this program does not know: {}", names.join(", ")))
+    })?;
     Ok(Targets { rank: rank as usize, linears })
 }

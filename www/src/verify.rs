@@ -1,11 +1,11 @@
-//! Verification: this browser recomputes the gradient of anybody's receipt and compares every bit.
+//! Verification of a receipt: this browser recomputes the gradient and compares every bit.
 
 use super::{
-    backend::{self, Opened},
+    backend::{self, OpenBackend},
     check::hex,
-    host::{BlockCache, Browser, LOOK_MS, blame, now, sleep},
+    event_sink::EventSink,
+    host::{BrowserHost, PageCache, YIELD_MS, node_exception, now, sleep},
     model,
-    tell::Tell,
 };
 use js_sys::{Function, JSON};
 use r3mes_wgpu::{
@@ -25,38 +25,38 @@ use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
 export interface VerifyOptions {
-  /** URL of a node that has the receipt's blocks. It need not be trusted: all that it sends is checked. */
+  /** URL of a node that has the receipt's blocks. It need not be trusted, because all data is checked. */
   node: string;
-  /** auto if left out. */
+  /** By default auto. */
   backend?: "auto" | "gpu" | "cpu";
   cache?: BlockCache;
 }
 export interface Verdict {
-  /** Whether the receipt holds: every bit of the gradient is the one recomputed. */
+  /** Whether the receipt is valid: every bit of its gradient equals the recomputed one. */
   ok: boolean;
-  /** Why not: the first thing that differs, or what is missing. */
+  /** Why it is not valid: the first difference, or what is missing. */
   reason?: string;
-  /** Of the artifact. */
+  /** CID of the artifact. */
   cid: string;
   /** CID of the task. */
   task: string;
-  /** Root over the matrices as recomputed; left out where a receipt fails before that. */
+  /** The recomputed gradient root; left out if the receipt fails before that. */
   gradientDigest?: string;
-  /** Mean loss in nats as recomputed; left out for a void. */
+  /** The recomputed mean loss in nats per token; left out for a void result. */
   loss?: number;
   backend?: "gpu" | "cpu";
   seconds: number;
 }
 /**
- * Gets what a receipt (JSON text, or what it parses to) names, recomputes its gradient, and compares.
+ * Fetches the blocks of a receipt (JSON text, or the parsed object), recomputes its gradient, and compares them.
  *
- * Rejects where that can not be told: the receipt or an option is malformed, the node does not answer, trains another
- * model or sends other bytes than a CID names, nothing here can compute.
+ * Rejects if there is no verdict: the receipt or an option is malformed; the node does not respond, trains another
+ * model or sends bytes that do not match their CID; or no backend is available.
  */
-export function verify(receipt: string | object, options: VerifyOptions, tell?: (event: ProgressEvent) => void): Promise<Verdict>;
+export function verify(receipt: string | object, options: VerifyOptions, onEvent?: (event: ProgressEvent) => void): Promise<Verdict>;
 "#;
 
-/// `VerifyOptions` of the TypeScript above, but for what is no plain data.
+/// `VerifyOptions` of the TypeScript above, without the cache.
 #[derive(Deserialize)]
 struct VerifyOptions {
     node: String,
@@ -79,13 +79,13 @@ struct Verdict {
 
 /// `verify` of the TypeScript above.
 #[wasm_bindgen(skip_typescript)]
-pub async fn verify(receipt: JsValue, options: JsValue, tell: Option<Function>) -> Result<JsValue, JsValue> {
+pub async fn verify(receipt: JsValue, options: JsValue, on_event: Option<Function>) -> Result<JsValue, JsValue> {
     let start = now();
     let receipt = read(&receipt)?;
-    let cache = BlockCache::of(&options);
+    let cache = PageCache::of(&options);
     let options: VerifyOptions =
         serde_wasm_bindgen::from_value(options).map_err(|error| JsError::new(&format!("options: {error}")))?;
-    let browser = Browser::new(&options.node, cache, Default::default())?;
+    let browser = BrowserHost::new(&options.node, cache, Default::default())?;
     let wanted = options.backend.as_deref().unwrap_or("auto");
     let mut verdict = Verdict {
         ok: false,
@@ -97,10 +97,10 @@ pub async fn verify(receipt: JsValue, options: JsValue, tell: Option<Function>) 
         backend: None,
         seconds: 0.0,
     };
-    verdict.reason = match recompute(&receipt, &browser, wanted, &Tell::new(tell), &mut verdict).await {
+    verdict.reason = match recompute(&receipt, &browser, wanted, &EventSink::new(on_event), &mut verdict).await {
         Ok(()) => None,
-        Err(Failure::Receipt(reason)) => Some(reason),
-        Err(Failure::Untold(error)) => return Err(error),
+        Err(VerifyError::Invalid(reason)) => Some(reason),
+        Err(VerifyError::Exception(error)) => return Err(error),
     };
     verdict.ok = verdict.reason.is_none();
     verdict.seconds = (now() - start) / 1000.0;
@@ -111,96 +111,96 @@ fn read(receipt: &JsValue) -> Result<Receipt, JsError> {
     let text = match receipt.as_string() {
         Some(text) => text,
         None if receipt.is_object() => JSON::stringify(receipt).map(String::from).unwrap_or_default(),
-        None => return Err(JsError::new("receipt: neither JSON text nor what it parses to")),
+        None => return Err(JsError::new("receipt: neither JSON text nor an object")),
     };
     Receipt::from_json(&text).map_err(|error| JsError::new(&format!("receipt: {error}")))
 }
 
-/// The cheap checks first: nothing is recomputed for a receipt that contradicts itself.
+/// Verifies a receipt. The cheap checks come first, so that nothing is recomputed for an inconsistent receipt.
 async fn recompute(
     receipt: &Receipt,
-    browser: &Browser,
+    browser: &BrowserHost,
     wanted: &str,
-    tell: &Tell,
+    events: &EventSink,
     verdict: &mut Verdict,
-) -> Result<(), Failure> {
+) -> Result<(), VerifyError> {
     let task = receipt.task();
-    tell.state("opening", "getting what the receipt names");
+    events.state("opening", "fetching the receipt's blocks");
     let blocks = Blocks::of_artifact(browser, &receipt.artifact()).await?;
     let claimed = open_receipt(receipt, &|cid| blocks.get(cid))?;
     let blocks = Blocks::of_task(browser, task).await?;
     let targets = model::targets(task.job.rank, &task.job.targets)?;
     let model = model::download(browser, &task.job.model.to_string()).await?;
-    tell.state("opening", "asking the backend the known answers");
-    let Opened { backend, kind, .. } = backend::open(wanted, tell).await?;
+    events.state("opening", "testing the backend's known answers");
+    let OpenBackend { backend, kind, .. } = backend::open(wanted, events).await?;
     verdict.backend = Some(kind);
     let mut worker = Worker::new(&model, &targets, &backend, 1).await?;
-    worker.set_yield_hook(YieldHook { clock: now, after: look });
-    tell.state("mining", "recomputing");
+    worker.set_yield_hook(YieldHook { clock: now, after: yield_to_messages });
+    events.state("mining", "recomputing");
     let recomputed = worker.compute(task, &|cid| blocks.get(cid)).await?;
     verdict.gradient_digest = Some(hex(&recomputed.gradient_root()));
     verdict.loss = recomputed.as_gradient().map(|gradient| nats(gradient.loss, gradient.tokens as usize));
     Ok(compare(&claimed, &recomputed)?)
 }
 
-/// Why a receipt is not found to hold.
-enum Failure {
-    /// It is the receipt that is wrong: the reason.
-    Receipt(String),
-    /// Anything else: it can not be told.
-    Untold(JsValue),
+/// Why a receipt was not found valid.
+enum VerifyError {
+    /// The receipt is invalid, for this reason.
+    Invalid(String),
+    /// There is no verdict, because of this exception.
+    Exception(JsValue),
 }
 
-impl From<Mismatch> for Failure {
+impl From<Mismatch> for VerifyError {
     fn from(mismatch: Mismatch) -> Self {
-        Self::Receipt(mismatch.to_string())
+        Self::Invalid(mismatch.to_string())
     }
 }
 
-impl From<FetchError> for Failure {
+impl From<FetchError> for VerifyError {
     fn from(error: FetchError) -> Self {
         match error {
             FetchError::Manifest(_) | FetchError::Client(ClientError::Store(StoreError::Missing(_))) => {
-                Self::Receipt(error.to_string())
+                Self::Invalid(error.to_string())
             }
-            error => Self::Untold(blame(&error.into())),
+            error => Self::Exception(node_exception(&error.into())),
         }
     }
 }
 
-impl From<WorkerError> for Failure {
+impl From<WorkerError> for VerifyError {
     fn from(error: WorkerError) -> Self {
         match error {
-            WorkerError::Work(_) => Self::Receipt(error.to_string()),
-            error => Self::Untold(blame(&error.into())),
+            WorkerError::Work(_) => Self::Invalid(error.to_string()),
+            error => Self::Exception(node_exception(&error.into())),
         }
     }
 }
 
-impl From<JsValue> for Failure {
+impl From<JsValue> for VerifyError {
     fn from(error: JsValue) -> Self {
-        Self::Untold(error)
+        Self::Exception(error)
     }
 }
 
-impl From<JsError> for Failure {
+impl From<JsError> for VerifyError {
     fn from(error: JsError) -> Self {
-        Self::Untold(error.into())
+        Self::Exception(error.into())
     }
 }
 
 thread_local! {
-    /// Milliseconds worked since other messages to this worker were let in.
-    static WORKED: Cell<f64> = const { Cell::new(0.0) };
+    /// Milliseconds of work since the last yield.
+    static WORKED_MS: Cell<f64> = const { Cell::new(0.0) };
 }
 
-/// Lets messages in between slices, so that a miner in the same worker still hears of a pause.
-fn look(slice: Slice) -> Pin<Box<dyn Future<Output = bool>>> {
+/// A yield hook that lets the worker handle messages between slices, so that a miner in the same worker can be paused.
+fn yield_to_messages(slice: Slice) -> Pin<Box<dyn Future<Output = bool>>> {
     Box::pin(async move {
-        let worked = WORKED.get() + slice.worked_ms;
-        WORKED.set(worked);
-        if worked >= LOOK_MS {
-            WORKED.set(0.0);
+        let worked_ms = WORKED_MS.get() + slice.worked_ms;
+        WORKED_MS.set(worked_ms);
+        if worked_ms >= YIELD_MS {
+            WORKED_MS.set(0.0);
             sleep(0).await;
         }
         true

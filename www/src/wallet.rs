@@ -1,5 +1,4 @@
-//! What wallets sign: transactions and statements that open and close a session. The page moves bytes and texts; how they
-//! are made is here.
+//! Transactions and statements that open and close a session, for wallets to sign. The page only passes them on.
 
 use r3mes_wgpu::tx::{
     Fee, GrantPair, Message, MsgCloseSession, MsgOpenSession, Session, SessionKey, Unsigned, address_of,
@@ -9,18 +8,18 @@ use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** What a signature covers, as `signDirect` takes it. */
+/** The bytes that a signature covers, as `signDirect` takes them. */
 export interface Unsigned { bodyBytes: Uint8Array; authInfoBytes: Uint8Array }
-/** The account's next transaction: its compressed key, its sequence, its fee in micro-units. */
+/** The account's next transaction: its compressed public key, sequence number, and fee in micro-units. */
 export interface Account { pubKey: Uint8Array; sequence: number; fee: number }
-/** A session to be granted: cap in micro-units, end in seconds since 1970; `renews` where an allowance is there. */
+/** A session to grant: its cap in micro-units, its end in seconds since 1970, and whether it replaces an allowance. */
 export interface Granted extends Account { grantee: string; cap: number; expires: number; renews: boolean }
-/** What is there to be revoked: type URLs of messages, and whether an allowance. */
+/** The grants to revoke: type URLs of messages, and whether there is an allowance. */
 export interface Revoked extends Account { grantee: string; messages: string[]; allowance: boolean }
-/** A statement by the owner of the key `pubKey`, the `number`th pair the two. */
+/** A statement by the owner of the key `pubKey`: the `number`th one between owner and grantee. */
 export interface OpeningSession { chainId: string; pubKey: Uint8Array; grantee: string; cap: number; expires: number; number: number }
 export interface ClosingSession { chainId: string; pubKey: Uint8Array; grantee: string; number: number }
-/** The session's next transaction, with a statement's signature of 64 bytes. */
+/** The session's next transaction, which carries a statement with its signature of 64 bytes. */
 export interface Carried { secret: Uint8Array; signature: Uint8Array; sequence: number; fee: number }
 "#;
 
@@ -41,30 +40,32 @@ impl Account {
     fn unsigned(&self, messages: &[Message]) -> Result<JsValue, JsError> {
         let fee = Fee { amount: self.fee, granter: None };
         let Unsigned { body_bytes, auth_info_bytes } = Unsigned::new(&self.pub_key, self.sequence, &fee, messages)?;
-        Ok(serde_wasm_bindgen::to_value(&Halves { body_bytes, auth_info_bytes })?)
+        Ok(serde_wasm_bindgen::to_value(&UnsignedBytes { body_bytes, auth_info_bytes })?)
     }
 }
 
 /// `Unsigned` of the TypeScript above.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Halves {
+struct UnsignedBytes {
     #[serde(with = "serde_bytes")]
     body_bytes: Vec<u8>,
     #[serde(with = "serde_bytes")]
     auth_info_bytes: Vec<u8>,
 }
 
+/// `Granted` of the TypeScript above, without the account.
 #[derive(Deserialize)]
-struct Granted {
+struct GrantRequest {
     grantee: String,
     cap: u64,
     expires: u64,
     renews: bool,
 }
 
+/// `Revoked` of the TypeScript above, without the account.
 #[derive(Deserialize)]
-struct Revoked {
+struct RevokeRequest {
     grantee: String,
     messages: Vec<String>,
     allowance: bool,
@@ -92,8 +93,9 @@ struct ClosingSession {
     number: u64,
 }
 
+/// `Carried` of the TypeScript above.
 #[derive(Deserialize)]
-struct Carried {
+struct SessionTx {
     #[serde(with = "serde_bytes")]
     secret: Vec<u8>,
     #[serde(with = "serde_bytes")]
@@ -102,8 +104,8 @@ struct Carried {
     fee: u64,
 }
 
-impl Carried {
-    /// Signs with the session's key; the fee is the granter's, who signed the statement inside.
+impl SessionTx {
+    /// Signs with the session's key. The granter, who signed the statement in the message, pays the fee.
     fn sign(&self, chain_id: &str, granter: String, message: Message) -> Result<Vec<u8>, JsError> {
         let fee = Fee { amount: self.fee, granter: Some(granter).filter(|_| self.fee > 0) };
         Ok(key(&self.secret)?.sign(chain_id, self.sequence, &fee, &[message])?)
@@ -116,23 +118,23 @@ impl From<OpeningSession> for MsgOpenSession {
     }
 }
 
-/// The address that a session's secret signs for.
+/// Returns the address of a session's secret key.
 #[wasm_bindgen(js_name = sessionAddress)]
 pub fn session_address(secret: &[u8]) -> Result<String, JsError> {
     Ok(key(secret)?.address().to_owned())
 }
 
-/// The address of a compressed secp256k1 key on this chain.
+/// Returns the address of a compressed secp256k1 public key on this chain.
 #[wasm_bindgen(js_name = addressOf)]
 pub fn address(public_key: &[u8]) -> Result<String, JsError> {
     Ok(address_of(public_key)?)
 }
 
-/// `Granted` to `Unsigned`: the account's transaction that grants a session.
+/// Converts a `Granted` into an `Unsigned`: the account's transaction that grants a session.
 #[wasm_bindgen(js_name = sessionGrant)]
 pub fn session_grant(options: JsValue) -> Result<JsValue, JsError> {
     let account: Account = serde_wasm_bindgen::from_value(options.clone())?;
-    let Granted { grantee, cap, expires, renews } = serde_wasm_bindgen::from_value(options)?;
+    let GrantRequest { grantee, cap, expires, renews } = serde_wasm_bindgen::from_value(options)?;
     let session = Session { pair: account.pair(&grantee)?, cap, expires };
     let mut messages = session.grant();
     if renews {
@@ -141,11 +143,11 @@ pub fn session_grant(options: JsValue) -> Result<JsValue, JsError> {
     account.unsigned(&messages)
 }
 
-/// `Revoked` to `Unsigned`: the account's transaction that takes back what it granted.
+/// Converts a `Revoked` into an `Unsigned`: the account's transaction that revokes the grants.
 #[wasm_bindgen(js_name = sessionRevoke)]
 pub fn session_revoke(options: JsValue) -> Result<JsValue, JsError> {
     let account: Account = serde_wasm_bindgen::from_value(options.clone())?;
-    let Revoked { grantee, messages, allowance } = serde_wasm_bindgen::from_value(options)?;
+    let RevokeRequest { grantee, messages, allowance } = serde_wasm_bindgen::from_value(options)?;
     let pair = account.pair(&grantee)?;
     let mut messages: Vec<_> = messages.into_iter().map(|message| Message::Revoke(pair.clone(), message)).collect();
     if allowance {
@@ -154,13 +156,13 @@ pub fn session_revoke(options: JsValue) -> Result<JsValue, JsError> {
     account.unsigned(&messages)
 }
 
-/// A signed transaction's bytes, from what the wallet signed and its signature of 64 bytes.
+/// Returns a signed transaction, from the bytes that the wallet signed and its signature of 64 bytes.
 #[wasm_bindgen]
 pub fn assemble(body_bytes: Vec<u8>, auth_info_bytes: Vec<u8>, signature: Vec<u8>) -> Result<Vec<u8>, JsError> {
     Ok(Unsigned { body_bytes, auth_info_bytes }.assemble(signature)?)
 }
 
-/// The text of an `OpeningSession`, for `signArbitrary`.
+/// Returns the text of an `OpeningSession`, for `signArbitrary`.
 #[wasm_bindgen(js_name = openingStatement)]
 pub fn opening_statement(opening: JsValue) -> Result<String, JsError> {
     let opening: OpeningSession = serde_wasm_bindgen::from_value(opening)?;
@@ -170,17 +172,17 @@ pub fn opening_statement(opening: JsValue) -> Result<String, JsError> {
     Ok(opening.statement(&chain_id))
 }
 
-/// The session's transaction that brings an `OpeningSession` to the chain, `Carried`.
+/// Returns the session's transaction that carries an `OpeningSession`, as `Carried` says.
 #[wasm_bindgen(js_name = openSession)]
 pub fn open_session(opening: JsValue, carried: JsValue) -> Result<Vec<u8>, JsError> {
     let opening: OpeningSession = serde_wasm_bindgen::from_value(opening)?;
-    let carried: Carried = serde_wasm_bindgen::from_value(carried)?;
+    let carried: SessionTx = serde_wasm_bindgen::from_value(carried)?;
     let (chain_id, granter) = (opening.chain_id.clone(), address_of(&opening.pub_key)?);
     let message = MsgOpenSession { signature: carried.signature.clone(), ..opening.into() };
     carried.sign(&chain_id, granter, Message::OpenSession(Box::new(message)))
 }
 
-/// The text of a `ClosingSession`, for `signArbitrary`.
+/// Returns the text of a `ClosingSession`, for `signArbitrary`.
 #[wasm_bindgen(js_name = closingStatement)]
 pub fn closing_statement(closing: JsValue) -> Result<String, JsError> {
     let closing: ClosingSession = serde_wasm_bindgen::from_value(closing)?;
@@ -188,11 +190,11 @@ pub fn closing_statement(closing: JsValue) -> Result<String, JsError> {
     Ok(closed(closing, String::new(), Vec::new()).statement(&chain_id))
 }
 
-/// The session's transaction that brings a `ClosingSession` to the chain, `Carried`.
+/// Returns the session's transaction that carries a `ClosingSession`, as `Carried` says.
 #[wasm_bindgen(js_name = closeSession)]
 pub fn close_session(closing: JsValue, carried: JsValue) -> Result<Vec<u8>, JsError> {
     let closing: ClosingSession = serde_wasm_bindgen::from_value(closing)?;
-    let carried: Carried = serde_wasm_bindgen::from_value(carried)?;
+    let carried: SessionTx = serde_wasm_bindgen::from_value(carried)?;
     let (chain_id, granter) = (closing.chain_id.clone(), address_of(&closing.pub_key)?);
     let sender = session_address(&carried.secret)?;
     let message = closed(closing, sender, carried.signature.clone());

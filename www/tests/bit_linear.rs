@@ -1,4 +1,4 @@
-//! `BitLinear` as JavaScript has it: the bits of the native test, and errors that name what is wrong.
+//! `BitLinear` as JavaScript sees it: the same bits as in the native test, and errors that name the invalid option.
 
 use js_sys::{Float32Array, JSON, Reflect};
 use r3mes_www::bit_linear::BitLinear;
@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-/// What `tests/bit_linear.rs` finds natively: of y, and of the gradients of a, b and x.
+/// The digests of y and of the gradients of a, b and x in the native test, `tests/bit_linear.rs`.
 const GOLDEN: &str = include_str!("../../tests/data/bit_linear.txt");
 
 fn options(json: &str) -> JsValue {
@@ -37,7 +37,7 @@ async fn golden(backend: &str) {
     let gradients = ["a", "b", "x"].map(|key| digest(&floats(&gradients, key)));
     assert_eq!([&[digest(&y)], &gradients[..]].concat().join("\n"), GOLDEN.trim_end());
 
-    // another number of rows: each row has the bits that it had
+    // another number of rows does not change the bits of a row
     let one = layer.forward(ramp(768, 0.01)).await.ok().unwrap();
     assert_eq!(one, y[..768]);
 }
@@ -53,7 +53,7 @@ async fn golden_bits_on_webgpu() {
 }
 
 #[wasm_bindgen_test]
-async fn a_layer_of_the_seeds_size() {
+async fn layers_from_a_seed_and_from_given_weights() {
     let layer = BitLinear::create(JsValue::UNDEFINED).await.ok().unwrap();
     assert_eq!(layer.estimate_size_mb(), (2 * 768 * 8 * 4) as f64 / 1_048_576.0);
     assert_eq!(layer.backbone_digest().len(), 64);
@@ -65,12 +65,12 @@ async fn a_layer_of_the_seeds_size() {
     let given = options(r#"{"inFeatures": 3, "outFeatures": 2, "loraRank": 4, "loraAlpha": 8.0}"#);
     Reflect::set(&given, &"weights".into(), &Float32Array::from(&[1.0, -1.0, 0.05, 0.5, 0.5, 0.5][..])).unwrap();
     let layer = BitLinear::create(given).await.ok().unwrap();
-    // rows of 127 lose nothing to the quantiser
+    // a row whose maximum is 127 is quantized without loss
     assert_eq!(layer.forward(vec![127.0, 2.0, 5.0]).await.ok().unwrap(), [125.0, 134.0]);
 }
 
 #[wasm_bindgen_test]
-async fn errors_name_what_is_wrong() {
+async fn errors_name_the_invalid_option() {
     for (given, named) in [
         (r#"{"inFeatures": 0}"#, "inFeatures: 0"),
         (r#"{"outFeatures": 1e9}"#, "outFeatures: 1000000000"),

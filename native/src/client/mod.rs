@@ -1,5 +1,5 @@
-//! How this program talks to nodes, gateways and stores elsewhere.
+//! Connections to nodes, gateways and stores.
 
-pub(crate) mod retry;
+pub(crate) mod runtime;
 pub(crate) mod sources;
 pub(crate) mod transport;

@@ -1,4 +1,4 @@
-//! Where blocks come from and go to beside the node: gateways, Kubos, a pinning service, and a cache of one's own.
+//! Where blocks come from and go to beside the node: gateways, Kubo daemons, a pinning service, and a cache on disk.
 
 #[cfg(test)]
 mod tests;
@@ -12,9 +12,9 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use r3mes_wgpu::{
     client::{
-        ClientError, Offline, Response, Take,
-        gateway::CAR_KIND,
-        stores::{Kubo, Pinning, Stores},
+        BlockCache, BlockSource, ChunkSink, ClientError, NoResponse, Response,
+        blocks::CAR_CONTENT_TYPE,
+        stores::{Kubo, PinningService, Stores},
     },
     store::{Block, Cid, MAX_BLOCK_BYTES, StoreError},
 };
@@ -25,69 +25,72 @@ use std::{
     time::Duration,
 };
 
-/// How long a gateway may take for a block of a megabyte, or for as much of a DAG as comes by then.
+/// The longest time that a gateway may take for a block of 1 MiB. A DAG that takes longer is cut off, and the rest is
+/// requested block by block.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Redirections of a gateway that are followed: what comes is checked, wherever it comes from.
+/// The number of redirects of a gateway that are followed. They are harmless, because every block is checked.
 const REDIRECTS: u32 = 3;
-/// Most bytes of blocks that are kept for the next task: those of a large adapter.
+/// The size of the cache in bytes: enough for a large adapter.
 const CACHE_BYTES: u64 = 2 << 30;
-/// Most bytes that are read together.
-const PIECE_BYTES: usize = 64 << 10;
-/// Bytes of blocks that are written to the cache together: each writing waits for the disk.
+/// The largest number of bytes that are read at once.
+const READ_BYTES: usize = 64 << 10;
+/// The size of the blocks that are written to the cache together, in bytes. Each write waits for the disk.
 const BATCH_BYTES: usize = 16 << 20;
 
-/// Which of them.
+/// The flags of a miner that name stores and gateways.
 #[derive(Args, Clone)]
 pub(crate) struct SourceArgs {
-    /// With --node: also put every artifact into the Kubo at this RPC address, like http://127.0.0.1:5001, before it is
-    /// submitted; may be repeated
+    /// With --node: also store every artifact with the Kubo daemon at this RPC address, such as http://127.0.0.1:5001,
+    /// before it is submitted; may be repeated
     #[arg(long, value_name = "URL", requires = "node", env = "R3MES_IPFS", value_delimiter = ',')]
     pub(crate) ipfs: Vec<String>,
-    /// With --node: where the node lacks a block, ask this trustless gateway; may be repeated
+    /// With --node: fetch blocks that the node lacks from this trustless gateway; may be repeated
     #[arg(long, value_name = "URL", requires = "node", env = "R3MES_GATEWAY", value_delimiter = ',')]
     pub(crate) gateway: Vec<String>,
-    /// With --ipfs: also have every artifact pinned by this service (IPFS Pinning Service API) before it is submitted
+    /// With --ipfs: also pin every artifact with this service (IPFS Pinning Service API) before it is submitted
     #[arg(long, value_name = "URL", requires = "ipfs")]
     pub(crate) pin_service: Option<String>,
-    /// A file with the service's token [default: R3MES_PIN_TOKEN of the environment]
+    /// The file that contains the service's token [default: the environment variable R3MES_PIN_TOKEN]
     #[arg(long, value_name = "FILE", requires = "pin_service")]
     pub(crate) pin_token_file: Option<PathBuf>,
 }
 
 impl SourceArgs {
-    /// The stores that an artifact must be in before it is submitted.
+    /// Returns the stores that must hold an artifact before it is submitted.
     pub(crate) fn stores(&self) -> Result<Stores<Remote>> {
         let kubo = |url: &String| Ok(Kubo::new(url.clone(), Remote::store("--ipfs", url, None)?));
         let kubos = self.ipfs.iter().map(kubo).collect::<Result<_>>()?;
         let service = self.pin_service.as_ref().map(|url| -> Result<_> {
             let token = secrets::token(self.pin_token_file.as_deref())?;
-            Ok(Pinning::new(url.clone(), Remote::store("--pin-service", url, Some(token))?))
+            Ok(PinningService::new(url.clone(), Remote::store("--pin-service", url, Some(token))?))
         });
         Ok(Stores::new(kubos, service.transpose()?))
     }
 }
 
-/// That a flag's value is an http(s) URL; without a slash at its end.
-pub(crate) fn base(flag: &str, url: &str) -> Result<String> {
+/// Checks that the value of a flag is an http(s) URL, and returns it without a trailing slash.
+pub(crate) fn base_url(flag: &str, url: &str) -> Result<String> {
     ensure!(url.starts_with("http://") || url.starts_with("https://"), "{flag} {url}: not an http(s) URL");
     Ok(url.trim_end_matches('/').to_owned())
 }
 
-/// Where blocks come from beside the node, or to one.
+/// Gateways, numbered from 0, and a cache of blocks.
 #[derive(Default)]
-pub(crate) struct Sources {
+pub(crate) struct BlockSources {
     gateways: Vec<Gateway>,
+    /// Whether nothing is printed if a gateway lacks a block or does not respond.
+    ignores_absence: bool,
     cache: Option<BlockStore>,
-    /// On their way into the cache.
-    waiting: RefCell<Vec<Block>>,
+    /// Blocks that are not written to the cache yet.
+    unwritten: RefCell<Vec<Block>>,
 }
 
 /// A gateway by its URL.
 struct Gateway {
     url: String,
     agent: ureq::Agent,
-    /// It gave other bytes than a name's: it is asked no more.
-    lied: Cell<bool>,
+    /// Whether the gateway has returned other bytes than a CID names. It is not used any more then.
+    is_wrong: Cell<bool>,
 }
 
 impl Gateway {
@@ -97,123 +100,134 @@ impl Gateway {
             .max_redirects(REDIRECTS)
             .http_status_as_error(false)
             .build();
-        Ok(Self { url: base("--gateway", url)?, agent: config.new_agent(), lied: Cell::new(false) })
+        Ok(Self { url: base_url("--gateway", url)?, agent: config.new_agent(), is_wrong: Cell::new(false) })
     }
 
-    fn ask(&self, path: &str) -> Result<Response, Offline> {
-        let mut answer = self.get(path, "application/vnd.ipld.raw")?;
-        let status = answer.status().as_u16();
-        // one more than a block has is enough to refuse it
-        let body = answer.body_mut().with_config().limit(MAX_BLOCK_BYTES as u64 + 1).read_to_vec();
-        Ok(Response { status, body: body.map_err(|error| self.offline(&error))? })
+    fn block(&self, path: &str) -> Result<Response, NoResponse> {
+        let mut response = self.get(path, "application/vnd.ipld.raw")?;
+        let status = response.status().as_u16();
+        // one byte more than the largest block is enough to refuse it
+        let body = response.body_mut().with_config().limit(MAX_BLOCK_BYTES as u64 + 1).read_to_vec();
+        Ok(Response { status, body: body.map_err(|error| self.no_response(&error))? })
     }
 
-    /// Waits for nothing after enough: a gateway may look for what the manifest links beside its parts.
-    fn stream(&self, path: &str, take: Take<'_>) -> Result<u16, Offline> {
-        let mut answer = self.get(path, CAR_KIND)?;
-        if answer.status().is_success() {
-            pour(answer.body_mut(), take);
+    /// Does not wait for the end of the body once the sink is full: a gateway may search for blocks that the manifest
+    /// links but that are not parts of the DAG.
+    fn car(&self, path: &str, sink: ChunkSink<'_>) -> Result<u16, NoResponse> {
+        let mut response = self.get(path, CAR_CONTENT_TYPE)?;
+        if response.status().is_success() {
+            read_chunks(response.body_mut(), sink);
         }
-        Ok(answer.status().as_u16())
+        Ok(response.status().as_u16())
     }
 
-    fn get(&self, path: &str, kind: &str) -> Result<ureq::http::Response<ureq::Body>, Offline> {
-        if self.lied.get() {
-            return Err(Offline(format!("{}: it gave wrong bytes before", self.url)));
+    fn get(&self, path: &str, accept: &str) -> Result<ureq::http::Response<ureq::Body>, NoResponse> {
+        if self.is_wrong.get() {
+            return Err(NoResponse(format!(
+                "{}, which is not used any more because it returned wrong bytes",
+                self.url
+            )));
         }
-        let request = self.agent.get(format!("{}{path}", self.url)).header("accept", kind);
-        request.call().map_err(|error| self.offline(&error))
+        let request = self.agent.get(format!("{}{path}", self.url)).header("accept", accept);
+        request.call().map_err(|error| self.no_response(&error))
     }
 
-    fn offline(&self, error: &ureq::Error) -> Offline {
-        Offline(format!("{}: {error}", self.url))
+    fn no_response(&self, error: &ureq::Error) -> NoResponse {
+        NoResponse(format!("{}: {error}", self.url))
     }
 }
 
-/// Gives away bytes as they come, until `take` breaks or they do.
-pub(crate) fn pour(body: &mut ureq::Body, take: Take<'_>) {
-    let (mut reader, mut piece) = (body.as_reader(), vec![0; PIECE_BYTES]);
-    while let Ok(bytes @ 1..) = reader.read(&mut piece) {
-        if take(&piece[..bytes]).is_break() {
+/// Passes a body to `sink` as it arrives, until the sink breaks or the body ends or breaks off.
+pub(crate) fn read_chunks(body: &mut ureq::Body, sink: ChunkSink<'_>) {
+    let (mut reader, mut chunk) = (body.as_reader(), vec![0; READ_BYTES]);
+    while let Ok(bytes @ 1..) = reader.read(&mut chunk) {
+        if sink(&chunk[..bytes]).is_break() {
             break;
         }
     }
 }
 
-impl Sources {
-    /// Gateways alone.
+impl BlockSources {
+    /// Creates sources of these gateways, without a cache.
     pub(crate) fn gateways(urls: &[String]) -> Result<Self> {
         let gateways = urls.iter().map(|url| Gateway::new(url, TIMEOUT)).collect::<Result<_>>()?;
-        Ok(Self { gateways, cache: None, waiting: RefCell::default() })
+        Ok(Self { gateways, ignores_absence: false, cache: None, unwritten: RefCell::default() })
     }
 
-    /// Gateways, and the cache in the data folder.
+    /// Prints nothing if a gateway lacks a block or does not respond.
+    pub(crate) fn ignoring_absence(mut self) -> Self {
+        self.ignores_absence = true;
+        self
+    }
+
+    /// Creates sources of these gateways, with the cache in the data folder. Without a cache if it cannot be opened.
     pub(crate) fn open(gateways: &[String], data_dir: &Path) -> Result<Self> {
         let cache = data_dir.join("cache.redb");
         let quota = Quota { loose_bytes: CACHE_BYTES, total_bytes: CACHE_BYTES };
         let cache = BlockStore::open(&cache, quota).inspect_err(|error| {
-            eprintln!("{error:#}; going on without a cache");
+            eprintln!("{error:#}. Continuing without a block cache.");
         });
         let mut sources = Self::gateways(gateways)?;
         sources.cache = cache.ok();
         Ok(sources)
     }
 
-    /// As [`Host::gateway`](r3mes_wgpu::client::Host::gateway), counted from the first after the node.
-    pub(crate) fn ask(&self, at: usize, path: &str) -> Option<Result<Response, Offline>> {
-        self.gateways.get(at).map(|gateway| gateway.ask(path))
-    }
-
-    /// As [`Host::dag`](r3mes_wgpu::client::Host::dag), counted so too.
-    pub(crate) fn stream(&self, at: usize, path: &str, take: Take<'_>) -> Option<Result<u16, Offline>> {
-        self.gateways.get(at).map(|gateway| gateway.stream(path, take))
-    }
-
-    /// Says why a gateway was passed over, once where it lied.
-    pub(crate) fn passed_over(&self, at: usize, why: &ClientError) {
-        let Some(gateway) = self.gateways.get(at) else { return };
-        match why {
-            ClientError::Store(error) if !matches!(error, StoreError::Missing(_)) => {
-                gateway.lied.set(true);
-                eprintln!("{}: {error}; it is asked no more", gateway.url);
-            }
-            _ if gateway.lied.get() => {}
-            _ => eprintln!("{}: {why}", gateway.url),
+    fn write_cache(&self) {
+        let unwritten = self.unwritten.take();
+        if let Some(cache) = self.cache.as_ref().filter(|_| !unwritten.is_empty())
+            && let Err(error) = cache.put(&unwritten)
+        {
+            eprintln!("writing the block cache: {error:#}");
         }
     }
+}
 
-    /// A block of the cache.
-    pub(crate) fn kept(&self, cid: &Cid) -> Option<Vec<u8>> {
-        if let Some(block) = self.waiting.borrow().iter().find(|block| block.cid() == *cid) {
+impl BlockSource for BlockSources {
+    async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
+        self.gateways.get(gateway).map(|gateway| gateway.block(path))
+    }
+
+    async fn stream(&self, gateway: usize, path: &str, sink: ChunkSink<'_>) -> Option<Result<u16, NoResponse>> {
+        self.gateways.get(gateway).map(|gateway| gateway.car(path, sink))
+    }
+
+    /// Prints why a gateway failed. One that returned wrong bytes is not used any more.
+    fn gateway_failed(&self, gateway: usize, reason: &ClientError) {
+        let Some(gateway) = self.gateways.get(gateway) else { return };
+        match reason {
+            ClientError::Store(error) if !matches!(error, StoreError::Missing(_)) => {
+                gateway.is_wrong.set(true);
+                eprintln!("Gateway {} returned wrong bytes: {error}. It is not used any more.", gateway.url);
+            }
+            _ if gateway.is_wrong.get() || self.ignores_absence && reason.is_absence() => {}
+            _ => eprintln!("Gateway {} failed: {reason}", gateway.url),
+        }
+    }
+}
+
+impl BlockCache for BlockSources {
+    async fn load_block(&self, cid: &Cid) -> Option<Vec<u8>> {
+        if let Some(block) = self.unwritten.borrow().iter().find(|block| block.cid() == *cid) {
             return Some(block.bytes().to_vec());
         }
         self.cache.as_ref()?.get(cid).ok()
     }
 
-    /// Puts a checked block into the cache, soon.
-    pub(crate) fn keep(&self, cid: &Cid, bytes: &[u8]) {
+    /// Writes blocks in batches, so that this one may be written later.
+    async fn cache_block(&self, cid: &Cid, bytes: &[u8]) {
         if self.cache.is_some()
             && let Ok(block) = Block::check(*cid, bytes.to_vec())
         {
-            self.waiting.borrow_mut().push(block);
+            self.unwritten.borrow_mut().push(block);
         }
-        if self.waiting.borrow().iter().map(|block| block.bytes().len()).sum::<usize>() >= BATCH_BYTES {
-            self.write();
-        }
-    }
-
-    fn write(&self) {
-        let waiting = self.waiting.take();
-        if let Some(cache) = self.cache.as_ref().filter(|_| !waiting.is_empty())
-            && let Err(error) = cache.put(&waiting)
-        {
-            eprintln!("the cache of blocks: {error:#}");
+        if self.unwritten.borrow().iter().map(|block| block.bytes().len()).sum::<usize>() >= BATCH_BYTES {
+            self.write_cache();
         }
     }
 }
 
-impl Drop for Sources {
+impl Drop for BlockSources {
     fn drop(&mut self) {
-        self.write();
+        self.write_cache();
     }
 }

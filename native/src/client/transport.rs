@@ -1,16 +1,16 @@
-//! Nodes by their URLs, over HTTP.
+//! HTTP connections to nodes and stores.
 
 use super::{
-    retry::RetryPolicy,
-    sources::{self, Sources, base},
+    runtime::retry,
+    sources::{self, BlockSources, base_url},
 };
 use crate::{interrupt::Interrupt, model, output::Exit, paths, wallet::secrets::Secret};
 use anyhow::{Context, Result, bail, ensure};
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{
-        Client, ClientError, Endpoints, Host, JobInfo, MAX_ANSWER_BYTES, Offline, Request, Response, Take, Unfit,
-        gateway::CAR_KIND,
+        BlockCache, BlockSource, ChunkSink, Client, ClientError, Connection, EndpointError, Endpoints, JobInfo,
+        MAX_RESPONSE_BYTES, NoResponse, Request, Response, Timer, WorkFile, blocks::CAR_CONTENT_TYPE,
     },
     model::{config::Linear, manifest::model_manifest, transformer::Targets, weights::Model},
     store::Cid,
@@ -22,56 +22,107 @@ use std::{
     time::Duration,
 };
 
-/// How long one answer may take.
+/// The longest time that a request may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Nodes of one chain, of which one is asked; or a store.
+/// A connection to nodes of one chain, of which one is in use, or to a store.
 pub(crate) struct Remote {
     endpoints: Endpoints,
     agent: ureq::Agent,
-    /// Where the work at hand is saved; nowhere for a store, or for those who have none.
-    saved: Option<PathBuf>,
-    sources: Sources,
-    /// What a service knows its customers by.
+    /// Path of the work file, if there is one.
+    work_file: Option<PathBuf>,
+    sources: BlockSources,
+    /// Access token of a store.
     token: Option<Secret>,
 }
 
 impl Remote {
-    /// Nodes, of which the first is asked as long as it is of use. Asks nothing yet.
+    /// Creates a connection to these nodes, of which the first is used until it fails. Sends nothing yet.
     pub(crate) fn nodes_at(urls: &[String]) -> Result<Self> {
         let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
-        let urls = urls.iter().map(|url| base("--node", url)).collect::<Result<Vec<_>>>()?;
+        let urls = urls.iter().map(|url| base_url("--node", url)).collect::<Result<Vec<_>>>()?;
         Ok(Self::new(urls, config, None))
     }
 
-    /// A node. Asks nothing yet.
+    /// Creates a connection to one node. Sends nothing yet.
     pub(crate) fn node(url: &str) -> Result<Self> {
         Self::nodes_at(&[url.to_owned()])
     }
 
-    /// A store. What it is told goes nowhere else: it can not redirect.
+    /// Creates a connection to a store, whose URL is the value of `flag`. Redirects are not followed, so that neither
+    /// blocks nor the token reach another server.
     pub(crate) fn store(flag: &str, url: &str, token: Option<Secret>) -> Result<Self> {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
             .max_redirects(0)
             .http_status_as_error(false)
             .build();
-        Ok(Self::new(vec![base(flag, url)?], config, token))
+        Ok(Self::new(vec![base_url(flag, url)?], config, token))
     }
 
     fn new(urls: Vec<String>, config: ureq::config::Config, token: Option<Secret>) -> Self {
         let endpoints = Endpoints::new(urls);
-        Self { endpoints, agent: config.new_agent(), saved: None, sources: Sources::default(), token }
+        Self { endpoints, agent: config.new_agent(), work_file: None, sources: BlockSources::default(), token }
     }
 
-    /// The same, that saves the work at hand in this file.
+    /// Saves unfinished work in the file at `path`.
     pub(crate) fn saving(self, path: PathBuf) -> Self {
-        Self { saved: Some(path), ..self }
+        Self { work_file: Some(path), ..self }
     }
 
-    /// The same, with more places that blocks come from.
-    pub(crate) fn with_sources(self, sources: Sources) -> Self {
+    /// Fetches blocks from these sources too.
+    pub(crate) fn with_sources(self, sources: BlockSources) -> Self {
         Self { sources, ..self }
+    }
+
+    /// Checks every node. Prints which cannot be used now, and returns an error if they belong to different chains.
+    pub(crate) fn check_nodes(&self) -> Result<()> {
+        for error in block_on(self.endpoints.check_all(async |node, request| self.send(node, request))) {
+            match error {
+                EndpointError::OtherChain { .. } => return Err(error.into()),
+                error => eprintln!("{error}"),
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, node: usize, request: Request<'_>) -> Result<Response, NoResponse> {
+        let url = &self.endpoints.names()[node];
+        let no_response = |error: ureq::Error| NoResponse(format!("{url}: {error}"));
+        let url = format!("{url}{}", request.path);
+        let mut response = match request.body {
+            None => self.authorized(self.agent.get(&url)).call(),
+            Some((kind, bytes)) => self.authorized(self.agent.post(&url)).header("content-type", kind).send(bytes),
+        }
+        .map_err(no_response)?;
+        let status = response.status().as_u16();
+        match response.body_mut().with_config().limit(MAX_RESPONSE_BYTES as u64).read_to_vec() {
+            Ok(body) => Ok(Response { status, body }),
+            // a retry would fail in the same way, so this is an error status
+            Err(ureq::Error::BodyExceedsLimit(limit)) => {
+                let body = format!("the response of {url} exceeds {limit} bytes");
+                Ok(Response { status: 413, body: body.into_bytes() })
+            }
+            Err(error) => Err(no_response(error)),
+        }
+    }
+
+    fn stream_car(&self, node: usize, path: &str, sink: ChunkSink<'_>) -> Result<u16, NoResponse> {
+        let url = format!("{}{path}", self.endpoints.names()[node]);
+        let request = self.authorized(self.agent.get(&url)).header("accept", CAR_CONTENT_TYPE);
+        let mut response = request.call().map_err(|error| NoResponse(format!("{url}: {error}")))?;
+        if response.status().is_success() {
+            let mut is_complete = false;
+            // reads once more after the last block, because the connection can be reused only if the body has ended
+            sources::read_chunks(response.body_mut(), &mut |bytes| {
+                if is_complete {
+                    return ControlFlow::Break(());
+                }
+                is_complete = sink(bytes).is_break();
+                ControlFlow::Continue(())
+            });
+        }
+        Ok(response.status().as_u16())
     }
 
     fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
@@ -82,148 +133,104 @@ impl Remote {
     }
 }
 
-impl Remote {
-    /// How many nodes there are.
-    pub(crate) fn nodes(&self) -> u32 {
+impl Connection for Remote {
+    async fn request(&self, request: Request<'_>) -> Result<Response, NoResponse> {
+        self.endpoints.request(request, async |node, request| self.send(node, request)).await
+    }
+
+    fn node_count(&self) -> u32 {
         self.endpoints.names().len() as u32
     }
 
-    /// Looks at every node; says which are of no use now, and fails where some are of different chains.
-    pub(crate) fn survey(&self) -> Result<()> {
-        for unfit in block_on(self.endpoints.survey(async |at, request| self.ask(at, request))) {
-            match unfit {
-                Unfit::OtherChain { .. } => return Err(unfit.into()),
-                unfit => eprintln!("{unfit}"),
-            }
-        }
-        Ok(())
+    fn fail_over(&self) {
+        self.endpoints.fail_over();
     }
 
-    fn ask(&self, at: usize, request: Request<'_>) -> Result<Response, Offline> {
-        let url = &self.endpoints.names()[at];
-        let offline = |error: ureq::Error| Offline(format!("{url}: {error}"));
-        let url = format!("{url}{}", request.path);
-        let mut response = match request.body {
-            None => self.authorized(self.agent.get(&url)).call(),
-            Some((kind, bytes)) => self.authorized(self.agent.post(&url)).header("content-type", kind).send(bytes),
-        }
-        .map_err(offline)?;
-        let status = response.status().as_u16();
-        match response.body_mut().with_config().limit(MAX_ANSWER_BYTES as u64).read_to_vec() {
-            Ok(body) => Ok(Response { status, body }),
-            // it would be as long the next time
-            Err(ureq::Error::BodyExceedsLimit(limit)) => {
-                let body = format!("{url} gives more than the {limit} bytes that are read");
-                Ok(Response { status: 413, body: body.into_bytes() })
-            }
-            Err(error) => Err(offline(error)),
-        }
+    fn observe_height(&self, height: u64) {
+        self.endpoints.observe_height(height);
     }
 }
 
-impl Remote {
-    fn stream(&self, at: usize, path: &str, take: Take<'_>) -> Result<u16, Offline> {
-        let url = format!("{}{path}", self.endpoints.names()[at]);
-        let request = self.authorized(self.agent.get(&url)).header("accept", CAR_KIND);
-        let mut answer = request.call().map_err(|error| Offline(format!("{url}: {error}")))?;
-        if answer.status().is_success() {
-            let mut enough = false;
-            // looks once more after enough: where that is the end, the connection serves again
-            sources::pour(answer.body_mut(), &mut |bytes| {
-                if enough {
-                    return ControlFlow::Break(());
-                }
-                enough = take(bytes).is_break();
-                ControlFlow::Continue(())
-            });
-        }
-        Ok(answer.status().as_u16())
-    }
-}
-
-impl Host for Remote {
-    async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
-        self.endpoints.request(request, async |at, request| self.ask(at, request)).await
-    }
-
-    fn saw(&self, height: u64) {
-        self.endpoints.saw(height);
-    }
-
-    fn another(&self) {
-        self.endpoints.another();
-    }
-
-    async fn gateway(&self, at: usize, path: &str) -> Option<Result<Response, Offline>> {
-        match at.checked_sub(1) {
-            None => Some(self.request(Request { path, body: None }).await),
-            Some(at) => self.sources.ask(at, path),
+/// Gateway 0 is the node; the others are those of [`BlockSources`].
+impl BlockSource for Remote {
+    async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
+        match gateway.checked_sub(1) {
+            None => Some(self.request(Request::get(path)).await),
+            Some(gateway) => self.sources.get(gateway, path).await,
         }
     }
 
-    async fn dag(&self, at: usize, path: &str, take: Take<'_>) -> Option<Result<u16, Offline>> {
-        let Some(at) = at.checked_sub(1) else {
-            let turn = self.endpoints.turn(async |at, request| self.ask(at, request)).await;
-            return Some(turn.and_then(|at| self.stream(at, path, take)));
+    async fn stream(&self, gateway: usize, path: &str, sink: ChunkSink<'_>) -> Option<Result<u16, NoResponse>> {
+        let Some(gateway) = gateway.checked_sub(1) else {
+            let node = self.endpoints.current(async |node, request| self.send(node, request)).await;
+            return Some(node.and_then(|node| self.stream_car(node, path, sink)));
         };
-        self.sources.stream(at, path, take)
+        self.sources.stream(gateway, path, sink).await
     }
 
-    fn passed_over(&self, at: usize, why: &ClientError) {
-        if let Some(at) = at.checked_sub(1) {
-            self.sources.passed_over(at, why);
+    fn gateway_failed(&self, gateway: usize, reason: &ClientError) {
+        if let Some(gateway) = gateway.checked_sub(1) {
+            self.sources.gateway_failed(gateway, reason);
         }
     }
+}
 
+impl BlockCache for Remote {
+    async fn load_block(&self, cid: &Cid) -> Option<Vec<u8>> {
+        self.sources.load_block(cid).await
+    }
+
+    async fn cache_block(&self, cid: &Cid, bytes: &[u8]) {
+        self.sources.cache_block(cid, bytes).await;
+    }
+}
+
+impl Timer for Remote {
     async fn sleep(&self, milliseconds: u32) {
         std::thread::sleep(Duration::from_millis(milliseconds.into()));
     }
+}
 
-    async fn kept(&self, cid: &Cid) -> Option<Vec<u8>> {
-        self.sources.kept(cid)
+impl WorkFile for Remote {
+    async fn load_work(&self) -> Option<Vec<u8>> {
+        fs::read(self.work_file.as_ref()?).ok()
     }
 
-    async fn keep(&self, cid: &Cid, bytes: &[u8]) {
-        self.sources.keep(cid, bytes);
-    }
-
-    async fn saved(&self) -> Option<Vec<u8>> {
-        fs::read(self.saved.as_ref()?).ok()
-    }
-
-    async fn save(&self, bytes: &[u8]) {
-        let Some(path) = &self.saved else { return };
-        // without it, a restart computes the task again
+    async fn save_work(&self, bytes: &[u8]) {
+        let Some(path) = &self.work_file else { return };
         if let Err(error) = paths::write_whole(path, bytes) {
-            eprintln!("{error:#}");
+            eprintln!("{error:#}; a restart will compute this task again");
         }
     }
 }
 
-/// What is trained, and what of it is adapted; `None` after Ctrl-C. Nodes that do not answer are waited for.
+/// Returns the node's job and the layers that it adapts. Retries until a node responds; returns `None` after Ctrl-C.
 pub(crate) fn job(client: &Client<Remote>, interrupt: &Interrupt) -> Result<Option<(JobInfo, Targets)>> {
-    if client.host().nodes() > 1 {
-        client.host().survey()?;
+    if client.host().node_count() > 1 {
+        client.host().check_nodes()?;
     }
-    let job = RetryPolicy::new(interrupt).ask(client, || block_on(client.job()));
-    let Some(job) = job.context("asking the node for its job")? else { return Ok(None) };
+    let job = retry(client, interrupt, async || client.job().await);
+    let Some(job) = job.context("requesting the node's job")? else { return Ok(None) };
     let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
     let Some(linears) = job.targets.iter().map(linear).collect::<Option<Vec<_>>>() else {
-        bail!("the node adapts {}, not linears of this model", job.targets.join(", "));
+        bail!("the node's job adapts layers that this program does not know: {}", job.targets.join(", "));
     };
     let targets = Targets { rank: job.rank as usize, linears };
     Ok(Some((job, targets)))
 }
 
-/// The model of this name, from the data folder if it is there, else from the node; checked by its manifest either way.
-/// `None` after Ctrl-C.
+/// Returns the model of this CID: from the data folder if it is there, else from the node. Either way it is checked
+/// against the CID of its manifest. Returns `None` after Ctrl-C.
 pub(crate) fn model(
     client: &Client<Remote>,
     cid: &str,
     data_dir: &Path,
     interrupt: &Interrupt,
 ) -> Result<Option<Model>> {
-    ensure!(cid.chars().all(|letter| letter.is_ascii_alphanumeric()), "the node names its model {cid:?}");
+    ensure!(
+        cid.chars().all(|letter| letter.is_ascii_alphanumeric()),
+        "the CID of the node's model is malformed: {cid:?}"
+    );
     let dir = data_dir.join("models").join(cid);
     let files = ["config.json", "model.safetensors"];
     let checked = |dir: &Path| -> Result<Option<Model>> {
@@ -236,23 +243,23 @@ pub(crate) fn model(
         return checked(&dir);
     }
     fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
-    let mut retry = RetryPolicy::new(interrupt);
     for name in files {
-        let Some(bytes) = retry.ask(client, || block_on(client.model_file(name)))? else { return Ok(None) };
+        let bytes = retry(client, interrupt, async || client.model_file(name).await)?;
+        let Some(bytes) = bytes else { return Ok(None) };
         paths::write_whole(&dir.join(name), &bytes)?;
     }
     checked(&dir).inspect_err(|_| {
         for name in files {
-            // what is wrong is not kept; if it can not be removed, the next check says so
+            // wrong files are removed; if that fails, the next check finds them
             let _ = fs::remove_file(dir.join(name));
         }
     })
 }
 
-/// A node that says no ends the program with its own code.
-pub(crate) fn asked<T>(answer: Result<T, ClientError>) -> Result<T> {
-    match answer {
+/// Converts a request's result. A refusal by the node or the ledger ends the program with the exit code for refusals.
+pub(crate) fn exit_if_refused<T>(result: Result<T, ClientError>) -> Result<T> {
+    match result {
         Err(error @ (ClientError::Refused { .. } | ClientError::Failed { .. })) => Err(error).context(Exit::Refused),
-        answer => Ok(answer?),
+        result => Ok(result?),
     }
 }

@@ -73,7 +73,7 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
         output::piece(&args.prompt);
     }
     let (mut text, mut stream, mut generated) = (String::new(), tokenizer.stream(), 0);
-    while generated < args.max_tokens && !interrupt.asked() {
+    while generated < args.max_tokens && !interrupt.is_requested() {
         let token = sampler.next(&scores);
         let piece = stream.push(token)?;
         if !args.json {
@@ -96,7 +96,7 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
         output::piece("\n");
         eprintln!("{generated} tokens on {}, {rate:.0} tokens/s", compute.name);
     }
-    Ok(if interrupt.asked() { Exit::Interrupted } else { Exit::Ok })
+    Ok(if interrupt.is_requested() { Exit::Interrupted } else { Exit::Ok })
 }
 
 /// Makes room when the context is full: restarts with the later half of the tokens, then the new token.

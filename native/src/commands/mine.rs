@@ -1,5 +1,5 @@
-//! Mining: claim, compute, store, submit, be paid; again. For a node in this process, or by `--node` for another's: the
-//! same loop, over HTTP.
+//! The command `mine`: claims, computes and submits tasks until a limit or Ctrl-C, with a node in this process or, with
+//! `--node`, with other nodes. Both use HTTP.
 
 mod flags;
 
@@ -7,13 +7,14 @@ pub(crate) use flags::MineArgs;
 
 use crate::{
     client::{
-        retry::{RetryPolicy, rest},
-        sources::Sources,
+        runtime::{ThreadRuntime, fail_over_advice, report_retry},
+        sources::BlockSources,
         transport::{self, Remote},
     },
     compute::{self, Compute},
     consensus::ReplicaArgs,
     interrupt::Interrupt,
+    node::Node,
     output::{self, Exit, say},
     paths,
     service::embedded::{self, Embedded},
@@ -23,7 +24,10 @@ use anyhow::{Context, Result};
 use flags::Limits;
 use pollster::block_on;
 use r3mes_wgpu::{
-    agents::miner::{Accepted, Miner, MiningError, TaskStage},
+    agents::{
+        driver::DriverState,
+        miner::{self, AcceptedTask, Miner, MiningError, MiningEvent, TaskStage},
+    },
     client::Client,
     protocol::{CHUNK_TOKENS, Receipt, UploadSize},
     training::worker::Worker,
@@ -31,24 +35,28 @@ use r3mes_wgpu::{
 };
 use serde_json::json;
 use std::{
+    cell::RefCell,
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    sync::Arc,
 };
 
-/// Sequences that a miner plays at a time, as [`sequences`](r3mes_wgpu::compute::Backend::sequences) has it.
+/// The number of sequences that a miner computes at a time, as
+/// [`sequences`](r3mes_wgpu::compute::Backend::sequences) limits it.
 const SEQUENCES: usize = 4;
-/// Between two looks for a chunk when the round has none left: here, and elsewhere.
-const IDLE_HERE: Duration = Duration::from_millis(50);
-const IDLE_ELSEWHERE: Duration = Duration::from_secs(2);
+/// The time between two requests for a chunk if the round has none left, in milliseconds: of a node in this process,
+/// and of other nodes.
+const IDLE_EMBEDDED_MS: u32 = 50;
+const IDLE_MS: u32 = 2000;
 
-/// A miner and where it keeps things.
-struct Work<'a> {
+/// A miner, and what the command prints and saves of its work.
+struct Mining<'a> {
     miner: Miner<Remote>,
+    /// The node in this process, if there is one.
+    node: Option<Arc<Node>>,
     receipts: Receipts,
-    /// Ternary weights of the backbone.
+    /// Number of ternary weights of the backbone.
     weights: u64,
-    idle: Duration,
     args: &'a MineArgs,
 }
 
@@ -58,40 +66,40 @@ pub(crate) fn run(args: &MineArgs) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     wallet::secrets::keep_out_of_dumps()?;
     match args.node.is_empty() {
-        true => for_own(args, &interrupt),
-        false => for_other(args, &interrupt),
+        true => with_embedded_node(args, &interrupt),
+        false => with_nodes(args, &interrupt),
     }
 }
 
-/// For a node in this process.
-fn for_own(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
+/// Mines for a node in this process.
+fn with_embedded_node(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     let embedded = Embedded::prepare(&args.job, None)?;
     let key = wallet::session_key(&embedded.data_dir)?;
     let payout = payout(args, &key)?;
     let compute = compute::choose(&args.compute)?;
     let verifier = verifier(&compute, args.compute.threads);
-    eprintln!("mining on {}, paid to {payout}", compute.name);
-    eprintln!("a node in this process recomputes everything on {}", verifier.name);
+    eprintln!("Mining on {}. Rewards go to {payout}.", compute.name);
+    eprintln!("The node in this process recomputes all gradients on {}.", verifier.name);
     if args.dry_run {
-        eprintln!("the ledger and the receipts would be in {}", embedded.job_dir.display());
+        eprintln!("The ledger and the receipts would be stored in {}.", embedded.job_dir.display());
         return Ok(Exit::Ok);
     }
     let worker = block_on(Worker::new(&embedded.model, &embedded.targets, &compute.backend, SEQUENCES))?;
     let (weights, job_dir) = (embedded.model.config.ternary_weights() as u64, embedded.job_dir.clone());
     let (node, address) = embedded.open(&verifier, &args.serve, &ReplicaArgs::default())?;
-    eprintln!("to mine in a browser too: http://{address}/");
+    eprintln!("Open http://{address}/ to mine in a browser too.");
     let head = node.ledger().state().scalars().clone();
     if head.accepted_total > 0 {
-        eprintln!("continuing: {} accepted, round {}", head.accepted_total, head.round);
+        eprintln!("Continuing at round {1} with {0} accepted tasks.", head.accepted_total, head.round);
     }
     let client = Client::new(Remote::node(&embedded::url(address))?.saving(job_dir.join("work.car")), key);
     let miner = Miner::new(client, worker, payout, compute.name).with_known_answers(compute.backend);
     let receipts = Receipts::open(&job_dir)?;
-    Work { miner, receipts, weights, idle: IDLE_HERE, args }.mine(interrupt)
+    Mining { miner, node: Some(node), receipts, weights, args }.run(interrupt, IDLE_EMBEDDED_MS)
 }
 
-/// For nodes elsewhere. Those that do not answer are waited for.
-fn for_other(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
+/// Mines for other nodes. Retries until one of them responds.
+fn with_nodes(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     let data_dir = paths::data_dir(args.job.data_dir.clone())?;
     let remote = Remote::nodes_at(&args.node)?.saving(data_dir.join("work.car"));
     let key = match &args.wallet {
@@ -99,14 +107,15 @@ fn for_other(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
         None => wallet::session_key(&data_dir)?,
     };
     let payout = payout(args, &key)?;
-    let (stores, sources) = (args.sources.stores()?, Sources::open(&args.sources.gateway, &data_dir)?);
+    let (stores, sources) = (args.sources.stores()?, BlockSources::open(&args.sources.gateway, &data_dir)?);
     let mut client = Client::new(remote.with_sources(sources), key);
     if args.granter.is_some() {
         client = client.for_granter(payout.clone());
     }
     let Some((job, targets)) = transport::job(&client, interrupt)? else { return Ok(Exit::Interrupted) };
     let compute = compute::choose(&args.compute)?;
-    eprintln!("mining on {} for {}, as {}, paid to {payout}", compute.name, args.node.join(" or "), client.address());
+    let (nodes, address) = (args.node.join(" or "), client.address());
+    eprintln!("Mining on {} for {nodes} as {address}. Rewards go to {payout}.", compute.name);
     if args.dry_run {
         return Ok(Exit::Ok);
     }
@@ -118,10 +127,11 @@ fn for_other(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     drop(model);
     let miner =
         Miner::new(client, worker, payout, compute.name).with_stores(stores).with_known_answers(compute.backend);
-    Work { miner, receipts: Receipts::open(&data_dir)?, weights, idle: IDLE_ELSEWHERE, args }.mine(interrupt)
+    let receipts = Receipts::open(&data_dir)?;
+    Mining { miner, node: None, receipts, weights, args }.run(interrupt, IDLE_MS)
 }
 
-/// Who is paid.
+/// Returns the address that is paid.
 fn payout(args: &MineArgs, key: &SessionKey) -> Result<String> {
     let payout = match (&args.granter, args.address.as_str()) {
         (Some(granter), _) => granter.clone(),
@@ -132,91 +142,68 @@ fn payout(args: &MineArgs, key: &SessionKey) -> Result<String> {
     Ok(payout)
 }
 
-/// What the node recomputes on: a real GPU where the miner has one, else the CPU by other references; never a software GPU.
+/// Returns the backend on which the node recomputes: the miner's if it is a real GPU, else the CPU with other kernels
+/// than the miner's.
 pub(crate) fn verifier(miner: &Compute, threads: usize) -> Compute {
     if miner.real_gpu { miner.clone() } else { compute::second_cpu(threads) }
 }
 
-impl Work<'_> {
-    fn mine(mut self, interrupt: &Interrupt) -> Result<Exit> {
-        let (mut limits, mut retry, mut registered) = (self.args.limits(), RetryPolicy::new(interrupt), false);
-        while limits.go_on() {
-            if interrupt.asked() {
-                return Ok(Exit::Interrupted);
+impl Mining<'_> {
+    fn run(self, interrupt: &Interrupt, idle_ms: u32) -> Result<Exit> {
+        let Self { mut miner, node, receipts, weights, args } = self;
+        let limits = RefCell::new(args.limits());
+        let runtime = ThreadRuntime::new(|| interrupt.is_requested() || !limits.borrow().go_on());
+        let on_event = |event: MiningEvent<'_>| match event {
+            MiningEvent::Stage(TaskStage::Computed(receipt) | TaskStage::Restored(receipt)) => receipts.save(&receipt),
+            MiningEvent::Accepted { task, seconds, escrow } => {
+                limits.borrow_mut().count();
+                let counted = limits.borrow().counted();
+                // the node's number includes tasks of other miners, and of earlier runs
+                let count = node.as_ref().map_or(counted, |node| node.ledger().state().scalars().accepted_total);
+                print_accepted(args, task, seconds, escrow, count);
+                if counted == 1 && !args.json {
+                    eprintln!("An artifact takes {}.", UploadSize::new(task.bytes, weights));
+                }
             }
-            let (mut start, mut seconds) = (Instant::now(), None);
-            let stage = |stage: TaskStage| match stage {
-                TaskStage::Claimed(..) => start = Instant::now(),
-                TaskStage::Computed(receipt) => {
-                    seconds = Some(start.elapsed().as_secs_f64());
-                    self.receipts.keep(&receipt);
-                }
-                TaskStage::Found(receipt) => self.receipts.keep(&receipt),
-                TaskStage::Stored | TaskStage::Submitted(_) => {}
-            };
-            let attempt = || -> Result<_, MiningError> {
-                if !registered {
-                    block_on(self.miner.register())?;
-                    registered = true;
-                }
-                block_on(self.miner.work(stage))
-            };
-            match attempt() {
-                Ok(Some(accepted)) => {
-                    retry.renew();
-                    limits.count();
-                    self.tell(&accepted, seconds, &limits)?;
-                }
-                Ok(None) => {
-                    retry.renew();
-                    rest(self.idle, interrupt);
-                }
-                Err(error @ MiningError::Late(_)) => eprintln!("{error}"),
-                Err(error) if retry.lasts(error.class(), self.miner.client().host()) => {
-                    retry.wait(&error, self.miner.client().host());
-                }
-                Err(error @ MiningError::Unfit(_)) => return Err(anyhow::Error::new(error).context(Exit::NoGpu)),
-                Err(error) => return Err(anyhow::Error::new(error).context(Exit::Refused)),
+            MiningEvent::ClaimLost(error) => eprintln!("{error}. Continuing with another task."),
+            MiningEvent::State(DriverState::Retrying { error, retry }) => {
+                let is_nodes = matches!(error, MiningError::Client(_));
+                let advice = if is_nodes { fail_over_advice(args.node.len() as u32) } else { "" };
+                report_retry(error, retry, advice);
             }
-        }
-        Ok(Exit::Ok)
-    }
-
-    /// Tells of an accepted task.
-    fn tell(&self, accepted: &Accepted, seconds: Option<f64>, limits: &Limits) -> Result<()> {
-        let Accepted { receipt, gradient_root, transaction, round, loss, balance, bytes } = accepted;
-        let (task, cid) = (receipt.task().cid(), receipt.artifact());
-        let count = match self.args.node.is_empty() {
-            false => limits.counted(),
-            // those too that were settled while this process was away
-            true => block_on(self.miner.client().job())?.accepted,
+            MiningEvent::Stage(_) | MiningEvent::State(_) => {}
         };
-        let rate = seconds.map(|seconds| CHUNK_TOKENS as f64 / seconds);
-        // what was accepted is told of, whether a node answers this or not
-        let escrow = block_on(self.miner.client().escrow()).unwrap_or(0);
-        if self.args.json {
-            output::line(json!({
-                "event": "accepted", "task": task.to_string(), "cid": cid.to_string(),
-                "gradient_digest": output::hex(gradient_root), "loss": loss, "tokens_per_second": rate,
-                "round": round, "accepted": count, "balance": balance, "escrow": escrow,
-                "transaction": transaction,
-            }));
-            return Ok(());
+        match block_on(miner::mine(&mut miner, &runtime, idle_ms, on_event)) {
+            Ok(()) if limits.borrow().go_on() => Ok(Exit::Interrupted),
+            Ok(()) => Ok(Exit::Ok),
+            Err(error @ MiningError::BackendFault(_)) => Err(anyhow::Error::new(error).context(Exit::NoGpu)),
+            Err(error) => Err(anyhow::Error::new(error).context(Exit::Refused)),
         }
-        let loss = loss.map_or("void".to_owned(), |loss| format!("{loss:.4}"));
-        let rate = rate.map_or("resumed".to_owned(), |rate| format!("{rate:6.0} tokens/s"));
-        let coins = |micro: u64| micro as f64 / 1e6;
-        let held = if escrow == 0 { String::new() } else { format!(" + {} in escrow", coins(escrow)) };
-        let balance = coins(*balance);
-        say!("accepted {count:5} · round {round:4} · loss {loss} · {rate} · balance {balance}{held} · {cid}");
-        if limits.counted() == 1 {
-            eprintln!("an artifact is {}", UploadSize::new(*bytes, self.weights));
-        }
-        Ok(())
     }
 }
 
-/// A folder of receipts, one a task.
+/// Prints an accepted task. `count` is the number of accepted tasks.
+fn print_accepted(args: &MineArgs, task: &AcceptedTask, seconds: Option<f64>, escrow: u64, count: u64) {
+    let AcceptedTask { receipt, gradient_root, transaction, round, loss, balance, .. } = task;
+    let (task, cid) = (receipt.task().cid(), receipt.artifact());
+    let rate = seconds.map(|seconds| CHUNK_TOKENS as f64 / seconds);
+    if args.json {
+        return output::line(json!({
+            "event": "accepted", "task": task.to_string(), "cid": cid.to_string(),
+            "gradient_digest": output::hex(gradient_root), "loss": loss, "tokens_per_second": rate,
+            "round": round, "accepted": count, "balance": balance, "escrow": escrow,
+            "transaction": transaction,
+        }));
+    }
+    let loss = loss.map_or("void".to_owned(), |loss| format!("{loss:.4}"));
+    let rate = rate.map_or("resumed".to_owned(), |rate| format!("{rate:6.0} tokens/s"));
+    let coins = |micro: u64| micro as f64 / 1e6;
+    let held = if escrow == 0 { String::new() } else { format!(" + {} in escrow", coins(escrow)) };
+    let balance = coins(*balance);
+    say!("accepted {count:5} · round {round:4} · loss {loss} · {rate} · balance {balance}{held} · {cid}");
+}
+
+/// A folder of receipts, one for each task.
 struct Receipts(PathBuf);
 
 impl Receipts {
@@ -226,8 +213,8 @@ impl Receipts {
         Ok(Self(receipts))
     }
 
-    /// Before it is submitted: whatever happens then, the miner can show what it computed.
-    fn keep(&self, receipt: &Receipt) {
+    /// Saves a receipt before the gradient is submitted, so that the miner can always prove what it computed.
+    fn save(&self, receipt: &Receipt) {
         let path = self.0.join(format!("{}.json", receipt.artifact()));
         if let Err(error) = paths::write_whole(&path, receipt.to_json().as_bytes()) {
             eprintln!("{error:#}");

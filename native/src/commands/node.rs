@@ -65,7 +65,7 @@ pub(crate) fn run(args: &NodeArgs) -> Result<Exit> {
         }
         say!("http://{address}/ · {} accepted, round {} · recomputing on {name}", head.accepted_total, head.round);
     }
-    while !interrupt.asked() {
+    while !interrupt.is_requested() {
         thread::sleep(TICK);
     }
     Ok(Exit::Interrupted)

@@ -119,7 +119,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
 
     let bar = progress(&args, session.optimizer().steps());
     held_out.report(&mut session, &args, &bar)?;
-    while session.optimizer().steps() < args.steps && !interrupt.asked() {
+    while session.optimizer().steps() < args.steps && !interrupt.is_requested() {
         let number = session.optimizer().steps();
         let at = |i: u64| train[((number * u64::from(args.chunks) + i) % train.len() as u64) as usize].tokens();
         let batch: Vec<_> = (0..u64::from(args.chunks)).map(at).collect();
@@ -141,7 +141,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     save(&session, &path)?;
     bar.finish();
     eprintln!("step {}: {}", session.optimizer().steps(), path.display());
-    Ok(if interrupt.asked() { Exit::Interrupted } else { Exit::Ok })
+    Ok(if interrupt.is_requested() { Exit::Interrupted } else { Exit::Ok })
 }
 
 /// Returns the optimizer settings of a new training.

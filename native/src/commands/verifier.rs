@@ -1,4 +1,5 @@
-//! Verifying: recompute what a node's chain draws this key for, say what was found, be paid; again.
+//! The command `verifier`: recomputes the gradients that this key is sampled for, attests the results, and takes part
+//! in disputes, until Ctrl-C.
 
 mod flags;
 
@@ -6,36 +7,40 @@ pub(crate) use flags::VerifierArgs;
 
 use crate::{
     client::{
-        retry::{RetryPolicy, rest},
-        sources::Sources,
-        transport::{self, Remote, asked},
+        runtime::{ThreadRuntime, fail_over_advice, report_retry, retry},
+        sources::BlockSources,
+        transport::{self, Remote, exit_if_refused},
     },
     compute,
     interrupt::Interrupt,
     output::{self, Exit, say},
     paths,
-    service::operator::{Done, Operator, SEQUENCES, told},
+    service::operator::{SEQUENCES, describe},
     wallet,
 };
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 use pollster::block_on;
 use r3mes_wgpu::{
-    agents::{Found, RoleError, leave, register},
-    client::{Client, ErrorClass, Registered},
+    agents::{
+        CompletedDuty, Operator, Recomputation, RoleError,
+        driver::{self, Agent, DriverState, StepOutcome, Waits},
+        register, unregister,
+    },
+    client::{Backoff, Classify, Client, Connection, ErrorClass, NodeRegistration},
     dispute::prover::AdapterLayout,
     ledger::{PROPOSER, VALIDATOR},
     training::worker::Worker,
     tx::{DENOM, SessionKey},
 };
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Between two looks for a duty.
-const IDLE: Duration = Duration::from_secs(1);
-/// Idle looks between two at the stake: what a word cost shows only after others have spoken.
-const STAKE_LOOKS: u32 = 10;
+/// The waiting time if there is no duty, in milliseconds.
+const IDLE_MS: u32 = 1000;
+/// The number of such waits between two checks of the stake, which is slashed only after other verifiers' attestations.
+const STAKE_CHECK_WAITS: u32 = 10;
 
-/// Verifies until Ctrl-C, or until it has left.
+/// Verifies until Ctrl-C, or until the node is unregistered.
 pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
     args.log.start()?;
     let interrupt = Interrupt::listen()?;
@@ -46,162 +51,196 @@ pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
         Some(name) => wallet::unlock(&data_dir, name, args.passphrase_file.as_deref())?,
         None => SessionKey::new(&*wallet::operator_secret(&data_dir)?)?,
     };
-    let client = Client::new(remote.with_sources(Sources::open(&args.gateway, &data_dir)?), key);
+    let client = Client::new(remote.with_sources(BlockSources::open(&args.gateway, &data_dir)?), key);
     let Some((job, targets)) = transport::job(&client, &interrupt)? else { return Ok(Exit::Interrupted) };
-    let mut retry = RetryPolicy::new(&interrupt);
     if args.leave {
-        match asked(retry.ask(&client, || block_on(leave(&client))))? {
+        match exit_if_refused(retry(&client, &interrupt, async || unregister(&client).await))? {
             None => return Ok(Exit::Interrupted),
-            Some(true) => return Ok(left(args, client.address())),
-            Some(false) => {
-                eprintln!("{} was drawn, or has work that is not settled: that comes first", client.address())
-            }
+            Some(true) => return Ok(report_unregistered(args, client.address())),
+            Some(false) => eprintln!(
+                "{} still has duties or unsettled work. It leaves as soon as they are done.",
+                client.address()
+            ),
         }
     }
     let compute = compute::choose(&args.compute)?;
-    eprintln!("verifying on {} for {}, as {}", compute.name, args.node.join(" or "), client.address());
+    eprintln!("Verifying on {} for {} as {}.", compute.name, args.node.join(" or "), client.address());
     let Some(model) = transport::model(&client, &job.model, &data_dir, &interrupt)? else {
         return Ok(Exit::Interrupted);
     };
     let worker = block_on(Worker::new(&model, &targets, &compute.backend, SEQUENCES))?;
-    let reputation = match args.leave {
-        true => retry.ask(&client, || block_on(client.registered())),
-        // not before it can compute: who is drawn and says nothing pays
-        false => retry.ask(&client, || block_on(register(&client, roles(args), args.stake))),
+    let registration = match args.leave {
+        true => retry(&client, &interrupt, async || client.registration().await),
+        // only now that it can compute, because a sampled verifier that does not attest is slashed
+        false => retry(&client, &interrupt, async || register(&client, roles(args), args.stake).await),
     };
-    let Some(reputation) = asked(reputation)? else { return Ok(Exit::Interrupted) };
-    let Some(least) = asked(retry.ask(&client, || block_on(client.min_stake())))? else {
+    let Some(registration) = exit_if_refused(registration)? else { return Ok(Exit::Interrupted) };
+    let min_stake = exit_if_refused(retry(&client, &interrupt, async || client.min_stake().await))?;
+    let Some(min_stake) = min_stake else {
         return Ok(Exit::Interrupted);
     };
     let operator = Operator::new(client, worker)?;
-    let operator = match reputation.roles.contains(&PROPOSER) {
-        true => operator.proposing(AdapterLayout::of(&model, &targets))?,
+    let operator = match registration.roles.contains(&PROPOSER) {
+        true => operator.with_proposer(AdapterLayout::of(&model, &targets))?,
         false => operator,
     };
-    let operator = operator.challenging(model, targets, compute.backend);
-    Duties { operator, reputation, least, args }.work(&interrupt)
+    let operator = operator.with_challenger(model, targets, compute.backend);
+    let mut duties = Duties { operator, registration, min_stake, args, recomputed: 0, waits: 0, outcome: None };
+    duties.report_registration();
+    let runtime = ThreadRuntime::new(|| interrupt.is_requested());
+    match block_on(driver::run(&mut duties, &runtime, Waits { idle_ms: IDLE_MS, backoff: Backoff::default() })) {
+        Ok(()) => duties.outcome.unwrap_or(Ok(Exit::Interrupted)),
+        Err(RoleError::Client(error)) => exit_if_refused(Err(error)),
+        // the backend failed, and must not go on at the risk of the stake
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn roles(args: &VerifierArgs) -> &'static [u32] {
     if args.proposer { &[VALIDATOR, PROPOSER] } else { &[VALIDATOR] }
 }
 
-fn left(args: &VerifierArgs, address: &str) -> Exit {
-    tell(args, json!({ "event": "left", "address": address }), || {
-        format!("{address} has left; its stake comes back after the network's unbonding time")
+fn report_unregistered(args: &VerifierArgs, address: &str) -> Exit {
+    print(args, json!({ "event": "left", "address": address }), || {
+        format!("{address} is unregistered. Its stake is returned after the network's unbonding time.")
     });
     Exit::Ok
 }
 
-fn tell(args: &VerifierArgs, object: Value, words: impl FnOnce() -> String) {
+/// Prints an event: as JSON if the flags say so, else as text.
+fn print(args: &VerifierArgs, object: Value, text: impl FnOnce() -> String) {
     match args.json {
         true => output::line(object),
-        false => say!("{}", words()),
+        false => say!("{}", text()),
     }
 }
 
-/// A node with a stake, at work.
+/// An operator, and what the command prints of its work.
 struct Duties<'a> {
-    operator: Operator,
-    reputation: Registered,
-    /// The stake below which nobody is drawn.
-    least: u64,
+    operator: Operator<Remote>,
+    registration: NodeRegistration,
+    /// The least stake of a verifier, in micro-units.
+    min_stake: u64,
     args: &'a VerifierArgs,
+    /// Number of recomputed gradients.
+    recomputed: u64,
+    /// Number of waits for a duty.
+    waits: u32,
+    /// Result of the command, once it has ended.
+    outcome: Option<Result<Exit>>,
+}
+
+impl Agent for Duties<'_> {
+    type Error = RoleError;
+
+    async fn step(&mut self) -> Result<StepOutcome, RoleError> {
+        if self.args.max_gradients.is_some_and(|limit| self.recomputed >= limit) {
+            return Ok(self.end(Ok(Exit::Ok)));
+        }
+        let start = Instant::now();
+        if let Some(duty) = self.operator.work().await? {
+            self.recomputed += u64::from(matches!(duty, CompletedDuty::Recomputed(_)));
+            self.report(&duty, start.elapsed().as_secs_f64());
+            return Ok(StepOutcome::Done);
+        }
+        self.waits += 1;
+        if self.waits.is_multiple_of(STAKE_CHECK_WAITS)
+            && let Err(error) = self.check_stake().await
+        {
+            return Ok(self.end(Err(error)));
+        }
+        if self.args.leave {
+            match unregister(self.operator.client()).await {
+                Ok(true) => {
+                    let exit = report_unregistered(self.args, self.operator.client().address());
+                    return Ok(self.end(Ok(exit)));
+                }
+                Err(error) if error.class() == ErrorClass::Fatal => {
+                    return Ok(self.end(Err(Error::new(error).context(Exit::Refused))));
+                }
+                Ok(false) | Err(_) => {}
+            }
+        }
+        Ok(StepOutcome::Idle)
+    }
+
+    fn connection(&self) -> &impl Connection {
+        self.operator.client().host()
+    }
+
+    /// Retries after every error that is not fatal, because the stake is at risk.
+    fn class(&self, error: &RoleError) -> ErrorClass {
+        match error.class() {
+            ErrorClass::Failover => ErrorClass::Retryable,
+            class => class,
+        }
+    }
+
+    fn on_state(&mut self, state: DriverState<'_, RoleError>) {
+        if let DriverState::Retrying { error, retry } = state {
+            report_retry(error, retry, fail_over_advice(self.connection().node_count()));
+        }
+    }
 }
 
 impl Duties<'_> {
-    fn work(mut self, interrupt: &Interrupt) -> Result<Exit> {
-        let Registered { roles, stake } = &self.reputation;
-        let address = self.operator.client().address().to_owned();
-        tell(self.args, json!({ "event": "registered", "address": address, "roles": roles, "stake": stake }), || {
-            format!("{address} answers for what it says with {stake}{DENOM}")
-        });
-        let (mut retry, mut recomputed, mut idle) = (RetryPolicy::new(interrupt), 0u64, 0u32);
-        while self.args.max_gradients.is_none_or(|most| recomputed < most) {
-            if interrupt.asked() {
-                return Ok(Exit::Interrupted);
-            }
-            let start = Instant::now();
-            match self.operator.work() {
-                Ok(Some(done)) => {
-                    retry.renew();
-                    recomputed += u64::from(matches!(done, Done::Recomputed(_)));
-                    self.tell(&done, start.elapsed());
-                }
-                Ok(None) => {
-                    retry.renew();
-                    idle += 1;
-                    if idle.is_multiple_of(STAKE_LOOKS) {
-                        self.look_at_stake()?;
-                    }
-                    if self.args.leave && self.leave()? {
-                        return Ok(left(self.args, &address));
-                    }
-                    rest(IDLE, interrupt);
-                }
-                Err(RoleError::Client(error)) if error.class() == ErrorClass::Fatal => return asked(Err(error)),
-                // the backend's, which has a stake to lose
-                Err(error) if error.class() == ErrorClass::Fatal => return Err(error.into()),
-                // a stake is at risk: whatever a node says for itself alone is waited for
-                Err(error) => retry.wait(&error, self.operator.client().host()),
-            }
-        }
-        Ok(Exit::Ok)
+    fn end(&mut self, outcome: Result<Exit>) -> StepOutcome {
+        self.outcome = Some(outcome);
+        StepOutcome::Finished
     }
 
-    fn tell(&self, done: &Done, took: Duration) {
-        let seconds = took.as_secs_f64();
-        match done {
-            Done::Recomputed(Found { id, result, reason, .. }) => {
+    fn report_registration(&self) {
+        let (address, NodeRegistration { roles, stake }) = (self.operator.client().address(), &self.registration);
+        print(self.args, json!({ "event": "registered", "address": address, "roles": roles, "stake": stake }), || {
+            format!("{address} is registered with a stake of {stake}{DENOM}")
+        });
+    }
+
+    fn report(&self, duty: &CompletedDuty, seconds: f64) {
+        match duty {
+            CompletedDuty::Recomputed(Recomputation { id, result, reason, .. }) => {
                 let object = json!({
                     "event": "recomputed", "gradient": id, "result": result, "reason": reason, "seconds": seconds,
                 });
                 let reason = reason.as_ref().map_or(String::new(), |reason| format!(" · {reason}"));
-                tell(self.args, object, || format!("gradient {id:5} · {result} · {seconds:.1} s{reason}"));
+                print(self.args, object, || format!("gradient {id:5} · {result} · {seconds:.1} s{reason}"));
             }
-            Done::Disputed(deed) => {
-                if let Some(words) = told(*deed) {
-                    tell(self.args, json!({ "event": "dispute", "what": words }), || words.clone());
+            CompletedDuty::Disputed(action) => {
+                if let Some(text) = describe(*action) {
+                    print(self.args, json!({ "event": "dispute", "what": text }), || text.clone());
                 }
             }
-            Done::Aggregated(adapter) => {
+            CompletedDuty::Aggregated(adapter) => {
                 let object = json!({ "event": "aggregated", "adapter": adapter.to_string(), "seconds": seconds });
-                tell(self.args, object, || format!("a round is added up · the next adapter is {adapter}"));
+                print(self.args, object, || format!("aggregated a round · the next adapter is {adapter}"));
             }
         }
     }
 
-    /// Says how the stake and the balance have changed; ends the program where the stake is not enough any more.
-    fn look_at_stake(&mut self) -> Result<()> {
-        let client = self.operator.client();
-        let present = match block_on(client.registered()) {
-            Ok(present) => present,
+    /// Prints what was slashed since the last check. Returns an error if the stake has become too small.
+    async fn check_stake(&mut self) -> Result<()> {
+        let registration = match self.operator.client().registration().await {
+            Ok(registration) => registration,
             Err(error) if error.class() == ErrorClass::Fatal => return Err(error.into()),
-            // it is looked at again
+            // the next check may succeed
             Err(_) => return Ok(()),
         };
-        let before = std::mem::replace(&mut self.reputation, present).stake;
-        let stake = self.reputation.stake;
+        let before = std::mem::replace(&mut self.registration, registration).stake;
+        let (stake, min_stake) = (self.registration.stake, self.min_stake);
         if stake < before {
             let lost = before - stake;
-            tell(self.args, json!({ "event": "slashed", "amount": lost, "stake": stake }), || {
-                format!("lost {lost}{DENOM} of the stake: a word of this node was wrong, or did not come in time")
+            print(self.args, json!({ "event": "slashed", "amount": lost, "stake": stake }), || {
+                format!(
+                    "{lost}{DENOM} of the stake were slashed for a wrong or missing attestation, leaving {stake}{DENOM}"
+                )
             });
         }
-        if stake < self.least {
-            let least = self.least;
-            let below = anyhow!("the stake is {stake}{DENOM}, below the network's least, {least}{DENOM}");
-            return Err(below.context(Exit::Refused));
+        if stake < min_stake {
+            let error = anyhow!(
+                "the stake is {stake}{DENOM}, but the network requires {min_stake}{DENOM}. Restart with a larger --stake"
+            );
+            return Err(error.context(Exit::Refused));
         }
         Ok(())
-    }
-
-    /// Whether it could leave now.
-    fn leave(&self) -> Result<bool> {
-        match block_on(leave(self.operator.client())) {
-            Ok(left) => Ok(left),
-            Err(error) if error.class() == ErrorClass::Fatal => Err(error).context(Exit::Refused),
-            Err(_) => Ok(false),
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! A client of CometBFT 0.38's JSON-RPC: <https://docs.cometbft.com/v0.38/rpc/>.
 
-use crate::client::sources::base;
+use crate::client::sources::base_url;
 use anyhow::{Context, Result, anyhow};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use r3mes_wgpu::{
@@ -30,7 +30,7 @@ impl CometRpc {
             .max_redirects(0)
             .http_status_as_error(false)
             .build();
-        Ok(Self { url: base("--consensus", url)?, agent: config.new_agent() })
+        Ok(Self { url: base_url("--consensus", url)?, agent: config.new_agent() })
     }
 
     /// Calls a method and returns the JSON-RPC response, which has a `result` or an `error`. Returns an error if there

@@ -1,13 +1,16 @@
-//! The bytes that the ledger names and that are not here: a node that others submit to as well gets them from gateways,
-//! those of other nodes or any that IPFS has, as soon as blocks name them.
+//! Fetches the blocks that the ledger names and that this node lacks. A node of a network with other nodes gets them
+//! from gateways, such as those of the other nodes, as soon as blocks of the chain name them.
 
 use super::Node;
-use crate::{client::sources::Sources, threads};
+use crate::{
+    client::{runtime::random, sources::BlockSources},
+    threads,
+};
 use anyhow::Result;
 use pollster::block_on;
 use r3mes_wgpu::{
-    client::{Blocks, ClientError, FetchError, Host, Offline, Request, Response, Take},
-    store::{Cid, StoreError},
+    client::{Backoff, Blocks, FetchError},
+    store::Cid,
 };
 use std::{
     collections::BTreeMap,
@@ -17,97 +20,63 @@ use std::{
 };
 use tracing::warn;
 
-/// Between two looks for what is lacking.
-const IDLE: Duration = Duration::from_millis(50);
-/// After the first attempt to get something that nobody had; doubled after each other.
-const PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The time between two checks for missing blocks.
+const POLL: Duration = Duration::from_millis(50);
 
-/// Gets what is lacking, in a thread of its own that ends with the process.
+/// Starts to fetch missing blocks from these gateways, in a thread that runs until the process ends.
 pub(crate) fn start(node: Arc<Node>, gateways: &[String]) -> Result<()> {
-    let host = Elsewhere(Sources::gateways(gateways)?);
-    let fill = move || {
-        let (mut tried, mut seen) = (Tried::new(), None);
+    let sources = BlockSources::gateways(gateways)?.ignoring_absence();
+    let sync = move || {
+        let (mut attempts, mut seen) = (Attempts::new(), None);
         loop {
             let head = node.ledger().state().scalars().clone();
-            // what the ledger names changes with these
+            // the blocks that the ledger names change only with these
             let names = Some((head.round, head.submissions));
             let now = Instant::now();
-            if seen != names || tried.values().any(|(due, _)| *due <= now) {
+            if seen != names || attempts.values().any(|(due, _)| *due <= now) {
                 seen = names;
-                if let Err(error) = fill(&node, &host, &mut tried) {
+                if let Err(error) = fetch_missing(&node, &sources, &mut attempts) {
                     warn!(error = %format_args!("{error:#}"), "block sync failed");
                 }
             }
-            thread::sleep(IDLE);
+            thread::sleep(POLL);
         }
     };
-    threads::start("fill", fill)
+    threads::start("block sync", sync)
 }
 
-/// When something is to be asked for next, and how long to wait after that.
-type Tried = BTreeMap<Cid, (Instant, Duration)>;
+/// When a missing block or DAG is to be requested next, by its root.
+type Attempts = BTreeMap<Cid, (Instant, Backoff)>;
 
-/// Asks for everything that is lacking and due.
-fn fill(node: &Node, host: &Elsewhere, tried: &mut Tried) -> Result<()> {
-    let lacking = node.pin_ledger()?;
-    tried.retain(|root, _| lacking.contains(root));
-    let mut came = false;
-    for root in lacking {
+/// Requests everything that is missing and due.
+fn fetch_missing(node: &Node, sources: &BlockSources, attempts: &mut Attempts) -> Result<()> {
+    let missing = node.pin_ledger()?;
+    attempts.retain(|root, _| missing.contains(root));
+    let mut received = false;
+    for root in missing {
         let now = Instant::now();
-        if tried.get(&root).is_some_and(|(due, _)| *due > now) {
+        if attempts.get(&root).is_some_and(|(due, _)| *due > now) {
             continue;
         }
-        let get = || -> Result<()> { node.blocks().put(&block_on(Blocks::of_root(host, &root))?.into_blocks()?) };
-        match get() {
-            Ok(()) => came = true,
+        let fetch = || -> Result<()> { node.blocks().put(&block_on(Blocks::of_root(sources, &root))?.into_blocks()?) };
+        match fetch() {
+            Ok(()) => received = true,
             Err(error) => {
-                let pause = tried.get(&root).map_or(PAUSE, |(_, pause)| (*pause * 2).min(LONGEST_PAUSE));
-                if pause == LONGEST_PAUSE || !is_absent(&error) {
+                let (due, backoff) = attempts.entry(root).or_insert((now, Backoff::default()));
+                *due = now + Duration::from_millis(backoff.next_ms(random()).into());
+                if backoff.is_longest() || !is_absence(&error) {
                     warn!(%root, error = %format_args!("{error:#}"), "cannot fetch data that the ledger names; retrying");
                 }
-                tried.insert(root, (now + pause, pause));
             }
         }
     }
-    match came {
+    match received {
         true => node.pin_ledger().map(drop),
         false => Ok(()),
     }
 }
 
-/// Whether others may just not have it yet.
-fn is_absent(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(FetchError::Client(error)) if is_passing(error))
-}
-
-fn is_passing(error: &ClientError) -> bool {
-    matches!(error, ClientError::Store(StoreError::Missing(_)) | ClientError::Offline(_))
-}
-
-/// Gateways, and nothing else.
-struct Elsewhere(Sources);
-
-impl Host for Elsewhere {
-    async fn request(&self, _request: Request<'_>) -> Result<Response, Offline> {
-        Err(Offline("gateways alone are asked".to_owned()))
-    }
-
-    async fn gateway(&self, at: usize, path: &str) -> Option<Result<Response, Offline>> {
-        self.0.ask(at, path)
-    }
-
-    async fn dag(&self, at: usize, path: &str, take: Take<'_>) -> Option<Result<u16, Offline>> {
-        self.0.stream(at, path, take)
-    }
-
-    fn passed_over(&self, at: usize, why: &ClientError) {
-        if !is_passing(why) {
-            self.0.passed_over(at, why);
-        }
-    }
-
-    async fn sleep(&self, milliseconds: u32) {
-        thread::sleep(Duration::from_millis(milliseconds.into()));
-    }
+/// Whether no gateway has the block, which may still be on its way to them.
+fn is_absence(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(FetchError::Client(error)) if error.is_absence())
 }

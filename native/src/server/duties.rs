@@ -10,7 +10,10 @@ use axum::{
     routing::get,
 };
 use r3mes_wgpu::{
-    client::{AggregationInput, AggregationJob, Claimed, Docket, Duty, GivenAnswer, HeldTask, OpenDispute, Watched},
+    client::{
+        AggregationInput, AggregationJob, ClaimedGradient, DisputableGradient, DisputeList, GivenAnswer, HeldTask,
+        OpenDispute, VerificationDuty,
+    },
     ledger::{Aggregation, Assignment, ChallengeStage, Doubtful, HeldClaim, Submission},
     protocol::Task,
 };
@@ -53,7 +56,7 @@ async fn challenges(State(app): SharedApp, Path(address): Path<String>) -> Resul
             ChallengeStage::Appeal => "appeal",
             ChallengeStage::Contested => "contested",
         };
-        Duty {
+        VerificationDuty {
             challenge_id: challenge,
             stage: stage.to_owned(),
             done,
@@ -93,12 +96,12 @@ async fn aggregation(State(app): SharedApp, Path(address): Path<String>) -> Resu
     Ok(Json(json!({ "aggregation": job })))
 }
 
-async fn disputes(State(app): SharedApp) -> Result<Json<Docket>, Response> {
+async fn disputes(State(app): SharedApp) -> Result<Json<DisputeList>, Response> {
     let ledger = app.ledger();
     let next = ledger.state().scalars().height + 1;
     let watched = |found: Doubtful| {
         let Doubtful { id, submission, task, disputable, appealable } = found;
-        Watched { gradient: claimed(id, &submission, &task), disputable, appealable }
+        DisputableGradient { gradient: claimed(id, &submission, &task), disputable, appealable }
     };
     let gradients = ledger.doubtful().map_err(inconsistent)?.into_iter().map(watched).collect();
     let mut disputes = Vec::new();
@@ -112,10 +115,10 @@ async fn disputes(State(app): SharedApp) -> Result<Json<Docket>, Response> {
             answers: games.map(|((sender, _), game)| GivenAnswer::new(sender.clone(), game)).collect(),
         });
     }
-    Ok(Json(Docket { gradients, disputes }))
+    Ok(Json(DisputeList { gradients, disputes }))
 }
 
-fn claimed(id: u64, submission: &Submission, task: &Task) -> Claimed {
+fn claimed(id: u64, submission: &Submission, task: &Task) -> ClaimedGradient {
     let gradient_hash = submission.commitment.to_string();
-    Claimed { stored_gradient_id: id, task: task.cid(), ipfs_hash: submission.artifact, gradient_hash }
+    ClaimedGradient { stored_gradient_id: id, task: task.cid(), ipfs_hash: submission.artifact, gradient_hash }
 }

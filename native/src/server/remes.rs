@@ -10,7 +10,7 @@ use axum::{
     routing::get,
 };
 use r3mes_wgpu::{
-    client::Stored,
+    client::GradientStatus,
     ledger::{Finding, Round, SubmissionStatus, fee_pool, global_seed},
     tx::{ADDRESS_PREFIX, DENOM},
 };
@@ -140,7 +140,7 @@ async fn stored(State(app): SharedApp, Path(id): Path<u64>) -> Result<Json<Value
         SubmissionStatus::Rejected(Finding::Unavailable) => ("rejected", Some("unavailable".to_owned())),
         SubmissionStatus::Rejected(_) => ("rejected", Some("mismatch".to_owned())),
     };
-    let mut stored = json!(Stored { status: status.to_owned(), finding, round: submission.round });
+    let mut stored = json!(GradientStatus { status: status.to_owned(), finding, round: submission.round });
     stored["id"] = json!(id);
     stored["miner"] = json!(submission.miner);
     stored["ipfs_hash"] = json!(submission.artifact.to_string());

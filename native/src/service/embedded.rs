@@ -1,9 +1,9 @@
-//! The node that lives in this process: its ledger, its face, and the operator's roles, which recompute what miners
-//! submit and add up rounds.
+//! A node in this process: its ledger, its HTTP server, and its operator, which recomputes what miners submit and
+//! aggregates rounds.
 
-use super::operator::{self, Operator};
+use super::operator;
 use crate::{
-    client::{sources::Sources, transport::Remote},
+    client::{sources::BlockSources, transport::Remote},
     compute::Compute,
     consensus::{CometRpc, ReplicaArgs},
     job,
@@ -15,6 +15,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use r3mes_wgpu::{
+    agents::Operator,
     client::Client,
     dispute::{judge::DisputeContext, prover::AdapterLayout},
     ledger::{Genesis, LedgerParams, PROPOSER, VALIDATOR, fee_pool},
@@ -31,18 +32,18 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// Accepted tasks of a round: what one optimizer step averages.
+/// The number of accepted tasks that fill a round. One optimizer step averages their gradients.
 pub(crate) const QUOTA: u32 = 4;
-/// The operator's first coins and stake, in micro-units. Worth nothing outside this process.
+/// The operator's coins and stake at the genesis, in micro-units. They are worth nothing outside this process.
 pub(crate) const OPERATOR_COINS: u64 = 1_000_000_000_000;
 pub(crate) const OPERATOR_STAKE: u64 = 1_000_000;
 pub(crate) const OPERATOR_ROLES: [u32; 2] = [VALIDATOR, PROPOSER];
-/// What signatures are bound to.
+/// The chain id, which every signature covers.
 pub(crate) const CHAIN_ID: &str = "r3mes-local-1";
-/// Where the page's files are unless said otherwise.
+/// The default folder of the page's files.
 const PAGE: &str = "dist";
 
-/// All that a node is made of, before it is opened.
+/// Everything that a node consists of, before it is opened.
 pub(crate) struct Embedded {
     pub(crate) model: Model,
     pub(crate) targets: Targets,
@@ -50,12 +51,12 @@ pub(crate) struct Embedded {
     pub(crate) data_dir: PathBuf,
     model_dir: PathBuf,
     setup: Setup,
-    packing: AdapterLayout,
+    layout: AdapterLayout,
     operator: Zeroizing<[u8; 32]>,
 }
 
 impl Embedded {
-    /// Reads model and text; for a network of this process alone, or for that of the genesis in a file.
+    /// Reads the model and the text, for a network of this process alone or for the network of a genesis file.
     pub(crate) fn prepare(args: &JobArgs, genesis: Option<&Path>) -> Result<Self> {
         let Some(path) = genesis else {
             let data_dir = paths::data_dir(args.data_dir.clone())?;
@@ -78,14 +79,14 @@ impl Embedded {
             let given = Genesis::from_json(&std::fs::read(path)?)?;
             let embedded = Self::of(args, GenesisTerms::of(&given))?;
             if let Some(what) = node::difference(&given, embedded.setup.genesis()) {
-                bail!("its {what} is not what the model and the text given here make");
+                bail!("its {what} does not follow from the given model and text");
             }
             Ok(embedded)
         };
-        read().with_context(|| format!("the genesis {}", path.display()))
+        read().with_context(|| format!("genesis file {}", path.display()))
     }
 
-    /// Reads model and text, for a network of these terms.
+    /// Reads the model and the text, for a network of these terms.
     pub(crate) fn of(args: &JobArgs, terms: GenesisTerms) -> Result<Self> {
         let data_dir = paths::data_dir(args.data_dir.clone())?;
         let model_dir = model::dir(args.model.as_deref(), &data_dir)?;
@@ -95,26 +96,26 @@ impl Embedded {
         let (job, adapter) = job::create(&model, &targets, settings, terms.seed)?;
         let chunks = model::chunks(args, &model_dir, &model)?;
         eprintln!(
-            "model {} · {} ternary weights · {} chunks of {CHUNK_TOKENS} tokens",
+            "Model {} with {} ternary weights, and {} chunks of {CHUNK_TOKENS} tokens.",
             job.model,
             model.config.ternary_weights(),
             chunks.len()
         );
         let operator = wallet::operator_secret(&data_dir)?;
-        let (ground, packing) = DisputeContext::of(&model, &targets, &job.matrices, job.transport);
-        let packed = packing.root(&adapter.adapter, &job.matrices)?;
-        let setup = Setup::new(terms, job, (ground, packed), &adapter, chunks)?;
+        let (context, layout) = DisputeContext::of(&model, &targets, &job.matrices, job.transport);
+        let layout_root = layout.root(&adapter.adapter, &job.matrices)?;
+        let setup = Setup::new(terms, job, (context, layout_root), &adapter, chunks)?;
         let job_dir = data_dir.join(setup.folder());
-        Ok(Self { model, targets, job_dir, data_dir, model_dir, setup, packing, operator })
+        Ok(Self { model, targets, job_dir, data_dir, model_dir, setup, layout, operator })
     }
 
-    /// What its network starts from.
+    /// Returns the genesis of its network.
     pub(crate) fn genesis(&self) -> &Genesis {
         self.setup.genesis()
     }
 
-    /// Opens the ledger, serves it, and takes on the operator's roles, recomputing on `verifier`; returns the node and its
-    /// address. Where the port is taken and nobody asked for it by name, another is.
+    /// Opens the ledger, serves it, and starts the operator, which recomputes on `verifier`. Returns the node and its
+    /// address. If the default port is in use, another one is chosen.
     pub(crate) fn open(
         self,
         verifier: &Compute,
@@ -141,15 +142,15 @@ impl Embedded {
             None => serve(SocketAddr::from(([127, 0, 0, 1], 7717)))
                 .or_else(|_| serve(SocketAddr::from(([127, 0, 0, 1], 0))))?,
         };
-        let remote = Remote::node(&url(address))?.with_sources(Sources::gateways(&replica.gateway)?);
+        let remote = Remote::node(&url(address))?.with_sources(BlockSources::gateways(&replica.gateway)?);
         let client = Client::new(remote, SessionKey::new(&self.operator)?);
-        let operator = Operator::new(client, worker)?.proposing(self.packing)?;
-        operator.challenging(self.model, self.targets, verifier.backend.clone()).start()?;
+        let operator = Operator::new(client, worker)?.with_proposer(self.layout)?;
+        operator::start(operator.with_challenger(self.model, self.targets, verifier.backend.clone()))?;
         Ok((node, address))
     }
 }
 
-/// Where this process reaches its own node.
+/// Returns the URL at which this process reaches its own node.
 pub(crate) fn url(address: SocketAddr) -> String {
     let host = match address.ip() {
         ip if ip.is_unspecified() && address.is_ipv4() => "127.0.0.1".to_owned(),

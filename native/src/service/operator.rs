@@ -1,115 +1,85 @@
-//! What a node's stake answers for: a verifier, which recomputes what it is drawn for, a proposer, which adds up rounds, and
-//! a challenger, which disputes what is wrong.
+//! The operator of a node in this process: it recomputes what miners submit, aggregates rounds, and takes part in
+//! disputes.
 
-use crate::{client::transport::Remote, threads};
+use crate::{
+    client::{runtime::ThreadRuntime, transport::Remote},
+    threads,
+};
 use anyhow::Result;
 use pollster::block_on;
 use r3mes_wgpu::{
-    agents::{Action, Challenger, Found, Proposer, RoleError, Verifier},
-    client::{Client, ErrorClass},
-    compute::Backend,
-    dispute::prover::AdapterLayout,
-    model::{transformer::Targets, weights::Model},
-    store::Cid,
-    training::worker::Worker,
+    agents::{
+        Action, CompletedDuty, Operator, Recomputation, RoleError,
+        driver::{Agent, DriverState, StepOutcome, Waits, run},
+    },
+    client::{Backoff, Classify, Connection, ErrorClass},
 };
-use std::{thread, time::Duration};
 use tracing::{info, warn};
 
-/// Sequences played at a time when something is recomputed: the bits are the same for any number.
+/// The number of sequences that an operator computes at a time. It does not affect results.
 pub(crate) const SEQUENCES: usize = 2;
-/// Between two looks for a duty.
-const IDLE: Duration = Duration::from_millis(50);
-/// After a duty that could not be done.
-const PAUSE: Duration = Duration::from_secs(1);
-/// What keeps the operator's words sealed until it shows them.
-const SEAL: &str = "sealing salt";
+/// The waiting time if there is no duty, in milliseconds.
+const IDLE_MS: u32 = 50;
+/// The longest waiting time after an error, in milliseconds. It is short, because the node is in this process.
+const MAX_BACKOFF_MS: u32 = 1000;
 
-/// A verifier that may be a proposer and a challenger too.
-pub(crate) struct Operator {
-    client: Client<Remote>,
-    verifier: Verifier,
-    proposer: Option<Proposer>,
-    challenger: Option<Challenger>,
+/// Starts an operator in a thread that runs until the process ends.
+pub(crate) fn start(operator: Operator<Remote>) -> Result<()> {
+    let work = move || {
+        let waits = Waits { idle_ms: IDLE_MS, backoff: Backoff::up_to(MAX_BACKOFF_MS) };
+        if let Err(error) = block_on(run(&mut EmbeddedOperator(operator), &ThreadRuntime::new(|| false), waits)) {
+            unreachable!("all errors are retried: {error}");
+        }
+    };
+    threads::start("operator", work)
 }
 
-/// A duty that was done.
-pub(crate) enum Done {
-    Recomputed(Found),
-    Aggregated(Cid),
-    Disputed(Action),
-}
+/// An operator that retries after every error, and prints what concerns users.
+struct EmbeddedOperator(Operator<Remote>);
 
-impl Operator {
-    /// A verifier.
-    pub(crate) fn new(client: Client<Remote>, worker: Worker) -> Result<Self> {
-        let verifier = Verifier::new(worker, client.secret(SEAL)?);
-        Ok(Self { client, verifier, proposer: None, challenger: None })
-    }
+impl Agent for EmbeddedOperator {
+    type Error = RoleError;
 
-    /// The same, that proposes too.
-    pub(crate) fn proposing(self, packing: AdapterLayout) -> Result<Self> {
-        let proposer = Proposer::new(packing, self.client.secret(SEAL)?);
-        Ok(Self { proposer: Some(proposer), ..self })
-    }
-
-    /// The same, that disputes what is wrong, and plays that on a backend.
-    pub(crate) fn challenging(self, model: Model, targets: Targets, backend: Backend) -> Self {
-        Self { challenger: Some(Challenger::new(model, targets, backend)), ..self }
-    }
-
-    /// Its node.
-    pub(crate) fn client(&self) -> &Client<Remote> {
-        &self.client
-    }
-
-    /// Does what is to be done, in a thread of its own that ends with the process.
-    pub(crate) fn start(mut self) -> Result<()> {
-        let repeat = move || loop {
-            match self.work() {
-                Ok(Some(Done::Recomputed(Found { id, result, reason: Some(reason), .. }))) => {
-                    warn!(gradient = id, result = %result, reason = %reason, "gradient not confirmed");
-                }
-                Ok(Some(Done::Disputed(deed))) => {
-                    if let Some(words) = told(deed) {
-                        info!("{words}");
-                    }
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => thread::sleep(IDLE),
-                Err(error) => {
-                    if error.class() != ErrorClass::Retryable {
-                        warn!(%error, "duty failed; retrying");
-                    }
-                    thread::sleep(PAUSE);
+    async fn step(&mut self) -> Result<StepOutcome, RoleError> {
+        match self.0.work().await? {
+            None => return Ok(StepOutcome::Idle),
+            Some(CompletedDuty::Recomputed(Recomputation { id, result, reason: Some(reason), .. })) => {
+                warn!(gradient = id, result = %result, reason = %reason, "gradient not confirmed");
+            }
+            Some(CompletedDuty::Disputed(action)) => {
+                if let Some(text) = describe(action) {
+                    info!("{text}");
                 }
             }
-        };
-        threads::start("operator", repeat)
+            Some(_) => {}
+        }
+        Ok(StepOutcome::Done)
     }
 
-    /// Does the next thing, if there is one.
-    pub(crate) fn work(&mut self) -> Result<Option<Done>, RoleError> {
-        if let Some(found) = block_on(self.verifier.work(&self.client))? {
-            return Ok(Some(Done::Recomputed(found)));
-        }
-        if let Some(proposer) = &mut self.proposer
-            && let Some(adapter) = block_on(proposer.work(&self.client))?
+    fn connection(&self) -> &impl Connection {
+        self.0.client().host()
+    }
+
+    fn class(&self, _error: &RoleError) -> ErrorClass {
+        ErrorClass::Retryable
+    }
+
+    fn on_state(&mut self, state: DriverState<'_, RoleError>) {
+        if let DriverState::Retrying { error, .. } = state
+            && !error.is_retryable()
         {
-            return Ok(Some(Done::Aggregated(adapter)));
+            warn!(%error, "duty failed; retrying");
         }
-        let Some(challenger) = &mut self.challenger else { return Ok(None) };
-        Ok(block_on(challenger.work(&self.client, self.verifier.worker()))?.map(Done::Disputed))
     }
 }
 
-/// What a challenger did that people want to know.
-pub(crate) fn told(deed: Action) -> Option<String> {
-    Some(match deed {
-        Action::Recomputed(id, false) => format!("gradient {id} is wrong"),
-        Action::Disputed(id) => format!("gradient {id} is disputed"),
-        Action::Appealed(id) => format!("gradient {id} is right: appealed"),
-        Action::Answered(dispute) => format!("dispute {dispute}: answered for the miner"),
+/// Describes what a challenger did, if users want to know it.
+pub(crate) fn describe(action: Action) -> Option<String> {
+    Some(match action {
+        Action::Recomputed(id, false) => format!("Gradient {id} is wrong"),
+        Action::Disputed(id) => format!("Opened a dispute about gradient {id}"),
+        Action::Appealed(id) => format!("Gradient {id} is correct: appealed against the attestations"),
+        Action::Answered(dispute) => format!("Answered in dispute {dispute} in defence of the gradient"),
         Action::Moved(_) | Action::Recomputed(_, true) => return None,
     })
 }

@@ -1,11 +1,15 @@
-//! Mining: a task from its claim to its reward, wherever the program runs.
+//! A miner: takes a task from its claim to its reward.
 
-mod health;
+mod health_check;
+mod mining;
+
+pub use mining::{MiningEvent, mine};
 
 use crate::{
     client::{
-        Blocks, Client, ClientError, ErrorClass, FetchError, HeldTask, Host, Sent, Watch,
-        stores::{Stores, Unstored},
+        BlockStore, Blocks, Classify, Client, ClientError, ErrorClass, ExecutedTx, FetchError, HeldTask, Host,
+        ProgressMonitor, WorkFile,
+        stores::{StorageError, Stores},
     },
     compute::Backend,
     error::Error,
@@ -17,52 +21,51 @@ use crate::{
     },
     tx::{Message, MsgClaimTask, MsgSetPayout, MsgSubmitGradient, MsgSubmitGradientResponse, MsgWithdraw, code},
 };
-use health::Health;
+use health_check::HealthCheck;
 use std::cell::OnceCell;
 
-/// Why a task was not finished. What was done is not lost: a task that is claimed is found again, and computed to the
+/// Error returned when a task was not finished. No work is lost: a claimed task is found again, and computed to the
 /// same bits.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MiningError {
-    /// The node.
+    /// A request to the node failed.
     #[error(transparent)]
     Client(#[from] ClientError),
     /// Blocks could not be fetched.
     #[error(transparent)]
     Blocks(#[from] FetchError),
-    /// The backend, or a task that is not this worker's.
+    /// The backend failed, or the task belongs to another job than the worker.
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// The task is malformed.
     #[error(transparent)]
     Work(#[from] WorkError),
-    /// It was recomputed, and does not count.
-    #[error("gradient {id} is rejected: {finding}")]
+    /// The gradient was recomputed and found wrong, or was withdrawn.
+    #[error("gradient {id} was rejected: {finding}")]
     Rejected {
-        /// Its number.
+        /// Number of the gradient.
         id: u64,
-        /// What a recomputation found.
+        /// What the recomputation found.
         finding: String,
     },
-    /// The claim ran out, or went to another, before the submission came; or the node knows nothing of it any more. What
-    /// was computed stays saved: where the same task can be claimed again, it is not computed anew.
-    #[error("not counted: {0}")]
-    Late(String),
-    /// A store that did not keep the artifact. Nothing was submitted.
-    #[error("not submitted: {0}")]
-    Unstored(#[from] Unstored),
-    /// The backend gives wrong answers; what no block had drawn for was taken back.
-    #[error("the backend is not fit to mine any more, its work was taken back: {0}")]
-    Unfit(#[source] Error),
+    /// The claim expired or went to another miner before the submission, or the node has no record of the submission.
+    /// The result stays saved, so that it need not be recomputed if the same task can be claimed again.
+    #[error("the claim was lost before the gradient was accepted: {0}")]
+    ClaimLost(String),
+    /// A store did not keep the artifact. Nothing was submitted.
+    #[error("the gradient was not submitted, because the store {0}")]
+    Storage(#[from] StorageError),
+    /// The backend gives wrong known answers. The submissions that no block had sampled yet were withdrawn.
+    #[error("the backend computes wrong results, so its pending submissions were withdrawn: {0}")]
+    BackendFault(#[source] Error),
 }
 
-impl MiningError {
-    /// As [`ClientError::class`]. A store may always come to its senses: the artifact has_pending for it. A block that is not there
-    /// may be on its way from one node to another.
-    pub fn class(&self) -> ErrorClass {
+impl Classify for MiningError {
+    /// A failed store is retryable; so is a missing block, because it may be on its way from one node to another.
+    fn class(&self) -> ErrorClass {
         match self {
-            Self::Client(ClientError::Store(StoreError::Missing(_))) | Self::Unstored(_) | Self::Late(_) => {
+            Self::Client(ClientError::Store(StoreError::Missing(_))) | Self::Storage(_) | Self::ClaimLost(_) => {
                 ErrorClass::Retryable
             }
             Self::Client(error) => error.class(),
@@ -70,101 +73,111 @@ impl MiningError {
             _ => ErrorClass::Fatal,
         }
     }
-
-    /// Whether the same, or the next task, may work later.
-    pub fn is_temporary(&self) -> bool {
-        self.class() == ErrorClass::Retryable
-    }
 }
 
-/// Where a task stands.
+/// A stage that a task has reached.
 #[derive(Clone, Debug)]
 pub enum TaskStage {
-    /// It is this miner's, in a round of the node's.
-    Claimed(Box<Task>, u64),
-    /// It is computed; the receipt is worth keeping.
+    /// The miner has claimed the task.
+    Claimed {
+        /// The task.
+        task: Box<Task>,
+        /// Number of the task's round.
+        round: u64,
+    },
+    /// The gradient is computed. The receipt proves it, and should be kept.
     Computed(Box<Receipt>),
-    /// It was computed before, and saved.
-    Found(Box<Receipt>),
-    /// Its blocks are with the node, and in every other store.
+    /// The gradient was computed earlier and read from the work file.
+    Restored(Box<Receipt>),
+    /// The node and all other stores have the artifact.
     Stored,
-    /// It is submitted under this number, and others may recompute it.
+    /// The gradient is submitted under this number. Verifiers may recompute it now.
     Submitted(u64),
 }
 
-/// A task that was accepted.
+/// A task whose gradient was accepted.
 #[derive(Clone, Debug)]
-pub struct Accepted {
-    /// What anyone can verify.
+pub struct AcceptedTask {
+    /// The receipt, with which anybody can verify the gradient.
     pub receipt: Receipt,
-    /// Root over the matrices, as in the artifact.
+    /// The gradient root, as in the artifact's manifest.
     pub gradient_root: [u8; 32],
-    /// Hash of the transaction that submitted it.
+    /// Hash of the transaction that submitted the gradient.
     pub transaction: String,
-    /// The round it counts in.
+    /// Round that the gradient counts in.
     pub round: u64,
-    /// Mean loss in nats; `None` for a void.
+    /// Mean loss in nats per token; `None` for a void result.
     pub loss: Option<f64>,
-    /// Of who is paid, in micro-units.
+    /// Balance of the payout address, in micro-units.
     pub balance: u64,
-    /// Of the artifact's blocks.
+    /// Size of the artifact's blocks in bytes.
     pub bytes: u64,
 }
 
-/// A worker with a node to work for.
+/// A miner: a worker that computes, and a client that claims and submits.
 pub struct Miner<H> {
     client: Client<H>,
     stores: Stores<H>,
     worker: Worker,
     payout: String,
     gpu_architecture: String,
-    health: Option<Health>,
-    pending: Option<Pending>,
+    health_check: Option<HealthCheck>,
+    pending: Option<PendingResult>,
     /// The chunk that was claimed last.
-    claimed: Option<u64>,
+    claimed_chunk: Option<u64>,
 }
 
-/// What is computed, and not yet settled.
-struct Pending {
+/// A computed gradient that is not accepted yet.
+struct PendingResult {
     receipt: Receipt,
     artifact: Artifact,
     held: HeldTask,
-    /// The transaction that submitted it, and its number.
+    /// Hash of the transaction that submitted it, and the number of the submission.
     submitted: OnceCell<(String, u64)>,
 }
 
-/// Chunks to choose among, so that miners who ask at once seldom want the same.
-const CHOICE: u32 = 64;
-/// Longest time between two looks at how a submission stands; the first ones come sooner.
+/// The number of available chunks to choose among, so that miners that claim at the same time seldom want the same one.
+const CHUNK_CHOICES: u32 = 64;
+/// The longest time between two requests for the status of a submission, in milliseconds. The first ones follow sooner.
 const POLL_MS: u32 = 500;
-/// So long a node may not know of a submission.
+/// The longest time for which a node may not know a submission, in milliseconds.
 const UNKNOWN_MS: u32 = 60_000;
 
-impl<H: Host> Miner<H> {
-    /// Rewards go to the address `payout`: the granter, where the client has one. `gpu_architecture` is told to the node
-    /// for its statistics.
+impl<H: Host + WorkFile> Miner<H> {
+    /// Creates a miner whose rewards go to the address `payout`, which must be the granter if the client has one.
+    /// `gpu_architecture` is sent to the node for its statistics.
     pub fn new(client: Client<H>, worker: Worker, payout: String, gpu_architecture: String) -> Self {
         let stores = Stores::default();
-        Self { client, stores, worker, payout, gpu_architecture, health: None, pending: None, claimed: None }
+        Self {
+            client,
+            stores,
+            worker,
+            payout,
+            gpu_architecture,
+            health_check: None,
+            pending: None,
+            claimed_chunk: None,
+        }
     }
 
-    /// The same, that asks the worker's backend known answers again: those of one kernel while a submission waits for the
-    /// block that draws for it, all after a rejection. Where one is wrong it takes its work back and ends.
+    /// Tests the known answers of the worker's backend again: those of one kernel while a submission waits for the
+    /// block that samples verifiers, and those of all kernels after a rejection. If one is wrong, the miner withdraws
+    /// its pending submissions and returns an error.
     pub fn with_known_answers(self, backend: Backend) -> Self {
-        Self { health: Some(Health::new(backend)), ..self }
+        Self { health_check: Some(HealthCheck::new(backend)), ..self }
     }
 
-    /// The same, that puts every artifact into these stores too before it is submitted.
+    /// Adds stores that must hold an artifact before it is submitted.
     pub fn with_stores(self, stores: Stores<H>) -> Self {
         Self { stores, ..self }
     }
 
-    /// The node.
+    /// Returns the client of the miner's node.
     pub fn client(&self) -> &Client<H> {
         &self.client
     }
 
-    /// Tells the node who is paid, where that is not the miner itself.
+    /// Registers the payout address with the ledger, if it is not the miner's own address.
     pub async fn register(&self) -> Result<(), ClientError> {
         if self.payout != self.client.miner() {
             let (miner, payout) = (self.client.miner().to_owned(), self.payout.clone());
@@ -173,59 +186,63 @@ impl<H: Host> Miner<H> {
         Ok(())
     }
 
-    /// Works on the task held, or on a new one; `None` where the round has no chunk left. `tell` hears of each stage.
+    /// Finishes the claimed task, or claims and finishes a new one. Returns `None` if the round has no chunk left.
+    /// `on_stage` is called at each stage.
     ///
-    /// What was computed and could not be submitted is submitted next time, also by another process with the same host.
-    pub async fn work(&mut self, mut tell: impl FnMut(TaskStage)) -> Result<Option<Accepted>, MiningError> {
+    /// A result that could not be submitted is submitted by the next call, even in another process with the same work
+    /// file.
+    pub async fn work(&mut self, mut on_stage: impl FnMut(TaskStage)) -> Result<Option<AcceptedTask>, MiningError> {
         if self.pending.is_none() {
             let Some((task, held)) = self.claim().await? else { return Ok(None) };
-            tell(TaskStage::Claimed(Box::new(task.clone()), held.round));
-            let saved = self.saved(&task).await;
-            let found = saved.is_some();
-            let artifact = match saved {
-                Some(artifact) => artifact,
-                None => self.compute(&task).await?,
+            on_stage(TaskStage::Claimed { task: Box::new(task.clone()), round: held.round });
+            let (artifact, stage): (_, fn(_) -> _) = match self.restore(&task).await {
+                Some(artifact) => (artifact, TaskStage::Restored),
+                None => (self.compute(&task).await?, TaskStage::Computed),
             };
             let receipt = Receipt::new(task, &artifact, Vec::new())?;
-            let stage = if found { TaskStage::Found } else { TaskStage::Computed };
-            tell(stage(Box::new(receipt.clone())));
-            self.pending = Some(Pending { receipt, artifact, held, submitted: OnceCell::new() });
+            on_stage(stage(Box::new(receipt.clone())));
+            self.pending = Some(PendingResult { receipt, artifact, held, submitted: OnceCell::new() });
         }
         let Some(pending) = &self.pending else { return Ok(None) };
-        let finished = self.finish(pending, tell).await;
-        let kept = |error: &MiningError| !matches!(error, MiningError::Late(_)) && error.class() != ErrorClass::Fatal;
-        if !finished.as_ref().is_err_and(kept) {
+        let finished = self.finish(pending, on_stage).await;
+        let stays_pending =
+            |error: &MiningError| !matches!(error, MiningError::ClaimLost(_)) && error.class() != ErrorClass::Fatal;
+        if !finished.as_ref().is_err_and(stays_pending) {
             self.pending = None;
         }
         finished.map(Some)
     }
 
-    /// Submits what is computed, where it is not submitted yet, and waits until it counts.
-    async fn finish(&self, pending: &Pending, mut tell: impl FnMut(TaskStage)) -> Result<Accepted, MiningError> {
-        let Pending { receipt, artifact, held, submitted } = pending;
+    /// Submits a result, unless it is submitted already, and waits until it is accepted.
+    async fn finish(
+        &self,
+        pending: &PendingResult,
+        mut on_stage: impl FnMut(TaskStage),
+    ) -> Result<AcceptedTask, MiningError> {
+        let PendingResult { receipt, artifact, held, submitted } = pending;
         let dag = artifact.dag()?;
         let loss = artifact.as_gradient().map(|gradient| nats(gradient.loss, gradient.tokens as usize));
         let (transaction, id) = match submitted.get() {
             Some(submitted) => submitted,
             None => {
                 self.stores.put(&dag).await?;
-                self.client.put(&dag).await?;
-                tell(TaskStage::Stored);
+                self.client.put_dag(&dag).await?;
+                on_stage(TaskStage::Stored);
                 let sent = match self.submit(receipt, held, loss).await {
                     Err(error @ ClientError::Failed { code: code::REJECTED | code::TAKEN, .. })
                         if self.client.held_task().await?.as_ref() != Some(held) =>
                     {
-                        return Err(MiningError::Late(error.to_string()));
+                        return Err(MiningError::ClaimLost(error.to_string()));
                     }
                     sent => sent?,
                 };
-                let id = sent.answer::<MsgSubmitGradientResponse>().map_or(0, |answer| answer.stored_gradient_id);
-                tell(TaskStage::Submitted(id));
+                let id = sent.response::<MsgSubmitGradientResponse>().map_or(0, |response| response.stored_gradient_id);
+                on_stage(TaskStage::Submitted(id));
                 submitted.get_or_init(|| (sent.hash, id))
             }
         };
-        self.settled(*id).await?;
-        Ok(Accepted {
+        self.wait_until_accepted(*id).await?;
+        Ok(AcceptedTask {
             receipt: receipt.clone(),
             gradient_root: artifact.gradient_root(),
             transaction: transaction.clone(),
@@ -236,47 +253,46 @@ impl<H: Host> Miner<H> {
         })
     }
 
-    /// Waits until a submission counts.
-    async fn settled(&self, id: u64) -> Result<(), MiningError> {
-        let (mut watch, mut pause, mut asked) = (Watch::default(), POLL_MS / 16, false);
+    async fn wait_until_accepted(&self, id: u64) -> Result<(), MiningError> {
+        let (mut progress, mut pause_ms, mut tested) = (ProgressMonitor::default(), POLL_MS / 16, false);
         loop {
-            match self.client.stored(id).await {
-                Ok(stored) => match stored.status.as_str() {
+            match self.client.gradient_status(id).await {
+                Ok(gradient) => match gradient.status.as_str() {
                     "accepted" => return Ok(()),
-                    "withdrawn" => return Err(MiningError::Rejected { id, finding: stored.status }),
+                    "withdrawn" => return Err(MiningError::Rejected { id, finding: gradient.status }),
                     "rejected" => {
-                        if let Some(health) = &self.health {
-                            self.fit(health.ask_all().await).await?;
+                        if let Some(health_check) = &self.health_check {
+                            self.withdraw_if_wrong(health_check.test_all().await).await?;
                         }
-                        return Err(MiningError::Rejected { id, finding: stored.finding.unwrap_or_default() });
+                        return Err(MiningError::Rejected { id, finding: gradient.finding.unwrap_or_default() });
                     }
-                    // the block that draws is not the next one: there is time
-                    "pending" if !asked && pause > POLL_MS / 16 => {
-                        asked = true;
-                        if let Some(health) = &self.health {
-                            self.fit(health.ask_one().await).await?;
+                    // there is time for a test, because verifiers are not sampled by the very next block
+                    "pending" if !tested && pause_ms > POLL_MS / 16 => {
+                        tested = true;
+                        if let Some(health_check) = &self.health_check {
+                            self.withdraw_if_wrong(health_check.test_next().await).await?;
                         }
                     }
                     _ => {}
                 },
-                // another node may be a few blocks behind the one that took it
-                Err(ClientError::Refused { status: 404, .. }) if watch.waited_ms() < UNKNOWN_MS => {}
-                Err(ClientError::Refused { status: 404, message }) => return Err(MiningError::Late(message)),
+                // another node may be a few blocks behind the one that accepted the submission
+                Err(ClientError::Refused { status: 404, .. }) if progress.waited_ms() < UNKNOWN_MS => {}
+                Err(ClientError::Refused { status: 404, message }) => return Err(MiningError::ClaimLost(message)),
                 Err(error) => return Err(error.into()),
             }
-            watch.wait(&self.client, pause).await?;
-            pause = (pause * 2).min(POLL_MS);
+            progress.wait(&self.client, pause_ms).await?;
+            pause_ms = (pause_ms * 2).min(POLL_MS);
         }
     }
 
-    /// Goes on where the backend's answers are right; else takes back what was submitted, before it is drawn for.
-    async fn fit(&self, answers: Result<(), Error>) -> Result<(), MiningError> {
-        match answers {
+    /// Withdraws the pending submissions if the known answers were wrong, before blocks sample them.
+    async fn withdraw_if_wrong(&self, known_answers: Result<(), Error>) -> Result<(), MiningError> {
+        match known_answers {
             Ok(()) => Ok(()),
             Err(error @ Error::WrongAnswer { .. }) => {
                 let miner = self.client.miner().to_owned();
                 self.client.send(Message::Withdraw(MsgWithdraw { miner })).await?;
-                Err(MiningError::Unfit(error))
+                Err(MiningError::BackendFault(error))
             }
             Err(error) => Err(WorkerError::Backend(error).into()),
         }
@@ -285,27 +301,28 @@ impl<H: Host> Miner<H> {
     async fn compute(&mut self, task: &Task) -> Result<Artifact, MiningError> {
         let blocks = Blocks::of_task(self.client.host(), task).await?;
         let artifact = self.worker.compute(task, &|cid| blocks.get(cid)).await?;
-        self.client.host().save(&artifact.dag()?.to_car()).await;
+        self.client.host().save_work(&artifact.dag()?.to_car()).await;
         Ok(artifact)
     }
 
-    /// The artifact of this task, if it was computed before and kept whole.
-    async fn saved(&self, task: &Task) -> Option<Artifact> {
-        let dag = Dag::from_car(&self.client.host().saved().await?).ok()?;
+    /// Returns the artifact of this task, if the work file contains it intact.
+    async fn restore(&self, task: &Task) -> Option<Artifact> {
+        let dag = Dag::from_car(&self.client.host().load_work().await?).ok()?;
         Artifact::fetch(task, &dag.root, &|cid| dag.get(cid)).ok()
     }
 
+    /// Returns the claimed task, or claims one. Returns `None` if no chunk is available.
     async fn claim(&mut self) -> Result<Option<(Task, HeldTask)>, MiningError> {
         let held = match self.client.held_task().await? {
             Some(held) => Some(held),
             None => {
-                let Some((pool_id, chunks)) = self.client.available(CHOICE).await? else { return Ok(None) };
+                let Some((pool_id, chunks)) = self.client.available(CHUNK_CHOICES).await? else { return Ok(None) };
                 let Some(chunk_id) = self.choose(&chunks) else { return Ok(None) };
-                self.claimed = Some(chunk_id);
+                self.claimed_chunk = Some(chunk_id);
                 let miner = self.client.miner().to_owned();
                 match self.client.send(Message::ClaimTask(MsgClaimTask { miner, pool_id, chunk_id })).await {
                     Ok(_) => self.client.held_task().await?,
-                    // another was faster
+                    // another miner was faster
                     Err(ClientError::Failed { code: code::TAKEN, .. }) => None,
                     Err(error) => return Err(error.into()),
                 }
@@ -316,9 +333,10 @@ impl<H: Host> Miner<H> {
         Ok(Some((task, held)))
     }
 
-    /// The chunk that was claimed before, whose gradient may be saved; else another of the chunks for each address.
+    /// Returns the chunk that was claimed last if it is available, because its gradient may be saved; else a chunk that
+    /// depends on the miner's address.
     fn choose(&self, chunks: &[u64]) -> Option<u64> {
-        if let Some(claimed) = self.claimed.filter(|claimed| chunks.contains(claimed)) {
+        if let Some(claimed) = self.claimed_chunk.filter(|claimed| chunks.contains(claimed)) {
             return Some(claimed);
         }
         let letters = self.client.miner().bytes();
@@ -327,7 +345,7 @@ impl<H: Host> Miner<H> {
         chunks.get(usize::try_from(number % count).ok()?).copied()
     }
 
-    async fn submit(&self, receipt: &Receipt, held: &HeldTask, loss: Option<f64>) -> Result<Sent, ClientError> {
+    async fn submit(&self, receipt: &Receipt, held: &HeldTask, loss: Option<f64>) -> Result<ExecutedTx, ClientError> {
         let commitment = receipt.commitment().0;
         let nonce = u64::from_le_bytes(commitment[..8].try_into().expect("8 of 32 bytes")) | 1;
         let message = MsgSubmitGradient {

@@ -1,9 +1,9 @@
-//! An artifact that comes late, and one that never comes.
+//! Artifacts that become available late or never, and a restart between commitment and reveal.
 
 use super::*;
 use crate::{
     ARITHMETIC_VERSION,
-    client::{Offline, Request, Response},
+    client::{BlockCache, BlockSource, Connection, NoResponse, Request, Response, Timer},
     compute::{Backend, cpu},
     model::{
         config::{Linear, ModelConfig},
@@ -39,36 +39,36 @@ const CONFIG: ModelConfig = ModelConfig {
     residual_fraction_bits: 20,
 };
 
-/// What a node without the artifact says of it.
+/// The response of a node that does not have the artifact.
 #[derive(Clone, Copy)]
-enum Lack {
-    /// Not found.
+enum Absence {
+    /// Status 404.
     Missing,
-    /// That it is busy.
+    /// Status 503.
     Busy,
 }
 
-/// A node, on which one gradient is recomputed by one verifier.
+/// A node with one gradient that one verifier is to recompute.
 struct Node {
-    /// Seconds.
+    /// The time in seconds.
     now: Cell<u64>,
-    /// When it has the artifact.
-    comes: u64,
-    lack: Lack,
-    /// Blocks at the beginning, and those of a second.
+    /// The time when the node gets the artifact.
+    available_at: u64,
+    absence: Absence,
+    /// Number of blocks left at the beginning, and blocks per second.
     blocks: [u64; 2],
     inputs: BTreeMap<String, Vec<u8>>,
     artifact: Dag,
-    duty: RefCell<Duty>,
-    asked: RefCell<Vec<String>>,
+    duty: RefCell<VerificationDuty>,
+    requests: RefCell<Vec<String>>,
     sent: Cell<u32>,
 }
 
 impl Node {
-    fn answer(&self, path: &str) -> Result<Value, Vec<u8>> {
+    fn respond(&self, path: &str) -> Result<Value, Vec<u8>> {
         let [blocks, of_a_second] = self.blocks;
         let left = blocks.saturating_sub(of_a_second * self.now.get());
-        let duty = Duty { blocks_left: left, done: self.sent.get() > 0, ..self.duty.borrow().clone() };
+        let duty = VerificationDuty { blocks_left: left, done: self.sent.get() > 0, ..self.duty.borrow().clone() };
         Ok(match path.split('?').next().unwrap().split('/').nth(4).unwrap_or(path) {
             "challenges" => json!({ "challenges": [duty] }),
             "job" => json!({
@@ -83,37 +83,47 @@ impl Node {
     }
 }
 
-impl Host for Node {
-    async fn request(&self, Request { path, body }: Request<'_>) -> Result<Response, Offline> {
+impl Connection for Node {
+    async fn request(&self, Request { path, body }: Request<'_>) -> Result<Response, NoResponse> {
         let cid = path.strip_prefix("/ipfs/").map(|rest| rest.split('?').next().unwrap().to_owned());
         let Some(cid) = cid else {
             if body.is_some() {
                 self.sent.set(self.sent.get() + 1);
             }
-            let answer = self.answer(path).unwrap_or_else(|_| panic!("{path} is asked"));
+            let answer = self.respond(path).unwrap_or_else(|_| panic!("unexpected request {path}"));
             return Ok(Response { status: 200, body: answer.to_string().into_bytes() });
         };
-        let lack = match self.lack {
-            Lack::Missing => 404,
-            Lack::Busy => 503,
+        let absence = match self.absence {
+            Absence::Missing => 404,
+            Absence::Busy => 503,
         };
         let parts = self.artifact.blocks.iter().find(|block| block.cid().to_string() == cid);
         let found = match parts {
             Some(block) => {
-                self.asked.borrow_mut().push(path.to_owned());
-                (self.now.get() >= self.comes).then(|| block.bytes().to_vec())
+                self.requests.borrow_mut().push(path.to_owned());
+                (self.now.get() >= self.available_at).then(|| block.bytes().to_vec())
             }
             None => self.inputs.get(&cid).cloned(),
         };
         let raw = path.ends_with("format=raw");
-        let status = if raw && found.is_some() { 200 } else { lack };
+        let status = if raw && found.is_some() { 200 } else { absence };
         Ok(Response { status, body: found.unwrap_or_default() })
     }
+}
 
+impl Timer for Node {
     async fn sleep(&self, _milliseconds: u32) {}
 }
 
-fn verifier(comes: u64, lack: Lack, blocks: [u64; 2]) -> (Verifier, Client<Node>) {
+impl BlockSource for Node {
+    async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
+        if gateway == 0 { Some(self.request(Request::get(path)).await) } else { None }
+    }
+}
+
+impl BlockCache for Node {}
+
+fn verifier(available_at: u64, absence: Absence, blocks: [u64; 2]) -> (Verifier, Client<Node>) {
     let targets = Targets { rank: 4, linears: vec![Linear::Query] };
     let model = seeded(CONFIG, [7; 32]).unwrap();
     let adapter = LoraAdapter::seeded(4, 8, &targets.shapes(&CONFIG), [3; 32]).unwrap();
@@ -147,7 +157,7 @@ fn verifier(comes: u64, lack: Lack, blocks: [u64; 2]) -> (Verifier, Client<Node>
     let fetch = |cid: &crate::store::Cid| Ok(inputs[&cid.to_string()].clone());
     let found = block_on(worker.compute(&task, &fetch)).unwrap();
     let artifact = found.dag().unwrap();
-    let duty = Duty {
+    let duty = VerificationDuty {
         challenge_id: 1,
         stage: "commit".to_owned(),
         done: false,
@@ -159,56 +169,56 @@ fn verifier(comes: u64, lack: Lack, blocks: [u64; 2]) -> (Verifier, Client<Node>
         gradient_hash: Commitment::new(&task, &found.gradient_root()).to_string(),
         committed: None,
     };
-    let (now, sent, asked, duty) = (Cell::new(0), Cell::new(0), RefCell::default(), RefCell::new(duty));
-    let node = Node { now, comes, lack, blocks, inputs, artifact, duty, asked, sent };
+    let (now, sent, requests, duty) = (Cell::new(0), Cell::new(0), RefCell::default(), RefCell::new(duty));
+    let node = Node { now, available_at, absence, blocks, inputs, artifact, duty, requests, sent };
     (Verifier::new(worker, [8; 32]), Client::new(node, SessionKey::new(&[1; 32]).unwrap()))
 }
 
-/// What is said, and at which second; it looks ten times in each.
-fn said(comes: u64, lack: Lack, blocks: [u64; 2]) -> (&'static str, u64) {
-    let (mut verifier, client) = verifier(comes, lack, blocks);
+/// Returns the attested result and the second of the attestation. The verifier works ten times a second.
+fn attestation(available_at: u64, absence: Absence, blocks: [u64; 2]) -> (&'static str, u64) {
+    let (mut verifier, client) = verifier(available_at, absence, blocks);
     for look in 0..1000 {
         let now = look / 10;
         client.host().now.set(now);
         assert_eq!(client.host().sent.get(), 0);
         let found = block_on(verifier.work(&client)).unwrap();
-        let looks = client.host().asked.borrow().iter().filter(|path| path.ends_with("format=car")).count();
+        let looks = client.host().requests.borrow().iter().filter(|path| path.ends_with("format=car")).count();
         assert!(looks as u64 <= now + 1, "once a second");
         if let Some(found) = found {
             assert_eq!((client.host().sent.get(), found.reason.is_some()), (1, found.result != "match"));
             return (found.result, now);
         }
     }
-    panic!("nothing is said");
+    panic!("no attestation");
 }
 
 #[test]
-fn an_artifact_on_its_way_is_waited_for() {
-    assert_eq!(said(0, Lack::Missing, [600, 1]), ("match", 0));
-    assert_eq!(said(4, Lack::Missing, [600, 1]), ("match", 4));
-    assert_eq!(said(4, Lack::Missing, [600, 0]), ("match", 4), "also where no blocks come");
-    assert_eq!(said(50, Lack::Busy, [600, 1]), ("match", 50));
+fn an_artifact_that_arrives_late_is_a_match() {
+    assert_eq!(attestation(0, Absence::Missing, [600, 1]), ("match", 0));
+    assert_eq!(attestation(4, Absence::Missing, [600, 1]), ("match", 4));
+    assert_eq!(attestation(4, Absence::Missing, [600, 0]), ("match", 4), "even if no blocks come");
+    assert_eq!(attestation(50, Absence::Busy, [600, 1]), ("match", 50));
 }
 
 #[test]
-fn what_never_comes_is_said_to_be_unavailable_while_the_word_still_counts() {
-    assert_eq!(said(NEVER, Lack::Missing, [600, 1]), ("unavailable", PATIENCE_SECONDS));
+fn an_artifact_that_never_arrives_is_attested_as_unavailable_before_the_stage_ends() {
+    assert_eq!(attestation(NEVER, Absence::Missing, [600, 1]), ("unavailable", MISSING_SECONDS));
     // half of the blocks are gone
-    assert_eq!(said(NEVER, Lack::Missing, [60, 10]), ("unavailable", 3));
-    assert_eq!(said(NEVER, Lack::Busy, [60, 1]), ("unavailable", 29));
+    assert_eq!(attestation(NEVER, Absence::Missing, [60, 10]), ("unavailable", 3));
+    assert_eq!(attestation(NEVER, Absence::Busy, [60, 1]), ("unavailable", 29));
     for last in 1..=2 {
-        assert_eq!(said(NEVER, Lack::Busy, [last, 1]), ("unavailable", 0));
+        assert_eq!(attestation(NEVER, Absence::Busy, [last, 1]), ("unavailable", 0));
     }
 }
 
 #[test]
-fn a_verifier_started_anew_shows_what_it_sealed_whatever_came_or_went_meanwhile() {
-    for (comes, result) in [(0, "match"), (0, "unavailable"), (NEVER, "match"), (NEVER, "unavailable")] {
-        let (mut verifier, client) = verifier(comes, Lack::Missing, [600, 1]);
+fn after_a_restart_a_verifier_reveals_what_it_committed_even_if_the_artifact_has_come_or_gone() {
+    for (available_at, result) in [(0, "match"), (0, "unavailable"), (NEVER, "match"), (NEVER, "unavailable")] {
+        let (mut verifier, client) = verifier(available_at, Absence::Missing, [600, 1]);
         let duty = client.host().duty.borrow().clone();
-        let found = Found { result, ..block_on(verifier.recompute(&client, &duty)).unwrap() };
-        let committed = Some(hex(&verifier.shown(client.address(), duty.challenge_id, &found).commitment()));
-        client.host().duty.replace(Duty { stage: "reveal".to_owned(), committed, ..duty });
+        let found = Recomputation { result, ..block_on(verifier.recompute(&client, &duty)).unwrap() };
+        let committed = Some(hex(&verifier.reveal(client.address(), duty.challenge_id, &found).commitment()));
+        client.host().duty.replace(VerificationDuty { stage: "reveal".to_owned(), committed, ..duty });
         assert_eq!(block_on(verifier.work(&client)).unwrap().map(|found| found.result), Some(result));
     }
 }

@@ -1,74 +1,51 @@
-//! A Kubo daemon by its RPC. <https://docs.ipfs.tech/reference/kubo/rpc/>
+//! A Kubo daemon, through its RPC. <https://docs.ipfs.tech/reference/kubo/rpc/>
 
-use super::{Failure, parse};
+use super::{StorageFailure, parse, printable};
 use crate::{
-    client::{Host, Request, Response, gateway::ask, put_blocks},
+    client::{BlockStore, Connection, Request, Response, blocks::put_blocks, connection::send},
     store::{Block, Cid, Dag},
 };
 use serde::Deserialize;
 
-/// Most addresses of a daemon that are passed on.
+/// The largest number of a daemon's addresses that are passed on to a pinning service.
 const MAX_ADDRESSES: usize = 16;
 
-/// A daemon.
-pub struct Kubo<H> {
+/// Content type and body of a command. Kubo's RPC accepts POST requests only, so a command without a body has an empty
+/// one.
+const EMPTY_BODY: Option<(&str, &[u8])> = Some(("application/octet-stream", &[]));
+
+/// A Kubo daemon.
+pub struct Kubo<T> {
     url: String,
-    pub(super) host: H,
+    pub(super) connection: T,
 }
 
-impl<H: Host> Kubo<H> {
-    /// The daemon that `host` asks; `url` is for people.
-    pub fn new(url: String, host: H) -> Self {
-        Self { url, host }
+impl<T: Connection> Kubo<T> {
+    /// Creates a client of the daemon to which `connection` leads. `url` is for messages.
+    pub fn new(url: String, connection: T) -> Self {
+        Self { url, connection }
     }
 
     pub(super) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Stores all blocks of a DAG and pins them, then reads the root and one other block back.
-    ///
-    /// The pin is of the DAG's [pin_list](Dag::pin_list): a recursive one of the root itself would follow its links to blocks
-    /// that are nobody's business.
-    pub async fn put(&self, dag: &Dag) -> Result<(), Failure> {
-        let pin_list = dag.pin_list()?;
-        put_blocks(&self.host, &dag.blocks).await.map_err(Failure::of)?;
-        put_blocks(&self.host, std::slice::from_ref(&pin_list)).await.map_err(Failure::of)?;
-        self.pin(&pin_list.cid()).await?;
-        for cid in dag.spot_check_cids() {
-            self.get(&cid).await?;
-        }
-        Ok(())
-    }
-
-    /// Pins a block and all that it links to, of what the daemon has.
-    pub async fn pin(&self, root: &Cid) -> Result<(), Failure> {
+    /// Pins a block and all blocks under it that the daemon has.
+    pub async fn pin(&self, root: &Cid) -> Result<(), StorageFailure> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
-        struct Pinned {
+        struct PinResponse {
             pins: Vec<String>,
         }
-        let Pinned { pins } = parse(&self.call(&format!("pin/add?arg={root}&offline=true")).await?)?;
+        let PinResponse { pins } = parse(&self.call(&format!("pin/add?arg={root}&offline=true")).await?)?;
         if pins == [root.to_string()] {
             return Ok(());
         }
-        Err(Failure::OtherCid { expected: *root, found: super::words(&pins.join(" ")) })
+        Err(StorageFailure::OtherCid { expected: *root, found: printable(&pins.join(" ")) })
     }
 
-    /// A block of the daemon's own, checked.
-    pub async fn get(&self, cid: &Cid) -> Result<Vec<u8>, Failure> {
-        let forgot = |reason: String| Failure::BlockLost { cid: *cid, reason };
-        let path = format!("/api/v0/block/get?arg={cid}&offline=true");
-        // not by `ask`: to say no is to have forgotten
-        let Response { status, body } = self.post(&path).await?;
-        if status != 200 {
-            return Err(forgot(format!("{status}: {}", super::words(&String::from_utf8_lossy(&body)))));
-        }
-        Block::check(*cid, body).map(Block::into_bytes).map_err(|error| forgot(error.to_string()))
-    }
-
-    /// Where other daemons reach this one.
-    pub async fn addresses(&self) -> Result<Vec<String>, Failure> {
+    /// Returns the addresses at which other daemons reach this one, at most 16.
+    pub async fn addresses(&self) -> Result<Vec<String>, StorageFailure> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Identity {
@@ -78,14 +55,43 @@ impl<H: Host> Kubo<H> {
         Ok(addresses.unwrap_or_default().into_iter().take(MAX_ADDRESSES).collect())
     }
 
-    async fn call(&self, command: &str) -> Result<Vec<u8>, Failure> {
-        ask(&self.host, &format!("/api/v0/{command}"), NOTHING).await.map_err(Failure::of)
-    }
-
-    async fn post(&self, path: &str) -> Result<Response, Failure> {
-        self.host.request(Request { path, body: NOTHING }).await.map_err(|offline| Failure::Offline(offline.0))
+    async fn call(&self, command: &str) -> Result<Vec<u8>, StorageFailure> {
+        Ok(send(&self.connection, &format!("/api/v0/{command}"), EMPTY_BODY).await?)
     }
 }
 
-/// Commands are posted, also without a body.
-const NOTHING: Option<(&str, &[u8])> = Some(("application/octet-stream", &[]));
+impl<T: Connection> BlockStore for Kubo<T> {
+    type Error = StorageFailure;
+
+    async fn put(&self, blocks: &[Block]) -> Result<(), StorageFailure> {
+        Ok(put_blocks(&self.connection, blocks).await?)
+    }
+
+    async fn read_back(&self, cid: &Cid) -> Result<Vec<u8>, StorageFailure> {
+        let lost = |reason: String| StorageFailure::BlockLost { cid: *cid, reason };
+        let path = format!("/api/v0/block/get?arg={cid}&offline=true");
+        let request = Request { path: &path, body: EMPTY_BODY };
+        let Response { status, body } =
+            self.connection.request(request).await.map_err(|error| StorageFailure::NoResponse(error.0))?;
+        // an error status means here that the daemon has lost the block
+        if status != 200 {
+            return Err(lost(format!("{status}: {}", printable(&String::from_utf8_lossy(&body)))));
+        }
+        Block::check(*cid, body).map(Block::into_bytes).map_err(|error| lost(error.to_string()))
+    }
+
+    /// Stores and pins all blocks of a DAG, then reads the root and one other block back.
+    ///
+    /// The DAG's [pin list](Dag::pin_list) is pinned, not its root: a recursive pin of the root would follow its links
+    /// to blocks that do not belong to the DAG.
+    async fn put_dag(&self, dag: &Dag) -> Result<(), StorageFailure> {
+        let pin_list = dag.pin_list()?;
+        self.put(&dag.blocks).await?;
+        self.put(std::slice::from_ref(&pin_list)).await?;
+        self.pin(&pin_list.cid()).await?;
+        for cid in dag.spot_check_cids() {
+            self.read_back(&cid).await?;
+        }
+        Ok(())
+    }
+}

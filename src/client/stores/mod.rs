@@ -1,6 +1,8 @@
-//! Stores elsewhere: where an artifact goes beside its node, so that anyone on IPFS finds it.
+//! Stores beside the node: IPFS daemons and pinning services that get an artifact, so that everybody on IPFS can find
+//! it.
 //!
-//! Every CID is computed here; what a store answers is compared with it, and asked for again before it counts as kept.
+//! Every CID is computed here. A store's CIDs are compared with them, and blocks are read back before they count as
+//! stored.
 
 mod kubo;
 mod pinning;
@@ -8,109 +10,109 @@ mod pinning;
 mod tests;
 
 pub use kubo::Kubo;
-pub use pinning::Pinning;
+pub use pinning::PinningService;
 
 use crate::{
-    client::{ClientError, Host},
+    client::{BlockStore, ClientError, Connection, Timer},
     store::{Cid, Dag, StoreError},
 };
 
-/// Most letters of a store's own words that are passed on.
-const MAX_WORDS: usize = 300;
+/// The largest number of characters of a store's message that are passed on.
+const MAX_MESSAGE_CHARS: usize = 300;
 
-/// A store that did not keep what it was given. Nothing is submitted then; trying again later is no harm.
+/// Error returned when a store did not keep an artifact. Nothing is submitted then, and a retry may succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{store} {failure}")]
-pub struct Unstored {
-    /// Its URL.
+pub struct StorageError {
+    /// URL of the store.
     pub store: String,
-    /// What it did.
-    pub failure: Box<Failure>,
+    /// What the store did instead.
+    pub failure: Box<StorageFailure>,
 }
 
 /// What a store did instead of keeping a block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Failure {
-    /// Nobody there.
-    #[error("does not answer: {0}")]
-    Offline(String),
-    /// It says no.
-    #[error("answers {status}: {message}")]
+pub enum StorageFailure {
+    /// It did not respond.
+    #[error("does not respond: {0}")]
+    NoResponse(String),
+    /// It responded with an error status.
+    #[error("responded with status {status}: {message}")]
     Refused {
-        /// As HTTP has it.
+        /// The HTTP status code.
         status: u16,
-        /// As the store puts it.
+        /// The store's message.
         message: String,
     },
-    /// It names something else than it was given.
-    #[error("names {found} what is {expected}")]
+    /// It returned another CID than that of the block.
+    #[error("returned the CID {found} instead of {expected}")]
     OtherCid {
-        /// Computed here.
+        /// The CID computed here.
         expected: Cid,
-        /// Its answer.
+        /// The CID that the store returned.
         found: String,
     },
-    /// It took a block, and does not give it back.
-    #[error("took {cid} and does not give it back: {reason}")]
+    /// It does not return a block that it had accepted.
+    #[error("accepted block {cid} but does not return it: {reason}")]
     BlockLost {
-        /// The block.
+        /// CID of the block.
         cid: Cid,
-        /// What came instead.
+        /// What the store returned instead.
         reason: String,
     },
-    /// It has not pinned what it was asked to, or never will.
-    #[error("has not pinned {cid}: it is {status}")]
+    /// It has not pinned the root, or has refused to.
+    #[error("has not pinned {cid}: the status is {status}")]
     NotPinned {
-        /// The root.
+        /// CID of the root.
         cid: Cid,
-        /// In the service's words.
+        /// The status that the service reports.
         status: String,
     },
-    /// An answer that makes no sense.
-    #[error("gives an answer that makes no sense: {0}")]
+    /// A response is malformed.
+    #[error("returned an invalid response: {0}")]
     InvalidResponse(String),
-    /// Blocks that can not be listed.
-    #[error("can not be given these blocks: {0}")]
+    /// The blocks cannot be listed for a pin.
+    #[error("cannot store these blocks: {0}")]
     Blocks(#[from] StoreError),
 }
 
-impl Failure {
-    /// A failed request, seen from here.
-    fn of(error: ClientError) -> Self {
+impl From<ClientError> for StorageFailure {
+    fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Offline(offline) => Self::Offline(offline.0),
-            ClientError::Refused { status, message } => Self::Refused { status, message: words(&message) },
+            ClientError::NoResponse(error) => Self::NoResponse(error.0),
+            ClientError::Refused { status, message } => Self::Refused { status, message: printable(&message) },
             other => Self::InvalidResponse(other.to_string()),
         }
     }
 }
 
-/// All stores that an artifact must be in before it is submitted.
+/// The stores that must hold an artifact before it is submitted.
 pub struct Stores<H> {
     kubos: Vec<Kubo<H>>,
-    service: Option<Pinning<H>>,
+    service: Option<PinningService<H>>,
 }
 
 impl<H> Default for Stores<H> {
-    /// None.
+    /// No stores.
     fn default() -> Self {
         Self { kubos: Vec::new(), service: None }
     }
 }
 
-impl<H: Host> Stores<H> {
-    /// Kubos, each of which gets every artifact, and a service that is asked to pin it too, from the first of them.
-    pub fn new(kubos: Vec<Kubo<H>>, service: Option<Pinning<H>>) -> Self {
+impl<H: Connection + Timer> Stores<H> {
+    /// Creates the set of these Kubo daemons, each of which gets every artifact, and of a service that pins it too,
+    /// from the first daemon.
+    pub fn new(kubos: Vec<Kubo<H>>, service: Option<PinningService<H>>) -> Self {
         Self { kubos, service }
     }
 
-    /// Puts all blocks of a DAG into every store.
-    pub async fn put(&self, dag: &Dag) -> Result<(), Unstored> {
+    /// Stores all blocks of a DAG in every store.
+    pub async fn put(&self, dag: &Dag) -> Result<(), StorageError> {
         for kubo in &self.kubos {
-            kubo.put(dag)
+            kubo.put_dag(dag)
                 .await
-                .map_err(|failure| Unstored { store: kubo.url().to_owned(), failure: failure.into() })?;
+                .map_err(|failure| StorageError { store: kubo.url().to_owned(), failure: failure.into() })?;
         }
         if let Some(service) = &self.service {
             let pin = async || {
@@ -121,17 +123,17 @@ impl<H: Host> Stores<H> {
                 let pin_list = dag.pin_list()?.cid();
                 service.pin(&pin_list, &format!("R3MES artifact {}", dag.root), &origins).await
             };
-            pin().await.map_err(|failure| Unstored { store: service.url().to_owned(), failure: failure.into() })?;
+            pin().await.map_err(|failure| StorageError { store: service.url().to_owned(), failure: failure.into() })?;
         }
         Ok(())
     }
 }
 
-/// What a store says, without control characters and not at any length.
-fn words(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(MAX_WORDS).collect()
+/// Returns a store's message without control characters, shortened to [`MAX_MESSAGE_CHARS`].
+fn printable(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(MAX_MESSAGE_CHARS).collect()
 }
 
-fn parse<T: serde::de::DeserializeOwned>(answer: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(answer).map_err(|error| Failure::InvalidResponse(error.to_string()))
+fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, StorageFailure> {
+    serde_json::from_slice(body).map_err(|error| StorageFailure::InvalidResponse(error.to_string()))
 }

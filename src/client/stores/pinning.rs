@@ -1,27 +1,27 @@
-//! A pinning service: somebody who keeps what others have. <https://ipfs.github.io/pinning-services-api-spec/>
+//! A pinning service: a third party that keeps blocks available. <https://ipfs.github.io/pinning-services-api-spec/>
 
-use super::{Failure, parse, words};
+use super::{StorageFailure, parse, printable};
 use crate::{
-    client::{Host, gateway::ask},
+    client::{Connection, Timer, connection::send},
     store::Cid,
 };
 use serde::Deserialize;
 use serde_json::json;
 
-/// Between two looks at a pin.
-const LOOK_MS: u32 = 2000;
-/// Looks before giving up for now: a minute.
-const LOOKS: u32 = 30;
+/// Time between two requests for the status of a pin, in milliseconds.
+const POLL_MS: u32 = 2000;
+/// Number of such requests before giving up for now, after a minute.
+const POLLS: u32 = 30;
 
-/// A service. Its host brings the token.
-pub struct Pinning<H> {
+/// A pinning service. Its connection adds the access token.
+pub struct PinningService<H> {
     url: String,
     pub(super) host: H,
 }
 
-/// A request to pin, as the service sees it.
+/// The service's record of a request to pin.
 #[derive(Deserialize)]
-struct Status {
+struct PinStatus {
     requestid: String,
     status: String,
     pin: Pin,
@@ -32,8 +32,8 @@ struct Pin {
     cid: String,
 }
 
-impl<H: Host> Pinning<H> {
-    /// The service that `host` asks; `url` is for people.
+impl<H: Connection + Timer> PinningService<H> {
+    /// Creates a client of the service to which `host` leads. `url` is for messages.
     pub fn new(url: String, host: H) -> Self {
         Self { url, host }
     }
@@ -42,48 +42,49 @@ impl<H: Host> Pinning<H> {
         &self.url
     }
 
-    /// Has a root pinned that `origins` have, and waits until it is; asks for it only where it was not asked for before.
-    pub async fn pin(&self, root: &Cid, name: &str, origins: &[String]) -> Result<(), Failure> {
+    /// Requests a pin of a root that the daemons at `origins` have, unless such a request exists, and waits until the
+    /// root is pinned.
+    pub async fn pin(&self, root: &Cid, name: &str, origins: &[String]) -> Result<(), StorageFailure> {
         let mut state = match self.find(root).await? {
             Some(found) => found,
             None => {
                 let body = json!({ "cid": root.to_string(), "name": name, "origins": origins }).to_string();
-                parse(&self.ask("/pins", Some(body.as_bytes())).await?)?
+                parse(&self.send("/pins", Some(body.as_bytes())).await?)?
             }
         };
-        for _ in 0..LOOKS {
-            let Status { requestid, status, pin } = state;
+        for _ in 0..POLLS {
+            let PinStatus { requestid, status, pin } = state;
             if pin.cid != root.to_string() {
-                return Err(Failure::OtherCid { expected: *root, found: words(&pin.cid) });
+                return Err(StorageFailure::OtherCid { expected: *root, found: printable(&pin.cid) });
             }
             match status.as_str() {
                 "pinned" => return Ok(()),
                 "queued" | "pinning" => {}
-                _ => return Err(Failure::NotPinned { cid: *root, status: words(&status) }),
+                _ => return Err(StorageFailure::NotPinned { cid: *root, status: printable(&status) }),
             }
             let plain = |letter: u8| letter.is_ascii_alphanumeric() || b"-_".contains(&letter);
             if requestid.is_empty() || requestid.len() > 128 || !requestid.bytes().all(plain) {
-                return Err(Failure::InvalidResponse(format!("a request named {:?}", words(&requestid))));
+                return Err(StorageFailure::InvalidResponse(format!("the request id is {:?}", printable(&requestid))));
             }
-            self.host.sleep(LOOK_MS).await;
-            state = parse(&self.ask(&format!("/pins/{requestid}"), None).await?)?;
+            self.host.sleep(POLL_MS).await;
+            state = parse(&self.send(&format!("/pins/{requestid}"), None).await?)?;
         }
-        Err(Failure::NotPinned { cid: *root, status: words(&state.status) })
+        Err(StorageFailure::NotPinned { cid: *root, status: printable(&state.status) })
     }
 
-    /// A request for this root that has not failed.
-    async fn find(&self, root: &Cid) -> Result<Option<Status>, Failure> {
+    /// Returns a request to pin this root that has not failed.
+    async fn find(&self, root: &Cid) -> Result<Option<PinStatus>, StorageFailure> {
         #[derive(Deserialize)]
-        struct Found {
-            results: Vec<Status>,
+        struct PinResults {
+            results: Vec<PinStatus>,
         }
         let path = format!("/pins?cid={root}&status=queued,pinning,pinned&limit=1");
-        let Found { results } = parse(&self.ask(&path, None).await?)?;
+        let PinResults { results } = parse(&self.send(&path, None).await?)?;
         Ok(results.into_iter().next())
     }
 
-    async fn ask(&self, path: &str, body: Option<&[u8]>) -> Result<Vec<u8>, Failure> {
+    async fn send(&self, path: &str, body: Option<&[u8]>) -> Result<Vec<u8>, StorageFailure> {
         let body = body.map(|body| ("application/json", body));
-        ask(&self.host, path, body).await.map_err(Failure::of)
+        Ok(send(&self.host, path, body).await?)
     }
 }

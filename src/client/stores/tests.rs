@@ -1,23 +1,23 @@
-//! Stores that lie, forget, hang and refuse: none of them counts as one that keeps.
+//! Stores that return wrong data, lose blocks, do not respond or refuse: each is an error.
 
 use super::*;
 use crate::{
-    client::{Offline, Request, Response},
+    client::{NoResponse, Request, Response},
     store::{Block, Codec, dag_cbor},
 };
 use pollster::block_on;
 use serde_json::{Value, json};
 use std::{cell::RefCell, collections::BTreeMap};
 
-/// A daemon and a service in one, in memory; `change` has the last word on every answer.
+/// A Kubo daemon and a pinning service in memory. `change` may replace every response.
 #[derive(Default)]
 struct Peer {
     blocks: RefCell<BTreeMap<String, Vec<u8>>>,
-    asked: RefCell<Vec<String>>,
-    /// What the service answers for a pin, one after the other.
+    requests: RefCell<Vec<String>>,
+    /// The statuses of a pin that the service reports, one after the other.
     statuses: RefCell<Vec<&'static str>>,
     #[expect(clippy::type_complexity, reason = "a function, spelled out once")]
-    change: Option<Box<dyn Fn(&str, Response) -> Result<Response, Offline>>>,
+    change: Option<Box<dyn Fn(&str, Response) -> Result<Response, NoResponse>>>,
 }
 
 impl Peer {
@@ -45,9 +45,9 @@ impl Peer {
             "/api/v0/id" => ok(json!({ "ID": "12D3", "Addresses": ["/ip4/127.0.0.1/tcp/4001/p2p/12D3"] })),
             "/pins" if body.is_empty() => ok(json!({ "count": 0, "results": [] })),
             "/pins" => {
-                let asked: Value = serde_json::from_slice(body).unwrap();
-                assert_eq!(asked["origins"], json!(["/ip4/127.0.0.1/tcp/4001/p2p/12D3"]));
-                ok(self.status(asked["cid"].as_str().unwrap()))
+                let pin: Value = serde_json::from_slice(body).unwrap();
+                assert_eq!(pin["origins"], json!(["/ip4/127.0.0.1/tcp/4001/p2p/12D3"]));
+                ok(self.status(pin["cid"].as_str().unwrap()))
             }
             _ => ok(self.status(command.strip_prefix("/pins/request-").unwrap())),
         }
@@ -60,7 +60,7 @@ impl Peer {
     }
 }
 
-/// The files of a form.
+/// Returns the files of a multipart form.
 fn files(body: &[u8]) -> Vec<Vec<u8>> {
     let at = |from: usize, part: &[u8]| (from..=body.len() - part.len()).find(|at| body[*at..].starts_with(part));
     let boundary = &body[..at(0, b"\r\n").unwrap()];
@@ -73,16 +73,18 @@ fn files(body: &[u8]) -> Vec<Vec<u8>> {
     files
 }
 
-impl Host for Peer {
-    async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
-        self.asked.borrow_mut().push(request.path.to_owned());
+impl Connection for Peer {
+    async fn request(&self, request: Request<'_>) -> Result<Response, NoResponse> {
+        self.requests.borrow_mut().push(request.path.to_owned());
         let answer = self.answer(request.path, request.body.map_or(&[][..], |(_, body)| body));
         match &self.change {
             Some(change) => change(request.path, answer),
             None => Ok(answer),
         }
     }
+}
 
+impl Timer for Peer {
     async fn sleep(&self, _milliseconds: u32) {}
 }
 
@@ -92,117 +94,126 @@ fn dag() -> Dag {
     Dag::new(dag_cbor::block("test", &links).unwrap(), leaves)
 }
 
-/// What becomes of a DAG where every answer goes through `change`.
-fn put(change: impl Fn(&str, Response) -> Result<Response, Offline> + 'static) -> Result<(), Failure> {
+/// Stores a DAG with a daemon whose responses go through `change`.
+fn put(change: impl Fn(&str, Response) -> Result<Response, NoResponse> + 'static) -> Result<(), StorageFailure> {
     let peer = Peer { change: Some(Box::new(change)), ..Peer::default() };
     let stores = Stores::new(vec![Kubo::new("http://kubo".into(), peer)], None);
-    block_on(stores.put(&dag())).map_err(|unstored| {
-        assert_eq!(unstored.store, "http://kubo");
-        *unstored.failure
+    block_on(stores.put(&dag())).map_err(|error| {
+        assert_eq!(error.store, "http://kubo");
+        *error.failure
     })
 }
 
 #[test]
-fn an_honest_store_keeps_every_block_and_pins_them_by_one_list() {
+fn an_honest_daemon_stores_every_block_and_pins_the_pin_list() {
     let kubo = Kubo::new("http://kubo".into(), Peer::default());
-    block_on(kubo.put(&dag())).unwrap();
-    let kept = kubo.host.blocks.borrow();
+    block_on(kubo.put_dag(&dag())).unwrap();
+    let kept = kubo.connection.blocks.borrow();
     let pin_list = dag().pin_list().unwrap();
     assert!(dag().blocks.iter().chain([&pin_list]).all(|block| kept[&block.cid().to_string()] == block.bytes()));
     let raw: Vec<Cid> = dag().blocks.iter().map(|block| Codec::Raw.cid(block.bytes())).collect();
     assert_eq!(crate::store::links(&pin_list), Ok(raw), "no link leads out of the artifact");
-    assert!(kubo.host.asked.borrow().contains(&format!("/api/v0/pin/add?arg={}&offline=true", pin_list.cid())));
+    assert!(
+        kubo.connection.requests.borrow().contains(&format!("/api/v0/pin/add?arg={}&offline=true", pin_list.cid()))
+    );
 }
 
 #[test]
-fn a_store_that_answers_another_cid_is_told() {
+fn a_daemon_that_returns_another_cid_is_an_error() {
     let other = Codec::Raw.cid(b"other").to_string();
     let named = other.clone();
     let refused = put(move |path, answer| {
         let body = json!({ "Key": &named, "Size": 5 }).to_string().into_bytes();
         Ok(if path.contains("block/put") { Response { body, ..answer } } else { answer })
     });
-    assert!(matches!(&refused, Err(Failure::InvalidResponse(reason)) if reason.contains("other CIDs")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(StorageFailure::InvalidResponse(reason)) if reason.contains("not those of the blocks")),
+        "{refused:?}"
+    );
     let refused = put(move |path, answer| {
         let body = json!({ "Pins": [&other] }).to_string().into_bytes();
         Ok(if path.contains("pin/add") { Response { body, ..answer } } else { answer })
     });
-    assert!(matches!(refused, Err(Failure::OtherCid { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(StorageFailure::OtherCid { .. })), "{refused:?}");
 }
 
 #[test]
-fn a_store_that_forgets_or_gives_other_bytes_back_is_told() {
+fn a_daemon_that_loses_a_block_or_returns_other_bytes_is_an_error() {
     for leaf in [false, true] {
         let root = dag().root.to_string();
         let hit = move |path: &str| path.contains("block/get") && path.contains(&root) != leaf;
-        let asked = hit.clone();
+        let is_hit = hit.clone();
         let refused = put(move |path, answer| {
-            Ok(if asked(path) { Response { status: 500, body: b"not found\n".to_vec() } } else { answer })
+            Ok(if is_hit(path) { Response { status: 500, body: b"not found\n".to_vec() } } else { answer })
         });
         assert!(
-            matches!(&refused, Err(Failure::BlockLost { reason, .. }) if reason == "500: not found"),
+            matches!(&refused, Err(StorageFailure::BlockLost { reason, .. }) if reason == "500: not found"),
             "{refused:?}"
         );
         let changes: [fn(&mut Vec<u8>); 4] =
             [|body| body.truncate(9), |body| body[0] ^= 1, |body| body.push(0), |body| *body = vec![0; 2 << 20]];
         for change in changes {
-            let asked = hit.clone();
+            let is_hit = hit.clone();
             let refused = put(move |path, mut answer| {
-                if asked(path) {
+                if is_hit(path) {
                     change(&mut answer.body);
                 }
                 Ok(answer)
             });
-            assert!(matches!(refused, Err(Failure::BlockLost { .. })), "{refused:?}");
+            assert!(matches!(refused, Err(StorageFailure::BlockLost { .. })), "{refused:?}");
         }
     }
 }
 
 #[test]
-fn silence_refusal_redirection_and_nonsense_are_told_apart() {
+fn no_response_refusal_redirection_and_invalid_responses_are_distinguished() {
     for part in ["block/put", "pin/add", "block/get"] {
         let refused = put(
             move |path, answer| {
-                if path.contains(part) { Err(Offline("timed out".to_owned())) } else { Ok(answer) }
+                if path.contains(part) { Err(NoResponse("timed out".to_owned())) } else { Ok(answer) }
             },
         );
-        assert_eq!(refused, Err(Failure::Offline("timed out".to_owned())));
+        assert_eq!(refused, Err(StorageFailure::NoResponse("timed out".to_owned())));
     }
     for status in [301, 307, 403, 404, 500] {
         let refused = put(move |_, _| Ok(Response { status, body: b"\x1b[31mno".to_vec() }));
-        assert_eq!(refused, Err(Failure::Refused { status, message: "[31mno".to_owned() }), "no control characters");
+        assert_eq!(
+            refused,
+            Err(StorageFailure::Refused { status, message: "[31mno".to_owned() }),
+            "no control characters"
+        );
     }
     for body in [&b""[..], b"{}", b"null", b"<html>", &[0xff; 100]] {
         let refused = put(move |_, _| Ok(Response { status: 200, body: body.to_vec() }));
-        assert!(matches!(refused, Err(Failure::InvalidResponse(_))), "{refused:?}");
+        assert!(matches!(refused, Err(StorageFailure::InvalidResponse(_))), "{refused:?}");
     }
 }
 
-fn pin(statuses: Vec<&'static str>) -> (Result<(), Failure>, usize) {
+fn pin(statuses: Vec<&'static str>) -> (Result<(), StorageFailure>, usize) {
     let kubo = Kubo::new("http://kubo".into(), Peer::default());
     let service = Peer { statuses: RefCell::new(statuses), ..Peer::default() };
-    let stores = Stores::new(vec![kubo], Some(Pinning::new("https://pins".into(), service)));
-    let done = block_on(stores.put(&dag())).map_err(|unstored| {
-        assert_eq!(unstored.store, "https://pins");
-        *unstored.failure
+    let stores = Stores::new(vec![kubo], Some(PinningService::new("https://pins".into(), service)));
+    let done = block_on(stores.put(&dag())).map_err(|error| {
+        assert_eq!(error.store, "https://pins");
+        *error.failure
     });
-    let asked = stores.service.unwrap().host.asked.borrow().len();
-    (done, asked)
+    let requests = stores.service.unwrap().host.requests.borrow().len();
+    (done, requests)
 }
 
 #[test]
-fn a_service_is_waited_for_and_believed_only_when_it_has_pinned() {
+fn the_service_is_polled_until_it_has_pinned() {
     assert_eq!(pin(vec!["pinned"]), (Ok(()), 2));
     assert_eq!(pin(vec!["queued", "pinning", "pinned"]), (Ok(()), 4));
     let cid = dag().pin_list().unwrap().cid();
     for (status, looks) in [("failed", 2), ("", 2), ("queued", 32)] {
-        let not_pinned = Failure::NotPinned { cid, status: status.to_owned() };
+        let not_pinned = StorageFailure::NotPinned { cid, status: status.to_owned() };
         assert_eq!(pin(vec![status]), (Err(not_pinned), looks));
     }
 }
 
 #[test]
-fn a_service_that_pins_something_else_or_misnames_its_request_is_told() {
+fn a_service_that_pins_another_cid_or_returns_an_unsafe_request_id_is_an_error() {
     let ask = |change: fn(&mut Value)| {
         let change = move |_: &str, answer: Response| {
             let mut body: Value = serde_json::from_slice(&answer.body).unwrap();
@@ -212,14 +223,14 @@ fn a_service_that_pins_something_else_or_misnames_its_request_is_told() {
         let service =
             Peer { statuses: RefCell::new(vec!["queued"]), change: Some(Box::new(change)), ..Peer::default() };
         let origins = ["/ip4/127.0.0.1/tcp/4001/p2p/12D3".to_owned()];
-        block_on(Pinning::new("https://pins".into(), service).pin(&dag().root, "name", &origins))
+        block_on(PinningService::new("https://pins".into(), service).pin(&dag().root, "name", &origins))
     };
     let other = ask(|body| {
         if !body["pin"].is_null() {
             body["pin"]["cid"] = json!("bafkqaaa");
         }
     });
-    assert!(matches!(other, Err(Failure::OtherCid { .. })), "{other:?}");
+    assert!(matches!(other, Err(StorageFailure::OtherCid { .. })), "{other:?}");
     for name in ["", "../../v1/token", "a b", "%2e"] {
         let refused = match name {
             "" => ask(|body| body["requestid"] = json!("")),
@@ -227,6 +238,9 @@ fn a_service_that_pins_something_else_or_misnames_its_request_is_told() {
             "%2e" => ask(|body| body["requestid"] = json!("%2e")),
             _ => ask(|body| body["requestid"] = json!("../../v1/token")),
         };
-        assert!(matches!(&refused, Err(Failure::InvalidResponse(reason)) if reason.contains(name)), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(StorageFailure::InvalidResponse(reason)) if reason.contains(name)),
+            "{refused:?}"
+        );
     }
 }

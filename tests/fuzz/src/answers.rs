@@ -1,43 +1,53 @@
-//! What nodes answer: whatever it is, a client says that it makes no sense, or reads it.
+//! Arbitrary responses of nodes: a client reads them or returns an error.
 
 use crate::blocks::ARTIFACT;
 use pollster::block_on;
 use r3mes_wgpu::{
-    client::{Blocks, Client, Host, Offline, Request, Response},
+    client::{BlockCache, BlockSource, Blocks, Client, Connection, NoResponse, Request, Response, Timer},
     store::{Block, Codec},
     tx::{GrantPair, Message, SessionKey, Transfer},
 };
 use serde_json::json;
 
-/// A node that always says the same; time passes at once.
-struct Parrot<'a>(&'a [u8]);
+/// A node that returns these bytes for every request. Waits take no time.
+struct ConstantNode<'a>(&'a [u8]);
 
-impl Host for Parrot<'_> {
-    async fn request(&self, _request: Request<'_>) -> Result<Response, Offline> {
+impl Connection for ConstantNode<'_> {
+    async fn request(&self, _request: Request<'_>) -> Result<Response, NoResponse> {
         Ok(Response { status: 200, body: self.0.to_vec() })
     }
+}
 
+impl Timer for ConstantNode<'_> {
     async fn sleep(&self, _milliseconds: u32) {}
 }
 
-/// Everything that a client asks.
+impl BlockSource for ConstantNode<'_> {
+    async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
+        if gateway == 0 { Some(self.request(Request::get(path)).await) } else { None }
+    }
+}
+
+impl BlockCache for ConstantNode<'_> {}
+
+/// Sends every request of a client.
 pub(crate) fn answer(bytes: &[u8]) {
     let key = SessionKey::new(&[1; 32]).expect("a small number is a key");
     let address = key.address().to_owned();
-    let client = Client::new(Parrot(bytes), key);
+    let client = Client::new(ConstantNode(bytes), key);
     let pair = GrantPair { granter: address.clone(), grantee: address.clone() };
     let cid = Codec::DagCbor.cid(bytes);
     block_on(async {
         let _ = client.job().await;
         let _ = client.min_fee().await;
         let _ = client.min_stake().await;
-        let _ = client.registered().await;
+        let _ = client.registration().await;
         let _ = client.balance(&address).await;
         let _ = client.available(64).await;
         let _ = client.held_task().await;
         let _ = client.duties().await;
-        let _ = client.sum().await;
-        let _ = client.stored(1).await;
+        let _ = client.aggregation_job().await;
+        let _ = client.gradient_status(1).await;
         let _ = client.granted(&pair).await;
         let _ = client.block(Codec::DagCbor, &cid).await;
         let _ = Blocks::of_artifact(client.host(), &cid).await;
@@ -46,31 +56,34 @@ pub(crate) fn answer(bytes: &[u8]) {
     });
 }
 
-/// A node that has an artifact, and gives these bytes where a CAR of it is wanted.
-struct Storyteller<'a>(&'a [u8]);
+/// A source that has an artifact, and returns these bytes for a CAR of it.
+struct WrongCar<'a>(&'a [u8]);
 
-impl Host for Storyteller<'_> {
-    async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
-        if request.path.ends_with("?format=car") {
-            return Ok(Response { status: 200, body: self.0.to_vec() });
+impl BlockSource for WrongCar<'_> {
+    async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
+        if gateway > 0 {
+            return None;
         }
-        let named = |block: &&Block| request.path.contains(&block.cid().to_string());
-        let block = ARTIFACT.1.blocks.iter().find(named).expect("nothing else is asked for");
-        Ok(Response { status: 200, body: block.bytes().to_vec() })
+        if path.ends_with("?format=car") {
+            return Some(Ok(Response { status: 200, body: self.0.to_vec() }));
+        }
+        let named = |block: &&Block| path.contains(&block.cid().to_string());
+        let block = ARTIFACT.1.blocks.iter().find(named).expect("only blocks of the artifact are requested");
+        Some(Ok(Response { status: 200, body: block.bytes().to_vec() }))
     }
-
-    async fn sleep(&self, _milliseconds: u32) {}
 }
 
-/// Whatever a CAR of an artifact is, the artifact comes.
+impl BlockCache for WrongCar<'_> {}
+
+/// Fetches an artifact, which succeeds whatever its CAR contains.
 pub(crate) fn incoming(bytes: &[u8]) {
-    let blocks = block_on(Blocks::of_artifact(&Storyteller(bytes), &ARTIFACT.1.root)).expect("a node that has it");
+    let blocks = block_on(Blocks::of_artifact(&WrongCar(bytes), &ARTIFACT.1.root)).expect("a node that has it");
     let mut expected = ARTIFACT.1.blocks.clone();
     expected.sort_unstable_by_key(Block::cid);
     assert_eq!(blocks.into_blocks(), Ok(expected), "all of it, and nothing else");
 }
 
-/// All answers in one.
+/// Returns one response that is valid for all requests, and two that are not.
 pub(crate) fn answers() -> Vec<Vec<u8>> {
     let cid = Codec::DagCbor.cid(b"any").to_string();
     let digits = "ab".repeat(32);

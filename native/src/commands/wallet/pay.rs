@@ -2,7 +2,7 @@
 
 use super::flags::WalletStoreArgs;
 use crate::{
-    client::transport::{Remote, asked},
+    client::transport::{Remote, exit_if_refused},
     clock::unix_seconds,
     commands::amounts::micro,
     output::{Exit, say},
@@ -70,12 +70,12 @@ pub(super) fn send(args: &SendArgs) -> Result<Exit> {
     check_address(to)?;
     ensure!(*amount > 0, "the amount must be greater than 0");
     let client = client(on)?;
-    let fee = asked(block_on(client.min_fee()))?;
+    let fee = exit_if_refused(block_on(client.min_fee()))?;
     let from = client.address().to_owned();
     eprintln!("Sending {amount}{DENOM} from {from} to {to}, with a fee of {fee}{DENOM}");
     let transfer = Transfer { from: from.clone(), to: to.clone(), amount: *amount };
-    let hash = asked(block_on(client.send(Message::Send(transfer))))?.hash;
-    let balance = asked(block_on(client.balance(&from)))?;
+    let hash = exit_if_refused(block_on(client.send(Message::Send(transfer))))?.hash;
+    let balance = exit_if_refused(block_on(client.balance(&from)))?;
     print(
         on,
         &json!({
@@ -95,8 +95,8 @@ pub(super) fn grant(args: &GrantArgs) -> Result<Exit> {
     let pair = GrantPair { granter: client.address().to_owned(), grantee };
     ensure!(pair.granter != pair.grantee, "the wallet and the session are the same account");
     let session = Session { pair, cap: *cap, expires: chain_time(&client)? + expires };
-    let granted = asked(block_on(client.granted(&session.pair)))?;
-    let hash = asked(block_on(client.send_all(granted.replace(&session))))?.hash;
+    let granted = exit_if_refused(block_on(client.granted(&session.pair)))?;
+    let hash = exit_if_refused(block_on(client.send_all(granted.replace(&session))))?.hash;
     let Session { pair: GrantPair { granter, grantee }, cap, expires } = &session;
     let until = rfc3339(*expires);
     print(
@@ -120,10 +120,10 @@ pub(super) fn revoke(args: &RevokeArgs) -> Result<Exit> {
     let grantee = session_address(session.as_ref(), on)?;
     let client = client(on)?;
     let pair = GrantPair { granter: client.address().to_owned(), grantee };
-    let messages = asked(block_on(client.granted(&pair)))?.revoke(&pair);
+    let messages = exit_if_refused(block_on(client.granted(&pair)))?.revoke(&pair);
     let GrantPair { granter, grantee } = &pair;
     ensure!(!messages.is_empty(), "{granter} has granted nothing to {grantee}, or the grant has ended");
-    let hash = asked(block_on(client.send_all(messages)))?.hash;
+    let hash = exit_if_refused(block_on(client.send_all(messages)))?.hash;
     print(
         on,
         &json!({ "event": "revoked", "granter": granter, "grantee": grantee, "transaction": hash }),
@@ -149,7 +149,7 @@ fn chain_time(client: &Client<Remote>) -> Result<u64> {
             eprintln!("{error}. The end of the session is computed from this machine's clock.");
             Ok(unix_seconds())
         }
-        Err(error) => asked(Err(error)),
+        Err(error) => exit_if_refused(Err(error)),
     }
 }
 

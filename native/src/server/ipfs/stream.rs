@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use r3mes_wgpu::{
-    client::gateway::CAR_KIND,
+    client::blocks::CAR_CONTENT_TYPE,
     store::{Block, Cid, StoreError, car_header, car_section, unixfs::FileReader},
 };
 use std::{io, mem::take, sync::Arc};
@@ -35,7 +35,7 @@ pub(super) fn car(store: Arc<BlockStore>, root: Cid, order: Vec<Cid>) -> Respons
         let _ = send.send(Ok(piece.into())).await;
         Ok(())
     });
-    ([(header::CONTENT_TYPE, CAR_KIND)], body).into_response()
+    ([(header::CONTENT_TYPE, CAR_CONTENT_TYPE)], body).into_response()
 }
 
 /// Streams the bytes of a file. The first piece is read before the response starts, so that a CID that is not a file

@@ -104,7 +104,7 @@ fn dag() -> Dag {
 #[test]
 fn the_kubo_client_of_the_library_works_with_these_routes() {
     let node = node(AMPLE, Access::Owner);
-    block_on(node.kubo().put(&dag())).unwrap();
+    block_on(node.kubo().put_dag(&dag())).unwrap();
     let pin_list = dag().pin_list().unwrap().cid();
     let pins = node.post("pin/ls?type=recursive").json();
     assert_eq!(pins["Keys"][pin_list.to_string()]["Type"], "recursive");
@@ -234,7 +234,7 @@ fn the_gateway_follows_its_specification() {
 #[test]
 fn clients_that_are_not_the_owner_may_store_and_read_but_not_pin() {
     let node = node(AMPLE, Access::Anyone);
-    block_on(node.kubo().put(&dag())).unwrap_err();
+    block_on(node.kubo().put_dag(&dag())).unwrap_err();
     assert_eq!(node.post(&format!("block/get?arg={}", dag().root)).status, 200, "the blocks are stored");
     for owner in [format!("pin/add?arg={}", dag().root), format!("pin/rm?arg={}", dag().root), "repo/gc".to_owned()] {
         assert_eq!(node.post(&owner).status, 403, "{owner}");

@@ -13,7 +13,7 @@ use axum::{
 };
 use r3mes_wgpu::store::{
     Block,
-    unixfs::{FileBuilder, FileReader, FileLayout, FilePart},
+    unixfs::{FileBuilder, FileLayout, FilePart, FileReader},
 };
 use serde_json::json;
 
@@ -48,7 +48,12 @@ pub(super) async fn add(State(ipfs): SharedIpfs, query: KuboQuery, mut form: Mul
 }
 
 /// Stores a file as blocks and returns its root. Stores nothing with `hash_only`.
-async fn write(ipfs: &IpfsState, layout: FileLayout, hash_only: Flag, mut file: Field<'_>) -> Result<FilePart, IpfsError> {
+async fn write(
+    ipfs: &IpfsState,
+    layout: FileLayout,
+    hash_only: Flag,
+    mut file: Field<'_>,
+) -> Result<FilePart, IpfsError> {
     let (mut builder, mut pending) = (FileBuilder::new(layout), Vec::new());
     while let Some(piece) = file.chunk().await.map_err(IpfsError::bad)? {
         builder.push(&piece, &mut pending)?;

@@ -1,42 +1,46 @@
-//! Whether the chain moves while something waits for it.
+//! Waits for the chain, and detects that it produces no blocks.
 
-use super::{Client, ClientError, Host};
+use super::{Client, ClientError, Connection, Timer};
 
-/// Milliseconds between two looks at the height.
-const LOOK_MS: u32 = 5_000;
-/// So long a height must stay the same.
+/// Time between two requests for the height, in milliseconds.
+const CHECK_MS: u32 = 5_000;
+/// Time for which the height must stay the same until the chain counts as halted, in milliseconds.
 const HALT_MS: u32 = 30_000;
 
-/// A wait for the chain, which ends where no block comes.
+/// Monitors the height while something waits for the chain, so that the wait ends with an error if no block comes.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct ProgressMonitor {
     waited_ms: u32,
-    look_at_ms: u32,
-    /// A height, and when it was first seen.
+    next_check_ms: u32,
+    /// The last height, and the time when it was first seen.
     seen: Option<(u64, u32)>,
 }
 
-impl Watch {
-    /// Milliseconds waited.
+impl ProgressMonitor {
+    /// Returns the milliseconds waited so far.
     pub fn waited_ms(&self) -> u32 {
         self.waited_ms
     }
 
-    /// Waits so long. Fails with [`ClientError::Halted`] where the height has been the same for half a minute. A node
-    /// that does not say its height is not watched.
-    pub async fn wait<H: Host>(&mut self, client: &Client<H>, milliseconds: u32) -> Result<(), ClientError> {
+    /// Waits. Returns [`ClientError::Halted`] if the height has been the same for 30 seconds. The height of a node that
+    /// does not have the route for it is not monitored.
+    pub async fn wait<H: Connection + Timer>(
+        &mut self,
+        client: &Client<H>,
+        milliseconds: u32,
+    ) -> Result<(), ClientError> {
         client.host().sleep(milliseconds).await;
         self.waited_ms = self.waited_ms.saturating_add(milliseconds);
-        if self.waited_ms < self.look_at_ms.max(LOOK_MS) {
+        if self.waited_ms < self.next_check_ms.max(CHECK_MS) {
             return Ok(());
         }
-        self.look_at_ms = self.waited_ms.saturating_add(LOOK_MS);
+        self.next_check_ms = self.waited_ms.saturating_add(CHECK_MS);
         let height = match client.job().await {
             Ok(job) => job.height,
             Err(ClientError::Unsupported(_)) => return Ok(()),
             Err(error) => return Err(error),
         };
-        client.host().saw(height);
+        client.host().observe_height(height);
         match self.seen {
             Some((seen, since)) if seen == height => match self.waited_ms - since {
                 waited if waited >= HALT_MS => Err(ClientError::Halted { height, seconds: waited / 1000 }),
@@ -54,16 +58,17 @@ impl Watch {
 mod tests {
     use super::*;
     use crate::{
-        client::{ErrorClass, Offline, Request, Response},
+        client::{Classify, ErrorClass, NoResponse, Request, Response},
         tx::{Message, SessionKey, Transfer},
     };
     use pollster::block_on;
     use serde_json::{Value, json};
     use std::cell::{Cell, RefCell};
 
-    /// A node whose blocks come at times of its own; it takes every transaction, and runs it in the block of a height.
+    /// A node that produces blocks as `height` says, accepts every transaction, and executes it at height `runs_at`.
     struct Chain {
         now_ms: Cell<u32>,
+        /// The height as a function of the time in milliseconds.
         height: fn(u32) -> u64,
         runs_at: u64,
         sequence: Cell<u64>,
@@ -75,7 +80,7 @@ mod tests {
             Self { now_ms: Cell::new(0), height, runs_at, sequence: Cell::new(3), sent: RefCell::default() }
         }
 
-        fn answer(&self, request: Request<'_>) -> (u16, Value) {
+        fn respond(&self, request: Request<'_>) -> (u16, Value) {
             let height = (self.height)(self.now_ms.get());
             let tx = |code: u32| {
                 json!({ "tx_response": {
@@ -106,12 +111,14 @@ mod tests {
         }
     }
 
-    impl Host for Chain {
-        async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
-            let (status, body) = self.answer(request);
+    impl Connection for Chain {
+        async fn request(&self, request: Request<'_>) -> Result<Response, NoResponse> {
+            let (status, body) = self.respond(request);
             Ok(Response { status, body: body.to_string().into_bytes() })
         }
+    }
 
+    impl Timer for Chain {
         async fn sleep(&self, milliseconds: u32) {
             self.now_ms.set(self.now_ms.get() + milliseconds);
         }
@@ -128,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_that_stands_is_named_and_the_same_transaction_is_sent_again() {
+    fn a_halted_chain_is_an_error_and_the_same_transaction_is_sent_again() {
         // no block for an hour
         let client = client(Chain::new(|now_ms| if now_ms < 3_600_000 { 7 } else { 8 }, 8));
         let mut attempts = 0;
@@ -139,14 +146,14 @@ mod tests {
         }
         assert!(attempts > 50, "{attempts}");
         let sent = client.host().sent.borrow();
-        assert!(sent.iter().all(|tx| *tx == sent[0]), "one transaction, whatever came pair");
+        assert!(sent.iter().all(|tx| *tx == sent[0]), "each attempt sends the same bytes");
     }
 
     #[test]
-    fn a_chain_that_moves_is_waited_for() {
+    fn a_slow_chain_is_waited_for_but_not_for_ever() {
         let client = client(Chain::new(|now_ms| u64::from(now_ms / 29_000), 15));
         assert_eq!(send(&client), Ok(()));
         let client = super::tests::client(Chain::new(|now_ms| u64::from(now_ms / 1_000), u64::MAX));
-        assert!(matches!(send(&client), Err(ClientError::Lost(_))), "but not for ever");
+        assert!(matches!(send(&client), Err(ClientError::Lost(_))), "a transaction that no block contains");
     }
 }

@@ -1,4 +1,4 @@
-//! The page's listener, and what every long call tells it.
+//! The page's listener, and the events of every long call.
 
 use super::host::message;
 use js_sys::Function;
@@ -18,7 +18,7 @@ export type ProgressEvent =
 /// `ProgressEvent` of the TypeScript above.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub(crate) enum Progress {
+pub(crate) enum ProgressEvent {
     State {
         state: &'static str,
         reason: String,
@@ -35,25 +35,26 @@ pub(crate) enum Progress {
     },
 }
 
-/// A function of the page's, or nobody.
+/// A function of the page that receives events, or none.
 #[derive(Clone)]
-pub(crate) struct Tell(Option<Function>);
+pub(crate) struct EventSink(Option<Function>);
 
-impl Tell {
+impl EventSink {
     pub(crate) fn new(listener: Option<Function>) -> Self {
         Self(listener)
     }
 
-    /// A listener that throws is told so in the console, and the work goes on.
-    pub(crate) fn say(&self, event: &impl Serialize) {
+    /// Sends an event. If the listener throws, the exception is logged to the console and the work goes on.
+    pub(crate) fn send(&self, event: &impl Serialize) {
         let Some(listener) = &self.0 else { return };
-        let told = serde_wasm_bindgen::to_value(event).map_err(JsValue::from);
-        if let Err(error) = told.and_then(|event| listener.call1(&JsValue::NULL, &event)) {
+        let event = serde_wasm_bindgen::to_value(event).map_err(JsValue::from);
+        if let Err(error) = event.and_then(|event| listener.call1(&JsValue::NULL, &event)) {
             web_sys::console::error_1(&message(&error).into());
         }
     }
 
+    /// Sends a `state` event.
     pub(crate) fn state(&self, state: &'static str, reason: &str) {
-        self.say(&Progress::State { state, reason: reason.to_owned() });
+        self.send(&ProgressEvent::State { state, reason: reason.to_owned() });
     }
 }

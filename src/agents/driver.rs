@@ -1,0 +1,302 @@
+//! The loop of every agent: it does one piece of work after the other, waits if there is none, and retries after
+//! errors.
+//!
+//! The program around it gives a [`Runtime`]: a clock, random numbers, a way to wait and the wish to stop.
+
+use crate::client::{Backoff, Classify, Connection, ErrorClass, Retry, RetryPolicy};
+
+/// What a driver needs of the program around it.
+#[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
+pub trait Runtime {
+    /// Whether no further piece of work is to be started.
+    fn should_stop(&self) -> bool;
+    /// Waits this long, or until [`should_stop`](Self::should_stop) is true.
+    async fn wait(&self, milliseconds: u32);
+    /// Waits as long as work is paused.
+    async fn wait_while_paused(&self) {}
+    /// Returns a random number, uniform over all values.
+    fn random(&self) -> u32;
+    /// Returns the time in milliseconds since some moment in the past.
+    fn now_ms(&self) -> f64;
+}
+
+/// What an agent did in one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepOutcome {
+    /// It did a piece of work.
+    Done,
+    /// There was nothing to do.
+    Idle,
+    /// It has nothing to do any more.
+    Finished,
+}
+
+/// What a driver is about to do.
+#[derive(Clone, Copy, Debug)]
+pub enum DriverState<'a, E> {
+    /// It starts a step, at the beginning or after a wait.
+    Working,
+    /// It waits because there is nothing to do.
+    Idle,
+    /// It retries after an error.
+    Retrying {
+        /// The error.
+        error: &'a E,
+        /// When, and with which node.
+        retry: Retry,
+    },
+}
+
+/// How long a driver waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// The waiting time if there is nothing to do, in milliseconds.
+    pub idle_ms: u32,
+    /// The waiting times after errors.
+    pub backoff: Backoff,
+}
+
+/// Something that a driver runs: a miner, or an operator.
+#[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
+pub trait Agent {
+    /// Error of a step.
+    type Error: Classify;
+    /// Does the next piece of work, if there is any.
+    async fn step(&mut self) -> Result<StepOutcome, Self::Error>;
+    /// Returns the connection that fails over after an error.
+    fn connection(&self) -> &impl Connection;
+    /// Returns the class by which an error is handled.
+    fn class(&self, error: &Self::Error) -> ErrorClass {
+        error.class()
+    }
+    /// Called whenever the state changes.
+    fn on_state(&mut self, _state: DriverState<'_, Self::Error>) {}
+}
+
+/// Runs an agent until it has finished, the runtime stops it, or an error occurs after which no retry helps.
+pub async fn run<A: Agent>(agent: &mut A, runtime: &impl Runtime, waits: Waits) -> Result<(), A::Error> {
+    let mut policy = RetryPolicy::new(agent.connection().node_count(), waits.backoff);
+    agent.on_state(DriverState::Working);
+    while !runtime.should_stop() {
+        runtime.wait_while_paused().await;
+        let wait_ms = match agent.step().await {
+            Ok(StepOutcome::Finished) => break,
+            Ok(StepOutcome::Done) => {
+                policy.reset();
+                continue;
+            }
+            Ok(StepOutcome::Idle) => {
+                policy.reset();
+                agent.on_state(DriverState::Idle);
+                waits.idle_ms
+            }
+            Err(error) => {
+                let Some(retry) = policy.after(agent.class(&error), runtime.random()) else { return Err(error) };
+                agent.on_state(DriverState::Retrying { error: &error, retry });
+                agent.connection().fail_over();
+                match retry {
+                    Retry::NextNode => 0,
+                    Retry::After(milliseconds) => milliseconds,
+                }
+            }
+        };
+        runtime.wait(wait_ms).await;
+        agent.on_state(DriverState::Working);
+    }
+    Ok(())
+}
+
+/// Sends one request until it succeeds, with the retries of [`run`]. Returns `None` if the runtime stopped it.
+/// `on_retry` is called before each retry.
+pub async fn retry<T, E: Classify>(
+    connection: &impl Connection,
+    runtime: &impl Runtime,
+    attempt: impl AsyncFnMut() -> Result<T, E>,
+    on_retry: impl FnMut(&E, Retry),
+) -> Result<Option<T>, E> {
+    let mut request = RepeatedRequest { connection, attempt, on_retry, result: None };
+    run(&mut request, runtime, Waits { idle_ms: 0, backoff: Backoff::default() }).await?;
+    Ok(request.result)
+}
+
+/// One request as an agent.
+struct RepeatedRequest<'t, H, A, F, T> {
+    connection: &'t H,
+    attempt: A,
+    on_retry: F,
+    result: Option<T>,
+}
+
+impl<H, A, F, T, E> Agent for RepeatedRequest<'_, H, A, F, T>
+where
+    H: Connection,
+    A: AsyncFnMut() -> Result<T, E>,
+    F: FnMut(&E, Retry),
+    E: Classify,
+{
+    type Error = E;
+
+    async fn step(&mut self) -> Result<StepOutcome, E> {
+        self.result = Some((self.attempt)().await?);
+        Ok(StepOutcome::Finished)
+    }
+
+    fn connection(&self) -> &impl Connection {
+        self.connection
+    }
+
+    fn on_state(&mut self, state: DriverState<'_, E>) {
+        if let DriverState::Retrying { error, retry } = state {
+            (self.on_retry)(error, retry);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{ClientError, NoResponse, Request, Response};
+    use pollster::block_on;
+    use std::cell::{Cell, RefCell};
+
+    /// Nodes that count failovers, and a clock that only waits advance.
+    #[derive(Default)]
+    struct World {
+        nodes: u32,
+        failovers: Cell<u32>,
+        now_ms: Cell<u32>,
+        stop_at_ms: Cell<Option<u32>>,
+    }
+
+    impl Connection for World {
+        async fn request(&self, _request: Request<'_>) -> Result<Response, NoResponse> {
+            unreachable!("the agent sends nothing")
+        }
+
+        fn node_count(&self) -> u32 {
+            self.nodes
+        }
+
+        fn fail_over(&self) {
+            self.failovers.set(self.failovers.get() + 1);
+        }
+    }
+
+    impl Runtime for World {
+        fn should_stop(&self) -> bool {
+            self.stop_at_ms.get().is_some_and(|end| self.now_ms.get() >= end)
+        }
+
+        async fn wait(&self, milliseconds: u32) {
+            self.now_ms.set(self.now_ms.get() + milliseconds);
+        }
+
+        fn random(&self) -> u32 {
+            0
+        }
+
+        fn now_ms(&self) -> f64 {
+            self.now_ms.get().into()
+        }
+    }
+
+    /// An agent whose steps have these outcomes, and then finish.
+    struct Script<'w> {
+        world: &'w World,
+        outcomes: Vec<Result<StepOutcome, ClientError>>,
+        states: RefCell<Vec<String>>,
+    }
+
+    impl Agent for Script<'_> {
+        type Error = ClientError;
+
+        async fn step(&mut self) -> Result<StepOutcome, ClientError> {
+            if self.outcomes.is_empty() { Ok(StepOutcome::Finished) } else { self.outcomes.remove(0) }
+        }
+
+        fn connection(&self) -> &impl Connection {
+            self.world
+        }
+
+        fn on_state(&mut self, state: DriverState<'_, ClientError>) {
+            let name = match state {
+                DriverState::Working => "working".to_owned(),
+                DriverState::Idle => "idle".to_owned(),
+                DriverState::Retrying { retry, .. } => format!("{retry:?}"),
+            };
+            self.states.borrow_mut().push(name);
+        }
+    }
+
+    fn script(
+        world: &World,
+        outcomes: Vec<Result<StepOutcome, ClientError>>,
+    ) -> (Result<(), ClientError>, Vec<String>) {
+        let mut agent = Script { world, outcomes, states: RefCell::default() };
+        let result = block_on(run(&mut agent, world, Waits { idle_ms: 7, backoff: Backoff::default() }));
+        (result, agent.states.take())
+    }
+
+    fn no_response() -> Result<StepOutcome, ClientError> {
+        Err(NoResponse("timed out".to_owned()).into())
+    }
+
+    fn refused() -> Result<StepOutcome, ClientError> {
+        Err(ClientError::Refused { status: 500, message: String::new() })
+    }
+
+    #[test]
+    fn an_idle_agent_waits_and_goes_on() {
+        let world = World { nodes: 1, ..World::default() };
+        let (result, states) =
+            script(&world, vec![Ok(StepOutcome::Done), Ok(StepOutcome::Idle), Ok(StepOutcome::Done)]);
+        assert_eq!((result, world.now_ms.get(), world.failovers.get()), (Ok(()), 7, 0));
+        assert_eq!(states, ["working", "idle", "working"]);
+    }
+
+    #[test]
+    fn a_retryable_error_is_retried_with_every_node_and_then_after_growing_waits() {
+        let world = World { nodes: 2, ..World::default() };
+        let failures = [no_response(), no_response(), no_response(), no_response()];
+        let (result, states) = script(&world, failures.to_vec());
+        assert_eq!((result, world.now_ms.get(), world.failovers.get()), (Ok(()), 1000 + 1000 + 2000, 4));
+        assert_eq!(states[1], "NextNode");
+    }
+
+    #[test]
+    fn a_success_starts_the_waits_over() {
+        let world = World { nodes: 1, ..World::default() };
+        let outcomes = vec![no_response(), no_response(), Ok(StepOutcome::Done), no_response()];
+        assert_eq!(script(&world, outcomes).0, Ok(()));
+        assert_eq!(world.now_ms.get(), 1000 + 2000 + 1000);
+    }
+
+    #[test]
+    fn an_error_that_no_node_can_mend_ends_the_run() {
+        for (nodes, failovers) in [(1, 0), (3, 2)] {
+            let world = World { nodes, ..World::default() };
+            let (result, _) = script(&world, vec![refused(), refused(), refused(), Ok(StepOutcome::Done)]);
+            assert_eq!((result.map(|()| StepOutcome::Done), world.failovers.get()), (refused(), failovers));
+        }
+    }
+
+    #[test]
+    fn a_run_ends_when_the_runtime_stops_it() {
+        let world = World { nodes: 1, stop_at_ms: Cell::new(Some(20)), ..World::default() };
+        let (result, states) = script(&world, vec![Ok(StepOutcome::Idle); 9]);
+        assert_eq!((result, states.len()), (Ok(()), 1 + 2 * 3));
+        assert_eq!(block_on(retry(&world, &world, async || refused(), |_, _| {})), Ok(None));
+    }
+
+    #[test]
+    fn a_request_is_retried_until_it_succeeds() {
+        let world = World { nodes: 1, ..World::default() };
+        let (attempts, retries) = (Cell::new(0), Cell::new(0));
+        let attempt = async || {
+            attempts.set(attempts.get() + 1);
+            if attempts.get() < 3 { no_response() } else { Ok(StepOutcome::Done) }
+        };
+        let result = block_on(retry(&world, &world, attempt, |_, _| retries.set(retries.get() + 1)));
+        assert_eq!((result, attempts.get(), retries.get()), (Ok(Some(StepOutcome::Done)), 3, 2));
+    }
+}

@@ -1,0 +1,89 @@
+//! Mining without end: registration, then one task after the other.
+
+use super::{AcceptedTask, Miner, MiningError, TaskStage};
+use crate::{
+    agents::driver::{Agent, DriverState, Runtime, StepOutcome, Waits, run},
+    client::{Backoff, Connection, Host, WorkFile},
+};
+
+/// An event of a miner.
+#[derive(Debug)]
+pub enum MiningEvent<'a> {
+    /// The driver works, waits or retries.
+    State(DriverState<'a, MiningError>),
+    /// The task at hand has reached a stage.
+    Stage(TaskStage),
+    /// A task was accepted.
+    Accepted {
+        /// The task.
+        task: &'a AcceptedTask,
+        /// The time from claim to result, in seconds; `None` if the result was computed earlier.
+        seconds: Option<f64>,
+        /// Rewards in escrow, in micro-units; 0 if the node does not return them.
+        escrow: u64,
+    },
+    /// The claim of the task at hand was lost. The miner goes on with another task.
+    ClaimLost(&'a MiningError),
+}
+
+/// Mines until the runtime stops it or an error occurs after which no retry helps. `idle_ms` is the waiting time if the
+/// round has no chunk left.
+pub async fn mine<H: Host + WorkFile>(
+    miner: &mut Miner<H>,
+    runtime: &impl Runtime,
+    idle_ms: u32,
+    on_event: impl FnMut(MiningEvent<'_>),
+) -> Result<(), MiningError> {
+    let mut mining = Mining { miner, runtime, on_event, is_registered: false };
+    run(&mut mining, runtime, Waits { idle_ms, backoff: Backoff::default() }).await
+}
+
+struct Mining<'m, H, R, F> {
+    miner: &'m mut Miner<H>,
+    runtime: &'m R,
+    on_event: F,
+    is_registered: bool,
+}
+
+impl<H: Host + WorkFile, R: Runtime, F: FnMut(MiningEvent<'_>)> Agent for Mining<'_, H, R, F> {
+    type Error = MiningError;
+
+    async fn step(&mut self) -> Result<StepOutcome, MiningError> {
+        let Self { miner, runtime, on_event, is_registered } = self;
+        if !*is_registered {
+            miner.register().await?;
+            *is_registered = true;
+        }
+        let (mut start_ms, mut seconds) = (runtime.now_ms(), None);
+        let on_stage = |stage: TaskStage| {
+            match stage {
+                TaskStage::Claimed { .. } => start_ms = runtime.now_ms(),
+                TaskStage::Computed(_) => seconds = Some((runtime.now_ms() - start_ms) / 1000.0),
+                _ => {}
+            }
+            on_event(MiningEvent::Stage(stage));
+        };
+        match miner.work(on_stage).await {
+            Ok(None) => Ok(StepOutcome::Idle),
+            Ok(Some(task)) => {
+                // the event does not depend on the node's answer
+                let escrow = miner.client().escrow().await.unwrap_or(0);
+                on_event(MiningEvent::Accepted { task: &task, seconds, escrow });
+                Ok(StepOutcome::Done)
+            }
+            Err(error @ MiningError::ClaimLost(_)) => {
+                on_event(MiningEvent::ClaimLost(&error));
+                Ok(StepOutcome::Done)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn connection(&self) -> &impl Connection {
+        self.miner.client().host()
+    }
+
+    fn on_state(&mut self, state: DriverState<'_, MiningError>) {
+        (self.on_event)(MiningEvent::State(state));
+    }
+}

@@ -1,0 +1,139 @@
+//! How long to wait before a retry, and with which node to retry.
+
+use super::ErrorClass;
+
+/// The longest waiting time of a [`Backoff`] by default, in milliseconds.
+const MAX_BACKOFF_MS: u32 = 60_000;
+
+/// Waiting times between retries: 1, 2, 4 … 60 s, each shortened at random by up to a half, so that the clients of a
+/// node that was down do not all return at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Backoff {
+    failures: u32,
+    max_ms: u32,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::up_to(MAX_BACKOFF_MS)
+    }
+}
+
+impl Backoff {
+    /// Returns a backoff whose waiting times are at most `max_ms` milliseconds.
+    pub fn up_to(max_ms: u32) -> Self {
+        Self { failures: 0, max_ms }
+    }
+
+    /// Starts over after a success.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Counts a failure and returns the milliseconds to wait. `random` is uniform over all values of `u32`.
+    pub fn next_ms(&mut self, random: u32) -> u32 {
+        self.failures = self.failures.saturating_add(1);
+        let whole = self.whole_ms();
+        whole - (u64::from(whole / 2) * u64::from(random) / u64::from(u32::MAX)) as u32
+    }
+
+    /// Whether the waiting time has reached its maximum.
+    pub fn is_longest(&self) -> bool {
+        self.failures > 0 && self.whole_ms() == self.max_ms
+    }
+
+    /// The waiting time before it is shortened.
+    fn whole_ms(&self) -> u32 {
+        (1000 << self.failures.saturating_sub(1).min(6)).min(self.max_ms)
+    }
+}
+
+/// What to do after a request to one of several nodes failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Retry with the next node at once.
+    NextNode,
+    /// Retry after this many milliseconds.
+    After(u32),
+}
+
+/// Decides between retrying with the next node, waiting, and giving up.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryPolicy {
+    nodes: u32,
+    /// Failures since the last success.
+    failures: u32,
+    /// Its waiting times, whose own count of failures is unused.
+    backoff: Backoff,
+}
+
+impl RetryPolicy {
+    /// Returns a policy for this many nodes. All of them are tried once before the first waiting time, and the waiting
+    /// time grows each time that all of them have failed.
+    pub fn new(nodes: u32, backoff: Backoff) -> Self {
+        Self { nodes: nodes.max(1), failures: 0, backoff }
+    }
+
+    /// Starts over after a success.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Counts an error and returns how to retry. Returns `None` if no retry helps: the error is fatal, or it needs
+    /// another node and all of them have failed since the last success. `random` is uniform over all values of `u32`.
+    pub fn after(&mut self, class: ErrorClass, random: u32) -> Option<Retry> {
+        let gives_up = match class {
+            ErrorClass::Retryable => false,
+            ErrorClass::Failover => self.failures + 1 >= self.nodes,
+            ErrorClass::Fatal => true,
+        };
+        if gives_up {
+            return None;
+        }
+        self.failures = self.failures.saturating_add(1);
+        Some(match self.failures / self.nodes {
+            0 => Retry::NextNode,
+            rounds => Retry::After(Backoff { failures: rounds - 1, ..self.backoff }.next_ms(random)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_times_double_up_to_the_maximum_and_are_shortened_by_at_most_a_half() {
+        let (mut longest, mut shortest) = (Backoff::default(), Backoff::default());
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(longest.next_ms(0), 1000 * seconds);
+            assert_eq!(shortest.next_ms(u32::MAX), 500 * seconds);
+            assert_eq!(longest.is_longest(), seconds == 60);
+        }
+        longest.reset();
+        assert!(!longest.is_longest() && longest.next_ms(0) == 1000);
+        assert_eq!([1, 2].map(|_| Backoff::up_to(700).next_ms(0)), [700, 700]);
+    }
+
+    #[test]
+    fn all_nodes_are_tried_before_a_wait() {
+        let mut policy = RetryPolicy::new(2, Backoff::default());
+        for _ in 0..2 {
+            let mut next = || policy.after(ErrorClass::Retryable, 0).unwrap();
+            assert_eq!(next(), Retry::NextNode);
+            assert_eq!([next(), next(), next(), next()], [1000, 1000, 2000, 2000].map(Retry::After));
+            policy.reset();
+        }
+    }
+
+    #[test]
+    fn an_error_that_needs_another_node_is_final_when_all_nodes_have_failed() {
+        let mut policy = RetryPolicy::new(3, Backoff::default());
+        let mut next = |class| policy.after(class, 0);
+        assert_eq!(next(ErrorClass::Failover), Some(Retry::NextNode));
+        assert_eq!(next(ErrorClass::Failover), Some(Retry::NextNode));
+        assert_eq!(next(ErrorClass::Failover), None);
+        assert_eq!(next(ErrorClass::Retryable), Some(Retry::After(1000)));
+        assert_eq!(next(ErrorClass::Fatal), None);
+    }
+}

@@ -1,0 +1,287 @@
+//! Gateways that return CARs, correct and not, and how many requests the client sends them.
+
+use super::*;
+use crate::{
+    client::{Blocks, ChunkSink, NoResponse, Response},
+    numbers::lora::LoraAdapter,
+    protocol::AdapterState,
+    store::{Dag, MAX_BLOCK_BYTES, car_header, car_section},
+};
+use pollster::block_on;
+use std::cell::{Cell, RefCell};
+
+/// The response of a gateway to a request for a CAR.
+#[derive(Clone)]
+enum Cars {
+    /// An error status.
+    None,
+    /// These bytes, repeated this many times.
+    Bytes(Vec<u8>, usize),
+    /// No response.
+    NoResponse,
+}
+
+impl Cars {
+    fn once(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes, 1)
+    }
+}
+
+/// Gateways that have the same blocks and different CARs, and a cache.
+#[derive(Default)]
+struct Gateways {
+    cars: Vec<Cars>,
+    blocks: BTreeMap<String, Vec<u8>>,
+    cache: RefCell<BTreeMap<Cid, Vec<u8>>>,
+    /// Number and path of each request.
+    requests: RefCell<Vec<(usize, String)>>,
+    failures: RefCell<Vec<(usize, ClientError)>>,
+    /// Bytes of CARs that the client accepted.
+    received: Cell<usize>,
+}
+
+impl Gateways {
+    fn new(cars: &[Cars]) -> Self {
+        let blocks = dag().blocks.iter().map(|block| (block.cid().to_string(), block.bytes().to_vec())).collect();
+        Self { cars: cars.to_vec(), blocks, ..Self::default() }
+    }
+
+    /// Returns the numbers of requests for CARs and for blocks since the last call.
+    fn request_counts(&self) -> (usize, usize) {
+        let requests = self.requests.take();
+        let cars = requests.iter().filter(|(_, path)| path.ends_with("?format=car")).count();
+        (cars, requests.len() - cars)
+    }
+
+    fn fetch(&self) -> Result<Blocks, FetchError> {
+        block_on(Blocks::of_adapter(self, &dag().root))
+    }
+
+    /// Asserts that all blocks arrive, whatever the CARs are.
+    fn deliver_all(&self) {
+        let mut expected = dag().blocks;
+        expected.sort_unstable_by_key(Block::cid);
+        assert_eq!(self.fetch().unwrap().into_blocks(), Ok(expected));
+    }
+}
+
+impl BlockSource for Gateways {
+    async fn get(&self, at: usize, path: &str) -> Option<Result<Response, NoResponse>> {
+        self.cars.get(at)?;
+        self.requests.borrow_mut().push((at, path.to_owned()));
+        let cid = path.strip_prefix("/ipfs/").and_then(|rest| rest.strip_suffix("?format=raw")).expect("a block");
+        Some(Ok(match self.blocks.get(cid) {
+            Some(bytes) => Response { status: 200, body: bytes.clone() },
+            None => Response { status: 404, body: Vec::new() },
+        }))
+    }
+
+    async fn stream(&self, at: usize, path: &str, sink: ChunkSink<'_>) -> Option<Result<u16, NoResponse>> {
+        let cars = self.cars.get(at)?;
+        self.requests.borrow_mut().push((at, path.to_owned()));
+        let (bytes, times) = match cars {
+            Cars::None => return Some(Ok(406)),
+            Cars::NoResponse => return Some(Err(NoResponse("timed out".to_owned()))),
+            Cars::Bytes(bytes, times) => (bytes, *times),
+        };
+        for piece in (0..times).flat_map(|_| bytes.chunks(4000)) {
+            self.received.set(self.received.get() + piece.len());
+            if sink(piece).is_break() {
+                break;
+            }
+        }
+        Some(Ok(200))
+    }
+
+    fn gateway_failed(&self, at: usize, reason: &ClientError) {
+        self.failures.borrow_mut().push((at, reason.clone()));
+    }
+}
+
+impl BlockCache for Gateways {
+    async fn load_block(&self, cid: &Cid) -> Option<Vec<u8>> {
+        self.cache.borrow().get(cid).cloned()
+    }
+
+    async fn cache_block(&self, cid: &Cid, bytes: &[u8]) {
+        let before = self.cache.borrow_mut().insert(*cid, bytes.to_vec());
+        assert_ne!(before.as_deref(), Some(bytes), "a block is cached once");
+    }
+}
+
+/// An adapter whose manifest has eight links, two of them to one leaf.
+fn dag() -> Dag {
+    let shapes = [("layers.0.attention.q".to_owned(), 600, 500), ("layers.0.attention.v".to_owned(), 700, 500)];
+    let adapter = LoraAdapter::seeded(4, 8, &shapes, [4; 32]).unwrap();
+    let optimizer = (0..3 * MAX_BLOCK_BYTES as u32 + 5).map(|at| (at >> 16 ^ at) as u8).collect();
+    AdapterState { adapter, optimizer }.dag().unwrap()
+}
+
+const LINKS: usize = 8;
+
+/// The distinct blocks: the manifest, then the leaves.
+fn in_order() -> Vec<Block> {
+    let mut blocks = dag().blocks;
+    blocks.rotate_right(1);
+    assert_eq!((blocks[0].cid(), AdapterState::links(blocks[0].bytes()).unwrap().len()), (dag().root, LINKS));
+    blocks
+}
+
+fn car(blocks: &[Block]) -> Vec<u8> {
+    let sections = blocks.iter().flat_map(car_section);
+    car_header(dag().root).into_iter().chain(sections).collect()
+}
+
+fn foreign() -> Block {
+    Block::new(Codec::Raw, b"not a part of the DAG".to_vec()).unwrap()
+}
+
+#[test]
+fn one_request_fetches_a_dag_and_cached_blocks_are_not_requested_again() {
+    let gateways = Gateways::new(&[Cars::once(car(&in_order()))]);
+    gateways.deliver_all();
+    assert_eq!(gateways.request_counts(), (1, 0));
+    gateways.deliver_all();
+    assert_eq!(gateways.request_counts(), (0, 0), "all are cached");
+    let blocks = in_order();
+    gateways.cache.borrow_mut().remove(&blocks[3].cid());
+    gateways.deliver_all();
+    assert_eq!(gateways.request_counts(), (0, 1), "one is missing");
+    blocks[1..6].iter().for_each(|block| drop(gateways.cache.borrow_mut().remove(&block.cid())));
+    gateways.deliver_all();
+    assert_eq!(gateways.request_counts(), (1, 0), "most are missing");
+    // cached bytes are checked
+    gateways.cache.replace(BTreeMap::from([(dag().root, vec![1])]));
+    gateways.deliver_all();
+    assert_eq!(gateways.request_counts(), (1, 0));
+}
+
+#[test]
+fn blocks_are_requested_one_by_one_from_a_gateway_without_cars() {
+    let number = in_order().len();
+    let page = b"<!doctype html><title>a gateway</title>".to_vec();
+    for cars in [Cars::None, Cars::once(Vec::new()), Cars::once(page), Cars::once(in_order()[0].bytes().to_vec())] {
+        let gateways = Gateways::new(&[cars]);
+        gateways.deliver_all();
+        assert_eq!((gateways.request_counts(), gateways.failures.take()), ((1, number), vec![]));
+    }
+}
+
+#[test]
+fn after_a_car_that_breaks_off_only_the_rest_is_requested() {
+    let blocks = in_order();
+    for come in 0..blocks.len() {
+        let whole = car(&blocks[..=come]);
+        // within the last block
+        let gateways = Gateways::new(&[Cars::once(whole[..whole.len() - 1].to_vec()), Cars::None]);
+        gateways.deliver_all();
+        let cars = if come == 0 { 2 } else { 1 };
+        assert_eq!(gateways.request_counts(), (cars, blocks.len() - come), "{come} arrived");
+        assert!(gateways.failures.take().is_empty(), "it is no lie");
+    }
+}
+
+#[test]
+fn blocks_outside_the_dag_are_not_accepted() {
+    let blocks = in_order();
+    let with = |at: usize| [&blocks[..at], &[foreign()], &blocks[at..]].concat();
+    for at in 1..blocks.len() {
+        let gateways = Gateways::new(&[Cars::once(car(&with(at)))]);
+        gateways.deliver_all();
+        assert_eq!(gateways.request_counts(), (1, blocks.len() - at), "{at} arrived before it");
+        assert!(!gateways.cache.borrow().contains_key(&foreign().cid()));
+    }
+    // the manifest comes first
+    let gateways =
+        Gateways::new(&[Cars::once(car(&dag().blocks)), Cars::once(car(&with(0))), Cars::once(car(&blocks))]);
+    gateways.deliver_all();
+    assert_eq!(gateways.request_counts(), (3, 0));
+}
+
+#[test]
+fn a_gateway_that_returns_wrong_bytes_is_reported_and_the_next_one_is_used() {
+    let blocks = in_order();
+    let mut wrong = car(&blocks);
+    let last = wrong.len() - 1;
+    wrong[last] ^= 1;
+    let gateways = Gateways::new(&[Cars::once(wrong.clone())]);
+    gateways.deliver_all();
+    assert_eq!(gateways.request_counts(), (1, 1), "the blocks before it are accepted");
+    let liars = |gateways: &Gateways| -> Vec<usize> {
+        let failures = gateways.failures.take();
+        let is_mismatch = |reason: &ClientError| matches!(reason, ClientError::Store(StoreError::Mismatch { .. }));
+        assert!(failures.iter().all(|(_, reason)| is_mismatch(reason)), "{failures:?}");
+        failures.into_iter().map(|(at, _)| at).collect()
+    };
+    assert_eq!(liars(&gateways), [0]);
+    let manifest = car(&blocks[..1]).len() - 1;
+    wrong[manifest] ^= 1;
+    let gateways = Gateways::new(&[Cars::once(wrong), Cars::once(car(&blocks))]);
+    gateways.deliver_all();
+    assert_eq!((gateways.request_counts(), liars(&gateways)), ((2, 0), vec![0]));
+}
+
+#[test]
+fn a_gateway_that_does_not_respond_is_skipped() {
+    let gateways = Gateways::new(&[Cars::NoResponse, Cars::once(car(&in_order()))]);
+    gateways.deliver_all();
+    assert_eq!(gateways.request_counts(), (2, 0));
+    assert!(matches!(gateways.failures.take()[..], [(0, ClientError::NoResponse(_))]));
+}
+
+/// A block may occur as often as it is linked. An endless CAR is abandoned.
+#[test]
+fn repeated_blocks_are_accepted_up_to_the_number_of_links() {
+    let blocks = in_order();
+    let again: Vec<Block> = blocks.iter().chain([&blocks[1]]).cloned().collect();
+    let gateways = Gateways::new(&[Cars::once(car(&[&blocks[..2], &again[1..]].concat()))]);
+    gateways.deliver_all();
+    assert_eq!(gateways.request_counts(), (1, 0));
+
+    for different in [1, 2] {
+        let some: Vec<u8> = blocks[..different].iter().flat_map(car_section).collect();
+        let gateways = Gateways::new(&[Cars::once([car_header(dag().root), some.repeat(1000)].concat())]);
+        gateways.deliver_all();
+        assert!(gateways.received.get() <= (1 + LINKS) * some.len() + 8000, "{} bytes", gateways.received.get());
+        assert_eq!(gateways.request_counts(), (1, blocks.len() - different));
+    }
+}
+
+#[test]
+fn a_dag_over_the_size_limit_is_an_error() {
+    let blocks = in_order();
+    let huge = |promise: &[u8]| [&car(&blocks[..2])[..], promise].concat();
+    // a block over the largest size, and a header over the largest size
+    for (start, missing) in
+        [(huge(&[0xff, 0xff, 0xff, 0x7f]), blocks.len() - 2), (vec![0xff, 0xff, 0x7f], blocks.len())]
+    {
+        let prefix_bytes = start.len();
+        let gateways = Gateways::new(&[Cars::Bytes([start, vec![0; 1 << 20]].concat(), 1000)]);
+        gateways.deliver_all();
+        assert!(gateways.received.get() <= prefix_bytes + 8000);
+        assert_eq!(gateways.request_counts(), (1, missing));
+    }
+    let bytes = dag().bytes();
+    for (most, cars) in
+        [(bytes, Cars::once(car(&blocks))), (bytes - 1, Cars::once(car(&blocks))), (bytes - 1, Cars::None)]
+    {
+        let gateways = Gateways::new(&[cars]);
+        let got = block_on(DagFetch::new(dag().root, AdapterState::links, most).run(&gateways));
+        match most == bytes {
+            true => assert!(got.is_ok()),
+            false => assert!(matches!(got, Err(FetchError::TooLarge { root }) if *root == dag().root)),
+        }
+        assert!(gateways.received.get() <= most + 4000);
+    }
+}
+
+/// A malformed manifest is not requested again.
+#[test]
+fn a_malformed_manifest_is_an_error_at_once() {
+    let block = Block::new(Codec::DagCbor, vec![0xa0]).unwrap();
+    let bytes = [car_header(block.cid()), car_section(&block)].concat();
+    let gateways = Gateways::new(&[Cars::once(bytes), Cars::None]);
+    let got = block_on(Blocks::of_adapter(&gateways, &block.cid()));
+    assert!(matches!(got, Err(FetchError::Manifest(_))), "{got:?}");
+    assert_eq!(gateways.request_counts(), (1, 0));
+}

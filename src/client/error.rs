@@ -1,0 +1,113 @@
+//! Errors of a client, and what to do after them.
+
+use super::NoResponse;
+use crate::{
+    store::{Cid, StoreError},
+    tx::{ChainError, code},
+};
+
+/// Error returned when a request to a node failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The node did not respond.
+    #[error(transparent)]
+    NoResponse(#[from] NoResponse),
+    /// The node responded with an error status.
+    #[error("the node responded with status {status}: {message}")]
+    Refused {
+        /// The HTTP status code.
+        status: u16,
+        /// The node's message, at most 500 characters.
+        message: String,
+    },
+    /// A transaction was executed and failed.
+    #[error("transaction {hash} failed with code {code}: {log}")]
+    Failed {
+        /// Hash of the transaction.
+        hash: String,
+        /// The ledger's error code, not 0.
+        code: u32,
+        /// The ledger's message.
+        log: String,
+    },
+    /// The node accepted a transaction that no block contained within ten minutes.
+    #[error("transaction {0} is in no block after ten minutes")]
+    Lost(String),
+    /// The chain produces no blocks.
+    #[error("the node has produced no block for {seconds} s (height {height})")]
+    Halted {
+        /// Height of the last block.
+        height: u64,
+        /// Time for which the height was watched, in seconds.
+        seconds: u32,
+    },
+    /// The node does not return a block that it had accepted.
+    #[error("the node accepted block {cid} but does not return it: {reason}")]
+    BlockLost {
+        /// CID of the block.
+        cid: Box<Cid>,
+        /// What the node returned instead.
+        reason: String,
+    },
+    /// The node has no such route. It is another chain's node, or runs an older version.
+    #[error("the node has no route {0}; use an r3mes-wgpu node, because the chain's own nodes may lack it")]
+    Unsupported(String),
+    /// A response is malformed.
+    #[error("the node's response to {path} is invalid: {reason}")]
+    InvalidResponse {
+        /// Path of the request.
+        path: String,
+        /// What is wrong with the response.
+        reason: String,
+    },
+    /// A block does not match its CID, is too large, or is missing.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A transaction could not be built.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+}
+
+/// What a caller does after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// The same request may succeed later, or with another node.
+    Retryable,
+    /// Another node may succeed; this one will not.
+    Failover,
+    /// No retry helps: the chain itself refuses, or this program is wrong.
+    Fatal,
+}
+
+/// An error that has a class.
+pub trait Classify {
+    /// Returns the class of this error.
+    fn class(&self) -> ErrorClass;
+
+    /// Whether the class is [`ErrorClass::Retryable`].
+    fn is_retryable(&self) -> bool {
+        self.class() == ErrorClass::Retryable
+    }
+}
+
+impl Classify for ClientError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::NoResponse(_) | Self::Halted { .. } | Self::Lost(_) | Self::BlockLost { .. } => ErrorClass::Retryable,
+            Self::Refused { status: 429 | 502..=504, .. } => ErrorClass::Retryable,
+            Self::Failed { code: code::MEMPOOL_FULL | code::WRONG_SEQUENCE, .. } => ErrorClass::Retryable,
+            Self::Refused { .. } | Self::InvalidResponse { .. } | Self::Unsupported(_) | Self::Store(_) => {
+                ErrorClass::Failover
+            }
+            Self::Failed { .. } | Self::Chain(_) => ErrorClass::Fatal,
+        }
+    }
+}
+
+impl ClientError {
+    /// Whether a source of blocks lacks the block, or did not respond. The block may be available later.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Missing(_)) | Self::NoResponse(_))
+    }
+}
