@@ -6,7 +6,7 @@ use super::{
 };
 use pollster::block_on;
 use r3mes_wgpu::{
-    client::{Blocks, OpenDispute},
+    client::{BlockStore as _, Blocks, OpenDispute},
     compute::{Backend, cpu},
     dispute::{
         judge::Side,
@@ -49,7 +49,7 @@ impl Forger {
     pub fn submit(&self, miner: &ScriptedMiner) -> u64 {
         let (task, held) = miner.held();
         let dag = self.forged.dag().unwrap();
-        block_on(miner.client.put(&dag)).unwrap();
+        block_on(miner.client.put_dag(&dag)).unwrap();
         miner.say(&held, dag.root, Commitment::new(&task, &self.forged.gradient_root())).unwrap()
     }
 
@@ -57,10 +57,10 @@ impl Forger {
     /// that the node accepted.
     pub fn defend(&mut self, miner: &ScriptedMiner, id: u64) -> u32 {
         let mut sent = 0;
-        while block_on(miner.client.stored(id)).unwrap().status != "rejected" {
-            let docket = block_on(miner.client.docket()).unwrap();
+        while block_on(miner.client.gradient_status(id)).unwrap().status != "rejected" {
+            let list = block_on(miner.client.disputes()).unwrap();
             let about = |dispute: &&OpenDispute| dispute.gradient.stored_gradient_id == id;
-            for open in docket.disputes.iter().filter(about) {
+            for open in list.disputes.iter().filter(about) {
                 let result = self.next_message(miner, open).map(|message| block_on(miner.client.send(message)));
                 sent += u32::from(result.is_some_and(|result| result.is_ok()));
             }

@@ -21,7 +21,6 @@ use crate::{
     wallet,
 };
 use anyhow::{Context, Result};
-use flags::Limits;
 use pollster::block_on;
 use r3mes_wgpu::{
     agents::{

@@ -10,7 +10,7 @@ use crate::{
 use pollster::block_on;
 use proptest::prelude::*;
 use r3mes_wgpu::{
-    client::stores::Kubo,
+    client::{BlockStore as _, stores::Kubo},
     store::{Block, Cid, Codec, Dag, dag_cbor, unixfs::FileLayout},
 };
 use serde_json::Value;
