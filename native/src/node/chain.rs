@@ -187,5 +187,5 @@ pub(crate) fn difference(one: &Genesis, other: &Genesis) -> Option<&'static str>
 
 /// A hash of a genesis that names its folder.
 pub(super) fn name(genesis: &Genesis) -> String {
-    genesis.hash()[..8].iter().fold("job-".to_owned(), |name, byte| name + &format!("{byte:02x}"))
+    format!("job-{}", data_encoding::HEXLOWER.encode(&genesis.hash()[..8]))
 }

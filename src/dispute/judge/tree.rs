@@ -1,6 +1,7 @@
 //! A Merkle tree of which nodes can be opened and leaves shown: RFC 6962's, as [`merkle_root`](crate::protocol::merkle_root)
 //! folds it, so that the left half of n leaves is the largest power of two below n.
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{fmt, ops::Range};
@@ -24,7 +25,7 @@ impl Hash {
 
 impl fmt::Debug for Hash {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&HEXLOWER.encode(&self.0[..4]))
     }
 }
 
