@@ -66,7 +66,7 @@ impl Job {
             exponent: -40,
         };
         genesis.job.matrices = adapter.matrices.iter().map(spec).collect();
-        let (ground, packing) = DisputeContext::of(&model, &targets, &genesis.job.matrices, genesis.job.transport);
+        let (ground, packing) = DisputeContext::for_job(&model, &targets, &genesis.job.matrices, genesis.job.transport);
         genesis.layout_root = packing.root(&adapter, &genesis.job.matrices).expect("the job's adapter");
         genesis.ground = ground;
         genesis.chunks = chunks.iter().map(|chunk| chunk.block().cid()).collect();
@@ -145,8 +145,8 @@ fn dispute(
         let (sender, answer) = (address(answerer), answer.encode());
         world.send(answerer, Message::AnswerDispute(MsgAnswerDispute { sender, dispute_id, answer }));
     }
-    while let Some(contest) = world.ledger.state().contest(dispute_id) {
-        let game = contest.dispute.game(0).cloned();
+    while let Some(case) = world.ledger.state().dispute(dispute_id) {
+        let game = case.dispute.game(0).cloned();
         let mover = match game.as_ref().map(|game| game.turn()) {
             Some(Side::Miner) => answerer,
             _ => challenger,
@@ -155,12 +155,12 @@ fn dispute(
         // who has nothing to say, or only what is refused, lets its time pass
         let step = game.zip(party).and_then(|(game, party)| block_on(party.next(&game)).ok().flatten());
         let Some(step) = step else {
-            world.until(|world| world.ledger.state().contest(dispute_id).is_none());
+            world.until(|world| world.ledger.state().dispute(dispute_id).is_none());
             return;
         };
         let (sender, step) = (address(mover), step.encode());
         if world.send(mover, Message::MoveDispute(MsgMoveDispute { sender, dispute_id, answer: 0, step })) != 0 {
-            world.until(|world| world.ledger.state().contest(dispute_id).is_none());
+            world.until(|world| world.ledger.state().dispute(dispute_id).is_none());
         }
     }
 }

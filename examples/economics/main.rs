@@ -5,6 +5,7 @@
 
 mod games;
 
+use data_encoding::HEXLOWER;
 use r3mes_wgpu::{
     dispute::judge::{DisputeContext, Hash},
     ledger::{ChainBlock, ChallengeStage, Finding, Genesis, Ledger, LedgerParams, SubmissionStatus, Tx},
@@ -12,7 +13,7 @@ use r3mes_wgpu::{
     store::Codec,
     tx::{
         Fee, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation, MsgRegisterNode, MsgRevealAggregation,
-        MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitRandomVerifierResult, SessionKey,
+        MsgRevealAttestation, MsgSubmitCPUVerification, MsgSubmitGradient, SessionKey,
     },
 };
 use std::{collections::BTreeMap, sync::LazyLock};
@@ -199,48 +200,49 @@ impl World {
                 }));
                 continue;
             }
-            let shown = MsgSubmitRandomVerifierResult {
+            let reveal = MsgRevealAttestation {
                 verifier: verifier.clone(),
                 challenge_id,
                 result: if finding == Finding::Match { "match" } else { "mismatch" }.to_owned(),
                 gradient_hash: if matches { claimed.to_string() } else { String::new() },
-                // the leaf that the draw asks for: known to who played the step
-                evidence: format!("{}:{number}", if lazy { "guess" } else { "leaf" }),
-                ..Default::default()
+                // only a verifier that recomputed the gradient knows the leaf that the sampling block selects
+                leaf: if lazy { "guess" } else { "leaf" }.to_owned(),
+                salt: vec![number],
             };
             words.push(match duty.stage {
                 ChallengeStage::Commit => Message::CommitAttestation(MsgCommitAttestation {
                     verifier: verifier.clone(),
                     challenge_id,
-                    commitment: shown.commitment().to_vec(),
+                    commitment: reveal.commitment().to_vec(),
                 }),
-                _ => Message::Attest(Box::new(shown)),
+                _ => Message::RevealAttestation(Box::new(reveal)),
             });
         }
         let Ok(Some(sum)) = self.ledger.aggregation(&verifier) else { return words };
         let ids: Vec<u64> = sum.gradients.iter().map(|(id, ..)| *id).collect();
-        let shown = MsgRevealAggregation {
+        let reveal = MsgRevealAggregation {
             proposer: verifier.clone(),
             commitment_id: sum.own.as_ref().map_or(0, |(id, _)| *id),
-            aggregated_gradient_ipfs_hash: Codec::DagCbor.cid(&sum.round.to_le_bytes()).to_string(),
-            merkle_root: hex(&merkle_root(
+            adapter: Codec::DagCbor.cid(&sum.round.to_le_bytes()).to_string(),
+            merkle_root: HEXLOWER.encode(&merkle_root(
                 &sum.gradients.iter().map(|(_, _, known)| known.commitment.0).collect::<Vec<_>>(),
             )),
             gradient_ids: ids.clone(),
             training_round_id: sum.round,
             model_version: self.ledger.genesis().job.model.to_string(),
-            // no adapter is computed: each is the first
-            salt: format!("{}:{number}", hex(&self.ledger.genesis().layout_root.0)),
+            // the simulation computes no adapters, so that every adapter has the layout root of the first one
+            layout_root: HEXLOWER.encode(&self.ledger.genesis().layout_root.0),
+            salt: vec![number],
         };
         match sum.own {
             None => words.push(Message::CommitAggregation(MsgCommitAggregation {
                 proposer: verifier,
-                commitment_hash: hex(&shown.commitment()),
+                commitment_hash: HEXLOWER.encode(&reveal.commitment()),
                 training_round_id: sum.round,
                 gradient_ids: ids,
             })),
             Some((_, proposal)) if proposal.adapter.is_none() => {
-                words.push(Message::RevealAggregation(Box::new(shown)))
+                words.push(Message::RevealAggregation(Box::new(reveal)))
             }
             Some(_) => {}
         }
@@ -257,10 +259,6 @@ impl World {
 
 fn honest(task: &Task) -> Commitment {
     Commitment::new(task, &[7; 32])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Prints what a miner earns a task, less what it computes.

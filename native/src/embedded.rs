@@ -101,7 +101,7 @@ impl Embedded {
             chunks.len()
         );
         let operator = wallet::operator_secret(&data_dir)?;
-        let (ground, packing) = DisputeContext::of(&model, &targets, &job.matrices, job.transport);
+        let (ground, packing) = DisputeContext::for_job(&model, &targets, &job.matrices, job.transport);
         let packed = packing.root(&adapter.adapter, &job.matrices)?;
         let setup = Setup::new(terms, job, (ground, packed), &adapter, chunks)?;
         let job_dir = data_dir.join(setup.folder());

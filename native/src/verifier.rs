@@ -69,7 +69,7 @@ pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
     };
     let operator = Operator::new(client, worker)?;
     let operator = match reputation.roles.contains(&PROPOSER) {
-        true => operator.proposing(AdapterLayout::of(&model, &targets))?,
+        true => operator.proposing(AdapterLayout::for_model(&model, &targets))?,
         false => operator,
     };
     let operator = operator.challenging(model, targets, compute.backend);

@@ -98,12 +98,13 @@ impl Proposer {
         let shown = MsgRevealAggregation {
             proposer: proposer.clone(),
             commitment_id: sum.commitment_id.unwrap_or_default(),
-            aggregated_gradient_ipfs_hash: adapter.to_string(),
+            adapter: adapter.to_string(),
+            layout_root: hex(&packed.0),
             merkle_root: hex(&merkle_root(&commitments.collect::<Vec<_>>())),
             gradient_ids: ids.clone(),
             training_round_id: *round,
             model_version: client.job().await?.model,
-            salt: format!("{}:{}", hex(&packed.0), hex(&salt)),
+            salt: salt.to_vec(),
         };
         Ok(match sum.commitment_id {
             Some(_) => Message::RevealAggregation(Box::new(shown)),

@@ -9,7 +9,7 @@ use crate::{
     protocol::{Commitment, Task},
     store::Codec,
     training::worker::Worker,
-    tx::{Message, MsgCommitAttestation, MsgSubmitCPUVerification, MsgSubmitRandomVerifierResult, code},
+    tx::{Message, MsgCommitAttestation, MsgRevealAttestation, MsgSubmitCPUVerification, code},
 };
 use std::collections::BTreeMap;
 
@@ -189,26 +189,25 @@ impl Verifier {
         }
         let shown = self.shown(&verifier, challenge_id, found);
         if duty.stage == "reveal" {
-            return Message::Attest(Box::new(shown));
+            return Message::RevealAttestation(Box::new(shown));
         }
         let commitment = shown.commitment().to_vec();
         Message::CommitAttestation(MsgCommitAttestation { verifier, challenge_id, commitment })
     }
 
     /// What is committed, then shown.
-    fn shown(&self, verifier: &str, challenge_id: u64, found: &Found) -> MsgSubmitRandomVerifierResult {
+    fn shown(&self, verifier: &str, challenge_id: u64, found: &Found) -> MsgRevealAttestation {
         let gradient_hash = match found.result {
             "unavailable" => String::new(),
             _ => found.commitment.to_string(),
         };
-        MsgSubmitRandomVerifierResult {
+        MsgRevealAttestation {
             verifier: verifier.to_owned(),
             challenge_id,
             result: found.result.to_owned(),
             gradient_hash,
-            evidence: format!("{}:{}", found.leaf, hex(&self.salt_of(challenge_id))),
-            loss_match: found.result == "match",
-            ..Default::default()
+            leaf: found.leaf.clone(),
+            salt: self.salt_of(challenge_id).to_vec(),
         }
     }
 

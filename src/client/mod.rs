@@ -40,7 +40,7 @@ pub use watch::Watch;
 
 use crate::{
     store::{Cid, StoreError},
-    tx::{ChainError, SessionKey, code},
+    tx::{SessionKey, TxError, code},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::ops::ControlFlow;
@@ -178,7 +178,7 @@ pub enum ClientError {
     Store(#[from] StoreError),
     /// A transaction could not be made.
     #[error(transparent)]
-    Chain(#[from] ChainError),
+    Chain(#[from] TxError),
 }
 
 /// What to hope for after something failed.

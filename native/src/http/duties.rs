@@ -11,7 +11,7 @@ use axum::{
 };
 use r3mes_wgpu::{
     client::{AggregationInput, AggregationJob, Claimed, Docket, Duty, GivenAnswer, HeldTask, OpenDispute, Watched},
-    ledger::{Aggregation, Assignment, ChallengeStage, Doubtful, HeldClaim, Submission},
+    ledger::{Aggregation, Assignment, ChallengeStage, ContestableGradient, HeldClaim, Submission},
     protocol::Task,
 };
 use serde_json::{Value, json};
@@ -96,11 +96,11 @@ async fn aggregation(State(face): Shared, Path(address): Path<String>) -> Result
 async fn disputes(State(face): Shared) -> Result<Json<Docket>, Response> {
     let ledger = face.ledger();
     let next = ledger.state().scalars().height + 1;
-    let watched = |found: Doubtful| {
-        let Doubtful { id, submission, task, disputable, appealable } = found;
+    let watched = |found: ContestableGradient| {
+        let ContestableGradient { id, submission, task, disputable, appealable } = found;
         Watched { gradient: claimed(id, &submission, &task), disputable, appealable }
     };
-    let gradients = ledger.doubtful().map_err(broken)?.into_iter().map(watched).collect();
+    let gradients = ledger.contestable().map_err(broken)?.into_iter().map(watched).collect();
     let mut disputes = Vec::new();
     for (dispute_id, contest, submission, task) in ledger.disputes().map_err(broken)? {
         let games = contest.answers.iter().zip(contest.dispute.games());

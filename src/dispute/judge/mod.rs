@@ -1,4 +1,4 @@
-//! The judge of a dispute: what a ledger needs to decide it, without a backend or a model.
+//! The judge: decides a dispute from its moves alone, without a backend, a model or data. The ledger contains it.
 
 pub mod artifact_encoding;
 pub(super) mod context;

@@ -8,9 +8,9 @@ use r3mes_wgpu::{
     store::{Cid, Codec},
     tx::{
         Fee, GrantPair, MAX_MESSAGES, MAX_TX_BYTES, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation,
-        MsgMoveDispute, MsgOpenDispute, MsgOpenSession, MsgRegisterNode, MsgRevealAggregation, MsgSetPayout,
-        MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitRandomVerifierResult, MsgUnregisterNode, MsgWithdraw,
-        Session, SessionKey, Signed, Transfer, Unsigned, check_address, tx_hash,
+        MsgMoveDispute, MsgOpenDispute, MsgOpenSession, MsgRegisterNode, MsgRevealAggregation, MsgRevealAttestation,
+        MsgSetPayout, MsgSubmitCPUVerification, MsgSubmitGradient, MsgUnregisterNode, MsgWithdraw, Session, SessionKey,
+        Signed, Transfer, Unsigned, check_address, tx_hash,
     },
 };
 use std::sync::LazyLock;
@@ -187,13 +187,13 @@ fn messages(number: u8) -> Vec<Message> {
             challenge_id: 1,
             commitment: vec![7; 32],
         }),
-        Message::Attest(Box::new(MsgSubmitRandomVerifierResult {
+        Message::RevealAttestation(Box::new(MsgRevealAttestation {
             verifier: own.clone(),
             challenge_id: 1,
             result: "match".to_owned(),
             gradient_hash: digits.clone(),
-            evidence: "leaf:salt".to_owned(),
-            ..Default::default()
+            leaf: "leaf".to_owned(),
+            salt: vec![3; 32],
         })),
         Message::Arbitrate(MsgSubmitCPUVerification {
             validator: own.clone(),
@@ -212,11 +212,12 @@ fn messages(number: u8) -> Vec<Message> {
         Message::RevealAggregation(Box::new(MsgRevealAggregation {
             proposer: own.clone(),
             commitment_id: 1,
-            aggregated_gradient_ipfs_hash: cid,
+            adapter: cid,
+            layout_root: digits.clone(),
             merkle_root: digits,
             gradient_ids: vec![1, 2],
             model_version: job().model.to_string(),
-            salt: "00".repeat(32),
+            salt: vec![0; 32],
             ..Default::default()
         })),
         Message::SetPayout(MsgSetPayout { miner: own.clone(), payout: other.clone() }),
