@@ -1,5 +1,5 @@
-//! The end of a round: its aggregate, which is the adapter after one optimizer step with the round's gradients. Proposers
-//! compute it, commit to it and reveal it. The one with the most stake starts the next round.
+//! The end of a round: its aggregate, which is the adapter after one optimizer step with the round's gradients.
+//! Proposers compute it, commit to it and reveal it. The one with the most stake starts the next round.
 
 use super::{
     ChunkSlot, Event, Finding, Proposal, Round, State,
@@ -76,8 +76,8 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Resul
     Ok(())
 }
 
-/// Closes the round if more than half of the proposers' stake revealed the same aggregate or, after `decision_blocks`, with
-/// the aggregate that has the most stake.
+/// Closes the round if more than half of the proposers' stake revealed the same aggregate or, after `decision_blocks`,
+/// with the aggregate that has the most stake.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let Some(since) = state.settled_since() else { return };
     let stakes: BTreeMap<&String, u128> =
@@ -125,8 +125,9 @@ fn close(state: &mut State, next: RevealedAggregate, events: &mut Vec<Event>) {
     prune(state, round.saturating_sub(state.genesis.params.retention_rounds));
 }
 
-/// Removes rounds before `end` with their submissions and commitments, and keeps those from the first round on that has an
-/// unsettled submission. A removed commitment cannot be accepted again, because the seed of its task depends on the round.
+/// Removes rounds before `end` with their submissions and commitments, and keeps those from the first round on that has
+/// an unsettled submission. A removed commitment cannot be accepted again, because the seed of its task depends on the
+/// round.
 fn prune(state: &mut State, end: u64) {
     let challenged = state.challenges.values().map(|challenge| challenge.submission);
     let open = challenged.chain(state.disputes.values().map(|case| case.submission));

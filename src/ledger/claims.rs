@@ -1,8 +1,8 @@
 //! Claims: a claim reserves one chunk slot of the round for one miner until it expires.
 //!
-//! A round has one chunk slot for each of a range of positions. If all slots are taken, those that were claimed more than
-//! `claim_grace` seconds ago may be claimed by other miners too, so that a miner that left does not hold up the round. The
-//! miner that submits first has the slot.
+//! A round has one chunk slot for each of a range of positions. If all slots are taken, those that were claimed more
+//! than `claim_grace` seconds ago may be claimed by other miners too, so that a miner that left does not hold up the
+//! round. The miner that submits first has the slot.
 
 use super::{
     ChunkSlot, Claim, Event, LedgerParams, State, coins,
@@ -54,8 +54,8 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     Ok(answer)
 }
 
-/// Locks the bond of a claim and returns it. It is 0 for a miner that has too few coins, if fewer than `unbonded_share` of
-/// the chunk slots are claimed without a bond.
+/// Locks the bond of a claim and returns it. It is 0 for a miner that has too few coins, if fewer than `unbonded_share`
+/// of the chunk slots are claimed without a bond.
 fn bond(state: &mut State, miner: &str) -> Result<u64, Refusal> {
     let LedgerParams { claim_bond, unbonded_share, .. } = state.genesis.params;
     if claim_bond == 0 || coins::take(state, miner, claim_bond, "the bond of a claim").is_ok() {

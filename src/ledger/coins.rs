@@ -37,7 +37,8 @@ pub(super) fn give_back(state: &mut State, to: &str, amount: u64) {
     }
 }
 
-/// Mints coins, at most until all minted coins are 2^64 − 1, and returns how many. The caller must give them to an account.
+/// Mints coins, at most until all minted coins are 2^64 − 1, and returns how many. The caller must give them to an
+/// account.
 pub(super) fn mint(state: &mut State, amount: u64) -> u64 {
     let head = state.head_mut();
     let amount = amount.min(u64::MAX - head.minted);
@@ -45,8 +46,8 @@ pub(super) fn mint(state: &mut State, amount: u64) -> u64 {
     amount
 }
 
-/// Pays the reward for a gradient. For a miner without a stake, the last `probation` rewards stay in escrow. Returns the
-/// address of the account that is paid, and its balance.
+/// Pays the reward for a gradient. For a miner without a stake, the last `probation` rewards stay in escrow. Returns
+/// the address of the account that is paid, and its balance.
 pub(super) fn reward(state: &mut State, miner: &str) -> (String, u64) {
     let LedgerParams { reward, probation, .. } = state.genesis.params;
     let minted = mint(state, reward);
@@ -61,8 +62,8 @@ pub(super) fn reward(state: &mut State, miner: &str) -> (String, u64) {
     (payee, balance)
 }
 
-/// Pays the winner of a dispute half of what the loser just lost, at most `dispute_bond`. The rest stays burned, so that
-/// disputing with oneself loses money.
+/// Pays the winner of a dispute half of what the loser just lost, at most `dispute_bond`. The rest stays burned, so
+/// that disputing with oneself loses money.
 pub(super) fn pay_bounty(state: &mut State, winner: &str, lost: u64) {
     let bounty = (lost / 2).min(state.genesis.params.dispute_bond);
     state.head_mut().burned -= bounty;

@@ -1,4 +1,5 @@
-//! What every message handler gets and returns besides the state: the [`Context`] of its transaction, and a [`Refusal`].
+//! What every message handler gets and returns besides the state: the [`Context`] of its transaction, and a
+//! [`Refusal`].
 
 use super::Event;
 use crate::{

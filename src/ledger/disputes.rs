@@ -1,9 +1,9 @@
 //! Disputes: a challenger plays the game of [`crate::dispute`] against the accounts that answer for a gradient, and the
-//! ledger judges the last step. A gradient is rejected if one of its disputes is upheld, and accepted again if all of them
-//! are dismissed.
+//! ledger judges the last step. A gradient is rejected if one of its disputes is upheld, and accepted again if all of
+//! them are dismissed.
 //!
-//! The subject of a dispute follows from the genesis, the round's adapter, and the bytes of the chunk and of the artifact's
-//! manifest, which are checked against their CIDs. So the ledger need not believe either party.
+//! The subject of a dispute follows from the genesis, the round's adapter, and the bytes of the chunk and of the
+//! artifact's manifest, which are checked against their CIDs. So the ledger need not believe either party.
 
 use super::{
     ChallengeStage, DisputeCase, Event, LedgerParams, State, Submission, SubmissionStatus, coins,
@@ -53,8 +53,8 @@ pub(super) fn open(state: &mut State, message: &MsgOpenDispute, context: &mut Co
     Ok(MsgOpenDisputeResponse { dispute_ids: vec![dispute] }.encode_to_vec())
 }
 
-/// Opens a dispute in the name of every verifier of a challenge that found a mismatch or voted so. The verifier's stake is
-/// the bond.
+/// Opens a dispute in the name of every verifier of a challenge that found a mismatch or voted so. The verifier's stake
+/// is the bond.
 pub(super) fn appeal(state: &mut State, message: &MsgAppeal, context: &mut Context) -> Result<Vec<u8>, Refusal> {
     let MsgAppeal { challenge_id, chunk, manifest, .. } = message;
     let Some(challenge) = state.challenges.get(challenge_id).cloned() else {
@@ -193,8 +193,8 @@ fn suspend(state: &mut State, id: u64) {
 }
 
 impl State {
-    /// Returns whether a submission may be disputed: it was accepted at most `challenge_blocks` ago, or its sampled verifiers
-    /// disagree and the validators' vote has not ended.
+    /// Returns whether a submission may be disputed: it was accepted at most `challenge_blocks` ago, or its sampled
+    /// verifiers disagree and the validators' vote has not ended.
     pub(super) fn is_disputable(&self, submission: &Submission) -> bool {
         match submission.status {
             SubmissionStatus::Accepted | SubmissionStatus::Disputed => {
@@ -214,7 +214,8 @@ impl State {
         self.disputes_about(id).filter(is_bonded).count() < MAX_DISPUTES
     }
 
-    /// Returns the number of the challenge in which verifiers found a mismatch, if nobody has appealed against that yet.
+    /// Returns the number of the challenge in which verifiers found a mismatch, if nobody has appealed against that
+    /// yet.
     pub(super) fn appealable(&self, id: u64, submission: &Submission) -> Option<u64> {
         let SubmissionStatus::Challenged(number) = submission.status else { return None };
         let challenge = self.challenges.get(&number)?;

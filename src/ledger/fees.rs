@@ -1,8 +1,8 @@
-//! Fees. A transaction declares its fee, which is burned: it is taken from the signer's balance, or from the balance of an
-//! account that granted an allowance.
+//! Fees. A transaction declares its fee, which is burned: it is taken from the signer's balance, or from the balance of
+//! an account that granted an allowance.
 //!
-//! The fee pool pays for accounts that have no coins yet, up to a limit for each account and one for each block. An attacker
-//! who creates addresses to drain the pool is slow, and gains nothing, because fees are burned.
+//! The fee pool pays for accounts that have no coins yet, up to a limit for each account and one for each block. An
+//! attacker who creates addresses to drain the pool is slow, and gains nothing, because fees are burned.
 
 use super::{FeeAllowance, LedgerParams, State, coins, context::Refusal};
 use crate::tx::{ADDRESS_PREFIX, DENOM, Message, Signed, code};

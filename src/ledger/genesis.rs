@@ -141,8 +141,8 @@ impl Genesis {
     }
 }
 
-/// Returns the number of the chunk at a position. Each of `chunks` consecutive positions has another chunk, and neighboring
-/// positions have chunks that are far apart.
+/// Returns the number of the chunk at a position. Each of `chunks` consecutive positions has another chunk, and
+/// neighboring positions have chunks that are far apart.
 ///
 /// The step between neighbors is the first number from `0.618 · chunks` on that has no common factor with `chunks`.
 fn chunk_number(position: u64, chunks: u64) -> u64 {

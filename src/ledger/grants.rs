@@ -1,5 +1,5 @@
-//! Grants and fee allowances: which account may mine for which other account, until when, and how much of its balance it may
-//! spend on fees.
+//! Grants and fee allowances: which account may mine for which other account, until when, and how much of its balance
+//! it may spend on fees.
 
 use super::{FeeAllowance, State, context::Refusal};
 use crate::tx::{Allowance, Grant, GrantPair, Message, MsgSubmitGradient, Session, Signed, code};
@@ -73,8 +73,8 @@ pub(super) fn apply(state: &mut State, message: &Message, signed: &Signed) -> Re
     }
 }
 
-/// Replaces the grants and the allowance between two accounts by those of a session. The fee of the transaction that opens
-/// it is taken from the allowance.
+/// Replaces the grants and the allowance between two accounts by those of a session. The fee of the transaction that
+/// opens it is taken from the allowance.
 fn open(state: &mut State, session: &Session, signed: &Signed) -> Result<(), Refusal> {
     session.grants().try_for_each(|grant| add_grant(state, &grant))?;
     let paid = if signed.fee.granter.as_ref() == Some(&session.pair.granter) { signed.fee.amount } else { 0 };
@@ -166,8 +166,8 @@ fn key(pair: &GrantPair) -> (String, String) {
 }
 
 impl State {
-    /// Returns the type URLs of the messages that a granter has granted to a grantee, each with its expiry. Expired grants
-    /// are included until they are removed.
+    /// Returns the type URLs of the messages that a granter has granted to a grantee, each with its expiry. Expired
+    /// grants are included until they are removed.
     pub fn granted(&self, pair: &GrantPair) -> Vec<(String, u64)> {
         let (granter, grantee) = key(pair);
         let first = (granter.clone(), grantee.clone(), String::new());
@@ -180,7 +180,8 @@ impl State {
         self.allowances.get(&key(pair)).copied()
     }
 
-    /// Returns the number that the next statement between two accounts must have: the count of openings and revocations.
+    /// Returns the number that the next statement between two accounts must have: the count of openings and
+    /// revocations.
     pub fn session_number(&self, pair: &GrantPair) -> u64 {
         self.sessions.get(&key(pair)).copied().unwrap_or_default()
     }

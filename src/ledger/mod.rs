@@ -1,9 +1,10 @@
-//! The ledger: a pure function `(ledger, block) → ledger` over accounts, claims, submissions, challenges, rounds and stakes.
+//! The ledger: a pure function `(ledger, block) → ledger` over accounts, claims, submissions, challenges, rounds and
+//! stakes.
 //!
-//! It has no files, sockets or clocks, and computes no gradients: it stores their hashes, and verifiers attest whether they
-//! are right. Blocks are its only input, so two ledgers with the same genesis and the same blocks have the same state, which
-//! they compare by one hash, the [root](Ledger::root). A node applies blocks from a queue in one process, or from a consensus
-//! engine in many.
+//! It has no files, sockets or clocks, and computes no gradients: it stores their hashes, and verifiers attest whether
+//! they are right. Blocks are its only input, so two ledgers with the same genesis and the same blocks have the same
+//! state, which they compare by one hash, the [root](Ledger::root). A node applies blocks from a queue in one process,
+//! or from a consensus engine in many.
 //!
 //! docs/LEDGER.md describes the rules and their reasons. Their parameters are the genesis's [`LedgerParams`].
 
@@ -152,8 +153,8 @@ impl Ledger {
         &self.state.genesis
     }
 
-    /// Returns the ledger after a block, and the block's results. The caller must apply blocks in order: a block is treated as
-    /// the next one, at the previous time if its own is earlier.
+    /// Returns the ledger after a block, and the block's results. The caller must apply blocks in order: a block is
+    /// treated as the next one, at the previous time if its own is earlier.
     pub fn apply(&self, block: &ChainBlock) -> (Self, Applied) {
         let mut state = self.state.clone();
         let mut applied = Applied::default();
@@ -176,8 +177,8 @@ impl Ledger {
         (Self { state, tree }, applied)
     }
 
-    /// Checks that a transaction may be in the next block, after those that were admitted to this copy of the ledger before.
-    /// Takes its fee and increments the signer's sequence in this copy.
+    /// Checks that a transaction may be in the next block, after those that were admitted to this copy of the ledger
+    /// before. Takes its fee and increments the signer's sequence in this copy.
     pub fn admit(&mut self, tx: &[u8]) -> Result<Signed, Refusal> {
         transactions::admit(&mut self.state, tx)
     }
@@ -199,7 +200,8 @@ impl Ledger {
         next
     }
 
-    /// Returns whether the next block should be made at once, even without transactions, because it samples submissions.
+    /// Returns whether the next block should be made at once, even without transactions, because it samples
+    /// submissions.
     pub fn wants_block(&self) -> bool {
         let next = self.state.head().height + 1;
         let due = |slot: &ChunkSlot| match slot {

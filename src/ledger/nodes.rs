@@ -54,8 +54,8 @@ pub(super) fn add(state: &mut State, node: &str, stake: u64, roles: &[u32]) -> u
     id
 }
 
-/// Ends a node's roles and a miner's probation. Stake and escrow are returned after `unbonding_blocks`, and can be slashed
-/// until then.
+/// Ends a node's roles and a miner's probation. Stake and escrow are returned after `unbonding_blocks`, and can be
+/// slashed until then.
 pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Result<(), Refusal> {
     let node = &message.node_address;
     let is_sampled = |challenge: &Challenge| {

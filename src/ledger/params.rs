@@ -17,8 +17,8 @@ pub struct LedgerParams {
     pub verifier_reward: u64,
     /// Seconds until a claim expires.
     pub claim_lifetime: u64,
-    /// Seconds after which a claimed chunk may be claimed by other miners too, if no chunk is free. The miner that submits
-    /// first has it.
+    /// Seconds after which a claimed chunk may be claimed by other miners too, if no chunk is free. The miner that
+    /// submits first has it.
     pub claim_grace: u64,
     /// The most claims to one chunk.
     pub claims_per_chunk: u32,
@@ -34,7 +34,8 @@ pub struct LedgerParams {
     pub submissions_per_ten_blocks: u32,
     /// Leading zero bits that a submission's proof of work must have.
     pub proof_of_work_bits: u32,
-    /// Blocks from a submission to the block that samples, at least 1. Until then the miner may withdraw the submission.
+    /// Blocks from a submission to the block that samples, at least 1. Until then the miner may withdraw the
+    /// submission.
     pub draw_blocks: u64,
     /// Number of submissions out of [`ALL`] that are recomputed.
     pub sampling: u32,
@@ -47,8 +48,8 @@ pub struct LedgerParams {
     /// Number of recomputations out of [`ALL`], among those that found a match, that other verifiers repeat. These are
     /// sampled after the first verifiers revealed.
     pub trap_share: u32,
-    /// Blocks in which an accepted gradient may be disputed and a finding be appealed against. A full round waits as long.
-    /// 0 permits neither.
+    /// Blocks in which an accepted gradient may be disputed and a finding be appealed against. A full round waits as
+    /// long. 0 permits neither.
     pub challenge_blocks: u64,
     /// Bond of a dispute in micro-units, more than computing the task costs.
     pub dispute_bond: u64,
@@ -72,14 +73,14 @@ pub struct LedgerParams {
     pub pool_allowance: u64,
     /// The most micro-units that the fee pool pays for all accounts in one block.
     pub pool_per_block: u64,
-    /// Number of first gradients of a miner without a stake that are all recomputed, and number of its last rewards that
-    /// are in escrow, which it loses for a wrong gradient.
+    /// Number of first gradients of a miner without a stake that are all recomputed, and number of its last rewards
+    /// that are in escrow, which it loses for a wrong gradient.
     pub probation: u64,
 }
 
 impl LedgerParams {
-    /// The parameters for one process that is miner, verifier and sequencer: every gradient is recomputed, nothing is at
-    /// stake.
+    /// The parameters for one process that is miner, verifier and sequencer: every gradient is recomputed, nothing is
+    /// at stake.
     pub const EMBEDDED: Self = Self {
         reward: 1_000_000,
         verifier_reward: 0,

@@ -120,8 +120,8 @@ impl State {
         self.round().adapter
     }
 
-    /// Returns the roots that a node's block store must keep: the text, the adapters and artifacts of the stored rounds, and
-    /// the proposed adapters.
+    /// Returns the roots that a node's block store must keep: the text, the adapters and artifacts of the stored
+    /// rounds, and the proposed adapters.
     pub fn roots(&self) -> impl Iterator<Item = Cid> {
         let kept = |submission: &&Submission| {
             !matches!(submission.status, SubmissionStatus::Withdrawn | SubmissionStatus::Rejected(_))
@@ -235,8 +235,8 @@ impl Ledger {
         Ok(open)
     }
 
-    /// Returns the gradients that a proposer must add up; `None` if the round is not full and settled, or if the address is
-    /// not a proposer.
+    /// Returns the gradients that a proposer must add up; `None` if the round is not full and settled, or if the
+    /// address is not a proposer.
     pub fn aggregation(&self, proposer: &str) -> Result<Option<Aggregation>, WorkError> {
         let state = self.state();
         if state.settled_since().is_none() || !state.nodes_of(PROPOSER).any(|(address, _)| address == proposer) {

@@ -1,5 +1,5 @@
-//! Settling challenges: verifiers that attested otherwise than the finding are slashed, sampled verifiers that attested it
-//! are paid, and the gradient is accepted or rejected.
+//! Settling challenges: verifiers that attested otherwise than the finding are slashed, sampled verifiers that attested
+//! it are paid, and the gradient is accepted or rejected.
 
 use super::{
     Challenge, ChallengeStage, Event, Finding, SampledVerifier, State, SubmissionStatus, Vote, coins, nodes,

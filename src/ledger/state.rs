@@ -1,5 +1,5 @@
-//! The state: tables of rows, each a value under a key, in persistent maps. A copy shares its maps with the original and costs
-//! nothing; a comparison of two states visits only the parts that they do not share.
+//! The state: tables of rows, each a value under a key, in persistent maps. A copy shares its maps with the original
+//! and costs nothing; a comparison of two states visits only the parts that they do not share.
 
 use super::genesis::Genesis;
 use crate::{
@@ -66,7 +66,8 @@ tables! {
     grants: (String, String, String) => u64,
     /// (granter, grantee) → fee allowance.
     allowances: (String, String) => FeeAllowance,
-    /// Grants and allowances to remove: (time of the removal, granter, grantee, type URL, which is empty for an allowance).
+    /// Grants and allowances to remove: (time of the removal, granter, grantee, type URL, which is empty for an
+    /// allowance).
     ends: (u64, String, String, String) => (),
     /// Account → fees that the pool has paid for it, in micro-units.
     pooled: String => u64,
@@ -317,7 +318,8 @@ pub struct DisputeCase {
     pub submission: u64,
     /// Address of the challenger.
     pub challenger: String,
-    /// Bond in micro-units; `None` for a dispute that an appeal opened, in which the verifier's stake is at risk instead.
+    /// Bond in micro-units; `None` for a dispute that an appeal opened, in which the verifier's stake is at risk
+    /// instead.
     pub bond: Option<u64>,
     /// For each answer, the address of the account that gave it and its bond in micro-units.
     pub answers: Vec<(String, u64)>,

@@ -22,20 +22,21 @@ const SHARDS: u64 = 100;
 /// Number of blocks over which the rate of submissions is limited.
 const RATE_BLOCKS: u64 = 10;
 
-/// Returns a miner's shard in a round: the first 8 bytes of SHA-256 of `address|block hash|round`, modulo 100. `hash` is that
-/// of the block with which the round began.
+/// Returns a miner's shard in a round: the first 8 bytes of SHA-256 of `address|block hash|round`, modulo 100. `hash`
+/// is that of the block with which the round began.
 pub fn shard(miner: &str, hash: &[u8; 32], round: u64) -> u64 {
     let hash = HEXLOWER.encode(hash);
     first_u64(Sha256::digest(format!("{miner}|{hash}|{round}")).into()) % SHARDS
 }
 
-/// Returns the seed of a round: the first 8 bytes of SHA-256 of its number after the hash of the block with which it began.
+/// Returns the seed of a round: the first 8 bytes of SHA-256 of its number after the hash of the block with which it
+/// began.
 pub fn global_seed(hash: &[u8; 32], round: u64) -> u64 {
     first_u64(Sha256::new().chain_update(hash).chain_update(round.to_be_bytes()).finalize().into())
 }
 
-/// Returns whether a submission proves work: whether SHA-256 of the submission's hash and its nonce has `bits` leading zero
-/// bits.
+/// Returns whether a submission proves work: whether SHA-256 of the submission's hash and its nonce has `bits` leading
+/// zero bits.
 pub fn proves_work(message: &MsgSubmitGradient, chain_id: &str, bits: u32) -> bool {
     let hash = Sha256::digest(message.signed_text(chain_id));
     let proof = Sha256::new().chain_update(hash).chain_update(message.proof_of_work_nonce.to_be_bytes()).finalize();
@@ -164,8 +165,8 @@ pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Conte
     }
 }
 
-/// Withdraws a miner's claim and its submissions for which no block has sampled yet. A later withdrawal is not possible,
-/// because a miner that knows whether it is recomputed would withdraw only what it is about to lose.
+/// Withdraws a miner's claim and its submissions for which no block has sampled yet. A later withdrawal is not
+/// possible, because a miner that knows whether it is recomputed would withdraw only what it is about to lose.
 pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut Context) -> Result<(), Refusal> {
     let miner = &message.miner;
     let pending =
@@ -224,8 +225,8 @@ fn join_round(state: &mut State, id: u64, events: &mut Vec<Event>) {
     }
 }
 
-/// Accepts a disputed gradient again, because all of its disputes were dismissed. It may be disputed again, since there may
-/// have been no place for other challengers.
+/// Accepts a disputed gradient again, because all of its disputes were dismissed. It may be disputed again, since there
+/// may have been no place for other challengers.
 pub(super) fn reinstate(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let height = state.head().height;
     let Some(submission) = state.submissions.get_mut(&id) else { return };
@@ -265,8 +266,8 @@ pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut 
     escrow + nodes::slash(state, &miner, penalty, events)
 }
 
-/// Burns the reward for a gradient whose bytes cannot be fetched, and a little more: from the miner's stake, or twice the
-/// reward from its escrow. Returns the amount.
+/// Burns the reward for a gradient whose bytes cannot be fetched, and a little more: from the miner's stake, or twice
+/// the reward from its escrow. Returns the amount.
 fn take_back(state: &mut State, miner: &str, paid: u64, events: &mut Vec<Event>) -> u64 {
     if state.has_stake(miner) {
         let penalty = state.genesis.params.silence_penalty;

@@ -1,4 +1,5 @@
-//! Executing transactions. The messages of a transaction are executed all together or not at all; its fee is paid either way.
+//! Executing transactions. The messages of a transaction are executed all together or not at all; its fee is paid
+//! either way.
 
 use super::{
     Event, State, aggregation, claims, coins,

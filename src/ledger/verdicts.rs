@@ -27,8 +27,8 @@ fn uphold_case(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<
     uphold(state, case.submission, &case.challenger, events);
 }
 
-/// Rejects a gradient that was proven wrong, slashes the miner and the verifiers that attested a match, pays `challenger`
-/// the bounty, and ends all other disputes about the gradient.
+/// Rejects a gradient that was proven wrong, slashes the miner and the verifiers that attested a match, pays
+/// `challenger` the bounty, and ends all other disputes about the gradient.
 pub(super) fn uphold(state: &mut State, id: u64, challenger: &str, events: &mut Vec<Event>) {
     let lost = match state.submissions.get(&id).map(|submission| submission.status) {
         Some(SubmissionStatus::Challenged(challenge)) => {

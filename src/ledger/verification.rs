@@ -1,9 +1,9 @@
-//! Verification: the hash of a block after the submission decides whether a gradient is recomputed, and by which verifiers.
-//! They commit to what they find and then reveal it, so that no verifier can copy another. If they disagree, all validators
-//! vote. A finding that costs the miner is open to appeal first.
+//! Verification: the hash of a block after the submission decides whether a gradient is recomputed, and by which
+//! verifiers. They commit to what they find and then reveal it, so that no verifier can copy another. If they disagree,
+//! all validators vote. A finding that costs the miner is open to appeal first.
 //!
-//! A share of the recomputations that found a match are *traps*: other verifiers are sampled after the first ones revealed,
-//! and recompute the gradient again.
+//! A share of the recomputations that found a match are *traps*: other verifiers are sampled after the first ones
+//! revealed, and recompute the gradient again.
 
 use super::{
     ALL, Challenge, ChallengeStage, ChunkSlot, Event, Finding, LedgerParams, PER_MYRIAD, SampledVerifier, State,
@@ -49,8 +49,8 @@ fn random(hash: &[u8; 32], purpose: &str, numbers: [u64; 2]) -> u64 {
     u64::from_be_bytes(digest[..8].try_into().expect("8 of 32 bytes"))
 }
 
-/// Returns how many of [`ALL`] submissions of a miner are recomputed: more if its trust is below the initial trust, all if
-/// it is on probation without a stake.
+/// Returns how many of [`ALL`] submissions of a miner are recomputed: more if its trust is below the initial trust, all
+/// if it is on probation without a stake.
 fn rate(state: &State, miner: &str) -> u64 {
     let LedgerParams { sampling, probation, .. } = state.genesis.params;
     let accepted = state.reputations.get(miner).map_or(0, |reputation| reputation.accepted);
@@ -269,8 +269,8 @@ fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<String> {
     verifiers(state, id, &attested.chain([submission.miner.as_str()]).collect::<Vec<_>>())
 }
 
-/// Ends a stage in which no verifier attested anything: other verifiers are sampled or, in a trap, the finding of the first
-/// verifiers counts.
+/// Ends a stage in which no verifier attested anything: other verifiers are sampled or, in a trap, the finding of the
+/// first verifiers counts.
 fn end_without_attestations(state: &mut State, id: u64, challenge: &Challenge, events: &mut Vec<Event>) {
     match challenge.first.is_empty() {
         true => sample_again(state, id, challenge),

@@ -1,8 +1,8 @@
 //! ADR-36 signatures over texts, in amino JSON, for wallets that sign nothing else for a page.
 //!
 //! <https://docs.cosmos.network/main/build/architecture/adr-036-arbitrary-signature>. The signed document has neither a
-//! chain id nor a sequence, so it can never be a transaction. The text itself must say for which chain it is and how often
-//! it may be used.
+//! chain id nor a sequence, so it can never be a transaction. The text itself must say for which chain it is and how
+//! often it may be used.
 
 use super::{TxError, address::address};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};

@@ -1,15 +1,17 @@
-//! Commit and reveal: a hash first, the values under it in a later block, so that nobody can copy another's values in time.
+//! Commit and reveal: a hash first, the values under it in a later block, so that nobody can copy another's values in
+//! time.
 
 use super::{MsgRevealAggregation, MsgRevealAttestation};
 use sha2::{Digest, Sha256};
 
 impl MsgRevealAttestation {
-    /// Returns the commitment for [`MsgCommitAttestation`](super::MsgCommitAttestation): SHA-256 of `r3mes/attestation/2`
-    /// and of verifier, challenge, result, gradient hash, leaf and salt, each preceded by its length.
+    /// Returns the commitment for [`MsgCommitAttestation`](super::MsgCommitAttestation): SHA-256 of
+    /// `r3mes/attestation-commitment/1` and of verifier, challenge, result, gradient hash, leaf and salt, each preceded
+    /// by its length.
     pub fn commitment(&self) -> [u8; 32] {
         let Self { verifier, challenge_id, result, gradient_hash, leaf, salt } = self;
         hash_fields(
-            "r3mes/attestation/2",
+            "r3mes/attestation-commitment/1",
             [
                 verifier.as_bytes(),
                 &challenge_id.to_le_bytes(),
@@ -23,13 +25,13 @@ impl MsgRevealAttestation {
 }
 
 impl MsgRevealAggregation {
-    /// Returns the commitment for [`MsgCommitAggregation`](super::MsgCommitAggregation), which states it in hexadecimal:
-    /// SHA-256 of `r3mes/aggregation/2` and of proposer, round, adapter, layout root, Merkle root and salt, each preceded
-    /// by its length.
+    /// Returns the commitment for [`MsgCommitAggregation`](super::MsgCommitAggregation), which states it in
+    /// hexadecimal: SHA-256 of `r3mes/aggregation-commitment/1` and of proposer, round, adapter, layout root, Merkle
+    /// root and salt, each preceded by its length.
     pub fn commitment(&self) -> [u8; 32] {
         let Self { proposer, training_round_id, adapter, layout_root, merkle_root, salt, .. } = self;
         hash_fields(
-            "r3mes/aggregation/2",
+            "r3mes/aggregation-commitment/1",
             [
                 proposer.as_bytes(),
                 &training_round_id.to_le_bytes(),

@@ -1,9 +1,9 @@
-//! Grants and fee allowances. A grant lets one account (the grantee) send one type of message for another (the granter); an
-//! allowance lets it pay fees from the granter's balance, up to a cap. Both have an expiry.
+//! Grants and fee allowances. A grant lets one account (the grantee) send one type of message for another (the
+//! granter); an allowance lets it pay fees from the granter's balance, up to a cap. Both have an expiry.
 //!
-//! The messages are those of the Cosmos SDK 0.50, `cosmos.authz.v1beta1` and `cosmos.feegrant.v1beta1`. Of the forms that
-//! they can have, this ledger accepts one each: a `GenericAuthorization` with an expiry, and an `AllowedMsgAllowance` of
-//! `MsgExec` around a `BasicAllowance` with a limit and an expiry.
+//! The messages are those of the Cosmos SDK 0.50, `cosmos.authz.v1beta1` and `cosmos.feegrant.v1beta1`. Of the forms
+//! that they can have, this ledger accepts one each: a `GenericAuthorization` with an expiry, and an
+//! `AllowedMsgAllowance` of `MsgExec` around a `BasicAllowance` with a limit and an expiry.
 
 use super::{DENOM, TxError, check_address};
 use cosmrs::{

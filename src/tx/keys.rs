@@ -1,8 +1,8 @@
 //! Keys of a wallet: `mnemonic → seed → m/44'/coin'/account'/0/index → secp256k1 key → remes1…`.
 //!
-//! Derivation follows BIP39 (English word list, no passphrase), BIP32 and BIP44, as in Keplr, Leap and CosmJS, so that a
-//! mnemonic gives the same address everywhere. Random bytes are arguments. Secrets are overwritten when they are dropped,
-//! and `Debug` does not print them.
+//! Derivation follows BIP39 (English word list, no passphrase), BIP32 and BIP44, as in Keplr, Leap and CosmJS, so that
+//! a mnemonic gives the same address everywhere. Random bytes are arguments. Secrets are overwritten when they are
+//! dropped, and `Debug` does not print them.
 
 use super::{SessionKey, TxError};
 use bip39::{Error, Language};

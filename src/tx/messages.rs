@@ -1,6 +1,7 @@
 //! The messages that the ledger executes, each declared once: type URL, fields, arm of [`Message`], signer, checks.
 //!
-//! The messages of `remes.remes.v1` have the field numbers of the R3MES chain. Those of `r3mes.wgpu.v1` are this project's.
+//! The messages of `remes.remes.v1` have the field numbers of the R3MES chain. Those of `r3mes.wgpu.v1` are this
+//! project's.
 
 use super::{
     Allowance, Grant, GrantPair, Transfer, TxError,
@@ -103,8 +104,8 @@ messages! {
             computed_hash: String = string "4",
             /// The commitment that the miner submitted, hexadecimal.
             expected_hash: String = string "5",
-            /// Digest of the trace's leaf that the challenge selects, hexadecimal; empty for a void task. The R3MES chain
-            /// does not have this field.
+            /// Digest of the trace's leaf that the challenge selects, hexadecimal; empty for a void task. The R3MES
+            /// chain does not have this field.
             leaf: String = string "101",
         }
         /// Commits to the aggregate of a round, which [`MsgRevealAggregation`] reveals.
@@ -188,8 +189,8 @@ messages! {
             /// Address of the node.
             node_address: String = string "1",
         }
-        /// Withdraws a miner's claim and its submissions for which no block has sampled yet, for example because its GPU
-        /// computes wrongly. The miner may claim nothing for `quarantine_blocks`.
+        /// Withdraws a miner's claim and its submissions for which no block has sampled yet, for example because its
+        /// GPU computes wrongly. The miner may claim nothing for `quarantine_blocks`.
         Withdraw(MsgWithdraw) signed by miner, allowed in MsgExec {
             /// Address of the miner.
             miner: String = string "1",

@@ -1,6 +1,7 @@
 //! Transactions in the format of the Cosmos SDK: messages, `SIGN_MODE_DIRECT` signatures, keys, addresses.
 //!
-//! This module turns bytes into values and values into bytes. It has no IO; [`client`](crate::client) sends transactions.
+//! This module turns bytes into values and values into bytes. It has no IO; [`client`](crate::client) sends
+//! transactions.
 
 mod address;
 mod adr36;

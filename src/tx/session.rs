@@ -1,8 +1,8 @@
 //! Sessions: another key may mine for an account until an expiry, and may pay fees from its balance up to a cap.
 //!
-//! An account opens a session by a transaction of its own ([`Session::grant`]). If its wallet signs texts only, the account
-//! signs a statement, which the session's key sends to the chain. Statements are numbered: the ledger counts the openings
-//! and revocations between two accounts, and accepts a statement only if its number is the next one.
+//! An account opens a session by a transaction of its own ([`Session::grant`]). If its wallet signs texts only, the
+//! account signs a statement, which the session's key sends to the chain. Statements are numbered: the ledger counts
+//! the openings and revocations between two accounts, and accepts a statement only if its number is the next one.
 
 use super::{
     Allowance, DENOM, GRANTABLE, Grant, GrantPair, Message, MsgCloseSession, MsgOpenSession, TxError, adr36, grants,

@@ -102,8 +102,8 @@ impl SessionKey {
 
     /// Returns 32 bytes that only the key's owner can compute, always the same for one purpose.
     ///
-    /// They are the hash of a signature that is never published, over bytes that are neither a transaction nor an ADR-36
-    /// text.
+    /// They are the hash of a signature that is never published, over bytes that are neither a transaction nor an
+    /// ADR-36 text.
     pub fn secret(&self, purpose: &str) -> Result<[u8; 32], TxError> {
         let signature = self.sign_bytes(format!("r3mes-wgpu secret: {purpose}").as_bytes())?;
         Ok(Sha256::digest(signature).into())

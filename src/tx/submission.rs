@@ -1,7 +1,7 @@
 //! The signature inside a submission: `secp256k1(SHA-256("chain|miner|cid|model|round|shard|hash|arch|nonce"))`.
 //!
-//! It has 64 bytes, `r‖s` with the smaller `s`, and is made by the key that signs the transaction: inside a `MsgExec`, the
-//! session's key.
+//! It has 64 bytes, `r‖s` with the smaller `s`, and is made by the key that signs the transaction: inside a `MsgExec`,
+//! the session's key.
 
 use super::{Message, MsgSubmitGradient, TxError};
 use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};

@@ -30,11 +30,11 @@ macro_rules! payload {
 
 /// Declares [`Message`](super::Message) from one entry per message.
 ///
-/// An entry of a `package` also declares the message's struct: `Arm(Struct) signed by FIELD { fields }`, or
-/// `Arm(Struct in Box)` for a large one. `checked by METHOD` names the check that runs after decoding, which gets the chain
-/// id; `allowed in MsgExec` permits the message there. An entry of `foreign` is a message of the Cosmos SDK: `read by` names
-/// the function that makes the arm's values from the bytes and the chain id, `written by` the one that makes an `Any` of
-/// the values.
+/// An entry of a `package` also declares the message's struct: `Arm(Struct) signed by FIELD { fields }`, or `Arm(Struct
+/// in Box)` for a large one. `checked by METHOD` names the check that runs after decoding, which gets the chain id;
+/// `allowed in MsgExec` permits the message there. An entry of `foreign` is a message of the Cosmos SDK: `read by`
+/// names the function that makes the arm's values from the bytes and the chain id, `written by` the one that makes an
+/// `Any` of the values.
 macro_rules! messages {
     (
         $(package $package:literal {$(
@@ -99,7 +99,8 @@ macro_rules! messages {
                 }
             }
 
-            /// Returns the address that must sign the message; inside a `MsgExec`, the address that must have granted it.
+            /// Returns the address that must sign the message; inside a `MsgExec`, the address that must have granted
+            /// it.
             #[expect(unused_variables, reason = "an arm's values that do not name the signer")]
             pub fn signer(&self) -> &str {
                 match self {

@@ -405,3 +405,30 @@ fn a_submission_is_signed_by_its_sender() {
     let other_nonce = MsgSubmitGradient { nonce: 100, ..*signed.clone() };
     assert_eq!(sent(&exec(&other_nonce)), refused);
 }
+
+#[test]
+fn the_type_url_of_every_foreign_message_is_that_of_its_encoding() {
+    let (session, own) = (session(), key().address().to_owned());
+    let mut messages = session.grant();
+    messages.push(Message::Revoke(session.pair.clone(), GRANTABLE[0].to_owned()));
+    messages.push(Message::RevokeAllowance(session.pair));
+    messages.push(Message::Send(Transfer { from: own.clone(), to: own.clone(), amount: 1 }));
+    messages.push(Message::Exec(own.clone(), vec![claim(&own)]));
+    for message in messages {
+        assert_eq!(message.type_url(), message.to_any().type_url);
+    }
+}
+
+#[test]
+fn commitments_cover_the_fields_that_are_revealed() {
+    let attestation = MsgRevealAttestation { leaf: "ab".repeat(32), salt: vec![1; 32], ..Default::default() };
+    let other_leaf = MsgRevealAttestation { leaf: String::new(), ..attestation.clone() };
+    let other_salt = MsgRevealAttestation { salt: vec![2; 32], ..attestation.clone() };
+    assert_ne!(attestation.commitment(), other_leaf.commitment());
+    assert_ne!(attestation.commitment(), other_salt.commitment());
+    let aggregation = MsgRevealAggregation { layout_root: "ab".repeat(32), salt: vec![1; 32], ..Default::default() };
+    let other_root = MsgRevealAggregation { layout_root: "cd".repeat(32), ..aggregation.clone() };
+    let other_salt = MsgRevealAggregation { salt: vec![2; 32], ..aggregation.clone() };
+    assert_ne!(aggregation.commitment(), other_root.commitment());
+    assert_ne!(aggregation.commitment(), other_salt.commitment());
+}

@@ -1,8 +1,8 @@
 //! Reading and checking transactions: `TxRaw` with one `SIGN_MODE_DIRECT` signature.
 //!
-//! <https://docs.cosmos.network/v0.50/learn/advanced/transactions>. Every account of this chain has account number 0. The
-//! sequence prevents that a transaction of an account is executed twice, and the chain id that it is executed on another
-//! chain.
+//! <https://docs.cosmos.network/v0.50/learn/advanced/transactions>. Every account of this chain has account number 0.
+//! The sequence prevents that a transaction of an account is executed twice, and the chain id that it is executed on
+//! another chain.
 
 use super::{
     MAX_MESSAGES, Message, TxError,
@@ -67,8 +67,8 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// Reads `TxRaw` bytes and verifies the signature, the signatures inside submissions, and that every message names the
-    /// signer.
+    /// Reads `TxRaw` bytes and verifies the signature, the signatures inside submissions, and that every message names
+    /// the signer.
     pub fn open(tx: &[u8], chain_id: &str) -> Result<Self, TxError> {
         let malformed = |what: &str| TxError::Malformed(what.to_owned());
         if tx.len() > MAX_TX_BYTES {

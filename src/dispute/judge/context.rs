@@ -1,5 +1,5 @@
-//! The dispute context of a job: its program root, and how the inputs of a task follow from chunk, task key and adapter. A
-//! ledger that stores it can derive the subject of every dispute without believing either party.
+//! The dispute context of a job: its program root, and how the inputs of a task follow from chunk, task key and
+//! adapter. A ledger that stores it can derive the subject of every dispute without believing either party.
 
 use super::{
     program::Subject,
@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 /// The most dispatches of a run or of the artifact encoding, and the most dither streams.
 const MAX_COUNT: u32 = 1 << 20;
 
-/// What all tasks of a job have in common. It is a function of the model, the targets, the job's matrices and transport.
+/// What all tasks of a job have in common. It is a function of the model, the targets, the job's matrices and
+/// transport.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DisputeContext {
@@ -44,8 +45,8 @@ impl DisputeContext {
         counts.iter().all(|count| *count <= MAX_COUNT) && self.step > 0 && self.closing > 0 && self.context > 0
     }
 
-    /// Returns the subject of disputes about a task, given its chunk's tokens, its key, the job's matrices, and the layout root
-    /// of its adapter.
+    /// Returns the subject of disputes about a task, given its chunk's tokens, its key, the job's matrices, and the
+    /// layout root of its adapter.
     pub fn subject(&self, tokens: &[u32], key: &[u8; 32], matrices: &[MatrixSpec], adapter: Hash) -> Subject {
         let sequences = self.sequences(tokens, key);
         let inputs = roots(&sequences, &transport_keys(matrices, key));

@@ -1,6 +1,8 @@
-//! A dispute: a claim, and one game for each answer that defends it. The dispute is dismissed if one answer wins its game.
+//! A dispute: a claim, and one game for each answer that defends it. The dispute is dismissed if one answer wins its
+//! game.
 //!
-//! Anybody may answer for a miner. A wrong answer costs only the account that gave it, because other answers may still win.
+//! Anybody may answer for a miner. A wrong answer costs only the account that gave it, because other answers may still
+//! win.
 
 use super::{
     error::DisputeError,
@@ -65,8 +67,8 @@ impl Dispute {
         self.games.get(answer)
     }
 
-    /// Ends the turns whose deadline is before `height`, and returns the side that has won: the miner as soon as one answer
-    /// has won its game, the challenger when no more answers may be given and all have lost.
+    /// Ends the turns whose deadline is before `height`, and returns the side that has won: the miner as soon as one
+    /// answer has won its game, the challenger when no more answers may be given and all have lost.
     pub fn settle(&mut self, height: u64) -> Option<Side> {
         self.games.iter_mut().for_each(|game| game.expire(height));
         let mut winners = self.games.iter().map(|game| game.winner());

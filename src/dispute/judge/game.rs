@@ -1,8 +1,9 @@
 //! A game between one answer, which is the root of a trace that ends in the claimed outcome, and one challenger.
 //!
-//! In each tree that the answer commits to, every leaf follows from leaves to its left. The miner's side opens nodes, and the
-//! challenger picks the first part with which it disagrees. So both agree on everything to the left of the leaf that is
-//! reached, and only this leaf is recomputed. An honest answer contains no wrong leaf; a wrong answer contains a first one.
+//! In each tree that the answer commits to, every leaf follows from leaves to its left. The miner's side opens nodes,
+//! and the challenger picks the first part with which it disagrees. So both agree on everything to the left of the leaf
+//! that is reached, and only this leaf is recomputed. An honest answer contains no wrong leaf; a wrong answer contains
+//! a first one.
 
 use super::{
     error::{DisputeError, below},
@@ -59,8 +60,8 @@ pub struct Game {
 }
 
 impl Game {
-    /// Starts a game over an answer in block `height`, with `patience` blocks for each turn. Fails if the answer does not end in
-    /// the claimed outcome.
+    /// Starts a game over an answer in block `height`, with `patience` blocks for each turn. Fails if the answer does
+    /// not end in the claimed outcome.
     pub fn new(
         subject: Subject,
         outcome: TaskOutcome,
@@ -98,11 +99,11 @@ impl Game {
     /// Returns the side whose turn it is; the winner if the game is over.
     pub fn turn(&self) -> Side {
         match &self.phase {
-            Phase::Trace(bisection) | Phase::RevealedBuffer(_, _, bisection) | Phase::WordProgram(_, bisection) => {
+            Phase::Trace(bisection) | Phase::Tensor(_, _, bisection) | Phase::WordProgram(_, bisection) => {
                 bisection.turn()
             }
-            Phase::DisputedDispatch(_) | Phase::Tile(..) => Side::Challenger,
-            Phase::Saturation(_) | Phase::DisputedWord(_) | Phase::Step(..) => Side::Miner,
+            Phase::Dispatch(_) | Phase::Tile(..) => Side::Challenger,
+            Phase::Saturation(_) | Phase::Word(_) | Phase::Step(..) => Side::Miner,
             Phase::Over(winner) => *winner,
         }
     }
@@ -152,13 +153,13 @@ impl Game {
         match (self.phase.clone(), found) {
             (Phase::Trace(bisection), _) if bisection.leaf().is_some() => self.dispatch(&bisection, found),
             (Phase::Trace(mut bisection), _) => bisection.apply(found).map(|()| Phase::Trace(bisection)),
-            (Phase::DisputedDispatch(dispatch), Move::LeafChallenge(challenge)) => challenged(dispatch, *challenge),
-            (Phase::DisputedDispatch(_), _) => wanted("a challenge"),
-            (Phase::RevealedBuffer(dispatch, slot, bisection), _) if bisection.leaf().is_some() => {
+            (Phase::Dispatch(dispatch), Move::Challenge(challenge)) => challenged(dispatch, *challenge),
+            (Phase::Dispatch(_), _) => wanted("a challenge"),
+            (Phase::Tensor(dispatch, slot, bisection), _) if bisection.leaf().is_some() => {
                 tile(dispatch, slot, &bisection, found)
             }
-            (Phase::RevealedBuffer(dispatch, slot, mut bisection), _) => {
-                bisection.apply(found).map(|()| Phase::RevealedBuffer(dispatch, slot, bisection))
+            (Phase::Tensor(dispatch, slot, mut bisection), _) => {
+                bisection.apply(found).map(|()| Phase::Tensor(dispatch, slot, bisection))
             }
             (Phase::Tile(dispatch, slot, tile, words), Move::Word(at)) => {
                 let words = from_bytes(&words).unwrap_or_default();
@@ -177,7 +178,7 @@ impl Game {
                 dispute_word(*dispatch, *place, None, Some(true))
             }
             (Phase::Saturation(_), _) => wanted("a witness"),
-            (Phase::DisputedWord(disputed), _) => word_program(disputed, found),
+            (Phase::Word(disputed), _) => word_program(disputed, found),
             (Phase::WordProgram(disputed, mut bisection), _) => {
                 bisection.apply(found)?;
                 Ok(match bisection.leaf() {
@@ -217,7 +218,7 @@ impl Game {
             return Ok(Phase::Over(Side::Challenger));
         }
         let (leaf, entry) = (leaf.clone(), (**entry).clone());
-        Ok(Phase::DisputedDispatch(Box::new(DisputedDispatch { at, leaf, entry, saturated_before })))
+        Ok(Phase::Dispatch(Box::new(DisputedDispatch { at, leaf, entry, saturated_before })))
     }
 
     fn step(
@@ -278,7 +279,7 @@ fn dispute_word(
     saturated: Option<bool>,
 ) -> Result<Phase, DisputeError> {
     let disputed = Box::new(DisputedWord { dispatch, place, word, saturated, word_program: None });
-    Ok(if steps(&disputed)? == 1 { Phase::Step(disputed, 0, None) } else { Phase::DisputedWord(disputed) })
+    Ok(if steps(&disputed)? == 1 { Phase::Step(disputed, 0, None) } else { Phase::Word(disputed) })
 }
 
 /// Checks that a dispatch writes the word at a place.
@@ -293,7 +294,7 @@ fn challenged(dispatch: Box<DisputedDispatch>, challenge: LeafChallenge) -> Resu
             let at = below("slot", slot.into(), dispatch.leaf.roots.len())?;
             let words = dispatch.entry.bindings[dispatch.entry.written()?[at]].words as usize;
             let bisection = Bisection::new(dispatch.leaf.roots[at], tiles(words));
-            Ok(Phase::RevealedBuffer(dispatch, slot, bisection))
+            Ok(Phase::Tensor(dispatch, slot, bisection))
         }
         LeafChallenge::Saturates(place) if !dispatch.leaf.saturated => {
             check_place(&dispatch.entry, place)?;

@@ -32,7 +32,8 @@ pub enum LeafChallenge {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Move {
-    /// Made for the miner: reveals the nodes [`OPENED_LEVELS`](super::tree::OPENED_LEVELS) levels below the disputed one.
+    /// Made for the miner: reveals the nodes [`OPENED_LEVELS`](super::tree::OPENED_LEVELS) levels below the disputed
+    /// one.
     Open(Vec<Hash>),
     /// Made by the challenger: picks the first of these nodes with which it disagrees.
     Pick(u32),
@@ -48,7 +49,7 @@ pub enum Move {
         before: Option<(TraceLeaf, Path)>,
     },
     /// Made by the challenger: states what is wrong with the leaf.
-    LeafChallenge(LeafChallenge),
+    Challenge(LeafChallenge),
     /// Made for the miner: reveals the words of the picked tile.
     Tile(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Made by the challenger: picks the first word of the tile with which it disagrees.
@@ -100,7 +101,7 @@ impl Move {
         match self {
             Self::Open(_) | Self::Leaf { .. } | Self::Tile(_) | Self::Proof(_) => Role::Anybody,
             Self::Witness(_) | Self::WordProgram { .. } => Role::Answerer,
-            Self::Pick(_) | Self::LeafChallenge(_) | Self::Word(_) => Role::Challenger,
+            Self::Pick(_) | Self::Challenge(_) | Self::Word(_) => Role::Challenger,
         }
     }
 
@@ -110,7 +111,7 @@ impl Move {
             Self::Open(_) => "an opening",
             Self::Pick(_) => "a pick",
             Self::Leaf { .. } => "a leaf",
-            Self::LeafChallenge(_) => "a challenge",
+            Self::Challenge(_) => "a challenge",
             Self::Tile(_) => "a tile",
             Self::Word(_) => "a word",
             Self::Witness(_) => "a witness",

@@ -67,15 +67,15 @@ pub enum Phase {
     /// A node of the trace.
     Trace(Bisection),
     /// A leaf whose content and dispatch are revealed.
-    DisputedDispatch(Box<DisputedDispatch>),
+    Dispatch(Box<DisputedDispatch>),
     /// A node of the tensor in a slot of a leaf.
-    RevealedBuffer(Box<DisputedDispatch>, u32, Bisection),
+    Tensor(Box<DisputedDispatch>, u32, Bisection),
     /// A revealed tile: the dispatch, the slot, the number of the tile, and its words.
     Tile(Box<DisputedDispatch>, u32, usize, #[serde(with = "serde_bytes")] Vec<u8>),
     /// Whether anything saturated: a saturating word must be named.
     Saturation(Box<DisputedDispatch>),
     /// A word whose word program must be given.
-    DisputedWord(Box<DisputedWord>),
+    Word(Box<DisputedWord>),
     /// A node of the tree of a word program.
     WordProgram(Box<DisputedWord>, Bisection),
     /// One step: the word, the number of the step, and the claimed leaf after it, which is `None` for the last step.

@@ -1,5 +1,5 @@
-//! A program: the dispatches of a task, each with its kernel, its params, and where the words of each buffer come from. It is
-//! a function of the model and of what is trained, so its root commits to both.
+//! A program: the dispatches of a task, each with its kernel, its params, and where the words of each buffer come from.
+//! It is a function of the model and of what is trained, so its root commits to both.
 
 use super::{
     error::DisputeError,
@@ -74,7 +74,8 @@ impl DispatchEntry {
         found.ok_or_else(|| DisputeError::Kernel(self.kernel.clone()))
     }
 
-    /// Returns the number of words at the start of a buffer that the dispatch's units own; 0 for a buffer that it only reads.
+    /// Returns the number of words at the start of a buffer that the dispatch's units own; 0 for a buffer that it only
+    /// reads.
     pub fn owned(&self, binding: usize) -> Result<usize, DisputeError> {
         let kernel = self.word_program()?.kernel;
         let mut bound = kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
@@ -122,7 +123,7 @@ pub enum Origin {
     /// Nothing: all words are 0.
     Zero,
     /// The program, which states this tensor root.
-    CommittedBuffer(Hash),
+    Constant(Hash),
     /// An input of the task, by its number.
     Input(usize),
     /// A buffer of the adapter, by its number.
@@ -169,7 +170,7 @@ impl Subject {
         let (run, first) = self.run(leaf);
         match source {
             BufferSource::Zero => Origin::Zero,
-            BufferSource::Constant(root) => Origin::CommittedBuffer(root),
+            BufferSource::Constant(root) => Origin::Constant(root),
             BufferSource::SequenceInput(at) => Origin::Input(run * SEQUENCE_INPUTS + at as usize),
             BufferSource::Shared(at) if at < self.shared => Origin::Adapter(at as usize),
             BufferSource::Shared(_) => Origin::Input(self.sequences as usize * SEQUENCE_INPUTS),

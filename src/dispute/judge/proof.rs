@@ -1,5 +1,5 @@
-//! One-step proofs: the tiles that one step of a word program reads, each with a path to a root on which both sides agree.
-//! The judge executes the step on these tiles, and so knows who is right.
+//! One-step proofs: the tiles that one step of a word program reads, each with a path to a root on which both sides
+//! agree. The judge executes the step on these tiles, and so knows who is right.
 
 use super::{
     error::{DisputeError, below},
@@ -31,7 +31,7 @@ pub type Path = Vec<Hash>;
 /// The proof of a tensor root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum CommittedBuffer {
+pub enum RootProof {
     /// The program states it.
     Program,
     /// It is that of an input of the task or of a buffer of the adapter.
@@ -57,7 +57,7 @@ pub struct RevealedBuffer {
     /// Binding of the buffer.
     pub binding: u32,
     /// The proof of its root.
-    pub known: CommittedBuffer,
+    pub known: RootProof,
     /// The tiles.
     pub tiles: RevealedTiles,
 }
@@ -179,7 +179,8 @@ fn scratch(claim: &StepClaim, proof: &Proof, words: usize, steps: usize) -> Resu
     }
 }
 
-/// Returns the root of the scratch tensor, computed from its tiles; the root before the step if the step touches no tile.
+/// Returns the root of the scratch tensor, computed from its tiles; the root before the step if the step touches no
+/// tile.
 fn scratch_root(revealed: &RevealedTensor, proof: &Proof) -> Option<Hash> {
     if revealed.tiles.is_empty() { Some(proof.scratch) } else { revealed.root(&proof.tiles.rest) }
 }
@@ -207,19 +208,19 @@ fn buffers(claim: &StepClaim, proof: &Proof) -> Result<Vec<RevealedTensor>, Disp
 }
 
 /// Returns the root of a buffer. Fails if it is not proven in the way that the program states.
-fn root(claim: &StepClaim, bound: &BoundBuffer, known: &CommittedBuffer) -> Result<Hash, DisputeError> {
+fn root(claim: &StepClaim, bound: &BoundBuffer, known: &RootProof) -> Result<Hash, DisputeError> {
     let subject = claim.subject;
     let found = match (subject.origin(bound.source, claim.leaf), known) {
-        (Origin::CommittedBuffer(root), CommittedBuffer::Program) => Some(root),
-        (Origin::Input(at), CommittedBuffer::Input { root, path }) => {
+        (Origin::Constant(root), RootProof::Program) => Some(root),
+        (Origin::Input(at), RootProof::Input { root, path }) => {
             let agreed = tree::proven_root(subject.input_count(), &[(at, *root)], path) == Some(subject.inputs);
             agreed.then_some(*root)
         }
-        (Origin::Adapter(at), CommittedBuffer::Input { root, path }) => {
+        (Origin::Adapter(at), RootProof::Input { root, path }) => {
             let agreed = tree::proven_root(subject.shared as usize, &[(at, *root)], path) == Some(subject.adapter);
             agreed.then_some(*root)
         }
-        (Origin::Leaf { leaf: at, slot }, CommittedBuffer::Leaf { leaf, path }) => {
+        (Origin::Leaf { leaf: at, slot }, RootProof::Leaf { leaf, path }) => {
             let agreed = tree::proven_root(subject.leaves(), &[(at, leaf.hash())], path) == Some(claim.trace);
             agreed.then(|| leaf.roots.get(slot).copied()).flatten()
         }

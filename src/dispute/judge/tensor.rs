@@ -1,5 +1,5 @@
-//! Tensor roots. The root of a tensor is the Merkle root over its tiles of 256 words, little-endian; the last tile may be
-//! shorter.
+//! Tensor roots. The root of a tensor is the Merkle root over its tiles of 256 words, little-endian; the last tile may
+//! be shorter.
 
 use super::tree::{self, Hash};
 use crate::kernels::digest::TILE;

@@ -78,7 +78,8 @@ impl TaskOutcome {
         }
     }
 
-    /// Returns the outcome that an artifact's manifest claims; `None` if its number of supervised tokens is not that of a chunk.
+    /// Returns the outcome that an artifact's manifest claims; `None` if its number of supervised tokens is not that of
+    /// a chunk.
     pub fn from_claim(claim: &ArtifactClaim) -> Option<Self> {
         match claim.sums {
             None => Some(Self::Void),

@@ -72,8 +72,8 @@ pub fn fold(range: Range<usize>, levels: u32, parts: &[Hash]) -> Option<Hash> {
     down(range, levels, &mut rest).filter(|_| rest.next().is_none())
 }
 
-/// Returns the hashes from which, together with the leaves numbered `revealed` (ascending), the root can be computed: the
-/// roots of the largest subtrees that contain none of these leaves, left to right.
+/// Returns the hashes from which, together with the leaves numbered `revealed` (ascending), the root can be computed:
+/// the roots of the largest subtrees that contain none of these leaves, left to right.
 pub fn prove(leaves: &[Hash], revealed: &[usize]) -> Vec<Hash> {
     fn down(leaves: &[Hash], first: usize, revealed: &[usize], proof: &mut Vec<Hash>) {
         if revealed.is_empty() {

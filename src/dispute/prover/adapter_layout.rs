@@ -56,8 +56,8 @@ impl AdapterLayout {
         Self { adapted: step.adapted.clone(), buffers: shared(step) }
     }
 
-    /// Returns the layout root of an adapter, whose gradients are the matrices of a job. Fails if the numbers or shapes of the
-    /// matrices differ.
+    /// Returns the layout root of an adapter, whose gradients are the matrices of a job. Fails if the numbers or shapes
+    /// of the matrices differ.
     pub fn root(&self, adapter: &LoraAdapter, matrices: &[MatrixSpec]) -> Result<Hash, DisputeError> {
         let words = self.words(adapter, matrices)?;
         Ok(tree::root(&words.iter().map(|(_, words)| tensor_root(words)).collect::<Vec<_>>()))

@@ -22,7 +22,7 @@ use super::judge::{
     moves::LeafChallenge,
     phase::{Bisection, DisputedDispatch, DisputedWord, Phase, Side},
     program::Origin,
-    proof::{CommittedBuffer, Proof, RevealedBuffer, RevealedTiles, result_leaf, scratch_leaf},
+    proof::{Proof, RevealedBuffer, RevealedTiles, RootProof, result_leaf, scratch_leaf},
     tensor::{from_bytes, tensor_root, tile_hash, tile_hashes, tile_words, to_bytes},
     trace::Trace,
     tree::{self, Hash, OPENED_LEVELS},
@@ -96,8 +96,8 @@ impl Prover {
         Some(Answer { trace: tree::root(&self.hashes), last, path })
     }
 
-    /// Returns the next move of the side whose turn it is, according to this prover's own trace; `None` if there is no move to
-    /// make.
+    /// Returns the next move of the side whose turn it is, according to this prover's own trace; `None` if there is no
+    /// move to make.
     pub async fn next(&mut self, game: &Game) -> Result<Option<Move>, DisputeError> {
         match game.phase() {
             Phase::Over(_) => Ok(None),
@@ -110,7 +110,7 @@ impl Prover {
         Ok(match game.phase() {
             Phase::Trace(bisection) if bisection.range.len() == 1 => Some(self.leaf(bisection.range.start)?),
             Phase::Trace(bisection) => Some(open(&self.hashes, bisection)),
-            Phase::RevealedBuffer(dispatch, slot, bisection) => {
+            Phase::Tensor(dispatch, slot, bisection) => {
                 let words = self.written(dispatch, *slot).await?;
                 Some(match bisection.range.len() {
                     1 => Move::Tile(to_bytes(&words[tile_words(words.len(), bisection.range.start)])),
@@ -118,7 +118,7 @@ impl Prover {
                 })
             }
             Phase::Saturation(dispatch) => self.saturating(dispatch).await?.map(Move::Witness),
-            Phase::DisputedWord(disputed) => {
+            Phase::Word(disputed) => {
                 let word_run = self.word_run(disputed).await?.claiming(disputed);
                 let path = tree::prove(&word_run.leaves, &[word_run.leaves.len() - 1]);
                 let root = tree::root(&word_run.leaves);
@@ -128,15 +128,15 @@ impl Prover {
                 Some(open(&self.word_run(disputed).await?.claiming(disputed).leaves, bisection))
             }
             Phase::Step(disputed, step, _) => Some(Move::Proof(Box::new(self.proof(disputed, *step).await?))),
-            Phase::DisputedDispatch(_) | Phase::Tile(..) | Phase::Over(_) => None,
+            Phase::Dispatch(_) | Phase::Tile(..) | Phase::Over(_) => None,
         })
     }
 
     async fn challenger_move(&mut self, game: &Game) -> Result<Option<Move>, DisputeError> {
         Ok(match game.phase() {
             Phase::Trace(bisection) => pick(&self.hashes, bisection),
-            Phase::DisputedDispatch(dispatch) => self.challenge_leaf(dispatch).await?.map(Move::LeafChallenge),
-            Phase::RevealedBuffer(dispatch, slot, bisection) => {
+            Phase::Dispatch(dispatch) => self.challenge_leaf(dispatch).await?.map(Move::Challenge),
+            Phase::Tensor(dispatch, slot, bisection) => {
                 pick(&tile_hashes(&self.written(dispatch, *slot).await?), bisection)
             }
             Phase::Tile(dispatch, slot, tile, found) => {
@@ -146,7 +146,7 @@ impl Prover {
                 (0..own.len()).find(|at| own.get(*at) != found.get(*at)).map(|at| Move::Word(at as u32))
             }
             Phase::WordProgram(disputed, bisection) => pick(&self.word_run(disputed).await?.leaves, bisection),
-            Phase::Saturation(_) | Phase::DisputedWord(_) | Phase::Step(..) | Phase::Over(_) => None,
+            Phase::Saturation(_) | Phase::Word(_) | Phase::Step(..) | Phase::Over(_) => None,
         })
     }
 
@@ -185,8 +185,8 @@ impl Prover {
         Ok(self.snapshot(dispatch.at).await?.after[binding].clone())
     }
 
-    /// Returns a word that leaves its range, if there is one. Searches the work units with the reference kernel, then the words
-    /// of the unit.
+    /// Returns a word that leaves its range, if there is one. Searches the work units with the reference kernel, then
+    /// the words of the unit.
     async fn saturating(&mut self, dispatch: &DisputedDispatch) -> Result<Option<WordPlace>, DisputeError> {
         let (kernel, params) = (dispatch.entry.word_program()?.kernel, &dispatch.entry.params);
         let before = self.snapshot(dispatch.at).await?.before.clone();
@@ -248,13 +248,12 @@ impl Prover {
         for (binding, touched) in memory.touched.iter().enumerate().filter(|(_, touched)| !touched.is_empty()) {
             let known = match self.replay.subject().origin(entry.bindings[binding].source, leaf) {
                 Origin::Zero => continue,
-                Origin::CommittedBuffer(_) => CommittedBuffer::Program,
+                Origin::Constant(_) => RootProof::Program,
                 Origin::Input(at) => input(self.replay.inputs(), at),
                 Origin::Adapter(at) => input(self.replay.adapter(), at),
-                Origin::Leaf { leaf, .. } => CommittedBuffer::Leaf {
-                    leaf: self.trace.leaves[leaf].clone(),
-                    path: tree::prove(&self.hashes, &[leaf]),
-                },
+                Origin::Leaf { leaf, .. } => {
+                    RootProof::Leaf { leaf: self.trace.leaves[leaf].clone(), path: tree::prove(&self.hashes, &[leaf]) }
+                }
             };
             tensors.push(RevealedBuffer { binding: binding as u32, known, tiles: reveal(&before[binding], touched) });
         }
@@ -263,8 +262,8 @@ impl Prover {
     }
 }
 
-fn input(roots: &[Hash], at: usize) -> CommittedBuffer {
-    CommittedBuffer::Input { root: roots[at], path: tree::prove(roots, &[at]) }
+fn input(roots: &[Hash], at: usize) -> RootProof {
+    RootProof::Input { root: roots[at], path: tree::prove(roots, &[at]) }
 }
 
 /// Reveals the touched tiles of a tensor.

@@ -29,7 +29,8 @@ pub(super) fn shared(step: &Step) -> Vec<BufferId> {
 }
 
 impl Program {
-    /// Derives the program from a step of one sequence, and from the artifact encoding of the step's gradients in order.
+    /// Derives the program from a step of one sequence, and from the artifact encoding of the step's gradients in
+    /// order.
     pub fn new(step: &Step, encoding: &ArtifactEncoding) -> Self {
         let own = [step.ids, step.labels, step.dither];
         let (writers, shared) = (last_writers(&step.recording), shared(step));
@@ -71,7 +72,8 @@ fn last_writers(recording: &Recording) -> BTreeMap<BufferId, [u32; 2]> {
     writers
 }
 
-/// Returns the dispatches of a recording. `outside` is the source of persistent buffers that no dispatch has written yet.
+/// Returns the dispatches of a recording. `outside` is the source of persistent buffers that no dispatch has written
+/// yet.
 fn entries(recording: &Recording, outside: impl Fn(BufferId) -> BufferSource) -> Vec<DispatchEntry> {
     let mut constants = BTreeMap::new();
     let mut writers = BTreeMap::<BufferId, [u32; 2]>::new();

@@ -159,12 +159,12 @@ fn a_changed_word_of_any_kernel_loses() {
             let word = random(at as u32, slot) as usize % owned;
             let tampering = Tampering { leaf: *leaf, slot, word, xor: 1 << (at % 31), saturates: false };
             let mut wrong = prover(&model, &material, Some(tampering));
-            let played = run_game(&honest, &mut wrong, &mut right);
-            println!("{kernel:28} {slot:5} {:6} {:6} {:?}", played.moves, played.bytes, played.proof);
-            assert_eq!(played.winner, Side::Challenger, "{kernel} {tampering:?} {played:?}");
-            assert!(played.bytes <= MAX_MOVE_BYTES && played.moves <= 30, "{played:?}");
-            let played = run_game(&honest, &mut right, &mut wrong);
-            assert_eq!(played.winner, Side::Miner, "{kernel} {tampering:?} {played:?}");
+            let summary = run_game(&honest, &mut wrong, &mut right);
+            println!("{kernel:28} {slot:5} {:6} {:6} {:?}", summary.moves, summary.bytes, summary.proof);
+            assert_eq!(summary.winner, Side::Challenger, "{kernel} {tampering:?} {summary:?}");
+            assert!(summary.bytes <= MAX_MOVE_BYTES && summary.moves <= 30, "{summary:?}");
+            let summary = run_game(&honest, &mut right, &mut wrong);
+            assert_eq!(summary.winner, Side::Miner, "{kernel} {tampering:?} {summary:?}");
         }
     }
 }
@@ -196,8 +196,8 @@ fn other_weights_tokens_adapters_and_keys_lose() {
     for (model, material) in dishonest {
         let mut wrong = prover(model, &material, None);
         assert_ne!(wrong.trace(), right.trace());
-        let played = run_game(&honest, &mut wrong, &mut right);
-        assert_eq!(played.winner, Side::Challenger, "{played:?}");
+        let summary = run_game(&honest, &mut wrong, &mut right);
+        assert_eq!(summary.winner, Side::Challenger, "{summary:?}");
         assert_eq!(run_game(&honest, &mut right, &mut wrong).winner, Side::Miner);
     }
 }
@@ -238,13 +238,13 @@ fn an_honest_answer_wins_whatever_is_picked() {
                 let chance = random(number, count) as usize;
                 let found = match (game.turn(), game.phase()) {
                     (Side::Miner, _) => block_on(right.next(&game)).unwrap(),
-                    (_, Phase::DisputedDispatch(dispatch)) => {
+                    (_, Phase::Dispatch(dispatch)) => {
                         *kernels.entry(dispatch.entry.kernel.clone()).or_default() += 1;
                         let written = dispatch.entry.written().unwrap();
                         let slot = chance % written.len();
                         let owned = dispatch.entry.owned(written[slot]).unwrap();
                         let place = WordPlace { binding: written[slot] as u32, word: (chance / 8 % owned) as u64 };
-                        Some(Move::LeafChallenge(match number % 3 {
+                        Some(Move::Challenge(match number % 3 {
                             _ if dispatch.leaf.saturated && !dispatch.saturated_before => LeafChallenge::Sound,
                             0 if !dispatch.leaf.saturated => LeafChallenge::Saturates(place),
                             _ => LeafChallenge::Output(slot as u32),
@@ -253,9 +253,7 @@ fn an_honest_answer_wins_whatever_is_picked() {
                     (_, Phase::Tile(.., words)) => Some(Move::Word((chance % (words.len() / 4)) as u32)),
                     (
                         _,
-                        Phase::Trace(bisection)
-                        | Phase::RevealedBuffer(_, _, bisection)
-                        | Phase::WordProgram(_, bisection),
+                        Phase::Trace(bisection) | Phase::Tensor(_, _, bisection) | Phase::WordProgram(_, bisection),
                     ) => Some(Move::Pick((chance % bisection.opened.as_ref().unwrap().len()) as u32)),
                     _ => None,
                 };

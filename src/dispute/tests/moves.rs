@@ -34,13 +34,13 @@ fn altered_moves_are_refused_or_harmless() {
         let found = match game.turn() {
             Side::Miner => block_on(right.next(&game)).unwrap().unwrap(),
             Side::Challenger => match game.phase() {
-                crate::dispute::judge::Phase::DisputedDispatch(dispatch)
+                crate::dispute::judge::Phase::Dispatch(dispatch)
                     if dispatch.leaf.saturated && !dispatch.saturated_before =>
                 {
-                    Move::LeafChallenge(crate::dispute::judge::LeafChallenge::Sound)
+                    Move::Challenge(crate::dispute::judge::LeafChallenge::Sound)
                 }
-                crate::dispute::judge::Phase::DisputedDispatch(_) => {
-                    Move::LeafChallenge(crate::dispute::judge::LeafChallenge::Output(0))
+                crate::dispute::judge::Phase::Dispatch(_) => {
+                    Move::Challenge(crate::dispute::judge::LeafChallenge::Output(0))
                 }
                 crate::dispute::judge::Phase::Tile(..) => Move::Word(0),
                 _ => Move::Pick(1),

@@ -14,7 +14,8 @@ use crate::{
 };
 use pollster::block_on;
 
-/// Returns a configuration with one layer, four heads over two key heads, and two blocks of tokens, the second of which is short.
+/// Returns a configuration with one layer, four heads over two key heads, and two blocks of tokens, the second of which
+/// is short.
 pub(super) fn config() -> ModelConfig {
     ModelConfig {
         layers: 1,

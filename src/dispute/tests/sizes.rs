@@ -1,10 +1,10 @@
-//! The sizes of proofs for BitNet 2B4T with rank 64 on all seven linears and 2048 tokens. They are computed from the tiles that
-//! each step of each word program touches, without running a task.
+//! The sizes of proofs for BitNet 2B4T with rank 64 on all seven linears and 2048 tokens. They are computed from the
+//! tiles that each step of each word program touches, without running a task.
 
 use crate::{
     dispute::{
         judge::{
-            CommittedBuffer, Hash, MAX_MOVE_BYTES, Move, Proof, RevealedBuffer, RevealedTiles, TraceLeaf,
+            Hash, MAX_MOVE_BYTES, Move, Proof, RevealedBuffer, RevealedTiles, RootProof, TraceLeaf,
             tensor::{tile_words, tiles},
             trace::MAX_SLOTS,
             word_program::{StepContext, WordFault, WordMemory, WordPlace, WordProgram},
@@ -25,7 +25,8 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Returns a configuration with one layer and one shard of the vocabulary. All layers and all shards have the same sizes.
+/// Returns a configuration with one layer and one shard of the vocabulary. All layers and all shards have the same
+/// sizes.
 fn config() -> ModelConfig {
     ModelConfig { layers: 1, vocab: 16_384, ..ModelConfig::BITNET_2B4T }
 }
@@ -128,7 +129,7 @@ fn largest(word_program: &WordProgram, params: &[u32], words: &[usize], place: W
         let step = (word_program.step)(&mut StepContext { params, place, memory: &mut memory }, at);
         step.unwrap_or_else(|fault| panic!("{} step {at}: {fault}", word_program.kernel.name));
         let leaf = TraceLeaf { roots: vec![Hash([0; 32]); MAX_SLOTS], saturated: false };
-        let known = CommittedBuffer::Leaf { leaf, path: vec![Hash([0; 32]); PATH] };
+        let known = RootProof::Leaf { leaf, path: vec![Hash([0; 32]); PATH] };
         let touched = memory.touched.iter().enumerate().filter(|(_, touched)| !touched.is_empty());
         let tensors = touched
             .map(|(binding, touched)| RevealedBuffer {

@@ -25,7 +25,8 @@ fn a_minority_that_is_right_overrules_a_panel() {
     network.world.check();
 }
 
-/// An accomplice of the forger opens a dispute and loses it on purpose. The verifier's own finding can still be disputed.
+/// An accomplice of the forger opens a dispute and loses it on purpose. The verifier's own finding can still be
+/// disputed.
 #[test]
 fn a_dispute_lost_on_purpose_does_not_save_a_forger() {
     let mut network = DisputeNetwork::new(LedgerParams { move_blocks: 4, ..all() });

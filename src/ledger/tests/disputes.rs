@@ -151,7 +151,8 @@ fn a_wrong_answer_costs_only_the_account_that_gave_it() {
     let mut challenger = network.prover(&right.1, false, None);
     network.answer(4, dispute, &wrong);
     network.answer(5, dispute, &defender);
-    // the challenger disputes with an honest trace: it wins against the wrong answer and has no move against the right one
+    // the challenger disputes with an honest trace: it wins against the wrong answer and has no move against the right
+    // one
     network.run_games(&[dispute], &mut [(4, &mut wrong), (2, &mut challenger), (5, &mut defender)]);
     assert_eq!(network.status(right.0), SubmissionStatus::Accepted);
     assert_eq!(network.world.balance(4), COINS - ANSWER);

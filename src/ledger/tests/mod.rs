@@ -229,7 +229,8 @@ impl World {
         messages
     }
 
-    /// Returns a proposer's next message about the round's aggregate. The adapter's CID depends on the round and `salt`.
+    /// Returns a proposer's next message about the round's aggregate. The adapter's CID depends on the round and
+    /// `salt`.
     fn aggregate(&self, number: u8, salt: &[u8]) -> Option<Message> {
         self.aggregate_without(number, salt, 0)
     }
@@ -285,7 +286,8 @@ impl World {
         self.events.iter().map(amount).sum()
     }
 
-    /// Checks the invariants of every ledger: no coin appears or is lost, and both its rows and its blocks give the same root.
+    /// Checks the invariants of every ledger: no coin appears or is lost, and both its rows and its blocks give the
+    /// same root.
     fn check(&self) {
         let head = self.head();
         assert_eq!(self.ledger.state().coins(), u128::from(head.minted - head.burned), "coins");

@@ -264,3 +264,21 @@ fn old_rounds_are_pruned() {
     assert_eq!(rows[3..].iter().collect::<std::collections::BTreeSet<_>>().len(), 1, "{rows:?}");
     world.check();
 }
+
+#[test]
+fn a_malformed_layout_root_is_refused() {
+    let params = LedgerParams { verifiers: 0, ..LedgerParams::EMBEDDED };
+    let mut world = World::new(genesis(1, params, &[(9, 1_000_000)]));
+    world.mine(1, honest);
+    world.block(vec![]);
+    let Message::CommitAggregation(commit) = world.aggregate(9, b"next").unwrap() else { panic!() };
+    let mut ahead = world.clone();
+    ahead.done(9, Message::CommitAggregation(commit.clone()));
+    let Message::RevealAggregation(mut reveal) = ahead.aggregate(9, b"next").unwrap() else { panic!() };
+    reveal.layout_root.truncate(62);
+    let commitment_hash = HEXLOWER.encode(&reveal.commitment());
+    world.done(9, Message::CommitAggregation(MsgCommitAggregation { commitment_hash, ..commit }));
+    let (code, log) = world.send(9, Message::RevealAggregation(reveal));
+    assert_eq!((code, log.contains("layout_root")), (1102, true), "{log}");
+    world.check();
+}

@@ -1,4 +1,4 @@
-//! What nodes answer: whatever it is, a client says that it makes no sense, or reads it.
+//! Responses of nodes: a client reads any bytes or returns an error.
 
 use crate::blocks::ARTIFACT;
 use pollster::block_on;
@@ -9,10 +9,10 @@ use r3mes_wgpu::{
 };
 use serde_json::json;
 
-/// A node that always says the same; time passes at once.
-struct Parrot<'a>(&'a [u8]);
+/// A node that gives the same response to every request. Sleeping takes no time.
+struct ConstantNode<'a>(&'a [u8]);
 
-impl Host for Parrot<'_> {
+impl Host for ConstantNode<'_> {
     async fn request(&self, _request: Request<'_>) -> Result<Response, Offline> {
         Ok(Response { status: 200, body: self.0.to_vec() })
     }
@@ -20,11 +20,11 @@ impl Host for Parrot<'_> {
     async fn sleep(&self, _milliseconds: u32) {}
 }
 
-/// Everything that a client asks.
+/// Sends every request of a client, and gives it the bytes as response.
 pub(crate) fn answer(bytes: &[u8]) {
     let key = SessionKey::new(&[1; 32]).expect("a small number is a key");
     let address = key.address().to_owned();
-    let client = Client::new(Parrot(bytes), key);
+    let client = Client::new(ConstantNode(bytes), key);
     let pair = GrantPair { granter: address.clone(), grantee: address.clone() };
     let cid = Codec::DagCbor.cid(bytes);
     block_on(async {
@@ -46,31 +46,31 @@ pub(crate) fn answer(bytes: &[u8]) {
     });
 }
 
-/// A node that has an artifact, and gives these bytes where a CAR of it is wanted.
-struct Storyteller<'a>(&'a [u8]);
+/// A node that has an artifact, but gives these bytes as the CAR of it.
+struct FalseCarNode<'a>(&'a [u8]);
 
-impl Host for Storyteller<'_> {
+impl Host for FalseCarNode<'_> {
     async fn request(&self, request: Request<'_>) -> Result<Response, Offline> {
         if request.path.ends_with("?format=car") {
             return Ok(Response { status: 200, body: self.0.to_vec() });
         }
         let named = |block: &&Block| request.path.contains(&block.cid().to_string());
-        let block = ARTIFACT.1.blocks.iter().find(named).expect("nothing else is asked for");
+        let block = ARTIFACT.1.blocks.iter().find(named).expect("only blocks of the artifact are requested");
         Ok(Response { status: 200, body: block.bytes().to_vec() })
     }
 
     async fn sleep(&self, _milliseconds: u32) {}
 }
 
-/// Whatever a CAR of an artifact is, the artifact comes.
+/// Fetches an artifact from a node that gives these bytes as its CAR. The artifact must arrive nevertheless.
 pub(crate) fn incoming(bytes: &[u8]) {
-    let blocks = block_on(Blocks::of_artifact(&Storyteller(bytes), &ARTIFACT.1.root)).expect("a node that has it");
+    let blocks = block_on(Blocks::of_artifact(&FalseCarNode(bytes), &ARTIFACT.1.root)).expect("a node that has it");
     let mut expected = ARTIFACT.1.blocks.clone();
     expected.sort_unstable_by_key(Block::cid);
-    assert_eq!(blocks.into_blocks(), Ok(expected), "all of it, and nothing else");
+    assert_eq!(blocks.into_blocks(), Ok(expected), "exactly the artifact's blocks");
 }
 
-/// All answers in one.
+/// Returns one JSON response with the fields of all routes, and two empty ones.
 pub(crate) fn answers() -> Vec<Vec<u8>> {
     let cid = Codec::DagCbor.cid(b"any").to_string();
     let digits = "ab".repeat(32);

@@ -1,4 +1,5 @@
-//! `max = max |g|`: the largest magnitude of a matrix, which determines its shift. If it is 2^54 or more, the task is void.
+//! `max = max |g|`: the largest magnitude of a matrix, which determines its shift. If it is 2^54 or more, the task is
+//! void.
 
 use crate::{
     kernels::{Kernel, Saturated, params, read, write},

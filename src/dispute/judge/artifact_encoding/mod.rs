@@ -1,5 +1,5 @@
-//! The artifact encoding: dispatches that turn a chunk's exact gradient into its artifact, so that the last leaf of a trace
-//! states what the artifact claims.
+//! The artifact encoding: dispatches that turn a chunk's exact gradient into its artifact, so that the last leaf of a
+//! trace states what the artifact claims.
 //!
 //! For each matrix they compute the largest magnitude, the bytes, the digests of the bytes' blocks, and the leaf of the
 //! gradient root; then the root. These kernels have reference implementations only, because they run once a chunk.

@@ -1,4 +1,5 @@
-//! The word programs of the artifact encoding. SHA-256 processes 64 bytes at a time, so its state is stored between steps.
+//! The word programs of the artifact encoding. SHA-256 processes 64 bytes at a time, so its state is stored between
+//! steps.
 
 use super::{
     block_digest, gradient_max, matrix_leaf, outcome, transport,

@@ -1,5 +1,5 @@
-//! Word program of attention, for one query and head: the scores of a few keys at a time, the softmax, then blocks of 32
-//! values.
+//! Word program of attention, for one query and head: the scores of a few keys at a time, the softmax, then blocks of
+//! 32 values.
 
 use super::{
     RESULT, StepContext, WordFault, WordPlace, WordProgram, bounded, single::info_word, step_context::part,

@@ -1,5 +1,5 @@
-//! Word programs of attention's gradients, for one query or one key: the probability and dS of a few pairs at a time, then
-//! blocks of 32 of them, then the row.
+//! Word programs of attention's gradients, for one query or one key: the probability and dS of a few pairs at a time,
+//! then blocks of 32 of them, then the row.
 
 use super::{
     RESULT, StepContext, WordFault, WordPlace, WordProgram,
@@ -53,7 +53,8 @@ const SUMMED: usize = 8;
 const SUBSTEPS: usize = BLOCK / SUMMED;
 /// Number of words that are stored for a pair: probability, folded dP, the key's exponent.
 const QUERY_PAIR: usize = 4;
-/// Number of words that are stored for a pair: probability, dS, exponents of dS · q and of dout, and padding to a power of two.
+/// Number of words that are stored for a pair: probability, dS, exponents of dS · q and of dout, and padding to a power
+/// of two.
 const KEY_PAIR: usize = 8;
 
 /// Largest exponent of the keys, or of dS · q.
@@ -78,7 +79,8 @@ fn padded(p: &by_key::Params) -> usize {
     (p.context as usize).next_multiple_of(BLOCK)
 }
 
-type Row = (Vec<i64>, i32);
+/// The values and the exponent of a head row.
+type HeadRow = (Vec<i64>, i32);
 
 /// Returns the statistics of a query. Fails if they are out of range.
 fn stats(ctx: &mut StepContext, binding: usize, row: usize) -> Result<Stats, WordFault> {
@@ -100,7 +102,7 @@ fn probability(ctx: &mut StepContext, tables: usize, stats: &Stats, score: i32) 
 }
 
 /// Returns dP in units of `2^(dout.exponent + top − 25)`.
-fn folded(stats: &Stats, dout: &Row, value: &Row) -> i64 {
+fn folded(stats: &Stats, dout: &HeadRow, value: &HeadRow) -> i64 {
     align(dot(&dout.0, &value.0) << RAISE, -(distance(stats.top, value.1) as i32))
 }
 
@@ -113,7 +115,7 @@ fn gradient(probability: u32, folded: i64, shift: u32, mean: i32) -> Result<i64,
 /// Adds weighted rows to the partial sums. The last rows of a block add the partial sums to the sums.
 fn add(
     ctx: &mut StepContext,
-    rows: &[(i64, Row)],
+    rows: &[(i64, HeadRow)],
     head_dim: usize,
     substep: usize,
     shift: i32,
@@ -219,8 +221,8 @@ fn query_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     put(ctx, head_dim, word, factor, stats.exponent(dout.1), top - 4)
 }
 
-/// Returns the place of a word of the gradient by key: its token, whether it belongs to the value, the head, and the number of
-/// the word in the row.
+/// Returns the place of a word of the gradient by key: its token, whether it belongs to the value, the head, and the
+/// number of the word in the row.
 fn key_place(p: &by_key::Params, place: WordPlace) -> (usize, bool, usize, usize) {
     let (kv_heads, stride) = (p.kv_heads as usize, p.head_dim as usize + INFO);
     let row = place.word as usize / stride;
@@ -286,8 +288,8 @@ fn store_pair(
     p: &by_key::Params,
     row: usize,
     at: usize,
-    key: &Row,
-    value: &Row,
+    key: &HeadRow,
+    value: &HeadRow,
 ) -> Result<(), WordFault> {
     let head_dim = p.head_dim as usize;
     let scoring = attention::Params {

@@ -1,5 +1,5 @@
-//! Word programs of products along a row: a step adds as many terms as fit a proof. Every sum is exact, so it may be cut into
-//! parts anywhere.
+//! Word programs of products along a row: a step adds as many terms as fit a proof. Every sum is exact, so it may be
+//! cut into parts anywhere.
 
 use super::{RESULT, StepContext, WordFault, WordPlace, WordProgram, bounded, single::info_word, step_context::part};
 use crate::{

@@ -1,9 +1,9 @@
 //! Word programs: the computation of one output word of a dispatch, cut into steps that are small enough for a proof.
 //!
-//! A step reads a few tiles of the dispatch's buffers and of a scratch tensor, and writes to the scratch tensor only. Every
-//! kernel has a word program, which computes the same word and the same flag as the kernel's reference implementation. The
-//! words that it reads are first checked against the formats of docs/ARITHMETIC.md, so that no word makes it overflow or read
-//! out of bounds.
+//! A step reads a few tiles of the dispatch's buffers and of a scratch tensor, and writes to the scratch tensor only.
+//! Every kernel has a word program, which computes the same word and the same flag as the kernel's reference
+//! implementation. The words that it reads are first checked against the formats of docs/ARITHMETIC.md, so that no word
+//! makes it overflow or read out of bounds.
 
 mod attention;
 mod attention_backward;

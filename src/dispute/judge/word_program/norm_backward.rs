@@ -26,7 +26,7 @@ const MAX: [usize; 4] = [RESULT + 4, RESULT + 6, RESULT + 8, RESULT + 10];
 const VALUES: usize = 16;
 
 /// The values of a row that every pass needs.
-struct Row {
+struct NormRow {
     width: usize,
     dn: usize,
     x: usize,
@@ -45,7 +45,7 @@ fn exponent(scale: Scale) -> i32 {
     if scale.mantissa == 0 { ZERO_EXPONENT } else { scale.exponent }
 }
 
-fn row(ctx: &mut StepContext, p: &rms_norm_backward::Params, token: usize) -> Result<Row, WordFault> {
+fn row(ctx: &mut StepContext, p: &rms_norm_backward::Params, token: usize) -> Result<NormRow, WordFault> {
     let (width, slots) = (p.width as usize, p.slots as usize);
     let stride = width + INFO;
     let mut top = ZERO_EXPONENT;
@@ -65,7 +65,7 @@ fn row(ctx: &mut StepContext, p: &rms_norm_backward::Params, token: usize) -> Re
         _ => top + 2 + shifts[0] as i32 + p.gain_exponent + shifts[1] as i32 + rms.inverse_rms.exponent,
     };
     let dn = token * slots * stride;
-    Ok(Row { width, dn, x: token * stride, residual, rms, top, shifts, unit, residual_scale })
+    Ok(NormRow { width, dn, x: token * stride, residual, rms, top, shifts, unit, residual_scale })
 }
 
 fn step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
@@ -102,7 +102,7 @@ fn step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
 }
 
 /// First pass: the sum of dn over the slots.
-fn summed(ctx: &mut StepContext, row: &Row, slots: usize, i: usize) -> Result<i64, WordFault> {
+fn summed(ctx: &mut StepContext, row: &NormRow, slots: usize, i: usize) -> Result<i64, WordFault> {
     let x = ctx.int(1, row.x + i)?;
     ctx.store_max(MAX_X, x.unsigned_abs())?;
     let mut sum = 0;
@@ -116,7 +116,7 @@ fn summed(ctx: &mut StepContext, row: &Row, slots: usize, i: usize) -> Result<i6
 }
 
 /// Second pass: the product with the gain. Adds its product with x to the stored dot product.
-fn gained(ctx: &mut StepContext, row: &Row, i: usize) -> Result<i64, WordFault> {
+fn gained(ctx: &mut StepContext, row: &NormRow, i: usize) -> Result<i64, WordFault> {
     let gain = i64::from(ctx.word(2, i)? as i32).clamp(-65_535, 65_535);
     let value = round_even(ctx.load_i64(VALUES + 2 * i)?, row.shifts[0]);
     let value = bounded(i128::from(value) * i128::from(gain))?;
@@ -128,7 +128,7 @@ fn gained(ctx: &mut StepContext, row: &Row, i: usize) -> Result<i64, WordFault> 
 }
 
 /// Third pass: the value minus its part along x.
-fn orthogonal(ctx: &mut StepContext, p: &rms_norm_backward::Params, row: &Row, i: usize) -> Result<i64, WordFault> {
+fn orthogonal(ctx: &mut StepContext, p: &rms_norm_backward::Params, row: &NormRow, i: usize) -> Result<i64, WordFault> {
     let dot = ctx.load_i64(DOT)?;
     let x_shift = shift_for(ctx.load_i64(MAX_X)? as u64, COPY_BITS);
     let inverse_width = Scale { mantissa: p.inverse_width, exponent: p.inverse_width_exponent };
@@ -141,7 +141,7 @@ fn orthogonal(ctx: &mut StepContext, p: &rms_norm_backward::Params, row: &Row, i
 }
 
 /// Fourth pass: the value divided by the RMS, plus the residual's gradient.
-fn joined(ctx: &mut StepContext, row: &Row, i: usize) -> Result<i64, WordFault> {
+fn joined(ctx: &mut StepContext, row: &NormRow, i: usize) -> Result<i64, WordFault> {
     let straight_exponent = exponent(row.residual_scale);
     let top = row.unit.max(straight_exponent);
     let value = round_even(ctx.load_i64(VALUES + 2 * i)?, row.shifts[1]);

@@ -1,4 +1,5 @@
-//! Word programs of RMSNorm's forward pass: three passes over a row, for the maxima, the sum of squares and the rounded values.
+//! Word programs of RMSNorm's forward pass: three passes over a row, for the maxima, the sum of squares and the rounded
+//! values.
 
 use super::{CHUNK, RESULT, StepContext, WordFault, WordProgram, single::info_word, step_context::part};
 use crate::{

@@ -1,5 +1,5 @@
-//! The input of one step of a word program: the dispatch's params, the place of the word, and a memory of which only some words
-//! may be available.
+//! The input of one step of a word program: the dispatch's params, the place of the word, and a memory of which only
+//! some words may be available.
 
 use crate::{
     kernels::shared::{heads::head_words, wide::wide_words},
@@ -57,7 +57,8 @@ pub struct StepContext<'a> {
 /// The exponents that scales may have. Sums of a few of them are far within i32.
 const EXPONENTS: Range<i32> = -(1 << 24)..1 << 24;
 
-/// Returns an intermediate value as an i64. By the bounds of the arithmetic it has fewer than 62 bits; fails if it has more.
+/// Returns an intermediate value as an i64. By the bounds of the arithmetic it has fewer than 62 bits; fails if it has
+/// more.
 pub(crate) fn bounded(value: i128) -> Result<i64, WordFault> {
     let fits = -(1 << 62) < value && value < 1 << 62;
     if fits { Ok(value as i64) } else { Err(WordFault::Format("an intermediate value")) }

@@ -1,4 +1,5 @@
-//! Word programs of rows as long as the vocabulary: the passes of the softmax, the loss, and the gradient of the head's input.
+//! Word programs of rows as long as the vocabulary: the passes of the softmax, the loss, and the gradient of the head's
+//! input.
 
 use super::{
     RESULT, StepContext, WordFault, WordPlace, WordProgram,
