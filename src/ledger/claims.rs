@@ -24,7 +24,11 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     let answer = MsgClaimTaskResponse { success: true, tx_hash: context.hash.to_owned() }.encode_to_vec();
     match state.held.get(miner) {
         Some(held) if held == chunk_id => return Ok(answer),
-        Some(held) => return taken(&format!("the miner already holds chunk {held}; it must submit that first")),
+        Some(held) => {
+            return taken(&format!(
+                "the miner already holds chunk {held}: submit its gradient first, or let the claim expire"
+            ));
+        }
         None => {}
     }
     let reputation = state.reputation(miner);

@@ -39,7 +39,8 @@ pub(super) fn open(state: &mut State, message: &MsgOpenDispute, context: &mut Co
     let theirs = state.disputes.values().filter(is_bonded).filter(|case| case.challenger == *challenger).count();
     if theirs >= disputes_per_challenger as usize || !state.has_room_for_dispute(*id) {
         return refused(format!(
-            "at most {disputes_per_challenger} disputes of one challenger and {MAX_DISPUTES} about one gradient may be open"
+            "at most {disputes_per_challenger} disputes of one challenger and {MAX_DISPUTES} about one gradient may be \
+             open"
         ));
     }
     let subject = subject(state, &submission, chunk)?;
