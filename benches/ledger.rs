@@ -1,7 +1,7 @@
-//! What the ledger alone costs: microseconds and bytes of a claim and of a submission, for rounds of several sizes.
+//! The cost of the ledger: time of a claim and of a submission, and bytes of the state, for rounds of several sizes.
 //!
-//! `cargo bench --bench ledger`: signed transactions in blocks, as a node runs them, without disk or network. What a
-//! recomputation costs is not in it: nothing is drawn.
+//! `cargo bench --bench ledger` executes signed transactions in blocks, as a node does, without disk or network. No
+//! gradient is sampled, so the figures contain no recomputation.
 
 use r3mes_wgpu::{
     dispute::judge::{DisputeContext, Hash},
@@ -13,7 +13,7 @@ use r3mes_wgpu::{
 use std::time::{Duration, Instant};
 
 const CHAIN: &str = "bench-1";
-/// Transactions of a block.
+/// Number of transactions in a block.
 const BLOCK: usize = 256;
 
 fn main() {
@@ -38,18 +38,18 @@ fn main() {
     }
 }
 
-/// As many miners as a round has positions, each with one task.
+/// A ledger with as many miners as a round has chunk slots. Each miner has one task.
 struct World {
     ledger: Ledger,
     keys: Vec<SessionKey>,
     time: u64,
 }
 
-/// Of all transactions of one kind.
-struct Spent {
-    /// Admitting them: their signatures, above all.
+/// Time spent on all transactions of one kind.
+struct Timing {
+    /// Time of admitting them, most of which is the verification of signatures.
     admitted: Duration,
-    /// Running them in blocks, which checks the signatures again.
+    /// Time of executing them in blocks, which verifies the signatures again.
     applied: Duration,
 }
 
@@ -95,9 +95,9 @@ impl World {
         Self { ledger, keys: (0..quota).map(key).collect(), time: 1_000 }
     }
 
-    /// A transaction of every miner.
-    fn each(&mut self, message: impl Fn(&Self, usize) -> Message) -> Spent {
-        let mut spent = Spent { admitted: Duration::ZERO, applied: Duration::ZERO };
+    /// Admits and executes one transaction of every miner.
+    fn each(&mut self, message: impl Fn(&Self, usize) -> Message) -> Timing {
+        let mut spent = Timing { admitted: Duration::ZERO, applied: Duration::ZERO };
         for start in (0..self.keys.len()).step_by(BLOCK) {
             let numbers = start..(start + BLOCK).min(self.keys.len());
             let sign = |number: usize| {

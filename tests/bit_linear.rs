@@ -229,7 +229,7 @@ fn golden_digests_of_a_seeded_layer() {
         |count: usize, unit: f32| -> Vec<f32> { (0..count).map(|i| (i * 37 % 201) as f32 * unit - 1.0).collect() };
     let digest = |values: &[f32]| -> String {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+        data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
     };
     let mut layer = BitLinear::seeded(FEATURES, FEATURES, (RANK, ALPHA), task_key(&[0; 32], "BitLinear 7")).unwrap();
     let (a, _, _) = layer.lora_parameters();

@@ -51,7 +51,7 @@ fn digest(adapter: &LoraAdapter, optimizer: &Optimizer) -> String {
         hash.update(matrix.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
     }
     hash.update(optimizer.to_bytes());
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    data_encoding::HEXLOWER.encode(&hash.finalize())
 }
 
 fn all_settings() -> [Settings; 4] {

@@ -1,4 +1,4 @@
-//! Strategies around disputes: the tasks are a small model's, computed and played for real.
+//! Strategies with disputes. The tasks are those of a small model, whose gradients and games are computed.
 
 use super::{COINS, COST, World, address, genesis, per_task};
 use pollster::block_on;
@@ -22,15 +22,17 @@ use r3mes_wgpu::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Tasks that each strategy is tried for.
+/// Number of tasks for each strategy.
 const TASKS: u32 = 40;
+/// Number of the miner's account.
 const MINER: u8 = 1;
+/// Number of the account that disputes right gradients.
 const GRIEFER: u8 = 2;
-/// Who recomputes what others submit.
+/// Number of the account that recomputes the gradients of others.
 const WATCHER: u8 = 3;
 
-/// A small model, its adapter, and the text.
-struct Job {
+/// A small model, its adapter, and the text, from which tasks can be computed.
+struct SmallJob {
     model: Model,
     targets: Targets,
     adapter: LoraAdapter,
@@ -38,7 +40,7 @@ struct Job {
     backend: Backend,
 }
 
-impl Job {
+impl SmallJob {
     fn new() -> (Self, Genesis) {
         let config = ModelConfig {
             layers: 1,
@@ -66,9 +68,9 @@ impl Job {
             exponent: -40,
         };
         genesis.job.matrices = adapter.matrices.iter().map(spec).collect();
-        let (ground, packing) = DisputeContext::of(&model, &targets, &genesis.job.matrices, genesis.job.transport);
-        genesis.layout_root = packing.root(&adapter, &genesis.job.matrices).expect("the job's adapter");
-        genesis.ground = ground;
+        let (context, layout) = DisputeContext::for_job(&model, &targets, &genesis.job.matrices, genesis.job.transport);
+        genesis.layout_root = layout.root(&adapter, &genesis.job.matrices).expect("the job's adapter");
+        genesis.ground = context;
         genesis.chunks = chunks.iter().map(|chunk| chunk.block().cid()).collect();
         let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };
         (Self { model, targets, adapter, chunks, backend }, genesis)
@@ -78,28 +80,28 @@ impl Job {
         self.chunks.iter().find(|chunk| chunk.block().cid() == task.chunk).expect("a chunk of the text")
     }
 
-    /// What a task is played from; a forger changes a token.
-    fn material(&self, task: &Task, forged: bool) -> TaskInputs {
+    /// Returns the inputs of a task; a forger changes a token.
+    fn inputs(&self, task: &Task, forged: bool) -> TaskInputs {
         let mut tokens = self.chunk(task).tokens().to_vec();
         tokens[1000] ^= u32::from(forged);
         let (matrices, transport) = (task.job.matrices.clone(), task.job.transport);
         TaskInputs { adapter: self.adapter.clone(), tokens, task_key: task.key(), matrices, transport }
     }
 
-    fn party(&self, task: &Task, forged: bool) -> Prover {
-        let material = self.material(task, forged);
-        let replay = Replay::new(&self.model, &self.targets, &material, &self.backend);
-        block_on(Prover::new(block_on(replay).expect("a task of the job"))).expect("a task that can be played")
+    fn prover(&self, task: &Task, forged: bool) -> Prover {
+        let inputs = self.inputs(task, forged);
+        let replay = Replay::new(&self.model, &self.targets, &inputs, &self.backend);
+        block_on(Prover::new(block_on(replay).expect("a task of the job"))).expect("a task that can be run")
     }
 
     fn artifact(&self, task: &Task, forged: bool) -> Artifact {
-        let material = self.material(task, forged);
+        let inputs = self.inputs(task, forged);
         let step = RecordedStep::new(&self.model, &self.targets, 1);
         let gradient = async {
             let executor = self.backend.executor(&Arc::new(step.recording.clone())).await?;
             let mut trainer = Trainer::new(step, executor);
-            trainer.load(&material.adapter, &vec![-40; material.matrices.len()]).await?;
-            trainer.gradient(&material.tokens, &material.task_key, 0).await
+            trainer.load(&inputs.adapter, &vec![-40; inputs.matrices.len()]).await?;
+            trainer.gradient(&inputs.tokens, &inputs.task_key, 0).await
         };
         let found = block_on(gradient).expect("a task that can be computed");
         let gradient = Gradient { loss: found.loss, tokens: found.supervised as u32, matrices: found.matrices };
@@ -107,8 +109,9 @@ impl Job {
     }
 }
 
-/// A miner's submission that counts, or was drawn and rejected; its number, and its task.
-fn mine(world: &mut World, job: &Job, forged: bool) -> Option<(u64, Task, Artifact)> {
+/// Claims a task, submits a gradient, and waits until it is accepted or rejected. Returns its number, task and
+/// artifact.
+fn mine(world: &mut World, job: &SmallJob, forged: bool) -> Option<(u64, Task, Artifact)> {
     let chunk_id = world.ledger.at(world.time + 1).state().available().next()?;
     let claim = Message::ClaimTask(MsgClaimTask { miner: address(MINER), pool_id: 0, chunk_id });
     world.send(MINER, claim);
@@ -123,14 +126,15 @@ fn mine(world: &mut World, job: &Job, forged: bool) -> Option<(u64, Task, Artifa
     Some((id, task, artifact))
 }
 
-/// Opens a dispute about a gradient that counts, has it answered and played, and waits for its end.
+/// Opens a dispute about an accepted gradient, answers it if `provers` has the answerer, makes all moves, and waits for
+/// its end.
 fn dispute(
     world: &mut World,
-    job: &Job,
+    job: &SmallJob,
     (id, task, artifact): &(u64, Task, Artifact),
     challenger: u8,
     answerer: u8,
-    parties: &mut BTreeMap<u8, Prover>,
+    provers: &mut BTreeMap<u8, Prover>,
 ) {
     let dag = artifact.dag().expect("an artifact within its limits");
     let opening = MsgOpenDispute {
@@ -141,33 +145,33 @@ fn dispute(
     };
     world.send(challenger, Message::OpenDispute(opening.into()));
     let dispute_id = world.ledger.state().scalars().disputes;
-    if let Some(answer) = parties.get(&answerer).and_then(Prover::answer) {
+    if let Some(answer) = provers.get(&answerer).and_then(Prover::answer) {
         let (sender, answer) = (address(answerer), answer.encode());
         world.send(answerer, Message::AnswerDispute(MsgAnswerDispute { sender, dispute_id, answer }));
     }
-    while let Some(contest) = world.ledger.state().contest(dispute_id) {
-        let game = contest.dispute.game(0).cloned();
+    while let Some(case) = world.ledger.state().dispute(dispute_id) {
+        let game = case.dispute.game(0).cloned();
         let mover = match game.as_ref().map(|game| game.turn()) {
             Some(Side::Miner) => answerer,
             _ => challenger,
         };
-        let party = parties.get_mut(&mover);
-        // who has nothing to say, or only what is refused, lets its time pass
-        let step = game.zip(party).and_then(|(game, party)| block_on(party.next(&game)).ok().flatten());
+        let prover = provers.get_mut(&mover);
+        // a party that has no move, or only refused ones, lets its turn pass
+        let step = game.zip(prover).and_then(|(game, prover)| block_on(prover.next(&game)).ok().flatten());
         let Some(step) = step else {
-            world.until(|world| world.ledger.state().contest(dispute_id).is_none());
+            world.until(|world| world.ledger.state().dispute(dispute_id).is_none());
             return;
         };
         let (sender, step) = (address(mover), step.encode());
         if world.send(mover, Message::MoveDispute(MsgMoveDispute { sender, dispute_id, answer: 0, step })) != 0 {
-            world.until(|world| world.ledger.state().contest(dispute_id).is_none());
+            world.until(|world| world.ledger.state().dispute(dispute_id).is_none());
         }
     }
 }
 
-/// A miner that forges everything and defends it, and who watches: both with what they earn a task.
+/// Prints the earnings of a miner that forges all gradients and defends them, and of the account that disputes them.
 pub(super) fn forges_and_defends() {
-    let (job, genesis) = Job::new();
+    let (job, genesis) = SmallJob::new();
     let mut world = World::new(genesis);
     let stake = format!("{}uremes", LedgerParams::NETWORK.min_stake);
     let register = MsgRegisterNode { node_address: address(MINER), node_type: 1, stake, ..Default::default() };
@@ -177,10 +181,10 @@ pub(super) fn forges_and_defends() {
     for _ in 0..TASKS {
         let Some(forged) = mine(&mut world, &job, true) else { continue };
         if world.status(forged.0) == SubmissionStatus::Accepted {
-            // a recomputation, then two plays
+            // one recomputation, then two runs for the dispute
             watched += 3;
-            let parties = [(MINER, job.party(&forged.1, true)), (WATCHER, job.party(&forged.1, false))];
-            dispute(&mut world, &job, &forged, WATCHER, MINER, &mut parties.into());
+            let provers = [(MINER, job.prover(&forged.1, true)), (WATCHER, job.prover(&forged.1, false))];
+            dispute(&mut world, &job, &forged, WATCHER, MINER, &mut provers.into());
         }
     }
     let reputation = world.ledger.state().reputation(&address(MINER));
@@ -193,18 +197,19 @@ pub(super) fn forges_and_defends() {
         row(earned)
     );
     let earned = world.wealth(WATCHER) - before[1] - watched * COST;
-    println!("| watches the one who forges and defends it | | | {} |", row(earned));
+    println!("| watches the miner that forges and defends | | | {} |", row(earned));
 }
 
-/// One who disputes every gradient of an honest miner, and who answers for it.
+/// Prints the earnings of an honest miner, of a griefer that disputes all its gradients, and of the account that
+/// answers.
 pub(super) fn griefs() {
-    let (job, genesis) = Job::new();
+    let (job, genesis) = SmallJob::new();
     let mut world = World::new(genesis);
     let before = [MINER, GRIEFER, WATCHER].map(|number| world.wealth(number));
     for _ in 0..TASKS {
         let Some(right) = mine(&mut world, &job, false) else { continue };
-        let parties = [(WATCHER, job.party(&right.1, false)), (GRIEFER, job.party(&right.1, true))];
-        dispute(&mut world, &job, &right, GRIEFER, WATCHER, &mut parties.into());
+        let provers = [(WATCHER, job.prover(&right.1, false)), (GRIEFER, job.prover(&right.1, true))];
+        dispute(&mut world, &job, &right, GRIEFER, WATCHER, &mut provers.into());
         world.until(|world| world.ledger.state().scalars().full_since.is_none());
     }
     let reputation = world.ledger.state().reputation(&address(MINER));
@@ -214,8 +219,8 @@ pub(super) fn griefs() {
         .zip(before.into_iter().zip(costs))
         .map(|(number, (before, cost))| format!("{:+.3}", per_task(world.wealth(number) - before - cost, TASKS)))
         .collect();
-    println!("| honest, all disputed | {} | {} | {} |", reputation.accepted, reputation.rejected, rows[0]);
-    println!("| griefs by disputes | | | {} |", rows[1]);
+    println!("| honest, all gradients disputed | {} | {} | {} |", reputation.accepted, reputation.rejected, rows[0]);
+    println!("| griefs: disputes right gradients | | | {} |", rows[1]);
     println!("| answers for the miner | | | {} |", rows[2]);
     assert!(world.wealth(GRIEFER) < COINS as i64, "griefing never pays");
 }

@@ -1,10 +1,12 @@
-//! What strategies earn under the rules for networks, played on the real ledger.
+//! Simulates strategies on the real ledger with the `NETWORK` parameters, and prints what they earn.
 //!
-//! Every transaction is signed and run; but for those in dispute the gradients are not computed: an honest one is a
-//! commitment that honest verifiers find again, a forged one is another.
+//! Every transaction is signed and executed. Gradients are computed only for the strategies with disputes. In the
+//! others, an honest gradient is represented by the commitment that honest verifiers find, and a forged one by another
+//! commitment.
 
 mod games;
 
+use data_encoding::HEXLOWER;
 use r3mes_wgpu::{
     dispute::judge::{DisputeContext, Hash},
     ledger::{ChainBlock, ChallengeStage, Finding, Genesis, Ledger, LedgerParams, SubmissionStatus, Tx},
@@ -12,41 +14,44 @@ use r3mes_wgpu::{
     store::Codec,
     tx::{
         Fee, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation, MsgRegisterNode, MsgRevealAggregation,
-        MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitRandomVerifierResult, SessionKey,
+        MsgRevealAttestation, MsgSubmitCPUVerification, MsgSubmitGradient, SessionKey,
     },
 };
 use std::{collections::BTreeMap, sync::LazyLock};
 
-/// Tasks that each strategy is tried for.
+/// Number of tasks for each strategy.
 const TASKS: u32 = 300;
+/// First balance of each account, in micro-units.
 const COINS: u64 = 1_000_000_000;
-/// What computing a gradient costs, in micro-units: most of what it earns.
+/// Cost of computing a gradient in micro-units: 60 % of the reward.
 const COST: i64 = 600_000;
+/// Numbers of the accounts that verify and propose.
 const VERIFIERS: [u8; 5] = [201, 202, 203, 204, 205];
 
 fn key(number: u8) -> SessionKey {
     SessionKey::new(&[number; 32]).expect("a small number is a key")
 }
 
-/// Deriving one costs more than a block.
+/// Returns the address of an account. All of them are derived once, because that takes longer than a block.
 fn address(number: u8) -> String {
     static ADDRESSES: LazyLock<Vec<String>> =
         LazyLock::new(|| (1..=VERIFIERS[4]).map(|number| key(number).address().to_owned()).collect());
     ADDRESSES[usize::from(number) - 1].clone()
 }
 
+/// A ledger, with the verifiers and proposers of its network.
 struct World {
     ledger: Ledger,
     time: u64,
-    /// Verifiers that say "match" without looking.
+    /// Verifiers that attest a match without recomputing.
     lazy: Vec<u8>,
-    /// Gradients that the first verifier was to recompute.
+    /// Number of gradients that the first verifier recomputed.
     recomputed: i64,
-    /// Whether commitments of gradients that are computed are right.
+    /// For each computed gradient, by its commitment, whether it is right.
     rights: BTreeMap<String, bool>,
 }
 
-/// The terms that strategies are tried under.
+/// Returns the genesis of every simulation.
 fn genesis() -> Genesis {
     let matrix = |factor: &str| MatrixSpec {
         name: format!("layers.0.attention.q.{factor}"),
@@ -113,13 +118,13 @@ impl World {
         key(number).sign("economics-1", sequence, &Fee::default(), messages).expect("messages that can be signed")
     }
 
-    /// A block of one transaction; its code.
+    /// Applies a block of one transaction, and returns its code.
     fn send(&mut self, number: u8, message: Message) -> u32 {
         let tx = self.sign(number, &[message]);
         self.block(vec![tx])[0]
     }
 
-    /// What a miner submits for the task that it holds.
+    /// Returns a submission for the task that a miner has claimed.
     fn submission(&self, number: u8, commitment: Commitment) -> Option<MsgSubmitGradient> {
         let held = self.ledger.held(&address(number)).ok()??;
         Some(MsgSubmitGradient {
@@ -136,7 +141,7 @@ impl World {
         })
     }
 
-    /// Claims a task, submits for it, and waits for what becomes of it and of its round.
+    /// Claims a task, submits a gradient, and waits until it is settled and its round is no longer full.
     fn mine(&mut self, number: u8, forge: bool) {
         let Some(chunk_id) = self.ledger.at(self.time + 1).state().available().next() else { return };
         self.send(number, Message::ClaimTask(MsgClaimTask { miner: address(number), pool_id: 0, chunk_id }));
@@ -149,7 +154,7 @@ impl World {
         self.until(|world| world.ledger.state().scalars().full_since.is_none());
     }
 
-    /// Blocks, until something is so.
+    /// Applies blocks until a condition holds.
     fn until(&mut self, done: impl Fn(&Self) -> bool) {
         for _ in 0..10_000 {
             if done(self) {
@@ -157,31 +162,32 @@ impl World {
             }
             self.serve();
         }
-        unreachable!("what is waited for comes within some thousand blocks");
+        unreachable!("the condition must hold within 10,000 blocks");
     }
 
-    /// Where a submission stands; one that is forgotten counted.
+    /// Returns the status of a submission. One that is no longer stored was accepted.
     fn status(&self, id: u64) -> SubmissionStatus {
         self.ledger.state().submission(id).map_or(SubmissionStatus::Accepted, |submission| submission.status)
     }
 
-    /// A block of what verifiers and proposers have to say.
+    /// Applies a block with the messages of all verifiers and proposers.
     fn serve(&mut self) {
         let mut txs = Vec::new();
         for number in VERIFIERS {
-            let words = self.words(number);
-            let sealed = words.iter().filter(|word| matches!(word, Message::CommitAttestation(_))).count();
-            self.recomputed += if number == VERIFIERS[0] { sealed as i64 } else { 0 };
-            if !words.is_empty() {
-                txs.push(self.sign(number, &words));
+            let messages = self.pending_messages(number);
+            let committed = messages.iter().filter(|message| matches!(message, Message::CommitAttestation(_))).count();
+            self.recomputed += if number == VERIFIERS[0] { committed as i64 } else { 0 };
+            if !messages.is_empty() {
+                txs.push(self.sign(number, &messages));
             }
         }
         self.block(txs);
     }
 
-    fn words(&self, number: u8) -> Vec<Message> {
+    /// Returns the messages that a verifier and proposer has to send now.
+    fn pending_messages(&self, number: u8) -> Vec<Message> {
         let verifier = address(number);
-        let mut words = Vec::new();
+        let mut messages = Vec::new();
         for duty in self.ledger.assignments(&verifier).unwrap_or_default().into_iter().filter(|duty| !duty.done) {
             let (claimed, challenge_id) = (duty.submission.commitment, duty.challenge);
             let lazy = self.lazy.contains(&number);
@@ -189,7 +195,7 @@ impl World {
             let matches = lazy || right;
             let finding = if matches { Finding::Match } else { Finding::Mismatch };
             if duty.stage == ChallengeStage::Panel {
-                words.push(Message::Arbitrate(MsgSubmitCPUVerification {
+                messages.push(Message::Arbitrate(MsgSubmitCPUVerification {
                     validator: verifier.clone(),
                     challenge_id,
                     is_valid: matches,
@@ -199,55 +205,56 @@ impl World {
                 }));
                 continue;
             }
-            let shown = MsgSubmitRandomVerifierResult {
+            let reveal = MsgRevealAttestation {
                 verifier: verifier.clone(),
                 challenge_id,
                 result: if finding == Finding::Match { "match" } else { "mismatch" }.to_owned(),
                 gradient_hash: if matches { claimed.to_string() } else { String::new() },
-                // the leaf that the draw asks for: known to who played the step
-                evidence: format!("{}:{number}", if lazy { "guess" } else { "leaf" }),
-                ..Default::default()
+                // only a verifier that recomputed the gradient knows the leaf that the sampling block selects
+                leaf: if lazy { "guess" } else { "leaf" }.to_owned(),
+                salt: vec![number],
             };
-            words.push(match duty.stage {
+            messages.push(match duty.stage {
                 ChallengeStage::Commit => Message::CommitAttestation(MsgCommitAttestation {
                     verifier: verifier.clone(),
                     challenge_id,
-                    commitment: shown.commitment().to_vec(),
+                    commitment: reveal.commitment().to_vec(),
                 }),
-                _ => Message::Attest(Box::new(shown)),
+                _ => Message::RevealAttestation(Box::new(reveal)),
             });
         }
-        let Ok(Some(sum)) = self.ledger.aggregation(&verifier) else { return words };
-        let ids: Vec<u64> = sum.gradients.iter().map(|(id, ..)| *id).collect();
-        let shown = MsgRevealAggregation {
+        let Ok(Some(job)) = self.ledger.aggregation(&verifier) else { return messages };
+        let ids: Vec<u64> = job.gradients.iter().map(|(id, ..)| *id).collect();
+        let reveal = MsgRevealAggregation {
             proposer: verifier.clone(),
-            commitment_id: sum.own.as_ref().map_or(0, |(id, _)| *id),
-            aggregated_gradient_ipfs_hash: Codec::DagCbor.cid(&sum.round.to_le_bytes()).to_string(),
-            merkle_root: hex(&merkle_root(
-                &sum.gradients.iter().map(|(_, _, known)| known.commitment.0).collect::<Vec<_>>(),
+            commitment_id: job.own.as_ref().map_or(0, |(id, _)| *id),
+            adapter: Codec::DagCbor.cid(&job.round.to_le_bytes()).to_string(),
+            merkle_root: HEXLOWER.encode(&merkle_root(
+                &job.gradients.iter().map(|(_, _, known)| known.commitment.0).collect::<Vec<_>>(),
             )),
             gradient_ids: ids.clone(),
-            training_round_id: sum.round,
+            training_round_id: job.round,
             model_version: self.ledger.genesis().job.model.to_string(),
-            // no adapter is computed: each is the first
-            salt: format!("{}:{number}", hex(&self.ledger.genesis().layout_root.0)),
+            // the simulation computes no adapters, so that every adapter has the layout root of the first one
+            layout_root: HEXLOWER.encode(&self.ledger.genesis().layout_root.0),
+            salt: vec![number],
         };
-        match sum.own {
-            None => words.push(Message::CommitAggregation(MsgCommitAggregation {
+        match job.own {
+            None => messages.push(Message::CommitAggregation(MsgCommitAggregation {
                 proposer: verifier,
-                commitment_hash: hex(&shown.commitment()),
-                training_round_id: sum.round,
+                commitment_hash: HEXLOWER.encode(&reveal.commitment()),
+                training_round_id: job.round,
                 gradient_ids: ids,
             })),
             Some((_, proposal)) if proposal.adapter.is_none() => {
-                words.push(Message::RevealAggregation(Box::new(shown)))
+                messages.push(Message::RevealAggregation(Box::new(reveal)))
             }
             Some(_) => {}
         }
-        words
+        messages
     }
 
-    /// All that an account has: coins, stake, and what it waits for.
+    /// Returns the balance, the stake and the escrow of an account in total.
     fn wealth(&self, number: u8) -> i64 {
         let (state, address) = (self.ledger.state(), address(number));
         let stake = state.node(&address).map_or(0, |node| node.stake);
@@ -255,15 +262,12 @@ impl World {
     }
 }
 
+/// Returns the commitment to the right gradient.
 fn honest(task: &Task) -> Commitment {
     Commitment::new(task, &[7; 32])
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Prints what a miner earns a task, less what it computes.
+/// Prints the earnings of a miner per task, minus the cost of the gradients that it computes.
 fn miner(name: &str, staked: bool, forges: fn(u32) -> bool) {
     let mut world = World::new(genesis());
     if staked {
@@ -282,7 +286,7 @@ fn miner(name: &str, staked: bool, forges: fn(u32) -> bool) {
     println!("| {name} | {} | {} | {:+.3} |", reputation.accepted, reputation.rejected, per_task(earned, TASKS));
 }
 
-/// Prints what a verifier earns a task of somebody else's, less what it computes.
+/// Prints the earnings of a verifier per task of another account, minus the cost of the gradients that it recomputes.
 fn verifier(name: &str, lazy: bool) {
     let mut world = World::new(genesis());
     if lazy {
@@ -302,17 +306,17 @@ fn per_task(amount: i64, tasks: u32) -> f64 {
 }
 
 fn main() {
-    println!("Coins a task over {TASKS} tasks; a reward is 1, computing one costs {}.\n", COST as f64 / 1e6);
-    println!("| strategy | accepted | rejected | earned a task |\n|---|---|---|---|");
+    println!("{TASKS} tasks for each strategy. A reward is 1; computing a gradient costs {}.\n", COST as f64 / 1e6);
+    println!("| strategy | accepted | rejected | earned per task |\n|---|---|---|---|");
     miner("honest, with a stake", true, |_| false);
-    miner("honest, without", false, |_| false);
+    miner("honest, without a stake", false, |_| false);
     miner("forges all, with a stake", true, |_| true);
-    miner("forges all, without", false, |_| true);
+    miner("forges all, without a stake", false, |_| true);
     miner("forges every tenth, with a stake", true, |task| task.is_multiple_of(10));
-    miner("forges every tenth, without", false, |task| task.is_multiple_of(10));
-    miner("honest for 32 tasks, then forges, without", false, |task| task >= 32);
+    miner("forges every tenth, without a stake", false, |task| task.is_multiple_of(10));
+    miner("honest for 32 tasks, then forges, without a stake", false, |task| task >= 32);
     verifier("verifies", false);
-    verifier("says \"match\" without looking", true);
+    verifier("attests \"match\" without recomputing", true);
     games::forges_and_defends();
     games::griefs();
 }

@@ -23,7 +23,7 @@ fn main() -> anyhow::Result<()> {
     let (rank, alpha, seed) = (8, 16, [0; 32]);
     let ternarize = Ternarize::Sign { threshold: 0.1 };
     let layer = BitLinear::new(&weights, FEATURES, FEATURES, ternarize, (rank, alpha), seed)?;
-    let digest: String = layer.backbone_digest().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = data_encoding::HEXLOWER.encode(&layer.backbone_digest());
     println!("backbone {FEATURES} × {FEATURES}, sha256 {digest}");
     println!("adapter  {:.4} MB", layer.size_mb());
 

@@ -7,7 +7,7 @@ use r3mes_wgpu::{
     client::{BlockStore as _, ClientError, GradientStatus, HeldTask},
     protocol::{Artifact, Commitment, Gradient, Task, TaskTerms},
     store::Codec,
-    tx::{Message, MsgClaimTask, MsgCommitAttestation, MsgSubmitRandomVerifierResult, code},
+    tx::{Message, MsgClaimTask, MsgCommitAttestation, MsgRevealAttestation, code},
 };
 use serde_json::{Value, json};
 
@@ -314,21 +314,20 @@ fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (TestNetwork,
 fn attest_match_blindly(rogue: &ScriptedMiner) {
     for duty in block_on(rogue.client.duties()).unwrap().into_iter().filter(|duty| !duty.done) {
         let (verifier, challenge_id) = (rogue.address().to_owned(), duty.challenge_id);
-        let shown = MsgSubmitRandomVerifierResult {
+        let shown = MsgRevealAttestation {
             verifier: verifier.clone(),
             challenge_id,
             result: "match".to_owned(),
             gradient_hash: duty.gradient_hash.clone(),
-            evidence: format!("{}:{}", "00".repeat(32), "11".repeat(32)),
-            loss_match: true,
-            ..Default::default()
+            leaf: "00".repeat(32),
+            salt: vec![0x11; 32],
         };
         let message = match duty.stage.as_str() {
             "commit" => {
                 let commitment = shown.commitment().to_vec();
                 Message::CommitAttestation(MsgCommitAttestation { verifier, challenge_id, commitment })
             }
-            "reveal" => Message::Attest(Box::new(shown)),
+            "reveal" => Message::RevealAttestation(Box::new(shown)),
             // all validators look; it has nothing to say
             _ => continue,
         };

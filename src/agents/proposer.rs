@@ -107,12 +107,13 @@ impl Proposer {
         let reveal = MsgRevealAggregation {
             proposer: proposer.clone(),
             commitment_id: job.commitment_id.unwrap_or_default(),
-            aggregated_gradient_ipfs_hash: adapter.to_string(),
+            adapter: adapter.to_string(),
+            layout_root: hex(&layout_root.0),
             merkle_root: hex(&merkle_root(&commitments.collect::<Vec<_>>())),
             gradient_ids: ids.clone(),
             training_round_id: *round,
             model_version: client.job().await?.model,
-            salt: format!("{}:{}", hex(&layout_root.0), hex(&salt)),
+            salt: salt.to_vec(),
         };
         Ok(match job.commitment_id {
             Some(_) => Message::RevealAggregation(Box::new(reveal)),

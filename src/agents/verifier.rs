@@ -9,7 +9,7 @@ use crate::{
     protocol::{Commitment, Task},
     store::Codec,
     training::worker::Worker,
-    tx::{Message, MsgCommitAttestation, MsgSubmitCPUVerification, MsgSubmitRandomVerifierResult, code},
+    tx::{Message, MsgCommitAttestation, MsgRevealAttestation, MsgSubmitCPUVerification, code},
 };
 use std::collections::BTreeMap;
 
@@ -209,26 +209,25 @@ impl Verifier {
         }
         let reveal = self.reveal(&verifier, challenge_id, result);
         if duty.stage == "reveal" {
-            return Message::Attest(Box::new(reveal));
+            return Message::RevealAttestation(Box::new(reveal));
         }
         let commitment = reveal.commitment().to_vec();
         Message::CommitAttestation(MsgCommitAttestation { verifier, challenge_id, commitment })
     }
 
     /// Returns the attestation that is first committed to, then revealed.
-    fn reveal(&self, verifier: &str, challenge_id: u64, result: &Recomputation) -> MsgSubmitRandomVerifierResult {
+    fn reveal(&self, verifier: &str, challenge_id: u64, result: &Recomputation) -> MsgRevealAttestation {
         let gradient_hash = match result.result {
             "unavailable" => String::new(),
             _ => result.commitment.to_string(),
         };
-        MsgSubmitRandomVerifierResult {
+        MsgRevealAttestation {
             verifier: verifier.to_owned(),
             challenge_id,
             result: result.result.to_owned(),
             gradient_hash,
-            evidence: format!("{}:{}", result.leaf, hex(&self.salt_of(challenge_id))),
-            loss_match: result.result == "match",
-            ..Default::default()
+            leaf: result.leaf.clone(),
+            salt: self.salt_of(challenge_id).to_vec(),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::NoResponse;
 use crate::{
     store::{Cid, StoreError},
-    tx::{ChainError, code},
+    tx::{TxError, code},
 };
 
 /// Error returned when a request to a node failed.
@@ -66,7 +66,7 @@ pub enum ClientError {
     Store(#[from] StoreError),
     /// A transaction could not be built.
     #[error(transparent)]
-    Chain(#[from] ChainError),
+    Chain(#[from] TxError),
 }
 
 /// What a caller does after an error.

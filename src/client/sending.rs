@@ -130,11 +130,6 @@ impl<H: Connection + Timer> Client<H> {
 
 /// Decodes the message responses of a hexadecimal `TxMsgData`.
 fn responses(data: &str) -> Option<Vec<Any>> {
-    let digits = data.as_bytes();
-    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes: Vec<u8> = digits.chunks_exact(2).map(byte).collect::<Option<_>>()?;
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(data.as_bytes()).ok()?;
     Some(TxMsgData::decode(&*bytes).ok()?.msg_responses)
 }

@@ -1,8 +1,11 @@
-//! Who is right where two disagree about a task: a game of some dozen moves whose last one is a proof of at most 64 KiB.
+//! Disputes: two parties that disagree about a task play a game of a few dozen moves, whose last move is a proof of at
+//! most 64 KiB that shows who is right.
 //!
-//! A [`Program`] is a task's dispatches as data, a [`Trace`] what each of them left, as roots. An [`Answer`] stands for a
-//! claim with a trace; a [`Game`] narrows a doubt about it down to one step of one word's [`word_program`], which anybody redoes.
-//! A [`Prover`] sequences the task itself and knows every move. `docs/DISPUTES.md` has the moves and the sizes.
+//! A program is the dispatches of a task as data; its root is part of the game's [`Subject`](judge::Subject). A
+//! [`Trace`](judge::Trace) is the hashes of what each dispatch wrote. An [`Answer`](judge::Answer) defends a claim by a
+//! trace. A [`Game`](judge::Game) about the answer narrows the disagreement down to one step of the [word
+//! program](judge::word_program) of one word, which the judge redoes. A prover runs the task again and computes every
+//! move of a party. `docs/DISPUTES.md` describes the moves and their sizes.
 
 pub mod judge;
 #[cfg(feature = "compute")]

@@ -1,29 +1,30 @@
-//! A block is a list of transactions with a height, a time and a hash: all that a ledger ever hears.
+//! Blocks: transactions with a height, a time and a hash. They are the ledger's only input.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// A block, as a ledger takes it.
+/// A block of transactions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainBlock {
-    /// One more than that of the block before.
+    /// Height, one more than that of the previous block.
     pub height: u64,
-    /// Seconds since 1970; not before that of the block before.
+    /// Time in seconds since 1970, not earlier than that of the previous block.
     pub time: u64,
-    /// Where consensus gives one, its own; else [`ChainBlock::new`]'s. The ledger's only randomness.
+    /// Hash of the block: the consensus engine's if there is one, otherwise that of [`ChainBlock::new`]. It is the
+    /// ledger's only source of randomness.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
-    /// `TxRaw` bytes, as they came.
+    /// The transactions, as `TxRaw` bytes.
     pub txs: Vec<Tx>,
 }
 
-/// The bytes of a transaction.
+/// The bytes of a transaction, a `TxRaw`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Tx(#[serde(with = "serde_bytes")] pub Vec<u8>);
 
 impl ChainBlock {
-    /// A block whose hash is that of its height, time, transactions, and of the root that the ledger had before.
+    /// Makes a block whose hash covers its height, its time, its transactions and the ledger's root before it.
     pub fn new(height: u64, time: u64, root: [u8; 32], txs: Vec<Tx>) -> Self {
         let mut hash = Sha256::new().chain_update("r3mes/block/1").chain_update(height.to_le_bytes());
         hash.update(time.to_le_bytes());

@@ -1,37 +1,46 @@
-//! A claim reserves one position of the round for one miner until it expires.
+//! Claims: a claim reserves one chunk slot of the round for one miner until it expires.
 //!
-//! A round is a range of positions. Where all of them are taken, those whose miners have had them for a while can be
-//! claimed by others too: a miner that left does not hold up the round, and whoever submits first has the position.
+//! A round has one chunk slot for each of a range of positions. If all slots are taken, those that were claimed more
+//! than `claim_grace` seconds ago may be claimed by other miners too, so that a miner that left does not hold up the
+//! round. The miner that submits first has the slot.
 
-use super::{ChunkSlot, Claim, Event, LedgerParams, Refusal, State, coins, transactions::Context};
+use super::{
+    ChunkSlot, Claim, Event, LedgerParams, State, coins,
+    context::{Context, Refusal},
+};
 use crate::tx::{DENOM, MsgClaimTask, MsgClaimTaskResponse, code};
 use prost::Message;
 
-/// The only pool.
+/// Number of the only pool.
 pub(super) const POOL: u64 = 0;
 
+/// Claims a chunk slot. A claim that the miner already holds succeeds again.
 pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Context) -> Result<Vec<u8>, Refusal> {
     let taken = |log: &str| Err(Refusal::new(code::TAKEN, log));
     let MsgClaimTask { miner, pool_id, chunk_id } = message;
     if *pool_id != POOL {
-        return taken("there is pool 0 only");
+        return taken(&format!("pool {pool_id} does not exist; the only pool is {POOL}"));
     }
     let answer = MsgClaimTaskResponse { success: true, tx_hash: context.hash.to_owned() }.encode_to_vec();
     match state.held.get(miner) {
         Some(held) if held == chunk_id => return Ok(answer),
-        Some(held) => return taken(&format!("the miner holds chunk {held} already")),
+        Some(held) => {
+            return taken(&format!(
+                "the miner already holds chunk {held}: submit its gradient first, or let the claim expire"
+            ));
+        }
         None => {}
     }
     let reputation = state.reputation(miner);
     if reputation.quarantined >= state.head().height && reputation.quarantined > 0 {
-        let log = format!("the miner took its work back: it claims nothing until block {}", reputation.quarantined + 1);
+        let log = format!("after a withdrawal the miner claims nothing until block {}", reputation.quarantined + 1);
         return Err(Refusal::new(code::REJECTED, log));
     }
     if state.submissions_of(miner).any(|(_, own)| own.position == *chunk_id && state.is_unsettled(own)) {
-        return taken("the miner's own gradient of this chunk is not settled yet");
+        return taken("the miner's earlier gradient of this chunk is not settled yet");
     }
     if !state.is_available(*chunk_id) {
-        return taken("this chunk is not available any more");
+        return taken(&format!("chunk {chunk_id} is not available; claim another one"));
     }
     let bond = bond(state, miner)?;
     let LedgerParams { claim_lifetime, .. } = state.genesis.params;
@@ -39,7 +48,9 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     let claim = Claim { miner: miner.clone(), since: now, expires: now.saturating_add(claim_lifetime), bond };
     match state.chunk_slots.entry(*chunk_id).or_insert(ChunkSlot::Claimed(Vec::new())) {
         ChunkSlot::Claimed(claims) => claims.push(claim),
-        ChunkSlot::Submitted(_) | ChunkSlot::Accepted(_) => return taken("this chunk is done"),
+        ChunkSlot::Submitted(_) | ChunkSlot::Accepted(_) => {
+            return taken("the gradient of this chunk is submitted already");
+        }
     }
     state.held.insert(miner.clone(), *chunk_id);
     let round = state.head().round;
@@ -47,7 +58,8 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     Ok(answer)
 }
 
-/// Locks the bond; miners that own too little share what is left to them.
+/// Locks the bond of a claim and returns it. It is 0 for a miner that has too few coins, if fewer than `unbonded_share`
+/// of the chunk slots are claimed without a bond.
 fn bond(state: &mut State, miner: &str) -> Result<u64, Refusal> {
     let LedgerParams { claim_bond, unbonded_share, .. } = state.genesis.params;
     if claim_bond == 0 || coins::take(state, miner, claim_bond, "the bond of a claim").is_ok() {
@@ -57,26 +69,29 @@ fn bond(state: &mut State, miner: &str) -> Result<u64, Refusal> {
     if unbonded < LedgerParams::share(state.genesis.quota.into(), unbonded_share) {
         return Ok(0);
     }
-    let log = format!("a claim locks {claim_bond}{DENOM}; those for miners without are taken: ask again later");
+    let log = format!(
+        "a claim locks {claim_bond}{DENOM}, and all chunks for miners without that bond are claimed: try again later"
+    );
     Err(Refusal::new(code::TAKEN, log))
 }
 
 fn claims(state: &State) -> impl Iterator<Item = &Claim> {
-    state.chunk_slots.values().flat_map(|place| match place {
+    state.chunk_slots.values().flat_map(|slot| match slot {
         ChunkSlot::Claimed(claims) => claims.as_slice(),
         ChunkSlot::Submitted(_) | ChunkSlot::Accepted(_) => &[],
     })
 }
 
-/// Ends the claims whose time has run out; their bonds are lost.
+/// Ends the claims that have expired, and burns their bonds.
 pub(super) fn expire(state: &mut State) {
     let now = state.head().time;
-    let over = |place: &ChunkSlot| matches!(place, ChunkSlot::Claimed(claims) if claims.iter().any(|claim| claim.expires <= now));
+    let expired = |claim: &Claim| claim.expires <= now;
+    let has_expired = |slot: &ChunkSlot| matches!(slot, ChunkSlot::Claimed(claims) if claims.iter().any(expired));
     let positions: Vec<u64> =
-        state.chunk_slots.iter().filter(|(_, place)| over(place)).map(|(position, _)| *position).collect();
+        state.chunk_slots.iter().filter(|(_, slot)| has_expired(slot)).map(|(position, _)| *position).collect();
     for position in positions {
         let Some(ChunkSlot::Claimed(claims)) = state.chunk_slots.remove(&position) else { continue };
-        let (live, over): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.expires > now);
+        let (over, live): (Vec<_>, Vec<_>) = claims.into_iter().partition(expired);
         for claim in over {
             state.held.remove(&claim.miner);
             state.head_mut().burned += claim.bond;
@@ -87,7 +102,7 @@ pub(super) fn expire(state: &mut State) {
     }
 }
 
-/// Ends all claims to a position, which is somebody's submission now; bonds come back.
+/// Ends all claims to a chunk slot that a submission now has, and returns their bonds.
 pub(super) fn release(state: &mut State, position: u64, submission: u64) {
     if let Some(ChunkSlot::Claimed(claims)) = state.chunk_slots.insert(position, ChunkSlot::Submitted(submission)) {
         for claim in claims {
@@ -97,8 +112,8 @@ pub(super) fn release(state: &mut State, position: u64, submission: u64) {
     }
 }
 
-/// Ends a miner's claim; its bond comes back.
-pub(super) fn give_up(state: &mut State, miner: &str) {
+/// Ends a miner's claim and returns its bond.
+pub(super) fn cancel(state: &mut State, miner: &str) {
     let Some(position) = state.held.remove(miner) else { return };
     let Some(ChunkSlot::Claimed(mut claims)) = state.chunk_slots.remove(&position) else { return };
     if let Some(at) = claims.iter().position(|claim| claim.miner == miner) {
@@ -110,12 +125,13 @@ pub(super) fn give_up(state: &mut State, miner: &str) {
 }
 
 impl State {
-    /// The positions of the round that can be claimed, in order.
+    /// Returns the positions of the round that can be claimed, ascending.
     pub fn available(&self) -> impl Iterator<Item = u64> {
         self.genesis.positions(self.head().round).filter(|position| self.is_available(*position))
     }
 
-    /// Whether a position of the round can be claimed: nobody has it; or no other is left, and those who have it are late.
+    /// Returns whether a chunk slot can be claimed: it is free; or no slot is free, and all claims to it are older than
+    /// `claim_grace` and fewer than `claims_per_chunk`.
     fn is_available(&self, position: u64) -> bool {
         let LedgerParams { claim_grace, claims_per_chunk, .. } = self.genesis.params;
         let now = self.head().time;

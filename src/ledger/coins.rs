@@ -1,9 +1,9 @@
-//! Coins: what leaves one place is what another gets. They are made by the genesis and by rewards alone.
+//! Coins. They are minted by the genesis and as rewards only; every other operation moves or burns them.
 
-use super::{Event, LedgerParams, Refusal, State, nodes};
+use super::{LedgerParams, State, context::Refusal};
 use crate::tx::{DENOM, MsgSetPayout, Transfer, check_address, code};
 
-/// Moves coins.
+/// Executes a transfer.
 pub(super) fn transfer(state: &mut State, transfer: &Transfer) -> Result<(), Refusal> {
     let Transfer { from, to, amount } = transfer;
     let owned = state.account(from).balance;
@@ -17,11 +17,11 @@ pub(super) fn transfer(state: &mut State, transfer: &Transfer) -> Result<(), Ref
     Ok(())
 }
 
-/// Takes coins from an account for some purpose, or says that it has too few.
+/// Takes coins from an account. Fails with a log that names the purpose if it has too few.
 pub(super) fn take(state: &mut State, from: &str, amount: u64, purpose: &str) -> Result<(), Refusal> {
     let owned = state.account(from).balance;
     let Some(left) = owned.checked_sub(amount) else {
-        let log = format!("{purpose} is {amount}{DENOM}, {from} owns {owned}{DENOM}");
+        let log = format!("{purpose} is {amount}{DENOM}, but {from} has {owned}{DENOM}");
         return Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));
     };
     if amount > 0 {
@@ -30,14 +30,15 @@ pub(super) fn take(state: &mut State, from: &str, amount: u64, purpose: &str) ->
     Ok(())
 }
 
-/// Gives coins that were locked back.
+/// Adds coins to an account that were locked or minted.
 pub(super) fn give_back(state: &mut State, to: &str, amount: u64) {
     if amount > 0 {
         state.account_mut(to).balance += amount;
     }
 }
 
-/// Makes coins, as many as there is room for.
+/// Mints coins, at most until all minted coins are 2^64 − 1, and returns how many. The caller must give them to an
+/// account.
 pub(super) fn mint(state: &mut State, amount: u64) -> u64 {
     let head = state.head_mut();
     let amount = amount.min(u64::MAX - head.minted);
@@ -45,7 +46,8 @@ pub(super) fn mint(state: &mut State, amount: u64) -> u64 {
     amount
 }
 
-/// Pays a miner; one without stake gets what it earned some gradients ago. Returns who is paid and what that account owns.
+/// Pays the reward for a gradient. For a miner without a stake, the last `probation` rewards stay in escrow. Returns
+/// the address of the account that is paid, and its balance.
 pub(super) fn reward(state: &mut State, miner: &str) -> (String, u64) {
     let LedgerParams { reward, probation, .. } = state.genesis.params;
     let minted = mint(state, reward);
@@ -60,21 +62,15 @@ pub(super) fn reward(state: &mut State, miner: &str) -> (String, u64) {
     (payee, balance)
 }
 
-/// Burns what a miner was paid for bytes that nobody can get, and a little more: of its stake, or of what it has in escrow
-/// as much again. Returns what it lost.
-pub(super) fn take_back(state: &mut State, miner: &str, paid: u64, events: &mut Vec<Event>) -> u64 {
-    if state.has_stake(miner) {
-        let penalty = state.genesis.params.silence_penalty;
-        return nodes::take(state, miner, paid, events) + nodes::slash(state, miner, penalty, events);
-    }
-    let escrow = &mut state.reputation_mut(miner).escrow;
-    let lost = paid.saturating_mul(2).min(*escrow);
-    *escrow -= lost;
-    state.head_mut().burned += lost;
-    lost
+/// Pays the winner of a dispute half of what the loser just lost, at most `dispute_bond`. The rest stays burned, so
+/// that disputing with oneself loses money.
+pub(super) fn pay_bounty(state: &mut State, winner: &str, lost: u64) {
+    let bounty = (lost / 2).min(state.genesis.params.dispute_bond);
+    state.head_mut().burned -= bounty;
+    give_back(state, winner, bounty);
 }
 
-/// Gives stakes back whose time has come.
+/// Returns the stakes whose unbonding time is over.
 pub(super) fn unbond(state: &mut State) {
     let height = state.head().height;
     while let Some(((due, _), _)) = state.unbonding.get_min() {
@@ -88,7 +84,7 @@ pub(super) fn unbond(state: &mut State) {
     }
 }
 
-/// Names who is paid for what a miner does.
+/// Sets the account that receives a miner's rewards.
 pub(super) fn set_payout(state: &mut State, message: &MsgSetPayout) -> Result<(), Refusal> {
     check_address(&message.payout)?;
     state.account_mut(&message.miner).payout = Some(message.payout.clone());

@@ -1,15 +1,17 @@
-//! Disputes: whoever doubts a gradient plays the game of [`crate::dispute`] against whoever answers for it, and the ledger
-//! judges its last leaf. A gradient that falls in one of its disputes is rejected; one that stands in all of them counts.
+//! Disputes: a challenger plays the game of [`crate::dispute`] against the accounts that answer for a gradient, and the
+//! ledger judges the last step. A gradient is rejected if one of its disputes is upheld, and accepted again if all of
+//! them are dismissed.
 //!
-//! What a dispute is about nobody is asked: it follows from the genesis, the chunk and the artifact's manifest, whose bytes
-//! are shown and checked against their names, and the round's adapter.
+//! The subject of a dispute follows from the genesis, the round's adapter, and the bytes of the chunk and of the
+//! artifact's manifest, which are checked against their CIDs. So the ledger need not believe either party.
 
 use super::{
-    ChallengeStage, DisputeCase, Event, LedgerParams, Refusal, State, Submission, SubmissionStatus, coins, submissions,
-    transactions::Context, verdicts,
+    ChallengeStage, DisputeCase, Event, LedgerParams, State, Submission, SubmissionStatus, coins,
+    context::{Context, Refusal},
+    submissions, verdicts,
 };
 use crate::{
-    dispute::judge::{Answer, Dispute, DisputeError, MAX_ANSWERS, Move, Role, Subject, TaskOutcome},
+    dispute::judge::{Answer, Dispute, MAX_ANSWERS, Move, Role, Subject, TaskOutcome},
     protocol::{Artifact, CHUNK_TOKENS, Commitment, Task},
     store::Codec,
     tx::{
@@ -19,37 +21,31 @@ use crate::{
 };
 use prost::Message;
 
-/// Most disputes that are open about one gradient at a time, appeals aside.
+/// The most disputes that may be open about one gradient at a time, without those of an appeal.
 const MAX_DISPUTES: usize = 8;
 
-impl From<DisputeError> for Refusal {
-    fn from(error: DisputeError) -> Self {
-        Self::new(code::REJECTED, error.to_string())
-    }
-}
-
 fn refused<T>(log: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal::new(code::REJECTED, log))
+    Err(Refusal::rejected(log))
 }
 
-/// Doubts a gradient that counts and may still fall, or one that verifiers disagree on.
+/// Opens a dispute about a gradient that may be disputed; see [`State::is_disputable`].
 pub(super) fn open(state: &mut State, message: &MsgOpenDispute, context: &mut Context) -> Result<Vec<u8>, Refusal> {
     let MsgOpenDispute { challenger, stored_gradient_id: id, chunk, manifest } = message;
-    let submission = state.submissions.get(id).cloned();
-    let submission = submission.ok_or_else(|| Refusal::new(code::NOT_FOUND, format!("gradient {id} is not there")))?;
+    let submission = submission(state, *id)?;
     if !state.is_disputable(&submission) {
-        return refused(format!("gradient {id} is not one that may be disputed, or not any more"));
+        return refused(format!("gradient {id} cannot be disputed, or not any more"));
     }
     let LedgerParams { dispute_bond, disputes_per_challenger, .. } = state.genesis.params;
-    let theirs = state.disputes.values().filter(bonded).filter(|contest| contest.challenger == *challenger).count();
+    let theirs = state.disputes.values().filter(is_bonded).filter(|case| case.challenger == *challenger).count();
     if theirs >= disputes_per_challenger as usize || !state.has_room_for_dispute(*id) {
         return refused(format!(
-            "at most {disputes_per_challenger} disputes of one challenger and {MAX_DISPUTES} about one gradient"
+            "at most {disputes_per_challenger} disputes of one challenger and {MAX_DISPUTES} about one gradient may be \
+             open"
         ));
     }
     let subject = subject(state, &submission, chunk)?;
     let Some(outcome) = claimed(state, &submission, manifest)? else {
-        verdicts::fall(state, *id, challenger, &mut context.events);
+        verdicts::uphold(state, *id, challenger, &mut context.events);
         return Ok(MsgOpenDisputeResponse { dispute_ids: Vec::new() }.encode_to_vec());
     };
     coins::take(state, challenger, dispute_bond, "the bond of a dispute")?;
@@ -58,87 +54,87 @@ pub(super) fn open(state: &mut State, message: &MsgOpenDispute, context: &mut Co
     Ok(MsgOpenDisputeResponse { dispute_ids: vec![dispute] }.encode_to_vec())
 }
 
-/// Has every verifier of a challenge who found a mismatch, or voted so, dispute the gradient; its stake is its bond.
+/// Opens a dispute in the name of every verifier of a challenge that found a mismatch or voted so. The verifier's stake
+/// is the bond.
 pub(super) fn appeal(state: &mut State, message: &MsgAppeal, context: &mut Context) -> Result<Vec<u8>, Refusal> {
     let MsgAppeal { challenge_id, chunk, manifest, .. } = message;
     let Some(challenge) = state.challenges.get(challenge_id).cloned() else {
-        return Err(Refusal::new(code::NOT_FOUND, format!("challenge {challenge_id} is not open")));
+        return Err(Refusal::not_found(format!("challenge {challenge_id} is not open")));
     };
     let id = challenge.submission;
-    let submission = state.submissions.get(&id).cloned();
-    let submission = submission.ok_or_else(|| Refusal::new(code::NOT_FOUND, format!("gradient {id} is not there")))?;
+    let submission = submission(state, id)?;
     if state.appealable(id, &submission).is_none() {
-        return refused(format!("in challenge {challenge_id} there is no word to appeal against, or somebody did"));
+        return refused(format!(
+            "challenge {challenge_id} has no finding to appeal against, or it is appealed already"
+        ));
     }
     let accusers = challenge.accusers();
     let subject = subject(state, &submission, chunk)?;
     let Some(outcome) = claimed(state, &submission, manifest)? else {
-        return refused("the artifact is not what was committed to");
+        return refused("the artifact is not the one that the submission committed to");
     };
-    let mut add = |who: &&String| add(state, id, who, None, (subject.clone(), outcome), &mut context.events);
+    let mut add = |verifier: &&String| add(state, id, verifier, None, (subject.clone(), outcome), &mut context.events);
     let dispute_ids = accusers.iter().map(&mut add).collect();
     suspend(state, id);
     Ok(MsgOpenDisputeResponse { dispute_ids }.encode_to_vec())
 }
 
-/// Stands for a gradient with a trace. Of the answers that one dispute takes, the last is kept for the miner.
+/// Adds an answer for a gradient to a dispute. The last answer that a dispute takes is reserved for the miner.
 pub(super) fn answer(state: &mut State, message: &MsgAnswerDispute) -> Result<Vec<u8>, Refusal> {
     let MsgAnswerDispute { sender, dispute_id, answer } = message;
     let (height, bond) = (state.head().height, state.genesis.params.answer_bond);
-    let mut contest = contest(state, *dispute_id)?;
-    let miner = state.submissions.get(&contest.submission).is_some_and(|submission| submission.miner == *sender);
-    if contest.answers.len() + 1 >= MAX_ANSWERS && !miner {
-        return refused("the dispute has as many answers as it takes; one more may come from the miner");
+    let mut case = case(state, *dispute_id)?;
+    let is_miner = state.submissions.get(&case.submission).is_some_and(|submission| submission.miner == *sender);
+    if case.answers.len() + 1 >= MAX_ANSWERS && !is_miner {
+        return refused("the dispute has as many answers as it takes; one more may come from the miner only");
     }
-    let number = contest.dispute.answer(&Answer::decode(answer)?, height)?;
+    let number = case.dispute.answer(&Answer::decode(answer)?, height)?;
     coins::take(state, sender, bond, "the bond of an answer")?;
-    contest.answers.push((sender.clone(), bond));
-    state.disputes.insert(*dispute_id, contest);
+    case.answers.push((sender.clone(), bond));
+    state.disputes.insert(*dispute_id, case);
     Ok(MsgAnswerDisputeResponse { answer: number as u64 }.encode_to_vec())
 }
 
 /// Makes a move in the game over an answer.
-pub(super) fn step(state: &mut State, message: &MsgMoveDispute) -> Result<(), Refusal> {
+pub(super) fn apply_move(state: &mut State, message: &MsgMoveDispute) -> Result<(), Refusal> {
     let MsgMoveDispute { sender, dispute_id, answer, step } = message;
     let height = state.head().height;
-    let mut contest = contest(state, *dispute_id)?;
+    let mut case = case(state, *dispute_id)?;
     let number = usize::try_from(*answer).unwrap_or(usize::MAX);
     let step = Move::decode(step)?;
-    let role = match step.role() {
+    let mover = match step.role() {
         Role::Anybody => Some(sender),
-        Role::Challenger => Some(&contest.challenger),
-        Role::Answerer => contest.answers.get(number).map(|(answerer, _)| answerer),
+        Role::Challenger => Some(&case.challenger),
+        Role::Answerer => case.answers.get(number).map(|(answerer, _)| answerer),
     };
-    if role != Some(sender) {
-        return Err(Refusal::new(code::UNAUTHORIZED, format!("{} is not {sender}'s to make", step.name())));
+    if mover != Some(sender) {
+        return Err(Refusal::new(code::UNAUTHORIZED, format!("{sender} may not make this move: {}", step.name())));
     }
-    contest.dispute.apply(number, &step, height)?;
-    state.disputes.insert(*dispute_id, contest);
+    case.dispute.apply(number, &step, height)?;
+    state.disputes.insert(*dispute_id, case);
     Ok(())
 }
 
-fn contest(state: &State, id: u64) -> Result<DisputeCase, Refusal> {
-    let contest = state.disputes.get(&id).cloned();
-    contest.ok_or_else(|| Refusal::new(code::NOT_FOUND, format!("dispute {id} is not open")))
+fn case(state: &State, id: u64) -> Result<DisputeCase, Refusal> {
+    state.disputes.get(&id).cloned().ok_or_else(|| Refusal::not_found(format!("dispute {id} is not open")))
 }
 
-/// Whether it was opened by somebody's bond, not by an appeal.
-fn bonded(contest: &&DisputeCase) -> bool {
-    contest.bond.is_some()
+fn submission(state: &State, id: u64) -> Result<Submission, Refusal> {
+    state.submissions.get(&id).cloned().ok_or_else(|| Refusal::not_found(format!("gradient {id} does not exist")))
 }
 
-/// The open disputes about a gradient.
-pub(super) fn open_about(state: &State, submission: u64) -> impl Iterator<Item = &DisputeCase> {
-    state.disputes.values().filter(move |contest| contest.submission == submission)
+/// Returns whether a dispute was opened with a bond, not by an appeal.
+fn is_bonded(case: &&DisputeCase) -> bool {
+    case.bond.is_some()
 }
 
-/// What a dispute over a submission is about.
+/// Returns the subject of a dispute about a submission. Fails if `chunk` is not the chunk of its task.
 fn subject(state: &State, submission: &Submission, chunk: &[u8]) -> Result<Subject, Refusal> {
     if Codec::Raw.cid(chunk) != state.genesis.chunk(submission.position) || chunk.len() != 4 * CHUNK_TOKENS {
-        return refused("the chunk shown is not that of the gradient's task");
+        return refused("the chunk is not that of the gradient's task");
     }
     let Some(round) = state.rounds.get(&submission.round) else {
-        return refused(format!("round {} is forgotten", submission.round));
+        return refused(format!("round {} is no longer stored", submission.round));
     };
     let (words, _) = chunk.as_chunks();
     let tokens: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
@@ -146,21 +142,23 @@ fn subject(state: &State, submission: &Submission, chunk: &[u8]) -> Result<Subje
     Ok(state.genesis.ground.subject(&tokens, &key, &state.genesis.job.matrices, round.layout_root))
 }
 
-/// What a submission's artifact claims; `None` where it is none that the submission's commitment is of.
+/// Returns the outcome that a submission's artifact claims; `None` if the artifact is not the one that the submission
+/// committed to. Fails if `manifest` is not the artifact's manifest.
 fn claimed(state: &State, submission: &Submission, manifest: &[u8]) -> Result<Option<TaskOutcome>, Refusal> {
     if Codec::DagCbor.cid(manifest) != submission.artifact {
-        return refused("the manifest shown is not that of the gradient's artifact");
+        return refused("the manifest is not that of the gradient's artifact");
     }
     let Ok(claim) = Artifact::claim(manifest) else { return Ok(None) };
     let task = task(state, submission)?;
     let same = claim.task == task.cid() && Commitment::new(&task, &claim.gradient_root) == submission.commitment;
-    Ok(TaskOutcome::of_claim(&claim).filter(|_| same))
+    Ok(TaskOutcome::from_claim(&claim).filter(|_| same))
 }
 
 fn task(state: &State, submission: &Submission) -> Result<Task, Refusal> {
-    state.task_of(submission).map_err(|error| Refusal::new(code::REJECTED, error.to_string()))
+    state.task_of(submission).map_err(|error| Refusal::rejected(error.to_string()))
 }
 
+/// Adds a dispute to the state and returns its number.
 fn add(
     state: &mut State,
     submission: u64,
@@ -169,20 +167,20 @@ fn add(
     (subject, outcome): (Subject, TaskOutcome),
     events: &mut Vec<Event>,
 ) -> u64 {
-    let patience = state.genesis.params.move_blocks;
+    let move_blocks = state.genesis.params.move_blocks;
     let head = state.head_mut();
     head.disputes += 1;
     let (id, height) = (head.disputes, head.height);
-    let dispute = Dispute::new(subject, outcome, height, patience);
+    let dispute = Dispute::new(subject, outcome, height, move_blocks);
     let challenger = challenger.to_owned();
     events.push(Event::Disputed { dispute: id, id: submission, challenger: challenger.clone() });
     state.disputes.insert(id, DisputeCase { submission, challenger, bond, answers: Vec::new(), dispute });
     id
 }
 
-/// A gradient in dispute is in no round: its position is free, so that nobody waits for the game.
+/// Takes a disputed gradient out of its round. Its chunk slot is free, so that the round does not wait for the game.
 fn suspend(state: &mut State, id: u64) {
-    submissions::leave(state, id);
+    submissions::leave_round(state, id);
     let Some(submission) = state.submissions.get_mut(&id) else { return };
     match submission.status {
         SubmissionStatus::Accepted => submission.status = SubmissionStatus::Disputed,
@@ -196,7 +194,8 @@ fn suspend(state: &mut State, id: u64) {
 }
 
 impl State {
-    /// Whether somebody may doubt a submission: it counts and its time is not over, or verifiers disagree on it.
+    /// Returns whether a submission may be disputed: it was accepted at most `challenge_blocks` ago, or its sampled
+    /// verifiers disagree and the validators' vote has not ended.
     pub(super) fn is_disputable(&self, submission: &Submission) -> bool {
         match submission.status {
             SubmissionStatus::Accepted | SubmissionStatus::Disputed => {
@@ -211,33 +210,29 @@ impl State {
         }
     }
 
-    /// Whether one more dispute about a submission may be open.
+    /// Returns whether one more dispute about a submission may be opened.
     pub(super) fn has_room_for_dispute(&self, id: u64) -> bool {
-        open_about(self, id).filter(bonded).count() < MAX_DISPUTES
+        self.disputes_about(id).filter(is_bonded).count() < MAX_DISPUTES
     }
 
-    /// The challenge in which verifiers found a mismatch in a submission that nobody appealed against yet.
+    /// Returns the number of the challenge in which verifiers found a mismatch, if nobody has appealed against that
+    /// yet.
     pub(super) fn appealable(&self, id: u64, submission: &Submission) -> Option<u64> {
         let SubmissionStatus::Challenged(number) = submission.status else { return None };
         let challenge = self.challenges.get(&number)?;
-        let words =
+        let has_finding =
             matches!(challenge.stage, ChallengeStage::Appeal | ChallengeStage::Panel | ChallengeStage::Contested);
-        let doubted = open_about(self, id).any(|contest| contest.bond.is_none());
-        let open = words && self.head().height <= challenge.until && !doubted;
+        let is_appealed = self.disputes_about(id).any(|case| case.bond.is_none());
+        let open = has_finding && self.head().height <= challenge.until && !is_appealed;
         (open && !challenge.accusers().is_empty()).then_some(number)
     }
 
-    /// Whether a submission may still be rejected, with what that costs.
+    /// Returns whether a submission may still be rejected.
     pub(super) fn is_unsettled(&self, submission: &Submission) -> bool {
         let open = matches!(
             submission.status,
             SubmissionStatus::Pending | SubmissionStatus::Challenged(_) | SubmissionStatus::Disputed
         );
         open || self.is_disputable(submission)
-    }
-
-    /// Whether a dispute about a submission is open.
-    pub(super) fn is_disputed(&self, submission: u64) -> bool {
-        open_about(self, submission).next().is_some()
     }
 }

@@ -1,10 +1,111 @@
-//! Events as Cosmos chains have them.
+//! Events: what a block changed that users and nodes wait for.
 
-use super::Event;
+use super::Finding;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// A change that users and nodes wait for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+#[non_exhaustive]
+pub enum Event {
+    /// A miner claimed a chunk slot.
+    Claimed {
+        /// Address of the miner.
+        miner: String,
+        /// Number of the round.
+        round: u64,
+        /// Position of the chunk slot.
+        position: u64,
+    },
+    /// A gradient was submitted.
+    Submitted {
+        /// Number of the gradient.
+        id: u64,
+        /// Address of the miner.
+        miner: String,
+        /// CID of the artifact's root.
+        artifact: String,
+    },
+    /// Verifiers were sampled to recompute a gradient.
+    Sampled {
+        /// Number of the challenge.
+        challenge: u64,
+        /// Addresses of the verifiers.
+        verifiers: Vec<String>,
+    },
+    /// A gradient was accepted and paid.
+    Accepted {
+        /// Number of the gradient.
+        id: u64,
+        /// Address of the miner.
+        miner: String,
+        /// CID of the artifact's root.
+        artifact: String,
+        /// Number of the round.
+        round: u64,
+        /// Address of the account that was paid.
+        payee: String,
+        /// Balance of the payee after the payment, in micro-units.
+        balance: u64,
+    },
+    /// A gradient was rejected.
+    Rejected {
+        /// Number of the gradient.
+        id: u64,
+        /// Address of the miner.
+        miner: String,
+        /// The reason.
+        finding: Finding,
+    },
+    /// A miner withdrew a gradient.
+    Withdrawn {
+        /// Number of the gradient.
+        id: u64,
+        /// Address of the miner.
+        miner: String,
+    },
+    /// A dispute about a gradient was opened.
+    Disputed {
+        /// Number of the dispute.
+        dispute: u64,
+        /// Number of the gradient.
+        id: u64,
+        /// Address of the challenger.
+        challenger: String,
+    },
+    /// A dispute was decided.
+    Judged {
+        /// Number of the dispute.
+        dispute: u64,
+        /// Number of the gradient.
+        id: u64,
+        /// Whether an answer won, so that the dispute was dismissed.
+        stands: bool,
+    },
+    /// A node lost part of its stake.
+    Slashed {
+        /// Address of the node.
+        node: String,
+        /// Micro-units.
+        amount: u64,
+    },
+    /// A round has as many accepted gradients as its quota, and waits for its aggregate.
+    RoundFull {
+        /// Number of the round.
+        round: u64,
+    },
+    /// A round ended.
+    RoundClosed {
+        /// Number of the round.
+        round: u64,
+        /// CID of the adapter from which the next round starts.
+        adapter: String,
+    },
+}
+
 impl Event {
-    /// A type, and attributes in text.
+    /// Returns the event as Cosmos chains report it: a type, and attributes as text.
     pub fn attributes(&self) -> (String, Vec<(String, String)>) {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let fields = serde_json::to_value(self).unwrap_or_default();

@@ -1,29 +1,30 @@
-//! A fee is what a transaction declares: it leaves the balance of who pays, and the allowance where another pays.
+//! Fees. A transaction declares its fee, which is burned: it is taken from the signer's balance, or from the balance of
+//! an account that granted an allowance.
 //!
-//! The fee pool pays for those who own nothing yet: so much for each, and so much in a block, so that whoever makes
-//! addresses to empty it is slowed down and gains nothing, since fees are burned.
+//! The fee pool pays for accounts that have no coins yet, up to a limit for each account and one for each block. An
+//! attacker who creates addresses to drain the pool is slow, and gains nothing, because fees are burned.
 
-use super::{FeeAllowance, LedgerParams, Refusal, State, coins};
+use super::{FeeAllowance, LedgerParams, State, coins, context::Refusal};
 use crate::tx::{ADDRESS_PREFIX, DENOM, Message, Signed, code};
 use cosmrs::AccountId;
 use sha2::{Digest, Sha256};
 
-/// The account whose coins pay newcomers' fees; nobody has its key.
+/// Returns the address of the fee pool, whose coins pay newcomers' fees. Nobody has its key.
 pub fn fee_pool() -> String {
     let name = Sha256::digest("r3mes fee pool");
     AccountId::new(ADDRESS_PREFIX, &name[..20]).expect("20 bytes under a prefix of letters").to_string()
 }
 
-/// Takes the fee, or says why it can not be paid.
+/// Takes the fee of a transaction. Fails if it cannot be paid.
 pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let fee = signed.fee.amount;
     let payer = match &signed.fee.granter {
         Some(granter) if *granter == fee_pool() => {
-            pooled(state, signed)?;
+            charge_pool(state, signed)?;
             granter
         }
         Some(granter) => {
-            allowance(state, signed, granter)?;
+            charge_allowance(state, signed, granter)?;
             granter
         }
         None => &signed.signer,
@@ -37,23 +38,25 @@ pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Counts a fee that the pool pays, or says why it does not.
-fn pooled(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
+/// Counts a fee that the pool pays. Fails if the pool does not pay it.
+fn charge_pool(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let LedgerParams { pool_allowance, pool_per_block, .. } = state.genesis.params;
     let (fee, signer) = (signed.fee.amount, &signed.signer);
     let refused = |log: String| Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));
-    if !signed.messages.iter().all(mines) {
-        return Err(Refusal::new(code::UNAUTHORIZED, "the fee pool pays for mining alone"));
+    if !signed.messages.iter().all(is_mining) {
+        return Err(Refusal::new(code::UNAUTHORIZED, "the fee pool pays for messages of mining only"));
     }
     if state.account(signer).balance >= fee {
-        return refused(format!("{signer} can pay {fee}{DENOM} itself"));
+        return refused(format!("the fee pool pays nothing for {signer}, which can pay {fee}{DENOM} itself"));
     }
     let paid = state.pooled.get(signer).copied().unwrap_or_default();
     let Some(paid) = paid.checked_add(fee).filter(|paid| *paid <= pool_allowance) else {
-        return refused(format!("the fee pool pays {pool_allowance}{DENOM} for an account, and paid {paid}{DENOM}"));
+        return refused(format!(
+            "the fee pool pays at most {pool_allowance}{DENOM} for an account, and has paid {paid}{DENOM} for {signer}"
+        ));
     };
     let Some(in_block) = state.head().pooled.checked_add(fee).filter(|all| *all <= pool_per_block) else {
-        let log = format!("the fee pool pays {pool_per_block}{DENOM} a block: ask again in the next");
+        let log = format!("the fee pool pays at most {pool_per_block}{DENOM} in a block: try again in the next one");
         return Err(Refusal::new(code::MEMPOOL_FULL, log));
     };
     state.head_mut().pooled = in_block;
@@ -61,51 +64,51 @@ fn pooled(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What a newcomer has to send to earn coins.
-fn mines(message: &Message) -> bool {
+/// Returns whether a message is one that a newcomer must send to earn coins.
+fn is_mining(message: &Message) -> bool {
     match message {
         Message::ClaimTask(_) | Message::SubmitGradient(_) | Message::CompleteTask(_) => true,
         Message::SetPayout(_) | Message::OpenSession(_) => true,
-        Message::Exec(_, messages) => messages.iter().all(mines),
+        Message::Exec(_, messages) => messages.iter().all(is_mining),
         _ => false,
     }
 }
 
-/// Takes the fee from the allowance that pays.
-fn allowance(state: &mut State, signed: &Signed, granter: &str) -> Result<(), Refusal> {
+/// Takes the fee from the allowance that pays it.
+fn charge_allowance(state: &mut State, signed: &Signed, granter: &str) -> Result<(), Refusal> {
     let (fee, now) = (signed.fee.amount, state.head().time);
     let refused = |log: String| Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));
     let opened = opened(signed, granter);
-    if opened.is_none() && !signed.messages.iter().all(|message| covered(message, granter)) {
-        let log = format!("the fee allowance of {granter} is for MsgExec alone");
+    if opened.is_none() && !signed.messages.iter().all(|message| is_covered(message, granter)) {
+        let log = format!("the fee allowance of {granter} pays for MsgExec only");
         return Err(Refusal::new(code::UNAUTHORIZED, log));
     }
     let key = (granter.to_owned(), signed.signer.clone());
     let Some(FeeAllowance { left, expires }) = opened.or_else(|| state.allowances.get(&key).copied()) else {
-        return refused(format!("{granter} grants {} no fee allowance", signed.signer));
+        return refused(format!("{granter} has granted {} no fee allowance", signed.signer));
     };
     if expires <= now {
-        return refused(format!("the fee allowance of {granter} is expired"));
+        return refused(format!("the fee allowance of {granter} has expired"));
     }
     let Some(left) = left.checked_sub(fee) else {
-        return refused(format!("the fee is {fee}{DENOM}, of the allowance of {granter} {left}{DENOM} are left"));
+        return refused(format!("the fee is {fee}{DENOM}, but the allowance of {granter} has {left}{DENOM} left"));
     };
-    // what a statement in the transaction itself gives is not on the ledger yet
+    // an allowance by a statement in this transaction is not in the state yet
     if opened.is_none() {
         state.allowances.insert(key, FeeAllowance { left, expires });
     }
     Ok(())
 }
 
-/// The allowance that a statement in the transaction itself gives: the granter has signed it.
+/// Returns the allowance that a statement in the transaction itself grants, which the granter has signed.
 fn opened(signed: &Signed, granter: &str) -> Option<FeeAllowance> {
     let [Message::OpenSession(opening)] = &signed.messages[..] else { return None };
     let session = opening.session().ok()?;
     (session.pair.granter == granter).then_some(FeeAllowance { left: session.cap, expires: session.expires })
 }
 
-/// Whether an allowance pays for a message: mining, and the end of a session by its granter's word.
-fn covered(message: &Message, granter: &str) -> bool {
+/// Returns whether an allowance pays for a message: a `MsgExec`, or the end of the session by the granter's statement.
+fn is_covered(message: &Message, granter: &str) -> bool {
     match message {
         Message::Exec(..) => true,
         Message::CloseSession(closing) => closing.pair().is_ok_and(|pair| pair.granter == granter),

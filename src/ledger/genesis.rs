@@ -1,4 +1,4 @@
-//! The genesis is what a ledger starts from and never changes: the job, the text, the rules, the first coins and nodes.
+//! The genesis: the job, the text, the parameters, and the first accounts and nodes. It never changes.
 
 use super::params::LedgerParams;
 use crate::{
@@ -10,69 +10,69 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 const FORMAT: &str = "r3mes/genesis/3";
-/// Room for a text of a million chunks.
+/// The most bytes of a genesis in JSON: enough for a text of a million chunks.
 const MAX_JSON_BYTES: usize = 96 << 20;
 
-/// The terms of a network.
+/// The genesis of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Genesis {
-    /// What signatures are bound to.
+    /// Name of the chain, which every signature covers.
     pub chain_id: String,
-    /// The rules, in numbers.
+    /// The parameters of the rules.
     pub params: LedgerParams,
-    /// What is computed for each chunk.
+    /// The job that is computed for each chunk.
     pub job: Job,
-    /// What all job seeds are derived from.
+    /// The seed from which all job seeds are derived.
     #[serde(with = "serde_bytes")]
     pub seed: [u8; 32],
-    /// Accepted tasks that make a round, 1..=4096; at most as many as there are chunks.
+    /// Number of accepted tasks in a round, 1..=4096 and at most the number of chunks.
     pub quota: u32,
-    /// Root of the adapter that the first round starts from.
+    /// Root of the adapter from which the first round starts.
     pub adapter: Cid,
-    /// Root of what it is layout_root as: see [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
+    /// Layout root of that adapter; see [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
     pub layout_root: Hash,
-    /// What disputes over tasks of the job are about.
+    /// The dispute context of the job.
     pub ground: DisputeContext,
-    /// The text, in chunks of 2048 tokens.
+    /// CIDs of the text's chunks of 2048 tokens.
     pub chunks: Vec<Cid>,
-    /// First balances, in micro-units.
+    /// First accounts: address, and balance in micro-units.
     pub accounts: Vec<(String, u64)>,
-    /// First nodes: address, stake, roles.
+    /// First nodes: address, stake in micro-units, roles.
     pub nodes: Vec<(String, u64, Vec<u32>)>,
 }
 
-/// Why terms are none.
+/// Error returned when a genesis is invalid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenesisError {
-    /// The job.
+    /// The job is invalid.
     #[error(transparent)]
     Job(#[from] WorkError),
-    /// A round's quota.
-    #[error("a round of {quota} tasks: at least 1, at most 4096, and at most as many as the text has chunks, {chunks}")]
+    /// The quota is not within its limits.
+    #[error("a round of {quota} tasks: the quota must be 1 to 4096, and at most the number of chunks, {chunks}")]
     Quota {
-        /// As given.
+        /// The quota.
         quota: u32,
-        /// Of the text.
+        /// Number of chunks of the text.
         chunks: usize,
     },
-    /// More coins than a balance can hold.
-    #[error("the first coins exceed 2^63 micro-units")]
+    /// All coins together are too many.
+    #[error("the balances and stakes of the genesis exceed 2^63 micro-units in total")]
     Coins,
-    /// Bytes that are no genesis.
+    /// The bytes are not a genesis.
     #[error("not a genesis in DAG-JSON: {0}")]
     Malformed(String),
-    /// What disputes would be about.
-    #[error("the ground of disputes is of no job: no dispatches, no tokens, or too many")]
+    /// The dispute context is invalid.
+    #[error("the dispute context is invalid: it has no dispatches, no tokens, or too many of them")]
     DisputeContext,
-    /// A name of a chain that transactions can not carry.
-    #[error("the chain's id is not of 1 to 64 letters, digits and dashes")]
+    /// The chain id is invalid.
+    #[error("the chain id must have 1 to 64 letters, digits and dashes")]
     ChainId,
 }
 
 impl Genesis {
-    /// Checks every limit.
+    /// Checks that every value is within its limits.
     pub fn validate(&self) -> Result<(), GenesisError> {
         self.job.validate()?;
         let (quota, chunks) = (self.quota, self.chunks.len());
@@ -92,27 +92,27 @@ impl Genesis {
         }
     }
 
-    /// The coins that there are at first.
+    /// Returns the sum of all balances and stakes; `None` if it exceeds 2^64 − 1.
     pub(super) fn supply(&self) -> Option<u64> {
         let balances = self.accounts.iter().map(|(_, balance)| *balance);
         balances.chain(self.nodes.iter().map(|(_, stake, _)| *stake)).try_fold(0u64, u64::checked_add)
     }
 
-    /// SHA-256 of its canonical bytes.
+    /// Returns SHA-256 of the canonical bytes.
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(dag_cbor::encode(FORMAT, self)).into()
     }
 
-    /// As DAG-JSON, for people and files: a CID is `{"/": "bafy…"}`, bytes are `{"/": {"bytes": "…"}}`.
+    /// Returns the genesis as DAG-JSON, for files: a CID is `{"/": "bafy…"}`, bytes are `{"/": {"bytes": "…"}}`.
     pub fn to_json(&self) -> String {
         let json = serde_ipld_dagjson::to_vec(self).expect("the same value that DAG-CBOR holds");
         String::from_utf8(json).expect("JSON is UTF-8")
     }
 
-    /// Reads [`to_json`](Self::to_json), written in any way that JSON allows, and checks every limit.
+    /// Reads the JSON of [`to_json`](Self::to_json), with any whitespace and order of keys, and validates it.
     pub fn from_json(json: &[u8]) -> Result<Self, GenesisError> {
         if json.len() > MAX_JSON_BYTES {
-            return Err(GenesisError::Malformed(format!("{} bytes; at most {MAX_JSON_BYTES}", json.len())));
+            return Err(GenesisError::Malformed(format!("{} bytes, more than {MAX_JSON_BYTES}", json.len())));
         }
         let genesis: Self =
             serde_ipld_dagjson::from_slice(json).map_err(|error| GenesisError::Malformed(error.to_string()))?;
@@ -120,19 +120,19 @@ impl Genesis {
         Ok(genesis)
     }
 
-    /// The chunk at a position.
+    /// Returns the CID of the chunk at a position.
     pub fn chunk(&self, position: u64) -> Cid {
         self.chunks[chunk_number(position, self.chunks.len() as u64) as usize]
     }
 
-    /// The positions of a round.
+    /// Returns the positions of a round.
     pub fn positions(&self, round: u64) -> std::ops::Range<u64> {
         let quota = u64::from(self.quota);
         let start = round.saturating_mul(quota);
         start..start.saturating_add(quota)
     }
 
-    /// The task at a position of a round that starts from `adapter`, for one miner.
+    /// Returns a miner's task at a position of a round that starts from `adapter`.
     pub fn task(&self, round: u64, adapter: Cid, position: u64, miner: &str) -> Result<Task, WorkError> {
         let seed = Sha256::new().chain_update("r3mes/job-seed/1").chain_update(self.seed);
         let seed = seed.chain_update(round.to_le_bytes()).chain_update(position.to_le_bytes()).finalize().into();
@@ -141,9 +141,10 @@ impl Genesis {
     }
 }
 
-/// Which of `chunks` chunks stands at `position`: every chunk once in `chunks` positions, neighbors far apart.
+/// Returns the number of the chunk at a position. Each of `chunks` consecutive positions has another chunk, and
+/// neighboring positions have chunks that are far apart.
 ///
-/// A walk in steps near `0.618 · chunks` that share no factor with it.
+/// The step between neighbors is the first number from `0.618 · chunks` on that has no common factor with `chunks`.
 fn chunk_number(position: u64, chunks: u64) -> u64 {
     let coprime = |step: &u64| {
         let (mut a, mut b) = (chunks, *step);
@@ -163,7 +164,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn every_chunk_comes_once_in_each_pass() {
+    fn every_pass_visits_each_chunk_once() {
         for chunks in [1, 2, 3, 5, 12, 582] {
             for pass in 0..3 {
                 let seen: BTreeSet<u64> =

@@ -1,13 +1,14 @@
-//! Grants and allowances: who may mine in whose name, until when, and pay how much of whose balance.
+//! Grants and fee allowances: which account may mine for which other account, until when, and how much of its balance
+//! it may spend on fees.
 
-use super::{FeeAllowance, Refusal, State};
+use super::{FeeAllowance, State, context::Refusal};
 use crate::tx::{Allowance, Grant, GrantPair, Message, MsgSubmitGradient, Session, Signed, code};
 use prost::Name as _;
 
-/// Seconds that an expired grant or allowance is kept, so that its owner is told why it does not hold.
-const KEPT: u64 = 86_400;
+/// Seconds for which an expired grant or allowance is kept, so that errors can say that it has expired.
+const KEPT_SECONDS: u64 = 86_400;
 
-/// Checks what a transaction does in others' names.
+/// Checks that a transaction has the grants that it needs, and that its statements have the next numbers.
 pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
     let now = state.head().time;
     let refused = |log: String| Err(Refusal::new(code::UNAUTHORIZED, log));
@@ -15,16 +16,18 @@ pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
         let (pair, number) = match message {
             Message::Exec(grantee, messages) => {
                 for message in messages {
-                    // who may submit in another's name may take that back
+                    // a grant to submit includes the permission to withdraw
                     let url = match message {
                         Message::Withdraw(_) => MsgSubmitGradient::type_url(),
-                        _ => message.to_any().type_url,
+                        _ => message.type_url().to_owned(),
                     };
                     let granter = message.signer();
                     match state.grants.get(&(granter.to_owned(), grantee.clone(), url.clone())) {
                         Some(expires) if *expires > now => {}
-                        Some(_) => return refused(format!("the grant of {granter} to {grantee} for {url} is expired")),
-                        None => return refused(format!("{granter} grants {grantee} no {url}, or not any more")),
+                        Some(_) => {
+                            return refused(format!("the grant of {granter} to {grantee} for {url} has expired"));
+                        }
+                        None => return refused(format!("{granter} has not granted {url} to {grantee}, or revoked it")),
                     }
                 }
                 continue;
@@ -32,7 +35,7 @@ pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
             Message::OpenSession(opening) => {
                 let session = opening.session()?;
                 if session.expires <= now {
-                    return refused("the session is expired already".to_owned());
+                    return refused("the session has expired already".to_owned());
                 }
                 (session.pair, opening.number)
             }
@@ -42,14 +45,14 @@ pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
         let next = state.session_number(&pair);
         if number != next {
             return refused(format!(
-                "the statement's number is {number}, the next one is {next}: it was used or revoked"
+                "the number of the statement is {number} instead of {next}: it was used or revoked"
             ));
         }
     }
     Ok(())
 }
 
-/// What a message about grants changes.
+/// Executes a message about grants or allowances.
 pub(super) fn apply(state: &mut State, message: &Message, signed: &Signed) -> Result<(), Refusal> {
     match message {
         Message::Grant(grant) => add_grant(state, grant),
@@ -62,30 +65,31 @@ pub(super) fn apply(state: &mut State, message: &Message, signed: &Signed) -> Re
             for (message, _) in state.granted(&pair) {
                 state.grants.remove(&(pair.granter.clone(), pair.grantee.clone(), message));
             }
-            state.allowances.remove(&names(&pair));
-            count(state, &pair);
+            state.allowances.remove(&key(&pair));
+            void_statements(state, &pair);
             Ok(())
         }
         _ => Ok(()),
     }
 }
 
-/// What a statement's session gives, instead of what was given before; the fee of its own transaction counts.
+/// Replaces the grants and the allowance between two accounts by those of a session. The fee of the transaction that
+/// opens it is taken from the allowance.
 fn open(state: &mut State, session: &Session, signed: &Signed) -> Result<(), Refusal> {
     session.grants().try_for_each(|grant| add_grant(state, &grant))?;
     let paid = if signed.fee.granter.as_ref() == Some(&session.pair.granter) { signed.fee.amount } else { 0 };
-    let given = FeeAllowance { left: session.cap.saturating_sub(paid), expires: session.expires };
-    allow(state, &session.pair, given);
-    count(state, &session.pair);
+    let allowance = FeeAllowance { left: session.cap.saturating_sub(paid), expires: session.expires };
+    set_allowance(state, &session.pair, allowance);
+    void_statements(state, &session.pair);
     Ok(())
 }
 
 fn add_grant(state: &mut State, grant: &Grant) -> Result<(), Refusal> {
     if grant.expires <= state.head().time {
-        return Err(Refusal::new(code::MALFORMED, "a grant that is expired already"));
+        return Err(Refusal::new(code::MALFORMED, "the grant has expired already"));
     }
-    let (granter, grantee) = names(&grant.pair);
-    end(state, &grant.pair, grant.message.clone(), grant.expires);
+    let (granter, grantee) = key(&grant.pair);
+    schedule_removal(state, &grant.pair, grant.message.clone(), grant.expires);
     state.grants.insert((granter, grantee, grant.message.clone()), grant.expires);
     Ok(())
 }
@@ -94,29 +98,29 @@ fn add_allowance(state: &mut State, allowance: &Allowance) -> Result<(), Refusal
     let refused = |log: &str| Err(Refusal::new(code::MALFORMED, log));
     let now = state.head().time;
     if allowance.expires <= now {
-        return refused("an allowance that is expired already");
+        return refused("the fee allowance has expired already");
     }
-    // as on other Cosmos chains: it is revoked before another is granted
+    // as on other Cosmos chains, an allowance must be revoked before another one is granted
     if state.allowance(&allowance.pair).is_some_and(|present| present.expires > now) {
         return refused("fee allowance already exists");
     }
-    allow(state, &allowance.pair, FeeAllowance { left: allowance.cap, expires: allowance.expires });
+    set_allowance(state, &allowance.pair, FeeAllowance { left: allowance.cap, expires: allowance.expires });
     Ok(())
 }
 
-fn allow(state: &mut State, pair: &GrantPair, allowed: FeeAllowance) {
-    end(state, pair, String::new(), allowed.expires);
-    state.allowances.insert(names(pair), allowed);
+fn set_allowance(state: &mut State, pair: &GrantPair, allowance: FeeAllowance) {
+    schedule_removal(state, pair, String::new(), allowance.expires);
+    state.allowances.insert(key(pair), allowance);
 }
 
-/// Notes when a grant of `message`, or an allowance, may be forgotten.
-fn end(state: &mut State, pair: &GrantPair, message: String, expires: u64) {
-    let (granter, grantee) = names(pair);
-    state.ends.insert((expires.saturating_add(KEPT), granter, grantee, message), ());
+/// Records when a grant of `message`, or an allowance if `message` is empty, may be removed.
+fn schedule_removal(state: &mut State, pair: &GrantPair, message: String, expires: u64) {
+    let (granter, grantee) = key(pair);
+    state.ends.insert((expires.saturating_add(KEPT_SECONDS), granter, grantee, message), ());
 }
 
-/// Forgets grants and allowances that are expired for long; one that was given anew meanwhile has another end.
-pub(super) fn forget(state: &mut State) {
+/// Removes grants and allowances that expired at least [`KEPT_SECONDS`] ago, unless they were granted again meanwhile.
+pub(super) fn remove_expired(state: &mut State) {
     let now = state.head().time;
     while let Some((key, ())) = state.ends.get_min().filter(|((due, ..), ())| *due <= now).cloned() {
         state.ends.remove(&key);
@@ -133,50 +137,52 @@ pub(super) fn forget(state: &mut State) {
 }
 
 fn revoke(state: &mut State, pair: &GrantPair, message: &str) -> Result<(), Refusal> {
-    let (granter, grantee) = names(pair);
-    let log = format!("{granter} grants {grantee} no {message}");
+    let (granter, grantee) = key(pair);
+    let log = format!("{granter} has not granted {message} to {grantee}");
     let revoked = state.grants.remove(&(granter, grantee, message.to_owned()));
     if revoked.is_none_or(|expires| expires <= state.head().time) {
-        return Err(Refusal::new(code::NOT_FOUND, log));
+        return Err(Refusal::not_found(log));
     }
-    count(state, pair);
+    void_statements(state, pair);
     Ok(())
 }
 
 fn revoke_allowance(state: &mut State, pair: &GrantPair) -> Result<(), Refusal> {
-    if state.allowances.remove(&names(pair)).is_none() {
-        let (granter, grantee) = names(pair);
-        return Err(Refusal::new(code::NOT_FOUND, format!("{granter} grants {grantee} no fee allowance")));
+    if state.allowances.remove(&key(pair)).is_none() {
+        let (granter, grantee) = key(pair);
+        return Err(Refusal::not_found(format!("{granter} has granted {grantee} no fee allowance")));
     }
-    count(state, pair);
+    void_statements(state, pair);
     Ok(())
 }
 
-/// Makes every statement signed before void.
-fn count(state: &mut State, pair: &GrantPair) {
-    *state.sessions.entry(names(pair)).or_insert(0) += 1;
+/// Increments the number that the next statement must have, which makes all statements signed before void.
+fn void_statements(state: &mut State, pair: &GrantPair) {
+    *state.sessions.entry(key(pair)).or_insert(0) += 1;
 }
 
-fn names(pair: &GrantPair) -> (String, String) {
+fn key(pair: &GrantPair) -> (String, String) {
     (pair.granter.clone(), pair.grantee.clone())
 }
 
 impl State {
-    /// The messages that a granter grants to a grantee, each with its expiry; expired ones too.
+    /// Returns the type URLs of the messages that a granter has granted to a grantee, each with its expiry. Expired
+    /// grants are included until they are removed.
     pub fn granted(&self, pair: &GrantPair) -> Vec<(String, u64)> {
-        let (granter, grantee) = names(pair);
+        let (granter, grantee) = key(pair);
         let first = (granter.clone(), grantee.clone(), String::new());
         let of_both = self.grants.range(first..).take_while(|((of, to, _), _)| (of, to) == (&granter, &grantee));
         of_both.map(|((_, _, message), expires)| (message.clone(), *expires)).collect()
     }
 
-    /// What is left of a fee allowance; an expired one too.
+    /// Returns a fee allowance. An expired one is included until it is removed.
     pub fn allowance(&self, pair: &GrantPair) -> Option<FeeAllowance> {
-        self.allowances.get(&names(pair)).copied()
+        self.allowances.get(&key(pair)).copied()
     }
 
-    /// Openings and revocations between two accounts: the number that the next statement must have.
+    /// Returns the number that the next statement between two accounts must have: the count of openings and
+    /// revocations.
     pub fn session_number(&self, pair: &GrantPair) -> u64 {
-        self.sessions.get(&names(pair)).copied().unwrap_or_default()
+        self.sessions.get(&key(pair)).copied().unwrap_or_default()
     }
 }

@@ -1,4 +1,4 @@
-//! Questions in protobuf, by the paths of a Cosmos SDK 0.50 node's gRPC services: what wallets and CosmJS ask through
+//! Protobuf queries by the paths of the gRPC services of a Cosmos SDK 0.50 node, which wallets and CosmJS send through
 //! `abci_query`.
 
 use super::Ledger;
@@ -15,27 +15,27 @@ use cosmrs::{
 };
 use prost::{Message, Name};
 
-/// Why a question has no answer.
+/// Error returned when a query has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{log}")]
-pub struct Unanswered {
-    /// The Cosmos SDK's.
+pub struct QueryError {
+    /// The error code of the Cosmos SDK.
     pub code: u32,
-    /// For people, and for clients that look for `NotFound` in it.
+    /// The reason, in words. Clients look for `NotFound` in it.
     pub log: String,
 }
 
-/// What a transaction is said to take; nothing here is counted in gas.
+/// The gas that a simulated transaction reports. The ledger does not count gas.
 const GAS: u64 = 200_000;
 
 impl Ledger {
-    /// Answers a question, protobuf for protobuf.
-    pub fn query(&self, path: &str, data: &[u8]) -> Result<Vec<u8>, Unanswered> {
+    /// Answers a query. Request and response are protobuf bytes.
+    pub fn query(&self, path: &str, data: &[u8]) -> Result<Vec<u8>, QueryError> {
         match path {
             "/cosmos.auth.v1beta1.Query/Account" => self.account(decode(data)?),
             "/cosmos.bank.v1beta1.Query/Balance" => self.balance(decode(data)?),
             "/cosmos.bank.v1beta1.Query/AllBalances" => self.balances(decode(data)?),
-            "/cosmos.staking.v1beta1.Query/Delegation" => Err(not_found("nobody delegates here")),
+            "/cosmos.staking.v1beta1.Query/Delegation" => Err(not_found("this chain has no delegations")),
             "/cosmos.staking.v1beta1.Query/DelegatorDelegations" => Ok(QueryDelegatorDelegationsResponse {
                 delegation_responses: Vec::new(),
                 pagination: Some(PageResponse::default()),
@@ -45,16 +45,16 @@ impl Ledger {
                 let gas_info = Some(GasInfo { gas_wanted: 0, gas_used: GAS });
                 Ok(SimulateResponse { gas_info, result: None }.encode_to_vec())
             }
-            _ => Err(Unanswered {
+            _ => Err(QueryError {
                 code: 6,
                 log: format!("unknown query path: {}", path.chars().take(64).collect::<String>()),
             }),
         }
     }
 
-    /// An account that never got nor sent anything is not there.
-    fn account(&self, asked: QueryAccountRequest) -> Result<Vec<u8>, Unanswered> {
-        let address = checked(asked.address)?;
+    /// Fails with `NotFound` for an account that never received nor sent anything.
+    fn account(&self, request: QueryAccountRequest) -> Result<Vec<u8>, QueryError> {
+        let address = checked(request.address)?;
         let Some(account) = self.state().accounts.get(&address) else {
             return Err(not_found(&format!("account {address} not found")));
         };
@@ -63,15 +63,15 @@ impl Ledger {
         Ok(QueryAccountResponse { account: Some(account) }.encode_to_vec())
     }
 
-    fn balance(&self, asked: QueryBalanceRequest) -> Result<Vec<u8>, Unanswered> {
-        let owned = self.state().account_of(&checked(asked.address)?).balance;
-        let amount = if asked.denom == DENOM { owned } else { 0 };
-        Ok(QueryBalanceResponse { balance: Some(Coin { denom: asked.denom, amount: amount.to_string() }) }
+    fn balance(&self, request: QueryBalanceRequest) -> Result<Vec<u8>, QueryError> {
+        let owned = self.state().account_of(&checked(request.address)?).balance;
+        let amount = if request.denom == DENOM { owned } else { 0 };
+        Ok(QueryBalanceResponse { balance: Some(Coin { denom: request.denom, amount: amount.to_string() }) }
             .encode_to_vec())
     }
 
-    fn balances(&self, asked: QueryAllBalancesRequest) -> Result<Vec<u8>, Unanswered> {
-        let owned = self.state().account_of(&checked(asked.address)?).balance;
+    fn balances(&self, request: QueryAllBalancesRequest) -> Result<Vec<u8>, QueryError> {
+        let owned = self.state().account_of(&checked(request.address)?).balance;
         let coin = Coin { denom: DENOM.to_owned(), amount: owned.to_string() };
         let balances: Vec<Coin> = (owned > 0).then_some(coin).into_iter().collect();
         let total = balances.len() as u64;
@@ -80,15 +80,15 @@ impl Ledger {
     }
 }
 
-fn decode<M: Message + Name + Default>(data: &[u8]) -> Result<M, Unanswered> {
-    M::decode(data).map_err(|error| Unanswered { code: 18, log: format!("{}: {error}", M::NAME) })
+fn decode<M: Message + Name + Default>(data: &[u8]) -> Result<M, QueryError> {
+    M::decode(data).map_err(|error| QueryError { code: 18, log: format!("{}: {error}", M::NAME) })
 }
 
-fn checked(address: String) -> Result<String, Unanswered> {
-    check_address(&address).map_err(|error| Unanswered { code: 7, log: error.to_string() })?;
+fn checked(address: String) -> Result<String, QueryError> {
+    check_address(&address).map_err(|error| QueryError { code: 7, log: error.to_string() })?;
     Ok(address)
 }
 
-fn not_found(what: &str) -> Unanswered {
-    Unanswered { code: 22, log: format!("rpc error: code = NotFound desc = {what}: key not found") }
+fn not_found(what: &str) -> QueryError {
+    QueryError { code: 22, log: format!("rpc error: code = NotFound desc = {what}: key not found") }
 }

@@ -1,16 +1,18 @@
-//! The ledger: a pure function `(ledger, block) → ledger`. It knows accounts, claims, submissions, recomputations, rounds
-//! and stakes, and nothing of files, sockets, clocks or gradients: a gradient is a hash to it, and others say whether
-//! the hash is right.
+//! The ledger: a pure function `(ledger, block) → ledger` over accounts, claims, submissions, challenges, rounds and
+//! stakes.
 //!
-//! A block is all that it ever hears, so whoever has the same genesis and the same blocks has the same ledger, down to
-//! its [root](Ledger::root). A node drives it from a queue in one process, or behind a consensus engine in many.
+//! It has no files, sockets or clocks, and computes no gradients: it stores their hashes, and verifiers attest whether
+//! they are right. Blocks are its only input, so two ledgers with the same genesis and the same blocks have the same
+//! state, which they compare by one hash, the [root](Ledger::root). A node applies blocks from a queue in one process,
+//! or from a consensus engine in many.
 //!
-//! Its rules, with their reasons, are in docs/LEDGER.md; their numbers are the genesis's [`LedgerParams`].
+//! docs/LEDGER.md describes the rules and their reasons. Their parameters are the genesis's [`LedgerParams`].
 
 mod aggregation;
 mod block;
 mod claims;
 mod coins;
+mod context;
 mod disputes;
 mod events;
 mod fees;
@@ -31,153 +33,53 @@ mod verdicts;
 mod verification;
 
 pub use block::{ChainBlock, Tx};
+pub use context::Refusal;
+pub use events::Event;
 pub use fees::fee_pool;
 pub use genesis::{Genesis, GenesisError};
-pub use grpc::Unanswered;
+pub use grpc::QueryError;
 pub use nodes::{PROPOSER, VALIDATOR};
 pub use params::{ALL, LedgerParams, PER_MYRIAD};
-pub use queries::{Aggregation, Assignment, Doubtful, HeldClaim};
+pub use queries::{Aggregation, Assignment, ContestableGradient, HeldClaim};
 pub use state::{
-    Account, ChainState, Challenge, ChallengeStage, ChunkSlot, Claim, DisputeCase, FeeAllowance, Finding, InvalidRow,
-    Proposal, Registration, Reputation, Round, Sampled, State, StateRow, Submission, SubmissionStatus, Vote,
+    Account, ChainHead, Challenge, ChallengeStage, ChunkSlot, Claim, DisputeCase, FeeAllowance, Finding, InvalidRow,
+    Proposal, Registration, Reputation, Round, SampledVerifier, State, StateRow, Submission, SubmissionStatus, Vote,
 };
 pub use submissions::{global_seed, proves_work, shard};
-pub use transactions::{Refusal, TxOutcome};
+pub use transactions::TxOutcome;
 
 use crate::{
     protocol::{Task, WorkError},
     tx::Signed,
 };
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tree::Tree;
 
-/// A state and its Merkle trie.
+/// A state and its Merkle trie. Copying it is cheap.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     state: State,
     tree: Tree,
 }
 
-/// What a block did.
+/// The results of a block.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// What came of each transaction, in order.
+    /// The results of its transactions, in order.
     pub outcomes: Vec<TxOutcome>,
-    /// What happened of itself, before them and after them.
+    /// The events that no transaction caused, before and after the transactions.
     pub events: Vec<Event>,
 }
 
-/// Something that others wait for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "type")]
-#[non_exhaustive]
-pub enum Event {
-    /// A miner has a task.
-    Claimed {
-        /// Whose.
-        miner: String,
-        /// In which round.
-        round: u64,
-        /// At which position.
-        position: u64,
-    },
-    /// A gradient came in.
-    Submitted {
-        /// Its number.
-        id: u64,
-        /// Whose.
-        miner: String,
-        /// CID of its artifact's root.
-        artifact: String,
-    },
-    /// Somebody is to recompute a gradient.
-    Sampled {
-        /// The recomputation's number.
-        challenge: u64,
-        /// Who.
-        verifiers: Vec<String>,
-    },
-    /// A gradient counts, and is paid.
-    Accepted {
-        /// Its number.
-        id: u64,
-        /// Whose.
-        miner: String,
-        /// CID of its artifact's root.
-        artifact: String,
-        /// In which round.
-        round: u64,
-        /// Who is paid.
-        payee: String,
-        /// What the payee owns now, in micro-units.
-        balance: u64,
-    },
-    /// A gradient does not count.
-    Rejected {
-        /// Its number.
-        id: u64,
-        /// Whose.
-        miner: String,
-        /// Why.
-        finding: Finding,
-    },
-    /// Its miner took a gradient back.
-    Withdrawn {
-        /// Its number.
-        id: u64,
-        /// Whose.
-        miner: String,
-    },
-    /// Somebody doubts a gradient.
-    Disputed {
-        /// The dispute's number.
-        dispute: u64,
-        /// The gradient's.
-        id: u64,
-        /// Who.
-        challenger: String,
-    },
-    /// A dispute is over.
-    Judged {
-        /// The dispute's number.
-        dispute: u64,
-        /// The gradient's.
-        id: u64,
-        /// Whether an answer stood.
-        stands: bool,
-    },
-    /// Somebody lost part of a stake.
-    Slashed {
-        /// Who.
-        node: String,
-        /// Micro-units.
-        amount: u64,
-    },
-    /// A round has its quota: it waits for its aggregate.
-    RoundFull {
-        /// Its number.
-        round: u64,
-    },
-    /// A round ended.
-    RoundClosed {
-        /// Its number.
-        round: u64,
-        /// CID of the adapter that the next one starts from.
-        adapter: String,
-    },
-}
-
 impl Ledger {
-    /// The ledger before its first block.
+    /// Returns the ledger before its first block. Fails if the genesis is invalid.
     pub fn new(genesis: Genesis) -> Result<Self, GenesisError> {
         genesis.validate()?;
         let genesis = Arc::new(genesis);
         let empty = State::empty(genesis.clone());
         let mut state = empty.clone();
         let minted = genesis.supply().ok_or(GenesisError::Coins)?;
-        let head = ChainState {
+        let head = ChainHead {
             height: 0,
             time: 0,
             hash: genesis.hash(),
@@ -206,12 +108,12 @@ impl Ledger {
             nodes::add(&mut state, address, *stake, roles);
         }
         let mut tree = Tree::default();
-        // the genesis is part of what the root commits to
+        // the root covers the genesis too
         tree.set(b"genesis", Some(&genesis.hash()));
-        Ok(Self { tree: grown(tree, &state, &empty), state })
+        Ok(Self { tree: updated(tree, &state, &empty), state })
     }
 
-    /// A ledger from all its rows, in any order.
+    /// Returns the ledger that has these rows, in any order. Fails if they are not a state of this genesis.
     pub fn restore<'a>(genesis: Genesis, rows: impl IntoIterator<Item = &'a StateRow>) -> Result<Self, InvalidRow> {
         let bad = |error: GenesisError| InvalidRow(error.to_string());
         let fresh = Self::new(genesis).map_err(bad)?;
@@ -219,40 +121,40 @@ impl Ledger {
         let mut state = empty.clone();
         rows.into_iter().try_for_each(|row| state.insert(row))?;
         if state.head.get(&()).is_none_or(|head| !state.rounds.contains_key(&head.round)) {
-            return Err(InvalidRow("no head, or no present round".to_owned()));
+            return Err(InvalidRow("the head or the current round is missing".to_owned()));
         }
         let mut tree = Tree::default();
         tree.set(b"genesis", Some(&state.genesis.hash()));
-        Ok(Self { tree: grown(tree, &state, &empty), state })
+        Ok(Self { tree: updated(tree, &state, &empty), state })
     }
 
-    /// All rows.
+    /// Returns all rows.
     pub fn rows(&self) -> Vec<StateRow> {
         self.state.changes(&State::empty(self.state.genesis.clone()))
     }
 
-    /// The rows that make `before` this ledger.
+    /// Returns the row changes that turn `before` into this ledger.
     pub fn changes(&self, before: &Self) -> Vec<StateRow> {
         self.state.changes(&before.state)
     }
 
-    /// One hash of the genesis and of all rows.
+    /// Returns one hash of the genesis and of all rows.
     pub fn root(&self) -> [u8; 32] {
         self.tree.root()
     }
 
-    /// What it knows.
+    /// Returns the state.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// What it started from.
+    /// Returns the genesis.
     pub fn genesis(&self) -> &Genesis {
         &self.state.genesis
     }
 
-    /// The ledger after a block. A block of a wrong height or an earlier time is taken for the next one at no earlier
-    /// time: who drives the ledger keeps their order.
+    /// Returns the ledger after a block, and the block's results. The caller must apply blocks in order: a block is
+    /// treated as the next one, at the previous time if its own is earlier.
     pub fn apply(&self, block: &ChainBlock) -> (Self, Applied) {
         let mut state = self.state.clone();
         let mut applied = Applied::default();
@@ -262,26 +164,26 @@ impl Ledger {
         head.hash = block.hash;
         head.pooled = 0;
         coins::unbond(&mut state);
-        grants::forget(&mut state);
+        grants::remove_expired(&mut state);
         claims::expire(&mut state);
-        verification::begin(&mut state, &mut applied.events);
+        verification::sample(&mut state, &mut applied.events);
         for tx in &block.txs {
             applied.outcomes.push(transactions::deliver(&mut state, &tx.0));
         }
         verdicts::end(&mut state, &mut applied.events);
         verification::end(&mut state, &mut applied.events);
         aggregation::end(&mut state, &mut applied.events);
-        let tree = grown(self.tree.clone(), &state, &self.state);
+        let tree = updated(self.tree.clone(), &state, &self.state);
         (Self { state, tree }, applied)
     }
 
-    /// Whether a transaction may stand in the next block, behind those that were admitted since `self` was copied from
-    /// the ledger: it takes the fee and the place of its sequence in `self`.
+    /// Checks that a transaction may be in the next block, after those that were admitted to this copy of the ledger
+    /// before. Takes its fee and increments the signer's sequence in this copy.
     pub fn admit(&mut self, tx: &[u8]) -> Result<Signed, Refusal> {
         transactions::admit(&mut self.state, tx)
     }
 
-    /// The ledger as it would be at a later time without a block: what has run out by then is out.
+    /// Returns the ledger as it would be at a later time without another block, when more claims have expired.
     pub fn at(&self, time: u64) -> Self {
         let mut later = self.clone();
         if time > self.state.head().time {
@@ -291,63 +193,45 @@ impl Ledger {
         later
     }
 
-    /// The ledger as the next block's first transaction finds it, but for the time: nothing is counted for that block yet.
+    /// Returns the ledger for admitting transactions to the next block: the limits per block start anew.
     pub fn next(&self) -> Self {
         let mut next = self.clone();
         next.state.head_mut().pooled = 0;
         next
     }
 
-    /// Whether the next block, with or without transactions, should come at once: it draws for submissions.
+    /// Returns whether the next block should be made at once, even without transactions, because it samples
+    /// submissions.
     pub fn wants_block(&self) -> bool {
         let next = self.state.head().height + 1;
-        let due = |place: &ChunkSlot| match place {
+        let due = |slot: &ChunkSlot| match slot {
             ChunkSlot::Submitted(id) => self.state.submission(*id).is_some_and(|submission| {
-                submission.status == SubmissionStatus::Pending && self.state.draws_at(submission) <= next
+                submission.status == SubmissionStatus::Pending && self.state.sampling_height(submission) <= next
             }),
             _ => false,
         };
         self.state.chunk_slots.values().any(due)
     }
 
-    /// Whether something waits for blocks to come, with transactions or without.
+    /// Returns whether the state needs further blocks, even without transactions, to settle something.
     pub fn has_pending(&self) -> bool {
         let state = &self.state;
-        let pending = |place: &ChunkSlot| matches!(place, ChunkSlot::Submitted(_));
+        let pending = |slot: &ChunkSlot| matches!(slot, ChunkSlot::Submitted(_));
         let games = !state.challenges.is_empty() || !state.disputes.is_empty();
         let full = state.head().full_since.is_some();
         full || games || state.chunk_slots.values().any(pending) || !state.unbonding.is_empty()
     }
 
-    /// The task at a position of the present round, for one miner.
+    /// Returns a miner's task at a position of the current round.
     pub fn task(&self, position: u64, miner: &str) -> Result<Task, WorkError> {
         self.state.task(position, miner)
     }
 }
 
-impl State {
-    fn task(&self, position: u64, miner: &str) -> Result<Task, WorkError> {
-        self.genesis.task(self.head().round, self.round().adapter, position, miner)
-    }
-
-    /// What a submission is of; its round is kept as long as it is not settled.
-    fn task_of(&self, submission: &Submission) -> Result<Task, WorkError> {
-        let Submission { round, position, miner, .. } = submission;
-        let adapter = self.rounds.get(round).unwrap_or(self.round()).adapter;
-        self.genesis.task(*round, adapter, *position, miner)
-    }
-}
-
-fn grown(mut tree: Tree, state: &State, before: &State) -> Tree {
+/// Returns the trie with the changes from `before` to `state`.
+fn updated(mut tree: Tree, state: &State, before: &State) -> Tree {
     for row in state.changes(before) {
         tree.set(&row.key, row.value.as_deref());
     }
     tree
-}
-
-/// A number that nobody can choose, from a block's hash and what it is for.
-fn draw(hash: &[u8; 32], domain: &str, numbers: [u64; 2]) -> u64 {
-    let digest = Sha256::new().chain_update(domain).chain_update(hash);
-    let digest = numbers.iter().fold(digest, |digest, number| digest.chain_update(number.to_le_bytes())).finalize();
-    u64::from_be_bytes(digest[..8].try_into().expect("8 of 32 bytes"))
 }

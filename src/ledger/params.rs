@@ -1,85 +1,86 @@
-//! The rule profile: every number that a network may choose for itself. docs/LEDGER.md says why those chosen here.
+//! The parameters of a network's rules. docs/LEDGER.md gives the reasons for the values chosen here.
 
 use serde::{Deserialize, Serialize};
 
-/// One in 2^16 is the unit of [`LedgerParams::sampling`]: so many are all.
+/// The value of [`LedgerParams::sampling`] and [`LedgerParams::trap_share`] that means all; they are in units of 2^-16.
 pub const ALL: u32 = 1 << 16;
-/// What shares of a stake are counted in.
+/// The value of a share in ten-thousandths that means the whole.
 pub const PER_MYRIAD: u64 = 10_000;
 
-/// The rules of a network, in numbers.
+/// The parameters of a network's rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LedgerParams {
-    /// Micro-units for an accepted gradient.
+    /// Reward for an accepted gradient, in micro-units.
     pub reward: u64,
-    /// Micro-units for each verifier whose word on a gradient was right.
+    /// Reward of each sampled verifier for a right attestation, in micro-units.
     pub verifier_reward: u64,
-    /// Seconds that a claim holds.
+    /// Seconds until a claim expires.
     pub claim_lifetime: u64,
-    /// Seconds after which a claimed chunk may be claimed by another too, where no other is left: whoever submits first
-    /// has it.
+    /// Seconds after which a claimed chunk may be claimed by other miners too, if no chunk is free. The miner that
+    /// submits first has it.
     pub claim_grace: u64,
-    /// Miners that may hold one chunk.
+    /// The most claims to one chunk.
     pub claims_per_chunk: u32,
-    /// Micro-units that a claim locks: given back with the submission, lost where it runs out.
+    /// Bond of a claim in micro-units: returned with the submission, burned if the claim expires.
     pub claim_bond: u64,
-    /// Of the chunks of a round, how many miners without the bond may hold at a time, in ten-thousandths.
+    /// Share of a round's chunks that miners without a bond may hold at a time, in ten-thousandths.
     pub unbonded_share: u64,
-    /// Closed rounds whose submissions and adapters are kept.
+    /// Number of closed rounds whose submissions and adapters are kept.
     pub retention_rounds: u64,
-    /// Submissions of one miner in one block.
+    /// The most submissions of one miner in a block.
     pub submissions_per_block: u32,
-    /// Submissions of one miner in any ten blocks.
+    /// The most submissions of one miner in any ten consecutive blocks.
     pub submissions_per_ten_blocks: u32,
-    /// Leading zero bits of a submission's proof of work.
+    /// Leading zero bits that a submission's proof of work must have.
     pub proof_of_work_bits: u32,
-    /// Blocks from a submission to the one that draws whether it is recomputed, at least 1; its miner may take it back
-    /// before.
+    /// Blocks from a submission to the block that samples, at least 1. Until then the miner may withdraw the
+    /// submission.
     pub draw_blocks: u64,
-    /// How many submissions of [`ALL`] are recomputed.
+    /// Number of submissions out of [`ALL`] that are recomputed.
     pub sampling: u32,
-    /// Verifiers sampled for each of them.
+    /// Number of verifiers that are sampled for each of them.
     pub verifiers: u32,
-    /// Blocks that verifiers have to commit, and then again to reveal.
+    /// Blocks in which verifiers must commit, and then as many in which they must reveal.
     pub attestation_blocks: u64,
-    /// Blocks that validators have to decide where verifiers disagree, and proposers to agree on an aggregate.
+    /// Blocks in which validators vote if verifiers disagree, and in which proposers agree on an aggregate.
     pub decision_blocks: u64,
-    /// How many recomputations of [`ALL`] that found a match are done once more, by others: sampled when the first have
-    /// spoken.
+    /// Number of recomputations out of [`ALL`], among those that found a match, that other verifiers repeat. These are
+    /// sampled after the first verifiers revealed.
     pub trap_share: u32,
-    /// Blocks in which a gradient that counts may be disputed, and a finding appealed against; so long a full round waits.
-    /// 0 is never.
+    /// Blocks in which an accepted gradient may be disputed and a finding be appealed against. A full round waits as
+    /// long. 0 permits neither.
     pub challenge_blocks: u64,
-    /// Micro-units that a dispute locks: more than playing its task costs.
+    /// Bond of a dispute in micro-units, more than computing the task costs.
     pub dispute_bond: u64,
-    /// Micro-units that an answer locks.
+    /// Bond of an answer in micro-units.
     pub answer_bond: u64,
-    /// Blocks that each turn of a game has, and answers.
+    /// Blocks in which each turn of a game must be made, and in which a dispute takes answers.
     pub move_blocks: u64,
-    /// Disputes that one challenger may have open.
+    /// The most open disputes of one challenger.
     pub disputes_per_challenger: u32,
-    /// Blocks in which a miner that took its work back may claim nothing.
+    /// Blocks in which a miner may claim nothing after a withdrawal.
     pub quarantine_blocks: u64,
-    /// Micro-units without which a node takes no part.
+    /// Minimum stake of a node in micro-units.
     pub min_stake: u64,
-    /// Blocks until a stake that is withdrawn comes back.
+    /// Blocks until the stake of a node that unregistered is returned.
     pub unbonding_blocks: u64,
-    /// Of the stake, what a wrong word or gradient costs, in ten-thousandths.
+    /// Share of the stake that a wrong attestation, vote, aggregate or gradient costs, in ten-thousandths.
     pub fraud_penalty: u64,
-    /// Of the stake, what silence costs, in ten-thousandths.
+    /// Share of the stake that a missing attestation costs, in ten-thousandths.
     pub silence_penalty: u64,
-    /// Micro-units that the [fee pool](super::fee_pool) pays for one account, ever.
+    /// The most micro-units that the [fee pool](super::fee_pool) pays for one account in total.
     pub pool_allowance: u64,
-    /// Micro-units that it pays for all in one block.
+    /// The most micro-units that the fee pool pays for all accounts in one block.
     pub pool_per_block: u64,
-    /// Of a miner without stake, how many first gradients are all recomputed, and how many last rewards are in escrow,
-    /// which it loses by a wrong one.
+    /// Number of first gradients of a miner without a stake that are all recomputed, and number of its last rewards
+    /// that are in escrow, which it loses for a wrong gradient.
     pub probation: u64,
 }
 
 impl LedgerParams {
-    /// One process, which is miner, verifier and sequencer at once: everything is recomputed, nothing is at stake.
+    /// The parameters for one process that is miner, verifier and sequencer: every gradient is recomputed, nothing is
+    /// at stake.
     pub const EMBEDDED: Self = Self {
         reward: 1_000_000,
         verifier_reward: 0,
@@ -113,7 +114,7 @@ impl LedgerParams {
         probation: 0,
     };
 
-    /// Many processes that do not trust each other.
+    /// The parameters for many processes that do not trust each other.
     pub const NETWORK: Self = Self {
         verifier_reward: 800_000,
         claim_bond: 100_000,
@@ -134,7 +135,7 @@ impl LedgerParams {
         ..Self::EMBEDDED
     };
 
-    /// A share in ten-thousandths of an amount.
+    /// Returns a share of an amount. The share is in ten-thousandths, at most [`PER_MYRIAD`].
     pub(super) fn share(amount: u64, of_myriad: u64) -> u64 {
         (u128::from(amount) * u128::from(of_myriad.min(PER_MYRIAD)) / u128::from(PER_MYRIAD)) as u64
     }

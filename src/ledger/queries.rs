@@ -1,8 +1,9 @@
-//! Questions that miners, verifiers and proposers ask.
+//! Queries of miners, verifiers, proposers and challengers.
 
 use super::{
-    Account, Challenge, ChallengeStage, ChunkSlot, DisputeCase, Ledger, Proposal, State, Submission, SubmissionStatus,
-    nodes::PROPOSER,
+    Account, ChainHead, Challenge, ChallengeStage, ChunkSlot, DisputeCase, Ledger, Proposal, Registration, Reputation,
+    Round, State, Submission, SubmissionStatus,
+    nodes::{PROPOSER, VALIDATOR},
     submissions::{global_seed, shard},
 };
 use crate::{
@@ -10,117 +11,117 @@ use crate::{
     store::Cid,
 };
 
-/// A claim, and what its submission must say.
+/// A miner's claim, and the values that its submission must contain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldClaim {
-    /// What is to be computed.
+    /// The task.
     pub task: Task,
-    /// Of which round.
+    /// Number of the round.
     pub round: u64,
-    /// At which position.
+    /// Position of the chunk slot.
     pub position: u64,
     /// The miner's shard in this round.
     pub shard: u64,
-    /// The round's seed.
+    /// Seed of the round.
     pub global_seed: u64,
 }
 
-/// What a verifier is to do in a challenge.
+/// A verifier's part in a challenge.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assignment {
     /// Number of the challenge.
     pub challenge: u64,
-    /// At which stage it is.
+    /// Stage of the challenge.
     pub stage: ChallengeStage,
-    /// Whether the verifier has done its part of this stage.
+    /// Whether the verifier has done its part of the stage.
     pub done: bool,
-    /// What it committed.
+    /// The verifier's commitment, 32 bytes.
     pub committed: Option<Vec<u8>>,
-    /// Blocks to come that may hold its part.
+    /// Number of future blocks in which it can do its part.
     pub blocks_left: u64,
-    /// What chooses the leaf of the trace.
+    /// The block hash that selects the leaf of the trace.
     pub selector: [u8; 32],
-    /// The task that was claimed.
+    /// The task of the submission.
     pub task: Task,
-    /// The submission's number.
+    /// Number of the submission.
     pub id: u64,
-    /// What the miner says to have computed.
+    /// The submission.
     pub submission: Submission,
 }
 
-/// A gradient that may be doubted, or whose verifiers' words may.
+/// A gradient that may be disputed, or whose verifiers' finding may be appealed against.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Doubtful {
-    /// The submission's number.
+pub struct ContestableGradient {
+    /// Number of the submission.
     pub id: u64,
-    /// What is claimed.
+    /// The submission.
     pub submission: Submission,
-    /// Of what.
+    /// The task of the submission.
     pub task: Task,
     /// Whether a dispute may be opened.
     pub disputable: bool,
-    /// The challenge in which verifiers found a mismatch that nobody appealed against yet.
+    /// Number of the challenge in which verifiers found a mismatch, if nobody has appealed against it yet.
     pub appealable: Option<u64>,
 }
 
-/// What a proposer is to do in a round that is full.
+/// A proposer's part in a full round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregation {
-    /// The round.
+    /// Number of the round.
     pub round: u64,
-    /// The adapter that it started from.
+    /// CID of the adapter from which the round started.
     pub adapter: Cid,
-    /// Gradients that count, with their tasks.
+    /// The accepted gradients: number, task and submission.
     pub gradients: Vec<(u64, Task, Submission)>,
-    /// Whether what can not be had by now is left out.
+    /// Whether proposers should now leave out gradients whose bytes they cannot fetch.
     pub waited: bool,
-    /// What this proposer committed to: number and proposal.
+    /// Number of this proposer's commitment, and its proposal.
     pub own: Option<(u64, Proposal)>,
 }
 
 impl State {
-    /// The account of an address.
+    /// Returns the account of an address.
     pub fn account_of(&self, address: &str) -> Account {
         self.account(address)
     }
 
-    /// The scalars.
-    pub fn scalars(&self) -> &super::ChainState {
+    /// Returns the last block, the counters and the totals.
+    pub fn scalars(&self) -> &ChainHead {
         self.head()
     }
 
-    /// A submission by its number; `None` where it never was, or is forgotten.
+    /// Returns a submission by its number; `None` if it does not exist or is no longer stored.
     pub fn submission(&self, id: u64) -> Option<&Submission> {
         self.submissions.get(&id)
     }
 
-    /// A dispute that is open.
-    pub fn contest(&self, id: u64) -> Option<&DisputeCase> {
+    /// Returns an open dispute by its number.
+    pub fn dispute(&self, id: u64) -> Option<&DisputeCase> {
         self.disputes.get(&id)
     }
 
-    /// A miner's standing.
-    pub fn reputation(&self, miner: &str) -> super::Reputation {
-        self.reputations.get(miner).cloned().unwrap_or(super::Reputation::NEW)
+    /// Returns a miner's reputation.
+    pub fn reputation(&self, miner: &str) -> Reputation {
+        self.reputations.get(miner).cloned().unwrap_or(Reputation::NEW)
     }
 
-    /// A node's roles and stake.
-    pub fn node(&self, address: &str) -> Option<&super::Registration> {
+    /// Returns a node's roles and stake.
+    pub fn node(&self, address: &str) -> Option<&Registration> {
         self.nodes.get(address)
     }
 
-    /// A round that is kept.
-    pub fn round_of(&self, round: u64) -> Option<&super::Round> {
+    /// Returns a round by its number, if it is still stored.
+    pub fn round_of(&self, round: u64) -> Option<&Round> {
         self.rounds.get(&round)
     }
 
-    /// The present round's adapter.
+    /// Returns the CID of the adapter of the current round.
     pub fn adapter(&self) -> Cid {
         self.round().adapter
     }
 
-    /// Roots of everything that a node's block store keeps: the text, the adapters and artifacts of the rounds that are
-    /// kept, and what is submitted or proposed.
+    /// Returns the roots that a node's block store must keep: the text, the adapters and artifacts of the stored
+    /// rounds, and the proposed adapters.
     pub fn roots(&self) -> impl Iterator<Item = Cid> {
         let kept = |submission: &&Submission| {
             !matches!(submission.status, SubmissionStatus::Withdrawn | SubmissionStatus::Rejected(_))
@@ -132,9 +133,9 @@ impl State {
         chunks.chain(rounds).chain(artifacts).chain(proposed)
     }
 
-    /// Coins wherever they are; what was minted less what was burned, always.
+    /// Returns the sum of all coins in the state, which always equals the minted coins minus the burned ones.
     pub fn coins(&self) -> u128 {
-        let bonds = self.chunk_slots.values().flat_map(|place| match place {
+        let bonds = self.chunk_slots.values().flat_map(|slot| match slot {
             ChunkSlot::Claimed(claims) => claims.as_slice(),
             ChunkSlot::Submitted(_) | ChunkSlot::Accepted(_) => &[],
         });
@@ -148,7 +149,7 @@ impl State {
 }
 
 impl Ledger {
-    /// The claim that a miner holds.
+    /// Returns the claim that a miner holds.
     pub fn held(&self, miner: &str) -> Result<Option<HeldClaim>, WorkError> {
         let state = self.state();
         let Some(position) = state.held.get(miner).copied() else { return Ok(None) };
@@ -157,17 +158,17 @@ impl Ledger {
         Ok(Some(HeldClaim { task: state.task(position, miner)?, round, position, shard, global_seed }))
     }
 
-    /// The tasks that are claimed, and those of all submissions that are kept.
+    /// Returns the tasks of all claims and of all stored submissions.
     pub fn tasks(&self) -> Result<Vec<Task>, WorkError> {
         let state = self.state();
         let mut tasks = Vec::new();
-        for (position, place) in &state.chunk_slots {
-            let ChunkSlot::Claimed(claims) = place else { continue };
+        for (position, slot) in &state.chunk_slots {
+            let ChunkSlot::Claimed(claims) = slot else { continue };
             for claim in claims {
                 tasks.push(state.task(*position, &claim.miner)?);
             }
         }
-        // of a round whose adapter is forgotten nothing can be computed
+        // without its round's adapter a task cannot be computed
         let kept = state.submissions.values().filter(|submission| state.rounds.contains_key(&submission.round));
         for submission in kept {
             tasks.push(state.task_of(submission)?);
@@ -175,7 +176,7 @@ impl Ledger {
         Ok(tasks)
     }
 
-    /// What a verifier was sampled for, in order.
+    /// Returns the challenges in which a verifier has a part, ordered by number.
     pub fn assignments(&self, verifier: &str) -> Result<Vec<Assignment>, WorkError> {
         let state = self.state();
         let sampled =
@@ -187,7 +188,7 @@ impl Ledger {
                 ChallengeStage::Reveal => sampled.map(|sampled| sampled.finding.is_some()),
                 ChallengeStage::Appeal | ChallengeStage::Contested => None,
                 ChallengeStage::Panel => {
-                    let validator = state.nodes_of(super::nodes::VALIDATOR).any(|(address, _)| address == verifier);
+                    let validator = state.nodes_of(VALIDATOR).any(|(address, _)| address == verifier);
                     validator.then(|| challenge.votes.iter().any(|vote| vote.validator == verifier))
                 }
             }
@@ -208,33 +209,34 @@ impl Ledger {
         Ok(all)
     }
 
-    /// The gradients that may be disputed or appealed for, in order.
-    pub fn doubtful(&self) -> Result<Vec<Doubtful>, WorkError> {
+    /// Returns the gradients that may be disputed or whose finding may be appealed against, ordered by number.
+    pub fn contestable(&self) -> Result<Vec<ContestableGradient>, WorkError> {
         let state = self.state();
-        let mut doubtful = Vec::new();
+        let mut contestable = Vec::new();
         for (id, submission) in &state.submissions {
             let disputable = state.is_disputable(submission) && state.has_room_for_dispute(*id);
             let appealable = state.appealable(*id, submission);
             if disputable || appealable.is_some() {
                 let (task, submission) = (state.task_of(submission)?, submission.clone());
-                doubtful.push(Doubtful { id: *id, submission, task, disputable, appealable });
+                contestable.push(ContestableGradient { id: *id, submission, task, disputable, appealable });
             }
         }
-        Ok(doubtful)
+        Ok(contestable)
     }
 
-    /// The open disputes, with what they are about.
+    /// Returns the open disputes: number, case, submission and task.
     pub fn disputes(&self) -> Result<Vec<(u64, &DisputeCase, &Submission, Task)>, WorkError> {
         let state = self.state();
         let mut open = Vec::new();
-        for (id, contest) in &state.disputes {
-            let Some(submission) = state.submission(contest.submission) else { continue };
-            open.push((*id, contest, submission, state.task_of(submission)?));
+        for (id, case) in &state.disputes {
+            let Some(submission) = state.submission(case.submission) else { continue };
+            open.push((*id, case, submission, state.task_of(submission)?));
         }
         Ok(open)
     }
 
-    /// What a proposer is to add up; `None` while the round is not full, or where it is no proposer.
+    /// Returns the gradients that a proposer must add up; `None` if the round is not full and settled, or if the
+    /// address is not a proposer.
     pub fn aggregation(&self, proposer: &str) -> Result<Option<Aggregation>, WorkError> {
         let state = self.state();
         if state.settled_since().is_none() || !state.nodes_of(PROPOSER).any(|(address, _)| address == proposer) {

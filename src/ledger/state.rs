@@ -1,33 +1,33 @@
-//! The state: tables of rows, each a value under a key. A copy shares everything with its original and costs nothing;
-//! two states are compared by what they do not share.
+//! The state: tables of rows, each a value under a key, in persistent maps. A copy shares its maps with the original
+//! and costs nothing; a comparison of two states visits only the parts that they do not share.
 
 use super::genesis::Genesis;
 use crate::{
     dispute::judge::{Dispute, Hash},
-    protocol::Commitment,
+    protocol::{Commitment, Task, WorkError},
     store::Cid,
 };
 use imbl::{OrdMap, ordmap::DiffItem};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 
-/// A change of a row, or the whole of it: the table and the key, and the value, in canonical DAG-CBOR.
+/// A row or its change, in canonical DAG-CBOR.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateRow {
-    /// `[table, key]`.
+    /// The pair `[table, key]`.
     pub key: Vec<u8>,
-    /// `None` where the row is gone.
+    /// The value; `None` if the row was removed.
     pub value: Option<Vec<u8>>,
 }
 
-/// Rows that are no state of this ledger.
+/// Error returned when rows are not a state of this ledger.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a state of this ledger: {0}")]
 pub struct InvalidRow(pub(super) String);
 
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident: $key:ty => $value:ty,)*) => {
-        /// All that a ledger knows.
+        /// The state of a ledger.
         #[derive(Clone, Debug, PartialEq)]
         pub struct State {
             pub(super) genesis: Arc<Genesis>,
@@ -39,19 +39,19 @@ macro_rules! tables {
                 Self { genesis, $($name: OrdMap::new(),)* }
             }
 
-            /// What makes `before` this state.
+            /// Returns the changes that turn `before` into this state.
             pub(super) fn changes(&self, before: &Self) -> Vec<StateRow> {
                 let mut rows = Vec::new();
                 $(changes(stringify!($name), &before.$name, &self.$name, &mut rows);)*
                 rows
             }
 
-            /// Puts a row in that [`Self::changes`] made.
+            /// Inserts or removes a row of [`Self::changes`].
             pub(super) fn insert(&mut self, row: &StateRow) -> Result<(), InvalidRow> {
                 let table = table(&row.key)?;
                 match table.as_str() {
                     $(stringify!($name) => insert(&mut self.$name, row),)*
-                    _ => Err(InvalidRow(format!("a table {table:?}"))),
+                    _ => Err(InvalidRow(format!("unknown table {table:?}"))),
                 }
             }
         }
@@ -59,325 +59,327 @@ macro_rules! tables {
 }
 
 tables! {
-    /// What there is one of.
-    head: () => ChainState,
+    /// The last block, counters and totals, as one row.
+    head: () => ChainHead,
     accounts: String => Account,
     /// (granter, grantee, type URL of a message) → expiry.
     grants: (String, String, String) => u64,
-    /// (granter, grantee) → what fees may take.
+    /// (granter, grantee) → fee allowance.
     allowances: (String, String) => FeeAllowance,
-    /// (when an end is a day past, granter, grantee, type URL, empty for an allowance): what is forgotten then.
+    /// Grants and allowances to remove: (time of the removal, granter, grantee, type URL, which is empty for an
+    /// allowance).
     ends: (u64, String, String, String) => (),
-    /// Account → fees that the pool paid for it.
+    /// Account → fees that the pool has paid for it, in micro-units.
     pooled: String => u64,
-    /// (granter, grantee) → openings and revocations between them.
+    /// (granter, grantee) → number of openings and revocations between them.
     sessions: (String, String) => u64,
-    /// Nodes with roles.
+    /// Address of a node → its roles and stake.
     nodes: String => Registration,
-    /// (height, node) → stake that comes back then.
+    /// (height, node) → stake that is returned at this height.
     unbonding: (u64, String) => u64,
-    /// What miners are known for.
+    /// Address of a miner → its reputation.
     reputations: String => Reputation,
-    /// Where the positions of this round stand; those that nobody has are not there.
+    /// Position → chunk slot of the current round. Free slots have no row.
     chunk_slots: u64 => ChunkSlot,
-    /// Miner → the position that it holds.
+    /// Address of a miner → position that it has claimed.
     held: String => u64,
     submissions: u64 => Submission,
-    /// (miner, number) of each submission that is kept.
+    /// (miner, number) of each stored submission.
     submitted: (String, u64) => (),
-    /// Commitment → its submission.
+    /// Commitment → number of its submission.
     commitments: Commitment => u64,
-    /// Recomputations that are under way.
+    /// Open challenges.
     challenges: u64 => Challenge,
-    /// Disputes that are under way.
+    /// Open disputes.
     disputes: u64 => DisputeCase,
-    /// Aggregates of this round that proposers committed to.
+    /// Aggregates of the current round to which proposers committed.
     proposals: u64 => Proposal,
-    /// Rounds whose adapters are kept, and the present one.
+    /// The current round, and closed rounds that are still stored.
     rounds: u64 => Round,
 }
 
-/// The scalars of a ledger.
+/// The values that a state has once: the last block, counters and totals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ChainState {
-    /// Of the last block.
+pub struct ChainHead {
+    /// Height of the last block.
     pub height: u64,
-    /// Of the last block.
+    /// Time of the last block in seconds since 1970.
     pub time: u64,
-    /// Of the last block.
+    /// Hash of the last block.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
-    /// Rounds closed.
+    /// Number of the current round, which is the number of closed rounds.
     pub round: u64,
-    /// Accepted in this round.
+    /// Number of accepted gradients in this round.
     pub accepted_in_round: u32,
-    /// Block from which on the round is full.
+    /// Height since which the round is full.
     pub full_since: Option<u64>,
-    /// Accepted ever.
+    /// Number of all accepted gradients.
     pub accepted_total: u64,
-    /// Submissions ever.
+    /// Number of all submissions.
     pub submissions: u64,
-    /// Challenges ever.
+    /// Number of all challenges.
     pub challenges: u64,
-    /// Disputes ever.
+    /// Number of all disputes.
     pub disputes: u64,
-    /// Registrations ever.
+    /// Number of all registrations.
     pub registrations: u64,
-    /// Aggregates proposed ever.
+    /// Number of all proposed aggregates.
     pub proposals: u64,
-    /// Micro-units made: those of the genesis, and rewards.
+    /// All micro-units ever minted: those of the genesis, and rewards.
     pub minted: u64,
-    /// Micro-units taken for ever: fees, bonds of claims that ran out, penalties.
+    /// All micro-units ever burned: fees, bonds, penalties.
     pub burned: u64,
-    /// Of these, fees.
+    /// The part of the burned micro-units that were fees.
     pub fees: u64,
-    /// Of these, what the pool paid in this block.
+    /// Fees that the fee pool paid in this block, in micro-units.
     pub pooled: u64,
 }
 
-/// An account; one that is not there owns nothing and sent nothing.
+/// An account. An address without a row has the default account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Account {
-    /// Transactions sent.
+    /// Number of transactions sent.
     pub sequence: u64,
-    /// Micro-units.
+    /// Balance in micro-units.
     pub balance: u64,
-    /// Who is paid for what it mines, where that is another.
+    /// Address of the account that receives the rewards; `None` if it is this one.
     pub payout: Option<String>,
 }
 
-/// A fee allowance.
+/// A fee allowance that one account granted to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeeAllowance {
-    /// Micro-units.
+    /// Micro-units that are left.
     pub left: u64,
-    /// Seconds since 1970.
+    /// Expiry in seconds since 1970.
     pub expires: u64,
 }
 
-/// A node with roles.
+/// The registration of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
-    /// Its number.
+    /// Number of the registration.
     pub id: u64,
-    /// Ascending, of 1 to 4.
+    /// Roles, 1 to 4, ascending.
     pub roles: Vec<u32>,
-    /// Micro-units that answer for it.
+    /// Stake in micro-units.
     pub stake: u64,
 }
 
-/// What a miner is known for.
+/// The reputation of a miner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reputation {
-    /// Ten-thousandths; 5000 at first.
+    /// Trust in points, 0 to 10,000; 5,000 at first. Fewer points mean more recomputations.
     pub trust: u32,
-    /// Gradients accepted.
+    /// Number of accepted gradients.
     pub accepted: u64,
-    /// Gradients rejected.
+    /// Number of rejected gradients.
     pub rejected: u64,
-    /// Micro-units of rewards that wait for the end of probation.
+    /// Rewards in escrow, in micro-units.
     pub escrow: u64,
     /// Heights of its last submissions, at most ten.
     pub recent: Vec<u64>,
-    /// Last block in which it may claim nothing, since its GPU computed wrongly.
+    /// Height of the last block in which the miner may claim nothing, after a withdrawal.
     pub quarantined: u64,
 }
 
-/// Where a position of the round stands.
+/// A chunk slot of the round that is not free.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChunkSlot {
-    /// By one or more.
+    /// Claimed by one or more miners.
     Claimed(Vec<Claim>),
-    /// And not settled yet.
+    /// The gradient with this number is submitted, and not settled yet.
     Submitted(u64),
-    /// This submission counts.
+    /// The gradient with this number is accepted.
     Accepted(u64),
 }
 
-/// A claim to a position.
+/// A claim to a chunk slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// Whose.
+    /// Address of the miner.
     pub miner: String,
-    /// Seconds since 1970.
+    /// Time of the claim in seconds since 1970.
     pub since: u64,
-    /// Seconds since 1970.
+    /// Expiry in seconds since 1970.
     pub expires: u64,
-    /// Micro-units locked.
+    /// Bond in micro-units.
     pub bond: u64,
 }
 
-/// A gradient that somebody says to have computed.
+/// A submitted gradient.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Submission {
-    /// Whose.
+    /// Address of the miner.
     pub miner: String,
-    /// Of which round.
+    /// Number of the round.
     pub round: u64,
-    /// Of which position.
+    /// Position of the chunk slot.
     pub position: u64,
-    /// Root of its artifact.
+    /// CID of the artifact's root.
     pub artifact: Cid,
-    /// To task and gradient.
+    /// The commitment to task and gradient.
     pub commitment: Commitment,
-    /// Unused before by this miner in this round.
+    /// A number that the miner has not used before in this round.
     pub nonce: u64,
-    /// Block that it came in.
+    /// Height of the block with the submission.
     pub height: u64,
-    /// Block that it counts since: that of its acceptance, or where its last dispute ended.
+    /// Height of the block in which it was accepted, or in which its last dispute was dismissed.
     pub accepted: Option<u64>,
-    /// Verifiers by whose word it counts, who answer for it too.
+    /// Verifiers by whose attestations it was accepted, and which are slashed if it is wrong.
     pub attested_by: Vec<String>,
-    /// Where it stands.
+    /// Status of the submission.
     pub status: SubmissionStatus,
 }
 
-/// Where a submission stands.
+/// The status of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SubmissionStatus {
-    /// A block to come draws whether it is recomputed.
+    /// A later block decides whether it is recomputed.
     Pending,
-    /// Verifiers were sampled.
+    /// Verifiers were sampled for the challenge with this number.
     Challenged(u64),
-    /// It counts and is paid.
+    /// It is accepted and paid.
     Accepted,
-    /// It counted, until somebody doubted it.
+    /// It was accepted, and is disputed now.
     Disputed,
-    /// Its miner took it back.
+    /// The miner withdrew it.
     Withdrawn,
-    /// It does not count.
+    /// It is rejected.
     Rejected(Finding),
 }
 
-/// What a recomputation finds.
+/// The result of a recomputation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finding {
-    /// The same bytes.
+    /// The commitment is that of the right gradient.
     Match,
-    /// Others.
+    /// The commitment is not that of the right gradient.
     Mismatch,
-    /// Its blocks are not to be had.
+    /// The blocks of the artifact cannot be fetched.
     Unavailable,
 }
 
-/// A recomputation that is under way.
+/// The recomputation of a gradient by sampled verifiers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Challenge {
-    /// Of what.
+    /// Number of the submission.
     pub submission: u64,
-    /// How it stands.
+    /// Stage of the challenge.
     pub stage: ChallengeStage,
-    /// The block after which the stage ends, done or not.
+    /// Height of the block at which the stage ends even if it is not complete.
     pub until: u64,
-    /// What chooses the leaf of the trace that verifiers show: the hash of the block that drew them.
+    /// Hash of the block that sampled the verifiers. It selects the leaf of the trace that they must reveal.
     #[serde(with = "serde_bytes")]
     pub selector: [u8; 32],
-    /// Who was sampled.
-    pub sampled: Vec<Sampled>,
-    /// Who was sampled before them and agreed, where this is a trap.
-    pub first: Vec<Sampled>,
-    /// Who found a mismatch and lost the game about it, and whose answer stood.
+    /// The sampled verifiers.
+    pub sampled: Vec<SampledVerifier>,
+    /// In a trap, the verifiers that were sampled first.
+    pub first: Vec<SampledVerifier>,
+    /// Verifiers that found a mismatch and lost the dispute about it, each with the account whose answer won.
     pub defended: Vec<(String, String)>,
-    /// Words of validators who decide, where the sampled disagree.
+    /// Votes of the validators, if the sampled verifiers disagree.
     pub votes: Vec<Vote>,
 }
 
-/// How a challenge stands.
+/// The stage of a challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChallengeStage {
-    /// The sampled seal what they find.
+    /// The sampled verifiers commit to their findings.
     Commit,
-    /// They show it.
+    /// The sampled verifiers reveal their findings.
     Reveal,
-    /// All validators decide.
+    /// All validators vote.
     Panel,
-    /// It is rejected, unless somebody appeals.
+    /// The gradient will be rejected unless somebody appeals.
     Appeal,
-    /// The disputes about it decide.
+    /// Disputes decide.
     Contested,
 }
 
-/// A dispute that is under way.
+/// An open dispute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DisputeCase {
-    /// About what.
+    /// Number of the submission.
     pub submission: u64,
-    /// Who doubts it.
+    /// Address of the challenger.
     pub challenger: String,
-    /// Micro-units locked; `None` where it is a sampled verifier's word that is doubted, for which its stake answers.
+    /// Bond in micro-units; `None` for a dispute that an appeal opened, in which the verifier's stake is at risk
+    /// instead.
     pub bond: Option<u64>,
-    /// Who gave each answer, and the micro-units that it locked.
+    /// For each answer, the address of the account that gave it and its bond in micro-units.
     pub answers: Vec<(String, u64)>,
-    /// The games.
+    /// The games over the answers.
     pub dispute: Dispute,
 }
 
-/// A verifier that was sampled.
+/// A verifier that was sampled for a challenge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sampled {
-    /// Who.
+pub struct SampledVerifier {
+    /// Address of the verifier.
     pub verifier: String,
-    /// What it committed.
+    /// Its commitment, 32 bytes.
     pub committed: Option<serde_bytes::ByteBuf>,
-    /// What it found.
+    /// The finding that it revealed.
     pub finding: Option<Finding>,
-    /// The leaf that it showed.
+    /// The leaf of the trace that it revealed, hexadecimal.
     pub leaf: String,
 }
 
-/// A validator's word.
+/// A validator's vote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vote {
-    /// Whose.
+    /// Address of the validator.
     pub validator: String,
     /// Whether the gradient is right.
     pub valid: bool,
-    /// The leaf that it computed.
+    /// The leaf of the trace that it computed, hexadecimal.
     pub leaf: String,
 }
 
-/// An aggregate that a proposer committed to.
+/// An aggregate to which a proposer committed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proposal {
-    /// Whose.
+    /// Address of the proposer.
     pub proposer: String,
-    /// What it committed, hexadecimal.
+    /// The commitment, hexadecimal.
     pub committed: String,
-    /// Block that it came in.
+    /// Height of the block with the commitment.
     pub height: u64,
-    /// Numbers of the gradients that it adds up, ascending: those whose bytes it could get.
+    /// Numbers of the gradients that it adds up, ascending: those whose bytes the proposer could fetch.
     pub ids: Vec<u64>,
-    /// The next adapter, once it is shown.
+    /// CID of the next adapter, once it is revealed.
     pub adapter: Option<Cid>,
-    /// With it, the root of what it is packed as.
+    /// Layout root of the next adapter, once it is revealed.
     pub layout_root: Option<Hash>,
 }
 
-/// A round.
+/// A round of training.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Round {
-    /// Root of the adapter that it starts from.
+    /// CID of the adapter from which it starts.
     pub adapter: Cid,
-    /// Root of what that is layout_root as: see [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
+    /// Layout root of that adapter; see [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
     pub layout_root: Hash,
-    /// Hash of the block that it began with, known to every miner of it.
+    /// Hash of the block with which it began, known to every miner of the round.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
 }
@@ -388,11 +390,11 @@ impl Reputation {
 }
 
 impl State {
-    pub(super) fn head(&self) -> &ChainState {
+    pub(super) fn head(&self) -> &ChainHead {
         self.head.get(&()).expect("a state has a head from its genesis on")
     }
 
-    pub(super) fn head_mut(&mut self) -> &mut ChainState {
+    pub(super) fn head_mut(&mut self) -> &mut ChainHead {
         self.head.get_mut(&()).expect("a state has a head from its genesis on")
     }
 
@@ -404,7 +406,7 @@ impl State {
         self.accounts.entry(address.to_owned()).or_default()
     }
 
-    /// A miner's submissions that are kept, with their numbers, ascending.
+    /// Returns the stored submissions of a miner with their numbers, ascending.
     pub(super) fn submissions_of(&self, miner: &str) -> impl Iterator<Item = (u64, &Submission)> {
         let all = self.submitted.range((miner.to_owned(), 0)..=(miner.to_owned(), u64::MAX));
         all.filter_map(|((_, id), ())| Some((*id, self.submissions.get(id)?)))
@@ -414,9 +416,31 @@ impl State {
         self.reputations.entry(miner.to_owned()).or_insert(Reputation::NEW)
     }
 
-    /// The present round.
+    /// Returns the current round.
     pub(super) fn round(&self) -> &Round {
-        self.rounds.get(&self.head().round).expect("the present round is kept")
+        self.rounds.get(&self.head().round).expect("the current round is stored")
+    }
+
+    /// Returns the open disputes about a submission.
+    pub(super) fn disputes_about(&self, submission: u64) -> impl Iterator<Item = &DisputeCase> {
+        self.disputes.values().filter(move |case| case.submission == submission)
+    }
+
+    /// Returns whether a dispute about a submission is open.
+    pub(super) fn is_disputed(&self, submission: u64) -> bool {
+        self.disputes_about(submission).next().is_some()
+    }
+
+    /// Returns a miner's task at a position of the current round.
+    pub(super) fn task(&self, position: u64, miner: &str) -> Result<Task, WorkError> {
+        self.genesis.task(self.head().round, self.round().adapter, position, miner)
+    }
+
+    /// Returns the task of a submission. Its round is stored until the submission is settled.
+    pub(super) fn task_of(&self, submission: &Submission) -> Result<Task, WorkError> {
+        let Submission { round, position, miner, .. } = submission;
+        let adapter = self.rounds.get(round).unwrap_or(self.round()).adapter;
+        self.genesis.task(*round, adapter, *position, miner)
     }
 }
 
@@ -457,14 +481,14 @@ fn table(key: &[u8]) -> Result<String, InvalidRow> {
 }
 
 fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_ipld_dagcbor::to_vec(value).expect("our rows hold integers, strings, bytes, lists, maps and CIDs only")
+    serde_ipld_dagcbor::to_vec(value).expect("rows hold integers, strings, bytes, lists, maps and CIDs only")
 }
 
-/// Reads what [`encode`] wrote, and nothing else.
+/// Reads the encoding that [`encode`] writes, and no other of the same value.
 fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, InvalidRow> {
     let value = serde_ipld_dagcbor::from_slice(bytes).map_err(|error| InvalidRow(error.to_string()))?;
     match encode(&value) == bytes {
         true => Ok(value),
-        false => Err(InvalidRow("another encoding of the same value is the canonical one".to_owned())),
+        false => Err(InvalidRow("the encoding of a row is not the canonical one".to_owned())),
     }
 }

@@ -1,37 +1,42 @@
-//! A submission says what a gradient is: the root of its blocks, and a commitment that binds it to task and miner.
+//! Submissions: the CID of a gradient's artifact, and a commitment that binds the gradient to its task and miner.
 
 use super::{
-    ChunkSlot, Event, Finding, LedgerParams, Refusal, State, Submission, SubmissionStatus, claims,
-    transactions::Context,
+    ChunkSlot, Event, Finding, LedgerParams, State, Submission, SubmissionStatus, claims, coins,
+    context::{Context, Refusal},
+    nodes,
 };
 use crate::{
     protocol::{CHUNK_TOKENS, Commitment},
     store::{Cid, Codec},
     tx::{
         MsgCompleteTask, MsgCompleteTaskResponse, MsgSubmitGradient, MsgSubmitGradientResponse, MsgSubmitTrapJobResult,
-        MsgWithdraw, code,
+        MsgWithdraw,
     },
 };
+use data_encoding::HEXLOWER;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-/// Shards that miners are spread over.
+/// Number of shards.
 const SHARDS: u64 = 100;
-/// Blocks that a rate is counted over.
+/// Number of blocks over which the rate of submissions is limited.
 const RATE_BLOCKS: u64 = 10;
 
-/// The shard of a miner in a round: of SHA-256 of `address|block hash|round`.
+/// Returns a miner's shard in a round: the first 8 bytes of SHA-256 of `address|block hash|round`, modulo 100. `hash`
+/// is that of the block with which the round began.
 pub fn shard(miner: &str, hash: &[u8; 32], round: u64) -> u64 {
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = HEXLOWER.encode(hash);
     first_u64(Sha256::digest(format!("{miner}|{hash}|{round}")).into()) % SHARDS
 }
 
-/// The seed of a round: of SHA-256 of the hash of the block that it began with, and its number.
+/// Returns the seed of a round: the first 8 bytes of SHA-256 of its number after the hash of the block with which it
+/// began.
 pub fn global_seed(hash: &[u8; 32], round: u64) -> u64 {
     first_u64(Sha256::new().chain_update(hash).chain_update(round.to_be_bytes()).finalize().into())
 }
 
-/// Whether a nonce proves the work asked for: leading zero bits of SHA-256 of the submission's hash and the nonce.
+/// Returns whether a submission proves work: whether SHA-256 of the submission's hash and its nonce has `bits` leading
+/// zero bits.
 pub fn proves_work(message: &MsgSubmitGradient, chain_id: &str, bits: u32) -> bool {
     let hash = Sha256::digest(message.signed_text(chain_id));
     let proof = Sha256::new().chain_update(hash).chain_update(message.proof_of_work_nonce.to_be_bytes()).finalize();
@@ -45,9 +50,10 @@ fn first_u64(hash: [u8; 32]) -> u64 {
 }
 
 fn rejected<T>(log: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal::new(code::REJECTED, log))
+    Err(Refusal::rejected(log))
 }
 
+/// Stores a submission. One that the ledger already has succeeds again.
 pub(super) fn submit(
     state: &mut State,
     message: &MsgSubmitGradient,
@@ -55,10 +61,10 @@ pub(super) fn submit(
 ) -> Result<Vec<u8>, Refusal> {
     let miner = &message.miner;
     let Ok(artifact) = Cid::try_from(message.ipfs_hash.as_str()) else {
-        return rejected(format!("ipfs_hash {:?} is no CID", message.ipfs_hash));
+        return rejected(format!("ipfs_hash {:?} is not a CID", message.ipfs_hash));
     };
     if Codec::of(&artifact) != Ok(Codec::DagCbor) {
-        return rejected("ipfs_hash names no DAG-CBOR block by its SHA-256");
+        return rejected("ipfs_hash is not the CID of a DAG-CBOR block by its SHA-256");
     }
     let Some(commitment) = Commitment::from_hex(&message.gradient_hash) else {
         return rejected("gradient_hash is not 64 hexadecimal digits");
@@ -71,9 +77,9 @@ pub(super) fn submit(
     }
     check_terms(state, message)?;
     let Some(position) = state.held.get(miner).copied() else {
-        return rejected("the miner holds no claim: the round went on, or the claim expired");
+        return rejected("the miner holds no claim: the round ended, or the claim expired");
     };
-    rate(state, miner)?;
+    count_submission(state, miner)?;
     let head = state.head_mut();
     head.submissions += 1;
     let (id, height, round) = (head.submissions, head.height, head.round);
@@ -98,37 +104,37 @@ pub(super) fn submit(
     Ok(answer)
 }
 
-/// What a submission says of chain, job and round.
+/// Checks a submission against the job and the round.
 fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal> {
     let (genesis, head) = (&state.genesis, state.head());
     if message.token_count != CHUNK_TOKENS as u64 || message.model_version != genesis.job.model.to_string() {
-        return rejected("token_count or model_version is not the job's");
+        return rejected("token_count or model_version is not that of the job");
     }
     if message.training_round_id != head.round {
-        return rejected(format!("round {} is not the present one, {}", message.training_round_id, head.round));
+        return rejected(format!("round {} is not the current round, {}", message.training_round_id, head.round));
     }
     let began = &state.round().hash;
     if message.shard_id != shard(&message.miner, began, head.round) {
-        return rejected("shard_id is not the miner's in this round");
+        return rejected("shard_id is not the miner's shard in this round");
     }
     if message.global_seed != global_seed(began, head.round) {
-        return rejected("global_seed is not the round's");
+        return rejected("global_seed is not the seed of the round");
     }
     let used = |own: &Submission| {
         own.round == head.round && own.nonce == message.nonce && own.status != SubmissionStatus::Withdrawn
     };
     if message.nonce == 0 || state.submissions_of(&message.miner).any(|(_, own)| used(own)) {
-        return rejected("the nonce is 0, or was used in this round");
+        return rejected("the nonce is 0, or the miner used it before in this round");
     }
     let bits = genesis.params.proof_of_work_bits;
     if bits > 0 && !proves_work(message, &genesis.chain_id, bits) {
-        return rejected(format!("the proof of work has less than {bits} leading zero bits"));
+        return rejected(format!("the proof of work has fewer than {bits} leading zero bits"));
     }
     Ok(())
 }
 
-/// Counts a submission of a miner, or refuses it.
-fn rate(state: &mut State, miner: &str) -> Result<(), Refusal> {
+/// Counts a submission of a miner. Fails if it exceeds the rate limit.
+fn count_submission(state: &mut State, miner: &str) -> Result<(), Refusal> {
     let LedgerParams { submissions_per_block, submissions_per_ten_blocks, .. } = state.genesis.params;
     let height = state.head().height;
     let recent = &mut state.reputation_mut(miner).recent;
@@ -136,57 +142,58 @@ fn rate(state: &mut State, miner: &str) -> Result<(), Refusal> {
     let now = recent.iter().filter(|at| **at == height).count();
     if now >= submissions_per_block as usize || recent.len() >= submissions_per_ten_blocks as usize {
         return rejected(format!(
-            "at most {submissions_per_block} submissions a block and {submissions_per_ten_blocks} in {RATE_BLOCKS}"
+            "a miner may submit at most {submissions_per_block} gradients in a block and {submissions_per_ten_blocks} in \
+             {RATE_BLOCKS} blocks"
         ));
     }
     recent.push(height);
     Ok(())
 }
 
-/// Says whether a submission stands for a chunk.
+/// Confirms that a miner's gradient of a chunk is stored.
 pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Context) -> Result<Vec<u8>, Refusal> {
-    let stands = Commitment::from_hex(&message.gradient_hash)
+    let is_stored = Commitment::from_hex(&message.gradient_hash)
         .and_then(|commitment| state.commitments.get(&commitment))
         .and_then(|id| state.submissions.get(id))
         .is_some_and(|known| {
             let same = (&known.miner, known.position) == (&message.miner, message.chunk_id);
             same && known.artifact.to_string() == message.gradient_ipfs_hash && message.pool_id == claims::POOL
         });
-    match stands {
+    match is_stored {
         true => Ok(MsgCompleteTaskResponse { success: true, tx_hash: context.hash.to_owned() }.encode_to_vec()),
-        false => Err(Refusal::new(code::NOT_FOUND, "no submission of this miner stands for this chunk")),
+        false => Err(Refusal::not_found("the ledger stores no such submission of this miner for this chunk")),
     }
 }
 
-/// Takes back what a miner submitted and no block has sampled for yet. Later would be too late: who knows that it is
-/// recomputed knows what it will lose.
+/// Withdraws a miner's claim and its submissions for which no block has sampled yet. A later withdrawal is not
+/// possible, because a miner that knows whether it is recomputed would withdraw only what it is about to lose.
 pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut Context) -> Result<(), Refusal> {
     let miner = &message.miner;
     let pending =
         state.submissions_of(miner).filter(|(_, own)| own.status == SubmissionStatus::Pending).map(|(id, _)| id);
     let pending: Vec<u64> = pending.collect();
     for id in pending {
-        leave(state, id);
+        leave_round(state, id);
         let Some(submission) = state.submissions.get_mut(&id) else { continue };
         submission.status = SubmissionStatus::Withdrawn;
         let commitment = submission.commitment;
-        unname(state, id, &commitment);
+        remove_commitment(state, id, &commitment);
         context.events.push(Event::Withdrawn { id, miner: miner.clone() });
     }
-    claims::give_up(state, miner);
+    claims::cancel(state, miner);
     let until = state.head().height.saturating_add(state.genesis.params.quarantine_blocks);
     state.reputation_mut(miner).quarantined = until;
     Ok(())
 }
 
-/// A trap that has a name is none: whoever is asked for it knows that it is looked at.
+/// Refuses the result of a trap job. A job with a name is no trap, because its miner knows that it is tested.
 pub(super) fn answer_trap(message: &MsgSubmitTrapJobResult) -> Result<(), Refusal> {
     let name: String = message.trap_job_id.chars().take(64).collect();
-    rejected(format!("there is no trap job {name:?}: what is looked at is sampled after it was submitted"))
+    rejected(format!("trap job {name:?} does not exist: traps are sampled after the gradient was submitted"))
 }
 
-/// Takes a submission out of its round: its position is free again.
-pub(super) fn leave(state: &mut State, id: u64) {
+/// Takes a submission out of its round, which frees its chunk slot.
+pub(super) fn leave_round(state: &mut State, id: u64) {
     let Some(position) = state.submissions.get(&id).map(|submission| submission.position) else { return };
     match state.chunk_slots.get(&position) {
         Some(ChunkSlot::Submitted(own)) if *own == id => {}
@@ -201,10 +208,10 @@ pub(super) fn leave(state: &mut State, id: u64) {
     state.chunk_slots.remove(&position);
 }
 
-/// Puts a gradient that counts into its round, unless that went on or another has the position by now.
-fn place(state: &mut State, id: u64, events: &mut Vec<Event>) {
+/// Puts an accepted gradient into its round, unless the round has ended or another gradient has the chunk slot.
+fn join_round(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let Some(&Submission { round, position, .. }) = state.submissions.get(&id) else { return };
-    let taken = state.chunk_slots.get(&position).is_some_and(|place| *place != ChunkSlot::Submitted(id));
+    let taken = state.chunk_slots.get(&position).is_some_and(|slot| *slot != ChunkSlot::Submitted(id));
     if taken || round != state.head().round {
         return;
     }
@@ -218,48 +225,62 @@ fn place(state: &mut State, id: u64, events: &mut Vec<Event>) {
     }
 }
 
-/// A gradient that counted stands in every dispute: it counts again, and may be doubted anew, by those for whom there was
-/// no place while others disputed it.
+/// Accepts a disputed gradient again, because all of its disputes were dismissed. It may be disputed again, since there
+/// may have been no place for other challengers.
 pub(super) fn reinstate(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let height = state.head().height;
     let Some(submission) = state.submissions.get_mut(&id) else { return };
     if submission.status == SubmissionStatus::Disputed {
         submission.status = SubmissionStatus::Accepted;
         submission.accepted = Some(height);
-        place(state, id, events);
+        join_round(state, id, events);
     }
 }
 
-/// A submission is not what its commitment stands for; another may have said the same of its own task, and rightly.
-fn unname(state: &mut State, id: u64, commitment: &Commitment) {
+/// Removes the commitment of a submission, if it still belongs to this submission, so that it can be submitted again.
+fn remove_commitment(state: &mut State, id: u64, commitment: &Commitment) {
     if state.commitments.get(commitment) == Some(&id) {
         state.commitments.remove(commitment);
     }
 }
 
-/// A submission does not count: its position is free again. Returns what its miner lost.
+/// Rejects a submission, which frees its chunk slot. Returns the micro-units that its miner lost.
 pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
-    leave(state, id);
+    leave_round(state, id);
     let Some(submission) = state.submissions.get_mut(&id) else { return 0 };
     submission.status = SubmissionStatus::Rejected(finding);
     let Submission { miner, commitment, accepted, .. } = submission.clone();
-    unname(state, id, &commitment);
+    remove_commitment(state, id, &commitment);
     let (penalty, reputation) = (state.genesis.params.fraud_penalty, state.reputation_mut(&miner));
     reputation.rejected += 1;
     reputation.accepted -= u64::from(accepted.is_some());
-    // what can not be had may come yet; what is wrong was never right
+    // unavailable bytes may be a fault of the network; a wrong gradient is the miner's
     reputation.trust = reputation.trust.saturating_sub(if finding == Finding::Mismatch { 1_000 } else { 200 });
     events.push(Event::Rejected { id, miner: miner.clone(), finding });
     if finding != Finding::Mismatch {
         let owed = if accepted.is_some() { state.genesis.params.reward } else { 0 };
-        return super::coins::take_back(state, &miner, owed, events);
+        return take_back(state, &miner, owed, events);
     }
     let escrow = std::mem::take(&mut state.reputation_mut(&miner).escrow);
     state.head_mut().burned += escrow;
-    escrow + super::nodes::slash(state, &miner, penalty, events)
+    escrow + nodes::slash(state, &miner, penalty, events)
 }
 
-/// A submission counts and is paid.
+/// Burns the reward for a gradient whose bytes cannot be fetched, and a little more: from the miner's stake, or twice
+/// the reward from its escrow. Returns the amount.
+fn take_back(state: &mut State, miner: &str, paid: u64, events: &mut Vec<Event>) -> u64 {
+    if state.has_stake(miner) {
+        let penalty = state.genesis.params.silence_penalty;
+        return nodes::burn_stake(state, miner, paid, events) + nodes::slash(state, miner, penalty, events);
+    }
+    let escrow = &mut state.reputation_mut(miner).escrow;
+    let lost = paid.saturating_mul(2).min(*escrow);
+    *escrow -= lost;
+    state.head_mut().burned += lost;
+    lost
+}
+
+/// Accepts a submission and pays its reward.
 pub(super) fn accept(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let height = state.head().height;
     let Some(submission) = state.submissions.get_mut(&id) else { return };
@@ -269,8 +290,8 @@ pub(super) fn accept(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let reputation = state.reputation_mut(&miner);
     reputation.accepted += 1;
     reputation.trust = (reputation.trust + 100).min(10_000);
-    let (payee, balance) = super::coins::reward(state, &miner);
+    let (payee, balance) = coins::reward(state, &miner);
     events.push(Event::Accepted { id, miner, artifact: artifact.to_string(), round, payee, balance });
     state.head_mut().accepted_total += 1;
-    place(state, id, events);
+    join_round(state, id, events);
 }

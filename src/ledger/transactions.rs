@@ -1,9 +1,12 @@
-//! Transactions: signed messages, each transaction once and in its account's order.
-//!
-//! A transaction's messages happen all together or not at all; its fee is paid either way.
+//! Executing transactions. The messages of a transaction are executed all together or not at all; its fee is paid
+//! either way.
 
-use super::{Event, State, aggregation, claims, coins, disputes, fees, grants, nodes, submissions, verification};
-use crate::tx::{ChainError, Message, Signed, code, tx_hash};
+use super::{
+    Event, State, aggregation, claims, coins,
+    context::{Context, Refusal},
+    disputes, fees, grants, nodes, submissions, verification,
+};
+use crate::tx::{Message, Signed, code, tx_hash};
 use cosmrs::{
     Any,
     proto::cosmos::{authz::v1beta1::MsgExecResponse, base::abci::v1beta1::TxMsgData},
@@ -11,25 +14,25 @@ use cosmrs::{
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
-/// What a transaction came to.
+/// The result of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TxOutcome {
-    /// Its name.
+    /// Hash of the transaction.
     pub hash: String,
-    /// 0, or why it failed.
+    /// 0 if it succeeded, otherwise the error code.
     pub code: u32,
-    /// The reason, for people.
+    /// The reason of the error, in words.
     pub log: String,
-    /// Who signed; nobody, where that is not known.
+    /// Address of the signer; empty if the transaction could not be admitted.
     pub signer: String,
-    /// The answers to its messages, protobuf: type URL and value.
+    /// The responses to its messages: type URL and protobuf bytes.
     pub answers: Vec<(String, serde_bytes::ByteBuf)>,
-    /// What happened.
+    /// The events of its messages.
     pub events: Vec<Event>,
 }
 
 impl TxOutcome {
-    /// The answers as Cosmos chains give them: `TxMsgData`.
+    /// Returns the responses as Cosmos chains report them: an encoded `TxMsgData`.
     pub fn data(&self) -> Vec<u8> {
         let answer =
             |(url, value): &(String, serde_bytes::ByteBuf)| Any { type_url: url.clone(), value: value.to_vec() };
@@ -38,43 +41,7 @@ impl TxOutcome {
     }
 }
 
-/// Why something is not done: code and reason.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("code {code}: {log}")]
-pub struct Refusal {
-    /// One of [`code`].
-    pub code: u32,
-    /// For people.
-    pub log: String,
-}
-
-impl Refusal {
-    pub(super) fn new(code: u32, log: impl Into<String>) -> Self {
-        Self { code, log: log.into() }
-    }
-}
-
-impl From<ChainError> for Refusal {
-    fn from(error: ChainError) -> Self {
-        let code = match error {
-            ChainError::Signature(_)
-            | ChainError::Submission(_)
-            | ChainError::Signer { .. }
-            | ChainError::Ungrantable(_) => code::UNAUTHORIZED,
-            _ => code::MALFORMED,
-        };
-        Self { code, log: error.to_string() }
-    }
-}
-
-/// What a message's handler is given besides the state.
-pub(super) struct Context<'a> {
-    /// Of the transaction.
-    pub(super) hash: &'a str,
-    pub(super) events: Vec<Event>,
-}
-
-/// Checks a transaction against the state and takes its fee and its sequence.
+/// Checks a transaction against the state, takes its fee and increments the signer's sequence.
 pub(super) fn admit(state: &mut State, tx: &[u8]) -> Result<Signed, Refusal> {
     let signed = Signed::open(tx, &state.genesis.chain_id)?;
     let expected = state.account(&signed.signer).sequence;
@@ -88,10 +55,10 @@ pub(super) fn admit(state: &mut State, tx: &[u8]) -> Result<Signed, Refusal> {
     Ok(signed)
 }
 
-/// Runs a transaction.
+/// Executes a transaction.
 pub(super) fn deliver(state: &mut State, tx: &[u8]) -> TxOutcome {
     let hash = tx_hash(tx);
-    let refused = |hash, signer, Refusal { code, log }| TxOutcome {
+    let failed = |hash, signer, Refusal { code, log }| TxOutcome {
         hash,
         code,
         log,
@@ -102,14 +69,14 @@ pub(super) fn deliver(state: &mut State, tx: &[u8]) -> TxOutcome {
     let mut admitted = state.clone();
     let signed = match admit(&mut admitted, tx) {
         Ok(signed) => signed,
-        Err(refusal) => return refused(hash, String::new(), refusal),
+        Err(refusal) => return failed(hash, String::new(), refusal),
     };
     *state = admitted;
     let mut after = state.clone();
     let mut context = Context { hash: &hash, events: Vec::new() };
     let answers = signed.messages.iter().map(|message| {
-        let answer = run(&mut after, message, &signed, &mut context)?;
-        Ok((format!("{}Response", message.to_any().type_url), answer.into()))
+        let answer = execute(&mut after, message, &signed, &mut context)?;
+        Ok((format!("{}Response", message.type_url()), answer.into()))
     });
     let answers = answers.collect::<Result<_, Refusal>>();
     let events = context.events;
@@ -118,12 +85,12 @@ pub(super) fn deliver(state: &mut State, tx: &[u8]) -> TxOutcome {
             *state = after;
             TxOutcome { hash, code: 0, log: String::new(), signer: signed.signer, answers, events }
         }
-        Err(refusal) => refused(hash, signed.signer, refusal),
+        Err(refusal) => failed(hash, signed.signer, refusal),
     }
 }
 
-/// Runs a message; returns the answer to it, protobuf.
-fn run(state: &mut State, message: &Message, signed: &Signed, context: &mut Context) -> Result<Vec<u8>, Refusal> {
+/// Executes a message and returns the response to it, as protobuf bytes.
+fn execute(state: &mut State, message: &Message, signed: &Signed, context: &mut Context) -> Result<Vec<u8>, Refusal> {
     match message {
         Message::ClaimTask(message) => return claims::claim(state, message, context),
         Message::SubmitGradient(message) => return submissions::submit(state, message, context),
@@ -134,15 +101,15 @@ fn run(state: &mut State, message: &Message, signed: &Signed, context: &mut Cont
         Message::Appeal(message) => return disputes::appeal(state, message, context),
         Message::AnswerDispute(message) => return disputes::answer(state, message),
         Message::Exec(_, messages) => {
-            let results = messages.iter().map(|message| run(state, message, signed, context));
+            let results = messages.iter().map(|message| execute(state, message, signed, context));
             return Ok(MsgExecResponse { results: results.collect::<Result<_, _>>()? }.encode_to_vec());
         }
-        Message::MoveDispute(message) => disputes::step(state, message),
+        Message::MoveDispute(message) => disputes::apply_move(state, message),
         Message::Withdraw(message) => submissions::withdraw(state, message, context),
         Message::AnswerTrap(message) => submissions::answer_trap(message),
         Message::UnregisterNode(message) => nodes::unregister(state, message),
         Message::CommitAttestation(message) => verification::commit(state, message),
-        Message::Attest(message) => verification::reveal(state, message),
+        Message::RevealAttestation(message) => verification::reveal(state, message),
         Message::Arbitrate(message) => verification::vote(state, message),
         Message::RevealAggregation(message) => aggregation::reveal(state, message),
         Message::SetPayout(message) => coins::set_payout(state, message),

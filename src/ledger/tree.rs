@@ -1,8 +1,8 @@
-//! A Merkle trie: one hash of a set of rows, whatever order they came in.
+//! A Merkle trie: one hash of a set of rows, independent of the order in which they were inserted.
 //!
-//! A row lies at the path that the bits of its key's hash spell. `leaf = H(0 ‖ path ‖ H(value))`, `fork = H(1 ‖ left ‖
-//! right)`, nothing is 32 zeros; a part of the trie with one row is its leaf, so that equal sets have equal tries.
-//! Tries share what they have in common: a copy costs nothing, a change a path.
+//! The path of a row is the bits of its key's hash. `leaf = H(0 ‖ path ‖ H(value))`, `fork = H(1 ‖ left ‖ right)`, and
+//! an empty trie is 32 zeros. A subtrie with one row is that row's leaf, so that equal sets have equal tries. Tries
+//! share common subtries: a copy costs nothing, and a change makes the nodes of one path anew.
 
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -24,13 +24,13 @@ impl Tree {
         }
     }
 
-    /// Puts a row in, over the one before, or takes it out.
+    /// Inserts or replaces the row of a key, or removes it if there is no value.
     pub(super) fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
         let path = Sha256::digest(key).into();
         *self = match value {
             Some(value) => {
                 let hash = Sha256::new().chain_update([0]).chain_update(path).chain_update(Sha256::digest(value));
-                self.with(path, Self::of(TrieNode::Leaf { path, hash: hash.finalize().into() }), 0)
+                self.with(path, Self::from_node(TrieNode::Leaf { path, hash: hash.finalize().into() }), 0)
             }
             None => self.without(path, 0),
         };
@@ -74,10 +74,10 @@ impl Tree {
 
     fn fork(sides: [Self; 2]) -> Self {
         let hash = Sha256::new().chain_update([1]).chain_update(sides[0].root()).chain_update(sides[1].root());
-        Self::of(TrieNode::Fork { hash: hash.finalize().into(), sides })
+        Self::from_node(TrieNode::Fork { hash: hash.finalize().into(), sides })
     }
 
-    fn of(node: TrieNode) -> Self {
+    fn from_node(node: TrieNode) -> Self {
         Self(Some(Arc::new(node)))
     }
 }
@@ -92,7 +92,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    fn of(rows: &BTreeMap<u8, u8>) -> [u8; 32] {
+    fn root_of(rows: &BTreeMap<u8, u8>) -> [u8; 32] {
         let mut tree = Tree::default();
         rows.iter().for_each(|(key, value)| tree.set(&[*key], Some(&[*value])));
         tree.root()
@@ -100,7 +100,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_root_is_of_the_rows_and_not_of_their_history(steps: Vec<(u8, Option<u8>)>) {
+        fn the_root_depends_on_the_rows_only_not_on_their_history(steps: Vec<(u8, Option<u8>)>) {
             let (mut rows, mut tree) = (BTreeMap::new(), Tree::default());
             for (key, value) in steps {
                 let before = tree.clone();
@@ -111,12 +111,12 @@ mod tests {
                     None => rows.remove(&key),
                 };
                 prop_assert_eq!(before.root(), root);
-                prop_assert_eq!(tree.root(), of(&rows));
+                prop_assert_eq!(tree.root(), root_of(&rows));
             }
             if let Some((key, value)) = rows.pop_first() {
-                prop_assert_ne!(tree.root(), of(&rows));
+                prop_assert_ne!(tree.root(), root_of(&rows));
                 rows.insert(key, value ^ 1);
-                prop_assert_ne!(tree.root(), of(&rows));
+                prop_assert_ne!(tree.root(), root_of(&rows));
             }
         }
     }

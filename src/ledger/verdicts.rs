@@ -1,36 +1,35 @@
-//! A dispute that is decided: the gradient falls or stands, and bonds and stakes go where they belong.
+//! Deciding disputes: a dispute is upheld or dismissed, and bonds and stakes go to those who were right.
 
-use super::{
-    DisputeCase, Event, Finding, State, SubmissionStatus, coins, disputes::open_about, nodes, settlement, submissions,
-};
+use super::{DisputeCase, Event, Finding, State, SubmissionStatus, coins, nodes, settlement, submissions};
 use crate::dispute::judge::Side;
 
-/// Ends the turns whose time is up, and settles disputes that are decided.
+/// Ends the turns whose deadline has passed, and settles the disputes that are decided.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let height = state.head().height;
     let ids: Vec<u64> = state.disputes.keys().copied().collect();
     for id in ids {
-        // one that fell takes the others about its gradient along
-        let Some(mut contest) = state.disputes.get(&id).cloned() else { continue };
-        match contest.dispute.settle(height) {
-            None => drop(state.disputes.insert(id, contest)),
-            Some(Side::Challenger) => fallen(state, id, &contest, events),
-            Some(Side::Miner) => stood(state, id, &contest, events),
+        // an upheld dispute also ends the others about its gradient
+        let Some(mut case) = state.disputes.get(&id).cloned() else { continue };
+        match case.dispute.settle(height) {
+            None => drop(state.disputes.insert(id, case)),
+            Some(Side::Challenger) => uphold_case(state, id, &case, events),
+            Some(Side::Miner) => dismiss(state, id, &case, events),
         }
     }
 }
 
-/// The challenger was right.
-fn fallen(state: &mut State, id: u64, contest: &DisputeCase, events: &mut Vec<Event>) {
+/// Upholds a dispute that the challenger won.
+fn uphold_case(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<Event>) {
     state.disputes.remove(&id);
-    coins::give_back(state, &contest.challenger, contest.bond.unwrap_or_default());
-    release(state, contest);
-    events.push(Event::Judged { dispute: id, id: contest.submission, stands: false });
-    fall(state, contest.submission, &contest.challenger, events);
+    coins::give_back(state, &case.challenger, case.bond.unwrap_or_default());
+    release_answers(state, case);
+    events.push(Event::Judged { dispute: id, id: case.submission, stands: false });
+    uphold(state, case.submission, &case.challenger, events);
 }
 
-/// A gradient is wrong: it does not count, who submitted it pays, and who found it out is paid of that.
-pub(super) fn fall(state: &mut State, id: u64, finder: &str, events: &mut Vec<Event>) {
+/// Rejects a gradient that was proven wrong, slashes the miner and the verifiers that attested a match, pays
+/// `challenger` the bounty, and ends all other disputes about the gradient.
+pub(super) fn uphold(state: &mut State, id: u64, challenger: &str, events: &mut Vec<Event>) {
     let lost = match state.submissions.get(&id).map(|submission| submission.status) {
         Some(SubmissionStatus::Challenged(challenge)) => {
             settlement::overrule(state, challenge, Finding::Mismatch, events)
@@ -44,63 +43,54 @@ pub(super) fn fall(state: &mut State, id: u64, finder: &str, events: &mut Vec<Ev
             submissions::reject(state, id, Finding::Mismatch, events)
         }
     };
-    prize(state, finder, lost);
-    // nothing is left that the others could be about
+    coins::pay_bounty(state, challenger, lost);
     let others: Vec<u64> =
         state.disputes.iter().filter(|(_, other)| other.submission == id).map(|(id, _)| *id).collect();
     for other in others {
-        let Some(contest) = state.disputes.remove(&other) else { continue };
-        coins::give_back(state, &contest.challenger, contest.bond.unwrap_or_default());
-        release(state, &contest);
+        let Some(case) = state.disputes.remove(&other) else { continue };
+        coins::give_back(state, &case.challenger, case.bond.unwrap_or_default());
+        release_answers(state, &case);
     }
 }
 
-/// An answer stands: the challenger was wrong, and pays whoever gave it.
-fn stood(state: &mut State, id: u64, contest: &DisputeCase, events: &mut Vec<Event>) {
-    let DisputeCase { submission, challenger, bond, .. } = contest;
+/// Dismisses a dispute in which an answer won: the account that gave it gets the bounty from the challenger's bond.
+fn dismiss(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<Event>) {
+    let DisputeCase { submission, challenger, bond, .. } = case;
     state.disputes.remove(&id);
-    let reputation = (0..contest.answers.len()).find(|at| contest.winner(*at) == Some(Side::Miner));
-    let answerer = reputation.map_or(challenger, |at| &contest.answers[at].0);
+    let winner = (0..case.answers.len()).find(|answer| case.winner(*answer) == Some(Side::Miner));
+    let answerer = winner.map_or(challenger, |answer| &case.answers[answer].0);
     if let Some(bond) = bond {
         state.head_mut().burned += bond;
-        prize(state, answerer, *bond);
+        coins::pay_bounty(state, answerer, *bond);
     } else {
-        settlement::defend(state, *submission, challenger, answerer);
+        settlement::record_defense(state, *submission, challenger, answerer);
     }
-    release(state, contest);
+    release_answers(state, case);
     events.push(Event::Judged { dispute: id, id: *submission, stands: true });
-    if open_about(state, *submission).next().is_none() {
+    if !state.is_disputed(*submission) {
         submissions::reinstate(state, *submission, events);
     }
 }
 
-/// Gives the bonds of answers back; those that fell are lost to the challenger.
-fn release(state: &mut State, contest: &DisputeCase) {
-    for (at, (answerer, bond)) in contest.answers.iter().enumerate() {
-        if contest.winner(at) == Some(Side::Challenger) {
+/// Returns the bonds of the answers; that of an answer whose game the challenger won is burned, less a bounty.
+fn release_answers(state: &mut State, case: &DisputeCase) {
+    for (answer, (answerer, bond)) in case.answers.iter().enumerate() {
+        if case.winner(answer) == Some(Side::Challenger) {
             state.head_mut().burned += bond;
-            prize(state, &contest.challenger, *bond);
+            coins::pay_bounty(state, &case.challenger, *bond);
         } else {
             coins::give_back(state, answerer, *bond);
         }
     }
 }
 
-/// Half of what a loser just lost, but not more than the bond of a dispute, goes to the winner instead of nobody: less than
-/// all, so that nobody wins by losing to oneself.
-pub(super) fn prize(state: &mut State, winner: &str, lost: u64) {
-    let prize = (lost / 2).min(state.genesis.params.dispute_bond);
-    state.head_mut().burned -= prize;
-    coins::give_back(state, winner, prize);
-}
-
 impl DisputeCase {
-    /// Micro-units that its parties have locked.
+    /// Returns the micro-units that the challenger and the answerers have locked.
     pub(super) fn locked(&self) -> u128 {
         self.answers.iter().map(|(_, bond)| u128::from(*bond)).sum::<u128>() + u128::from(self.bond.unwrap_or_default())
     }
 
-    /// Who won the game over an answer.
+    /// Returns the winner of the game over an answer.
     fn winner(&self, answer: usize) -> Option<Side> {
         self.dispute.game(answer)?.winner()
     }

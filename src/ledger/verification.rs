@@ -1,33 +1,36 @@
-//! Verification: a block after a submission draws whether it is recomputed, and by whom. The sampled seal what they find,
-//! then show it, so that none can echo another; where they disagree, all validators decide. What costs the miner is open to
-//! appeal first.
+//! Verification: the hash of a block after the submission decides whether a gradient is recomputed, and by which
+//! verifiers. They commit to what they find and then reveal it, so that no verifier can copy another. If they disagree,
+//! all validators vote. A finding that costs the miner is open to appeal first.
 //!
-//! Of those that agree on a match some are *traps*: others are sampled, once the first have spoken, and find again.
+//! A share of the recomputations that found a match are *traps*: other verifiers are sampled after the first ones
+//! revealed, and recompute the gradient again.
 
 use super::{
-    ALL, Challenge, ChallengeStage, ChunkSlot, Event, Finding, LedgerParams, PER_MYRIAD, Refusal, Sampled, State,
-    Submission, SubmissionStatus, Vote, draw,
+    ALL, Challenge, ChallengeStage, ChunkSlot, Event, Finding, LedgerParams, PER_MYRIAD, SampledVerifier, State,
+    Submission, SubmissionStatus, Vote,
+    context::Refusal,
     nodes::{self, VALIDATOR},
-    settlement::{condemn, settle},
+    settlement::{open_to_appeal, settle},
     submissions,
 };
 use crate::{
     protocol::Commitment,
-    tx::{MsgCommitAttestation, MsgSubmitCPUVerification, MsgSubmitRandomVerifierResult, code},
+    tx::{MsgCommitAttestation, MsgRevealAttestation, MsgSubmitCPUVerification, code},
 };
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Draws for the submissions of the blocks before.
-pub(super) fn begin(state: &mut State, events: &mut Vec<Event>) {
-    let submitted = |place: &ChunkSlot| if let ChunkSlot::Submitted(id) = place { Some(*id) } else { None };
+/// Decides, for each submission whose sampling block this is, whether it is recomputed or accepted at once.
+pub(super) fn sample(state: &mut State, events: &mut Vec<Event>) {
+    let submitted = |slot: &ChunkSlot| if let ChunkSlot::Submitted(id) = slot { Some(*id) } else { None };
     let ids: Vec<u64> = state.chunk_slots.values().filter_map(submitted).collect();
     for id in ids {
         let Some(submission) = state.submissions.get(&id) else { continue };
-        if submission.status != SubmissionStatus::Pending || state.draws_at(submission) > state.head().height {
+        if submission.status != SubmissionStatus::Pending || state.sampling_height(submission) > state.head().height {
             continue;
         }
         let (miner, hash) = (submission.miner.clone(), state.head().hash);
-        let sampled = match draw(&hash, "r3mes/sample/1", [id, 0]) % u64::from(ALL) < rate(state, &miner) {
+        let sampled = match random(&hash, "r3mes/sample/1", [id, 0]) % u64::from(ALL) < rate(state, &miner) {
             true => verifiers(state, id, &[&miner]),
             false => Vec::new(),
         };
@@ -39,8 +42,15 @@ pub(super) fn begin(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// How many of [`ALL`] submissions of a miner are recomputed: more of those whose trust fell below what all start with,
-/// all of those that have nothing to lose yet.
+/// Returns a number that nobody can choose: a hash of a block's hash, a purpose and two numbers.
+fn random(hash: &[u8; 32], purpose: &str, numbers: [u64; 2]) -> u64 {
+    let digest = Sha256::new().chain_update(purpose).chain_update(hash);
+    let digest = numbers.iter().fold(digest, |digest, number| digest.chain_update(number.to_le_bytes())).finalize();
+    u64::from_be_bytes(digest[..8].try_into().expect("8 of 32 bytes"))
+}
+
+/// Returns how many of [`ALL`] submissions of a miner are recomputed: more if its trust is below the initial trust, all
+/// if it is on probation without a stake.
 fn rate(state: &State, miner: &str) -> u64 {
     let LedgerParams { sampling, probation, .. } = state.genesis.params;
     let accepted = state.reputations.get(miner).map_or(0, |reputation| reputation.accepted);
@@ -53,9 +63,9 @@ fn rate(state: &State, miner: &str) -> u64 {
     sampling + (u64::from(ALL) - sampling) * missing / (PER_MYRIAD / 2)
 }
 
-/// Different validators, each as likely as its stake is large; never one of `but`.
-pub(super) fn verifiers(state: &State, id: u64, but: &[&str]) -> Vec<String> {
-    let nodes = state.nodes_of(VALIDATOR).filter(|(address, _)| !but.contains(&address.as_str()));
+/// Samples different validators, each with a probability in proportion to its stake, without those in `excluded`.
+pub(super) fn verifiers(state: &State, id: u64, excluded: &[&str]) -> Vec<String> {
+    let nodes = state.nodes_of(VALIDATOR).filter(|(address, _)| !excluded.contains(&address.as_str()));
     let mut nodes: Vec<(&String, u64)> = nodes.map(|(address, node)| (address, node.stake.max(1))).collect();
     let mut sampled = Vec::new();
     for turn in 0..u64::from(state.genesis.params.verifiers) {
@@ -64,7 +74,7 @@ pub(super) fn verifiers(state: &State, id: u64, but: &[&str]) -> Vec<String> {
             break;
         }
         // 64 random bits over a total below 2^64: scaled, not reduced, so that no remainder favors the first
-        let mut at = (u128::from(draw(&state.head().hash, "r3mes/verifier/1", [id, turn])) * total) >> 64;
+        let mut at = (u128::from(random(&state.head().hash, "r3mes/verifier/1", [id, turn])) * total) >> 64;
         let index = nodes.iter().position(|(_, stake)| match at.checked_sub(u128::from(*stake)) {
             Some(rest) => {
                 at = rest;
@@ -82,10 +92,10 @@ fn open(state: &mut State, submission: u64, verifiers: Vec<String>, events: &mut
     let head = state.head_mut();
     head.challenges += 1;
     let (id, selector) = (head.challenges, head.hash);
-    let (sampled, stage) = (verifiers.iter().map(|who| Sampled::new(who)).collect(), ChallengeStage::Commit);
+    let sampled = verifiers.iter().map(|verifier| SampledVerifier::new(verifier)).collect();
     let challenge = Challenge {
         submission,
-        stage,
+        stage: ChallengeStage::Commit,
         until,
         selector,
         sampled,
@@ -101,66 +111,66 @@ fn open(state: &mut State, submission: u64, verifiers: Vec<String>, events: &mut
 }
 
 fn refused<T>(log: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal::new(code::REJECTED, log))
+    Err(Refusal::rejected(log))
 }
 
 fn challenge(state: &mut State, id: u64, stage: ChallengeStage) -> Result<&mut Challenge, Refusal> {
     match state.challenges.get_mut(&id) {
         Some(challenge) if challenge.stage == stage => Ok(challenge),
-        Some(_) => refused(format!("challenge {id} is at another stage")),
-        None => Err(Refusal::new(code::NOT_FOUND, format!("challenge {id} is not open"))),
+        Some(challenge) => refused(format!("challenge {id} is at stage {:?}, not {stage:?}", challenge.stage)),
+        None => Err(Refusal::not_found(format!("challenge {id} is not open"))),
     }
 }
 
-fn sampled<'a>(challenge: &'a mut Challenge, verifier: &str) -> Result<&'a mut Sampled, Refusal> {
+fn sampled<'a>(challenge: &'a mut Challenge, verifier: &str) -> Result<&'a mut SampledVerifier, Refusal> {
     let found = challenge.sampled.iter_mut().find(|sampled| sampled.verifier == verifier);
-    found.ok_or_else(|| Refusal::new(code::UNAUTHORIZED, format!("{verifier} was not sampled")))
+    found.ok_or_else(|| Refusal::new(code::UNAUTHORIZED, format!("{verifier} was not sampled for this challenge")))
 }
 
-/// A verifier seals what it found.
+/// Stores a sampled verifier's commitment.
 pub(super) fn commit(state: &mut State, message: &MsgCommitAttestation) -> Result<(), Refusal> {
     let sampled = sampled(challenge(state, message.challenge_id, ChallengeStage::Commit)?, &message.verifier)?;
     if message.commitment.len() != 32 || sampled.committed.is_some() {
-        return refused("a verifier seals 32 bytes, once");
+        return refused("the commitment does not have 32 bytes, or the verifier has committed already");
     }
     sampled.committed = Some(message.commitment.clone().into());
     Ok(())
 }
 
-/// A verifier shows what it found.
-pub(super) fn reveal(state: &mut State, message: &MsgSubmitRandomVerifierResult) -> Result<(), Refusal> {
+/// Stores a sampled verifier's finding, if it is the one to which the verifier committed.
+pub(super) fn reveal(state: &mut State, message: &MsgRevealAttestation) -> Result<(), Refusal> {
     let finding = match message.result.as_str() {
         "match" => Finding::Match,
         "mismatch" => Finding::Mismatch,
         "unavailable" => Finding::Unavailable,
-        other => return refused(format!("result {other:?} is none of match, mismatch, unavailable")),
+        other => return refused(format!("result {other:?} is not one of match, mismatch, unavailable")),
     };
     let challenge = challenge(state, message.challenge_id, ChallengeStage::Reveal)?;
     let submission = challenge.submission;
     let sampled = sampled(challenge, &message.verifier)?;
     if sampled.committed.as_ref().is_none_or(|committed| **committed != message.commitment()) {
-        return refused("this is not what the verifier committed");
+        return refused("the attestation is not what the verifier committed to");
     }
     sampled.finding = Some(finding);
-    sampled.leaf = digits(message.evidence.split(':').next().unwrap_or_default());
+    sampled.leaf = truncated(&message.leaf);
     let found = Commitment::from_hex(&message.gradient_hash);
     let claimed = state.submissions.get(&submission).map(|submission| submission.commitment);
     match (finding == Finding::Match) == (found.is_some() && found == claimed) {
         true => Ok(()),
-        false => refused("the result and the gradient_hash contradict each other"),
+        false => refused("result and gradient_hash contradict each other"),
     }
 }
 
-/// As much of a leaf as one has.
-fn digits(leaf: &str) -> String {
+/// Cuts a leaf to the 64 digits that a valid one has.
+fn truncated(leaf: &str) -> String {
     leaf.chars().take(64).collect()
 }
 
-/// A validator decides.
+/// Stores a validator's vote.
 pub(super) fn vote(state: &mut State, message: &MsgSubmitCPUVerification) -> Result<(), Refusal> {
     let MsgSubmitCPUVerification { validator, challenge_id, is_valid, computed_hash, expected_hash, leaf } = message;
     if !state.nodes_of(VALIDATOR).any(|(address, _)| address == validator) {
-        return Err(Refusal::new(code::UNAUTHORIZED, format!("{validator} is no validator")));
+        return Err(Refusal::new(code::UNAUTHORIZED, format!("{validator} is not a validator")));
     }
     let id = challenge(state, *challenge_id, ChallengeStage::Panel)?.submission;
     let claimed = state.submissions.get(&id).map(|submission| submission.commitment.to_string());
@@ -169,13 +179,13 @@ pub(super) fn vote(state: &mut State, message: &MsgSubmitCPUVerification) -> Res
     }
     let votes = &mut challenge(state, *challenge_id, ChallengeStage::Panel)?.votes;
     if votes.iter().any(|vote| vote.validator == *validator) {
-        return refused("a validator votes once");
+        return refused("the validator has voted already");
     }
-    votes.push(Vote { validator: validator.clone(), valid: *is_valid, leaf: digits(leaf) });
+    votes.push(Vote { validator: validator.clone(), valid: *is_valid, leaf: truncated(leaf) });
     Ok(())
 }
 
-/// Takes challenges on that have all words, or run out of time.
+/// Ends the stage of each challenge that is complete or whose time is up.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let open: Vec<(u64, Challenge)> = state.challenges.iter().map(|(id, open)| (*id, open.clone())).collect();
     for (id, challenge) in open {
@@ -183,17 +193,17 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
         match challenge.stage {
             ChallengeStage::Commit => {
                 if late || challenge.sampled.iter().all(|sampled| sampled.committed.is_some()) {
-                    committed(state, id, challenge, events);
+                    end_commit(state, id, challenge, events);
                 }
             }
             ChallengeStage::Reveal => {
                 if late || challenge.sampled.iter().all(|sampled| sampled.finding.is_some()) {
-                    revealed(state, id, challenge, events);
+                    end_reveal(state, id, challenge, events);
                 }
             }
-            ChallengeStage::Panel => decide(state, id, &challenge, late, events),
+            ChallengeStage::Panel => end_panel(state, id, &challenge, late, events),
             ChallengeStage::Appeal if late => drop(settle(state, id, &challenge, Finding::Mismatch, events)),
-            // of the disputes none fell: that would have ended the challenge
+            // no dispute was upheld, because that would have ended the challenge
             ChallengeStage::Contested if late && !state.is_disputed(challenge.submission) => {
                 settle(state, id, &challenge, Finding::Match, events);
             }
@@ -202,26 +212,26 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// Ends the first stage: who committed nothing is out.
-fn committed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
-    silence(state, &mut challenge, |sampled| sampled.committed.is_some(), events);
+/// Ends the commit stage. Verifiers that did not commit take no further part.
+fn end_commit(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
+    remove_silent(state, &mut challenge, |sampled| sampled.committed.is_some(), events);
     if challenge.sampled.is_empty() {
-        return all_silent(state, id, &challenge, events);
+        return end_without_attestations(state, id, &challenge, events);
     }
     challenge.stage = ChallengeStage::Reveal;
     challenge.until = state.head().height.saturating_add(state.genesis.params.attestation_blocks);
     state.challenges.insert(id, challenge);
 }
 
-/// Ends the second: who agree decide, else all validators do.
-fn revealed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
-    silence(state, &mut challenge, |sampled| sampled.finding.is_some(), events);
+/// Ends the reveal stage. If the verifiers agree, their finding counts; otherwise all validators vote.
+fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
+    remove_silent(state, &mut challenge, |sampled| sampled.finding.is_some(), events);
     let Some(found) = challenge.sampled.first().and_then(|sampled| sampled.finding) else {
-        return all_silent(state, id, &challenge, events);
+        return end_without_attestations(state, id, &challenge, events);
     };
     let LedgerParams { attestation_blocks, decision_blocks, challenge_blocks, .. } = state.genesis.params;
-    // who found the same knows the same leaf of the trace
-    let same = |sampled: &Sampled| sampled.finding == Some(found) && sampled.leaf == challenge.sampled[0].leaf;
+    // verifiers that computed the same gradient have the same leaf of the trace
+    let same = |sampled: &SampledVerifier| sampled.finding == Some(found) && sampled.leaf == challenge.sampled[0].leaf;
     let agreed =
         challenge.sampled.iter().all(same) && challenge.first.iter().all(|sampled| sampled.finding == Some(found));
     let blocks = match (agreed, found) {
@@ -229,15 +239,15 @@ fn revealed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut V
             challenge.stage = ChallengeStage::Panel;
             decision_blocks
         }
-        (true, Finding::Mismatch) if challenge_blocks > 0 => return condemn(state, id, challenge),
+        (true, Finding::Mismatch) if challenge_blocks > 0 => return open_to_appeal(state, id, challenge),
         (true, _) => {
             let others = if found == Finding::Match { trap(state, id, &challenge) } else { Vec::new() };
             if others.is_empty() {
                 settle(state, id, &challenge, found, events);
                 return;
             }
-            challenge.first =
-                std::mem::replace(&mut challenge.sampled, others.iter().map(|who| Sampled::new(who)).collect());
+            let second = others.iter().map(|verifier| SampledVerifier::new(verifier)).collect();
+            challenge.first = std::mem::replace(&mut challenge.sampled, second);
             challenge.stage = ChallengeStage::Commit;
             challenge.selector = state.head().hash;
             events.push(Event::Sampled { challenge: id, verifiers: others });
@@ -248,45 +258,51 @@ fn revealed(state: &mut State, id: u64, mut challenge: Challenge, events: &mut V
     state.challenges.insert(id, challenge);
 }
 
-/// Who finds again what all found, where this block's hash makes it a trap.
+/// Samples the verifiers that recompute the gradient again, if this block's hash makes the challenge a trap.
 fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<String> {
-    let chance = draw(&state.head().hash, "r3mes/trap/1", [id, 0]) % u64::from(ALL);
+    let chance = random(&state.head().hash, "r3mes/trap/1", [id, 0]) % u64::from(ALL);
     let Some(submission) = state.submissions.get(&challenge.submission) else { return Vec::new() };
     if !challenge.first.is_empty() || chance >= u64::from(state.genesis.params.trap_share) {
         return Vec::new();
     }
-    let spoke = challenge.sampled.iter().map(|sampled| sampled.verifier.as_str());
-    verifiers(state, id, &spoke.chain([submission.miner.as_str()]).collect::<Vec<_>>())
+    let attested = challenge.sampled.iter().map(|sampled| sampled.verifier.as_str());
+    verifiers(state, id, &attested.chain([submission.miner.as_str()]).collect::<Vec<_>>())
 }
 
-/// Nobody of those sampled speaks: others are sampled, or, in a trap, the first have their word.
-fn all_silent(state: &mut State, id: u64, challenge: &Challenge, events: &mut Vec<Event>) {
+/// Ends a stage in which no verifier attested anything: other verifiers are sampled or, in a trap, the finding of the
+/// first verifiers counts.
+fn end_without_attestations(state: &mut State, id: u64, challenge: &Challenge, events: &mut Vec<Event>) {
     match challenge.first.is_empty() {
-        true => draw_again(state, id, challenge),
+        true => sample_again(state, id, challenge),
         false => drop(settle(state, id, challenge, Finding::Match, events)),
     }
 }
 
-/// The sampled who said nothing pay for it and are out.
-fn silence(state: &mut State, challenge: &mut Challenge, spoke: fn(&Sampled) -> bool, events: &mut Vec<Event>) {
+/// Slashes the sampled verifiers that did not do their part of the stage, and removes them from the challenge.
+fn remove_silent(
+    state: &mut State,
+    challenge: &mut Challenge,
+    is_done: fn(&SampledVerifier) -> bool,
+    events: &mut Vec<Event>,
+) {
     let penalty = state.genesis.params.silence_penalty;
-    let (spoke, silent): (Vec<_>, Vec<_>) = std::mem::take(&mut challenge.sampled).into_iter().partition(spoke);
+    let (done, silent): (Vec<_>, Vec<_>) = std::mem::take(&mut challenge.sampled).into_iter().partition(is_done);
     for sampled in silent {
         nodes::slash(state, &sampled.verifier, penalty, events);
     }
-    challenge.sampled = spoke;
+    challenge.sampled = done;
 }
 
-/// The next block draws others.
-fn draw_again(state: &mut State, id: u64, challenge: &Challenge) {
+/// Ends a challenge without a finding. The next block samples for the submission again.
+fn sample_again(state: &mut State, id: u64, challenge: &Challenge) {
     state.challenges.remove(&id);
     if let Some(submission) = state.submissions.get_mut(&challenge.submission) {
         submission.status = SubmissionStatus::Pending;
     }
 }
 
-/// Settles by the stake of those who voted, once one side has more than half of all or time is up.
-fn decide(state: &mut State, id: u64, challenge: &Challenge, late: bool, events: &mut Vec<Event>) {
+/// Ends the vote if one side has more than half of all stake, or if time is up.
+fn end_panel(state: &mut State, id: u64, challenge: &Challenge, late: bool, events: &mut Vec<Event>) {
     let stakes: BTreeMap<String, u128> =
         state.nodes_of(VALIDATOR).map(|(address, node)| (address.clone(), node.stake.into())).collect();
     let side = |valid: bool| -> u128 {
@@ -298,34 +314,34 @@ fn decide(state: &mut State, id: u64, challenge: &Challenge, late: bool, events:
         return;
     }
     if valid == wrong {
-        // nobody voted, or a tie: others look at it
-        return draw_again(state, id, challenge);
+        // no votes, or a tie
+        return sample_again(state, id, challenge);
     }
     match valid > wrong {
         true => drop(settle(state, id, challenge, Finding::Match, events)),
-        false if state.genesis.params.challenge_blocks > 0 => condemn(state, id, challenge.clone()),
+        false if state.genesis.params.challenge_blocks > 0 => open_to_appeal(state, id, challenge.clone()),
         false => drop(settle(state, id, challenge, Finding::Mismatch, events)),
     }
 }
 
-impl Sampled {
+impl SampledVerifier {
     fn new(verifier: &str) -> Self {
         Self { verifier: verifier.to_owned(), committed: None, finding: None, leaf: String::new() }
     }
 }
 
 impl Challenge {
-    /// Who found a mismatch, sampled or as one of all validators, and did not lose a game about it.
+    /// Returns the sampled verifiers and voters that found a mismatch and have not lost a dispute about it.
     pub(super) fn accusers(&self) -> BTreeSet<&String> {
         let sampled =
             self.first.iter().chain(&self.sampled).filter(|sampled| sampled.finding == Some(Finding::Mismatch));
         let votes = self.votes.iter().filter(|vote| !vote.valid).map(|vote| &vote.validator);
-        let lost = |accuser: &&String| self.defended.iter().any(|(who, _)| who == *accuser);
+        let lost = |accuser: &&String| self.defended.iter().any(|(loser, _)| loser == *accuser);
         sampled.map(|sampled| &sampled.verifier).chain(votes).filter(|accuser| !lost(accuser)).collect()
     }
 
-    /// Who found a match, each once.
-    pub(super) fn vouchers(&self) -> Vec<String> {
+    /// Returns the sampled verifiers and voters that found a match, each once.
+    pub(super) fn attested_match(&self) -> Vec<String> {
         let sampled = self.first.iter().chain(&self.sampled).filter(|sampled| sampled.finding == Some(Finding::Match));
         let votes = self.votes.iter().filter(|vote| vote.valid).map(|vote| &vote.validator);
         let all: BTreeSet<&String> = sampled.map(|sampled| &sampled.verifier).chain(votes).collect();
@@ -334,8 +350,8 @@ impl Challenge {
 }
 
 impl State {
-    /// The block that draws for a submission.
-    pub(super) fn draws_at(&self, submission: &Submission) -> u64 {
+    /// Returns the height of the block that samples for a submission.
+    pub(super) fn sampling_height(&self, submission: &Submission) -> u64 {
         submission.height.saturating_add(self.genesis.params.draw_blocks.max(1))
     }
 }

@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn tables_are_the_published_bytes() {
         let digest = |table: Vec<u32>| -> String {
-            Sha256::digest(bytemuck::cast_slice::<u32, u8>(&table)).iter().map(|b| format!("{b:02x}")).collect()
+            data_encoding::HEXLOWER.encode(&Sha256::digest(bytemuck::cast_slice::<u32, u8>(&table)))
         };
         assert_eq!(digest(exp2_table()), "21c50821b132c0a124613b2ee76cac286c1cb8148ed63fb62a3763910318da50");
         assert_eq!(digest(log2_table()), "766105c0315acffc84fead018e0347fec4566acd4643a16947245291988e3005");

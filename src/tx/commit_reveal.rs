@@ -1,45 +1,50 @@
-//! Sealed words: a hash first, what it hides after. Whoever waits for another's word has no time left to copy it.
+//! Commit and reveal: a hash first, the values under it in a later block, so that nobody can copy another's values in
+//! time.
 
-use super::{MsgRevealAggregation, MsgSubmitRandomVerifierResult};
+use super::{MsgRevealAggregation, MsgRevealAttestation};
 use sha2::{Digest, Sha256};
 
-impl MsgSubmitRandomVerifierResult {
-    /// SHA-256 of verifier, challenge, result, commitment and evidence after `r3mes/attestation/1`, each preceded by its
-    /// length: what a [`MsgCommitAttestation`](super::MsgCommitAttestation) says.
+impl MsgRevealAttestation {
+    /// Returns the commitment for [`MsgCommitAttestation`](super::MsgCommitAttestation): SHA-256 of
+    /// `r3mes/attestation-commitment/1` and of verifier, challenge, result, gradient hash, leaf and salt, each preceded
+    /// by its length.
     pub fn commitment(&self) -> [u8; 32] {
-        let Self { verifier, challenge_id, result, gradient_hash, evidence, .. } = self;
-        seal(
-            "r3mes/attestation/1",
+        let Self { verifier, challenge_id, result, gradient_hash, leaf, salt } = self;
+        hash_fields(
+            "r3mes/attestation-commitment/1",
             [
                 verifier.as_bytes(),
                 &challenge_id.to_le_bytes(),
                 result.as_bytes(),
                 gradient_hash.as_bytes(),
-                evidence.as_bytes(),
+                leaf.as_bytes(),
+                salt,
             ],
         )
     }
 }
 
 impl MsgRevealAggregation {
-    /// SHA-256 of proposer, round, adapter, root and salt after `r3mes/aggregation/1`, each preceded by its length; in
-    /// hexadecimal, what a [`MsgCommitAggregation`](super::MsgCommitAggregation) says.
+    /// Returns the commitment for [`MsgCommitAggregation`](super::MsgCommitAggregation), which states it in
+    /// hexadecimal: SHA-256 of `r3mes/aggregation-commitment/1` and of proposer, round, adapter, layout root, Merkle
+    /// root and salt, each preceded by its length.
     pub fn commitment(&self) -> [u8; 32] {
-        let Self { proposer, training_round_id, aggregated_gradient_ipfs_hash, merkle_root, salt, .. } = self;
-        seal(
-            "r3mes/aggregation/1",
+        let Self { proposer, training_round_id, adapter, layout_root, merkle_root, salt, .. } = self;
+        hash_fields(
+            "r3mes/aggregation-commitment/1",
             [
                 proposer.as_bytes(),
                 &training_round_id.to_le_bytes(),
-                aggregated_gradient_ipfs_hash.as_bytes(),
+                adapter.as_bytes(),
+                layout_root.as_bytes(),
                 merkle_root.as_bytes(),
-                salt.as_bytes(),
+                salt,
             ],
         )
     }
 }
 
-fn seal(domain: &str, fields: [&[u8]; 5]) -> [u8; 32] {
+fn hash_fields(domain: &str, fields: [&[u8]; 6]) -> [u8; 32] {
     let mut hash = Sha256::new().chain_update(domain);
     for field in fields {
         hash.update((field.len() as u32).to_le_bytes());

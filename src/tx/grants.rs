@@ -1,11 +1,11 @@
-//! A grant lets one account (the grantee) send one kind of message in another's name (the granter's); an allowance lets
-//! it pay fees of the other's balance. Both end at a time, and an allowance is capped.
+//! Grants and fee allowances. A grant lets one account (the grantee) send one type of message for another (the
+//! granter); an allowance lets it pay fees from the granter's balance, up to a cap. Both have an expiry.
 //!
-//! The messages are those of the Cosmos SDK 0.50, `cosmos.authz.v1beta1` and `cosmos.feegrant.v1beta1`; of their forms
-//! this ledger takes one each: `GenericAuthorization` with an expiry, and `AllowedMsgAllowance` of `MsgExec` around
-//! `BasicAllowance` with a limit and an expiry.
+//! The messages are those of the Cosmos SDK 0.50, `cosmos.authz.v1beta1` and `cosmos.feegrant.v1beta1`. Of the forms
+//! that they can have, this ledger accepts one each: a `GenericAuthorization` with an expiry, and an
+//! `AllowedMsgAllowance` of `MsgExec` around a `BasicAllowance` with a limit and an expiry.
 
-use super::{ChainError, DENOM, check_address};
+use super::{DENOM, TxError, check_address};
 use cosmrs::{
     Any,
     proto::{
@@ -19,43 +19,43 @@ use cosmrs::{
 };
 use prost::{Message, Name};
 
-/// Type URLs of the messages that may be granted: those of mining, which move no coins but rewards to the granter.
+/// Type URLs of the messages that can be granted: those of mining, which move no coins except rewards to the granter.
 pub const GRANTABLE: [&str; 2] = ["/remes.remes.v1.MsgClaimTask", "/remes.remes.v1.MsgSubmitGradient"];
-/// The last second that a date has room for: the end of the year 9999.
+/// The latest expiry, in seconds since 1970: the end of the year 9999.
 const END_OF_TIME: u64 = 253_402_300_799;
 
-/// Two accounts: who grants, and to whom.
+/// The two accounts of a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantPair {
-    /// In whose name, and of whose balance.
+    /// Address of the account that grants, and whose balance pays.
     pub granter: String,
-    /// Who may.
+    /// Address of the account to which it grants.
     pub grantee: String,
 }
 
-/// Leave to send one kind of message.
+/// Permission to send one type of message for another account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Who, and in whose name.
+    /// The granter and the grantee.
     pub pair: GrantPair,
-    /// Type URL of the message, one of [`GRANTABLE`].
+    /// Type URL of the messages, one of [`GRANTABLE`].
     pub message: String,
-    /// Seconds since 1970; it holds until the second before.
+    /// Expiry in seconds since 1970; the grant is valid before it.
     pub expires: u64,
 }
 
-/// Leave to pay fees of transactions of `MsgExec`.
+/// Permission to pay the fees of `MsgExec` transactions from another account's balance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// Who, and of whose balance.
+    /// The granter and the grantee.
     pub pair: GrantPair,
-    /// Micro-units, in all.
+    /// Micro-units in total.
     pub cap: u64,
-    /// Seconds since 1970; it holds until the second before.
+    /// Expiry in seconds since 1970; the allowance is valid before it.
     pub expires: u64,
 }
 
-/// A time as the JSON of Cosmos chains has it: `2026-11-25T18:00:00Z`.
+/// Formats a time as the JSON of Cosmos chains does: `2026-11-25T18:00:00Z`.
 pub fn rfc3339(seconds: u64) -> String {
     let time = i64::try_from(seconds.min(END_OF_TIME))
         .map(|seconds| cosmrs::tendermint::Time::from_unix_timestamp(seconds, 0));
@@ -63,18 +63,18 @@ pub fn rfc3339(seconds: u64) -> String {
 }
 
 impl GrantPair {
-    pub(super) fn check(&self) -> Result<(), ChainError> {
+    pub(super) fn check(&self) -> Result<(), TxError> {
         check_address(&self.granter)?;
         check_address(&self.grantee)?;
         match self.granter == self.grantee {
-            true => Err(ChainError::Malformed("granter and grantee are one account".to_owned())),
+            true => Err(TxError::Malformed("granter and grantee are the same account".to_owned())),
             false => Ok(()),
         }
     }
 }
 
 impl Grant {
-    pub(super) fn read(value: &[u8]) -> Result<Self, ChainError> {
+    pub(super) fn read(value: &[u8], _: &str) -> Result<Self, TxError> {
         let MsgGrant { granter, grantee, grant } = decode(value)?;
         let authz::Grant { authorization, expiration } = grant.unwrap_or_default();
         let message = unwrap::<GenericAuthorization>(authorization)?.msg;
@@ -93,16 +93,16 @@ impl Grant {
 }
 
 impl Allowance {
-    pub(super) fn read(value: &[u8]) -> Result<Self, ChainError> {
+    pub(super) fn read(value: &[u8], _: &str) -> Result<Self, TxError> {
         let MsgGrantAllowance { granter, grantee, allowance } = decode(value)?;
         let AllowedMsgAllowance { allowance, allowed_messages } = unwrap(allowance)?;
         if allowed_messages != [MsgExec::type_url()] {
-            return Err(malformed("an allowance is for MsgExec alone"));
+            return Err(malformed("a fee allowance must be for MsgExec only"));
         }
         let BasicAllowance { spend_limit, expiration } = unwrap(allowance)?;
         let pair = GrantPair { granter, grantee };
         pair.check()?;
-        let cap = amount(&spend_limit)?.ok_or_else(|| malformed("an allowance without a limit"))?;
+        let cap = amount(&spend_limit)?.ok_or_else(|| malformed("a fee allowance must have a limit"))?;
         Ok(Self { pair, cap, expires: seconds(expiration)? })
     }
 
@@ -115,8 +115,8 @@ impl Allowance {
     }
 }
 
-/// Reads a `MsgRevoke`: the accounts, and the type URL of the message.
-pub(super) fn read_revoke(value: &[u8]) -> Result<(GrantPair, String), ChainError> {
+/// Reads a `MsgRevoke`: the accounts, and the type URL of the message whose grant is revoked.
+pub(super) fn read_revoke(value: &[u8], _: &str) -> Result<(GrantPair, String), TxError> {
     let MsgRevoke { granter, grantee, msg_type_url } = decode(value)?;
     grantable(&msg_type_url)?;
     let pair = GrantPair { granter, grantee };
@@ -130,7 +130,7 @@ pub(super) fn revoke_to_any(pair: &GrantPair, message: &str) -> Any {
 }
 
 /// Reads a `MsgRevokeAllowance`.
-pub(super) fn read_revoke_allowance(value: &[u8]) -> Result<GrantPair, ChainError> {
+pub(super) fn read_revoke_allowance(value: &[u8], _: &str) -> Result<GrantPair, TxError> {
     let MsgRevokeAllowance { granter, grantee } = decode(value)?;
     let pair = GrantPair { granter, grantee };
     pair.check()?;
@@ -142,15 +142,15 @@ pub(super) fn revoke_allowance_to_any(pair: &GrantPair) -> Any {
     wrap(&MsgRevokeAllowance { granter, grantee })
 }
 
-/// The one amount among coins: `None` for no coins, an error for another denomination.
-pub(super) fn amount(coins: &[Coin]) -> Result<Option<u64>, ChainError> {
+/// Returns the amount of a list of coins: `None` for an empty list, an error for another denomination.
+pub(super) fn amount(coins: &[Coin]) -> Result<Option<u64>, TxError> {
     match coins {
         [] => Ok(None),
         [Coin { denom, amount }] if denom == DENOM => match amount.parse() {
             Ok(amount) => Ok(Some(amount)),
-            Err(_) => Err(malformed("an amount that is no number below 2^64")),
+            Err(_) => Err(malformed("the amount is not an integer below 2^64")),
         },
-        _ => Err(malformed(&format!("only {DENOM} is taken"))),
+        _ => Err(malformed(&format!("coins must be one amount of {DENOM}"))),
     }
 }
 
@@ -158,23 +158,23 @@ pub(super) fn coins(amount: u64) -> Vec<Coin> {
     vec![Coin { denom: DENOM.to_owned(), amount: amount.to_string() }]
 }
 
-/// A date that is worth writing down.
-pub(super) fn check_expiry(seconds: u64) -> Result<u64, ChainError> {
+/// Checks that an expiry is between 1970 and 9999, and returns it.
+pub(super) fn check_expiry(seconds: u64) -> Result<u64, TxError> {
     match seconds {
         1..=END_OF_TIME => Ok(seconds),
-        _ => Err(malformed("an expiry pair 1970 and 9999 is needed")),
+        _ => Err(malformed("an expiry between 1970 and 9999 is required")),
     }
 }
 
-fn grantable(message: &str) -> Result<(), ChainError> {
+fn grantable(message: &str) -> Result<(), TxError> {
     match GRANTABLE.contains(&message) {
         true => Ok(()),
-        false => Err(ChainError::Ungrantable(message.chars().take(64).collect())),
+        false => Err(TxError::Ungrantable(message.chars().take(64).collect())),
     }
 }
 
-/// Parts of a second are cut off: it ends earlier rather than later.
-fn seconds(time: Option<Timestamp>) -> Result<u64, ChainError> {
+/// Rounds an expiry down to seconds.
+fn seconds(time: Option<Timestamp>) -> Result<u64, TxError> {
     check_expiry(time.and_then(|time| u64::try_from(time.seconds).ok()).unwrap_or_default())
 }
 
@@ -186,17 +186,17 @@ fn wrap<M: Message + Name>(message: &M) -> Any {
     Any { type_url: M::type_url(), value: message.encode_to_vec() }
 }
 
-fn unwrap<M: Message + Name + Default>(any: Option<Any>) -> Result<M, ChainError> {
+fn unwrap<M: Message + Name + Default>(any: Option<Any>) -> Result<M, TxError> {
     match any {
         Some(Any { type_url, value }) if type_url == M::type_url() => decode(&value),
         _ => Err(malformed(&format!("not a {}", M::NAME))),
     }
 }
 
-pub(super) fn decode<M: Message + Name + Default>(value: &[u8]) -> Result<M, ChainError> {
+pub(super) fn decode<M: Message + Name + Default>(value: &[u8]) -> Result<M, TxError> {
     M::decode(value).map_err(|error| malformed(&format!("{}: {error}", M::NAME)))
 }
 
-fn malformed(what: &str) -> ChainError {
-    ChainError::Malformed(what.to_owned())
+fn malformed(what: &str) -> TxError {
+    TxError::Malformed(what.to_owned())
 }

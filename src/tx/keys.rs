@@ -1,25 +1,25 @@
 //! Keys of a wallet: `mnemonic → seed → m/44'/coin'/account'/0/index → secp256k1 key → remes1…`.
 //!
-//! BIP39 (the English list, no extra word), BIP32 and BIP44, as Keplr, Leap and CosmJS have them, so that one mnemonic
-//! gives one address everywhere. The random bytes come in as an argument; secrets are overwritten when they are dropped,
-//! and no `Debug` shows them.
+//! Derivation follows BIP39 (English word list, no passphrase), BIP32 and BIP44, as in Keplr, Leap and CosmJS, so that
+//! a mnemonic gives the same address everywhere. Random bytes are arguments. Secrets are overwritten when they are
+//! dropped, and `Debug` does not print them.
 
-use super::{ChainError, SessionKey};
+use super::{SessionKey, TxError};
 use bip39::{Error, Language};
 use cosmrs::{bip32::DerivationPath, crypto::secp256k1::SigningKey};
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// The coin of Cosmos chains in BIP44: what wallets take where a chain says nothing.
+/// The BIP44 coin type of Cosmos chains, which wallets use if a chain does not state another.
 pub const COIN_TYPE: u32 = 118;
-/// Lengths of a mnemonic in words; the entropy has 4 bytes for every 3 words.
+/// The permitted numbers of words of a mnemonic; the entropy has 4 bytes for every 3 words.
 pub const MNEMONIC_WORDS: [usize; 5] = [12, 15, 18, 21, 24];
-/// Most bytes of a text that may be a mnemonic.
+/// The most bytes of a text that is read as a mnemonic.
 pub const MAX_MNEMONIC_BYTES: usize = 1024;
-/// Numbers below it stand in a path; the rest mean hardened ones.
+/// Exclusive upper bound of the numbers in a path; BIP32 uses larger ones for hardened keys.
 const HARDENED: u32 = 1 << 31;
 
-/// Where a key is in a wallet's tree.
+/// Path of a key in a wallet's tree of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyPath {
     coin_type: u32,
@@ -28,17 +28,17 @@ pub struct KeyPath {
 }
 
 impl KeyPath {
-    /// `m/44'/coin_type'/account'/0/index`, each below 2^31.
-    pub fn new(coin_type: u32, account: u32, index: u32) -> Result<Self, ChainError> {
+    /// Makes the path `m/44'/coin_type'/account'/0/index`. Each number must be below 2^31.
+    pub fn new(coin_type: u32, account: u32, index: u32) -> Result<Self, TxError> {
         match [coin_type, account, index].into_iter().all(|number| number < HARDENED) {
             true => Ok(Self { coin_type, account, index }),
-            false => Err(ChainError::Malformed("a number of a key's path is not below 2^31".to_owned())),
+            false => Err(TxError::Malformed("every number of a key path must be below 2^31".to_owned())),
         }
     }
 
-    /// Reads what [`fmt::Display`] writes, and nothing else.
-    pub fn read(text: &str) -> Result<Self, ChainError> {
-        let malformed = || ChainError::Malformed("a key's path is not m/44'/coin'/account'/0/index".to_owned());
+    /// Parses the form that [`fmt::Display`] writes, and no other.
+    pub fn read(text: &str) -> Result<Self, TxError> {
+        let malformed = || TxError::Malformed("a key path must have the form m/44'/coin'/account'/0/index".to_owned());
         let parts: Vec<&str> = text.split('/').collect();
         let ["m", "44'", coin_type, account, "0", index] = parts[..] else { return Err(malformed()) };
         let number = |part: Option<&str>| part.and_then(|part| part.parse().ok()).ok_or_else(malformed);
@@ -58,25 +58,25 @@ impl fmt::Display for KeyPath {
     }
 }
 
-/// The words that a wallet's keys come from.
+/// A BIP39 mnemonic: the words from which a wallet's keys are derived.
 pub struct Mnemonic(bip39::Mnemonic);
 
 impl Mnemonic {
-    /// Of random bytes, 4 for every 3 words.
-    pub fn from_entropy(entropy: &[u8]) -> Result<Self, ChainError> {
+    /// Makes a mnemonic from random bytes, 4 for every 3 words.
+    pub fn from_entropy(entropy: &[u8]) -> Result<Self, TxError> {
         let mnemonic = bip39::Mnemonic::from_entropy_in(Language::English, entropy);
         Ok(Self(
             mnemonic
-                .map_err(|_| reason(format!("{} bytes of entropy: 16, 20, 24, 28 or 32 are taken", entropy.len())))?,
+                .map_err(|_| reason(format!("{} bytes of entropy instead of 16, 20, 24, 28 or 32", entropy.len())))?,
         ))
     }
 
-    /// Of words in any case with any space between them. An error never quotes a word.
-    pub fn parse(text: &str) -> Result<Self, ChainError> {
+    /// Parses words in any case with any whitespace between them. Errors never quote a word.
+    pub fn parse(text: &str) -> Result<Self, TxError> {
         if text.len() > MAX_MNEMONIC_BYTES {
             return Err(reason(format!("more than {MAX_MNEMONIC_BYTES} bytes")));
         }
-        // as long as it will get, so that no part of it stays behind in memory that was grown out of
+        // full capacity at once, because growing would leave copies of the words in freed memory
         let mut plain = Zeroizing::new(String::with_capacity(text.len() + 1));
         for word in text.split_whitespace() {
             if !plain.is_empty() {
@@ -86,33 +86,33 @@ impl Mnemonic {
         }
         let mnemonic =
             bip39::Mnemonic::parse_in_normalized(Language::English, &plain).map_err(|error| match error {
-                Error::UnknownWord(at) => reason(format!("word {} is not of BIP39's English list", at + 1)),
+                Error::UnknownWord(at) => reason(format!("word {} is not in BIP39's English list", at + 1)),
                 Error::InvalidChecksum => {
-                    reason("its checksum is wrong: a word is mistaken, or two are swapped".to_owned())
+                    reason("the checksum is wrong: a word is mistaken, or two are swapped".to_owned())
                 }
-                _ => reason(format!("{} words: {MNEMONIC_WORDS:?} are taken", plain.split_whitespace().count())),
+                _ => reason(format!("{} words instead of one of {MNEMONIC_WORDS:?}", plain.split_whitespace().count())),
             })?;
         Ok(Self(mnemonic))
     }
 
-    /// What [`Mnemonic::from_entropy`] takes.
+    /// Returns the entropy from which [`Mnemonic::from_entropy`] makes this mnemonic.
     pub fn entropy(&self) -> Zeroizing<Vec<u8>> {
         let (bytes, length) = self.0.to_entropy_array();
         let bytes = Zeroizing::new(bytes);
         Zeroizing::new(bytes[..length].to_vec())
     }
 
-    /// Each word, in order.
+    /// Returns the words in order.
     pub fn words(&self) -> impl Iterator<Item = &'static str> {
         self.0.words()
     }
 
-    /// The key at a path.
-    pub fn key(&self, path: KeyPath) -> Result<SessionKey, ChainError> {
+    /// Derives the key at a path.
+    pub fn key(&self, path: KeyPath) -> Result<SessionKey, TxError> {
         let seed = Zeroizing::new(self.0.to_seed_normalized(""));
-        let path: DerivationPath = path.to_string().parse().map_err(|_| ChainError::Key)?;
-        let key = SigningKey::derive_from_path(&seed[..], &path).map_err(|_| ChainError::Key)?;
-        SessionKey::of(key)
+        let path: DerivationPath = path.to_string().parse().map_err(|_| TxError::Key)?;
+        let key = SigningKey::derive_from_path(&seed[..], &path).map_err(|_| TxError::Key)?;
+        SessionKey::from_signing_key(key)
     }
 }
 
@@ -122,8 +122,8 @@ impl fmt::Debug for Mnemonic {
     }
 }
 
-fn reason(what: String) -> ChainError {
-    ChainError::Mnemonic(what)
+fn reason(what: String) -> TxError {
+    TxError::Mnemonic(what)
 }
 
 #[cfg(test)]
@@ -131,12 +131,13 @@ mod tests {
     use super::*;
     use crate::tx::ADDRESS_PREFIX;
     use cosmrs::AccountId;
+    use data_encoding::HEXLOWER;
 
     const WORDS_12: &str = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
 
     /// Made by @cosmjs/proto-signing 0.39: `tests/data/cosmjs_addresses.mjs`.
     #[test]
-    fn addresses_are_those_of_cosmjs() {
+    fn addresses_equal_those_of_cosmjs() {
         let rows: Vec<Vec<&str>> = include_str!("../../tests/data/cosmjs_addresses.tsv")
             .lines()
             .skip(1)
@@ -148,8 +149,7 @@ mod tests {
             let number = |text: &str| text.parse().unwrap();
             let path = KeyPath::new(number(coin_type), number(account), number(index)).unwrap();
             let key = Mnemonic::parse(words).unwrap().key(path).unwrap();
-            let hex: String = key.public_key().iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(hex, public_key);
+            assert_eq!(HEXLOWER.encode(&key.public_key()), public_key);
             let id: AccountId = key.address().parse().unwrap();
             assert_eq!(
                 (id.prefix(), AccountId::new(prefix, &id.to_bytes()).unwrap().as_ref()),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mnemonic_is_its_entropy() {
+    fn a_mnemonic_and_its_entropy_convert_both_ways() {
         for words in MNEMONIC_WORDS {
             let entropy: Vec<u8> = (0..words / 3 * 4).map(|at| (at * 37 + words) as u8).collect();
             let mnemonic = Mnemonic::from_entropy(&entropy).unwrap();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_a_word_of_it() {
+    fn errors_state_the_fault_without_quoting_a_word() {
         let refused = |text: &str, words: &str| {
             let error = Mnemonic::parse(text).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_read_as_it_is_written() {
+    fn only_the_written_form_of_a_path_is_parsed() {
         let path = KeyPath::new(COIN_TYPE, 2, 7).unwrap();
         assert_eq!(path.to_string(), "m/44'/118'/2'/0/7");
         assert_eq!(KeyPath::read("m/44'/118'/2'/0/7"), Ok(path));

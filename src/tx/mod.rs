@@ -1,6 +1,9 @@
-//! Transactions as Cosmos chains have them: messages, signatures over `SIGN_MODE_DIRECT` bytes, addresses. Bytes in,
-//! bytes out; who asks whom is [`client`]'s affair.
+//! Transactions in the format of the Cosmos SDK: messages, `SIGN_MODE_DIRECT` signatures, keys, addresses.
+//!
+//! This module turns bytes into values and values into bytes. It has no IO; [`client`](crate::client) sends
+//! transactions.
 
+mod address;
 mod adr36;
 mod commit_reveal;
 mod grants;
@@ -9,11 +12,13 @@ mod messages;
 mod session;
 mod signing;
 mod submission;
+mod table;
 #[cfg(test)]
 mod tests;
 mod transaction;
 mod transfer;
 
+pub use address::check_address;
 pub use adr36::{sign_bytes as text_sign_bytes, signer as address_of};
 pub use grants::{Allowance, GRANTABLE, Grant, GrantPair, rfc3339};
 pub use keys::{COIN_TYPE, KeyPath, MAX_MNEMONIC_BYTES, MNEMONIC_WORDS, Mnemonic};
@@ -21,76 +26,76 @@ pub use messages::{
     MAX_MESSAGES, Message, MsgAnswerDispute, MsgAnswerDisputeResponse, MsgAppeal, MsgClaimTask, MsgClaimTaskResponse,
     MsgCloseSession, MsgCommitAggregation, MsgCommitAggregationResponse, MsgCommitAttestation, MsgCompleteTask,
     MsgCompleteTaskResponse, MsgMoveDispute, MsgOpenDispute, MsgOpenDisputeResponse, MsgOpenSession, MsgRegisterNode,
-    MsgRegisterNodeResponse, MsgRevealAggregation, MsgSetPayout, MsgSubmitCPUVerification, MsgSubmitGradient,
-    MsgSubmitGradientResponse, MsgSubmitRandomVerifierResult, MsgSubmitTrapJobResult, MsgUnregisterNode, MsgWithdraw,
+    MsgRegisterNodeResponse, MsgRevealAggregation, MsgRevealAttestation, MsgSetPayout, MsgSubmitCPUVerification,
+    MsgSubmitGradient, MsgSubmitGradientResponse, MsgSubmitTrapJobResult, MsgUnregisterNode, MsgWithdraw,
     NodeResources,
 };
 pub use session::Session;
 pub use signing::{SessionKey, Unsigned};
-pub use transaction::{Fee, MAX_TX_BYTES, Signed, check_address, tx_hash};
+pub use transaction::{Fee, MAX_TX_BYTES, Signed, tx_hash};
 pub use transfer::Transfer;
 
-/// Human-readable part of addresses.
+/// The human-readable prefix of addresses.
 pub const ADDRESS_PREFIX: &str = "remes";
-/// The coin's smallest unit.
+/// Name of the coin's smallest unit, the micro-unit.
 pub const DENOM: &str = "uremes";
 
-/// Codes of transactions that fail; those below 1000 are the Cosmos SDK's.
+/// Error codes of failed transactions. Codes below 1000 are those of the Cosmos SDK.
 pub mod code {
-    /// Not of the form.
+    /// The transaction is malformed.
     pub const MALFORMED: u32 = 2;
-    /// Signed by another, or without a grant.
+    /// The signer is not the one that the message needs, or has no grant.
     pub const UNAUTHORIZED: u32 = 4;
-    /// A fee or a transfer beyond what is owned.
+    /// The account has fewer coins than the fee, the transfer or the bond.
     pub const INSUFFICIENT_FUNDS: u32 = 5;
-    /// Its fee is below the node's.
+    /// The fee is below the node's minimum fee.
     pub const INSUFFICIENT_FEE: u32 = 13;
-    /// Too many wait.
+    /// The mempool is full.
     pub const MEMPOOL_FULL: u32 = 20;
-    /// Not the account's next one.
+    /// The sequence is not the account's next one.
     pub const WRONG_SEQUENCE: u32 = 32;
-    /// What it takes back is not there.
+    /// The thing that the message names does not exist.
     pub const NOT_FOUND: u32 = 38;
-    /// The chunk went to another.
+    /// The chunk cannot be claimed.
     pub const TAKEN: u32 = 1101;
-    /// A gradient that is not accepted.
+    /// The rules of the network do not permit the message now.
     pub const REJECTED: u32 = 1102;
 }
 
-/// Why bytes are no transaction that this chain takes.
+/// Error returned when bytes are not a valid transaction of this chain, or a transaction cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ChainError {
-    /// Not of the form.
+pub enum TxError {
+    /// The bytes are malformed.
     #[error("malformed transaction: {0}")]
     Malformed(String),
-    /// A type that no rule is for.
-    #[error("unknown message {0}")]
+    /// The ledger does not know messages of this type URL.
+    #[error("unknown message type {0}")]
     UnknownMessage(String),
-    /// The signature is not over these bytes by this key.
+    /// The signature of this address does not verify.
     #[error("the signature of {0} does not verify")]
     Signature(String),
-    /// The signature inside a submission is not by the key that signed the transaction.
+    /// The signature inside a submission is not made by the key that signed the transaction.
     #[error("the signature inside the submission of {0} does not verify")]
     Submission(String),
-    /// The key that signed is not that of the message's signer.
-    #[error("the message is {signer}'s, but {found} signed")]
+    /// The transaction is signed by another key than that of the message's signer.
+    #[error("the message must be signed by {signer}, but the transaction is signed by {found}")]
     Signer {
-        /// Whom the message names.
+        /// Address that the message names.
         signer: String,
-        /// Who signed.
+        /// Address of the key that signed.
         found: String,
     },
-    /// A message that nobody may send in another's name.
-    #[error("{0} can not be granted: of mining's messages alone")]
+    /// A message of this type cannot be granted to another account.
+    #[error("messages of type {0} cannot be granted: only messages of mining can")]
     Ungrantable(String),
-    /// Words that are no mnemonic; none of them is quoted.
+    /// The words are not a BIP39 mnemonic. The error quotes none of them.
     #[error("not a BIP39 mnemonic: {0}")]
     Mnemonic(String),
-    /// Not a secp256k1 key.
-    #[error("not a secp256k1 key: 32 bytes of a number below the group's order")]
+    /// The bytes are not a secp256k1 key.
+    #[error("not a secp256k1 key: a secret key is a 32-byte number from 1 to the group's order minus 1")]
     Key,
-    /// Not a bech32 address of this chain.
-    #[error("{0} is no address of this chain: {ADDRESS_PREFIX}1 and 38 more letters")]
+    /// The text is not a bech32 address of this chain.
+    #[error("{0:?} is not an address of this chain: expected {ADDRESS_PREFIX}1 and 38 more characters")]
     Address(String),
 }

@@ -1,27 +1,27 @@
-//! A session: another key may mine for an account, until a time, and pay fees of its balance up to a cap.
+//! Sessions: another key may mine for an account until an expiry, and may pay fees from its balance up to a cap.
 //!
-//! An account opens one by a transaction of its own, [`Session::grant`]; or, where its wallet signs texts only, by a
-//! statement that the session's key brings to the chain. A statement is numbered: the ledger counts openings and
-//! revocations between two accounts, and a statement counts only while its number is the next one.
+//! An account opens a session by a transaction of its own ([`Session::grant`]). If its wallet signs texts only, the
+//! account signs a statement, which the session's key sends to the chain. Statements are numbered: the ledger counts
+//! the openings and revocations between two accounts, and accepts a statement only if its number is the next one.
 
 use super::{
-    Allowance, ChainError, DENOM, GRANTABLE, Grant, GrantPair, Message, MsgCloseSession, MsgOpenSession, adr36, grants,
+    Allowance, DENOM, GRANTABLE, Grant, GrantPair, Message, MsgCloseSession, MsgOpenSession, TxError, adr36, grants,
     rfc3339,
 };
 
-/// What is granted to the grantee.
+/// The terms of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The account, and the session's address.
+    /// The account as granter, and the session's address as grantee.
     pub pair: GrantPair,
-    /// Micro-units of the account's balance that fees may take in all.
+    /// Micro-units of the account's balance that the session may spend on fees in total.
     pub cap: u64,
-    /// Seconds since 1970.
+    /// Expiry in seconds since 1970.
     pub expires: u64,
 }
 
 impl Session {
-    /// The messages by which the account grants it.
+    /// Returns the messages by which the account grants the session.
     pub fn grant(&self) -> Vec<Message> {
         let (pair, cap, expires) = (&self.pair, self.cap, self.expires);
         let mut messages: Vec<_> = self.grants().map(Message::Grant).collect();
@@ -29,7 +29,7 @@ impl Session {
         messages
     }
 
-    /// One for each message of mining.
+    /// Returns one grant for each of [`GRANTABLE`].
     pub fn grants(&self) -> impl Iterator<Item = Grant> {
         GRANTABLE.into_iter().map(|message| Grant {
             pair: self.pair.clone(),
@@ -40,14 +40,14 @@ impl Session {
 }
 
 impl MsgOpenSession {
-    /// The session that it opens.
-    pub fn session(&self) -> Result<Session, ChainError> {
+    /// Returns the session that the statement opens. Fails if a key, an address or the expiry is invalid.
+    pub fn session(&self) -> Result<Session, TxError> {
         let pair = GrantPair { granter: adr36::signer(&self.pub_key)?, grantee: self.grantee.clone() };
         pair.check()?;
         Ok(Session { pair, cap: self.cap, expires: grants::check_expiry(self.expiration)? })
     }
 
-    /// What the account signs, word for word. Expects a date within bounds.
+    /// Returns the text that the account signs. The expiry must be valid.
     pub fn statement(&self, chain_id: &str) -> String {
         let Self { grantee, expiration, cap, number, .. } = self;
         let expires = rfc3339(*expiration);
@@ -58,27 +58,27 @@ impl MsgOpenSession {
         )
     }
 
-    pub(super) fn verify(&self, chain_id: &str) -> Result<(), ChainError> {
+    pub(super) fn verify(&self, chain_id: &str) -> Result<(), TxError> {
         self.session()?;
         adr36::verify(&self.pub_key, &self.statement(chain_id), &self.signature)
     }
 }
 
 impl MsgCloseSession {
-    /// The account and its session.
-    pub fn pair(&self) -> Result<GrantPair, ChainError> {
+    /// Returns the account and the address of its session. Fails if a key or an address is invalid.
+    pub fn pair(&self) -> Result<GrantPair, TxError> {
         let pair = GrantPair { granter: adr36::signer(&self.pub_key)?, grantee: self.grantee.clone() };
         pair.check()?;
         Ok(pair)
     }
 
-    /// What the account signs, word for word.
+    /// Returns the text that the account signs.
     pub fn statement(&self, chain_id: &str) -> String {
         let Self { grantee, number, .. } = self;
         format!("Close an R3MES mining session.\n\nChain: {chain_id}\nSession key: {grantee}\nNumber: {number}")
     }
 
-    pub(super) fn verify(&self, chain_id: &str) -> Result<(), ChainError> {
+    pub(super) fn verify(&self, chain_id: &str) -> Result<(), TxError> {
         self.pair()?;
         adr36::verify(&self.pub_key, &self.statement(chain_id), &self.signature)
     }

@@ -1,9 +1,6 @@
-//! Signing: a session's key by itself, and what a wallet is given to sign.
+//! Signing transactions: with a [`SessionKey`], or by a wallet that gets the bytes of an [`Unsigned`] transaction.
 
-use super::{
-    ChainError, DENOM, Fee, Message, submission, text_sign_bytes,
-    transaction::{ACCOUNT_NUMBER, address},
-};
+use super::{DENOM, Fee, Message, TxError, address::address, submission, text_sign_bytes, transaction::ACCOUNT_NUMBER};
 use cosmrs::{
     AccountId, Coin,
     crypto::{PublicKey, secp256k1::SigningKey},
@@ -16,27 +13,27 @@ use cosmrs::{
 use k256::ecdsa::VerifyingKey;
 use sha2::{Digest, Sha256};
 
-/// The Cosmos SDK's wallets show it; nothing here is counted in it.
+/// Gas limit of every transaction. Wallets show it; the ledger does not count gas.
 const GAS: u64 = 200_000;
 
-/// The two halves of a transaction that a signature covers.
+/// A transaction without its signature: the two parts that the signature covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsigned {
-    /// `TxBody`.
+    /// The `TxBody`, encoded.
     pub body_bytes: Vec<u8>,
-    /// `AuthInfo`.
+    /// The `AuthInfo`, encoded.
     pub auth_info_bytes: Vec<u8>,
 }
 
 impl Unsigned {
-    /// A transaction for the owner of a compressed secp256k1 key to sign.
-    pub fn new(public_key: &[u8], sequence: u64, fee: &Fee, messages: &[Message]) -> Result<Self, ChainError> {
-        let key = VerifyingKey::from_sec1_bytes(public_key).map_err(|_| ChainError::Key)?;
-        Self::of(PublicKey::from(key), sequence, fee, messages)
+    /// Makes a transaction that the owner of a compressed secp256k1 key is to sign.
+    pub fn new(public_key: &[u8], sequence: u64, fee: &Fee, messages: &[Message]) -> Result<Self, TxError> {
+        let key = VerifyingKey::from_sec1_bytes(public_key).map_err(|_| TxError::Key)?;
+        Self::with_key(PublicKey::from(key), sequence, fee, messages)
     }
 
-    fn of(key: PublicKey, sequence: u64, fee: &Fee, messages: &[Message]) -> Result<Self, ChainError> {
-        let malformed = |error: cosmrs::ErrorReport| ChainError::Malformed(error.to_string());
+    fn with_key(key: PublicKey, sequence: u64, fee: &Fee, messages: &[Message]) -> Result<Self, TxError> {
+        let malformed = |error: cosmrs::ErrorReport| TxError::Malformed(error.to_string());
         let body = Body::new(messages.iter().map(Message::to_any), "", 0u32);
         let amount = match fee.amount {
             0 => Vec::new(),
@@ -51,71 +48,73 @@ impl Unsigned {
         Ok(Self { body_bytes, auth_info_bytes })
     }
 
-    /// The bytes under the signature.
-    pub fn sign_bytes(&self, chain_id: &str) -> Result<Vec<u8>, ChainError> {
+    /// Returns the bytes to sign.
+    pub fn sign_bytes(&self, chain_id: &str) -> Result<Vec<u8>, TxError> {
         let Self { body_bytes, auth_info_bytes } = self.clone();
         let chain_id = chain_id.to_owned();
         let unsigned = SignDoc { body_bytes, auth_info_bytes, chain_id, account_number: ACCOUNT_NUMBER };
-        unsigned.to_bytes().map_err(|error| ChainError::Malformed(error.to_string()))
+        unsigned.to_bytes().map_err(|error| TxError::Malformed(error.to_string()))
     }
 
-    /// `TxRaw`, with a signature of 64 bytes.
-    pub fn assemble(self, signature: Vec<u8>) -> Result<Vec<u8>, ChainError> {
+    /// Returns the signed transaction: a `TxRaw` with a signature of 64 bytes.
+    pub fn assemble(self, signature: Vec<u8>) -> Result<Vec<u8>, TxError> {
         let Self { body_bytes, auth_info_bytes } = self;
         let raw = TxRaw { body_bytes, auth_info_bytes, signatures: vec![signature] };
-        raw.to_bytes().map_err(|error| ChainError::Malformed(error.to_string()))
+        raw.to_bytes().map_err(|error| TxError::Malformed(error.to_string()))
     }
 }
 
-/// A secp256k1 key that signs transactions of its own address: a session's, or an account's.
+/// A secp256k1 key that signs transactions of its own address, that of a session or of an account.
 pub struct SessionKey {
     key: SigningKey,
     address: String,
 }
 
 impl SessionKey {
-    /// Takes a secret of 32 random bytes.
-    pub fn new(secret: &[u8; 32]) -> Result<Self, ChainError> {
-        Self::of(SigningKey::from_slice(secret).map_err(|_| ChainError::Key)?)
+    /// Makes a key from a secret of 32 random bytes.
+    pub fn new(secret: &[u8; 32]) -> Result<Self, TxError> {
+        Self::from_signing_key(SigningKey::from_slice(secret).map_err(|_| TxError::Key)?)
     }
 
-    pub(super) fn of(key: SigningKey) -> Result<Self, ChainError> {
+    pub(super) fn from_signing_key(key: SigningKey) -> Result<Self, TxError> {
         let address = address(&key.public_key())?;
         Ok(Self { key, address })
     }
 
-    /// `remes1…`: bech32 of RIPEMD-160 of SHA-256 of the public key.
+    /// Returns the address, `remes1…`: bech32 of RIPEMD-160 of SHA-256 of the public key.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Compressed.
+    /// Returns the compressed public key, 33 bytes.
     pub fn public_key(&self) -> Vec<u8> {
         self.key.public_key().to_bytes()
     }
 
-    /// A text, as ADR-36 has it.
-    pub fn sign_text(&self, text: &str) -> Result<Vec<u8>, ChainError> {
+    /// Signs a text as ADR-36 describes.
+    pub fn sign_text(&self, text: &str) -> Result<Vec<u8>, TxError> {
         self.sign_bytes(&text_sign_bytes(&self.address, text))
     }
 
-    pub(super) fn sign_bytes(&self, bytes: &[u8]) -> Result<Vec<u8>, ChainError> {
-        Ok(self.key.sign(bytes).map_err(|_| ChainError::Key)?.to_vec())
+    pub(super) fn sign_bytes(&self, bytes: &[u8]) -> Result<Vec<u8>, TxError> {
+        Ok(self.key.sign(bytes).map_err(|_| TxError::Key)?.to_vec())
     }
 
-    /// 32 bytes that only the key's owner can compute, the same each time for a purpose.
+    /// Returns 32 bytes that only the key's owner can compute, always the same for one purpose.
     ///
-    /// A hash of a signature that nobody else sees: of no transaction and no ADR-36 text.
-    pub fn secret(&self, purpose: &str) -> Result<[u8; 32], ChainError> {
+    /// They are the hash of a signature that is never published, over bytes that are neither a transaction nor an
+    /// ADR-36 text.
+    pub fn secret(&self, purpose: &str) -> Result<[u8; 32], TxError> {
         let signature = self.sign_bytes(format!("r3mes-wgpu secret: {purpose}").as_bytes())?;
         Ok(Sha256::digest(signature).into())
     }
 
-    /// A transaction with these messages; submissions among them get their own signatures too.
-    pub fn sign(&self, chain_id: &str, sequence: u64, fee: &Fee, messages: &[Message]) -> Result<Vec<u8>, ChainError> {
+    /// Signs a transaction of these messages, and each submission among them.
+    pub fn sign(&self, chain_id: &str, sequence: u64, fee: &Fee, messages: &[Message]) -> Result<Vec<u8>, TxError> {
+        let sign = |bytes: &[u8]| self.sign_bytes(bytes);
         let messages: Vec<_> =
-            messages.iter().map(|message| submission::sign(message, chain_id, self)).collect::<Result<_, _>>()?;
-        let unsigned = Unsigned::of(self.key.public_key(), sequence, fee, &messages)?;
+            messages.iter().map(|message| submission::sign(message, chain_id, &sign)).collect::<Result<_, _>>()?;
+        let unsigned = Unsigned::with_key(self.key.public_key(), sequence, fee, &messages)?;
         let signature = self.sign_bytes(&unsigned.sign_bytes(chain_id)?)?;
         unsigned.assemble(signature)
     }

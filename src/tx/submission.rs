@@ -1,11 +1,13 @@
-//! The signature inside a submission: of whoever signs the transaction, so inside a `MsgExec` the session's key, over
-//! `sha256("chain|miner|cid|model|round|shard|hash|arch|nonce")`, 64 bytes `r‖s` with the smaller `s`.
+//! The signature inside a submission: `secp256k1(SHA-256("chain|miner|cid|model|round|shard|hash|arch|nonce"))`.
+//!
+//! It has 64 bytes, `r‖s` with the smaller `s`, and is made by the key that signs the transaction: inside a `MsgExec`,
+//! the session's key.
 
-use super::{ChainError, Message, MsgSubmitGradient, SessionKey};
+use super::{Message, MsgSubmitGradient, TxError};
 use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 
 impl MsgSubmitGradient {
-    /// The text whose hash is signed.
+    /// Returns the text whose hash is signed.
     pub fn signed_text(&self, chain_id: &str) -> String {
         let Self { miner, ipfs_hash, model_version, training_round_id, shard_id, gradient_hash, .. } = self;
         let Self { gpu_architecture, nonce, .. } = self;
@@ -16,27 +18,30 @@ impl MsgSubmitGradient {
     }
 }
 
-/// The message with every submission in it signed.
-pub(super) fn sign(message: &Message, chain_id: &str, key: &SessionKey) -> Result<Message, ChainError> {
+/// A key as a function that signs bytes.
+type Signer<'a> = &'a dyn Fn(&[u8]) -> Result<Vec<u8>, TxError>;
+
+/// Returns the message with every submission in it signed.
+pub(super) fn sign(message: &Message, chain_id: &str, signer: Signer) -> Result<Message, TxError> {
     Ok(match message {
         Message::SubmitGradient(message) => {
             let mut message = message.clone();
-            message.signature = key.sign_bytes(message.signed_text(chain_id).as_bytes())?;
+            message.signature = signer(message.signed_text(chain_id).as_bytes())?;
             Message::SubmitGradient(message)
         }
         Message::Exec(grantee, messages) => {
-            let signed = messages.iter().map(|message| sign(message, chain_id, key));
+            let signed = messages.iter().map(|message| sign(message, chain_id, signer));
             Message::Exec(grantee.clone(), signed.collect::<Result<_, _>>()?)
         }
         message => message.clone(),
     })
 }
 
-/// Checks the signature of every submission in a message, by the key that signed the transaction.
-pub(super) fn verify(message: &Message, chain_id: &str, key: &VerifyingKey) -> Result<(), ChainError> {
+/// Checks that the key that signed the transaction also signed every submission in a message.
+pub(super) fn verify(message: &Message, chain_id: &str, key: &VerifyingKey) -> Result<(), TxError> {
     for message in message.work() {
         let Message::SubmitGradient(message) = message else { continue };
-        let wrong = || ChainError::Submission(message.miner.clone());
+        let wrong = || TxError::Submission(message.miner.clone());
         let signature = Signature::from_slice(&message.signature).map_err(|_| wrong())?;
         key.verify(message.signed_text(chain_id).as_bytes(), &signature).map_err(|_| wrong())?;
     }

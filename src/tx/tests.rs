@@ -1,4 +1,4 @@
-//! Transactions as they are signed, opened and refused.
+//! Signing, opening and refusing transactions.
 
 use super::*;
 use cosmrs::{
@@ -8,6 +8,7 @@ use cosmrs::{
         traits::MessageExt,
     },
 };
+use data_encoding::HEXLOWER;
 use k256::ecdsa::Signature;
 use prost::{Message as _, Name};
 
@@ -39,7 +40,7 @@ fn claim(miner: &str) -> Message {
 }
 
 #[test]
-fn what_is_signed_is_opened() {
+fn a_signed_transaction_can_be_opened() {
     let key = key();
     let payout = MsgSetPayout { miner: key.address().to_owned(), payout: key.address().to_owned() };
     let messages = vec![claim(key.address()), Message::SetPayout(payout)];
@@ -73,10 +74,10 @@ fn every_flipped_bit_is_refused() {
         }
     }
     let other_chain = Signed::open(&tx, "r3mes-test-2");
-    assert_eq!(other_chain, Err(ChainError::Signature(key.address().to_owned())));
+    assert_eq!(other_chain, Err(TxError::Signature(key.address().to_owned())));
 }
 
-/// `(r, n − s)` verifies too in plain ECDSA: one transaction would have two hashes.
+/// Plain ECDSA also accepts `(r, n − s)`, so that one transaction would have two hashes.
 #[test]
 fn the_other_form_of_a_signature_is_refused() {
     let key = key();
@@ -85,28 +86,28 @@ fn the_other_form_of_a_signature_is_refused() {
     let (r, s) = (signature.r(), -*signature.s());
     raw.signatures[0] = Signature::from_scalars(*r, s).unwrap().to_vec();
     let refused = Signed::open(&raw.encode_to_vec(), CHAIN);
-    assert_eq!(refused, Err(ChainError::Signature(key.address().to_owned())));
+    assert_eq!(refused, Err(TxError::Signature(key.address().to_owned())));
 }
 
 #[test]
-fn nobody_signs_for_another() {
+fn a_message_must_be_signed_by_its_signer() {
     let (key, other) = (key(), other());
     let tx = key.sign(CHAIN, 0, &Fee::default(), &[claim(other.address())]).unwrap();
     let (signer, found) = (other.address().to_owned(), key.address().to_owned());
-    assert_eq!(Signed::open(&tx, CHAIN), Err(ChainError::Signer { signer, found }));
-    assert!(matches!(SessionKey::new(&[0; 32]), Err(ChainError::Key)));
+    assert_eq!(Signed::open(&tx, CHAIN), Err(TxError::Signer { signer, found }));
+    assert!(matches!(SessionKey::new(&[0; 32]), Err(TxError::Key)));
     for address in ["", "remes1", "cosmos1qypqxpq9qcrsszg2pvxq6rs0zqg3yyc5lzv7xu", &key.address()[..40]] {
         assert!(check_address(address).is_err(), "{address}");
     }
 }
 
-/// Opens what a transaction of these bytes would be, signed well.
-fn opened(key: &SessionKey, messages: &[Message]) -> Result<Signed, ChainError> {
+/// Signs a transaction of these messages, and opens it.
+fn opened(key: &SessionKey, messages: &[Message]) -> Result<Signed, TxError> {
     Signed::open(&key.sign(CHAIN, 0, &Fee::default(), messages).unwrap(), CHAIN)
 }
 
 #[test]
-fn a_session_is_granted_and_revoked_in_the_words_of_cosmos() {
+fn a_session_is_granted_and_revoked_by_messages_of_the_cosmos_sdk() {
     let (key, session) = (key(), session());
     let mut messages = session.grant();
     assert_eq!(
@@ -120,7 +121,7 @@ fn a_session_is_granted_and_revoked_in_the_words_of_cosmos() {
     messages.extend(GRANTABLE.map(|message| Message::Revoke(session.pair.clone(), message.to_owned())));
     messages.push(Message::RevokeAllowance(session.pair.clone()));
     assert_eq!(opened(&key, &messages).unwrap().messages, messages);
-    assert!(matches!(opened(&other(), &messages), Err(ChainError::Signer { .. })), "the granter's alone");
+    assert!(matches!(opened(&other(), &messages), Err(TxError::Signer { .. })), "only the granter may sign");
     assert_eq!(GRANTABLE.to_vec(), [MsgClaimTask::type_url(), MsgSubmitGradient::type_url()]);
 }
 
@@ -134,19 +135,16 @@ fn grants_of_other_forms_are_refused() {
     };
     for message in ["/r3mes.wgpu.v1.MsgSetPayout", "/cosmos.authz.v1beta1.MsgExec", "/cosmos.bank.v1beta1.MsgSend", ""]
     {
-        assert_eq!(
-            refused(&|grant| message.clone_into(&mut grant.message)),
-            ChainError::Ungrantable(message.to_owned())
-        );
+        assert_eq!(refused(&|grant| message.clone_into(&mut grant.message)), TxError::Ungrantable(message.to_owned()));
     }
     assert!(refused(&|grant| grant.expires = 0).to_string().contains("expiry"));
     assert!(refused(&|grant| grant.expires = u64::MAX).to_string().contains("expiry"));
-    assert!(refused(&|grant| grant.pair.grantee = key.address().to_owned()).to_string().contains("one account"));
-    assert!(matches!(refused(&|grant| grant.pair.grantee = "cosmos1".to_owned()), ChainError::Address(_)));
+    assert!(refused(&|grant| grant.pair.grantee = key.address().to_owned()).to_string().contains("same account"));
+    assert!(matches!(refused(&|grant| grant.pair.grantee = "cosmos1".to_owned()), TxError::Address(_)));
 }
 
 #[test]
-fn only_mining_stands_in_an_exec() {
+fn an_exec_carries_messages_of_mining_only() {
     let (key, other) = (key(), other());
     let exec = |messages: Vec<Message>| Message::Exec(key.address().to_owned(), messages);
     let mine = claim(other.address());
@@ -156,23 +154,23 @@ fn only_mining_stands_in_an_exec() {
     for nested in
         [exec(vec![mine.clone()]), Message::SetPayout(payout), Message::Grant(session().grants().next().unwrap())]
     {
-        assert!(matches!(opened(&key, &[exec(vec![nested])]), Err(ChainError::Ungrantable(_))));
+        assert!(matches!(opened(&key, &[exec(vec![nested])]), Err(TxError::Ungrantable(_))));
     }
     assert!(opened(&key, &[exec(vec![])]).is_err());
     assert!(opened(&key, &[exec(vec![mine.clone(); MAX_MESSAGES + 1])]).is_err());
     assert!(opened(&key, &vec![exec(vec![mine.clone()]); MAX_MESSAGES + 1]).is_err());
-    assert!(matches!(opened(&other, &[exec(vec![mine])]), Err(ChainError::Signer { .. })), "the grantee's alone");
+    assert!(matches!(opened(&other, &[exec(vec![mine])]), Err(TxError::Signer { .. })), "only the grantee may sign");
     // deep nesting is refused at its first level, before anything below is read
     let mut any = claim(key.address()).to_any();
     for _ in 0..200 {
         let exec = MsgExec { grantee: key.address().to_owned(), msgs: vec![any] };
         any = Any { type_url: MsgExec::type_url(), value: exec.to_bytes().unwrap() };
     }
-    assert!(matches!(Message::read(&any, CHAIN), Err(ChainError::Ungrantable(_))));
+    assert!(matches!(Message::read(&any, CHAIN), Err(TxError::Ungrantable(_))));
 }
 
 #[test]
-fn a_statement_is_the_account_s_word_for_word() {
+fn a_statement_has_a_fixed_text_and_is_signed_by_the_account() {
     let other = other();
     let Message::OpenSession(opening) = opening(3) else { unreachable!() };
     assert_eq!(opening.session().unwrap(), session());
@@ -196,15 +194,15 @@ fn a_statement_is_the_account_s_word_for_word() {
     for change in changes {
         let mut changed = opening.clone();
         change(&mut changed);
-        assert!(matches!(opened(&other, &[Message::OpenSession(changed)]), Err(ChainError::Signature(_))));
+        assert!(matches!(opened(&other, &[Message::OpenSession(changed)]), Err(TxError::Signature(_))));
     }
     let elsewhere = other.sign("r3mes-test-2", 0, &Fee::default(), &[Message::OpenSession(opening.clone())]).unwrap();
-    assert_eq!(Signed::open(&elsewhere, "r3mes-test-2"), Err(ChainError::Signature(key().address().to_owned())));
-    assert!(matches!(opened(&key(), &[Message::OpenSession(opening)]), Err(ChainError::Signer { .. })));
+    assert_eq!(Signed::open(&elsewhere, "r3mes-test-2"), Err(TxError::Signature(key().address().to_owned())));
+    assert!(matches!(opened(&key(), &[Message::OpenSession(opening)]), Err(TxError::Signer { .. })));
 }
 
 #[test]
-fn fees_are_of_one_coin() {
+fn a_fee_granter_must_be_an_address() {
     let key = key();
     let fee = Fee { amount: 12, granter: Some(other().address().to_owned()) };
     let tx = key.sign(CHAIN, 0, &fee, &[claim(key.address())]).unwrap();
@@ -214,32 +212,32 @@ fn fees_are_of_one_coin() {
 }
 
 #[test]
-fn a_transfer_is_of_one_coin_and_some_of_it() {
+fn a_transfer_moves_at_least_one_coin() {
     let key = key();
     let transfer = |to: &str, amount| Transfer { from: key.address().to_owned(), to: to.to_owned(), amount };
     let sent = [Message::Send(transfer(other().address(), 12))];
     assert_eq!(opened(&key, &sent).unwrap().messages, sent);
-    assert!(matches!(opened(&other(), &sent), Err(ChainError::Signer { .. })));
+    assert!(matches!(opened(&other(), &sent), Err(TxError::Signer { .. })));
     let fee = Fee { amount: 250, granter: None };
     let tx = key.sign(CHAIN, 3, &fee, &[Message::Send(transfer(other().address(), 1_234_567))]).unwrap();
-    assert_eq!(tx_hash(&tx), include_str!("../../tests/data/cosmjs_send_hash.txt").trim(), "that of CosmJS");
+    assert_eq!(tx_hash(&tx), include_str!("../../tests/data/cosmjs_send_hash.txt").trim(), "same hash as from CosmJS");
     assert!(opened(&key, &[Message::Send(transfer(other().address(), 0))]).is_err());
-    assert!(matches!(opened(&key, &[Message::Send(transfer("cosmos1", 1))]), Err(ChainError::Address(_))));
+    assert!(matches!(opened(&key, &[Message::Send(transfer("cosmos1", 1))]), Err(TxError::Address(_))));
 }
 
 /// Made by @cosmjs/proto-signing 0.39 from the same key, sequence and messages: `tests/data/cosmjs_tx_hash.mjs`.
 #[test]
-fn the_bytes_are_those_of_cosmjs() {
+fn transactions_have_the_same_bytes_as_from_cosmjs() {
     let key = key();
     let tx = key.sign(CHAIN, 41, &Fee::default(), &[claim(key.address())]).unwrap();
     assert_eq!(tx_hash(&tx), include_str!("../../tests/data/cosmjs_tx_hash.txt").trim());
 }
 
-/// Of every message: `tests/data/cosmjs_messages.mjs`, by CosmJS and protobufjs.
+/// The expected hashes are made by CosmJS and protobufjs: `tests/data/cosmjs_messages.mjs`.
 #[test]
-fn every_message_s_bytes_are_those_of_cosmjs() {
+fn every_message_has_the_same_bytes_as_from_cosmjs() {
     let (key, hash) = (key(), "ab".repeat(32));
-    let who = || key.address().to_owned();
+    let address = || key.address().to_owned();
     let resources = NodeResources {
         cpu_cores: 2,
         memory_gb: 24,
@@ -251,7 +249,7 @@ fn every_message_s_bytes_are_those_of_cosmjs() {
     let messages = [
         claim(key.address()),
         Message::SubmitGradient(Box::new(MsgSubmitGradient {
-            miner: who(),
+            miner: address(),
             ipfs_hash: "bafyartifact".to_owned(),
             model_version: "bafymodel".to_owned(),
             training_round_id: 5,
@@ -266,7 +264,7 @@ fn every_message_s_bytes_are_those_of_cosmjs() {
             ..Default::default()
         })),
         Message::CompleteTask(MsgCompleteTask {
-            miner: who(),
+            miner: address(),
             pool_id: 3,
             chunk_id: 9,
             gradient_hash: hash.clone(),
@@ -274,25 +272,23 @@ fn every_message_s_bytes_are_those_of_cosmjs() {
             miner_gpu: "cpu".to_owned(),
         }),
         Message::RegisterNode(MsgRegisterNode {
-            node_address: who(),
+            node_address: address(),
             node_type: 3,
             resources: Some(resources),
             stake: "1000uremes".to_owned(),
             roles: vec![1, 4],
             resource_proof_ipfs_hash: "bafyproof".to_owned(),
         }),
-        Message::Attest(Box::new(MsgSubmitRandomVerifierResult {
-            verifier: who(),
+        Message::RevealAttestation(Box::new(MsgRevealAttestation {
+            verifier: address(),
             challenge_id: 4,
             result: "match".to_owned(),
             gradient_hash: hash.clone(),
-            evidence: "leaf:salt".to_owned(),
-            verifier_loss: "1.5".to_owned(),
-            loss_match: true,
-            data_batch_seed: 6,
+            leaf: hash.clone(),
+            salt: vec![6; 32],
         })),
         Message::Arbitrate(MsgSubmitCPUVerification {
-            validator: who(),
+            validator: address(),
             challenge_id: 4,
             is_valid: true,
             computed_hash: hash.clone(),
@@ -300,45 +296,50 @@ fn every_message_s_bytes_are_those_of_cosmjs() {
             leaf: hash.clone(),
         }),
         Message::CommitAggregation(MsgCommitAggregation {
-            proposer: who(),
+            proposer: address(),
             commitment_hash: hash.clone(),
             training_round_id: 5,
             gradient_ids: vec![1, 2, 300],
         }),
         Message::RevealAggregation(Box::new(MsgRevealAggregation {
-            proposer: who(),
+            proposer: address(),
             commitment_id: 8,
-            aggregated_gradient_ipfs_hash: "bafyadapter".to_owned(),
-            merkle_root: hash.clone(),
-            gradient_ids: vec![1, 2, 300],
             training_round_id: 5,
+            gradient_ids: vec![1, 2, 300],
+            merkle_root: hash.clone(),
+            adapter: "bafyadapter".to_owned(),
+            layout_root: hash.clone(),
             model_version: "bafymodel".to_owned(),
-            salt: "salt".to_owned(),
+            salt: vec![7; 32],
         })),
-        Message::SetPayout(MsgSetPayout { miner: who(), payout: who() }),
-        Message::CommitAttestation(MsgCommitAttestation { verifier: who(), challenge_id: 4, commitment: vec![5; 32] }),
-        Message::UnregisterNode(MsgUnregisterNode { node_address: who() }),
+        Message::SetPayout(MsgSetPayout { miner: address(), payout: address() }),
+        Message::CommitAttestation(MsgCommitAttestation {
+            verifier: address(),
+            challenge_id: 4,
+            commitment: vec![5; 32],
+        }),
+        Message::UnregisterNode(MsgUnregisterNode { node_address: address() }),
         Message::AnswerTrap(MsgSubmitTrapJobResult {
-            miner: who(),
+            miner: address(),
             trap_job_id: "trap-7".to_owned(),
             gradient_ipfs_hash: "bafyartifact".to_owned(),
             gradient_hash: hash.clone(),
         }),
-        Message::Withdraw(MsgWithdraw { miner: who() }),
+        Message::Withdraw(MsgWithdraw { miner: address() }),
         Message::OpenDispute(Box::new(MsgOpenDispute {
-            challenger: who(),
+            challenger: address(),
             stored_gradient_id: 6,
             chunk: vec![1; 8],
             manifest: vec![2; 9],
         })),
         Message::Appeal(Box::new(MsgAppeal {
-            sender: who(),
+            sender: address(),
             challenge_id: 4,
             chunk: vec![1; 8],
             manifest: vec![2; 9],
         })),
-        Message::AnswerDispute(MsgAnswerDispute { sender: who(), dispute_id: 3, answer: vec![4; 7] }),
-        Message::MoveDispute(MsgMoveDispute { sender: who(), dispute_id: 3, answer: 1, step: vec![8; 6] }),
+        Message::AnswerDispute(MsgAnswerDispute { sender: address(), dispute_id: 3, answer: vec![4; 7] }),
+        Message::MoveDispute(MsgMoveDispute { sender: address(), dispute_id: 3, answer: 1, step: vec![8; 6] }),
     ];
     let expected: Vec<_> = include_str!("../../tests/data/cosmjs_messages.tsv").lines().collect();
     assert_eq!(expected.len(), messages.len());
@@ -351,19 +352,21 @@ fn every_message_s_bytes_are_those_of_cosmjs() {
     }
 }
 
-/// By the same program: the two grants and the allowance, and the statement as CosmJS's amino wallet signs it.
+/// The grants, the allowance and the statement, as CosmJS signs them: `tests/data/cosmjs_session.mjs`.
 #[test]
-fn a_session_s_bytes_are_those_of_cosmjs() {
+fn a_session_has_the_same_bytes_as_from_cosmjs() {
     let tx = key().sign(CHAIN, 41, &Fee::default(), &session().grant()).unwrap();
     assert_eq!(tx_hash(&tx), include_str!("../../tests/data/cosmjs_grant_hash.txt").trim());
     let Message::OpenSession(opening) = opening(3) else { unreachable!() };
-    let signature: String = opening.signature.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(signature, include_str!("../../tests/data/cosmjs_statement_signature.txt").trim());
+    assert_eq!(
+        HEXLOWER.encode(&opening.signature),
+        include_str!("../../tests/data/cosmjs_statement_signature.txt").trim()
+    );
 }
 
-/// Its signature is made by CosmJS's crypto too: `tests/data/cosmjs_submission_signature.mjs`.
+/// The expected signature is made by CosmJS: `tests/data/cosmjs_submission_signature.mjs`.
 #[test]
-fn a_submission_is_signed_by_who_sends_it() {
+fn a_submission_is_signed_by_its_sender() {
     let (account, session) = (key(), other());
     let message = MsgSubmitGradient {
         miner: account.address().to_owned(),
@@ -381,22 +384,51 @@ fn a_submission_is_signed_by_who_sends_it() {
     };
     let messages = opened(&session, &[exec(&message)]).unwrap().messages;
     let [Message::SubmitGradient(signed)] = messages[0].work() else { panic!("{messages:?}") };
-    let signature: String = signed.signature.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(signature, include_str!("../../tests/data/cosmjs_submission_signature.txt").trim());
+    assert_eq!(
+        HEXLOWER.encode(&signed.signature),
+        include_str!("../../tests/data/cosmjs_submission_signature.txt").trim()
+    );
 
-    // what a program of one's own may put under a good signature of the transaction
+    // other inner signatures in a transaction whose own signature is valid
     let sent = |message: &Message| {
         let unsigned = Unsigned::new(&session.public_key(), 0, &Fee::default(), std::slice::from_ref(message)).unwrap();
         let signature = session.sign_bytes(&unsigned.sign_bytes(CHAIN).unwrap()).unwrap();
         Signed::open(&unsigned.assemble(signature).unwrap(), CHAIN)
     };
     assert!(sent(&exec(signed)).is_ok());
-    let refused = Err(ChainError::Submission(account.address().to_owned()));
-    assert_eq!(sent(&exec(&message)), refused, "none");
+    let refused = Err(TxError::Submission(account.address().to_owned()));
+    assert_eq!(sent(&exec(&message)), refused, "no inner signature");
     let by_account = account.sign_bytes(message.signed_text(CHAIN).as_bytes()).unwrap();
     assert_eq!(sent(&exec(&MsgSubmitGradient { signature: by_account, ..message.clone() })), refused);
     let elsewhere = session.sign_bytes(message.signed_text("r3mes-test-2").as_bytes()).unwrap();
     assert_eq!(sent(&exec(&MsgSubmitGradient { signature: elsewhere, ..message.clone() })), refused);
     let other_nonce = MsgSubmitGradient { nonce: 100, ..*signed.clone() };
     assert_eq!(sent(&exec(&other_nonce)), refused);
+}
+
+#[test]
+fn the_type_url_of_every_foreign_message_is_that_of_its_encoding() {
+    let (session, own) = (session(), key().address().to_owned());
+    let mut messages = session.grant();
+    messages.push(Message::Revoke(session.pair.clone(), GRANTABLE[0].to_owned()));
+    messages.push(Message::RevokeAllowance(session.pair));
+    messages.push(Message::Send(Transfer { from: own.clone(), to: own.clone(), amount: 1 }));
+    messages.push(Message::Exec(own.clone(), vec![claim(&own)]));
+    for message in messages {
+        assert_eq!(message.type_url(), message.to_any().type_url);
+    }
+}
+
+#[test]
+fn commitments_cover_the_fields_that_are_revealed() {
+    let attestation = MsgRevealAttestation { leaf: "ab".repeat(32), salt: vec![1; 32], ..Default::default() };
+    let other_leaf = MsgRevealAttestation { leaf: String::new(), ..attestation.clone() };
+    let other_salt = MsgRevealAttestation { salt: vec![2; 32], ..attestation.clone() };
+    assert_ne!(attestation.commitment(), other_leaf.commitment());
+    assert_ne!(attestation.commitment(), other_salt.commitment());
+    let aggregation = MsgRevealAggregation { layout_root: "ab".repeat(32), salt: vec![1; 32], ..Default::default() };
+    let other_root = MsgRevealAggregation { layout_root: "cd".repeat(32), ..aggregation.clone() };
+    let other_salt = MsgRevealAggregation { salt: vec![2; 32], ..aggregation.clone() };
+    assert_ne!(aggregation.commitment(), other_root.commitment());
+    assert_ne!(aggregation.commitment(), other_salt.commitment());
 }

@@ -1,28 +1,28 @@
-//! Coins from one account to another: `cosmos.bank.v1beta1.MsgSend`, of this chain's coin alone.
+//! Transfers of coins: `cosmos.bank.v1beta1.MsgSend`, of this chain's coin only.
 
-use super::{ChainError, check_address, grants};
+use super::{TxError, check_address, grants};
 use cosmrs::{Any, proto::cosmos::bank::v1beta1::MsgSend};
 use prost::{Message, Name};
 
-/// What moves.
+/// A transfer of coins from one account to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transfer {
-    /// Whose coins they are.
+    /// Address of the account that pays.
     pub from: String,
-    /// Whose they will be.
+    /// Address of the account that is paid.
     pub to: String,
     /// Micro-units, at least 1.
     pub amount: u64,
 }
 
 impl Transfer {
-    pub(super) fn read(value: &[u8]) -> Result<Self, ChainError> {
-        let MsgSend { from_address, to_address, amount } = grants::decode(value)?;
-        check_address(&from_address)?;
-        check_address(&to_address)?;
+    pub(super) fn read(value: &[u8], _: &str) -> Result<Self, TxError> {
+        let MsgSend { from_address: from, to_address: to, amount } = grants::decode(value)?;
+        check_address(&from)?;
+        check_address(&to)?;
         match grants::amount(&amount)? {
-            None | Some(0) => Err(ChainError::Malformed("a MsgSend of no coins".to_owned())),
-            Some(amount) => Ok(Self { from: from_address, to: to_address, amount }),
+            None | Some(0) => Err(TxError::Malformed("a MsgSend must move at least one coin".to_owned())),
+            Some(amount) => Ok(Self { from, to, amount }),
         }
     }
 

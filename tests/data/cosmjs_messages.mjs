@@ -42,10 +42,7 @@ const { root } = protobuf.parse(
     string nodeAddress = 1; Role nodeType = 2; Resources resources = 3; string stake = 4;
     repeated Role roles = 5; string resourceProofIpfsHash = 7;
   }
-  message MsgSubmitRandomVerifierResult {
-    string verifier = 1; uint64 challengeId = 2; string result = 3; string gradientHash = 4; string evidence = 5;
-    string verifierLoss = 6; bool lossMatch = 7; uint64 dataBatchSeed = 8;
-  }
+
   message MsgSubmitCPUVerification {
     string validator = 1; uint64 challengeId = 2; bool isValid = 3; string computedHash = 4; string expectedHash = 5;
     string leaf = 101;
@@ -53,10 +50,7 @@ const { root } = protobuf.parse(
   message MsgCommitAggregation {
     string proposer = 1; string commitmentHash = 2; uint64 trainingRoundId = 3; repeated uint64 gradientIds = 4;
   }
-  message MsgRevealAggregation {
-    string proposer = 1; uint64 commitmentId = 2; string aggregatedGradientIpfsHash = 3; string merkleRoot = 4;
-    repeated uint64 gradientIds = 5; uint64 trainingRoundId = 6; string modelVersion = 7; string salt = 8;
-  }
+
   message MsgSubmitTrapJobResult {
     string miner = 1; string trapJobId = 2; string gradientIpfsHash = 3; string gradientHash = 4;
   }`,
@@ -66,6 +60,14 @@ protobuf.parse(
   package r3mes.wgpu.v1;
   message MsgSetPayout { string miner = 1; string payout = 2; }
   message MsgCommitAttestation { string verifier = 1; uint64 challengeId = 2; bytes commitment = 3; }
+  message MsgRevealAttestation {
+    string verifier = 1; uint64 challengeId = 2; string result = 3; string gradientHash = 4; string leaf = 5;
+    bytes salt = 6;
+  }
+  message MsgRevealAggregation {
+    string proposer = 1; uint64 commitmentId = 2; uint64 trainingRoundId = 3; repeated uint64 gradientIds = 4;
+    string merkleRoot = 5; string adapter = 6; string layoutRoot = 7; string modelVersion = 8; bytes salt = 9;
+  }
   message MsgUnregisterNode { string nodeAddress = 1; }
   message MsgWithdraw { string miner = 1; }
   message MsgOpenDispute { string challenger = 1; uint64 storedGradientId = 2; bytes chunk = 3; bytes manifest = 4; }
@@ -112,15 +114,8 @@ const messages = {
     resourceProofIpfsHash: "bafyproof",
     resources: { cpuCores: 2, memoryGb: 24, gpuCount: 1, gpuMemoryGb: 8, storageGb: 100, networkBandwidthMbps: 50 },
   },
-  "remes.remes.v1.MsgSubmitRandomVerifierResult": {
-    verifier: address,
-    challengeId: 4,
-    result: "match",
-    gradientHash: hash,
-    evidence: "leaf:salt",
-    verifierLoss: "1.5",
-    lossMatch: true,
-    dataBatchSeed: 6,
+  "r3mes.wgpu.v1.MsgRevealAttestation": {
+    verifier: address, challengeId: 4, result: "match", gradientHash: hash, leaf: hash, salt: new Uint8Array(32).fill(6),
   },
   "remes.remes.v1.MsgSubmitCPUVerification": {
     validator: address,
@@ -136,15 +131,9 @@ const messages = {
     trainingRoundId: 5,
     gradientIds: [1, 2, 300],
   },
-  "remes.remes.v1.MsgRevealAggregation": {
-    proposer: address,
-    commitmentId: 8,
-    aggregatedGradientIpfsHash: "bafyadapter",
-    merkleRoot: hash,
-    gradientIds: [1, 2, 300],
-    trainingRoundId: 5,
-    modelVersion: "bafymodel",
-    salt: "salt",
+  "r3mes.wgpu.v1.MsgRevealAggregation": {
+    proposer: address, commitmentId: 8, trainingRoundId: 5, gradientIds: [1, 2, 300], merkleRoot: hash,
+    adapter: "bafyadapter", layoutRoot: hash, modelVersion: "bafymodel", salt: new Uint8Array(32).fill(7),
   },
   "r3mes.wgpu.v1.MsgSetPayout": { miner: address, payout: address },
   "r3mes.wgpu.v1.MsgCommitAttestation": { verifier: address, challengeId: 4, commitment: new Uint8Array(32).fill(5) },

@@ -23,7 +23,7 @@ fn ramp(count: usize, unit: f32) -> Vec<f32> {
 
 fn digest(values: &[f32]) -> String {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 async fn golden(backend: &str) {

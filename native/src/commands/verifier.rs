@@ -81,7 +81,7 @@ pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
     };
     let operator = Operator::new(client, worker)?;
     let operator = match registration.roles.contains(&PROPOSER) {
-        true => operator.with_proposer(AdapterLayout::of(&model, &targets))?,
+        true => operator.with_proposer(AdapterLayout::for_model(&model, &targets))?,
         false => operator,
     };
     let operator = operator.with_challenger(model, targets, compute.backend);

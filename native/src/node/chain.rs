@@ -191,5 +191,5 @@ pub(crate) fn difference(one: &Genesis, other: &Genesis) -> Option<&'static str>
 
 /// Returns the name of the folder of a genesis: `job-` and the first 8 bytes of its hash.
 pub(super) fn folder_name(genesis: &Genesis) -> String {
-    genesis.hash()[..8].iter().fold("job-".to_owned(), |name, byte| name + &format!("{byte:02x}"))
+    format!("job-{}", data_encoding::HEXLOWER.encode(&genesis.hash()[..8]))
 }

@@ -85,7 +85,7 @@ fn outcome_response(height: u64, outcome: &TxOutcome) -> Value {
 }
 
 fn response(hash: &str, height: u64, code: u32, log: &str, data: &[u8]) -> Value {
-    let data: String = data.iter().map(|byte| format!("{byte:02X}")).collect();
+    let data = data_encoding::HEXUPPER.encode(data);
     json!({
         "height": height.to_string(), "txhash": hash, "codespace": if code == 0 { "" } else { "remes" }, "code": code,
         "data": data, "raw_log": log, "logs": [], "info": "", "gas_wanted": "0", "gas_used": "0", "events": [],

@@ -14,7 +14,7 @@ use r3mes_wgpu::{
         AggregationInput, AggregationJob, ClaimedGradient, DisputableGradient, DisputeList, GivenAnswer, HeldTask,
         OpenDispute, VerificationDuty,
     },
-    ledger::{Aggregation, Assignment, ChallengeStage, Doubtful, HeldClaim, Submission},
+    ledger::{Aggregation, Assignment, ChallengeStage, ContestableGradient, HeldClaim, Submission},
     protocol::Task,
 };
 use serde_json::{Value, json};
@@ -99,11 +99,11 @@ async fn aggregation(State(app): SharedApp, Path(address): Path<String>) -> Resu
 async fn disputes(State(app): SharedApp) -> Result<Json<DisputeList>, Response> {
     let ledger = app.ledger();
     let next = ledger.state().scalars().height + 1;
-    let watched = |found: Doubtful| {
-        let Doubtful { id, submission, task, disputable, appealable } = found;
+    let watched = |found: ContestableGradient| {
+        let ContestableGradient { id, submission, task, disputable, appealable } = found;
         DisputableGradient { gradient: claimed(id, &submission, &task), disputable, appealable }
     };
-    let gradients = ledger.doubtful().map_err(inconsistent)?.into_iter().map(watched).collect();
+    let gradients = ledger.contestable().map_err(inconsistent)?.into_iter().map(watched).collect();
     let mut disputes = Vec::new();
     for (dispute_id, contest, submission, task) in ledger.disputes().map_err(inconsistent)? {
         let games = contest.answers.iter().zip(contest.dispute.games());

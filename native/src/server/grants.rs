@@ -11,7 +11,7 @@ use axum::{
 };
 use r3mes_wgpu::{
     ledger::FeeAllowance,
-    tx::{ChainError, DENOM, GrantPair, check_address, rfc3339},
+    tx::{DENOM, GrantPair, TxError, check_address, rfc3339},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -79,12 +79,12 @@ async fn session(
     Ok(Json(json!({ "number": number.to_string() })))
 }
 
-fn pair(granter: String, grantee: String) -> Result<GrantPair, ChainError> {
+fn pair(granter: String, grantee: String) -> Result<GrantPair, TxError> {
     check_address(&granter)?;
     check_address(&grantee)?;
     Ok(GrantPair { granter, grantee })
 }
 
-fn invalid(error: ChainError) -> Response {
+fn invalid(error: TxError) -> Response {
     failure(StatusCode::BAD_REQUEST, 3, error)
 }

@@ -74,7 +74,7 @@ impl PageFolder {
 
 impl PageFile {
     fn new(modified: SystemTime, length: u64, kind: &'static str, bytes: Vec<u8>) -> io::Result<Self> {
-        let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes));
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         gzip.write_all(&bytes)?;
         let represent = |suffix: &str, bytes: Vec<u8>| -> io::Result<Representation> {

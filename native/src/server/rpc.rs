@@ -285,13 +285,10 @@ fn block(app: &AppState, params: &Value) -> Result<Value, RpcError> {
 
 /// Returns bytes as upper-case hexadecimal digits.
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+    data_encoding::HEXUPPER.encode(bytes)
 }
 
 /// Decodes hexadecimal digits of either case. Returns `None` if `digits` has other characters or an odd length.
 pub(super) fn unhex(digits: &str) -> Option<Vec<u8>> {
-    let bytes = digits.as_bytes();
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let even = bytes.len().is_multiple_of(2) && bytes.iter().all(u8::is_ascii_hexdigit);
-    even.then(|| bytes.chunks_exact(2).map(byte).collect::<Option<_>>())?
+    data_encoding::HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok()
 }

@@ -102,7 +102,7 @@ impl Embedded {
             chunks.len()
         );
         let operator = wallet::operator_secret(&data_dir)?;
-        let (context, layout) = DisputeContext::of(&model, &targets, &job.matrices, job.transport);
+        let (context, layout) = DisputeContext::for_job(&model, &targets, &job.matrices, job.transport);
         let layout_root = layout.root(&adapter.adapter, &job.matrices)?;
         let setup = Setup::new(terms, job, (context, layout_root), &adapter, chunks)?;
         let job_dir = data_dir.join(setup.folder());

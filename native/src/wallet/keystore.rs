@@ -178,13 +178,7 @@ impl Keystore {
 
 /// Decodes lower-case hexadecimal digits.
 fn unhex(text: &str) -> Result<Vec<u8>> {
-    let digit = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let pair = |pair: &[u8]| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?);
-    text.as_bytes().chunks(2).map(pair).collect::<Option<_>>().context("expected lower-case hexadecimal digits")
+    data_encoding::HEXLOWER.decode(text.as_bytes()).context("expected lower-case hexadecimal digits")
 }
 
 fn array<const BYTES: usize>(text: &str) -> Result<[u8; BYTES]> {

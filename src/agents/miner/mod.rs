@@ -354,7 +354,7 @@ impl<H: Host + WorkFile> Miner<H> {
             model_version: receipt.task().job.model.to_string(),
             training_round_id: held.round,
             shard_id: held.shard_id,
-            gradient_hash: commitment.iter().map(|byte| format!("{byte:02x}")).collect(),
+            gradient_hash: data_encoding::HEXLOWER.encode(&commitment),
             gpu_architecture: self.gpu_architecture.clone(),
             nonce,
             global_seed: held.global_seed,

@@ -1,5 +1,5 @@
-//! What must be agreed before anything is in doubt: a job's program, and how a task's inputs follow from chunk, key and
-//! adapter. A ledger that keeps it knows what a dispute is about without a word of the two sides.
+//! The dispute context of a job: its program root, and how the inputs of a task follow from chunk, task key and
+//! adapter. A ledger that stores it can derive the subject of every dispute without believing either party.
 
 use super::{
     program::Subject,
@@ -13,38 +13,40 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Most dispatches of a play or of the closing, and most dither streams.
+/// The most dispatches of a run or of the artifact encoding, and the most dither streams.
 const MAX_COUNT: u32 = 1 << 20;
 
-/// What all tasks of a job have in common, as roots and numbers. It follows from model, targets, matrices and transport.
+/// What all tasks of a job have in common. It is a function of the model, the targets, the job's matrices and
+/// transport.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DisputeContext {
-    /// Root over the dispatches.
+    /// Program root.
     pub program: Hash,
-    /// Dispatches of a play.
+    /// Number of dispatches of a run, which is the pass over one sequence.
     pub step: u32,
-    /// Dispatches after the last play.
+    /// Number of dispatches of the artifact encoding, which follows the last run.
     pub closing: u32,
-    /// Buffers that hold the packed adapter.
+    /// Number of buffers that hold the packed adapter.
     pub adapter: u32,
-    /// Tokens of a sequence.
+    /// Number of tokens of a sequence.
     pub context: u32,
-    /// Names of the dither streams, by number.
+    /// Names of the dither streams, in the order of their numbers.
     pub streams: Vec<String>,
 }
 
-/// Ids, labels and dither of a play, as words.
+/// Ids, labels and dither of a run, as words.
 pub(in crate::dispute) type SequenceInputs = [Vec<u32>; 3];
 
 impl DisputeContext {
-    /// Whether its numbers are ones that a job can have.
+    /// Returns whether the numbers are within the limits of a job.
     pub fn is_possible(&self) -> bool {
         let counts = [self.step, self.closing, self.adapter, self.streams.len() as u32];
         counts.iter().all(|count| *count <= MAX_COUNT) && self.step > 0 && self.closing > 0 && self.context > 0
     }
 
-    /// What a dispute over a task is about: a chunk's tokens, by the task's key, at the adapter of a [`AdapterLayout::root`].
+    /// Returns the subject of disputes about a task, given its chunk's tokens, its key, the job's matrices, and the
+    /// layout root of its adapter.
     pub fn subject(&self, tokens: &[u32], key: &[u8; 32], matrices: &[MatrixSpec], adapter: Hash) -> Subject {
         let sequences = self.sequences(tokens, key);
         let inputs = roots(&sequences, &transport_keys(matrices, key));
@@ -59,26 +61,26 @@ impl DisputeContext {
         }
     }
 
-    /// The inputs of every sequence.
+    /// Returns the inputs of every run.
     pub(in crate::dispute) fn sequences(&self, tokens: &[u32], key: &[u8; 32]) -> Vec<SequenceInputs> {
         let context = self.context as usize;
         let keys: Vec<u32> = self.streams.iter().flat_map(|name| dither_key(key, 0, name).0).collect();
-        let play = |first: usize| {
+        let run = |first: usize| {
             let at = |i: usize| tokens.get(i).copied();
             let ids = (first..first + context).map(|i| at(i).unwrap_or(0)).collect();
             let labels = (first..first + context).map(|i| at(i + 1).unwrap_or(IGNORE)).collect();
             [ids, labels, [&[first as u32, 0], &keys[..]].concat()]
         };
-        (0..tokens.len().min(CHUNK_TOKENS)).step_by(context.max(1)).map(play).collect()
+        (0..tokens.len().min(CHUNK_TOKENS)).step_by(context.max(1)).map(run).collect()
     }
 }
 
-/// The roots of a task's inputs: of each play its own, then the transport keys.
+/// Returns the tensor roots of a task's inputs: those of each run, then that of the transport keys.
 pub(in crate::dispute) fn roots(sequences: &[SequenceInputs], keys: &[u32]) -> Vec<Hash> {
     sequences.iter().flatten().map(|words| tensor_root(words)).chain([tensor_root(keys)]).collect()
 }
 
-/// The keys of the transport streams, by matrix.
+/// Returns the keys of the transport streams, in the order of the matrices.
 pub(in crate::dispute) fn transport_keys(matrices: &[MatrixSpec], key: &[u8; 32]) -> Vec<u32> {
     matrices.iter().flat_map(|spec| dither_key(key, 0, &format!("transport.{}", spec.name)).0).collect()
 }

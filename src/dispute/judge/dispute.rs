@@ -1,6 +1,8 @@
-//! A dispute: a claim, and a game for every answer that was given for it. The claim stands where one answer does.
+//! A dispute: a claim, and one game for each answer that defends it. The dispute is dismissed if one answer wins its
+//! game.
 //!
-//! Anybody may answer for a miner, and a wrong answer costs only whoever gave it: it can fall without the claim.
+//! Anybody may answer for a miner. A wrong answer costs only the account that gave it, because other answers may still
+//! win.
 
 use super::{
     error::DisputeError,
@@ -12,10 +14,10 @@ use super::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Most answers to one challenge.
+/// The most answers in one dispute.
 pub const MAX_ANSWERS: usize = 64;
 
-/// A challenged claim.
+/// A claim that is disputed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dispute {
     subject: Subject,
@@ -26,12 +28,12 @@ pub struct Dispute {
 }
 
 impl Dispute {
-    /// A challenge in block `height`: answers and turns have `patience` blocks each.
+    /// Opens a dispute in block `height`. Answers may be given for `patience` blocks, and each turn has as many.
     pub fn new(subject: Subject, outcome: TaskOutcome, height: u64, patience: u64) -> Self {
         Self { subject, outcome, games: Vec::new(), deadline: height.saturating_add(patience), patience }
     }
 
-    /// Gives an answer; its number.
+    /// Adds an answer and returns its number.
     pub fn answer(&mut self, answer: &Answer, height: u64) -> Result<usize, DisputeError> {
         if height > self.deadline {
             return Err(DisputeError::Late { height, deadline: self.deadline });
@@ -43,30 +45,30 @@ impl Dispute {
         Ok(number)
     }
 
-    /// Makes a move in the game over an answer.
-    pub fn apply(&mut self, answer: usize, found: &Move, height: u64) -> Result<(), DisputeError> {
+    /// Makes a move in the game over the answer with a number.
+    pub fn apply(&mut self, answer: usize, step: &Move, height: u64) -> Result<(), DisputeError> {
         let answers = self.games.len();
         let answer = super::error::below("answer", answer as u64, answers)?;
-        self.games[answer].apply(found, height)
+        self.games[answer].apply(step, height)
     }
 
-    /// The last block in which an answer is taken.
+    /// Returns the height of the last block in which an answer may be given.
     pub fn deadline(&self) -> u64 {
         self.deadline
     }
 
-    /// The games, by answer.
+    /// Returns the games, in the order of the answers.
     pub fn games(&self) -> &[Game] {
         &self.games
     }
 
-    /// The game over an answer.
+    /// Returns the game over the answer with a number.
     pub fn game(&self, answer: usize) -> Option<&Game> {
         self.games.get(answer)
     }
 
-    /// Who has won by block `height`: the miner once an answer stands; the challenger once no more may be given and all
-    /// have fallen.
+    /// Ends the turns whose deadline is before `height`, and returns the side that has won: the miner as soon as one
+    /// answer has won its game, the challenger when no more answers may be given and all have lost.
     pub fn settle(&mut self, height: u64) -> Option<Side> {
         self.games.iter_mut().for_each(|game| game.expire(height));
         let mut winners = self.games.iter().map(|game| game.winner());

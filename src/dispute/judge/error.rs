@@ -1,61 +1,61 @@
-//! Why a move, an answer or a recomputation is refused.
+//! Errors of disputes.
 
 use crate::{error::Error, protocol::WorkError, store::StoreError};
 
-/// What is wrong; a refused move changes nothing.
+/// Error returned when a move or an answer is refused, or a task cannot be run again. A refused move changes nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DisputeError {
-    /// A move of the other side, or none that this phase asks for.
-    #[error("{found} was moved where {expected} is to be moved")]
+    /// This phase of the game expects another move.
+    #[error("the move is {found}, but the game expects {expected}")]
     Turn {
-        /// What may be moved.
+        /// The expected kind of move.
         expected: &'static str,
-        /// What was.
+        /// The kind of the move that was made.
         found: &'static str,
     },
     /// The game is over.
     #[error("the game is over")]
     Over,
-    /// After the deadline.
+    /// The move or answer is too late.
     #[error("block {height} is after the deadline, {deadline}")]
     Late {
-        /// Of the move.
+        /// Height of the block with the move.
         height: u64,
-        /// Last block of the turn.
+        /// Height of the last block of the turn.
         deadline: u64,
     },
-    /// A move of more bytes than one may have.
+    /// A move has too many bytes.
     #[error("a move of {bytes} bytes exceeds the limit of {limit}")]
     TooLarge {
-        /// Its length.
+        /// Number of bytes.
         bytes: usize,
-        /// The limit.
+        /// The most bytes of a move.
         limit: usize,
     },
-    /// What is shown is not what was committed to.
-    #[error("{0} is not what the root names")]
+    /// Revealed data does not have the hash that was committed to.
+    #[error("{0} does not match the root that was committed to")]
     Root(&'static str),
-    /// A number that names nothing.
+    /// A number is out of range.
     #[error("{what} {value} is not below {limit}")]
     Range {
-        /// The thing numbered.
+        /// The kind of thing that the number counts.
         what: &'static str,
         /// The number.
         value: u64,
-        /// How many there are.
+        /// The number of things.
         limit: u64,
     },
-    /// Words that a step needs and that are not shown.
+    /// The proof lacks a word that the step reads, or contains one that is not of its format.
     #[error(transparent)]
     WordFault(#[from] super::word_program::WordFault),
-    /// A kernel without a tape.
-    #[error("no kernel is named {0:?}")]
+    /// No word program exists for a kernel of this name and number of params.
+    #[error("unknown kernel {0:?}")]
     Kernel(String),
-    /// Bytes that are no move.
+    /// The bytes are not a move, or a block is invalid.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The task's material is not of its form.
+    /// The task or its data is invalid.
     #[error(transparent)]
     Work(#[from] WorkError),
     /// The backend failed.
@@ -63,7 +63,7 @@ pub enum DisputeError {
     Backend(#[from] Error),
 }
 
-/// `value` below `limit`, or the error that says so.
+/// Returns `value` if it is below `limit`, otherwise an error.
 pub(in crate::dispute) fn below(what: &'static str, value: u64, limit: usize) -> Result<usize, DisputeError> {
     let limit = limit as u64;
     if value < limit { Ok(value as usize) } else { Err(DisputeError::Range { what, value, limit }) }

@@ -1,15 +1,16 @@
-//! A game between one answer, a trace's root that ends in the claimed outcome, and one challenger.
+//! A game between one answer, which is the root of a trace that ends in the claimed outcome, and one challenger.
 //!
-//! Everything that the answer commits to is a tree of which each leaf follows from leaves to its left. The miner's side
-//! opens nodes, the challenger picks the first part that it disagrees with; so all that lies to the left of the last leaf
-//! is agreed, and that one leaf is recomputed. An honest answer has no wrong leaf, and a wrong one has a first.
+//! In each tree that the answer commits to, every leaf follows from leaves to its left. The miner's side opens nodes,
+//! and the challenger picks the first part with which it disagrees. So both agree on everything to the left of the leaf
+//! that is reached, and only this leaf is recomputed. An honest answer contains no wrong leaf; a wrong answer contains
+//! a first one.
 
 use super::{
     error::{DisputeError, below},
     moves::{LeafChallenge, Move},
     phase::{Bisection, DisputedDispatch, DisputedWord, Phase, Side},
     program::{DispatchEntry, Subject},
-    proof::{Path, Proof, StepClaim, StepResult, answer_leaf, judge},
+    proof::{Path, Proof, StepClaim, StepResult, judge, result_leaf},
     tensor::{from_bytes, tile_hash, tile_words, tiles},
     trace::{MAX_SLOTS, TaskOutcome, TraceLeaf},
     tree::{self, Hash},
@@ -21,20 +22,20 @@ use serde::{Deserialize, Serialize};
 const ANSWER_FORMAT: &str = "r3mes/dispute-answer/1";
 const GAME_FORMAT: &str = "r3mes/dispute-game/1";
 
-/// A trace's root, and that it ends in the claimed outcome.
+/// An answer: the root of a trace, and a proof that the trace ends in the claimed outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
-    /// Root of the trace.
+    /// Trace root.
     pub trace: Hash,
-    /// Its last leaf.
+    /// The last leaf of the trace.
     pub last: TraceLeaf,
-    /// From it to the root.
+    /// Path from this leaf to the root.
     pub path: Path,
 }
 
 impl Answer {
-    /// The canonical bytes.
+    /// Returns the canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
         dag_cbor::encode(ANSWER_FORMAT, self)
     }
@@ -48,7 +49,7 @@ impl Answer {
     }
 }
 
-/// A game as it stands.
+/// The state of a game.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Game {
     pub(in crate::dispute) subject: Subject,
@@ -59,7 +60,8 @@ pub struct Game {
 }
 
 impl Game {
-    /// A game over an answer, from block `height` on; each turn has `patience` blocks.
+    /// Starts a game over an answer in block `height`, with `patience` blocks for each turn. Fails if the answer does
+    /// not end in the claimed outcome.
     pub fn new(
         subject: Subject,
         outcome: TaskOutcome,
@@ -72,14 +74,14 @@ impl Game {
         if tree::proven_root(leaves, &last, &answer.path) != Some(answer.trace) {
             return Err(DisputeError::Root("the last leaf of the trace"));
         }
-        if !outcome.is_of(&answer.last) {
+        if !outcome.matches(&answer.last) {
             return Err(DisputeError::Root("the claimed outcome"));
         }
         let phase = Phase::Trace(Bisection::new(answer.trace, leaves));
         Ok(Self { subject, trace: answer.trace, phase, deadline: height.saturating_add(patience), patience })
     }
 
-    /// The canonical bytes, for who follows it.
+    /// Returns the canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
         dag_cbor::encode(GAME_FORMAT, self)
     }
@@ -89,39 +91,39 @@ impl Game {
         Ok(dag_cbor::decode(GAME_FORMAT, bytes)?)
     }
 
-    /// The root of the trace that is in doubt.
+    /// Returns the root of the disputed trace.
     pub fn trace(&self) -> Hash {
         self.trace
     }
 
-    /// Who is to move; who won, once it is over.
+    /// Returns the side whose turn it is; the winner if the game is over.
     pub fn turn(&self) -> Side {
         match &self.phase {
-            Phase::Trace(bisection) | Phase::RevealedBuffer(_, _, bisection) | Phase::WordProgram(_, bisection) => {
+            Phase::Trace(bisection) | Phase::Tensor(_, _, bisection) | Phase::WordProgram(_, bisection) => {
                 bisection.turn()
             }
-            Phase::DisputedDispatch(_) | Phase::Tile(..) => Side::Challenger,
-            Phase::Saturation(_) | Phase::DisputedWord(_) | Phase::Step(..) => Side::Miner,
+            Phase::Dispatch(_) | Phase::Tile(..) => Side::Challenger,
+            Phase::Saturation(_) | Phase::Word(_) | Phase::Step(..) => Side::Miner,
             Phase::Over(winner) => *winner,
         }
     }
 
-    /// Who won.
+    /// Returns the winner if the game is over.
     pub fn winner(&self) -> Option<Side> {
         if let Phase::Over(winner) = self.phase { Some(winner) } else { None }
     }
 
-    /// The last block in which the side whose turn it is may move.
+    /// Returns the height of the last block in which the side whose turn it is may move.
     pub fn deadline(&self) -> u64 {
         self.deadline
     }
 
-    /// What is in doubt.
+    /// Returns what the game is about now.
     pub fn phase(&self) -> &Phase {
         &self.phase
     }
 
-    /// Ends the game where the deadline has passed: who was to move has lost.
+    /// Ends the game if the deadline is before `height`: the side whose turn it is has lost.
     pub fn expire(&mut self, height: u64) {
         if height > self.deadline && self.winner().is_none() {
             let winner = if self.turn() == Side::Miner { Side::Challenger } else { Side::Miner };
@@ -129,7 +131,7 @@ impl Game {
         }
     }
 
-    /// Makes a move in a block. A move that is refused changes nothing.
+    /// Makes a move in block `height`. A refused move changes nothing.
     pub fn apply(&mut self, found: &Move, height: u64) -> Result<(), DisputeError> {
         if self.winner().is_some() {
             return Err(DisputeError::Over);
@@ -151,40 +153,40 @@ impl Game {
         match (self.phase.clone(), found) {
             (Phase::Trace(bisection), _) if bisection.leaf().is_some() => self.dispatch(&bisection, found),
             (Phase::Trace(mut bisection), _) => bisection.apply(found).map(|()| Phase::Trace(bisection)),
-            (Phase::DisputedDispatch(dispatch), Move::LeafChallenge(doubt)) => doubted(dispatch, *doubt),
-            (Phase::DisputedDispatch(_), _) => wanted("a doubt"),
-            (Phase::RevealedBuffer(dispatch, slot, bisection), _) if bisection.leaf().is_some() => {
+            (Phase::Dispatch(dispatch), Move::Challenge(challenge)) => challenged(dispatch, *challenge),
+            (Phase::Dispatch(_), _) => wanted("a challenge"),
+            (Phase::Tensor(dispatch, slot, bisection), _) if bisection.leaf().is_some() => {
                 tile(dispatch, slot, &bisection, found)
             }
-            (Phase::RevealedBuffer(dispatch, slot, mut bisection), _) => {
-                bisection.apply(found).map(|()| Phase::RevealedBuffer(dispatch, slot, bisection))
+            (Phase::Tensor(dispatch, slot, mut bisection), _) => {
+                bisection.apply(found).map(|()| Phase::Tensor(dispatch, slot, bisection))
             }
             (Phase::Tile(dispatch, slot, tile, words), Move::Word(at)) => {
                 let words = from_bytes(&words).unwrap_or_default();
                 let at = below("word", (*at).into(), words.len())?;
                 let binding = dispatch.entry.written()?[slot as usize] as u32;
                 let place = WordPlace { binding, word: (tile * TILE + at) as u64 };
-                // what no unit owns, nothing writes
+                // no unit owns the word, so it must be zero
                 if place.word >= dispatch.entry.owned(binding as usize)? as u64 {
                     return Ok(Phase::Over(if words[at] == 0 { Side::Miner } else { Side::Challenger }));
                 }
-                word_in_doubt(*dispatch, place, Some(words[at]), None)
+                dispute_word(*dispatch, place, Some(words[at]), None)
             }
             (Phase::Tile(..), _) => wanted("a word"),
             (Phase::Saturation(dispatch), Move::Witness(place)) => {
                 check_place(&dispatch.entry, *place)?;
-                word_in_doubt(*dispatch, *place, None, Some(true))
+                dispute_word(*dispatch, *place, None, Some(true))
             }
             (Phase::Saturation(_), _) => wanted("a witness"),
-            (Phase::DisputedWord(word_in_doubt), _) => word_program(word_in_doubt, found),
-            (Phase::WordProgram(word_in_doubt, mut bisection), _) => {
+            (Phase::Word(disputed), _) => word_program(disputed, found),
+            (Phase::WordProgram(disputed, mut bisection), _) => {
                 bisection.apply(found)?;
                 Ok(match bisection.leaf() {
-                    Some(step) => step_phase(word_in_doubt, step, bisection.node)?,
-                    None => Phase::WordProgram(word_in_doubt, bisection),
+                    Some(step) => step_phase(disputed, step, bisection.node)?,
+                    None => Phase::WordProgram(disputed, bisection),
                 })
             }
-            (Phase::Step(word_in_doubt, step, left), _) => self.step(word_in_doubt, step, left, found),
+            (Phase::Step(disputed, step, left), _) => self.step(disputed, step, left, found),
             (Phase::Over(_), _) => Err(DisputeError::Over),
         }
     }
@@ -197,8 +199,8 @@ impl Game {
         if leaf.hash() != bisection.node || leaf.roots.len() > MAX_SLOTS {
             return Err(DisputeError::Root("the leaf"));
         }
-        let shown = [(subject.entry(at), entry.hash())];
-        if tree::proven_root(subject.entries(), &shown, path) != Some(subject.program) {
+        let revealed = [(subject.entry(at), entry.hash())];
+        if tree::proven_root(subject.entries(), &revealed, path) != Some(subject.program) {
             return Err(DisputeError::Root("the dispatch"));
         }
         let saturated_before = match (at.checked_sub(1), before) {
@@ -211,17 +213,17 @@ impl Game {
             }
             _ => return Err(DisputeError::Root("the leaf before")),
         };
-        // a flag is never cleared, and a dispatch leaves as many tensors as it writes
+        // a flag is never cleared, and a leaf has one root for each buffer that the dispatch writes
         if (saturated_before && !leaf.saturated) || leaf.roots.len() != entry.written()?.len() {
             return Ok(Phase::Over(Side::Challenger));
         }
         let (leaf, entry) = (leaf.clone(), (**entry).clone());
-        Ok(Phase::DisputedDispatch(Box::new(DisputedDispatch { at, leaf, entry, saturated_before })))
+        Ok(Phase::Dispatch(Box::new(DisputedDispatch { at, leaf, entry, saturated_before })))
     }
 
     fn step(
         &self,
-        word_in_doubt: Box<DisputedWord>,
+        disputed: Box<DisputedWord>,
         step: usize,
         left: Option<Hash>,
         found: &Move,
@@ -229,29 +231,29 @@ impl Game {
         let Move::Proof(proof) = found else {
             return Err(DisputeError::Turn { expected: "a proof", found: found.name() });
         };
-        let right = self.judged(&word_in_doubt, step, left, proof)?;
+        let right = self.is_right(&disputed, step, left, proof)?;
         Ok(Phase::Over(if right { Side::Miner } else { Side::Challenger }))
     }
 
-    /// Whether the step in doubt is as the answer says.
-    fn judged(
+    /// Returns whether the disputed step is as the answer claims.
+    fn is_right(
         &self,
-        word_in_doubt: &DisputedWord,
+        disputed: &DisputedWord,
         step: usize,
         left: Option<Hash>,
         proof: &Proof,
     ) -> Result<bool, DisputeError> {
         let left = match left {
             Some(hash) => StepResult::Scratch(hash),
-            None => StepResult::Answer { word: word_in_doubt.word, saturated: word_in_doubt.saturated },
+            None => StepResult::Word { word: disputed.word, saturated: disputed.saturated },
         };
         let claim = StepClaim {
             subject: &self.subject,
             trace: self.trace,
-            leaf: word_in_doubt.dispatch.at,
-            entry: &word_in_doubt.dispatch.entry,
-            place: word_in_doubt.place,
-            word_program: word_in_doubt.word_program,
+            leaf: disputed.dispatch.at,
+            entry: &disputed.dispatch.entry,
+            place: disputed.place,
+            word_program: disputed.word_program,
             step,
             left,
         };
@@ -259,53 +261,49 @@ impl Game {
     }
 }
 
-/// Steps towards a word.
-pub(in crate::dispute) fn steps(word_in_doubt: &DisputedWord) -> Result<usize, DisputeError> {
-    Ok((word_in_doubt.dispatch.entry.word_program()?.steps)(&word_in_doubt.dispatch.entry.params, word_in_doubt.place))
+/// Returns the number of steps of a disputed word.
+pub(in crate::dispute) fn steps(disputed: &DisputedWord) -> Result<usize, DisputeError> {
+    Ok((disputed.dispatch.entry.word_program()?.steps)(&disputed.dispatch.entry.params, disputed.place))
 }
 
-fn step_phase(word_in_doubt: Box<DisputedWord>, step: usize, node: Hash) -> Result<Phase, DisputeError> {
-    let last = step + 1 == steps(&word_in_doubt)?;
-    Ok(Phase::Step(word_in_doubt, step, (!last).then_some(node)))
+fn step_phase(disputed: Box<DisputedWord>, step: usize, node: Hash) -> Result<Phase, DisputeError> {
+    let last = step + 1 == steps(&disputed)?;
+    Ok(Phase::Step(disputed, step, (!last).then_some(node)))
 }
 
-/// A word of one step goes straight to its proof.
-fn word_in_doubt(
+/// Returns the phase for a disputed word: that of its proof if it takes one step only.
+fn dispute_word(
     dispatch: DisputedDispatch,
     place: WordPlace,
     word: Option<u32>,
     saturated: Option<bool>,
 ) -> Result<Phase, DisputeError> {
-    let word_in_doubt = Box::new(DisputedWord { dispatch, place, word, saturated, word_program: None });
-    Ok(if steps(&word_in_doubt)? == 1 {
-        Phase::Step(word_in_doubt, 0, None)
-    } else {
-        Phase::DisputedWord(word_in_doubt)
-    })
+    let disputed = Box::new(DisputedWord { dispatch, place, word, saturated, word_program: None });
+    Ok(if steps(&disputed)? == 1 { Phase::Step(disputed, 0, None) } else { Phase::Word(disputed) })
 }
 
-/// That a place is one that the dispatch writes.
+/// Checks that a dispatch writes the word at a place.
 fn check_place(entry: &DispatchEntry, place: WordPlace) -> Result<(), DisputeError> {
     let binding = below("buffer", place.binding.into(), entry.bindings.len())?;
     below("word", place.word, entry.owned(binding)?).map(|_| ())
 }
 
-fn doubted(dispatch: Box<DisputedDispatch>, doubt: LeafChallenge) -> Result<Phase, DisputeError> {
-    match doubt {
+fn challenged(dispatch: Box<DisputedDispatch>, challenge: LeafChallenge) -> Result<Phase, DisputeError> {
+    match challenge {
         LeafChallenge::Output(slot) => {
             let at = below("slot", slot.into(), dispatch.leaf.roots.len())?;
             let words = dispatch.entry.bindings[dispatch.entry.written()?[at]].words as usize;
             let bisection = Bisection::new(dispatch.leaf.roots[at], tiles(words));
-            Ok(Phase::RevealedBuffer(dispatch, slot, bisection))
+            Ok(Phase::Tensor(dispatch, slot, bisection))
         }
         LeafChallenge::Saturates(place) if !dispatch.leaf.saturated => {
             check_place(&dispatch.entry, place)?;
-            word_in_doubt(*dispatch, place, None, Some(false))
+            dispute_word(*dispatch, place, None, Some(false))
         }
         LeafChallenge::Sound if dispatch.leaf.saturated && !dispatch.saturated_before => {
             Ok(Phase::Saturation(dispatch))
         }
-        _ => Err(DisputeError::Turn { expected: "a doubt that the leaf's flag allows", found: "another" }),
+        _ => Err(DisputeError::Turn { expected: "a challenge that the leaf's flag allows", found: "another one" }),
     }
 }
 
@@ -327,18 +325,17 @@ fn tile(
     }
 }
 
-fn word_program(mut word_in_doubt: Box<DisputedWord>, found: &Move) -> Result<Phase, DisputeError> {
-    let steps = steps(&word_in_doubt)?;
+fn word_program(mut disputed: Box<DisputedWord>, found: &Move) -> Result<Phase, DisputeError> {
+    let steps = steps(&disputed)?;
     let Move::WordProgram { root, word, saturated, path } = found else {
-        return Err(DisputeError::Turn { expected: "a word_program", found: found.name() });
+        return Err(DisputeError::Turn { expected: "a word program", found: found.name() });
     };
-    let agrees = word_in_doubt.word.is_none_or(|said| said == *word)
-        && word_in_doubt.saturated.is_none_or(|said| said == *saturated);
-    let last = [(steps - 1, answer_leaf(*word, *saturated))];
+    let agrees = disputed.word.is_none_or(|claimed| claimed == *word)
+        && disputed.saturated.is_none_or(|claimed| claimed == *saturated);
+    let last = [(steps - 1, result_leaf(*word, *saturated))];
     if !agrees || tree::proven_root(steps, &last, path) != Some(*root) {
-        return Err(DisputeError::Root("the answer"));
+        return Err(DisputeError::Root("the result of the word program"));
     }
-    (word_in_doubt.word, word_in_doubt.saturated, word_in_doubt.word_program) =
-        (Some(*word), Some(*saturated), Some(*root));
-    Ok(Phase::WordProgram(word_in_doubt, Bisection::new(*root, steps)))
+    (disputed.word, disputed.saturated, disputed.word_program) = (Some(*word), Some(*saturated), Some(*root));
+    Ok(Phase::WordProgram(disputed, Bisection::new(*root, steps)))
 }

@@ -1,4 +1,4 @@
-//! The two memories that a step of a tape reads: one that is whole and notes what was touched, one that holds what was shown.
+//! The memory from which the judge executes a step: only the tiles that a proof reveals.
 
 use super::{
     tensor::{tile_hash, tiles},
@@ -8,17 +8,17 @@ use super::{
 use crate::kernels::digest::TILE;
 use std::collections::BTreeMap;
 
-/// Only words that no kernel writes lead beyond a buffer.
+/// Error for an address beyond a buffer. Only words that no kernel writes lead to such an address.
 pub(in crate::dispute) const BEYOND: WordFault = WordFault::Format("an address");
 
-/// Some tiles of a tensor.
+/// A tensor of which some tiles are revealed.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dispute) struct RevealedTensor {
-    /// Length of the whole tensor.
+    /// Number of words of the whole tensor.
     pub(in crate::dispute) words: usize,
-    /// Nothing is shown because every word is 0.
+    /// Whether every word is 0, so that no tile needs to be revealed.
     pub(in crate::dispute) zero: bool,
-    /// By number.
+    /// The revealed tiles by number.
     pub(in crate::dispute) tiles: BTreeMap<usize, Vec<u32>>,
 }
 
@@ -34,16 +34,16 @@ impl RevealedTensor {
         }
     }
 
-    /// The root that the tiles and the rest of the tree fold to.
+    /// Returns the root of the tensor, computed from its tiles and the other hashes of the tree.
     pub(in crate::dispute) fn root(&self, proof: &[Hash]) -> Option<Hash> {
-        let shown: Vec<_> = self.tiles.iter().map(|(at, words)| (*at, tile_hash(words))).collect();
-        tree::proven_root(tiles(self.words), &shown, proof)
+        let revealed: Vec<_> = self.tiles.iter().map(|(at, words)| (*at, tile_hash(words))).collect();
+        tree::proven_root(tiles(self.words), &revealed, proof)
     }
 }
 
-/// Buffers and a scratch tensor of which only some tiles are there.
+/// The buffers and the scratch tensor of a dispatch, of which only some tiles are revealed.
 pub(in crate::dispute) struct PartialMemory {
-    /// By binding.
+    /// The buffers in binding order.
     pub(in crate::dispute) buffers: Vec<RevealedTensor>,
     /// The scratch tensor.
     pub(in crate::dispute) scratch: RevealedTensor,

@@ -1,4 +1,4 @@
-//! The judge of a dispute: what a ledger needs to decide it, without a backend or a model.
+//! The judge: decides a dispute from its moves alone, without a backend, a model or data. The ledger contains it.
 
 pub mod artifact_encoding;
 pub(super) mod context;
@@ -22,7 +22,7 @@ pub use game::{Answer, Game};
 pub use moves::{LeafChallenge, MAX_MOVE_BYTES, Move, Role};
 pub use phase::{Bisection, DisputedDispatch, DisputedWord, Phase, Side};
 pub use program::{BoundBuffer, BufferSource, DispatchEntry, Origin, Subject};
-pub use proof::{CommittedBuffer, Path, Proof, RevealedBuffer, RevealedTiles};
+pub use proof::{Path, Proof, RevealedBuffer, RevealedTiles, RootProof};
 pub use trace::{TaskOutcome, Trace, TraceLeaf};
 pub use tree::Hash;
 pub use word_program::WordPlace;

@@ -1,4 +1,4 @@
-//! What the two sides say to each other, as canonical DAG-CBOR.
+//! The moves of a game, as canonical DAG-CBOR.
 
 use super::{
     error::DisputeError,
@@ -13,81 +13,82 @@ use serde::{Deserialize, Serialize};
 
 const FORMAT: &str = "r3mes/dispute-move/1";
 
-/// Most bytes of a move, a proof included.
+/// The most bytes of a move, including a proof.
 pub const MAX_MOVE_BYTES: usize = 1 << 16;
 
-/// What the challenger doubts of a leaf.
+/// The challenger's statement of what is wrong with a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LeafChallenge {
-    /// The tensor that it left in a slot.
+    /// The tensor in this slot is wrong.
     Output(u32),
-    /// That nothing saturated: this word does.
+    /// The flag is missing: this word saturates.
     Saturates(WordPlace),
-    /// That anything saturated.
+    /// The flag is wrong: nothing saturates.
     Sound,
 }
 
-/// A move.
+/// A move in a game.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Move {
-    /// The miner's side: the nodes some levels below the one in doubt.
+    /// Made for the miner: reveals the nodes [`OPENED_LEVELS`](super::tree::OPENED_LEVELS) levels below the disputed
+    /// one.
     Open(Vec<Hash>),
-    /// The challenger: the first of them that it disagrees with.
+    /// Made by the challenger: picks the first of these nodes with which it disagrees.
     Pick(u32),
-    /// The miner's side: the leaf of the trace that was picked, its dispatch, and the leaf before.
+    /// Made for the miner: reveals the picked leaf of the trace, its dispatch, and the leaf before it.
     Leaf {
-        /// What the dispatch left.
+        /// The leaf.
         leaf: TraceLeaf,
         /// The dispatch.
         entry: Box<DispatchEntry>,
-        /// To the program's root.
+        /// Path from the dispatch to the program root.
         path: Path,
-        /// The leaf before, and its path to the trace's root; none for the first.
+        /// The leaf before and its path to the trace root; `None` for the first leaf.
         before: Option<(TraceLeaf, Path)>,
     },
-    /// The challenger: what is wrong with it.
-    LeafChallenge(LeafChallenge),
-    /// The miner's side: the words of the tile that was picked.
+    /// Made by the challenger: states what is wrong with the leaf.
+    Challenge(LeafChallenge),
+    /// Made for the miner: reveals the words of the picked tile.
     Tile(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// The challenger: the first word of it that it disagrees with.
+    /// Made by the challenger: picks the first word of the tile with which it disagrees.
     Word(u32),
-    /// The answerer: a word that saturates.
+    /// Made by the answerer: names a word that saturates.
     Witness(WordPlace),
-    /// The answerer: the scratch tensors that the steps towards the word leave, and the word.
+    /// Made by the answerer: commits to the scratch tensor after each step of the word program, and to the result.
     WordProgram {
-        /// Root over them and the answer.
+        /// Root over the scratch tensors and the result.
         root: Hash,
-        /// The answer.
+        /// The resulting word.
         word: u32,
-        /// Whether it left its range.
+        /// Whether a value left its range.
         saturated: bool,
-        /// From the answer to the root.
+        /// Path from the result to the root.
         path: Path,
     },
-    /// Anybody: what the step in doubt reads.
+    /// Made by anybody: reveals what the disputed step reads.
     Proof(Box<Proof>),
 }
 
-/// Who may make a move.
+/// The role that may make a move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Whoever can: only one move fits what was committed to.
+    /// Anybody, because only one move matches what was committed to.
     Anybody,
-    /// Who gave the answer that the game is about, and stands for it.
+    /// The account that gave the answer.
     Answerer,
-    /// Who doubts it.
+    /// The account that disputes the claim.
     Challenger,
 }
 
 impl Move {
-    /// The canonical bytes.
+    /// Returns the canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
         dag_cbor::encode(FORMAT, self)
     }
 
-    /// Reads canonical bytes.
+    /// Reads canonical bytes, at most [`MAX_MOVE_BYTES`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DisputeError> {
         match bytes.len() {
             0..=MAX_MOVE_BYTES => Ok(dag_cbor::decode(FORMAT, bytes)?),
@@ -95,26 +96,26 @@ impl Move {
         }
     }
 
-    /// Who may make it.
+    /// Returns the role that may make the move.
     pub fn role(&self) -> Role {
         match self {
             Self::Open(_) | Self::Leaf { .. } | Self::Tile(_) | Self::Proof(_) => Role::Anybody,
             Self::Witness(_) | Self::WordProgram { .. } => Role::Answerer,
-            Self::Pick(_) | Self::LeafChallenge(_) | Self::Word(_) => Role::Challenger,
+            Self::Pick(_) | Self::Challenge(_) | Self::Word(_) => Role::Challenger,
         }
     }
 
-    /// Its name, for errors.
+    /// Returns a name of the kind of move for error messages.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Open(_) => "an opening",
             Self::Pick(_) => "a pick",
             Self::Leaf { .. } => "a leaf",
-            Self::LeafChallenge(_) => "a doubt",
+            Self::Challenge(_) => "a challenge",
             Self::Tile(_) => "a tile",
             Self::Word(_) => "a word",
             Self::Witness(_) => "a witness",
-            Self::WordProgram { .. } => "a word_program",
+            Self::WordProgram { .. } => "a word program",
             Self::Proof(_) => "a proof",
         }
     }

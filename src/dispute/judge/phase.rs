@@ -1,4 +1,4 @@
-//! What a game is about at each moment: a node of one of its trees, a leaf, a tile, a word, a step.
+//! The phases of a game: what is disputed at the moment, from a node of the trace down to a step.
 
 use super::{
     error::{DisputeError, below},
@@ -11,76 +11,76 @@ use super::{
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// Who is to move, and who won.
+/// A side of a game.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// Who stands for the claim.
+    /// The side that defends the claim.
     Miner,
-    /// Who doubts it.
+    /// The side that disputes the claim.
     Challenger,
 }
 
-/// A way down a tree.
+/// The search for the first disputed leaf of a tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bisection {
-    /// The node in doubt.
+    /// The disputed node.
     pub(in crate::dispute) node: Hash,
-    /// The leaves under it.
+    /// Numbers of the leaves under it.
     pub(in crate::dispute) range: Range<usize>,
-    /// The nodes below it, once they are open.
+    /// The nodes below it, once they are opened.
     pub(in crate::dispute) opened: Option<Vec<Hash>>,
 }
 
-/// A leaf whose dispatch is known.
+/// A leaf of the trace that is disputed, with its dispatch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputedDispatch {
-    /// Its number.
+    /// Number of the leaf.
     pub(in crate::dispute) at: usize,
-    /// What it left.
+    /// The leaf.
     pub(in crate::dispute) leaf: TraceLeaf,
-    /// Its dispatch.
+    /// The dispatch.
     pub(in crate::dispute) entry: DispatchEntry,
-    /// Whether a value had left its range before.
+    /// The flag of the leaf before.
     pub(in crate::dispute) saturated_before: bool,
 }
 
-/// A word in doubt.
+/// An output word of a dispatch that is disputed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputedWord {
-    /// Of which leaf.
+    /// The dispatch that writes the word.
     pub(in crate::dispute) dispatch: DisputedDispatch,
-    /// Which word.
+    /// The place of the word.
     pub(in crate::dispute) place: WordPlace,
-    /// What it is said to be.
+    /// The claimed value, if there is a claim.
     pub(in crate::dispute) word: Option<u32>,
-    /// Whether it is said to leave its range.
+    /// Whether it is claimed to leave its range, if there is a claim.
     pub(in crate::dispute) saturated: Option<bool>,
-    /// Root over what the steps left, once given.
+    /// Root of the word program, once it is given.
     pub(in crate::dispute) word_program: Option<Hash>,
 }
 
-/// What is in doubt.
+/// What is disputed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// A node of the trace.
     Trace(Bisection),
-    /// A leaf whose content and dispatch are shown.
-    DisputedDispatch(Box<DisputedDispatch>),
-    /// A node of a tensor that a dispatch left.
-    RevealedBuffer(Box<DisputedDispatch>, u32, Bisection),
-    /// A tile that is shown.
+    /// A leaf whose content and dispatch are revealed.
+    Dispatch(Box<DisputedDispatch>),
+    /// A node of the tensor in a slot of a leaf.
+    Tensor(Box<DisputedDispatch>, u32, Bisection),
+    /// A revealed tile: the dispatch, the slot, the number of the tile, and its words.
     Tile(Box<DisputedDispatch>, u32, usize, #[serde(with = "serde_bytes")] Vec<u8>),
-    /// That anything saturated.
+    /// Whether anything saturated: a saturating word must be named.
     Saturation(Box<DisputedDispatch>),
-    /// How a word comes about.
-    DisputedWord(Box<DisputedWord>),
-    /// A node of a tape.
+    /// A word whose word program must be given.
+    Word(Box<DisputedWord>),
+    /// A node of the tree of a word program.
     WordProgram(Box<DisputedWord>, Bisection),
-    /// One step, and the hash of the scratch tensor that it is said to leave; none for the last.
+    /// One step: the word, the number of the step, and the claimed leaf after it, which is `None` for the last step.
     Step(Box<DisputedWord>, usize, Option<Hash>),
-    /// Nothing.
+    /// Nothing: this side has won.
     Over(Side),
 }
 
@@ -89,13 +89,13 @@ impl Bisection {
         Self { node, range: 0..leaves, opened: None }
     }
 
-    /// The leaf that it has come to.
+    /// Returns the number of the leaf, once the search has reached one.
     pub(in crate::dispute) fn leaf(&self) -> Option<usize> {
         (self.range.len() == 1).then_some(self.range.start)
     }
 
-    pub(in crate::dispute) fn apply(&mut self, found: &Move) -> Result<(), DisputeError> {
-        match (found, &self.opened) {
+    pub(in crate::dispute) fn apply(&mut self, step: &Move) -> Result<(), DisputeError> {
+        match (step, &self.opened) {
             (Move::Open(parts), None) => {
                 if tree::fold(self.range.clone(), OPENED_LEVELS, parts) != Some(self.node) {
                     return Err(DisputeError::Root("the opened node"));
@@ -108,8 +108,8 @@ impl Bisection {
                 self.range = tree::parts(self.range.clone(), OPENED_LEVELS).swap_remove(part);
                 self.opened = None;
             }
-            (_, None) => return Err(DisputeError::Turn { expected: "an opening", found: found.name() }),
-            (_, Some(_)) => return Err(DisputeError::Turn { expected: "a pick", found: found.name() }),
+            (_, None) => return Err(DisputeError::Turn { expected: "an opening", found: step.name() }),
+            (_, Some(_)) => return Err(DisputeError::Turn { expected: "a pick", found: step.name() }),
         }
         Ok(())
     }

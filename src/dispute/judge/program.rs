@@ -1,5 +1,5 @@
-//! A program: the dispatches of a task by kernel, params and where each buffer's words come from. It follows from the
-//! model and what is trained, so its root stands for both.
+//! A program: the dispatches of a task, each with its kernel, its params, and where the words of each buffer come from.
+//! It is a function of the model and of what is trained, so its root commits to both.
 
 use super::{
     error::DisputeError,
@@ -11,30 +11,30 @@ use serde::{Deserialize, Serialize};
 
 const FORMAT: &str = "r3mes/dispatch/1";
 
-/// Where a buffer's words come from, before a dispatch.
+/// Where a buffer's words before a dispatch come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BufferSource {
-    /// Nothing has written it in this play: all 0.
+    /// Nothing has written it in this run: all words are 0.
     Zero,
-    /// The model: the tensor's root.
+    /// The model; the tensor root.
     Constant(Hash),
-    /// An input of the play: 0 its ids, 1 its labels, 2 its dither.
+    /// An input of the run: 0 for its ids, 1 for its labels, 2 for its dither.
     SequenceInput(u32),
-    /// An input of all sequences: the adapter, the transport keys.
+    /// An input of all runs: a buffer of the adapter, or the transport keys.
     Shared(u32),
-    /// What an earlier dispatch of this play left.
+    /// An earlier dispatch of this run.
     Step {
-        /// Which dispatch.
+        /// Number of the dispatch.
         entry: u32,
-        /// Which of the buffers that it writes.
+        /// Number of the buffer among those that it writes.
         slot: u32,
     },
-    /// What a dispatch of the play before left; 0 in the first play.
+    /// A dispatch of the previous run; all words are 0 in the first run.
     Carried {
-        /// Which dispatch.
+        /// Number of the dispatch.
         entry: u32,
-        /// Which of the buffers that it writes.
+        /// Number of the buffer among those that it writes.
         slot: u32,
     },
 }
@@ -43,38 +43,39 @@ pub enum BufferSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BoundBuffer {
-    /// Its length.
+    /// Number of words.
     pub words: u64,
-    /// Where they come from.
+    /// Where the words come from.
     pub source: BufferSource,
 }
 
-/// A dispatch.
+/// A dispatch of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DispatchEntry {
-    /// Its kernel.
+    /// Name of the kernel.
     pub kernel: String,
-    /// Its params.
+    /// Params of the kernel.
     pub params: Vec<u32>,
-    /// Its buffers in binding order, the flag left out.
+    /// The buffers in binding order, without the flag.
     pub bindings: Vec<BoundBuffer>,
 }
 
 impl DispatchEntry {
-    /// Its leaf under the program's root.
+    /// Returns the leaf of the dispatch in the program's tree.
     pub fn hash(&self) -> Hash {
         Hash::leaf(&dag_cbor::encode(FORMAT, self))
     }
 
-    /// How its words are computed.
+    /// Returns the word program of the kernel. Fails if the kernel or the number of params is unknown.
     pub fn word_program(&self) -> Result<&'static WordProgram, DisputeError> {
         let found =
             word_program(&self.kernel).filter(|word_program| word_program.kernel.params.len() == self.params.len());
         found.ok_or_else(|| DisputeError::Kernel(self.kernel.clone()))
     }
 
-    /// Words of a buffer that its units own, from the first; none of one that it only reads.
+    /// Returns the number of words at the start of a buffer that the dispatch's units own; 0 for a buffer that it only
+    /// reads.
     pub fn owned(&self, binding: usize) -> Result<usize, DisputeError> {
         let kernel = self.word_program()?.kernel;
         let mut bound = kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
@@ -84,7 +85,7 @@ impl DispatchEntry {
         })
     }
 
-    /// The bindings that it writes, by slot.
+    /// Returns the bindings that the dispatch writes, in the order of slots.
     pub fn written(&self) -> Result<Vec<usize>, DisputeError> {
         let bound =
             self.word_program()?.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
@@ -93,88 +94,88 @@ impl DispatchEntry {
     }
 }
 
-/// Inputs that each play has of its own.
+/// Number of inputs of each run.
 const SEQUENCE_INPUTS: usize = 3;
 
-/// What both sides agree on: the program, the inputs and the adapter, by their roots.
+/// The subject of a game: the roots and numbers on which both sides agree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subject {
-    /// Root over the dispatches.
+    /// Program root.
     pub program: Hash,
-    /// Dispatches of a play.
+    /// Number of dispatches of a run.
     pub step: u32,
-    /// Dispatches after the last play.
+    /// Number of dispatches of the artifact encoding, which follows the last run.
     pub closing: u32,
-    /// Sequences of the chunk.
+    /// Number of runs, one for each sequence of the chunk.
     pub sequences: u32,
-    /// Buffers that hold the packed adapter.
+    /// Number of buffers that hold the packed adapter.
     pub shared: u32,
-    /// Root over the roots of the task's inputs: of each play its own, then the transport keys.
+    /// Inputs root: over the tensor roots of each run's inputs, then of the transport keys.
     pub inputs: Hash,
-    /// Root over the roots of the packed adapter's buffers.
+    /// Layout root of the adapter.
     pub adapter: Hash,
 }
 
-/// Where the words of a buffer of one dispatch of a trace are committed to.
+/// What commits to the words of a buffer before a dispatch of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nowhere: they are 0.
+    /// Nothing: all words are 0.
     Zero,
-    /// By a root that is known.
-    CommittedBuffer(Hash),
-    /// By an input of the task.
+    /// The program, which states this tensor root.
+    Constant(Hash),
+    /// An input of the task, by its number.
     Input(usize),
-    /// By a buffer of the adapter.
+    /// A buffer of the adapter, by its number.
     Adapter(usize),
-    /// By a slot of a leaf of the trace.
+    /// A slot of a leaf of the trace.
     Leaf {
-        /// Which leaf.
+        /// Number of the leaf.
         leaf: usize,
-        /// Which slot.
+        /// Number of the slot.
         slot: usize,
     },
 }
 
 impl Subject {
-    /// Leaves of a trace.
+    /// Returns the number of leaves of a trace.
     pub fn leaves(&self) -> usize {
         self.sequences as usize * self.step as usize + self.closing as usize
     }
 
-    /// Entries of the program.
+    /// Returns the number of dispatches of the program.
     pub fn entries(&self) -> usize {
         self.step as usize + self.closing as usize
     }
 
-    /// Inputs of the task.
+    /// Returns the number of inputs of the task.
     pub fn input_count(&self) -> usize {
         self.sequences as usize * SEQUENCE_INPUTS + 1
     }
 
-    /// The play of a leaf, after the last one for the closing, and the play's first leaf.
-    fn sequence(&self, leaf: usize) -> (usize, usize) {
-        let play = (leaf / (self.step as usize).max(1)).min(self.sequences as usize);
-        (play, play * self.step as usize)
+    /// Returns the number of a leaf's run and the first leaf of that run. The artifact encoding counts as one more run.
+    fn run(&self, leaf: usize) -> (usize, usize) {
+        let run = (leaf / (self.step as usize).max(1)).min(self.sequences as usize);
+        (run, run * self.step as usize)
     }
 
-    /// The entry of a leaf.
+    /// Returns the number of a leaf's dispatch in the program.
     pub fn entry(&self, leaf: usize) -> usize {
-        let (play, first) = self.sequence(leaf);
-        leaf - first + if play == self.sequences as usize { self.step as usize } else { 0 }
+        let (run, first) = self.run(leaf);
+        leaf - first + if run == self.sequences as usize { self.step as usize } else { 0 }
     }
 
-    /// Where a source lies, seen from a leaf.
+    /// Returns what commits to the words of a source before the dispatch of a leaf.
     pub fn origin(&self, source: BufferSource, leaf: usize) -> Origin {
-        let (play, first) = self.sequence(leaf);
+        let (run, first) = self.run(leaf);
         match source {
             BufferSource::Zero => Origin::Zero,
-            BufferSource::Constant(root) => Origin::CommittedBuffer(root),
-            BufferSource::SequenceInput(at) => Origin::Input(play * SEQUENCE_INPUTS + at as usize),
+            BufferSource::Constant(root) => Origin::Constant(root),
+            BufferSource::SequenceInput(at) => Origin::Input(run * SEQUENCE_INPUTS + at as usize),
             BufferSource::Shared(at) if at < self.shared => Origin::Adapter(at as usize),
             BufferSource::Shared(_) => Origin::Input(self.sequences as usize * SEQUENCE_INPUTS),
             BufferSource::Step { entry, slot } => Origin::Leaf { leaf: first + entry as usize, slot: slot as usize },
-            BufferSource::Carried { .. } if play == 0 => Origin::Zero,
+            BufferSource::Carried { .. } if run == 0 => Origin::Zero,
             BufferSource::Carried { entry, slot } => {
                 Origin::Leaf { leaf: first - self.step as usize + entry as usize, slot: slot as usize }
             }

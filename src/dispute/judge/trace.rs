@@ -1,6 +1,6 @@
-//! A trace: for every dispatch of a task the roots of what it wrote, played sequence by sequence.
+//! Traces: for every dispatch of a task, the tensor roots of the buffers that it wrote, one run after another.
 //!
-//! A buffer's tensor is all its words after the dispatch; what nothing wrote in this play is 0.
+//! The tensor of a buffer is all its words after the dispatch. Words that nothing has written in the run are 0.
 
 use super::{
     artifact_encoding::hash_words,
@@ -15,63 +15,63 @@ use serde::{Deserialize, Serialize};
 
 const FORMAT: &str = "r3mes/trace-leaf/1";
 
-/// Most buffers that a dispatch writes.
+/// The most buffers that a dispatch writes.
 pub(in crate::dispute) const MAX_SLOTS: usize = 4;
 
-/// What one dispatch left.
+/// The hashes of what one dispatch wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TraceLeaf {
-    /// Of the buffers that it wrote, in binding order.
+    /// Tensor roots of the buffers that it wrote, in binding order.
     pub roots: Vec<Hash>,
-    /// Whether a value had left its range by then.
+    /// The flag: whether a value has left its range in this dispatch or an earlier one.
     pub saturated: bool,
 }
 
 impl TraceLeaf {
-    /// Its hash in the trace's tree.
+    /// Returns the hash of the leaf in the trace's tree.
     pub fn hash(&self) -> Hash {
         Hash::leaf(&dag_cbor::encode(FORMAT, self))
     }
 }
 
-/// Every leaf.
+/// The trace of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
-    /// In the order of play.
+    /// The leaves in the order of the dispatches.
     pub leaves: Vec<TraceLeaf>,
 }
 
 impl Trace {
-    /// The leaves of its tree.
+    /// Returns the hashes of the leaves.
     pub fn hashes(&self) -> Vec<Hash> {
         self.leaves.iter().map(TraceLeaf::hash).collect()
     }
 
-    /// Its root.
+    /// Returns the trace root.
     pub fn root(&self) -> Hash {
         tree::root(&self.hashes())
     }
 }
 
-/// What an artifact says that its task came to. (Its supervised tokens follow from the chunk.)
+/// The outcome that an artifact claims for its task. (The number of supervised tokens follows from the chunk.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum TaskOutcome {
-    /// Something saturated.
+    /// A value saturated, so the task has no gradient.
     Void,
     /// A gradient.
     Gradient {
-        /// As [`Artifact::gradient_root`].
+        /// Gradient root, as [`Artifact::gradient_root`] returns it.
         root: Hash,
-        /// 2^-20 bits.
+        /// Loss in units of 2^-20 bits.
         loss: i64,
     },
 }
 
 impl TaskOutcome {
-    /// What an artifact claims.
-    pub fn of(artifact: &Artifact) -> Self {
+    /// Returns the outcome that an artifact claims.
+    pub fn from_artifact(artifact: &Artifact) -> Self {
         match artifact.body() {
             ArtifactBody::Void => Self::Void,
             ArtifactBody::Gradient(gradient) => {
@@ -80,11 +80,12 @@ impl TaskOutcome {
         }
     }
 
-    /// What an artifact's manifest claims; `None` where no chunk has so many supervised tokens.
-    pub fn of_claim(claim: &ArtifactClaim) -> Option<Self> {
+    /// Returns the outcome that an artifact's manifest claims; `None` if its number of supervised tokens is not that of
+    /// a chunk.
+    pub fn from_claim(claim: &ArtifactClaim) -> Option<Self> {
         match claim.loss_and_tokens {
             None => Some(Self::Void),
-            // all but the last have a next one
+            // every token except the last one has a successor
             Some((loss, tokens)) if tokens as usize == CHUNK_TOKENS - 1 => {
                 Some(Self::Gradient { root: Hash(claim.gradient_root), loss })
             }
@@ -92,8 +93,8 @@ impl TaskOutcome {
         }
     }
 
-    /// Whether a trace that ends in this leaf comes to it.
-    pub fn is_of(&self, last: &TraceLeaf) -> bool {
+    /// Returns whether a trace that ends in this leaf has this outcome.
+    pub fn matches(&self, last: &TraceLeaf) -> bool {
         match self {
             Self::Void => last.saturated,
             Self::Gradient { root, loss } => {

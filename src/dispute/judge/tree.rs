@@ -1,6 +1,7 @@
-//! A Merkle tree of which nodes can be opened and leaves shown: RFC 6962's, as [`merkle_root`](crate::protocol::merkle_root)
-//! folds it, so that the left half of n leaves is the largest power of two below n.
+//! Merkle trees whose nodes can be opened and whose leaves can be proven. They are those of RFC 6962, like the tree of
+//! [`merkle_root`](crate::protocol::merkle_root): the left subtree of n leaves has the largest power of two below n.
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{fmt, ops::Range};
@@ -11,12 +12,12 @@ use std::{fmt, ops::Range};
 pub struct Hash(#[serde(with = "serde_bytes")] pub [u8; 32]);
 
 impl Hash {
-    /// `H(0 ‖ bytes)`.
+    /// Returns the hash of a leaf, `H(0 ‖ bytes)`.
     pub fn leaf(bytes: &[u8]) -> Self {
         Self(Sha256::new().chain_update([0]).chain_update(bytes).finalize().into())
     }
 
-    /// `H(1 ‖ left ‖ right)`.
+    /// Returns the hash of a node, `H(1 ‖ left ‖ right)`.
     pub fn node(left: Self, right: Self) -> Self {
         Self(Sha256::new().chain_update([1]).chain_update(left.0).chain_update(right.0).finalize().into())
     }
@@ -24,19 +25,19 @@ impl Hash {
 
 impl fmt::Debug for Hash {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&HEXLOWER.encode(&self.0[..4]))
     }
 }
 
-/// Levels that one opening goes down: a node becomes up to 16 below it.
+/// Number of levels that one opening goes down: it reveals up to 16 nodes.
 pub const OPENED_LEVELS: u32 = 4;
 
-/// Where a node over at least two leaves splits.
+/// Returns the leaf at which a node over at least two leaves splits.
 fn middle(range: &Range<usize>) -> usize {
     range.start + range.len().next_power_of_two() / 2
 }
 
-/// The root over the hashes of some leaves; that of none is `H(2)`.
+/// Returns the root over the hashes of leaves; `H(2)` if there are none.
 pub fn root(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => Hash(Sha256::digest([2]).into()),
@@ -48,7 +49,7 @@ pub fn root(leaves: &[Hash]) -> Hash {
     }
 }
 
-/// The leaves under each node that an opening of the node over `range` shows, in order.
+/// Returns the ranges of leaves under the nodes that an opening of the node over `range` reveals, in order.
 pub fn parts(range: Range<usize>, levels: u32) -> Vec<Range<usize>> {
     if levels == 0 || range.len() < 2 {
         return vec![range];
@@ -57,7 +58,7 @@ pub fn parts(range: Range<usize>, levels: u32) -> Vec<Range<usize>> {
     [parts(range.start..middle, levels - 1), parts(middle..range.end, levels - 1)].concat()
 }
 
-/// The node over `range` that the hashes of its [`parts`] fold to; `None` where they are not as many.
+/// Returns the node over `range`, computed from the hashes of its [`parts`]; `None` if their number is wrong.
 pub fn fold(range: Range<usize>, levels: u32, parts: &[Hash]) -> Option<Hash> {
     fn down(range: Range<usize>, levels: u32, parts: &mut std::slice::Iter<Hash>) -> Option<Hash> {
         if levels == 0 || range.len() < 2 {
@@ -71,49 +72,49 @@ pub fn fold(range: Range<usize>, levels: u32, parts: &[Hash]) -> Option<Hash> {
     down(range, levels, &mut rest).filter(|_| rest.next().is_none())
 }
 
-/// What, beside the leaves numbered `shown` (ascending), folds to the root: the roots of the largest subtrees without
-/// any of them, left to right.
-pub fn prove(leaves: &[Hash], shown: &[usize]) -> Vec<Hash> {
-    fn down(leaves: &[Hash], first: usize, shown: &[usize], proof: &mut Vec<Hash>) {
-        if shown.is_empty() {
+/// Returns the hashes from which, together with the leaves numbered `revealed` (ascending), the root can be computed:
+/// the roots of the largest subtrees that contain none of these leaves, left to right.
+pub fn prove(leaves: &[Hash], revealed: &[usize]) -> Vec<Hash> {
+    fn down(leaves: &[Hash], first: usize, revealed: &[usize], proof: &mut Vec<Hash>) {
+        if revealed.is_empty() {
             return proof.push(root(leaves));
         }
         if leaves.len() < 2 {
             return;
         }
         let middle = middle(&(0..leaves.len()));
-        let cut = shown.partition_point(|at| *at < first + middle);
-        down(&leaves[..middle], first, &shown[..cut], proof);
-        down(&leaves[middle..], first + middle, &shown[cut..], proof);
+        let cut = revealed.partition_point(|at| *at < first + middle);
+        down(&leaves[..middle], first, &revealed[..cut], proof);
+        down(&leaves[middle..], first + middle, &revealed[cut..], proof);
     }
     let mut proof = Vec::new();
-    down(leaves, 0, shown, &mut proof);
+    down(leaves, 0, revealed, &mut proof);
     proof
 }
 
-/// The root of a tree of `count` leaves that some of them, ascending, and a [`prove`]d rest fold to; `None` where they
-/// do not fit together.
-pub fn proven_root(count: usize, shown: &[(usize, Hash)], proof: &[Hash]) -> Option<Hash> {
-    fn down(range: Range<usize>, shown: &[(usize, Hash)], proof: &mut std::slice::Iter<Hash>) -> Option<Hash> {
-        match shown {
+/// Returns the root of a tree of `count` leaves, computed from some of them, ascending, and the hashes that [`prove`]
+/// returned; `None` if these do not fit together.
+pub fn proven_root(count: usize, revealed: &[(usize, Hash)], proof: &[Hash]) -> Option<Hash> {
+    fn down(range: Range<usize>, revealed: &[(usize, Hash)], proof: &mut std::slice::Iter<Hash>) -> Option<Hash> {
+        match revealed {
             [] => proof.next().copied(),
             [(_, hash)] if range.len() == 1 => Some(*hash),
             _ if range.len() < 2 => None,
             _ => {
                 let middle = middle(&range);
-                let (left, right) = shown.split_at(shown.partition_point(|(at, _)| *at < middle));
+                let (left, right) = revealed.split_at(revealed.partition_point(|(at, _)| *at < middle));
                 let left = down(range.start..middle, left, proof)?;
                 Some(Hash::node(left, down(middle..range.end, right, proof)?))
             }
         }
     }
-    let ascending = shown.windows(2).all(|pair| pair[0].0 < pair[1].0);
-    let inside = shown.iter().all(|(at, _)| *at < count);
+    let ascending = revealed.windows(2).all(|pair| pair[0].0 < pair[1].0);
+    let inside = revealed.iter().all(|(at, _)| *at < count);
     if count == 0 || !ascending || !inside {
         return None;
     }
     let mut rest = proof.iter();
-    down(0..count, shown, &mut rest).filter(|_| rest.next().is_none())
+    down(0..count, revealed, &mut rest).filter(|_| rest.next().is_none())
 }
 
 #[cfg(test)]
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn roots_are_those_of_work() {
+    fn roots_equal_those_of_the_protocol() {
         for count in 0..70 {
             let bytes: Vec<_> = (0..count).map(usize::to_le_bytes).collect();
             assert_eq!(root(&leaves(count)).0, merkle_root(&bytes), "{count}");
@@ -136,12 +137,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn shown_leaves_and_the_proof_fold_to_the_root(count in 1usize..300, picks in proptest::collection::btree_set(0usize..300, 1..9)) {
+        fn revealed_leaves_and_their_proof_give_the_root(count in 1usize..300, picks in proptest::collection::btree_set(0usize..300, 1..9)) {
             let leaves = leaves(count);
-            let shown: Vec<usize> = picks.into_iter().filter(|at| *at < count).collect();
-            prop_assume!(!shown.is_empty());
-            let proof = prove(&leaves, &shown);
-            let mut with: Vec<_> = shown.iter().map(|at| (*at, leaves[*at])).collect();
+            let revealed: Vec<usize> = picks.into_iter().filter(|at| *at < count).collect();
+            prop_assume!(!revealed.is_empty());
+            let proof = prove(&leaves, &revealed);
+            let mut with: Vec<_> = revealed.iter().map(|at| (*at, leaves[*at])).collect();
             prop_assert_eq!(proven_root(count, &with, &proof), Some(root(&leaves)));
             with[0].1.0[0] ^= 1;
             prop_assert_ne!(proven_root(count, &with, &proof), Some(root(&leaves)));
@@ -149,7 +150,7 @@ mod tests {
         }
 
         #[test]
-        fn opened_parts_fold_to_their_node(count in 1usize..3000, levels in 1u32..6) {
+        fn opened_parts_give_their_node(count in 1usize..3000, levels in 1u32..6) {
             let leaves = leaves(count);
             let parts = parts(0..count, levels);
             let hashes: Vec<_> = parts.iter().map(|part| root(&leaves[part.clone()])).collect();

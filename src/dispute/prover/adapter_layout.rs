@@ -1,4 +1,4 @@
-//! How an adapter is laid out as the words that dispatches read.
+//! The adapter layout: how the factors of an adapter are packed into the buffers that dispatches read.
 
 use super::{ArtifactEncoding, Program, program::shared};
 use crate::{
@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl DisputeContext {
-    /// Of a job, and how its adapters are packed.
-    pub fn of(
+    /// Returns the dispute context of a job, and the layout of its adapters.
+    pub fn for_job(
         model: &Model,
         targets: &Targets,
         matrices: &[MatrixSpec],
@@ -30,7 +30,7 @@ impl DisputeContext {
         Self {
             program: tree::root(&program.hashes()),
             step: program.step.len() as u32,
-            closing: program.closing.len() as u32,
+            closing: program.encoding.len() as u32,
             adapter: program.shared.len() as u32,
             context: step.context as u32,
             streams: step.streams.names().to_vec(),
@@ -38,17 +38,17 @@ impl DisputeContext {
     }
 }
 
-/// How an adapter is laid out as words that dispatches read.
+/// The layout of an adapter in the buffers that dispatches read.
 #[derive(Clone, Debug)]
 pub struct AdapterLayout {
     adapted: Vec<(String, LoraBuffers)>,
-    /// In the order of the recording.
+    /// The buffers in the order of the recording.
     buffers: Vec<BufferId>,
 }
 
 impl AdapterLayout {
-    /// Of all jobs of a model and its targets.
-    pub fn of(model: &Model, targets: &Targets) -> Self {
+    /// Returns the layout of the adapters of a model and its targets.
+    pub fn for_model(model: &Model, targets: &Targets) -> Self {
         Self::new(&RecordedStep::new(model, targets, 1))
     }
 
@@ -56,13 +56,14 @@ impl AdapterLayout {
         Self { adapted: step.adapted_linears.clone(), buffers: shared(step) }
     }
 
-    /// Root over the tensors of a packed adapter, whose gradients are the matrices of a job.
+    /// Returns the layout root of an adapter, whose gradients are the matrices of a job. Fails if the numbers or shapes
+    /// of the matrices differ.
     pub fn root(&self, adapter: &LoraAdapter, matrices: &[MatrixSpec]) -> Result<Hash, DisputeError> {
         let words = self.words(adapter, matrices)?;
         Ok(tree::root(&words.iter().map(|(_, words)| tensor_root(words)).collect::<Vec<_>>()))
     }
 
-    /// The words of every buffer, in the order of the recording.
+    /// Returns the words of every buffer, in the order of the recording.
     pub(super) fn words(
         &self,
         adapter: &LoraAdapter,

@@ -1,4 +1,4 @@
-//! The artifact encoding as a recording, which an executor runs once a chunk.
+//! The recording of the artifact encoding, which an executor runs once a chunk.
 
 use crate::{
     compute::recording::{BufferId, Content, Recording},
@@ -7,22 +7,22 @@ use crate::{
     store::LEAF_BYTES,
 };
 
-/// A recording from gradients to the gradient root.
+/// The recording from the gradients to the gradient root, and its buffers.
 pub struct ArtifactEncoding {
-    /// The dispatches.
+    /// The recording.
     pub recording: Recording,
-    /// `[rows, columns]` i64 of every matrix, in the job's order.
+    /// The gradient of each matrix in the job's order, `[rows, columns]` i64.
     pub gradients: Vec<BufferId>,
-    /// i64.
+    /// The loss, i64.
     pub loss: BufferId,
-    /// `[matrices, 2]`: the keys of the transport streams.
+    /// The keys of the transport streams, `[matrices, 2]`.
     pub keys: BufferId,
-    /// Gradient root, then loss.
+    /// The gradient root, then the loss.
     pub outcome: BufferId,
 }
 
 impl ArtifactEncoding {
-    /// Records the rounding of `matrices` for transport.
+    /// Records the artifact encoding of `matrices`.
     pub fn new(matrices: &[MatrixSpec], transport: Transport) -> Self {
         let mut recording = Recording::default();
         let count = matrices.len();

@@ -1,4 +1,4 @@
-//! Where an attestation's [leaf](crate::protocol::attestation_leaf()) is in a trace, so that one can be disputed.
+//! The [leaf](crate::protocol::attestation_leaf()) of an attestation, computed from a trace.
 
 use super::replay::Replay;
 use crate::{
@@ -9,20 +9,20 @@ use crate::{
     protocol::attestation_leaf,
 };
 
-/// The tile that a selector names.
+/// The tile of a trace that a selector selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chosen {
-    /// Leaf of the trace.
+pub struct SelectedTile {
+    /// Number of the leaf of the trace.
     pub leaf: usize,
-    /// Binding of the gradient.
+    /// Binding of the gradient in the leaf's dispatch.
     pub binding: usize,
-    /// Tile of it.
+    /// Number of the tile of the gradient.
     pub tile: usize,
 }
 
 impl Replay {
-    /// The tile that a selector names; `None` where nothing is adapted.
-    pub fn chosen(&self, selector: &[u8; 32]) -> Option<Chosen> {
+    /// Returns the tile that a selector selects; `None` if no linear is adapted.
+    pub fn selected_tile(&self, selector: &[u8; 32]) -> Option<SelectedTile> {
         let gradients = self.gradients();
         let lowest = gradients.first()?.0.split('.').take(2).collect::<Vec<_>>().join(".") + ".";
         let of_lowest: Vec<_> = gradients.iter().filter(|(name, _)| name.starts_with(&lowest)).collect();
@@ -32,13 +32,13 @@ impl Replay {
         let entries = self.program().step.len();
         let leaf = (self.subject().sequences as usize - 1) * entries + entry;
         let binding = self.program().step[entry].bindings.len() - 1;
-        Some(Chosen { leaf, binding, tile: (second % tiles(words) as u64) as usize })
+        Some(SelectedTile { leaf, binding, tile: (second % tiles(words) as u64) as usize })
     }
 
-    /// The leaf, as [`attestation_leaf`](crate::protocol::attestation_leaf()) has it of the gradient.
+    /// Returns the leaf that an attestation states, the same as [`attestation_leaf`](crate::protocol::attestation_leaf()) computes from the gradient.
     pub async fn leaf_digest(&mut self, selector: &[u8; 32]) -> Result<[u8; 32], DisputeError> {
-        let chosen = self.chosen(selector).ok_or(DisputeError::Root("an adapted linear"))?;
-        let words = self.snapshot(chosen.leaf).await?.after.swap_remove(chosen.binding);
-        Ok(attestation_leaf::tile_digest(selector, &to_bytes(&words[tile_words(words.len(), chosen.tile)])))
+        let selected = self.selected_tile(selector).ok_or(DisputeError::Root("an adapted linear"))?;
+        let words = self.snapshot(selected.leaf).await?.after.swap_remove(selected.binding);
+        Ok(attestation_leaf::tile_digest(selector, &to_bytes(&words[tile_words(words.len(), selected.tile)])))
     }
 }

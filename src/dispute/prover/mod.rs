@@ -1,4 +1,4 @@
-//! A prover: someone who can play the task and so knows every move, as the miner's side or as the challenger.
+//! The prover: runs a task again and computes every move of a party, for the miner's side or for the challenger.
 
 mod adapter_layout;
 mod artifact_encoding;
@@ -9,10 +9,10 @@ mod replay;
 
 pub use adapter_layout::AdapterLayout;
 pub use artifact_encoding::ArtifactEncoding;
-pub use attestation::Chosen;
+pub use attestation::SelectedTile;
 pub use program::Program;
 #[cfg(test)]
-pub(crate) use replay::Lie;
+pub(crate) use replay::Tampering;
 pub use replay::{Replay, Snapshot, TaskInputs};
 
 use super::judge::{
@@ -22,7 +22,7 @@ use super::judge::{
     moves::LeafChallenge,
     phase::{Bisection, DisputedDispatch, DisputedWord, Phase, Side},
     program::Origin,
-    proof::{CommittedBuffer, Proof, RevealedBuffer, RevealedTiles, answer_leaf, scratch_leaf},
+    proof::{Proof, RevealedBuffer, RevealedTiles, RootProof, result_leaf, scratch_leaf},
     tensor::{from_bytes, tensor_root, tile_hash, tile_hashes, tile_words, to_bytes},
     trace::Trace,
     tree::{self, Hash, OPENED_LEVELS},
@@ -32,7 +32,7 @@ use crate::kernels::Access;
 use memory::FullMemory;
 use std::collections::BTreeSet;
 
-/// Who plays a task as often as a game asks.
+/// A prover of a task. It runs the task again as often as a game requires.
 pub struct Prover {
     replay: Replay,
     trace: Trace,
@@ -41,10 +41,10 @@ pub struct Prover {
     word_program: Option<(usize, WordPlace, WordProgramRun)>,
 }
 
-/// The steps towards a word, taken.
+/// The word program of a word after all its steps were executed.
 #[derive(Clone)]
 pub(super) struct WordProgramRun {
-    /// Leaves of the tape's tree.
+    /// Leaves of the word program's tree.
     leaves: Vec<Hash>,
     word: u32,
     saturated: bool,
@@ -56,30 +56,30 @@ impl WordProgramRun {
         self.word
     }
 
-    /// With the answer that is claimed: the own one, of whoever is honest.
-    fn claiming(mut self, word_in_doubt: &DisputedWord) -> Self {
-        self.word = word_in_doubt.word.unwrap_or(self.word);
-        self.saturated = word_in_doubt.saturated.unwrap_or(self.saturated);
+    /// Replaces the result by the claimed one, which is the same for an honest party.
+    fn claiming(mut self, disputed: &DisputedWord) -> Self {
+        self.word = disputed.word.unwrap_or(self.word);
+        self.saturated = disputed.saturated.unwrap_or(self.saturated);
         self.leaves.pop();
-        self.leaves.push(answer_leaf(self.word, self.saturated));
+        self.leaves.push(result_leaf(self.word, self.saturated));
         self
     }
 }
 
 impl Prover {
-    /// Plays the task once.
+    /// Makes a prover, which runs the task once for its trace.
     pub async fn new(mut replay: Replay) -> Result<Self, DisputeError> {
         let trace = replay.trace().await?;
         let hashes = trace.hashes();
         Ok(Self { replay, trace, hashes, snapshot: None, word_program: None })
     }
 
-    /// The trace.
+    /// Returns the trace.
     pub fn trace(&self) -> &Trace {
         &self.trace
     }
 
-    /// The task.
+    /// Returns the task's replay.
     pub fn replay(&self) -> &Replay {
         &self.replay
     }
@@ -89,27 +89,28 @@ impl Prover {
         &mut self.replay
     }
 
-    /// What stands for the claim; `None` for a task without dispatches.
+    /// Returns the answer that defends the claim; `None` for a task without dispatches.
     pub fn answer(&self) -> Option<Answer> {
         let last = self.trace.leaves.last()?.clone();
         let path = tree::prove(&self.hashes, &[self.hashes.len() - 1]);
         Some(Answer { trace: tree::root(&self.hashes), last, path })
     }
 
-    /// The move of the side whose turn it is, by what this party has computed itself; `None` where it has none to make.
+    /// Returns the next move of the side whose turn it is, according to this prover's own trace; `None` if there is no
+    /// move to make.
     pub async fn next(&mut self, game: &Game) -> Result<Option<Move>, DisputeError> {
         match game.phase() {
             Phase::Over(_) => Ok(None),
-            _ if game.turn() == Side::Challenger => self.doubt(game).await,
-            _ => self.defend(game).await,
+            _ if game.turn() == Side::Challenger => self.challenger_move(game).await,
+            _ => self.miner_move(game).await,
         }
     }
 
-    async fn defend(&mut self, game: &Game) -> Result<Option<Move>, DisputeError> {
+    async fn miner_move(&mut self, game: &Game) -> Result<Option<Move>, DisputeError> {
         Ok(match game.phase() {
             Phase::Trace(bisection) if bisection.range.len() == 1 => Some(self.leaf(bisection.range.start)?),
             Phase::Trace(bisection) => Some(open(&self.hashes, bisection)),
-            Phase::RevealedBuffer(dispatch, slot, bisection) => {
+            Phase::Tensor(dispatch, slot, bisection) => {
                 let words = self.written(dispatch, *slot).await?;
                 Some(match bisection.range.len() {
                     1 => Move::Tile(to_bytes(&words[tile_words(words.len(), bisection.range.start)])),
@@ -117,25 +118,25 @@ impl Prover {
                 })
             }
             Phase::Saturation(dispatch) => self.saturating(dispatch).await?.map(Move::Witness),
-            Phase::DisputedWord(word_in_doubt) => {
-                let word_run = self.word_run(word_in_doubt).await?.claiming(word_in_doubt);
+            Phase::Word(disputed) => {
+                let word_run = self.word_run(disputed).await?.claiming(disputed);
                 let path = tree::prove(&word_run.leaves, &[word_run.leaves.len() - 1]);
                 let root = tree::root(&word_run.leaves);
                 Some(Move::WordProgram { root, word: word_run.word, saturated: word_run.saturated, path })
             }
-            Phase::WordProgram(word_in_doubt, bisection) => {
-                Some(open(&self.word_run(word_in_doubt).await?.claiming(word_in_doubt).leaves, bisection))
+            Phase::WordProgram(disputed, bisection) => {
+                Some(open(&self.word_run(disputed).await?.claiming(disputed).leaves, bisection))
             }
-            Phase::Step(word_in_doubt, step, _) => Some(Move::Proof(Box::new(self.proof(word_in_doubt, *step).await?))),
-            Phase::DisputedDispatch(_) | Phase::Tile(..) | Phase::Over(_) => None,
+            Phase::Step(disputed, step, _) => Some(Move::Proof(Box::new(self.proof(disputed, *step).await?))),
+            Phase::Dispatch(_) | Phase::Tile(..) | Phase::Over(_) => None,
         })
     }
 
-    async fn doubt(&mut self, game: &Game) -> Result<Option<Move>, DisputeError> {
+    async fn challenger_move(&mut self, game: &Game) -> Result<Option<Move>, DisputeError> {
         Ok(match game.phase() {
             Phase::Trace(bisection) => pick(&self.hashes, bisection),
-            Phase::DisputedDispatch(dispatch) => self.challenge_leaf(dispatch).await?.map(Move::LeafChallenge),
-            Phase::RevealedBuffer(dispatch, slot, bisection) => {
+            Phase::Dispatch(dispatch) => self.challenge_leaf(dispatch).await?.map(Move::Challenge),
+            Phase::Tensor(dispatch, slot, bisection) => {
                 pick(&tile_hashes(&self.written(dispatch, *slot).await?), bisection)
             }
             Phase::Tile(dispatch, slot, tile, found) => {
@@ -144,14 +145,12 @@ impl Prover {
                 let found = from_bytes(found).unwrap_or_default();
                 (0..own.len()).find(|at| own.get(*at) != found.get(*at)).map(|at| Move::Word(at as u32))
             }
-            Phase::WordProgram(word_in_doubt, bisection) => {
-                pick(&self.word_run(word_in_doubt).await?.leaves, bisection)
-            }
-            Phase::Saturation(_) | Phase::DisputedWord(_) | Phase::Step(..) | Phase::Over(_) => None,
+            Phase::WordProgram(disputed, bisection) => pick(&self.word_run(disputed).await?.leaves, bisection),
+            Phase::Saturation(_) | Phase::Word(_) | Phase::Step(..) | Phase::Over(_) => None,
         })
     }
 
-    /// The first thing in which a leaf is not this party's.
+    /// Returns the first difference between a leaf and that of this prover.
     async fn challenge_leaf(&mut self, dispatch: &DisputedDispatch) -> Result<Option<LeafChallenge>, DisputeError> {
         let own = &self.trace.leaves[dispatch.at];
         if let Some(slot) = (0..own.roots.len()).find(|slot| own.roots.get(*slot) != dispatch.leaf.roots.get(*slot)) {
@@ -186,7 +185,8 @@ impl Prover {
         Ok(self.snapshot(dispatch.at).await?.after[binding].clone())
     }
 
-    /// A word that leaves its range, where there is one: found by unit with the reference, then by word.
+    /// Returns a word that leaves its range, if there is one. Searches the work units with the reference kernel, then
+    /// the words of the unit.
     async fn saturating(&mut self, dispatch: &DisputedDispatch) -> Result<Option<WordPlace>, DisputeError> {
         let (kernel, params) = (dispatch.entry.word_program()?.kernel, &dispatch.entry.params);
         let before = self.snapshot(dispatch.at).await?.before.clone();
@@ -207,7 +207,7 @@ impl Prover {
                 let Access::Write(each) = binding.access else { continue };
                 for word in unit * each(params)..(unit + 1) * each(params) {
                     let place = WordPlace { binding: number as u32, word: word as u64 };
-                    if take(&dispatch.entry, place, &before)?.saturated {
+                    if run_word_program(&dispatch.entry, place, &before)?.saturated {
                         return Ok(Some(place));
                     }
                 }
@@ -216,69 +216,65 @@ impl Prover {
         Ok(None)
     }
 
-    async fn word_run(&mut self, word_in_doubt: &DisputedWord) -> Result<WordProgramRun, DisputeError> {
-        let (leaf, place) = (word_in_doubt.dispatch.at, word_in_doubt.place);
+    async fn word_run(&mut self, disputed: &DisputedWord) -> Result<WordProgramRun, DisputeError> {
+        let (leaf, place) = (disputed.dispatch.at, disputed.place);
         if let Some((_, _, word_run)) =
             self.word_program.as_ref().filter(|(at, known, _)| (*at, *known) == (leaf, place))
         {
             return Ok(word_run.clone());
         }
-        let word_run = take(&word_in_doubt.dispatch.entry, place, &self.snapshot(leaf).await?.before)?;
+        let word_run = run_word_program(&disputed.dispatch.entry, place, &self.snapshot(leaf).await?.before)?;
         self.word_program = Some((leaf, place, word_run.clone()));
         Ok(word_run)
     }
 
-    /// What a step reads, under the roots of this party's trace.
-    async fn proof(&mut self, word_in_doubt: &DisputedWord, step: usize) -> Result<Proof, DisputeError> {
-        let (entry, leaf) = (&word_in_doubt.dispatch.entry, word_in_doubt.dispatch.at);
-        let word_run = if steps(word_in_doubt)? > 1 {
-            self.word_run(word_in_doubt).await?.claiming(word_in_doubt).leaves
-        } else {
-            Vec::new()
-        };
+    /// Returns the proof of a step, with paths to the roots of this prover's trace.
+    async fn proof(&mut self, disputed: &DisputedWord, step: usize) -> Result<Proof, DisputeError> {
+        let (entry, leaf) = (&disputed.dispatch.entry, disputed.dispatch.at);
+        let word_run =
+            if steps(disputed)? > 1 { self.word_run(disputed).await?.claiming(disputed).leaves } else { Vec::new() };
         let before = self.snapshot(leaf).await?.before.clone();
         let mut memory = FullMemory::new(&before, vec![0; (entry.word_program()?.scratch)(&entry.params)]);
         for at in 0..step {
-            step_on(entry, word_in_doubt.place, at, &mut memory)?;
+            run_step(entry, disputed.place, at, &mut memory)?;
         }
         let scratch = memory.scratch.clone();
         let mut memory = FullMemory::new(&before, scratch.clone());
-        step_on(entry, word_in_doubt.place, step, &mut memory)?;
-        if step + 1 == steps(word_in_doubt)? {
-            memory.load.insert(0);
+        run_step(entry, disputed.place, step, &mut memory)?;
+        if step + 1 == steps(disputed)? {
+            memory.touched_scratch.insert(0);
         }
         let mut tensors = Vec::new();
-        for (binding, touched) in memory.read.iter().enumerate().filter(|(_, touched)| !touched.is_empty()) {
+        for (binding, touched) in memory.touched.iter().enumerate().filter(|(_, touched)| !touched.is_empty()) {
             let known = match self.replay.subject().origin(entry.bindings[binding].source, leaf) {
                 Origin::Zero => continue,
-                Origin::CommittedBuffer(_) => CommittedBuffer::Program,
+                Origin::Constant(_) => RootProof::Program,
                 Origin::Input(at) => input(self.replay.inputs(), at),
                 Origin::Adapter(at) => input(self.replay.adapter(), at),
-                Origin::Leaf { leaf, .. } => CommittedBuffer::Leaf {
-                    leaf: self.trace.leaves[leaf].clone(),
-                    path: tree::prove(&self.hashes, &[leaf]),
-                },
+                Origin::Leaf { leaf, .. } => {
+                    RootProof::Leaf { leaf: self.trace.leaves[leaf].clone(), path: tree::prove(&self.hashes, &[leaf]) }
+                }
             };
-            tensors.push(RevealedBuffer { binding: binding as u32, known, tiles: show(&before[binding], touched) });
+            tensors.push(RevealedBuffer { binding: binding as u32, known, tiles: reveal(&before[binding], touched) });
         }
         let path = step.checked_sub(1).map(|at| tree::prove(&word_run, &[at])).unwrap_or_default();
-        Ok(Proof { tensors, scratch: tensor_root(&scratch), path, tiles: show(&scratch, &memory.load) })
+        Ok(Proof { tensors, scratch: tensor_root(&scratch), path, tiles: reveal(&scratch, &memory.touched_scratch) })
     }
 }
 
-fn input(roots: &[Hash], at: usize) -> CommittedBuffer {
-    CommittedBuffer::Input { root: roots[at], path: tree::prove(roots, &[at]) }
+fn input(roots: &[Hash], at: usize) -> RootProof {
+    RootProof::Input { root: roots[at], path: tree::prove(roots, &[at]) }
 }
 
-/// Some tiles of a tensor.
-fn show(words: &[u32], touched: &BTreeSet<usize>) -> RevealedTiles {
-    let shown: Vec<_> = touched.iter().copied().collect();
-    let bytes = shown.iter().flat_map(|at| to_bytes(&words[tile_words(words.len(), *at)])).collect();
-    let rest = if shown.is_empty() { Vec::new() } else { tree::prove(&tile_hashes(words), &shown) };
-    RevealedTiles { at: shown.iter().map(|at| *at as u32).collect(), words: bytes, rest }
+/// Reveals the touched tiles of a tensor.
+fn reveal(words: &[u32], touched: &BTreeSet<usize>) -> RevealedTiles {
+    let revealed: Vec<_> = touched.iter().copied().collect();
+    let bytes = revealed.iter().flat_map(|at| to_bytes(&words[tile_words(words.len(), *at)])).collect();
+    let rest = if revealed.is_empty() { Vec::new() } else { tree::prove(&tile_hashes(words), &revealed) };
+    RevealedTiles { at: revealed.iter().map(|at| *at as u32).collect(), words: bytes, rest }
 }
 
-fn step_on(
+fn run_step(
     entry: &super::judge::DispatchEntry,
     place: WordPlace,
     at: usize,
@@ -288,8 +284,8 @@ fn step_on(
     Ok((entry.word_program()?.step)(&mut ctx, at)?)
 }
 
-/// Takes all steps towards a word.
-pub(super) fn take(
+/// Executes all steps of the word program of a word.
+pub(super) fn run_word_program(
     entry: &super::judge::DispatchEntry,
     place: WordPlace,
     before: &[Vec<u32>],
@@ -300,26 +296,26 @@ pub(super) fn take(
     let mut tiles = tile_hashes(&memory.scratch);
     let mut leaves = Vec::with_capacity(count);
     for at in 0..count {
-        memory.load.clear();
-        step_on(entry, place, at, &mut memory)?;
-        for &tile in &memory.load {
+        memory.touched_scratch.clear();
+        run_step(entry, place, at, &mut memory)?;
+        for &tile in &memory.touched_scratch {
             tiles[tile] = tile_hash(&memory.scratch[tile_words(memory.scratch.len(), tile)]);
         }
         leaves.push(scratch_leaf(tree::root(&tiles)));
     }
     let (word, saturated) = (memory.scratch[0], memory.scratch[1] != 0);
     leaves.pop();
-    leaves.push(answer_leaf(word, saturated));
+    leaves.push(result_leaf(word, saturated));
     Ok(WordProgramRun { leaves, word, saturated })
 }
 
-/// The nodes below the one in doubt.
+/// Returns the move that opens the disputed node.
 fn open(leaves: &[Hash], bisection: &Bisection) -> Move {
     let parts = tree::parts(bisection.range.clone(), OPENED_LEVELS);
     Move::Open(parts.into_iter().map(|part| tree::root(&leaves[part])).collect())
 }
 
-/// The first part that is not as these leaves have it.
+/// Returns the move that picks the first opened part that differs from these leaves.
 fn pick(leaves: &[Hash], bisection: &Bisection) -> Option<Move> {
     let parts = tree::parts(bisection.range.clone(), OPENED_LEVELS);
     let found = bisection.opened.as_ref()?;

@@ -1,4 +1,4 @@
-//! The program of a job, derived from the recordings of its model and of the artifact encoding.
+//! The program of a job, derived from the recordings of its step and of the artifact encoding.
 
 use super::ArtifactEncoding;
 use crate::{
@@ -8,29 +8,30 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// The dispatches of a play and those after the last one.
+/// The program of a job: the dispatches of a run, and those after the last run.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Of each play: a sequence's forward and backward pass.
+    /// Dispatches of each run: the forward and backward pass over one sequence.
     pub step: Vec<DispatchEntry>,
-    /// From the gradients to the outcome.
-    pub closing: Vec<DispatchEntry>,
-    /// The step's buffers that are inputs of all plays.
+    /// Dispatches of the artifact encoding, from the gradients to the outcome.
+    pub encoding: Vec<DispatchEntry>,
+    /// Buffers of the step that are inputs of all runs.
     pub shared: Vec<BufferId>,
 }
 
-/// The step's buffers that are inputs of all sequences: the packed adapter.
+/// Returns the buffers of the step that are inputs of all runs: those of the packed adapter.
 pub(super) fn shared(step: &RecordedStep) -> Vec<BufferId> {
     let writers = last_writers(&step.recording);
-    let kept = |id: &BufferId| matches!(step.recording.get(*id).content, Content::Persistent);
+    let persistent = |id: &BufferId| matches!(step.recording.get(*id).content, Content::Persistent);
     let own = [step.ids, step.labels, step.dither];
-    let is_shared = |id: &BufferId| kept(id) && !own.contains(id) && !writers.contains_key(id);
+    let is_shared = |id: &BufferId| persistent(id) && !own.contains(id) && !writers.contains_key(id);
     step.recording.ids().filter(is_shared).collect()
 }
 
 impl Program {
-    /// Reads a step of one sequence and the closing of its gradients, which are the step's, in order.
-    pub fn new(step: &RecordedStep, closing: &ArtifactEncoding) -> Self {
+    /// Derives the program from a step of one sequence, and from the artifact encoding of the step's gradients in
+    /// order.
+    pub fn new(step: &RecordedStep, encoding: &ArtifactEncoding) -> Self {
         let own = [step.ids, step.labels, step.dither];
         let (writers, shared) = (last_writers(&step.recording), shared(step));
         let place = |list: &[BufferId], id| list.iter().position(|other| *other == id).map(|at| at as u32);
@@ -40,26 +41,27 @@ impl Program {
             None => carried(id).or_else(|| place(&shared, id).map(BufferSource::Shared)).unwrap_or(BufferSource::Zero),
         };
         let gradients = step.adapted_linears.iter().flat_map(|(_, lora)| [lora.grad_a, lora.grad_b]).chain([step.loss]);
-        let ends: Vec<_> = closing.gradients.iter().copied().chain([closing.loss]).zip(gradients).collect();
-        let of_closing = |id| match ends.iter().find(|(closing, _)| *closing == id) {
+        let ends: Vec<_> = encoding.gradients.iter().copied().chain([encoding.loss]).zip(gradients).collect();
+        let encoding_source = |id| match ends.iter().find(|(input, _)| *input == id) {
             Some((_, gradient)) => carried(*gradient).unwrap_or(BufferSource::Zero),
             None => BufferSource::Shared(shared.len() as u32),
         };
-        Self { step: entries(&step.recording, outside), closing: entries(&closing.recording, of_closing), shared }
+        let (step, encoding) = (entries(&step.recording, outside), entries(&encoding.recording, encoding_source));
+        Self { step, encoding, shared }
     }
 
-    /// All entries, the step's first.
+    /// Returns all dispatches, those of the step first.
     pub fn entries(&self) -> impl Iterator<Item = &DispatchEntry> {
-        self.step.iter().chain(&self.closing)
+        self.step.iter().chain(&self.encoding)
     }
 
-    /// The leaves of its tree.
+    /// Returns the leaves of the program's tree.
     pub fn hashes(&self) -> Vec<Hash> {
         self.entries().map(DispatchEntry::hash).collect()
     }
 }
 
-/// The last dispatch and slot that write each buffer.
+/// Returns the last dispatch and slot that write each buffer.
 fn last_writers(recording: &Recording) -> BTreeMap<BufferId, [u32; 2]> {
     let mut writers = BTreeMap::new();
     for (entry, dispatch) in recording.dispatches().iter().enumerate() {
@@ -70,7 +72,8 @@ fn last_writers(recording: &Recording) -> BTreeMap<BufferId, [u32; 2]> {
     writers
 }
 
-/// The entries of a recording; kept buffers that nothing wrote yet come from `outside`.
+/// Returns the dispatches of a recording. `outside` is the source of persistent buffers that no dispatch has written
+/// yet.
 fn entries(recording: &Recording, outside: impl Fn(BufferId) -> BufferSource) -> Vec<DispatchEntry> {
     let mut constants = BTreeMap::new();
     let mut writers = BTreeMap::<BufferId, [u32; 2]>::new();

@@ -1,4 +1,4 @@
-//! Plays a task for its trace: one sequence at a time, one dispatch at a time, on any backend.
+//! Runs a task for its trace: one sequence at a time, one dispatch at a time, on any backend.
 
 use super::{AdapterLayout, ArtifactEncoding, Program};
 use crate::{
@@ -24,23 +24,23 @@ use crate::{
 };
 use std::{collections::BTreeSet, sync::Arc};
 
-/// All that a trace follows from, beside the model.
+/// The inputs of a task, which determine its trace together with the model.
 #[derive(Clone, Debug)]
 pub struct TaskInputs {
-    /// What is differentiated at.
+    /// The adapter at which the gradient is computed.
     pub adapter: LoraAdapter,
-    /// The chunk's tokens.
+    /// Tokens of the chunk.
     pub tokens: Vec<u32>,
-    /// Of every dither stream.
+    /// The task key, which keys every dither stream.
     pub task_key: [u8; 32],
-    /// The job's.
+    /// Matrices of the job.
     pub matrices: Vec<MatrixSpec>,
-    /// The job's.
+    /// Transport of the job.
     pub transport: Transport,
 }
 
 impl TaskInputs {
-    /// Of a task whose adapter and chunk are among `blocks`.
+    /// Reads the inputs of a task from blocks.
     pub fn fetch(task: &Task, vocab: u32, blocks: Fetch) -> Result<Self, DisputeError> {
         let adapter = AdapterState::fetch(&task.adapter, blocks)?.adapter;
         task.job.check_adapter(&adapter)?;
@@ -50,40 +50,40 @@ impl TaskInputs {
     }
 }
 
-/// The buffers of one dispatch before and after it, in binding order.
+/// The buffers of one dispatch before and after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Before.
+    /// Words of the buffers before the dispatch, in binding order.
     pub before: Vec<Vec<u32>>,
-    /// After.
+    /// Words of the buffers after the dispatch, in binding order.
     pub after: Vec<Vec<u32>>,
     /// Whether a value left its range in this dispatch.
     pub saturated: bool,
 }
 
-/// A task that can be played again and again.
+/// A task that can be run again and again.
 pub struct Replay {
     step: RecordedStep,
-    closing: ArtifactEncoding,
+    encoding: ArtifactEncoding,
     program: Program,
     subject: Subject,
     inputs: Vec<Hash>,
     adapter: Vec<Hash>,
     sequences: Vec<SequenceInputs>,
-    /// Words of the packed adapter.
+    /// Words of the packed adapter's buffers.
     shared: Vec<(BufferId, Vec<u32>)>,
     keys: Vec<u32>,
     executor: Executor,
-    closer: Executor,
-    /// Changes a word of what a dispatch left, for tests of liars.
+    encoder: Executor,
+    /// Changes a word that a dispatch wrote, to test dishonest parties.
     #[cfg(test)]
-    pub(crate) lie: Option<Lie>,
+    pub(crate) tampering: Option<Tampering>,
 }
 
-/// A word that a liar has changed.
+/// A word that a dishonest party has changed.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Lie {
+pub(crate) struct Tampering {
     pub(crate) leaf: usize,
     pub(crate) slot: usize,
     pub(crate) word: usize,
@@ -92,17 +92,17 @@ pub(crate) struct Lie {
 }
 
 impl Replay {
-    /// Records the step for one sequence and lays it out on a backend.
+    /// Records the step for one sequence, and prepares it on a backend.
     pub async fn new(
         model: &Model,
         targets: &Targets,
-        material: &TaskInputs,
+        inputs: &TaskInputs,
         backend: &Backend,
     ) -> Result<Self, DisputeError> {
         let step = RecordedStep::new(model, targets, 1);
-        let closing = ArtifactEncoding::new(&material.matrices, material.transport);
-        let program = Program::new(&step, &closing);
-        let TaskInputs { adapter, tokens, task_key, matrices, .. } = material;
+        let encoding = ArtifactEncoding::new(&inputs.matrices, inputs.transport);
+        let program = Program::new(&step, &encoding);
+        let TaskInputs { adapter, tokens, task_key, matrices, .. } = inputs;
         check_tokens(&step, tokens)?;
         let context = DisputeContext::new(&step, &program);
         let shared = AdapterLayout::new(&step).words(adapter, matrices)?;
@@ -111,11 +111,11 @@ impl Replay {
         let inputs = roots(&sequences, &keys);
         let subject = context.subject(tokens, task_key, matrices, tree::root(&adapter));
         let executor = backend.executor(&Arc::new(step.recording.clone())).await?;
-        let closer = Backend::Cpu { threads: 1, choose: |_| None };
-        let closer = closer.executor(&Arc::new(closing.recording.clone())).await?;
+        let encoder = Backend::Cpu { threads: 1, choose: |_| None };
+        let encoder = encoder.executor(&Arc::new(encoding.recording.clone())).await?;
         Ok(Self {
             step,
-            closing,
+            encoding,
             program,
             subject,
             inputs,
@@ -124,62 +124,62 @@ impl Replay {
             shared,
             keys,
             executor,
-            closer,
+            encoder,
             #[cfg(test)]
-            lie: None,
+            tampering: None,
         })
     }
 
-    /// The dispatches.
+    /// Returns the program.
     pub fn program(&self) -> &Program {
         &self.program
     }
 
-    /// What a dispute over this task is about.
+    /// Returns the subject of disputes about this task.
     pub fn subject(&self) -> &Subject {
         &self.subject
     }
 
-    /// The roots of the task's inputs.
+    /// Returns the tensor roots of the task's inputs.
     pub fn inputs(&self) -> &[Hash] {
         &self.inputs
     }
 
-    /// The roots of the packed adapter's buffers.
+    /// Returns the tensor roots of the packed adapter's buffers.
     pub fn adapter(&self) -> &[Hash] {
         &self.adapter
     }
 
-    /// The name of each adapted linear and the leaves' entries that write its gradients, a then b.
+    /// Returns the name of each adapted linear and the buffers of its gradients, a then b.
     pub(super) fn gradients(&self) -> Vec<(&str, [BufferId; 2])> {
         self.step.adapted_linears.iter().map(|(name, lora)| (name.as_str(), [lora.grad_a, lora.grad_b])).collect()
     }
 
-    /// The last entry of a play that writes a buffer, and its words.
+    /// Returns the last dispatch of a run that writes a buffer, and the number of words of the buffer.
     pub(super) fn writer(&self, id: BufferId) -> Option<(usize, usize)> {
         let dispatches = self.step.recording.dispatches();
         let entry = dispatches.iter().rposition(|dispatch| dispatch.written().any(|written| written.id == id))?;
         Some((entry, self.step.recording.get(id).words))
     }
 
-    /// The whole trace.
+    /// Runs the task and returns its trace.
     pub async fn trace(&mut self) -> Result<Trace, DisputeError> {
         Ok(self.run(None).await?.0)
     }
 
-    /// The buffers around the dispatch of one leaf.
+    /// Runs the task up to a leaf and returns the buffers before and after its dispatch.
     pub async fn snapshot(&mut self, leaf: usize) -> Result<Snapshot, DisputeError> {
         let limit = self.subject.leaves();
         let found = self.run(Some(leaf)).await?.1;
         found.ok_or(DisputeError::Range { what: "leaf", value: leaf as u64, limit: limit as u64 })
     }
 
-    /// Plays up to a wanted leaf, or everything for its trace.
+    /// Runs the task up to the leaf `wanted`, or the whole task for its trace.
     async fn run(&mut self, wanted: Option<usize>) -> Result<(Trace, Option<Snapshot>), DisputeError> {
-        let mut run = Run { wanted, ..Run::default() };
+        let mut run = ReplayRun { wanted, ..ReplayRun::default() };
         #[cfg(test)]
         {
-            run.lie = self.lie;
+            run.tampering = self.tampering;
         }
         for (id, words) in &self.shared {
             self.executor.write(*id, words).await?;
@@ -189,41 +189,41 @@ impl Replay {
             let zeros = vec![0; self.step.recording.get(*id).words];
             self.executor.write(*id, &zeros).await?;
         }
-        for play in &self.sequences {
-            for (id, words) in [self.step.ids, self.step.labels, self.step.dither].into_iter().zip(play) {
+        for inputs in &self.sequences {
+            for (id, words) in [self.step.ids, self.step.labels, self.step.dither].into_iter().zip(inputs) {
                 self.executor.write(id, words).await?;
             }
             if let Some(found) = run.run(&mut self.executor, &self.step.recording).await? {
                 return Ok((run.trace(), Some(found)));
             }
         }
-        self.closer.write(self.closing.keys, &self.keys).await?;
-        for (to, from) in self.closing.gradients.iter().chain([&self.closing.loss]).zip(&ends) {
-            self.closer.write(*to, &self.executor.read(*from).await?).await?;
+        self.encoder.write(self.encoding.keys, &self.keys).await?;
+        for (to, from) in self.encoding.gradients.iter().chain([&self.encoding.loss]).zip(&ends) {
+            self.encoder.write(*to, &self.executor.read(*from).await?).await?;
         }
-        let found = run.run(&mut self.closer, &self.closing.recording).await?;
+        let found = run.run(&mut self.encoder, &self.encoding.recording).await?;
         Ok((run.trace(), found))
     }
 }
 
-/// A play under way.
+/// The progress of running a task.
 #[derive(Default)]
-struct Run {
+struct ReplayRun {
     wanted: Option<usize>,
     leaves: Vec<TraceLeaf>,
-    /// Leaves so far.
+    /// Number of dispatches so far.
     at: usize,
     saturated: bool,
     #[cfg(test)]
-    lie: Option<Lie>,
+    tampering: Option<Tampering>,
 }
 
-impl Run {
+impl ReplayRun {
     fn trace(self) -> Trace {
         Trace { leaves: self.leaves }
     }
 
-    /// Plays a recording once; stops after the wanted leaf.
+    /// Runs a recording once, up to the wanted leaf if there is one.
     async fn run(&mut self, executor: &mut Executor, recording: &Recording) -> Result<Option<Snapshot>, DisputeError> {
         let mut begun = BTreeSet::new();
         for (at, dispatch) in recording.dispatches().iter().enumerate() {
@@ -235,15 +235,15 @@ impl Run {
             }
             let wanted = self.wanted == Some(self.at);
             let before = if wanted { executor.read_all(&dispatch.buffers).await? } else { Vec::new() };
-            #[cfg_attr(not(test), expect(unused_mut, reason = "tests tamper with it"))]
+            #[cfg_attr(not(test), expect(unused_mut, reason = "tests change it"))]
             let mut saturated = executor.run(at..at + 1).await?;
             #[cfg(test)]
-            if let Some(lie) = self.lie.filter(|lie| lie.leaf == self.at) {
-                let id = dispatch.written().nth(lie.slot).unwrap().id;
+            if let Some(tampering) = self.tampering.filter(|tampering| tampering.leaf == self.at) {
+                let id = dispatch.written().nth(tampering.slot).unwrap().id;
                 let mut words = executor.read(id).await?;
-                words[lie.word] ^= lie.xor;
+                words[tampering.word] ^= tampering.xor;
                 executor.write(id, &words).await?;
-                saturated ^= lie.saturates;
+                saturated ^= tampering.saturates;
             }
             self.saturated |= saturated;
             if wanted {
@@ -261,7 +261,7 @@ impl Run {
     }
 }
 
-/// That a chunk's tokens are words of this vocabulary.
+/// Checks that a chunk's tokens are within the vocabulary, and that there are 1 to 2048 of them.
 fn check_tokens(step: &RecordedStep, tokens: &[u32]) -> Result<(), DisputeError> {
     let token = tokens.iter().find(|id| **id as usize >= step.vocab);
     if let Some(&id) = token {

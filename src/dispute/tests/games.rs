@@ -1,4 +1,4 @@
-//! An honest side against every kind of liar.
+//! Games between an honest side and every kind of dishonest side.
 
 use super::samples::{config, material, model, prover, random, replay, scalar, targets};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
             Answer, Dispute, DisputeError, Game, LeafChallenge, MAX_MOVE_BYTES, Move, Phase, Role, Side, TaskOutcome,
             WordPlace, tree,
         },
-        prover::{Lie, Prover, Replay, TaskInputs},
+        prover::{Prover, Replay, Tampering, TaskInputs},
     },
     model::{transformer::RecordedStep, weights::Model},
     protocol::{Artifact, Gradient, Job, Task, TaskKind, TaskTerms, Transport},
@@ -18,10 +18,10 @@ use crate::{
 use pollster::block_on;
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Blocks that a turn has.
-const PATIENCE: u64 = 5;
+/// Number of blocks of a turn.
+const TURN_BLOCKS: u64 = 5;
 
-/// What a party's own trace comes to.
+/// Returns the outcome of a prover's trace.
 fn outcome(prover: &mut Prover) -> TaskOutcome {
     let last = prover.trace().leaves.last().unwrap().clone();
     if last.saturated {
@@ -34,7 +34,7 @@ fn outcome(prover: &mut Prover) -> TaskOutcome {
     TaskOutcome::Gradient { root: tree::Hash(root), loss }
 }
 
-/// What a miner computes, two sequences at a time.
+/// Returns the gradient that a miner computes, two sequences at a time.
 fn gradient(model: &Model, material: &TaskInputs) -> Gradient {
     let step = RecordedStep::new(model, &targets(), 2);
     let executor = block_on(scalar().executor(&Arc::new(step.recording.clone()))).unwrap();
@@ -44,35 +44,35 @@ fn gradient(model: &Model, material: &TaskInputs) -> Gradient {
     Gradient { loss: found.loss, tokens: found.supervised as u32, matrices: found.matrices }
 }
 
-/// How a game went.
+/// The course of a game.
 #[derive(Debug)]
-struct Played {
+struct GameSummary {
     winner: Side,
     moves: usize,
     bytes: usize,
     proof: Option<usize>,
 }
 
-/// Plays a game about the honest subject to its end; who has no move, or only refused ones, lets the deadline pass.
-fn play(honest: &Replay, miner: &mut Prover, challenger: &mut Prover) -> Played {
+/// Runs a game about the honest subject. A side that has no move, or only refused ones, lets the deadline pass.
+fn run_game(honest: &Replay, miner: &mut Prover, challenger: &mut Prover) -> GameSummary {
     let claim = outcome(miner);
-    let mut game = Game::new(honest.subject().clone(), claim, &miner.answer().unwrap(), 1, PATIENCE).unwrap();
-    let mut played = Played { winner: Side::Miner, moves: 0, bytes: 0, proof: None };
+    let mut game = Game::new(honest.subject().clone(), claim, &miner.answer().unwrap(), 1, TURN_BLOCKS).unwrap();
+    let mut summary = GameSummary { winner: Side::Miner, moves: 0, bytes: 0, proof: None };
     for height in 2.. {
         if let Some(winner) = game.winner() {
-            return Played { winner, ..played };
+            return GameSummary { winner, ..summary };
         }
         let side = if game.turn() == Side::Miner { &mut *miner } else { &mut *challenger };
         let found = block_on(side.next(&game)).ok().flatten();
         let bytes = found.as_ref().map(Move::encode);
-        // through the wire
+        // as bytes, like a move in a transaction
         let found = bytes.as_ref().map(|bytes| Move::decode(bytes).unwrap());
         match found.map(|found| game.apply(&found, height).map(|()| found)) {
             Some(Ok(found)) => {
-                played.moves += 1;
-                played.bytes = played.bytes.max(bytes.unwrap().len());
+                summary.moves += 1;
+                summary.bytes = summary.bytes.max(bytes.unwrap().len());
                 if let Move::Proof(_) = found {
-                    played.proof = Some(found.encode().len());
+                    summary.proof = Some(found.encode().len());
                 }
             }
             _ => game.expire(game.deadline() + 1),
@@ -82,7 +82,7 @@ fn play(honest: &Replay, miner: &mut Prover, challenger: &mut Prover) -> Played 
     unreachable!()
 }
 
-/// The leaf of the last play (or of the closing) at which each kernel stands, the last one of each.
+/// Returns the last leaf of each kernel, within the last run or the artifact encoding.
 fn leaves(replay: &Replay) -> BTreeMap<String, usize> {
     let subject = replay.subject();
     let first = (subject.sequences as usize - 1) * subject.step as usize;
@@ -91,13 +91,13 @@ fn leaves(replay: &Replay) -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn a_trace_ends_in_the_artifact_and_no_backend_shows_in_it() {
+fn a_trace_ends_in_the_artifact_and_is_the_same_on_every_backend() {
     let (model, material) = (model(), material(-40));
     let mut own = prover(&model, &material, None);
     let fast = Backend::Cpu { threads: 2, choose: cpu::fastest };
     let mut other = block_on(Replay::new(&model, &targets(), &material, &fast)).unwrap();
     assert_eq!(&block_on(other.trace()).unwrap(), own.trace());
-    assert_eq!(&block_on(other.trace()).unwrap(), own.trace(), "again, over memory that a play has used");
+    assert_eq!(&block_on(other.trace()).unwrap(), own.trace(), "again, in memory that a run has used");
 
     for transport in [Transport::Int8, Transport::Int16] {
         let model_root = Codec::DagCbor.cid(b"model");
@@ -115,14 +115,14 @@ fn a_trace_ends_in_the_artifact_and_no_backend_shows_in_it() {
         let material = TaskInputs { task_key: task.key(), transport, ..material.clone() };
         let artifact = Artifact::gradient(&task, &gradient(&model, &material)).unwrap();
         let mut prover = prover(&model, &material, None);
-        assert_eq!(outcome(&mut prover), TaskOutcome::of(&artifact));
+        assert_eq!(outcome(&mut prover), TaskOutcome::from_artifact(&artifact));
     }
     assert!(matches!(outcome(&mut own), TaskOutcome::Gradient { .. }));
 }
 
-/// Also of the closing kernels, which have no cases, and at the values of a real step.
+/// This covers the kernels of the artifact encoding too, which have no cases, and the values of a real step.
 #[test]
-fn tapes_lead_to_the_words_of_a_trace() {
+fn word_programs_compute_the_words_of_a_trace() {
     let (model, material) = (model(), material(-40));
     let mut own = replay(&model, &material);
     for (kernel, leaf) in leaves(&own) {
@@ -132,7 +132,7 @@ fn tapes_lead_to_the_words_of_a_trace() {
             let owned = entry.owned(binding).unwrap();
             for word in (0..owned).step_by((owned / 100).max(1) | 1) {
                 let place = WordPlace { binding: binding as u32, word: word as u64 };
-                let found = crate::dispute::prover::take(&entry, place, &snapshot.before).unwrap();
+                let found = crate::dispute::prover::run_word_program(&entry, place, &snapshot.before).unwrap();
                 assert_eq!(found.word(), snapshot.after[binding][word], "{kernel} {place:?}");
             }
         }
@@ -157,14 +157,14 @@ fn a_changed_word_of_any_kernel_loses() {
             let entry = honest.program().entries().nth(honest.subject().entry(*leaf)).unwrap();
             let owned = entry.owned(entry.written().unwrap()[slot]).unwrap();
             let word = random(at as u32, slot) as usize % owned;
-            let lie = Lie { leaf: *leaf, slot, word, xor: 1 << (at % 31), saturates: false };
-            let mut wrong = prover(&model, &material, Some(lie));
-            let played = play(&honest, &mut wrong, &mut right);
-            println!("{kernel:28} {slot:5} {:6} {:6} {:?}", played.moves, played.bytes, played.proof);
-            assert_eq!(played.winner, Side::Challenger, "{kernel} {lie:?} {played:?}");
-            assert!(played.bytes <= MAX_MOVE_BYTES && played.moves <= 30, "{played:?}");
-            let played = play(&honest, &mut right, &mut wrong);
-            assert_eq!(played.winner, Side::Miner, "{kernel} {lie:?} {played:?}");
+            let tampering = Tampering { leaf: *leaf, slot, word, xor: 1 << (at % 31), saturates: false };
+            let mut wrong = prover(&model, &material, Some(tampering));
+            let summary = run_game(&honest, &mut wrong, &mut right);
+            println!("{kernel:28} {slot:5} {:6} {:6} {:?}", summary.moves, summary.bytes, summary.proof);
+            assert_eq!(summary.winner, Side::Challenger, "{kernel} {tampering:?} {summary:?}");
+            assert!(summary.bytes <= MAX_MOVE_BYTES && summary.moves <= 30, "{summary:?}");
+            let summary = run_game(&honest, &mut right, &mut wrong);
+            assert_eq!(summary.winner, Side::Miner, "{kernel} {tampering:?} {summary:?}");
         }
     }
 }
@@ -185,7 +185,7 @@ fn other_weights_tokens_adapters_and_keys_lose() {
     let key = TaskInputs { task_key: [12; 32], ..material.clone() };
     let exponent = TaskInputs { matrices: super::samples::material(-41).matrices, ..material.clone() };
     let transport = TaskInputs { transport: Transport::Int16, ..material.clone() };
-    let liars = [
+    let dishonest = [
         (&weights, material.clone()),
         (&own, tokens),
         (&own, adapter),
@@ -193,17 +193,17 @@ fn other_weights_tokens_adapters_and_keys_lose() {
         (&own, exponent),
         (&own, transport),
     ];
-    for (model, material) in liars {
+    for (model, material) in dishonest {
         let mut wrong = prover(model, &material, None);
         assert_ne!(wrong.trace(), right.trace());
-        let played = play(&honest, &mut wrong, &mut right);
-        assert_eq!(played.winner, Side::Challenger, "{played:?}");
-        assert_eq!(play(&honest, &mut right, &mut wrong).winner, Side::Miner);
+        let summary = run_game(&honest, &mut wrong, &mut right);
+        assert_eq!(summary.winner, Side::Challenger, "{summary:?}");
+        assert_eq!(run_game(&honest, &mut right, &mut wrong).winner, Side::Miner);
     }
 }
 
 #[test]
-fn a_flag_that_is_raised_or_hidden_loses() {
+fn a_wrong_flag_loses() {
     let model = model();
     for (exponent, kernel) in [(-40, "residual_add"), (-300, "lora_gradient_b")] {
         let material = material(exponent);
@@ -213,16 +213,16 @@ fn a_flag_that_is_raised_or_hidden_loses() {
         let kernels = leaves(&honest);
         let first = right.trace().leaves.iter().position(|leaf| leaf.saturated);
         let leaf = first.unwrap_or(kernels[kernel]);
-        let mut wrong = prover(&model, &material, Some(Lie { leaf, slot: 0, word: 0, xor: 0, saturates: true }));
+        let mut wrong = prover(&model, &material, Some(Tampering { leaf, slot: 0, word: 0, xor: 0, saturates: true }));
         assert_ne!(wrong.trace(), right.trace());
-        assert_eq!(play(&honest, &mut wrong, &mut right).winner, Side::Challenger);
-        assert_eq!(play(&honest, &mut right, &mut wrong).winner, Side::Miner);
+        assert_eq!(run_game(&honest, &mut wrong, &mut right).winner, Side::Challenger);
+        assert_eq!(run_game(&honest, &mut right, &mut wrong).winner, Side::Miner);
     }
 }
 
-/// Any challenger, whatever it picks.
+/// The challenger makes random picks and challenges.
 #[test]
-fn an_honest_answer_stands_against_every_pick() {
+fn an_honest_answer_wins_whatever_is_picked() {
     let model = model();
     for (exponent, games) in [(-40, 300), (-300, 60)] {
         let material = material(exponent);
@@ -231,20 +231,20 @@ fn an_honest_answer_stands_against_every_pick() {
         let answer = right.answer().unwrap();
         let mut kernels = BTreeMap::<String, usize>::new();
         for number in 0..games {
-            let mut game = Game::new(right.replay().subject().clone(), claim, &answer, 1, PATIENCE).unwrap();
+            let mut game = Game::new(right.replay().subject().clone(), claim, &answer, 1, TURN_BLOCKS).unwrap();
             let mut count = 0;
             while game.winner().is_none() {
                 count += 1;
                 let chance = random(number, count) as usize;
                 let found = match (game.turn(), game.phase()) {
                     (Side::Miner, _) => block_on(right.next(&game)).unwrap(),
-                    (_, Phase::DisputedDispatch(dispatch)) => {
+                    (_, Phase::Dispatch(dispatch)) => {
                         *kernels.entry(dispatch.entry.kernel.clone()).or_default() += 1;
                         let written = dispatch.entry.written().unwrap();
                         let slot = chance % written.len();
                         let owned = dispatch.entry.owned(written[slot]).unwrap();
                         let place = WordPlace { binding: written[slot] as u32, word: (chance / 8 % owned) as u64 };
-                        Some(Move::LeafChallenge(match number % 3 {
+                        Some(Move::Challenge(match number % 3 {
                             _ if dispatch.leaf.saturated && !dispatch.saturated_before => LeafChallenge::Sound,
                             0 if !dispatch.leaf.saturated => LeafChallenge::Saturates(place),
                             _ => LeafChallenge::Output(slot as u32),
@@ -253,9 +253,7 @@ fn an_honest_answer_stands_against_every_pick() {
                     (_, Phase::Tile(.., words)) => Some(Move::Word((chance % (words.len() / 4)) as u32)),
                     (
                         _,
-                        Phase::Trace(bisection)
-                        | Phase::RevealedBuffer(_, _, bisection)
-                        | Phase::WordProgram(_, bisection),
+                        Phase::Trace(bisection) | Phase::Tensor(_, _, bisection) | Phase::WordProgram(_, bisection),
                     ) => Some(Move::Pick((chance % bisection.opened.as_ref().unwrap().len()) as u32)),
                     _ => None,
                 };
@@ -269,21 +267,21 @@ fn an_honest_answer_stands_against_every_pick() {
 }
 
 #[test]
-fn who_stops_moving_loses_and_a_claim_falls_only_with_all_its_answers() {
+fn a_side_that_lets_its_turn_pass_loses_and_a_dispute_is_upheld_only_if_all_answers_lose() {
     let (model, material) = (model(), material(-40));
     let mut right = prover(&model, &material, None);
     let (subject, claim) = (right.replay().subject().clone(), outcome(&mut right));
     let answer = right.answer().unwrap();
-    let mut dispute = Dispute::new(subject.clone(), claim, 10, PATIENCE);
+    let mut dispute = Dispute::new(subject.clone(), claim, 10, TURN_BLOCKS);
     assert_eq!(dispute.settle(15), None);
     assert_eq!(dispute.settle(16), Some(Side::Challenger), "nobody answered");
 
-    // an answer of someone else's that comes to the claimed outcome by a wrong trace
+    // another account's answer with a wrong trace that ends in the claimed outcome
     let leaf = leaves(right.replay())["attention"];
-    let stats = Lie { leaf, slot: 1, word: 7, xor: 4, saturates: false };
+    let stats = Tampering { leaf, slot: 1, word: 7, xor: 4, saturates: false };
     let mut wrong = prover(&model, &material, Some(stats));
-    assert_eq!(outcome(&mut wrong), claim, "a spare word shows in nothing");
-    let mut dispute = Dispute::new(subject.clone(), claim, 10, PATIENCE);
+    assert_eq!(outcome(&mut wrong), claim, "a padding word changes no outcome");
+    let mut dispute = Dispute::new(subject.clone(), claim, 10, TURN_BLOCKS);
     assert_eq!(dispute.answer(&wrong.answer().unwrap(), 11).unwrap(), 0);
     assert_eq!(dispute.answer(&answer, 15).unwrap(), 1);
     assert!(matches!(dispute.answer(&answer, 16), Err(DisputeError::Late { height: 16, deadline: 15 })));
@@ -298,14 +296,14 @@ fn who_stops_moving_loses_and_a_claim_falls_only_with_all_its_answers() {
         dispute.apply(0, &found, height).unwrap();
     }
     assert_eq!(dispute.game(0).unwrap().winner(), Some(Side::Challenger));
-    assert_eq!(dispute.game(1).unwrap().winner(), Some(Side::Challenger), "nobody opened the other one");
-    let mut dispute = Dispute::new(subject.clone(), claim, 10, PATIENCE);
+    assert_eq!(dispute.game(1).unwrap().winner(), Some(Side::Challenger), "nobody made a move in the other game");
+    let mut dispute = Dispute::new(subject.clone(), claim, 10, TURN_BLOCKS);
     dispute.answer(&answer, 15).unwrap();
     let opening = block_on(right.next(dispute.game(0).unwrap())).unwrap().unwrap();
     dispute.apply(0, &opening, 20).unwrap();
-    assert_eq!((dispute.settle(25), dispute.settle(26)), (None, Some(Side::Miner)), "it was opened, and nobody picks");
+    assert_eq!((dispute.settle(25), dispute.settle(26)), (None, Some(Side::Miner)), "the challenger made no pick");
 
-    let mut game = Game::new(subject.clone(), claim, &answer, 1, PATIENCE).unwrap();
+    let mut game = Game::new(subject.clone(), claim, &answer, 1, TURN_BLOCKS).unwrap();
     let opening = block_on(right.next(&game)).unwrap().unwrap();
     assert_eq!(opening.role(), Role::Anybody);
     assert!(matches!(game.apply(&opening, 7), Err(DisputeError::Late { .. })));
@@ -314,30 +312,32 @@ fn who_stops_moving_loses_and_a_claim_falls_only_with_all_its_answers() {
     game.expire(11);
     assert_eq!(game.winner(), None);
     game.expire(12);
-    assert_eq!(game.winner(), Some(Side::Miner), "a challenger that is silent");
+    assert_eq!(game.winner(), Some(Side::Miner), "the challenger made no move");
     assert!(matches!(game.apply(&opening, 12), Err(DisputeError::Over)));
 
     let forged = Answer { trace: tree::Hash([1; 32]), ..answer.clone() };
-    assert!(matches!(Game::new(subject.clone(), claim, &forged, 1, PATIENCE), Err(DisputeError::Root(_))));
-    assert!(matches!(Game::new(subject, TaskOutcome::Void, &answer, 1, PATIENCE), Err(DisputeError::Root(_))));
+    assert!(matches!(Game::new(subject.clone(), claim, &forged, 1, TURN_BLOCKS), Err(DisputeError::Root(_))));
+    assert!(matches!(Game::new(subject, TaskOutcome::Void, &answer, 1, TURN_BLOCKS), Err(DisputeError::Root(_))));
 }
 
 #[test]
-fn an_attestation_is_of_the_step_and_the_block() {
+fn the_leaf_of_an_attestation_depends_on_the_task_and_the_selector() {
     let (model, material) = (model(), material(-40));
     let (mut one, mut two) = (replay(&model, &material), replay(&model, &material));
     let digest = |replay: &mut Replay, selector: u8| block_on(replay.leaf_digest(&[selector; 32])).unwrap();
     let own = digest(&mut one, 1);
     assert_eq!(own, digest(&mut two, 1));
     assert_ne!(own, digest(&mut two, 2));
-    let tiles: std::collections::BTreeSet<_> =
-        (0..64).map(|at| one.chosen(&[at; 32]).unwrap()).map(|chosen| (chosen.leaf, chosen.tile)).collect();
+    let tiles: std::collections::BTreeSet<_> = (0..64)
+        .map(|at| one.selected_tile(&[at; 32]).unwrap())
+        .map(|selected| (selected.leaf, selected.tile))
+        .collect();
     assert!(tiles.len() > 2, "{tiles:?}");
     let mut other = material.clone();
     other.tokens[0] ^= 1;
     assert_ne!(own, digest(&mut replay(&model, &other), 1));
     for selector in 0..8 {
         let found = crate::protocol::attestation_leaf(&gradient(&model, &material).matrices, &[selector; 32]);
-        assert_eq!(Some(digest(&mut one, selector)), found, "of the trace as of the gradient");
+        assert_eq!(Some(digest(&mut one, selector)), found, "the same from the trace and from the gradient");
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes from outside: moves, altered moves.
+//! Decoding moves, and games with altered moves.
 
 use super::samples::{material, model, prover, random};
 use crate::dispute::judge::{DisputeError, Game, MAX_MOVE_BYTES, Move, Side, TaskOutcome};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 proptest! {
     #[test]
-    fn any_bytes_are_a_move_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+    fn decoded_moves_have_one_encoding(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         if let Ok(found) = Move::decode(&bytes) {
             prop_assert_eq!(found.encode(), bytes);
         }
@@ -15,14 +15,14 @@ proptest! {
 }
 
 #[test]
-fn long_bytes_are_refused_unread() {
+fn too_many_bytes_are_refused_before_decoding() {
     let found = Move::decode(&vec![0; MAX_MOVE_BYTES + 1]);
     assert!(
         matches!(found, Err(DisputeError::TooLarge { bytes, limit: MAX_MOVE_BYTES }) if bytes == MAX_MOVE_BYTES + 1)
     );
 }
 
-/// A game under way takes altered moves without a panic; whatever it takes, no altered move wins it.
+/// No altered move makes a game panic, and none wins it.
 #[test]
 fn altered_moves_are_refused_or_harmless() {
     let (model, material) = (model(), material(-300));
@@ -34,13 +34,13 @@ fn altered_moves_are_refused_or_harmless() {
         let found = match game.turn() {
             Side::Miner => block_on(right.next(&game)).unwrap().unwrap(),
             Side::Challenger => match game.phase() {
-                crate::dispute::judge::Phase::DisputedDispatch(dispatch)
+                crate::dispute::judge::Phase::Dispatch(dispatch)
                     if dispatch.leaf.saturated && !dispatch.saturated_before =>
                 {
-                    Move::LeafChallenge(crate::dispute::judge::LeafChallenge::Sound)
+                    Move::Challenge(crate::dispute::judge::LeafChallenge::Sound)
                 }
-                crate::dispute::judge::Phase::DisputedDispatch(_) => {
-                    Move::LeafChallenge(crate::dispute::judge::LeafChallenge::Output(0))
+                crate::dispute::judge::Phase::Dispatch(_) => {
+                    Move::Challenge(crate::dispute::judge::LeafChallenge::Output(0))
                 }
                 crate::dispute::judge::Phase::Tile(..) => Move::Word(0),
                 _ => Move::Pick(1),

@@ -1,8 +1,8 @@
-//! A small task with every kernel of a step, and parties to it.
+//! A small task with every kernel of a step, and provers of it.
 
 use crate::{
     compute::{Backend, cpu},
-    dispute::prover::{Lie, Prover, Replay, TaskInputs},
+    dispute::prover::{Prover, Replay, Tampering, TaskInputs},
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
@@ -14,7 +14,8 @@ use crate::{
 };
 use pollster::block_on;
 
-/// One layer, four heads over two, two blocks of tokens of which the second is short.
+/// Returns a configuration with one layer, four heads over two key heads, and two blocks of tokens, the second of which
+/// is short.
 pub(super) fn config() -> ModelConfig {
     ModelConfig {
         layers: 1,
@@ -39,12 +40,12 @@ pub(super) fn targets() -> Targets {
     Targets { rank: 5, linears: vec![Linear::Query, Linear::Value, Linear::Down] }
 }
 
-/// A number of a stream.
+/// Returns number `at` of a pseudorandom stream.
 pub(super) fn random(key: u32, at: usize) -> u32 {
     threefry([key, 5], [at as u32, 0])[0]
 }
 
-/// Two sequences, the second short; neither factor is zero.
+/// Returns the inputs of two sequences, the second of which is short. Neither factor of the adapter is zero.
 pub(super) fn material(exponent: i32) -> TaskInputs {
     let shapes = targets().shapes(&config());
     let mut adapter = LoraAdapter::seeded(5, 10, &shapes, [3; 32]).unwrap();
@@ -68,8 +69,8 @@ pub(super) fn replay(model: &Model, material: &TaskInputs) -> Replay {
     block_on(Replay::new(model, &targets(), material, &scalar())).unwrap()
 }
 
-pub(super) fn prover(model: &Model, material: &TaskInputs, lie: Option<Lie>) -> Prover {
+pub(super) fn prover(model: &Model, material: &TaskInputs, tampering: Option<Tampering>) -> Prover {
     let mut replay = replay(model, material);
-    replay.lie = lie;
+    replay.tampering = tampering;
     block_on(Prover::new(replay)).unwrap()
 }

@@ -1,10 +1,10 @@
-//! Every proof fits a move at the sizes of BitNet 2B4T, rank 64 on all seven linears, 2048 tokens: by counting the tiles
-//! that each step of each tape touches, without playing.
+//! The sizes of proofs for BitNet 2B4T with rank 64 on all seven linears and 2048 tokens. They are computed from the
+//! tiles that each step of each word program touches, without running a task.
 
 use crate::{
     dispute::{
         judge::{
-            CommittedBuffer, Hash, MAX_MOVE_BYTES, Move, Proof, RevealedBuffer, RevealedTiles, TraceLeaf,
+            Hash, MAX_MOVE_BYTES, Move, Proof, RevealedBuffer, RevealedTiles, RootProof, TraceLeaf,
             tensor::{tile_words, tiles},
             trace::MAX_SLOTS,
             word_program::{StepContext, WordFault, WordMemory, WordPlace, WordProgram},
@@ -25,7 +25,8 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One layer, and one shard of the vocabulary as a chunk's recording cuts it; what is left out is the same again.
+/// Returns a configuration with one layer and one shard of the vocabulary. All layers and all shards have the same
+/// sizes.
 fn config() -> ModelConfig {
     ModelConfig { layers: 1, vocab: 16_384, ..ModelConfig::BITNET_2B4T }
 }
@@ -52,12 +53,12 @@ fn model(config: &ModelConfig) -> Model {
     Model { config: config.clone(), embedding, layers: vec![layer], final_norm: gain(config.width) }
 }
 
-/// Words that lead a step to as many others as any do, and what it touches.
+/// A memory whose words make a step touch as many tiles as possible, and which records the touched tiles.
 struct Counting {
     names: Vec<&'static str>,
     touched: Vec<BTreeSet<usize>>,
     scratch: Vec<u32>,
-    load: BTreeSet<usize>,
+    touched_scratch: BTreeSet<usize>,
 }
 
 impl WordMemory for Counting {
@@ -73,17 +74,17 @@ impl WordMemory for Counting {
         })
     }
     fn scratch(&mut self, at: usize) -> Result<u32, WordFault> {
-        self.load.insert(at / TILE);
+        self.touched_scratch.insert(at / TILE);
         Ok(self.scratch[at])
     }
     fn set(&mut self, at: usize, word: u32) -> Result<(), WordFault> {
-        self.load.insert(at / TILE);
+        self.touched_scratch.insert(at / TILE);
         self.scratch[at] = word;
         Ok(())
     }
 }
 
-/// Hashes beside some leaves of a tree.
+/// Returns the number of hashes that prove some leaves of a tree.
 fn rest(count: usize, shown: &[usize], first: usize) -> usize {
     match (count, shown) {
         (_, []) => 1,
@@ -107,10 +108,10 @@ fn some_tiles(words: usize, touched: &BTreeSet<usize>) -> RevealedTiles {
     }
 }
 
-/// Longest path that a trace of 2^16 leaves has.
+/// Length of the longest path in a trace of 2^16 leaves.
 const PATH: usize = 16;
 
-/// The largest move with a proof for a word, and how many steps there are.
+/// Returns the size of the largest move with a proof for a word, and the number of steps.
 fn largest(word_program: &WordProgram, params: &[u32], words: &[usize], place: WordPlace) -> (usize, usize) {
     let bound = word_program.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
     let scratch = (word_program.scratch)(params);
@@ -119,16 +120,16 @@ fn largest(word_program: &WordProgram, params: &[u32], words: &[usize], place: W
         names: bound.map(|binding| binding.name).collect(),
         touched: vec![BTreeSet::new(); words.len()],
         scratch: vec![0; scratch],
-        load: BTreeSet::new(),
+        touched_scratch: BTreeSet::new(),
     };
     let mut bytes = 0;
     for at in 0..steps {
         memory.touched.iter_mut().for_each(BTreeSet::clear);
-        memory.load = BTreeSet::from([0]);
+        memory.touched_scratch = BTreeSet::from([0]);
         let step = (word_program.step)(&mut StepContext { params, place, memory: &mut memory }, at);
         step.unwrap_or_else(|fault| panic!("{} step {at}: {fault}", word_program.kernel.name));
         let leaf = TraceLeaf { roots: vec![Hash([0; 32]); MAX_SLOTS], saturated: false };
-        let known = CommittedBuffer::Leaf { leaf, path: vec![Hash([0; 32]); PATH] };
+        let known = RootProof::Leaf { leaf, path: vec![Hash([0; 32]); PATH] };
         let touched = memory.touched.iter().enumerate().filter(|(_, touched)| !touched.is_empty());
         let tensors = touched
             .map(|(binding, touched)| RevealedBuffer {
@@ -138,7 +139,8 @@ fn largest(word_program: &WordProgram, params: &[u32], words: &[usize], place: W
             })
             .collect();
         let path = vec![Hash([0; 32]); steps.next_power_of_two().ilog2() as usize];
-        let proof = Proof { tensors, scratch: Hash([0; 32]), path, tiles: some_tiles(scratch, &memory.load) };
+        let proof =
+            Proof { tensors, scratch: Hash([0; 32]), path, tiles: some_tiles(scratch, &memory.touched_scratch) };
         bytes = bytes.max(Move::Proof(Box::new(proof)).encode().len());
     }
     (bytes, steps)
@@ -169,7 +171,7 @@ fn every_proof_fits_at_the_sizes_of_2b4t() {
         for binding in entry.written().unwrap() {
             let owned = entry.owned(binding).unwrap();
             let each = owned / units;
-            // of the last unit, the one in the middle and the first: first, middle and last words
+            // first, middle and last words of the last, the middle and the first unit
             for unit in [units - 1, units / 2, 0] {
                 for word in BTreeSet::from([0, each / 3, each / 2, each.saturating_sub(5), each - 1]) {
                     let place = WordPlace { binding: binding as u32, word: (unit * each + word) as u64 };

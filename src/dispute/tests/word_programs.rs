@@ -1,4 +1,4 @@
-//! A word_program is its kernel's reference, word by word, and stands every word that it may be shown.
+//! Word programs compute the words of their reference kernels, and no words make them panic.
 
 use crate::{
     dispute::judge::word_program::{
@@ -25,7 +25,8 @@ impl WordMemory for Buffers<'_> {
     }
 }
 
-fn take(
+/// Runs a word program, and returns the result and the flag.
+fn run(
     word_program: &WordProgram,
     params: &[u32],
     place: WordPlace,
@@ -38,7 +39,7 @@ fn take(
     Ok((memory.1[0], memory.1[1] != 0))
 }
 
-/// The words that a case writes, and each buffer's binding.
+/// Returns the binding and the number of words of each buffer that a case writes.
 fn written(case: &Case) -> Vec<(usize, usize)> {
     let bound = case.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
     let units = (case.kernel.units)(&case.params);
@@ -50,26 +51,26 @@ fn written(case: &Case) -> Vec<(usize, usize)> {
 }
 
 #[test]
-fn every_kernel_has_a_tape() {
+fn every_kernel_has_a_word_program() {
     let named: Vec<_> = WORD_PROGRAMS.iter().map(|word_program| word_program.kernel.name).collect();
     assert_eq!(named, kernels().map(|kernel| kernel.name).collect::<Vec<_>>());
 }
 
 #[test]
-fn tapes_are_twins() {
+fn word_programs_equal_their_reference_kernels() {
     for word_program in WORD_PROGRAMS {
         let seed = 0x5eed;
         let mut words_seen = 0;
         for case in cases(word_program.kernel, seed) {
             let (after, saturated) = run_reference(&case);
             let all: usize = written(&case).iter().map(|(_, words)| words).sum();
-            // all words of small cases, some hundred of large ones
+            // all words of small cases, a few hundred words of large ones
             let stride = (all / 400).max(1) | 1;
             let mut any = false;
             for (binding, words) in written(&case) {
                 for word in (0..words).step_by(stride) {
                     let place = WordPlace { binding: binding as u32, word: word as u64 };
-                    let found = take(word_program, &case.params, place, &case.inputs);
+                    let found = run(word_program, &case.params, place, &case.inputs);
                     let name = (word_program.kernel.name, &case.label, place);
                     let (found, flag) = found.unwrap_or_else(|fault| panic!("{name:?}: {fault}"));
                     assert_eq!(found, after[binding][word], "{name:?}");
@@ -85,7 +86,7 @@ fn tapes_are_twins() {
 }
 
 #[test]
-fn no_words_make_a_tape_panic() {
+fn no_words_make_a_word_program_panic() {
     for word_program in WORD_PROGRAMS {
         let mut source = CaseSource::new(77);
         for case in cases(word_program.kernel, 1) {
@@ -104,7 +105,7 @@ fn no_words_make_a_tape_panic() {
                 for (binding, words) in written(&case) {
                     let word = source.within(0, words as i32 - 1) as u64;
                     let place = WordPlace { binding: binding as u32, word };
-                    let _ = take(word_program, &case.params, place, &inputs);
+                    let _ = run(word_program, &case.params, place, &inputs);
                     let scratch = (word_program.scratch)(&case.params);
                     let mut memory = Buffers(&inputs, source.words(scratch));
                     let steps = (word_program.steps)(&case.params, place);

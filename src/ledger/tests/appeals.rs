@@ -1,149 +1,150 @@
-//! Disputes where verifiers disagree, and appeals where they agree: whoever is right loses nothing.
+//! Disputes if verifiers disagree, and appeals if they agree: nobody who is right loses anything.
 
 use super::{
-    court::{BOND, Court, REWARD, all},
+    dispute_network::{BOND, DisputeNetwork, REWARD, all},
     *,
 };
 
-/// Two of three verifiers let a forged gradient pass: the third disputes it, and need not win any vote.
+/// Two of three verifiers attest a match for a forged gradient. The third disputes it and needs no majority.
 #[test]
 fn a_minority_that_is_right_overrules_a_panel() {
-    let mut court = Court::new(LedgerParams { move_blocks: 4, ..all() });
-    court.stake(1, 20_000_000);
-    let forged = court.submit(1, true);
-    court.speak(|number| if number == 9 { Finding::Mismatch } else { Finding::Match });
-    assert_eq!(court.stage(), ChallengeStage::Panel);
-    let dispute = court.open(9, &forged);
-    assert_eq!(court.stage(), ChallengeStage::Contested);
-    let mut liar = court.party(&forged.1, true, None);
-    let mut right = court.party(&forged.1, false, None);
-    court.answer(4, dispute, &liar);
-    court.play(&[dispute], &mut [(4, &mut liar), (9, &mut right)]);
-    assert_eq!(court.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
-    assert_eq!([7, 8, 9].map(|number| court.world.slashed(number)), [5_000_000, 5_000_000, 0]);
-    assert_eq!(court.world.slashed(1), 10_000_000);
-    court.world.check();
+    let mut network = DisputeNetwork::new(LedgerParams { move_blocks: 4, ..all() });
+    network.stake(1, 20_000_000);
+    let forged = network.submit(1, true);
+    network.attest(|number| if number == 9 { Finding::Mismatch } else { Finding::Match });
+    assert_eq!(network.stage(), ChallengeStage::Panel);
+    let dispute = network.open(9, &forged);
+    assert_eq!(network.stage(), ChallengeStage::Contested);
+    let mut liar = network.prover(&forged.1, true, None);
+    let mut right = network.prover(&forged.1, false, None);
+    network.answer(4, dispute, &liar);
+    network.run_games(&[dispute], &mut [(4, &mut liar), (9, &mut right)]);
+    assert_eq!(network.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
+    assert_eq!([7, 8, 9].map(|number| network.world.slashed(number)), [5_000_000, 5_000_000, 0]);
+    assert_eq!(network.world.slashed(1), 10_000_000);
+    network.world.check();
 }
 
-/// A friend of the forger's opens a dispute and loses it on purpose; the verifier's own word is still to be judged.
+/// An accomplice of the forger opens a dispute and loses it on purpose. The verifier's own finding can still be
+/// disputed.
 #[test]
-fn a_dispute_that_is_thrown_does_not_save_a_forger() {
-    let mut court = Court::new(LedgerParams { move_blocks: 4, ..all() });
-    let forged = court.submit(1, true);
-    court.speak(|number| if number == 9 { Finding::Mismatch } else { Finding::Match });
-    let thrown = court.open(2, &forged);
-    let mut liar = court.party(&forged.1, true, None);
-    court.answer(4, thrown, &liar);
-    court.play(&[thrown], &mut [(4, &mut liar)]);
-    assert!(matches!(court.status(forged.0), SubmissionStatus::Challenged(_)), "others have their time yet");
-    assert_eq!(court.appeal(9, &forged), (0, String::new()));
-    let dispute = court.world.head().disputes;
-    let mut right = court.party(&forged.1, false, None);
-    court.answer(4, dispute, &liar);
-    court.play(&[dispute], &mut [(4, &mut liar), (9, &mut right)]);
-    assert_eq!(court.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
-    assert_eq!(court.world.slashed(9), 0);
-    court.world.check();
+fn a_dispute_lost_on_purpose_does_not_save_a_forger() {
+    let mut network = DisputeNetwork::new(LedgerParams { move_blocks: 4, ..all() });
+    let forged = network.submit(1, true);
+    network.attest(|number| if number == 9 { Finding::Mismatch } else { Finding::Match });
+    let thrown = network.open(2, &forged);
+    let mut liar = network.prover(&forged.1, true, None);
+    network.answer(4, thrown, &liar);
+    network.run_games(&[thrown], &mut [(4, &mut liar)]);
+    assert!(matches!(network.status(forged.0), SubmissionStatus::Challenged(_)), "others may still dispute it");
+    assert_eq!(network.appeal(9, &forged), (0, String::new()));
+    let dispute = network.world.head().disputes;
+    let mut right = network.prover(&forged.1, false, None);
+    network.answer(4, dispute, &liar);
+    network.run_games(&[dispute], &mut [(4, &mut liar), (9, &mut right)]);
+    assert_eq!(network.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
+    assert_eq!(network.world.slashed(9), 0);
+    network.world.check();
 }
 
-/// All that were sampled say that a right gradient is wrong: the miner loses nothing, they do.
+/// All sampled verifiers attest that a right gradient is wrong: they are slashed, the miner is not.
 #[test]
-fn an_honest_miner_is_not_slashed_by_verifiers_who_lie_together() {
-    let mut court = Court::new(LedgerParams { challenge_blocks: 100, move_blocks: 4, ..all() });
-    court.stake(1, 20_000_000);
-    let right = court.submit(1, false);
-    let place = court.world.ledger.state().submission(right.0).unwrap().position;
-    court.speak(|_| Finding::Mismatch);
+fn an_honest_miner_is_not_slashed_if_all_verifiers_lie() {
+    let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 100, move_blocks: 4, ..all() });
+    network.stake(1, 20_000_000);
+    let right = network.submit(1, false);
+    let position = network.world.ledger.state().submission(right.0).unwrap().position;
+    network.attest(|_| Finding::Mismatch);
     assert_eq!(
-        (court.stage(), court.world.free()),
-        (ChallengeStage::Appeal, place),
-        "nobody has_pending for an appeal"
+        (network.stage(), network.world.free()),
+        (ChallengeStage::Appeal, position),
+        "the round does not wait for an appeal"
     );
-    assert_eq!(court.appeal(5, &right), (0, String::new()));
-    assert_eq!(court.appeal(5, &right).0, 1102, "once");
-    let mut defender = court.party(&right.1, false, None);
-    (1..=3).for_each(|dispute| court.answer(5, dispute, &defender));
-    court.play(&[1, 2, 3], &mut [(5, &mut defender)]);
-    court.wait(100);
-    assert_eq!([7, 8, 9].map(|number| court.world.slashed(number)), [5_000_000; 3]);
-    assert_eq!(court.world.balance(5), COINS + 3 * 2_500_000);
-    assert_eq!((court.status(right.0), court.world.slashed(1)), (SubmissionStatus::Accepted, 0));
-    assert_eq!(court.world.balance(1), COINS - 20_000_000 + REWARD);
-    court.world.check();
+    assert_eq!(network.appeal(5, &right), (0, String::new()));
+    assert_eq!(network.appeal(5, &right).0, 1102, "only one appeal");
+    let mut defender = network.prover(&right.1, false, None);
+    (1..=3).for_each(|dispute| network.answer(5, dispute, &defender));
+    network.run_games(&[1, 2, 3], &mut [(5, &mut defender)]);
+    network.wait(100);
+    assert_eq!([7, 8, 9].map(|number| network.world.slashed(number)), [5_000_000; 3]);
+    assert_eq!(network.world.balance(5), COINS + 3 * 2_500_000);
+    assert_eq!((network.status(right.0), network.world.slashed(1)), (SubmissionStatus::Accepted, 0));
+    assert_eq!(network.world.balance(1), COINS - 20_000_000 + REWARD);
+    network.world.check();
 }
 
-/// The same, of all validators.
+/// The same for a vote of all validators.
 #[test]
-fn nor_by_a_panel() {
-    let mut court = Court::new(LedgerParams { challenge_blocks: 100, move_blocks: 4, ..all() });
-    court.stake(1, 20_000_000);
-    let right = court.submit(1, false);
-    court.speak(|number| if number == 9 { Finding::Match } else { Finding::Mismatch });
-    assert_eq!(court.stage(), ChallengeStage::Panel);
-    court.world.serve(&[7, 8], |_, _, _| Finding::Mismatch);
-    assert_eq!((court.stage(), court.world.slashed(1)), (ChallengeStage::Appeal, 0));
-    assert_eq!(court.appeal(9, &right), (0, String::new()));
-    let mut defender = court.party(&right.1, false, None);
-    (1..=2).for_each(|dispute| court.answer(9, dispute, &defender));
-    court.play(&[1, 2], &mut [(9, &mut defender)]);
-    court.wait(100);
-    assert_eq!((court.status(right.0), court.world.slashed(1)), (SubmissionStatus::Accepted, 0));
-    // for both of their words
-    assert_eq!([7, 8, 9].map(|number| court.world.slashed(number)), [7_500_000, 7_500_000, 0]);
-    court.world.check();
+fn an_honest_miner_is_not_slashed_if_most_validators_lie() {
+    let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 100, move_blocks: 4, ..all() });
+    network.stake(1, 20_000_000);
+    let right = network.submit(1, false);
+    network.attest(|number| if number == 9 { Finding::Match } else { Finding::Mismatch });
+    assert_eq!(network.stage(), ChallengeStage::Panel);
+    network.world.serve(&[7, 8], |_, _, _| Finding::Mismatch);
+    assert_eq!((network.stage(), network.world.slashed(1)), (ChallengeStage::Appeal, 0));
+    assert_eq!(network.appeal(9, &right), (0, String::new()));
+    let mut defender = network.prover(&right.1, false, None);
+    (1..=2).for_each(|dispute| network.answer(9, dispute, &defender));
+    network.run_games(&[1, 2], &mut [(9, &mut defender)]);
+    network.wait(100);
+    assert_eq!((network.status(right.0), network.world.slashed(1)), (SubmissionStatus::Accepted, 0));
+    // once for the attestation and once for the vote
+    assert_eq!([7, 8, 9].map(|number| network.world.slashed(number)), [7_500_000, 7_500_000, 0]);
+    network.world.check();
 }
 
-/// A verifier that is right and away when it is appealed against loses nothing, if another is there.
+/// A verifier that is right but offline during an appeal loses nothing if another verifier defends the finding.
 #[test]
-fn one_of_those_who_are_right_is_enough() {
-    let mut court = Court::new(LedgerParams { challenge_blocks: 100, move_blocks: 8, ..all() });
-    let forged = court.submit(1, true);
-    court.speak(|_| Finding::Mismatch);
-    assert_eq!(court.appeal(1, &forged), (0, String::new()));
-    let mut liar = court.party(&forged.1, true, None);
-    (1..=3).for_each(|dispute| court.answer(1, dispute, &liar));
-    // two are away: their games are lost before the third's is over
-    let mut right = court.party(&forged.1, false, None);
-    court.play(&[1, 2, 3], &mut [(1, &mut liar), (9, &mut right)]);
+fn one_honest_verifier_defends_the_finding_of_all() {
+    let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 100, move_blocks: 8, ..all() });
+    let forged = network.submit(1, true);
+    network.attest(|_| Finding::Mismatch);
+    assert_eq!(network.appeal(1, &forged), (0, String::new()));
+    let mut liar = network.prover(&forged.1, true, None);
+    (1..=3).for_each(|dispute| network.answer(1, dispute, &liar));
+    // two verifiers are offline: their games are lost before the third one's ends
+    let mut right = network.prover(&forged.1, false, None);
+    network.run_games(&[1, 2, 3], &mut [(1, &mut liar), (9, &mut right)]);
     let judged = |event: &Event| if let Event::Judged { stands, .. } = event { Some(*stands) } else { None };
-    let judged: Vec<bool> = court.world.events.iter().filter_map(judged).collect();
+    let judged: Vec<bool> = network.world.events.iter().filter_map(judged).collect();
     assert_eq!(judged, [true, true, false]);
-    assert_eq!([7, 8, 9].map(|number| court.world.slashed(number)), [0; 3]);
-    assert_eq!(court.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
-    court.world.check();
+    assert_eq!([7, 8, 9].map(|number| network.world.slashed(number)), [0; 3]);
+    assert_eq!(network.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
+    network.world.check();
 }
 
 #[test]
-fn what_all_find_wrong_is_rejected_when_nobody_appeals() {
-    let mut court = Court::new(LedgerParams { challenge_blocks: 10, ..all() });
-    court.stake(1, 20_000_000);
-    let forged = court.submit(1, true);
-    court.speak(|_| Finding::Mismatch);
-    assert!(court.world.ledger.has_pending());
-    court.wait(9);
-    assert!(matches!(court.status(forged.0), SubmissionStatus::Challenged(_)));
+fn a_unanimous_mismatch_is_rejected_if_nobody_appeals() {
+    let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 10, ..all() });
+    network.stake(1, 20_000_000);
+    let forged = network.submit(1, true);
+    network.attest(|_| Finding::Mismatch);
+    assert!(network.world.ledger.has_pending());
+    network.wait(9);
+    assert!(matches!(network.status(forged.0), SubmissionStatus::Challenged(_)));
     let leave = crate::tx::MsgUnregisterNode { node_address: address(1) };
-    assert_eq!(court.world.send(1, Message::UnregisterNode(leave)).0, 1102, "its stake answers for it");
+    assert_eq!(network.world.send(1, Message::UnregisterNode(leave)).0, 1102, "its stake may still be slashed");
     assert_eq!(
-        (court.status(forged.0), court.world.slashed(1)),
+        (network.status(forged.0), network.world.slashed(1)),
         (SubmissionStatus::Rejected(Finding::Mismatch), 10_000_000)
     );
-    assert_eq!([7, 8, 9].map(|number| court.world.slashed(number)), [0; 3]);
-    court.world.check();
+    assert_eq!([7, 8, 9].map(|number| network.world.slashed(number)), [0; 3]);
+    network.world.check();
 }
 
-/// All that were sampled let a forged gradient pass, and it counts: whoever looks brings it down, and them with it.
+/// All sampled verifiers attest a match for a forged gradient. A later dispute gets it rejected, and slashes them.
 #[test]
-fn verifiers_answer_for_what_counts_by_their_word() {
-    let mut court = Court::new(LedgerParams { challenge_blocks: 100, move_blocks: 4, ..all() });
-    court.stake(1, 20_000_000);
-    let forged = court.submit(1, true);
-    court.speak(|_| Finding::Match);
-    assert_eq!(court.status(forged.0), SubmissionStatus::Accepted);
-    court.open(2, &forged);
-    court.wait(6);
-    assert_eq!(court.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
-    assert_eq!([7, 8, 9].map(|number| court.world.slashed(number)), [5_000_000; 3]);
-    assert_eq!((court.world.slashed(1), court.world.balance(2)), (10_000_000, COINS + BOND));
-    court.world.check();
+fn verifiers_are_slashed_for_a_match_that_a_dispute_refutes() {
+    let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 100, move_blocks: 4, ..all() });
+    network.stake(1, 20_000_000);
+    let forged = network.submit(1, true);
+    network.attest(|_| Finding::Match);
+    assert_eq!(network.status(forged.0), SubmissionStatus::Accepted);
+    network.open(2, &forged);
+    network.wait(6);
+    assert_eq!(network.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
+    assert_eq!([7, 8, 9].map(|number| network.world.slashed(number)), [5_000_000; 3]);
+    assert_eq!((network.world.slashed(1), network.world.balance(2)), (10_000_000, COINS + BOND));
+    network.world.check();
 }

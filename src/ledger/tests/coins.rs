@@ -8,7 +8,7 @@ fn transfer(from: u8, to: u8, amount: u64) -> Message {
 }
 
 #[test]
-fn coins_move_and_none_appear() {
+fn a_transfer_moves_coins_and_creates_none() {
     let mut world = World::small(2);
     world.done(1, transfer(1, 2, 10));
     assert_eq!((world.balance(1), world.balance(2)), (COINS - 10, COINS + 10));
@@ -20,12 +20,16 @@ fn coins_move_and_none_appear() {
     let both = world.sign(1, &[transfer(1, 2, 5), transfer(1, 2, COINS)]);
     assert_eq!(world.block(vec![both])[0].code, 5);
     assert_eq!(world.balance(2), COINS + 10, "all or nothing");
-    assert_eq!(world.ledger.state().account_of(&address(1)).sequence, 4, "what fails has its place too");
+    assert_eq!(
+        world.ledger.state().account_of(&address(1)).sequence,
+        4,
+        "a failed transaction increments the sequence too"
+    );
     world.check();
 }
 
 #[test]
-fn a_fee_is_paid_either_way_and_a_transaction_runs_once() {
+fn a_failed_transaction_pays_its_fee_and_a_transaction_is_executed_once() {
     let mut world = World::small(2);
     let fee = Fee { amount: 7, granter: None };
     let good = key(1).sign(CHAIN, 0, &fee, &[transfer(1, 2, 1)]).unwrap();
@@ -35,12 +39,16 @@ fn a_fee_is_paid_either_way_and_a_transaction_runs_once() {
     assert_eq!((world.balance(1), world.head().fees), (COINS - 15, 14));
     let dear = key(1).sign(CHAIN, 2, &Fee { amount: COINS, granter: None }, &[transfer(1, 2, 1)]).unwrap();
     assert_eq!(world.block(vec![dear])[0].code, 5);
-    assert_eq!(world.ledger.state().account_of(&address(1)).sequence, 2, "what can not pay has no place");
+    assert_eq!(
+        world.ledger.state().account_of(&address(1)).sequence,
+        2,
+        "a transaction that cannot pay does not increment the sequence"
+    );
     world.check();
 }
 
 #[test]
-fn the_pool_pays_newcomers_so_much_and_for_mining_alone() {
+fn the_fee_pool_pays_a_limited_amount_and_for_mining_only() {
     let params = LedgerParams { pool_allowance: 10, pool_per_block: 16, ..LedgerParams::EMBEDDED };
     let mut genesis = genesis(2, params, &[(9, 1_000_000)]);
     genesis.accounts.push((fee_pool(), 1_000));
@@ -54,9 +62,9 @@ fn the_pool_pays_newcomers_so_much_and_for_mining_alone() {
     let good = pay(&world, 30, 6, payout(30));
     assert_eq!(world.block(vec![good])[0].log, "");
     let cases = [
-        (pay(&world, 30, 5, payout(30)), 5, "for an account"),
+        (pay(&world, 30, 5, payout(30)), 5, "at most 10uremes for an account"),
         (pay(&world, 1, 5, payout(1)), 5, "itself"),
-        (pay(&world, 31, 5, transfer(31, 1, 1)), 4, "mining alone"),
+        (pay(&world, 31, 5, transfer(31, 1, 1)), 4, "mining only"),
     ];
     for (tx, code, words) in cases {
         let outcome = world.block(vec![tx]).remove(0);
@@ -64,16 +72,16 @@ fn the_pool_pays_newcomers_so_much_and_for_mining_alone() {
     }
     let many = (31..34).map(|number| pay(&world, number, 7, payout(number))).collect();
     let codes: Vec<u32> = world.block(many).iter().map(|outcome| outcome.code).collect();
-    assert_eq!(codes, [0, 0, 20], "no more in one block");
+    assert_eq!(codes, [0, 0, 20], "the limit of the block is reached");
     let next = pay(&world, 33, 7, payout(33));
-    assert!(world.ledger.next().admit(&next).is_ok(), "the next block counts from nothing");
+    assert!(world.ledger.next().admit(&next).is_ok(), "the limit starts anew in the next block");
     assert_eq!(world.block(vec![next])[0].code, 0);
     assert_eq!(world.ledger.state().account_of(&fee_pool()).balance, 1_000 - 6 - 3 * 7);
     world.check();
 }
 
 #[test]
-fn what_is_expired_for_a_day_is_forgotten() {
+fn expired_grants_are_removed_after_a_day() {
     let mut world = World::small(2);
     let pair = GrantPair { granter: address(1), grantee: address(30) };
     let session = Session { pair: pair.clone(), cap: 10, expires: world.time + 20 };
@@ -86,10 +94,10 @@ fn what_is_expired_for_a_day_is_forgotten() {
     let again =
         Message::Grant(session.grants().next().map(|grant| Grant { expires: world.time + 100_000, ..grant }).unwrap());
     world.done(1, again);
-    assert_eq!(world.ledger.state().granted(&pair).len(), granted, "late, and still told of");
+    assert_eq!(world.ledger.state().granted(&pair).len(), granted, "expired, but still reported");
     world.time += 86_400;
     world.block(vec![]);
-    assert_eq!(world.ledger.state().granted(&pair).len(), 1, "what was given anew has not ended");
+    assert_eq!(world.ledger.state().granted(&pair).len(), 1, "the grant that was renewed has not expired");
     assert_eq!(world.ledger.state().allowance(&pair), None);
     world.time += 200_000;
     world.block(vec![]);
@@ -98,7 +106,7 @@ fn what_is_expired_for_a_day_is_forgotten() {
 }
 
 #[test]
-fn admission_takes_fees_and_sequences_ahead() {
+fn admission_charges_fees_and_increments_sequences() {
     let world = World::small(2);
     let mut ahead = world.ledger.clone();
     let fee = Fee { amount: COINS / 2, granter: None };
@@ -107,22 +115,22 @@ fn admission_takes_fees_and_sequences_ahead() {
     assert_eq!(ahead.admit(&tx(0)).unwrap_err().code, 32);
     assert!(ahead.admit(&tx(1)).is_ok());
     assert_eq!(ahead.admit(&tx(2)).unwrap_err().code, 5);
-    assert_eq!(world.balance(1), COINS, "the ledger itself is as it was");
+    assert_eq!(world.balance(1), COINS, "the ledger itself is unchanged");
 }
 
 #[test]
-fn rewards_go_to_whom_the_miner_names() {
+fn rewards_go_to_the_payout_account() {
     let mut world = World::small(1);
     world.done(1, Message::SetPayout(MsgSetPayout { miner: address(1), payout: address(3) }));
     world.mine(1, honest);
-    world.serve(&[9], truth);
+    world.serve(&[9], honest_finding);
     assert_eq!((world.balance(1), world.balance(3)), (COINS, COINS + LedgerParams::EMBEDDED.reward));
     let nobody = MsgSetPayout { miner: address(1), payout: "cosmos1nobody".to_owned() };
     assert_eq!(world.send(1, Message::SetPayout(nobody)).0, 2);
 }
 
 #[test]
-fn a_session_mines_for_its_granter_until_its_time_or_its_cap() {
+fn a_session_mines_for_its_granter_until_its_expiry_or_cap() {
     let mut world = World::small(2);
     let pair = GrantPair { granter: address(1), grantee: address(30) };
     let session = Session { pair: pair.clone(), cap: 10, expires: world.time + 20 };
@@ -141,10 +149,10 @@ fn a_session_mines_for_its_granter_until_its_time_or_its_cap() {
     assert_eq!(outcome.log, "");
     assert_eq!(outcome.answers[0].0, "/cosmos.authz.v1beta1.MsgExecResponse");
     assert_eq!((world.balance(1), world.ledger.state().allowance(&pair).unwrap().left), (COINS - 6, 4));
-    assert!(world.ledger.held(&address(1)).unwrap().is_some(), "it is the granter's claim");
+    assert!(world.ledger.held(&address(1)).unwrap().is_some(), "the granter holds the claim");
     let steal = Message::Exec(address(30), vec![transfer(1, 30, 5)]);
     let tx = key(30).sign(CHAIN, 1, &Fee::default(), &[steal]);
-    assert!(tx.is_ok_and(|tx| world.block(vec![tx])[0].code == 4), "coins are not granted");
+    assert!(tx.is_ok_and(|tx| world.block(vec![tx])[0].code == 4), "a grant does not cover transfers");
     world.time += 30;
     let late = claim(&world, 1);
     let log = world.block(vec![late]).remove(0).log;

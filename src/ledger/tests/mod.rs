@@ -1,13 +1,13 @@
-//! The ledger as accounts meet it: blocks of signed transactions, and nothing else.
+//! Tests of the ledger from outside: its only input is blocks of signed transactions.
 
 mod appeals;
+mod attestations;
 mod coins;
-mod court;
+mod dispute_network;
 mod disputes;
-mod laws;
+mod invariants;
 mod rounds;
 mod traps;
-mod verifying;
 
 use super::*;
 use crate::{
@@ -16,9 +16,10 @@ use crate::{
     store::Codec,
     tx::{
         Fee, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation, MsgRevealAggregation,
-        MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitRandomVerifierResult, SessionKey,
+        MsgRevealAttestation, MsgSubmitCPUVerification, MsgSubmitGradient, SessionKey,
     },
 };
+use data_encoding::HEXLOWER;
 
 const CHAIN: &str = "test-1";
 const COINS: u64 = 1_000_000_000;
@@ -31,7 +32,7 @@ fn address(number: u8) -> String {
     key(number).address().to_owned()
 }
 
-/// A network of accounts 1 to 9, each with coins; verifiers and proposers as given.
+/// Returns a genesis with accounts 1 to 9, each with coins. `nodes` are verifiers and proposers.
 fn genesis(quota: u32, params: LedgerParams, nodes: &[(u8, u64)]) -> Genesis {
     let matrix = |factor: &str| MatrixSpec {
         name: format!("layers.0.attention.q.{factor}"),
@@ -70,19 +71,19 @@ fn genesis(quota: u32, params: LedgerParams, nodes: &[(u8, u64)]) -> Genesis {
     }
 }
 
-/// A ledger with the blocks that made it.
+/// A ledger, and the blocks that were applied to it.
 #[derive(Clone)]
 struct World {
     ledger: Ledger,
     blocks: Vec<ChainBlock>,
     time: u64,
-    /// Of all blocks.
+    /// Events of all blocks.
     events: Vec<Event>,
-    /// Verifiers that do not play the step.
+    /// Verifiers that do not recompute gradients, and so guess the leaf.
     guessing: Vec<u8>,
 }
 
-/// What an honest recomputation comes to.
+/// Returns the commitment to the right gradient.
 fn honest(task: &Task) -> Commitment {
     Commitment::new(task, &[7; 32])
 }
@@ -98,7 +99,7 @@ impl World {
         }
     }
 
-    /// One process that is verifier and proposer at once: account 9.
+    /// Returns a network in which account 9 is the only verifier and proposer.
     fn small(quota: u32) -> Self {
         Self::new(genesis(quota, LedgerParams::EMBEDDED, &[(9, 1_000_000)]))
     }
@@ -108,7 +109,7 @@ impl World {
         key(number).sign(CHAIN, sequence, &Fee::default(), messages).unwrap()
     }
 
-    /// A block of these transactions, a second after the one before.
+    /// Applies a block of these transactions, one second after the previous block.
     fn block(&mut self, txs: Vec<Vec<u8>>) -> Vec<TxOutcome> {
         self.time += 1;
         let txs = txs.into_iter().map(Tx).collect();
@@ -122,13 +123,14 @@ impl World {
         applied.outcomes
     }
 
-    /// A block of one transaction; its code and log.
+    /// Applies a block of one transaction, and returns its code and log.
     fn send(&mut self, number: u8, message: Message) -> (u32, String) {
         let tx = self.sign(number, &[message]);
         let outcome = self.block(vec![tx]).remove(0);
         (outcome.code, outcome.log)
     }
 
+    /// Applies a block of one transaction, which must succeed.
     fn done(&mut self, number: u8, message: Message) {
         assert_eq!(self.send(number, message), (0, String::new()));
     }
@@ -137,12 +139,12 @@ impl World {
         Message::ClaimTask(MsgClaimTask { miner: address(number), pool_id: 0, chunk_id })
     }
 
-    /// The first position that can be claimed.
+    /// Returns the first position that can be claimed.
     fn free(&self) -> u64 {
         self.ledger.at(self.time + 1).state().available().next().expect("a free position")
     }
 
-    /// What a miner submits for the task that it holds; the commitment is of its choice.
+    /// Returns a submission for the task that a miner has claimed.
     fn submission(&self, number: u8, commitment: impl Fn(&Task) -> Commitment) -> MsgSubmitGradient {
         let held = self.ledger.held(&address(number)).unwrap().expect("a claim");
         let commitment = commitment(&held.task);
@@ -160,7 +162,7 @@ impl World {
         }
     }
 
-    /// Claims the next position and submits for it.
+    /// Claims the next position and submits a gradient for it.
     fn mine(&mut self, number: u8, commitment: impl Fn(&Task) -> Commitment) {
         let claim = self.claim(number, self.free());
         self.done(number, claim);
@@ -168,14 +170,14 @@ impl World {
         self.done(number, Message::SubmitGradient(Box::new(message)));
     }
 
-    /// Lets nodes do what they are to do until they have nothing left; `find` says what one finds of a task's commitment.
+    /// Lets nodes verify and aggregate until they have nothing left to do. `find` returns what a verifier finds.
     fn serve(&mut self, nodes: &[u8], find: impl Fn(u8, &Task, Commitment) -> Finding) {
         for _ in 0..12 {
             let mut txs = Vec::new();
             for number in nodes {
-                let words = self.words(*number, &find);
-                if !words.is_empty() {
-                    txs.push(self.sign(*number, &words));
+                let messages = self.pending_messages(*number, &find);
+                if !messages.is_empty() {
+                    txs.push(self.sign(*number, &messages));
                 }
             }
             if txs.is_empty() && !self.ledger.wants_block() {
@@ -187,15 +189,16 @@ impl World {
         }
     }
 
-    fn words(&self, number: u8, find: &impl Fn(u8, &Task, Commitment) -> Finding) -> Vec<Message> {
+    /// Returns the messages that a node has to send now.
+    fn pending_messages(&self, number: u8, find: &impl Fn(u8, &Task, Commitment) -> Finding) -> Vec<Message> {
         let verifier = address(number);
-        let mut words = Vec::new();
+        let mut messages = Vec::new();
         for duty in self.ledger.assignments(&verifier).unwrap().into_iter().filter(|duty| !duty.done) {
             let claimed = duty.submission.commitment;
             let finding = find(number, &duty.task, claimed);
             let (challenge_id, matches) = (duty.challenge, finding == Finding::Match);
             if duty.stage == ChallengeStage::Panel {
-                words.push(Message::Arbitrate(MsgSubmitCPUVerification {
+                messages.push(Message::Arbitrate(MsgSubmitCPUVerification {
                     validator: verifier.clone(),
                     challenge_id,
                     is_valid: matches,
@@ -205,61 +208,64 @@ impl World {
                 }));
                 continue;
             }
-            let shown = MsgSubmitRandomVerifierResult {
+            let reveal = MsgRevealAttestation {
                 verifier: verifier.clone(),
                 challenge_id,
                 result: ["match", "mismatch", "unavailable"][finding as usize].to_owned(),
                 gradient_hash: if matches { claimed.to_string() } else { String::new() },
-                evidence: format!("{}:{number}", self.leaf(number)),
-                ..Default::default()
+                leaf: self.leaf(number).to_owned(),
+                salt: vec![number],
             };
-            words.push(match duty.stage {
+            messages.push(match duty.stage {
                 ChallengeStage::Commit => Message::CommitAttestation(MsgCommitAttestation {
                     verifier: verifier.clone(),
                     challenge_id,
-                    commitment: shown.commitment().to_vec(),
+                    commitment: reveal.commitment().to_vec(),
                 }),
-                _ => Message::Attest(Box::new(shown)),
+                _ => Message::RevealAttestation(Box::new(reveal)),
             });
         }
-        words.extend(self.aggregate(number, b"next"));
-        words
+        messages.extend(self.aggregate(number, b"next"));
+        messages
     }
 
-    /// The next part of a round's aggregate, with an adapter that a proposer makes of the round and `salt`.
+    /// Returns a proposer's next message about the round's aggregate. The adapter's CID depends on the round and
+    /// `salt`.
     fn aggregate(&self, number: u8, salt: &[u8]) -> Option<Message> {
         self.aggregate_without(number, salt, 0)
     }
 
-    /// The same, where the bytes of one gradient can not be had.
+    /// Does the same as [`Self::aggregate`], but leaves out the gradient with the number `missing`.
     fn aggregate_without(&self, number: u8, salt: &[u8], missing: u64) -> Option<Message> {
         let proposer = address(number);
-        let sum = self.ledger.aggregation(&proposer).unwrap()?;
-        let summed = || sum.gradients.iter().filter(|(id, ..)| *id != missing);
+        let job = self.ledger.aggregation(&proposer).unwrap()?;
+        let summed = || job.gradients.iter().filter(|(id, ..)| *id != missing);
         let ids: Vec<u64> = summed().map(|(id, ..)| *id).collect();
-        let shown = MsgRevealAggregation {
+        let reveal = MsgRevealAggregation {
             proposer: proposer.clone(),
-            commitment_id: sum.own.as_ref().map_or(0, |(id, _)| *id),
-            aggregated_gradient_ipfs_hash: Codec::DagCbor.cid(&[salt, &sum.round.to_le_bytes()].concat()).to_string(),
-            merkle_root: hex(&merkle_root(&summed().map(|(_, _, known)| known.commitment.0).collect::<Vec<_>>())),
+            commitment_id: job.own.as_ref().map_or(0, |(id, _)| *id),
+            adapter: Codec::DagCbor.cid(&[salt, &job.round.to_le_bytes()].concat()).to_string(),
+            layout_root: "0".repeat(64),
+            merkle_root: HEXLOWER
+                .encode(&merkle_root(&summed().map(|(_, _, known)| known.commitment.0).collect::<Vec<_>>())),
             gradient_ids: ids.clone(),
-            training_round_id: sum.round,
+            training_round_id: job.round,
             model_version: self.ledger.genesis().job.model.to_string(),
-            salt: format!("{}:{number}", "0".repeat(64)),
+            salt: vec![number],
         };
-        match sum.own {
+        match job.own {
             None => Some(Message::CommitAggregation(MsgCommitAggregation {
                 proposer,
-                commitment_hash: hex(&shown.commitment()),
-                training_round_id: sum.round,
+                commitment_hash: HEXLOWER.encode(&reveal.commitment()),
+                training_round_id: job.round,
                 gradient_ids: ids,
             })),
-            Some((_, proposal)) if proposal.adapter.is_none() => Some(Message::RevealAggregation(Box::new(shown))),
+            Some((_, proposal)) if proposal.adapter.is_none() => Some(Message::RevealAggregation(Box::new(reveal))),
             Some(_) => None,
         }
     }
 
-    /// The leaf that a verifier shows.
+    /// Returns the leaf that a verifier reveals.
     fn leaf(&self, number: u8) -> &'static str {
         if self.guessing.contains(&number) { "guess" } else { "leaf" }
     }
@@ -268,19 +274,20 @@ impl World {
         self.ledger.state().account_of(&address(number)).balance
     }
 
-    fn head(&self) -> ChainState {
+    fn head(&self) -> ChainHead {
         self.ledger.state().scalars().clone()
     }
 
     fn slashed(&self, number: u8) -> u64 {
-        let of = |event: &Event| match event {
+        let amount = |event: &Event| match event {
             Event::Slashed { node, amount } if *node == address(number) => *amount,
             _ => 0,
         };
-        self.events.iter().map(of).sum()
+        self.events.iter().map(amount).sum()
     }
 
-    /// What must hold of every ledger: no coin appears or is lost, and its root is that of its rows and of its blocks.
+    /// Checks the invariants of every ledger: no coin appears or is lost, and both its rows and its blocks give the
+    /// same root.
     fn check(&self) {
         let head = self.head();
         assert_eq!(self.ledger.state().coins(), u128::from(head.minted - head.burned), "coins");
@@ -293,14 +300,12 @@ impl World {
     }
 }
 
-fn truth(_: u8, task: &Task, claimed: Commitment) -> Finding {
+/// Returns what an honest verifier finds.
+fn honest_finding(_: u8, task: &Task, claimed: Commitment) -> Finding {
     if claimed == honest(task) { Finding::Match } else { Finding::Mismatch }
 }
 
+/// Returns the commitment to a wrong gradient.
 fn wrong(task: &Task) -> Commitment {
     Commitment::new(task, &[8; 32])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,7 +8,7 @@ fn rounds_close_and_pay() {
     let (first, reward) = (world.ledger.state().adapter(), LedgerParams::EMBEDDED.reward);
     for count in 1..=9u64 {
         world.mine(1, honest);
-        world.serve(&[9], truth);
+        world.serve(&[9], honest_finding);
         assert_eq!(world.balance(1), COINS + count * reward);
     }
     let head = world.head();
@@ -20,7 +20,7 @@ fn rounds_close_and_pay() {
 }
 
 #[test]
-fn a_claim_is_one_miners_until_it_expires() {
+fn a_claim_belongs_to_one_miner_until_it_expires() {
     let mut world = World::small(2);
     let free = world.free();
     world.done(1, world.claim(1, free));
@@ -28,16 +28,16 @@ fn a_claim_is_one_miners_until_it_expires() {
     let held = world.ledger.held(&address(1)).unwrap().unwrap();
     assert_eq!(held.task.miner, address(1));
     let other = world.claim(1, free + 1);
-    assert_eq!(world.send(1, other).0, 1101, "one at a time");
+    assert_eq!(world.send(1, other).0, 1101, "a miner holds one claim at a time");
     let same = world.claim(2, free);
-    assert_eq!(world.send(2, same).0, 1101, "another is free");
+    assert_eq!(world.send(2, same).0, 1101, "another chunk is free");
     world.done(2, world.claim(2, free + 1));
     let late = world.claim(3, free);
-    assert_eq!(world.send(3, late).0, 1101, "both are held, and not for long");
+    assert_eq!(world.send(3, late).0, 1101, "both were claimed recently");
     let far = world.claim(3, free + 2);
-    assert_eq!(world.send(3, far).0, 1101, "of the next round");
+    assert_eq!(world.send(3, far).0, 1101, "this chunk belongs to the next round");
 
-    // both are late: others may try too, and who submits first has it
+    // both claims are older than claim_grace: others may claim too, and the first submission has the chunk
     world.time += LedgerParams::EMBEDDED.claim_grace;
     world.done(3, world.claim(3, free));
     let message = world.submission(3, honest);
@@ -45,14 +45,14 @@ fn a_claim_is_one_miners_until_it_expires() {
     assert!(world.ledger.held(&address(1)).unwrap().is_none());
 
     world.time += LedgerParams::EMBEDDED.claim_lifetime;
-    world.serve(&[9], truth);
-    assert!(world.ledger.held(&address(2)).unwrap().is_none(), "it ran out");
+    world.serve(&[9], honest_finding);
+    assert!(world.ledger.held(&address(2)).unwrap().is_none(), "the claim has expired");
     assert_eq!(world.free(), free + 1);
     world.check();
 }
 
 #[test]
-fn a_claim_that_runs_out_costs_its_bond_and_those_without_share_what_is_left_to_them() {
+fn an_expired_claim_loses_its_bond_and_claims_without_bond_are_limited() {
     let params = LedgerParams { claim_bond: 1_000, unbonded_share: 2_500, ..LedgerParams::EMBEDDED };
     let mut world = World::new(genesis(4, params, &[(9, 1_000_000)]));
     world.done(1, world.claim(1, 0));
@@ -60,10 +60,10 @@ fn a_claim_that_runs_out_costs_its_bond_and_those_without_share_what_is_left_to_
     let poor = [20, 21];
     world.done(poor[0], world.claim(poor[0], 1));
     let second = world.claim(poor[1], 2);
-    assert_eq!(world.send(poor[1], second).0, crate::tx::code::TAKEN, "a quarter of four is one");
+    assert_eq!(world.send(poor[1], second).0, crate::tx::code::TAKEN, "a quarter of four chunks is one");
     let message = world.submission(1, honest);
     world.done(1, Message::SubmitGradient(Box::new(message)));
-    assert_eq!(world.balance(1), COINS, "it came back");
+    assert_eq!(world.balance(1), COINS, "the bond is returned");
     world.done(2, world.claim(2, 2));
     world.time += 301;
     world.block(vec![]);
@@ -72,13 +72,13 @@ fn a_claim_that_runs_out_costs_its_bond_and_those_without_share_what_is_left_to_
 }
 
 #[test]
-fn a_submission_says_what_the_round_says() {
+fn a_submission_must_match_the_job_and_the_round() {
     let mut world = World::small(2);
     world.done(1, world.claim(1, 0));
     let right = world.submission(1, honest);
     type Change = fn(&mut MsgSubmitGradient);
     let wrongs: [(&str, Change); 8] = [
-        ("no CID", |message| message.ipfs_hash = "Qm".to_owned()),
+        ("is not a CID", |message| message.ipfs_hash = "Qm".to_owned()),
         ("hexadecimal", |message| message.gradient_hash = "ab".to_owned()),
         ("token_count", |message| message.token_count = 2047),
         ("model_version", |message| message.model_version.push('a')),
@@ -101,8 +101,8 @@ fn a_submission_says_what_the_round_says() {
     world.done(1, Message::SubmitGradient(Box::new(right.clone())));
     let ids = world.head().submissions;
     world.done(1, Message::SubmitGradient(Box::new(right.clone())));
-    assert_eq!(world.head().submissions, ids, "the same again is the same");
-    world.serve(&[9], truth);
+    assert_eq!(world.head().submissions, ids, "the same submission is stored once");
+    world.serve(&[9], honest_finding);
     world.done(1, world.claim(1, 1));
     let mut again = world.submission(1, honest);
     again.nonce = right.nonce;
@@ -112,7 +112,7 @@ fn a_submission_says_what_the_round_says() {
 }
 
 #[test]
-fn proofs_of_work_and_rates_are_asked_for() {
+fn proof_of_work_and_rate_limits_are_enforced() {
     let params = LedgerParams { proof_of_work_bits: 8, submissions_per_ten_blocks: 1, ..LedgerParams::EMBEDDED };
     let mut world = World::new(genesis(2, params, &[(9, 1_000_000)]));
     world.done(1, world.claim(1, 0));
@@ -139,7 +139,7 @@ fn proofs_of_work_and_rates_are_asked_for() {
 }
 
 #[test]
-fn the_adapter_that_most_stake_shows_is_the_next() {
+fn the_adapter_with_the_majority_of_stake_is_the_next() {
     let nodes = [(7, 3_000_000), (8, 2_000_000), (9, 2_000_000)];
     let mut world = World::new(genesis(1, LedgerParams { verifiers: 0, ..LedgerParams::EMBEDDED }, &nodes));
     world.mine(1, honest);
@@ -152,12 +152,12 @@ fn the_adapter_that_most_stake_shows_is_the_next() {
     let adapter = world.ledger.state().adapter();
     let forged = world.aggregate(7, b"forged").unwrap();
     world.done(7, forged);
-    assert_eq!(world.ledger.state().adapter(), adapter, "three of seven are not most");
+    assert_eq!(world.ledger.state().adapter(), adapter, "three of seven coins are no majority");
     let other = world.aggregate(8, b"other").unwrap();
     let (_, log) = world.send(8, other);
-    assert!(log.contains("not what the proposer committed"), "{log}");
-    let shown: Vec<_> = [8, 9].map(|number| world.sign(number, &[world.aggregate(number, b"right").unwrap()])).into();
-    world.block(shown);
+    assert!(log.contains("not what the proposer committed to"), "{log}");
+    let reveals: Vec<_> = [8, 9].map(|number| world.sign(number, &[world.aggregate(number, b"right").unwrap()])).into();
+    world.block(reveals);
     assert_eq!(world.head().round, 1);
     assert_eq!(world.ledger.state().adapter(), Codec::DagCbor.cid(&[&b"right"[..], &0u64.to_le_bytes()].concat()));
     assert_eq!((world.slashed(7), world.slashed(8)), (1_500_000, 0));
@@ -165,7 +165,7 @@ fn the_adapter_that_most_stake_shows_is_the_next() {
 }
 
 #[test]
-fn a_gradient_whose_bytes_most_can_not_get_is_left_out_and_its_reward_taken_back() {
+fn a_gradient_whose_bytes_most_proposers_cannot_fetch_is_rejected_and_costs_its_reward() {
     let nodes = [(7, 3_000_000), (8, 2_000_000), (9, 2_000_000), (1, 5_000_000)];
     let params = LedgerParams { verifiers: 0, silence_penalty: 100, ..LedgerParams::EMBEDDED };
     let mut terms = genesis(2, params, &nodes);
@@ -175,65 +175,65 @@ fn a_gradient_whose_bytes_most_can_not_get_is_left_out_and_its_reward_taken_back
         world.mine(miner, honest);
         world.block(vec![]);
     }
-    assert_eq!(world.balance(1), COINS + LedgerParams::EMBEDDED.reward, "nobody looked");
-    let patience = LedgerParams::EMBEDDED.decision_blocks / 4;
+    assert_eq!(world.balance(1), COINS + LedgerParams::EMBEDDED.reward, "it was accepted without recomputation");
+    let waiting = LedgerParams::EMBEDDED.decision_blocks / 4;
     assert!(!world.ledger.aggregation(&address(8)).unwrap().unwrap().waited);
-    (0..patience).for_each(|_| drop(world.block(vec![])));
+    (0..waiting).for_each(|_| drop(world.block(vec![])));
     assert!(world.ledger.aggregation(&address(8)).unwrap().unwrap().waited);
-    for _ in ["seal", "show"] {
-        let words: Vec<_> = [(7, 0), (8, 1), (9, 1)]
+    for _ in ["commit", "reveal"] {
+        let messages: Vec<_> = [(7, 0), (8, 1), (9, 1)]
             .map(|(number, missing)| world.sign(number, &[world.aggregate_without(number, b"next", missing).unwrap()]))
             .into();
-        assert!(world.block(words).iter().all(|outcome| outcome.code == 0));
+        assert!(world.block(messages).iter().all(|outcome| outcome.code == 0));
     }
     assert_eq!(world.head().round, 1);
     let status = |id: u64| world.ledger.state().submission(id).unwrap().status;
     assert_eq!((status(1), status(2)), (SubmissionStatus::Rejected(Finding::Unavailable), SubmissionStatus::Accepted));
     let left = 5_000_000 - LedgerParams::EMBEDDED.reward;
     assert_eq!(world.ledger.state().node(&address(1)).unwrap().stake, left - left / 100);
-    assert_eq!((world.slashed(7), world.slashed(8)), (0, 0), "what one can get proves nothing");
+    assert_eq!((world.slashed(7), world.slashed(8)), (0, 0), "bytes that only one proposer has prove nothing");
     world.check();
 }
 
 #[test]
-fn who_has_no_stake_pays_of_its_escrow_for_bytes_that_are_withheld() {
+fn withheld_bytes_cost_a_miner_without_stake_part_of_its_escrow() {
     let params = LedgerParams { verifiers: 0, probation: 3, sampling: 0, ..LedgerParams::EMBEDDED };
     let mut world = World::new(genesis(1, params, &[(9, 2_000_000)]));
     for round in 0..5 {
         world.mine(1, honest);
         world.block(vec![]);
         let missing = if round == 4 { 5 } else { 0 };
-        for _ in ["seal", "show"] {
+        for _ in ["commit", "reveal"] {
             let message = world.aggregate_without(9, b"next", missing).unwrap();
             world.done(9, message);
         }
         assert_eq!(world.head().round, round + 1);
     }
     let reward = LedgerParams::EMBEDDED.reward;
-    // of five rewards two were paid; of the three in escrow it lost the last, and as much again
+    // two of five rewards were paid; of the three in escrow the miner lost the last one and as much again
     assert_eq!(world.balance(1), COINS + 2 * reward);
     assert_eq!(world.ledger.state().reputation(&address(1)).escrow, reward);
     world.check();
 }
 
 #[test]
-fn what_is_sealed_is_shown_in_a_later_block() {
+fn a_commitment_is_revealed_in_a_later_block() {
     let mut world = World::small(1);
     world.mine(1, honest);
     world.serve(&[9], |number, task, claimed| match number {
-        9 => truth(number, task, claimed),
+        9 => honest_finding(number, task, claimed),
         _ => unreachable!(),
     });
     assert_eq!(world.head().round, 1);
     world.mine(1, honest);
-    // verified, not added up
+    // verification only, no aggregation
     for _ in 0..4 {
-        let words: Vec<_> = world
-            .words(9, &truth)
+        let messages: Vec<_> = world
+            .pending_messages(9, &honest_finding)
             .into_iter()
-            .filter(|word| !matches!(word, Message::CommitAggregation(_) | Message::RevealAggregation(_)))
+            .filter(|message| !matches!(message, Message::CommitAggregation(_) | Message::RevealAggregation(_)))
             .collect();
-        let txs = if words.is_empty() { vec![] } else { vec![world.sign(9, &words)] };
+        let txs = if messages.is_empty() { vec![] } else { vec![world.sign(9, &messages)] };
         world.block(txs);
     }
     let commit = world.aggregate(9, b"next").unwrap();
@@ -247,14 +247,14 @@ fn what_is_sealed_is_shown_in_a_later_block() {
 }
 
 #[test]
-fn old_rounds_are_forgotten() {
+fn old_rounds_are_pruned() {
     let params = LedgerParams { retention_rounds: 2, sampling: 0, ..LedgerParams::EMBEDDED };
     let mut world = World::new(genesis(2, params, &[(9, 1_000_000)]));
     let mut rows = Vec::new();
     for round in 0..8 {
         for _ in 0..2 {
             world.mine(1, honest);
-            world.serve(&[9], truth);
+            world.serve(&[9], honest_finding);
         }
         assert_eq!(world.head().round, round + 1);
         rows.push(world.ledger.rows().len());
@@ -262,5 +262,23 @@ fn old_rounds_are_forgotten() {
     assert!(world.ledger.state().submission(1).is_none() && world.ledger.state().round_of(5).is_none());
     assert!(world.ledger.state().round_of(6).is_some());
     assert_eq!(rows[3..].iter().collect::<std::collections::BTreeSet<_>>().len(), 1, "{rows:?}");
+    world.check();
+}
+
+#[test]
+fn a_malformed_layout_root_is_refused() {
+    let params = LedgerParams { verifiers: 0, ..LedgerParams::EMBEDDED };
+    let mut world = World::new(genesis(1, params, &[(9, 1_000_000)]));
+    world.mine(1, honest);
+    world.block(vec![]);
+    let Message::CommitAggregation(commit) = world.aggregate(9, b"next").unwrap() else { panic!() };
+    let mut ahead = world.clone();
+    ahead.done(9, Message::CommitAggregation(commit.clone()));
+    let Message::RevealAggregation(mut reveal) = ahead.aggregate(9, b"next").unwrap() else { panic!() };
+    reveal.layout_root.truncate(62);
+    let commitment_hash = HEXLOWER.encode(&reveal.commitment());
+    world.done(9, Message::CommitAggregation(MsgCommitAggregation { commitment_hash, ..commit }));
+    let (code, log) = world.send(9, Message::RevealAggregation(reveal));
+    assert_eq!((code, log.contains("layout_root")), (1102, true), "{log}");
     world.check();
 }

@@ -11,6 +11,7 @@ use crate::{
     numbers::fixed::Scale,
     protocol::{Artifact, Receipt, TransportGradient, TransportMatrix, WorkError, in_range},
 };
+use data_encoding::HEXLOWER;
 use prost::Message;
 use std::collections::BTreeMap;
 
@@ -88,7 +89,7 @@ impl GradientPackage {
             metadata: metadata.map(|(key, value)| (key.to_owned(), value)).into(),
             training_round_id,
             miner_address: task.miner.clone(),
-            gradient_hash: hex(&artifact.gradient_root()),
+            gradient_hash: HEXLOWER.encode(&artifact.gradient_root()),
             timestamp: 0,
         })
     }
@@ -111,10 +112,6 @@ fn tensor(matrix: &TransportMatrix) -> Result<GradientTensor, WorkError> {
     let values: Vec<f32> = matrix.values().iter().map(|&value| (f64::from(value) * unit) as f32).collect();
     let (shape, data) = peft::to_peft_layout(factor, spec.rows as usize, spec.columns as usize, &values);
     Ok(GradientTensor { data, shape: shape.map(|size| size as i64).to_vec(), dtype: "float32".into(), name })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ pub(crate) fn incoming(bytes: &[u8]) {
     let blocks = block_on(Blocks::of_artifact(&WrongCar(bytes), &ARTIFACT.1.root)).expect("a node that has it");
     let mut expected = ARTIFACT.1.blocks.clone();
     expected.sort_unstable_by_key(Block::cid);
-    assert_eq!(blocks.into_blocks(), Ok(expected), "all of it, and nothing else");
+    assert_eq!(blocks.into_blocks(), Ok(expected), "exactly the artifact's blocks");
 }
 
 /// Returns one response that is valid for all requests, and two that are not.

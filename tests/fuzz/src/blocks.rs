@@ -1,4 +1,4 @@
-//! Blocks, and what is made of them.
+//! Blocks and the objects in them.
 
 use crate::wire::job;
 use r3mes_wgpu::{
@@ -25,7 +25,7 @@ fn task() -> Task {
     Task::new(terms).expect("terms within their limits")
 }
 
-/// A gradient of that task.
+/// An artifact of the task, and its DAG.
 pub(crate) static ARTIFACT: LazyLock<(Artifact, Dag)> = LazyLock::new(|| {
     let matrix = |spec: &MatrixSpec| GradientMatrix {
         name: spec.name.clone(),
@@ -47,7 +47,7 @@ static ADAPTER: LazyLock<Dag> = LazyLock::new(|| {
     AdapterState { adapter, optimizer }.dag().expect("a small one")
 });
 
-/// Whatever block the bytes are, and whatever manifest.
+/// Reads the bytes as a block of each codec, and as each kind of manifest.
 pub(crate) fn block(bytes: &[u8]) {
     for codec in Codec::ALL {
         let Ok(block) = Block::new(codec, bytes.to_vec()) else { return };
@@ -63,12 +63,12 @@ pub(crate) fn block(bytes: &[u8]) {
     if let Ok(text) = str::from_utf8(bytes)
         && let Ok(receipt) = Receipt::from_json(text)
     {
-        assert_eq!(Receipt::from_json(&receipt.to_json()), Ok(receipt), "JSON says the same");
+        assert_eq!(Receipt::from_json(&receipt.to_json()), Ok(receipt), "JSON holds the same receipt");
     }
     let _ = Optimizer::from_bytes(bytes);
 }
 
-/// Every manifest of ours, and the optimizer's state.
+/// Returns every kind of manifest, and the optimizer's state.
 pub(crate) fn manifests() -> Vec<Vec<u8>> {
     let (artifact, dag) = &*ARTIFACT;
     let receipt = Receipt::new(task(), artifact, vec!["http://127.0.0.1:7717".to_owned()]).expect("its own task");
@@ -80,7 +80,7 @@ pub(crate) fn manifests() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// A CAR file, whole and in pieces.
+/// Reads a CAR file at once and in pieces.
 pub(crate) fn car(bytes: &[u8]) {
     let read = |piece: usize| -> Result<(Vec<Cid>, Vec<Block>), StoreError> {
         let (mut reader, mut blocks) = (CarReader::new(MAX_CAR_BYTES), Vec::new());
@@ -89,16 +89,16 @@ pub(crate) fn car(bytes: &[u8]) {
     };
     let whole = read(usize::MAX);
     let pieces = read(7);
-    assert_eq!(whole.is_ok(), pieces.is_ok(), "however it comes");
+    assert_eq!(whole.is_ok(), pieces.is_ok(), "pieces make no difference");
     if let (Ok(whole), Ok(pieces)) = (whole, pieces) {
-        assert_eq!(whole, pieces, "however it comes");
+        assert_eq!(whole, pieces, "pieces make no difference");
     }
     if let Ok(dag) = Dag::from_car(bytes) {
         assert_eq!(Dag::from_car(&dag.to_car()), Ok(dag), "written and read again");
     }
 }
 
-/// An artifact, also with its root first, and a file.
+/// Returns CARs of an artifact, also with its root first, of an adapter and of a file.
 pub(crate) fn cars() -> Vec<Vec<u8>> {
     let layout = FileLayout::new(16, 3).expect("a small layout");
     let file = Dag::file(layout, &[9; 200]).expect("a small file");
@@ -108,12 +108,12 @@ pub(crate) fn cars() -> Vec<Vec<u8>> {
     vec![in_order, dag.to_car(), ADAPTER.to_car(), file.to_car(), Vec::new()]
 }
 
-/// Fetches the bytes under their own name, and leaves of a DAG.
+/// Returns a function that fetches the bytes under their own CID, and blocks of a DAG.
 fn among<'a>(root: Cid, bytes: &'a [u8], dag: &'a Dag) -> impl Fn(&Cid) -> Result<Vec<u8>, StoreError> + 'a {
     move |cid| if *cid == root { Ok(bytes.to_vec()) } else { dag.get(cid) }
 }
 
-/// The manifest of an artifact whose leaves are there.
+/// Reads the bytes as the manifest of an artifact whose leaves are available.
 pub(crate) fn artifact(bytes: &[u8]) {
     let root = Codec::DagCbor.cid(bytes);
     let _ = Artifact::links(bytes);
@@ -123,13 +123,13 @@ pub(crate) fn artifact(bytes: &[u8]) {
     }
 }
 
-/// A gradient's and a void's.
+/// Returns the manifests of a gradient and of a void task.
 pub(crate) fn artifacts() -> Vec<Vec<u8>> {
     let manifest = |dag: &Dag| dag.get(&dag.root).expect("its root");
     vec![manifest(&ARTIFACT.1), manifest(&Artifact::void(&task()).dag().expect("a small one"))]
 }
 
-/// The manifest of an adapter whose leaves are there.
+/// Reads the bytes as the manifest of an adapter whose leaves are available.
 pub(crate) fn adapter(bytes: &[u8]) {
     let root = Codec::DagCbor.cid(bytes);
     let _ = AdapterState::links(bytes);
@@ -139,12 +139,12 @@ pub(crate) fn adapter(bytes: &[u8]) {
     }
 }
 
-/// An adapter's.
+/// Returns the manifest of an adapter.
 pub(crate) fn adapters() -> Vec<Vec<u8>> {
     vec![ADAPTER.get(&ADAPTER.root).expect("its root")]
 }
 
-/// A chunk of a vocabulary of 256.
+/// Reads the bytes as a chunk with a vocabulary of 256.
 pub(crate) fn chunk(bytes: &[u8]) {
     let cid = Codec::Raw.cid(bytes);
     if let Ok(chunk) = Chunk::fetch(&cid, 256, &|_| Ok(bytes.to_vec())) {
@@ -152,12 +152,12 @@ pub(crate) fn chunk(bytes: &[u8]) {
     }
 }
 
-/// A chunk.
+/// Returns a chunk.
 pub(crate) fn chunks() -> Vec<Vec<u8>> {
     vec![(0..2048u32).flat_map(|at| (at % 256).to_le_bytes()).collect()]
 }
 
-/// A UnixFS node whose parts are there, read whole and in part.
+/// Reads the bytes as a UnixFS node whose parts are available, as a whole and in part.
 pub(crate) fn unixfs(bytes: &[u8]) {
     let root = Codec::DagPb.cid(bytes);
     let dag = file();
@@ -166,7 +166,7 @@ pub(crate) fn unixfs(bytes: &[u8]) {
     let whole = read(0..u64::MAX);
     if let (Ok(whole), Ok(part)) = (whole, read(3..90)) {
         let end = whole.len().min(90);
-        assert_eq!(part, whole[3.min(end)..end], "a part is a part of the whole");
+        assert_eq!(part, whole[3.min(end)..end], "the part equals that of the whole");
     }
 }
 
@@ -175,14 +175,14 @@ fn file() -> Dag {
     Dag::file(FileLayout::new(16, 3).expect("a small layout"), &bytes).expect("a small file")
 }
 
-/// Nodes of a file, from its root to its leaves' parents.
+/// Returns the nodes of a file, from its root to the parents of its leaves.
 pub(crate) fn unixfs_nodes() -> Vec<Vec<u8>> {
     let dag = file();
     let nodes = dag.blocks.iter().filter(|block| block.cid().codec() == Codec::DagPb.code());
     nodes.map(|block| block.bytes().to_vec()).collect()
 }
 
-/// A move of a dispute.
+/// Reads the bytes as a move of a dispute.
 pub(crate) fn dispute_move(bytes: &[u8]) {
     if let Ok(found) = Move::decode(bytes) {
         assert_eq!(found.encode(), bytes, "a move has one encoding");
@@ -190,13 +190,13 @@ pub(crate) fn dispute_move(bytes: &[u8]) {
     }
 }
 
-/// The short ones.
+/// Returns the kinds of moves that are short.
 pub(crate) fn dispute_moves() -> Vec<Vec<u8>> {
     let moves = [
         Move::Open(vec![Hash([1; 32]), Hash([2; 32])]),
         Move::Pick(3),
-        Move::LeafChallenge(LeafChallenge::Output(1)),
-        Move::LeafChallenge(LeafChallenge::Sound),
+        Move::Challenge(LeafChallenge::Output(1)),
+        Move::Challenge(LeafChallenge::Sound),
         Move::Tile(vec![5; 64]),
         Move::Word(9),
     ];

@@ -1,4 +1,4 @@
-//! Models of other programs.
+//! Model files of other programs.
 
 use r3mes_wgpu::model::{config::ModelConfig, file, generator};
 
@@ -18,17 +18,17 @@ fn small() -> ModelConfig {
     }
 }
 
-/// Two bytes with the length of config.json, that, and model.safetensors.
+/// Reads two bytes with the length of config.json, then config.json, then model.safetensors.
 pub(crate) fn safetensors(bytes: &[u8]) {
     let Some((length, rest)) = bytes.split_first_chunk() else { return };
     let Some((config, tensors)) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length))) else { return };
     let Ok(model) = file::read(config, tensors) else { return };
-    let (config, tensors) = file::write(&model).expect("what was read can be written");
-    let again = file::read(&config, &tensors).expect("what was written can be read");
+    let (config, tensors) = file::write(&model).expect("a model that was read can be written");
+    let again = file::read(&config, &tensors).expect("a model that was written can be read");
     assert!(again == model, "it is the same model");
 }
 
-/// A small model.
+/// Returns a small model.
 pub(crate) fn safetensors_files() -> Vec<Vec<u8>> {
     let model = generator::seeded(small(), [1; 32]).expect("sizes within their limits");
     let (config, tensors) = file::write(&model).expect("a small model");
@@ -36,12 +36,12 @@ pub(crate) fn safetensors_files() -> Vec<Vec<u8>> {
     vec![[&length.to_le_bytes()[..], &config, &tensors].concat()]
 }
 
-/// A GGUF file.
+/// Reads a GGUF file.
 pub(crate) fn gguf(bytes: &[u8]) {
     let _ = file::read_gguf(bytes, &mut |_, _| {});
 }
 
-/// Headers with every kind of value; no whole model.
+/// Returns headers with every kind of value, but no complete model.
 pub(crate) fn gguf_files() -> Vec<Vec<u8>> {
     let text = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
     let number =

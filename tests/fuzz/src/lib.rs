@@ -1,24 +1,24 @@
-//! What reads bytes from elsewhere, as functions of bytes. A target fails by panicking: where the code does, where what
-//! was read is not what is written again, or where a law of the ledger is broken.
+//! Fuzz targets: functions of arbitrary bytes, one for each parser of bytes from outside. A target panics if the code
+//! does, if a value that was read is written differently, or if an invariant of the ledger is violated.
 //!
-//! `cargo test` tries seeds and mutations of them; `scripts/fuzz TARGET` gives a target to libFuzzer.
+//! `cargo test` runs the targets on seeds and mutations of them; `scripts/fuzz TARGET` gives a target to libFuzzer.
 
 mod answers;
 mod blocks;
 mod files;
 mod wire;
 
-/// A function that any bytes may be given to, and bytes to begin with.
+/// A fuzz target and its seeds.
 pub struct Target {
-    /// What is read.
+    /// Name of the target.
     pub name: &'static str,
-    /// Panics where something is wrong.
+    /// Runs the target on bytes, and panics if it finds a fault.
     pub run: fn(&[u8]),
-    /// Bytes that reach far into it.
+    /// Returns valid inputs, from which mutations start.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// All of them.
+/// All fuzz targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "transaction", run: wire::transaction, seeds: wire::transactions },
     Target { name: "ledger", run: wire::ledger, seeds: wire::bodies },
@@ -37,7 +37,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "answer", run: answers::answer, seeds: answers::answers },
 ];
 
-/// The target of a name.
+/// Returns the target with this name.
 pub fn target(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }

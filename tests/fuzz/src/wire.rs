@@ -1,4 +1,4 @@
-//! Transactions, and questions about what they left.
+//! Transactions and queries.
 
 use k256::ecdsa::{Signature, SigningKey, signature::Signer};
 use r3mes_wgpu::{
@@ -8,15 +8,15 @@ use r3mes_wgpu::{
     store::{Cid, Codec},
     tx::{
         Fee, GrantPair, MAX_MESSAGES, MAX_TX_BYTES, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation,
-        MsgMoveDispute, MsgOpenDispute, MsgOpenSession, MsgRegisterNode, MsgRevealAggregation, MsgSetPayout,
-        MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitRandomVerifierResult, MsgUnregisterNode, MsgWithdraw,
-        Session, SessionKey, Signed, Transfer, Unsigned, check_address, tx_hash,
+        MsgMoveDispute, MsgOpenDispute, MsgOpenSession, MsgRegisterNode, MsgRevealAggregation, MsgRevealAttestation,
+        MsgSetPayout, MsgSubmitCPUVerification, MsgSubmitGradient, MsgUnregisterNode, MsgWithdraw, Session, SessionKey,
+        Signed, Transfer, Unsigned, check_address, tx_hash,
     },
 };
 use std::sync::LazyLock;
 
 const CHAIN: &str = "fuzz-1";
-/// Accounts with coins; the last one is verifier and proposer.
+/// Number of accounts with coins. The last one is verifier and proposer.
 const ACCOUNTS: u8 = 4;
 
 fn key(number: u8) -> SessionKey {
@@ -27,7 +27,7 @@ fn address(number: u8) -> String {
     key(number).address().to_owned()
 }
 
-/// A job of two small matrices.
+/// Returns a job of two small matrices.
 pub(crate) fn job() -> Job {
     let matrix = |factor: &str| {
         let name = format!("layers.0.attention.q.{factor}");
@@ -44,7 +44,8 @@ pub(crate) fn job() -> Job {
     }
 }
 
-/// Account 1 has submitted a gradient, which the last account was drawn to recompute; account 2 holds a claim.
+/// A ledger in which account 1 has submitted a gradient that the last account must recompute, and account 2 holds a
+/// claim.
 static LEDGER: LazyLock<Ledger> = LazyLock::new(|| {
     let genesis = Genesis {
         chain_id: CHAIN.to_owned(),
@@ -84,8 +85,8 @@ static LEDGER: LazyLock<Ledger> = LazyLock::new(|| {
     };
     let ledger = deliver(&ledger, sign(&ledger, 1, &[Message::SubmitGradient(Box::new(submission))]));
     let ledger = deliver(&ledger, sign(&ledger, 2, &[claim(2, 1)]));
-    let drawn = ledger.assignments(&address(ACCOUNTS)).expect("tasks");
-    assert_eq!(drawn.len(), 1, "the last account is to recompute it");
+    let assignments = ledger.assignments(&address(ACCOUNTS)).expect("tasks");
+    assert_eq!(assignments.len(), 1, "the last account is to recompute it");
     ledger
 });
 
@@ -94,20 +95,20 @@ fn sign(ledger: &Ledger, number: u8, messages: &[Message]) -> Vec<u8> {
     key(number).sign(CHAIN, sequence, &Fee::default(), messages).expect("protobuf")
 }
 
-/// A block with one transaction; the ledger's laws hold before and after.
+/// Applies a block with one transaction, and checks the ledger's invariants.
 fn deliver(ledger: &Ledger, tx: Vec<u8>) -> Ledger {
     let head = ledger.state().scalars();
     let hash = tx_hash(&tx);
     let block = ChainBlock::new(head.height + 1, head.time + 1, ledger.root(), vec![Tx(tx)]);
     let (after, applied) = ledger.apply(&block);
     let head = after.state().scalars();
-    assert_eq!(after.state().coins(), u128::from(head.minted - head.burned), "coins are neither made nor lost");
+    assert_eq!(after.state().coins(), u128::from(head.minted - head.burned), "no coin appears or is lost");
     assert_eq!(applied.outcomes.len(), 1, "every transaction has an outcome");
-    assert_eq!(applied.outcomes[0].hash, hash, "under its own name");
+    assert_eq!(applied.outcomes[0].hash, hash, "the outcome has the transaction's hash");
     after
 }
 
-/// A transaction as it comes.
+/// Executes the bytes as a transaction.
 pub(crate) fn transaction(bytes: &[u8]) {
     let opened = Signed::open(bytes, CHAIN);
     let after = deliver(&LEDGER, bytes.to_vec());
@@ -115,12 +116,12 @@ pub(crate) fn transaction(bytes: &[u8]) {
         let accounts = |ledger: &Ledger| {
             (1..=ACCOUNTS).map(|number| ledger.state().account_of(&address(number))).collect::<Vec<_>>()
         };
-        assert_eq!(accounts(&after), accounts(&LEDGER), "what can not be opened does nothing");
+        assert_eq!(accounts(&after), accounts(&LEDGER), "a transaction that cannot be opened changes no account");
     }
 }
 
-/// Transactions of an account each, signed as they should be: the number of the account, two bytes with the length of a
-/// `TxBody`, and that.
+/// Executes validly signed transactions. For each, the bytes have the number of the account, two bytes with the length
+/// of a `TxBody`, and the `TxBody`.
 pub(crate) fn ledger(bytes: &[u8]) {
     let (mut ledger, mut rest) = (LEDGER.clone(), bytes);
     for _ in 0..16 {
@@ -130,7 +131,7 @@ pub(crate) fn ledger(bytes: &[u8]) {
         rest = after;
     }
     let restored = Ledger::restore(ledger.genesis().clone(), &ledger.rows()).expect("its own rows");
-    assert_eq!(restored.root(), ledger.root(), "the rows are the whole of it");
+    assert_eq!(restored.root(), ledger.root(), "the rows are the complete state");
 }
 
 fn signed(ledger: &Ledger, number: u8, body: &[u8]) -> Vec<u8> {
@@ -142,7 +143,7 @@ fn signed(ledger: &Ledger, number: u8, body: &[u8]) -> Vec<u8> {
     unsigned.assemble(signature.to_vec()).expect("protobuf")
 }
 
-/// One of each message that an account may send.
+/// Returns one of each message that an account may send.
 fn messages(number: u8) -> Vec<Message> {
     let (own, other) = (address(number), address(1 + number % ACCOUNTS));
     let pair = GrantPair { granter: own.clone(), grantee: other.clone() };
@@ -187,13 +188,13 @@ fn messages(number: u8) -> Vec<Message> {
             challenge_id: 1,
             commitment: vec![7; 32],
         }),
-        Message::Attest(Box::new(MsgSubmitRandomVerifierResult {
+        Message::RevealAttestation(Box::new(MsgRevealAttestation {
             verifier: own.clone(),
             challenge_id: 1,
             result: "match".to_owned(),
             gradient_hash: digits.clone(),
-            evidence: "leaf:salt".to_owned(),
-            ..Default::default()
+            leaf: "leaf".to_owned(),
+            salt: vec![3; 32],
         })),
         Message::Arbitrate(MsgSubmitCPUVerification {
             validator: own.clone(),
@@ -212,11 +213,12 @@ fn messages(number: u8) -> Vec<Message> {
         Message::RevealAggregation(Box::new(MsgRevealAggregation {
             proposer: own.clone(),
             commitment_id: 1,
-            aggregated_gradient_ipfs_hash: cid,
+            adapter: cid,
+            layout_root: digits.clone(),
             merkle_root: digits,
             gradient_ids: vec![1, 2],
             model_version: job().model.to_string(),
-            salt: "00".repeat(32),
+            salt: vec![0; 32],
             ..Default::default()
         })),
         Message::SetPayout(MsgSetPayout { miner: own.clone(), payout: other.clone() }),
@@ -235,22 +237,22 @@ fn messages(number: u8) -> Vec<Message> {
     all
 }
 
-/// Signed transactions of each message, and of all.
+/// Returns signed transactions of each message, and one of many messages.
 pub(crate) fn transactions() -> Vec<Vec<u8>> {
     let all = messages(1);
     all.chunks(1).chain([&all[..all.len().min(MAX_MESSAGES)]]).map(|messages| sign(&LEDGER, 1, messages)).collect()
 }
 
-/// What an account sends, one transaction after the other, and what several do.
+/// Returns inputs of [`ledger`]: all messages of each account, and single messages.
 pub(crate) fn bodies() -> Vec<Vec<u8>> {
     let framed = |number: u8, messages: &[Message]| {
         let unsigned = Unsigned::new(&key(number).public_key(), 0, &Fee::default(), messages).expect("protobuf");
         let length = u16::try_from(unsigned.body_bytes.len()).expect("short").to_le_bytes();
         [&[number - 1, length[0], length[1]], &unsigned.body_bytes[..]].concat()
     };
-    let of = |number: u8| messages(number).chunks(1).map(|one| framed(number, one)).collect::<Vec<_>>();
-    let mut seeds: Vec<Vec<u8>> = (1..=ACCOUNTS).map(|number| of(number).concat()).collect();
-    seeds.extend(of(1));
+    let framed_messages = |number: u8| messages(number).chunks(1).map(|one| framed(number, one)).collect::<Vec<_>>();
+    let mut seeds: Vec<Vec<u8>> = (1..=ACCOUNTS).map(|number| framed_messages(number).concat()).collect();
+    seeds.extend(framed_messages(1));
     seeds
 }
 
@@ -263,20 +265,20 @@ const QUERIES: [&str; 6] = [
     "/none",
 ];
 
-/// The number of a path, and a question.
+/// Answers a query. The first byte is the number of the path.
 pub(crate) fn query(bytes: &[u8]) {
     let Some((path, data)) = bytes.split_first() else { return };
     let _ = LEDGER.query(QUERIES[usize::from(*path) % QUERIES.len()], data);
 }
 
-/// A question each.
+/// Returns one query for each path.
 pub(crate) fn queries() -> Vec<Vec<u8>> {
     let field = |tag: u8, text: &str| [&[tag, text.len() as u8], text.as_bytes()].concat();
     let ask = |path: usize| [vec![path as u8], field(0x0a, &address(1)), field(0x12, "uremes")].concat();
     (0..QUERIES.len()).map(ask).collect()
 }
 
-/// Names of things in text.
+/// Parses the bytes as an address, a CID and hexadecimal digits.
 pub(crate) fn text(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let _ = check_address(text);
@@ -291,7 +293,7 @@ pub(crate) fn text(bytes: &[u8]) {
     }
 }
 
-/// An address, CIDs and digits.
+/// Returns an address, CIDs and digits.
 pub(crate) fn texts() -> Vec<Vec<u8>> {
     let cid = Codec::Raw.cid(b"x");
     [address(1), cid.to_string(), "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG".to_owned(), "ab".repeat(32)]

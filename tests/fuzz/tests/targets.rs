@@ -1,9 +1,9 @@
-//! Every target over its seeds, and over mutations of them.
+//! Runs every target on its seeds and on mutations of them.
 
 use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
 use r3mes_fuzz::TARGETS;
 
-/// One change of some bytes.
+/// A change of some bytes.
 #[derive(Clone, Debug)]
 enum Change {
     Set(Index, u8),
@@ -12,7 +12,7 @@ enum Change {
     Insert(Index, Vec<u8>),
     Remove(Index, usize),
     Repeat(Index, usize),
-    /// A number of eight bytes at its limits.
+    /// Overwrites eight bytes with a limit of a number.
     Limit(Index, u64),
 }
 
@@ -58,7 +58,7 @@ fn apply(bytes: &mut Vec<u8>, change: &Change) {
 }
 
 #[test]
-fn seeds_are_read() {
+fn targets_accept_their_seeds() {
     for target in TARGETS {
         let seeds = (target.seeds)();
         assert!(!seeds.is_empty(), "{}", target.name);
@@ -67,7 +67,7 @@ fn seeds_are_read() {
 }
 
 #[test]
-fn mutated_seeds_and_any_bytes_are_read_or_refused() {
+fn targets_accept_mutated_seeds_and_arbitrary_bytes() {
     for target in TARGETS {
         let seeds = (target.seeds)();
         let mutated =

@@ -1,6 +1,6 @@
-//! `digest[i] = SHA-256(block i)`: what the CIDs of a matrix's blocks are made of.
+//! `digest[i] = SHA-256(block i)`: the digests in the CIDs of a matrix's blocks.
 
-use super::hash_words;
+use super::words::hash_words;
 use crate::{
     kernels::{Kernel, Saturated, params, read, write},
     store::LEAF_BYTES,
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use std::ops::Range;
 
 params! {
-    /// Bytes of the matrix.
+    /// Number of bytes of the matrix.
     bytes: u32,
 }
 

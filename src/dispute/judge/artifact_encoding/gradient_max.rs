@@ -1,4 +1,5 @@
-//! `max = max |g|`: the magnitude that decides a matrix's shift; 2^54 and more make the task void.
+//! `max = max |g|`: the largest magnitude of a matrix, which determines its shift. If it is 2^54 or more, the task is
+//! void.
 
 use crate::{
     kernels::{Kernel, Saturated, params, read, write},
@@ -7,7 +8,7 @@ use crate::{
 use std::ops::Range;
 
 params! {
-    /// Elements of the matrix.
+    /// Number of elements of the matrix.
     elements: u32,
 }
 
@@ -21,7 +22,7 @@ pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     lowerings: &[],
 };
 
-/// An i64 of two words.
+/// Returns the i64 that two words contain.
 pub(super) fn long(words: &[u32]) -> i64 {
     (u64::from(words[0]) | u64::from(words[1]) << 32) as i64
 }

@@ -1,6 +1,9 @@
-//! A matrix's leaf of the gradient root: the hash of its name, shape, exponent, shift and the CIDs of its blocks.
+//! The leaf of a matrix in the tree of the gradient root: the hash of its name, shape, exponent, shift and block CIDs.
 
-use super::{gradient_max::long, hash_words, of_bytes, words_hash};
+use super::{
+    gradient_max::long,
+    words::{hash_words, transport_of, words_hash},
+};
 use crate::{
     dispute::judge::tree::Hash,
     kernels::{Kernel, Saturated, params, read, write},
@@ -10,23 +13,23 @@ use crate::{
 use std::ops::Range;
 
 params! {
-    /// Bytes of its name.
+    /// Number of bytes of the matrix's name.
     name_bytes: u32,
-    /// Rank.
+    /// Number of rows, which is the rank.
     rows: u32,
-    /// Features.
+    /// Number of columns, which is that of the features.
     columns: u32,
-    /// Of the gradient.
+    /// Exponent of the gradient.
     exponent: i32,
-    /// Bytes of an element, 1 or 2.
+    /// Number of bytes of an element, 1 or 2.
     bytes: u32,
-    /// Its place among the matrices.
+    /// Number of the matrix.
     matrix: u32,
-    /// All of them.
+    /// Number of all matrices.
     matrices: u32,
 }
 
-/// `max [1]` u64, `digests [blocks, 8]`, `name` bytes; `leaves [matrices, 8]`, of which it writes one.
+/// `max [1]` u64, `digests [blocks, 8]`, `name` bytes; `leaves [matrices, 8]`, of which it writes the matrix's.
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "matrix_leaf",
     params: Params::NAMES,
@@ -37,19 +40,19 @@ pub(in crate::dispute) static KERNEL: Kernel = Kernel {
 };
 
 impl Params {
-    /// Blocks of the matrix.
+    /// Returns the number of blocks of the matrix.
     pub(super) fn blocks(&self) -> usize {
         (self.rows as usize * self.columns as usize * self.bytes as usize).div_ceil(LEAF_BYTES)
     }
 
-    /// The leaf's hash as words; `None` where the name is no text.
+    /// Returns the hash of the leaf as words; `None` if the name is not UTF-8.
     pub(super) fn leaf(&self, max: u64, digests: &[u32], name: &[u32]) -> Option<[u32; 8]> {
         let bytes = bytemuck::cast_slice::<u32, u8>(name).get(..self.name_bytes as usize)?;
         let name = String::from_utf8(bytes.to_vec()).ok()?;
         let (rows, columns, exponent) = (self.rows, self.columns, self.exponent);
         let digests: Vec<_> = digests.chunks_exact(8).take(self.blocks()).map(words_hash).collect();
         let spec = MatrixSpec { name, rows, columns, exponent };
-        Some(hash_words(&Hash::leaf(&matrix_entry(&spec, of_bytes(self.bytes).shift(max), &digests)).0))
+        Some(hash_words(&Hash::leaf(&matrix_entry(&spec, transport_of(self.bytes).shift(max), &digests)).0))
     }
 }
 

@@ -1,6 +1,6 @@
-//! What a chunk came to: the gradient root over the leaves of all matrices, and the loss.
+//! The outcome of a chunk: the gradient root over the leaves of all matrices, and the loss.
 
-use super::{hash_words, words_hash};
+use super::words::{hash_words, words_hash};
 use crate::{
     dispute::judge::tree::{self, Hash},
     kernels::{Kernel, Saturated, params, read, write},
@@ -8,11 +8,11 @@ use crate::{
 use std::ops::Range;
 
 params! {
-    /// Leaves.
+    /// Number of matrices, each of which has one leaf.
     matrices: u32,
 }
 
-/// Words of an outcome: eight of the root, two of the loss.
+/// Number of words of an outcome: eight of the root, two of the loss.
 pub const OUTCOME_WORDS: usize = 10;
 
 /// `leaves [matrices, 8]`, `loss [1]` i64; `outcome [10]`.

@@ -1,6 +1,6 @@
-//! `t = ⌊g / 2^shift + dither⌋`: a matrix's elements as the bytes that travel, four bytes to a word.
+//! `t = ⌊g / 2^shift + dither⌋`: the elements of a matrix as the bytes of its artifact, four bytes in a word.
 
-use super::{gradient_max::long, of_bytes};
+use super::{gradient_max::long, words::transport_of};
 use crate::{
     kernels::{Kernel, Saturated, params, read, write},
     numbers::{fixed::round_dither, rng::Dither},
@@ -9,13 +9,13 @@ use crate::{
 use std::ops::Range;
 
 params! {
-    /// Elements of the matrix.
+    /// Number of elements of the matrix.
     elements: u32,
-    /// Of them in a row.
+    /// Number of elements in a row.
     columns: u32,
-    /// Bytes of an element, 1 or 2.
+    /// Number of bytes of an element, 1 or 2.
     bytes: u32,
-    /// Its place among the matrices.
+    /// Number of the matrix.
     matrix: u32,
 }
 
@@ -30,22 +30,22 @@ pub(in crate::dispute) static KERNEL: Kernel = Kernel {
 };
 
 impl Params {
-    /// An element as it travels; 0 where the task is void.
+    /// Returns the rounded element; 0 if the task is void.
     pub(super) fn rounded(&self, value: i64, at: usize, max: u64, key: Dither) -> i64 {
         if max >= 1 << MAX_GRADIENT_BITS || value.unsigned_abs() > max {
             return 0;
         }
         let (row, column) = (at as u32 / self.columns, at as u32 % self.columns);
-        round_dither(value, of_bytes(self.bytes).shift(max), key.at(row, column))
+        round_dither(value, transport_of(self.bytes).shift(max), key.at(row, column))
     }
 
-    /// The elements in a word.
+    /// Returns the range of the elements in a word.
     pub(super) fn in_word(&self, word: usize) -> Range<usize> {
         let each = 4 / self.bytes as usize;
         word * each..((word + 1) * each).min(self.elements as usize)
     }
 
-    /// A word of elements.
+    /// Packs elements into a word.
     pub(super) fn packed(&self, elements: impl Iterator<Item = i64>) -> u32 {
         let bits = 8 * self.bytes;
         elements.enumerate().fold(0, |word, (at, t)| word | (t as u32 & ((1 << bits) - 1)) << (bits * at as u32))

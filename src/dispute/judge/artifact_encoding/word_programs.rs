@@ -1,10 +1,14 @@
-//! The tapes of the closing kernels. SHA-256 goes block by block, so its state is noted between steps.
+//! The word programs of the artifact encoding. SHA-256 processes 64 bytes at a time, so its state is stored between
+//! steps.
 
-use super::{block_digest, gradient_max, hash_words, matrix_leaf, outcome, transport, words_hash};
+use super::{
+    block_digest, gradient_max, matrix_leaf, outcome, transport,
+    words::{hash_words, words_hash},
+};
 use crate::{
     dispute::judge::{
         tree::Hash,
-        word_program::{ANSWER, StepContext, WordFault, WordPlace, WordProgram},
+        word_program::{RESULT, StepContext, WordFault, WordPlace, WordProgram, part},
     },
     numbers::rng::Dither,
     protocol::MAX_GRADIENT_BITS,
@@ -15,53 +19,49 @@ use std::ops::Range;
 
 pub(in crate::dispute) const GRADIENT_MAX: WordProgram = WordProgram {
     kernel: &gradient_max::KERNEL,
-    scratch: |_| ANSWER + 2,
+    scratch: |_| RESULT + 2,
     steps: |p, _| (gradient_max::Params::read(p).elements as usize).div_ceil(ELEMENTS),
     step: gradient_max,
 };
 
 pub(in crate::dispute) const TRANSPORT: WordProgram =
-    WordProgram { kernel: &transport::KERNEL, scratch: |_| ANSWER, steps: |_, _| 1, step: transport };
+    WordProgram { kernel: &transport::KERNEL, scratch: |_| RESULT, steps: |_, _| 1, step: transport };
 
 pub(in crate::dispute) const BLOCK_DIGEST: WordProgram = WordProgram {
     kernel: &block_digest::KERNEL,
-    scratch: |_| ANSWER + 8,
+    scratch: |_| RESULT + 8,
     steps: |p, place| block(block_digest::Params::read(p), place).len().div_ceil(HASHED),
     step: block_digest,
 };
 
 pub(in crate::dispute) const MATRIX_LEAF: WordProgram =
-    WordProgram { kernel: &matrix_leaf::KERNEL, scratch: |_| ANSWER, steps: |_, _| 1, step: matrix_leaf };
+    WordProgram { kernel: &matrix_leaf::KERNEL, scratch: |_| RESULT, steps: |_, _| 1, step: matrix_leaf };
 
 pub(in crate::dispute) const OUTCOME: WordProgram = WordProgram {
     kernel: &outcome::KERNEL,
-    scratch: |_| ANSWER + 8 * LEVELS,
+    scratch: |_| RESULT + 8 * LEVELS,
     steps: |p, _| (outcome::Params::read(p).matrices as usize).div_ceil(LEAVES),
     step: outcome,
 };
 
-/// Elements whose magnitudes one step compares.
+/// Number of elements whose magnitudes one step compares.
 const ELEMENTS: usize = 2048;
-/// Bytes that one step hashes.
+/// Number of bytes that one step hashes.
 const HASHED: usize = 1 << 15;
-/// Leaves that one step adds to the tree.
+/// Number of leaves that one step adds to the tree.
 const LEAVES: usize = 256;
-/// Levels of the tree: matrices are at most 4096.
+/// Number of levels of the tree, enough for the at most 4096 matrices.
 const LEVELS: usize = 14;
-
-fn part(length: usize, size: usize, at: usize) -> Range<usize> {
-    at * size..length.min((at + 1) * size)
-}
 
 fn gradient_max(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let elements = gradient_max::Params::read(ctx.params).elements as usize;
-    let mut max = ctx.load_sum(ANSWER)? as u64;
+    let mut max = ctx.load_sum(RESULT)? as u64;
     for i in part(elements, ELEMENTS, at) {
         max = max.max((ctx.pair(0, 2 * i)? as i64).unsigned_abs());
     }
-    ctx.store_i64(ANSWER, max as i64)?;
+    ctx.store_i64(RESULT, max as i64)?;
     ctx.saturate(max >= 1 << MAX_GRADIENT_BITS)?;
-    ctx.answer((max >> (32 * ctx.place.word)) as u32)
+    ctx.set_result((max >> (32 * ctx.place.word)) as u32)
 }
 
 fn transport(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
@@ -72,15 +72,15 @@ fn transport(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
     for at in p.in_word(ctx.place.word as usize) {
         elements.push(p.rounded(ctx.pair(0, 2 * at)? as i64, at, max, key));
     }
-    ctx.answer(p.packed(elements.into_iter()))
+    ctx.set_result(p.packed(elements.into_iter()))
 }
 
-/// The bytes of the block whose digest is asked for.
+/// Returns the range of the bytes of the block to whose digest the word belongs.
 fn block(p: &block_digest::Params, place: WordPlace) -> Range<usize> {
     part(p.bytes as usize, LEAF_BYTES, place.word as usize / 8)
 }
 
-/// The state before the first block (FIPS 180-4, 5.3.3).
+/// The state of SHA-256 before the first 64 bytes (FIPS 180-4, 5.3.3).
 const INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
@@ -90,7 +90,7 @@ fn block_digest(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let mut state = INITIAL;
     if at > 0 {
         for (word, state) in state.iter_mut().enumerate() {
-            *state = ctx.load(ANSWER + word)?;
+            *state = ctx.load(RESULT + word)?;
         }
     }
     let hashed = part(block.len(), HASHED, at);
@@ -107,36 +107,36 @@ fn block_digest(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     }
     compress256(&mut state, bytes.as_chunks().0);
     for (word, state) in state.into_iter().enumerate() {
-        ctx.store(ANSWER + word, state)?;
+        ctx.store(RESULT + word, state)?;
     }
-    ctx.answer(state[ctx.place.word as usize % 8].swap_bytes())
+    ctx.set_result(state[ctx.place.word as usize % 8].swap_bytes())
 }
 
 fn matrix_leaf(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
     let p = matrix_leaf::Params::read(ctx.params);
     let Some(word) = (ctx.place.word as usize).checked_sub(8 * p.matrix as usize).filter(|word| *word < 8) else {
         let before = ctx.before()?;
-        return ctx.answer(before);
+        return ctx.set_result(before);
     };
     let max = ctx.pair(0, 0)?;
     let digests = (0..8 * p.blocks()).map(|at| ctx.word(1, at)).collect::<Result<Vec<_>, _>>()?;
     let name = (0..(p.name_bytes as usize).div_ceil(4)).map(|at| ctx.word(2, at)).collect::<Result<Vec<_>, _>>()?;
-    let leaf = p.leaf(max, &digests, &name).ok_or(WordFault::Format("a matrix's name"))?;
-    ctx.answer(leaf[word])
+    let leaf = p.leaf(max, &digests, &name).ok_or(WordFault::Format("the name of a matrix"))?;
+    ctx.set_result(leaf[word])
 }
 
-/// Appends leaves as a counter counts: a subtree of 2^level leaves is noted where the count has that bit.
+/// Appends leaves like a binary counter: the root of a subtree of 2^level leaves is stored if the count has that bit.
 fn outcome(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let count = outcome::Params::read(ctx.params).matrices as usize;
     for leaf in part(count, LEAVES, at) {
         let (mut node, mut level) = (read_hash(|word| ctx.word(0, 8 * leaf + word))?, 0);
         while leaf >> level & 1 == 1 {
-            let left = read_hash(|word| ctx.load(ANSWER + 8 * level + word))?;
+            let left = read_hash(|word| ctx.load(RESULT + 8 * level + word))?;
             node = Hash::node(left, node);
             level += 1;
         }
         for (word, value) in hash_words(&node.0).into_iter().enumerate() {
-            ctx.store(ANSWER + 8 * level + word, value)?;
+            ctx.store(RESULT + 8 * level + word, value)?;
         }
     }
     if (at + 1) * LEAVES < count {
@@ -144,15 +144,15 @@ fn outcome(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     }
     if let Some(word) = (ctx.place.word as usize).checked_sub(8) {
         let loss = ctx.word(1, word)?;
-        return ctx.answer(loss);
+        return ctx.set_result(loss);
     }
     let mut root: Option<Hash> = None;
     for level in (0..LEVELS).filter(|level| count >> level & 1 == 1) {
-        let left = read_hash(|word| ctx.load(ANSWER + 8 * level + word))?;
+        let left = read_hash(|word| ctx.load(RESULT + 8 * level + word))?;
         root = Some(root.map_or(left, |right| Hash::node(left, right)));
     }
-    let root = root.ok_or(WordFault::Format("a job"))?;
-    ctx.answer(hash_words(&root.0)[ctx.place.word as usize])
+    let root = root.ok_or(WordFault::Format("a job without matrices"))?;
+    ctx.set_result(hash_words(&root.0)[ctx.place.word as usize])
 }
 
 fn read_hash(mut word: impl FnMut(usize) -> Result<u32, WordFault>) -> Result<Hash, WordFault> {

@@ -1,7 +1,8 @@
-//! Attention of one query and head: the keys' scores a few at a time, the softmax, then blocks of 32 values.
+//! Word program of attention, for one query and head: the scores of a few keys at a time, the softmax, then blocks of
+//! 32 values.
 
 use super::{
-    ANSWER, StepContext, WordFault, WordPlace, WordProgram, bounded, single::info_word, step_context::part,
+    RESULT, StepContext, WordFault, WordPlace, WordProgram, bounded, single::info_word, step_context::part,
     vocabulary::exp2,
 };
 use crate::{
@@ -30,20 +31,20 @@ pub(super) const ATTENTION: WordProgram = WordProgram {
     step,
 };
 
-/// Keys that one step scores.
+/// Number of keys that one step scores.
 const SCORED: usize = 8;
-/// Values that one step weighs: half a block.
-const WEIGHED: usize = BLOCK / 2;
+/// Number of values that one step weights: half a block.
+const WEIGHTED: usize = BLOCK / 2;
 
-const TOP: usize = ANSWER;
-const MAX: usize = ANSWER + 1;
-const NORMALIZER: usize = ANSWER + 2;
-const SUM: usize = ANSWER + 4;
-const PARTIAL: usize = ANSWER + 6;
-/// For every visible key its score and its value's exponent.
+const TOP: usize = RESULT;
+const MAX: usize = RESULT + 1;
+const NORMALIZER: usize = RESULT + 2;
+const SUM: usize = RESULT + 4;
+const PARTIAL: usize = RESULT + 6;
+/// First of two words for every visible key: its score and the exponent of its value.
 const KEYS: usize = 16;
 
-/// The column of out asked for.
+/// Returns the column of `out` to which the word belongs, if it does.
 fn column(p: &Params, place: WordPlace) -> Option<usize> {
     let width = (p.heads * p.head_dim) as usize;
     let column = place.word as usize % (width + INFO);
@@ -69,15 +70,15 @@ fn step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
                 ctx.store(TOP, i32::MIN as u32)?;
             }
             let query = ctx.head(0, head_dim, token * heads + head)?;
-            part(keys, SCORED, at).try_for_each(|i| keyed(ctx, p, head, &query, first, i))
+            part(keys, SCORED, at).try_for_each(|i| store_key(ctx, p, head, &query, first, i))
         }
         Some(0) => normalize(ctx, keys, (first, word)),
-        Some(at) => weigh(ctx, p, (first, keys), at - 1),
+        Some(at) => add_values(ctx, p, (first, keys), at - 1),
     }
 }
 
-/// Notes a key's score and its value's exponent.
-fn keyed(
+/// Stores the score of a key and the exponent of its value.
+fn store_key(
     ctx: &mut StepContext,
     p: &Params,
     head: usize,
@@ -103,18 +104,18 @@ fn keyed(
     ctx.store(KEYS + 2 * i + 1, own as u32)
 }
 
-/// The score of a query and a key, and whether it was clamped.
+/// Returns the score of a query and a key, and whether it was clamped.
 pub(super) fn scored(p: &Params, query: &(Vec<i64>, i32), key: &(Vec<i64>, i32)) -> Result<(i32, bool), WordFault> {
     let product = bounded(i128::from(dot(&query.0, &key.0)) * i128::from(p.score_mantissa))?;
     Ok(score(product, p.score_shift - query.1 - key.1))
 }
 
-/// Inner product of wide values.
+/// Returns the inner product of wide values.
 pub(super) fn dot(a: &[i64], b: &[i64]) -> i64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// The softmax's maximum and normalizer; the words that follow from them alone.
+/// Stores the maximum and the normalizer of the softmax, and sets the result if the word follows from them.
 fn normalize(ctx: &mut StepContext, keys: usize, (first, word): (usize, usize)) -> Result<(), WordFault> {
     let mut max = i32::MIN;
     for i in 0..keys {
@@ -131,18 +132,18 @@ fn normalize(ctx: &mut StepContext, keys: usize, (first, word): (usize, usize)) 
     ctx.store(NORMALIZER + 1, shift)?;
     let top = ctx.load_exponent(TOP)?;
     if ctx.binding() == 6 {
-        return ctx.answer([max as u32, mantissa, shift, first as u32, top as u32, 0, 0, 0][word % STATS]);
+        return ctx.set_result([max as u32, mantissa, shift, first as u32, top as u32, 0, 0, 0][word % STATS]);
     }
     let p = Params::read(ctx.params);
     let scale = if top == ZERO_EXPONENT { Scale::ZERO } else { Scale::power_of_two(top - 16) };
     match word.checked_sub((p.heads * p.head_dim) as usize) {
-        Some(word) => ctx.answer(info_word(scale, 0, word)),
+        Some(word) => ctx.set_result(info_word(scale, 0, word)),
         None => Ok(()),
     }
 }
 
-/// Adds the weighed values of half a block.
-fn weigh(ctx: &mut StepContext, p: &Params, (first, keys): (usize, usize), at: usize) -> Result<(), WordFault> {
+/// Adds the weighted values of half a block.
+fn add_values(ctx: &mut StepContext, p: &Params, (first, keys): (usize, usize), at: usize) -> Result<(), WordFault> {
     let (kv_heads, head_dim) = (p.kv_heads as usize, p.head_dim as usize);
     let Some(column) = column(p, ctx.place) else { return Ok(()) };
     let (kv_head, column) = (p.kv_head(column / head_dim), column % head_dim);
@@ -159,7 +160,7 @@ fn weigh(ctx: &mut StepContext, p: &Params, (first, keys): (usize, usize), at: u
     }
     let shift = shift_for(folded.iter().copied().max().unwrap_or(0), WIDE_BITS);
     let mut partial = if half == 0 { 0 } else { ctx.load_i64(PARTIAL)? };
-    for i in part(block.len(), WEIGHED, half) {
+    for i in part(block.len(), WEIGHTED, half) {
         let row = ((first + block.start + i) * kv_heads + kv_head) * head_words(head_dim);
         partial += round_even_u64(folded[i], shift) as i64 * ctx.wide(2, row, head_dim, column)?;
     }
@@ -169,10 +170,10 @@ fn weigh(ctx: &mut StepContext, p: &Params, (first, keys): (usize, usize), at: u
         ctx.store_i64(SUM, bounded(sum)?)?;
     }
     let sum = ctx.load_i64(SUM)?;
-    ctx.answer(round_even(sum, 16) as u32)
+    ctx.set_result(round_even(sum, 16) as u32)
 }
 
-/// A normalizer whose words are in range.
+/// Returns the normalizer of two words. Fails if they are out of range.
 pub(super) fn normalizer([mantissa, shift]: [u32; 2]) -> Result<Normalizer, WordFault> {
     let fits = (1 << 30..1 << 31).contains(&mantissa) && (30..=62).contains(&shift);
     if fits { Ok(Normalizer { mantissa, shift }) } else { Err(WordFault::Format("a normalizer")) }

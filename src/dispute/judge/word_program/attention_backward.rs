@@ -1,8 +1,8 @@
-//! Attention's gradients of one query or one key: each pair's probability and dS a few at a time, then blocks of 32 of
-//! them, then the row.
+//! Word programs of attention's gradients, for one query or one key: the probability and dS of a few pairs at a time,
+//! then blocks of 32 of them, then the row.
 
 use super::{
-    ANSWER, StepContext, WordFault, WordPlace, WordProgram,
+    RESULT, StepContext, WordFault, WordPlace, WordProgram,
     attention::{dot, normalizer, scored},
     bounded,
     step_context::part,
@@ -46,23 +46,24 @@ pub(super) const BY_KEY: WordProgram = WordProgram {
     step: key_step,
 };
 
-/// Keys of a query that one step scores.
+/// Number of keys of a query that one step scores.
 const QUERY_KEYS: usize = 4;
-/// Rows that one step sums, of a block of 32.
+/// Number of rows that one step sums, of a block of 32.
 const SUMMED: usize = 8;
 const SUBSTEPS: usize = BLOCK / SUMMED;
-/// Words noted of a pair: probability, folded dP, the key's exponent.
+/// Number of words that are stored for a pair: probability, folded dP, the key's exponent.
 const QUERY_PAIR: usize = 4;
-/// Words noted of a pair: probability, dS, exponents of dS · q and of dout; the rest to a power of two.
+/// Number of words that are stored for a pair: probability, dS, exponents of dS · q and of dout, and padding to a power
+/// of two.
 const KEY_PAIR: usize = 8;
 
 /// Largest exponent of the keys, or of dS · q.
-const TOP: usize = ANSWER;
+const TOP: usize = RESULT;
 /// Largest exponent of dout.
-const VALUE_TOP: usize = ANSWER + 1;
-const MAX: usize = ANSWER + 2;
-const MEAN: usize = ANSWER + 4;
-const SHIFT: usize = ANSWER + 5;
+const VALUE_TOP: usize = RESULT + 1;
+const MAX: usize = RESULT + 2;
+const MEAN: usize = RESULT + 4;
+const SHIFT: usize = RESULT + 5;
 const SUMS: usize = 16;
 
 fn partial_at(head_dim: usize) -> usize {
@@ -73,14 +74,15 @@ fn pairs_at(head_dim: usize) -> usize {
     SUMS + 4 * head_dim
 }
 
-/// Queries of a sequence, up to whole blocks.
+/// Returns the number of queries of a sequence, rounded up to whole blocks.
 fn padded(p: &by_key::Params) -> usize {
     (p.context as usize).next_multiple_of(BLOCK)
 }
 
-type Row = (Vec<i64>, i32);
+/// The values and the exponent of a head row.
+type HeadRow = (Vec<i64>, i32);
 
-/// A query's statistics, in range.
+/// Returns the statistics of a query. Fails if they are out of range.
 fn stats(ctx: &mut StepContext, binding: usize, row: usize) -> Result<Stats, WordFault> {
     let mut words = [0; STATS];
     for (at, word) in words.iter_mut().enumerate() {
@@ -93,27 +95,27 @@ fn stats(ctx: &mut StepContext, binding: usize, row: usize) -> Result<Stats, Wor
     if fits { Ok(stats) } else { Err(WordFault::Format("statistics of a query")) }
 }
 
-/// The probability of a score.
+/// Returns the probability of a score.
 fn probability(ctx: &mut StepContext, tables: usize, stats: &Stats, score: i32) -> Result<u32, WordFault> {
     let exponential = exp2(ctx, tables, stats.max.max(score).abs_diff(score))?;
     Ok(stats.normalizer.probability(exponential))
 }
 
-/// dP in units of `2^(dout.exponent + top − 25)`.
-fn folded(stats: &Stats, dout: &Row, value: &Row) -> i64 {
+/// Returns dP in units of `2^(dout.exponent + top − 25)`.
+fn folded(stats: &Stats, dout: &HeadRow, value: &HeadRow) -> i64 {
     align(dot(&dout.0, &value.0) << RAISE, -(distance(stats.top, value.1) as i32))
 }
 
-/// dS of a probability and dP.
+/// Returns dS of a probability and dP.
 fn gradient(probability: u32, folded: i64, shift: u32, mean: i32) -> Result<i64, WordFault> {
     let difference = i128::from(round_even(folded, shift)) - i128::from(mean);
     Ok(round_even(bounded(i128::from(probability) * difference)?, 30))
 }
 
-/// Adds weighed rows to the partial sums; a block's last ones add the block to the sums.
+/// Adds weighted rows to the partial sums. The last rows of a block add the partial sums to the sums.
 fn add(
     ctx: &mut StepContext,
-    rows: &[(i64, Row)],
+    rows: &[(i64, HeadRow)],
     head_dim: usize,
     substep: usize,
     shift: i32,
@@ -131,22 +133,15 @@ fn add(
     Ok(())
 }
 
-/// Word `word_in_doubt` of the row of sums.
-fn put(
-    ctx: &mut StepContext,
-    head_dim: usize,
-    word_in_doubt: usize,
-    factor: Scale,
-    a: i32,
-    b: i32,
-) -> Result<(), WordFault> {
+/// Sets the result to word `word` of the row of sums.
+fn put(ctx: &mut StepContext, head_dim: usize, word: usize, factor: Scale, a: i32, b: i32) -> Result<(), WordFault> {
     let sums = (0..head_dim).map(|c| ctx.load_i64(SUMS + 2 * c)).collect::<Result<Vec<_>, _>>()?;
     let mut row = vec![0; head_dim + INFO];
     put_row(&mut row, head_dim, &sums, factor, a + b, 0);
-    ctx.answer(row[word_in_doubt])
+    ctx.set_result(row[word])
 }
 
-/// The shift that makes 14-bit weights of a block's values.
+/// Returns the shift that makes 14-bit weights of the values of a block.
 fn block_shift(values: &[i64]) -> u32 {
     shift_for(values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0), WIDE_BITS)
 }
@@ -154,7 +149,7 @@ fn block_shift(values: &[i64]) -> u32 {
 fn query_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let p = by_query::Params::read(ctx.params);
     let (heads, kv_heads, head_dim) = (p.heads as usize, p.kv_heads as usize, p.head_dim as usize);
-    let (pair, word_in_doubt) = ctx.unit(if ctx.binding() == 6 { STATS } else { head_dim + INFO });
+    let (pair, word) = ctx.unit(if ctx.binding() == 6 { STATS } else { head_dim + INFO });
     let (token, head) = (pair / heads, pair % heads);
     let scoring = p.attention();
     let mut stats = stats(ctx, 6, pair)?;
@@ -163,7 +158,7 @@ fn query_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     }
     let keys = token + 1 - stats.first;
     let row = |i: usize| (stats.first + i) * kv_heads + scoring.kv_head(head);
-    let load = |i: usize| pairs_at(head_dim) + QUERY_PAIR * i;
+    let at_pair = |i: usize| pairs_at(head_dim) + QUERY_PAIR * i;
     let scored_steps = (p.tokens as usize).div_ceil(QUERY_KEYS);
     if at < scored_steps {
         if at == 0 {
@@ -174,9 +169,9 @@ fn query_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
             let (key, value) = (ctx.head(1, head_dim, row(i))?, ctx.head(2, head_dim, row(i))?);
             let probability = probability(ctx, 4, &stats, scored(&scoring, &query, &key)?.0)?;
             let folded = folded(&stats, &dout, &value);
-            ctx.store(load(i), probability)?;
-            ctx.store_i64(load(i) + 1, folded)?;
-            ctx.store(load(i) + 3, key.1 as u32)?;
+            ctx.store(at_pair(i), probability)?;
+            ctx.store_i64(at_pair(i) + 1, folded)?;
+            ctx.store(at_pair(i) + 3, key.1 as u32)?;
             ctx.store_max(MAX, folded.unsigned_abs())?;
             let top = (ctx.load(TOP)? as i32).max(key.1);
             ctx.store(TOP, top as u32)?;
@@ -187,16 +182,16 @@ fn query_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
         let shift = shift_for(ctx.load_i64(MAX)? as u64, ROW_BITS);
         let mut mean = 0i128;
         for i in 0..keys {
-            let dp = round_even(ctx.load_i64(load(i) + 1)?, shift);
-            mean += i128::from(ctx.load(load(i))?) * i128::from(dp);
+            let dp = round_even(ctx.load_i64(at_pair(i) + 1)?, shift);
+            mean += i128::from(ctx.load(at_pair(i))?) * i128::from(dp);
         }
         let mean = round_even(bounded(mean)?, 30) as i32;
         ctx.store(MEAN, mean as u32)?;
         ctx.store(SHIFT, shift)?;
-        return match (ctx.binding(), word_in_doubt) {
-            (6, 5) => ctx.answer(mean as u32),
-            (6, 6) => ctx.answer(shift),
-            (6, _) => ctx.before().and_then(|word| ctx.answer(word)),
+        return match (ctx.binding(), word) {
+            (6, 5) => ctx.set_result(mean as u32),
+            (6, 6) => ctx.set_result(shift),
+            (6, _) => ctx.before().and_then(|word| ctx.set_result(word)),
             _ => Ok(()),
         };
     }
@@ -208,8 +203,8 @@ fn query_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let top = ctx.load_exponent(TOP)?;
     let mut values = [0i64; BLOCK];
     for (value, i) in values.iter_mut().zip(block.clone()) {
-        let ds = gradient(ctx.load(load(i))?, ctx.load_i64(load(i) + 1)?, stats.shift, stats.mean)?;
-        let exponent = ctx.load_exponent(load(i) + 3)?;
+        let ds = gradient(ctx.load(at_pair(i))?, ctx.load_i64(at_pair(i) + 1)?, stats.shift, stats.mean)?;
+        let exponent = ctx.load_exponent(at_pair(i) + 3)?;
         *value = align(bounded(i128::from(ds) << 30)?, -(distance(top, exponent) as i32));
     }
     let shift = block_shift(&values);
@@ -223,10 +218,11 @@ fn query_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     add(ctx, &rows, head_dim, substep, shift as i32 - 26)?;
     let dout = ctx.head(3, head_dim, pair)?;
     let factor = Scale { mantissa: p.inverse_root, exponent: p.inverse_root_exponent };
-    put(ctx, head_dim, word_in_doubt, factor, stats.exponent(dout.1), top - 4)
+    put(ctx, head_dim, word, factor, stats.exponent(dout.1), top - 4)
 }
 
-/// What is asked of the gradient by key: token, key or value, its head, the word of its row.
+/// Returns the place of a word of the gradient by key: its token, whether it belongs to the value, the head, and the
+/// number of the word in the row.
 fn key_place(p: &by_key::Params, place: WordPlace) -> (usize, bool, usize, usize) {
     let (kv_heads, stride) = (p.kv_heads as usize, p.head_dim as usize + INFO);
     let row = place.word as usize / stride;
@@ -236,7 +232,7 @@ fn key_place(p: &by_key::Params, place: WordPlace) -> (usize, bool, usize, usize
 fn key_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let p = by_key::Params::read(ctx.params);
     let (heads, kv_heads, head_dim) = (p.heads as usize, p.kv_heads as usize, p.head_dim as usize);
-    let (token, of_value, kv_head, word_in_doubt) = key_place(p, ctx.place);
+    let (token, of_value, kv_head, word) = key_place(p, ctx.place);
     let first = stats(ctx, 4, token * heads)?.first;
     if first > token || token - first >= p.context as usize {
         return Err(WordFault::Format("an index"));
@@ -247,7 +243,7 @@ fn key_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let (own, start) = (at / padded(p), at % padded(p));
     let head = kv_head * p.group as usize + own;
     let row = |i: usize| (first + i) * heads + head;
-    let load = |i: usize| pairs_at(head_dim) + KEY_PAIR * (own * padded(p) + i);
+    let at_pair = |i: usize| pairs_at(head_dim) + KEY_PAIR * (own * padded(p) + i);
     let visible = |i: &usize| *i >= token - first && *i < p.context as usize;
     if !summing {
         if at == 0 {
@@ -257,7 +253,7 @@ fn key_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
         let pair = token * kv_heads + kv_head;
         let (key, value) = (ctx.head(1, head_dim, pair)?, ctx.head(2, head_dim, pair)?);
         for i in (start..start + SUMMED).filter(visible) {
-            note_pair(ctx, p, row(i), load(i), &key, &value)?;
+            store_pair(ctx, p, row(i), at_pair(i), &key, &value)?;
         }
         return Ok(());
     }
@@ -266,10 +262,10 @@ fn key_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let mut values = [0i64; BLOCK];
     for (value, i) in values.iter_mut().zip(block..).filter(|(_, i)| visible(i)) {
         *value = if of_value {
-            (i64::from(ctx.load(load(i))?) << 31) >> distance(top, ctx.load_exponent(load(i) + 4)?)
+            (i64::from(ctx.load(at_pair(i))?) << 31) >> distance(top, ctx.load_exponent(at_pair(i) + 4)?)
         } else {
-            let raised = bounded(i128::from(ctx.load_i64(load(i) + 1)?) << 30)?;
-            align(raised, -(distance(top, ctx.load_exponent(load(i) + 3)?) as i32))
+            let raised = bounded(i128::from(ctx.load_i64(at_pair(i) + 1)?) << 30)?;
+            align(raised, -(distance(top, ctx.load_exponent(at_pair(i) + 3)?) as i32))
         };
     }
     let shift = block_shift(&values);
@@ -283,17 +279,17 @@ fn key_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     add(ctx, &rows, head_dim, substep, shift as i32 - if of_value { 41 } else { 28 })?;
     let inverse_root = Scale { mantissa: p.inverse_root, exponent: p.inverse_root_exponent };
     let (factor, b) = if of_value { (Scale::ONE, -20) } else { (inverse_root, -2) };
-    put(ctx, head_dim, word_in_doubt, factor, top, b)
+    put(ctx, head_dim, word, factor, top, b)
 }
 
-/// Notes a query's pair with the key: probability, dS, and their exponents.
-fn note_pair(
+/// Stores the pair of a query and the key: probability, dS, and their exponents.
+fn store_pair(
     ctx: &mut StepContext,
     p: &by_key::Params,
     row: usize,
     at: usize,
-    key: &Row,
-    value: &Row,
+    key: &HeadRow,
+    value: &HeadRow,
 ) -> Result<(), WordFault> {
     let head_dim = p.head_dim as usize;
     let scoring = attention::Params {

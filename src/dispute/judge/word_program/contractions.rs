@@ -1,6 +1,7 @@
-//! Products of a row: a step adds as many terms as it can show, and since every sum is exact, sums of parts are sums.
+//! Word programs of products along a row: a step adds as many terms as fit a proof. Every sum is exact, so it may be
+//! cut into parts anywhere.
 
-use super::{ANSWER, StepContext, WordFault, WordPlace, WordProgram, bounded, single::info_word, step_context::part};
+use super::{RESULT, StepContext, WordFault, WordPlace, WordProgram, bounded, single::info_word, step_context::part};
 use crate::{
     kernels::{
         INFO, head_logits, lora_down, lora_down_backward,
@@ -18,7 +19,7 @@ use crate::{
 
 pub(super) const LORA_DOWN: WordProgram = WordProgram {
     kernel: &lora_down::KERNEL,
-    scratch: |p| ANSWER + 2 * lora_down::Params::read(p).rank as usize,
+    scratch: |p| RESULT + 2 * lora_down::Params::read(p).rank as usize,
     steps: |p, _| {
         let p = lora_down::Params::read(p);
         p.rank as usize * (p.in_features as usize).div_ceil(TERMS) + 1
@@ -26,7 +27,7 @@ pub(super) const LORA_DOWN: WordProgram = WordProgram {
     step: |ctx, at| down(ctx, at, false),
 };
 
-/// Its params are those of `lora_down`.
+/// The params are those of `lora_down`.
 pub(super) const LORA_DOWN_BACKWARD: WordProgram =
     WordProgram { kernel: &lora_down_backward::KERNEL, step: |ctx, at| down(ctx, at, true), ..LORA_DOWN };
 
@@ -60,15 +61,15 @@ pub(super) const HEAD_LOGITS: WordProgram = WordProgram {
     step: head_logits,
 };
 
-/// Terms of a step where both factors lie along the contraction.
+/// Number of terms in a step if both factors are stored along the contraction.
 const TERMS: usize = 4096;
-/// Terms of a step where every four of a factor lie in a tile of their own.
+/// Number of terms in a step if every four terms of a factor are in a tile of their own.
 const BLOCK_TERMS: usize = 64;
 
-const SUM: usize = ANSWER;
-const SCRATCH_WORDS: usize = ANSWER + 2;
+const SUM: usize = RESULT;
+const SCRATCH_WORDS: usize = RESULT + 2;
 
-/// Adds to a noted sum.
+/// Adds to a stored sum, and returns it.
 fn add(ctx: &mut StepContext, at: usize, sum: i128) -> Result<i64, WordFault> {
     let sum = bounded(i128::from(ctx.load_sum(at)?) + sum)?;
     ctx.store_i64(at, sum)?;
@@ -78,7 +79,7 @@ fn add(ctx: &mut StepContext, at: usize, sum: i128) -> Result<i64, WordFault> {
 fn down(ctx: &mut StepContext, at: usize, wide: bool) -> Result<(), WordFault> {
     let p = lora_down::Params::read(ctx.params);
     let (width, rank) = (p.in_features as usize, p.rank as usize);
-    let (token, word_in_doubt) = ctx.unit(if ctx.binding() == 2 { wide_words(rank) } else { INFO });
+    let (token, word) = ctx.unit(if ctx.binding() == 2 { wide_words(rank) } else { INFO });
     let parts = width.div_ceil(TERMS);
     if at < rank * parts {
         let r = at / parts;
@@ -90,13 +91,13 @@ fn down(ctx: &mut StepContext, at: usize, wide: bool) -> Result<(), WordFault> {
             };
             sum += i128::from(x * ctx.wide(1, r * wide_words(width), width, i)?);
         }
-        return add(ctx, ANSWER + 2 * r, sum).map(|_| ());
+        return add(ctx, RESULT + 2 * r, sum).map(|_| ());
     }
-    let sums = (0..rank).map(|r| ctx.load_i64(ANSWER + 2 * r)).collect::<Result<Vec<_>, _>>()?;
+    let sums = (0..rank).map(|r| ctx.load_i64(RESULT + 2 * r)).collect::<Result<Vec<_>, _>>()?;
     let mut row = vec![0; wide_words(rank)];
     let (shift, sum) = write_even(&mut row, &sums);
-    let info = info_word(Scale::power_of_two(shift as i32), sum, word_in_doubt.min(INFO - 1));
-    ctx.answer(if ctx.binding() == 2 { row[word_in_doubt] } else { info })
+    let info = info_word(Scale::power_of_two(shift as i32), sum, word.min(INFO - 1));
+    ctx.set_result(if ctx.binding() == 2 { row[word] } else { info })
 }
 
 fn ternary(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
@@ -105,7 +106,7 @@ fn ternary(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let (token, column) = ctx.unit(out_features + INFO);
     if column >= out_features {
         let before = ctx.before()?;
-        return ctx.answer(before);
+        return ctx.set_result(before);
     }
     let blocks = row_words(in_features);
     let mut sum = 0i128;
@@ -114,10 +115,10 @@ fn ternary(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
         sum += i128::from(ctx.byte(0, token * 4 * blocks + k)? * trit(block, column, k)?);
     }
     let sum = add(ctx, SUM, sum)?;
-    ctx.answer(sum as u32)
+    ctx.set_result(sum as u32)
 }
 
-/// Row `row`, column `column` of the block that holds both.
+/// Returns the trit in row `row` and column `column`, given the block that contains it.
 fn trit(block: u32, row: usize, column: usize) -> Result<i64, WordFault> {
     match block >> (8 * (column % 4) + 2 * (row % 4)) & 3 {
         3 => Err(WordFault::Format("a trit")),
@@ -125,7 +126,7 @@ fn trit(block: u32, row: usize, column: usize) -> Result<i64, WordFault> {
     }
 }
 
-/// The column of the place's slot, where it is one that the dispatch computes.
+/// Returns the column of a place, if the dispatch computes the place's slot.
 fn column(p: &ternary_matmul_backward::Params, place: WordPlace) -> Option<usize> {
     let stride = p.in_features as usize + INFO;
     let at = place.word as usize % (p.slots as usize * stride);
@@ -138,7 +139,7 @@ fn ternary_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let (token, _) = ctx.unit(p.slots as usize * (in_features + INFO));
     let Some(column) = column(p, ctx.place) else {
         let before = ctx.before()?;
-        return ctx.answer(before);
+        return ctx.set_result(before);
     };
     let (stride, blocks) = (row_words(out_features), row_words(in_features));
     let row = token * planes * stride;
@@ -149,7 +150,7 @@ fn ternary_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
         sum += i128::from(dy * trit(block, n, column)?);
     }
     let sum = add(ctx, SUM, sum)?;
-    ctx.answer(sum as u32)
+    ctx.set_result(sum as u32)
 }
 
 fn head_logits(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
@@ -171,5 +172,5 @@ fn head_logits(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let scaled = round_even(bounded(i128::from(sum) * i128::from(ctx.word(3, v)?))?, 16);
     let (value, clamped) = score(bounded(i128::from(scaled) * i128::from(mantissa))?, shift);
     ctx.saturate(clamped)?;
-    ctx.answer(value as u32)
+    ctx.set_result(value as u32)
 }

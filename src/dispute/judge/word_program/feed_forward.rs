@@ -1,6 +1,6 @@
-//! The gated nonlinearity: the maxima of gate and up, then the products.
+//! Word programs of the gated nonlinearity: the maxima of gate and up, then the products.
 
-use super::{ANSWER, CHUNK, StepContext, WordFault, WordProgram, single::info_word, step_context::part};
+use super::{CHUNK, RESULT, StepContext, WordFault, WordProgram, single::info_word, step_context::part};
 use crate::{
     kernels::{INFO, gated_relu_squared, gated_relu_squared_backward, shared::wide::wide_words},
     numbers::fixed::{WIDE_BITS, round_dither, round_even, shift_for},
@@ -20,13 +20,13 @@ pub(super) const GATED_BACKWARD: WordProgram = WordProgram {
     step: gated_backward,
 };
 
-const MAX_GATE: usize = ANSWER;
-const MAX_UP: usize = ANSWER + 2;
-const MAX_VALUE: usize = ANSWER + 4;
-const SUM: usize = ANSWER + 6;
-const SCRATCH_WORDS: usize = ANSWER + 8;
+const MAX_GATE: usize = RESULT;
+const MAX_UP: usize = RESULT + 2;
+const MAX_VALUE: usize = RESULT + 4;
+const SUM: usize = RESULT + 6;
+const SCRATCH_WORDS: usize = RESULT + 8;
 
-/// Raises the maxima by some columns of the rows in buffers `gate` and `gate + 1`.
+/// Updates the stored maxima by some columns of the rows in buffers `gate` and `gate + 1`.
 fn maxima(ctx: &mut StepContext, gate: usize, row: usize, columns: std::ops::Range<usize>) -> Result<(), WordFault> {
     for i in columns {
         let (gate, up) = (ctx.int(gate, row + i)?.max(0), ctx.int(gate + 1, row + i)?);
@@ -36,12 +36,12 @@ fn maxima(ctx: &mut StepContext, gate: usize, row: usize, columns: std::ops::Ran
     Ok(())
 }
 
-/// Shifts of gate and up.
+/// Returns the shifts of gate and up.
 fn shifts(ctx: &mut StepContext) -> Result<[u32; 2], WordFault> {
     Ok([ctx.load_i64(MAX_GATE)?, ctx.load_i64(MAX_UP)?].map(|max| shift_for(max as u64, WIDE_BITS)))
 }
 
-/// Gate and up of a column, 14 bits each.
+/// Returns gate and up of a column, rounded to 14 bits each.
 fn rounded(ctx: &mut StepContext, gate: usize, at: usize) -> Result<[i64; 2], WordFault> {
     let [gate_shift, up_shift] = shifts(ctx)?;
     let (gate, up) = (ctx.int(gate, at)?.max(0), ctx.int(gate + 1, at)?);
@@ -60,12 +60,12 @@ fn gated(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     }
     if column < width {
         let [gate, up] = rounded(ctx, 0, row + column)?;
-        return ctx.answer(round_even(gate * gate * up, 12) as u32);
+        return ctx.set_result(round_even(gate * gate * up, 12) as u32);
     }
     let [gate_shift, up_shift] = shifts(ctx)?;
     let (gate, up) = (ctx.scale(0, row + width)?, ctx.scale(1, row + width)?);
     let scale = gate.multiply(gate).multiply(up).shift((2 * gate_shift + up_shift + 12) as i32);
-    ctx.answer(info_word(scale, 0, column - width))
+    ctx.set_result(info_word(scale, 0, column - width))
 }
 
 fn gated_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
@@ -74,7 +74,7 @@ fn gated_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let chunks = width.div_ceil(CHUNK);
     let of_gate = ctx.binding() < 6;
     let data = matches!(ctx.binding(), 4 | 6);
-    let (token, word_in_doubt) = ctx.unit(if data { wide_words(width) } else { INFO });
+    let (token, word) = ctx.unit(if data { wide_words(width) } else { INFO });
     let row = token * (width + INFO);
     let columns = part(width, CHUNK, at % chunks);
     if at < chunks {
@@ -93,7 +93,7 @@ fn gated_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
         let sum = ctx.load_i64(SUM)? + value;
         ctx.store_i64(SUM, sum)?;
         if data {
-            ctx.answer_wide(word_in_doubt, width, i, value)?;
+            ctx.set_result_wide(word, width, i, value)?;
         }
     }
     if at + 1 < 3 * chunks || data {
@@ -105,5 +105,5 @@ fn gated_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let (other, doubled) = if of_gate { (up.shift(up_shift as i32), 1) } else { (gate, 0) };
     let scale = gate.multiply(other).multiply(dout).shift(shift as i32 + doubled);
     let sum = ctx.load_i64(SUM)? as i32;
-    ctx.answer(info_word(scale, sum, word_in_doubt))
+    ctx.set_result(info_word(scale, sum, word))
 }

@@ -1,6 +1,6 @@
-//! Gradients of an adapter: folded rows, and sums over blocks of 32 tokens, half a block a step.
+//! Word programs of an adapter's gradients: folded rows, and sums over blocks of 32 tokens, half a block in a step.
 
-use super::{ANSWER, StepContext, WordFault, WordProgram, single::single};
+use super::{RESULT, StepContext, WordFault, WordProgram, single::single};
 use crate::{
     kernels::{
         INFO,
@@ -26,15 +26,15 @@ pub(super) const LORA_GRADIENT_A: WordProgram = WordProgram {
     step: |ctx, at| gradient(ctx, at, false),
 };
 
-/// Its params are those of `lora_gradient_a`.
+/// The params are those of `lora_gradient_a`.
 pub(super) const LORA_GRADIENT_B: WordProgram =
     WordProgram { kernel: &lora_gradient_b::KERNEL, step: |ctx, at| gradient(ctx, at, true), ..LORA_GRADIENT_A };
 
-const TOTAL: usize = ANSWER;
-const PARTIAL: usize = ANSWER + 2;
-const SCRATCH_WORDS: usize = ANSWER + 4;
+const TOTAL: usize = RESULT;
+const PARTIAL: usize = RESULT + 2;
+const SCRATCH_WORDS: usize = RESULT + 4;
 
-/// The first token and the tokens of a block.
+/// Returns the first token and the number of tokens of a block.
 fn span(ctx: &mut StepContext, spans: usize, block: usize) -> Result<[usize; 2], WordFault> {
     let first = ctx.index(spans, 2 * block, 1 << 24)?;
     Ok([first, ctx.index(spans, 2 * block + 1, BLOCK + 1)?])
@@ -69,7 +69,7 @@ fn fold(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
         wide::set(bytemuck::cast_slice_mut(&mut row[..FOLD - 4]), i, value as i32);
     }
     row[FOLD - 4] = (top - 16 + shift as i32) as u32;
-    ctx.answer(row[word])
+    ctx.set_result(row[word])
 }
 
 fn gradient(ctx: &mut StepContext, at: usize, wide: bool) -> Result<(), WordFault> {
@@ -97,7 +97,7 @@ fn gradient(ctx: &mut StepContext, at: usize, wide: bool) -> Result<(), WordFaul
         if half == 1 {
             let shift = ctx.exponent(1, folded + FOLD - 4)? - ctx.exponent(3, p.exponent_at as usize)?;
             if sum.abs() > 1 << 33 {
-                return Err(WordFault::Format("a block's sum"));
+                return Err(WordFault::Format("the sum of a block"));
             }
             let total = ctx.load_sum(TOTAL)?.wrapping_add(align(sum, shift.min(28)));
             ctx.store_i64(TOTAL, total)?;
@@ -105,5 +105,5 @@ fn gradient(ctx: &mut StepContext, at: usize, wide: bool) -> Result<(), WordFaul
         }
     }
     let total = ctx.load_sum(TOTAL)? as u64;
-    ctx.answer((total >> (32 * (at_word % 2))) as u32)
+    ctx.set_result((total >> (32 * (at_word % 2))) as u32)
 }

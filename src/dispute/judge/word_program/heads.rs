@@ -1,4 +1,4 @@
-//! Head rows: one head is small enough for one step.
+//! Word programs of head rows. One head is small enough for one step.
 
 use super::{
     StepContext, WordFault, WordProgram, bounded,
@@ -33,7 +33,7 @@ fn rope(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
             values[column] = bounded(i128::from(turned) * i128::from(scale.mantissa))?;
         }
     }
-    answer(ctx, head_dim, at, &values, scale.exponent + 1, None)
+    set_head_result(ctx, head_dim, at, &values, scale.exponent + 1, None)
 }
 
 fn head_gradient_quantize(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
@@ -49,10 +49,11 @@ fn head_gradient_quantize(ctx: &mut StepContext, _: usize) -> Result<(), WordFau
         *value = ctx.int(0, row + head * head_dim + i)? * i64::from(scale.mantissa);
     }
     let index = index.wrapping_mul(p.heads).wrapping_add(head as u32);
-    answer(ctx, head_dim, at, &values, scale.exponent, Some((stream, index)))
+    set_head_result(ctx, head_dim, at, &values, scale.exponent, Some((stream, index)))
 }
 
-fn answer(
+/// Sets the result to word `at` of the head rows.
+fn set_head_result(
     ctx: &mut StepContext,
     head_dim: usize,
     at: usize,
@@ -62,5 +63,5 @@ fn answer(
 ) -> Result<(), WordFault> {
     let mut row = vec![0; head_words(head_dim)];
     put(&mut row, head_dim, values, exponent, dither);
-    ctx.answer(row[at % head_words(head_dim)])
+    ctx.set_result(row[at % head_words(head_dim)])
 }

@@ -1,12 +1,14 @@
-//! A word_program: the computation of one output word of a dispatch, cut into steps small enough to be shown.
+//! Word programs: the computation of one output word of a dispatch, cut into steps that are small enough for a proof.
 //!
-//! A step reads a few tiles of the dispatch's buffers and of a scratch tensor, and writes to the scratch tensor alone.
-//! Every kernel has one, and it gives the word and the flag that the kernel's reference gives. What a word_program reads is checked
-//! against the formats of docs/ARITHMETIC.md first, so that no word makes it overflow or read out of bounds.
+//! A step reads a few tiles of the dispatch's buffers and of a scratch tensor, and writes to the scratch tensor only.
+//! Every kernel has a word program, which computes the same word and the same flag as the kernel's reference
+//! implementation. The words that it reads are first checked against the formats of docs/ARITHMETIC.md, so that no word
+//! makes it overflow or read out of bounds.
 
 mod attention;
 mod attention_backward;
 mod contractions;
+mod definition;
 mod feed_forward;
 mod gradients;
 mod heads;
@@ -19,28 +21,12 @@ mod vocabulary;
 
 use super::artifact_encoding;
 use crate::kernels::{self, Kernel};
-pub(super) use step_context::bounded;
+pub use definition::WordProgram;
+pub(super) use definition::{CHUNK, RESULT};
 pub use step_context::{StepContext, WordFault, WordMemory, WordPlace};
+pub(super) use step_context::{bounded, part};
 
-/// How a kernel's words are computed step by step.
-pub struct WordProgram {
-    /// The kernel.
-    pub kernel: &'static Kernel,
-    /// Words of the scratch tensor, zero before the first step.
-    pub scratch: fn(&[u32]) -> usize,
-    /// Steps for a word, at least one.
-    pub steps: fn(&[u32], WordPlace) -> usize,
-    /// One of them.
-    pub step: fn(&mut StepContext, usize) -> Result<(), WordFault>,
-}
-
-/// Words of a scratch tensor that every tape has: the answer and the flag.
-pub(super) const ANSWER: usize = 2;
-
-/// Columns of a row that one step goes through.
-pub(super) const CHUNK: usize = 1024;
-
-/// The tape of every kernel that a trace may name.
+/// The word programs of all kernels in a trace.
 pub static WORD_PROGRAMS: &[WordProgram] = &[
     single::EMBED,
     norms::QUANTIZE,
@@ -78,12 +64,12 @@ pub static WORD_PROGRAMS: &[WordProgram] = &[
     artifact_encoding::word_programs::OUTCOME,
 ];
 
-/// The tape of a kernel by its name.
+/// Returns the word program of the kernel with this name.
 pub fn word_program(kernel: &str) -> Option<&'static WordProgram> {
     WORD_PROGRAMS.iter().find(|word_program| word_program.kernel.name == kernel)
 }
 
-/// Every kernel of a trace: those of a step, and those that make its artifact.
+/// Returns every kernel of a trace: those of a step, and those of the artifact encoding.
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
     kernels::ALL.iter().copied().chain(artifact_encoding::KERNELS.iter().copied())
 }

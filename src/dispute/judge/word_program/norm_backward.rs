@@ -1,6 +1,6 @@
-//! RMSNorm backward in four passes over a row, its values noted in between, then the word asked for.
+//! Word program of RMSNorm's backward pass: four passes over a row, whose values are stored in between, then the word.
 
-use super::{ANSWER, CHUNK, StepContext, WordFault, WordProgram, bounded, single::info_word, step_context::part};
+use super::{CHUNK, RESULT, StepContext, WordFault, WordProgram, bounded, single::info_word, step_context::part};
 use crate::{
     kernels::{
         INFO, rms_norm_backward,
@@ -19,24 +19,24 @@ pub(super) const NORM_BACKWARD: WordProgram = WordProgram {
     step,
 };
 
-const MAX_X: usize = ANSWER;
-const DOT: usize = ANSWER + 2;
-/// Largest magnitude after each pass.
-const MAX: [usize; 4] = [ANSWER + 4, ANSWER + 6, ANSWER + 8, ANSWER + 10];
+const MAX_X: usize = RESULT;
+const DOT: usize = RESULT + 2;
+/// The largest magnitude after each pass.
+const MAX: [usize; 4] = [RESULT + 4, RESULT + 6, RESULT + 8, RESULT + 10];
 const VALUES: usize = 16;
 
-/// What every pass needs to know of the row.
-struct Row {
+/// The values of a row that every pass needs.
+struct NormRow {
     width: usize,
     dn: usize,
     x: usize,
     residual: usize,
     rms: Rms,
-    /// Largest exponent of the slots.
+    /// The largest exponent of the slots.
     top: i32,
-    /// Shifts after the first, the third and the fourth pass.
+    /// The shifts after the first, the third and the fourth pass.
     shifts: [u32; 3],
-    /// Exponent of the branch's values, and whether there are any.
+    /// The exponent of the branch's values; `ZERO_EXPONENT` if all of them are 0.
     unit: i32,
     residual_scale: Scale,
 }
@@ -45,7 +45,7 @@ fn exponent(scale: Scale) -> i32 {
     if scale.mantissa == 0 { ZERO_EXPONENT } else { scale.exponent }
 }
 
-fn row(ctx: &mut StepContext, p: &rms_norm_backward::Params, token: usize) -> Result<Row, WordFault> {
+fn row(ctx: &mut StepContext, p: &rms_norm_backward::Params, token: usize) -> Result<NormRow, WordFault> {
     let (width, slots) = (p.width as usize, p.slots as usize);
     let stride = width + INFO;
     let mut top = ZERO_EXPONENT;
@@ -65,26 +65,26 @@ fn row(ctx: &mut StepContext, p: &rms_norm_backward::Params, token: usize) -> Re
         _ => top + 2 + shifts[0] as i32 + p.gain_exponent + shifts[1] as i32 + rms.inverse_rms.exponent,
     };
     let dn = token * slots * stride;
-    Ok(Row { width, dn, x: token * stride, residual, rms, top, shifts, unit, residual_scale })
+    Ok(NormRow { width, dn, x: token * stride, residual, rms, top, shifts, unit, residual_scale })
 }
 
 fn step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let p = rms_norm_backward::Params::read(ctx.params);
-    let (token, word_in_doubt) = ctx.unit(p.width as usize + INFO);
+    let (token, word) = ctx.unit(p.width as usize + INFO);
     let row = row(ctx, p, token)?;
     let chunks = row.width.div_ceil(CHUNK);
     let pass = at / chunks;
     if pass == 4 {
         let top = row.unit.max(exponent(row.residual_scale));
-        return match word_in_doubt.checked_sub(row.width) {
+        return match word.checked_sub(row.width) {
             None => {
-                let value = ctx.load_i64(VALUES + 2 * word_in_doubt)?;
-                ctx.answer(round_even(value, row.shifts[2]) as u32)
+                let value = ctx.load_i64(VALUES + 2 * word)?;
+                ctx.set_result(round_even(value, row.shifts[2]) as u32)
             }
             Some(word) => {
                 let zero = ctx.load_i64(MAX[3])? == 0;
                 let scale = if zero { Scale::ZERO } else { Scale::power_of_two(top + 1 + row.shifts[2] as i32) };
-                ctx.answer(info_word(scale, 0, word))
+                ctx.set_result(info_word(scale, 0, word))
             }
         };
     }
@@ -101,8 +101,8 @@ fn step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     Ok(())
 }
 
-/// Σ over slots of dn.
-fn summed(ctx: &mut StepContext, row: &Row, slots: usize, i: usize) -> Result<i64, WordFault> {
+/// First pass: the sum of dn over the slots.
+fn summed(ctx: &mut StepContext, row: &NormRow, slots: usize, i: usize) -> Result<i64, WordFault> {
     let x = ctx.int(1, row.x + i)?;
     ctx.store_max(MAX_X, x.unsigned_abs())?;
     let mut sum = 0;
@@ -115,8 +115,8 @@ fn summed(ctx: &mut StepContext, row: &Row, slots: usize, i: usize) -> Result<i6
     Ok(sum)
 }
 
-/// Times the gain; its product with x is counted.
-fn gained(ctx: &mut StepContext, row: &Row, i: usize) -> Result<i64, WordFault> {
+/// Second pass: the product with the gain. Adds its product with x to the stored dot product.
+fn gained(ctx: &mut StepContext, row: &NormRow, i: usize) -> Result<i64, WordFault> {
     let gain = i64::from(ctx.word(2, i)? as i32).clamp(-65_535, 65_535);
     let value = round_even(ctx.load_i64(VALUES + 2 * i)?, row.shifts[0]);
     let value = bounded(i128::from(value) * i128::from(gain))?;
@@ -127,8 +127,8 @@ fn gained(ctx: &mut StepContext, row: &Row, i: usize) -> Result<i64, WordFault> 
     Ok(value)
 }
 
-/// Less its part along x.
-fn orthogonal(ctx: &mut StepContext, p: &rms_norm_backward::Params, row: &Row, i: usize) -> Result<i64, WordFault> {
+/// Third pass: the value minus its part along x.
+fn orthogonal(ctx: &mut StepContext, p: &rms_norm_backward::Params, row: &NormRow, i: usize) -> Result<i64, WordFault> {
     let dot = ctx.load_i64(DOT)?;
     let x_shift = shift_for(ctx.load_i64(MAX_X)? as u64, COPY_BITS);
     let inverse_width = Scale { mantissa: p.inverse_width, exponent: p.inverse_width_exponent };
@@ -140,8 +140,8 @@ fn orthogonal(ctx: &mut StepContext, p: &rms_norm_backward::Params, row: &Row, i
     bounded(i128::from(ctx.load_i64(VALUES + 2 * i)?) - along)
 }
 
-/// Over the RMS, plus the residual's gradient.
-fn joined(ctx: &mut StepContext, row: &Row, i: usize) -> Result<i64, WordFault> {
+/// Fourth pass: the value divided by the RMS, plus the residual's gradient.
+fn joined(ctx: &mut StepContext, row: &NormRow, i: usize) -> Result<i64, WordFault> {
     let straight_exponent = exponent(row.residual_scale);
     let top = row.unit.max(straight_exponent);
     let value = round_even(ctx.load_i64(VALUES + 2 * i)?, row.shifts[1]);

@@ -1,6 +1,7 @@
-//! RMSNorm forward in three passes over a row: the maxima, the sum of squares, the rounded values.
+//! Word programs of RMSNorm's forward pass: three passes over a row, for the maxima, the sum of squares and the rounded
+//! values.
 
-use super::{ANSWER, CHUNK, StepContext, WordFault, WordProgram, single::info_word, step_context::part};
+use super::{CHUNK, RESULT, StepContext, WordFault, WordProgram, single::info_word, step_context::part};
 use crate::{
     kernels::{
         INFO, rms_norm_quantize, rms_norm_wide,
@@ -22,15 +23,15 @@ pub(super) const QUANTIZE: WordProgram = WordProgram {
     step: |ctx, at| step(ctx, at, true),
 };
 
-/// Its params are those of `rms_norm_quantize`.
+/// The params are those of `rms_norm_quantize`.
 pub(super) const WIDE: WordProgram =
     WordProgram { kernel: &rms_norm_wide::KERNEL, step: |ctx, at| step(ctx, at, false), ..QUANTIZE };
 
-const MAX_X: usize = ANSWER;
-const MAX_PRODUCT: usize = ANSWER + 2;
-const SQUARES: usize = ANSWER + 4;
-const SUM: usize = ANSWER + 6;
-const SCRATCH_WORDS: usize = ANSWER + 8;
+const MAX_X: usize = RESULT;
+const MAX_PRODUCT: usize = RESULT + 2;
+const SQUARES: usize = RESULT + 4;
+const SUM: usize = RESULT + 6;
+const SCRATCH_WORDS: usize = RESULT + 8;
 
 fn step(ctx: &mut StepContext, at: usize, quantize: bool) -> Result<(), WordFault> {
     let p = rms_norm_quantize::Params::read(ctx.params);
@@ -41,7 +42,7 @@ fn step(ctx: &mut StepContext, at: usize, quantize: bool) -> Result<(), WordFaul
         (2, false) => wide_words(width),
         _ => INFO,
     };
-    let (token, word_in_doubt) = ctx.unit(words);
+    let (token, word) = ctx.unit(words);
     let row = token * (width + INFO);
     let shift = shift_for(ctx.load_i64(MAX_X)? as u64, COPY_BITS);
     let max = ctx.load_i64(MAX_PRODUCT)? as u64;
@@ -62,8 +63,8 @@ fn step(ctx: &mut StepContext, at: usize, quantize: bool) -> Result<(), WordFaul
                 let sum = ctx.load_i64(SUM)? + value;
                 ctx.store_i64(SUM, sum)?;
                 match (ctx.binding(), quantize) {
-                    (2, true) => ctx.answer_byte(word_in_doubt, i, value as u8)?,
-                    (2, false) => ctx.answer_wide(word_in_doubt, width, i, value)?,
+                    (2, true) => ctx.set_result_byte(word, i, value as u8)?,
+                    (2, false) => ctx.set_result_wide(word, width, i, value)?,
                     _ => {}
                 }
             }
@@ -77,7 +78,7 @@ fn step(ctx: &mut StepContext, at: usize, quantize: bool) -> Result<(), WordFaul
     let epsilon = Scale { mantissa: p.epsilon, exponent: p.epsilon_exponent };
     let rms = Rms::of_squares(ctx.load_i64(SQUARES)? as u64, shift, scale, inverse_width, epsilon);
     if ctx.binding() == 4 {
-        return ctx.answer(rms.words()[word_in_doubt]);
+        return ctx.set_result(rms.words()[word]);
     }
     let scale = match (quantize, max) {
         (true, 0) => Scale::ZERO,
@@ -89,10 +90,10 @@ fn step(ctx: &mut StepContext, at: usize, quantize: bool) -> Result<(), WordFaul
         (false, _) => rms.inverse.shift(p.gain_exponent + shift_for(max, WIDE_BITS) as i32),
     };
     let sum = ctx.load_i64(SUM)? as i32;
-    ctx.answer(info_word(scale, sum, word_in_doubt))
+    ctx.set_result(info_word(scale, sum, word))
 }
 
-/// A magnitude in the unit in which the largest one has 31 bits.
+/// Returns a magnitude in the unit in which the largest magnitude has 31 bits.
 fn normalize(magnitude: u64, max: u64) -> u64 {
     let bits = bits(max);
     if bits > 31 { magnitude >> (bits - 31) } else { magnitude << (31 - bits) }

@@ -1,6 +1,6 @@
-//! Gradient rows rounded by dither to wide rows: the maximum, then the rounded values.
+//! Word programs that round gradient rows by dither to wide rows: the maximum, then the rounded values.
 
-use super::{ANSWER, CHUNK, StepContext, WordFault, WordProgram, bounded, single::info_word, step_context::part};
+use super::{CHUNK, RESULT, StepContext, WordFault, WordProgram, bounded, single::info_word, step_context::part};
 use crate::{
     kernels::{
         INFO, gradient_quantize, rope_backward,
@@ -23,24 +23,24 @@ pub(super) const ROPE_BACKWARD: WordProgram = WordProgram {
     step: rope_backward,
 };
 
-/// More positions than a table of angles has.
+/// Exclusive upper bound of positions, larger than any table of angles.
 pub(super) const POSITIONS: usize = 1 << 24;
 
-/// Heads that a step turns.
+/// Number of heads that one step rotates.
 const HEADS: usize = 8;
 
-const MAX: usize = ANSWER;
-const SUM: usize = ANSWER + 2;
-/// Largest exponent + 2^30, so that 0 is none yet.
-const TOP: usize = ANSWER + 4;
-const SCRATCH_WORDS: usize = ANSWER + 6;
+const MAX: usize = RESULT;
+const SUM: usize = RESULT + 2;
+/// The largest exponent plus 2^30, so that 0 means that there is none yet.
+const TOP: usize = RESULT + 4;
+const SCRATCH_WORDS: usize = RESULT + 6;
 const NONE: i32 = 1 << 30;
 
 fn gradient_quantize(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let p = gradient_quantize::Params::read(ctx.params);
     let width = p.width as usize;
     let chunks = width.div_ceil(CHUNK);
-    let (token, word_in_doubt) = ctx.unit(if ctx.binding() == 2 { wide_words(width) } else { INFO });
+    let (token, word) = ctx.unit(if ctx.binding() == 2 { wide_words(width) } else { INFO });
     let row = token * (width + INFO);
     let shift = shift_for(ctx.load_i64(MAX)? as u64, WIDE_BITS);
     let (stream, index) = ctx.dither(1, p.stream, token)?;
@@ -51,40 +51,40 @@ fn gradient_quantize(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> 
             continue;
         }
         let rounded = round_dither(value, shift, stream.at(index, i as u32));
-        put(ctx, 2, word_in_doubt, width, i, rounded)?;
+        put(ctx, 2, word, width, i, rounded)?;
     }
     if at + 1 < 2 * chunks || ctx.binding() == 2 {
         return Ok(());
     }
     let (scale, sum) = (ctx.scale(0, row + width)?.shift(shift as i32), ctx.load_i64(SUM)? as i32);
-    ctx.answer(info_word(scale, sum, word_in_doubt))
+    ctx.set_result(info_word(scale, sum, word))
 }
 
-/// Counts a rounded value, and answers with it where it is asked for.
+/// Adds a rounded value to the stored sum, and puts it into the result if the word contains it.
 fn put(
     ctx: &mut StepContext,
     data: usize,
-    word_in_doubt: usize,
+    word: usize,
     width: usize,
     column: usize,
     value: i64,
 ) -> Result<(), WordFault> {
     let sum = ctx.load_i64(SUM)? + value;
     ctx.store_i64(SUM, sum)?;
-    if ctx.binding() == data { ctx.answer_wide(word_in_doubt, width, column, value) } else { Ok(()) }
+    if ctx.binding() == data { ctx.set_result_wide(word, width, column, value) } else { Ok(()) }
 }
 
 fn rope_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let p = rope_backward::Params::read(ctx.params);
     let (heads, head_dim) = (p.heads as usize, p.head_dim as usize);
     let (chunks, half, width) = (heads.div_ceil(HEADS), head_dim / 2, heads * head_dim);
-    let (token, word_in_doubt) = ctx.unit(if ctx.binding() == 4 { wide_words(width) } else { INFO });
+    let (token, word) = ctx.unit(if ctx.binding() == 4 { wide_words(width) } else { INFO });
     let first = token * p.head_stride as usize + p.head_offset as usize;
     let position = ctx.index(1, token, POSITIONS)? * p.position_stride as usize;
     let (stream, index) = ctx.dither(3, p.stream, token)?;
     let top = match ctx.load(TOP)? as i32 {
         0 => 0,
-        load => load.checked_sub(NONE).ok_or(WordFault::Format("an exponent"))?,
+        stored => stored.checked_sub(NONE).ok_or(WordFault::Format("an exponent"))?,
     };
     let shift = shift_for(ctx.load_i64(MAX)? as u64, WIDE_BITS);
     for head in part(heads, HEADS, at % chunks) {
@@ -92,8 +92,8 @@ fn rope_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
         let scale = ctx.scale(0, row + head_dim)?;
         if at < chunks {
             if scale.mantissa != 0 {
-                let load = (scale.exponent + NONE).max(ctx.load(TOP)? as i32);
-                ctx.store(TOP, load as u32)?;
+                let largest = (scale.exponent + NONE).max(ctx.load(TOP)? as i32);
+                ctx.store(TOP, largest as u32)?;
             }
             continue;
         }
@@ -108,7 +108,7 @@ fn rope_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
                     _ => {
                         let column = head * head_dim + column;
                         let rounded = round_dither(value, shift, stream.at(index, column as u32));
-                        put(ctx, 4, word_in_doubt, width, column, rounded)?;
+                        put(ctx, 4, word, width, column, rounded)?;
                     }
                 }
             }
@@ -120,10 +120,10 @@ fn rope_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let zero = ctx.load_i64(MAX)? == 0;
     let scale = if zero { Scale::ZERO } else { Scale::power_of_two(top + 1 + shift as i32) };
     let sum = ctx.load_i64(SUM)? as i32;
-    ctx.answer(info_word(scale, sum, word_in_doubt))
+    ctx.set_result(info_word(scale, sum, word))
 }
 
-/// A cosine or a sine, Q30.
+/// Returns a cosine or a sine, in Q30.
 fn angle(ctx: &mut StepContext, at: usize) -> Result<i64, WordFault> {
     match i64::from(ctx.word(2, at)? as i32) {
         value if value.abs() <= 1 << 30 => Ok(value),
@@ -131,7 +131,7 @@ fn angle(ctx: &mut StepContext, at: usize) -> Result<i64, WordFault> {
     }
 }
 
-/// The pair of features that turns with `i`, turned forward.
+/// Returns a pair of features rotated by an angle of the table.
 pub(super) fn turn(ctx: &mut StepContext, angles: usize, [a, b]: [i64; 2]) -> Result<[i64; 2], WordFault> {
     let (cos, sin) = (angle(ctx, angles)?, angle(ctx, angles + 1)?);
     Ok([round_even(a * cos - b * sin, 31), round_even(a * sin + b * cos, 31)])

@@ -1,6 +1,6 @@
-//! Kernels of which a word is one step.
+//! Word programs of one step.
 
-use super::{ANSWER, StepContext, WordFault, WordProgram, bounded};
+use super::{RESULT, StepContext, WordFault, WordProgram, bounded};
 use crate::{
     kernels::{
         INFO, Kernel,
@@ -20,15 +20,15 @@ pub(super) const LORA_UP: WordProgram = single(&lora_up::KERNEL, lora_up);
 pub(super) const RESIDUAL_ADD: WordProgram = single(&residual_add::KERNEL, residual_add);
 pub(super) const DIGEST: WordProgram = single(&digest::KERNEL, digest);
 
-/// A tape of one step, without notes.
+/// Returns a word program of one step that stores nothing.
 pub(super) const fn single(
     kernel: &'static Kernel,
     step: fn(&mut StepContext, usize) -> Result<(), WordFault>,
 ) -> WordProgram {
-    WordProgram { kernel, scratch: |_| ANSWER, steps: |_, _| 1, step }
+    WordProgram { kernel, scratch: |_| RESULT, steps: |_, _| 1, step }
 }
 
-/// Word `at` of a row info.
+/// Returns word `at` of a row info.
 pub(super) fn info_word(scale: Scale, sum: i32, at: usize) -> u32 {
     [scale.mantissa, scale.exponent as u32, sum as u32, 0][at]
 }
@@ -40,15 +40,15 @@ fn embed(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
     let id = ctx.word(0, token)?.wrapping_sub(p.vocab_offset) as usize;
     if id >= p.vocab as usize {
         let before = if p.vocab_offset == 0 { 0 } else { ctx.before()? };
-        return ctx.answer(before);
+        return ctx.set_result(before);
     }
     if column >= width {
-        return ctx.answer(info_word(Scale::power_of_two(-(p.fraction_bits as i32)), 0, column - width));
+        return ctx.set_result(info_word(Scale::power_of_two(-(p.fraction_bits as i32)), 0, column - width));
     }
     let value = ctx.byte(1, id * 4 * row_words(width) + column)? * i64::from(ctx.word(2, id)?);
     let (value, saturated) = shift_to_i32(value, p.shift);
     ctx.saturate(saturated)?;
-    ctx.answer(value as u32)
+    ctx.set_result(value as u32)
 }
 
 fn lora_up(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
@@ -58,16 +58,16 @@ fn lora_up(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
     let (slot, column) = (at / (width + INFO), at % (width + INFO));
     if slot != p.slot as usize {
         let before = ctx.before()?;
-        return ctx.answer(before);
+        return ctx.set_result(before);
     }
     if column >= width {
         let product_scale = Scale { mantissa: p.product_scale, exponent: p.product_scale_exponent };
         let scale = ctx.scale(0, token * INFO)?.multiply(product_scale);
-        return ctx.answer(info_word(scale, 0, column - width));
+        return ctx.set_result(info_word(scale, 0, column - width));
     }
     let product = bounded(i128::from(ctx.before()? as i32) << p.fraction_bits)?;
     if rank == 0 {
-        return ctx.answer(product as u32);
+        return ctx.set_result(product as u32);
     }
     let (ratio, ratio_shift) = (ctx.word(4, p.ratio_at as usize)?, ctx.exponent(4, p.ratio_at as usize + 1)?);
     let shift = ratio_shift - (ctx.scale(2, token * INFO)?.exponent + 30);
@@ -78,7 +78,7 @@ fn lora_up(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
     let (share, far) = shift_to_i32(bounded(i128::from(sum) * i128::from(ratio))?, shift);
     let (value, farther) = saturate(product + i64::from(share));
     ctx.saturate(far | farther)?;
-    ctx.answer(value as u32)
+    ctx.set_result(value as u32)
 }
 
 fn residual_add(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
@@ -86,14 +86,14 @@ fn residual_add(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
     let width = p.width as usize;
     let (token, column) = ctx.unit(width + INFO);
     if column >= width {
-        return ctx.answer(info_word(Scale::power_of_two(-(p.fraction_bits as i32)), 0, column - width));
+        return ctx.set_result(info_word(Scale::power_of_two(-(p.fraction_bits as i32)), 0, column - width));
     }
     let row = token * (width + INFO);
     let (residual, y, scale) = (ctx.int(0, row + column)?, ctx.int(1, row + column)?, ctx.scale(1, row + width)?);
     let (y, far) = shift_to_i32(y * i64::from(scale.mantissa), -(scale.exponent + p.fraction_bits as i32));
     let (value, farther) = saturate(residual + i64::from(y));
     ctx.saturate(far | farther)?;
-    ctx.answer(value as u32)
+    ctx.set_result(value as u32)
 }
 
 fn digest(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
@@ -105,5 +105,5 @@ fn digest(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
     }
     let digest: [u8; 32] = hash.finalize().into();
     let bytes = &digest[4 * word..];
-    ctx.answer(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    ctx.set_result(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }

@@ -1,7 +1,8 @@
-//! Rows as long as the vocabulary: the passes of the softmax, the loss, and the gradient of the head's input.
+//! Word programs of rows as long as the vocabulary: the passes of the softmax, the loss, and the gradient of the head's
+//! input.
 
 use super::{
-    ANSWER, StepContext, WordFault, WordPlace, WordProgram,
+    RESULT, StepContext, WordFault, WordPlace, WordProgram,
     single::{info_word, single},
     step_context::part,
 };
@@ -21,14 +22,14 @@ use crate::{
 
 pub(super) const LOGITS_MAX: WordProgram = WordProgram {
     kernel: &logits_max::KERNEL,
-    scratch: |_| ANSWER + 1,
+    scratch: |_| RESULT + 1,
     steps: |p, _| (logits_max::Params::read(p).vocab as usize).div_ceil(SCORES).max(1),
     step: logits_max,
 };
 
 pub(super) const LOGITS_SUM: WordProgram = WordProgram {
     kernel: &logits_sum::KERNEL,
-    scratch: |_| ANSWER + 2,
+    scratch: |_| RESULT + 2,
     steps: |p, _| (logits_sum::Params::read(p).vocab as usize).div_ceil(SCORES).max(1),
     step: logits_sum,
 };
@@ -37,14 +38,14 @@ pub(super) const CROSS_ENTROPY: WordProgram = single(&cross_entropy::KERNEL, cro
 
 pub(super) const LOSS_SUM: WordProgram = WordProgram {
     kernel: &loss_sum::KERNEL,
-    scratch: |_| ANSWER + 2,
+    scratch: |_| RESULT + 2,
     steps: |p, _| (loss_sum::Params::read(p).tokens as usize).div_ceil(LOSSES).max(1),
     step: loss_sum,
 };
 
 pub(super) const HEAD_BACKWARD: WordProgram = WordProgram {
     kernel: &head_backward::KERNEL,
-    scratch: |_| ANSWER + 2,
+    scratch: |_| RESULT + 2,
     steps: |p, place| {
         let p = head_backward::Params::read(p);
         match is_info(p, place) {
@@ -55,11 +56,11 @@ pub(super) const HEAD_BACKWARD: WordProgram = WordProgram {
     step: head_backward,
 };
 
-/// Scores of a row that one step goes through.
+/// Number of scores of a row that one step reads.
 const SCORES: usize = 4096;
-/// Tokens whose losses one step adds.
+/// Number of tokens whose losses one step adds.
 const LOSSES: usize = 16;
-/// Embeddings of which one step adds a column.
+/// Number of embeddings of which one step adds a column.
 const EMBEDDINGS: usize = 32;
 
 fn logits_max(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
@@ -68,14 +69,14 @@ fn logits_max(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let before = match (at, p.shard) {
         (0, 0) => i32::MIN,
         (0, _) => ctx.before()? as i32,
-        _ => ctx.load(ANSWER)? as i32,
+        _ => ctx.load(RESULT)? as i32,
     };
     let mut max = before;
     for v in part(vocab, SCORES, at) {
         max = max.max(ctx.word(0, token * vocab + v)? as i32);
     }
-    ctx.store(ANSWER, max as u32)?;
-    ctx.answer(max as u32)
+    ctx.store(RESULT, max as u32)?;
+    ctx.set_result(max as u32)
 }
 
 fn logits_sum(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
@@ -86,17 +87,17 @@ fn logits_sum(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let mut sum = match (at, p.shard) {
         (0, 0) => 0,
         (0, _) => ctx.pair(3, 2 * token)?,
-        _ => ctx.load_sum(ANSWER)? as u64,
+        _ => ctx.load_sum(RESULT)? as u64,
     };
     for v in part(vocab, SCORES, at) {
         let z = ctx.word(0, token * vocab + v)? as i32;
         sum = sum.wrapping_add(exp2(ctx, 2, max.abs_diff(z))?.into());
     }
-    ctx.store_i64(ANSWER, sum as i64)?;
-    ctx.answer((sum >> (32 * word)) as u32)
+    ctx.store_i64(RESULT, sum as i64)?;
+    ctx.set_result((sum >> (32 * word)) as u32)
 }
 
-/// As the kernels' own, of a table that is a buffer.
+/// Computes `exp2` as the kernels do, with the table of a buffer.
 pub(super) fn exp2(ctx: &mut StepContext, tables: usize, below: u32) -> Result<u32, WordFault> {
     let (whole, index) = (below >> 20, (below >> 12 & 255) as usize);
     if whole > 31 {
@@ -115,7 +116,7 @@ fn cross_entropy(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
     let (token, word) = ctx.unit(dlogits_words(vocab));
     let label = ctx.word(3, token)?;
     if label == IGNORE {
-        return ctx.answer(0);
+        return ctx.set_result(0);
     }
     let (max, sum) = (ctx.word(1, token)? as i32, ctx.pair(2, 2 * token)?);
     if !(1 << 30..1 << 62).contains(&sum) {
@@ -125,7 +126,7 @@ fn cross_entropy(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
     if word >= planes {
         let own = label.wrapping_sub(p.vocab_offset) as usize;
         if own >= vocab {
-            return ctx.answer(0);
+            return ctx.set_result(0);
         }
         let mut tables = vec![0; 2 * TABLE_LEN];
         for (at, entry) in tables.iter_mut().enumerate().skip(TABLE_LEN) {
@@ -136,11 +137,11 @@ fn cross_entropy(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
         }
         let z = ctx.word(0, token * vocab + own)? as i32;
         let bits = i64::from(max) + log2(&tables, sum) - i64::from(z);
-        return ctx.answer((bits as u64 >> (32 * (word - planes))) as u32);
+        return ctx.set_result((bits as u64 >> (32 * (word - planes))) as u32);
     }
     let (plane, normalizer) = (word / row_words(vocab), Normalizer::new(sum));
     let (stream, index) = ctx.dither(6, p.stream, token)?;
-    let mut answer = 0;
+    let mut result = 0;
     for byte in 0..4 {
         let v = 4 * (word % row_words(vocab)) + byte;
         if v >= vocab {
@@ -154,20 +155,20 @@ fn cross_entropy(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
         let value = round_dither(scaled, 24, stream.at(index, id)) as i32;
         let rest = (value + 128) >> 8;
         let planes = [(rest + 128) >> 8, rest, value];
-        answer |= u32::from(planes[plane] as u8) << (8 * byte);
+        result |= u32::from(planes[plane] as u8) << (8 * byte);
     }
-    ctx.answer(answer)
+    ctx.set_result(result)
 }
 
 fn loss_sum(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let p = loss_sum::Params::read(ctx.params);
     let words = dlogits_words(p.vocab as usize);
-    let mut total = if at == 0 { ctx.pair(1, 0)? } else { ctx.load_sum(ANSWER)? as u64 };
+    let mut total = if at == 0 { ctx.pair(1, 0)? } else { ctx.load_sum(RESULT)? as u64 };
     for token in part(p.tokens as usize, LOSSES, at) {
         total = total.wrapping_add(ctx.pair(0, token * words + words - 2)?);
     }
-    ctx.store_i64(ANSWER, total as i64)?;
-    ctx.answer((total >> (32 * ctx.place.word)) as u32)
+    ctx.store_i64(RESULT, total as i64)?;
+    ctx.set_result((total >> (32 * ctx.place.word)) as u32)
 }
 
 fn is_info(p: &head_backward::Params, place: WordPlace) -> bool {
@@ -179,12 +180,12 @@ fn head_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let (width, vocab) = (p.width as usize, p.vocab as usize);
     let (token, column) = ctx.unit(width + INFO);
     if is_info(p, ctx.place) {
-        return ctx.answer(info_word(Scale::power_of_two(p.exponent), 0, column - width));
+        return ctx.set_result(info_word(Scale::power_of_two(p.exponent), 0, column - width));
     }
     let mut sum = match (at, p.shard) {
         (0, 0) => 0,
         (0, _) => ctx.int(2, token * (width + INFO) + column)?,
-        _ => ctx.load_i64(ANSWER)?,
+        _ => ctx.load_i64(RESULT)?,
     };
     let row = 4 * token * dlogits_words(vocab);
     for v in part(vocab, EMBEDDINGS, at) {
@@ -195,6 +196,6 @@ fn head_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
         }
         sum += gradient * ctx.byte(1, v * 4 * row_words(width) + column)?;
     }
-    ctx.store_i64(ANSWER, sum)?;
-    ctx.answer(sum as u32)
+    ctx.store_i64(RESULT, sum)?;
+    ctx.set_result(sum as u32)
 }

@@ -52,8 +52,7 @@ fn bytes_are_canonical_and_frozen() {
     let read = GradientPackage::decode(&bytes[..]).unwrap();
     assert_eq!(read, GradientPackage::new(&receipt, &artifact, 0).unwrap());
     assert!(read.to_bytes() == bytes);
-    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(digest, GOLDEN);
+    assert_eq!(data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes)), GOLDEN);
 }
 
 const GOLDEN: &str = "4740f5633b30350a92f9b5166858662e5c222507f3ebed76da92ef25f27fd5da";

@@ -1,5 +1,5 @@
-//! One target for libFuzzer: the one that `R3MES_FUZZ` names. Its seeds are written into the folder of the first
-//! argument, where that is an empty one.
+//! Runs libFuzzer on the target that the environment variable `R3MES_FUZZ` names. If the folder of the first argument
+//! is empty, the target's seeds are written there.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use std::{env, fs, sync::LazyLock};
 static TARGET: LazyLock<&'static Target> = LazyLock::new(|| {
     let name = env::var("R3MES_FUZZ").unwrap_or_default();
     let names: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
-    let target = target(&name).unwrap_or_else(|| panic!("R3MES_FUZZ is one of {}", names.join(", ")));
+    let target = target(&name).unwrap_or_else(|| panic!("R3MES_FUZZ must be one of {}", names.join(", ")));
     let corpus = env::args().skip(1).find(|argument| !argument.starts_with('-'));
     if let Some(corpus) = corpus.filter(|corpus| fs::read_dir(corpus).is_ok_and(|mut files| files.next().is_none())) {
         for (number, seed) in (target.seeds)().iter().enumerate() {

@@ -1,10 +1,10 @@
-//! What holds of every ledger, whatever comes.
+//! Invariants of the ledger for arbitrary transactions.
 
 use super::*;
 use crate::tx::{MsgCompleteTask, MsgRegisterNode, MsgSetPayout, MsgUnregisterNode, MsgWithdraw, Transfer};
 use proptest::prelude::*;
 
-/// A message of some account, sensible or not.
+/// Returns a message of some account, which may be invalid.
 fn message(world: &World, number: u8, kind: u8, amount: u64) -> Message {
     let other = 1 + (amount % 9) as u8;
     match kind % 13 {
@@ -26,14 +26,14 @@ fn message(world: &World, number: u8, kind: u8, amount: u64) -> Message {
         8 => Message::CompleteTask(MsgCompleteTask { miner: address(number), chunk_id: amount, ..Default::default() }),
         9 => Message::Withdraw(MsgWithdraw { miner: address(number) }),
         _ => {
-            let lie = |_: u8, task: &Task, claimed| match amount % 7 {
+            let find = |_: u8, task: &Task, claimed| match amount % 7 {
                 0 => Finding::Match,
                 1 => Finding::Mismatch,
                 2 => Finding::Unavailable,
-                _ => truth(0, task, claimed),
+                _ => honest_finding(0, task, claimed),
             };
-            let words = world.words(number, &lie);
-            words.into_iter().next().unwrap_or_else(|| world.claim(number, amount))
+            let messages = world.pending_messages(number, &find);
+            messages.into_iter().next().unwrap_or_else(|| world.claim(number, amount))
         }
     }
 }
@@ -62,7 +62,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic_or_change_anything(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn invalid_transactions_change_nothing(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let mut world = World::small(2);
         let before = world.ledger.state().clone();
         let outcome = world.block(vec![bytes]).remove(0);
@@ -83,7 +83,7 @@ proptest! {
     }
 
     #[test]
-    fn rows_that_are_none_are_refused(key in prop::collection::vec(any::<u8>(), 0..60), value in prop::collection::vec(any::<u8>(), 0..60)) {
+    fn malformed_rows_are_refused(key in prop::collection::vec(any::<u8>(), 0..60), value in prop::collection::vec(any::<u8>(), 0..60)) {
         let world = World::small(2);
         let mut rows = world.ledger.rows();
         rows.push(StateRow { key, value: Some(value) });

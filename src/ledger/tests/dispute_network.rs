@@ -1,9 +1,9 @@
-//! A network whose tasks are a small model's, so that they can be computed, disputed and played.
+//! A network with tasks of a small model, so that tests can compute and dispute them.
 
 use super::*;
 use crate::{
     compute::{Backend, cpu},
-    dispute::prover::{Lie, Prover, Replay, TaskInputs},
+    dispute::prover::{Prover, Replay, Tampering, TaskInputs},
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
@@ -22,19 +22,20 @@ pub(super) const BOND: u64 = LedgerParams::NETWORK.dispute_bond;
 pub(super) const ANSWER: u64 = LedgerParams::NETWORK.answer_bond;
 pub(super) const REWARD: u64 = LedgerParams::NETWORK.reward;
 
-/// A network whose tasks can be computed, and so disputed.
-pub(super) struct Court {
+/// A network whose tasks can be computed and disputed.
+pub(super) struct DisputeNetwork {
     pub(super) world: World,
     model: Model,
     adapter: LoraAdapter,
     chunks: Vec<Chunk>,
 }
 
-/// Nothing is sampled: whatever comes in counts.
+/// Returns parameters with which every gradient is accepted without recomputation.
 pub(super) fn trusting() -> LedgerParams {
     LedgerParams { sampling: 0, challenge_blocks: 200, move_blocks: 4, ..all() }
 }
 
+/// Returns parameters with which every gradient is recomputed.
 pub(super) fn all() -> LedgerParams {
     let verified = LedgerParams { sampling: ALL, verifiers: 3, trap_share: 0, draw_blocks: 1, ..LedgerParams::NETWORK };
     LedgerParams { min_stake: 1_000_000, probation: 0, claim_bond: 0, ..verified }
@@ -48,7 +49,7 @@ fn backend() -> Backend {
     Backend::Cpu { threads: 1, choose: cpu::fastest }
 }
 
-impl Court {
+impl DisputeNetwork {
     pub(super) fn new(params: LedgerParams) -> Self {
         let config = ModelConfig {
             layers: 1,
@@ -80,9 +81,10 @@ impl Court {
             exponent: -40,
         };
         genesis.job.matrices = adapter.matrices.iter().map(spec).collect();
-        let (ground, packing) = DisputeContext::of(&model, &targets(), &genesis.job.matrices, genesis.job.transport);
-        genesis.ground = ground;
-        genesis.layout_root = packing.root(&adapter, &genesis.job.matrices).unwrap();
+        let (context, layout) =
+            DisputeContext::for_job(&model, &targets(), &genesis.job.matrices, genesis.job.transport);
+        genesis.ground = context;
+        genesis.layout_root = layout.root(&adapter, &genesis.job.matrices).unwrap();
         genesis.chunks = chunks.iter().map(|chunk| chunk.block().cid()).collect();
         Self { world: World::new(genesis), model, adapter, chunks }
     }
@@ -91,34 +93,34 @@ impl Court {
         self.chunks.iter().find(|chunk| chunk.block().cid() == task.chunk).unwrap()
     }
 
-    /// Of the task; what a forger plays has another token.
-    pub(super) fn material(&self, task: &Task, forged: bool) -> TaskInputs {
+    /// Returns the inputs of a task; a forger uses another token.
+    pub(super) fn inputs(&self, task: &Task, forged: bool) -> TaskInputs {
         let mut tokens = self.chunk(task).tokens().to_vec();
         tokens[1900] = (tokens[1900] + u32::from(forged)) % 72;
         let (matrices, transport) = (task.job.matrices.clone(), task.job.transport);
         TaskInputs { adapter: self.adapter.clone(), tokens, task_key: task.key(), matrices, transport }
     }
 
-    pub(super) fn party(&self, task: &Task, forged: bool, lie: Option<Lie>) -> Prover {
-        let material = self.material(task, forged);
-        let mut replay = block_on(Replay::new(&self.model, &targets(), &material, &backend())).unwrap();
-        replay.lie = lie;
+    pub(super) fn prover(&self, task: &Task, forged: bool, tampering: Option<Tampering>) -> Prover {
+        let inputs = self.inputs(task, forged);
+        let mut replay = block_on(Replay::new(&self.model, &targets(), &inputs, &backend())).unwrap();
+        replay.tampering = tampering;
         block_on(Prover::new(replay)).unwrap()
     }
 
     pub(super) fn artifact(&self, task: &Task, forged: bool) -> Artifact {
-        let material = self.material(task, forged);
+        let inputs = self.inputs(task, forged);
         let step = RecordedStep::new(&self.model, &targets(), 2);
         let executor = block_on(backend().executor(&std::sync::Arc::new(step.recording.clone()))).unwrap();
         let mut trainer = Trainer::new(step, executor);
-        block_on(trainer.load(&material.adapter, &vec![-40; material.matrices.len()])).unwrap();
-        let found = block_on(trainer.gradient(&material.tokens, &material.task_key, 0)).unwrap();
+        block_on(trainer.load(&inputs.adapter, &vec![-40; inputs.matrices.len()])).unwrap();
+        let found = block_on(trainer.gradient(&inputs.tokens, &inputs.task_key, 0)).unwrap();
         assert!(!found.saturated);
         let gradient = Gradient { loss: found.loss, tokens: found.supervised as u32, matrices: found.matrices };
         Artifact::gradient(task, &gradient).unwrap()
     }
 
-    /// Claims a task and submits for it; its number, the task, and the manifest of its artifact.
+    /// Claims a task and submits a gradient. Returns its number, the task, and the manifest of its artifact.
     pub(super) fn submit(&mut self, number: u8, forged: bool) -> (u64, Task, Vec<u8>) {
         let claim = self.world.claim(number, self.world.free());
         self.world.done(number, claim);
@@ -131,7 +133,7 @@ impl Court {
         (self.world.head().submissions, task, dag.get(&dag.root).unwrap())
     }
 
-    /// A submission that counts.
+    /// Submits a gradient, which must be accepted.
     pub(super) fn accepted(&mut self, number: u8, forged: bool) -> (u64, Task, Vec<u8>) {
         let submitted = self.submit(number, forged);
         self.world.block(vec![]);
@@ -162,31 +164,31 @@ impl Court {
         self.world.send(number, Message::Appeal(Box::new(appeal)))
     }
 
-    pub(super) fn answer(&mut self, number: u8, dispute_id: u64, party: &Prover) {
-        let (sender, answer) = (address(number), party.answer().unwrap().encode());
+    pub(super) fn answer(&mut self, number: u8, dispute_id: u64, prover: &Prover) {
+        let (sender, answer) = (address(number), prover.answer().unwrap().encode());
         self.world.done(number, Message::AnswerDispute(MsgAnswerDispute { sender, dispute_id, answer }));
     }
 
-    /// The next move of each game that one of the executors has one in.
-    pub(super) fn moves(&self, dispute_id: u64, executors: &mut [(u8, &mut Prover)]) -> Vec<(u8, Message)> {
+    /// Returns the next move in each game in which one of the parties has one to make.
+    pub(super) fn moves(&self, dispute_id: u64, parties: &mut [(u8, &mut Prover)]) -> Vec<(u8, Message)> {
         let mut moves = Vec::new();
-        let Some(contest) = self.world.ledger.state().disputes.get(&dispute_id) else { return moves };
-        for (number, (answerer, _)) in contest.answers.iter().enumerate() {
-            let game = contest.dispute.game(number).unwrap();
-            let mover = if game.turn() == crate::dispute::judge::Side::Miner { answerer } else { &contest.challenger };
-            let executor = executors.iter_mut().find(|(executor, _)| address(*executor) == *mover);
-            let Some((executor, party)) = executor.filter(|_| game.winner().is_none()) else { continue };
-            // a liar comes to where it has nothing to say
-            let Ok(Some(step)) = block_on(party.next(game)) else { continue };
-            let (sender, answer) = (address(*executor), number as u64);
+        let Some(case) = self.world.ledger.state().disputes.get(&dispute_id) else { return moves };
+        for (number, (answerer, _)) in case.answers.iter().enumerate() {
+            let game = case.dispute.game(number).unwrap();
+            let mover = if game.turn() == crate::dispute::judge::Side::Miner { answerer } else { &case.challenger };
+            let party = parties.iter_mut().find(|(party, _)| address(*party) == *mover);
+            let Some((party, prover)) = party.filter(|_| game.winner().is_none()) else { continue };
+            // a dishonest party may reach a phase in which it has no move
+            let Ok(Some(step)) = block_on(prover.next(game)) else { continue };
+            let (sender, answer) = (address(*party), number as u64);
             let step = MsgMoveDispute { sender, dispute_id, answer, step: step.encode() };
-            moves.push((*executor, Message::MoveDispute(step)));
+            moves.push((*party, Message::MoveDispute(step)));
         }
         moves
     }
 
-    /// Plays disputes to their ends; who has no move, or only refused ones, lets the deadline pass.
-    pub(super) fn play(&mut self, disputes: &[u64], executors: &mut [(u8, &mut Prover)]) {
+    /// Makes the moves of the parties until the disputes end. A party that has no move lets the deadline pass.
+    pub(super) fn run_games(&mut self, disputes: &[u64], parties: &mut [(u8, &mut Prover)]) {
         for count in 0.. {
             assert!(count < 300, "no end");
             if disputes.iter().all(|dispute| !self.world.ledger.state().disputes.contains_key(dispute)) {
@@ -194,11 +196,11 @@ impl Court {
             }
             let mut moves = std::collections::BTreeMap::<u8, Vec<Message>>::new();
             for dispute in disputes {
-                self.moves(*dispute, executors)
+                self.moves(*dispute, parties)
                     .into_iter()
-                    .for_each(|(who, step)| moves.entry(who).or_default().push(step));
+                    .for_each(|(party, step)| moves.entry(party).or_default().push(step));
             }
-            let txs = moves.iter().map(|(who, steps)| self.world.sign(*who, steps)).collect();
+            let txs = moves.iter().map(|(party, steps)| self.world.sign(*party, steps)).collect();
             self.world.block(txs);
             if count % 7 == 0 {
                 self.world.check();
@@ -206,12 +208,13 @@ impl Court {
         }
     }
 
-    /// Verifiers are sampled and say what they find; the panel stays silent.
-    pub(super) fn speak(&mut self, find: impl Fn(u8) -> Finding) {
+    /// Lets the sampled verifiers attest what they find. Nobody votes if they disagree.
+    pub(super) fn attest(&mut self, find: impl Fn(u8) -> Finding) {
         for _ in 0..3 {
-            let words = NODES.map(|(number, _)| (number, self.world.words(number, &|number, _, _| find(number))));
-            let spoken = words.iter().filter(|(_, words)| !words.is_empty());
-            let txs = spoken.map(|(number, words)| self.world.sign(*number, words)).collect();
+            let pending =
+                NODES.map(|(number, _)| (number, self.world.pending_messages(number, &|number, _, _| find(number))));
+            let pending = pending.iter().filter(|(_, messages)| !messages.is_empty());
+            let txs = pending.map(|(number, messages)| self.world.sign(*number, messages)).collect();
             self.world.block(txs);
         }
     }

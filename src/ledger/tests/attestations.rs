@@ -1,4 +1,4 @@
-//! Draws, committed words, panels, stakes: what is wrong is found, and who is right loses nothing.
+//! Sampling, attestations, votes and slashing: wrong gradients are found, and nobody who is right is slashed.
 
 use super::*;
 use crate::tx::{MsgRegisterNode, MsgUnregisterNode};
@@ -15,28 +15,28 @@ fn all() -> LedgerParams {
 }
 
 #[test]
-fn a_wrong_gradient_is_rejected_and_its_place_is_free_again() {
+fn a_wrong_gradient_is_rejected_and_its_chunk_slot_is_free_again() {
     let mut world = network(LedgerParams { probation: 5, ..all() });
     world.mine(1, honest);
-    world.serve(&[7, 8, 9], truth);
+    world.serve(&[7, 8, 9], honest_finding);
     assert_eq!(world.balance(1), COINS, "on probation");
     assert_eq!(world.ledger.state().reputation(&address(1)).escrow, LedgerParams::NETWORK.reward);
-    let place = world.free();
+    let position = world.free();
     world.mine(1, wrong);
-    world.serve(&[7, 8, 9], truth);
+    world.serve(&[7, 8, 9], honest_finding);
     let reputation = world.ledger.state().reputation(&address(1));
     assert_eq!((reputation.accepted, reputation.rejected, reputation.escrow, reputation.trust), (1, 1, 0, 4_100));
-    assert_eq!(world.free(), place);
+    assert_eq!(world.free(), position);
     assert_eq!(world.head().accepted_total, 1);
-    assert!([7, 8, 9].iter().all(|number| world.slashed(*number) == 0), "who is right loses nothing");
+    assert!([7, 8, 9].iter().all(|number| world.slashed(*number) == 0), "verifiers that are right are not slashed");
     world.mine(2, honest);
-    world.serve(&[7, 8, 9], truth);
+    world.serve(&[7, 8, 9], honest_finding);
     assert_eq!(world.head().round, 1);
     world.check();
 }
 
 #[test]
-fn a_miner_with_a_stake_loses_half_of_it_by_a_wrong_gradient() {
+fn a_wrong_gradient_costs_half_of_the_stake() {
     let mut world = network(all());
     let register = MsgRegisterNode {
         node_address: address(1),
@@ -47,17 +47,17 @@ fn a_miner_with_a_stake_loses_half_of_it_by_a_wrong_gradient() {
     world.done(1, Message::RegisterNode(register.clone()));
     assert_eq!(world.balance(1), COINS - 5_000_000);
     world.mine(1, wrong);
-    world.serve(&[7, 8, 9], truth);
+    world.serve(&[7, 8, 9], honest_finding);
     assert_eq!(world.slashed(1), 2_500_000);
     world.done(1, Message::UnregisterNode(MsgUnregisterNode { node_address: address(1) }));
-    assert_eq!(world.balance(1), COINS - 5_000_000, "it answers a while longer");
+    assert_eq!(world.balance(1), COINS - 5_000_000, "the stake is unbonding");
     let few = MsgRegisterNode { stake: "10".to_owned(), ..register };
     assert_eq!(world.send(1, Message::RegisterNode(few)).0, 5);
     world.check();
 }
 
 #[test]
-fn stakes_come_back_after_their_time() {
+fn stakes_are_returned_after_unbonding_blocks() {
     let mut world = network(LedgerParams { unbonding_blocks: 3, ..all() });
     world.done(9, Message::UnregisterNode(MsgUnregisterNode { node_address: address(9) }));
     assert!(world.ledger.has_pending());
@@ -70,13 +70,16 @@ fn stakes_come_back_after_their_time() {
     world.check();
 }
 
-/// Whatever one of three says, the other two and the panel find the truth, and the liar pays.
+/// If one of three verifiers lies, the vote of all validators decides, and the liar is slashed.
 #[test]
-fn a_lying_verifier_pays_and_changes_nothing() {
+fn a_lying_verifier_is_slashed_and_changes_nothing() {
     for (commitment, lie) in [(honest as fn(&Task) -> Commitment, Finding::Mismatch), (wrong, Finding::Match)] {
         let mut world = network(all());
         world.mine(1, commitment);
-        world.serve(&[7, 8, 9], |number, task, claimed| if number == 8 { lie } else { truth(number, task, claimed) });
+        world.serve(
+            &[7, 8, 9],
+            |number, task, claimed| if number == 8 { lie } else { honest_finding(number, task, claimed) },
+        );
         let reputation = world.ledger.state().reputation(&address(1));
         let right = u64::from(lie == Finding::Mismatch);
         assert_eq!((reputation.accepted, reputation.rejected), (right, 1 - right));
@@ -87,11 +90,11 @@ fn a_lying_verifier_pays_and_changes_nothing() {
 }
 
 #[test]
-fn a_verifier_that_does_not_recompute_pays_though_its_word_is_right() {
+fn a_verifier_that_does_not_recompute_is_slashed_even_if_its_result_is_right() {
     let mut world = network(all());
     world.guessing.push(8);
     world.mine(1, honest);
-    world.serve(&[7, 8, 9], truth);
+    world.serve(&[7, 8, 9], honest_finding);
     assert_eq!(world.head().accepted_total, 1);
     assert_eq!((world.slashed(7), world.slashed(8), world.slashed(9)), (0, 1_000_000, 0));
     assert_eq!(world.balance(7), COINS + LedgerParams::NETWORK.verifier_reward);
@@ -100,8 +103,8 @@ fn a_verifier_that_does_not_recompute_pays_though_its_word_is_right() {
 }
 
 #[test]
-fn verifiers_that_guess_alike_are_no_majority() {
-    // all three are sampled; two of one owner show the same leaf, and the third has more at stake
+fn verifiers_that_guess_the_same_leaf_lose_to_more_stake() {
+    // all three are sampled; two of one owner reveal the same wrong leaf, and the third has more stake
     let nodes = [
         (7, 4 * LedgerParams::NETWORK.min_stake),
         (8, LedgerParams::NETWORK.min_stake),
@@ -110,7 +113,7 @@ fn verifiers_that_guess_alike_are_no_majority() {
     let mut world = World::new(genesis(2, all(), &nodes));
     world.guessing.extend([8, 9]);
     world.mine(1, honest);
-    world.serve(&[7, 8, 9], truth);
+    world.serve(&[7, 8, 9], honest_finding);
     assert_eq!(world.head().accepted_total, 1);
     let half = LedgerParams::NETWORK.min_stake / 2;
     assert_eq!((world.slashed(7), world.slashed(8), world.slashed(9)), (0, half, half));
@@ -119,97 +122,97 @@ fn verifiers_that_guess_alike_are_no_majority() {
 }
 
 #[test]
-fn a_miner_without_stake_has_always_something_to_lose() {
+fn a_miner_without_stake_always_has_rewards_in_escrow() {
     let reward = LedgerParams::NETWORK.reward;
     let mut world = network(LedgerParams { probation: 3, sampling: 0, verifiers: 1, ..all() });
     for count in 1..=5u64 {
         world.mine(1, honest);
-        world.serve(&[7, 8, 9], truth);
+        world.serve(&[7, 8, 9], honest_finding);
         assert_eq!(world.balance(1), COINS + count.saturating_sub(3) * reward);
         assert_eq!(world.ledger.state().reputation(&address(1)).escrow, count.min(3) * reward);
     }
-    assert_eq!(world.head().challenges, 3, "the first ones are all recomputed");
+    assert_eq!(world.head().challenges, 3, "all gradients of the probation are recomputed");
     let leave = || Message::UnregisterNode(MsgUnregisterNode { node_address: address(1) });
     world.done(1, world.claim(1, world.free()));
-    assert_eq!(world.send(1, leave()).0, 1102, "not while it holds a claim");
+    assert_eq!(world.send(1, leave()).0, 1102, "it holds a claim");
     world.time += 301;
     world.block(vec![]);
     world.done(1, leave());
     assert_eq!(world.ledger.state().reputation(&address(1)).escrow, 0);
-    assert_eq!(world.balance(1), COINS + 2 * reward, "it answers a while longer");
+    assert_eq!(world.balance(1), COINS + 2 * reward, "the escrow is unbonding");
     world.check();
 }
 
 #[test]
-fn who_is_silent_pays_and_the_others_decide() {
+fn a_silent_verifier_is_slashed_and_the_others_decide() {
     let mut world = network(LedgerParams { silence_penalty: 100, ..all() });
     world.mine(1, honest);
-    world.serve(&[7, 8], truth);
-    assert_eq!(world.head().accepted_total, 0, "the third has time yet");
+    world.serve(&[7, 8], honest_finding);
+    assert_eq!(world.head().accepted_total, 0, "the third verifier may still commit");
     for _ in 0..LedgerParams::NETWORK.attestation_blocks {
         world.block(vec![]);
     }
-    world.serve(&[7, 8], truth);
+    world.serve(&[7, 8], honest_finding);
     assert_eq!((world.head().accepted_total, world.slashed(9)), (1, 20_000));
     world.check();
 }
 
 #[test]
-fn where_all_are_silent_others_are_drawn() {
+fn other_verifiers_are_sampled_if_all_are_silent() {
     let mut world = network(LedgerParams { verifiers: 1, ..all() });
     world.mine(1, honest);
     world.block(vec![]);
     let sampled = |world: &World| {
-        let draws = world.events.iter().filter_map(|event| match event {
+        let verifiers = world.events.iter().filter_map(|event| match event {
             Event::Sampled { verifiers, .. } => Some(verifiers[0].clone()),
             _ => None,
         });
-        draws.collect::<Vec<_>>()
+        verifiers.collect::<Vec<_>>()
     };
     for _ in 0..20 * LedgerParams::NETWORK.attestation_blocks {
         world.block(vec![]);
     }
-    let draws = sampled(&world);
-    let different: std::collections::BTreeSet<_> = draws.iter().collect();
-    assert!(draws.len() >= 19 && different.len() == 3, "{draws:?}");
+    let sampled = sampled(&world);
+    let different: std::collections::BTreeSet<_> = sampled.iter().collect();
+    assert!(sampled.len() >= 19 && different.len() == 3, "{sampled:?}");
     assert_eq!(world.head().accepted_total, 0);
     world.check();
 }
 
 #[test]
-fn nobody_echoes_another() {
+fn a_copied_commitment_cannot_be_revealed() {
     let mut world = network(all());
     world.mine(1, honest);
     world.block(vec![]);
     let commit = |world: &World, number: u8| {
-        let words = world.words(number, &truth);
-        world.sign(number, &words)
+        let messages = world.pending_messages(number, &honest_finding);
+        world.sign(number, &messages)
     };
     let txs = [7, 8].map(|number| commit(&world, number)).into();
     world.block(txs);
-    // the third copies what the second committed
-    let Message::CommitAttestation(committed) = world.words(9, &truth).remove(0) else { panic!() };
+    // the third verifier copies the commitment of another
+    let Message::CommitAttestation(committed) = world.pending_messages(9, &honest_finding).remove(0) else { panic!() };
     let copied =
         world.ledger.state().challenges.get(&1).unwrap().sampled.iter().find_map(|sampled| sampled.committed.clone());
     let copy = MsgCommitAttestation { commitment: copied.unwrap().to_vec(), ..committed };
     world.done(9, Message::CommitAttestation(copy));
-    let shown = world.words(9, &truth).remove(0);
-    let (_, log) = world.send(9, shown);
-    assert!(log.contains("not what the verifier committed"), "{log}");
-    let stranger = world.words(7, &truth).remove(0);
-    let Message::Attest(mut stranger) = stranger else { panic!() };
+    let reveal = world.pending_messages(9, &honest_finding).remove(0);
+    let (_, log) = world.send(9, reveal);
+    assert!(log.contains("not what the verifier committed to"), "{log}");
+    let stranger = world.pending_messages(7, &honest_finding).remove(0);
+    let Message::RevealAttestation(mut stranger) = stranger else { panic!() };
     stranger.verifier = address(2);
-    assert_eq!(world.send(2, Message::Attest(stranger)).0, 4, "not sampled");
+    assert_eq!(world.send(2, Message::RevealAttestation(stranger)).0, 4, "not sampled");
     world.check();
 }
 
 #[test]
-fn as_many_are_recomputed_as_the_rules_say_and_more_of_those_who_cheated() {
+fn the_sampling_rate_follows_the_parameters_and_rises_with_lost_trust() {
     let params = LedgerParams { sampling: ALL / 4, verifiers: 1, ..all() };
     let mut world = network(params);
     for _ in 0..120 {
         world.mine(1, honest);
-        world.serve(&[7, 8, 9], truth);
+        world.serve(&[7, 8, 9], honest_finding);
     }
     let sampled = world.head().challenges;
     // 30 of 120 expected, standard deviation 4.7; the blocks' hashes are the same in every run
@@ -221,14 +224,14 @@ fn as_many_are_recomputed_as_the_rules_say_and_more_of_those_who_cheated() {
         let before = world.head().challenges;
         world.block(vec![]);
         world.ledger.state.reputation_mut(&address(2)).trust = 0;
-        assert_eq!(world.head().challenges, before + 1, "nobody trusts it");
-        world.serve(&[7, 8, 9], truth);
+        assert_eq!(world.head().challenges, before + 1, "a miner without trust is always recomputed");
+        world.serve(&[7, 8, 9], honest_finding);
         world.ledger.state.reputation_mut(&address(2)).trust = 0;
     }
 }
 
 #[test]
-fn verifiers_are_drawn_by_their_stake_and_never_for_themselves() {
+fn verifiers_are_sampled_by_stake_and_never_for_themselves() {
     let mut counts = [0; 10];
     let nodes = [(7, 1_000_000), (8, 3_000_000), (9, 6_000_000)];
     let world = World::new(genesis(2, LedgerParams { verifiers: 1, min_stake: 1, ..all() }, &nodes));

@@ -1,0 +1,18 @@
+//! Hashes and transports as the words that the kernels of the artifact encoding read and write.
+
+use crate::protocol::Transport;
+
+/// Returns the transport whose elements have `bytes` bytes, 1 or 2.
+pub(super) fn transport_of(bytes: u32) -> Transport {
+    if bytes == 1 { Transport::Int8 } else { Transport::Int16 }
+}
+
+/// Returns a hash as words, little-endian.
+pub(in crate::dispute) fn hash_words(hash: &[u8; 32]) -> [u32; 8] {
+    std::array::from_fn(|at| u32::from_le_bytes([hash[4 * at], hash[4 * at + 1], hash[4 * at + 2], hash[4 * at + 3]]))
+}
+
+/// Returns the hash that eight words contain.
+pub(super) fn words_hash(words: &[u32]) -> [u8; 32] {
+    std::array::from_fn(|at| words[at / 4].to_le_bytes()[at % 4])
+}

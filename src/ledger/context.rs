@@ -1,0 +1,58 @@
+//! What every message handler gets and returns besides the state: the [`Context`] of its transaction, and a
+//! [`Refusal`].
+
+use super::Event;
+use crate::{
+    dispute::judge::DisputeError,
+    tx::{TxError, code},
+};
+
+/// Error returned when the ledger does not execute a transaction.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("code {code}: {log}")]
+pub struct Refusal {
+    /// The error code, one of [`code`].
+    pub code: u32,
+    /// The reason, in words.
+    pub log: String,
+}
+
+impl Refusal {
+    pub(super) fn new(code: u32, log: impl Into<String>) -> Self {
+        Self { code, log: log.into() }
+    }
+
+    pub(super) fn rejected(log: impl Into<String>) -> Self {
+        Self::new(code::REJECTED, log)
+    }
+
+    pub(super) fn not_found(log: impl Into<String>) -> Self {
+        Self::new(code::NOT_FOUND, log)
+    }
+}
+
+impl From<TxError> for Refusal {
+    fn from(error: TxError) -> Self {
+        let code = match error {
+            TxError::Signature(_) | TxError::Submission(_) | TxError::Signer { .. } | TxError::Ungrantable(_) => {
+                code::UNAUTHORIZED
+            }
+            _ => code::MALFORMED,
+        };
+        Self { code, log: error.to_string() }
+    }
+}
+
+impl From<DisputeError> for Refusal {
+    fn from(error: DisputeError) -> Self {
+        Self::rejected(error.to_string())
+    }
+}
+
+/// The transaction that a message belongs to.
+pub(super) struct Context<'a> {
+    /// Hash of the transaction.
+    pub(super) hash: &'a str,
+    /// Events of its messages so far.
+    pub(super) events: Vec<Event>,
+}
