@@ -35,42 +35,6 @@ var<workgroup> block_shifts: array<vec2<u32>, 4>;
 var<workgroup> key_sums: array<vec2<u32>, 256>;
 var<workgroup> value_sums: array<vec2<u32>, 256>;
 
-// q · k of two rows, exact.
-fn dot_key(query: u32, key: u32) -> vec2<u32> {
-    let vectors = plane_vectors(params.head_dim);
-    var high = 0i;
-    var middle = 0i;
-    var low = 0i;
-    for (var i = 0u; i < vectors; i++) {
-        let query_high = q[query + i];
-        let query_low = q[query + vectors + i];
-        let key_high = k[key + i];
-        let key_low = k[key + vectors + i];
-        high += dot_bytes(query_high, key_high);
-        middle += dot_bytes(query_high, key_low) + dot_bytes(query_low, key_high);
-        low += dot_bytes(query_low, key_low);
-    }
-    return join_planes(high, middle, low);
-}
-
-// dout · v of two rows, exact.
-fn dot_value(query: u32, key: u32) -> vec2<u32> {
-    let vectors = plane_vectors(params.head_dim);
-    var high = 0i;
-    var middle = 0i;
-    var low = 0i;
-    for (var i = 0u; i < vectors; i++) {
-        let dout_high = dout[query + i];
-        let dout_low = dout[query + vectors + i];
-        let value_high = v[key + i];
-        let value_low = v[key + vectors + i];
-        high += dot_bytes(dout_high, value_high);
-        middle += dot_bytes(dout_high, value_low) + dot_bytes(dout_low, value_high);
-        low += dot_bytes(dout_low, value_low);
-    }
-    return join_planes(high, middle, low);
-}
-
 // Exponents of a query's dS · q and of its dout.
 fn exponents(pair: u32) -> vec2<i32> {
     let at = pair * head_vectors(params.head_dim) + (plane_vectors(params.head_dim) << 1u);
@@ -90,25 +54,15 @@ struct Gradient {
 
 fn gradient_of(pair: u32, key: u32) -> Gradient {
     let query = pair * head_vectors(params.head_dim);
-    let exponent_at = plane_vectors(params.head_dim) << 1u;
     let at = pair << 3u;
-    let shift = params.score_shift - bitcast<i32>(q[query + exponent_at].x) - bitcast<i32>(k[key + exponent_at].x);
-    let value = score(multiply_64(dot_key(query, key), params.score_mantissa), shift).value;
+    let value = key_score(query, key).value;
     let below = bitcast<u32>(max(bitcast<i32>(stats[at]), value)) - bitcast<u32>(value);
-    let index = exponential_index(below);
-    let exponential = exponential_between(tables[index], tables[index + 1u], below);
-    let probability = probability_of(Normalizer(stats[at + 1u], stats[at + 2u]), exponential);
+    let probability = probability_of(Normalizer(stats[at + 1u], stats[at + 2u]), exponential_of(below));
 
-    let folding = distance_to(bitcast<i32>(stats[at + 4u]), bitcast<i32>(v[key + exponent_at].x));
-    let folded = shift_right_signed_64(shift_left_64(dot_value(query, key), 25u), folding);
-    let dp = round_even_64(folded, stats[at + 6u]);
+    let dp = round_even_64(folded_gradient(query, key, bitcast<i32>(stats[at + 4u])), stats[at + 6u]);
     // dp − mean may need 33 bits
     let difference = subtract_64(dp, extend_64(bitcast<i32>(stats[at + 5u])));
     return Gradient(probability, round_even_64(multiply_64(difference, probability), 30u));
-}
-
-fn stream(number: u32) -> vec2<u32> {
-    return vec2(dither[2u + (number << 1u)], dither[3u + (number << 1u)]);
 }
 
 // Writes the info of an i32 row of sums of so many bits, in units of mantissa · 2^exponent.
@@ -166,8 +120,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             var value_weight = 0u;
             if sees {
                 let index = (dither[0] + t) * params.heads + head;
-                let key_dither = dither_at(stream(params.key_stream), index, column);
-                let value_dither = dither_at(stream(params.value_stream), index, column);
+                let key_dither = dither_at(dither_key(params.key_stream), index, column);
+                let value_dither = dither_at(dither_key(params.value_stream), index, column);
                 key_weight = round_dither_64(folded_key, shifts.x, key_dither).x;
                 value_weight = round_dither_64(folded_value, shifts.y, value_dither).x;
             }

@@ -34,9 +34,7 @@ fn gradient(token: Token, v: u32, bits: u32) -> i32 {
     if v >= params.vocab {
         return 0i;
     }
-    let below = token.largest - bitcast<u32>(z[token.start + v]);
-    let index = exponential_index(below);
-    let exponential = exponential_between(tables[index], tables[index + 1u], below);
+    let exponential = exponential_of(token.largest - bitcast<u32>(z[token.start + v]));
     let hot = select(0u, 0x40000000u, v == token.label);
     let difference = bitcast<i32>(probability_of(token.normalizer, exponential) - hot);
     return bitcast<i32>(round_dither_64(multiply_64(extend_64(difference), row_scales[v]), 24u, bits).x);

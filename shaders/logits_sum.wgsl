@@ -20,9 +20,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let largest = bitcast<u32>(maximum[token]);
     var total = vec2(0u, 0u);
     for (var v = local.x; v < params.vocab; v += LANES) {
-        let below = largest - bitcast<u32>(z[token * params.vocab + v]);
-        let index = exponential_index(below);
-        total = add_64(total, vec2(exponential_between(tables[index], tables[index + 1u], below), 0u));
+        total = add_64(total, vec2(exponential_of(largest - bitcast<u32>(z[token * params.vocab + v])), 0u));
     }
     total = row_sum(local.x, vec4(total, vec2(0u))).xy;
     if local.x == 0u {

@@ -11,7 +11,7 @@ use super::{
         rows,
         scores::{Normalizer, exp2, score},
     },
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::{Scale, WIDE_BITS, round_even, round_even_u64, shift_for};
 use std::ops::Range;
@@ -60,7 +60,12 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/attention.wgsl"),
+        texts: texts!(
+            "attention.wgsl",
+            "fragments/attention.scores.wgsl",
+            "fragments/attention.weights.wgsl",
+            "fragments/exponentials.wgsl"
+        ),
         groups_x: |p| Params::read(p).heads,
         units_per_group: 1,
         keys_held: Some(|p| keys_held(Params::read(p).tokens)),

@@ -13,7 +13,7 @@ use super::{
         dither,
         heads::Head,
     },
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::{Scale, WIDE_BITS, round_dither, shift_for};
 use std::ops::Range;
@@ -64,7 +64,12 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/attention_backward_key.wgsl"),
+        texts: texts!(
+            "attention_backward_key.wgsl",
+            "fragments/attention.scores.wgsl",
+            "fragments/attention_backward.gradient.wgsl",
+            "fragments/exponentials.wgsl"
+        ),
         groups_x: |p| Params::read(p).kv_heads,
         units_per_group: 1,
         keys_held: None,

@@ -13,7 +13,7 @@ use super::{
         rows,
         scores::{Normalizer, exp2},
     },
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::{ROW_BITS, Scale, WIDE_BITS, round_dither, round_even, shift_for};
 use std::ops::Range;
@@ -60,7 +60,13 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/attention_backward_query.wgsl"),
+        texts: texts!(
+            "attention_backward_query.wgsl",
+            "fragments/attention.scores.wgsl",
+            "fragments/attention.weights.wgsl",
+            "fragments/attention_backward.gradient.wgsl",
+            "fragments/exponentials.wgsl"
+        ),
         groups_x: |p| Params::read(p).heads,
         units_per_group: 1,
         keys_held: Some(|p| super::attention::keys_held(Params::read(p).tokens)),

@@ -9,7 +9,7 @@ use super::{
         dither,
         scores::{Normalizer, exp2, log2},
     },
-    write,
+    texts, write,
 };
 use crate::numbers::{fixed::round_dither, ternary::row_words};
 use std::ops::Range;
@@ -50,7 +50,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/cross_entropy.wgsl"),
+        texts: texts!("cross_entropy.wgsl", "fragments/exponentials.wgsl"),
         groups_x: |p| row_words(Params::read(p).vocab as usize).div_ceil(1024) as u32,
         units_per_group: 1,
         keys_held: None,

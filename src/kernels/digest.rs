@@ -1,6 +1,6 @@
 //! `digest[i] = SHA-256(tile i)`: a buffer in tiles of 1 KiB, the leaves of its Merkle tree (FIPS 180-4).
 
-use super::{Kernel, Lowering, Saturated, params, read, write};
+use super::{Kernel, Lowering, Saturated, params, read, texts, write};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/digest.wgsl"),
+        texts: texts!("digest.wgsl"),
         groups_x: |_| 1,
         units_per_group: 64,
         keys_held: None,

@@ -1,6 +1,6 @@
 //! `out[t] = embedding[token[t]] · row scale · 2^exponent`: the residual stream's first value, fixed point.
 
-use super::{INFO, Kernel, Lowering, Saturated, as_bytes, flag, params, read, shared::rows, write};
+use super::{INFO, Kernel, Lowering, Saturated, as_bytes, flag, params, read, shared::rows, texts, write};
 use crate::numbers::{
     fixed::{Scale, shift_to_i32},
     ternary::row_words,
@@ -39,7 +39,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/embed.wgsl"),
+        texts: texts!("embed.wgsl"),
         groups_x: |p| Params::read(p).width.div_ceil(64),
         units_per_group: 1,
         keys_held: None,

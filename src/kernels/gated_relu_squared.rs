@@ -2,7 +2,7 @@
 //!
 //! Gate and up are rounded to 14 bits a row, so the product has 42, of which 30 are kept.
 
-use super::{INFO, Kernel, Lowering, Saturated, params, read, shared::rows, write};
+use super::{INFO, Kernel, Lowering, Saturated, params, read, shared::rows, texts, write};
 use crate::numbers::fixed::{WIDE_BITS, round_even, shift_for};
 use std::ops::Range;
 
@@ -25,7 +25,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/gated_relu_squared.wgsl"),
+        texts: texts!("gated_relu_squared.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

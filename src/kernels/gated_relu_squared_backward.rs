@@ -7,7 +7,7 @@ use super::{
     gated_relu_squared::shifts,
     params, read,
     shared::{dither, rows, wide},
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::round_even;
 use std::ops::Range;
@@ -41,7 +41,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/gated_relu_squared_backward.wgsl"),
+        texts: texts!("gated_relu_squared_backward.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

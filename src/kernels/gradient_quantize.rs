@@ -3,7 +3,7 @@
 use super::{
     INFO, Kernel, Lowering, Saturated, params, read,
     shared::{dither, rows, wide},
-    write,
+    texts, write,
 };
 use std::ops::Range;
 
@@ -30,7 +30,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/gradient_quantize.wgsl"),
+        texts: texts!("gradient_quantize.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

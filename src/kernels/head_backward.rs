@@ -1,7 +1,7 @@
 //! `dn[t] = Σ_v dlogits[t, v] · embedding[v]`, one shard of the vocabulary after another, exact in i32.
 
 use super::{
-    INFO, Kernel, Lowering, Saturated, as_bytes, cross_entropy::dlogits_words, params, read, shared::rows, write,
+    INFO, Kernel, Lowering, Saturated, as_bytes, cross_entropy::dlogits_words, params, read, shared::rows, texts, write,
 };
 use crate::numbers::{fixed::Scale, ternary::row_words};
 use std::ops::Range;
@@ -28,7 +28,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/head_backward.wgsl"),
+        texts: texts!("head_backward.wgsl"),
         groups_x: |p| Params::read(p).width.div_ceil(256),
         units_per_group: 4,
         keys_held: None,

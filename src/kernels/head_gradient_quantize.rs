@@ -3,7 +3,7 @@
 use super::{
     Kernel, Lowering, Saturated, params, read,
     shared::{dither, heads, rows},
-    write,
+    texts, write,
 };
 use std::ops::Range;
 
@@ -34,7 +34,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/head_gradient_quantize.wgsl"),
+        texts: texts!("head_gradient_quantize.wgsl", "fragments/head_rows.wgsl"),
         groups_x: |p| Params::read(p).heads,
         units_per_group: 1,
         keys_held: None,

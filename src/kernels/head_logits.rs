@@ -5,7 +5,7 @@
 use super::{
     Kernel, Lowering, Saturated, as_bytes, as_i32_mut, flag, params, read,
     shared::{rows, scores::score, wide},
-    write,
+    texts, write,
 };
 use crate::numbers::{
     fixed::{Scale, round_even, round_even_u64},
@@ -43,7 +43,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/head_logits.wgsl"),
+        texts: texts!("head_logits.wgsl"),
         groups_x: |p| Params::read(p).vocab.div_ceil(64),
         units_per_group: 4,
         keys_held: None,

@@ -1,6 +1,6 @@
 //! `maximum[t] = max_v z[t, v]`: the first softmax pass, one shard of the vocabulary after another.
 
-use super::{Kernel, Lowering, Saturated, as_i32, params, read, write};
+use super::{Kernel, Lowering, Saturated, as_i32, params, read, texts, write};
 use std::ops::Range;
 
 params! {
@@ -21,7 +21,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/logits_max.wgsl"),
+        texts: texts!("logits_max.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

@@ -2,7 +2,7 @@
 //!
 //! Terms are Q30, so the sum of 2^32 of them stays in u64.
 
-use super::{Kernel, Lowering, Saturated, as_i32, params, read, shared::scores::exp2, write};
+use super::{Kernel, Lowering, Saturated, as_i32, params, read, shared::scores::exp2, texts, write};
 use std::ops::Range;
 
 params! {
@@ -23,7 +23,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/logits_sum.wgsl"),
+        texts: texts!("logits_sum.wgsl", "fragments/exponentials.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

@@ -5,7 +5,7 @@
 use super::{
     INFO, Kernel, Lowering, Saturated, params, read,
     shared::{rows, wide},
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::Scale;
 use std::ops::Range;
@@ -34,7 +34,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/lora_down_backward.wgsl"),
+        texts: texts!("lora_down_backward.wgsl", "fragments/lora_down.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

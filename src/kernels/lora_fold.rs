@@ -9,7 +9,7 @@ use super::{
         blocks::{BLOCK, ZERO_EXPONENT, distance},
         dither, rows, wide,
     },
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::{Scale, WIDE_BITS, round_dither, shift_for};
 use std::ops::Range;
@@ -47,7 +47,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/lora_fold.wgsl"),
+        texts: texts!("lora_fold.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

@@ -10,7 +10,7 @@ use super::{
         blocks::{BLOCK, align},
         wide,
     },
-    write,
+    texts, write,
 };
 use crate::numbers::ternary::row_words;
 use std::ops::Range;
@@ -43,14 +43,14 @@ pub static KERNEL: Kernel = Kernel {
     lowerings: &[
         Lowering {
             name: "plain",
-            wgsl: include_str!("../../shaders/lora_gradient_a.wgsl"),
+            texts: texts!("lora_gradient_a.wgsl", "fragments/lora_gradient.wgsl", "fragments/lora_gradient.plain.wgsl"),
             groups_x: |p| Params::read(p).in_features.div_ceil(256),
             units_per_group: 4,
             keys_held: None,
         },
         Lowering {
             name: "tiled",
-            wgsl: include_str!("../../shaders/lowerings/lora_gradient_a.tiled.wgsl"),
+            texts: texts!("lora_gradient_a.wgsl", "fragments/lora_gradient.wgsl", "fragments/lora_gradient.tiled.wgsl"),
             groups_x: |p| Params::read(p).in_features.div_ceil(32),
             units_per_group: 4,
             keys_held: None,

@@ -9,7 +9,7 @@ use super::{
         blocks::{BLOCK, align},
         wide,
     },
-    write,
+    texts, write,
 };
 
 use std::ops::Range;
@@ -45,14 +45,14 @@ pub static KERNEL: Kernel = Kernel {
     lowerings: &[
         Lowering {
             name: "plain",
-            wgsl: include_str!("../../shaders/lora_gradient_b.wgsl"),
+            texts: texts!("lora_gradient_b.wgsl", "fragments/lora_gradient.wgsl", "fragments/lora_gradient.plain.wgsl"),
             groups_x: |p| Params::read(p).out_features.div_ceil(256),
             units_per_group: 2,
             keys_held: None,
         },
         Lowering {
             name: "tiled",
-            wgsl: include_str!("../../shaders/lowerings/lora_gradient_b.tiled.wgsl"),
+            texts: texts!("lora_gradient_b.wgsl", "fragments/lora_gradient.wgsl", "fragments/lora_gradient.tiled.wgsl"),
             groups_x: |p| Params::read(p).out_features.div_ceil(32),
             units_per_group: 2,
             keys_held: None,

@@ -7,7 +7,7 @@
 use super::{
     INFO, Kernel, Lowering, Saturated, as_i32, flag, params, read,
     shared::{rows, wide},
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::{Scale, saturate, shift_to_i32};
 use std::ops::Range;
@@ -51,7 +51,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/lora_up.wgsl"),
+        texts: texts!("lora_up.wgsl"),
         groups_x: |p| Params::read(p).width.div_ceil(64),
         units_per_group: 1,
         keys_held: None,

@@ -1,6 +1,6 @@
 //! `total += Σ_t loss[t]`: the loss of a batch, i64 Q20 in bits.
 
-use super::{Kernel, Lowering, Saturated, cross_entropy::dlogits_words, params, read, write};
+use super::{Kernel, Lowering, Saturated, cross_entropy::dlogits_words, params, read, texts, write};
 use std::ops::Range;
 
 params! {
@@ -19,7 +19,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/loss_sum.wgsl"),
+        texts: texts!("loss_sum.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

@@ -1,6 +1,6 @@
 //! `out = residual + y`: a linear's output joins the fixed-point residual stream.
 
-use super::{INFO, Kernel, Lowering, Saturated, flag, params, read, shared::rows, write};
+use super::{INFO, Kernel, Lowering, Saturated, flag, params, read, shared::rows, texts, write};
 use crate::numbers::fixed::{Scale, saturate, shift_to_i32};
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/residual_add.wgsl"),
+        texts: texts!("residual_add.wgsl"),
         groups_x: |p| Params::read(p).width.div_ceil(64),
         units_per_group: 1,
         keys_held: None,

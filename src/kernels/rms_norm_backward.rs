@@ -10,7 +10,7 @@ use super::{
         rms::{Rms, copy, copy_shift},
         rows,
     },
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::{ROW_BITS, Scale, round_even, shift_for};
 use std::ops::Range;
@@ -49,7 +49,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/rms_norm_backward.wgsl"),
+        texts: texts!("rms_norm_backward.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

@@ -6,7 +6,7 @@
 use super::{
     INFO, Kernel, Lowering, Saturated, as_bytes_mut, as_i32, params, read,
     shared::{rms::Rms, rows},
-    write,
+    texts, write,
 };
 use crate::numbers::{
     fixed::{Scale, bits, round_even_u64},
@@ -47,7 +47,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/rms_norm_quantize.wgsl"),
+        texts: texts!("rms_norm_quantize.wgsl", "fragments/rms_norm.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

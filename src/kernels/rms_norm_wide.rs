@@ -3,7 +3,7 @@
 use super::{
     INFO, Kernel, Lowering, Saturated, as_i32, params, read,
     shared::{rms::Rms, rows, wide},
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::Scale;
 use std::ops::Range;
@@ -41,7 +41,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/rms_norm_wide.wgsl"),
+        texts: texts!("rms_norm_wide.wgsl", "fragments/rms_norm.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

@@ -5,7 +5,7 @@
 use super::{
     Kernel, Lowering, Saturated, as_i32, params, read,
     shared::{heads, rows},
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::round_even;
 use std::ops::Range;
@@ -39,7 +39,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/rope.wgsl"),
+        texts: texts!("rope.wgsl", "fragments/head_rows.wgsl"),
         groups_x: |p| Params::read(p).heads,
         units_per_group: 1,
         keys_held: None,

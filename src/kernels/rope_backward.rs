@@ -3,7 +3,7 @@
 use super::{
     INFO, Kernel, Lowering, Saturated, as_i32, params, read,
     shared::{blocks::distance, dither, rows, wide},
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::{Scale, round_even};
 use std::ops::Range;
@@ -42,7 +42,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/rope_backward.wgsl"),
+        texts: texts!("rope_backward.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

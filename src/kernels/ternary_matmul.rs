@@ -2,7 +2,7 @@
 //!
 //! |out| ≤ 127 · in_features, so in_features ≤ 2^24.
 
-use super::{INFO, Kernel, Lowering, Saturated, as_bytes, params, read, shared::rows, write};
+use super::{INFO, Kernel, Lowering, Saturated, as_bytes, params, read, shared::rows, texts, write};
 use crate::numbers::ternary::{row_words, trit};
 use std::ops::Range;
 
@@ -29,16 +29,52 @@ pub static KERNEL: Kernel = Kernel {
     units: |p| Params::read(p).tokens as usize,
     reference,
     lowerings: &[
-        lowering("plain", include_str!("../../shaders/ternary_matmul.wgsl"), |p| groups(p, 128)),
-        lowering("tiled", include_str!("../../shaders/lowerings/ternary_matmul.tiled.wgsl"), |p| groups(p, 64)),
-        lowering("f32", include_str!("../../shaders/lowerings/ternary_matmul.f32.wgsl"), |p| groups(p, 64)),
-        lowering("swar", include_str!("../../shaders/lowerings/ternary_matmul.swar.wgsl"), |p| groups(p, 128)),
+        lowering(
+            "plain",
+            texts!(
+                "ternary_matmul.wgsl",
+                "fragments/ternary_matmul.words.wgsl",
+                "fragments/ternary_product.rows.wgsl",
+                "fragments/ternary_product.plain.wgsl"
+            ),
+            |p| groups(p, 128),
+        ),
+        lowering(
+            "tiled",
+            texts!(
+                "ternary_matmul.wgsl",
+                "fragments/ternary_matmul.words.wgsl",
+                "fragments/ternary_product.rows.wgsl",
+                "fragments/ternary_product.tiled.wgsl"
+            ),
+            |p| groups(p, 64),
+        ),
+        lowering(
+            "f32",
+            texts!(
+                "ternary_matmul.wgsl",
+                "fragments/ternary_matmul.words.wgsl",
+                "fragments/ternary_product.rows.wgsl",
+                "fragments/ternary_product.f32.wgsl"
+            ),
+            |p| groups(p, 64),
+        ),
+        lowering(
+            "swar",
+            texts!(
+                "ternary_matmul.wgsl",
+                "fragments/ternary_matmul.quads.wgsl",
+                "fragments/ternary_product.rows.wgsl",
+                "fragments/ternary_product.swar.wgsl"
+            ),
+            |p| groups(p, 128),
+        ),
     ],
 };
 
-/// Every lowering gives a workgroup 64 tokens.
-const fn lowering(name: &'static str, wgsl: &'static str, groups_x: fn(&[u32]) -> u32) -> Lowering {
-    Lowering { name, wgsl, groups_x, units_per_group: 64, keys_held: None }
+/// A lowering whose workgroups compute 64 tokens each.
+const fn lowering(name: &'static str, texts: &'static [&'static str], groups_x: fn(&[u32]) -> u32) -> Lowering {
+    Lowering { name, texts, groups_x, units_per_group: 64, keys_held: None }
 }
 
 fn groups(params: &[u32], features: u32) -> u32 {

@@ -3,7 +3,7 @@
 use super::{Checks, Gpu};
 use crate::{
     error::Error,
-    kernels::{self, Access, Kernel, Lowering},
+    kernels::{Access, Kernel, Lowering},
 };
 use std::sync::{Arc, PoisonError};
 
@@ -43,8 +43,8 @@ impl Gpu {
         let constants: Vec<_> = keys_held.map(|keys_held| ("keys_held", f64::from(keys_held))).into_iter().collect();
         let device = &self.0.device;
         let label = Some(label);
-        let text = [lowering.wgsl, kernels::SHARED].concat();
-        let module = self.module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(text.into()) });
+        let module = self
+            .module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(lowering.wgsl().into()) });
         let entries: Vec<_> = std::iter::once(PARAMS)
             .chain(kernel.bindings.iter().zip(1..).map(|(binding, at)| {
                 let read_only = matches!(binding.access, Access::Read);
