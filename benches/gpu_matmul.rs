@@ -11,7 +11,7 @@ use pollster::block_on;
 use products::Shape;
 use r3mes_wgpu::{
     compute::{
-        gpu::{Checks, Choice, Gpu, GpuExecutor, Options, devices, find, passes},
+        gpu::{Checks, Gpu, GpuExecutor, LoweringChoice, Options, devices, find, passes},
         recording::Recording,
     },
     error::Error,
@@ -84,7 +84,7 @@ async fn executor(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result
     for _ in 1..LAUNCHES {
         recording.dispatch(&case.label, case.kernel, case.params.clone(), &ids);
     }
-    let executor = GpuExecutor::new(gpu, &recording, &Choice::default().with(case.kernel, lowering)).await?;
+    let executor = GpuExecutor::new(gpu, &recording, &LoweringChoice::default().with(case.kernel, lowering)).await?;
     for (id, words) in ids.iter().zip(&case.inputs) {
         executor.write(*id, words).await?;
     }

@@ -6,7 +6,7 @@
 
 use criterion::Criterion;
 use r3mes_wgpu::{
-    compute::cpu::simd::{Level, reference},
+    compute::cpu::simd::{Level, implementation},
     kernels::{CpuKernel, INFO, ternary_matmul, ternary_matmul_backward},
     numbers::rng::threefry,
 };
@@ -24,7 +24,7 @@ fn random_words(count: usize, stream: u32) -> Vec<u32> {
 
 /// One dispatch of a product over all tokens.
 struct Dispatch {
-    reference: CpuKernel,
+    kernel: CpuKernel,
     params: Vec<u32>,
     reads: [Vec<u32>; 3],
     out: Vec<u32>,
@@ -54,7 +54,7 @@ impl Dispatch {
         let mut weights = random_words(FEATURES * FEATURES / 16, 1);
         weights.iter_mut().for_each(|word| *word &= 0x5555_5555);
         Self {
-            reference: reference(level, kernel).expect("an available level"),
+            kernel: implementation(level, kernel).expect("an available level"),
             params,
             reads: [random_words(TOKENS * row_words, 2), vec![0; TOKENS * 4], weights],
             out: vec![0; TOKENS * (FEATURES + INFO)],
@@ -63,7 +63,7 @@ impl Dispatch {
 
     fn run(&mut self) {
         let reads = self.reads.each_ref().map(Vec::as_slice);
-        (self.reference)(&self.params, 0..TOKENS, &reads, &mut [&mut self.out]);
+        (self.kernel)(&self.params, 0..TOKENS, &reads, &mut [&mut self.out]);
         black_box(&mut self.out);
     }
 
@@ -71,10 +71,10 @@ impl Dispatch {
     fn run_on_two(&mut self) {
         let reads = self.reads.each_ref().map(Vec::as_slice);
         let (low, high) = self.out.split_at_mut(TOKENS / 2 * (FEATURES + INFO));
-        let (reference, params) = (self.reference, &self.params);
+        let (kernel, params) = (self.kernel, &self.params);
         rayon::join(
-            || reference(params, 0..TOKENS / 2, &reads, &mut [low]),
-            || reference(params, TOKENS / 2..TOKENS, &reads, &mut [high]),
+            || kernel(params, 0..TOKENS / 2, &reads, &mut [low]),
+            || kernel(params, TOKENS / 2..TOKENS, &reads, &mut [high]),
         );
         black_box(&mut self.out);
     }

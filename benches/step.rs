@@ -53,7 +53,7 @@ fn main() -> Result<(), Error> {
         Some(at) => block_on(tuned(arguments.get(at + 1).map_or("0", String::as_str)))?,
         None => Backend::Cpu {
             threads: arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(0),
-            choose: if slow { scalar } else { fastest },
+            kernels: if slow { scalar } else { fastest },
         },
     };
     for (name, config, sequences) in [("deep", DEEP, 8), ("wide", WIDE, 1), ("long", LONG, 1)] {

@@ -5,17 +5,17 @@ use r3mes_wgpu::{
     compute::{
         Backend,
         cpu::{
-            executor::Choose,
+            executor::CpuKernels,
             fastest, scalar, second,
-            simd::{Level, reference},
+            simd::{Level, implementation},
         },
     },
     kernels::{CpuKernel, Kernel},
     training::conformance::{GOLDEN, digests},
 };
 
-fn golden(choose: Choose, threads: usize, sequences: usize) {
-    assert_eq!(block_on(digests(&Backend::Cpu { threads, choose }, sequences)).unwrap(), GOLDEN);
+fn golden(kernels: CpuKernels, threads: usize, sequences: usize) {
+    assert_eq!(block_on(digests(&Backend::Cpu { threads, kernels }, sequences)).unwrap(), GOLDEN);
 }
 
 #[test]
@@ -34,13 +34,13 @@ fn fastest_twins_on_any_split() {
 #[test]
 fn every_simd_level() {
     fn avx2(kernel: &Kernel) -> Option<CpuKernel> {
-        reference(Level::Avx2, kernel.name)
+        implementation(Level::Avx2, kernel.name)
     }
     fn avx512(kernel: &Kernel) -> Option<CpuKernel> {
-        reference(Level::Avx512, kernel.name)
+        implementation(Level::Avx512, kernel.name)
     }
     fn neon(kernel: &Kernel) -> Option<CpuKernel> {
-        reference(Level::Neon, kernel.name)
+        implementation(Level::Neon, kernel.name)
     }
     for level in Level::available() {
         match level {

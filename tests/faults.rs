@@ -5,7 +5,7 @@ use pollster::block_on;
 use r3mes_wgpu::{
     compute::{
         Backend,
-        cpu::{executor::Choose, fastest, scalar},
+        cpu::{executor::CpuKernels, fastest, scalar},
         trace::first_difference,
     },
     error::Error,
@@ -36,18 +36,18 @@ fn faulty(kernel: &Kernel) -> Option<CpuKernel> {
     if kernel.name == lora_gradient_b::KERNEL.name { Some(reference) } else { fastest(kernel) }
 }
 
-fn cpu(choose: Choose) -> Backend {
-    Backend::Cpu { threads: 1, choose }
+fn cpu(kernels: CpuKernels) -> Backend {
+    Backend::Cpu { threads: 1, kernels }
 }
 
-fn split(first: Choose, second: Choose, prefix: usize) -> Backend {
+fn split(first: CpuKernels, second: CpuKernels, prefix: usize) -> Backend {
     Backend::Split { first: Box::new(cpu(first)), second: Box::new(cpu(second)), prefix }
 }
 
 #[test]
 fn a_trace_names_the_first_dispatch_that_differs() {
     let right = block_on(step_trace(&cpu(scalar), 1)).unwrap();
-    let fast = block_on(step_trace(&Backend::Cpu { threads: 3, choose: fastest }, 1)).unwrap();
+    let fast = block_on(step_trace(&Backend::Cpu { threads: 3, kernels: fastest }, 1)).unwrap();
     assert_eq!(first_difference(&right, &fast), None);
     assert_eq!(first_difference(&right, &fast[1..]).map(|traced| &traced.label), Some(&fast[1].label));
 
@@ -103,9 +103,9 @@ fn an_audit_of_any_linear_refuses_a_wrong_twin_and_changes_no_bit() {
     let mut adapter = LoraAdapter::seeded(4, 8, &targets.shapes(&model.config), [4; 32]).unwrap();
     adapter.matrices.iter_mut().flat_map(|matrix| &mut matrix.values).for_each(|value| *value += 1 << 20);
     let chunk: Vec<u32> = (0..100).map(|i| i * i % 64).collect();
-    let gradient = |choose: Choose, audited: Option<u64>| {
+    let gradient = |kernels: CpuKernels, audited: Option<u64>| {
         let step = Step::new(&model, &targets, 2);
-        let executor = block_on(cpu(choose).executor(&Arc::new(step.recording.clone()))).unwrap();
+        let executor = block_on(cpu(kernels).executor(&Arc::new(step.recording.clone()))).unwrap();
         let mut trainer = Trainer::new(step, executor);
         let name = audited.map(|number| trainer.audit(number).unwrap().to_owned());
         block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();

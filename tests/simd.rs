@@ -1,7 +1,7 @@
 //! SIMD references equal the scalar references: every level of this processor, both kernels, every word of the output.
 
 use r3mes_wgpu::{
-    compute::cpu::simd::{Level, reference},
+    compute::cpu::simd::{Level, implementation},
     kernels::{INFO, Kernel, ternary_matmul, ternary_matmul_backward},
     numbers::{
         fixed::Scale,
@@ -99,9 +99,9 @@ impl Case {
 
     /// The output of some tokens, by the scalar reference where no level is given.
     fn run(&self, level: Option<Level>, tokens: Range<usize>) -> Vec<u32> {
-        let reference = level.map_or(self.kernel.reference, |level| reference(level, self.kernel.name).unwrap());
+        let kernel = level.map_or(self.kernel.reference, |level| implementation(level, self.kernel.name).unwrap());
         let mut out: Vec<u32> = (0..(tokens.len() * self.words_per_token) as u32).map(|at| !at).collect();
-        let saturated = reference(&self.params, tokens, &self.reads.each_ref().map(Vec::as_slice), &mut [&mut out]);
+        let saturated = kernel(&self.params, tokens, &self.reads.each_ref().map(Vec::as_slice), &mut [&mut out]);
         assert!(!saturated);
         out
     }
@@ -193,9 +193,9 @@ fn a_level_offers_only_what_it_has() {
     assert_eq!(available.first(), Some(&Level::Scalar));
     assert_eq!(available.last(), Some(&Level::detect()));
     for level in [Level::Scalar, Level::Simd128, Level::Neon, Level::Avx2, Level::Avx512] {
-        assert_eq!(reference(level, "ternary_matmul").is_some(), available.contains(&level), "{level:?}");
-        assert_eq!(reference(level, "ternary_matmul_backward").is_some(), available.contains(&level), "{level:?}");
-        assert!(reference(level, "attention").is_none());
+        assert_eq!(implementation(level, "ternary_matmul").is_some(), available.contains(&level), "{level:?}");
+        assert_eq!(implementation(level, "ternary_matmul_backward").is_some(), available.contains(&level), "{level:?}");
+        assert!(implementation(level, "attention").is_none());
     }
     println!("levels run: {available:?}");
 }

@@ -36,7 +36,7 @@ static GEMM_F32: Kernel = Kernel {
     },
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../gemm_f32.wgsl"),
+        texts: &[include_str!("../gemm_f32.wgsl")],
         groups_x: |params| params[3] / 64,
         units_per_group: 64,
         keys_held: None,

@@ -70,7 +70,7 @@ impl Job {
         genesis.layout_root = packing.root(&adapter, &genesis.job.matrices).expect("the job's adapter");
         genesis.ground = ground;
         genesis.chunks = chunks.iter().map(|chunk| chunk.block().cid()).collect();
-        let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };
+        let backend = Backend::Cpu { threads: 1, kernels: cpu::fastest };
         (Self { model, targets, adapter, chunks, backend }, genesis)
     }
 

@@ -10,7 +10,7 @@ use super::{
 use anyhow::{Result, anyhow, ensure};
 use pollster::block_on;
 use r3mes_wgpu::{
-    compute::{Backend, gpu::Choice},
+    compute::{Backend, gpu::LoweringChoice},
     kernels,
     model::config::ModelConfig,
     training::{
@@ -117,8 +117,8 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
 }
 
 /// The choice that a list of `KERNEL=LOWERING` means.
-fn lowerings(forced: &[String]) -> Result<Choice> {
-    forced.iter().try_fold(Choice::default(), |choice, forced| {
+fn lowerings(forced: &[String]) -> Result<LoweringChoice> {
+    forced.iter().try_fold(LoweringChoice::default(), |choice, forced| {
         let unknown = || anyhow!("no lowering {forced:?}: KERNEL=LOWERING, as `devices --test` lists them");
         let (kernel, lowering) = forced.split_once('=').ok_or_else(unknown)?;
         let kernel = kernels::ALL.iter().find(|known| known.name == kernel).ok_or_else(unknown)?;

@@ -10,7 +10,7 @@ use pollster::block_on;
 use r3mes_wgpu::{
     compute::{
         Backend,
-        cpu::{self, executor::Choose, simd::Level},
+        cpu::{self, executor::CpuKernels, simd::Level},
         gpu, known_answers,
         trace::first_difference,
     },
@@ -40,10 +40,10 @@ pub(crate) fn run(args: CheckArgs) -> Result<Exit> {
     let mut tell = |backend, gpu, found| {
         all &= Execution { backend, gpu, found }.tell(args.json);
     };
-    for (name, threads, choose) in
-        [("scalar", 1, cpu::scalar as Choose), (Level::detect().name(), 0, cpu::fastest as Choose)]
+    for (name, threads, kernels) in
+        [("scalar", 1, cpu::scalar as CpuKernels), (Level::detect().name(), 0, cpu::fastest as CpuKernels)]
     {
-        let backend = Backend::Cpu { threads, choose };
+        let backend = Backend::Cpu { threads, kernels };
         tell(name, None, on_cpu(&backend).and_then(|kernels| play(backend, kernels, args.prefix)));
     }
     for device in block_on(gpu::devices()) {
@@ -73,7 +73,7 @@ fn on_cpu(backend: &Backend) -> Result<Vec<String>> {
 /// Computes the digests; where the step's differs, also the dispatch that is to blame.
 fn play(backend: Backend, kernels: Vec<String>, prefix: Option<usize>) -> Result<Found> {
     const SEQUENCES: usize = 2;
-    let scalar = Backend::Cpu { threads: 1, choose: cpu::scalar };
+    let scalar = Backend::Cpu { threads: 1, kernels: cpu::scalar };
     let backend = match prefix {
         None => backend,
         Some(prefix) => Backend::Split { first: Box::new(backend), second: Box::new(scalar.clone()), prefix },

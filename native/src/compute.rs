@@ -10,7 +10,7 @@ use r3mes_wgpu::{
     compute::{
         Backend,
         cpu::{self, simd::Level},
-        gpu::{self, Choice, Device, Gpu, Options, Tuning},
+        gpu::{self, Device, Gpu, LoweringChoice, Options, Tuning},
     },
     kernels,
 };
@@ -41,13 +41,13 @@ pub(crate) const SEED: u64 = 1;
 /// The CPU, by the fastest references.
 fn cpu(threads: usize) -> Compute {
     let name = format!("CPU ({})", Level::detect().name());
-    Compute { backend: Backend::Cpu { threads, choose: cpu::fastest }, name, real_gpu: false }
+    Compute { backend: Backend::Cpu { threads, kernels: cpu::fastest }, name, real_gpu: false }
 }
 
 /// The CPU, with other tiles than [`cpu`] where this processor has them.
 pub(crate) fn second_cpu(threads: usize) -> Compute {
     let name = format!("CPU ({})", Level::second().name());
-    Compute { backend: Backend::Cpu { threads, choose: cpu::second }, name, real_gpu: false }
+    Compute { backend: Backend::Cpu { threads, kernels: cpu::second }, name, real_gpu: false }
 }
 
 /// Opens a GPU and asks it the known answers of every kernel.
@@ -88,7 +88,7 @@ pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
 }
 
 /// The first GPU named, by given lowerings, without a known answer asked: for benches, whose digest says as much.
-pub(crate) fn by(args: &ComputeArgs, choice: Choice) -> Result<Compute> {
+pub(crate) fn by(args: &ComputeArgs, choice: LoweringChoice) -> Result<Compute> {
     let devices = block_on(gpu::devices());
     let wanted = args.device.first().map_or("0", String::as_str);
     let device = gpu::find(&devices, wanted).context(Exit::NoGpu)?;

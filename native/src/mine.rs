@@ -29,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Sequences that a miner plays at a time, as [`sequences`](r3mes_wgpu::compute::Backend::sequences) has it.
+/// Sequences that a miner plays at a time, as [`sequences_per_run`](r3mes_wgpu::compute::Backend::sequences_per_run) has it.
 const SEQUENCES: usize = 4;
 /// Between two looks for a chunk when the round has none left: here, and elsewhere.
 const IDLE_HERE: Duration = Duration::from_millis(50);

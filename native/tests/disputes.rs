@@ -138,7 +138,7 @@ fn a_miner_whose_backend_fails_takes_its_work_back_and_loses_nothing() {
     let rogue = network.rogue(66);
     rogue.stake(STAKE, 1).unwrap();
     let (model, targets) = model(&network.place);
-    let backend = Backend::Cpu { threads: 1, choose: faulty };
+    let backend = Backend::Cpu { threads: 1, kernels: faulty };
     let worker = block_on(Worker::new(&model, &targets, &backend, 1)).unwrap();
     let client = Client::new(Web::new(&network.node.url), rogue::key(66));
     let miner = Miner::new(client, worker, rogue.address().to_owned(), "cpu".to_owned());

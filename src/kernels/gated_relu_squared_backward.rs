@@ -1,6 +1,6 @@
 //! `dgate = 2 · relu(gate) · up · dout`, `dup = relu(gate)² · dout`, as wide rows.
 //!
-//! 14 + 14 + 30 bits: every product is exact in i64 before its one rounding.
+//! The factors have 14 + 14 + 30 bits, so every product is exact in i64 before it is rounded, once.
 
 use super::{
     INFO, Kernel, Lowering, Saturated,
@@ -13,17 +13,18 @@ use crate::numbers::fixed::round_even;
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Features.
+    /// Number of features of a row.
     width: u32,
-    /// Dither stream of dgate.
+    /// Number of the dither stream of dgate.
     gate_stream: u32,
-    /// Dither stream of dup.
+    /// Number of the dither stream of dup.
     up_stream: u32,
 }
 
-/// `dout`, `gate` and `up [tokens, width]` i32 rows, dither; `dgate` and `dup [tokens, width]` wide rows with infos.
+/// The kernel. It reads `dout`, `gate` and `up [tokens, width]` i32 rows and the dither buffer. It writes `dgate` and
+/// `dup [tokens, width]` wide rows with their row info.
 pub static KERNEL: Kernel = Kernel {
     name: "gated_relu_squared_backward",
     params: Params::NAMES,

@@ -1,4 +1,4 @@
-//! `dn[t] = Σ_v dlogits[t, v] · embedding[v]`, one shard of the vocabulary after another, exact in i32.
+//! `dn[t] = Σ_v dlogits[t, v] · embedding[v]`, exact in i32, accumulated over the shards of the vocabulary.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, as_bytes, cross_entropy::dlogits_words, params, read, shared::rows, texts, write,
@@ -7,19 +7,20 @@ use crate::numbers::{fixed::Scale, ternary::row_words};
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Features.
+    /// Number of features of a row.
     width: u32,
-    /// Contracted: embeddings in this shard.
+    /// Number of embeddings in this shard, which the products are summed over.
     vocab: u32,
-    /// 0 for the first shard, which forgets what dn held.
+    /// Number of the shard. Shard 0 overwrites dn, and later shards accumulate into it.
     shard: u32,
-    /// Power of two of dn: the embeddings' exponent − 22.
+    /// Exponent of dn: that of the embeddings − 22.
     exponent: i32,
 }
 
-/// `dlogits` as cross_entropy leaves them, `embedding [vocab, width]` byte rows; `dn [tokens, width]` i32 rows.
+/// The kernel. It reads `dlogits`, as cross_entropy writes them, and `embedding [vocab, width]` byte rows. It writes
+/// `dn [tokens, width]` i32 rows.
 pub static KERNEL: Kernel = Kernel {
     name: "head_backward",
     params: Params::NAMES,

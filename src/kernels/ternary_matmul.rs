@@ -1,22 +1,23 @@
 //! `out[t, n] = Σ_k x[t, k] · w[n, k]`: byte rows times a ternary matrix, exact in i32.
 //!
-//! |out| ≤ 127 · in_features, so in_features ≤ 2^24.
+//! |out| ≤ 127 · in_features, so in_features must be ≤ 2^24.
 
 use super::{INFO, Kernel, Lowering, Saturated, as_bytes, params, read, shared::rows, texts, write};
 use crate::numbers::ternary::{row_words, trit};
 use std::ops::Range;
 
 params! {
-    /// Rows of x.
+    /// Number of rows of x.
     tokens: u32,
-    /// Contracted.
+    /// Number of features that the products are summed over.
     in_features: u32,
-    /// Rows of w.
+    /// Number of rows of w.
     out_features: u32,
 }
 
-/// `x [tokens, in_features]` byte rows, their info (the sum is used by lowerings that work on
-/// codes 0..=2), `w [out_features, in_features]` block words, `out [tokens, out_features]` i32 rows whose info lora_up writes.
+/// The kernel. It reads `x [tokens, in_features]` byte rows with their row info, whose sum is used by implementations that
+/// multiply codes 0..=2, and `weights [out_features, in_features]` block words. It writes `out [tokens, out_features]` i32
+/// rows, whose row info lora_up writes.
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul",
     params: Params::NAMES,

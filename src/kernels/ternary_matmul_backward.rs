@@ -1,28 +1,29 @@
 //! `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`: wide rows times a transposed ternary matrix, exact in i32.
 //!
-//! |out| ≤ 2^14 · out_features, so out_features ≤ 65,536.
+//! |out| ≤ 2^14 · out_features, so out_features must be ≤ 65,536.
 
 use super::{INFO, Kernel, Lowering, Saturated, as_bytes, params, read, shared::rows, texts, write};
 use crate::numbers::ternary::{row_words, trit};
 use std::ops::Range;
 
 params! {
-    /// Rows of dy.
+    /// Number of rows of dy.
     tokens: u32,
-    /// Columns of w.
+    /// Number of columns of w.
     in_features: u32,
-    /// Contracted.
+    /// Number of features that the products are summed over.
     out_features: u32,
-    /// Which of the `slots` results of each token this writes.
+    /// Index of the result of each token that the dispatch writes.
     slot: u32,
-    /// Results that share the output buffer.
+    /// Number of results of each token in the output buffer.
     slots: u32,
-    /// int8 planes of dy: 2, or 1 where dy is byte rows.
+    /// Number of int8 planes of dy: 2 for wide rows, 1 for byte rows.
     planes: u32,
 }
 
-/// `dy [tokens, planes, out_features]`, its info (sum used by lowerings), `w [out_features, in_features]`
-/// block words, `out [tokens, slots, in_features]` i32 rows whose infos lora_up writes.
+/// The kernel. It reads `dy [tokens, planes, out_features]` with its row info, whose sum is used by implementations that
+/// multiply codes 0..=2, and `weights [out_features, in_features]` block words. It writes `out [tokens, slots, in_features]`
+/// i32 rows, whose row info lora_up writes.
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul_backward",
     params: Params::NAMES,

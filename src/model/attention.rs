@@ -66,8 +66,8 @@ pub struct SavedAttention {
 impl SavedAttention {
     /// Lets keys and values stay from one play to the next, so that later tokens can be played alone.
     pub fn keep_keys_and_values(&self, recording: &mut Recording) {
-        recording.keep(self.k);
-        recording.keep(self.v);
+        recording.persist(self.k);
+        recording.persist(self.v);
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     compute::{
         Backend, Executor,
-        recording::{BufferId, Content, Recording},
+        recording::{BufferContent, BufferId, Recording},
     },
     error::Error,
     kernels::{
@@ -178,7 +178,7 @@ impl Recorded {
     fn new(backbone: &Ternary, rank: usize, tokens: usize) -> Self {
         let mut recording = Recording::default();
         let (in_features, out_features) = (backbone.columns, backbone.rows);
-        let mut kept = |name: &str, words: usize| recording.buffer(name, words, Content::Persistent);
+        let mut kept = |name: &str, words: usize| recording.buffer(name, words, BufferContent::Persistent);
         let mut kept_rows =
             |name: &str, words: usize| Rows { data: kept(name, tokens * words), info: kept(name, tokens * INFO) };
         let (x, dy) = (kept_rows("x", row_words(in_features)), kept_rows("dy", wide_words(out_features)));

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     compute::{
         Backend, Executor,
-        recording::{BufferId, Content, Recording},
+        recording::{BufferContent, BufferId, Recording},
     },
     error::Error,
     numbers::lora::LoraAdapter,
@@ -49,7 +49,7 @@ impl Decoder {
         let config = ModelConfig { context: window, ..model.config.clone() };
         let mut recording = Recording::default();
         let (batch, tables) = inputs(&mut recording, &config, 1);
-        let ids = recording.buffer("ids", window, Content::Persistent);
+        let ids = recording.buffer("ids", window, BufferContent::Persistent);
         let layers: Vec<_> = (0..config.layers).map(|i| layer(&mut recording, model, &targets, i)).collect();
 
         let vocabulary = Vocabulary::new(&mut recording, model, window, BINDING_BYTES);
@@ -105,7 +105,7 @@ impl Decoder {
         self.window[first..end].copy_from_slice(tokens);
         self.executor.write(self.ids, &self.window).await?;
         // from the start of a group of units: the tokens before that were read are read again, those after say nothing
-        let first = first & !(self.executor.grain() - 1);
+        let first = first & !(self.executor.unit_alignment() - 1);
         self.executor.run_units(0..self.recording.dispatches().len(), first..end).await?;
         self.read = end;
         let mut next = Vec::with_capacity(self.vocab);

@@ -75,7 +75,7 @@ pub async fn step_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32]
 /// The trace of the step that [`Digests::step`] is of. The steps before it are the scalar references', so that the first
 /// entry that differs is of a dispatch whose inputs were right.
 pub async fn step_trace(backend: &Backend, sequences: usize) -> Result<Vec<Traced>, Error> {
-    let scalar = Backend::Cpu { threads: 1, choose: cpu::scalar };
+    let scalar = Backend::Cpu { threads: 1, kernels: cpu::scalar };
     let Training { adapter, .. } = Training::of_the_step(&scalar, sequences).await?;
     let mut training = Training { adapter, ..Training::new(backend, sequences, STEP_CONFIG, STEP_TOKENS).await? };
     training.load().await?;

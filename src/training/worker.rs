@@ -51,7 +51,7 @@ impl Worker {
     /// Records the step and allocates it, for [a few sequences](Backend::sequences) a play, and never more than a chunk
     /// has.
     pub async fn new(model: &Model, targets: &Targets, backend: &Backend, few: usize) -> Result<Self, WorkerError> {
-        let sequences = backend.sequences(few).min(CHUNK_TOKENS.div_ceil(model.config.context));
+        let sequences = backend.sequences_per_run(few).min(CHUNK_TOKENS.div_ceil(model.config.context));
         let step = Step::new(model, targets, sequences);
         let executor = backend.executor(&Arc::new(step.recording.clone())).await?;
         let manifest = model_manifest(model).map_err(WorkError::from)?;

@@ -132,7 +132,7 @@ pub fn trainer(
     threads: usize,
 ) -> CpuTrainer {
     let step = Step::new(model, targets, sequences);
-    let backend = Backend::Cpu { threads, choose: |_| None };
+    let backend = Backend::Cpu { threads, kernels: |_| None };
     let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
     let mut trainer = CpuTrainer(Trainer::new(step, executor));
     trainer.load(adapter, JOB_EXPONENT);

@@ -12,7 +12,7 @@ use r3mes_wgpu::{
 use safetensors::SafeTensors;
 use std::sync::Arc;
 
-const CPU: Backend = Backend::Cpu { threads: 1, choose: |_| None };
+const CPU: Backend = Backend::Cpu { threads: 1, kernels: |_| None };
 
 /// What PEFT computed.
 struct Reference(Vec<u8>);

@@ -81,6 +81,6 @@ fn cpu(reason: String, tell: &Tell) -> Opened {
         binding_bytes: None,
         lowerings: Vec::new(),
     });
-    let backend = Backend::Cpu { threads: 1, choose: fastest };
+    let backend = Backend::Cpu { threads: 1, kernels: fastest };
     Opened { backend, kind: "cpu", class: "cpu wasm simd128".to_owned() }
 }

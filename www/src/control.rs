@@ -109,14 +109,14 @@ impl Control {
         self.0.plays.set([0, plays]);
     }
 
-    fn progress(&self, [played, of]: [usize; 2]) {
+    fn progress(&self, [done, dispatches]: [usize; 2]) {
         let [mut plays, all] = self.0.plays.get();
         if now() - self.0.told.get() >= PROGRESS_MS {
             self.0.told.set(now());
-            let share = (plays as f64 + played as f64 / of as f64) / all as f64;
+            let share = (plays as f64 + done as f64 / dispatches as f64) / all as f64;
             self.0.tell.say(&MinerEvent::Progress { share: share.min(1.0) });
         }
-        plays += usize::from(played == of);
+        plays += usize::from(done == dispatches);
         self.0.plays.set([plays, all]);
     }
 
@@ -133,7 +133,7 @@ pub(crate) fn rest(slice: Slice) -> Pin<Box<dyn Future<Output = bool>>> {
     let control = CONTROL.with_borrow(Clone::clone);
     Box::pin(async move {
         let Some(control) = control else { return true };
-        control.progress(slice.played);
+        control.progress([slice.dispatches_done, slice.dispatches]);
         let worked = control.0.worked.get() + slice.worked_ms;
         control.0.worked.set(worked);
         if worked >= LOOK_MS || control.0.paused.get() || control.is_stopped() {

@@ -48,7 +48,7 @@ struct MinerOptions {
     secret: Vec<u8>,
 }
 
-/// Sequences that are played at a time, as [`sequences`](r3mes_wgpu::compute::Backend::sequences) has it.
+/// Sequences that are played at a time, as [`sequences_per_run`](r3mes_wgpu::compute::Backend::sequences_per_run) has it.
 const SEQUENCES: usize = 1;
 /// Longest wait between two attempts to reach the node.
 const MAX_BACKOFF_MS: f64 = 60_000.0;
@@ -97,8 +97,8 @@ impl Miner {
         let Opened { backend, class, .. } = backend::open(&options.backend, tell).await?;
         let worker = Worker::new(&model, &targets, &backend, SEQUENCES).await;
         let mut worker = worker.map_err(|error| failure("Backend", &error))?;
-        worker.set_yield_hook(YieldHook { clock: now, after: rest });
-        let sequences = backend.sequences(SEQUENCES).min(CHUNK_TOKENS.div_ceil(model.config.context));
+        worker.set_yield_hook(YieldHook { clock: now, after_slice: rest });
+        let sequences = backend.sequences_per_run(SEQUENCES).min(CHUNK_TOKENS.div_ceil(model.config.context));
         let plays = CHUNK_TOKENS.div_ceil(sequences * model.config.context);
         let inner = RefCell::new(Some(miner::Miner::new(client, worker, payout, class).with_known_answers(backend)));
         Ok(Self { inner, address, control, plays, reward: job.reward })

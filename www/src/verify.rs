@@ -135,7 +135,7 @@ async fn recompute(
     let Opened { backend, kind, .. } = backend::open(wanted, tell).await?;
     verdict.backend = Some(kind);
     let mut worker = Worker::new(&model, &targets, &backend, 1).await?;
-    worker.set_yield_hook(YieldHook { clock: now, after: look });
+    worker.set_yield_hook(YieldHook { clock: now, after_slice: look });
     tell.state("mining", "recomputing");
     let recomputed = worker.compute(task, &|cid| blocks.get(cid)).await?;
     verdict.gradient_digest = Some(hex(&recomputed.gradient_root()));

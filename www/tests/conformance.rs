@@ -43,7 +43,7 @@ async fn every_lowering_equals_its_twin_on_webgpu() {
 
 #[wasm_bindgen_test]
 async fn every_fast_twin_equals_its_twin() {
-    let backend = Backend::Cpu { threads: 1, choose: fastest };
+    let backend = Backend::Cpu { threads: 1, kernels: fastest };
     for case in kernels::ALL.iter().flat_map(|kernel| cases(kernel, SEED)) {
         answers::passes(&backend, &case).await.unwrap_or_else(|error| panic!("{error}"));
     }
@@ -60,8 +60,8 @@ async fn golden_digests_on_webgpu() {
 
 #[wasm_bindgen_test]
 async fn golden_digests_on_the_cpu() {
-    let backend = Backend::Cpu { threads: 1, choose: fastest };
+    let backend = Backend::Cpu { threads: 1, kernels: fastest };
     assert_eq!(digests(&backend, 3).await.expect("digests"), GOLDEN);
-    let backend = Backend::Cpu { threads: 1, choose: scalar };
+    let backend = Backend::Cpu { threads: 1, kernels: scalar };
     assert_eq!(step_digest(&backend, 1).await.expect("a digest"), GOLDEN.step);
 }

@@ -4,7 +4,7 @@ use super::{cli::InfoArgs, source::Source, tokens::TOKENIZER};
 use crate::output::{self, Exit, say};
 use anyhow::{Context, Result};
 use r3mes_wgpu::{
-    compute::recording::{Content, Recording},
+    compute::recording::{BufferContent, Recording},
     model::{
         manifest::model_manifest,
         transformer::{BINDING_BYTES, Step},
@@ -149,7 +149,7 @@ fn sharded(recording: &Recording) -> Vec<(String, usize, usize, usize)> {
 /// Bytes of constants (packed weights, embeddings, tables) and of everything else that a player keeps.
 pub(crate) fn planned_bytes(recording: &Recording) -> (usize, usize) {
     let all: usize = recording.plan().slot_words.iter().sum();
-    let constant = |content: &Content| matches!(content, Content::Constant(_));
+    let constant = |content: &BufferContent| matches!(content, BufferContent::Constant(_));
     let constants = recording.buffers().iter().filter(|buffer| constant(&buffer.content)).map(|buffer| buffer.words);
     let constants: usize = constants.sum();
     (4 * constants, 4 * (all - constants))

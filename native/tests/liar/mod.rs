@@ -30,7 +30,7 @@ pub struct Liar {
 impl Liar {
     pub fn new(place: &Place, rogue: &Rogue, task: &Task) -> Self {
         let (model, targets) = model(place);
-        let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };
+        let backend = Backend::Cpu { threads: 1, kernels: cpu::fastest };
         let blocks = block_on(Blocks::of_task(rogue.client.host(), task)).unwrap();
         let mut material = TaskInputs::fetch(task, model.config.vocab as u32, &|cid| blocks.get(cid)).unwrap();
         material.tokens[700] ^= 1;

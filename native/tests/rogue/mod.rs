@@ -110,7 +110,7 @@ pub fn model(place: &Place) -> (Model, Targets) {
 /// A worker of a place's model.
 pub fn worker(place: &Place, threads: usize, sequences: usize) -> Worker {
     let (model, targets) = model(place);
-    let backend = Backend::Cpu { threads, choose: cpu::fastest };
+    let backend = Backend::Cpu { threads, kernels: cpu::fastest };
     block_on(Worker::new(&model, &targets, &backend, sequences)).unwrap()
 }
 
