@@ -1,5 +1,6 @@
-// out = softmax(q · kᵀ / √head_dim) · v, causal, with grouped key/value heads.
-// One workgroup: one head of one token. One invocation: one key, then one feature, at a time.
+// out = softmax(q · kᵀ / √head_dim) · v: causal attention with grouped key/value heads.
+// One workgroup computes one head of one token; an invocation computes one key, then one feature, at a time.
+// The words `keys` hold scores, then exponentials, then the weights of the values.
 
 struct Params {
     first_group: u32,
@@ -16,10 +17,10 @@ struct Params {
 @group(0) @binding(1) var<storage, read> q: array<vec4<u32>>; // [tokens, heads] head rows
 @group(0) @binding(2) var<storage, read> k: array<vec4<u32>>; // [tokens, kv_heads] head rows
 @group(0) @binding(3) var<storage, read> v: array<vec4<u32>>; // [tokens, kv_heads] head rows
-@group(0) @binding(4) var<storage, read> positions: array<u32>; // [tokens]
-@group(0) @binding(5) var<storage, read> tables: array<u32>; // exponentials, logarithms
+@group(0) @binding(4) var<storage, read> positions: array<u32>; // [tokens] positions in the sequence
+@group(0) @binding(5) var<storage, read> tables: array<u32>; // [257] exponentials Q30, then [257] logarithms Q24
 @group(0) @binding(6) var<storage, read_write> out: array<i32>; // [tokens, heads · head_dim + 4] i32 rows
-@group(0) @binding(7) var<storage, read_write> stats: array<u32>; // [tokens, heads, 8]
+@group(0) @binding(7) var<storage, read_write> stats: array<u32>; // [tokens, heads, 8], see src/kernels/attention.rs
 @group(0) @binding(8) var<storage, read_write> flag: atomic<u32>;
 
 // The byte of feature c in the vector of a plane; weighted sums run over the rows of v.
@@ -36,11 +37,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let count = positions[token] + 1u;
     let row = head_vectors(params.head_dim);
     let exponent_at = row - 1u;
-    // of this head's first visible key, and from one key to the next
+    // The vector of the head's first visible key, and the distance from one key to the next.
     let start = (first * params.kv_heads + ((head * params.group_inverse) >> 16u)) * row;
     let stride = params.kv_heads * row;
 
-    // every head sees the same exponent: all of the token's out is one row
+    // The exponent is the same for all heads, because the whole output of a token is one row.
     var top = ZERO_EXPONENT;
     for (var i = lane; i < count * params.kv_heads; i += HEAD_LANES) {
         top = max(top, bitcast<i32>(v[(first * params.kv_heads + i) * row + exponent_at].x));

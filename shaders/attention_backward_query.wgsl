@@ -1,5 +1,6 @@
 // dq = dS · k / √head_dim, dS = P ∘ (dP − Σ P ∘ dP), dP = dout · vᵀ: attention's gradient by query.
-// One workgroup: one head of one token. One invocation: one key, then one feature, at a time.
+// One workgroup computes one head of one token; an invocation computes one key, then one feature, at a time.
+// The words `keys` hold probabilities P, then the weights of dS.
 
 struct Params {
     first_group: u32,
@@ -20,12 +21,12 @@ struct Params {
 @group(0) @binding(2) var<storage, read> k: array<vec4<u32>>; // [tokens, kv_heads] head rows
 @group(0) @binding(3) var<storage, read> v: array<vec4<u32>>; // [tokens, kv_heads] head rows
 @group(0) @binding(4) var<storage, read> dout: array<vec4<u32>>; // [tokens, heads] head rows
-@group(0) @binding(5) var<storage, read> tables: array<u32>; // exponentials, logarithms
-@group(0) @binding(6) var<storage, read> dither: array<u32>; // first token, 0, keys of streams
-@group(0) @binding(7) var<storage, read_write> stats: array<u32>; // [tokens, heads, 8]
+@group(0) @binding(5) var<storage, read> tables: array<u32>; // [257] exponentials Q30, then [257] logarithms Q24
+@group(0) @binding(6) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
+@group(0) @binding(7) var<storage, read_write> stats: array<u32>; // [tokens, heads, 8], see src/kernels/attention.rs
 @group(0) @binding(8) var<storage, read_write> dq: array<i32>; // [tokens, heads, head_dim + 4] i32 rows
 
-// Of features.
+// The sums of the features.
 var<workgroup> sums: array<vec2<u32>, 256>;
 var<workgroup> first_key: u32;
 
@@ -49,7 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     let first = workgroupUniformLoad(&first_key);
     let count = token - first + 1u;
-    // of this head's first visible key, and from one key to the next
+    // The vector of the head's first visible key, and the distance from one key to the next.
     let start = (first * params.kv_heads + ((head * params.group_inverse) >> 16u)) * row;
     let stride = params.kv_heads * row;
 
@@ -85,7 +86,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         if i < count {
             let key = start + i * stride;
             let dp = round_even_64(folded_gradient(query, key, top), gradient_shift);
-            // dp − mean may need 33 bits
+            // dP − mean may need 33 bits.
             let difference = subtract_64(dp, extend_64(bitcast<i32>(mean)));
             let gradient = round_even_64(multiply_64(difference, keys[i]), 30u);
             let key_exponent = bitcast<i32>(k[key + exponent_at].x);

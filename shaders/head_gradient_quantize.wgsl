@@ -11,7 +11,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<i32>; // [tokens, heads · head_dim + 4] i32 rows
-@group(0) @binding(2) var<storage, read> dither: array<u32>; // first token, 0, keys of streams
+@group(0) @binding(2) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(3) var<storage, read_write> out: array<u32>; // [tokens, heads] head rows
 
 // What the features of a head have in common.
@@ -26,7 +26,8 @@ fn head_of(token: u32, index: u32) -> Head {
     let width = params.heads * params.head_dim;
     let row = token * (width + 4u);
     let dither_row = (dither[0] + token) * params.heads + index;
-    return Head(row + index * params.head_dim, dither_row, bitcast<u32>(gradient[row + width]), gradient[row + width + 1u]);
+    let end = row + width;
+    return Head(row + index * params.head_dim, dither_row, bitcast<u32>(gradient[end]), gradient[end + 1u]);
 }
 
 // Feature c in units of 2^exponent; |.| < 2^62.

@@ -12,7 +12,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<u32>; // [tokens, in_features] byte rows
-@group(0) @binding(2) var<storage, read> folded: array<u32>; // [blocks, rank, 20]: 32 tokens in two planes, exponent, 0, 0, 0
+@group(0) @binding(2) var<storage, read> folded: array<u32>; // [blocks, rank, 20]: planes of 32 tokens, exponent
 @group(0) @binding(3) var<storage, read> spans: array<u32>; // [blocks, 2]: first token, number of tokens ≤ 32
 @group(0) @binding(4) var<storage, read> lora_info: array<u32>; // word exponent_at is the job's exponent
 @group(0) @binding(5) var<storage, read_write> gradient: array<u32>; // [rank, in_features] i64

@@ -17,7 +17,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> gain: array<i32>; // [width] within ±65,535
 @group(0) @binding(3) var<storage, read_write> q: array<u32>; // [tokens, width] byte rows
 @group(0) @binding(4) var<storage, read_write> q_info: array<u32>; // [tokens, 4] row info
-@group(0) @binding(5) var<storage, read_write> norm_info: array<u32>; // [tokens, 4]: 1 / rms(x), then x's scale / rms(x)
+@group(0) @binding(5) var<storage, read_write> norm_info: array<u32>; // [tokens, 4]: 1 / rms(x), scale of x / rms(x)
 
 // How the elements of a row are rounded.
 struct Rounding {
@@ -51,12 +51,12 @@ fn rounded(product: vec2<u32>, rounding: Rounding) -> i32 {
     return select(value, -value, is_negative(product));
 }
 
-// Writes four elements of a row of so many words.
+// Writes four elements of a row of `words` words.
 fn put_word(token: u32, words: u32, word: u32, values: vec4<i32>) {
     q[token * words + word] = pack4xI8(values);
 }
 
-// Writes the row info; `inverse` is what one integer of x is worth, divided by rms(x).
+// Writes the row info; `inverse` is the scale of x divided by rms(x).
 fn put_info(token: u32, inverse: Scale, rounding: Rounding, sum: u32) {
     var unit = Scale(0u, 0i);
     if rounding.largest != 0u {

@@ -17,7 +17,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> gain: array<i32>; // [width] within ±65,535
 @group(0) @binding(3) var<storage, read_write> n: array<u32>; // [tokens, width] wide rows
 @group(0) @binding(4) var<storage, read_write> n_info: array<u32>; // [tokens, 4] row info
-@group(0) @binding(5) var<storage, read_write> norm_info: array<u32>; // [tokens, 4]: 1 / rms(x), then x's scale / rms(x)
+@group(0) @binding(5) var<storage, read_write> norm_info: array<u32>; // [tokens, 4]: 1 / rms(x), scale of x / rms(x)
 
 // How the elements of a row are rounded.
 struct Rounding {
@@ -33,13 +33,13 @@ fn rounded(product: vec2<u32>, rounding: Rounding) -> i32 {
     return bitcast<i32>(round_even_64(product, rounding.shift).x);
 }
 
-// Writes four elements of a row of so many words a plane.
+// Writes four elements of a row that has `words` words in each plane.
 fn put_word(token: u32, words: u32, word: u32, values: vec4<i32>) {
     n[token * 2u * words + word] = wide_high(values);
     n[(token * 2u + 1u) * words + word] = wide_low(values);
 }
 
-// Writes the row info; `inverse` is what one integer of x is worth, divided by rms(x).
+// Writes the row info; `inverse` is the scale of x divided by rms(x).
 fn put_info(token: u32, inverse: Scale, rounding: Rounding, sum: u32) {
     let unit = scale_shift(inverse, params.gain_exponent + bitcast<i32>(rounding.shift));
     let info = token * 4u;

@@ -11,8 +11,8 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> y: array<i32>; // [tokens, heads · head_dim + 4] i32 rows
-@group(0) @binding(2) var<storage, read> positions: array<u32>; // [tokens]
-@group(0) @binding(3) var<storage, read> table: array<i32>; // [positions, head_dim / 2, 2] Q30
+@group(0) @binding(2) var<storage, read> positions: array<u32>; // [tokens] positions in the sequence
+@group(0) @binding(3) var<storage, read> table: array<i32>; // [positions, head_dim / 2, 2] cosine and sine, Q30
 @group(0) @binding(4) var<storage, read_write> out: array<u32>; // [tokens, heads] head rows
 
 // What the features of a head have in common.

@@ -81,7 +81,8 @@ fn with_id(vendor_id: u32, device_id: u32, name: &str) -> Architecture {
     classify(&Description { name, vendor_id, device_id, ..Description::default() })
 }
 
-/// Names as drivers report them, of GPUs that are not in the file; the expected architecture follows from the code name.
+/// Names as drivers report them, of GPUs that are not in the file; the expected architecture follows from the code
+/// name.
 #[test]
 fn gpus_outside_the_recorded_ones_are_recognized() {
     let others = [

@@ -1,4 +1,4 @@
-//! The golden digests on the CPU: scalar and SIMD, one thread and several, any number of sequences a play.
+//! Tests of the golden digests on the CPU: scalar and SIMD, with several numbers of threads and of sequences in a run.
 
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -19,12 +19,12 @@ fn golden(kernels: CpuKernels, threads: usize, sequences: usize) {
 }
 
 #[test]
-fn scalar_twins() {
+fn reference_kernels_give_the_golden_digests() {
     golden(scalar, 1, 2);
 }
 
 #[test]
-fn fastest_twins_on_any_split() {
+fn optimized_kernels_give_the_golden_digests_with_any_threads_and_sequences() {
     for (threads, sequences) in [(1, 1), (2, 1), (3, 2), (2, 3), (5, 4)] {
         golden(fastest, threads, sequences);
     }
@@ -32,7 +32,7 @@ fn fastest_twins_on_any_split() {
 }
 
 #[test]
-fn every_simd_level() {
+fn every_simd_level_gives_the_golden_digests() {
     fn avx2(kernel: &Kernel) -> Option<CpuKernel> {
         implementation(Level::Avx2, kernel.name)
     }

@@ -2,7 +2,7 @@
 
 // At least the number of tokens of the longest sequence.
 override keys_held: u32 = 2048u;
-// One word for each visible key; what it holds changes from pass to pass, the last time to the key's weight.
+// One word for each visible key. It is overwritten in each pass, at last with the weight of the key.
 var<workgroup> keys: array<u32, keys_held>;
 // The shift of each block's weights.
 var<workgroup> shifts: array<u32, 64>;

@@ -2,7 +2,7 @@
 // the least one for the token's row. The row info holds 2^shift and the sum of the row's integers.
 // One workgroup computes one token, eight features at a time.
 
-// Invocations: 16 parts of the contracted axis by 8 features.
+// Invocations: 16 parts of the sum by 8 features.
 const PARTS = 16u;
 const FEATURES = 8u;
 // The most features of a result.

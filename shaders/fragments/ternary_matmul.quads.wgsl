@@ -8,7 +8,7 @@ fn input(at: u32) -> vec4<u32> {
     return x[at];
 }
 
-// Where the four blocks of the 16 features from f on start; beyond the last block, where the last one starts.
+// The starts of the four blocks of the 16 features from f on; beyond the last block, the start of the last one.
 fn block_starts(f: u32) -> vec4<u32> {
     let blocks = min(vec4<u32>(f >> 2u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(row_words(features()) - 1u));
     return blocks * (row_words(places()) >> 2u);

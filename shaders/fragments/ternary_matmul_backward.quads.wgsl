@@ -8,7 +8,7 @@ fn input(at: u32) -> vec4<u32> {
     return dy[at];
 }
 
-// Where the four blocks of the 16 features from f on start: they are one quad.
+// The starts of the four blocks of the 16 features from f on: they are one quad.
 fn block_starts(f: u32) -> vec4<u32> {
     return vec4<u32>(f >> 4u);
 }

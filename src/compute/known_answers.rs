@@ -20,8 +20,8 @@ pub async fn run(backend: &Backend, case: &Case) -> Result<(Vec<Vec<u32>>, Satur
     Ok((executor.read_all(&ids).await?, saturated))
 }
 
-/// Runs a case and compares the result with the reference kernel's. Returns [`Error::WrongAnswer`] if a word of a buffer or
-/// the saturation flag differs.
+/// Runs a case and compares the result with the reference kernel's. Returns [`Error::WrongAnswer`] if a word of a
+/// buffer or the saturation flag differs.
 pub async fn passes(backend: &Backend, case: &Case) -> Result<(), Error> {
     let (expected, expected_flag) = run_reference(case);
     let (found, found_flag) = run(backend, case).await?;

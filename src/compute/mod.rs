@@ -79,8 +79,8 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Returns the number of sequences to compute in one run: `default`, or [`usize::MAX`] on a hardware GPU, which would
-    /// be mostly idle with few. The number affects memory, not the result.
+    /// Returns the number of sequences to compute in one run: `default`, or [`usize::MAX`] on a hardware GPU, which
+    /// would be mostly idle with few. The number affects memory, not the result.
     pub fn sequences_per_run(&self, default: usize) -> usize {
         match self {
             #[cfg(feature = "gpu")]
@@ -193,8 +193,8 @@ impl Executor {
         }
     }
 
-    /// Returns the number of work units that always run together, a power of two. [`Self::run_units`] begins and ends at
-    /// multiples of it.
+    /// Returns the number of work units that always run together, a power of two. [`Self::run_units`] begins and ends
+    /// at multiples of it.
     pub fn unit_alignment(&self) -> usize {
         match self {
             Self::Cpu(_) => 1,
@@ -204,8 +204,8 @@ impl Executor {
         }
     }
 
-    /// Audits these dispatches, given by number: on the CPU, each also runs by its reference kernel from now on, and the
-    /// run fails with [`Error::WrongAnswer`] if a word differs. On other backends this has no effect.
+    /// Audits these dispatches, given by number: on the CPU, each also runs by its reference kernel from now on, and
+    /// the run fails with [`Error::WrongAnswer`] if a word differs. On other backends this has no effect.
     pub fn audit(&mut self, dispatches: Vec<usize>) {
         if let Self::Cpu(executor) = self {
             executor.audit(dispatches);

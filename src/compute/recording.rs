@@ -138,8 +138,8 @@ impl Recording {
         self.buffers[id.0].words = words;
     }
 
-    /// Returns a recording of one dispatch, that of a case, with the ids of its buffers in the order of the case's inputs.
-    /// The caller writes the inputs to these buffers.
+    /// Returns a recording of one dispatch, that of a case, with the ids of its buffers in the order of the case's
+    /// inputs. The caller writes the inputs to these buffers.
     pub fn single(case: &Case) -> (Self, Vec<BufferId>) {
         let mut recording = Self::default();
         let bound = case.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
@@ -224,8 +224,8 @@ impl Plan {
         self.slot_words.len() - 1
     }
 
-    /// Takes the smallest free slot that is large enough; if there is none, enlarges the largest free slot; if none is free,
-    /// adds a slot.
+    /// Takes the smallest free slot that is large enough; if there is none, enlarges the largest free slot; if none is
+    /// free, adds a slot.
     fn take(&mut self, free: &mut Vec<usize>, words: usize) -> usize {
         let fits = free.iter().enumerate().filter(|(_, slot)| self.slot_words[**slot] >= words);
         let best = fits.min_by_key(|(_, slot)| self.slot_words[**slot]).map(|(at, _)| at);

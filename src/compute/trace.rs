@@ -1,5 +1,5 @@
-//! Traces: the digests of what every dispatch of a run wrote. The first entry that differs between two traces of the same
-//! run identifies the dispatch that one of the backends computed wrongly.
+//! Traces: the digests of what every dispatch of a run wrote. The first entry that differs between two traces of the
+//! same run identifies the dispatch that one of the backends computed wrongly.
 
 use super::Executor;
 use crate::{compute::recording::Recording, error::Error, kernels::Saturated};

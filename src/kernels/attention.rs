@@ -37,12 +37,12 @@ params! {
 pub const MAX_CONTEXT: usize = 2048;
 /// The most features of a head, bounded by the i64 sums of shifted products and by a workgroup's sums of features.
 pub const MAX_HEAD_DIM: usize = 256;
-/// Words of statistics for each pair of token and head: maximum score; mantissa and shift of the normalizer; first visible
-/// key; exponent of out's unit + 32; two words of the backward pass; one unused.
+/// Words of statistics for each pair of token and head: maximum score; mantissa and shift of the normalizer; first
+/// visible key; exponent of out's unit + 32; two words of the backward pass; one unused.
 pub const STATS: usize = 8;
 
-/// The kernel. It reads `q [tokens, heads]`, `k` and `v [tokens, kv_heads]` head rows, `positions [tokens]`, and the exp2
-/// and log2 tables. It writes `out [tokens, heads · head_dim]` i32 rows and `stats [tokens, heads, 8]`.
+/// The kernel. It reads `q [tokens, heads]`, `k` and `v [tokens, kv_heads]` head rows, `positions [tokens]`, and the
+/// exp2 and log2 tables. It writes `out [tokens, heads · head_dim]` i32 rows and `stats [tokens, heads, 8]`.
 pub static KERNEL: Kernel = Kernel {
     name: "attention",
     params: Params::NAMES,

@@ -45,8 +45,8 @@ params! {
     value_stream: u32,
 }
 
-/// The kernel. It reads `q`, `k`, `v` and `dout` head rows, `stats [tokens, heads, 8]`, the tables and the dither buffer.
-/// It writes `out [tokens, 2, kv_heads, head_dim]` i32 rows: dk, then dv.
+/// The kernel. It reads `q`, `k`, `v` and `dout` head rows, `stats [tokens, heads, 8]`, the tables and the dither
+/// buffer. It writes `out [tokens, 2, kv_heads, head_dim]` i32 rows: dk, then dv.
 pub static KERNEL: Kernel = Kernel {
     name: "attention_backward_key",
     params: Params::NAMES,

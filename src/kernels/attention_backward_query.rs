@@ -41,8 +41,8 @@ params! {
     stream: u32,
 }
 
-/// The kernel. It reads `q`, `k`, `v` and `dout [tokens, heads]` head rows, the tables and the dither buffer. It completes
-/// `stats`, which attention has written, and writes `dq [tokens, heads, head_dim]` i32 rows.
+/// The kernel. It reads `q`, `k`, `v` and `dout [tokens, heads]` head rows, the tables and the dither buffer. It
+/// completes `stats`, which attention has written, and writes `dq [tokens, heads, head_dim]` i32 rows.
 pub static KERNEL: Kernel = Kernel {
     name: "attention_backward_query",
     params: Params::NAMES,

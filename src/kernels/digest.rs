@@ -12,7 +12,8 @@ params! {
 /// Words of a tile. The last tile may be shorter.
 pub const TILE: usize = 256;
 
-/// The kernel. It reads `data [words]` and writes `digests [ceil(words / 256), 8]` in the usual byte order of SHA-256.
+/// The kernel. It reads `data [words]` and writes `digests [ceil(words / 256), 8]` whose little-endian bytes are the
+/// digests.
 pub static KERNEL: Kernel = Kernel {
     name: "digest",
     params: Params::NAMES,

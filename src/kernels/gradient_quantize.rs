@@ -1,4 +1,5 @@
-//! `dy = dither_round(gradient)`: rounds a gradient of the residual stream to wide rows for the linear layer that reads it.
+//! `dy = dither_round(gradient)`: rounds a gradient of the residual stream to wide rows for the linear layer that reads
+//! it.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, params, read,
@@ -16,8 +17,8 @@ params! {
     stream: u32,
 }
 
-/// The kernel. It reads `gradient [tokens, width]` i32 rows and the dither buffer. It writes `dy [tokens, width]` wide rows
-/// with their row info.
+/// The kernel. It reads `gradient [tokens, width]` i32 rows and the dither buffer. It writes `dy [tokens, width]` wide
+/// rows with their row info.
 pub static KERNEL: Kernel = Kernel {
     name: "gradient_quantize",
     params: Params::NAMES,

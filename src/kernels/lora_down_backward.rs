@@ -1,5 +1,5 @@
-//! `out[t] = dy[t] · bᵀ`, b stored as `[rank, out_features]`: projects gradient rows to the rank, as wide rows with a power
-//! of two each.
+//! `out[t] = dy[t] · bᵀ`, b stored as `[rank, out_features]`: projects gradient rows to the rank, as wide rows with a
+//! power of two each.
 //!
 //! |Σ| ≤ 2^28 · out_features < 2^49.
 
@@ -20,8 +20,8 @@ params! {
     rank: u32,
 }
 
-/// The kernel. It reads `dy [tokens, out_features]` and `b [rank, out_features]` wide rows. It writes `out [tokens, rank]`
-/// wide rows with their row info, whose scale does not include the scales of dy and b.
+/// The kernel. It reads `dy [tokens, out_features]` and `b [rank, out_features]` wide rows. It writes
+/// `out [tokens, rank]` wide rows with their row info, whose scale does not include the scales of dy and b.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_down_backward",
     params: Params::NAMES,

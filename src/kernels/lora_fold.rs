@@ -1,5 +1,5 @@
-//! `f[t, r] = u[t, r] · (product of the scales of row t)`, in blocks of 32 tokens with one exponent each, so that sums over
-//! the tokens of a block are exact sums of integers.
+//! `f[t, r] = u[t, r] · (product of the scales of row t)`, in blocks of 32 tokens with one exponent each, so that sums
+//! over the tokens of a block are exact sums of integers.
 //!
 //! For grad b, u is `x · aᵀ`; for grad a it is `dy · b`. Both are multiplied by the scales of the rows of x and dy.
 
@@ -28,8 +28,8 @@ params! {
 /// Words of a folded row: 32 tokens as a wide row, its exponent, and three words of padding.
 pub const FOLD: usize = 20;
 
-/// The kernel. It reads `u [tokens, rank]` wide rows with `u_info`, `x_info`, `dy_info`, `spans [blocks, 2]` (first token,
-/// number of tokens ≤ 32), `lora_info` and the dither buffer. It writes `out [blocks, rank, 20]`.
+/// The kernel. It reads `u [tokens, rank]` wide rows with `u_info`, `x_info`, `dy_info`, `spans [blocks, 2]` (first
+/// token, number of tokens ≤ 32), `lora_info` and the dither buffer. It writes `out [blocks, rank, 20]`.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_fold",
     params: Params::NAMES,

@@ -1,7 +1,7 @@
 //! `grad_a[r, i] += Σ_t f[t, r] · x[t, i]`: the gradient of the factor a, block by block.
 //!
-//! The sum of a block (≤ 127 · 2^14 · 32 < 2^26) is exact. It is shifted to the job's exponent and added in i64, so gradients add
-//! up to the same bits in any order.
+//! The sum of a block (≤ 127 · 2^14 · 32 < 2^26) is exact. It is shifted to the job's exponent and added in i64, so
+//! gradients add up to the same bits in any order.
 
 use super::{
     Kernel, Lowering, Saturated, as_bytes, as_i32, flag,

@@ -1,7 +1,7 @@
 //! `grad_b[r, i] += Σ_t f[t, r] · dy[t, i]`: the gradient of the factor b, block by block.
 //!
-//! The sum of a block (≤ 2^14 · 2^14 · 32 = 2^33) is exact. It is shifted to the job's exponent and added in i64, so gradients add
-//! up to the same bits in any order.
+//! The sum of a block (≤ 2^14 · 2^14 · 32 = 2^33) is exact. It is shifted to the job's exponent and added in i64, so
+//! gradients add up to the same bits in any order.
 
 use super::{
     Kernel, Lowering, Saturated, as_i32, flag,

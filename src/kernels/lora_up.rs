@@ -34,8 +34,9 @@ params! {
     product_scale_exponent: i32,
 }
 
-/// The kernel. It reads `x_info [tokens, 4]`, the scales of the product's rows; `u [tokens, rank]` wide rows with `u_info`;
-/// `factor [width, rank]` wide rows; and `lora_info`. It updates `y [tokens, slots, width]` i32 rows, which hold the product.
+/// The kernel. It reads `x_info [tokens, 4]`, the scales of the product's rows; `u [tokens, rank]` wide rows with
+/// `u_info`; `factor [width, rank]` wide rows; and `lora_info`. It updates `y [tokens, slots, width]` i32 rows, which
+/// hold the product.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_up",
     params: Params::NAMES,

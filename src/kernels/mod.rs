@@ -97,8 +97,8 @@ pub type CpuKernel = fn(&[u32], Range<usize>, &[&[u32]], &mut [&mut [u32]]) -> S
 pub struct Lowering {
     /// `plain`, `tiled`, `f32` or `swar`.
     pub name: &'static str,
-    /// The texts of files in `shaders/`, of which the implementation is the concatenation. The first is the kernel's own,
-    /// `<kernel>.wgsl`; the others are in `fragments/`, and other lowerings may use them too.
+    /// The texts of files in `shaders/`, of which the implementation is the concatenation. The first is the kernel's
+    /// own, `<kernel>.wgsl`; the others are in `fragments/`, and other lowerings may use them too.
     pub texts: &'static [&'static str],
     /// Returns the number of workgroups along x for the given parameters.
     pub groups_x: fn(&[u32]) -> u32,

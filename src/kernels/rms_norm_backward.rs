@@ -1,7 +1,7 @@
 //! `dx = residual + (g − c · x) / rms`, `g = gain · Σ dn`, `c = Σ g·x / (Σ x² + width · epsilon)`.
 //!
-//! Up to three gradients of the normalized row are aligned and summed, because up to three linear layers may read it. The
-//! quantization after the norm is treated as the identity (straight-through estimator).
+//! Up to three gradients of the normalized row are aligned and summed, because up to three linear layers may read it.
+//! The quantization after the norm is treated as the identity (straight-through estimator).
 
 use super::{
     INFO, Kernel, Lowering, Saturated, as_i32, params, read,

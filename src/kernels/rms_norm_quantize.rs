@@ -32,8 +32,8 @@ params! {
     epsilon_exponent: i32,
 }
 
-/// The kernel. It reads `x [tokens, width]` i32 rows and `gain [width]` i32 within ±65,535. It writes `q [tokens, width]`
-/// byte rows with `q_info`, and `norm_info [tokens, 4]` for the backward pass.
+/// The kernel. It reads `x [tokens, width]` i32 rows and `gain [width]` i32 within ±65,535. It writes
+/// `q [tokens, width]` byte rows with `q_info`, and `norm_info [tokens, 4]` for the backward pass.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_quantize",
     params: Params::NAMES,

@@ -25,8 +25,8 @@ params! {
     epsilon_exponent: i32,
 }
 
-/// The kernel. It reads `x [tokens, width]` i32 rows and `gain [width]` i32 within ±65,535. It writes `n [tokens, width]`
-/// wide rows with `n_info`, and `norm_info [tokens, 4]` for the backward pass.
+/// The kernel. It reads `x [tokens, width]` i32 rows and `gain [width]` i32 within ±65,535. It writes
+/// `n [tokens, width]` wide rows with `n_info`, and `norm_info [tokens, 4]` for the backward pass.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_wide",
     params: Params::NAMES,

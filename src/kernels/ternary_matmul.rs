@@ -15,9 +15,9 @@ params! {
     out_features: u32,
 }
 
-/// The kernel. It reads `x [tokens, in_features]` byte rows with their row info, whose sum is used by implementations that
-/// multiply codes 0..=2, and `weights [out_features, in_features]` block words. It writes `out [tokens, out_features]` i32
-/// rows, whose row info lora_up writes.
+/// The kernel. It reads `x [tokens, in_features]` byte rows with their row info, whose sum is used by implementations
+/// that multiply codes 0..=2, and `weights [out_features, in_features]` block words. It writes
+/// `out [tokens, out_features]` i32 rows, whose row info lora_up writes.
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul",
     params: Params::NAMES,

@@ -21,9 +21,9 @@ params! {
     planes: u32,
 }
 
-/// The kernel. It reads `dy [tokens, planes, out_features]` with its row info, whose sum is used by implementations that
-/// multiply codes 0..=2, and `weights [out_features, in_features]` block words. It writes `out [tokens, slots, in_features]`
-/// i32 rows, whose row info lora_up writes.
+/// The kernel. It reads `dy [tokens, planes, out_features]` with its row info, whose sum is used by implementations
+/// that multiply codes 0..=2, and `weights [out_features, in_features]` block words. It writes
+/// `out [tokens, slots, in_features]` i32 rows, whose row info lora_up writes.
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul_backward",
     params: Params::NAMES,

@@ -1,8 +1,8 @@
 //! Fixed point: the integer operations by which every value of the exact arithmetic is computed.
 //!
-//! A [`Scale`] is `mantissa · 2^exponent` with a 31-bit mantissa; all other values are integers that are multiplied by a
-//! scale. All results are exact functions of integers, so the WGSL functions in `shaders/shared/fixed.wgsl` return the
-//! same bits.
+//! A [`Scale`] is `mantissa · 2^exponent` with a 31-bit mantissa; all other values are integers that are multiplied by
+//! a scale. All results are exact functions of integers, so the WGSL functions in `shaders/shared/fixed.wgsl` return
+//! the same bits.
 
 /// Number of magnitude bits of a *wide* value, which is ≤ 2^14 in magnitude.
 pub const WIDE_BITS: u32 = 14;
@@ -89,8 +89,8 @@ impl Scale {
         Self::new((1 << 61) / u64::from(self.mantissa), -61 - self.exponent)
     }
 
-    /// Returns `1 / sqrt(self)`, computed as the [`reciprocal`](Self::reciprocal) of a 31-bit integer square root of the
-    /// mantissa; 0 for 0.
+    /// Returns `1 / sqrt(self)`, computed as the [`reciprocal`](Self::reciprocal) of a 31-bit integer square root of
+    /// the mantissa; 0 for 0.
     pub fn inverse_sqrt(self) -> Self {
         if self.mantissa == 0 {
             return Self::ZERO;
@@ -153,14 +153,15 @@ pub fn round_even(value: i64, shift: u32) -> i64 {
     (value + half - (i64::from(half > 0) & (odd ^ 1))) >> shift
 }
 
-/// Returns `floor(value / 2^shift + dither / 2^16)`, which rounds up with a probability equal to the dropped fraction, to 16
-/// bits. `shift` ≤ 62, `|value| < 2^62`, `dither` < 2^16.
+/// Returns `floor(value / 2^shift + dither / 2^16)`, which rounds up with a probability equal to the dropped fraction,
+/// to 16 bits. `shift` ≤ 62, `|value| < 2^62`, `dither` < 2^16.
 #[inline(always)]
 pub fn round_dither(value: i64, shift: u32, dither: u32) -> i64 {
     (value + ((i64::from(dither) << shift.saturating_sub(16)) >> 16u32.saturating_sub(shift))) >> shift
 }
 
-/// Returns `value · 2^-shift` as i32, and whether it saturated. Right shifts round to nearest even; left shifts saturate.
+/// Returns `value · 2^-shift` as i32, and whether it saturated. Right shifts round to nearest even; left shifts
+/// saturate.
 #[inline(always)]
 pub fn shift_to_i32(value: i64, shift: i32) -> (i32, bool) {
     let shifted = if shift >= 0 {

@@ -87,7 +87,8 @@ impl LoraAdapter {
         Ok(Self { rank, alpha, matrices })
     }
 
-    /// Returns the bytes of all parameters, `4 · rank · Σ(in_features + out_features)`, which the adapter also has in f32.
+    /// Returns the bytes of all parameters, `4 · rank · Σ(in_features + out_features)`, which the adapter also has in
+    /// f32.
     pub fn size_bytes(&self) -> u64 {
         self.matrices.iter().map(|matrix| 4 * matrix.values.len() as u64).sum()
     }
@@ -95,8 +96,8 @@ impl LoraAdapter {
 
 /// Returns a value close to normal(0, 0.01), in Q3.28, for a place of the matrix with this key.
 ///
-/// It is derived from the sum of twelve uniform 16-bit integers, whose mean is 12·32767.5 and whose standard deviation is
-/// 2^16·(1 − 2^-33) (Irwin and Hall), so |value| ≤ 0.06. `column` < 2^30.
+/// It is derived from the sum of twelve uniform 16-bit integers, whose mean is 12·32767.5 and whose standard deviation
+/// is 2^16·(1 − 2^-33) (Irwin and Hall), so |value| ≤ 0.06. `column` < 2^30.
 fn normal(key: [u32; 2], row: u32, column: u32) -> i32 {
     const HUNDREDTH: i64 = 2_684_355; // 0.01 · 2^28 = 2,684,354.56
     let words = (0..3).flat_map(|block| threefry(key, [row, 4 * column + block]));

@@ -1,7 +1,7 @@
 //! Counter-based random bits, for the dither of stochastic rounding and for seeded models and adapters.
 //!
-//! The generator is Threefry-2x32 with 13 rounds (Salmon, Moraes, Dror, Shaw: *Parallel random numbers: as easy as 1, 2,
-//! 3*, SC 2011), chosen because it needs only addition, xor and rotation.
+//! The generator is Threefry-2x32 with 13 rounds (Salmon, Moraes, Dror, Shaw: *Parallel random numbers: as easy as 1,
+//! 2, 3*, SC 2011), chosen because it needs only addition, xor and rotation.
 
 use sha2::{Digest, Sha256};
 

@@ -1,9 +1,9 @@
 //! Ternary matrices: values {−1, 0, +1} (trits) of two bits each, packed in 4×4 blocks of one word.
 //!
-//! `word(n4, k4)` holds the code (trit + 1) of row `4·n4 + j`, column `4·k4 + b` at bit `8·b + 2·j`,
-//! so `(word >> 2j) & 0x03030303` is row j as four bytes along the columns, and the same mask on the
-//! [transposed](transpose_block) word is column b as four bytes along the rows. One copy of a matrix therefore serves both
-//! the forward product and the gradient of its input.
+//! `word(n4, k4)` holds the code (trit + 1) of row `4·n4 + j`, column `4·k4 + b` at bit `8·b + 2·j`, so
+//! `(word >> 2j) & 0x03030303` is row j as four bytes along the columns, and the same mask on the
+//! [transposed](transpose_block) word is column b as four bytes along the rows. One copy of a matrix therefore serves
+//! both the forward product and the gradient of its input.
 
 use crate::{error::Error, numbers::fixed::Scale};
 use std::sync::Arc;
@@ -46,7 +46,8 @@ impl Ternary {
         })
     }
 
-    /// Packs rows of codes (trit + 1). `read` is called for each row in order and writes its codes into a `[columns]` slice.
+    /// Packs rows of codes (trit + 1). `read` is called for each row in order and writes its codes into a `[columns]`
+    /// slice.
     pub fn from_codes(
         rows: usize,
         columns: usize,

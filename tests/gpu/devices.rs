@@ -20,11 +20,12 @@ const FOLDERS: [&str; 5] = [
     "/usr/lib/chromium",
     "/usr/lib64/chromium-browser",
 ];
-/// The variable in which Vulkan's loader finds its drivers. It is read once, so it must be set before the process starts.
+/// The variable in which Vulkan's loader finds its drivers. It is read once, so it must be set before the process
+/// starts.
 const DRIVER_FILES: &str = "VK_DRIVER_FILES";
 
-/// Runs this test again with all drivers in the variable. Does nothing if the variable is already set, by this function or
-/// by the caller.
+/// Runs this test again with all drivers in the variable. Does nothing if the variable is already set, by this function
+/// or by the caller.
 pub(crate) fn name_drivers() -> Option<ExitCode> {
     if std::env::var_os(DRIVER_FILES).is_some() || cfg!(not(target_os = "linux")) {
         return None;

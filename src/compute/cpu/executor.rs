@@ -1,5 +1,5 @@
-//! Runs a recording on CPU threads: the work units of each dispatch are divided into ranges, and every range gets its own
-//! part of each buffer that the kernel writes.
+//! Runs a recording on CPU threads: the work units of each dispatch are divided into ranges, and every range gets its
+//! own part of each buffer that the kernel writes.
 
 use super::ranges_per_thread;
 use crate::{
@@ -44,8 +44,8 @@ impl Slot {
 }
 
 impl CpuExecutor {
-    /// Allocates memory for a recording. `threads` of 0 means one per core; if threads cannot be started, it runs on the
-    /// caller's thread.
+    /// Allocates memory for a recording. `threads` of 0 means one per core; if threads cannot be started, it runs on
+    /// the caller's thread.
     pub fn new(recording: Arc<Recording>, threads: usize, kernels: CpuKernels) -> Self {
         let plan = recording.plan();
         let mut slots: Vec<_> = plan.slot_words.iter().map(|_| Slot::Words(Vec::new())).collect();
@@ -86,14 +86,14 @@ impl CpuExecutor {
         &self.slots[self.plan.slot_of[id.0]].words()[..self.recording.get(id).words]
     }
 
-    /// Audits these dispatches, given by number: from now on each also runs by its reference kernel, which must give the
-    /// same words.
+    /// Audits these dispatches, given by number: from now on each also runs by its reference kernel, which must give
+    /// the same words.
     pub fn audit(&mut self, dispatches: Vec<usize>) {
         self.audited = dispatches;
     }
 
-    /// Runs the given work units of a range of dispatches, in order. Returns [`Error::WrongAnswer`] if an audited dispatch
-    /// differs from its reference kernel.
+    /// Runs the given work units of a range of dispatches, in order. Returns [`Error::WrongAnswer`] if an audited
+    /// dispatch differs from its reference kernel.
     pub fn run(&mut self, dispatches: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         let (recording, pool) = (self.recording.clone(), self.pool.clone());
         let run_all = || {

@@ -1,10 +1,10 @@
 //! Recognition of GPUs: which vendor and architecture a GPU's own description names, and whether it is a software GPU.
 //!
-//! Descriptions are unreliable, so the order of the tests matters. Software and virtual GPUs come first, because both may
-//! carry the ids and the name of the hardware below them. Then comes the device id, the only thing that tells rebranded
-//! products apart; then the name; last, what a browser reports. If none of them decides, the result is [`UNKNOWN`],
-//! never a guess. Only [`GpuKind::Software`] affects how a GPU is used; vendor and architecture are for display and
-//! statistics.
+//! Descriptions are unreliable, so the order of the tests matters. Software and virtual GPUs come first, because both
+//! may carry the ids and the name of the hardware below them. Then comes the device id, the only thing that tells
+//! rebranded products apart; then the name; last, what a browser reports. If none of them decides, the result is
+//! [`UNKNOWN`], never a guess. Only [`GpuKind::Software`] affects how a GPU is used; vendor and architecture are for
+//! display and statistics.
 
 /// A vendor or an architecture that the description does not reveal.
 pub const UNKNOWN: &str = "unknown";
@@ -62,7 +62,8 @@ pub fn classify(description: &Description) -> Architecture {
     let browser = NameWords::new(&format!("{} {}", description.webgpu_vendor, description.webgpu_architecture));
     let texts = [&name, &NameWords::new(description.driver), &driver_info, &browser];
     let in_texts = |kind| texts.into_iter().find_map(|text| by_name(kind, text));
-    let as_kind = |kind| move |row: &Row| Architecture { vendor: row.vendor, architecture: row.architecture, kind };
+    let as_kind =
+        |kind| move |row: &TableRow| Architecture { vendor: row.vendor, architecture: row.architecture, kind };
 
     let row = by_id("software", vendor_id, device_id).or_else(|| in_texts("software"));
     if let Some(row) = row.or_else(|| by_name("software-name", &name)) {
@@ -80,7 +81,7 @@ pub fn classify(description: &Description) -> Architecture {
     let (named, identified) = (by_name("vendor", &name), by_id("vendor", 0, vendor_id));
     // Without a device id, the vendor id is a guess by the graphics API, and worse than a known name.
     let vendor = if device_id == 0 { named.or(identified) } else { identified.or(named) };
-    let Some(Row { vendor, .. }) = vendor.or_else(|| by_name("vendor", &browser)) else {
+    let Some(TableRow { vendor, .. }) = vendor.or_else(|| by_name("vendor", &browser)) else {
         return Architecture { vendor: UNKNOWN, architecture: UNKNOWN, kind: GpuKind::Unknown };
     };
     // Dawn may report the device id in place of the name.
@@ -97,7 +98,7 @@ pub fn classify(description: &Description) -> Architecture {
 }
 
 /// A line of `architecture.tsv`.
-struct Row {
+struct TableRow {
     kind: &'static str,
     vendor: &'static str,
     architecture: &'static str,
@@ -112,10 +113,10 @@ struct IdRun {
     last: u32,
 }
 
-static TABLE: std::sync::LazyLock<Vec<Row>> = std::sync::LazyLock::new(|| {
+static TABLE: std::sync::LazyLock<Vec<TableRow>> = std::sync::LazyLock::new(|| {
     let lines = include_str!("architecture.tsv").lines().filter(|line| !line.starts_with('#'));
     let fields = lines.filter_map(|line| line.split('\t').collect::<Vec<_>>().try_into().ok());
-    let row = |[kind, vendor, architecture, ids, patterns]: [&'static str; 5]| Row {
+    let row = |[kind, vendor, architecture, ids, patterns]: [&'static str; 5]| TableRow {
         kind,
         vendor,
         architecture,
@@ -143,16 +144,16 @@ fn hexadecimal(text: &str) -> Option<u32> {
     u32::from_str_radix(text, 16).ok().filter(|id| *id != 0)
 }
 
-fn by_name(kind: &str, text: &NameWords) -> Option<&'static Row> {
+fn by_name(kind: &str, text: &NameWords) -> Option<&'static TableRow> {
     TABLE.iter().find(|row| row.kind == kind && text.contain(row.patterns))
 }
 
-fn by_id(kind: &str, vendor_id: u32, id: u32) -> Option<&'static Row> {
+fn by_id(kind: &str, vendor_id: u32, id: u32) -> Option<&'static TableRow> {
     narrowest(TABLE.iter().filter(|row| row.kind == kind), vendor_id, id)
 }
 
 /// Returns the row with the shortest run that contains an id.
-fn narrowest<'a>(rows: impl Iterator<Item = &'a Row>, vendor_id: u32, id: u32) -> Option<&'a Row> {
+fn narrowest<'a>(rows: impl Iterator<Item = &'a TableRow>, vendor_id: u32, id: u32) -> Option<&'a TableRow> {
     let runs = rows.flat_map(|row| row.ids.iter().map(move |run| (row, run)));
     let found = runs.filter(|(_, run)| run.vendor_id == vendor_id && (run.first..=run.last).contains(&id));
     found.min_by_key(|(_, run)| run.last - run.first).map(|(row, _)| row)

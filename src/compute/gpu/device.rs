@@ -38,8 +38,8 @@ impl fmt::Display for Device {
     }
 }
 
-/// Lists the GPUs of this machine: hardware before software GPUs, otherwise in the drivers' order. In a browser there is at
-/// most one; the faster of two is requested, which the browser may ignore.
+/// Lists the GPUs of this machine: hardware before software GPUs, otherwise in the drivers' order. In a browser there
+/// is at most one; the faster of two is requested, which the browser may ignore.
 pub async fn devices() -> Vec<Device> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapters = if cfg!(target_arch = "wasm32") {
@@ -54,8 +54,8 @@ pub async fn devices() -> Vec<Device> {
     devices
 }
 
-/// Returns the device that `wanted` refers to: by its number in [`devices`], or by a part of its name, driver or graphics
-/// API, ignoring case. Returns [`Error::NoGpu`] if there is none.
+/// Returns the device that `wanted` refers to: by its number in [`devices`], or by a part of its name, driver or
+/// graphics API, ignoring case. Returns [`Error::NoGpu`] if there is none.
 pub fn find<'a>(devices: &'a [Device], wanted: &str) -> Result<&'a Device, Error> {
     let by_number = wanted.parse().ok().and_then(|number: usize| devices.get(number));
     let part = wanted.to_lowercase();

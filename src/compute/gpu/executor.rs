@@ -135,8 +135,8 @@ impl GpuExecutor {
         self.launches.iter().map(|launch| launch.units_per_group).max().unwrap_or(1) as usize
     }
 
-    /// Runs a range of dispatches, but only the workgroups of each that compute the given work units. Returns whether one
-    /// of them saturated.
+    /// Runs a range of dispatches, but only the workgroups of each that compute the given work units. Returns whether
+    /// one of them saturated.
     pub async fn run_units(&mut self, range: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         let end = range.end.min(self.rows.len());
         let of_units = |(all, launch): (&DispatchRows, &Launch)| {
@@ -181,8 +181,8 @@ impl GpuExecutor {
         Ok(flag[0][0] != 0)
     }
 
-    /// Returns the milliseconds of work to submit ahead. With a hook it is half as much, because all of it must complete
-    /// before the hook runs; that is one slice if notifications are immediate.
+    /// Returns the milliseconds of work to submit ahead. With a hook it is half as much, because all of it must
+    /// complete before the hook runs; that is one slice if notifications are immediate.
     fn ahead_ms(&self) -> f64 {
         self.planner.ahead_ms() * if self.yield_hook.is_some() { 0.5 } else { 1.0 }
     }

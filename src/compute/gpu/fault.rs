@@ -1,4 +1,5 @@
-//! GPU faults: turns what the driver reports when it refuses work, runs out of memory or loses the GPU into an [`Error`].
+//! GPU faults: turns what the driver reports when it refuses work, runs out of memory or loses the GPU into an
+//! [`Error`].
 
 use super::{Gpu, signal::Signal};
 use crate::error::Error;

@@ -110,8 +110,8 @@ impl GpuMemory {
     }
 }
 
-/// Copies the parts, each some words of a wanted buffer, one after another into a new buffer of `held` words, and requests
-/// to map it.
+/// Copies the parts, each some words of a wanted buffer, one after another into a new buffer of `held` words, and
+/// requests to map it.
 fn copy_out(
     gpu: &Gpu,
     wanted: &[(&str, &wgpu::Buffer, usize)],

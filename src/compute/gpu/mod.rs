@@ -1,8 +1,8 @@
 //! The GPU backend: runs recordings through wgpu (Vulkan, Metal, DX12, GL; WebGPU in a browser).
 //!
-//! [`devices`] lists GPUs, [`Gpu::open`] opens one, and [`GpuExecutor`] runs a recording. Every operation that waits for
-//! the GPU is async, because a browser cannot block; natively it blocks inside, so any async executor will do. Nothing
-//! here panics because of a GPU, which may be lost at any time.
+//! [`devices`] lists GPUs, [`Gpu::open`] opens one, and [`GpuExecutor`] runs a recording. Every operation that waits
+//! for the GPU is async, because a browser cannot block; natively it blocks inside, so any async executor will do.
+//! Nothing here panics because of a GPU, which may be lost at any time.
 
 pub mod architecture;
 mod device;

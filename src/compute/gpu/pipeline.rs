@@ -74,8 +74,9 @@ impl Gpu {
     #[allow(unsafe_code)]
     fn module(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
         match self.0.options.checks {
-            // SAFETY: the text is one of this crate's kernels, never foreign. Its loops end, and it accesses only the words
-            // that its parameters imply, which `Recording::dispatch` has checked against the lengths of the buffers.
+            // SAFETY: the text is one of this crate's kernels, never foreign. Its loops end, and it accesses only the
+            // words that its parameters imply, which `Recording::dispatch` has checked against the lengths of the
+            // buffers.
             Checks::Trusted => unsafe {
                 self.0.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
             },

@@ -55,8 +55,8 @@ impl<T> Signal<T> {
         self.0.state().value.is_some()
     }
 
-    /// Waits for the value. The caller has polled the device, so the value is already there, or comes from another thread
-    /// that polled a moment earlier and is running the callback. Returns `None` if it does not come within 10 s.
+    /// Waits for the value. The caller has polled the device, so the value is already there, or comes from another
+    /// thread that polled a moment earlier and is running the callback. Returns `None` if it does not come within 10 s.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) async fn wait(self) -> Option<T> {
         const MOMENT: std::time::Duration = std::time::Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! Slices: a slice is the work of one submission, short enough that the screen stays responsive.
 //!
-//! A slice is a list of parts. A part is some rows of one dispatch, and a row is the workgroups with the same y. The cost
-//! of a row is measured for each shape of dispatch, so the first slice with an unknown shape is one row.
+//! A slice is a list of parts. A part is some rows of one dispatch, and a row is the workgroups with the same y. The
+//! cost of a row is measured for each shape of dispatch, so the first slice with an unknown shape is one row.
 
 use std::ops::Range;
 
@@ -43,8 +43,8 @@ impl SlicePlanner {
         Self { budget_ms, delay_ms, row_ms: vec![None; shapes] }
     }
 
-    /// Returns the milliseconds of work that should be submitted ahead: enough to keep the GPU busy until the completion of
-    /// a slice is reported and the next slice arrives.
+    /// Returns the milliseconds of work that should be submitted ahead: enough to keep the GPU busy until the
+    /// completion of a slice is reported and the next slice arrives.
     pub(super) fn ahead_ms(&self) -> f64 {
         self.budget_ms + 2.0 * self.delay_ms
     }
@@ -62,8 +62,8 @@ impl SlicePlanner {
         Some(self.row_ms[dispatches[part.dispatch].shape]? * f64::from(part.rows))
     }
 
-    /// Returns the next slice of `dispatches[at.dispatch..end]`, from row `at.first` on, and moves `at` past it. The slice
-    /// is empty at the end.
+    /// Returns the next slice of `dispatches[at.dispatch..end]`, from row `at.first` on, and moves `at` past it. The
+    /// slice is empty at the end.
     pub(super) fn slice(&self, dispatches: &[DispatchRows], at: &mut SlicePart, end: usize) -> Vec<SlicePart> {
         let (mut parts, mut left_ms) = (Vec::new(), self.budget_ms);
         while at.dispatch < end && parts.len() < MAX_PARTS {
@@ -93,8 +93,8 @@ impl SlicePlanner {
     }
 
     /// Learns from the report that these parts, of which at most the last has an unknown shape, were complete
-    /// `reported_ms` after their start. Returns the milliseconds that they probably took: the expected ones, within what
-    /// the delay of reports allows.
+    /// `reported_ms` after their start. Returns the milliseconds that they probably took: the expected ones, within
+    /// what the delay of reports allows.
     pub(super) fn learn(&mut self, dispatches: &[DispatchRows], parts: &[SlicePart], reported_ms: f64) -> f64 {
         let least_ms = (reported_ms - self.delay_ms).max(0.0);
         let known_ms: f64 = parts.iter().filter_map(|part| self.cost_ms(dispatches, part)).sum();
@@ -122,8 +122,8 @@ impl SlicePlanner {
 mod tests {
     use super::*;
 
-    /// Simulates a run on a GPU whose rows of shape `s` take `true_ms[s]`, and that reports completed work every `tick_ms`.
-    /// Returns the milliseconds of each slice and the number of ticks.
+    /// Simulates a run on a GPU whose rows of shape `s` take `true_ms[s]`, and that reports completed work every
+    /// `tick_ms`. Returns the milliseconds of each slice and the number of ticks.
     fn run_reported(
         planner: &mut SlicePlanner,
         work: &[DispatchRows],

@@ -37,8 +37,8 @@ pub struct Tuned {
 pub enum TuneOutcome {
     /// All results are right.
     Passes {
-        /// Milliseconds of one launch of the representative case; `None` if no other lowering passed, so that it was not
-        /// timed.
+        /// Milliseconds of one launch of the representative case; `None` if no other lowering passed, so that it was
+        /// not timed.
         launch_ms: Option<f64>,
     },
     /// A result is wrong, or the lowering does not run.
@@ -57,8 +57,8 @@ impl Tuning {
     }
 }
 
-/// Chooses a lowering for each kernel. The random cases follow from `seed`. Returns [`Error::GpuUnfit`] if no lowering of a
-/// kernel passes; such a GPU may not be used.
+/// Chooses a lowering for each kernel. The random cases follow from `seed`. Returns [`Error::GpuUnfit`] if no lowering
+/// of a kernel passes; such a GPU may not be used.
 pub async fn tune(gpu: &Gpu, kernels: &[&'static Kernel], seed: u64) -> Result<Tuning, Error> {
     let mut tuning = Tuning { choice: LoweringChoice::default(), kernels: Vec::new() };
     for kernel in kernels {

@@ -1,5 +1,5 @@
-//! Cases of attention and its two gradients. The inputs of a gradient's cases are what the reference kernels of the earlier
-//! kernels return.
+//! Cases of attention and its two gradients. The inputs of a gradient's cases are what the reference kernels of the
+//! earlier kernels return.
 
 use super::{Case, CaseSource, run_reference};
 use crate::{
@@ -127,8 +127,8 @@ fn each(source: &mut CaseSource, case: fn(&mut CaseSource, AttentionShape, HeadC
 
 const LONGEST: AttentionShape = AttentionShape::new(1, MAX_CONTEXT, 1, 1, 2);
 
-/// Returns a case with the longest sequence. To save time, only its last token sees all keys; the others are at position 0,
-/// so each sees only its own key.
+/// Returns a case with the longest sequence. To save time, only its last token sees all keys; the others are at
+/// position 0, so each sees only its own key.
 fn longest(source: &mut CaseSource) -> Case {
     let mut case = forward_case(source, LONGEST, CONTENTS[0]);
     case.inputs[3][..MAX_CONTEXT - 1].fill(0);

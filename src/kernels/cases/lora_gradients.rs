@@ -1,4 +1,5 @@
-//! Cases of the kernels that sum an adapter's gradient over tokens, with whole and partial blocks and blocks of one token.
+//! Cases of the kernels that sum an adapter's gradient over tokens, with whole and partial blocks and blocks of one
+//! token.
 
 use super::{
     Case, CaseSource, Draw,
@@ -30,7 +31,8 @@ const EXPONENT: i32 = -50;
 const ABOVE: i32 = 10;
 const BELOW: i32 = -20;
 
-/// Returns the spans (first token, number of tokens), and the number of all tokens; the first token belongs to no block.
+/// Returns the spans (first token, number of tokens), and the number of all tokens; the first token belongs to no
+/// block.
 fn spans(blocks: &[u32]) -> (Vec<u32>, usize) {
     let mut first = 1;
     let mut words = Vec::new();
@@ -138,7 +140,8 @@ fn case_b(source: &mut CaseSource, shape: BlocksShape<'_>, (label, _, wide): Ope
 type BlocksShape<'a> = (usize, usize, &'a [u32]);
 type Operand = (&'static str, Draw, Draw);
 
-/// Returns a case for every shape and operand. The last argument of `case` is the largest left shift; more than 28 saturates.
+/// Returns a case for every shape and operand. The last argument of `case` is the largest left shift; more than 28
+/// saturates.
 fn each(
     source: &mut CaseSource,
     case: impl Fn(&mut CaseSource, BlocksShape<'static>, Operand, i32) -> Case,
@@ -148,8 +151,8 @@ fn each(
     all.map(|((shape, operand), farthest)| case(source, shape, operand, *farthest)).collect()
 }
 
-/// Returns folded rows as lora_fold writes them: zero beyond the tokens of each block, with exponents that exceed the job's
-/// by at most `farthest`.
+/// Returns folded rows as lora_fold writes them: zero beyond the tokens of each block, with exponents that exceed the
+/// job's by at most `farthest`.
 fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw, farthest: i32) -> Vec<u32> {
     let mut words = vec![0; blocks.len() * rank * FOLD];
     for (row, tokens) in words.chunks_exact_mut(FOLD).zip(blocks.iter().flat_map(|tokens| vec![*tokens; rank])) {

@@ -1,4 +1,5 @@
-//! Cases: a case is one dispatch of a kernel with given inputs, for which the reference kernel computes the known answer.
+//! Cases: a case is one dispatch of a kernel with given inputs, for which the reference kernel computes the known
+//! answer.
 //!
 //! The start-up check of a GPU, the tests, the benches and the conformance page all use the same cases.
 
@@ -30,8 +31,8 @@ pub struct Case {
     pub label: String,
     /// Parameters, as words.
     pub params: Vec<u32>,
-    /// The words of all buffers before the dispatch, in binding order, without the flag. A buffer that the kernel writes is
-    /// longer than the words that its units own, so that a write beyond them is detected.
+    /// The words of all buffers before the dispatch, in binding order, without the flag. A buffer that the kernel
+    /// writes is longer than the words that its units own, so that a write beyond them is detected.
     pub inputs: Vec<Vec<u32>>,
 }
 

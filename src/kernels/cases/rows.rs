@@ -6,7 +6,7 @@ use crate::{
     numbers::ternary::row_words,
 };
 
-/// Numbers of rows and columns, of which none is a multiple of a word, a padded row or a workgroup.
+/// Numbers of rows and columns; the widths are not multiples of a word, a padded row or a workgroup.
 pub(super) const SHAPES: [[usize; 2]; 6] = [[1, 1], [5, 5], [3, 36], [4, 67], [2, 300], [2, 1100]];
 
 /// How i32 rows are filled: their integers, and the mantissa and exponent of each row's scale.

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-/// Numbers of tokens, in_features and out_features: all 1; none a multiple of a tile; one more than a tile.
+/// Numbers of tokens, in_features and out_features: all 1, no multiples of a tile, and one or a few more than a tile.
 const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [5, 37, 70], [9, 130, 65], [3, 4096, 5], [67, 70, 133]];
 
 /// More than the 2^15 places after which the f32 lowering adds its sums to the output.

@@ -1,5 +1,5 @@
-//! Blocks of 32 tokens. In sums over tokens, the integers of a block share one exponent, and its exact sum is aligned by a
-//! shift.
+//! Blocks of 32 tokens. In sums over tokens, the integers of a block share one exponent, and its exact sum is aligned
+//! by a shift.
 
 /// Tokens of a block. A block never extends over two sequences.
 pub const BLOCK: usize = 32;

@@ -1,5 +1,5 @@
-//! The dither buffer: `[index, 0, key, key, …]`, with two words for each key. `index` is the place of the first token in
-//! its chunk, counted from the start of the chunk, not of the batch. The keys are those of the streams.
+//! The dither buffer: `[index, 0, key, key, …]`, with two words for each key. `index` is the place of the first token
+//! in its chunk, counted from the start of the chunk, not of the batch. The keys are those of the streams.
 
 use crate::numbers::rng::Dither;
 

@@ -1,5 +1,5 @@
-//! Head rows: the values of one token and one attention head as a wide row, followed by four words, of which the first is
-//! the exponent of their power of two.
+//! Head rows: the values of one token and one attention head as a wide row, followed by four words, of which the first
+//! is the exponent of their power of two.
 
 use super::{blocks::ZERO_EXPONENT, wide};
 use crate::{kernels::INFO, numbers::rng::Dither};

@@ -1,5 +1,5 @@
-//! Softmax in base 2, with scores `z` in Q20 and exponentials in Q30. The maximum is always computed in a pass before the
-//! sum, so that the result does not depend on the order of the keys.
+//! Softmax in base 2, with scores `z` in Q20 and exponentials in Q30. The maximum is always computed in a pass before
+//! the sum, so that the result does not depend on the order of the keys.
 
 use crate::numbers::{
     fixed::{Scale, round_even_u64, shift_to_i32},

@@ -37,8 +37,8 @@ pub fn write_even(out: &mut [u32], values: &[i64]) -> (u32, i32) {
     write(out, values, None)
 }
 
-/// Writes a wide row of `values / 2^shift`, rounded by the dither of the elements (`index`, column). Returns the shift and
-/// the sum of the integers.
+/// Writes a wide row of `values / 2^shift`, rounded by the dither of the elements (`index`, column). Returns the shift
+/// and the sum of the integers.
 #[inline(always)]
 pub fn write_dither(out: &mut [u32], values: &[i64], dither: Dither, index: u32) -> (u32, i32) {
     write(out, values, Some((dither, index)))

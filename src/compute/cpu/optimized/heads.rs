@@ -38,7 +38,8 @@ impl<'a> Source<'a> {
         exponent
     }
 
-    /// Returns the exponents of a head for a span of tokens, padded to whole blocks with the exponent of an all-zero row.
+    /// Returns the exponents of a head for a span of tokens, padded to whole blocks with the exponent of an all-zero
+    /// row.
     #[inline(always)]
     pub(super) fn exponents(&self, span: Range<usize>, head: usize) -> Vec<i32> {
         let padded = span.len().next_multiple_of(BLOCK);

@@ -1,5 +1,5 @@
-//! The gradients of both factors. Each block of tokens is decoded once for all ranks of a call, and gradients are kept as
-//! i64 between blocks.
+//! The gradients of both factors. Each block of tokens is decoded once for all ranks of a call, and gradients are kept
+//! as i64 between blocks.
 
 use super::products::{LANES, join, split, tile, widen};
 use crate::{
@@ -80,8 +80,8 @@ pub(super) fn b(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &
 }
 
 impl Contraction<'_> {
-    /// Adds the sums of all blocks to the gradients. `decode` writes the i16 row of a token; `weight` prepares a folded value;
-    /// `product` returns Σ_i weights[i] · rows[i · stride + lane] for each lane.
+    /// Adds the sums of all blocks to the gradients. `decode` writes the i16 row of a token; `weight` prepares a folded
+    /// value; `product` returns Σ_i weights[i] · rows[i · stride + lane] for each lane.
     #[inline(always)]
     fn compute<W: Copy>(
         &self,

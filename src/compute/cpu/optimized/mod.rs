@@ -1,7 +1,8 @@
-//! Optimized implementations: they compute the integers of the reference kernels in an order that the compiler vectorizes.
+//! Optimized implementations: they compute the integers of the reference kernels in an order that the compiler
+//! vectorizes.
 //!
-//! They are plain Rust, compiled for [several instruction sets](compiled). Kernels whose reference kernel is already a loop
-//! over a row are only compiled again; the others have a file here.
+//! They are plain Rust, compiled for [several instruction sets](compiled). Kernels whose reference kernel is already a
+//! loop over a row are only compiled again; the others have a file here.
 
 #![allow(clippy::needless_range_loop, reason = "the compiler vectorizes plain loops over arrays of equal length")]
 
@@ -17,8 +18,8 @@ mod lora_gradient;
 mod lora_up;
 mod products;
 
-/// Returns an implementation whose body is the given `#[inline(always)]` function, compiled for the baseline, for AVX2 and
-/// for AVX-512. Each call runs the best version that the processor supports.
+/// Returns an implementation whose body is the given `#[inline(always)]` function, compiled for the baseline, for AVX2
+/// and for AVX-512. Each call runs the best version that the processor supports.
 macro_rules! compiled {
     ($body:path) => {{
         fn implementation(

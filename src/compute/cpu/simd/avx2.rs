@@ -1,7 +1,7 @@
 //! AVX2: `vpmaddubsw` adds up codes times bytes in pairs, in i16.
 //!
-//! A code is 0..=2 and a byte is −128..=127, so one `vpmaddubsw` adds −512..=508 to a lane. After [`FLUSH`] = 64 of them a
-//! lane is in −32,768..=32,512, which i16 just holds.
+//! A code is 0..=2 and a byte is −128..=127, so one `vpmaddubsw` adds −512..=508 to a lane. After [`FLUSH`] = 64 of
+//! them a lane is in −32,768..=32,512, which i16 just holds.
 
 use super::{
     panel::{MatrixBlocks, Panel},
@@ -12,7 +12,8 @@ use std::arch::x86_64::*;
 /// Steps after which the i16 sums are added to the i32 sums.
 const FLUSH: usize = 64;
 
-/// A tile of 6 rows × 2 vectors of 8 columns. Its registers are 12 sums, 2 vectors of codes, a word of a row and a product.
+/// A tile of 6 rows × 2 vectors of 8 columns. Its registers are 12 sums, 2 vectors of codes, a word of a row and a
+/// product.
 pub(super) struct Tile;
 
 impl RegisterTile for Tile {

@@ -83,8 +83,8 @@ impl Level {
     }
 }
 
-/// Returns the implementation of a kernel at a level; `None` if the kernel has none or the processor lacks the level. Rows
-/// share unpacked weights, so work should be divided into few, large ranges of units.
+/// Returns the implementation of a kernel at a level; `None` if the kernel has none or the processor lacks the level.
+/// Rows share unpacked weights, so work should be divided into few, large ranges of units.
 pub fn implementation(level: Level, kernel_name: &str) -> Option<CpuKernel> {
     let [forward_kernel, backward_kernel]: [CpuKernel; 2] = match level {
         _ if !level.is_available() => return None,

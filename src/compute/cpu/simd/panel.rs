@@ -1,7 +1,7 @@
 //! Panels: a panel is the unpacked codes of a few columns of a product, `[steps, columns]` words of four codes.
 //!
-//! A *step* is four elements of the axis that is summed over: one word of a row of bytes is multiplied by one word of each
-//! column.
+//! A *step* is four elements of the axis that is summed over: one word of a row of bytes is multiplied by one word of
+//! each column.
 
 use crate::numbers::ternary::transpose_block;
 
@@ -72,8 +72,8 @@ impl Panel {
         &mut bytemuck::cast_slice_mut(&mut self.codes)[..steps * columns]
     }
 
-    /// Unpacks `steps` steps of `4 · BLOCKS` columns. It is inlined into each level, so that the compiler uses that level's
-    /// vectors.
+    /// Unpacks `steps` steps of `4 · BLOCKS` columns. It is inlined into each level, so that the compiler uses that
+    /// level's vectors.
     #[inline(always)]
     pub(super) fn unpack<const BLOCKS: usize>(&mut self, steps: usize, from: MatrixBlocks<'_>) {
         let (blocks, _) = self.blocks.as_chunks_mut::<BLOCKS>();

@@ -1,5 +1,5 @@
-//! `out[t, c] = join_p(Σ_s row[t, p, s] · code[s, c]) − Σ row[t]`: rows of bytes times codes. For a level whose panel holds
-//! trits, the last term is left out.
+//! `out[t, c] = join_p(Σ_s row[t, p, s] · code[s, c]) − Σ row[t]`: rows of bytes times codes. For a level whose panel
+//! holds trits, the last term is left out.
 //!
 //! The axis that is summed over is divided so that a panel of codes stays in the first-level cache. A panel is unpacked
 //! once for up to [`SHARED_ROWS`] rows, whose sums stay in the second-level cache until they are complete. `join` is
@@ -8,8 +8,8 @@
 use super::panel::{MatrixBlocks, Panel};
 use crate::{kernels::INFO, numbers::ternary::ROW_ALIGN};
 
-/// Rows that share an unpacked panel; a token has one for each plane. They are enough to make the cost of unpacking small
-/// (2 % of the time at 128 rows), and few enough that rows and sums fit in the second-level cache.
+/// Rows that share an unpacked panel; a token has one for each plane. They are enough to make the cost of unpacking
+/// small (2 % of the time at 128 rows), and few enough that rows and sums fit in the second-level cache.
 const SHARED_ROWS: usize = 256;
 
 /// The part of a product that a level computes in registers.
@@ -21,7 +21,8 @@ pub(super) trait RegisterTile {
     /// The panel holds each trit plus this number.
     const OFFSET: i32 = 1;
 
-    /// Unpacks [`COLUMNS`](Self::COLUMNS) columns into the panel with this level's instructions, as [`Panel::unpack`] does.
+    /// Unpacks [`COLUMNS`](Self::COLUMNS) columns into the panel with this level's instructions, as [`Panel::unpack`]
+    /// does.
     ///
     /// # Safety
     /// The processor must have the level.
@@ -82,7 +83,8 @@ impl Product<'_> {
         }
     }
 
-    /// Computes `sums [rows, T::COLUMNS] += bytes · codes` in the fewest possible register tiles, of nearly equal heights.
+    /// Computes `sums [rows, T::COLUMNS] += bytes · codes` in the fewest possible register tiles, of nearly equal
+    /// heights.
     ///
     /// # Safety
     /// The processor must have the level `T`.

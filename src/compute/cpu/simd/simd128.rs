@@ -6,8 +6,8 @@ use super::{
 };
 use std::arch::wasm32::*;
 
-/// A tile of 2 rows × 4 vectors of 2 pairs of columns, each pair in two lanes. Its registers are 8 sums, a vector of trits
-/// and the bytes of 2 rows.
+/// A tile of 2 rows × 4 vectors of 2 pairs of columns, each pair in two lanes. Its registers are 8 sums, a vector of
+/// trits and the bytes of 2 rows.
 pub(super) struct Tile;
 
 /// Steps after which pairs are split. |Σ byte · trit| ≤ 31 · 2 · 128 < 2^13 in a lane, so 14 bits hold the sum.
