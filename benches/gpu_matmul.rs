@@ -1,9 +1,9 @@
-//! Times every lowering of the two ternary products beside a plain tiled f32 product of the same shape.
+//! Times every lowering of the two ternary products and, for comparison, a tiled f32 product of the same shape.
 //!
-//! `cargo bench --bench gpu_matmul -- [DEVICE] [checked] [TOKENSxFEATURES]`; DEVICE is a number or a part of a name, the
-//! first device if left out. The same player, and the same checks, run all of them; every answer is compared with the
-//! reference's first, at the usual shape. Rounds are interleaved and the fastest play of eight launches counts, since
-//! noise only adds.
+//! `cargo bench --bench gpu_matmul -- [DEVICE] [checked] [TOKENSxFEATURES]`; DEVICE is a number or a part of a name,
+//! the default is the first device. All of them run by the same executor with the same runtime checks, and every result
+//! is first compared with the reference kernel's, at the usual shape. Rounds are interleaved, and the fastest run of
+//! eight launches counts, because noise only adds time.
 
 mod products;
 
@@ -11,7 +11,7 @@ use pollster::block_on;
 use products::Shape;
 use r3mes_wgpu::{
     compute::{
-        gpu::{Checks, Choice, Gpu, GpuExecutor, Options, devices, find, passes},
+        gpu::{Checks, Gpu, GpuExecutor, LoweringChoice, Options, devices, find, passes},
         recording::Recording,
     },
     error::Error,
@@ -21,10 +21,10 @@ use std::{sync::OnceLock, time::Instant};
 
 const SHAPE: Shape = Shape { tokens: 128, features: 2048 };
 const ROUNDS: usize = 7;
-/// Launches in one play, so that the play's own cost does not count.
+/// Launches in one run, so that the cost of the run itself does not count.
 const LAUNCHES: usize = 8;
 
-/// One line of the table.
+/// A line of the table.
 struct Timed {
     label: String,
     executor: GpuExecutor,
@@ -84,7 +84,7 @@ async fn executor(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result
     for _ in 1..LAUNCHES {
         recording.dispatch(&case.label, case.kernel, case.params.clone(), &ids);
     }
-    let executor = GpuExecutor::new(gpu, &recording, &Choice::default().with(case.kernel, lowering)).await?;
+    let executor = GpuExecutor::new(gpu, &recording, &LoweringChoice::default().with(case.kernel, lowering)).await?;
     for (id, words) in ids.iter().zip(&case.inputs) {
         executor.write(*id, words).await?;
     }

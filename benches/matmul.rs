@@ -1,12 +1,12 @@
-//! GOP/s = 2 · tokens · in_features · out_features / seconds of the ternary products on the CPU,
-//! beside an f32 product of the same shape and the most that `vpmaddubsw` could reach here.
+//! Measures the ternary products on the CPU in GOP/s = 2 · tokens · in_features · out_features / seconds, beside an f32
+//! product of the same shape and the highest rate that `vpmaddubsw` could reach on this machine.
 //!
-//! The summary takes the fastest of many interleaved runs: other work on the machine only adds time.
-//! `-- --stats` adds criterion's statistics of each case.
+//! The summary shows the fastest of many interleaved runs, because other work on the machine only adds time. `--
+//! --stats` adds criterion's statistics of each case.
 
 use criterion::Criterion;
 use r3mes_wgpu::{
-    compute::cpu::simd::{Level, reference},
+    compute::cpu::simd::{Level, implementation},
     kernels::{CpuKernel, INFO, ternary_matmul, ternary_matmul_backward},
     numbers::rng::threefry,
 };
@@ -17,14 +17,14 @@ const TOKENS: usize = 128;
 const FEATURES: usize = 2048;
 const OPERATIONS: f64 = 2.0 * (TOKENS * FEATURES * FEATURES) as f64;
 
-/// Words of which every byte is random; masked with 0x5555_5555 they are codes 0 and 1, which take as long as any.
+/// Returns random words. Masked with 0x5555_5555 they are codes 0 and 1, which take as long as other codes.
 fn random_words(count: usize, stream: u32) -> Vec<u32> {
     (0..count as u32).map(|at| threefry([2026, stream], [at, 0])[0]).collect()
 }
 
-/// One dispatch of a product over all tokens.
+/// A dispatch of a product over all tokens.
 struct Dispatch {
-    reference: CpuKernel,
+    kernel: CpuKernel,
     params: Vec<u32>,
     reads: [Vec<u32>; 3],
     out: Vec<u32>,
@@ -54,7 +54,7 @@ impl Dispatch {
         let mut weights = random_words(FEATURES * FEATURES / 16, 1);
         weights.iter_mut().for_each(|word| *word &= 0x5555_5555);
         Self {
-            reference: reference(level, kernel).expect("an available level"),
+            kernel: implementation(level, kernel).expect("an available level"),
             params,
             reads: [random_words(TOKENS * row_words, 2), vec![0; TOKENS * 4], weights],
             out: vec![0; TOKENS * (FEATURES + INFO)],
@@ -63,24 +63,24 @@ impl Dispatch {
 
     fn run(&mut self) {
         let reads = self.reads.each_ref().map(Vec::as_slice);
-        (self.reference)(&self.params, 0..TOKENS, &reads, &mut [&mut self.out]);
+        (self.kernel)(&self.params, 0..TOKENS, &reads, &mut [&mut self.out]);
         black_box(&mut self.out);
     }
 
-    /// Half of the tokens on each of two threads.
+    /// Computes half of the tokens on each of two threads.
     fn run_on_two(&mut self) {
         let reads = self.reads.each_ref().map(Vec::as_slice);
         let (low, high) = self.out.split_at_mut(TOKENS / 2 * (FEATURES + INFO));
-        let (reference, params) = (self.reference, &self.params);
+        let (kernel, params) = (self.kernel, &self.params);
         rayon::join(
-            || reference(params, 0..TOKENS / 2, &reads, &mut [low]),
-            || reference(params, TOKENS / 2..TOKENS, &reads, &mut [high]),
+            || kernel(params, 0..TOKENS / 2, &reads, &mut [low]),
+            || kernel(params, TOKENS / 2..TOKENS, &reads, &mut [high]),
         );
         black_box(&mut self.out);
     }
 }
 
-/// `gemm`'s f32 product `out[t, n] = Σ_k x[t, k] · w[n, k]` on one thread.
+/// The f32 product `out[t, n] = Σ_k x[t, k] · w[n, k]` by the crate `gemm`, on one thread.
 struct Float {
     x: Vec<f32>,
     weights: Vec<f32>,
@@ -113,8 +113,8 @@ impl Float {
     }
 }
 
-/// Twelve independent chains of `vpmaddubsw` that never leave the registers: as many operations as one product,
-/// or a share of them.
+/// Executes as many operations as a product, divided by `share`, in twelve independent chains of `vpmaddubsw` in
+/// registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn multiply_in_registers(share: usize) {
@@ -132,7 +132,7 @@ fn multiply_in_registers(share: usize) {
 fn ceiling(share: usize) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
-        // SAFETY: just checked.
+        // SAFETY: the feature was just detected.
         unsafe { multiply_in_registers(share) };
     }
 }

@@ -1,8 +1,8 @@
 //! Milliseconds of one training step, whole and kernel by kernel, for three model sizes.
 //!
-//! `cargo bench --bench step -- [scalar] [THREADS] [gpu DEVICE]`: `scalar` plays every kernel's scalar reference; DEVICE is a
-//! number or a part of a name, and the GPU plays by what its tuning chose. What the shortest dispatch takes is taken off
-//! each: it is the play's own cost.
+//! `cargo bench --bench step -- [scalar] [THREADS] [gpu DEVICE]`: `scalar` uses the reference kernels. DEVICE is a
+//! number or a part of a name, and the GPU uses the lowerings that tuning chooses. The time of the shortest dispatch is
+//! subtracted from each, because it is the cost of the run itself.
 
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -29,7 +29,7 @@ use std::{
 
 const RUNS: usize = 5;
 
-/// As many layers as a model that learns needs, in few weights.
+/// A model with as many layers as learning needs, but few weights.
 const DEEP: ModelConfig = ModelConfig {
     layers: 6,
     width: 256,
@@ -43,7 +43,7 @@ const DEEP: ModelConfig = ModelConfig {
     ..WIDE
 };
 
-/// One layer of BitNet b1.58 2B4T and its whole context.
+/// One layer of BitNet b1.58 2B4T, with its whole context.
 const LONG: ModelConfig = ModelConfig { layers: 1, vocab: 512, ..ModelConfig::BITNET_2B4T };
 
 fn main() -> Result<(), Error> {
@@ -53,7 +53,7 @@ fn main() -> Result<(), Error> {
         Some(at) => block_on(tuned(arguments.get(at + 1).map_or("0", String::as_str)))?,
         None => Backend::Cpu {
             threads: arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(0),
-            choose: if slow { scalar } else { fastest },
+            kernels: if slow { scalar } else { fastest },
         },
     };
     for (name, config, sequences) in [("deep", DEEP, 8), ("wide", WIDE, 1), ("long", LONG, 1)] {
@@ -84,7 +84,7 @@ fn main() -> Result<(), Error> {
         }
         block_on(executor.write_all(&writes))?;
         let dispatches = recording.dispatches();
-        let mut play_ms = |range| -> Result<f64, Error> {
+        let mut run_ms = |range| -> Result<f64, Error> {
             let start = clock();
             block_on(executor.run(range))?;
             Ok(clock() - start)
@@ -92,16 +92,16 @@ fn main() -> Result<(), Error> {
         let mut fastest_ms = vec![f64::INFINITY; dispatches.len()];
         let mut whole_ms = f64::INFINITY;
         for _ in 0..if slow { 1 } else { RUNS } {
-            whole_ms = whole_ms.min(play_ms(0..dispatches.len())?);
+            whole_ms = whole_ms.min(run_ms(0..dispatches.len())?);
             for (at, fastest_ms) in fastest_ms.iter_mut().enumerate() {
-                *fastest_ms = fastest_ms.min(play_ms(at..at + 1)?);
+                *fastest_ms = fastest_ms.min(run_ms(at..at + 1)?);
             }
         }
-        let play_ms = fastest_ms.iter().copied().fold(f64::INFINITY, f64::min);
+        let run_ms = fastest_ms.iter().copied().fold(f64::INFINITY, f64::min);
         let mut kernels = BTreeMap::<_, (usize, f64)>::new();
         for (dispatch, ms) in dispatches.iter().zip(fastest_ms) {
             let (count, sum_ms) = kernels.entry(dispatch.kernel.name).or_default();
-            (*count, *sum_ms) = (*count + 1, *sum_ms + ms - play_ms);
+            (*count, *sum_ms) = (*count + 1, *sum_ms + ms - run_ms);
         }
         let mut kernels: Vec<_> = kernels.into_iter().collect();
         kernels.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
@@ -109,7 +109,7 @@ fn main() -> Result<(), Error> {
         for (kernel, (count, ms)) in kernels {
             println!("  {kernel:28} {ms:9.2} ms in {count} dispatches");
         }
-        println!("  taken off each dispatch      {play_ms:9.2} ms");
+        println!("  subtracted from each dispatch{run_ms:9.2} ms");
     }
     Ok(())
 }
@@ -119,7 +119,7 @@ fn clock() -> f64 {
     START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1e3
 }
 
-/// A GPU by the lowerings that are its fastest.
+/// Opens a GPU and chooses its fastest lowerings.
 async fn tuned(device: &str) -> Result<Backend, Error> {
     let devices = gpu::devices().await;
     let gpu =

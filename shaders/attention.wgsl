@@ -1,5 +1,6 @@
-// out = softmax(q · kᵀ / √head_dim) · v, causal, with grouped key/value heads.
-// One workgroup: one head of one token. One invocation: one key, then one feature, at a time.
+// out = softmax(q · kᵀ / √head_dim) · v: causal attention with grouped key/value heads.
+// One workgroup computes one head of one token; an invocation computes one key, then one feature, at a time.
+// The words `keys` hold scores, then exponentials, then the weights of the values.
 
 struct Params {
     first_group: u32,
@@ -16,35 +17,15 @@ struct Params {
 @group(0) @binding(1) var<storage, read> q: array<vec4<u32>>; // [tokens, heads] head rows
 @group(0) @binding(2) var<storage, read> k: array<vec4<u32>>; // [tokens, kv_heads] head rows
 @group(0) @binding(3) var<storage, read> v: array<vec4<u32>>; // [tokens, kv_heads] head rows
-@group(0) @binding(4) var<storage, read> positions: array<u32>; // [tokens]
-@group(0) @binding(5) var<storage, read> tables: array<u32>; // exponentials, logarithms
+@group(0) @binding(4) var<storage, read> positions: array<u32>; // [tokens] positions in the sequence
+@group(0) @binding(5) var<storage, read> tables: array<u32>; // [257] exponentials Q30, then [257] logarithms Q24
 @group(0) @binding(6) var<storage, read_write> out: array<i32>; // [tokens, heads · head_dim + 4] i32 rows
-@group(0) @binding(7) var<storage, read_write> stats: array<u32>; // [tokens, heads, 8]
+@group(0) @binding(7) var<storage, read_write> stats: array<u32>; // [tokens, heads, 8], see src/kernels/attention.rs
 @group(0) @binding(8) var<storage, read_write> flag: atomic<u32>;
 
-// At least the longest sequence.
-override keys_held: u32 = 2048u;
-// A word a visible key: its score, its exponential, its weight in its block.
-var<workgroup> keys: array<u32, keys_held>;
-// Of each block's weights.
-var<workgroup> shifts: array<u32, 64>;
-
-// q · k of two rows, exact.
-fn dot_key(query: u32, key: u32) -> vec2<u32> {
-    let vectors = plane_vectors(params.head_dim);
-    var high = 0i;
-    var middle = 0i;
-    var low = 0i;
-    for (var i = 0u; i < vectors; i++) {
-        let query_high = q[query + i];
-        let query_low = q[query + vectors + i];
-        let key_high = k[key + i];
-        let key_low = k[key + vectors + i];
-        high += dot_bytes(query_high, key_high);
-        middle += dot_bytes(query_high, key_low) + dot_bytes(query_low, key_high);
-        low += dot_bytes(query_low, key_low);
-    }
-    return join_planes(high, middle, low);
+// The byte of feature c in the vector of a plane; weighted sums run over the rows of v.
+fn summed_byte(vector: u32, c: u32) -> i32 {
+    return byte_of(v[vector][(c >> 2u) & 3u], c);
 }
 
 @compute @workgroup_size(128, 1, 1)
@@ -54,14 +35,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let token = group.y + params.first_group;
     let first = token - positions[token];
     let count = positions[token] + 1u;
-    let vectors = plane_vectors(params.head_dim);
     let row = head_vectors(params.head_dim);
-    let exponent_at = vectors << 1u;
-    // of this head's first visible key, and from one key to the next
+    let exponent_at = row - 1u;
+    // The vector of the head's first visible key, and the distance from one key to the next.
     let start = (first * params.kv_heads + ((head * params.group_inverse) >> 16u)) * row;
     let stride = params.kv_heads * row;
 
-    // every head sees the same exponent: all of the token's out is one row
+    // The exponent is the same for all heads, because the whole output of a token is one row.
     var top = ZERO_EXPONENT;
     for (var i = lane; i < count * params.kv_heads; i += HEAD_LANES) {
         top = max(top, bitcast<i32>(v[(first * params.kv_heads + i) * row + exponent_at].x));
@@ -69,12 +49,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     top = head_max(lane, top);
 
     let query = (token * params.heads + head) * row;
-    let query_shift = params.score_shift - bitcast<i32>(q[query + exponent_at].x);
     var largest = -1073741824i;
     for (var i = lane; i < count; i += HEAD_LANES) {
-        let key = start + i * stride;
-        let product = multiply_64(dot_key(query, key), params.score_mantissa);
-        let value = score(product, query_shift - bitcast<i32>(k[key + exponent_at].x));
+        let value = key_score(query, start + i * stride);
         if value.saturated {
             atomicMax(&flag, 1u);
         }
@@ -85,9 +62,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
 
     var sum = vec2(0u, 0u);
     for (var i = lane; i < count; i += HEAD_LANES) {
-        let below = bitcast<u32>(largest) - keys[i];
-        let index = exponential_index(below);
-        let exponential = exponential_between(tables[index], tables[index + 1u], below);
+        let exponential = exponential_of(bitcast<u32>(largest) - keys[i]);
         sum = add_64(sum, vec2(exponential, 0u));
         keys[i] = exponential;
     }
@@ -113,19 +88,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let width = params.heads * params.head_dim;
     let at = token * (width + 4u);
     for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
-        var total = vec2(0u, 0u); // in 2^(top − 32)
-        for (var block = 0u; block < count; block += 32u) {
-            var high = 0i; // |.| ≤ 2^14 · 2^6 · 32
-            var low = 0i;
-            for (var i = block; i < min(block + 32u, count); i++) {
-                let vector = start + i * stride + (c >> 4u);
-                let weight = bitcast<i32>(keys[i]);
-                high += weight * byte_of(v[vector][(c >> 2u) & 3u], c);
-                low += weight * byte_of(v[vector + vectors][(c >> 2u) & 3u], c);
-            }
-            let exact = join_planes(0i, high, low);
-            total = add_64(total, align_64(exact, bitcast<i32>(shifts[block >> 5u]) - 29i));
-        }
+        let total = weighted_sum(start, stride, count, c, 29i); // in units of 2^(top − 32)
         out[at + head * params.head_dim + c] = bitcast<i32>(round_even_64(total, 16u).x);
     }
 

@@ -1,5 +1,5 @@
-// dk = dSᵀ · q / √head_dim and dv = Pᵀ · dout: attention's gradient by key.
-// One workgroup: one key/value head of one token. One invocation: one query, then one feature, at a time.
+// dk = dSᵀ · q / √head_dim, dv = Pᵀ · dout: attention's gradient by key and value. One workgroup computes one key/value
+// head of one token; an invocation computes one query, then one feature, at a time.
 
 struct Params {
     first_group: u32,
@@ -22,56 +22,20 @@ struct Params {
 @group(0) @binding(2) var<storage, read> k: array<vec4<u32>>; // [tokens, kv_heads] head rows
 @group(0) @binding(3) var<storage, read> v: array<vec4<u32>>; // [tokens, kv_heads] head rows
 @group(0) @binding(4) var<storage, read> dout: array<vec4<u32>>; // [tokens, heads] head rows
-@group(0) @binding(5) var<storage, read> stats: array<u32>; // [tokens, heads, 8]
-@group(0) @binding(6) var<storage, read> tables: array<u32>; // exponentials, logarithms
-@group(0) @binding(7) var<storage, read> dither: array<u32>; // first token, 0, keys of streams
-@group(0) @binding(8) var<storage, read_write> out: array<i32>; // [tokens, 2, kv_heads, head_dim + 4] i32 rows
+@group(0) @binding(5) var<storage, read> stats: array<u32>; // [tokens, heads, 8], see src/kernels/attention.rs
+@group(0) @binding(6) var<storage, read> tables: array<u32>; // [257] exponentials Q30, then [257] logarithms Q24
+@group(0) @binding(7) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
+@group(0) @binding(8) var<storage, read_write> out: array<i32>; // [tokens, 2, kv_heads, head_dim + 4] i32 rows: dk, dv
 
-// Weights of dS and of P of 128 queries, and the shifts of their four blocks.
+// The weights of dS and of P for 128 queries, and the shifts of their four blocks.
 var<workgroup> key_weights: array<i32, 128>;
 var<workgroup> value_weights: array<i32, 128>;
 var<workgroup> block_shifts: array<vec2<u32>, 4>;
-// Of features.
+// The sums of the features.
 var<workgroup> key_sums: array<vec2<u32>, 256>;
 var<workgroup> value_sums: array<vec2<u32>, 256>;
 
-// q · k of two rows, exact.
-fn dot_key(query: u32, key: u32) -> vec2<u32> {
-    let vectors = plane_vectors(params.head_dim);
-    var high = 0i;
-    var middle = 0i;
-    var low = 0i;
-    for (var i = 0u; i < vectors; i++) {
-        let query_high = q[query + i];
-        let query_low = q[query + vectors + i];
-        let key_high = k[key + i];
-        let key_low = k[key + vectors + i];
-        high += dot_bytes(query_high, key_high);
-        middle += dot_bytes(query_high, key_low) + dot_bytes(query_low, key_high);
-        low += dot_bytes(query_low, key_low);
-    }
-    return join_planes(high, middle, low);
-}
-
-// dout · v of two rows, exact.
-fn dot_value(query: u32, key: u32) -> vec2<u32> {
-    let vectors = plane_vectors(params.head_dim);
-    var high = 0i;
-    var middle = 0i;
-    var low = 0i;
-    for (var i = 0u; i < vectors; i++) {
-        let dout_high = dout[query + i];
-        let dout_low = dout[query + vectors + i];
-        let value_high = v[key + i];
-        let value_low = v[key + vectors + i];
-        high += dot_bytes(dout_high, value_high);
-        middle += dot_bytes(dout_high, value_low) + dot_bytes(dout_low, value_high);
-        low += dot_bytes(dout_low, value_low);
-    }
-    return join_planes(high, middle, low);
-}
-
-// Exponents of a query's dS · q and of its dout.
+// The exponents of dS · q and of dout for a pair of query and head.
 fn exponents(pair: u32) -> vec2<i32> {
     let at = pair * head_vectors(params.head_dim) + (plane_vectors(params.head_dim) << 1u);
     let value = bitcast<i32>(dout[at].x);
@@ -82,7 +46,7 @@ fn exponents(pair: u32) -> vec2<i32> {
     return vec2(select(gradient + query, ZERO_EXPONENT, zero), value);
 }
 
-// P in Q30 and dS of a query for the key and value at `key`.
+// P in Q30, and dS, of a query for a key.
 struct Gradient {
     probability: u32,
     gradient: vec2<u32>,
@@ -90,28 +54,18 @@ struct Gradient {
 
 fn gradient_of(pair: u32, key: u32) -> Gradient {
     let query = pair * head_vectors(params.head_dim);
-    let exponent_at = plane_vectors(params.head_dim) << 1u;
     let at = pair << 3u;
-    let shift = params.score_shift - bitcast<i32>(q[query + exponent_at].x) - bitcast<i32>(k[key + exponent_at].x);
-    let value = score(multiply_64(dot_key(query, key), params.score_mantissa), shift).value;
+    let value = key_score(query, key).value;
     let below = bitcast<u32>(max(bitcast<i32>(stats[at]), value)) - bitcast<u32>(value);
-    let index = exponential_index(below);
-    let exponential = exponential_between(tables[index], tables[index + 1u], below);
-    let probability = probability_of(Normalizer(stats[at + 1u], stats[at + 2u]), exponential);
+    let probability = probability_of(Normalizer(stats[at + 1u], stats[at + 2u]), exponential_of(below));
 
-    let folding = distance_to(bitcast<i32>(stats[at + 4u]), bitcast<i32>(v[key + exponent_at].x));
-    let folded = shift_right_signed_64(shift_left_64(dot_value(query, key), 25u), folding);
-    let dp = round_even_64(folded, stats[at + 6u]);
-    // dp − mean may need 33 bits
+    let dp = round_even_64(folded_gradient(query, key, bitcast<i32>(stats[at + 4u])), stats[at + 6u]);
+    // dP − mean may need 33 bits.
     let difference = subtract_64(dp, extend_64(bitcast<i32>(stats[at + 5u])));
     return Gradient(probability, round_even_64(multiply_64(difference, probability), 30u));
 }
 
-fn stream(number: u32) -> vec2<u32> {
-    return vec2(dither[2u + (number << 1u)], dither[3u + (number << 1u)]);
-}
-
-// Writes the info of an i32 row of sums of so many bits, in units of mantissa · 2^exponent.
+// Writes the row info of an i32 row of sums, whose largest has `bits` bits, in units of mantissa · 2^exponent.
 fn put_info(end: u32, bits: u32, mantissa: u32, exponent: i32) {
     out[end] = select(bitcast<i32>(mantissa), 0i, bits == 0u);
     out[end + 1u] = select(exponent + bitcast<i32>(shift_of(bits, ROW_BITS)), 0i, bits == 0u);
@@ -145,7 +99,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         value_sums[c] = vec2(0u, 0u);
     }
     for (var head = first_head; head < first_head + params.group; head++) {
-        // four blocks of 32 queries of the sequence at a time, from the one that holds this key
+        // Four blocks of 32 queries of the sequence at a time, from the block that contains this key.
         for (var start = first + (column & 0xffffffe0u); start < end; start += HEAD_LANES) {
             let t = start + lane;
             let sees = t >= token && t < end;
@@ -166,8 +120,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             var value_weight = 0u;
             if sees {
                 let index = (dither[0] + t) * params.heads + head;
-                let key_dither = dither_at(stream(params.key_stream), index, column);
-                let value_dither = dither_at(stream(params.value_stream), index, column);
+                let key_dither = dither_at(dither_key(params.key_stream), index, column);
+                let value_dither = dither_at(dither_key(params.value_stream), index, column);
                 key_weight = round_dither_64(folded_key, shifts.x, key_dither).x;
                 value_weight = round_dither_64(folded_value, shifts.y, value_dither).x;
             }

@@ -1,5 +1,6 @@
 // dq = dS · k / √head_dim, dS = P ∘ (dP − Σ P ∘ dP), dP = dout · vᵀ: attention's gradient by query.
-// One workgroup: one head of one token. One invocation: one key, then one feature, at a time.
+// One workgroup computes one head of one token; an invocation computes one key, then one feature, at a time.
+// The words `keys` hold probabilities P, then the weights of dS.
 
 struct Params {
     first_group: u32,
@@ -20,61 +21,18 @@ struct Params {
 @group(0) @binding(2) var<storage, read> k: array<vec4<u32>>; // [tokens, kv_heads] head rows
 @group(0) @binding(3) var<storage, read> v: array<vec4<u32>>; // [tokens, kv_heads] head rows
 @group(0) @binding(4) var<storage, read> dout: array<vec4<u32>>; // [tokens, heads] head rows
-@group(0) @binding(5) var<storage, read> tables: array<u32>; // exponentials, logarithms
-@group(0) @binding(6) var<storage, read> dither: array<u32>; // first token, 0, keys of streams
-@group(0) @binding(7) var<storage, read_write> stats: array<u32>; // [tokens, heads, 8]
+@group(0) @binding(5) var<storage, read> tables: array<u32>; // [257] exponentials Q30, then [257] logarithms Q24
+@group(0) @binding(6) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
+@group(0) @binding(7) var<storage, read_write> stats: array<u32>; // [tokens, heads, 8], see src/kernels/attention.rs
 @group(0) @binding(8) var<storage, read_write> dq: array<i32>; // [tokens, heads, head_dim + 4] i32 rows
 
-// At least the longest sequence.
-override keys_held: u32 = 2048u;
-// A word a visible key: its probability, then the weight of its gradient in its block.
-var<workgroup> keys: array<u32, keys_held>;
-// Of each block's weights.
-var<workgroup> shifts: array<u32, 64>;
-// Of features.
+// The sums of the features.
 var<workgroup> sums: array<vec2<u32>, 256>;
 var<workgroup> first_key: u32;
 
-// q · k of two rows, exact.
-fn dot_key(query: u32, key: u32) -> vec2<u32> {
-    let vectors = plane_vectors(params.head_dim);
-    var high = 0i;
-    var middle = 0i;
-    var low = 0i;
-    for (var i = 0u; i < vectors; i++) {
-        let query_high = q[query + i];
-        let query_low = q[query + vectors + i];
-        let key_high = k[key + i];
-        let key_low = k[key + vectors + i];
-        high += dot_bytes(query_high, key_high);
-        middle += dot_bytes(query_high, key_low) + dot_bytes(query_low, key_high);
-        low += dot_bytes(query_low, key_low);
-    }
-    return join_planes(high, middle, low);
-}
-
-// dout · v of two rows, exact.
-fn dot_value(query: u32, key: u32) -> vec2<u32> {
-    let vectors = plane_vectors(params.head_dim);
-    var high = 0i;
-    var middle = 0i;
-    var low = 0i;
-    for (var i = 0u; i < vectors; i++) {
-        let dout_high = dout[query + i];
-        let dout_low = dout[query + vectors + i];
-        let value_high = v[key + i];
-        let value_low = v[key + vectors + i];
-        high += dot_bytes(dout_high, value_high);
-        middle += dot_bytes(dout_high, value_low) + dot_bytes(dout_low, value_high);
-        low += dot_bytes(dout_low, value_low);
-    }
-    return join_planes(high, middle, low);
-}
-
-// dP with the exponent of its value folded in: ≤ 2^61.
-fn folded_gradient(query: u32, key: u32, top: i32) -> vec2<u32> {
-    let exponent = bitcast<i32>(v[key + (plane_vectors(params.head_dim) << 1u)].x);
-    return shift_right_signed_64(shift_left_64(dot_value(query, key), 25u), distance_to(top, exponent));
+// The byte of feature c in the vector of a plane; weighted sums run over the rows of k.
+fn summed_byte(vector: u32, c: u32) -> i32 {
+    return byte_of(k[vector][(c >> 2u) & 3u], c);
 }
 
 @compute @workgroup_size(128, 1, 1)
@@ -83,9 +41,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let head = group.x;
     let token = group.y + params.first_group;
     let pair = token * params.heads + head;
-    let vectors = plane_vectors(params.head_dim);
     let row = head_vectors(params.head_dim);
-    let exponent_at = vectors << 1u;
+    let exponent_at = row - 1u;
     let normalizer = Normalizer(stats[(pair << 3u) + 1u], stats[(pair << 3u) + 2u]);
     let top = bitcast<i32>(stats[(pair << 3u) + 4u]);
     if lane == 0u {
@@ -93,23 +50,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     let first = workgroupUniformLoad(&first_key);
     let count = token - first + 1u;
-    // of this head's first visible key, and from one key to the next
+    // The vector of the head's first visible key, and the distance from one key to the next.
     let start = (first * params.kv_heads + ((head * params.group_inverse) >> 16u)) * row;
     let stride = params.kv_heads * row;
 
     let query = pair * row;
-    let query_shift = params.score_shift - bitcast<i32>(q[query + exponent_at].x);
     let largest = bitcast<i32>(stats[pair << 3u]);
     var key_top = ZERO_EXPONENT;
     var bits = 0u;
     for (var i = lane; i < count; i += HEAD_LANES) {
         let key = start + i * stride;
         let key_exponent = bitcast<i32>(k[key + exponent_at].x);
-        let product = multiply_64(dot_key(query, key), params.score_mantissa);
-        let value = score(product, query_shift - key_exponent).value;
+        let value = key_score(query, key).value;
         let below = bitcast<u32>(max(largest, value)) - bitcast<u32>(value);
-        let index = exponential_index(below);
-        keys[i] = probability_of(normalizer, exponential_between(tables[index], tables[index + 1u], below));
+        keys[i] = probability_of(normalizer, exponential_of(below));
         key_top = max(key_top, key_exponent);
         bits = max(bits, bits_64(magnitude_64(folded_gradient(query, key, top))));
     }
@@ -124,7 +78,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     let mean = round_even_64(head_sum(lane, sum), 30u).x;
 
-    let stream = vec2(dither[2u + (params.stream << 1u)], dither[3u + (params.stream << 1u)]);
+    let dithers = dither_key(params.stream);
     let index = (dither[0] + token) * params.heads + head;
     for (var block = 0u; block < count; block += HEAD_LANES) {
         let i = block + lane;
@@ -132,7 +86,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         if i < count {
             let key = start + i * stride;
             let dp = round_even_64(folded_gradient(query, key, top), gradient_shift);
-            // dp − mean may need 33 bits
+            // dP − mean may need 33 bits.
             let difference = subtract_64(dp, extend_64(bitcast<i32>(mean)));
             let gradient = round_even_64(multiply_64(difference, keys[i]), 30u);
             let key_exponent = bitcast<i32>(k[key + exponent_at].x);
@@ -141,7 +95,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         let length = bits_64(magnitude_64(folded));
         let shift = shift_of(block_max(lane, vec2(length, 0u)).x, WIDE_BITS);
         if i < count {
-            keys[i] = round_dither_64(folded, shift, dither_at(stream, index, i)).x;
+            keys[i] = round_dither_64(folded, shift, dither_at(dithers, index, i)).x;
             if (lane & 31u) == 0u {
                 shifts[i >> 5u] = shift;
             }
@@ -151,19 +105,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
 
     bits = 0u;
     for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
-        var total = vec2(0u, 0u); // in 2^(dS exponent + key_top − 4)
-        for (var block = 0u; block < count; block += 32u) {
-            var high = 0i; // |.| ≤ 2^14 · 2^6 · 32
-            var low = 0i;
-            for (var i = block; i < min(block + 32u, count); i++) {
-                let vector = start + i * stride + (c >> 4u);
-                let weight = bitcast<i32>(keys[i]);
-                high += weight * byte_of(k[vector][(c >> 2u) & 3u], c);
-                low += weight * byte_of(k[vector + vectors][(c >> 2u) & 3u], c);
-            }
-            let exact = join_planes(0i, high, low);
-            total = add_64(total, align_64(exact, bitcast<i32>(shifts[block >> 5u]) - 26i));
-        }
+        let total = weighted_sum(start, stride, count, c, 26i); // in units of 2^(dS exponent + key_top − 4)
         bits = max(bits, bits_64(magnitude_64(total)));
         sums[c] = total;
     }

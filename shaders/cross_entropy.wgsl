@@ -1,5 +1,5 @@
-// loss[t] = log2 Σ 2^z − z[label], dlogits = softmax − onehot, one shard of the vocabulary.
-// One workgroup: 4,096 dlogits of one token. One invocation: four at a time.
+// loss[t] = log2 Σ_v 2^z[t, v] − z[t, label], dlogits[t, v] = softmax(z[t])[v] − (v = label): one shard of the
+// vocabulary. One workgroup computes 4,096 dlogits of one token; an invocation computes four at a time.
 
 struct Params {
     first_group: u32,
@@ -12,16 +12,17 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> z: array<i32>; // [tokens, vocab] Q20
 @group(0) @binding(2) var<storage, read> maximum: array<i32>; // [tokens]
-@group(0) @binding(3) var<storage, read> sum: array<u32>; // [tokens] u64 of Q30
-@group(0) @binding(4) var<storage, read> labels: array<u32>; // [tokens], IGNORE asks for nothing
-@group(0) @binding(5) var<storage, read> row_scales: array<u32>; // [vocab] u16 in 2^-16
-@group(0) @binding(6) var<storage, read> tables: array<u32>; // exponentials, logarithms
-@group(0) @binding(7) var<storage, read> dither: array<u32>; // first token, 0, keys of streams
-@group(0) @binding(8) var<storage, read_write> out: array<u32>; // [tokens, 3 planes + loss i64]
+@group(0) @binding(3) var<storage, read> sum: array<u32>; // [tokens] u64, sums of Q30
+@group(0) @binding(4) var<storage, read> labels: array<u32>; // [tokens]; IGNORE for a token without loss and gradient
+@group(0) @binding(5) var<storage, read> row_scales: array<u32>; // [vocab] u16, in units of 2^-16
+@group(0) @binding(6) var<storage, read> tables: array<u32>; // [257] exponentials Q30, then [257] logarithms Q24
+@group(0) @binding(7) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
+// [tokens, 3 · row_words(vocab) + 2]: three int8 planes of dlogits in Q22, then the loss, i64 in Q20
+@group(0) @binding(8) var<storage, read_write> out: array<u32>;
 
 const IGNORE = 0xffffffffu;
 
-// What all dlogits of a token share.
+// What the dlogits of a token have in common.
 struct Token {
     start: u32, // of its scores in z
     label: u32, // in this shard
@@ -29,14 +30,12 @@ struct Token {
     normalizer: Normalizer,
 }
 
-// dlogits[v] in Q22, carrying the embedding's scale; 0 in the padding.
+// dlogits[v] times the embedding's scale, in Q22; 0 in the padding.
 fn gradient(token: Token, v: u32, bits: u32) -> i32 {
     if v >= params.vocab {
         return 0i;
     }
-    let below = token.largest - bitcast<u32>(z[token.start + v]);
-    let index = exponential_index(below);
-    let exponential = exponential_between(tables[index], tables[index + 1u], below);
+    let exponential = exponential_of(token.largest - bitcast<u32>(z[token.start + v]));
     let hot = select(0u, 0x40000000u, v == token.label);
     let difference = bitcast<i32>(probability_of(token.normalizer, exponential) - hot);
     return bitcast<i32>(round_dither_64(multiply_64(extend_64(difference), row_scales[v]), 24u, bits).x);

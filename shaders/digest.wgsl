@@ -1,5 +1,5 @@
-// digests[i] = SHA-256(tile i), tiles of 256 words (FIPS 180-4).
-// One invocation: one tile.
+// digests[i] = SHA-256(data[256 · i .. 256 · (i + 1)]) (FIPS 180-4): the digests of tiles of 256 words.
+// One invocation computes one tile.
 
 struct Params {
     first_group: u32,
@@ -7,10 +7,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> data: array<u32>; // [words]
-@group(0) @binding(2) var<storage, read_write> digests: array<u32>; // [ceil(words / 256), 8] big-endian
+@group(0) @binding(1) var<storage, read> data: array<u32>; // [words], hashed as little-endian bytes
+// [ceil(words / 256), 8] words, whose little-endian bytes are the digests
+@group(0) @binding(2) var<storage, read_write> digests: array<u32>;
 
-// The working variables a..d and e..h.
+// The working variables a..d and e..h of SHA-256.
 struct State {
     first: vec4<u32>,
     second: vec4<u32>,
@@ -28,7 +29,7 @@ fn small_1(x: u32) -> u32 {
     return rotated(x, 17u) ^ rotated(x, 19u) ^ (x >> 10u);
 }
 
-// One round on w + k.
+// The state after one round; wk is the word of the schedule plus the round constant.
 fn round_of(s: State, wk: u32) -> State {
     let a = s.first.x;
     let e = s.second.x;
@@ -44,7 +45,7 @@ fn rounds(s: State, wk: vec4<u32>) -> State {
     return round_of(round_of(round_of(round_of(s, wk.x), wk.y), wk.z), wk.w);
 }
 
-// Words t..t+4 of the schedule from the 16 before them.
+// The next four words of the schedule, from the 16 words before them.
 fn scheduled(a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>) -> vec4<u32> {
     let before = vec4(small_0(a.y), small_0(a.z), small_0(a.w), small_0(b.x));
     let partial = a + before + vec4(c.yzw, d.x);
@@ -58,7 +59,7 @@ fn big_endian(x: u32) -> u32 {
     return (pairs << 16u) | (pairs >> 16u);
 }
 
-// Word i of a padded tile of n words, in blocks blocks.
+// Word i of the padded message: a tile of n words that starts at `start`, padded to `blocks` blocks.
 fn message_word(start: u32, i: u32, n: u32, blocks: u32) -> u32 {
     if i < n {
         return big_endian(data[start + i]);
@@ -83,7 +84,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         return;
     }
     let n = min(params.words - start, 256u);
-    let blocks = (n + 18u) >> 4u; // n words, the end mark, two of length
+    let blocks = (n + 18u) >> 4u; // n words, the end mark, two words of length
     var hash = State(
         vec4(0x6a09e667u, 0xbb67ae85u, 0x3c6ef372u, 0xa54ff53au),
         vec4(0x510e527fu, 0x9b05688cu, 0x1f83d9abu, 0x5be0cd19u),

@@ -1,5 +1,5 @@
-// out[t] = embedding[ids[t]] · row scale · 2^-shift, where ids[t] is in this shard of the vocabulary.
-// One invocation: one element.
+// out[t, i] = embedding[ids[t], i] · row_scales[ids[t]] · 2^-shift: one shard of the vocabulary.
+// The shard that starts at 0 sets the rows of other shards' tokens to 0. One invocation computes one element.
 
 struct Params {
     first_group: u32,
@@ -12,13 +12,13 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> ids: array<u32>; // [tokens]
+@group(0) @binding(1) var<storage, read> ids: array<u32>; // [tokens], of the whole vocabulary
 @group(0) @binding(2) var<storage, read> embedding: array<u32>; // [vocab, width] byte rows
-@group(0) @binding(3) var<storage, read> row_scales: array<u32>; // [vocab] u16
+@group(0) @binding(3) var<storage, read> row_scales: array<u32>; // [vocab] u16, in units of 2^-16
 @group(0) @binding(4) var<storage, read_write> out: array<u32>; // [tokens, width + 4] i32 rows
 @group(0) @binding(5) var<storage, read_write> flag: atomic<u32>;
 
-// Zeros for a row that another shard sets: the info, and one element.
+// Sets one element of a row that another shard will set, and its row info, to 0.
 fn clear(at: u32, column: u32) {
     if column == 0u {
         out[at + params.width] = 0u;

@@ -1,5 +1,5 @@
-// out = relu(gate)² · up: 14 + 14 + 14 bits, of which 12 are dropped.
-// One workgroup: one row.
+// out = relu(gate)² · up: the feed-forward nonlinearity. The factors have 14 bits each, and 12 bits of the product are
+// dropped. One workgroup computes one row.
 
 struct Params {
     first_group: u32,
@@ -9,8 +9,8 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> gate: array<i32>; // [tokens, width + 4] i32 rows
-@group(0) @binding(2) var<storage, read> up: array<i32>; // the same
-@group(0) @binding(3) var<storage, read_write> out: array<i32>; // the same
+@group(0) @binding(2) var<storage, read> up: array<i32>; // [tokens, width + 4] i32 rows
+@group(0) @binding(3) var<storage, read_write> out: array<i32>; // [tokens, width + 4] i32 rows
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {

@@ -1,5 +1,5 @@
-// dgate = 2 · relu(gate) · up · dout, dup = relu(gate)² · dout, as wide rows.
-// One workgroup: one row, four elements an invocation at a time.
+// dgate = 2 · relu(gate) · up · dout, dup = relu(gate)² · dout: the gradient of the feed-forward nonlinearity, as wide
+// rows. One workgroup computes one row; an invocation computes four elements at a time.
 
 struct Params {
     first_group: u32,
@@ -11,15 +11,15 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> dout: array<i32>; // [tokens, width + 4] i32 rows
-@group(0) @binding(2) var<storage, read> gate: array<i32>; // the same
-@group(0) @binding(3) var<storage, read> up: array<i32>; // the same
-@group(0) @binding(4) var<storage, read> dither: array<u32>; // first position, 0, keys
+@group(0) @binding(2) var<storage, read> gate: array<i32>; // [tokens, width + 4] i32 rows
+@group(0) @binding(3) var<storage, read> up: array<i32>; // [tokens, width + 4] i32 rows
+@group(0) @binding(4) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(5) var<storage, read_write> dgate: array<u32>; // [tokens, width] wide rows
-@group(0) @binding(6) var<storage, read_write> dgate_info: array<u32>; // [tokens, 4]
+@group(0) @binding(6) var<storage, read_write> dgate_info: array<u32>; // [tokens, 4] row info
 @group(0) @binding(7) var<storage, read_write> dup: array<u32>; // [tokens, width] wide rows
-@group(0) @binding(8) var<storage, read_write> dup_info: array<u32>; // [tokens, 4]
+@group(0) @binding(8) var<storage, read_write> dup_info: array<u32>; // [tokens, 4] row info
 
-// dgate / 2 and dup of one element before their rounding, ≤ 2^59; 0 beyond the row.
+// dgate / 2 and dup of one element before they are rounded, ≤ 2^59 in magnitude; 0 beyond the row.
 fn products(at: u32, column: u32, gate_shift: u32, up_shift: u32) -> vec4<u32> {
     if column >= params.width {
         return vec4(0u);

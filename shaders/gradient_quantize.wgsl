@@ -1,5 +1,5 @@
-// dy = dither_round(gradient) as wide rows.
-// One workgroup: one row, four elements an invocation at a time.
+// dy = dither_round(gradient): a gradient of the residual stream, rounded to wide rows.
+// One workgroup computes one row; an invocation computes four elements at a time.
 
 struct Params {
     first_group: u32,
@@ -10,11 +10,11 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<i32>; // [tokens, width + 4] i32 rows
-@group(0) @binding(2) var<storage, read> dither: array<u32>; // first position, 0, keys
+@group(0) @binding(2) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(3) var<storage, read_write> dy: array<u32>; // [tokens, width] wide rows
-@group(0) @binding(4) var<storage, read_write> dy_info: array<u32>; // [tokens, 4]
+@group(0) @binding(4) var<storage, read_write> dy_info: array<u32>; // [tokens, 4] row info
 
-// One element to 14 bits; 0 beyond the row.
+// One element rounded to 14 bits; 0 beyond the row.
 fn rounded(at: u32, column: u32, shift: u32, dither: u32) -> i32 {
     if column >= params.width {
         return 0i;

@@ -1,5 +1,6 @@
-// dn[t] = Σ_v dlogits[t, v] · embedding[v], one shard of the vocabulary after another, exact in i32.
-// One invocation: four features, four tokens. Plane sums wrap; their join is exact mod 2^32.
+// dn[t, i] = Σ_v dlogits[t, v] · embedding[v, i]: the gradient of the head, accumulated over the shards of the
+// vocabulary. The result is exact in i32: sums of planes may wrap, but their join is exact mod 2^32. One invocation
+// computes four features of four tokens.
 
 struct Params {
     first_group: u32,
@@ -11,11 +12,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> dlogits: array<u32>; // [tokens, 3 planes of vocab + loss]
+// [tokens, 3 · row_words(vocab) + 2]: three int8 planes of dlogits in Q22, then the loss
+@group(0) @binding(1) var<storage, read> dlogits: array<u32>;
 @group(0) @binding(2) var<storage, read> embedding: array<u32>; // [vocab, width] byte rows
 @group(0) @binding(3) var<storage, read_write> dn: array<i32>; // [tokens, width + 4] i32 rows
 
-// Adds the plane sums of token t to features c..c + 4, as far as there are such.
+// Adds the sums of planes to features c..c + 4 of token t, as far as the token and the features exist.
 fn put(t: u32, c: u32, high: vec4<i32>, middle: vec4<i32>, low: vec4<i32>) {
     if t >= params.tokens {
         return;
@@ -56,7 +58,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let words = row_words(params.vocab);
     let stride = row_words(params.width);
     let t = (group.y + params.first_group) << 2u;
-    // rows past the last token are the last one, embeddings past the vocabulary meet gradients of 0
+    // Beyond the last token the last one is read again. Beyond the vocabulary the gradients are 0.
     let rows = min(vec4(t, t + 1u, t + 2u, t + 3u), vec4(params.tokens - 1u)) * (words * 3u + 2u);
     let last = params.vocab - 1u;
     var high_0 = vec4(0i);

@@ -1,5 +1,5 @@
-// heads = dither_round(gradient): the gradient of attention's output as head rows.
-// One workgroup: one head of one token. One invocation: four features at a time.
+// out = dither_round(gradient): the gradient of attention's output, as head rows.
+// fragments/head_rows.wgsl writes the rows; this text computes their values.
 
 struct Params {
     first_group: u32,
@@ -11,54 +11,47 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<i32>; // [tokens, heads · head_dim + 4] i32 rows
-@group(0) @binding(2) var<storage, read> dither: array<u32>; // first token, 0, keys of streams
+@group(0) @binding(2) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(3) var<storage, read_write> out: array<u32>; // [tokens, heads] head rows
 
-// Feature c of the head at gradient[start], as shift drops bits of it; 0 in the padding.
-fn rounded(start: u32, mantissa: u32, c: u32, shift: u32, bits: u32) -> i32 {
+// What the features of a head have in common.
+struct Head {
+    start: u32, // of the head in gradient
+    index: u32, // row of the dither: position of the token · heads + head
+    mantissa: u32, // of the row's scale
+    exponent: i32, // of the values
+}
+
+fn head_of(token: u32, index: u32) -> Head {
+    let width = params.heads * params.head_dim;
+    let row = token * (width + 4u);
+    let dither_row = (dither[0] + token) * params.heads + index;
+    let end = row + width;
+    return Head(row + index * params.head_dim, dither_row, bitcast<u32>(gradient[end]), gradient[end + 1u]);
+}
+
+// Feature c in units of 2^exponent; |.| < 2^62.
+fn value_of(head: Head, c: u32) -> vec2<u32> {
+    return multiply_64(extend_64(gradient[head.start + c]), head.mantissa);
+}
+
+// Four features / 2^shift, rounded by their dithers.
+fn rounded_word(head: Head, word: u32, shift: u32) -> vec4<i32> {
+    let c = word << 2u;
+    let key = vec2(dither[2u + (params.stream << 1u)], dither[3u + (params.stream << 1u)]);
+    let dithers = dither_word(key, head.index, word);
+    return vec4(
+        rounded(head, c, shift, dithers.x),
+        rounded(head, c + 1u, shift, dithers.y),
+        rounded(head, c + 2u, shift, dithers.z),
+        rounded(head, c + 3u, shift, dithers.w),
+    );
+}
+
+// Feature c / 2^shift; 0 in the padding.
+fn rounded(head: Head, c: u32, shift: u32, bits: u32) -> i32 {
     if c >= params.head_dim {
         return 0i;
     }
-    return bitcast<i32>(round_dither_64(multiply_64(extend_64(gradient[start + c]), mantissa), shift, bits).x);
-}
-
-@compute @workgroup_size(128, 1, 1)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let token = group.y + params.first_group;
-    let width = params.heads * params.head_dim;
-    let row = token * (width + 4u);
-    let start = row + group.x * params.head_dim;
-    let mantissa = bitcast<u32>(gradient[row + width]);
-
-    var bits = 0u;
-    for (var c = local.x; c < params.head_dim; c += HEAD_LANES) {
-        bits = max(bits, bits_64(multiply_64(magnitude_64(extend_64(gradient[start + c])), mantissa)));
-    }
-    bits = bitcast<u32>(head_max(local.x, bitcast<i32>(bits)));
-    let shift = shift_of(bits, WIDE_BITS);
-
-    let key = vec2(dither[2u + (params.stream << 1u)], dither[3u + (params.stream << 1u)]);
-    let index = (dither[0] + token) * params.heads + group.x;
-    let words = row_words(params.head_dim);
-    let at = (token * params.heads + group.x) * ((words << 1u) + 4u);
-    for (var word = local.x; word < words; word += HEAD_LANES) {
-        let c = word << 2u;
-        let dithers = dither_word(key, index, word);
-        let values = vec4(
-            rounded(start, mantissa, c, shift, dithers.x),
-            rounded(start, mantissa, c + 1u, shift, dithers.y),
-            rounded(start, mantissa, c + 2u, shift, dithers.z),
-            rounded(start, mantissa, c + 3u, shift, dithers.w),
-        );
-        out[at + word] = wide_high(values);
-        out[at + words + word] = wide_low(values);
-    }
-    if local.x == 0u {
-        let exponent = select(gradient[row + width + 1u] + bitcast<i32>(shift), ZERO_EXPONENT, bits == 0u);
-        let end = at + (words << 1u);
-        out[end] = bitcast<u32>(exponent);
-        out[end + 1u] = 0u;
-        out[end + 2u] = 0u;
-        out[end + 3u] = 0u;
-    }
+    return bitcast<i32>(round_dither_64(value_of(head, c), shift, bits).x);
 }

@@ -1,5 +1,5 @@
-// z[t, v] = n[t] · embedding[v] as base-2 scores: one shard of the vocabulary, tied head.
-// One invocation: one embedding, four tokens. Plane sums stay within 2^30 for width ≤ 2^16.
+// z[t, v] = score(Σ_i n[t, i] · embedding[v, i]): the logits of one shard of the vocabulary, as base-2 scores in Q20.
+// Sums of planes are ≤ 2^30 in magnitude for width ≤ 2^16. One invocation computes one embedding and four tokens.
 
 struct Params {
     first_group: u32,
@@ -12,13 +12,13 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> n: array<vec4<u32>>; // [tokens, width] wide rows
-@group(0) @binding(2) var<storage, read> n_info: array<u32>; // [tokens, 4]
+@group(0) @binding(2) var<storage, read> n_info: array<u32>; // [tokens, 4] row info
 @group(0) @binding(3) var<storage, read> embedding: array<vec4<u32>>; // [vocab, width] byte rows
-@group(0) @binding(4) var<storage, read> row_scales: array<u32>; // [vocab] u16 in 2^-16
+@group(0) @binding(4) var<storage, read> row_scales: array<u32>; // [vocab] u16, in units of 2^-16
 @group(0) @binding(5) var<storage, read_write> z: array<i32>; // [tokens, vocab] Q20
 @group(0) @binding(6) var<storage, read_write> flag: atomic<u32>;
 
-// Writes the score of plane sums high and low of token t, if there is such a token.
+// Writes the score of token t from its sums of planes, if the token exists.
 fn put(t: u32, v: u32, high: i32, low: i32) {
     if t >= params.tokens {
         return;
@@ -42,7 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     let vectors = row_words(params.width) >> 2u;
     let t = (group.y + params.first_group) << 2u;
-    // rows past the last token are the last one, computed in vain
+    // Beyond the last token the last one is computed again, and dropped.
     let last = params.tokens - 1u;
     let rows = min(vec4(t, t + 1u, t + 2u, t + 3u), vec4(last)) * (vectors << 1u);
     var high = vec4(0i);

@@ -1,5 +1,5 @@
-// maximum[t] = max_v z[t, v]: the first softmax pass, one shard of the vocabulary after another.
-// One workgroup: one token.
+// maximum[t] = max_v z[t, v]: the first pass of softmax, accumulated over the shards of the vocabulary.
+// One workgroup computes one token.
 
 struct Params {
     first_group: u32,
@@ -9,10 +9,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> z: array<i32>; // [tokens, vocab]
-@group(0) @binding(2) var<storage, read_write> maximum: array<i32>; // [tokens]
+@group(0) @binding(1) var<storage, read> z: array<i32>; // [tokens, vocab] Q20
+@group(0) @binding(2) var<storage, read_write> maximum: array<i32>; // [tokens] Q20
 
-// An i32 as a u32 of the same order.
+// An i32 as a u32, such that the order is the same.
 fn ordered(value: i32) -> u32 {
     return bitcast<u32>(value) ^ 0x80000000u;
 }

@@ -1,5 +1,5 @@
-// sum[t] = Σ_v 2^(z[t, v] − maximum[t]): the second softmax pass, one shard of the vocabulary after another.
-// One workgroup: one token.
+// sum[t] = Σ_v 2^(z[t, v] − maximum[t]): the second pass of softmax, accumulated over the shards of the vocabulary.
+// One workgroup computes one token.
 
 struct Params {
     first_group: u32,
@@ -10,9 +10,9 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> z: array<i32>; // [tokens, vocab] Q20
-@group(0) @binding(2) var<storage, read> maximum: array<i32>; // [tokens]
-@group(0) @binding(3) var<storage, read> tables: array<u32>; // exponentials, logarithms
-@group(0) @binding(4) var<storage, read_write> sum: array<u32>; // [tokens] u64
+@group(0) @binding(2) var<storage, read> maximum: array<i32>; // [tokens] Q20
+@group(0) @binding(3) var<storage, read> tables: array<u32>; // [257] exponentials Q30, then [257] logarithms Q24
+@group(0) @binding(4) var<storage, read_write> sum: array<u32>; // [tokens] u64, sums of Q30
 
 @compute @workgroup_size(256, 1, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
@@ -20,9 +20,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let largest = bitcast<u32>(maximum[token]);
     var total = vec2(0u, 0u);
     for (var v = local.x; v < params.vocab; v += LANES) {
-        let below = largest - bitcast<u32>(z[token * params.vocab + v]);
-        let index = exponential_index(below);
-        total = add_64(total, vec2(exponential_between(tables[index], tables[index + 1u], below), 0u));
+        total = add_64(total, vec2(exponential_of(largest - bitcast<u32>(z[token * params.vocab + v])), 0u));
     }
     total = row_sum(local.x, vec4(total, vec2(0u))).xy;
     if local.x == 0u {

@@ -1,5 +1,5 @@
-// out[t, r] = Σ_i x[t, i] · a[r, i] as wide rows with a power of two each.
-// One workgroup: one token.
+// out[t, r] = Σ_i x[t, i] · a[r, i]: byte rows projected to the rank, as wide rows with a power of two each.
+// The sums are exact, |Σ| < 2^42; fragments/lora_down.wgsl adds up their parts and rounds them.
 
 struct Params {
     first_group: u32,
@@ -11,19 +11,11 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<u32>; // [tokens, in_features] byte rows
 @group(0) @binding(2) var<storage, read> a: array<u32>; // [rank, in_features] wide rows
-@group(0) @binding(3) var<storage, read_write> out: array<u32>; // [tokens, rank] wide rows
-@group(0) @binding(4) var<storage, read_write> out_info: array<u32>; // [tokens, 4]
+@group(0) @binding(3) var<storage, read_write> out: array<u32>; // [tokens, rank ≤ 64] wide rows
+@group(0) @binding(4) var<storage, read_write> out_info: array<u32>; // [tokens, 4] row info
 
-// Invocations: 16 parts of the contracted axis by 8 features.
-const PARTS = 16u;
-const FEATURES = 8u;
-// Most features of the result.
-const MAX_RANK = 64u;
-
-var<workgroup> partials: array<vec2<u32>, PARTS * FEATURES>;
-var<workgroup> sums: array<vec2<u32>, MAX_RANK>;
-
-// Every 16th word of a feature's inner product: each plane ≤ 2^14 · in_features / 16, so in_features ≤ 2^20.
+// One part of a feature's inner product: every 16th word from `part` on. Each plane's sum is ≤ 2^14 · in_features / 16
+// in magnitude, so in_features ≤ 2^20.
 fn partial(token: u32, r: u32, part: u32) -> vec2<u32> {
     let words = row_words(params.in_features);
     var high = 0i;
@@ -34,58 +26,4 @@ fn partial(token: u32, r: u32, part: u32) -> vec2<u32> {
         low += dot4I8Packed(bytes, a[(r * 2u + 1u) * words + word]);
     }
     return join_planes(0i, high, low);
-}
-
-// One feature to 14 bits; 0 beyond the row.
-fn rounded(r: u32, shift: u32) -> i32 {
-    if r >= params.rank {
-        return 0i;
-    }
-    return bitcast<i32>(round_even_64(sums[r], shift).x);
-}
-
-@compute @workgroup_size(128)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let token = group.y + params.first_group;
-    let lane = local.x;
-    for (var first = 0u; first < params.rank; first += FEATURES) {
-        if first + (lane >> 4u) < params.rank {
-            partials[lane] = partial(token, first + (lane >> 4u), lane & 15u);
-        }
-        workgroupBarrier();
-        if lane < FEATURES && first + lane < params.rank {
-            var sum = partials[lane * PARTS];
-            for (var part = 1u; part < PARTS; part++) {
-                sum = add_64(sum, partials[lane * PARTS + part]);
-            }
-            sums[first + lane] = sum;
-        }
-        workgroupBarrier();
-    }
-
-    let words = row_words(params.rank);
-    if lane >= words {
-        return;
-    }
-    var best = vec2(0u);
-    for (var r = 0u; r < params.rank; r++) {
-        best = max_64(best, magnitude_64(sums[r]));
-    }
-    let shift = shift_for(best, WIDE_BITS);
-    let r = lane << 2u;
-    let values = vec4(rounded(r, shift), rounded(r + 1u, shift), rounded(r + 2u, shift), rounded(r + 3u, shift));
-    out[token * 2u * words + lane] = wide_high(values);
-    out[(token * 2u + 1u) * words + lane] = wide_low(values);
-    if lane == 0u {
-        var sum = 0i;
-        for (var i = 0u; i < params.rank; i++) {
-            sum += rounded(i, shift);
-        }
-        let unit = scale_power(bitcast<i32>(shift));
-        let info = token * 4u;
-        out_info[info] = unit.mantissa;
-        out_info[info + 1u] = bitcast<u32>(unit.exponent);
-        out_info[info + 2u] = bitcast<u32>(sum);
-        out_info[info + 3u] = 0u;
-    }
 }

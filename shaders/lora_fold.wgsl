@@ -1,5 +1,5 @@
-// out[block, r, i] = u[first + i, r] · every scale of that row, to the block's exponent.
-// One workgroup: one block; 8 ranks at a time, 8 invocations each, 4 tokens an invocation.
+// out[block, r, i] = u[first + i, r] · (product of the scales of that row), in units of the block's exponent for rank
+// r. One workgroup computes one block, 8 ranks at a time; 8 invocations compute a rank, with 4 tokens each.
 
 struct Params {
     first_group: u32,
@@ -11,25 +11,25 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> u: array<u32>; // [tokens, rank] wide rows
-@group(0) @binding(2) var<storage, read> u_info: array<u32>; // [tokens, 4]
-@group(0) @binding(3) var<storage, read> x_info: array<u32>; // [tokens, 4]
-@group(0) @binding(4) var<storage, read> dy_info: array<u32>; // [tokens, 4]
-@group(0) @binding(5) var<storage, read> spans: array<u32>; // [blocks, 2]: first token, tokens ≤ 32
-@group(0) @binding(6) var<storage, read> lora_info: array<u32>;
-@group(0) @binding(7) var<storage, read> dither: array<u32>; // first position, 0, keys
-@group(0) @binding(8) var<storage, read_write> out: array<u32>; // [blocks, rank, 20]
+@group(0) @binding(2) var<storage, read> u_info: array<u32>; // [tokens, 4] row info
+@group(0) @binding(3) var<storage, read> x_info: array<u32>; // [tokens, 4] row info
+@group(0) @binding(4) var<storage, read> dy_info: array<u32>; // [tokens, 4] row info
+@group(0) @binding(5) var<storage, read> spans: array<u32>; // [blocks, 2]: first token, number of tokens ≤ 32
+@group(0) @binding(6) var<storage, read> lora_info: array<u32>; // at scale_at: alpha / rank · unit of the other factor
+@group(0) @binding(7) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
+@group(0) @binding(8) var<storage, read_write> out: array<u32>; // [blocks, rank, 20]: planes of 32 tokens, exponent
 
-// Of each token of the block.
+// The scales of the tokens of the block.
 var<workgroup> mantissas: array<u32, 32>;
 var<workgroup> exponents: array<i32, 32>;
-// Of 8 ranks, by each of their 8 invocations.
+// The largest magnitude of 8 ranks, found by each of their 8 invocations.
 var<workgroup> largest: array<vec2<u32>, 64>;
 
 fn scale_at(at: vec2<u32>) -> Scale {
     return Scale(at.x, bitcast<i32>(at.y));
 }
 
-// What row i of a block is worth.
+// The product of the scales of a token's rows of x, dy and u and of the adapter's scale. That of u is a power of two.
 fn row_scale(token: u32) -> Scale {
     let info = token * 4u;
     let x = scale_at(vec2(x_info[info], x_info[info + 1u]));
@@ -51,7 +51,7 @@ fn element(token: u32, r: u32) -> i32 {
     return high * 256i + low;
 }
 
-// Row i of the block in units of 2^(top − 16), ≤ 2^61; 0 beyond the block.
+// Row i of the block in units of 2^(top − 16), ≤ 2^61 in magnitude; 0 beyond the block.
 fn folded(span: vec2<u32>, i: u32, r: u32, top: i32) -> vec2<u32> {
     if i >= span.y || r >= params.rank {
         return vec2(0u);
@@ -60,7 +60,7 @@ fn folded(span: vec2<u32>, i: u32, r: u32, top: i32) -> vec2<u32> {
     return shift_right_signed_64(product, distance_to(top, exponents[i]));
 }
 
-// 14 bits of it.
+// Row i of the block rounded to 14 bits; 0 beyond the block.
 fn rounded(span: vec2<u32>, i: u32, r: u32, value: vec2<u32>, shift: u32) -> i32 {
     if i >= span.y {
         return 0i;

@@ -1,5 +1,6 @@
-// gradient[r, i] += Σ_t f[t, r] · x[t, i], block by block.
-// One invocation: four columns of four ranks.
+// gradient[r, i] += Σ_block 2^(exponent − job exponent) · Σ_t f[t, r] · x[t, i]: the gradient of the factor a.
+// The sum of a block, at most 32 tokens, is exact in i32: |Σ| ≤ 127 · 2^14 · 32 < 2^26. It is shifted to the job's
+// exponent and added in i64, so gradients add up to the same bits in any order.
 
 struct Params {
     first_group: u32,
@@ -11,11 +12,52 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<u32>; // [tokens, in_features] byte rows
-@group(0) @binding(2) var<storage, read> folded: array<u32>; // [blocks, rank, 20]
-@group(0) @binding(3) var<storage, read> spans: array<u32>; // [blocks, 2]: first token, tokens ≤ 32
-@group(0) @binding(4) var<storage, read> lora_info: array<u32>;
+@group(0) @binding(2) var<storage, read> folded: array<u32>; // [blocks, rank, 20]: planes of 32 tokens, exponent
+@group(0) @binding(3) var<storage, read> spans: array<u32>; // [blocks, 2]: first token, number of tokens ≤ 32
+@group(0) @binding(4) var<storage, read> lora_info: array<u32>; // word exponent_at is the job's exponent
 @group(0) @binding(5) var<storage, read_write> gradient: array<u32>; // [rank, in_features] i64
 @group(0) @binding(6) var<storage, read_write> flag: atomic<u32>;
+
+// Ranks that an invocation computes.
+const RANKS = 4u;
+
+// Sums of 16 blocks: [16, 4 ranks, 32 columns].
+var<workgroup> staged: array<i32, 2048>;
+
+// Sums of four columns for one rank, by plane of f.
+struct PlaneSums {
+    high: vec4<i32>,
+    low: vec4<i32>,
+}
+
+// Sums of four columns for four ranks.
+struct Sums {
+    first: PlaneSums,
+    second: PlaneSums,
+    third: PlaneSums,
+    fourth: PlaneSums,
+}
+
+// Columns of the gradient.
+fn width() -> u32 {
+    return params.in_features;
+}
+
+// Adds tokens i..i + 4 of a block to the sums; their weights for each rank are at the words `at` of `folded`.
+fn with_tokens(sums: Sums, span: vec2<u32>, i: u32, word: u32, at: vec4<u32>) -> Sums {
+    let columns = transpose_bytes(vec4(
+        bytes(span, i, word),
+        bytes(span, i + 1u, word),
+        bytes(span, i + 2u, word),
+        bytes(span, i + 3u, word),
+    ));
+    return Sums(
+        with_weights(sums.first, columns, at.x),
+        with_weights(sums.second, columns, at.y),
+        with_weights(sums.third, columns, at.z),
+        with_weights(sums.fourth, columns, at.w),
+    );
+}
 
 // Four columns of token i of a block; 0 beyond the block.
 fn bytes(span: vec2<u32>, i: u32, word: u32) -> u32 {
@@ -25,75 +67,43 @@ fn bytes(span: vec2<u32>, i: u32, word: u32) -> u32 {
     return x[(span.x + i) * row_words(params.in_features) + word];
 }
 
-// Sums of four columns, in two planes.
-struct Sums {
-    high: vec4<i32>,
-    low: vec4<i32>,
-}
-
-// With four tokens more, for rank r.
-fn with_tokens(sums: Sums, columns: vec4<u32>, at: u32) -> Sums {
+fn with_weights(sums: PlaneSums, columns: vec4<u32>, at: u32) -> PlaneSums {
     let high = sums.high + dot_columns(columns, folded[at]);
-    return Sums(high, sums.low + dot_columns(columns, folded[at + 8u]));
+    return PlaneSums(high, sums.low + dot_columns(columns, folded[at + 8u]));
 }
 
-fn add(r: u32, column: u32, sum: i32, shift: i32) {
-    if column >= params.in_features {
-        return;
-    }
-    let at = (r * params.in_features + column) * 2u;
-    let after = accumulate_64(vec2(gradient[at], gradient[at + 1u]), extend_64(sum), shift);
-    gradient[at] = after.value.x;
-    gradient[at + 1u] = after.value.y;
-    if after.saturated {
-        atomicMax(&flag, 1u);
-    }
+// Adds a block's sums, |sum| < 2^26, to the gradient of ranks r.
+fn add_ranks(block: u32, r: vec4<u32>, column: u32, sums: Sums) {
+    add_rank(block, r.x, column, sums.first);
+    add_rank(block, r.y, column, sums.second);
+    add_rank(block, r.z, column, sums.third);
+    add_rank(block, r.w, column, sums.fourth);
 }
 
-// Adds a block's sums for rank r, |sum| < 2^26.
-fn add_block(block: u32, r: u32, column: u32, sums: Sums) {
-    if r >= params.rank {
-        return;
-    }
-    let exponent = bitcast<i32>(folded[(block * params.rank + r) * 20u + 16u]);
-    let shift = exponent - bitcast<i32>(lora_info[params.exponent_at]);
-    let sum = sums.high * 256i + sums.low;
-    add(r, column, sum.x, shift);
-    add(r, column + 1u, sum.y, shift);
-    add(r, column + 2u, sum.z, shift);
-    add(r, column + 3u, sum.w, shift);
+fn add_rank(block: u32, r: u32, column: u32, sums: PlaneSums) {
+    let sum = joined(sums);
+    add_columns(block, r, column, extend_64(sum.x), extend_64(sum.y), extend_64(sum.z), extend_64(sum.w));
 }
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let word = group.x * 64u + local.x;
-    let column = word << 2u;
-    if column >= params.in_features {
-        return;
-    }
-    // ranks beyond the last are computed as the last, and dropped
-    let r = vec4((group.y + params.first_group) * 4u) + vec4(0u, 1u, 2u, 3u);
-    let ranks = min(r, vec4(params.rank - 1u));
-    for (var block = 0u; block < params.blocks; block++) {
-        let span = vec2(spans[block * 2u], spans[block * 2u + 1u]);
-        let at = (vec4(block * params.rank) + ranks) * 20u;
-        let zero = Sums(vec4(0i), vec4(0i));
-        var first = zero;
-        var second = zero;
-        var third = zero;
-        var fourth = zero;
-        for (var i = 0u; i < min(span.y, 32u); i += 4u) {
-            let rows = vec4(bytes(span, i, word), bytes(span, i + 1u, word), bytes(span, i + 2u, word), bytes(span, i + 3u, word));
-            let columns = transpose_bytes(rows);
-            let weight = i >> 2u;
-            first = with_tokens(first, columns, at.x + weight);
-            second = with_tokens(second, columns, at.y + weight);
-            third = with_tokens(third, columns, at.z + weight);
-            fourth = with_tokens(fourth, columns, at.w + weight);
-        }
-        add_block(block, r.x, column, first);
-        add_block(block, r.y, column, second);
-        add_block(block, r.z, column, third);
-        add_block(block, r.w, column, fourth);
-    }
+fn joined(sums: PlaneSums) -> vec4<i32> {
+    return sums.high * 256i + sums.low;
+}
+
+// Stages a block's sums; ranks are 32 columns apart.
+fn stage_ranks(at: u32, sums: Sums) {
+    stage(at, joined(sums.first));
+    stage(at + 32u, joined(sums.second));
+    stage(at + 64u, joined(sums.third));
+    stage(at + 96u, joined(sums.fourth));
+}
+
+fn stage(at: u32, sum: vec4<i32>) {
+    staged[at] = sum.x;
+    staged[at + 1u] = sum.y;
+    staged[at + 2u] = sum.z;
+    staged[at + 3u] = sum.w;
+}
+
+fn staged_sum(at: u32) -> vec2<u32> {
+    return extend_64(staged[at]);
 }

@@ -1,5 +1,6 @@
-// gradient[r, i] += Σ_t f[t, r] · dy[t, i], block by block.
-// One invocation: four columns of two ranks.
+// gradient[r, i] += Σ_block 2^(exponent − job exponent) · Σ_t f[t, r] · dy[t, i]: the gradient of the factor b.
+// The sum of a block, at most 32 tokens, is exact: |Σ| ≤ 2^14 · 2^14 · 32 = 2^33. It is shifted to the job's exponent
+// and added in i64, so gradients add up to the same bits in any order.
 
 struct Params {
     first_group: u32,
@@ -11,11 +12,53 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> dy: array<u32>; // [tokens, out_features] wide rows
-@group(0) @binding(2) var<storage, read> folded: array<u32>; // [blocks, rank, 20]
-@group(0) @binding(3) var<storage, read> spans: array<u32>; // [blocks, 2]: first token, tokens ≤ 32
-@group(0) @binding(4) var<storage, read> lora_info: array<u32>;
+@group(0) @binding(2) var<storage, read> folded: array<u32>; // [blocks, rank, 20]: planes of 32 tokens, exponent
+@group(0) @binding(3) var<storage, read> spans: array<u32>; // [blocks, 2]: first token, number of tokens ≤ 32
+@group(0) @binding(4) var<storage, read> lora_info: array<u32>; // word exponent_at is the job's exponent
 @group(0) @binding(5) var<storage, read_write> gradient: array<u32>; // [rank, out_features] i64
 @group(0) @binding(6) var<storage, read_write> flag: atomic<u32>;
+
+// Ranks that an invocation computes.
+const RANKS = 2u;
+
+// Sums of 16 blocks: [16, 2 ranks, 32 columns].
+var<workgroup> staged: array<vec2<u32>, 1024>;
+
+// Sums of four columns for one rank by products of planes, each ≤ 2^15 · 32 in magnitude.
+struct PlaneSums {
+    high: vec4<i32>,
+    middle: vec4<i32>,
+    low: vec4<i32>,
+}
+
+// Sums of four columns for two ranks.
+struct Sums {
+    first: PlaneSums,
+    second: PlaneSums,
+}
+
+// Columns of the gradient.
+fn width() -> u32 {
+    return params.out_features;
+}
+
+// Adds tokens i..i + 4 of a block to the sums; their weights for the two ranks are at the first two words `at` of
+// `folded`.
+fn with_tokens(sums: Sums, span: vec2<u32>, i: u32, word: u32, at: vec4<u32>) -> Sums {
+    let high = columns(span, i, 0u, word);
+    let low = columns(span, i, 1u, word);
+    return Sums(with_weights(sums.first, high, low, at.x), with_weights(sums.second, high, low, at.y));
+}
+
+// Four columns of four tokens of one plane, by columns.
+fn columns(span: vec2<u32>, i: u32, plane: u32, word: u32) -> vec4<u32> {
+    return transpose_bytes(vec4(
+        bytes(span, i, plane, word),
+        bytes(span, i + 1u, plane, word),
+        bytes(span, i + 2u, plane, word),
+        bytes(span, i + 3u, plane, word),
+    ));
+}
 
 // Four columns of one plane of token i of a block; 0 beyond the block.
 fn bytes(span: vec2<u32>, i: u32, plane: u32, word: u32) -> u32 {
@@ -25,82 +68,43 @@ fn bytes(span: vec2<u32>, i: u32, plane: u32, word: u32) -> u32 {
     return dy[((span.x + i) * 2u + plane) * row_words(params.out_features) + word];
 }
 
-// Four columns of four tokens of one plane, by columns.
-fn columns(span: vec2<u32>, i: u32, plane: u32, word: u32) -> vec4<u32> {
-    let first = bytes(span, i, plane, word);
-    let second = bytes(span, i + 1u, plane, word);
-    let third = bytes(span, i + 2u, plane, word);
-    let fourth = bytes(span, i + 3u, plane, word);
-    return transpose_bytes(vec4(first, second, third, fourth));
-}
-
-// Sums of four columns by products of planes, each ≤ 2^15 · 32.
-struct Sums {
-    high: vec4<i32>,
-    middle: vec4<i32>,
-    low: vec4<i32>,
-}
-
-// With four tokens more.
-fn with_tokens(sums: Sums, high: vec4<u32>, low: vec4<u32>, at: u32) -> Sums {
+fn with_weights(sums: PlaneSums, high: vec4<u32>, low: vec4<u32>, at: u32) -> PlaneSums {
     let f_high = folded[at];
     let f_low = folded[at + 8u];
-    return Sums(
+    return PlaneSums(
         sums.high + dot_columns(high, f_high),
         sums.middle + dot_columns(high, f_low) + dot_columns(low, f_high),
         sums.low + dot_columns(low, f_low),
     );
 }
 
-fn add(r: u32, column: u32, sum: vec2<u32>, shift: i32) {
-    if column >= params.out_features {
-        return;
-    }
-    let at = (r * params.out_features + column) * 2u;
-    let after = accumulate_64(vec2(gradient[at], gradient[at + 1u]), sum, shift);
-    gradient[at] = after.value.x;
-    gradient[at + 1u] = after.value.y;
-    if after.saturated {
-        atomicMax(&flag, 1u);
-    }
+// Adds a block's sums, |sum| ≤ 2^33, to the gradient of ranks r.x and r.y.
+fn add_ranks(block: u32, r: vec4<u32>, column: u32, sums: Sums) {
+    add_rank(block, r.x, column, sums.first);
+    add_rank(block, r.y, column, sums.second);
 }
 
-// Adds a block's sums for rank r, |sum| ≤ 2^33.
-fn add_block(block: u32, r: u32, column: u32, sums: Sums) {
-    if r >= params.rank {
-        return;
-    }
-    let exponent = bitcast<i32>(folded[(block * params.rank + r) * 20u + 16u]);
-    let shift = exponent - bitcast<i32>(lora_info[params.exponent_at]);
-    add(r, column, join_planes(sums.high.x, sums.middle.x, sums.low.x), shift);
-    add(r, column + 1u, join_planes(sums.high.y, sums.middle.y, sums.low.y), shift);
-    add(r, column + 2u, join_planes(sums.high.z, sums.middle.z, sums.low.z), shift);
-    add(r, column + 3u, join_planes(sums.high.w, sums.middle.w, sums.low.w), shift);
+fn add_rank(block: u32, r: u32, column: u32, sums: PlaneSums) {
+    add_columns(
+        block, r, column,
+        join_planes(sums.high.x, sums.middle.x, sums.low.x), join_planes(sums.high.y, sums.middle.y, sums.low.y),
+        join_planes(sums.high.z, sums.middle.z, sums.low.z), join_planes(sums.high.w, sums.middle.w, sums.low.w),
+    );
 }
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let word = group.x * 64u + local.x;
-    let column = word << 2u;
-    if column >= params.out_features {
-        return;
-    }
-    // a rank beyond the last is computed as the last, and dropped
-    let r = vec2((group.y + params.first_group) * 2u) + vec2(0u, 1u);
-    let ranks = min(r, vec2(params.rank - 1u));
-    for (var block = 0u; block < params.blocks; block++) {
-        let span = vec2(spans[block * 2u], spans[block * 2u + 1u]);
-        let at = (vec2(block * params.rank) + ranks) * 20u;
-        let zero = Sums(vec4(0i), vec4(0i), vec4(0i));
-        var first = zero;
-        var second = zero;
-        for (var i = 0u; i < min(span.y, 32u); i += 4u) {
-            let high = columns(span, i, 0u, word);
-            let low = columns(span, i, 1u, word);
-            first = with_tokens(first, high, low, at.x + (i >> 2u));
-            second = with_tokens(second, high, low, at.y + (i >> 2u));
-        }
-        add_block(block, r.x, column, first);
-        add_block(block, r.y, column, second);
-    }
+// Stages a block's sums; ranks are 32 columns apart.
+fn stage_ranks(at: u32, sums: Sums) {
+    stage(at, sums.first);
+    stage(at + 32u, sums.second);
+}
+
+fn stage(at: u32, sums: PlaneSums) {
+    staged[at] = join_planes(sums.high.x, sums.middle.x, sums.low.x);
+    staged[at + 1u] = join_planes(sums.high.y, sums.middle.y, sums.low.y);
+    staged[at + 2u] = join_planes(sums.high.z, sums.middle.z, sums.low.z);
+    staged[at + 3u] = join_planes(sums.high.w, sums.middle.w, sums.low.w);
+}
+
+fn staged_sum(at: u32) -> vec2<u32> {
+    return staged[at];
 }

@@ -1,5 +1,5 @@
-// y = product · 2^fraction_bits + ratio · Σ_r u[t, r] · factor[i, r].
-// One invocation: one element.
+// y[t, i] = product[t, i] · 2^fraction_bits + ratio · Σ_r u[t, r] · factor[i, r]: adds an adapter's share to a product.
+// One invocation computes one element.
 
 struct Params {
     first_group: u32,
@@ -15,12 +15,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x_info: array<u32>; // [tokens, 4]
+@group(0) @binding(1) var<storage, read> x_info: array<u32>; // [tokens, 4] row info
 @group(0) @binding(2) var<storage, read> u: array<u32>; // [tokens, rank] wide rows
-@group(0) @binding(3) var<storage, read> u_info: array<u32>; // [tokens, 4]
+@group(0) @binding(3) var<storage, read> u_info: array<u32>; // [tokens, 4] row info
 @group(0) @binding(4) var<storage, read> factor: array<u32>; // [width, rank] wide rows
-@group(0) @binding(5) var<storage, read> lora_info: array<u32>;
-@group(0) @binding(6) var<storage, read_write> y: array<i32>; // [tokens, slots, width + 4] i32 rows
+@group(0) @binding(5) var<storage, read> lora_info: array<u32>; // at ratio_at: 24-bit mantissa, right shift
+@group(0) @binding(6) var<storage, read_write> y: array<i32>; // [tokens, slots, width + 4] i32 rows: product, then y
 @group(0) @binding(7) var<storage, read_write> flag: atomic<u32>;
 
 @compute @workgroup_size(64)

@@ -1,4 +1,5 @@
-// total += Σ_t loss[t], i64; one workgroup, a stride of 64 tokens an invocation.
+// total += Σ_t loss[t]: the loss of a batch, i64 in bits, Q20.
+// There is one workgroup; an invocation adds up every 64th token.
 
 struct Params {
     first_group: u32,
@@ -7,8 +8,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> dlogits: array<u32>; // [tokens, 3 · row_words(vocab) + 2]
-@group(0) @binding(2) var<storage, read_write> total: array<u32>; // [2]
+// [tokens, 3 · row_words(vocab) + 2]: dlogits, then the loss, i64 in Q20
+@group(0) @binding(1) var<storage, read> dlogits: array<u32>;
+@group(0) @binding(2) var<storage, read_write> total: array<u32>; // [1] i64
 
 var<workgroup> partial: array<vec2<u32>, 64>;
 

@@ -1,5 +1,5 @@
-// out = residual + y, in the residual's fixed point.
-// One invocation: one element.
+// out[t, i] = residual[t, i] + y[t, i]: the residual stream after a linear layer, in the residual's fixed point.
+// One invocation computes one element.
 
 struct Params {
     first_group: u32,
@@ -10,8 +10,8 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> residual: array<i32>; // [tokens, width + 4] i32 rows
-@group(0) @binding(2) var<storage, read> y: array<i32>; // the same
-@group(0) @binding(3) var<storage, read_write> out: array<i32>; // the same
+@group(0) @binding(2) var<storage, read> y: array<i32>; // [tokens, width + 4] i32 rows
+@group(0) @binding(3) var<storage, read_write> out: array<i32>; // [tokens, width + 4] i32 rows
 @group(0) @binding(4) var<storage, read_write> flag: atomic<u32>;
 
 @compute @workgroup_size(64)

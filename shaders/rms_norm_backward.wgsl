@@ -1,5 +1,5 @@
-// dx = residual + (g − c · x) / rms, g = gain · Σ dn, c = Σ g·x / (Σ x² + width · epsilon).
-// One workgroup: one row; dx holds each invocation's own elements between the passes.
+// dx = residual + (g − c · x) / rms, g = gain · Σ dn, c = Σ g·x / (Σ x² + width · epsilon): the gradient of RMSNorm.
+// One workgroup computes one row. Between the passes, dx holds the intermediate elements of each invocation.
 
 struct Params {
     first_group: u32,
@@ -16,7 +16,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> dn: array<i32>; // [tokens, slots, width + 4] i32 rows
 @group(0) @binding(2) var<storage, read> x: array<i32>; // [tokens, width + 4] i32 rows
 @group(0) @binding(3) var<storage, read> gain: array<i32>; // [width] within ±65,535
-@group(0) @binding(4) var<storage, read> norm_info: array<u32>; // [tokens, 4]
+@group(0) @binding(4) var<storage, read> norm_info: array<u32>; // [tokens, 4]: 1 / rms(x), scale of x / rms(x)
 @group(0) @binding(5) var<storage, read> residual: array<i32>; // [tokens or 1, width + 4] i32 rows
 @group(0) @binding(6) var<storage, read_write> dx: array<i32>; // [tokens, width + 4] i32 rows
 
@@ -25,7 +25,7 @@ fn slot_scale(row: u32) -> Scale {
     return Scale(bitcast<u32>(dn[info]), dn[info + 1u]);
 }
 
-// The largest exponent of a token's slots.
+// The largest exponent of the slots of a token.
 fn top_exponent(token: u32) -> i32 {
     var top = ZERO_EXPONENT;
     for (var slot = 0u; slot < params.slots; slot++) {
@@ -34,7 +34,7 @@ fn top_exponent(token: u32) -> i32 {
     return top;
 }
 
-// Σ dn of one column in units of 2^(top + 2): ≤ 3 · 2^60.
+// Σ dn of one column in units of 2^(top + 2), ≤ 3 · 2^60 in magnitude.
 fn slot_sum(token: u32, column: u32, top: i32) -> vec2<u32> {
     var sum = vec2(0u);
     for (var slot = 0u; slot < params.slots; slot++) {
@@ -47,20 +47,20 @@ fn slot_sum(token: u32, column: u32, top: i32) -> vec2<u32> {
     return sum;
 }
 
-// c as a signed mantissa and a shift, of which one direction is 0.
+// c as a signed mantissa and two shifts, of which one is 0.
 struct Projection {
     mantissa: i32,
     right: u32,
     left: u32,
 }
 
-// g − c · x, g = gain · its 30 bits: ≤ 2^46 + 2^55.
+// g − c · x, where g = gain · value and value has 30 bits; ≤ 2^46 + 2^55 in magnitude.
 fn projected(value: i32, gain: i32, x: i32, c: Projection) -> vec2<u32> {
     let along = shift_left_64(round_even_64(multiply_i32(x, c.mantissa), c.right), c.left);
     return subtract_64(multiply_i32(value, gain), along);
 }
 
-// The two rows that join, as right shifts to the unit of their sum.
+// The mantissas of the two rows that are added, and the right shifts to the unit of their sum.
 struct Join {
     inverse_rms: u32,
     branch: u32,
@@ -68,7 +68,7 @@ struct Join {
     straight: u32,
 }
 
-// branch / rms + residual: ≤ 2^60 + 2^61.
+// value / rms + residual, ≤ 2^60 + 2^61 in magnitude.
 fn joined(value: i32, residual: i32, join: Join) -> vec2<u32> {
     let branch = round_even_64(multiply_i32(value, bitcast<i32>(join.inverse_rms)), 1u);
     let straight = round_even_64(multiply_i32(residual, bitcast<i32>(join.scale)), 1u);
@@ -89,7 +89,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let inverse_rms = Scale(norm_info[token * 4u], bitcast<i32>(norm_info[token * 4u + 1u]));
     let inverse = Scale(norm_info[token * 4u + 2u], bitcast<i32>(norm_info[token * 4u + 3u]));
 
-    // Σ dn and x: the shifts that bring them to 30 and 15 bits
+    // The shifts that reduce Σ dn and x to 30 and 15 bits.
     let top = top_exponent(token);
     var best = vec4(0u);
     for (var column = lane; column < width; column += LANES) {
@@ -100,7 +100,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let sum_shift = shift_for(best.xy, ROW_BITS);
     let x_shift = copy_shift(best.zw);
 
-    // c, from copies of 30 and 15 bits: Σ ≤ 2^45 · width
+    // c, from copies of 30 and 15 bits: Σ ≤ 2^45 · width.
     var sums = vec4(0u);
     for (var column = lane; column < width; column += LANES) {
         let value = bitcast<i32>(round_even_64(slot_sum(token, column, top), sum_shift).x);
@@ -117,7 +117,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let left = bitcast<u32>(clamp(scale.exponent, 0i, 24i));
     let c = Projection(select(mantissa, -mantissa, is_negative(dot)), right, left);
 
-    // g − c · x
+    // g − c · x.
     best = vec4(0u);
     for (var column = lane; column < width; column += LANES) {
         let value = projected(dx[at + column], gain[column], x[at + column], c);
@@ -129,7 +129,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let branch_unit = top + 2i + shifts + params.gain_exponent + inverse_rms.exponent;
     let unit = select(branch_unit, ZERO_EXPONENT, is_zero(best.xy));
 
-    // times 1 / rms, plus the residual's gradient
+    // Multiply by 1 / rms and add the residual's gradient.
     let straight = Scale(bitcast<u32>(residual[residual_at + width]), residual[residual_at + width + 1u]);
     let joined_top = max(unit, exponent_of(straight));
     let straight_distance = distance_to(joined_top, exponent_of(straight));

@@ -1,5 +1,5 @@
-// dy = rotate⁻¹(dheads): gradients of rotated heads become wide rows for the linear that made them.
-// One workgroup: one token. One invocation: four features at a time.
+// dy = rotate⁻¹(dheads): gradients of rotated heads, rotated back and rounded to wide rows.
+// One workgroup computes one token; an invocation computes four features at a time.
 
 struct Params {
     first_group: u32,
@@ -14,21 +14,21 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> dheads: array<i32>; // [tokens, head_stride, head_dim + 4] i32 rows
-@group(0) @binding(2) var<storage, read> positions: array<u32>; // [tokens]
-@group(0) @binding(3) var<storage, read> table: array<i32>; // [positions, head_dim / 2, 2] Q30
-@group(0) @binding(4) var<storage, read> dither: array<u32>; // first token, 0, keys of streams
+@group(0) @binding(2) var<storage, read> positions: array<u32>; // [tokens] positions in the sequence
+@group(0) @binding(3) var<storage, read> table: array<i32>; // [positions, head_dim / 2, 2] cosine and sine, Q30
+@group(0) @binding(4) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(5) var<storage, read_write> dy: array<u32>; // [tokens, heads · head_dim] wide rows
-@group(0) @binding(6) var<storage, read_write> dy_info: array<u32>; // [tokens, 4]
+@group(0) @binding(6) var<storage, read_write> dy_info: array<u32>; // [tokens, 4] row info
 
-// What all features of a token share.
+// What the features of a token have in common.
 struct Token {
-    start: u32, // of its first head in dheads
-    angles: u32, // of its position in the table
-    largest: i32, // exponent of its heads
-    inverse: u32, // floor(2^32 / head_dim) + 1: column to head without a division
+    start: u32, // of the first head in dheads
+    angles: u32, // of the position in the table
+    largest: i32, // exponent of the heads
+    inverse: u32, // floor(2^32 / head_dim) + 1, which maps a column to its head without a division
 }
 
-// Column c in units of 2^(largest + 1), towards which smaller heads are rounded; |.| < 2^62.
+// Column c in units of 2^(largest + 1), to which heads with smaller exponents are rounded; |.| < 2^62.
 fn turned(token: Token, c: u32) -> vec2<u32> {
     let head = multiply_u32(c, token.inverse).y;
     let row = token.start + head * (params.head_dim + 4u);
@@ -45,7 +45,7 @@ fn turned(token: Token, c: u32) -> vec2<u32> {
     return round_even_64(product, distance_to(token.largest, dheads[end + 1u]));
 }
 
-// Column c as shift drops bits of it; 0 in the padding.
+// Column c / 2^shift, rounded by dither; 0 in the padding.
 fn rounded(token: Token, c: u32, shift: u32, bits: u32) -> i32 {
     if c >= params.heads * params.head_dim {
         return 0i;
@@ -64,7 +64,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         let end = start + head * (params.head_dim + 4u) + params.head_dim;
         largest = max(largest, select(ZERO_EXPONENT, dheads[end + 1u], dheads[end] != 0i));
     }
-    // as a magnitude: exponents of heads with values are above that of zero
+    // The exponent as a magnitude: exponents of nonzero heads are larger than ZERO_EXPONENT.
     let above = vec4(bitcast<u32>(largest - ZERO_EXPONENT), vec3(0u));
     largest = bitcast<i32>(row_max(local.x, above).x) + ZERO_EXPONENT;
     largest = select(largest, 0i, largest == ZERO_EXPONENT);

@@ -1,130 +1,130 @@
-//! What can go wrong, with the thing and the limit named.
+//! The error type of the library. Each error names the item concerned and the limit that it exceeds.
 
-/// Every error of the library.
+/// An error of the library.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Two things that belong together disagree.
+    /// A value differs from the one that it must equal.
     #[error("{what}: expected {expected}, found {found}")]
     Mismatch {
-        /// The thing.
+        /// Name of the value.
         what: &'static str,
-        /// What it must be.
+        /// The required value.
         expected: String,
-        /// What it is.
+        /// The actual value.
         found: String,
     },
-    /// Bytes that are not what they should be.
+    /// Bytes do not have the required form.
     #[error("{what}: {reason}")]
     Malformed {
-        /// What the bytes should be.
+        /// What the bytes should represent.
         what: &'static str,
-        /// What is wrong with them.
+        /// Why they do not.
         reason: String,
     },
-    /// A name that is not there.
+    /// A required item is missing.
     #[error("{name} is missing")]
     Missing {
-        /// The name.
+        /// Name of the item.
         name: String,
     },
-    /// A length differs from what the shape demands.
+    /// The number of elements differs from the one that the shape requires.
     #[error("{what}: expected {expected} elements, found {found}")]
     Shape {
-        /// The thing measured.
+        /// Name of the item.
         what: &'static str,
-        /// Elements demanded.
+        /// Number of elements required.
         expected: usize,
-        /// Elements given.
+        /// Number of elements given.
         found: usize,
     },
-    /// A value outside its range.
+    /// A value is outside its range.
     #[error("{what} {value} is out of range")]
     Value {
-        /// The thing.
+        /// Name of the value.
         what: &'static str,
-        /// Its value.
+        /// The value.
         value: i64,
     },
-    /// A value left the range of its format.
+    /// A computed value left the range of its format.
     #[error("{what}: a value left the range of its format")]
     Saturated {
-        /// Where.
+        /// The computation.
         what: &'static str,
     },
-    /// Somebody who was asked between two slices said so.
-    #[error("stopped")]
+    /// The yield hook stopped the run between two slices.
+    #[error("the run was stopped")]
     Stopped,
-    /// A NaN or an infinity where a number must be.
-    #[error("{what} holds a value that is not finite")]
+    /// A NaN or an infinity was found where a finite number is required.
+    #[error("{what} contains a value that is not finite")]
     NotFinite {
-        /// The thing.
+        /// Name of the item.
         what: &'static str,
     },
-    /// No GPU answers to the name or number asked for.
-    #[error("no GPU {wanted:?}; this machine lists: {listed}")]
+    /// No GPU has the requested number or name.
+    #[error("no GPU matches {wanted:?}; GPUs of this machine: {listed}")]
     NoGpu {
-        /// What was asked for.
+        /// The requested number or part of a name.
         wanted: String,
-        /// What there is.
+        /// The GPUs of this machine.
         listed: String,
     },
-    /// The GPU offers less than the work needs.
-    #[error("{what} needs {limit} of {needed}, the GPU offers {offered}")]
+    /// The GPU offers less than the computation needs.
+    #[error("{what} needs {limit} of at least {needed}, but the GPU offers {offered}")]
     GpuLimit {
-        /// The thing that needs it.
+        /// Name of the buffer, dispatch or device that needs it.
         what: String,
         /// WebGPU's name of the limit.
         limit: &'static str,
-        /// How much.
+        /// The required value.
         needed: u64,
-        /// How much there is.
+        /// The value that the GPU offers.
         offered: u64,
     },
-    /// The GPU has no memory left.
+    /// The GPU is out of memory.
     #[error("{what}: out of GPU memory")]
     GpuMemory {
-        /// What wanted memory.
+        /// What the memory was for.
         what: String,
     },
-    /// The GPU is gone: unplugged, reset, hung, or its driver crashed.
+    /// The GPU was lost: it was unplugged, reset or closed, it hangs, or its driver crashed.
     #[error("GPU lost: {reason}")]
     GpuLost {
-        /// The driver's word.
+        /// The reason that the driver reports.
         reason: String,
     },
-    /// The GPU or its driver refuses what it was given.
-    #[error("{what}: refused by the GPU: {reason}")]
+    /// The GPU or its driver refuses an operation.
+    #[error("{what}: the GPU or its driver refused it: {reason}")]
     GpuRefused {
-        /// What was given.
+        /// Name of what was refused.
         what: String,
-        /// The driver's word.
+        /// The reason that the driver reports.
         reason: String,
     },
-    /// A GPU computes other bits than the twin.
-    #[error("{kernel}.{lowering}, case {case}: {buffer}[{word}] is {found:#010x}, must be {expected:#010x}")]
+    /// A backend computes other bits than the reference kernel.
+    #[error("{kernel}.{lowering}, case {case}: {buffer}[{word}] is {found:#010x}, but must be {expected:#010x}")]
     WrongAnswer {
-        /// The kernel.
+        /// Name of the kernel.
         kernel: &'static str,
-        /// Its WGSL.
+        /// Name of the lowering, or `cpu`.
         lowering: &'static str,
-        /// The case's label.
+        /// Label of the case or dispatch.
         case: String,
-        /// The binding that differs first.
+        /// Name of the first binding that differs.
         buffer: &'static str,
-        /// Where in it.
+        /// Index of the first word that differs.
         word: usize,
-        /// The twin's word.
+        /// The reference kernel's word.
         expected: u32,
-        /// The GPU's word.
+        /// The backend's word.
         found: u32,
     },
-    /// A GPU that may not be used: a kernel has no lowering that computes the right bits there.
+    /// The GPU may not be used, because no lowering of a kernel computes the right bits on it.
     #[error("{gpu} cannot run kernel {kernel}: {reasons}")]
     GpuUnfit {
-        /// The GPU.
+        /// Name of the GPU.
         gpu: String,
-        /// The kernel.
+        /// Name of the kernel.
         kernel: &'static str,
         /// Why each lowering failed.
         reasons: String,

@@ -1,8 +1,8 @@
-//! Architecture classes against how real GPUs describe themselves (`tests/data/gpu_adapters.tsv`).
+//! Recognition of GPUs from how real ones describe themselves (`tests/data/gpu_adapters.tsv`).
 //!
-//! The expected classes are our labels, from the chips' public code names. Kinds of rows:
-//! `observed` (logs, vulkaninfo), `renderer` (WebGL and OpenGL renderer strings), `table` (ids and
-//! browser words from public tables). `-` is not recorded.
+//! The expected architectures are our labels, taken from the chips' public code names. Kinds of rows: `observed` (logs,
+//! vulkaninfo), `renderer` (WebGL and OpenGL renderer strings), `table` (ids and browser words from public tables). `-`
+//! means that a field was not recorded.
 
 use r3mes_wgpu::compute::gpu::architecture::{Architecture, Description, GpuKind, UNKNOWN, classify};
 use std::collections::BTreeMap;
@@ -24,7 +24,6 @@ fn rows() -> Vec<Row<'static>> {
         Row {
             kind: field[0],
             description: Description {
-                api: said(field[1]),
                 name: said(field[2]),
                 vendor_id: id(field[3]),
                 device_id: id(field[4]),
@@ -43,7 +42,7 @@ fn rows() -> Vec<Row<'static>> {
 }
 
 #[test]
-fn rows_get_the_expected_class() {
+fn recorded_gpus_are_recognized() {
     let mut right = BTreeMap::<&str, (usize, usize)>::new();
     for row in rows() {
         let found = classify(&row.description);
@@ -65,7 +64,7 @@ fn rows_get_the_expected_class() {
 }
 
 #[test]
-fn no_software_or_virtual_gpu_is_taken_for_a_real_one() {
+fn software_and_virtual_gpus_are_never_taken_for_hardware() {
     for row in rows() {
         let found = classify(&row.description);
         assert_eq!(found.kind == GpuKind::Software, row.software, "{found:?} {:?}", row.description);
@@ -82,10 +81,11 @@ fn with_id(vendor_id: u32, device_id: u32, name: &str) -> Architecture {
     classify(&Description { name, vendor_id, device_id, ..Description::default() })
 }
 
-/// GPUs that are not in the table: names as their drivers give them, expected from the code name.
+/// Names as drivers report them, of GPUs that are not in the file; the expected architecture follows from the code
+/// name.
 #[test]
-fn a_stranger_is_classified() {
-    let strangers = [
+fn gpus_outside_the_recorded_ones_are_recognized() {
+    let others = [
         ("NVIDIA GeForce RTX 5090", "NVIDIA", "Blackwell"),
         ("NVIDIA GeForce RTX 4060 Ti", "NVIDIA", "Ada Lovelace"),
         ("NVIDIA GeForce RTX 2050", "NVIDIA", "Ampere"),
@@ -131,13 +131,13 @@ fn a_stranger_is_classified() {
         ("Apple M2 Ultra", "Apple", "M2"),
         ("Apple A17 Pro GPU", "Apple", "A17"),
     ];
-    let found = strangers.map(|(name, ..)| (name, named(name).vendor, named(name).architecture));
-    let misses: Vec<_> = found.iter().zip(&strangers).filter(|(found, expected)| found != expected).collect();
+    let found = others.map(|(name, ..)| (name, named(name).vendor, named(name).architecture));
+    let misses: Vec<_> = found.iter().zip(&others).filter(|(found, expected)| found != expected).collect();
     assert!(misses.is_empty(), "found, expected: {misses:#?}");
 }
 
 #[test]
-fn strange_software_and_virtual_gpus_are_seen() {
+fn software_and_virtual_gpus_outside_the_recorded_ones_are_recognized() {
     for name in [
         "llvmpipe",
         "softpipe",
@@ -179,7 +179,7 @@ fn strange_software_and_virtual_gpus_are_seen() {
 }
 
 #[test]
-fn the_id_wins_over_the_name_and_mesa_is_not_software() {
+fn the_device_id_precedes_the_name_and_mesas_vendor_id_is_not_software() {
     assert_eq!(with_id(0x1002, 0x13c0, "").architecture, "RDNA2");
     assert_eq!(with_id(0x10de, 0x13c0, "").architecture, "Maxwell");
     assert_eq!(with_id(0x1002, 0x164c, "AMD Radeon RX 6600").architecture, "GCN5");
@@ -191,7 +191,7 @@ fn the_id_wins_over_the_name_and_mesa_is_not_software() {
 }
 
 #[test]
-fn what_is_not_known_is_not_guessed() {
+fn unknown_architectures_and_vendors_are_not_guessed() {
     for name in
         ["NVIDIA RTX 6000", "AMD Radeon Graphics", "Intel(R) UHD Graphics", "Apple GPU", "NVIDIA GeForce RTX 9080"]
     {

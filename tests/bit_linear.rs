@@ -17,7 +17,7 @@ const TOKENS: usize = 32;
 const FEATURES: usize = 768;
 const RANK: usize = 8;
 const ALPHA: u32 = 16;
-const BACKEND: Backend = Backend::Cpu { threads: 0, choose: fastest };
+const BACKEND: Backend = Backend::Cpu { threads: 0, kernels: fastest };
 
 /// Returns values that are close to normal(0, `deviation`): each is a sum of twelve uniform values.
 fn normal(count: usize, stream: u32, deviation: f64) -> Vec<f32> {
@@ -185,7 +185,7 @@ fn bits_depend_on_the_key_and_not_on_the_backend() {
         (block_on(executor.forward(&x)).unwrap(), block_on(executor.backward(&dy, &[key; 32])).unwrap())
     };
     let fast = run(BACKEND, 1);
-    assert!(fast == run(Backend::Cpu { threads: 1, choose: scalar }, 1));
+    assert!(fast == run(Backend::Cpu { threads: 1, kernels: scalar }, 1));
     let other = run(BACKEND, 2);
     assert!(fast.0 == other.0 && fast.1 != other.1);
 }
@@ -234,8 +234,8 @@ fn golden_digests_of_a_seeded_layer() {
     let mut layer = BitLinear::seeded(FEATURES, FEATURES, (RANK, ALPHA), task_key(&[0; 32], "BitLinear 7")).unwrap();
     let (a, _, _) = layer.lora_parameters();
     layer.set_lora_parameters(&a, &ramp(FEATURES * RANK, 0.01)).unwrap();
-    for choose in [fastest, scalar] {
-        let mut executor = block_on(layer.executor(&Backend::Cpu { threads: 1, choose }, 3)).unwrap();
+    for kernels in [fastest, scalar] {
+        let mut executor = block_on(layer.executor(&Backend::Cpu { threads: 1, kernels }, 3)).unwrap();
         let y = block_on(executor.forward(&ramp(3 * FEATURES, 0.01))).unwrap();
         let gradients = block_on(executor.backward(&y, &[9; 32])).unwrap();
         let found = [&y, &gradients.a, &gradients.b, &gradients.x].map(|values| digest(values)).join("\n");

@@ -1,30 +1,30 @@
-//! The golden digests on the CPU: scalar and SIMD, one thread and several, any number of sequences a play.
+//! Tests of the golden digests on the CPU: scalar and SIMD, with several numbers of threads and of sequences in a run.
 
 use pollster::block_on;
 use r3mes_wgpu::{
     compute::{
         Backend,
         cpu::{
-            executor::Choose,
+            executor::CpuKernels,
             fastest, scalar, second,
-            simd::{Level, reference},
+            simd::{Level, implementation},
         },
     },
     kernels::{CpuKernel, Kernel},
     training::conformance::{GOLDEN, digests},
 };
 
-fn golden(choose: Choose, threads: usize, sequences: usize) {
-    assert_eq!(block_on(digests(&Backend::Cpu { threads, choose }, sequences)).unwrap(), GOLDEN);
+fn golden(kernels: CpuKernels, threads: usize, sequences: usize) {
+    assert_eq!(block_on(digests(&Backend::Cpu { threads, kernels }, sequences)).unwrap(), GOLDEN);
 }
 
 #[test]
-fn scalar_twins() {
+fn reference_kernels_give_the_golden_digests() {
     golden(scalar, 1, 2);
 }
 
 #[test]
-fn fastest_twins_on_any_split() {
+fn optimized_kernels_give_the_golden_digests_with_any_threads_and_sequences() {
     for (threads, sequences) in [(1, 1), (2, 1), (3, 2), (2, 3), (5, 4)] {
         golden(fastest, threads, sequences);
     }
@@ -32,15 +32,15 @@ fn fastest_twins_on_any_split() {
 }
 
 #[test]
-fn every_simd_level() {
+fn every_simd_level_gives_the_golden_digests() {
     fn avx2(kernel: &Kernel) -> Option<CpuKernel> {
-        reference(Level::Avx2, kernel.name)
+        implementation(Level::Avx2, kernel.name)
     }
     fn avx512(kernel: &Kernel) -> Option<CpuKernel> {
-        reference(Level::Avx512, kernel.name)
+        implementation(Level::Avx512, kernel.name)
     }
     fn neon(kernel: &Kernel) -> Option<CpuKernel> {
-        reference(Level::Neon, kernel.name)
+        implementation(Level::Neon, kernel.name)
     }
     for level in Level::available() {
         match level {

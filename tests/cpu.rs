@@ -1,4 +1,5 @@
-//! Chosen references equal the scalar references: every kernel, every case, every word of every buffer, however the units are cut.
+//! Tests that the fastest CPU implementations equal the reference kernels: every kernel, every case, every word of
+//! every buffer, with work units in ranges of several lengths.
 
 use r3mes_wgpu::{
     compute::cpu::{fastest, scalar},
@@ -8,7 +9,7 @@ use r3mes_wgpu::{
     },
 };
 
-/// A fresh seed, or that of `CPU_SEED`.
+/// Returns a new seed, or that of `CPU_SEED`.
 fn seed() -> u64 {
     let given = std::env::var("CPU_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = given.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
@@ -16,8 +17,8 @@ fn seed() -> u64 {
     seed
 }
 
-/// Every buffer after the launch, its units cut into ranges of `each`.
-fn run(case: &Case, reference: CpuKernel, each: usize) -> (Vec<Vec<u32>>, Saturated) {
+/// Runs a case in ranges of `each` units. Returns all buffers after it, and whether it saturated.
+fn run(case: &Case, kernel: CpuKernel, each: usize) -> (Vec<Vec<u32>>, Saturated) {
     let units = (case.kernel.units)(&case.params);
     let mut after = case.inputs.clone();
     let bound: Vec<_> = case.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag)).collect();
@@ -34,16 +35,16 @@ fn run(case: &Case, reference: CpuKernel, each: usize) -> (Vec<Vec<u32>>, Satura
                 _ => reads.push(&words[..]),
             }
         }
-        any |= reference(&case.params, range, &reads, &mut writes);
+        any |= kernel(&case.params, range, &reads, &mut writes);
     }
     (after, any)
 }
 
 fn check(case: &Case) {
-    let Some(reference) = fastest(case.kernel) else { return };
+    let Some(kernel) = fastest(case.kernel) else { return };
     let want = run_reference(case);
     for each in [usize::MAX, 1, 3] {
-        let found = run(case, reference, each.min((case.kernel.units)(&case.params).max(1)));
+        let found = run(case, kernel, each.min((case.kernel.units)(&case.params).max(1)));
         let same = found == want;
         assert!(same, "{} {}: ranges of {each}{}", case.kernel.name, case.label, difference(&found, &want));
     }
@@ -59,7 +60,7 @@ fn difference(found: &(Vec<Vec<u32>>, Saturated), want: &(Vec<Vec<u32>>, Saturat
 }
 
 #[test]
-fn chosen_twins_equal_the_scalar_ones() {
+fn the_fastest_implementations_equal_the_reference_kernels() {
     let seed = seed();
     for kernel in ALL {
         let cases = cases(kernel, seed);
@@ -70,7 +71,7 @@ fn chosen_twins_equal_the_scalar_ones() {
 }
 
 #[test]
-fn all_but_the_smallest_kernels_have_a_fast_twin() {
+fn all_kernels_but_loss_sum_and_digest_have_an_optimized_implementation() {
     let slow: Vec<_> = ALL.iter().filter(|kernel| fastest(kernel).is_none()).map(|kernel| kernel.name).collect();
     assert_eq!(slow, ["loss_sum", "digest"]);
     assert!(ALL.iter().all(|kernel| scalar(kernel).is_none()));

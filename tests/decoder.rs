@@ -57,7 +57,7 @@ fn tokens() -> Vec<u32> {
 }
 
 fn cpu(threads: usize) -> Backend {
-    Backend::Cpu { threads, choose: if threads == 1 { scalar } else { fastest } }
+    Backend::Cpu { threads, kernels: if threads == 1 { scalar } else { fastest } }
 }
 
 /// Returns the scores after each part.

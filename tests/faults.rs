@@ -1,11 +1,11 @@
-//! A backend that computes wrongly is found out, and the dispatch that went wrong is named: by the trace, by halves,
-//! and by an audit. The fault planted is one word of one kernel.
+//! Tests that a backend with a fault is detected and the faulty dispatch is named: by a trace, by bisection over
+//! prefixes, and by an audit. The planted fault changes one word of one kernel's output.
 
 use pollster::block_on;
 use r3mes_wgpu::{
     compute::{
         Backend,
-        cpu::{executor::Choose, fastest, scalar},
+        cpu::{executor::CpuKernels, fastest, scalar},
         trace::first_difference,
     },
     error::Error,
@@ -24,30 +24,30 @@ use r3mes_wgpu::{
 };
 use std::{ops::Range, sync::Arc};
 
-/// The right references, but for the last word of one kernel.
+/// Returns correct implementations, except that one kernel computes its last word wrongly.
 fn faulty(kernel: &Kernel) -> Option<CpuKernel> {
-    fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+    fn last_word_wrong(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
         let saturated = (lora_gradient_b::KERNEL.reference)(params, units, reads, writes);
         if let Some(word) = writes[0].last_mut() {
             *word = word.wrapping_add(1);
         }
         saturated
     }
-    if kernel.name == lora_gradient_b::KERNEL.name { Some(reference) } else { fastest(kernel) }
+    if kernel.name == lora_gradient_b::KERNEL.name { Some(last_word_wrong) } else { fastest(kernel) }
 }
 
-fn cpu(choose: Choose) -> Backend {
-    Backend::Cpu { threads: 1, choose }
+fn cpu(kernels: CpuKernels) -> Backend {
+    Backend::Cpu { threads: 1, kernels }
 }
 
-fn split(first: Choose, second: Choose, prefix: usize) -> Backend {
+fn split(first: CpuKernels, second: CpuKernels, prefix: usize) -> Backend {
     Backend::Split { first: Box::new(cpu(first)), second: Box::new(cpu(second)), prefix }
 }
 
 #[test]
-fn a_trace_names_the_first_dispatch_that_differs() {
+fn a_trace_identifies_the_first_dispatch_that_differs() {
     let right = block_on(step_trace(&cpu(scalar), 1)).unwrap();
-    let fast = block_on(step_trace(&Backend::Cpu { threads: 3, choose: fastest }, 1)).unwrap();
+    let fast = block_on(step_trace(&Backend::Cpu { threads: 3, kernels: fastest }, 1)).unwrap();
     assert_eq!(first_difference(&right, &fast), None);
     assert_eq!(first_difference(&right, &fast[1..]).map(|traced| &traced.label), Some(&fast[1].label));
 
@@ -61,16 +61,17 @@ fn a_trace_names_the_first_dispatch_that_differs() {
 }
 
 #[test]
-fn a_prefix_on_one_backend_and_the_rest_on_another_give_the_same_bits() {
+fn a_run_split_over_two_backends_gives_the_same_bits() {
     let dispatches = block_on(step_trace(&cpu(fastest), 3)).unwrap().len();
     for prefix in (0..dispatches).step_by(5).chain([dispatches, usize::MAX]) {
-        // one sequence a play: what accumulates crosses the cut, and back, at each
+        // One sequence in a run, so that accumulated buffers are copied from one backend to the other and back in each
+        // run.
         assert_eq!(block_on(step_digest(&split(fastest, scalar, prefix), 1)).unwrap(), GOLDEN.step, "prefix {prefix}");
     }
 }
 
 #[test]
-fn halving_the_prefix_finds_the_culprit() {
+fn bisection_over_prefixes_finds_the_faulty_dispatch() {
     let trace = block_on(step_trace(&cpu(fastest), 3)).unwrap();
     let right = |prefix| block_on(step_digest(&split(faulty, fastest, prefix), 3)).unwrap() == GOLDEN.step;
     let (mut below, mut above) = (0, trace.len());
@@ -80,11 +81,14 @@ fn halving_the_prefix_finds_the_culprit() {
         if right(middle) { below = middle } else { above = middle }
     }
     assert_eq!(trace[below].kernel, "lora_gradient_b");
-    assert!(trace[..below].iter().all(|traced| traced.kernel != "lora_gradient_b"), "it is the first");
+    assert!(
+        trace[..below].iter().all(|traced| traced.kernel != "lora_gradient_b"),
+        "an earlier dispatch has the faulty kernel"
+    );
 }
 
 #[test]
-fn an_audit_of_any_linear_refuses_a_wrong_twin_and_changes_no_bit() {
+fn an_audit_detects_a_wrong_kernel_and_changes_no_result() {
     let config = ModelConfig {
         layers: 1,
         width: 32,
@@ -103,16 +107,16 @@ fn an_audit_of_any_linear_refuses_a_wrong_twin_and_changes_no_bit() {
     let mut adapter = LoraAdapter::seeded(4, 8, &targets.shapes(&model.config), [4; 32]).unwrap();
     adapter.matrices.iter_mut().flat_map(|matrix| &mut matrix.values).for_each(|value| *value += 1 << 20);
     let chunk: Vec<u32> = (0..100).map(|i| i * i % 64).collect();
-    let gradient = |choose: Choose, audited: Option<u64>| {
+    let gradient = |kernels: CpuKernels, audited: Option<u64>| {
         let step = RecordedStep::new(&model, &targets, 2);
-        let executor = block_on(cpu(choose).executor(&Arc::new(step.recording.clone()))).unwrap();
+        let executor = block_on(cpu(kernels).executor(&Arc::new(step.recording.clone()))).unwrap();
         let mut trainer = Trainer::new(step, executor);
         let name = audited.map(|number| trainer.audit(number).unwrap().to_owned());
         block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();
         (name, block_on(trainer.gradient(&chunk, &[9; 32], 0)))
     };
     let right = gradient(scalar, None).1.unwrap();
-    assert!(gradient(faulty, None).1.unwrap() != right, "the fault is one");
+    assert!(gradient(faulty, None).1.unwrap() != right, "the planted fault has no effect");
     for number in 0..7 {
         assert_eq!(gradient(fastest, Some(number)).1.unwrap(), right);
         let (name, refused) = gradient(faulty, Some(number));

@@ -63,7 +63,7 @@ fn logits(mut model: Model, ids: &[u32]) -> Vec<f64> {
     let step = RecordedStep::new(&model, &Targets { rank: 4, linears: Vec::new() }, 1);
     let at = step.recording.dispatches().iter().position(|dispatch| dispatch.label == "head logits").unwrap();
     let z = step.recording.dispatches()[at].written().next().unwrap().id;
-    let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };
+    let backend = Backend::Cpu { threads: 1, kernels: cpu::fastest };
     let mut executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
     block_on(executor.write(step.ids, ids)).unwrap();
     assert!(!block_on(executor.run(0..at + 1)).unwrap(), "a value saturated");

@@ -3,7 +3,7 @@
 use crate::cases::{adapter, model, small, targets, text};
 use pollster::block_on;
 use r3mes_wgpu::{
-    compute::{Backend, cpu, recording::Content},
+    compute::{Backend, cpu, recording::BufferContent},
     model::transformer::RecordedStep,
     training::{session::JOB_EXPONENT, step::Trainer},
 };
@@ -15,8 +15,8 @@ fn shards_change_no_bit() {
     let (model, targets) = (model(config.clone(), 7), targets(4));
     let adapter = adapter(&config, &targets, [1.0, 1.0], 7);
     let chunk = text(config.vocab, 75, 7);
-    for choose in [cpu::scalar, cpu::fastest] {
-        let backend = Backend::Cpu { threads: 2, choose };
+    for kernels in [cpu::scalar, cpu::fastest] {
+        let backend = Backend::Cpu { threads: 2, kernels };
         let gradient = |step: RecordedStep| {
             let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
             let mut trainer = Trainer::new(step, executor);
@@ -57,6 +57,6 @@ fn a_step_of_2048_tokens_at_the_full_vocabulary_fits_the_default_limits() {
     assert!(4 * largest <= 128 << 20, "{largest}");
     let embedding = step.recording.buffers().iter().filter(|buffer| buffer.name == "embedding");
     let words: usize = embedding.clone().map(|buffer| buffer.words).sum();
-    assert!(embedding.clone().all(|buffer| matches!(buffer.content, Content::Constant(_))));
+    assert!(embedding.clone().all(|buffer| matches!(buffer.content, BufferContent::Constant(_))));
     assert_eq!(words, 128_256 * 640);
 }

@@ -1,7 +1,8 @@
-//! SIMD references equal the scalar references: every level of this processor, both kernels, every word of the output.
+//! Tests that the SIMD implementations equal the reference kernels: every level of this processor, both products, every
+//! word of the output.
 
 use r3mes_wgpu::{
-    compute::cpu::simd::{Level, reference},
+    compute::cpu::simd::{Level, implementation},
     kernels::{INFO, Kernel, ternary_matmul, ternary_matmul_backward},
     numbers::{
         fixed::Scale,
@@ -11,7 +12,7 @@ use r3mes_wgpu::{
 };
 use std::ops::Range;
 
-/// Random 32-bit words under a fresh seed, or that of `SIMD_SEED`.
+/// A source of random 32-bit words, with a new seed or that of `SIMD_SEED`.
 struct Random {
     seed: u32,
     at: u32,
@@ -32,7 +33,7 @@ impl Random {
     }
 }
 
-/// One dispatch: `planes` 0 is the forward product, 1 and 2 the backward one from int8 and int16.
+/// A dispatch of a product. `planes` is 0 for the forward product, and 1 or 2 for the backward one from int8 or int16.
 struct Case {
     kernel: &'static Kernel,
     params: Vec<u32>,
@@ -50,7 +51,7 @@ struct Size {
 }
 
 impl Case {
-    /// `value(token, element)` is within ±127, or ±2^14 where planes = 2.
+    /// Returns a case. `value(element)` must be within ±127, or within ±2^14 if planes = 2.
     fn new(size: Size, mut trit: impl FnMut() -> i8, mut value: impl FnMut(usize) -> i32) -> Self {
         let Size { planes, tokens, in_features, out_features, slots } = size;
         let trits: Vec<i8> = (0..in_features * out_features).map(|_| trit()).collect();
@@ -97,11 +98,11 @@ impl Case {
         Self { kernel, params, reads: [rows, infos, weights.to_vec()], words_per_token }
     }
 
-    /// The output of some tokens, by the scalar reference where no level is given.
+    /// Returns the output for some tokens, computed at a level, or by the reference kernel if there is none.
     fn run(&self, level: Option<Level>, tokens: Range<usize>) -> Vec<u32> {
-        let reference = level.map_or(self.kernel.reference, |level| reference(level, self.kernel.name).unwrap());
+        let kernel = level.map_or(self.kernel.reference, |level| implementation(level, self.kernel.name).unwrap());
         let mut out: Vec<u32> = (0..(tokens.len() * self.words_per_token) as u32).map(|at| !at).collect();
-        let saturated = reference(&self.params, tokens, &self.reads.each_ref().map(Vec::as_slice), &mut [&mut out]);
+        let saturated = kernel(&self.params, tokens, &self.reads.each_ref().map(Vec::as_slice), &mut [&mut out]);
         assert!(!saturated);
         out
     }
@@ -123,7 +124,7 @@ const SHAPES: [(usize, usize, usize); 12] = [
 ];
 
 #[test]
-fn random_products_equal_the_scalar_twins() {
+fn random_products_equal_the_reference_kernels() {
     let mut random = Random::fresh();
     for (tokens, in_features, out_features) in SHAPES {
         for (planes, slots) in [(0, 1), (1, 1), (2, 1), (1, 2), (2, 3)] {
@@ -145,7 +146,7 @@ fn random_products_equal_the_scalar_twins() {
     }
 }
 
-/// The largest partial sums there are: an i16 lane reaches −32,768 on the 64th step of each level that uses one.
+/// Uses the largest possible partial sums: an i16 lane reaches −32,768 at the 64th step of each level that has one.
 #[test]
 fn extreme_products_equal_the_formula() {
     for contracted in [4096, 4128, 2048, 260] {
@@ -159,7 +160,7 @@ fn extreme_products_equal_the_formula() {
                 for &value in extremes {
                     let case = Case::new(size, || trit, |_| value);
                     let product = (value * contracted as i32 * i32::from(trit)) as u32;
-                    // infos are not the product's to write
+                    // the product does not write the row info
                     let word = |at: usize| if at % (37 + INFO) < 37 { product } else { !(at as u32) };
                     let want: Vec<u32> = (0..7 * (37 + INFO)).map(word).collect();
                     for level in Level::available() {
@@ -188,14 +189,14 @@ fn extreme_products_equal_the_formula() {
 }
 
 #[test]
-fn a_level_offers_only_what_it_has() {
+fn implementations_exist_only_for_available_levels() {
     let available = Level::available();
     assert_eq!(available.first(), Some(&Level::Scalar));
     assert_eq!(available.last(), Some(&Level::detect()));
     for level in [Level::Scalar, Level::Simd128, Level::Neon, Level::Avx2, Level::Avx512] {
-        assert_eq!(reference(level, "ternary_matmul").is_some(), available.contains(&level), "{level:?}");
-        assert_eq!(reference(level, "ternary_matmul_backward").is_some(), available.contains(&level), "{level:?}");
-        assert!(reference(level, "attention").is_none());
+        assert_eq!(implementation(level, "ternary_matmul").is_some(), available.contains(&level), "{level:?}");
+        assert_eq!(implementation(level, "ternary_matmul_backward").is_some(), available.contains(&level), "{level:?}");
+        assert!(implementation(level, "attention").is_none());
     }
     println!("levels run: {available:?}");
 }

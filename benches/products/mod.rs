@@ -1,5 +1,5 @@
-//! Products of one shape with random operands, as cases: the two ternary ones, and the plain f32 one that they are
-//! measured against. The page's bench times the same ones.
+//! Products of one shape with random operands, as cases: the two ternary products, and the f32 product with which they
+//! are compared. The benchmark of the page times the same products.
 
 use r3mes_wgpu::{
     kernels::{
@@ -13,7 +13,7 @@ use r3mes_wgpu::{
     },
 };
 
-/// Operands are small integers, so the sums are exact and the reference may add in any order.
+/// The f32 product. The operands are small integers, so that the sums are exact and do not depend on their order.
 static GEMM_F32: Kernel = Kernel {
     name: "gemm_f32",
     params: &["first_group", "tokens", "in_features", "out_features"],
@@ -36,24 +36,24 @@ static GEMM_F32: Kernel = Kernel {
     },
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../gemm_f32.wgsl"),
+        texts: &[include_str!("../gemm_f32.wgsl")],
         groups_x: |params| params[3] / 64,
         units_per_group: 64,
         keys_held: None,
     }],
 };
 
-/// `tokens` rows by a square matrix.
+/// The shape of a product of `tokens` rows and a square matrix.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
-    /// A multiple of 64.
+    /// Number of rows, a multiple of 64.
     pub(crate) tokens: usize,
-    /// A multiple of 64.
+    /// Rows and columns of the matrix, a multiple of 64.
     pub(crate) features: usize,
 }
 
 impl Shape {
-    /// The f32 product, then the ternary ones, each under its name.
+    /// Returns the f32 product, then the ternary products, each with its name.
     pub(crate) fn cases(self, seed: u64) -> [(&'static str, Case); 4] {
         let source = &mut CaseSource::new(seed);
         [
@@ -106,7 +106,8 @@ impl Shape {
         }
     }
 
-    /// Rows of int8 or int16 within ±2^14 as planes, their sums, a ternary matrix, room for the result.
+    /// Returns the inputs of a product: rows of int8, or of int16 within ±2^14 as planes, with their sums; a ternary
+    /// matrix; and room for the result.
     fn inputs(self, source: &mut CaseSource, planes: usize) -> Vec<Vec<u32>> {
         let Self { tokens, features } = self;
         let stride = 4 * row_words(features);

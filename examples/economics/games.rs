@@ -72,7 +72,7 @@ impl SmallJob {
         genesis.layout_root = layout.root(&adapter, &genesis.job.matrices).expect("the job's adapter");
         genesis.ground = context;
         genesis.chunks = chunks.iter().map(|chunk| chunk.block().cid()).collect();
-        let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };
+        let backend = Backend::Cpu { threads: 1, kernels: cpu::fastest };
         (Self { model, targets, adapter, chunks, backend }, genesis)
     }
 

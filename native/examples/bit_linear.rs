@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     println!("adapter  {:.4} MB", layer.size_mb());
 
     // every backend computes the same bits, so Backend::Gpu { .. } would give the same output
-    let backend = Backend::Cpu { threads: 0, choose: fastest };
+    let backend = Backend::Cpu { threads: 0, kernels: fastest };
     let mut executor = block_on(layer.executor(&backend, TOKENS))?;
     let (x, target) = (uniform(TOKENS * FEATURES, 2), uniform(TOKENS * FEATURES, 3));
     for step in 0..3u8 {

@@ -8,7 +8,7 @@ use r3mes_wgpu::{
     compute::{
         Backend,
         cpu::{self, simd::Level},
-        gpu::{self, Choice, Device, Gpu, Options, Tuning},
+        gpu::{self, Device, Gpu, LoweringChoice, Options, Tuning},
     },
     kernels,
 };
@@ -54,13 +54,13 @@ pub(crate) const SEED: u64 = 1;
 /// Returns the CPU backend with the fastest SIMD code of this processor.
 fn cpu(threads: usize) -> Compute {
     let name = format!("CPU ({})", Level::detect().name());
-    Compute { backend: Backend::Cpu { threads, choose: cpu::fastest }, name, real_gpu: false }
+    Compute { backend: Backend::Cpu { threads, kernels: cpu::fastest }, name, real_gpu: false }
 }
 
 /// Returns a CPU backend whose SIMD code differs from that of [`cpu`] if this processor has a second kind.
 pub(crate) fn second_cpu(threads: usize) -> Compute {
     let name = format!("CPU ({})", Level::second().name());
-    Compute { backend: Backend::Cpu { threads, choose: cpu::second }, name, real_gpu: false }
+    Compute { backend: Backend::Cpu { threads, kernels: cpu::second }, name, real_gpu: false }
 }
 
 /// Opens a GPU and tests the known answers of every kernel on it.
@@ -108,7 +108,7 @@ pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
 
 /// Opens the first GPU named with the given lowerings, without testing known answers. For benchmarks, which compare the
 /// digest of a step instead.
-pub(crate) fn with_lowerings(args: &ComputeArgs, choice: Choice) -> Result<Compute> {
+pub(crate) fn with_lowerings(args: &ComputeArgs, choice: LoweringChoice) -> Result<Compute> {
     let devices = block_on(gpu::devices());
     let wanted = args.device.first().map_or("0", String::as_str);
     let device = gpu::find(&devices, wanted).context(Exit::NoGpu)?;

@@ -137,7 +137,7 @@ fn a_miner_whose_backend_fails_withdraws_its_submission_and_loses_nothing() {
     let rogue = network.miner(66);
     rogue.stake(STAKE, 1).unwrap();
     let (model, targets) = model(&network.work_dir);
-    let backend = Backend::Cpu { threads: 1, choose: faulty };
+    let backend = Backend::Cpu { threads: 1, kernels: faulty };
     let worker = block_on(Worker::new(&model, &targets, &backend, 1)).unwrap();
     let client = Client::new(HttpHost::new(&network.node.url), crate::scripted_miner::key(66));
     let miner = Miner::new(client, worker, rogue.address().to_owned(), "cpu".to_owned());

@@ -29,7 +29,7 @@ impl Forger {
     /// Computes the forged gradient of `task` and its trace.
     pub fn new(work_dir: &WorkDir, miner: &ScriptedMiner, task: &Task) -> Self {
         let (model, targets) = model(work_dir);
-        let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };
+        let backend = Backend::Cpu { threads: 1, kernels: cpu::fastest };
         let blocks = block_on(Blocks::of_task(miner.client.host(), task)).unwrap();
         let mut inputs = TaskInputs::fetch(task, model.config.vocab as u32, &|cid| blocks.get(cid)).unwrap();
         inputs.tokens[700] ^= 1;

@@ -140,7 +140,7 @@ pub fn model(work_dir: &WorkDir) -> (Model, Targets) {
 /// Returns a worker for the model of a working directory.
 pub fn worker(work_dir: &WorkDir, threads: usize, sequences: usize) -> Worker {
     let (model, targets) = model(work_dir);
-    let backend = Backend::Cpu { threads, choose: cpu::fastest };
+    let backend = Backend::Cpu { threads, kernels: cpu::fastest };
     block_on(Worker::new(&model, &targets, &backend, sequences)).unwrap()
 }
 

@@ -1,11 +1,11 @@
-// Dithers of stochastic rounding: Threefry-2x32, 13 rounds; see src/rng.rs.
+// Dithers of stochastic rounding, by Threefry-2x32 with 13 rounds; see src/numbers/rng.rs.
 
 fn threefry_round(x: vec2<u32>, left: u32) -> vec2<u32> {
     let first = x.x + x.y;
     return vec2(first, ((x.y << (left & 31u)) | (x.y >> ((32u - left) & 31u))) ^ first);
 }
 
-// 64 bits from a 64-bit key and a 64-bit counter.
+// 64 random bits for a 64-bit key and a 64-bit counter.
 fn threefry(key: vec2<u32>, counter: vec2<u32>) -> vec2<u32> {
     let third = 0x1BD11BDAu ^ key.x ^ key.y;
     var x = counter + key;
@@ -18,7 +18,7 @@ fn threefry(key: vec2<u32>, counter: vec2<u32>) -> vec2<u32> {
     return threefry_round(x, 17u);
 }
 
-// The 16-bit dither of element (row, column) under a key: four columns share one Threefry call.
+// The 16-bit dither of element (row, column) under a key. Four columns share a call of Threefry.
 fn dither_at(key: vec2<u32>, row: u32, column: u32) -> u32 {
     let words = threefry(key, vec2(row, column >> 2u));
     let word = select(words.x, words.y, (column & 2u) != 0u);

@@ -1,11 +1,11 @@
-// 64-bit integers as vec2<u32>(low, high), two's complement, and scales; see src/fixed.rs.
+// 64-bit integers as vec2<u32>(low, high) in two's complement, and scales; see src/numbers/fixed.rs.
 
-// Magnitude bits of a wide value.
+// Magnitude bits of a wide value, which is ≤ 2^14.
 const WIDE_BITS = 14u;
-// Magnitude bits an i32 row is normalised to.
+// Magnitude bits to which an i32 row is normalized.
 const ROW_BITS = 30u;
 
-// a · b, unsigned, from 16-bit halves.
+// a · b, unsigned, computed from 16-bit halves.
 fn multiply_u32(a: u32, b: u32) -> vec2<u32> {
     let low = (a & 0xffffu) * (b & 0xffffu);
     let middle = (a >> 16u) * (b & 0xffffu) + (low >> 16u);
@@ -20,7 +20,7 @@ fn multiply_i32(a: i32, b: i32) -> vec2<u32> {
     return vec2(product.x, product.y - over);
 }
 
-// a · b mod 2^64; b unsigned.
+// a · b mod 2^64; b is unsigned.
 fn multiply_64(a: vec2<u32>, b: u32) -> vec2<u32> {
     let product = multiply_u32(a.x, b);
     return vec2(product.x, product.y + a.y * b);
@@ -86,18 +86,18 @@ fn shift_right_signed_64(a: vec2<u32>, shift: u32) -> vec2<u32> {
     return select(small, vec2(small.y, sign), (shift & 32u) != 0u);
 }
 
-// Length in bits, 0 for 0.
+// The length in bits; 0 for 0.
 fn bits_64(a: vec2<u32>) -> u32 {
     return select(64u - countLeadingZeros(a.y), 32u - countLeadingZeros(a.x), a.y == 0u);
 }
 
-// The right shift that brings magnitudes up to max within 2^target.
+// The smallest right shift that brings magnitudes up to max within 2^bits.
 fn shift_for(max: vec2<u32>, bits: u32) -> u32 {
     let length = bits_64(max);
     return select(0u, length - bits, length > bits);
 }
 
-// value / 2^shift to nearest, ties to even; |value| < 2^62, shift in 0..=63.
+// value / 2^shift rounded to nearest, ties to even; |value| < 2^62, shift in 0..=63.
 fn round_even_64(value: vec2<u32>, shift: u32) -> vec2<u32> {
     let odd = shift_right_signed_64(value, shift).x & 1u;
     let half = shift_right_64(shift_left_64(vec2(1u, 0u), shift), 1u);
@@ -105,7 +105,7 @@ fn round_even_64(value: vec2<u32>, shift: u32) -> vec2<u32> {
     return shift_right_signed_64(add_64(value, bias), shift);
 }
 
-// The same of an i32; shift in 0..=31.
+// value / 2^shift rounded to nearest, ties to even; shift in 0..=31.
 fn round_even_i32(value: i32, shift: u32) -> i32 {
     let quotient = value >> (shift & 31u);
     let rest = bitcast<u32>(value) & ((1u << (shift & 31u)) - 1u);
@@ -122,7 +122,7 @@ fn round_dither_64(value: vec2<u32>, shift: u32, dither: u32) -> vec2<u32> {
     return shift_right_signed_64(add_64(value, added), shift);
 }
 
-// value · 2^shift: left exactly, right towards −∞.
+// value · 2^shift: exact to the left, which the caller bounds, and rounded towards −∞ to the right.
 fn align_64(value: vec2<u32>, shift: i32) -> vec2<u32> {
     if shift >= 0i {
         return shift_left_64(value, bitcast<u32>(min(shift, 63i)));
@@ -130,7 +130,7 @@ fn align_64(value: vec2<u32>, shift: i32) -> vec2<u32> {
     return shift_right_signed_64(value, bitcast<u32>(min(-shift, 63i)));
 }
 
-// An i32 and whether it had to be clamped to ±(2^31 − 1).
+// An i32, and whether it was clamped to ±(2^31 − 1).
 struct Clamped {
     value: i32,
     saturated: bool,
@@ -144,7 +144,7 @@ fn saturate_64(value: vec2<u32>) -> Clamped {
     return Clamped(bitcast<i32>(value.x), false);
 }
 
-// value · 2^-shift: to nearest even on the right, clamped on the left; |value| < 2^62.
+// value · 2^-shift: right shifts round to nearest even, left shifts are clamped; |value| < 2^62.
 fn shift_to_i32(value: vec2<u32>, shift: i32) -> Clamped {
     if shift >= 0i {
         return saturate_64(round_even_64(value, bitcast<u32>(min(shift, 63i))));
@@ -156,7 +156,7 @@ fn shift_to_i32(value: vec2<u32>, shift: i32) -> Clamped {
     return saturate_64(select(shifted, negate_64(shifted), is_negative(value)));
 }
 
-// floor(start · 2^steps / divisor) by restoring division; start < divisor ≤ 2^31.
+// floor(start · 2^steps / divisor), by restoring division; start < divisor ≤ 2^31.
 fn divide(start: u32, divisor: u32, steps: u32) -> u32 {
     var rest = start;
     var quotient = 0u;
@@ -171,7 +171,7 @@ fn divide(start: u32, divisor: u32, steps: u32) -> u32 {
     return quotient;
 }
 
-// mantissa · 2^exponent; the mantissa is 0 or in 2^30..2^31.
+// The number mantissa · 2^exponent; the mantissa is 0 or in 2^30..2^31.
 struct Scale {
     mantissa: u32,
     exponent: i32,
@@ -187,7 +187,7 @@ fn scale_new(value: vec2<u32>, exponent: i32) -> Scale {
         return Scale(value.x << (shift & 31u), exponent - bitcast<i32>(shift));
     }
     let shift = bits - 31u;
-    // unsigned rounding, since value may fill 64 bits
+    // Rounds without sign, because value may have 64 bits.
     let quotient = shift_right_64(value, shift).x;
     let rest = subtract_64(value, shift_left_64(vec2(quotient, 0u), shift));
     let half = shift_left_64(vec2(1u, 0u), shift - 1u);
@@ -219,7 +219,7 @@ fn scale_add(a: Scale, b: Scale) -> Scale {
     return scale_new(sum, high.exponent - 31i);
 }
 
-// floor(2^61 / mantissa), normalised; 0 for 0.
+// 1 / a, computed as floor(2^61 / mantissa) and normalized; 0 for 0.
 fn scale_reciprocal(a: Scale) -> Scale {
     if a.mantissa == 0u {
         return Scale(0u, 0i);
@@ -227,7 +227,7 @@ fn scale_reciprocal(a: Scale) -> Scale {
     return scale_new(vec2(divide(0x20000000u, a.mantissa, 32u), 0u), -61i - a.exponent);
 }
 
-// 1 / sqrt: integer square root of the mantissa at 31 bits, then the reciprocal; 0 for 0.
+// 1 / sqrt(a), computed as the reciprocal of a 31-bit integer square root of the mantissa; 0 for 0.
 fn scale_inverse_sqrt(a: Scale) -> Scale {
     if a.mantissa == 0u {
         return Scale(0u, 0i);

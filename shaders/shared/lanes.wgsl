@@ -1,12 +1,13 @@
-// Lanes: the invocations of a workgroup that together compute a row or a head, and what they know of each other.
-// All of them call these functions; a lane's own value goes in, the same answer comes out everywhere.
-// Workgroup memory is scarce here, since browsers zero it for each workgroup, and a software GPU for each invocation.
+// Reductions over the lanes of a workgroup, the invocations that together compute a row or a head.
+// All lanes must call these functions. Each passes its own value, and all get the same result.
+// They use little workgroup memory, because browsers zero it for each workgroup, and software GPUs for each invocation.
 
-// Invocations of a workgroup that computes a row: the kernel's @workgroup_size.
+// Lanes of a workgroup that computes a row: the kernel's @workgroup_size.
 const LANES = 256u;
-// Of one that computes a head: half as many.
+// Lanes of a workgroup that computes a head.
 const HEAD_LANES = 128u;
-// This many lanes reduce 8 of 128 each, and all reduce what they found; a row's upper half joins the lower before.
+// This many lanes reduce 8 of 128 values each, and then every lane reduces the 16 results. For a row of 256 lanes, the
+// upper half is first reduced with the lower half.
 const LANE_GROUPS = 16u;
 
 var<workgroup> lanes: array<vec4<u32>, HEAD_LANES>;
@@ -14,18 +15,18 @@ var<workgroup> lane_groups: array<vec4<u32>, LANE_GROUPS>;
 var<workgroup> head_lanes: array<vec2<u32>, HEAD_LANES>;
 var<workgroup> head_groups: array<vec2<u32>, LANE_GROUPS>;
 
-// Two 64-bit integers as one vec4: the larger of each, unsigned.
+// The larger of two pairs of unsigned 64-bit integers, by element. A pair is a vec4.
 fn max_pair(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
     return vec4(max_64(a.xy, b.xy), max_64(a.zw, b.zw));
 }
 
-// The sum of each mod 2^64.
+// The sum of two pairs of 64-bit integers, by element, mod 2^64.
 fn add_pair(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
     return vec4(add_64(a.xy, b.xy), add_64(a.zw, b.zw));
 }
 
-// The largest over a row's lanes of two magnitudes.
-// No lane still reads `lanes` when this is called again: all have passed its last barrier.
+// The largest pair of magnitudes, by element, over the lanes of a row.
+// It may be called again at once: no lane still reads `lanes` after the last barrier.
 fn row_max(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     if lane >= HEAD_LANES {
         lanes[lane - HEAD_LANES] = pair;
@@ -50,7 +51,7 @@ fn row_max(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     return best;
 }
 
-// The sums over a row's lanes, mod 2^64, of two integers; as row_max.
+// The sum of the pairs of integers, by element, mod 2^64, over the lanes of a row. It may be called again at once.
 fn row_sum(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     if lane >= HEAD_LANES {
         lanes[lane - HEAD_LANES] = pair;
@@ -75,7 +76,8 @@ fn row_sum(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     return sum;
 }
 
-// The largest value over a head's lanes, as row_max; its sign is flipped, so that order without sign is its order.
+// The largest value over the lanes of a head. The sign bit is flipped, so that unsigned comparison gives the signed
+// order.
 fn head_max(lane: u32, value: i32) -> i32 {
     let biased = bitcast<u32>(value) ^ 0x80000000u;
     head_lanes[lane] = vec2(biased, 0u);
@@ -95,7 +97,7 @@ fn head_max(lane: u32, value: i32) -> i32 {
     return bitcast<i32>(best ^ 0x80000000u);
 }
 
-// The sum over a head's lanes, mod 2^64; as row_max.
+// The sum over the lanes of a head, mod 2^64.
 fn head_sum(lane: u32, value: vec2<u32>) -> vec2<u32> {
     head_lanes[lane] = value;
     workgroupBarrier();
@@ -114,7 +116,7 @@ fn head_sum(lane: u32, value: vec2<u32>) -> vec2<u32> {
     return sum;
 }
 
-// The largest values, by component, of the 32 lanes of this lane's block of a head.
+// The largest values, by component, over the 32 lanes of a head's block to which the lane belongs.
 fn block_max(lane: u32, value: vec2<u32>) -> vec2<u32> {
     head_lanes[lane] = value;
     workgroupBarrier();

@@ -1,13 +1,13 @@
-// Pairs: two features to a 32-bit product, value · (code + 2^16 · code′), and their sums.
-// A sum of 128 products stays within 2 · 128 · 128 = 2^15, and −2^15 is the only end that is reached, so a half holds it.
+// Pairs: sums of products of two features at once in 32 bits, value · (code + 2^16 · code′).
+// A sum of 128 products is ≤ 2 · 128 · 128 = 2^15 in magnitude and cannot reach +2^15, so a half of 16 bits holds it.
 
-// Two features of each of four blocks to an i32: low + 2^16 · high, both within −2^15..2^15.
+// The sums of two features of each of four blocks in an i32: low + 2^16 · high, both in −2^15..2^15.
 struct Pairs {
     ac: vec4<i32>,
     bd: vec4<i32>,
 }
 
-// The code pairs of four blocks at each of four contracted places.
+// The pairs of codes of four blocks at each of four places.
 struct PairCodes {
     ac0: vec4<i32>,
     ac1: vec4<i32>,
@@ -19,7 +19,8 @@ struct PairCodes {
     bd3: vec4<i32>,
 }
 
-// Bytes 0 and 2 of a word are features a and c, bytes 1 and 3 b and d, with contracted place i at bit 2i.
+// The pairs of codes of blocks by features: bytes 0 and 2 of a word are features a and c, bytes 1 and 3 are b and d,
+// and place i is at bits 2i and 2i + 1.
 fn pair_codes(words: vec4<u32>) -> PairCodes {
     return PairCodes(
         even_bytes(words), even_bytes(words >> vec4<u32>(2u)), even_bytes(words >> vec4<u32>(4u)),
@@ -32,7 +33,7 @@ fn even_bytes(words: vec4<u32>) -> vec4<i32> {
     return bitcast<vec4<i32>>(words & vec4<u32>(0x00030003u));
 }
 
-// Adds the products of 16 int8 with their codes.
+// Adds the products of 16 int8 and their codes.
 fn add_pairs(
     sums: ptr<function, Pairs>, c0: PairCodes, c1: PairCodes, c2: PairCodes, c3: PairCodes, bytes: vec4<u32>,
 ) {
@@ -62,7 +63,7 @@ fn low_halves(pair: vec4<i32>) -> vec4<i32> {
     return bitcast<vec4<i32>>(bitcast<vec4<u32>>(pair) << vec4<u32>(16u)) >> vec4<u32>(16u);
 }
 
-// A negative low half has borrowed one; adding 2^15 gives it back.
+// A negative low half has borrowed one from the high half; adding 2^15 returns it.
 fn high_halves(pair: vec4<i32>) -> vec4<i32> {
     return (pair + 0x8000) >> vec4<u32>(16u);
 }

@@ -1,25 +1,26 @@
-// The root mean square of a row; see src/kernels/shared/rms.rs.
+// The reciprocal root mean square of a row; see src/kernels/shared/rms.rs.
 
 // Bits of the copies whose squares are summed.
 const COPY_BITS = 15u;
 
-// The shift, ≤ 17, that makes 15-bit copies of a row whose largest magnitude is max.
+// The right shift, ≤ 17, that makes 15-bit copies of a row whose largest magnitude is max.
 fn copy_shift(max: vec2<u32>) -> u32 {
     return shift_for(max, COPY_BITS);
 }
 
-// value / 2^shift, halves up.
+// value / 2^shift, rounded half up.
 fn copy_of(value: i32, shift: u32) -> i32 {
     let half = select(0i, (value >> ((shift - 1u) & 31u)) & 1i, shift != 0u);
     return (value >> (shift & 31u)) + half;
 }
 
+// 1 / sqrt(mean(value²) + epsilon), and the same times the row's scale.
 struct Rms {
     inverse_rms: Scale,
     inverse: Scale,
 }
 
-// From the sum of the copies' squares.
+// The factors from the sum of the squares of the copies and the shift of the copies.
 fn rms_new(squares: vec2<u32>, shift: u32, scale: Scale, inverse_width: Scale, epsilon: Scale) -> Rms {
     let sum = scale_new(squares, bitcast<i32>(2u * shift));
     let mean = scale_multiply(scale_multiply(scale_multiply(sum, scale), scale), inverse_width);

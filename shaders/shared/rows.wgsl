@@ -1,6 +1,6 @@
-// Rows: their magnitudes, planes and exponents; see src/kernels/shared/{rows,wide}.rs.
+// Functions of rows: magnitudes, planes and exponents; see src/kernels/shared/{rows,wide}.rs.
 
-// Exponent of an all-zero row: below every real one.
+// The exponent of an all-zero row: smaller than that of any other row.
 const ZERO_EXPONENT = -1024i;
 
 // |value| as a 64-bit integer.
@@ -8,33 +8,33 @@ fn magnitude_i32(value: i32) -> vec2<u32> {
     return vec2(bitcast<u32>(abs(value)), 0u);
 }
 
-// Four values of magnitude ≤ 2^14 as a word of a wide row's plane 0, worth 256 each.
+// The word of plane 0 of a wide row, in units of 256, for four values of magnitude ≤ 2^14.
 fn wide_high(values: vec4<i32>) -> u32 {
     return pack4xI8((values + 128i) >> vec4(8u));
 }
 
-// The same as a word of plane 1, worth 1 each.
+// The word of plane 1, in units of 1, for the same values.
 fn wide_low(values: vec4<i32>) -> u32 {
     return pack4xI8(values);
 }
 
-// Sum of four.
+// The sum of four integers.
 fn sum_of(values: vec4<i32>) -> i32 {
     return values.x + values.y + values.z + values.w;
 }
 
-// 2^16 · high + 2^8 · middle + low: the inner product of wide rows from those of their planes.
+// 2^16 · high + 2^8 · middle + low: the inner product of two wide rows, from the inner products of their planes.
 fn join_planes(high: i32, middle: i32, low: i32) -> vec2<u32> {
     let upper = add_64(shift_left_64(extend_64(high), 16u), shift_left_64(extend_64(middle), 8u));
     return add_64(upper, extend_64(low));
 }
 
-// The exponent of a scale, for comparing; 0 is below every other.
+// The exponent of a scale for comparisons; that of the scale 0 is the smallest.
 fn exponent_of(scale: Scale) -> i32 {
     return select(scale.exponent, ZERO_EXPONENT, scale.mantissa == 0u);
 }
 
-// top − exponent as a right shift of 0..=63.
+// top − exponent as a right shift, 0..=63.
 fn distance_to(top: i32, exponent: i32) -> u32 {
     return bitcast<u32>(clamp(top - exponent, 0i, 63i));
 }

@@ -1,11 +1,11 @@
-// Block words of ternary matrices, see src/ternary.rs, and their products on codes 0..=2.
+// Block words of ternary matrices, see src/numbers/ternary.rs, and their products with codes 0..=2.
 
-// Words of a byte row: width padded to 32.
+// The number of words of a byte row, whose width is padded to a multiple of 32.
 fn row_words(width: u32) -> u32 {
     return ((width + 31u) >> 5u) << 3u;
 }
 
-// Transposes a 4×4 block of 2-bit codes by two delta swaps.
+// The transpose of a 4×4 block of 2-bit codes, by two delta swaps.
 fn transpose_block(word: u32) -> u32 {
     var swap = ((word >> 6u) ^ word) & 0x00CC00CCu;
     let half = word ^ swap ^ (swap << 6u);
@@ -27,7 +27,7 @@ fn code_dots(codes: vec4<u32>, bytes: u32) -> vec4<i32> {
     );
 }
 
-// 16 features of one token, by their place in four blocks: component c of part j belongs to feature 4c + j.
+// The sums of 16 features of one token, by four blocks: component c of part j belongs to feature 4c + j.
 struct BlockSums {
     a: vec4<i32>,
     b: vec4<i32>,
@@ -35,7 +35,7 @@ struct BlockSums {
     d: vec4<i32>,
 }
 
-// The codes of 16 features, four contracted places to a word, placed as in BlockSums.
+// The codes of 16 features, four places to a word, in the order of BlockSums.
 struct BlockCodes {
     a: vec4<u32>,
     b: vec4<u32>,
@@ -43,7 +43,7 @@ struct BlockCodes {
     d: vec4<u32>,
 }
 
-// Decodes the words of four blocks.
+// The codes of four blocks that are given by places.
 fn blocks_codes(words: vec4<u32>) -> BlockCodes {
     let mask = vec4<u32>(0x03030303u);
     return BlockCodes(
@@ -51,7 +51,7 @@ fn blocks_codes(words: vec4<u32>) -> BlockCodes {
     );
 }
 
-// Adds the products of four int8 with their codes.
+// Adds the products of four int8 and their codes.
 fn add_dots(sums: ptr<function, BlockSums>, codes: BlockCodes, bytes: u32) {
     (*sums).a += code_dots(codes.a, bytes);
     (*sums).b += code_dots(codes.b, bytes);
@@ -59,7 +59,7 @@ fn add_dots(sums: ptr<function, BlockSums>, codes: BlockCodes, bytes: u32) {
     (*sums).d += code_dots(codes.d, bytes);
 }
 
-// Makes room for the next plane. Wraps, as the sum of codes may; the sum of trits fits.
+// Multiplies the sums by 256 before the next plane is added. Sums of codes may wrap; sums of trits do not.
 fn next_plane(sums: ptr<function, BlockSums>) {
     *sums = BlockSums((*sums).a * 256, (*sums).b * 256, (*sums).c * 256, (*sums).d * 256);
 }

@@ -1,4 +1,4 @@
-// A register tile of packed dots: eight tokens by the four features of a block.
+// A register tile of packed dot products: the sums of eight tokens and the four features of a block.
 
 struct TileSums {
     t0: vec4<i32>,
@@ -11,12 +11,12 @@ struct TileSums {
     t7: vec4<i32>,
 }
 
-// The codes of a block: a word for each feature.
+// The codes of a block that is given by places: a word for each feature.
 fn tile_codes(word: u32) -> vec4<u32> {
     return vec4<u32>(word, word >> 2u, word >> 4u, word >> 6u) & vec4<u32>(0x03030303u);
 }
 
-// Adds the products of four int8 of each token with their codes.
+// Adds the products of four int8 of each token and their codes.
 fn add_tile(sums: ptr<function, TileSums>, codes: vec4<u32>, low: vec4<u32>, high: vec4<u32>) {
     (*sums).t0 += code_dots(codes, low.x);
     (*sums).t1 += code_dots(codes, low.y);

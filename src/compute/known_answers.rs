@@ -1,4 +1,4 @@
-//! Known answers: whether a backend computes a kernel's cases as the reference does.
+//! Known answers: tests that a backend computes the cases of a kernel as the reference kernel does.
 
 use super::Backend;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Every buffer after the launch, in the order of the case's inputs.
+/// Runs a case. Returns all buffers after the dispatch, in the order of the case's inputs, and whether it saturated.
 pub async fn run(backend: &Backend, case: &Case) -> Result<(Vec<Vec<u32>>, Saturated), Error> {
     let (recording, ids) = Recording::single(case);
     let mut executor = backend.executor(&Arc::new(recording)).await?;
@@ -20,8 +20,8 @@ pub async fn run(backend: &Backend, case: &Case) -> Result<(Vec<Vec<u32>>, Satur
     Ok((executor.read_all(&ids).await?, saturated))
 }
 
-/// Fails with [`Error::WrongAnswer`] where the backend and the reference differ, in any word of any buffer or
-/// in the flag.
+/// Runs a case and compares the result with the reference kernel's. Returns [`Error::WrongAnswer`] if a word of a
+/// buffer or the saturation flag differs.
 pub async fn passes(backend: &Backend, case: &Case) -> Result<(), Error> {
     let (expected, expected_flag) = run_reference(case);
     let (found, found_flag) = run(backend, case).await?;
@@ -45,8 +45,8 @@ pub async fn passes(backend: &Backend, case: &Case) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a kernel runs by.
-#[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU has a choice"))]
+/// Returns the name of what runs a kernel on a backend.
+#[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU has lowerings"))]
 fn lowering(backend: &Backend, kernel: &'static Kernel) -> &'static str {
     match backend {
         Backend::Cpu { .. } => "cpu",
@@ -56,7 +56,7 @@ fn lowering(backend: &Backend, kernel: &'static Kernel) -> &'static str {
     }
 }
 
-/// Names of a kernel's buffers, the flag left out.
+/// Returns the names of a kernel's buffers, without the flag.
 fn bound(kernel: &'static Kernel) -> impl Iterator<Item = &'static str> {
     let buffers = kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
     buffers.map(|binding| binding.name)

@@ -1,4 +1,4 @@
-//! Backends: what plays a [`Recording`].
+//! Backends: what runs a [`Recording`], on the CPU or on a GPU.
 
 pub mod cpu;
 #[cfg(feature = "gpu")]
@@ -16,25 +16,28 @@ use crate::{
 use cpu::executor::CpuExecutor;
 use std::{ops::Range, pin::Pin, sync::Arc};
 
-/// What a player does between two slices of work: let others have the processor, wait, or stop.
+/// A callback between two slices of work, which may let other tasks have the processor, wait, or stop the run.
 #[derive(Clone, Copy)]
 pub struct YieldHook {
-    /// Milliseconds since some moment.
+    /// Returns the milliseconds since a fixed moment.
     pub clock: fn() -> f64,
-    /// Told of each slice that is done; false stops the play with [`Error::Stopped`].
-    pub after: fn(Slice) -> Pin<Box<dyn Future<Output = bool>>>,
+    /// Called after each slice. If it returns false, the run stops with [`Error::Stopped`].
+    pub after_slice: fn(Slice) -> Pin<Box<dyn Future<Output = bool>>>,
 }
 
-/// A slice that is done: a GPU's submission, or a dispatch on the CPU.
+/// A completed part of a run: one submission to a GPU, or one dispatch on the CPU.
 #[derive(Clone, Copy, Debug)]
 pub struct Slice {
-    /// Milliseconds that it took.
+    /// Milliseconds that the slice took.
     pub worked_ms: f64,
-    /// Dispatches of this play that are done with it, and all of them.
-    pub played: [usize; 2],
+    /// Dispatches of the run that are complete after this slice.
+    pub dispatches_done: usize,
+    /// All dispatches of the run.
+    pub dispatches: usize,
 }
 
-/// A recording in a backend's memory. Methods are async for the GPU's sake; on the CPU they never wait.
+/// A recording in the memory of a backend, ready to run. The methods are async because a GPU's results must be awaited;
+/// on the CPU they complete at once.
 pub enum Executor {
     /// On CPU threads.
     Cpu(CpuExecutor),
@@ -45,50 +48,51 @@ pub enum Executor {
     Split(Box<split::SplitExecutor>),
 }
 
-/// Where to play.
+/// What recordings run on.
 #[derive(Clone)]
 pub enum Backend {
-    /// On this many threads (0: one per core), by these references.
+    /// CPU threads.
     Cpu {
-        /// Threads.
+        /// Number of threads; 0 means one per core.
         threads: usize,
-        /// SIMD or scalar.
-        choose: cpu::executor::Choose,
+        /// The implementation of each kernel.
+        kernels: cpu::executor::CpuKernels,
     },
-    /// On an opened GPU, by these lowerings.
+    /// An open GPU.
     #[cfg(feature = "gpu")]
     Gpu {
         /// The GPU.
         gpu: gpu::Gpu,
         /// The lowering of each kernel.
-        choice: gpu::Choice,
+        choice: gpu::LoweringChoice,
     },
-    /// A prefix of the dispatches on one backend, the rest on another: to find which of them goes wrong.
+    /// Two backends: one for a prefix of the dispatches, the other for the rest. It serves to find the dispatch that a
+    /// backend computes wrongly.
     Split {
-        /// Plays the prefix.
+        /// Runs the prefix.
         first: Box<Backend>,
-        /// Plays the rest.
+        /// Runs the rest.
         second: Box<Backend>,
-        /// Dispatches of the prefix.
+        /// Number of dispatches in the prefix.
         prefix: usize,
     },
 }
 
 impl Backend {
-    /// How many sequences to play at a time: these few, or as many as there are on a GPU in hardware, most of which
-    /// would be idle else. The bits are the same for any number; memory is not.
-    pub fn sequences(&self, few: usize) -> usize {
+    /// Returns the number of sequences to compute in one run: `default`, or [`usize::MAX`] on a hardware GPU, which
+    /// would be mostly idle with few. The number affects memory, not the result.
+    pub fn sequences_per_run(&self, default: usize) -> usize {
         match self {
             #[cfg(feature = "gpu")]
             Self::Gpu { gpu, .. } if !gpu.device().software => usize::MAX,
-            _ => few,
+            _ => default,
         }
     }
 
-    /// Allocates and uploads what the recording needs.
+    /// Allocates and uploads all that a recording needs.
     pub async fn executor(&self, recording: &Arc<Recording>) -> Result<Executor, Error> {
         Ok(match self {
-            Self::Cpu { threads, choose } => Executor::Cpu(CpuExecutor::new(recording.clone(), *threads, *choose)),
+            Self::Cpu { threads, kernels } => Executor::Cpu(CpuExecutor::new(recording.clone(), *threads, *kernels)),
             #[cfg(feature = "gpu")]
             Self::Gpu { gpu, choice } => Executor::Gpu(Box::new(gpu::GpuExecutor::new(gpu, recording, choice).await?)),
             Self::Split { first, second, prefix } => {
@@ -101,7 +105,7 @@ impl Backend {
 }
 
 impl Executor {
-    /// Sets all words of a kept buffer.
+    /// Sets all words of a persistent buffer.
     pub async fn write(&mut self, id: BufferId, words: &[u32]) -> Result<(), Error> {
         match self {
             Self::Cpu(executor) => executor.write(id, words),
@@ -111,7 +115,7 @@ impl Executor {
         }
     }
 
-    /// As [`Self::write`], several buffers: a GPU takes them all in one go.
+    /// Sets all words of several persistent buffers; a GPU receives them together.
     pub async fn write_all(&mut self, writes: &[(BufferId, Vec<u32>)]) -> Result<(), Error> {
         #[cfg(feature = "gpu")]
         if let Self::Gpu(executor) = self {
@@ -124,7 +128,7 @@ impl Executor {
         Ok(())
     }
 
-    /// A buffer's words; of a scratch buffer, whatever its memory holds now.
+    /// Returns the words of a buffer. The memory of a scratch buffer may hold another buffer's words.
     pub async fn read(&self, id: BufferId) -> Result<Vec<u32>, Error> {
         match self {
             Self::Cpu(executor) => Ok(executor.read(id).to_vec()),
@@ -134,7 +138,7 @@ impl Executor {
         }
     }
 
-    /// As [`Self::read`], several buffers: a GPU hands them over in one go.
+    /// Returns the words of several buffers, as [`Self::read`] does; a GPU delivers them together.
     pub async fn read_all(&self, ids: &[BufferId]) -> Result<Vec<Vec<u32>>, Error> {
         #[cfg(feature = "gpu")]
         if let Self::Gpu(executor) = self {
@@ -147,34 +151,36 @@ impl Executor {
         Ok(all)
     }
 
-    /// From now on rests after every slice.
-    pub fn set_yield_hook(&mut self, rest: YieldHook) {
+    /// Sets the hook that is called after every slice.
+    pub fn set_yield_hook(&mut self, hook: YieldHook) {
         match self {
-            Self::Cpu(executor) => executor.rest = Some(rest),
+            Self::Cpu(executor) => executor.yield_hook = Some(hook),
             #[cfg(feature = "gpu")]
-            Self::Gpu(executor) => executor.rest = Some(rest),
-            Self::Split(executor) => executor.set_yield_hook(rest),
+            Self::Gpu(executor) => executor.yield_hook = Some(hook),
+            Self::Split(executor) => executor.set_yield_hook(hook),
         }
     }
 
-    /// Plays a range of dispatches in order; says whether one of them saturated.
+    /// Runs a range of dispatches in order. Returns whether one of them saturated.
     pub async fn run(&mut self, dispatches: Range<usize>) -> Result<Saturated, Error> {
         self.run_units(dispatches, 0..usize::MAX).await
     }
 
-    /// As [`Self::play`], but of each dispatch only these of its units, and a few more where [`Self::grain`] is not 1.
+    /// Runs a range of dispatches in order, but only the given work units of each, widened to multiples of
+    /// [`Self::unit_alignment`]. Returns whether one of them saturated.
     pub async fn run_units(&mut self, dispatches: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         match self {
-            Self::Cpu(executor) => match executor.rest {
+            Self::Cpu(executor) => match executor.yield_hook {
                 None => executor.run(dispatches, units),
-                Some(rest) => {
+                Some(hook) => {
                     let mut saturated = false;
                     let Range { start: first, end } = dispatches;
                     for at in first..end {
-                        let start = (rest.clock)();
+                        let start = (hook.clock)();
                         saturated |= executor.run(at..at + 1, units.clone())?;
-                        let worked_ms = (rest.clock)() - start;
-                        if !(rest.after)(Slice { worked_ms, played: [at + 1 - first, end - first] }).await {
+                        let worked_ms = (hook.clock)() - start;
+                        let slice = Slice { worked_ms, dispatches_done: at + 1 - first, dispatches: end - first };
+                        if !(hook.after_slice)(slice).await {
                             return Err(Error::Stopped);
                         }
                     }
@@ -187,18 +193,19 @@ impl Executor {
         }
     }
 
-    /// Units are played in groups of so many, a power of two, from a multiple of it on.
-    pub fn grain(&self) -> usize {
+    /// Returns the number of work units that always run together, a power of two. [`Self::run_units`] begins and ends
+    /// at multiples of it.
+    pub fn unit_alignment(&self) -> usize {
         match self {
             Self::Cpu(_) => 1,
             #[cfg(feature = "gpu")]
-            Self::Gpu(executor) => executor.grain(),
-            Self::Split(executor) => executor.grain(),
+            Self::Gpu(executor) => executor.unit_alignment(),
+            Self::Split(executor) => executor.unit_alignment(),
         }
     }
 
-    /// On the CPU these dispatches, by number, also run by their scalar references from now on, and playing fails with
-    /// [`Error::WrongAnswer`] where they differ. Other backends have no second opinion at hand and go on as before.
+    /// Audits these dispatches, given by number: on the CPU, each also runs by its reference kernel from now on, and
+    /// the run fails with [`Error::WrongAnswer`] if a word differs. On other backends this has no effect.
     pub fn audit(&mut self, dispatches: Vec<usize>) {
         if let Self::Cpu(executor) = self {
             executor.audit(dispatches);

@@ -1,63 +1,63 @@
-//! A recording: a training step as data, a list of kernel dispatches over named buffers.
+//! Recordings: a training step as data, a list of kernel dispatches over named buffers.
 //!
-//! The model builds it once per shape; a backend plays it, whole or any range of it. Nothing is
-//! read back inside it.
+//! The model builds a recording once for each shape, and a backend runs it, whole or in ranges. No dispatch depends on
+//! words that the host has read back.
 
 use crate::kernels::{Access, Kernel, cases::Case};
 use std::sync::Arc;
 
-/// Names a buffer of one recording.
+/// Identifies a buffer of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BufferId(pub(crate) usize);
 
-/// Where a buffer's words come from and how long they live.
+/// Where the words of a buffer come from and how long they are kept.
 #[derive(Clone, Debug)]
-pub enum Content {
-    /// The same words at every play: weights, tables.
+pub enum BufferContent {
+    /// The same words in every run, such as weights and tables.
     Constant(Arc<[u32]>),
-    /// Zero at first, then kept between plays; read and written from outside.
+    /// Zero at first and kept between runs. The host reads and writes them.
     Persistent,
-    /// Written before it is read within one play; its memory is shared with other scratch buffers.
+    /// Written before they are read in each run. The memory is shared with other scratch buffers.
     Scratch,
 }
 
 /// A buffer of 32-bit words.
 #[derive(Clone, Debug)]
 pub struct Buffer {
-    /// For people: traces, errors.
+    /// Name, shown in traces and errors.
     pub name: String,
-    /// Length.
+    /// Length in words.
     pub words: usize,
-    /// Where its words come from.
-    pub content: Content,
+    /// Where the words come from and how long they are kept.
+    pub content: BufferContent,
 }
 
 /// One launch of a kernel.
 #[derive(Clone)]
 pub struct Dispatch {
-    /// What runs.
+    /// The kernel.
     pub kernel: &'static Kernel,
-    /// Its params, as words.
+    /// Parameters, as words.
     pub params: Vec<u32>,
-    /// Its buffers, in binding order, the flag left out.
+    /// Buffers in binding order, without the flag.
     pub buffers: Vec<BufferId>,
-    /// For people: `layer 3 ffn.down`.
+    /// Name, shown in traces and errors, such as `layer 3 ffn.down`.
     pub label: String,
 }
 
 /// A buffer that a dispatch writes.
 #[derive(Clone, Copy, Debug)]
 pub struct Written {
-    /// Its name in the kernel.
+    /// Name of the binding in the kernel.
     pub name: &'static str,
-    /// Which one.
+    /// The buffer.
     pub id: BufferId,
-    /// How many of its words, from the first.
+    /// Number of words written, from the first.
     pub words: usize,
 }
 
 impl Dispatch {
-    /// What it writes, in binding order.
+    /// Returns the buffers that the dispatch writes, in binding order.
     pub fn written(&self) -> impl Iterator<Item = Written> + '_ {
         let bound = self.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
         bound.zip(&self.buffers).filter_map(|(binding, id)| match binding.access {
@@ -70,7 +70,7 @@ impl Dispatch {
     }
 }
 
-/// Dispatches over buffers.
+/// A list of dispatches over buffers.
 #[derive(Clone, Default)]
 pub struct Recording {
     buffers: Vec<Buffer>,
@@ -79,8 +79,8 @@ pub struct Recording {
 
 impl Recording {
     /// Adds a buffer.
-    pub fn buffer(&mut self, name: impl Into<String>, words: usize, content: Content) -> BufferId {
-        if let Content::Constant(data) = &content {
+    pub fn buffer(&mut self, name: impl Into<String>, words: usize, content: BufferContent) -> BufferId {
+        if let BufferContent::Constant(data) = &content {
             assert_eq!(data.len(), words);
         }
         self.buffers.push(Buffer { name: name.into(), words: words.max(1), content });
@@ -90,15 +90,18 @@ impl Recording {
     /// Adds a constant buffer.
     pub fn constant(&mut self, name: impl Into<String>, data: impl Into<Arc<[u32]>>) -> BufferId {
         let data = data.into();
-        self.buffer(name, data.len(), Content::Constant(data))
+        self.buffer(name, data.len(), BufferContent::Constant(data))
     }
 
     /// Adds a scratch buffer.
     pub fn scratch(&mut self, name: impl Into<String>, words: usize) -> BufferId {
-        self.buffer(name, words, Content::Scratch)
+        self.buffer(name, words, BufferContent::Scratch)
     }
 
-    /// Adds a dispatch. Panics where buffers and bindings disagree: a mistake in a model, not in its input.
+    /// Adds a dispatch.
+    ///
+    /// # Panics
+    /// If the buffers do not suit the kernel's bindings, which is a mistake in the model's code, not in its input.
     pub fn dispatch(
         &mut self,
         label: impl Into<String>,
@@ -117,7 +120,7 @@ impl Recording {
             if let Access::Write(words_per_unit) = binding.access {
                 let (words, owned) = (self.buffers[id.0].words, words_per_unit(&params) * (kernel.units)(&params));
                 assert!(words >= owned, "{label}: {} holds {words} words of {owned}", binding.name);
-                assert!(!matches!(self.buffers[id.0].content, Content::Constant(_)), "{label}: constant written");
+                assert!(!matches!(self.buffers[id.0].content, BufferContent::Constant(_)), "{label}: constant written");
                 assert_eq!(buffers.iter().filter(|other| *other == id).count(), 1, "{label}: {} aliased", binding.name);
             }
         }
@@ -125,49 +128,49 @@ impl Recording {
         self.dispatches.push(Dispatch { kernel, params, buffers: buffers.to_vec(), label });
     }
 
-    /// From now on a scratch buffer's words stay from one play to the next.
-    pub fn keep(&mut self, id: BufferId) {
-        self.buffers[id.0].content = Content::Persistent;
+    /// Makes a scratch buffer persistent, so that its words are kept from one run to the next.
+    pub fn persist(&mut self, id: BufferId) {
+        self.buffers[id.0].content = BufferContent::Persistent;
     }
 
-    /// Changes the length of a buffer whose length was not known when it was added.
+    /// Sets the length of a buffer that was added before its length was known.
     pub fn resize(&mut self, id: BufferId, words: usize) {
         self.buffers[id.0].words = words;
     }
 
-    /// One launch, over buffers that hold `case`'s inputs once they are written; returns their ids in
-    /// the inputs' order.
+    /// Returns a recording of one dispatch, that of a case, with the ids of its buffers in the order of the case's
+    /// inputs. The caller writes the inputs to these buffers.
     pub fn single(case: &Case) -> (Self, Vec<BufferId>) {
         let mut recording = Self::default();
         let bound = case.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
         let ids: Vec<_> = (bound.zip(&case.inputs))
-            .map(|(binding, words)| recording.buffer(binding.name, words.len(), Content::Persistent))
+            .map(|(binding, words)| recording.buffer(binding.name, words.len(), BufferContent::Persistent))
             .collect();
         recording.dispatch(&case.label, case.kernel, case.params.clone(), &ids);
         (recording, ids)
     }
 
-    /// All buffers, indexed by id.
+    /// Returns all buffers, indexed by id.
     pub fn buffers(&self) -> &[Buffer] {
         &self.buffers
     }
 
-    /// All dispatches, in order.
+    /// Returns all dispatches, in order.
     pub fn dispatches(&self) -> &[Dispatch] {
         &self.dispatches
     }
 
-    /// The ids of all buffers.
+    /// Returns the ids of all buffers.
     pub fn ids(&self) -> impl Iterator<Item = BufferId> + use<> {
         (0..self.buffers.len()).map(BufferId)
     }
 
-    /// One buffer.
+    /// Returns a buffer.
     pub fn get(&self, id: BufferId) -> &Buffer {
         &self.buffers[id.0]
     }
 
-    /// Assigns memory: scratch buffers whose lives do not overlap share a slot.
+    /// Assigns memory to the buffers. Scratch buffers whose uses do not overlap share a slot.
     pub fn plan(&self) -> Plan {
         let mut last_use = vec![None; self.buffers.len()];
         for (at, dispatch) in self.dispatches.iter().enumerate() {
@@ -178,7 +181,7 @@ impl Recording {
         let mut plan = Plan { slot_of: vec![usize::MAX; self.buffers.len()], slot_words: Vec::new() };
         let mut free: Vec<usize> = Vec::new();
         for (id, buffer) in self.buffers.iter().enumerate() {
-            if !matches!(buffer.content, Content::Scratch) {
+            if !matches!(buffer.content, BufferContent::Scratch) {
                 plan.slot_of[id] = plan.new_slot(buffer.words);
             }
         }
@@ -192,7 +195,7 @@ impl Recording {
             ended.sort_unstable();
             ended.dedup();
             for id in ended {
-                if matches!(self.buffers[id.0].content, Content::Scratch) {
+                if matches!(self.buffers[id.0].content, BufferContent::Scratch) {
                     free.push(plan.slot_of[id.0]);
                 }
             }
@@ -206,10 +209,10 @@ impl Recording {
     }
 }
 
-/// Which memory slot each buffer lives in.
+/// The assignment of buffers to memory slots.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Slot of each buffer.
+    /// Slot of each buffer, indexed by id.
     pub slot_of: Vec<usize>,
     /// Length of each slot in words.
     pub slot_words: Vec<usize>,
@@ -221,7 +224,8 @@ impl Plan {
         self.slot_words.len() - 1
     }
 
-    /// The smallest free slot that fits, else the largest one grown, else a new one.
+    /// Takes the smallest free slot that is large enough; if there is none, enlarges the largest free slot; if none is
+    /// free, adds a slot.
     fn take(&mut self, free: &mut Vec<usize>, words: usize) -> usize {
         let fits = free.iter().enumerate().filter(|(_, slot)| self.slot_words[**slot] >= words);
         let best = fits.min_by_key(|(_, slot)| self.slot_words[**slot]).map(|(at, _)| at);

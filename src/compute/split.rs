@@ -1,65 +1,67 @@
-//! Two backends for one recording: a prefix of its dispatches on the first, the rest on the second. Where the bits
-//! are wrong for one prefix and right for the prefix shorter by one, the dispatch between them is the culprit.
+//! Runs a recording on two backends: a prefix of the dispatches on the first, the rest on the second.
+//!
+//! If the result is wrong with one prefix and right with the prefix that is one dispatch shorter, the first backend
+//! computes the last dispatch of the longer prefix wrongly.
 
 use super::{Executor, YieldHook};
 use crate::{
-    compute::recording::{BufferId, Content, Dispatch, Recording},
+    compute::recording::{BufferContent, BufferId, Dispatch, Recording},
     error::Error,
     kernels::Saturated,
 };
 use std::ops::Range;
 
-/// Two executors of one recording that act as one.
+/// Two executors of one recording that act as one executor.
 pub struct SplitExecutor {
     first: Executor,
     second: Executor,
-    /// Dispatches of the prefix.
+    /// Number of dispatches in the prefix.
     prefix: usize,
-    /// What the prefix leaves for the rest.
+    /// Buffers that the prefix writes and the rest uses.
     forward: Vec<BufferId>,
-    /// What one play leaves for the prefix of the next.
+    /// Persistent buffers that the rest writes and the prefix of the next run uses.
     back: Vec<BufferId>,
-    /// Whether the rest has the last word on a buffer.
+    /// For each buffer, whether the rest uses it, so that its final words are in the second executor.
     in_second: Vec<bool>,
 }
 
 impl SplitExecutor {
-    /// Takes executors of `recording`, the first for its first `prefix` dispatches.
+    /// Combines two executors of `recording`; the first one runs its first `prefix` dispatches.
     pub fn new(recording: &Recording, first: Executor, second: Executor, prefix: usize) -> Self {
         let (before, after) = recording.dispatches().split_at(prefix.min(recording.dispatches().len()));
         let used = |id, part: &[Dispatch]| part.iter().any(|dispatch| dispatch.buffers.contains(&id));
         let written = |id, part: &[Dispatch]| part.iter().flat_map(Dispatch::written).any(|written| written.id == id);
         let ids = || recording.ids();
         let forward = ids().filter(|id| written(*id, before) && used(*id, after)).collect();
-        let kept = |id: &BufferId| matches!(recording.get(*id).content, Content::Persistent);
-        let back = ids().filter(kept).filter(|id| written(*id, after) && used(*id, before)).collect();
+        let persistent = |id: &BufferId| matches!(recording.get(*id).content, BufferContent::Persistent);
+        let back = ids().filter(persistent).filter(|id| written(*id, after) && used(*id, before)).collect();
         let in_second = ids().map(|id| used(id, after)).collect();
         Self { first, second, prefix, forward, back, in_second }
     }
 
-    /// As [`Executor::write`].
+    /// Sets all words of a persistent buffer, as [`Executor::write`] does.
     pub async fn write(&mut self, id: BufferId, words: &[u32]) -> Result<(), Error> {
         self.first.write(id, words).await?;
         self.second.write(id, words).await
     }
 
-    /// As [`Executor::read`].
+    /// Returns the words of a buffer, as [`Executor::read`] does.
     pub async fn read(&self, id: BufferId) -> Result<Vec<u32>, Error> {
         if self.in_second[id.0] { self.second.read(id).await } else { self.first.read(id).await }
     }
 
-    /// As [`Executor::set_yield_hook`].
-    pub fn set_yield_hook(&mut self, rest: YieldHook) {
-        self.first.set_yield_hook(rest);
-        self.second.set_yield_hook(rest);
+    /// Sets the hook of both executors, as [`Executor::set_yield_hook`] does.
+    pub fn set_yield_hook(&mut self, hook: YieldHook) {
+        self.first.set_yield_hook(hook);
+        self.second.set_yield_hook(hook);
     }
 
-    /// As [`Executor::grain`]: the coarser one.
-    pub fn grain(&self) -> usize {
-        self.first.grain().max(self.second.grain())
+    /// Returns the larger [`Executor::unit_alignment`] of the two.
+    pub fn unit_alignment(&self) -> usize {
+        self.first.unit_alignment().max(self.second.unit_alignment())
     }
 
-    /// As [`Executor::run_units`].
+    /// Runs some work units of a range of dispatches, as [`Executor::run_units`] does.
     pub async fn run_units(&mut self, dispatches: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         let cut = self.prefix.clamp(dispatches.start, dispatches.end);
         for id in &self.back {

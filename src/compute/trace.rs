@@ -1,23 +1,24 @@
-//! A trace: the digest of what every dispatch wrote. Of two traces of the same play, the first entries that differ
-//! name the dispatch that went wrong.
+//! Traces: the digests of what every dispatch of a run wrote. The first entry that differs between two traces of the
+//! same run identifies the dispatch that one of the backends computed wrongly.
 
 use super::Executor;
 use crate::{compute::recording::Recording, error::Error, kernels::Saturated};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 
-/// One dispatch's entry.
+/// An entry of a trace, for one dispatch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traced {
-    /// The dispatch's label.
+    /// Label of the dispatch.
     pub label: String,
-    /// Its kernel.
+    /// Name of the kernel.
     pub kernel: &'static str,
-    /// SHA-256 of the words that it wrote, little-endian, its buffers in binding order.
+    /// SHA-256 of the words that the dispatch wrote, in little-endian bytes, its buffers in binding order.
     pub digest: [u8; 32],
 }
 
-/// Plays a range of dispatches one at a time, as a whole range would play, and adds an entry for each.
+/// Runs a range of dispatches one at a time, with the same result as running the whole range, and adds an entry to the
+/// trace for each.
 pub async fn run_traced(
     executor: &mut Executor,
     recording: &Recording,
@@ -39,7 +40,7 @@ pub async fn run_traced(
     Ok(saturated)
 }
 
-/// The first entry of `found` that is not that of `expected`.
+/// Returns the first entry of `found` that differs from the one at its place in `expected`.
 pub fn first_difference<'a>(expected: &[Traced], found: &'a [Traced]) -> Option<&'a Traced> {
     (0..found.len()).find(|at| expected.get(*at) != found.get(*at)).map(|at| &found[at])
 }

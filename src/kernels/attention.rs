@@ -1,7 +1,7 @@
 //! `out = softmax(q · kᵀ / √head_dim) · v`, causal, with grouped key/value heads.
 //!
-//! A token sees the keys of its own sequence up to itself. P·v contracts over keys, so the exponent of
-//! each value row is folded into its probability, which is requantised in blocks of 32 keys.
+//! A token sees the keys of its own sequence up to its own. P·v sums over keys, so the exponent of each value row is
+//! folded into its probability, which is requantized in blocks of 32 keys.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, flag, params, read,
@@ -11,38 +11,38 @@ use super::{
         rows,
         scores::{Normalizer, exp2, score},
     },
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::{Scale, WIDE_BITS, round_even, round_even_u64, shift_for};
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Query heads.
+    /// Number of query heads.
     heads: u32,
-    /// Key/value heads.
+    /// Number of key/value heads.
     kv_heads: u32,
-    /// Features a head.
+    /// Number of features of a head.
     head_dim: u32,
-    /// `ceil(2^16 / (heads / kv_heads))`: query head to key/value head without a division.
+    /// `ceil(2^16 / (heads / kv_heads))`, which maps a query head to its key/value head without a division.
     group_inverse: u32,
     /// 24-bit mantissa of log2(e) / √head_dim · 2^20.
     score_mantissa: u32,
-    /// Right shift that goes with it.
+    /// Right shift of the score, after multiplication by the mantissa.
     score_shift: i32,
 }
 
-/// Longest sequence: a workgroup holds a word for every key.
+/// The most tokens of a sequence. A workgroup holds a word for every key.
 pub const MAX_CONTEXT: usize = 2048;
-/// Widest head: what i64 sums of raised products hold, and a workgroup's sums of features.
+/// The most features of a head, bounded by the i64 sums of shifted products and by a workgroup's sums of features.
 pub const MAX_HEAD_DIM: usize = 256;
-/// Words of statistics a (token, head) pair: maximum score, normaliser mantissa and shift, first key,
-/// exponent of out's unit + 32, then two of the backward pass, one spare.
+/// Words of statistics for each pair of token and head: maximum score; mantissa and shift of the normalizer; first
+/// visible key; exponent of out's unit + 32; two words of the backward pass; one unused.
 pub const STATS: usize = 8;
 
-/// `q [tokens, heads]`, `k` and `v [tokens, kv_heads]` head rows, `positions [tokens]`, the exp2 and log2 tables;
-/// `out [tokens, heads · head_dim]` i32 rows, `stats [tokens, heads, 8]`.
+/// The kernel. It reads `q [tokens, heads]`, `k` and `v [tokens, kv_heads]` head rows, `positions [tokens]`, and the
+/// exp2 and log2 tables. It writes `out [tokens, heads · head_dim]` i32 rows and `stats [tokens, heads, 8]`.
 pub static KERNEL: Kernel = Kernel {
     name: "attention",
     params: Params::NAMES,
@@ -60,26 +60,31 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/attention.wgsl"),
+        texts: texts!(
+            "attention.wgsl",
+            "fragments/attention.scores.wgsl",
+            "fragments/attention.weights.wgsl",
+            "fragments/exponentials.wgsl"
+        ),
         groups_x: |p| Params::read(p).heads,
         units_per_group: 1,
         keys_held: Some(|p| keys_held(Params::read(p).tokens)),
     }],
 };
 
-/// Keys that a workgroup holds where `tokens` are played: no token sees more than all of them.
+/// Returns the number of keys that a workgroup holds if the batch has `tokens` tokens; no token sees more keys.
 pub(super) fn keys_held(tokens: u32) -> u32 {
     tokens.next_power_of_two().clamp(128, MAX_CONTEXT as u32)
 }
 
 impl Params {
-    /// The key/value head that query head `head` reads.
+    /// Returns the key/value head of query head `head`.
     #[inline(always)]
     pub fn kv_head(&self, head: usize) -> usize {
         (head * self.group_inverse as usize) >> 16
     }
 
-    /// The score of a query and a key, and whether it was clamped.
+    /// Returns the score of a query and a key, and whether it was clamped.
     #[inline(always)]
     pub fn score(&self, q: Head<'_>, k: Head<'_>) -> (i32, bool) {
         let dot = q.dot(k, self.head_dim as usize);
@@ -98,7 +103,7 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
     for (token, (out, stats)) in units.zip(outs) {
         let first = token - positions[token] as usize;
         let (out, info) = rows::split(out, heads * head_dim);
-        // |v| ≤ 2^14 · 2^top for every visible key and head, so out in units of 2^(top − 16) fits 31 bits
+        // |v| ≤ 2^14 · 2^top for every visible key and head, so out in units of 2^(top − 16) fits in 31 bits.
         let visible = first * kv_heads..(token + 1) * kv_heads;
         let top = visible.map(|row| Head::new(v, head_dim, row).exponent).max().unwrap_or(ZERO_EXPONENT);
         let zero = top == ZERO_EXPONENT;
@@ -138,7 +143,7 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
                     std::array::from_fn(|i| if i < scores.len() { round_even_u64(folded(i), shift) as i64 } else { 0 });
                 for (c, sum) in sums.iter_mut().enumerate() {
                     let exact: i64 = (0..scores.len()).map(|i| weights[i] * value(i).get(c)).sum();
-                    *sum += align(exact, shift as i32 - 29); // unit 2^(top − 32)
+                    *sum += align(exact, shift as i32 - 29); // in units of 2^(top − 32)
                 }
             }
             for (out, &sum) in out[head * head_dim..].iter_mut().zip(&sums) {

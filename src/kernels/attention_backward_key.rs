@@ -1,7 +1,7 @@
 //! `dk = dSᵀ · q / √head_dim` and `dv = Pᵀ · dout`: attention's gradient by key.
 //!
-//! Both contract over queries: each query's exponents are folded into dS and P, requantised in blocks of
-//! 32 queries. Probabilities and dS are computed again from the statistics of each query.
+//! Both sum over queries: the exponents of each query are folded into dS and P, which are requantized in blocks of 32
+//! queries. P and dS are recomputed from the statistics of each query.
 
 use super::{
     INFO, Kernel, Lowering, Saturated,
@@ -13,40 +13,40 @@ use super::{
         dither,
         heads::Head,
     },
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::{Scale, WIDE_BITS, round_dither, shift_for};
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Tokens of a sequence.
+    /// Number of tokens of a sequence.
     context: u32,
-    /// Query heads.
+    /// Number of query heads.
     heads: u32,
-    /// Key/value heads.
+    /// Number of key/value heads.
     kv_heads: u32,
-    /// Features a head.
+    /// Number of features of a head.
     head_dim: u32,
-    /// Query heads a key/value head.
+    /// Number of query heads for each key/value head.
     group: u32,
-    /// As attention's.
+    /// Mantissa of the factor of scores, as in attention.
     score_mantissa: u32,
-    /// As attention's.
+    /// Right shift of scores, as in attention.
     score_shift: i32,
     /// Mantissa of 1 / √head_dim.
     inverse_root: u32,
-    /// Its exponent.
+    /// Exponent of 1 / √head_dim.
     inverse_root_exponent: i32,
-    /// Dither stream of dS; element (query · heads + head, key position).
+    /// Number of the dither stream of dS; its elements are (query · heads + head, key position).
     key_stream: u32,
-    /// Dither stream of P; the same elements.
+    /// Number of the dither stream of P, with the same elements.
     value_stream: u32,
 }
 
-/// `q`, `k`, `v`, `dout` head rows, `stats [tokens, heads, 8]`, tables, dither; `out [tokens, 2, kv_heads, head_dim]`
-/// i32 rows: dk, then dv.
+/// The kernel. It reads `q`, `k`, `v` and `dout` head rows, `stats [tokens, heads, 8]`, the tables and the dither
+/// buffer. It writes `out [tokens, 2, kv_heads, head_dim]` i32 rows: dk, then dv.
 pub static KERNEL: Kernel = Kernel {
     name: "attention_backward_key",
     params: Params::NAMES,
@@ -64,7 +64,12 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/attention_backward_key.wgsl"),
+        texts: texts!(
+            "attention_backward_key.wgsl",
+            "fragments/attention.scores.wgsl",
+            "fragments/attention_backward.gradient.wgsl",
+            "fragments/exponentials.wgsl"
+        ),
         groups_x: |p| Params::read(p).kv_heads,
         units_per_group: 1,
         keys_held: None,
@@ -107,7 +112,7 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
             key_sums.fill(0);
             value_sums.fill(0);
             for head in head_rows.clone() {
-                // blocks of 32 queries of the sequence, from the one that holds this key
+                // Blocks of 32 queries of the sequence, from the block that contains this key.
                 for block in ((token - first) / BLOCK * BLOCK + first..end).step_by(BLOCK) {
                     let (mut keys, mut values) = ([0i64; BLOCK], [0i64; BLOCK]);
                     let queries = block.max(token)..(block + BLOCK).min(end);
@@ -134,7 +139,7 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
                         let sum = |weights: &[i64], of: &dyn Fn(usize) -> i64| -> i64 {
                             queries.clone().map(|t| weights[t - block] * of(t * heads + head)).sum()
                         };
-                        // units 2^(key_top − 2) and 2^(value_top − 20)
+                        // in units of 2^(key_top − 2) and 2^(value_top − 20)
                         key_sums[c] += align(sum(&keys, &|row| query(row).get(c)), key_shift as i32 - 28);
                         value_sums[c] += align(sum(&values, &|row| dout(row).get(c)), value_shift as i32 - 41);
                     }

@@ -1,6 +1,6 @@
 //! `dq = dS · k / √head_dim`, `dS = P ∘ (dP − Σ P ∘ dP)`, `dP = dout · vᵀ`: attention's gradient by query.
 //!
-//! dS · k contracts over keys: each key row's exponent is folded into dS, requantised in blocks of 32 keys.
+//! dS · k sums over keys: the exponent of each key row is folded into dS, which is requantized in blocks of 32 keys.
 
 use super::{
     INFO, Kernel, Lowering, Saturated,
@@ -13,36 +13,36 @@ use super::{
         rows,
         scores::{Normalizer, exp2},
     },
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::{ROW_BITS, Scale, WIDE_BITS, round_dither, round_even, shift_for};
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Query heads.
+    /// Number of query heads.
     heads: u32,
-    /// Key/value heads.
+    /// Number of key/value heads.
     kv_heads: u32,
-    /// Features a head.
+    /// Number of features of a head.
     head_dim: u32,
-    /// As attention's.
+    /// `ceil(2^16 / (heads / kv_heads))`, as in attention.
     group_inverse: u32,
-    /// As attention's.
+    /// Mantissa of the factor of scores, as in attention.
     score_mantissa: u32,
-    /// As attention's.
+    /// Right shift of scores, as in attention.
     score_shift: i32,
     /// Mantissa of 1 / √head_dim.
     inverse_root: u32,
-    /// Its exponent.
+    /// Exponent of 1 / √head_dim.
     inverse_root_exponent: i32,
-    /// Dither stream of dS; element (token · heads + head, key position).
+    /// Number of the dither stream of dS; its elements are (token · heads + head, key position).
     stream: u32,
 }
 
-/// `q`, `k`, `v`, `dout [tokens, heads]` head rows, tables, dither; `stats` as attention left them, completed
-/// here; `dq [tokens, heads, head_dim]` i32 rows.
+/// The kernel. It reads `q`, `k`, `v` and `dout [tokens, heads]` head rows, the tables and the dither buffer. It
+/// completes `stats`, which attention has written, and writes `dq [tokens, heads, head_dim]` i32 rows.
 pub static KERNEL: Kernel = Kernel {
     name: "attention_backward_query",
     params: Params::NAMES,
@@ -60,14 +60,20 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/attention_backward_query.wgsl"),
+        texts: texts!(
+            "attention_backward_query.wgsl",
+            "fragments/attention.scores.wgsl",
+            "fragments/attention.weights.wgsl",
+            "fragments/attention_backward.gradient.wgsl",
+            "fragments/exponentials.wgsl"
+        ),
         groups_x: |p| Params::read(p).heads,
         units_per_group: 1,
         keys_held: Some(|p| super::attention::keys_held(Params::read(p).tokens)),
     }],
 };
 
-/// What attention and its backward pass keep of a (token, head) pair.
+/// The statistics that attention and its backward pass store for a pair of token and head.
 #[derive(Clone, Copy)]
 pub(crate) struct Stats {
     pub(crate) max: i32,
@@ -79,7 +85,7 @@ pub(crate) struct Stats {
     pub(crate) shift: u32,
 }
 
-/// Bits that dP is raised by before the exponents of values are folded in.
+/// Left shift of dP before the exponents of values are folded in.
 pub(crate) const RAISE: u32 = 25;
 
 impl Stats {
@@ -94,26 +100,26 @@ impl Stats {
         }
     }
 
-    /// P in Q30, from the recomputed score.
+    /// Returns P in Q30 for a recomputed score.
     #[inline(always)]
     pub(crate) fn probability(&self, tables: &[u32], score: i32) -> u32 {
         self.normalizer.probability(exp2(tables, self.max.max(score).abs_diff(score)))
     }
 
-    /// dP with value exponents folded in: ≤ 2^61, unit `2^(dout exponent + top − 25)`.
+    /// Returns dP with the exponent of the value folded in, ≤ 2^61, in units of `2^(dout exponent + top − 25)`.
     #[inline(always)]
     fn folded(&self, dout: Head<'_>, value: Head<'_>, head_dim: usize) -> i64 {
         align(dout.dot(value, head_dim) << RAISE, -(distance(self.top, value.exponent) as i32))
     }
 
-    /// dS, and [`exponent`](Self::exponent) is its unit's.
+    /// Returns dS in units of `2^`[`exponent`](Self::exponent).
     #[inline(always)]
     pub(crate) fn gradient(&self, probability: u32, dout: Head<'_>, value: Head<'_>, head_dim: usize) -> i64 {
         let dp = round_even(self.folded(dout, value, head_dim), self.shift);
         round_even(i64::from(probability) * (dp - i64::from(self.mean)), 30)
     }
 
-    /// Unit of dS.
+    /// Returns the exponent of the unit of dS.
     #[inline(always)]
     pub(crate) fn exponent(&self, dout_exponent: i32) -> i32 {
         if self.top == ZERO_EXPONENT || dout_exponent == ZERO_EXPONENT {
@@ -124,7 +130,7 @@ impl Stats {
 }
 
 impl Params {
-    /// The parameters that scores depend on.
+    /// Returns the parameters on which scores depend.
     pub(crate) fn attention(&self) -> attention::Params {
         attention::Params {
             heads: self.heads,
@@ -189,7 +195,7 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
                 std::array::from_fn(|i| round_dither(folded[i], shift, stream.at(index, (block * BLOCK + i) as u32)));
             for (c, sum) in sums.iter_mut().enumerate() {
                 let exact: i64 = (0..probabilities.len()).map(|i| weights[i] * key(at + i).get(c)).sum();
-                *sum += align(exact, shift as i32 - 26); // unit 2^(dS exponent + top − 4)
+                *sum += align(exact, shift as i32 - 26); // in units of 2^(dS exponent + top − 4)
             }
         }
         let inverse_root = Scale { mantissa: p.inverse_root, exponent: p.inverse_root_exponent };
@@ -198,7 +204,7 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
     false
 }
 
-/// Writes i64 sums of unit `factor · 2^(a + b)` as an i32 row.
+/// Writes i64 sums, in units of `factor · 2^(a + b)`, as an i32 row.
 pub(crate) fn put_row(out: &mut [u32], head_dim: usize, sums: &[i64], factor: Scale, a: i32, b: i32) {
     let shift = shift_for(sums.iter().map(|sum| sum.unsigned_abs()).max().unwrap_or(0), ROW_BITS);
     let (out, info) = rows::split(out, head_dim);

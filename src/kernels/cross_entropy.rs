@@ -1,7 +1,7 @@
 //! `loss[t] = log2 Σ 2^z − z[label]`, `dlogits = softmax − onehot`, one shard of the vocabulary.
 //!
-//! dlogits carries each embedding's own u16 scale (≤ 1), so that the product with the embeddings needs
-//! none; it is Q22 and Σ_v |dlogits| ≤ 2, which bounds that product by 2 · 2^22 · 127 + rounding < 2^31.
+//! dlogits is multiplied by the u16 scale (≤ 1) of each embedding, so that the product with the embeddings needs no
+//! scales. It is in Q22, and Σ_v |dlogits| ≤ 2, so that product is bounded by 2 · 2^22 · 127 + rounding < 2^31.
 
 use super::{
     Kernel, Lowering, Saturated, as_bytes_mut, as_i32, params, read,
@@ -9,30 +9,31 @@ use super::{
         dither,
         scores::{Normalizer, exp2, log2},
     },
-    write,
+    texts, write,
 };
 use crate::numbers::{fixed::round_dither, ternary::row_words};
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Scores in this shard.
+    /// Number of scores in this shard.
     vocab: u32,
-    /// Vocabulary before this shard, a multiple of 4.
+    /// Number of tokens of the vocabulary before this shard, a multiple of 4.
     vocab_offset: u32,
-    /// Dither stream; element (token, vocabulary).
+    /// Number of the dither stream; its elements are (token, vocabulary).
     stream: u32,
 }
 
-/// A label that asks for nothing: no loss, no gradient.
+/// The label of a token without loss and gradient.
 pub const IGNORE: u32 = u32::MAX;
-/// Bits of Q30 probability · Q16 scale that Q22 drops.
+/// Fraction bits that are dropped from a Q30 probability times a Q16 scale to get Q22.
 const DROPPED: u32 = 24;
 
-/// `z [tokens, vocab]` i32, `maximum [tokens]` i32, `sum [tokens]` u64, `labels [tokens]`, `row_scales [vocab]` u16 in 2^-16,
-/// tables, dither; `out [tokens, 3 · row_words(vocab) + 2]`: dlogits as int8 planes `(256 · p0 + p1) · 256 + p2`, then
-/// the loss, i64 Q20 in bits.
+/// The kernel. It reads `z [tokens, vocab]` i32, `maximum [tokens]` i32, `sum [tokens]` u64, `labels [tokens]`,
+/// `row_scales [vocab]` u16 in 2^-16, the tables and the dither buffer. It writes
+/// `out [tokens, 3 · row_words(vocab) + 2]`: dlogits as int8 planes `(256 · p0 + p1) · 256 + p2`, then the loss as i64,
+/// in bits, Q20.
 pub static KERNEL: Kernel = Kernel {
     name: "cross_entropy",
     params: Params::NAMES,
@@ -50,14 +51,14 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/cross_entropy.wgsl"),
+        texts: texts!("cross_entropy.wgsl", "fragments/exponentials.wgsl"),
         groups_x: |p| row_words(Params::read(p).vocab as usize).div_ceil(1024) as u32,
         units_per_group: 1,
         keys_held: None,
     }],
 };
 
-/// Words of a row of out.
+/// Returns the number of words of a row of `out`.
 pub const fn dlogits_words(vocab: usize) -> usize {
     3 * row_words(vocab) + 2
 }

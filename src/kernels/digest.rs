@@ -1,18 +1,19 @@
-//! `digest[i] = SHA-256(tile i)`: a buffer in tiles of 1 KiB, the leaves of its Merkle tree (FIPS 180-4).
+//! `digest[i] = SHA-256(tile i)` (FIPS 180-4): the digests of a buffer's tiles of 1 KiB, the leaves of its Merkle tree.
 
-use super::{Kernel, Lowering, Saturated, params, read, write};
+use super::{Kernel, Lowering, Saturated, params, read, texts, write};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 
 params! {
-    /// Words of data.
+    /// Number of words of `data`.
     words: u32,
 }
 
-/// Words of a tile; the last one may be shorter.
+/// Words of a tile. The last tile may be shorter.
 pub const TILE: usize = 256;
 
-/// `data [words]`; `digests [ceil(words / 256), 8]`, big-endian bytes as SHA-256 prints them.
+/// The kernel. It reads `data [words]` and writes `digests [ceil(words / 256), 8]` whose little-endian bytes are the
+/// digests.
 pub static KERNEL: Kernel = Kernel {
     name: "digest",
     params: Params::NAMES,
@@ -21,7 +22,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/digest.wgsl"),
+        texts: texts!("digest.wgsl"),
         groups_x: |_| 1,
         units_per_group: 64,
         keys_held: None,

@@ -1,6 +1,6 @@
-//! `out[t] = embedding[token[t]] · row scale · 2^exponent`: the residual stream's first value, fixed point.
+//! `out[t] = embedding[ids[t]] · row scale · 2^-shift`: the first value of the residual stream, in fixed point.
 
-use super::{INFO, Kernel, Lowering, Saturated, as_bytes, flag, params, read, shared::rows, write};
+use super::{INFO, Kernel, Lowering, Saturated, as_bytes, flag, params, read, shared::rows, texts, write};
 use crate::numbers::{
     fixed::{Scale, shift_to_i32},
     ternary::row_words,
@@ -8,23 +8,23 @@ use crate::numbers::{
 use std::ops::Range;
 
 params! {
-    /// Rows of out.
+    /// Number of rows of out.
     tokens: u32,
-    /// Features of an embedding.
+    /// Number of features of an embedding.
     width: u32,
-    /// Right shift from int8 · u16 to the residual's fixed point.
+    /// Right shift from an int8 · u16 product to the residual's fixed point.
     shift: i32,
-    /// Fraction bits of the residual.
+    /// Number of fraction bits of the residual.
     fraction_bits: u32,
-    /// First token of the vocabulary in this shard. The shard that begins with 0 comes first: it also sets the rows of
-    /// other shards, to zeros.
+    /// First token of the vocabulary in this shard. The shard that starts at 0 must run first, because it also sets the
+    /// rows of other shards' tokens to zero.
     vocab_offset: u32,
-    /// Tokens of the vocabulary in this shard.
+    /// Number of tokens of the vocabulary in this shard.
     vocab: u32,
 }
 
-/// `ids [tokens]` of the whole vocabulary, `embedding [vocab, width]` byte rows, `row_scales [vocab]` u16 in 2^-16,
-/// `out [tokens, width]` i32 rows.
+/// The kernel. It reads `ids [tokens]` of the whole vocabulary, `embedding [vocab, width]` byte rows and
+/// `row_scales [vocab]` u16 in 2^-16. It writes `out [tokens, width]` i32 rows.
 pub static KERNEL: Kernel = Kernel {
     name: "embed",
     params: Params::NAMES,
@@ -39,7 +39,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/embed.wgsl"),
+        texts: texts!("embed.wgsl"),
         groups_x: |p| Params::read(p).width.div_ceil(64),
         units_per_group: 1,
         keys_held: None,

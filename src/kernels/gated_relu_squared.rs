@@ -1,22 +1,22 @@
 //! `out = relu(gate)² · up`: BitNet b1.58's feed-forward nonlinearity.
 //!
-//! Gate and up are rounded to 14 bits a row, so the product has 42, of which 30 are kept.
+//! Each row of gate and up is rounded to 14 bits, so the product has 42 bits, of which 30 are kept.
 
-use super::{INFO, Kernel, Lowering, Saturated, params, read, shared::rows, write};
+use super::{INFO, Kernel, Lowering, Saturated, params, read, shared::rows, texts, write};
 use crate::numbers::fixed::{WIDE_BITS, round_even, shift_for};
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Features.
+    /// Number of features of a row.
     width: u32,
 }
 
-/// Bits of `gate² · up` that are dropped.
+/// Low bits of `gate² · up` that are dropped.
 const DROPPED: u32 = 12;
 
-/// `gate` and `up [tokens, width]` i32 rows; `out` the same.
+/// The kernel. It reads `gate` and `up`, and writes `out`, all `[tokens, width]` i32 rows.
 pub static KERNEL: Kernel = Kernel {
     name: "gated_relu_squared",
     params: Params::NAMES,
@@ -25,14 +25,14 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/gated_relu_squared.wgsl"),
+        texts: texts!("gated_relu_squared.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,
     }],
 };
 
-/// The shifts that bring `relu(gate)` and `up` to 14 bits.
+/// Returns the right shifts that reduce `relu(gate)` and `up` to 14 bits.
 #[inline(always)]
 pub(super) fn shifts(gate: &[i32], up: &[i32]) -> (u32, u32) {
     let max_gate = gate.iter().copied().max().unwrap_or(0).max(0);

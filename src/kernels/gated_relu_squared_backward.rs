@@ -1,29 +1,30 @@
 //! `dgate = 2 · relu(gate) · up · dout`, `dup = relu(gate)² · dout`, as wide rows.
 //!
-//! 14 + 14 + 30 bits: every product is exact in i64 before its one rounding.
+//! The factors have 14 + 14 + 30 bits, so every product is exact in i64 before it is rounded, once.
 
 use super::{
     INFO, Kernel, Lowering, Saturated,
     gated_relu_squared::shifts,
     params, read,
     shared::{dither, rows, wide},
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::round_even;
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Features.
+    /// Number of features of a row.
     width: u32,
-    /// Dither stream of dgate.
+    /// Number of the dither stream of dgate.
     gate_stream: u32,
-    /// Dither stream of dup.
+    /// Number of the dither stream of dup.
     up_stream: u32,
 }
 
-/// `dout`, `gate` and `up [tokens, width]` i32 rows, dither; `dgate` and `dup [tokens, width]` wide rows with infos.
+/// The kernel. It reads `dout`, `gate` and `up [tokens, width]` i32 rows and the dither buffer. It writes `dgate` and
+/// `dup [tokens, width]` wide rows with their row info.
 pub static KERNEL: Kernel = Kernel {
     name: "gated_relu_squared_backward",
     params: Params::NAMES,
@@ -41,7 +42,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/gated_relu_squared_backward.wgsl"),
+        texts: texts!("gated_relu_squared_backward.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

@@ -1,22 +1,24 @@
-//! `dy = dither_round(gradient)`: a residual gradient becomes wide rows for the linear that it enters.
+//! `dy = dither_round(gradient)`: rounds a gradient of the residual stream to wide rows for the linear layer that reads
+//! it.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, params, read,
     shared::{dither, rows, wide},
-    write,
+    texts, write,
 };
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Features.
+    /// Number of features of a row.
     width: u32,
-    /// Dither stream.
+    /// Number of the dither stream.
     stream: u32,
 }
 
-/// `gradient [tokens, width]` i32 rows, dither; `dy [tokens, width]` wide rows with info.
+/// The kernel. It reads `gradient [tokens, width]` i32 rows and the dither buffer. It writes `dy [tokens, width]` wide
+/// rows with their row info.
 pub static KERNEL: Kernel = Kernel {
     name: "gradient_quantize",
     params: Params::NAMES,
@@ -30,7 +32,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/gradient_quantize.wgsl"),
+        texts: texts!("gradient_quantize.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

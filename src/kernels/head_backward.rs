@@ -1,25 +1,26 @@
-//! `dn[t] = Σ_v dlogits[t, v] · embedding[v]`, one shard of the vocabulary after another, exact in i32.
+//! `dn[t] = Σ_v dlogits[t, v] · embedding[v]`, exact in i32, accumulated over the shards of the vocabulary.
 
 use super::{
-    INFO, Kernel, Lowering, Saturated, as_bytes, cross_entropy::dlogits_words, params, read, shared::rows, write,
+    INFO, Kernel, Lowering, Saturated, as_bytes, cross_entropy::dlogits_words, params, read, shared::rows, texts, write,
 };
 use crate::numbers::{fixed::Scale, ternary::row_words};
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Features.
+    /// Number of features of a row.
     width: u32,
-    /// Contracted: embeddings in this shard.
+    /// Number of embeddings in this shard, which the products are summed over.
     vocab: u32,
-    /// 0 for the first shard, which forgets what dn held.
+    /// Number of the shard. Shard 0 overwrites dn, and later shards accumulate into it.
     shard: u32,
-    /// Power of two of dn: the embeddings' exponent − 22.
+    /// Exponent of dn: that of the embeddings − 22.
     exponent: i32,
 }
 
-/// `dlogits` as cross_entropy leaves them, `embedding [vocab, width]` byte rows; `dn [tokens, width]` i32 rows.
+/// The kernel. It reads `dlogits`, as cross_entropy writes them, and `embedding [vocab, width]` byte rows. It writes
+/// `dn [tokens, width]` i32 rows.
 pub static KERNEL: Kernel = Kernel {
     name: "head_backward",
     params: Params::NAMES,
@@ -28,7 +29,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/head_backward.wgsl"),
+        texts: texts!("head_backward.wgsl"),
         groups_x: |p| Params::read(p).width.div_ceil(256),
         units_per_group: 4,
         keys_held: None,

@@ -1,24 +1,25 @@
-//! `heads = dither_round(gradient)`: the gradient of attention's output as head rows.
+//! `out = dither_round(gradient)`: rounds the gradient of attention's output to head rows.
 
 use super::{
     Kernel, Lowering, Saturated, params, read,
     shared::{dither, heads, rows},
-    write,
+    texts, write,
 };
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Heads a row.
+    /// Number of heads of a row.
     heads: u32,
-    /// Features a head.
+    /// Number of features of a head.
     head_dim: u32,
-    /// Dither stream; element (token · heads + head, feature).
+    /// Number of the dither stream; its elements are (token · heads + head, feature).
     stream: u32,
 }
 
-/// `gradient [tokens, heads · head_dim]` i32 rows, dither; `out [tokens, heads]` head rows.
+/// The kernel. It reads `gradient [tokens, heads · head_dim]` i32 rows and the dither buffer. It writes
+/// `out [tokens, heads]` head rows.
 pub static KERNEL: Kernel = Kernel {
     name: "head_gradient_quantize",
     params: Params::NAMES,
@@ -34,7 +35,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/head_gradient_quantize.wgsl"),
+        texts: texts!("head_gradient_quantize.wgsl", "fragments/head_rows.wgsl"),
         groups_x: |p| Params::read(p).heads,
         units_per_group: 1,
         keys_held: None,

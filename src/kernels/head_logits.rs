@@ -1,11 +1,12 @@
-//! `z[t, v] = n[t] · embedding[v]` as base-2 scores: one shard of the vocabulary, tied head.
+//! `z[t, v] = n[t] · embedding[v]` as base-2 scores: the logits of one shard of the vocabulary, by the tied embeddings.
 //!
-//! |Σ| ≤ 2^14 · 127 · width < 2^37 (width ≤ 2^16); times the row's u16 scale, rounded by 16 bits.
+//! |Σ| ≤ 2^14 · 127 · width < 2^37 for width ≤ 2^16. The sum is multiplied by the row's u16 scale, and the product is
+//! rounded by 16 bits.
 
 use super::{
     Kernel, Lowering, Saturated, as_bytes, as_i32_mut, flag, params, read,
     shared::{rows, scores::score, wide},
-    write,
+    texts, write,
 };
 use crate::numbers::{
     fixed::{Scale, round_even, round_even_u64},
@@ -14,20 +15,20 @@ use crate::numbers::{
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Contracted.
+    /// Number of features that the products are summed over.
     width: u32,
-    /// Embeddings in this shard.
+    /// Number of embeddings in this shard.
     vocab: u32,
     /// Mantissa of log2(e) · 2^20 · the embeddings' scale.
     score_scale: u32,
-    /// Its exponent.
+    /// Exponent of log2(e) · 2^20 · the embeddings' scale.
     score_scale_exponent: i32,
 }
 
-/// `n [tokens, width]` wide rows with info, `embedding [vocab, width]` byte rows, `row_scales [vocab]` u16 in 2^-16;
-/// `z [tokens, vocab]` i32 in Q20.
+/// The kernel. It reads `n [tokens, width]` wide rows with their row info, `embedding [vocab, width]` byte rows and
+/// `row_scales [vocab]` u16 in 2^-16. It writes `z [tokens, vocab]` i32 in Q20.
 pub static KERNEL: Kernel = Kernel {
     name: "head_logits",
     params: Params::NAMES,
@@ -43,7 +44,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/head_logits.wgsl"),
+        texts: texts!("head_logits.wgsl"),
         groups_x: |p| Params::read(p).vocab.div_ceil(64),
         units_per_group: 4,
         keys_held: None,

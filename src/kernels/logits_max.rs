@@ -1,18 +1,18 @@
-//! `maximum[t] = max_v z[t, v]`: the first softmax pass, one shard of the vocabulary after another.
+//! `maximum[t] = max_v z[t, v]`: the first pass of softmax, accumulated over the shards of the vocabulary.
 
-use super::{Kernel, Lowering, Saturated, as_i32, params, read, write};
+use super::{Kernel, Lowering, Saturated, as_i32, params, read, texts, write};
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Scores in this shard.
+    /// Number of scores in this shard.
     vocab: u32,
-    /// 0 for the first shard, which forgets what maximum held.
+    /// Number of the shard. Shard 0 overwrites maximum, and later shards accumulate into it.
     shard: u32,
 }
 
-/// `z [tokens, vocab]` i32; `maximum [tokens]` i32.
+/// The kernel. It reads `z [tokens, vocab]` i32 and writes `maximum [tokens]` i32.
 pub static KERNEL: Kernel = Kernel {
     name: "logits_max",
     params: Params::NAMES,
@@ -21,7 +21,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/logits_max.wgsl"),
+        texts: texts!("logits_max.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

@@ -1,20 +1,20 @@
-//! `sum[t] = Σ_v 2^(z[t, v] − maximum[t])`: the second softmax pass, one shard of the vocabulary after another.
+//! `sum[t] = Σ_v 2^(z[t, v] − maximum[t])`: the second pass of softmax, accumulated over the shards of the vocabulary.
 //!
-//! Terms are Q30, so the sum of 2^32 of them stays in u64.
+//! Terms are in Q30, so a sum of up to 2^32 of them fits in u64.
 
-use super::{Kernel, Lowering, Saturated, as_i32, params, read, shared::scores::exp2, write};
+use super::{Kernel, Lowering, Saturated, as_i32, params, read, shared::scores::exp2, texts, write};
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Scores in this shard.
+    /// Number of scores in this shard.
     vocab: u32,
-    /// 0 for the first shard, which forgets what sum held.
+    /// Number of the shard. Shard 0 overwrites sum, and later shards accumulate into it.
     shard: u32,
 }
 
-/// `z [tokens, vocab]` i32, `maximum [tokens]` i32, tables; `sum [tokens]` u64.
+/// The kernel. It reads `z [tokens, vocab]` i32, `maximum [tokens]` i32 and the tables. It writes `sum [tokens]` u64.
 pub static KERNEL: Kernel = Kernel {
     name: "logits_sum",
     params: Params::NAMES,
@@ -23,7 +23,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/logits_sum.wgsl"),
+        texts: texts!("logits_sum.wgsl", "fragments/exponentials.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

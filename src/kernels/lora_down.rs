@@ -1,26 +1,26 @@
-//! `u[t] = x[t] · aᵀ`: byte rows down to the rank, as wide rows with a power of two each.
+//! `out[t] = x[t] · aᵀ`: projects byte rows to the rank, as wide rows with a power of two each.
 //!
 //! |Σ| ≤ 127 · 2^14 · in_features < 2^42.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, as_bytes, params, read,
     shared::{rows, wide},
-    write,
+    texts, write,
 };
 use crate::numbers::{fixed::Scale, ternary::row_words};
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Contracted, ≤ 2^20.
+    /// Number of features that the products are summed over, ≤ 2^20.
     in_features: u32,
-    /// Features of the result, ≤ 64.
+    /// Number of features of the result, ≤ 64.
     rank: u32,
 }
 
-/// `x [tokens, in_features]` byte rows, `a [rank, in_features]` wide rows; the result `[tokens, rank]`
-/// wide rows with its info, whose scale is that of the integers alone.
+/// The kernel. It reads `x [tokens, in_features]` byte rows and `a [rank, in_features]` wide rows. It writes
+/// `out [tokens, rank]` wide rows with their row info, whose scale does not include the scales of x and a.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_down",
     params: Params::NAMES,
@@ -34,7 +34,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/lora_down.wgsl"),
+        texts: texts!("lora_down.wgsl", "fragments/lora_down.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

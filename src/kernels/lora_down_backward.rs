@@ -1,26 +1,27 @@
-//! `v[t] = dy[t] · b`: gradient rows down to the rank, as wide rows with a power of two each.
+//! `out[t] = dy[t] · bᵀ`, b stored as `[rank, out_features]`: projects gradient rows to the rank, as wide rows with a
+//! power of two each.
 //!
 //! |Σ| ≤ 2^28 · out_features < 2^49.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, params, read,
     shared::{rows, wide},
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::Scale;
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Contracted, ≤ 2^20.
+    /// Number of features that the products are summed over, ≤ 2^20.
     out_features: u32,
-    /// Features of the result, ≤ 64.
+    /// Number of features of the result, ≤ 64.
     rank: u32,
 }
 
-/// `dy [tokens, out_features]` wide rows, `b [rank, out_features]` wide rows; the result `[tokens, rank]`
-/// wide rows with its info, whose scale is that of the integers alone.
+/// The kernel. It reads `dy [tokens, out_features]` and `b [rank, out_features]` wide rows. It writes
+/// `out [tokens, rank]` wide rows with their row info, whose scale does not include the scales of dy and b.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_down_backward",
     params: Params::NAMES,
@@ -34,7 +35,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/lora_down_backward.wgsl"),
+        texts: texts!("lora_down_backward.wgsl", "fragments/lora_down.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

@@ -1,7 +1,7 @@
-//! `f[t, r] = u[t, r] · (every scale of row t)`, in blocks of 32 tokens: what makes a contraction over
-//! tokens exact integers, since no exponent varies inside a block.
+//! `f[t, r] = u[t, r] · (product of the scales of row t)`, in blocks of 32 tokens with one exponent each, so that sums
+//! over the tokens of a block are exact sums of integers.
 //!
-//! For grad b, u is `x · aᵀ`; for grad a it is `dy · b`; both are scaled by the rows of x and dy.
+//! For grad b, u is `x · aᵀ`; for grad a it is `dy · b`. Both are multiplied by the scales of the rows of x and dy.
 
 use super::{
     Kernel, Lowering, Saturated, as_bytes_mut, params, read,
@@ -9,27 +9,27 @@ use super::{
         blocks::{BLOCK, ZERO_EXPONENT, distance},
         dither, rows, wide,
     },
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::{Scale, WIDE_BITS, round_dither, shift_for};
 use std::ops::Range;
 
 params! {
-    /// Blocks.
+    /// Number of blocks.
     blocks: u32,
-    /// Rank.
+    /// Rank of the adapter.
     rank: u32,
-    /// First word of the scale (mantissa, exponent) in `lora_info`: alpha / rank times the other factor's unit.
+    /// Index in `lora_info` of a scale (mantissa, exponent): alpha / rank times the unit of the other factor.
     scale_at: u32,
-    /// Dither stream; element (token, rank).
+    /// Number of the dither stream; its elements are (token, rank).
     stream: u32,
 }
 
-/// Words of one folded row: 32 tokens as a wide row, then its exponent and three of padding.
+/// Words of a folded row: 32 tokens as a wide row, its exponent, and three words of padding.
 pub const FOLD: usize = 20;
 
-/// `u [tokens, rank]` wide rows with `u_info`, `x_info`, `dy_info`, `blocks [blocks, 2]` (first token, tokens ≤ 32),
-/// `lora_info` words, dither; `out [blocks, rank, 20]`.
+/// The kernel. It reads `u [tokens, rank]` wide rows with `u_info`, `x_info`, `dy_info`, `spans [blocks, 2]` (first
+/// token, number of tokens ≤ 32), `lora_info` and the dither buffer. It writes `out [blocks, rank, 20]`.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_fold",
     params: Params::NAMES,
@@ -47,7 +47,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/lora_fold.wgsl"),
+        texts: texts!("lora_fold.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,
@@ -75,7 +75,7 @@ pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], w
         });
         let top = scales.iter().map(|scale| scale.exponent).max().unwrap_or(ZERO_EXPONENT);
         for (r, out) in out.chunks_exact_mut(FOLD).enumerate() {
-            // ≤ 2^14 · 2^31 · 2^16, unit 2^(top − 16)
+            // ≤ 2^14 · 2^31 · 2^16, in units of 2^(top − 16)
             let folded: [i64; BLOCK] = std::array::from_fn(|i| {
                 if i >= tokens {
                     return 0;

@@ -1,5 +1,7 @@
-//! `grad_a[r, i] += Σ_t f[t, r] · x[t, i]`: each block's sum (≤ 127 · 2^14 · 32 < 2^26) is exact, then
-//! aligned to the job's exponent in i64, so gradients add up to the same bits in any order.
+//! `grad_a[r, i] += Σ_t f[t, r] · x[t, i]`: the gradient of the factor a, block by block.
+//!
+//! The sum of a block (≤ 127 · 2^14 · 32 < 2^26) is exact. It is shifted to the job's exponent and added in i64, so
+//! gradients add up to the same bits in any order.
 
 use super::{
     Kernel, Lowering, Saturated, as_bytes, as_i32, flag,
@@ -10,23 +12,24 @@ use super::{
         blocks::{BLOCK, align},
         wide,
     },
-    write,
+    texts, write,
 };
 use crate::numbers::ternary::row_words;
 use std::ops::Range;
 
 params! {
-    /// Blocks.
+    /// Number of blocks.
     blocks: u32,
-    /// Features of x.
+    /// Number of features of x.
     in_features: u32,
-    /// Rank.
+    /// Rank of the adapter.
     rank: u32,
-    /// Word of the job's exponent in `lora_info`.
+    /// Index of the job's exponent in `lora_info`.
     exponent_at: u32,
 }
 
-/// `x [tokens, in_features]` byte rows, folded rows of lora_fold, `spans`, `lora_info`; `gradient [rank, in_features]` i64.
+/// The kernel. It reads `x [tokens, in_features]` byte rows, the `folded` rows that lora_fold writes, `spans` and
+/// `lora_info`. It adds to `gradient [rank, in_features]` i64.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_gradient_a",
     params: Params::NAMES,
@@ -43,14 +46,14 @@ pub static KERNEL: Kernel = Kernel {
     lowerings: &[
         Lowering {
             name: "plain",
-            wgsl: include_str!("../../shaders/lora_gradient_a.wgsl"),
+            texts: texts!("lora_gradient_a.wgsl", "fragments/lora_gradient.wgsl", "fragments/lora_gradient.plain.wgsl"),
             groups_x: |p| Params::read(p).in_features.div_ceil(256),
             units_per_group: 4,
             keys_held: None,
         },
         Lowering {
             name: "tiled",
-            wgsl: include_str!("../../shaders/lowerings/lora_gradient_a.tiled.wgsl"),
+            texts: texts!("lora_gradient_a.wgsl", "fragments/lora_gradient.wgsl", "fragments/lora_gradient.tiled.wgsl"),
             groups_x: |p| Params::read(p).in_features.div_ceil(32),
             units_per_group: 4,
             keys_held: None,

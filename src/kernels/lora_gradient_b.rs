@@ -1,5 +1,7 @@
-//! `grad_b[r, i] += Σ_t f[t, r] · dy[t, i]`: each block's sum (≤ 2^14 · 2^14 · 32 = 2^33) is exact, then
-//! aligned to the job's exponent in i64, so gradients add up to the same bits in any order.
+//! `grad_b[r, i] += Σ_t f[t, r] · dy[t, i]`: the gradient of the factor b, block by block.
+//!
+//! The sum of a block (≤ 2^14 · 2^14 · 32 = 2^33) is exact. It is shifted to the job's exponent and added in i64, so
+//! gradients add up to the same bits in any order.
 
 use super::{
     Kernel, Lowering, Saturated, as_i32, flag,
@@ -9,26 +11,27 @@ use super::{
         blocks::{BLOCK, align},
         wide,
     },
-    write,
+    texts, write,
 };
 
 use std::ops::Range;
 
 params! {
-    /// Blocks.
+    /// Number of blocks.
     blocks: u32,
-    /// Features of dy.
+    /// Number of features of dy.
     out_features: u32,
-    /// Rank.
+    /// Rank of the adapter.
     rank: u32,
-    /// Word of the job's exponent in `lora_info`.
+    /// Index of the job's exponent in `lora_info`.
     exponent_at: u32,
 }
 
-/// Beyond this magnitude an accumulated gradient counts as saturated.
+/// An accumulated gradient that leaves `-LIMIT..LIMIT` counts as saturated.
 pub(crate) const LIMIT: i64 = 1 << 62;
 
-/// `dy [tokens, out_features]` wide rows, folded rows of lora_fold, `spans`, `lora_info`; `gradient [rank, out_features]` i64.
+/// The kernel. It reads `dy [tokens, out_features]` wide rows, the `folded` rows that lora_fold writes, `spans` and
+/// `lora_info`. It adds to `gradient [rank, out_features]` i64.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_gradient_b",
     params: Params::NAMES,
@@ -45,14 +48,14 @@ pub static KERNEL: Kernel = Kernel {
     lowerings: &[
         Lowering {
             name: "plain",
-            wgsl: include_str!("../../shaders/lora_gradient_b.wgsl"),
+            texts: texts!("lora_gradient_b.wgsl", "fragments/lora_gradient.wgsl", "fragments/lora_gradient.plain.wgsl"),
             groups_x: |p| Params::read(p).out_features.div_ceil(256),
             units_per_group: 2,
             keys_held: None,
         },
         Lowering {
             name: "tiled",
-            wgsl: include_str!("../../shaders/lowerings/lora_gradient_b.tiled.wgsl"),
+            texts: texts!("lora_gradient_b.wgsl", "fragments/lora_gradient.wgsl", "fragments/lora_gradient.tiled.wgsl"),
             groups_x: |p| Params::read(p).out_features.div_ceil(32),
             units_per_group: 2,
             keys_held: None,

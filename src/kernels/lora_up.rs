@@ -1,40 +1,42 @@
-//! `y = x · wᵀ + (alpha / rank) · u · factorᵀ`: adds the adapter's share to a ternary product, in the
-//! product's own unit with `fraction_bits` more.
+//! `y = product · 2^fraction_bits + (alpha / rank) · u · factorᵀ`: adds the adapter's share to the ternary product
+//! `x · wᵀ`, in the product's unit / 2^fraction_bits.
 //!
-//! Forward `u = x·aᵀ` and the factor is b; backward `u = dy·b` and the factor is a.
-//! |product| < 2^(30 − fraction_bits); |Σ u·factor| ≤ 2^28 · rank ≤ 2^34, times a 24-bit ratio < 2^58.
+//! In the forward pass `u = x·aᵀ` and the factor is b; in the backward pass `u = dy·b` and the factor is a.
+//! |product| < 2^(30 − fraction_bits). |Σ u·factor| ≤ 2^28 · rank ≤ 2^34, and < 2^58 after multiplication by the 24-bit
+//! ratio.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, as_i32, flag, params, read,
     shared::{rows, wide},
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::{Scale, saturate, shift_to_i32};
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Features of y.
+    /// Number of features of y.
     width: u32,
-    /// 0 where the linear has no adapter.
+    /// Rank of the adapter; 0 if the linear layer has no adapter.
     rank: u32,
-    /// Which of the `slots` rows of each token this writes.
+    /// Index of the row of each token that the dispatch writes.
     slot: u32,
-    /// Rows a token has in out.
+    /// Number of rows of each token in `y`.
     slots: u32,
-    /// How far the product is shifted left.
+    /// Left shift of the product.
     fraction_bits: u32,
-    /// First word of the ratio (24-bit mantissa, right shift) in `lora_info`.
+    /// Index in `lora_info` of the ratio: a 24-bit mantissa and a right shift.
     ratio_at: u32,
-    /// Mantissa of the product's scale: that of w, times 2^-fraction_bits.
+    /// Mantissa of the product's scale, which is the scale of w times 2^-fraction_bits.
     product_scale: u32,
-    /// Its exponent.
+    /// Exponent of the product's scale.
     product_scale_exponent: i32,
 }
 
-/// `x_info [tokens, 4]` (the product's row scales), `u [tokens, rank]` wide rows with `u_info`,
-/// `factor [width, rank]` wide rows, `lora_info` words; `y [tokens, slots, width]` i32 rows, holding the product.
+/// The kernel. It reads `x_info [tokens, 4]`, the scales of the product's rows; `u [tokens, rank]` wide rows with
+/// `u_info`; `factor [width, rank]` wide rows; and `lora_info`. It updates `y [tokens, slots, width]` i32 rows, which
+/// hold the product.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_up",
     params: Params::NAMES,
@@ -51,7 +53,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/lora_up.wgsl"),
+        texts: texts!("lora_up.wgsl"),
         groups_x: |p| Params::read(p).width.div_ceil(64),
         units_per_group: 1,
         keys_held: None,

@@ -1,16 +1,16 @@
-//! `total += Σ_t loss[t]`: the loss of a batch, i64 Q20 in bits.
+//! `total += Σ_t loss[t]`: the loss of a batch as i64, in bits, Q20.
 
-use super::{Kernel, Lowering, Saturated, cross_entropy::dlogits_words, params, read, write};
+use super::{Kernel, Lowering, Saturated, cross_entropy::dlogits_words, params, read, texts, write};
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Scores in this shard.
+    /// Number of scores in this shard.
     vocab: u32,
 }
 
-/// `dlogits` as cross_entropy leaves them; `total [1]` i64.
+/// The kernel. It reads `dlogits`, as cross_entropy writes them, and adds to `total [1]` i64.
 pub static KERNEL: Kernel = Kernel {
     name: "loss_sum",
     params: Params::NAMES,
@@ -19,7 +19,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/loss_sum.wgsl"),
+        texts: texts!("loss_sum.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

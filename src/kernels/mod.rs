@@ -1,17 +1,18 @@
-//! Kernels: one WGSL entry point, one scalar reference that states what it means, one line in [`ALL`].
+//! Kernels: each is a WGSL text, a reference kernel of the same name in Rust that defines its result, and a line in
+//! [`ALL`].
 //!
-//! A kernel reads buffers of 32-bit words and writes others. Its work is a list of *units*
-//! (usually token rows); unit `u` owns words `u·n .. (u+1)·n` of each buffer it writes, so units
-//! may run in any order, on any number of threads or workgroups, with the same result.
+//! A kernel reads some buffers of 32-bit words and writes others. Its work is divided into *work units*, mostly token
+//! rows. Unit `u` owns words `u·n .. (u+1)·n` of each buffer that the kernel writes, so units may run in any order, on
+//! any number of threads or workgroups, with the same result.
 //!
 //! Formats that several kernels share:
 //! - *byte rows* `[rows, row_words(width)]`: int8, four to a word, zero padded;
-//! - *wide rows* `[rows, 2, row_words(width)]`: magnitude ≤ 2^14 as two int8 planes,
+//! - *wide rows* `[rows, 2, row_words(width)]`: integers of magnitude ≤ 2^14 as two int8 planes,
 //!   `256 · plane 0 + plane 1`, zero padded;
-//! - *row info* `[rows, 4]`: mantissa and exponent of the row's [`Scale`](crate::numbers::fixed::Scale),
-//!   the sum of the row's integers, one word that the writer names;
+//! - *row info* `[rows, 4]`: mantissa and exponent of the row's [`Scale`](crate::numbers::fixed::Scale), the sum of the
+//!   row's integers, and one word whose meaning depends on the kernel that writes it;
 //! - *i32 rows* `[rows, width + 4]`: integers, then their row info;
-//! - *i64*: two words, low first.
+//! - *i64*: two words, the low one first.
 
 use std::ops::Range;
 
@@ -50,72 +51,87 @@ pub mod ternary_matmul_backward;
 /// Words of one row info.
 pub const INFO: usize = 4;
 
-/// A kernel: its interface, its reference, its WGSL.
+/// A kernel: its interface, its reference kernel, and its WGSL.
 pub struct Kernel {
     /// The name of `shaders/<name>.wgsl` and `src/kernels/<name>.rs`.
     pub name: &'static str,
     /// Names of the 32-bit fields of WGSL's `struct Params`, in order.
     pub params: &'static [&'static str],
-    /// What is bound, in the order of `@binding`, from 1 (0 is `params`).
+    /// The storage buffers, in the order of `@binding`, from 1; `params` is at 0.
     pub bindings: &'static [Binding],
-    /// How many units these params ask for.
+    /// Returns the number of work units for the given parameters.
     pub units: fn(&[u32]) -> usize,
-    /// The scalar meaning.
+    /// The reference kernel: the scalar CPU implementation that defines the result.
     pub reference: CpuKernel,
-    /// WGSL that computes the same bits; the first is the plain `shaders/<name>.wgsl`.
+    /// WGSL implementations, which all return the bits of the reference kernel. The first is `plain`.
     pub lowerings: &'static [Lowering],
 }
 
-/// One storage buffer of a kernel.
+/// A storage buffer of a kernel.
 pub struct Binding {
-    /// The WGSL variable.
+    /// The name of the WGSL variable.
     pub name: &'static str,
-    /// How the kernel touches it.
+    /// How the kernel uses the buffer.
     pub access: Access,
 }
 
-/// How a kernel touches a buffer.
+/// How a kernel uses a buffer.
 pub enum Access {
-    /// Reads any of it.
+    /// Any unit reads any word.
     Read,
-    /// Each unit owns this many words, which it may also read.
+    /// Each unit owns the returned number of words, which it writes and may also read.
     Write(fn(&[u32]) -> usize),
-    /// The recording's saturation flag: set to 1 by atomic max, never read. Not passed to references,
-    /// which return the flag.
+    /// The recording's saturation flag, which WGSL sets to 1 by atomic max and never reads. CPU kernels do not get it;
+    /// they return it.
     Flag,
 }
 
-/// Whether a value left its range; the step's result is then void.
+/// Whether a value left its range, which makes the step's result void.
 pub type Saturated = bool;
 
-/// Computes a range of units: params, units, buffers read, and the words of each written buffer
-/// that belong to these units.
+/// A CPU implementation of a kernel. Its arguments are the parameters, the range of work units to compute, the buffers
+/// that the kernel reads, and of each buffer that it writes the words that these units own.
 pub type CpuKernel = fn(&[u32], Range<usize>, &[&[u32]], &mut [&mut [u32]]) -> Saturated;
 
-/// One WGSL text of a kernel.
+/// A WGSL implementation of a kernel.
 pub struct Lowering {
-    /// `plain`, or the middle of `shaders/lowerings/<kernel>.<name>.wgsl`.
+    /// `plain`, `tiled`, `f32` or `swar`.
     pub name: &'static str,
-    /// The text on disk.
-    pub wgsl: &'static str,
-    /// Workgroups along x for these params.
+    /// The texts of files in `shaders/`, of which the implementation is the concatenation. The first is the kernel's
+    /// own, `<kernel>.wgsl`; the others are in `fragments/`, and other lowerings may use them too.
+    pub texts: &'static [&'static str],
+    /// Returns the number of workgroups along x for the given parameters.
     pub groups_x: fn(&[u32]) -> u32,
     /// Units that one workgroup along y computes.
     pub units_per_group: u32,
-    /// The text's override `keys_held`, where it has one, for these params: words of workgroup memory, which a browser
-    /// zeroes for every workgroup, so that many more than needed cost time.
+    /// Returns the value of WGSL's override `keys_held` for the given parameters; `None` if there is no such override.
+    /// It is a number of words of workgroup memory. A browser zeroes them for each workgroup, so more words than needed
+    /// cost time.
     pub keys_held: Option<fn(&[u32]) -> u32>,
 }
 
-/// Declares a kernel's `Params`: named 32-bit fields after `first_group`, the workgroup along y
-/// that a dispatch starts at when a player cuts it.
+impl Lowering {
+    /// Returns the complete WGSL: the lowering's texts, then [`SHARED`].
+    pub fn wgsl(&self) -> String {
+        self.texts.concat() + SHARED
+    }
+}
+
+/// Returns the texts of files in `shaders/`.
+macro_rules! texts {
+    ($($file:literal),+ $(,)?) => { &[$(include_str!(concat!("../../shaders/", $file))),+] };
+}
+pub(crate) use texts;
+
+/// Declares a kernel's `Params`: 32-bit fields, the first of which is `first_group`, the workgroup along y from which a
+/// dispatch runs if the executor divides it.
 macro_rules! params {
     ($($(#[$doc:meta])* $field:ident: $type:ty),* $(,)?) => {
-        /// Uniform parameters, as WGSL sees them.
+        /// Uniform parameters, laid out as in WGSL.
         #[repr(C)]
         #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
         pub struct Params {
-            /// First workgroup along y; only a GPU player sets it.
+            /// First workgroup along y. Only a GPU executor sets it.
             pub first_group: u32,
             $($(#[$doc])* pub $field: $type,)*
         }
@@ -127,7 +143,7 @@ macro_rules! params {
                 bytemuck::from_bytes(bytemuck::cast_slice(words))
             }
 
-            /// The params as words.
+            /// Returns the parameters as words.
             pub fn words(&self) -> Vec<u32> {
                 bytemuck::cast_slice(bytemuck::bytes_of(self)).to_vec()
             }
@@ -136,7 +152,7 @@ macro_rules! params {
 }
 pub(crate) use params;
 
-/// What every kernel's text is followed by.
+/// WGSL functions that every kernel may call. They follow the texts of each lowering.
 pub const SHARED: &str = concat!(
     include_str!("../../shaders/shared/dither.wgsl"),
     include_str!("../../shaders/shared/fixed.wgsl"),
@@ -151,7 +167,7 @@ pub const SHARED: &str = concat!(
     include_str!("../../shaders/shared/tile.wgsl"),
 );
 
-/// Every kernel of a training step, in the order that one meets them.
+/// All kernels of a training step, in the order of their first use.
 pub static ALL: &[&Kernel] = &[
     &embed::KERNEL,
     &rms_norm_quantize::KERNEL,
@@ -196,22 +212,22 @@ pub(crate) const fn flag() -> Binding {
     Binding { name: "flag", access: Access::Flag }
 }
 
-/// Words as the signed bytes they pack.
+/// Returns words as the signed bytes that they hold, four to a word.
 pub fn as_bytes(words: &[u32]) -> &[i8] {
     bytemuck::cast_slice(words)
 }
 
-/// Words as the signed bytes they pack.
+/// Returns words as the signed bytes that they hold, four to a word.
 pub fn as_bytes_mut(words: &mut [u32]) -> &mut [i8] {
     bytemuck::cast_slice_mut(words)
 }
 
-/// Words as signed integers.
+/// Returns words as signed integers.
 pub fn as_i32(words: &[u32]) -> &[i32] {
     bytemuck::cast_slice(words)
 }
 
-/// Words as signed integers.
+/// Returns words as signed integers.
 pub fn as_i32_mut(words: &mut [u32]) -> &mut [i32] {
     bytemuck::cast_slice_mut(words)
 }

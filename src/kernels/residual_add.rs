@@ -1,19 +1,19 @@
-//! `out = residual + y`: a linear's output joins the fixed-point residual stream.
+//! `out = residual + y`: adds the output of a linear layer to the residual stream, in its fixed point.
 
-use super::{INFO, Kernel, Lowering, Saturated, flag, params, read, shared::rows, write};
+use super::{INFO, Kernel, Lowering, Saturated, flag, params, read, shared::rows, texts, write};
 use crate::numbers::fixed::{Scale, saturate, shift_to_i32};
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Features.
+    /// Number of features of a row.
     width: u32,
-    /// Fraction bits of the residual.
+    /// Number of fraction bits of the residual.
     fraction_bits: u32,
 }
 
-/// `residual [tokens, width]` and `y [tokens, width]` i32 rows; `out` the same.
+/// The kernel. It reads `residual` and `y`, and writes `out`, all `[tokens, width]` i32 rows.
 pub static KERNEL: Kernel = Kernel {
     name: "residual_add",
     params: Params::NAMES,
@@ -22,7 +22,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/residual_add.wgsl"),
+        texts: texts!("residual_add.wgsl"),
         groups_x: |p| Params::read(p).width.div_ceil(64),
         units_per_group: 1,
         keys_held: None,

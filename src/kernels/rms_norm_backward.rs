@@ -1,7 +1,7 @@
 //! `dx = residual + (g − c · x) / rms`, `g = gain · Σ dn`, `c = Σ g·x / (Σ x² + width · epsilon)`.
 //!
-//! Up to three gradients of the normed row (a norm may feed three linears) are aligned and summed; the
-//! quantiser behind the norm is passed straight through.
+//! Up to three gradients of the normalized row are aligned and summed, because up to three linear layers may read it.
+//! The quantization after the norm is treated as the identity (straight-through estimator).
 
 use super::{
     INFO, Kernel, Lowering, Saturated, as_i32, params, read,
@@ -10,30 +10,30 @@ use super::{
         rms::{Rms, copy, copy_shift},
         rows,
     },
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::{ROW_BITS, Scale, round_even, shift_for};
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Features.
+    /// Number of features of a row.
     width: u32,
-    /// Gradients of each normed row.
+    /// Number of gradients of each normalized row.
     slots: u32,
-    /// 1, or 0 where there is no residual and its one row is all zero.
+    /// 1, or 0 if there is no residual, so that `residual` is a single row of zeros.
     residual_stride: u32,
-    /// Power of two of the gains.
+    /// Exponent of the gains: a gain is its integer times this power of two.
     gain_exponent: i32,
     /// Mantissa of 1 / width.
     inverse_width: u32,
-    /// Its exponent.
+    /// Exponent of 1 / width.
     inverse_width_exponent: i32,
 }
 
-/// `dn [tokens, slots, width]` i32 rows, `x [tokens, width]` i32 rows, `gain [width]` i32, `norm_info [tokens, 4]`,
-/// `residual [tokens, width]` i32 rows; `dx [tokens, width]` i32 rows with a power of two each.
+/// The kernel. It reads `dn [tokens, slots, width]`, `x [tokens, width]` and `residual [tokens, width]` i32 rows,
+/// `gain [width]` i32 and `norm_info [tokens, 4]`. It writes `dx [tokens, width]` i32 rows with a power of two each.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_backward",
     params: Params::NAMES,
@@ -49,7 +49,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/rms_norm_backward.wgsl"),
+        texts: texts!("rms_norm_backward.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,
@@ -87,19 +87,19 @@ pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], w
             *value = round_even(*value, shift) * i64::from(gain); // g ≤ 2^46
         }
 
-        // c, from copies of 30 and 15 bits: Σ ≤ 2^45 · width
+        // c, from copies of 30 and 15 bits: Σ ≤ 2^45 · width.
         let x_shift = copy_shift(x);
         let dot: i64 = values.iter().zip(x).map(|(&g, &x)| round_even(g, 16) * i64::from(copy(x, x_shift))).sum();
         let c = Scale::new(dot.unsigned_abs(), 16 + x_shift as i32);
         let c = c.multiply(rms.inverse).multiply(rms.inverse).multiply(inverse_width);
         let mantissa = if dot < 0 { -i64::from(c.mantissa) } else { i64::from(c.mantissa) };
-        // |c · x| ≤ ‖g‖ < 2^55 (Cauchy–Schwarz), so where c's exponent is positive it is at most 24
+        // |c · x| ≤ ‖g‖ < 2^55 (Cauchy–Schwarz), so if the exponent of c is positive, it is at most 24.
         let (right, left) = ((-c.exponent).clamp(0, 63) as u32, c.exponent.clamp(0, 24));
         for (value, &x) in values.iter_mut().zip(x) {
             *value -= round_even(i64::from(x) * mantissa, right) << left;
         }
 
-        // times 1 / rms, plus the residual's gradient
+        // Multiply by 1 / rms and add the residual's gradient.
         let shift = shift_for(max(&values), ROW_BITS);
         unit += shift as i32 + rms.inverse_rms.exponent;
         let (residual, scale) = rows::row(residual, width, token * p.residual_stride as usize);
@@ -126,7 +126,7 @@ pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], w
 mod tests {
     use super::*;
 
-    /// The gradient of a norm has no part along its input, however small the input's integers are.
+    /// The gradient of a norm is orthogonal to its input, however small the input's integers are.
     #[test]
     fn the_gradient_is_orthogonal_to_the_input() {
         let (x, dn) = ([3, 1, -2, 1], [900_000_000, 100_000_000, -500_000_000, 7]);

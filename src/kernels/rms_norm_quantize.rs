@@ -1,12 +1,13 @@
-//! `q = round(127 · n / max|n|)`, `n = gain · x / rms(x)`: RMSNorm, then BitNet's per-token absmax int8.
+//! `q = round(127 · n / max|n|)`, `n = gain · x / rms(x)`: RMSNorm, then BitNet's int8 quantization by the largest
+//! magnitude of each token.
 //!
-//! The RMS cancels in q and enters only the row's scale. Gain times value is formed before the
-//! maximum, so no bit is lost to a second rounding.
+//! The RMS cancels in q and only affects the row's scale. The maximum is taken of the exact products gain · x, so each
+//! value is rounded only once.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, as_bytes_mut, as_i32, params, read,
     shared::{rms::Rms, rows},
-    write,
+    texts, write,
 };
 use crate::numbers::{
     fixed::{Scale, bits, round_even_u64},
@@ -15,24 +16,24 @@ use crate::numbers::{
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Features.
+    /// Number of features of a row.
     width: u32,
-    /// Power of two of the gains.
+    /// Exponent of the gains: a gain is its integer times this power of two.
     gain_exponent: i32,
     /// Mantissa of 1 / width.
     inverse_width: u32,
-    /// Its exponent.
+    /// Exponent of 1 / width.
     inverse_width_exponent: i32,
     /// Mantissa of epsilon.
     epsilon: u32,
-    /// Its exponent.
+    /// Exponent of epsilon.
     epsilon_exponent: i32,
 }
 
-/// `x [tokens, width]` i32 rows, `gain [width]` i32 within ±65,535; `q [tokens, width]` byte rows with
-/// `q_info`, `norm_info [tokens, 4]` for the backward pass.
+/// The kernel. It reads `x [tokens, width]` i32 rows and `gain [width]` i32 within ±65,535. It writes
+/// `q [tokens, width]` byte rows with `q_info`, and `norm_info [tokens, 4]` for the backward pass.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_quantize",
     params: Params::NAMES,
@@ -47,14 +48,14 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/rms_norm_quantize.wgsl"),
+        texts: texts!("rms_norm_quantize.wgsl", "fragments/rms_norm.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,
     }],
 };
 
-/// `floor(2^61 / 127)`, normalised: what one int8 step is of the row's maximum.
+/// 1 / 127 as `floor(2^61 / 127)`, normalized: the value of one int8 step relative to the row's maximum.
 fn inverse_127() -> Scale {
     Scale::new(127, 0).reciprocal()
 }

@@ -1,32 +1,32 @@
-//! `n = gain · x / rms(x)` as wide rows: the final norm, whose consumer BitNet does not quantise to int8.
+//! `n = gain · x / rms(x)` as wide rows: the final norm, whose output BitNet does not quantize to int8.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, as_i32, params, read,
     shared::{rms::Rms, rows, wide},
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::Scale;
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Features.
+    /// Number of features of a row.
     width: u32,
-    /// Power of two of the gains.
+    /// Exponent of the gains: a gain is its integer times this power of two.
     gain_exponent: i32,
     /// Mantissa of 1 / width.
     inverse_width: u32,
-    /// Its exponent.
+    /// Exponent of 1 / width.
     inverse_width_exponent: i32,
     /// Mantissa of epsilon.
     epsilon: u32,
-    /// Its exponent.
+    /// Exponent of epsilon.
     epsilon_exponent: i32,
 }
 
-/// `x [tokens, width]` i32 rows, `gain [width]` i32 within ±65,535; `n [tokens, width]` wide rows with
-/// `n_info`, `norm_info [tokens, 4]` for the backward pass.
+/// The kernel. It reads `x [tokens, width]` i32 rows and `gain [width]` i32 within ±65,535. It writes
+/// `n [tokens, width]` wide rows with `n_info`, and `norm_info [tokens, 4]` for the backward pass.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_wide",
     params: Params::NAMES,
@@ -41,7 +41,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/rms_norm_wide.wgsl"),
+        texts: texts!("rms_norm_wide.wgsl", "fragments/rms_norm.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

@@ -1,28 +1,28 @@
-//! `heads = rotate(y)`: rotary position embedding, then head rows for attention.
+//! `out = rotate(y)`: rotary position embedding, as head rows for attention.
 //!
-//! Pairs (i, i + head_dim/2) turn by the table's angle at the token's position in its sequence.
+//! Features i and i + head_dim/2 are rotated as a pair, by the table's angle at the token's position in its sequence.
 
 use super::{
     Kernel, Lowering, Saturated, as_i32, params, read,
     shared::{heads, rows},
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::round_even;
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Heads a row.
+    /// Number of heads of a row.
     heads: u32,
-    /// Features a head, even.
+    /// Number of features of a head, even.
     head_dim: u32,
-    /// 1, or 0 where every position turns by the table's first row.
+    /// 1, or 0 if every position is rotated by the table's first row.
     position_stride: u32,
 }
 
-/// `y [tokens, heads · head_dim]` i32 rows, `positions [tokens]`, `table [positions, head_dim/2, 2]` Q30;
-/// `out [tokens, heads]` head rows.
+/// The kernel. It reads `y [tokens, heads · head_dim]` i32 rows, `positions [tokens]` and
+/// `table [positions, head_dim/2, 2]` in Q30. It writes `out [tokens, heads]` head rows.
 pub static KERNEL: Kernel = Kernel {
     name: "rope",
     params: Params::NAMES,
@@ -39,7 +39,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/rope.wgsl"),
+        texts: texts!("rope.wgsl", "fragments/head_rows.wgsl"),
         groups_x: |p| Params::read(p).heads,
         units_per_group: 1,
         keys_held: None,

@@ -1,32 +1,34 @@
-//! `dy = rotate⁻¹(dheads)`: gradients of rotated heads become wide rows for the linear that made them.
+//! `dy = rotate⁻¹(dheads)`: rotates gradients of heads back, and rounds them to wide rows for the linear layer that
+//! computed the heads.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, as_i32, params, read,
     shared::{blocks::distance, dither, rows, wide},
-    write,
+    texts, write,
 };
 use crate::numbers::fixed::{Scale, round_even};
 use std::ops::Range;
 
 params! {
-    /// Rows.
+    /// Number of token rows.
     tokens: u32,
-    /// Heads a row.
+    /// Number of heads of a row.
     heads: u32,
-    /// Features a head, even.
+    /// Number of features of a head, even.
     head_dim: u32,
-    /// 1, or 0 where every position turns by the table's first row.
+    /// 1, or 0 if every position is rotated by the table's first row.
     position_stride: u32,
-    /// Heads from one token to the next in dheads.
+    /// Number of heads from one token to the next in `dheads`.
     head_stride: u32,
-    /// First head in dheads.
+    /// Index of the first head of a token in `dheads`.
     head_offset: u32,
-    /// Dither stream.
+    /// Number of the dither stream.
     stream: u32,
 }
 
-/// `dheads [tokens, head_stride, head_dim]` i32 rows, `positions [tokens]`, `table [positions, head_dim/2, 2]` Q30,
-/// dither; `dy [tokens, heads · head_dim]` wide rows with info.
+/// The kernel. It reads `dheads [tokens, head_stride, head_dim]` i32 rows, `positions [tokens]`,
+/// `table [positions, head_dim/2, 2]` in Q30 and the dither buffer. It writes `dy [tokens, heads · head_dim]` wide rows
+/// with their row info.
 pub static KERNEL: Kernel = Kernel {
     name: "rope_backward",
     params: Params::NAMES,
@@ -42,7 +44,7 @@ pub static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("../../shaders/rope_backward.wgsl"),
+        texts: texts!("rope_backward.wgsl"),
         groups_x: |_| 1,
         units_per_group: 1,
         keys_held: None,

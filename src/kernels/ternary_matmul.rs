@@ -1,22 +1,23 @@
 //! `out[t, n] = Σ_k x[t, k] · w[n, k]`: byte rows times a ternary matrix, exact in i32.
 //!
-//! |out| ≤ 127 · in_features, so in_features ≤ 2^24.
+//! |out| ≤ 127 · in_features, so in_features must be ≤ 2^24.
 
-use super::{INFO, Kernel, Lowering, Saturated, as_bytes, params, read, shared::rows, write};
+use super::{INFO, Kernel, Lowering, Saturated, as_bytes, params, read, shared::rows, texts, write};
 use crate::numbers::ternary::{row_words, trit};
 use std::ops::Range;
 
 params! {
-    /// Rows of x.
+    /// Number of rows of x.
     tokens: u32,
-    /// Contracted.
+    /// Number of features that the products are summed over.
     in_features: u32,
-    /// Rows of w.
+    /// Number of rows of w.
     out_features: u32,
 }
 
-/// `x [tokens, in_features]` byte rows, their info (the sum is used by lowerings that work on
-/// codes 0..=2), `w [out_features, in_features]` block words, `out [tokens, out_features]` i32 rows whose info lora_up writes.
+/// The kernel. It reads `x [tokens, in_features]` byte rows with their row info, whose sum is used by implementations
+/// that multiply codes 0..=2, and `weights [out_features, in_features]` block words. It writes
+/// `out [tokens, out_features]` i32 rows, whose row info lora_up writes.
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul",
     params: Params::NAMES,
@@ -29,16 +30,52 @@ pub static KERNEL: Kernel = Kernel {
     units: |p| Params::read(p).tokens as usize,
     reference,
     lowerings: &[
-        lowering("plain", include_str!("../../shaders/ternary_matmul.wgsl"), |p| groups(p, 128)),
-        lowering("tiled", include_str!("../../shaders/lowerings/ternary_matmul.tiled.wgsl"), |p| groups(p, 64)),
-        lowering("f32", include_str!("../../shaders/lowerings/ternary_matmul.f32.wgsl"), |p| groups(p, 64)),
-        lowering("swar", include_str!("../../shaders/lowerings/ternary_matmul.swar.wgsl"), |p| groups(p, 128)),
+        lowering(
+            "plain",
+            texts!(
+                "ternary_matmul.wgsl",
+                "fragments/ternary_matmul.words.wgsl",
+                "fragments/ternary_product.rows.wgsl",
+                "fragments/ternary_product.plain.wgsl"
+            ),
+            |p| groups(p, 128),
+        ),
+        lowering(
+            "tiled",
+            texts!(
+                "ternary_matmul.wgsl",
+                "fragments/ternary_matmul.words.wgsl",
+                "fragments/ternary_product.rows.wgsl",
+                "fragments/ternary_product.tiled.wgsl"
+            ),
+            |p| groups(p, 64),
+        ),
+        lowering(
+            "f32",
+            texts!(
+                "ternary_matmul.wgsl",
+                "fragments/ternary_matmul.words.wgsl",
+                "fragments/ternary_product.rows.wgsl",
+                "fragments/ternary_product.f32.wgsl"
+            ),
+            |p| groups(p, 64),
+        ),
+        lowering(
+            "swar",
+            texts!(
+                "ternary_matmul.wgsl",
+                "fragments/ternary_matmul.quads.wgsl",
+                "fragments/ternary_product.rows.wgsl",
+                "fragments/ternary_product.swar.wgsl"
+            ),
+            |p| groups(p, 128),
+        ),
     ],
 };
 
-/// Every lowering gives a workgroup 64 tokens.
-const fn lowering(name: &'static str, wgsl: &'static str, groups_x: fn(&[u32]) -> u32) -> Lowering {
-    Lowering { name, wgsl, groups_x, units_per_group: 64, keys_held: None }
+/// A lowering whose workgroups compute 64 tokens each.
+const fn lowering(name: &'static str, texts: &'static [&'static str], groups_x: fn(&[u32]) -> u32) -> Lowering {
+    Lowering { name, texts, groups_x, units_per_group: 64, keys_held: None }
 }
 
 fn groups(params: &[u32], features: u32) -> u32 {

@@ -1,28 +1,29 @@
 //! `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`: wide rows times a transposed ternary matrix, exact in i32.
 //!
-//! |out| ≤ 2^14 · out_features, so out_features ≤ 65,536.
+//! |out| ≤ 2^14 · out_features, so out_features must be ≤ 65,536.
 
-use super::{INFO, Kernel, Lowering, Saturated, as_bytes, params, read, shared::rows, write};
+use super::{INFO, Kernel, Lowering, Saturated, as_bytes, params, read, shared::rows, texts, write};
 use crate::numbers::ternary::{row_words, trit};
 use std::ops::Range;
 
 params! {
-    /// Rows of dy.
+    /// Number of rows of dy.
     tokens: u32,
-    /// Columns of w.
+    /// Number of columns of w.
     in_features: u32,
-    /// Contracted.
+    /// Number of features that the products are summed over.
     out_features: u32,
-    /// Which of the `slots` results of each token this writes.
+    /// Index of the result of each token that the dispatch writes.
     slot: u32,
-    /// Results that share the output buffer.
+    /// Number of results of each token in the output buffer.
     slots: u32,
-    /// int8 planes of dy: 2, or 1 where dy is byte rows.
+    /// Number of int8 planes of dy: 2 for wide rows, 1 for byte rows.
     planes: u32,
 }
 
-/// `dy [tokens, planes, out_features]`, its info (sum used by lowerings), `w [out_features, in_features]`
-/// block words, `out [tokens, slots, in_features]` i32 rows whose infos lora_up writes.
+/// The kernel. It reads `dy [tokens, planes, out_features]` with its row info, whose sum is used by implementations
+/// that multiply codes 0..=2, and `weights [out_features, in_features]` block words. It writes
+/// `out [tokens, slots, in_features]` i32 rows, whose row info lora_up writes.
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul_backward",
     params: Params::NAMES,
@@ -35,18 +36,52 @@ pub static KERNEL: Kernel = Kernel {
     units: |p| Params::read(p).tokens as usize,
     reference,
     lowerings: &[
-        lowering("plain", include_str!("../../shaders/ternary_matmul_backward.wgsl"), |p| groups(p, 128)),
-        lowering("tiled", include_str!("../../shaders/lowerings/ternary_matmul_backward.tiled.wgsl"), |p| {
-            groups(p, 64)
-        }),
-        lowering("f32", include_str!("../../shaders/lowerings/ternary_matmul_backward.f32.wgsl"), |p| groups(p, 64)),
-        lowering("swar", include_str!("../../shaders/lowerings/ternary_matmul_backward.swar.wgsl"), |p| groups(p, 128)),
+        lowering(
+            "plain",
+            texts!(
+                "ternary_matmul_backward.wgsl",
+                "fragments/ternary_matmul_backward.words.wgsl",
+                "fragments/ternary_product.rows.wgsl",
+                "fragments/ternary_product.plain.wgsl"
+            ),
+            |p| groups(p, 128),
+        ),
+        lowering(
+            "tiled",
+            texts!(
+                "ternary_matmul_backward.wgsl",
+                "fragments/ternary_matmul_backward.words.wgsl",
+                "fragments/ternary_product.rows.wgsl",
+                "fragments/ternary_product.tiled.wgsl"
+            ),
+            |p| groups(p, 64),
+        ),
+        lowering(
+            "f32",
+            texts!(
+                "ternary_matmul_backward.wgsl",
+                "fragments/ternary_matmul_backward.words.wgsl",
+                "fragments/ternary_product.rows.wgsl",
+                "fragments/ternary_product.f32.wgsl"
+            ),
+            |p| groups(p, 64),
+        ),
+        lowering(
+            "swar",
+            texts!(
+                "ternary_matmul_backward.wgsl",
+                "fragments/ternary_matmul_backward.quads.wgsl",
+                "fragments/ternary_product.rows.wgsl",
+                "fragments/ternary_product.swar.wgsl"
+            ),
+            |p| groups(p, 128),
+        ),
     ],
 };
 
-/// Every lowering gives a workgroup 64 tokens.
-const fn lowering(name: &'static str, wgsl: &'static str, groups_x: fn(&[u32]) -> u32) -> Lowering {
-    Lowering { name, wgsl, groups_x, units_per_group: 64, keys_held: None }
+/// A lowering whose workgroups compute 64 tokens each.
+const fn lowering(name: &'static str, texts: &'static [&'static str], groups_x: fn(&[u32]) -> u32) -> Lowering {
+    Lowering { name, texts, groups_x, units_per_group: 64, keys_held: None }
 }
 
 fn groups(params: &[u32], features: u32) -> u32 {

@@ -66,8 +66,8 @@ pub struct SavedAttention {
 impl SavedAttention {
     /// Keeps keys and values from one run to the next, so that a later run can process new tokens only.
     pub fn keep_keys_and_values(&self, recording: &mut Recording) {
-        recording.keep(self.k);
-        recording.keep(self.v);
+        recording.persist(self.k);
+        recording.persist(self.v);
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     compute::{
         Backend, Executor,
-        recording::{BufferId, Content, Recording},
+        recording::{BufferContent, BufferId, Recording},
     },
     error::Error,
     kernels::{
@@ -184,7 +184,7 @@ impl BitLinearRecording {
     fn new(backbone: &Ternary, rank: usize, tokens: usize) -> Self {
         let mut recording = Recording::default();
         let (in_features, out_features) = (backbone.columns, backbone.rows);
-        let mut persistent = |name: &str, words: usize| recording.buffer(name, words, Content::Persistent);
+        let mut persistent = |name: &str, words: usize| recording.buffer(name, words, BufferContent::Persistent);
         let mut persistent_rows = |name: &str, words: usize| RowBuffers {
             data: persistent(name, tokens * words),
             info: persistent(name, tokens * INFO),

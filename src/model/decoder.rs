@@ -14,7 +14,7 @@ use super::{
 use crate::{
     compute::{
         Backend, Executor,
-        recording::{BufferId, Content, Recording},
+        recording::{BufferContent, BufferId, Recording},
     },
     error::Error,
     numbers::lora::LoraAdapter,
@@ -51,7 +51,7 @@ impl Decoder {
         let config = ModelConfig { context: window, ..model.config.clone() };
         let mut recording = Recording::default();
         let (batch, tables) = record_inputs(&mut recording, &config, 1);
-        let ids = recording.buffer("ids", window, Content::Persistent);
+        let ids = recording.buffer("ids", window, BufferContent::Persistent);
         let layers: Vec<_> = (0..config.layers).map(|i| record_layer(&mut recording, model, &targets, i)).collect();
 
         let vocabulary = Vocabulary::new(&mut recording, model, window, BINDING_BYTES);
@@ -107,8 +107,8 @@ impl Decoder {
         }
         self.window[first..end].copy_from_slice(tokens);
         self.executor.write(self.ids, &self.window).await?;
-        // runs start at a multiple of the grain: a few earlier tokens are computed again, with the same result
-        let first = first & !(self.executor.grain() - 1);
+        // runs start at a multiple of the unit alignment: a few earlier tokens are computed again, with the same result
+        let first = first & !(self.executor.unit_alignment() - 1);
         self.executor.run_units(0..self.recording.dispatches().len(), first..end).await?;
         self.read = end;
         let mut next = Vec::with_capacity(self.vocab);

@@ -1,7 +1,7 @@
 //! `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`: records a BitNet linear and its LoRA adapter.
 
 use crate::{
-    compute::recording::{BufferId, Content, Recording},
+    compute::recording::{BufferContent, BufferId, Recording},
     error::Error,
     kernels::{
         INFO, lora_down, lora_down_backward, lora_fold, lora_gradient_a, lora_gradient_b, lora_up,
@@ -94,7 +94,7 @@ impl RecordedLinear {
     pub fn new(recording: &mut Recording, name: String, weights: &Ternary, rank: usize) -> Self {
         let (in_features, out_features) = (weights.columns, weights.rows);
         let mut persistent =
-            |what: &str, words: usize| recording.buffer(format!("{name}.{what}"), words, Content::Persistent);
+            |what: &str, words: usize| recording.buffer(format!("{name}.{what}"), words, BufferContent::Persistent);
         let lora = (rank > 0).then(|| LoraBuffers {
             rank,
             in_features,

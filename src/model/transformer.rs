@@ -11,7 +11,7 @@ use super::{
     weights::Model,
 };
 use crate::{
-    compute::recording::{BufferId, Content, Recording},
+    compute::recording::{BufferContent, BufferId, Recording},
     kernels::{INFO, residual_add, shared::blocks::BLOCK},
     numbers::{lora::LoraAdapter, tables},
 };
@@ -92,9 +92,9 @@ impl RecordedStep {
         let mut streams = DitherStreams::default();
         let (batch, tables) = record_inputs(&mut recording, config, sequences);
         let tokens = batch.tokens;
-        let ids = recording.buffer("ids", tokens, Content::Persistent);
-        let labels = recording.buffer("labels", tokens, Content::Persistent);
-        let loss = recording.buffer("loss", 2, Content::Persistent);
+        let ids = recording.buffer("ids", tokens, BufferContent::Persistent);
+        let labels = recording.buffer("labels", tokens, BufferContent::Persistent);
+        let loss = recording.buffer("loss", 2, BufferContent::Persistent);
         let layers: Vec<_> =
             model.layers.iter().enumerate().map(|(i, _)| record_layer(&mut recording, model, targets, i)).collect();
 
@@ -168,7 +168,7 @@ pub(super) fn record_inputs(recording: &mut Recording, config: &ModelConfig, seq
         tokens,
         blocks: spans.len() / 2,
         spans: recording.constant("spans", spans),
-        dither: recording.buffer("dither", 2, Content::Persistent),
+        dither: recording.buffer("dither", 2, BufferContent::Persistent),
     };
     let exponentials = [tables::exp2_table(), tables::log2_table()].concat();
     let tables = Tables {

@@ -1,35 +1,35 @@
-//! Fixed point: the few integer operations that every consensus value goes through.
+//! Fixed point: the integer operations by which every value of the exact arithmetic is computed.
 //!
-//! A [`Scale`] is `mantissa · 2^exponent` with a 31-bit mantissa; everything else is an integer
-//! that some scale multiplies. All results here are exact functions of integers, so the WGSL
-//! references in `shaders/shared/fixed.wgsl` return the same bits.
+//! A [`Scale`] is `mantissa · 2^exponent` with a 31-bit mantissa; all other values are integers that are multiplied by
+//! a scale. All results are exact functions of integers, so the WGSL functions in `shaders/shared/fixed.wgsl` return
+//! the same bits.
 
-/// Largest magnitude of a *wide* value: what an int16 row is scaled to (`2^14`).
+/// Number of magnitude bits of a *wide* value, which is ≤ 2^14 in magnitude.
 pub const WIDE_BITS: u32 = 14;
-/// Bits of magnitude an i32 row is normalised to.
+/// Number of magnitude bits to which an i32 row is normalized.
 pub const ROW_BITS: u32 = 30;
 
 /// A non-negative number `mantissa · 2^exponent`; the mantissa is 0 or in `2^30..2^31`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Scale {
-    /// 0, or in `2^30..2^31`.
+    /// Mantissa: 0, or in `2^30..2^31`.
     pub mantissa: u32,
-    /// Power of two.
+    /// Exponent of the power of two.
     pub exponent: i32,
 }
 
 impl Scale {
-    /// 0.
+    /// The scale 0.
     pub const ZERO: Self = Self { mantissa: 0, exponent: 0 };
-    /// 1.
+    /// The scale 1.
     pub const ONE: Self = Self::power_of_two(0);
 
-    /// `2^exponent`.
+    /// Returns `2^exponent`.
     pub const fn power_of_two(exponent: i32) -> Self {
         Self { mantissa: 1 << 30, exponent: exponent - 30 }
     }
 
-    /// `value · 2^exponent`, rounded to 31 bits, ties to even.
+    /// Returns `value · 2^exponent`, rounded to 31 bits, ties to even.
     pub fn new(value: u64, exponent: i32) -> Self {
         if value == 0 {
             return Self::ZERO;
@@ -47,7 +47,7 @@ impl Scale {
         }
     }
 
-    /// The nearest scale to a finite non-negative `value`; `None` for anything else.
+    /// Returns the scale that is nearest to a finite, non-negative value; `None` for other values.
     pub fn from_f64(value: f64) -> Option<Self> {
         if !value.is_finite() || value < 0.0 {
             return None;
@@ -58,17 +58,17 @@ impl Scale {
         Some(if exponent == 0 { Self::new(fraction, -1074) } else { Self::new(fraction | 1 << 52, exponent - 1075) })
     }
 
-    /// The value as f64 (exact while the exponent is in f64's range).
+    /// Returns the value as f64, exact if the exponent is in f64's range.
     pub fn to_f64(self) -> f64 {
         f64::from(self.mantissa) * power_of_two_f64(self.exponent)
     }
 
-    /// `self · other`.
+    /// Returns `self · other`.
     pub fn multiply(self, other: Self) -> Self {
         Self::new(u64::from(self.mantissa) * u64::from(other.mantissa), self.exponent + other.exponent)
     }
 
-    /// `self + other`; the smaller term is truncated 31 bits below the larger one's last bit.
+    /// Returns `self + other`. The smaller term is truncated 31 bits below the last bit of the larger one.
     pub fn plus(self, other: Self) -> Self {
         if self.mantissa == 0 {
             return other;
@@ -81,7 +81,7 @@ impl Scale {
         Self::new((u64::from(high.mantissa) << 31) + ((u64::from(low.mantissa) << 31) >> distance), high.exponent - 31)
     }
 
-    /// `1 / self` for a non-zero scale: `floor(2^61 / mantissa)`, normalised. 0 for zero.
+    /// Returns `1 / self`, computed as `floor(2^61 / mantissa)` and normalized; 0 for 0.
     pub fn reciprocal(self) -> Self {
         if self.mantissa == 0 {
             return Self::ZERO;
@@ -89,7 +89,8 @@ impl Scale {
         Self::new((1 << 61) / u64::from(self.mantissa), -61 - self.exponent)
     }
 
-    /// `1 / sqrt(self)`: integer square root of the mantissa at 31 bits, then [`reciprocal`](Self::reciprocal). 0 for zero.
+    /// Returns `1 / sqrt(self)`, computed as the [`reciprocal`](Self::reciprocal) of a 31-bit integer square root of
+    /// the mantissa; 0 for 0.
     pub fn inverse_sqrt(self) -> Self {
         if self.mantissa == 0 {
             return Self::ZERO;
@@ -99,23 +100,23 @@ impl Scale {
         Self { mantissa: root as u32, exponent: (self.exponent - odd as i32 - 30) >> 1 }.reciprocal()
     }
 
-    /// `self · 2^exponent`.
+    /// Returns `self · 2^exponent`.
     pub fn shift(self, exponent: i32) -> Self {
         if self.mantissa == 0 { self } else { Self { exponent: self.exponent + exponent, ..self } }
     }
 
-    /// The two words that kernels pass around.
+    /// Returns the two words in which buffers hold a scale: mantissa and exponent.
     pub fn words(self) -> [u32; 2] {
         [self.mantissa, self.exponent as u32]
     }
 
-    /// Reads [`words`](Self::words) from the front of a slice.
+    /// Returns the scale whose [`words`](Self::words) are at the front of a slice.
     pub fn from_words(words: &[u32]) -> Self {
         Self { mantissa: words[0], exponent: words[1] as i32 }
     }
 }
 
-/// `2^exponent` as f64, 0 or infinity beyond its range.
+/// Returns `2^exponent` as f64; 0 or infinity beyond its range.
 pub fn power_of_two_f64(exponent: i32) -> f64 {
     match exponent {
         1024.. => f64::INFINITY,
@@ -125,12 +126,12 @@ pub fn power_of_two_f64(exponent: i32) -> f64 {
     }
 }
 
-/// Length of `value` in bits; 0 for 0.
+/// Returns the length of a value in bits, 0 for 0.
 pub fn bits(value: u64) -> u32 {
     64 - value.leading_zeros()
 }
 
-/// `value / 2^shift` to nearest, ties to even. `shift` ≤ 63.
+/// Returns `value / 2^shift` rounded to nearest, ties to even. `shift` ≤ 63.
 #[inline(always)]
 pub fn round_even_u64(value: u64, shift: u32) -> u64 {
     if shift == 0 {
@@ -142,10 +143,9 @@ pub fn round_even_u64(value: u64, shift: u32) -> u64 {
     quotient + u64::from(rest > half || (rest == half && quotient & 1 == 1))
 }
 
-/// `value / 2^shift` to nearest, ties to even. `shift` ≤ 63, `|value| < 2^62`.
+/// Returns `value / 2^shift` rounded to nearest, ties to even. `shift` ≤ 63, `|value| < 2^62`.
 ///
-/// Adding `half − 1 + (quotient's last bit)` before an arithmetic shift is the same rounding
-/// for both signs.
+/// It adds `half − 1 + (last bit of the quotient)` before an arithmetic shift, which rounds values of both signs alike.
 #[inline(always)]
 pub fn round_even(value: i64, shift: u32) -> i64 {
     let half = ((1u64 << shift) >> 1) as i64;
@@ -153,16 +153,15 @@ pub fn round_even(value: i64, shift: u32) -> i64 {
     (value + half - (i64::from(half > 0) & (odd ^ 1))) >> shift
 }
 
-/// `floor(value / 2^shift + dither / 2^16)`: rounds up with probability equal to the dropped
-/// fraction (to 16 bits). `shift` ≤ 62, `|value| < 2^62`, `dither` < 2^16.
+/// Returns `floor(value / 2^shift + dither / 2^16)`, which rounds up with a probability equal to the dropped fraction,
+/// to 16 bits. `shift` ≤ 62, `|value| < 2^62`, `dither` < 2^16.
 #[inline(always)]
 pub fn round_dither(value: i64, shift: u32, dither: u32) -> i64 {
     (value + ((i64::from(dither) << shift.saturating_sub(16)) >> 16u32.saturating_sub(shift))) >> shift
 }
 
-/// `value · 2^-shift` for any shift: rounds to even on the right, saturates on the left.
-///
-/// Returns the i32 and whether it saturated.
+/// Returns `value · 2^-shift` as i32, and whether it saturated. Right shifts round to nearest even; left shifts
+/// saturate.
 #[inline(always)]
 pub fn shift_to_i32(value: i64, shift: i32) -> (i32, bool) {
     let shifted = if shift >= 0 {
@@ -174,14 +173,14 @@ pub fn shift_to_i32(value: i64, shift: i32) -> (i32, bool) {
     saturate(shifted)
 }
 
-/// Clamps to ±(2^31 − 1); says whether it had to.
+/// Returns the value clamped to ±(2^31 − 1), and whether that changed it.
 #[inline(always)]
 pub fn saturate(value: i64) -> (i32, bool) {
     let limit = i64::from(i32::MAX);
     (value.clamp(-limit, limit) as i32, value > limit || value < -limit)
 }
 
-/// The right shift that brings magnitudes up to `max` within `2^target`.
+/// Returns the smallest right shift that brings magnitudes up to `max` within `2^target`.
 #[inline(always)]
 pub fn shift_for(max: u64, target: u32) -> u32 {
     bits(max).saturating_sub(target)

@@ -1,7 +1,7 @@
 //! LoRA adapters: `y += (alpha / rank) · x · aᵀ · bᵀ` beside a frozen linear layer (Hu et al., 2021).
 //!
-//! Both factors are stored rank-major: `a [rank, in_features]` and `b [rank, out_features]`
-//! (PEFT's `lora_B` is the transpose of ours).
+//! Both factors are stored rank-major: `a [rank, in_features]` and `b [rank, out_features]`. PEFT's `lora_B` is the
+//! transpose of this b.
 
 use crate::{
     error::Error,
@@ -11,59 +11,59 @@ use crate::{
     },
 };
 
-/// Ranks that an adapter may have.
+/// The ranks that an adapter may have.
 pub const RANKS: std::ops::RangeInclusive<usize> = 4..=64;
 
-/// Most features of an adapted linear layer.
+/// The most features of an adapted linear layer.
 pub const MAX_FEATURES: usize = 1 << 24;
 
-/// Fraction bits of a master parameter: Q3.28, so values lie in ±8.
+/// Fraction bits of a parameter: it is in Q3.28, so values are in ±8.
 pub const MASTER_FRACTION_BITS: u32 = 28;
 
 /// One factor of one adapted linear layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoraMatrix {
-    /// `layers.<i>.<linear>.a` or `.b`, e.g. `layers.0.attention.q.a`.
+    /// Name, `layers.<i>.<linear>.a` or `.b`, such as `layers.0.attention.q.a`.
     pub name: String,
-    /// The rank.
+    /// Number of rows: the rank.
     pub rows: usize,
-    /// Features: of the input for a, of the output for b.
+    /// Number of columns: in_features for a, out_features for b.
     pub columns: usize,
-    /// `[rows, columns]` in Q3.28.
+    /// Values `[rows, columns]`, in Q3.28.
     pub values: Vec<i32>,
 }
 
 /// The trainable parameters of a model, in canonical order (layer, linear, a before b).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoraAdapter {
-    /// 4..=64.
+    /// Rank, 4..=64.
     pub rank: usize,
     /// Numerator of the scaling `alpha / rank`.
     pub alpha: u32,
-    /// In canonical order.
+    /// The matrices, in canonical order.
     pub matrices: Vec<LoraMatrix>,
 }
 
 /// The gradient of the summed loss with respect to one [`LoraMatrix`]: `values · 2^exponent`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GradientMatrix {
-    /// The matrix's name.
+    /// Name of the matrix.
     pub name: String,
-    /// As the matrix's.
+    /// Number of rows of the matrix.
     pub rows: usize,
-    /// As the matrix's.
+    /// Number of columns of the matrix.
     pub columns: usize,
-    /// Fixed by the job, so that gradients of different miners add up exactly.
+    /// Exponent, which the job fixes so that gradients of different miners add up exactly.
     pub exponent: i32,
-    /// `[rows, columns]`.
+    /// Integers `[rows, columns]`.
     pub values: Vec<i64>,
 }
 
 impl LoraAdapter {
-    /// A fresh adapter for linear layers given as (name, in_features, out_features): a is close to
-    /// normal(0, 0.01), b is 0, so that the first output is the backbone's own.
+    /// Returns a new adapter for linear layers that are given as (name, in_features, out_features). The values of a are
+    /// close to normal(0, 0.01), and b is 0, so that the model's output is at first that of the backbone.
     ///
-    /// Every value of a depends on the seed, its matrix's name and its place, and on nothing else.
+    /// Each value of a depends only on the seed, the name of its matrix and its place in it.
     pub fn seeded(rank: usize, alpha: u32, shapes: &[(String, usize, usize)], seed: [u8; 32]) -> Result<Self, Error> {
         if !RANKS.contains(&rank) {
             return Err(Error::Value { what: "LoRA rank", value: rank as i64 });
@@ -87,16 +87,17 @@ impl LoraAdapter {
         Ok(Self { rank, alpha, matrices })
     }
 
-    /// Bytes of all masters, which are also those of the same adapter in f32: `4 · rank · Σ(in + out)`.
+    /// Returns the bytes of all parameters, `4 · rank · Σ(in_features + out_features)`, which the adapter also has in
+    /// f32.
     pub fn size_bytes(&self) -> u64 {
         self.matrices.iter().map(|matrix| 4 * matrix.values.len() as u64).sum()
     }
 }
 
-/// A value close to normal(0, 0.01), in Q3.28, at a place of the matrix that has `key`.
+/// Returns a value close to normal(0, 0.01), in Q3.28, for a place of the matrix with this key.
 ///
-/// Twelve uniform 16-bit integers have a mean sum of 12·32767.5 and a standard deviation of
-/// 2^16·(1 − 2^-33) (Irwin and Hall); so |value| ≤ 0.06. `column` < 2^30.
+/// It is derived from the sum of twelve uniform 16-bit integers, whose mean is 12·32767.5 and whose standard deviation
+/// is 2^16·(1 − 2^-33) (Irwin and Hall), so |value| ≤ 0.06. `column` < 2^30.
 fn normal(key: [u32; 2], row: u32, column: u32) -> i32 {
     const HUNDREDTH: i64 = 2_684_355; // 0.01 · 2^28 = 2,684,354.56
     let words = (0..3).flat_map(|block| threefry(key, [row, 4 * column + block]));

@@ -1,4 +1,4 @@
-//! Integers that stand for real numbers: fixed point, row scales, lookup tables, dither, packed trits, LoRA matrices.
+//! Numbers as integers: fixed point, row scales, lookup tables, dither, packed trits, LoRA matrices.
 
 pub mod fixed;
 pub mod lora;

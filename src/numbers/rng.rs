@@ -1,13 +1,13 @@
-//! Counter-based random bits: the dither of stochastic rounding and the seeded default backbone.
+//! Counter-based random bits, for the dither of stochastic rounding and for seeded models and adapters.
 //!
-//! Threefry-2x32 with 13 rounds (Salmon, Moraes, Dror, Shaw: *Parallel random numbers: as easy
-//! as 1, 2, 3*, SC 2011), chosen because it needs only add, xor and rotate.
+//! The generator is Threefry-2x32 with 13 rounds (Salmon, Moraes, Dror, Shaw: *Parallel random numbers: as easy as 1,
+//! 2, 3*, SC 2011), chosen because it needs only addition, xor and rotation.
 
 use sha2::{Digest, Sha256};
 
-/// 64 bits from a 64-bit key and a 64-bit counter.
+/// Returns 64 random bits for a 64-bit key and a 64-bit counter.
 ///
-/// No loop over the rounds, so that a loop over counters becomes vectors.
+/// The rounds are not a loop, so that the compiler vectorizes loops over counters.
 #[inline(always)]
 pub fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
     let keys = [key[0], key[1], 0x1BD1_1BDA ^ key[0] ^ key[1]];
@@ -31,19 +31,19 @@ fn round([x, y]: [u32; 2], rotation: u32) -> [u32; 2] {
     [x, y.rotate_left(rotation) ^ x]
 }
 
-/// A source of 16-bit dithers for one tensor of one step of one miner.
+/// A stream of 16-bit dithers, for one tensor of one step of one task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dither(pub [u32; 2]);
 
 impl Dither {
-    /// The 16-bit dither of element (`row`, `column`): four columns share one Threefry call.
+    /// Returns the 16-bit dither of element (`row`, `column`). Four columns share a call of Threefry.
     #[inline(always)]
     pub fn at(self, row: u32, column: u32) -> u32 {
         let words = threefry(self.0, [row, column >> 2]);
         (words[(column >> 1 & 1) as usize] >> (16 * (column & 1))) & 0xffff
     }
 
-    /// The dithers of 32 columns of a row, from `first` (a multiple of 4) on.
+    /// Returns the dithers of 32 columns of a row, from column `first` on, which is a multiple of 4.
     #[inline(always)]
     pub fn columns(self, row: u32, first: u32) -> [u32; 32] {
         let (mut low, mut high) = ([0; 8], [0; 8]);
@@ -60,7 +60,7 @@ impl Dither {
         dithers
     }
 
-    /// The dithers of one column of 32 rows.
+    /// Returns the dithers of one column in 32 rows.
     #[inline(always)]
     pub fn rows(self, rows: &[u32; 32], column: u32) -> [u32; 32] {
         let mut dithers = [0; 32];
@@ -73,7 +73,7 @@ impl Dither {
     }
 }
 
-/// Key of the dither stream named `tensor` at `step` under a 32-byte task key: the first 64 bits of
+/// Returns the key of the dither stream of a tensor at a step under a 32-byte task key: the first 64 bits of
 /// `SHA-256(task key ‖ step as u64 LE ‖ tensor name)`.
 pub fn dither_key(task_key: &[u8; 32], step: u64, tensor: &str) -> Dither {
     let hash = Sha256::new().chain_update(task_key).chain_update(step.to_le_bytes()).chain_update(tensor).finalize();

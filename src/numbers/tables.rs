@@ -1,28 +1,28 @@
-//! Tables of transcendental functions, made by integer arithmetic alone so that every target
-//! holds the same words. Intermediate values are i128 with 60 fraction bits.
+//! Tables of transcendental functions, computed by integer arithmetic only, so that they have the same words on every
+//! platform. Intermediate values are i128 with 60 fraction bits.
 
 /// Fraction bits of intermediate values.
 const FRACTION: u32 = 60;
 const ONE: i128 = 1 << FRACTION;
-/// π · 2^60, to nearest.
+/// π · 2^60, rounded to nearest.
 const PI: i128 = 3_622_009_729_038_561_421;
-/// ln 2 · 2^60, to nearest.
+/// ln 2 · 2^60, rounded to nearest.
 const LN_2: i128 = 799_144_290_325_165_979;
 
-/// Entries of [`exp2_table`] and [`log2_table`]: one per 1/256, both ends included.
+/// Number of entries of [`exp2_table`] and of [`log2_table`]: one for each 1/256, both ends included.
 pub const TABLE_LEN: usize = 257;
 
-/// `round(2^(30 − i/256))` for i = 0..=256: what softmax interpolates.
+/// Returns `round(2^(30 − i/256))` for i = 0..=256, between which softmax interpolates.
 pub fn exp2_table() -> Vec<u32> {
     (0..TABLE_LEN as i128).map(|i| round(exp2(-i * (ONE >> 8)), 30) as u32).collect()
 }
 
-/// `round(log2(1 + i/256) · 2^24)` for i = 0..=256: what the loss interpolates.
+/// Returns `round(log2(1 + i/256) · 2^24)` for i = 0..=256, between which the loss interpolates.
 pub fn log2_table() -> Vec<u32> {
     (0..TABLE_LEN as i128).map(|i| round(log2(ONE + i * (ONE >> 8)), 24) as u32).collect()
 }
 
-/// Rotary angles as pairs (cos, sin) in Q30: `[positions, head_dim / 2, 2]`, angle
+/// Returns the rotary angles as pairs (cos, sin) in Q30, `[positions, head_dim / 2, 2]`. An angle is
 /// `position · theta^(−2i / head_dim)` (Su et al., *RoFormer*, 2021). `theta` ≥ 1, `head_dim` even.
 pub fn rope_table(positions: usize, head_dim: usize, theta: u32) -> Vec<u32> {
     let log_theta = log2(i128::from(theta) << FRACTION);
@@ -39,7 +39,7 @@ pub fn rope_table(positions: usize, head_dim: usize, theta: u32) -> Vec<u32> {
     table
 }
 
-/// The rotation that changes nothing, for one position.
+/// Returns the identity rotation, for one position.
 pub fn identity_rope(head_dim: usize) -> Vec<u32> {
     [1 << 30, 0].repeat(head_dim / 2)
 }
@@ -52,7 +52,7 @@ fn round(value: i128, bits: u32) -> i128 {
     (value + (1 << (FRACTION - bits - 1))) >> (FRACTION - bits)
 }
 
-/// `2^x`: the whole part by shift, the rest by the series of `e^(x ln 2)`.
+/// Returns `2^x`: the whole part by a shift, the fraction by the series of `e^(x ln 2)`.
 fn exp2(x: i128) -> i128 {
     let whole = x >> FRACTION;
     let y = multiply(x & (ONE - 1), LN_2);
@@ -64,7 +64,7 @@ fn exp2(x: i128) -> i128 {
     if whole >= 0 { sum << whole } else { sum >> (-whole).min(127) }
 }
 
-/// `log2(x)` for x ≥ 1, a bit at a time by squaring.
+/// Returns `log2(x)` for x ≥ 1, computed bit by bit by squaring.
 fn log2(mut x: i128) -> i128 {
     let whole = (127 - x.leading_zeros() as i128) - i128::from(FRACTION);
     x >>= whole;
@@ -80,7 +80,7 @@ fn log2(mut x: i128) -> i128 {
     result
 }
 
-/// Cosine and sine of an angle in `[0, 2π)`: reduced to `[0, π/4]`, then their series.
+/// Returns cosine and sine of an angle in `[0, 2π)`, by reduction to `[0, π/4]` and their series.
 fn cos_sin(angle: i128) -> (i128, i128) {
     let half_pi = PI / 2;
     let quadrant = angle / half_pi;

@@ -1,39 +1,39 @@
-//! Ternary matrices: values {−1, 0, +1} (trits) at two bits each, packed in 4×4 blocks.
+//! Ternary matrices: values {−1, 0, +1} (trits) of two bits each, packed in 4×4 blocks of one word.
 //!
-//! `word(n4, k4)` holds the code (trit + 1) of row `4·n4 + j`, column `4·k4 + b` at bit `8·b + 2·j`,
-//! so `(word >> 2j) & 0x03030303` is row j as four bytes along the columns, and the same mask on the
-//! [transposed](transpose_block) word is column b as four bytes along the rows: one copy serves
+//! `word(n4, k4)` holds the code (trit + 1) of row `4·n4 + j`, column `4·k4 + b` at bit `8·b + 2·j`, so
+//! `(word >> 2j) & 0x03030303` is row j as four bytes along the columns, and the same mask on the
+//! [transposed](transpose_block) word is column b as four bytes along the rows. One copy of a matrix therefore serves
 //! both the forward product and the gradient of its input.
 
 use crate::{error::Error, numbers::fixed::Scale};
 use std::sync::Arc;
 
-/// Rows of values that a product contracts are padded with zeros to a multiple of this many elements.
+/// Rows that a product sums over are padded with zeros to a multiple of this many elements.
 pub const ROW_ALIGN: usize = 32;
 
-/// A block of trits 0.
+/// A block of zero trits.
 const PADDING: u32 = 0x5555_5555;
 
-/// Words of a padded row of `width` bytes.
+/// Returns the words of a row of `width` bytes, padded.
 pub const fn row_words(width: usize) -> usize {
     width.div_ceil(ROW_ALIGN) * (ROW_ALIGN / 4)
 }
 
-/// A ternary matrix `[rows, columns]` times one dequantisation scale.
+/// A ternary matrix `[rows, columns]` and its dequantization scale.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ternary {
-    /// Rows, the output features of a linear layer.
+    /// Number of rows: the output features of a linear layer.
     pub rows: usize,
-    /// Columns, its input features.
+    /// Number of columns: the input features of a linear layer.
     pub columns: usize,
-    /// `[row_words(rows), row_words(columns)]` block words; padding holds trit 0.
+    /// Block words `[row_words(rows), row_words(columns)]`. Trits of the padding are 0.
     pub words: Arc<[u32]>,
-    /// What one trit is worth.
+    /// Dequantization scale: the value of the trit 1.
     pub dequant_scale: Scale,
 }
 
 impl Ternary {
-    /// Packs row-major trits. Fails if their count is not `rows · columns` or one is outside −1..=1.
+    /// Packs row-major trits. Returns an error if their number is not `rows · columns`, or if one is outside −1..=1.
     pub fn pack(rows: usize, columns: usize, trits: &[i8], dequant_scale: Scale) -> Result<Self, Error> {
         if rows == 0 || columns == 0 || trits.len() != rows * columns {
             return Err(Error::Shape { what: "ternary matrix", expected: rows * columns, found: trits.len() });
@@ -46,7 +46,8 @@ impl Ternary {
         })
     }
 
-    /// Packs rows of codes (trit + 1) that `read` puts into a `[columns]` slice, asked for in order.
+    /// Packs rows of codes (trit + 1). `read` is called for each row in order and writes its codes into a `[columns]`
+    /// slice.
     pub fn from_codes(
         rows: usize,
         columns: usize,
@@ -69,7 +70,7 @@ impl Ternary {
         Ok(Self { rows, columns, words: words.into(), dequant_scale })
     }
 
-    /// The codes of a row into a `[columns]` slice: what [`Self::from_codes`] reads.
+    /// Writes the codes of a row into a `[columns]` slice, as [`Self::from_codes`] reads them.
     pub fn codes(&self, row: usize, codes: &mut [u8]) {
         let column_blocks = row_words(self.columns);
         let line = &self.words[row / 4 * column_blocks..][..column_blocks];
@@ -79,19 +80,19 @@ impl Ternary {
         }
     }
 
-    /// The trit at (`row`, `column`).
+    /// Returns the trit at (`row`, `column`).
     pub fn trit(&self, row: usize, column: usize) -> i32 {
         trit(&self.words, row_words(self.columns), row, column)
     }
 }
 
-/// The trit at (`row`, `column`) of block words with `column_blocks` words to a block row.
+/// Returns the trit at (`row`, `column`) of block words that have `column_blocks` words in a row of blocks.
 #[inline(always)]
 pub fn trit(words: &[u32], column_blocks: usize, row: usize, column: usize) -> i32 {
     (words[row / 4 * column_blocks + column / 4] >> (8 * (column % 4) + 2 * (row % 4)) & 3) as i32 - 1
 }
 
-/// Transposes the 4×4 block in a word by two delta swaps.
+/// Returns the transpose of the 4×4 block in a word, computed by two delta swaps.
 #[inline(always)]
 pub const fn transpose_block(mut word: u32) -> u32 {
     let swap = (word >> 6 ^ word) & 0x00CC_00CC;

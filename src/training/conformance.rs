@@ -78,7 +78,7 @@ pub async fn step_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32]
 /// The steps before it run on the reference kernels, so the first entry that differs from another backend's trace
 /// belongs to a dispatch with correct inputs.
 pub async fn step_trace(backend: &Backend, sequences: usize) -> Result<Vec<Traced>, Error> {
-    let scalar = Backend::Cpu { threads: 1, choose: cpu::scalar };
+    let scalar = Backend::Cpu { threads: 1, kernels: cpu::scalar };
     let Training { adapter, .. } = Training::before_golden_step(&scalar, sequences).await?;
     let mut training = Training { adapter, ..Training::new(backend, sequences, STEP_CONFIG, STEP_TOKENS).await? };
     training.load().await?;

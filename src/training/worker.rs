@@ -48,7 +48,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Records the step and allocates its memory. One run computes [`Backend::sequences`]`(max_sequences)` sequences,
+    /// Records the step and allocates its memory. One run computes [`Backend::sequences_per_run`]`(max_sequences)` sequences,
     /// but at most as many as a chunk has.
     pub async fn new(
         model: &Model,
@@ -56,7 +56,7 @@ impl Worker {
         backend: &Backend,
         max_sequences: usize,
     ) -> Result<Self, WorkerError> {
-        let sequences = backend.sequences(max_sequences).min(CHUNK_TOKENS.div_ceil(model.config.context));
+        let sequences = backend.sequences_per_run(max_sequences).min(CHUNK_TOKENS.div_ceil(model.config.context));
         let step = RecordedStep::new(model, targets, sequences);
         let executor = backend.executor(&Arc::new(step.recording.clone())).await?;
         let manifest = model_manifest(model).map_err(WorkError::from)?;

@@ -1,4 +1,4 @@
-//! A case: a small model, what is trained on it, an adapter and a text, all from a seed.
+//! Inputs for tests of whole steps: a small model, the adapted layers, an adapter and a text, all derived from a seed.
 
 #![allow(unreachable_pub, reason = "two test binaries include this file")]
 
@@ -20,7 +20,7 @@ use r3mes_wgpu::{
 };
 use std::sync::Arc;
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
+/// The random generator SplitMix64 (Steele, Lea, Flood 2014).
 pub struct Random(pub u64);
 
 impl Random {
@@ -32,13 +32,13 @@ impl Random {
         z ^ z >> 31
     }
 
-    /// Uniform in `low..high`.
+    /// Returns a uniform number in `low..high`.
     pub fn within(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * (self.word() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
-/// Two layers, four heads over two, 64 features.
+/// Returns a configuration with two layers, four query heads over two key/value heads, and 64 features.
 pub fn small() -> ModelConfig {
     ModelConfig {
         layers: 2,
@@ -55,12 +55,13 @@ pub fn small() -> ModelConfig {
     }
 }
 
-/// All seven linears.
+/// Returns all seven linear layers as targets.
 pub fn targets(rank: usize) -> Targets {
     Targets { rank, linears: Linear::ALL.to_vec() }
 }
 
-/// The seeded model with gains in ±(½..2) and embedding rows of unequal size, so that neither cancels.
+/// Returns a seeded model with gains in ±(½..2) and embedding rows of unequal size, so that an omitted gain or row
+/// scale would show.
 pub fn model(config: ModelConfig, seed: u64) -> Model {
     let mut random = Random(seed);
     let mut model = seeded(config, [seed as u8; 32]).unwrap();
@@ -86,7 +87,7 @@ pub fn model(config: ModelConfig, seed: u64) -> Model {
     model.check().unwrap()
 }
 
-/// Factors uniform in ±`a / √in_features` and ±`b / √rank`, alpha = 2 · rank.
+/// Returns an adapter with factors uniform in ±`a / √in_features` and ±`b / √rank`, and alpha = 2 · rank.
 pub fn adapter(config: &ModelConfig, targets: &Targets, [a, b]: [f64; 2], seed: u64) -> LoraAdapter {
     let mut random = Random(seed ^ 0xada9);
     let rank = targets.rank;
@@ -107,7 +108,7 @@ pub fn adapter(config: &ModelConfig, targets: &Targets, [a, b]: [f64; 2], seed: 
     LoraAdapter { rank, alpha: 2 * rank as u32, matrices }
 }
 
-/// Words of a language in which each token is followed by one of four, the first of them most often.
+/// Returns tokens of a language in which each token has four successors, of which the first is the most frequent.
 pub fn text(vocab: usize, tokens: usize, seed: u64) -> Vec<u32> {
     let mut random = Random(seed ^ 0x7e87);
     let mut token = random.word() % vocab as u64;
@@ -120,10 +121,10 @@ pub fn text(vocab: usize, tokens: usize, seed: u64) -> Vec<u32> {
     (0..tokens).map(|_| step()).collect()
 }
 
-/// A trainer on the CPU, whose calls do not fail.
+/// A trainer on the CPU, whose methods panic on errors.
 pub struct CpuTrainer(Trainer);
 
-/// A trainer that plays `sequences` at a time on `threads` threads, with the adapter in it.
+/// Returns a trainer that computes `sequences` sequences in a run on `threads` threads, with the adapter loaded.
 pub fn trainer(
     model: &Model,
     targets: &Targets,
@@ -132,7 +133,7 @@ pub fn trainer(
     threads: usize,
 ) -> CpuTrainer {
     let step = RecordedStep::new(model, targets, sequences);
-    let backend = Backend::Cpu { threads, choose: |_| None };
+    let backend = Backend::Cpu { threads, kernels: |_| None };
     let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
     let mut trainer = CpuTrainer(Trainer::new(step, executor));
     trainer.load(adapter, JOB_EXPONENT);
@@ -140,7 +141,7 @@ pub fn trainer(
 }
 
 impl CpuTrainer {
-    /// Uploads an adapter, with one exponent for all its gradients.
+    /// Loads an adapter, with one exponent for all its gradients.
     pub fn load(&mut self, adapter: &LoraAdapter, exponent: i32) {
         self.try_load(adapter, exponent).unwrap();
     }

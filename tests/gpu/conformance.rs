@@ -1,10 +1,10 @@
-//! The golden digests, of one step and of a run of a hundred, by every lowering; and a decoder.
+//! Tests of the golden digests, of one step and of a run of a hundred steps, with every lowering; and of a decoder.
 
 use super::devices::Opened;
 use libtest_mimic::{Failed, Trial};
 use pollster::block_on;
 use r3mes_wgpu::{
-    compute::{Backend, cpu::scalar, gpu::Choice},
+    compute::{Backend, cpu::scalar, gpu::LoweringChoice},
     kernels,
     model::{config::ModelConfig, decoder::Decoder, generator::seeded},
     training::{
@@ -14,11 +14,11 @@ use r3mes_wgpu::{
 };
 use std::collections::BTreeSet;
 
-/// All sequences of the chunk in one play: software GPUs are slow, and other splits are the CPU's tests.
+/// Sequences in one run: all of the chunk, because software GPUs are slow. The CPU's tests cover other numbers.
 const SEQUENCES: usize = 3;
 
-/// Two trials for each name of a lowering, kernels that lack it running by their plain one. Runs are Vulkan's: one
-/// driver of a GPU is enough for a hundred steps.
+/// Returns two tests for each name of a lowering; kernels without it use their plain one. The run of a hundred steps is
+/// tested with Vulkan only, because one driver of a GPU is enough.
 pub(crate) fn trials(gpu: &'static Opened) -> impl Iterator<Item = Trial> {
     let lowerings = kernels::ALL.iter().flat_map(|kernel| kernel.lowerings);
     let names: BTreeSet<_> = lowerings.map(|lowering| lowering.name).collect();
@@ -32,10 +32,12 @@ pub(crate) fn trials(gpu: &'static Opened) -> impl Iterator<Item = Trial> {
     };
     let runs = gpu.listed.graphics_api == "vulkan";
     let digests = names.into_iter().flat_map(move |name| [Some(step(name)), runs.then(|| run(name))]).flatten();
-    digests.chain([Trial::test(format!("a decoder reads as the CPU does on {}", gpu.listed), move || decoder(gpu))])
+    digests.chain([Trial::test(format!("a decoder returns the scores of the CPU on {}", gpu.listed), move || {
+        decoder(gpu)
+    })])
 }
 
-/// Token by token and in parts, before and after the end of a workgroup's units.
+/// Reads tokens one by one and in parts, before and after the boundary of a workgroup's units.
 fn decoder(gpu: &Opened) -> Result<(), Failed> {
     let config = ModelConfig { layers: 1, width: 64, heads: 2, head_dim: 32, ffn_width: 96, context: 80, ..SMALL };
     let model = seeded(ModelConfig { kv_heads: 1, ..config }, [5; 32])?;
@@ -48,12 +50,12 @@ fn decoder(gpu: &Opened) -> Result<(), Failed> {
         }
         Ok(scores)
     };
-    let same = read(&backend(gpu, "plain")?)? == read(&Backend::Cpu { threads: 1, choose: scalar })?;
-    same.then_some(()).ok_or("other scores".into())
+    let same = read(&backend(gpu, "plain")?)? == read(&Backend::Cpu { threads: 1, kernels: scalar })?;
+    same.then_some(()).ok_or("the scores differ".into())
 }
 
 fn backend(gpu: &Opened, name: &str) -> Result<Backend, Failed> {
-    let mut choice = Choice::default();
+    let mut choice = LoweringChoice::default();
     for kernel in kernels::ALL {
         if let Some(lowering) = kernel.lowerings.iter().find(|lowering| lowering.name == name) {
             choice = choice.with(kernel, lowering);

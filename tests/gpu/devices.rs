@@ -1,4 +1,4 @@
-//! The GPUs that the tests see: every driver of this machine, software ones from wherever they lie.
+//! The GPUs that the tests use: those of all drivers of this machine, including software drivers in unusual folders.
 
 use libtest_mimic::{Failed, Trial};
 use pollster::block_on;
@@ -10,9 +10,9 @@ use std::{
     time::Instant,
 };
 
-/// Vulkan's software drivers, as their devices call themselves.
+/// Names of the devices of Vulkan's software drivers.
 const SOFTWARE: [&str; 2] = ["llvmpipe", "SwiftShader"];
-/// Where files that name a Vulkan driver lie.
+/// Folders of the files that name Vulkan drivers.
 const FOLDERS: [&str; 5] = [
     "/usr/share/vulkan/icd.d",
     "/etc/vulkan/icd.d",
@@ -20,10 +20,12 @@ const FOLDERS: [&str; 5] = [
     "/usr/lib/chromium",
     "/usr/lib64/chromium-browser",
 ];
-/// Tells Vulkan's loader its drivers. It reads it once, so it must be set before the process starts.
+/// The variable in which Vulkan's loader finds its drivers. It is read once, so it must be set before the process
+/// starts.
 const DRIVER_FILES: &str = "VK_DRIVER_FILES";
 
-/// Runs this test again with all drivers named, unless that is done or the caller chose drivers.
+/// Runs this test again with all drivers in the variable. Does nothing if the variable is already set, by this function
+/// or by the caller.
 pub(crate) fn name_drivers() -> Option<ExitCode> {
     if std::env::var_os(DRIVER_FILES).is_some() || cfg!(not(target_os = "linux")) {
         return None;
@@ -45,12 +47,12 @@ pub(crate) fn name_drivers() -> Option<ExitCode> {
     Some(ExitCode::from(code as u8))
 }
 
-/// Whether nothing may be missing.
+/// Returns whether this is a CI run, in which no driver may be missing.
 pub(crate) fn in_ci() -> bool {
     std::env::var_os("CI").is_some()
 }
 
-/// Says of each software driver whether it is there: if not, ignored, in CI failed.
+/// Returns a test for each software driver that it is present. If it is not, the test is ignored, but fails in CI.
 pub(crate) fn presence(gpus: &'static [Opened]) -> impl Iterator<Item = Trial> {
     SOFTWARE.into_iter().map(|name| {
         let here = gpus.iter().any(|gpu| gpu.listed.graphics_api == "vulkan" && gpu.listed.name.contains(name));
@@ -59,26 +61,26 @@ pub(crate) fn presence(gpus: &'static [Opened]) -> impl Iterator<Item = Trial> {
     })
 }
 
-/// A listed GPU, opened at first use.
+/// A GPU, opened at first use.
 pub(crate) struct Opened {
     pub(crate) listed: Device,
     gpu: OnceLock<Result<Gpu, String>>,
 }
 
-/// All GPUs.
+/// Lists all GPUs.
 pub(crate) fn all() -> &'static [Opened] {
     let opened = |listed| Opened { listed, gpu: OnceLock::new() };
     block_on(gpu::devices()).into_iter().map(opened).collect::<Vec<_>>().leak()
 }
 
 impl Opened {
-    /// Shared by the tests.
+    /// Returns the open GPU, which the tests share.
     pub(crate) fn gpu(&self) -> Result<&Gpu, Failed> {
         let open = || block_on(Gpu::open(&self.listed, options())).map_err(|error| error.to_string());
         self.gpu.get_or_init(open).as_ref().map_err(Failed::from)
     }
 
-    /// A separate one.
+    /// Opens the GPU separately, with changed options.
     pub(crate) fn with(&self, change: impl FnOnce(&mut Options)) -> Result<Gpu, Failed> {
         let mut options = options();
         change(&mut options);
@@ -86,7 +88,7 @@ impl Opened {
     }
 }
 
-/// The product's, on a clock.
+/// The default options, with a clock.
 fn options() -> Options {
     let options = Options::new(|| {
         static START: OnceLock<Instant> = OnceLock::new();

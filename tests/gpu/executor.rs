@@ -1,12 +1,12 @@
-//! What the player promises whatever the kernel: cuts, checks, chains, errors.
+//! Tests of the GPU executor, independent of the kernel: slices, runtime checks, chains of dispatches, errors.
 
 use super::{devices::Opened, seed};
 use libtest_mimic::{Failed, Trial};
 use pollster::block_on;
 use r3mes_wgpu::{
     compute::{
-        gpu::{self, Checks, Choice, Gpu, GpuExecutor, TuneOutcome, passes, tune},
-        recording::{Content, Recording},
+        gpu::{self, Checks, Gpu, GpuExecutor, LoweringChoice, TuneOutcome, passes, tune},
+        recording::{BufferContent, Recording},
     },
     error::Error,
     kernels::{
@@ -19,46 +19,44 @@ use std::ops::Range;
 type Test = fn(&Opened) -> Result<(), Failed>;
 
 const TESTS: [(&str, Test); 10] = [
-    ("cuts of one row keep the bits", cuts),
-    ("guarded kernels give the same bits", guards),
-    ("a chain over shared slots, whole and in parts", chain),
-    ("the flag is raised and cleared", flag),
-    ("large buffers cross in pieces", pieces),
-    ("a wrong lowering is found out and named", wrong_lowering),
-    ("a text that does not compile is refused", broken_lowering),
-    ("tuning chooses among what passes", tuning),
-    ("too large a buffer names the limit", too_large),
-    ("a closed GPU is an error", closed),
+    ("slices of one row give the same bits", one_row_slices),
+    ("kernels with runtime checks give the same bits", runtime_checks),
+    ("a chain of dispatches over shared slots runs whole and in parts", chain),
+    ("the saturation flag is set and cleared", flag),
+    ("large buffers are copied in pieces", pieces),
+    ("a wrong lowering is detected and named", wrong_lowering),
+    ("WGSL that does not compile is refused", broken_lowering),
+    ("tuning chooses among the lowerings that pass", tuning),
+    ("a buffer that is too large is refused with the limit", too_large),
+    ("operations on a closed GPU return an error", closed),
 ];
 
 pub(crate) fn trials(gpu: &'static Opened) -> impl Iterator<Item = Trial> {
     TESTS.into_iter().map(move |(name, test)| Trial::test(format!("{name} on {}", gpu.listed), move || test(gpu)))
 }
 
-/// What is ready to run now.
-fn ready() -> impl Iterator<Item = (&'static Kernel, &'static Lowering)> {
-    let each = kernels::ALL.iter().flat_map(|kernel| kernel.lowerings.iter().map(move |lowering| (*kernel, lowering)));
-    each.filter(|(_, lowering)| lowering.wgsl.trim() != "// pending")
-}
-
 fn all_pass(gpu: &Gpu) -> Result<(), Failed> {
-    for (kernel, lowering) in ready() {
-        for case in cases(kernel, seed()) {
+    for kernel in kernels::ALL {
+        for (lowering, case) in kernel
+            .lowerings
+            .iter()
+            .flat_map(|lowering| cases(kernel, seed()).into_iter().map(move |case| (lowering, case)))
+        {
             block_on(passes(gpu, lowering, &case))?;
         }
     }
     Ok(())
 }
 
-fn cuts(gpu: &Opened) -> Result<(), Failed> {
+fn one_row_slices(gpu: &Opened) -> Result<(), Failed> {
     all_pass(&gpu.with(|options| options.slice_ms = 0.0)?)
 }
 
-fn guards(gpu: &Opened) -> Result<(), Failed> {
+fn runtime_checks(gpu: &Opened) -> Result<(), Failed> {
     all_pass(&gpu.with(|options| options.checks = Checks::Checked)?)
 }
 
-/// `to[u] = 3 · from[u] + add`, one word a unit; a sum past 2^31 raises the flag.
+/// `target[u] = 3 · source[u] + add`, one word a work unit; a result of 2^31 or more sets the flag.
 static STEP: Kernel = Kernel {
     name: "step",
     params: &["first_group", "count", "add"],
@@ -81,7 +79,7 @@ static STEP: Kernel = Kernel {
 
 const STEP_PLAIN: Lowering = Lowering {
     name: "plain",
-    wgsl: "struct Params { first_group: u32, count: u32, add: u32 }
+    texts: &["struct Params { first_group: u32, count: u32, add: u32 }
         @group(0) @binding(0) var<uniform> params: Params;
         @group(0) @binding(1) var<storage, read> source: array<u32>;
         @group(0) @binding(2) var<storage, read_write> destination: array<u32>;
@@ -93,7 +91,7 @@ const STEP_PLAIN: Lowering = Lowering {
             let word = source[unit] * 3u + params.add;
             destination[unit] = word;
             if (word >> 31u) != 0u { atomicMax(&flag, 1u); }
-        }\n",
+        }\n"],
     groups_x: |_| 1,
     units_per_group: 8,
     keys_held: None,
@@ -104,12 +102,12 @@ fn step_case(count: u32, add: u32, inputs: Vec<u32>) -> Case {
     Case { kernel: &STEP, label: format!("{count} + {add}"), params: vec![0, count, add], inputs: vec![inputs, target] }
 }
 
-/// Ten steps over scratch that shares two slots; more rows than one launch may have.
+/// Ten dispatches over scratch buffers that share two slots, with more rows than one launch may have.
 fn chain(gpu: &Opened) -> Result<(), Failed> {
     const COUNT: usize = 8 * 65_535 + 13;
     let mut recording = Recording::default();
-    let input = recording.buffer("input", COUNT, Content::Persistent);
-    let output = recording.buffer("output", COUNT, Content::Persistent);
+    let input = recording.buffer("input", COUNT, BufferContent::Persistent);
+    let output = recording.buffer("output", COUNT, BufferContent::Persistent);
     let mut from = input;
     for add in 0..10 {
         let to = if add == 9 { output } else { recording.scratch(format!("step {add}"), COUNT) };
@@ -119,7 +117,7 @@ fn chain(gpu: &Opened) -> Result<(), Failed> {
     let words = CaseSource::new(seed()).words(COUNT);
     let expected: Vec<u32> =
         words.iter().map(|word| (0..10).fold(*word, |word, add| word.wrapping_mul(3).wrapping_add(add))).collect();
-    let mut executor = block_on(GpuExecutor::new(gpu.gpu()?, &recording, &Choice::default()))?;
+    let mut executor = block_on(GpuExecutor::new(gpu.gpu()?, &recording, &LoweringChoice::default()))?;
     for cuts in [&[][..], &[], &[3, 3, 8]] {
         block_on(executor.write(input, &words))?;
         block_on(executor.write(output, &vec![0; COUNT]))?;
@@ -131,13 +129,13 @@ fn chain(gpu: &Opened) -> Result<(), Failed> {
         equal(&block_on(executor.read(output))?, &expected)?;
     }
     let wrong = block_on(executor.write(input, &words[1..]));
-    matches!(wrong, Err(Error::Shape { .. })).then_some(()).ok_or("a short write was taken".into())
+    matches!(wrong, Err(Error::Shape { .. })).then_some(()).ok_or("a write of too few words was accepted".into())
 }
 
 fn flag(gpu: &Opened) -> Result<(), Failed> {
     let case = step_case(21, 0, (0..21).collect());
     let (recording, ids) = Recording::single(&case);
-    let mut executor = block_on(GpuExecutor::new(gpu.gpu()?, &recording, &Choice::default()))?;
+    let mut executor = block_on(GpuExecutor::new(gpu.gpu()?, &recording, &LoweringChoice::default()))?;
     for (last, expected) in [(5, false), (1 << 30, true), (6, false)] {
         let mut words = case.inputs[0].clone();
         words[20] = last;
@@ -154,14 +152,14 @@ fn pieces(gpu: &Opened) -> Result<(), Failed> {
     let mut recording = Recording::default();
     let words: Vec<u32> = (0..WORDS as u32).map(|word| word.wrapping_mul(0x9E37_79B9)).collect();
     let constant = recording.constant("constant", words.clone());
-    let executor = block_on(GpuExecutor::new(gpu.gpu()?, &recording, &Choice::default()))?;
+    let executor = block_on(GpuExecutor::new(gpu.gpu()?, &recording, &LoweringChoice::default()))?;
     equal(&block_on(executor.read(constant))?, &words)
 }
 
-/// A lowering that forgets the last unit.
+/// A lowering that omits the last unit.
 static WRONG: Lowering = Lowering { name: "wrong", groups_x: |_| 1, units_per_group: 9, ..STEP_PLAIN };
-/// A lowering that no compiler takes.
-static BROKEN: Lowering = Lowering { name: "broken", wgsl: "fn main() { return 1; }", ..STEP_PLAIN };
+/// A lowering that does not compile.
+static BROKEN: Lowering = Lowering { name: "broken", texts: &["fn main() { return 1; }"], ..STEP_PLAIN };
 
 fn wrong_lowering(gpu: &Opened) -> Result<(), Failed> {
     let case = step_case(9, 1, (5..14).collect());
@@ -184,7 +182,8 @@ fn broken_lowering(gpu: &Opened) -> Result<(), Failed> {
     Ok(block_on(passes(gpu, &STEP.lowerings[0], &case))?)
 }
 
-/// The forward product with a lowering that never passes beside one that does, and one without any.
+/// Tunes the forward product with one lowering that fails and two that pass, then with the failing one only, then a
+/// kernel without cases.
 fn tuning(gpu: &Opened) -> Result<(), Failed> {
     let of = |lowerings: Vec<Lowering>| -> &'static Kernel {
         let Kernel { name, params, bindings, units, reference, .. } = kernels::ternary_matmul::KERNEL;
@@ -192,10 +191,11 @@ fn tuning(gpu: &Opened) -> Result<(), Failed> {
     };
     let plain = |name, text: String| {
         let Lowering { groups_x, units_per_group, .. } = kernels::ternary_matmul::KERNEL.lowerings[0];
-        Lowering { name, wgsl: text.leak(), groups_x, units_per_group, keys_held: None }
+        let texts: Vec<&'static str> = vec![text.leak()];
+        Lowering { name, texts: texts.leak(), groups_x, units_per_group, keys_held: None }
     };
-    let text = kernels::ternary_matmul::KERNEL.lowerings[0].wgsl;
-    let (good, bad) = (text.to_owned(), text.replace("sums.a - offset", "sums.b - offset"));
+    let good = kernels::ternary_matmul::KERNEL.lowerings[0].texts.concat();
+    let bad = good.replace("sums.a - offset", "sums.b - offset");
     assert_ne!(good, bad);
     let gpu = gpu.with(|_| {})?;
     let kernel = of(vec![plain("bad", bad.clone()), plain("good", good.clone()), plain("again", good)]);
@@ -221,14 +221,14 @@ fn tuning(gpu: &Opened) -> Result<(), Failed> {
 
 fn too_large(gpu: &Opened) -> Result<(), Failed> {
     let mut recording = Recording::default();
-    recording.scratch("ledger of everything", gpu.listed.binding_bytes as usize / 4 + 64);
-    match block_on(GpuExecutor::new(gpu.gpu()?, &recording, &Choice::default())).err() {
-        Some(Error::GpuLimit { what, limit: "maxStorageBufferBindingSize", .. }) if what == "ledger of everything" => {}
+    recording.scratch("a large buffer", gpu.listed.binding_bytes as usize / 4 + 64);
+    match block_on(GpuExecutor::new(gpu.gpu()?, &recording, &LoweringChoice::default())).err() {
+        Some(Error::GpuLimit { what, limit: "maxStorageBufferBindingSize", .. }) if what == "a large buffer" => {}
         other => return Err(format!("{other:?}").into()),
     }
     match gpu::find(std::slice::from_ref(&gpu.listed), "GTX 9999") {
         Err(Error::NoGpu { .. }) => Ok(()),
-        _ => Err("found a GPU that nobody has".into()),
+        _ => Err("found a GPU that does not exist".into()),
     }
 }
 
@@ -236,13 +236,13 @@ fn closed(gpu: &Opened) -> Result<(), Failed> {
     let gpu = gpu.with(|_| {})?;
     let case = step_case(9, 1, (5..14).collect());
     let (recording, ids) = Recording::single(&case);
-    let mut executor = block_on(GpuExecutor::new(&gpu, &recording, &Choice::default()))?;
+    let mut executor = block_on(GpuExecutor::new(&gpu, &recording, &LoweringChoice::default()))?;
     gpu.close();
     let errors = [
         block_on(executor.run(0..1)).err(),
         block_on(executor.read(ids[1])).err(),
         block_on(executor.write(ids[0], &case.inputs[0])).err(),
-        block_on(GpuExecutor::new(&gpu, &recording, &Choice::default())).err(),
+        block_on(GpuExecutor::new(&gpu, &recording, &LoweringChoice::default())).err(),
     ];
     match errors.iter().all(|error| matches!(error, Some(Error::GpuLost { .. }))) {
         true => Ok(()),

@@ -1,4 +1,4 @@
-//! A kernel for this test only: each unit runs every function that kernels share on its operands.
+//! A kernel for tests of the shared WGSL functions: each work unit runs all of them on its own operands.
 
 use r3mes_wgpu::{
     kernels::{
@@ -28,14 +28,14 @@ pub(super) static KERNEL: Kernel = Kernel {
     reference,
     lowerings: &[Lowering {
         name: "plain",
-        wgsl: include_str!("fixed_point.wgsl"),
+        texts: &[include_str!("fixed_point.wgsl")],
         groups_x: |_| 1,
         units_per_group: 64,
         keys_held: None,
     }],
 };
 
-/// Random operands of every length, then all pairs of extremes with every shift.
+/// Random operands of every bit length, then all pairs of extremes with every shift.
 pub(super) fn cases(seed: u64) -> Vec<Case> {
     let source = &mut CaseSource::new(seed);
     let random: Vec<u32> = (0..4000).flat_map(|_| random(source)).collect();
@@ -81,7 +81,7 @@ fn reference(_: &[u32], _: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u
     false
 }
 
-/// In the order of `fixed_point.wgsl`.
+/// The results, in the order of `fixed_point.wgsl`.
 fn answers(words: &[u32]) -> Vec<[u32; 2]> {
     let (a, b) = (u64::from(words[0]) | u64::from(words[1]) << 32, u64::from(words[2]) | u64::from(words[3]) << 32);
     let (right, e, f) = (words[4], words[5] as i32, words[6] as i32);

@@ -1,4 +1,4 @@
-// Every function of shaders/shared/fixed.wgsl and its neighbours, on one unit's operands.
+// results[u] = every function of shaders/shared/fixed.wgsl and its neighbours, of operands[u].
 
 struct Params {
     first_group: u32,

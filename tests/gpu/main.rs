@@ -1,7 +1,8 @@
-//! Every kernel, by every lowering, on every GPU here, software ones included: the reference's bits.
+//! Tests that every lowering of every kernel computes the bits of the reference kernel, on every GPU of this machine,
+//! including software GPUs.
 //!
-//! `SEED=…` repeats a run's random cases. Needs its own harness, since what there is to test depends
-//! on the drivers that the machine has.
+//! `SEED=…` repeats the random cases of a run. The tests have their own harness, because what there is to test depends
+//! on the machine's drivers.
 
 mod conformance;
 mod devices;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     let gpus = devices::all();
     let trials = devices::presence(gpus).chain(gpus.iter().flat_map(trials));
     let mut arguments = Arguments::from_args();
-    // a software GPU uses every core by itself, and GL drivers hand out their context to one thread at a time
+    // A software GPU uses all cores by itself, and GL drivers give their context to one thread at a time.
     arguments.test_threads.get_or_insert(1);
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
@@ -40,23 +41,22 @@ fn trials(gpu: &'static Opened) -> Vec<Trial> {
     let each = kernels::ALL.iter().flat_map(|kernel| kernel.lowerings.iter().map(move |lowering| (*kernel, lowering)));
     let kernels = each.map(|(kernel, lowering)| {
         let name = format!("{}.{} on {}", kernel.name, lowering.name, gpu.listed);
-        let pending = lowering.wgsl.trim() == "// pending" && !devices::in_ci();
-        Trial::test(name, move || equals_twin(gpu, lowering, cases(kernel, seed()))).with_ignored_flag(pending)
+        Trial::test(name, move || equals_reference(gpu, lowering, cases(kernel, seed())))
     });
     let fixed_point = Trial::test(format!("fixed_point on {}", gpu.listed), move || {
-        equals_twin(gpu, &fixed_point::KERNEL.lowerings[0], fixed_point::cases(seed()))
+        equals_reference(gpu, &fixed_point::KERNEL.lowerings[0], fixed_point::cases(seed()))
     });
     kernels.chain([fixed_point]).chain(executor::trials(gpu)).chain(conformance::trials(gpu)).collect()
 }
 
-/// A new seed each run, or the one to repeat.
+/// Returns the seed of this run: the one in `SEED`, or a new one.
 pub(crate) fn seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
     *SEED.get_or_init(|| std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(now))
 }
 
-fn equals_twin(gpu: &Opened, lowering: &'static Lowering, cases: Vec<Case>) -> Result<(), Failed> {
+fn equals_reference(gpu: &Opened, lowering: &'static Lowering, cases: Vec<Case>) -> Result<(), Failed> {
     if cases.is_empty() {
         return Err("no cases".into());
     }

@@ -13,7 +13,7 @@ use r3mes_wgpu::{
 use safetensors::SafeTensors;
 use std::sync::Arc;
 
-const CPU: Backend = Backend::Cpu { threads: 1, choose: |_| None };
+const CPU: Backend = Backend::Cpu { threads: 1, kernels: |_| None };
 
 /// The results of PEFT.
 struct Reference(Vec<u8>);

@@ -1,10 +1,10 @@
-//! Generated code: what drivers get from naga holds no `/` and no `%`, which some of them miscompile;
-//! naga's own guards would bring them in unseen.
+//! Rules of generated code: the text that drivers get from naga contains no `/` and no `%`, which some of them
+//! miscompile, and which naga's own runtime checks could add.
 
 use super::Parsed;
 use naga::{ShaderStage, back, proc::BoundsCheckPolicies};
 
-/// Each language whose text divides, or that naga cannot write.
+/// Returns a fault for each language in which the text divides, or in which naga cannot write it.
 pub(crate) fn faults(parsed: &Parsed) -> Vec<String> {
     let languages = [("MSL", msl(parsed)), ("HLSL", hlsl(parsed)), ("GLSL", glsl(parsed))];
     let fault = |(language, text): (&str, Result<String, String>)| match text {
@@ -14,7 +14,7 @@ pub(crate) fn faults(parsed: &Parsed) -> Vec<String> {
     languages.into_iter().filter_map(fault).collect()
 }
 
-/// The first line that divides, comments and preprocessor lines aside.
+/// Returns the first line that divides, ignoring comments and preprocessor lines.
 pub(crate) fn division(text: &str) -> Option<&str> {
     let code = |line: &&str| !line.trim_start().starts_with('#');
     text.lines().filter(code).find(|line| line.split("//").next().is_some_and(|code| code.contains(['/', '%'])))
@@ -61,7 +61,7 @@ fn glsl(Parsed { module, info, .. }: &Parsed) -> Result<String, String> {
     Ok(text)
 }
 
-/// As trusted modules are compiled.
+/// Returns the policies by which trusted modules are compiled.
 fn unchecked() -> BoundsCheckPolicies {
     let policy = naga::proc::BoundsCheckPolicy::Unchecked;
     BoundsCheckPolicies { index: policy, buffer: policy, image_load: policy, binding_array: policy }

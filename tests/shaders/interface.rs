@@ -1,16 +1,16 @@
-//! The interface of a text: its params, bindings and workgroup are those that its kernel declares and
-//! that any WebGPU device can run.
+//! Rules of the interface: parameters and bindings are those that the kernel declares, and every WebGPU device supports
+//! the number of bindings and the size of the workgroup.
 
 use super::Parsed;
 use naga::{AddressSpace, ArraySize, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 use r3mes_wgpu::kernels::{Access, Kernel};
 
-/// WebGPU's defaults, which every device offers.
+/// WebGPU's default limits, which every device supports.
 const STORAGE_BUFFERS: usize = 8;
 const INVOCATIONS: u32 = 256;
 const WORKGROUP_BYTES: u32 = 16 << 10;
 
-/// What differs from the kernel's declaration or exceeds a limit.
+/// Returns what differs from the kernel's declaration or exceeds a limit.
 pub(crate) fn faults(kernel: &Kernel, Parsed { module, overrides, .. }: &Parsed) -> Vec<String> {
     let mut faults = Vec::new();
     let mut expect = |what: &str, found: String, expected: String| {
@@ -36,7 +36,7 @@ pub(crate) fn faults(kernel: &Kernel, Parsed { module, overrides, .. }: &Parsed)
     faults
 }
 
-/// Names of the fields of the uniform at binding 0; a field that is no 32-bit integer shows its type.
+/// Returns the names of the fields of the uniform at binding 0, with the type of a field that is not a 32-bit integer.
 fn params(module: &naga::Module) -> String {
     let uniforms: Vec<_> = module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::Uniform).collect();
     let [(_, variable)] = uniforms[..] else { return format!("{} uniforms", uniforms.len()) };
@@ -54,7 +54,7 @@ fn params(module: &naga::Module) -> String {
     format!("{:?}", names.collect::<Vec<_>>())
 }
 
-/// Storage variables in the order of their numbers.
+/// Returns the storage variables in the order of their bindings.
 fn bindings(module: &naga::Module) -> Vec<String> {
     let mut found = Vec::new();
     for (_, variable) in module.global_variables.iter() {

@@ -1,5 +1,5 @@
-//! Rules of exact arithmetic on a text's IR: integers of 32 bits, no division, no shift past the
-//! word, nothing whose result a driver may choose.
+//! Rules of exact arithmetic, applied to naga's intermediate representation: 32-bit integers, no division, no shift by
+//! more than 31, and no operation whose result depends on the driver.
 
 use super::Parsed;
 use naga::{
@@ -7,16 +7,16 @@ use naga::{
     valid::FunctionInfo,
 };
 
-/// Whether a text may hold floats.
+/// Whether a text may contain floating-point numbers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Floats {
-    /// None at all.
+    /// No.
     None,
-    /// Integers in f32, below 2^24 in magnitude: an audited file.
+    /// Integers below 2^24 in magnitude, held in f32. The text has been audited.
     Audited,
 }
 
-/// Every rule broken.
+/// Returns all violations of the rules.
 pub(crate) fn faults(parsed: &Parsed, floats: Floats) -> Vec<String> {
     let Parsed { module, info, .. } = parsed;
     let mut faults = Vec::new();
@@ -69,7 +69,7 @@ fn literal_fault(expression: &Expression, floats: Floats) -> Option<String> {
     }
 }
 
-/// One function.
+/// A function of a module.
 struct Body<'a> {
     module: &'a naga::Module,
     function: &'a Function,
@@ -116,7 +116,7 @@ impl Body<'_> {
         fault.or_else(|| scalar_fault(self.inner(handle), self.floats).map(|fault| format!("a value {fault}")))
     }
 
-    /// The largest value of an expression without sign, where its form alone shows one.
+    /// Returns the largest value of an unsigned expression, if its form alone shows a bound.
     fn bound(&self, handle: Handle<Expression>) -> Option<u64> {
         match self.function.expressions[handle] {
             Expression::Literal(literal) => literal_bound(literal),
@@ -148,8 +148,8 @@ impl Body<'_> {
         }
     }
 
-    /// Faults of statements; `path` says how the block is reached, `left` whether some invocations have
-    /// returned before it.
+    /// Returns the faults of the statements of a block. `path` says which invocations reach the block, and `left`
+    /// whether some invocations have returned before it.
     fn block_faults(&self, block: &naga::Block, path: Path, left: &mut bool) -> Vec<String> {
         let mut faults = Vec::new();
         for statement in block.iter() {
@@ -163,12 +163,12 @@ impl Body<'_> {
                 };
                 faults.extend(self.block_faults(inner, inner_path, left));
                 if matches!(statement, Statement::Loop { .. }) {
-                    faults.extend(self.block_faults(inner, inner_path, left)); // its second time
+                    faults.extend(self.block_faults(inner, inner_path, left)); // its second iteration
                 }
             }
             match statement {
                 Statement::Atomic { fun: naga::AtomicFunction::Add | naga::AtomicFunction::Max, result, .. } => {
-                    // naga always names a result; nothing may read it.
+                    // naga always has a result, which no expression may read.
                     let read = result.is_some_and(|result| self.info[result].ref_count > 0);
                     faults.extend(read.then(|| "reads what an atomic returns".to_owned()));
                 }
@@ -189,7 +189,7 @@ impl Body<'_> {
     }
 }
 
-/// How a block is reached: by all invocations, by a branch that all take alike, or by some of them.
+/// Which invocations reach a block: all; all or none, by a uniform branch; or some of them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Path {
     Always,
@@ -197,7 +197,7 @@ enum Path {
     Divergent,
 }
 
-/// The blocks inside a statement, and what decides whether they run. A loop's body always starts.
+/// Returns the blocks of a statement, with the condition on which they run. The body of a loop always starts.
 fn branches(statement: &Statement) -> Vec<(&naga::Block, Option<Handle<Expression>>)> {
     match statement {
         Statement::Block(inner) => vec![(inner, None)],

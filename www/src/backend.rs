@@ -82,6 +82,6 @@ fn cpu(reason: String, events: &EventSink) -> OpenBackend {
         binding_bytes: None,
         lowerings: Vec::new(),
     });
-    let backend = Backend::Cpu { threads: 1, choose: fastest };
+    let backend = Backend::Cpu { threads: 1, kernels: fastest };
     OpenBackend { backend, kind: "cpu", class: "cpu wasm simd128".to_owned() }
 }

@@ -10,7 +10,7 @@ use r3mes_wgpu::{
     compute::{
         Backend, Executor,
         cpu::{fastest, scalar, simd::Level},
-        gpu::{self, Choice, Device, Gpu, Options},
+        gpu::{self, Device, Gpu, LoweringChoice, Options},
         known_answers,
         recording::Recording,
     },
@@ -125,7 +125,7 @@ impl Bench {
         }
         bench.cpu_products(&cases[1..]).await?;
         if let Some(config) = &config {
-            let backend = Backend::Cpu { threads: 1, choose: fastest };
+            let backend = Backend::Cpu { threads: 1, kernels: fastest };
             bench.step(config, &backend, "cpu", Level::detect().name().to_owned()).await?;
         }
         Ok(bench)
@@ -153,7 +153,8 @@ impl Bench {
         let gpu = Gpu::open(device, Options { slice_ms: f64::INFINITY, ..Options::new(now) }).await?;
         for (what, case) in cases {
             for lowering in case.kernel.lowerings {
-                let backend = Backend::Gpu { gpu: gpu.clone(), choice: Choice::default().with(case.kernel, lowering) };
+                let backend =
+                    Backend::Gpu { gpu: gpu.clone(), choice: LoweringChoice::default().with(case.kernel, lowering) };
                 self.product(what, case, &backend, "gpu", lowering.name, LAUNCHES).await?;
             }
         }
@@ -162,8 +163,8 @@ impl Bench {
 
     async fn cpu_products(&mut self, cases: &[(&'static str, Case)]) -> Result<(), Error> {
         for (what, case) in cases {
-            for (by, choose) in [(Level::detect().name(), fastest as fn(&Kernel) -> _), ("scalar", scalar)] {
-                self.product(what, case, &Backend::Cpu { threads: 1, choose }, "cpu", by, 1).await?;
+            for (by, kernels) in [(Level::detect().name(), fastest as fn(&Kernel) -> _), ("scalar", scalar)] {
+                self.product(what, case, &Backend::Cpu { threads: 1, kernels }, "cpu", by, 1).await?;
             }
         }
         Ok(())

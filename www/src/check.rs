@@ -6,7 +6,7 @@ use r3mes_wgpu::{
     compute::{
         Backend,
         cpu::fastest,
-        gpu::{self, Choice, Gpu, Options},
+        gpu::{self, Gpu, LoweringChoice, Options},
         known_answers,
     },
     error::Error,
@@ -66,7 +66,7 @@ struct Check {
 
 impl Check {
     async fn cpu(&mut self) -> Result<Backend, JsError> {
-        let backend = Backend::Cpu { threads: 1, choose: fastest };
+        let backend = Backend::Cpu { threads: 1, kernels: fastest };
         for kernel in kernels::ALL {
             let mut outcome = Ok(());
             for case in cases(kernel, SEED) {
@@ -83,7 +83,7 @@ impl Check {
             .first()
             .ok_or_else(|| JsError::new("this browser offers no GPU, because WebGPU is missing or disabled"))?;
         let gpu = Gpu::open(device, Options::new(now)).await?;
-        let mut choice = Choice::default();
+        let mut choice = LoweringChoice::default();
         for kernel in kernels::ALL {
             match gpu::tune(&gpu, &[kernel], SEED).await {
                 Ok(tuning) => {

@@ -152,7 +152,7 @@ pub(crate) fn yield_to_page(slice: Slice) -> Pin<Box<dyn Future<Output = bool>>>
     let control = CONTROL.with_borrow(Clone::clone);
     Box::pin(async move {
         let Some(control) = control else { return true };
-        control.progress(slice.played);
+        control.progress([slice.dispatches_done, slice.dispatches]);
         let worked_ms = control.0.worked_ms.get() + slice.worked_ms;
         control.0.worked_ms.set(worked_ms);
         if worked_ms >= YIELD_MS || control.0.paused.get() || control.is_stopped() {

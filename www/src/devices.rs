@@ -103,7 +103,6 @@ impl AdapterInfo {
 
     fn classify(&self) -> Architecture {
         classify(&Description {
-            api: "WebGPU",
             name: &self.device,
             device_type: if self.fallback { "Cpu" } else { "Other" },
             driver_info: &self.description,

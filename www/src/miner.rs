@@ -52,7 +52,7 @@ struct MinerOptions {
 }
 
 /// The number of sequences that are computed at a time, as
-/// [`sequences`](r3mes_wgpu::compute::Backend::sequences) limits it.
+/// [`sequences_per_run`](r3mes_wgpu::compute::Backend::sequences_per_run) limits it.
 const SEQUENCES: usize = 1;
 /// The time between two requests for a chunk if the round has none left, in milliseconds.
 const IDLE_MS: u32 = 2000;
@@ -102,8 +102,8 @@ impl Miner {
         let OpenBackend { backend, class, .. } = backend::open(&options.backend, events).await?;
         let worker = Worker::new(&model, &targets, &backend, SEQUENCES).await;
         let mut worker = worker.map_err(|error| exception("Backend", &error))?;
-        worker.set_yield_hook(YieldHook { clock: now, after: yield_to_page });
-        let sequences = backend.sequences(SEQUENCES).min(CHUNK_TOKENS.div_ceil(model.config.context));
+        worker.set_yield_hook(YieldHook { clock: now, after_slice: yield_to_page });
+        let sequences = backend.sequences_per_run(SEQUENCES).min(CHUNK_TOKENS.div_ceil(model.config.context));
         let runs = CHUNK_TOKENS.div_ceil(sequences * model.config.context);
         let inner = RefCell::new(Some(miner::Miner::new(client, worker, payout, class).with_known_answers(backend)));
         Ok(Self { inner, address, control, runs, reward: job.reward })

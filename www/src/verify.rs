@@ -135,7 +135,7 @@ async fn recompute(
     let OpenBackend { backend, kind, .. } = backend::open(wanted, events).await?;
     verdict.backend = Some(kind);
     let mut worker = Worker::new(&model, &targets, &backend, 1).await?;
-    worker.set_yield_hook(YieldHook { clock: now, after: yield_to_messages });
+    worker.set_yield_hook(YieldHook { clock: now, after_slice: yield_to_messages });
     events.state("mining", "recomputing");
     let recomputed = worker.compute(task, &|cid| blocks.get(cid)).await?;
     verdict.gradient_digest = Some(hex(&recomputed.gradient_root()));

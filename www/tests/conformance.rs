@@ -39,6 +39,6 @@ async fn every_lowering_equals_its_reference_on_webgpu() {
 
 #[wasm_bindgen_test]
 async fn golden_step_by_reference_kernels() {
-    let backend = Backend::Cpu { threads: 1, choose: scalar };
+    let backend = Backend::Cpu { threads: 1, kernels: scalar };
     assert_eq!(step_digest(&backend, 1).await.expect("a digest"), GOLDEN.step);
 }

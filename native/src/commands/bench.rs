@@ -11,7 +11,7 @@ use anyhow::{Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 use pollster::block_on;
 use r3mes_wgpu::{
-    compute::{Backend, gpu::Choice},
+    compute::{Backend, gpu::LoweringChoice},
     kernels,
     model::config::ModelConfig,
     training::{
@@ -152,8 +152,8 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
 }
 
 /// Parses a list of `KERNEL=LOWERING`.
-fn lowerings(forced: &[String]) -> Result<Choice> {
-    forced.iter().try_fold(Choice::default(), |choice, forced| {
+fn lowerings(forced: &[String]) -> Result<LoweringChoice> {
+    forced.iter().try_fold(LoweringChoice::default(), |choice, forced| {
         let unknown = || anyhow!("--lowering {forced}: expected KERNEL=LOWERING, as `devices --test` lists them");
         let (kernel, lowering) = forced.split_once('=').ok_or_else(unknown)?;
         let kernel = kernels::ALL.iter().find(|known| known.name == kernel).ok_or_else(unknown)?;

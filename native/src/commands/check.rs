@@ -10,7 +10,7 @@ use pollster::block_on;
 use r3mes_wgpu::{
     compute::{
         Backend,
-        cpu::{self, executor::Choose, simd::Level},
+        cpu::{self, executor::CpuKernels, simd::Level},
         gpu, known_answers,
         trace::first_difference,
     },
@@ -54,10 +54,10 @@ pub(crate) fn run(args: CheckArgs) -> Result<Exit> {
     let mut report = |backend, gpu, result| {
         all &= BackendCheck { backend, gpu, result }.report(args.json);
     };
-    for (name, threads, choose) in
-        [("scalar", 1, cpu::scalar as Choose), (Level::detect().name(), 0, cpu::fastest as Choose)]
+    for (name, threads, kernels) in
+        [("scalar", 1, cpu::scalar as CpuKernels), (Level::detect().name(), 0, cpu::fastest as CpuKernels)]
     {
-        let backend = Backend::Cpu { threads, choose };
+        let backend = Backend::Cpu { threads, kernels };
         report(name, None, on_cpu(&backend).and_then(|kernels| run_digests(backend, kernels, args.prefix)));
     }
     for device in block_on(gpu::devices()) {
@@ -87,7 +87,7 @@ fn on_cpu(backend: &Backend) -> Result<Vec<String>> {
 /// Computes the digests. If that of the step is wrong, also finds the first dispatch that differs.
 fn run_digests(backend: Backend, kernels: Vec<String>, prefix: Option<usize>) -> Result<CheckResult> {
     const SEQUENCES: usize = 2;
-    let scalar = Backend::Cpu { threads: 1, choose: cpu::scalar };
+    let scalar = Backend::Cpu { threads: 1, kernels: cpu::scalar };
     let backend = match prefix {
         None => backend,
         Some(prefix) => Backend::Split { first: Box::new(backend), second: Box::new(scalar.clone()), prefix },

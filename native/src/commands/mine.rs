@@ -41,7 +41,7 @@ use std::{
 };
 
 /// The number of sequences that a miner computes at a time, as
-/// [`sequences`](r3mes_wgpu::compute::Backend::sequences) limits it.
+/// [`sequences_per_run`](r3mes_wgpu::compute::Backend::sequences_per_run) limits it.
 const SEQUENCES: usize = 4;
 /// The time between two requests for a chunk if the round has none left, in milliseconds: of a node in this process,
 /// and of other nodes.

@@ -111,7 +111,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
         let optimizer = Optimizer::from_bytes(&state.optimizer)?;
         (state.adapter, optimizer)
     };
-    let sequences = compute.backend.sequences(SEQUENCES).min(CHUNK_TOKENS.div_ceil(model.config.context));
+    let sequences = compute.backend.sequences_per_run(SEQUENCES).min(CHUNK_TOKENS.div_ceil(model.config.context));
     let step = RecordedStep::new(&model, &targets, sequences);
     let executor = block_on(compute.backend.executor(&Arc::new(step.recording.clone())))?;
     let mut session = TrainingSession::new(Trainer::new(step, executor), adapter, optimizer, seed);

@@ -68,7 +68,7 @@ mod tests {
 
         let targets = targets(4);
         let step = RecordedStep::new(&model, &targets, 1);
-        let backend = Backend::Cpu { threads: 0, choose: cpu::fastest };
+        let backend = Backend::Cpu { threads: 0, kernels: cpu::fastest };
         let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
         let mut trainer = Trainer::new(step, executor);
         let adapter = LoraAdapter::seeded(4, 8, &targets.shapes(&model.config), [0; 32]).unwrap();

@@ -152,7 +152,7 @@ fn verifier(available_at: u64, absence: Absence, blocks: [u64; 2]) -> (Verifier,
         .chain(&state.blocks)
         .map(|block| (block.cid().to_string(), block.bytes().to_vec()))
         .collect();
-    let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };
+    let backend = Backend::Cpu { threads: 1, kernels: cpu::fastest };
     let mut worker = block_on(Worker::new(&model, &targets, &backend, 8)).unwrap();
     let fetch = |cid: &crate::store::Cid| Ok(inputs[&cid.to_string()].clone());
     let found = block_on(worker.compute(&task, &fetch)).unwrap();

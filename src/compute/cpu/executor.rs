@@ -1,11 +1,11 @@
-//! Plays a recording on CPU threads: each dispatch's units are cut into ranges, and every range gets
-//! its own part of each written buffer.
+//! Runs a recording on CPU threads: the work units of each dispatch are divided into ranges, and every range gets its
+//! own part of each buffer that the kernel writes.
 
 use super::ranges_per_thread;
 use crate::{
     compute::{
         YieldHook,
-        recording::{BufferId, Content, Dispatch, Plan, Recording},
+        recording::{BufferContent, BufferId, Dispatch, Plan, Recording},
     },
     error::Error,
     kernels::{Access, CpuKernel, Kernel, Saturated},
@@ -13,20 +13,20 @@ use crate::{
 use rayon::prelude::*;
 use std::{ops::Range, sync::Arc};
 
-/// Chooses what runs a kernel; `None` is its scalar reference.
-pub type Choose = fn(&Kernel) -> Option<CpuKernel>;
+/// Returns the implementation of a kernel; `None` means the reference kernel.
+pub type CpuKernels = fn(&Kernel) -> Option<CpuKernel>;
 
-/// A recording with its memory.
+/// A recording in memory, ready to run on CPU threads.
 pub struct CpuExecutor {
     recording: Arc<Recording>,
     plan: Plan,
     slots: Vec<Slot>,
     threads: usize,
     pool: Option<Arc<rayon::ThreadPool>>,
-    choose: Choose,
+    kernels: CpuKernels,
     audited: Vec<usize>,
-    /// For whoever plays this a dispatch at a time.
-    pub(in crate::compute) rest: Option<YieldHook>,
+    /// Called by [`Executor::run_units`](crate::compute::Executor::run_units), which runs one dispatch at a time.
+    pub(in crate::compute) yield_hook: Option<YieldHook>,
 }
 
 enum Slot {
@@ -44,13 +44,13 @@ impl Slot {
 }
 
 impl CpuExecutor {
-    /// Allocates memory. `threads` of 0 means one per core; where threads cannot be had, it plays on
-    /// the caller's.
-    pub fn new(recording: Arc<Recording>, threads: usize, choose: Choose) -> Self {
+    /// Allocates memory for a recording. `threads` of 0 means one per core; if threads cannot be started, it runs on
+    /// the caller's thread.
+    pub fn new(recording: Arc<Recording>, threads: usize, kernels: CpuKernels) -> Self {
         let plan = recording.plan();
         let mut slots: Vec<_> = plan.slot_words.iter().map(|_| Slot::Words(Vec::new())).collect();
         for (buffer, &slot) in recording.buffers().iter().zip(&plan.slot_of) {
-            if let Content::Constant(words) = &buffer.content {
+            if let BufferContent::Constant(words) = &buffer.content {
                 slots[slot] = Slot::Constant(words.clone());
             }
         }
@@ -61,15 +61,15 @@ impl CpuExecutor {
         }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok().map(Arc::new);
         let threads = pool.as_ref().map_or(1, |pool| pool.current_num_threads());
-        Self { recording, plan, slots, threads, pool, choose, audited: Vec::new(), rest: None }
+        Self { recording, plan, slots, threads, pool, kernels, audited: Vec::new(), yield_hook: None }
     }
 
-    /// Bytes of memory besides constants.
+    /// Returns the bytes of memory, without constants.
     pub fn buffer_bytes(&self) -> usize {
         self.slots.iter().map(|slot| if let Slot::Words(words) = slot { 4 * words.len() } else { 0 }).sum()
     }
 
-    /// Sets all words of a kept buffer.
+    /// Sets all words of a persistent buffer.
     pub fn write(&mut self, id: BufferId, words: &[u32]) -> Result<(), Error> {
         let expected = self.recording.get(id).words;
         if words.len() != expected {
@@ -81,40 +81,41 @@ impl CpuExecutor {
         Ok(())
     }
 
-    /// A buffer's words; of a scratch buffer, whatever its memory holds now.
+    /// Returns the words of a buffer. The memory of a scratch buffer may hold another buffer's words.
     pub fn read(&self, id: BufferId) -> &[u32] {
         &self.slots[self.plan.slot_of[id.0]].words()[..self.recording.get(id).words]
     }
 
-    /// From now on these dispatches, by number, also run by their scalar references, and must give the same words.
+    /// Audits these dispatches, given by number: from now on each also runs by its reference kernel, which must give
+    /// the same words.
     pub fn audit(&mut self, dispatches: Vec<usize>) {
         self.audited = dispatches;
     }
 
-    /// Plays a range of dispatches in order, of each only these of its units. Fails with [`Error::WrongAnswer`] where an audited one differs from its
-    /// scalar reference.
+    /// Runs the given work units of a range of dispatches, in order. Returns [`Error::WrongAnswer`] if an audited
+    /// dispatch differs from its reference kernel.
     pub fn run(&mut self, dispatches: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         let (recording, pool) = (self.recording.clone(), self.pool.clone());
-        let play = || {
+        let run_all = || {
             dispatches.into_iter().try_fold(false, |any, at| {
                 let dispatch = &recording.dispatches()[at];
                 let run = if self.audited.contains(&at) { Self::run_audited } else { Self::run_chosen };
                 Ok(run(self, dispatch, units.clone())? | any)
             })
         };
-        // Inside the pool for the whole range: its threads stay awake from one dispatch to the next.
+        // The whole range runs inside the pool, so that its threads stay awake from one dispatch to the next.
         match pool {
-            Some(pool) if pool.current_num_threads() > 1 => pool.install(play),
-            _ => play(),
+            Some(pool) if pool.current_num_threads() > 1 => pool.install(run_all),
+            _ => run_all(),
         }
     }
 
     fn run_chosen(&mut self, dispatch: &Dispatch, units: Range<usize>) -> Result<Saturated, Error> {
-        let reference = (self.choose)(dispatch.kernel).unwrap_or(dispatch.kernel.reference);
-        Ok(self.run_range(dispatch, units, reference))
+        let implementation = (self.kernels)(dispatch.kernel).unwrap_or(dispatch.kernel.reference);
+        Ok(self.run_range(dispatch, units, implementation))
     }
 
-    /// The scalar reference's words stay; where the chosen reference's are others, that is the error.
+    /// Runs the chosen implementation, then the reference kernel, whose words are kept, and compares them.
     fn run_audited(&mut self, dispatch: &Dispatch, units: Range<usize>) -> Result<Saturated, Error> {
         let written: Vec<_> = dispatch.written().collect();
         let before: Vec<_> = written.iter().map(|written| self.read(written.id).to_vec()).collect();
@@ -143,7 +144,7 @@ impl CpuExecutor {
         if flag == found_flag { Ok(flag) } else { Err(wrong("flag", 0, flag.into(), found_flag.into())) }
     }
 
-    fn run_range(&mut self, dispatch: &Dispatch, units: Range<usize>, reference: CpuKernel) -> Saturated {
+    fn run_range(&mut self, dispatch: &Dispatch, units: Range<usize>, implementation: CpuKernel) -> Saturated {
         let Dispatch { kernel, params, buffers, .. } = dispatch;
         let all = (kernel.units)(params);
         let units = units.start.min(all)..units.end.min(all);
@@ -171,7 +172,8 @@ impl CpuExecutor {
                 part.1.push(memory);
             }
         }
-        let run = |(units, mut writes): (Range<usize>, Vec<&mut [u32]>)| reference(params, units, &reads, &mut writes);
+        let run =
+            |(units, mut writes): (Range<usize>, Vec<&mut [u32]>)| implementation(params, units, &reads, &mut writes);
         let saturated = match parts.len() {
             0 | 1 => parts.into_iter().fold(false, |any, part| run(part) | any),
             _ => parts.into_par_iter().map(run).reduce(|| false, |a, b| a | b),

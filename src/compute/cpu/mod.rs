@@ -1,4 +1,4 @@
-//! The CPU backend: every kernel's reference, on all cores.
+//! The CPU backend: reference kernels and their optimized equivalents, on all cores.
 
 pub mod executor;
 mod optimized;
@@ -6,24 +6,24 @@ pub mod simd;
 
 use crate::kernels::{CpuKernel, Kernel};
 
-/// The fastest reference of a kernel on this processor.
+/// Returns the fastest implementation of a kernel on this processor; `None` if that is the reference kernel.
 pub fn fastest(kernel: &Kernel) -> Option<CpuKernel> {
-    simd::reference(simd::Level::detect(), kernel.name).or_else(|| optimized::reference(kernel.name))
+    simd::implementation(simd::Level::detect(), kernel.name).or_else(|| optimized::implementation(kernel.name))
 }
 
-/// A reference of another instruction set than [`fastest`], with tiles of its own, where this processor has two: a second
-/// opinion at nearly the speed.
+/// Returns an implementation that is independent of [`fastest`] and nearly as fast: the matrix kernels use another
+/// instruction set and its tiles, if this processor has two. `None` means the reference kernel.
 pub fn second(kernel: &Kernel) -> Option<CpuKernel> {
-    simd::reference(simd::Level::second(), kernel.name).or_else(|| optimized::reference(kernel.name))
+    simd::implementation(simd::Level::second(), kernel.name).or_else(|| optimized::implementation(kernel.name))
 }
 
-/// The scalar reference of every kernel: what it means, slowly.
+/// Returns `None`, which selects the reference kernel of every kernel.
 pub fn scalar(_: &Kernel) -> Option<CpuKernel> {
     None
 }
 
-/// Ranges of units that each thread gets of a dispatch: one where units share what they decode, else several, so that
-/// uneven units even out.
+/// Returns the number of ranges of work units that each thread gets of a dispatch: one if units share decoded operands,
+/// several otherwise, so that units of unequal cost balance out.
 fn ranges_per_thread(kernel: &Kernel) -> usize {
     match kernel.name {
         "ternary_matmul" | "ternary_matmul_backward" | "head_logits" => 1,

@@ -1,35 +1,28 @@
-//! An architecture class: which family of hardware a GPU's own description names.
+//! Recognition of GPUs: which vendor and architecture a GPU's own description names, and whether it is a software GPU.
 //!
-//! Descriptions are unreliable, so the order of the questions matters. Software and virtual GPUs
-//! first, since both may carry the ids and the name of the hardware below them; then the device
-//! id, which is the only thing that tells rebranded products apart; then the name; last what a
-//! browser says. Whatever none of them answers is `unknown`: never a guess.
+//! Descriptions are unreliable, so the order of the tests matters. Software and virtual GPUs come first, because both
+//! may carry the ids and the name of the hardware below them. Then comes the device id, the only thing that tells
+//! rebranded products apart; then the name; last, what a browser reports. If none of them decides, the result is
+//! [`UNKNOWN`], never a guess. Only [`GpuKind::Software`] affects how a GPU is used; vendor and architecture are for
+//! display and statistics.
 
-mod devices;
-mod names;
-mod pattern;
-
-use pattern::Words;
-
-/// Vendor or architecture that the description does not give away.
+/// A vendor or an architecture that the description does not reveal.
 pub const UNKNOWN: &str = "unknown";
 
-/// What a graphics API or a browser says about a GPU; empty or 0 where it says nothing.
+/// What a graphics API or a browser reports about a GPU. A field is empty or 0 if it is not reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Description<'a> {
-    /// `Vulkan`, `Metal`, `Dx12`, `Gl` or `WebGPU`.
-    pub api: &'a str,
-    /// The GPU's name; in a browser `GPUAdapterInfo.device`.
+    /// Name of the GPU; in a browser `GPUAdapterInfo.device`.
     pub name: &'a str,
-    /// PCI vendor, or an id that Khronos gave out.
+    /// PCI vendor id, or an id assigned by Khronos.
     pub vendor_id: u32,
-    /// The vendor's own numbering.
+    /// Device id, in the vendor's numbering.
     pub device_id: u32,
     /// `DiscreteGpu`, `IntegratedGpu`, `VirtualGpu`, `Cpu` or `Other`.
     pub device_type: &'a str,
-    /// The driver's name.
+    /// Name of the driver.
     pub driver: &'a str,
-    /// The driver's version and the like; in a browser `GPUAdapterInfo.description`.
+    /// Version of the driver and similar; in a browser `GPUAdapterInfo.description`.
     pub driver_info: &'a str,
     /// `GPUAdapterInfo.vendor`.
     pub webgpu_vendor: &'a str,
@@ -40,102 +33,209 @@ pub struct Description<'a> {
 /// What executes the shaders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GpuKind {
-    /// A GPU; a translating driver such as Dozen, Zink or ANGLE may sit on top.
+    /// A GPU. A translating driver such as Dozen, Zink or ANGLE may be on top of it.
     Hardware,
-    /// A GPU that a hypervisor, an emulator or a remote session presents.
+    /// A GPU presented by a hypervisor, an emulator or a remote session.
     Virtual,
     /// The CPU.
     Software,
-    /// The vendor is unknown, so it may be any of the three.
+    /// Any of the three: the vendor is unknown.
     Unknown,
 }
 
-/// The class that a GPU belongs to.
+/// The architecture of a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Architecture {
-    /// `NVIDIA`, `AMD`, …, [`UNKNOWN`].
+    /// Name of the vendor, such as `NVIDIA` or `AMD`, or [`UNKNOWN`].
     pub vendor: &'static str,
-    /// `Ampere`, `RDNA2`, …, [`UNKNOWN`].
+    /// Name of the architecture, such as `Ampere` or `RDNA2`, or [`UNKNOWN`].
     pub architecture: &'static str,
     /// What executes the shaders.
     pub kind: GpuKind,
 }
 
-/// Classifies a GPU by its description.
+/// Returns the architecture of a GPU with this description.
 pub fn classify(description: &Description) -> Architecture {
-    let texts = Texts::new(description);
-    let software = || software(description, &texts);
-    let virtual_gpu = || virtual_gpu(description, &texts);
-    software().or_else(virtual_gpu).unwrap_or_else(|| hardware(description, &texts))
-}
+    let (vendor_id, device_id) = (description.vendor_id, description.device_id);
+    let name = NameWords::new(description.name);
+    let driver_info = NameWords::new(description.driver_info);
+    let browser = NameWords::new(&format!("{} {}", description.webgpu_vendor, description.webgpu_architecture));
+    let texts = [&name, &NameWords::new(description.driver), &driver_info, &browser];
+    let in_texts = |kind| texts.into_iter().find_map(|text| by_name(kind, text));
+    let as_kind =
+        |kind| move |row: &TableRow| Architecture { vendor: row.vendor, architecture: row.architecture, kind };
 
-fn software(description: &Description, texts: &Texts) -> Option<Architecture> {
-    let id = devices::architecture(devices::SOFTWARE, description.vendor_id, description.device_id);
-    let named = || texts.first(names::SOFTWARE).or_else(|| names::first(names::SOFTWARE_NAMES, &texts.name));
-    let cpu = || (description.device_type == "Cpu").then_some(UNKNOWN);
-    let architecture = id.or_else(named).or_else(cpu)?;
-    Some(Architecture { vendor: "Software", architecture, kind: GpuKind::Software })
-}
-
-fn virtual_gpu(description: &Description, texts: &Texts) -> Option<Architecture> {
-    // The word before the id: Venus and virgl say more than their common virtio id.
-    let named = texts.first(names::VIRTUAL);
-    let id = || devices::architecture(devices::VIRTUAL, description.vendor_id, description.device_id);
-    let other = || names::first(names::VIRTUAL_NAMES, &texts.name);
-    if let Some(architecture) = named.or_else(id).or_else(other) {
-        return Some(Architecture {
-            vendor: names::vendor_of_virtual(architecture),
-            architecture,
-            kind: GpuKind::Virtual,
-        });
+    let row = by_id("software", vendor_id, device_id).or_else(|| in_texts("software"));
+    if let Some(row) = row.or_else(|| by_name("software-name", &name)) {
+        return as_kind(GpuKind::Software)(row);
     }
-    // A slice of a real GPU: the architecture of the hardware, but not all of its cores.
-    let slice = description.device_type == "VirtualGpu";
-    slice.then(|| Architecture { kind: GpuKind::Virtual, ..hardware(description, texts) })
-}
+    if description.device_type == "Cpu" {
+        return Architecture { vendor: "Software", architecture: UNKNOWN, kind: GpuKind::Software };
+    }
+    // The name before the id: Venus and virgl are more specific than the virtio id that they share.
+    let row = in_texts("virtual").or_else(|| by_id("virtual", vendor_id, device_id));
+    if let Some(row) = row.or_else(|| by_name("virtual-name", &name)) {
+        return as_kind(GpuKind::Virtual)(row);
+    }
 
-fn hardware(description: &Description, texts: &Texts) -> Architecture {
-    let by_name = names::first(names::VENDORS, &texts.name);
-    let by_id = devices::vendor(description.vendor_id);
-    // Without a device id the vendor id is a guess from the name, and a worse one than ours.
-    let (first, second) = if description.device_id == 0 { (by_name, by_id) } else { (by_id, by_name) };
-    let Some(vendor) = first.or(second).or_else(|| names::first(names::VENDORS, &texts.browser)) else {
+    let (named, identified) = (by_name("vendor", &name), by_id("vendor", 0, vendor_id));
+    // Without a device id, the vendor id is a guess by the graphics API, and worse than a known name.
+    let vendor = if device_id == 0 { named.or(identified) } else { identified.or(named) };
+    let Some(TableRow { vendor, .. }) = vendor.or_else(|| by_name("vendor", &browser)) else {
         return Architecture { vendor: UNKNOWN, architecture: UNKNOWN, kind: GpuKind::Unknown };
     };
-    // Dawn may put the device id where others put the name.
-    let device_id = Some(description.device_id).filter(|id| *id != 0).or_else(|| hexadecimal(description.name));
-    let by_id = device_id.and_then(|id| devices::of_vendor(vendor, id));
-    let by_text = || {
-        let lines = names::architectures(vendor);
-        [&texts.name, &texts.driver_info, &texts.browser].into_iter().find_map(|words| names::first(lines, words))
+    // Dawn may report the device id in place of the name.
+    let device_id = Some(device_id).filter(|id| *id != 0).or_else(|| hexadecimal(description.name.strip_prefix("0x")?));
+    let of_vendor = || TABLE.iter().filter(|row| row.kind == "hardware" && row.vendor == *vendor);
+    let row = device_id.and_then(|id| narrowest(of_vendor(), 0, id)).or_else(|| {
+        let texts = [&name, &driver_info, &browser];
+        texts.into_iter().find_map(|text| of_vendor().find(|row| text.contain(row.patterns)))
+    });
+    // A slice of a hardware GPU has its architecture, but not all of its cores.
+    let is_slice = description.device_type == "VirtualGpu";
+    let kind = if is_slice { GpuKind::Virtual } else { GpuKind::Hardware };
+    Architecture { vendor, architecture: row.map_or(UNKNOWN, |row| row.architecture), kind }
+}
+
+/// A line of `architecture.tsv`.
+struct TableRow {
+    kind: &'static str,
+    vendor: &'static str,
+    architecture: &'static str,
+    ids: Vec<IdRun>,
+    patterns: &'static str,
+}
+
+/// The ids `first..=last`, of one vendor or of any (0).
+struct IdRun {
+    vendor_id: u32,
+    first: u32,
+    last: u32,
+}
+
+static TABLE: std::sync::LazyLock<Vec<TableRow>> = std::sync::LazyLock::new(|| {
+    let lines = include_str!("architecture.tsv").lines().filter(|line| !line.starts_with('#'));
+    let fields = lines.filter_map(|line| line.split('\t').collect::<Vec<_>>().try_into().ok());
+    let row = |[kind, vendor, architecture, ids, patterns]: [&'static str; 5]| TableRow {
+        kind,
+        vendor,
+        architecture,
+        ids: ids.split(' ').filter_map(id_run).collect(),
+        patterns,
     };
-    Architecture { vendor, architecture: by_id.or_else(by_text).unwrap_or(UNKNOWN), kind: GpuKind::Hardware }
+    fields.map(row).collect()
+});
+
+/// Reads `10de`, `06c0-06df`, `1414:008c` or `15ad:any`.
+fn id_run(text: &str) -> Option<IdRun> {
+    let (vendor_id, run) = text.split_once(':').unwrap_or(("0", text));
+    let (first, last) = match run {
+        "any" => (0, u32::MAX),
+        _ => {
+            let (first, last) = run.split_once('-').unwrap_or((run, run));
+            (hexadecimal(first)?, hexadecimal(last)?)
+        }
+    };
+    Some(IdRun { vendor_id: u32::from_str_radix(vendor_id, 16).ok()?, first, last })
 }
 
-/// A description's texts as words.
-struct Texts {
-    name: Words,
-    driver: Words,
-    driver_info: Words,
-    browser: Words,
+/// Reads a hexadecimal number other than 0.
+fn hexadecimal(text: &str) -> Option<u32> {
+    u32::from_str_radix(text, 16).ok().filter(|id| *id != 0)
 }
 
-impl Texts {
-    fn new(description: &Description) -> Self {
-        Self {
-            name: Words::new(description.name),
-            driver: Words::new(description.driver),
-            driver_info: Words::new(description.driver_info),
-            browser: Words::new(&format!("{} {}", description.webgpu_vendor, description.webgpu_architecture)),
+fn by_name(kind: &str, text: &NameWords) -> Option<&'static TableRow> {
+    TABLE.iter().find(|row| row.kind == kind && text.contain(row.patterns))
+}
+
+fn by_id(kind: &str, vendor_id: u32, id: u32) -> Option<&'static TableRow> {
+    narrowest(TABLE.iter().filter(|row| row.kind == kind), vendor_id, id)
+}
+
+/// Returns the row with the shortest run that contains an id.
+fn narrowest<'a>(rows: impl Iterator<Item = &'a TableRow>, vendor_id: u32, id: u32) -> Option<&'a TableRow> {
+    let runs = rows.flat_map(|row| row.ids.iter().map(move |run| (row, run)));
+    let found = runs.filter(|(_, run)| run.vendor_id == vendor_id && (run.first..=run.last).contains(&id));
+    found.min_by_key(|(_, run)| run.last - run.first).map(|(row, _)| row)
+}
+
+/// The words of a name: in lower case, without trademark signs, split at everything but letters and digits.
+struct NameWords(Vec<String>);
+
+/// Characters of a name that are examined. Names come from foreign drivers and may have any length.
+const MAX_NAME_CHARS: usize = 1024;
+
+impl NameWords {
+    fn new(name: &str) -> Self {
+        let mut lower: String = name.chars().take(MAX_NAME_CHARS).flat_map(char::to_lowercase).collect();
+        for sign in ["(tm)", "(r)", "(c)", "™", "®"] {
+            lower = lower.replace(sign, " ");
+        }
+        Self(lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect())
+    }
+
+    /// Returns whether one of the patterns, which `|` separates, matches consecutive words. In a pattern, `#` is a
+    /// digit, `[...]` one of the listed characters (`a-z` is a range), and a final `*` any rest of the word.
+    fn contain(&self, patterns: &str) -> bool {
+        patterns.split('|').any(|pattern| {
+            let wanted: Vec<&[u8]> = pattern.split_whitespace().map(str::as_bytes).collect();
+            let here = |words: &[String]| words.iter().zip(&wanted).all(|(word, want)| fits(word.as_bytes(), want));
+            !wanted.is_empty() && self.0.windows(wanted.len()).any(here)
+        })
+    }
+}
+
+fn fits(word: &[u8], pattern: &[u8]) -> bool {
+    match pattern {
+        [] => word.is_empty(),
+        b"*" => true,
+        [b'[', rest @ ..] => {
+            let Some(end) = rest.iter().position(|c| *c == b']') else { return false };
+            word.split_first().is_some_and(|(c, tail)| in_set(*c, &rest[..end]) && fits(tail, &rest[end + 1..]))
+        }
+        [want, rest @ ..] => {
+            let same = |c: u8| c == *want || (*want == b'#' && c.is_ascii_digit());
+            word.split_first().is_some_and(|(c, tail)| same(*c) && fits(tail, rest))
         }
     }
-
-    fn first(&self, lines: &[names::Line]) -> Option<&'static str> {
-        let texts = [&self.name, &self.driver, &self.driver_info, &self.browser];
-        texts.into_iter().find_map(|words| names::first(lines, words))
-    }
 }
 
-fn hexadecimal(text: &str) -> Option<u32> {
-    u32::from_str_radix(text.strip_prefix("0x")?, 16).ok().filter(|id| *id != 0)
+fn in_set(c: u8, set: &[u8]) -> bool {
+    set.contains(&c) || set.windows(3).any(|range| range[1] == b'-' && (range[0]..=range[2]).contains(&c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_consecutive_words() {
+        let words = NameWords::new("NVIDIA GeForce RTX(TM) 3070-Ti/PCIe");
+        assert!(words.contain("rtx 30[5-9]0*"));
+        assert!(words.contain("quadro | rtx 3070 ti"));
+        assert!(!words.contain("rtx ti"));
+        assert!(!words.contain("rtx 30[5-6]0*"));
+        assert!(!words.contain("rtx 307"));
+        assert!(!words.contain("rtx 3070#"));
+        assert!(!words.contain("pcie sse2"));
+        assert!(NameWords::new("a77 b").contain("a##"));
+        assert!(!NameWords::new("").contain("a"));
+    }
+
+    #[test]
+    fn every_line_of_the_table_is_well_formed() {
+        let lines = include_str!("architecture.tsv").lines().filter(|line| !line.starts_with('#'));
+        assert_eq!(lines.clone().count(), TABLE.len());
+        for (line, row) in lines.zip(TABLE.iter()) {
+            let ids = line.split('\t').nth(3).unwrap();
+            assert!(ids == "-" || ids.split(' ').count() == row.ids.len(), "{line}");
+            assert!(row.ids.iter().all(|run| run.first <= run.last), "{line}");
+            for word in row.patterns.split('|').flat_map(str::split_whitespace) {
+                let rest = word.strip_suffix('*').unwrap_or(word);
+                let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "#[-]".contains(c);
+                assert!(rest.chars().all(letters), "{line}");
+                assert_eq!(rest.matches('[').count(), rest.matches(']').count(), "{line}");
+            }
+        }
+    }
 }

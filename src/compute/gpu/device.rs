@@ -1,29 +1,29 @@
-//! A device: one GPU through one graphics API, as the machine lists it.
+//! Devices: a device is one GPU through one graphics API, as the machine lists it.
 
 use super::architecture::{Architecture, Description, GpuKind, classify};
 use crate::error::Error;
 use std::fmt;
 
-/// One GPU that could be opened. The same hardware is listed once for each graphics API that drives it.
+/// A GPU that can be opened. The same hardware is listed once for each graphics API that supports it.
 #[derive(Clone)]
 pub struct Device {
-    /// As the driver calls it.
+    /// Name given by the driver.
     pub name: String,
     /// `vulkan`, `metal`, `dx12`, `gl` or `webgpu`.
     pub graphics_api: &'static str,
-    /// The driver and its version.
+    /// Name and version of the driver.
     pub driver: String,
-    /// PCI vendor.
+    /// PCI vendor id.
     pub vendor_id: u32,
-    /// PCI device.
+    /// PCI device id.
     pub device_id: u32,
-    /// Which family of hardware it is.
+    /// Vendor and architecture, recognized from the description.
     pub architecture: Architecture,
-    /// Whether the CPU plays a GPU here.
+    /// Whether it is a software GPU, which computes on the CPU.
     pub software: bool,
-    /// Largest buffer in bytes.
+    /// Size of the largest buffer, in bytes.
     pub buffer_bytes: u64,
-    /// Largest part of a buffer that a kernel can see, in bytes.
+    /// Size of the largest part of a buffer that a kernel can access, in bytes.
     pub binding_bytes: u64,
     pub(super) adapter: wgpu::Adapter,
 }
@@ -38,14 +38,14 @@ impl fmt::Display for Device {
     }
 }
 
-/// What the machine lists, real GPUs first, else in the drivers' order. A browser lists one: the faster of two, where it
-/// heeds that wish.
+/// Lists the GPUs of this machine: hardware before software GPUs, otherwise in the drivers' order. In a browser there
+/// is at most one; the faster of two is requested, which the browser may ignore.
 pub async fn devices() -> Vec<Device> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapters = if cfg!(target_arch = "wasm32") {
         let power_preference = wgpu::PowerPreference::HighPerformance;
-        let wish = wgpu::RequestAdapterOptions { power_preference, ..Default::default() };
-        instance.request_adapter(&wish).await.into_iter().collect()
+        let options = wgpu::RequestAdapterOptions { power_preference, ..Default::default() };
+        instance.request_adapter(&options).await.into_iter().collect()
     } else {
         instance.enumerate_adapters(wgpu::Backends::all()).await
     };
@@ -54,8 +54,8 @@ pub async fn devices() -> Vec<Device> {
     devices
 }
 
-/// The device that `wanted` means: its number in [`devices`], or a part of its name, driver or
-/// graphics API, in any case of letters.
+/// Returns the device that `wanted` refers to: by its number in [`devices`], or by a part of its name, driver or
+/// graphics API, ignoring case. Returns [`Error::NoGpu`] if there is none.
 pub fn find<'a>(devices: &'a [Device], wanted: &str) -> Result<&'a Device, Error> {
     let by_number = wanted.parse().ok().and_then(|number: usize| devices.get(number));
     let part = wanted.to_lowercase();
@@ -71,7 +71,6 @@ impl Device {
     fn new(adapter: wgpu::Adapter) -> Self {
         let (info, limits) = (adapter.get_info(), adapter.limits());
         let architecture = classify(&Description {
-            api: &format!("{:?}", info.backend),
             name: &info.name,
             vendor_id: info.vendor,
             device_id: info.device,

@@ -1,30 +1,33 @@
-//! A fault: what a GPU says when it refuses, runs out of memory or is lost, as an [`Error`].
+//! GPU faults: turns what the driver reports when it refuses work, runs out of memory or loses the GPU into an
+//! [`Error`].
 
 use super::{Gpu, signal::Signal};
 use crate::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A slice takes milliseconds; a GPU silent for so long hangs.
+/// After this time without an answer a GPU counts as lost. A slice takes milliseconds.
 #[cfg(not(target_arch = "wasm32"))]
-const HANGS: std::time::Duration = std::time::Duration::from_secs(120);
+const HANG_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
 
-/// What has gone wrong so far: why the GPU was lost, else the first error that no scope caught.
+/// The faults of a GPU so far.
 #[derive(Clone, Default)]
-pub(super) struct GpuFault(Arc<Mutex<Seen>>);
+pub(super) struct GpuFault(Arc<Mutex<Faults>>);
 
 #[derive(Default)]
-struct Seen {
+struct Faults {
+    /// Why the GPU was lost.
     lost: Option<String>,
-    uncaptured: Option<Refusal>,
+    /// The first error that no error scope caught.
+    uncaptured: Option<UncapturedError>,
 }
 
-/// What is kept of a `wgpu::Error`, which in browsers may not change threads.
-enum Refusal {
+/// The content of a `wgpu::Error`, which may not change threads in browsers.
+enum UncapturedError {
     GpuMemory,
     Other(String),
 }
 
-impl From<wgpu::Error> for Refusal {
+impl From<wgpu::Error> for UncapturedError {
     fn from(error: wgpu::Error) -> Self {
         match error {
             wgpu::Error::OutOfMemory { .. } => Self::GpuMemory,
@@ -36,33 +39,33 @@ impl From<wgpu::Error> for Refusal {
 }
 
 impl GpuFault {
-    /// Listens to the device, in place of wgpu's own handler, which panics.
+    /// Records the faults of a device. This replaces wgpu's own handler, which panics.
     pub(super) fn watch(device: &wgpu::Device) -> Self {
         let fault = Self::default();
-        let seen = fault.clone();
+        let faults = fault.clone();
         device.on_uncaptured_error(Arc::new(move |error| {
-            seen.seen().uncaptured.get_or_insert(error.into());
+            faults.faults().uncaptured.get_or_insert(error.into());
         }));
-        let seen = fault.clone();
+        let faults = fault.clone();
         device.set_device_lost_callback(move |reason, message| {
-            seen.lose(if message.is_empty() { format!("{reason:?}") } else { message });
+            faults.lose(if message.is_empty() { format!("{reason:?}") } else { message });
         });
         fault
     }
 
     fn lose(&self, reason: String) {
-        self.seen().lost.get_or_insert(reason);
+        self.faults().lost.get_or_insert(reason);
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn faults(&self) -> MutexGuard<'_, Faults> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fails with what has gone wrong while doing `what`.
+    /// Returns an error if there was a fault while doing `what`.
     pub(super) fn check(&self, what: &str) -> Result<(), Error> {
-        let mut seen = self.seen();
-        let uncaptured = seen.uncaptured.take();
-        match (&seen.lost, uncaptured) {
+        let mut faults = self.faults();
+        let uncaptured = faults.uncaptured.take();
+        match (&faults.lost, uncaptured) {
             (Some(reason), _) => Err(Error::GpuLost { reason: reason.clone() }),
             (None, Some(refusal)) => Err(named(what, refusal)),
             (None, None) => Ok(()),
@@ -70,21 +73,21 @@ impl GpuFault {
     }
 
     fn lost(&self, what: &str) -> Error {
-        let silent = || Error::GpuLost { reason: format!("no answer while {what}") };
+        let silent = || Error::GpuLost { reason: format!("no response during {what}") };
         self.check(what).err().unwrap_or_else(silent)
     }
 }
 
-fn named(what: &str, refusal: Refusal) -> Error {
+fn named(what: &str, refusal: UncapturedError) -> Error {
     let what = what.to_owned();
     match refusal {
-        Refusal::GpuMemory => Error::GpuMemory { what },
-        Refusal::Other(reason) => Error::GpuRefused { what, reason },
+        UncapturedError::GpuMemory => Error::GpuMemory { what },
+        UncapturedError::Other(reason) => Error::GpuRefused { what, reason },
     }
 }
 
 impl Gpu {
-    /// Runs `make`, which creates things on the GPU, and catches what it raises.
+    /// Runs `make`, which creates GPU objects, and returns the errors that this raises.
     pub(super) async fn guarded<T>(&self, what: &str, make: impl FnOnce() -> T) -> Result<T, Error> {
         use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
         self.0.fault.check(what)?;
@@ -101,7 +104,7 @@ impl Gpu {
         Ok(made)
     }
 
-    /// Waits until a submission is done.
+    /// Waits until a submission is complete.
     pub(super) async fn finished(&self, what: &str, submission: QueueSubmission) -> Result<(), Error> {
         self.poll(what, submission.index)?;
         submission.done.wait().await.ok_or_else(|| self.0.fault.lost(what))?;
@@ -116,14 +119,14 @@ impl Gpu {
         QueueSubmission { index, done }
     }
 
-    /// Asks to read a buffer once what was submitted is done.
+    /// Requests to map a buffer for reading once the submitted work is complete.
     pub(super) fn map(&self, buffer: &wgpu::Buffer) -> Mapped {
         let (mapped, deliver) = Signal::new();
         buffer.map_async(wgpu::MapMode::Read, .., deliver);
         mapped
     }
 
-    /// Waits until a buffer is mapped that was asked for after `from`.
+    /// Waits until a buffer is mapped whose mapping was requested after submission `from`.
     pub(super) async fn mapped(&self, what: &str, mapped: Mapped, from: QueueSubmission) -> Result<(), Error> {
         self.poll(what, from.index)?;
         match mapped.wait().await {
@@ -132,11 +135,11 @@ impl Gpu {
         }
     }
 
-    /// Natively, blocks until a submission is done and runs the callbacks that wait for it.
+    /// Natively, blocks until a submission is complete and runs the callbacks that wait for it.
     #[cfg(not(target_arch = "wasm32"))]
     fn poll(&self, what: &str, index: wgpu::SubmissionIndex) -> Result<(), Error> {
-        let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(HANGS) };
-        // wgpu panics where the device is lost while it waits (`handle_error_fatal` in Device::poll).
+        let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(HANG_TIMEOUT) };
+        // wgpu panics if the device is lost while it waits (`handle_error_fatal` in Device::poll).
         let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.0.device.poll(wait)));
         match polled {
             Ok(Ok(_)) => Ok(()),
@@ -145,31 +148,31 @@ impl Gpu {
                 Err(self.0.fault.lost(what))
             }
             Err(_) => {
-                self.0.fault.lose("the driver lost it".to_owned());
+                self.0.fault.lose("the driver failed while waiting".to_owned());
                 Err(self.0.fault.lost(what))
             }
         }
     }
 
-    /// A browser polls by itself.
+    /// In a browser this does nothing, because the browser polls by itself.
     #[cfg(target_arch = "wasm32")]
     fn poll(&self, _: &str, _: wgpu::SubmissionIndex) -> Result<(), Error> {
         Ok(())
     }
 }
 
-/// Work that the GPU has accepted.
+/// Work that was submitted to the GPU.
 pub(super) struct QueueSubmission {
     index: wgpu::SubmissionIndex,
     done: Signal<()>,
 }
 
 impl QueueSubmission {
-    /// Whether its end has been heard of.
+    /// Returns whether its completion has been reported.
     pub(super) fn is_done(&self) -> bool {
         self.done.is_delivered()
     }
 }
 
-/// Whether a buffer can be read, once it is known.
+/// Delivers whether a buffer has been mapped.
 pub(super) type Mapped = Signal<Result<(), wgpu::BufferAsyncError>>;

@@ -1,39 +1,39 @@
-//! GpuMemory of a executor: one GPU buffer for each slot of a recording's plan, and ways in and out.
+//! GPU memory of an executor: one GPU buffer for each slot of a recording's plan, and the copies to and from them.
 
 use super::{
     Gpu,
     fault::{Mapped, QueueSubmission},
     pipeline::PARAMS_BYTES,
-    slice::CUTS,
+    slice::MAX_PARTS,
 };
 use crate::{
-    compute::recording::{Buffer, BufferId, Content, Plan, Recording},
+    compute::recording::{Buffer, BufferContent, BufferId, Plan, Recording},
     error::Error,
 };
 use wgpu::BufferUsages as Usage;
 
-/// Words that cross at once, so that staging memory stays small.
+/// The most words that are copied at once, so that staging memory stays small.
 const PIECE: usize = 4 << 20;
-/// Buffers are padded to this many bytes: whole vec4s, and room for GPUs that round offsets.
+/// Buffers are padded to a multiple of this many bytes, so that they hold whole vec4s and suit GPUs that round offsets.
 const ALIGN: u64 = 256;
 
 pub(super) struct GpuMemory {
     plan: Plan,
     slots: Vec<wgpu::Buffer>,
-    /// One word: see [`crate::kernels::Access::Flag`].
+    /// The saturation flag, one word; see [`crate::kernels::Access::Flag`].
     pub(super) flag: wgpu::Buffer,
-    /// A params block for each cut of a slice.
+    /// A block of parameters for each part of a slice.
     pub(super) params: wgpu::Buffer,
 }
 
 impl GpuMemory {
-    /// Buffers for all slots; constants uploaded, the rest zero.
+    /// Allocates buffers for all slots and uploads the constants; other buffers are zero.
     pub(super) async fn new(gpu: &Gpu, recording: &Recording) -> Result<Self, Error> {
         let plan = recording.plan();
         let storage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
         let mut slots = Vec::with_capacity(plan.slot_words.len());
         for (slot, &words) in plan.slot_words.iter().enumerate() {
-            // The slot is named after its largest buffer.
+            // A slot is named after its largest buffer.
             let held = recording.buffers().iter().zip(&plan.slot_of).filter(|(_, of)| **of == slot);
             let name = held.max_by_key(|(buffer, _)| buffer.words).map_or("", |(buffer, _)| &buffer.name);
             let bytes = (words as u64 * 4).next_multiple_of(ALIGN);
@@ -41,10 +41,12 @@ impl GpuMemory {
             slots.push(gpu.buffer(name, bytes, storage).await?);
         }
         let flag = gpu.buffer("saturation flag", ALIGN, storage).await?;
-        let params = gpu.buffer("params", CUTS as u64 * PARAMS_BYTES, Usage::UNIFORM | Usage::COPY_DST).await?;
+        let params = gpu.buffer("params", MAX_PARTS as u64 * PARAMS_BYTES, Usage::UNIFORM | Usage::COPY_DST).await?;
         let memory = Self { plan, slots, flag, params };
         let constant = |(id, buffer)| match buffer {
-            &Buffer { ref name, content: Content::Constant(ref words), .. } => Some((id, name.as_str(), &words[..])),
+            &Buffer { ref name, content: BufferContent::Constant(ref words), .. } => {
+                Some((id, name.as_str(), &words[..]))
+            }
             _ => None,
         };
         let constants: Vec<_> = recording.ids().zip(recording.buffers()).filter_map(constant).collect();
@@ -56,7 +58,7 @@ impl GpuMemory {
         &self.slots[self.plan.slot_of[id.0]]
     }
 
-    /// Copies words into buffers, as many at once as fit a piece: a browser takes a while to say that all is well.
+    /// Copies words into buffers, as many at once as a piece holds, because a browser needs time to report success.
     pub(super) async fn write(&self, gpu: &Gpu, writes: &[(BufferId, &str, &[u32])]) -> Result<(), Error> {
         let pieces = writes.iter().flat_map(|&(id, name, words)| {
             let at = (0u64..).step_by(4 * PIECE);
@@ -80,7 +82,7 @@ impl GpuMemory {
         Ok(())
     }
 
-    /// Copies words out of buffers, as many at once as fit a piece.
+    /// Copies words out of buffers, as many at once as a piece holds.
     pub(super) async fn read(gpu: &Gpu, wanted: &[(&str, &wgpu::Buffer, usize)]) -> Result<Vec<Vec<u32>>, Error> {
         let mut out: Vec<_> = wanted.iter().map(|(.., words)| Vec::with_capacity(*words)).collect();
         let parts = wanted.iter().enumerate().flat_map(|(of, &(.., words))| {
@@ -108,7 +110,8 @@ impl GpuMemory {
     }
 }
 
-/// Asks for a new buffer of `held` words that has the parts, each some words of one that is wanted, one after another.
+/// Copies the parts, each some words of a wanted buffer, one after another into a new buffer of `held` words, and
+/// requests to map it.
 fn copy_out(
     gpu: &Gpu,
     wanted: &[(&str, &wgpu::Buffer, usize)],

@@ -1,8 +1,8 @@
-//! The GPU backend: plays recordings through wgpu (Vulkan, Metal, DX12, GL; WebGPU in a browser).
+//! The GPU backend: runs recordings through wgpu (Vulkan, Metal, DX12, GL; WebGPU in a browser).
 //!
-//! [`devices`] lists GPUs, [`Gpu::open`] opens one, [`GpuExecutor`] plays. Every operation that waits
-//! for the GPU is async, since a browser cannot block; natively it blocks inside and any executor
-//! will do. Nothing here panics because of a GPU: it may vanish at any time.
+//! [`devices`] lists GPUs, [`Gpu::open`] opens one, and [`GpuExecutor`] runs a recording. Every operation that waits
+//! for the GPU is async, because a browser cannot block; natively it blocks inside, so any async executor will do.
+//! Nothing here panics because of a GPU, which may be lost at any time.
 
 pub mod architecture;
 mod device;
@@ -15,7 +15,7 @@ mod slice;
 mod tune;
 
 pub use device::{Device, devices, find};
-pub use executor::{Choice, GpuExecutor};
+pub use executor::{GpuExecutor, LoweringChoice};
 pub use tune::{TuneOutcome, Tuned, Tuning, tune};
 
 use super::{Backend, known_answers};
@@ -29,54 +29,54 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Milliseconds since any fixed moment. The library has no clock of its own.
+/// Returns the milliseconds since a fixed moment. The library has no clock of its own.
 pub type Clock = fn() -> f64;
 
-/// How a GPU is driven.
+/// Options for opening a GPU.
 #[derive(Clone, Copy)]
 pub struct Options {
-    /// Paces the slices and times the lowerings.
+    /// Clock by which slices are sized and lowerings are timed.
     pub clock: Clock,
-    /// Milliseconds of GPU work in one submit.
+    /// Milliseconds of GPU work in one submission.
     pub slice_ms: f64,
-    /// Whether the driver's compiler guards our kernels.
+    /// Runtime checks in the compiled kernels.
     pub checks: Checks,
 }
 
 impl Options {
-    /// Trusted kernels; slices of 50 ms, or of one frame in a browser.
+    /// Returns the default options: no runtime checks, and slices of 50 ms, or of 16 ms (one frame) in a browser.
     pub fn new(clock: Clock) -> Self {
         let slice_ms = if cfg!(target_arch = "wasm32") { 16.0 } else { 50.0 };
         Self { clock, slice_ms, checks: Checks::Trusted }
     }
 }
 
-/// What wgpu adds to a kernel. A browser always adds everything.
+/// Runtime checks that wgpu adds to a kernel. A browser always adds all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checks {
-    /// Nothing: kernels stay within their buffers and write workgroup memory before they read it.
+    /// None, because the kernels stay within their buffers and write workgroup memory before they read it.
     Trusted,
-    /// Bounds, loop bounds, zeroed workgroup memory: same bits, slower.
+    /// Bounds checks, loop bounds and zeroed workgroup memory. The results are the same, and kernels are slower.
     Checked,
 }
 
-/// An open GPU. Clones share it.
+/// An open GPU. Clones refer to the same one.
 #[derive(Clone)]
-pub struct Gpu(Arc<Open>);
+pub struct Gpu(Arc<OpenGpu>);
 
-struct Open {
+struct OpenGpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     listed: Device,
     options: Options,
     fault: GpuFault,
-    /// From the end of some work to its being known.
+    /// Milliseconds from the completion of work to the notification of it.
     answer_ms: f64,
-    pipelines: Mutex<HashMap<pipeline::Key, Arc<pipeline::Pipeline>>>,
+    pipelines: Mutex<HashMap<pipeline::PipelineKey, Arc<pipeline::Pipeline>>>,
 }
 
 impl Gpu {
-    /// Opens a GPU. Fails, naming the limit, if it offers less than WebGPU's defaults for compute.
+    /// Opens a GPU. Returns [`Error::GpuLimit`] if it offers less than WebGPU's default limits for compute.
     #[cfg_attr(
         target_arch = "wasm32",
         expect(clippy::arc_with_non_send_sync, reason = "a browser's GPU has one thread")
@@ -90,7 +90,7 @@ impl Gpu {
             .map_err(|error| Error::GpuRefused { what, reason: error.to_string() })?;
         let fault = GpuFault::watch(&device);
         let (pipelines, answer_ms) = (Mutex::default(), 0.0);
-        let open = Open { device, queue, listed: listed.clone(), options, fault, answer_ms, pipelines };
+        let open = OpenGpu { device, queue, listed: listed.clone(), options, fault, answer_ms, pipelines };
         let mut gpu = Self(Arc::new(open));
         let answer_ms = gpu.time_empty_submissions().await?;
         if let Some(open) = Arc::get_mut(&mut gpu.0) {
@@ -99,8 +99,8 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// Milliseconds until an empty submission is known to be done, the shortest of a few: microseconds natively and some
-    /// browsers ask their GPU every 100 ms only.
+    /// Measures the milliseconds from an empty submission to the notification of its completion, the shortest of three.
+    /// They are microseconds natively, and up to 100 ms in browsers that poll their GPU that rarely.
     async fn time_empty_submissions(&self) -> Result<f64, Error> {
         let (clock, mut shortest) = (self.0.options.clock, f64::INFINITY);
         for _ in 0..3 {
@@ -112,24 +112,24 @@ impl Gpu {
         Ok(shortest)
     }
 
-    /// What was opened.
+    /// Returns the device that was opened.
     pub fn device(&self) -> &Device {
         &self.0.listed
     }
 
-    /// Gives the GPU back; whoever still uses it gets [`Error::GpuLost`].
+    /// Closes the GPU. Operations of its other clones then return [`Error::GpuLost`].
     pub fn close(&self) {
         self.0.device.destroy();
     }
 }
 
-/// [`known_answers::passes`] of one lowering.
+/// Tests one lowering with a case, as [`known_answers::passes`] does.
 pub async fn passes(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<(), Error> {
-    let choice = Choice::default().with(case.kernel, lowering);
+    let choice = LoweringChoice::default().with(case.kernel, lowering);
     known_answers::passes(&Backend::Gpu { gpu: gpu.clone(), choice }, case).await
 }
 
-/// WebGPU's defaults where kernels depend on them, and as large buffers as there are.
+/// Returns the limits to request: WebGPU's defaults for those that kernels depend on, and the largest buffers offered.
 fn required_limits(what: &str, offered: &wgpu::Limits) -> Result<wgpu::Limits, Error> {
     let defaults = wgpu::Limits::defaults();
     macro_rules! at_least {

@@ -1,26 +1,26 @@
-//! A pipeline: one lowering of a kernel, compiled for one GPU.
+//! Pipelines: a pipeline is one lowering of a kernel, compiled for one GPU.
 
 use super::{Checks, Gpu};
 use crate::{
     error::Error,
-    kernels::{self, Access, Kernel, Lowering},
+    kernels::{Access, Kernel, Lowering},
 };
 use std::sync::{Arc, PoisonError};
 
-/// Bytes that a launch's params may take: a multiple of every GPU's uniform offset alignment.
+/// The most bytes of a launch's parameters: a multiple of every GPU's uniform offset alignment.
 pub(super) const PARAMS_BYTES: u64 = 256;
 
-/// Kernel, lowering, keys held.
-pub(super) type Key = (&'static str, &'static str, Option<u32>);
+/// Kernel, lowering, and value of the override `keys_held`.
+pub(super) type PipelineKey = (&'static str, &'static str, Option<u32>);
 
-/// Compiled WGSL and the shape of what it binds.
+/// Compiled WGSL and the layout of its bindings.
 pub(super) struct Pipeline {
     pub(super) compute: wgpu::ComputePipeline,
     pub(super) bindings: wgpu::BindGroupLayout,
 }
 
 impl Gpu {
-    /// The pipeline of a lowering for some params, compiled at first use.
+    /// Returns the pipeline of a lowering for the given parameters, compiled at first use.
     pub(super) async fn pipeline(
         &self,
         kernel: &'static Kernel,
@@ -43,8 +43,8 @@ impl Gpu {
         let constants: Vec<_> = keys_held.map(|keys_held| ("keys_held", f64::from(keys_held))).into_iter().collect();
         let device = &self.0.device;
         let label = Some(label);
-        let text = [lowering.wgsl, kernels::SHARED].concat();
-        let module = self.module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(text.into()) });
+        let module = self
+            .module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(lowering.wgsl().into()) });
         let entries: Vec<_> = std::iter::once(PARAMS)
             .chain(kernel.bindings.iter().zip(1..).map(|(binding, at)| {
                 let read_only = matches!(binding.access, Access::Read);
@@ -74,8 +74,9 @@ impl Gpu {
     #[allow(unsafe_code)]
     fn module(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
         match self.0.options.checks {
-            // SAFETY: the text is one of this crate's kernels, never foreign: its loops end, and it indexes
-            // within the words that its params imply, which a `Recording` holds its buffers to.
+            // SAFETY: the text is one of this crate's kernels, never foreign. Its loops end, and it accesses only the
+            // words that its parameters imply, which `Recording::dispatch` has checked against the lengths of the
+            // buffers.
             Checks::Trusted => unsafe {
                 self.0.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
             },
@@ -84,7 +85,7 @@ impl Gpu {
     }
 }
 
-/// Params: each launch sees its own block of one buffer.
+/// The binding of the parameters: each launch sees its own block of one buffer.
 const PARAMS: wgpu::BindGroupLayoutEntry = wgpu::BindGroupLayoutEntry {
     binding: 0,
     visibility: wgpu::ShaderStages::COMPUTE,

@@ -1,8 +1,8 @@
-//! A signal: one value that a callback of the GPU delivers, once.
+//! Signals: a signal is one value that a callback of the GPU delivers, once.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Where the value will be.
+/// Receives the value.
 pub(super) struct Signal<T>(Arc<SignalShared<T>>);
 
 struct SignalShared<T> {
@@ -24,7 +24,7 @@ impl<T> SignalShared<T> {
 }
 
 impl<T> Signal<T> {
-    /// The signal, and what delivers it.
+    /// Returns a signal and the function that delivers its value.
     pub(super) fn new() -> (Self, impl FnOnce(T) + use<T>) {
         let state = SignalState {
             value: None,
@@ -50,13 +50,13 @@ impl<T> Signal<T> {
         (Self(shared), deliver)
     }
 
-    /// Whether [`Self::wait`] would return at once.
+    /// Returns whether the value has been delivered, so that [`Self::wait`] would return at once.
     pub(super) fn is_delivered(&self) -> bool {
         self.0.state().value.is_some()
     }
 
-    /// The value. The caller has polled the device, so it comes at once, or from another thread that polled
-    /// a moment earlier and holds the callback; `None` if it does not come.
+    /// Waits for the value. The caller has polled the device, so the value is already there, or comes from another
+    /// thread that polled a moment earlier and is running the callback. Returns `None` if it does not come within 10 s.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) async fn wait(self) -> Option<T> {
         const MOMENT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -65,7 +65,7 @@ impl<T> Signal<T> {
         waited.unwrap_or_else(PoisonError::into_inner).0.value.take()
     }
 
-    /// The value, when the browser delivers it.
+    /// Waits until the browser delivers the value.
     #[cfg(target_arch = "wasm32")]
     pub(super) async fn wait(self) -> Option<T> {
         std::future::poll_fn(|context| {

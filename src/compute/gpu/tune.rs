@@ -1,9 +1,9 @@
-//! A tuning: the lowering that each kernel runs by on one GPU, and what the others did there.
+//! Tuning: the choice of a lowering for each kernel on one GPU.
 //!
-//! Every lowering answers the kernel's cases; one wrong bit, or a compiler that refuses it, and it
-//! is out. Where several are left, the fastest wins.
+//! Every lowering runs the kernel's cases, and is excluded if one bit is wrong or the compiler refuses it. If several
+//! remain, the fastest is chosen.
 
-use super::{Choice, Gpu, GpuExecutor, passes};
+use super::{Gpu, GpuExecutor, LoweringChoice, passes};
 use crate::{
     compute::recording::Recording,
     error::Error,
@@ -15,37 +15,38 @@ use crate::{
 use futures_util::future::try_join_all;
 use std::fmt;
 
-/// What to run, and why.
+/// The result of tuning a GPU.
 pub struct Tuning {
-    /// What to run.
-    pub choice: Choice,
-    /// Each kernel asked about, in order.
+    /// The chosen lowerings.
+    pub choice: LoweringChoice,
+    /// The result for each kernel, in the order in which they were given.
     pub kernels: Vec<Tuned>,
 }
 
-/// One kernel on one GPU.
+/// The result of tuning one kernel on one GPU.
 pub struct Tuned {
     /// The kernel.
     pub kernel: &'static Kernel,
-    /// The lowering chosen.
+    /// The chosen lowering.
     pub chosen: &'static Lowering,
-    /// All of its lowerings, in their order.
+    /// The outcome of each lowering, in the order of the kernel's lowerings.
     pub tried: Vec<(&'static Lowering, TuneOutcome)>,
 }
 
-/// What a lowering did.
+/// The outcome of testing a lowering.
 pub enum TuneOutcome {
-    /// The right bits; timed only where there is a choice.
+    /// All results are right.
     Passes {
-        /// One launch of the representative case.
+        /// Milliseconds of one launch of the representative case; `None` if no other lowering passed, so that it was
+        /// not timed.
         launch_ms: Option<f64>,
     },
-    /// Wrong bits, or none.
+    /// A result is wrong, or the lowering does not run.
     Fails(Error),
 }
 
 impl Tuning {
-    /// Milliseconds of one launch of each kernel that there was a choice for: what GPUs are compared by.
+    /// Returns the sum of the milliseconds of one launch of each kernel that was timed. GPUs are compared by it.
     pub fn timed_ms(&self) -> f64 {
         let chosen =
             |tuned: &Tuned| match tuned.tried.iter().find(|(lowering, _)| lowering.name == tuned.chosen.name)?.1 {
@@ -56,10 +57,10 @@ impl Tuning {
     }
 }
 
-/// Chooses a lowering for each kernel. Fails with [`Error::GpuUnfit`] where a kernel has none that
-/// passes: such a GPU may not be used. `seed` makes the random cases.
+/// Chooses a lowering for each kernel. The random cases follow from `seed`. Returns [`Error::GpuUnfit`] if no lowering
+/// of a kernel passes; such a GPU may not be used.
 pub async fn tune(gpu: &Gpu, kernels: &[&'static Kernel], seed: u64) -> Result<Tuning, Error> {
-    let mut tuning = Tuning { choice: Choice::default(), kernels: Vec::new() };
+    let mut tuning = Tuning { choice: LoweringChoice::default(), kernels: Vec::new() };
     for kernel in kernels {
         let tuned = tune_kernel(gpu, kernel, seed).await?;
         tuning.choice = tuning.choice.with(kernel, tuned.chosen);
@@ -99,7 +100,8 @@ async fn tune_kernel(gpu: &Gpu, kernel: &'static Kernel, seed: u64) -> Result<Tu
     }
 }
 
-/// Without a case nothing is known, so nothing passes. A browser that answers late answers all cases together.
+/// Runs the cases together, because a browser may report each completion late. Without a case nothing is known, so this
+/// returns an error.
 async fn check(gpu: &Gpu, lowering: &'static Lowering, cases: &[Case]) -> Result<(), Error> {
     if cases.is_empty() {
         return Err(Error::Shape { what: "known answers", expected: 1, found: 0 });
@@ -108,24 +110,25 @@ async fn check(gpu: &Gpu, lowering: &'static Lowering, cases: &[Case]) -> Result
     Ok(())
 }
 
-/// Launches in one play, so that the play's own cost does not count.
+/// Launches in one run, so that the cost of the run itself does not count.
 const LAUNCHES: usize = 8;
-/// Plays; the fastest counts, since noise only adds.
-const PLAYS: usize = 3;
+/// Timed runs, of which the fastest counts, because noise only adds time.
+const RUNS: usize = 3;
 
-/// Milliseconds of one launch.
+/// Returns the milliseconds of one launch.
 async fn time(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<f64, Error> {
     let (mut recording, ids) = Recording::single(case);
     for _ in 1..LAUNCHES {
         recording.dispatch(&case.label, case.kernel, case.params.clone(), &ids);
     }
-    let mut executor = GpuExecutor::new(gpu, &recording, &Choice::default().with(case.kernel, lowering)).await?;
+    let mut executor =
+        GpuExecutor::new(gpu, &recording, &LoweringChoice::default().with(case.kernel, lowering)).await?;
     for (id, words) in ids.iter().zip(&case.inputs) {
         executor.write(*id, words).await?;
     }
     executor.run(0..LAUNCHES).await?;
     let mut fastest = f64::INFINITY;
-    for _ in 0..PLAYS {
+    for _ in 0..RUNS {
         let start = (gpu.0.options.clock)();
         executor.run(0..LAUNCHES).await?;
         fastest = fastest.min((gpu.0.options.clock)() - start);
@@ -135,7 +138,7 @@ async fn time(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<f64
 
 fn unfit(gpu: &Gpu, kernel: &'static Kernel, tried: &[(&Lowering, TuneOutcome)]) -> Error {
     let reasons: Vec<_> = tried.iter().map(|(lowering, outcome)| format!("{}: {outcome}", lowering.name)).collect();
-    let reasons = if reasons.is_empty() { "it has no WGSL".to_owned() } else { reasons.join("; ") };
+    let reasons = if reasons.is_empty() { "the kernel has no WGSL".to_owned() } else { reasons.join("; ") };
     Error::GpuUnfit { gpu: gpu.device().to_string(), kernel: kernel.name, reasons }
 }
 
@@ -149,7 +152,7 @@ impl fmt::Display for TuneOutcome {
     }
 }
 
-/// One line: `ternary_matmul: tiled (plain 1.20 ms, tiled 0.31 ms)`.
+/// Writes one line, such as `ternary_matmul: tiled (plain 1.20 ms, tiled 0.31 ms)`.
 impl fmt::Display for Tuned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} (", self.kernel.name, self.chosen.name)?;

@@ -1,7 +1,7 @@
 //! The recording of the artifact encoding, which an executor runs once a chunk.
 
 use crate::{
-    compute::recording::{BufferId, Content, Recording},
+    compute::recording::{BufferContent, BufferId, Recording},
     dispute::judge::artifact_encoding::{OUTCOME_WORDS, block_digest, gradient_max, matrix_leaf, outcome, transport},
     protocol::{MatrixSpec, Transport},
     store::LEAF_BYTES,
@@ -26,14 +26,14 @@ impl ArtifactEncoding {
     pub fn new(matrices: &[MatrixSpec], transport: Transport) -> Self {
         let mut recording = Recording::default();
         let count = matrices.len();
-        let keys = recording.buffer("transport keys", 2 * count, Content::Persistent);
-        let loss = recording.buffer("loss", 2, Content::Persistent);
+        let keys = recording.buffer("transport keys", 2 * count, BufferContent::Persistent);
+        let loss = recording.buffer("loss", 2, BufferContent::Persistent);
         let leaves = recording.scratch("leaves", 8 * count);
         let mut gradients = Vec::with_capacity(count);
         for (at, spec) in matrices.iter().enumerate() {
             let (name, elements) = (&spec.name, spec.len());
             let bytes = elements * transport.bytes();
-            let gradient = recording.buffer(name, 2 * elements, Content::Persistent);
+            let gradient = recording.buffer(name, 2 * elements, BufferContent::Persistent);
             let max = recording.scratch(format!("{name}.max"), 2);
             let params = gradient_max::Params { elements: elements as u32, ..Default::default() };
             recording.dispatch(format!("{name} max"), &gradient_max::KERNEL, params.words(), &[gradient, max]);

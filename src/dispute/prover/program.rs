@@ -2,7 +2,7 @@
 
 use super::ArtifactEncoding;
 use crate::{
-    compute::recording::{BufferId, Content, Recording},
+    compute::recording::{BufferContent, BufferId, Recording},
     dispute::judge::{BoundBuffer, BufferSource, DispatchEntry, Hash, tensor::tensor_root},
     model::transformer::RecordedStep,
 };
@@ -22,7 +22,7 @@ pub struct Program {
 /// Returns the buffers of the step that are inputs of all runs: those of the packed adapter.
 pub(super) fn shared(step: &RecordedStep) -> Vec<BufferId> {
     let writers = last_writers(&step.recording);
-    let persistent = |id: &BufferId| matches!(step.recording.get(*id).content, Content::Persistent);
+    let persistent = |id: &BufferId| matches!(step.recording.get(*id).content, BufferContent::Persistent);
     let own = [step.ids, step.labels, step.dither];
     let is_shared = |id: &BufferId| persistent(id) && !own.contains(id) && !writers.contains_key(id);
     step.recording.ids().filter(is_shared).collect()
@@ -84,11 +84,11 @@ fn entries(recording: &Recording, outside: impl Fn(BufferId) -> BufferSource) ->
             let buffer = recording.get(id);
             let source = match (&buffer.content, writers.get(&id)) {
                 (_, Some(&[entry, slot])) => BufferSource::Step { entry, slot },
-                (Content::Constant(words), _) => {
+                (BufferContent::Constant(words), _) => {
                     BufferSource::Constant(*constants.entry(id).or_insert_with(|| tensor_root(words)))
                 }
-                (Content::Persistent, _) => outside(id),
-                (Content::Scratch, _) => BufferSource::Zero,
+                (BufferContent::Persistent, _) => outside(id),
+                (BufferContent::Scratch, _) => BufferSource::Zero,
             };
             bindings.push(BoundBuffer { words: buffer.words as u64, source });
         }

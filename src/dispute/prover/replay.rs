@@ -4,7 +4,7 @@ use super::{AdapterLayout, ArtifactEncoding, Program};
 use crate::{
     compute::{
         Backend, Executor,
-        recording::{BufferId, Content, Recording},
+        recording::{BufferContent, BufferId, Recording},
     },
     dispute::judge::{
         context::{DisputeContext, SequenceInputs, roots, transport_keys},
@@ -111,7 +111,7 @@ impl Replay {
         let inputs = roots(&sequences, &keys);
         let subject = context.subject(tokens, task_key, matrices, tree::root(&adapter));
         let executor = backend.executor(&Arc::new(step.recording.clone())).await?;
-        let encoder = Backend::Cpu { threads: 1, choose: |_| None };
+        let encoder = Backend::Cpu { threads: 1, kernels: |_| None };
         let encoder = encoder.executor(&Arc::new(encoding.recording.clone())).await?;
         Ok(Self {
             step,
@@ -228,7 +228,7 @@ impl ReplayRun {
         let mut begun = BTreeSet::new();
         for (at, dispatch) in recording.dispatches().iter().enumerate() {
             for written in dispatch.written() {
-                let scratch = matches!(recording.get(written.id).content, Content::Scratch);
+                let scratch = matches!(recording.get(written.id).content, BufferContent::Scratch);
                 if scratch && begun.insert(written.id) {
                     executor.write(written.id, &vec![0; recording.get(written.id).words]).await?;
                 }

@@ -94,7 +94,7 @@ fn leaves(replay: &Replay) -> BTreeMap<String, usize> {
 fn a_trace_ends_in_the_artifact_and_is_the_same_on_every_backend() {
     let (model, material) = (model(), material(-40));
     let mut own = prover(&model, &material, None);
-    let fast = Backend::Cpu { threads: 2, choose: cpu::fastest };
+    let fast = Backend::Cpu { threads: 2, kernels: cpu::fastest };
     let mut other = block_on(Replay::new(&model, &targets(), &material, &fast)).unwrap();
     assert_eq!(&block_on(other.trace()).unwrap(), own.trace());
     assert_eq!(&block_on(other.trace()).unwrap(), own.trace(), "again, in memory that a run has used");

@@ -62,7 +62,7 @@ pub(super) fn material(exponent: i32) -> TaskInputs {
 }
 
 pub(super) fn scalar() -> Backend {
-    Backend::Cpu { threads: 1, choose: cpu::scalar }
+    Backend::Cpu { threads: 1, kernels: cpu::scalar }
 }
 
 pub(super) fn replay(model: &Model, material: &TaskInputs) -> Replay {

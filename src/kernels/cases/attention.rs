@@ -1,5 +1,5 @@
-//! Cases of attention and its two gradients. The gradients' cases start from what the references of the
-//! kernels before them leave.
+//! Cases of attention and its two gradients. The inputs of a gradient's cases are what the reference kernels of the
+//! earlier kernels return.
 
 use super::{Case, CaseSource, run_reference};
 use crate::{
@@ -15,9 +15,9 @@ use crate::{
     },
 };
 
-/// Sequences of `context` tokens, `kv_heads · group` heads of `head_dim` features.
+/// Sizes: `sequences` of `context` tokens each, with `kv_heads · group` heads of `head_dim` features.
 #[derive(Clone, Copy)]
-struct Shape {
+struct AttentionShape {
     sequences: usize,
     context: usize,
     kv_heads: usize,
@@ -25,7 +25,7 @@ struct Shape {
     head_dim: usize,
 }
 
-impl Shape {
+impl AttentionShape {
     const fn new(sequences: usize, context: usize, kv_heads: usize, group: usize, head_dim: usize) -> Self {
         Self { sequences, context, kv_heads, group, head_dim }
     }
@@ -39,36 +39,36 @@ impl Shape {
     }
 }
 
-/// One-token sequences, contexts around blocks of 32 and tiles of 128, every group size up to 3.
-const SHAPES: [Shape; 8] = [
-    Shape::new(3, 1, 1, 1, 2),
-    Shape::new(2, 5, 1, 2, 6),
-    Shape::new(1, 33, 2, 1, 16),
-    Shape::new(2, 70, 1, 3, 32),
-    Shape::new(1, 150, 1, 1, 66),
-    Shape::new(1, 37, 2, 2, 128),
-    Shape::new(1, 9, 5, 1, 256),
-    Shape::new(1, 290, 1, 1, 6),
+/// Sequences of one token, contexts around blocks of 32 and tiles of 128, and every group size up to 3.
+const SHAPES: [AttentionShape; 8] = [
+    AttentionShape::new(3, 1, 1, 1, 2),
+    AttentionShape::new(2, 5, 1, 2, 6),
+    AttentionShape::new(1, 33, 2, 1, 16),
+    AttentionShape::new(2, 70, 1, 3, 32),
+    AttentionShape::new(1, 150, 1, 1, 66),
+    AttentionShape::new(1, 37, 2, 2, 128),
+    AttentionShape::new(1, 9, 5, 1, 256),
+    AttentionShape::new(1, 290, 1, 1, 6),
 ];
 
-/// What a head row holds: key (or query) number, to integers' draw and exponent.
+/// How the head rows of a case are filled. The functions get the number of the token in its sequence.
 #[derive(Clone, Copy)]
-struct Content {
+struct HeadContent {
     label: &'static str,
-    /// A value of a row that belongs to this token.
+    /// Returns a value of a row of this token.
     value: fn(&mut CaseSource, usize) -> i32,
-    /// The exponent of a row of this token; integers have 14 bits.
+    /// Returns the exponent of a row of this token, whose integers have 14 bits.
     exponent: fn(&mut CaseSource, usize) -> i32,
 }
 
-const CONTENTS: [Content; 7] = [
-    Content { label: "random", value: wide, exponent: |s, _| s.within(-16, -12) },
-    Content { label: "far apart", value: wide, exponent: |s, _| s.within(-60, 60) },
-    Content { label: "far below", value: wide, exponent: |s, _| s.within(-60, -10) },
-    Content { label: "zero among others", value: |s, t| wide(s, t) * (t % 3 / 2) as i32, exponent: |_, _| -13 },
-    Content { label: "largest", value: |_, t| if t % 5 == 4 { -(1 << 14) } else { 1 << 14 }, exponent: |_, _| -14 },
-    Content { label: "sink", value: |s, t| if t == 0 { 1 << 14 } else { s.within(0, 99) }, exponent: |_, _| -11 },
-    Content { label: "zero", value: |_, _| 0, exponent: |_, _| 0 },
+const CONTENTS: [HeadContent; 7] = [
+    HeadContent { label: "random", value: wide, exponent: |s, _| s.within(-16, -12) },
+    HeadContent { label: "far apart", value: wide, exponent: |s, _| s.within(-60, 60) },
+    HeadContent { label: "far below", value: wide, exponent: |s, _| s.within(-60, -10) },
+    HeadContent { label: "zero among others", value: |s, t| wide(s, t) * (t % 3 / 2) as i32, exponent: |_, _| -13 },
+    HeadContent { label: "largest", value: |_, t| if t % 5 == 4 { -(1 << 14) } else { 1 << 14 }, exponent: |_, _| -14 },
+    HeadContent { label: "sink", value: |s, t| if t == 0 { 1 << 14 } else { s.within(0, 99) }, exponent: |_, _| -11 },
+    HeadContent { label: "zero", value: |_, _| 0, exponent: |_, _| 0 },
 ];
 
 fn wide(source: &mut CaseSource, _: usize) -> i32 {
@@ -95,27 +95,27 @@ pub(super) fn backward_key(source: &mut CaseSource) -> Vec<Case> {
     each(source, key_case)
 }
 
-/// A case of attention of the size that training asks for.
+/// Returns a case of attention of the size that occurs in training.
 pub(super) fn large_forward(source: &mut CaseSource, tokens: usize) -> Case {
     forward_case(source, large(tokens), CONTENTS[0])
 }
 
-/// As [`large_forward`].
+/// Returns a case of the gradient by query of the size that occurs in training.
 pub(super) fn large_backward_query(source: &mut CaseSource, tokens: usize) -> Case {
     query_case(source, large(tokens), CONTENTS[0])
 }
 
-/// As [`large_forward`].
+/// Returns a case of the gradient by key of the size that occurs in training.
 pub(super) fn large_backward_key(source: &mut CaseSource, tokens: usize) -> Case {
     key_case(source, large(tokens), CONTENTS[0])
 }
 
-const fn large(tokens: usize) -> Shape {
-    Shape::new(1, tokens, 2, 2, 128)
+const fn large(tokens: usize) -> AttentionShape {
+    AttentionShape::new(1, tokens, 2, 2, 128)
 }
 
-/// Every content of the small shapes, some of the large ones.
-fn each(source: &mut CaseSource, case: fn(&mut CaseSource, Shape, Content) -> Case) -> Vec<Case> {
+/// Returns a case for every content of the small shapes, and for some contents of the large ones.
+fn each(source: &mut CaseSource, case: fn(&mut CaseSource, AttentionShape, HeadContent) -> Case) -> Vec<Case> {
     let mut cases = Vec::new();
     for (i, shape) in SHAPES.into_iter().enumerate() {
         let small = shape.tokens() * shape.context * shape.heads() * shape.head_dim < 200_000;
@@ -125,17 +125,18 @@ fn each(source: &mut CaseSource, case: fn(&mut CaseSource, Shape, Content) -> Ca
     cases
 }
 
-const LONGEST: Shape = Shape::new(1, MAX_CONTEXT, 1, 1, 2);
+const LONGEST: AttentionShape = AttentionShape::new(1, MAX_CONTEXT, 1, 1, 2);
 
-/// Only the last token sees them all: the others are sequences of their own.
+/// Returns a case with the longest sequence. To save time, only its last token sees all keys; the others are at
+/// position 0, so each sees only its own key.
 fn longest(source: &mut CaseSource) -> Case {
     let mut case = forward_case(source, LONGEST, CONTENTS[0]);
     case.inputs[3][..MAX_CONTEXT - 1].fill(0);
     case
 }
 
-/// `[tokens, heads]` head rows.
-fn head_rows(source: &mut CaseSource, shape: Shape, heads: usize, content: Content) -> Vec<u32> {
+/// Returns `[tokens, heads]` head rows.
+fn head_rows(source: &mut CaseSource, shape: AttentionShape, heads: usize, content: HeadContent) -> Vec<u32> {
     let mut words = vec![0; shape.tokens() * heads * head_words(shape.head_dim)];
     for (row, words) in words.chunks_exact_mut(head_words(shape.head_dim)).enumerate() {
         let t = row / heads % shape.context;
@@ -149,23 +150,23 @@ fn tables() -> Vec<u32> {
     [exp2_table(), log2_table()].concat()
 }
 
-/// `1 / √head_dim`, and the same times log2(e) · 2^20 as 24 bits and a right shift.
+/// Returns `1 / √head_dim`, and the same times log2(e) · 2^20 as a 24-bit mantissa and a right shift.
 fn roots(head_dim: usize) -> (Scale, u32, i32) {
     let root = Scale::from_f64(1.0 / (head_dim as f64).sqrt()).unwrap_or_default();
     let score = Scale::from_f64(std::f64::consts::LOG2_E / (head_dim as f64).sqrt()).unwrap_or_default();
     (root, round_even_u64(score.mantissa.into(), 7) as u32, -(score.exponent + 27))
 }
 
-fn label(shape: Shape, content: Content) -> String {
-    let Shape { sequences, context, kv_heads, group, head_dim } = shape;
+fn label(shape: AttentionShape, content: HeadContent) -> String {
+    let AttentionShape { sequences, context, kv_heads, group, head_dim } = shape;
     format!("{sequences}x{context}x{kv_heads}x{group}x{head_dim} {}", content.label)
 }
 
-fn group_inverse(shape: Shape) -> u32 {
+fn group_inverse(shape: AttentionShape) -> u32 {
     (1u32 << 16).div_ceil(shape.group as u32)
 }
 
-fn forward_case(source: &mut CaseSource, shape: Shape, content: Content) -> Case {
+fn forward_case(source: &mut CaseSource, shape: AttentionShape, content: HeadContent) -> Case {
     let (_, score_mantissa, score_shift) = roots(shape.head_dim);
     let params = attention::Params {
         tokens: shape.tokens() as u32,
@@ -195,12 +196,12 @@ fn forward_case(source: &mut CaseSource, shape: Shape, content: Content) -> Case
     }
 }
 
-fn query_case(source: &mut CaseSource, shape: Shape, content: Content) -> Case {
+fn query_case(source: &mut CaseSource, shape: AttentionShape, content: HeadContent) -> Case {
     let forward = forward_case(source, shape, content);
     query_case_after(source, &forward, shape, content)
 }
 
-fn query_case_after(source: &mut CaseSource, forward: &Case, shape: Shape, content: Content) -> Case {
+fn query_case_after(source: &mut CaseSource, forward: &Case, shape: AttentionShape, content: HeadContent) -> Case {
     let (inverse_root, score_mantissa, score_shift) = roots(shape.head_dim);
     let params = attention_backward_query::Params {
         tokens: shape.tokens() as u32,
@@ -229,7 +230,7 @@ fn query_case_after(source: &mut CaseSource, forward: &Case, shape: Shape, conte
     }
 }
 
-fn key_case(source: &mut CaseSource, shape: Shape, content: Content) -> Case {
+fn key_case(source: &mut CaseSource, shape: AttentionShape, content: HeadContent) -> Case {
     let (inverse_root, score_mantissa, score_shift) = roots(shape.head_dim);
     let params = attention_backward_key::Params {
         tokens: shape.tokens() as u32,

@@ -1,4 +1,4 @@
-//! Cases of digests: tiles that end anywhere.
+//! Cases of digests, with last tiles of various lengths.
 
 use super::{Case, CaseSource};
 use crate::kernels::digest;

@@ -1,4 +1,4 @@
-//! Cases of the residual stream: its first value and what is added.
+//! Cases of the residual stream: its first value, and the additions to it.
 
 use super::{
     Case, CaseSource,
@@ -8,10 +8,10 @@ use crate::kernels::{INFO, embed, residual_add};
 
 pub(super) fn embed(source: &mut CaseSource) -> Vec<Case> {
     const VOCAB: usize = 7;
-    // the whole vocabulary, its first shard, its last, one between
+    // The whole vocabulary, its first shard, its last shard, and one in between.
     const SHARDS: [(u32, u32); 4] = [(0, 7), (0, 4), (4, 3), (2, 4)];
     let each = SHAPES.iter().flat_map(|shape| OPERANDS.map(|operand| (*shape, operand)));
-    // right shifts: none, a tie, all away, and left ones of which the last two saturate
+    // Right shifts by 0, by a few bits, and by all bits; then left shifts, of which the last two saturate.
     let each = each.zip([0, 5, 40, -3, -12, -40].iter().cycle()).enumerate();
     each.map(|(number, ((shape, (label, byte, _)), shift))| {
         let [tokens, width] = shape;
@@ -57,7 +57,7 @@ pub(super) fn residual_add(source: &mut CaseSource) -> Vec<Case> {
             inputs: vec![residual, y, source.before_write(shape[0] * (shape[1] + INFO))],
         });
     });
-    // y alone leaves the range, the sum would not
+    // y alone leaves the range, while the sum would not.
     let mut over = cases[0].clone();
     over.label = "over".to_owned();
     over.inputs[0][0] = -5i32 as u32;

@@ -1,4 +1,4 @@
-//! Cases of the feed-forward nonlinearity and of what quantises a residual gradient.
+//! Cases of the feed-forward nonlinearity, its gradient, and the rounding of residual gradients.
 
 use super::{
     Case, CaseSource,

@@ -1,6 +1,6 @@
-//! Cases of what makes head rows, and of what takes their gradients apart.
+//! Cases of the kernels that write head rows, and of the one that reads their gradients.
 
-use super::{Case, CaseSource};
+use super::{Case, CaseSource, Draw};
 use crate::{
     kernels::{
         INFO, head_gradient_quantize, rope, rope_backward,
@@ -9,14 +9,13 @@ use crate::{
     numbers::tables::{identity_rope, rope_table},
 };
 
-/// Tokens, heads, head_dim.
+/// Numbers of tokens, heads and features of a head.
 const SHAPES: [[usize; 3]; 7] = [[1, 1, 2], [5, 3, 6], [3, 5, 16], [4, 2, 32], [2, 3, 66], [3, 2, 128], [2, 1, 256]];
 
-/// Label, value, mantissa, exponent of an i32 row.
-type Content = (&'static str, Draw, Draw, Draw);
-type Draw = fn(&mut CaseSource) -> i32;
+/// How i32 rows are filled: label, value, mantissa and exponent of the scale.
+type RowDraws = (&'static str, Draw, Draw, Draw);
 
-const CONTENTS: [Content; 6] = [
+const CONTENTS: [RowDraws; 6] = [
     ("random", |s| s.within(-(1 << 30), 1 << 30), mantissa, |s| s.within(-40, -30)),
     ("small", |s| s.within(-2, 2), mantissa, |s| s.within(-40, -30)),
     ("far apart", |s| s.within(-(1 << 30), 1 << 30), mantissa, |s| s.within(-60, 60)),
@@ -96,13 +95,13 @@ pub(super) fn gradient_quantize(source: &mut CaseSource) -> Vec<Case> {
     })
 }
 
-/// A case of every shape and content; the last argument is 0 or 1 in turn.
-fn each(source: &mut CaseSource, case: impl Fn(&mut CaseSource, [usize; 3], Content, u32) -> Case) -> Vec<Case> {
+/// Returns a case for every shape and content. The last argument of `case` is 0 in one case of three, otherwise 1.
+fn each(source: &mut CaseSource, case: impl Fn(&mut CaseSource, [usize; 3], RowDraws, u32) -> Case) -> Vec<Case> {
     let all = SHAPES.iter().flat_map(|shape| CONTENTS.map(|content| (*shape, content)));
     all.zip([1, 1, 0].iter().cycle()).map(|((shape, content), turn)| case(source, shape, content, *turn)).collect()
 }
 
-/// Positions and the table of their angles.
+/// Returns positions and the table of their angles.
 fn turns(source: &mut CaseSource, tokens: usize, head_dim: usize, stride: u32) -> [Vec<u32>; 2] {
     const POSITIONS: usize = 10;
     let positions = (0..tokens).map(|_| source.within(0, POSITIONS as i32 - 1) as u32).collect();
@@ -110,7 +109,7 @@ fn turns(source: &mut CaseSource, tokens: usize, head_dim: usize, stride: u32) -
     [positions, table]
 }
 
-fn i32_rows(source: &mut CaseSource, rows: usize, width: usize, (_, value, mantissa, exponent): Content) -> Vec<u32> {
+fn i32_rows(source: &mut CaseSource, rows: usize, width: usize, (_, value, mantissa, exponent): RowDraws) -> Vec<u32> {
     let mut words = Vec::with_capacity(rows * (width + INFO));
     for _ in 0..rows {
         words.extend((0..width).map(|_| value(source) as u32));

@@ -1,8 +1,8 @@
-//! Cases of the adapter's two factors.
+//! Cases of the products with the two factors of an adapter.
 
 use super::{
-    Case, CaseSource,
-    rows::{self, CONTENTS, Draw, OPERANDS},
+    Case, CaseSource, Draw,
+    rows::{self, CONTENTS, OPERANDS},
 };
 use crate::{
     kernels::{
@@ -12,7 +12,7 @@ use crate::{
     numbers::fixed::Scale,
 };
 
-/// Tokens, features, rank.
+/// Numbers of tokens and features, and the rank.
 const SHAPES: [[usize; 3]; 6] = [[1, 1, 1], [5, 5, 4], [3, 67, 8], [2, 300, 20], [3, 36, 64], [2, 2564, 33]];
 
 fn each() -> impl Iterator<Item = ([usize; 3], (&'static str, Draw, Draw))> {
@@ -68,7 +68,7 @@ pub(super) fn up(source: &mut CaseSource) -> Vec<Case> {
         let (slot, slots) = [(0, 1), (1, 3), (2, 3)][count % 3];
         let rank = if count % 7 == 6 { 0 } else { rank };
         let fraction_bits = [0, 4, 9][count % 3];
-        // the share is: ordinary, all away, or so large that it saturates
+        // With these shifts the share is ordinary, or 0, or so large that it saturates.
         let right = [52, 120, 28, 70][count % 4];
         let product_scale = Scale { mantissa: source.within(1 << 30, i32::MAX) as u32, exponent: -40 };
         let params = lora_up::Params {
@@ -85,7 +85,7 @@ pub(super) fn up(source: &mut CaseSource) -> Vec<Case> {
         };
         let x_info = rows::infos(source, tokens, CONTENTS[count % CONTENTS.len()]);
         let [u, factor] = [tokens, width].map(|rows| match rank {
-            0 => vec![source.word()], // no factors: any buffer will do
+            0 => vec![source.word()], // without factors, any buffer will do
             _ => rows::wide_rows(source, [rows, rank], wide),
         });
         let u_info = (0..tokens).flat_map(|_| [1 << 30, source.within(-30, -10) as u32, source.word(), 0]).collect();
@@ -107,7 +107,7 @@ pub(super) fn up(source: &mut CaseSource) -> Vec<Case> {
     cases
 }
 
-/// `y + 2^28 · (2^24 − 1) / 2^right`.
+/// Returns a case of one element, `y + 2^28 · (2^24 − 1) / 2^right`.
 fn one_element(label: &str, right: i32, y: i32) -> Case {
     let params = lora_up::Params { tokens: 1, width: 1, rank: 1, slots: 1, ..Default::default() };
     let largest = {

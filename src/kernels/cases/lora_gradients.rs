@@ -1,8 +1,9 @@
-//! Cases of what contracts an adapter's gradient over tokens: whole, partial and single-token blocks.
+//! Cases of the kernels that sum an adapter's gradient over tokens, with whole and partial blocks and blocks of one
+//! token.
 
 use super::{
-    Case, CaseSource,
-    rows::{self, CONTENTS, Draw, OPERANDS},
+    Case, CaseSource, Draw,
+    rows::{self, CONTENTS, OPERANDS},
 };
 use crate::kernels::{
     as_bytes_mut,
@@ -14,7 +15,7 @@ use crate::kernels::{
     },
 };
 
-/// Features, rank, tokens of each block.
+/// Number of features, rank, and number of tokens of each block.
 const SHAPES: [(usize, usize, &[u32]); 7] = [
     (1, 1, &[1]),
     (5, 4, &[32]),
@@ -24,13 +25,14 @@ const SHAPES: [(usize, usize, &[u32]); 7] = [
     (1030, 64, &[32]),
     (40, 6, &[9; 35]),
 ];
-/// The job's exponent.
+/// Exponent of the job.
 const EXPONENT: i32 = -50;
-/// Farthest left shifts whose cases start beyond the largest and the smallest gradient.
+/// Largest left shifts that mark the cases whose gradients start beyond the largest and the smallest value.
 const ABOVE: i32 = 10;
 const BELOW: i32 = -20;
 
-/// Pairs (first token, tokens) and how many tokens there are; one before the first block belongs to none.
+/// Returns the spans (first token, number of tokens), and the number of all tokens; the first token belongs to no
+/// block.
 fn spans(blocks: &[u32]) -> (Vec<u32>, usize) {
     let mut first = 1;
     let mut words = Vec::new();
@@ -79,12 +81,12 @@ pub(super) fn gradient_b(source: &mut CaseSource) -> Vec<Case> {
     each(source, case_b)
 }
 
-/// A case of the gradient of A of the size that training asks for.
+/// Returns a case of the gradient of a of the size that occurs in training.
 pub(super) fn large_gradient_a(source: &mut CaseSource, tokens: usize) -> Case {
     case_a(source, (1024, 8, &large(tokens)), OPERANDS[0], 20)
 }
 
-/// As [`large_gradient_a`], of B.
+/// Returns a case of the gradient of b of the size that occurs in training.
 pub(super) fn large_gradient_b(source: &mut CaseSource, tokens: usize) -> Case {
     case_b(source, (1024, 8, &large(tokens)), OPERANDS[0], 20)
 }
@@ -93,7 +95,7 @@ fn large(tokens: usize) -> Vec<u32> {
     vec![BLOCK as u32; tokens.div_ceil(BLOCK)]
 }
 
-fn case_a(source: &mut CaseSource, shape: Shape<'_>, (label, byte, wide): Operand, farthest: i32) -> Case {
+fn case_a(source: &mut CaseSource, shape: BlocksShape<'_>, (label, byte, wide): Operand, farthest: i32) -> Case {
     let (width, rank, blocks) = shape;
     let (spans, tokens) = spans(blocks);
     let params = lora_gradient_a::Params {
@@ -114,7 +116,7 @@ fn case_a(source: &mut CaseSource, shape: Shape<'_>, (label, byte, wide): Operan
     }
 }
 
-fn case_b(source: &mut CaseSource, shape: Shape<'_>, (label, _, wide): Operand, farthest: i32) -> Case {
+fn case_b(source: &mut CaseSource, shape: BlocksShape<'_>, (label, _, wide): Operand, farthest: i32) -> Case {
     let (width, rank, blocks) = shape;
     let (spans, tokens) = spans(blocks);
     let params = lora_gradient_b::Params {
@@ -135,17 +137,22 @@ fn case_b(source: &mut CaseSource, shape: Shape<'_>, (label, _, wide): Operand, 
     }
 }
 
-type Shape<'a> = (usize, usize, &'a [u32]);
+type BlocksShape<'a> = (usize, usize, &'a [u32]);
 type Operand = (&'static str, Draw, Draw);
 
-/// The last argument is the farthest left shift: beyond 28 saturates.
-fn each(source: &mut CaseSource, case: impl Fn(&mut CaseSource, Shape<'static>, Operand, i32) -> Case) -> Vec<Case> {
+/// Returns a case for every shape and operand. The last argument of `case` is the largest left shift; more than 28
+/// saturates.
+fn each(
+    source: &mut CaseSource,
+    case: impl Fn(&mut CaseSource, BlocksShape<'static>, Operand, i32) -> Case,
+) -> Vec<Case> {
     let all = SHAPES.iter().flat_map(|shape| OPERANDS.map(|operand| (*shape, operand)));
     let all = all.zip([20, 28, BELOW, 29, ABOVE].iter().cycle());
     all.map(|((shape, operand), farthest)| case(source, shape, operand, *farthest)).collect()
 }
 
-/// Folded rows as lora_fold leaves them: zero beyond each block's tokens, exponents up to `farthest` over the job's.
+/// Returns folded rows as lora_fold writes them: zero beyond the tokens of each block, with exponents that exceed the
+/// job's by at most `farthest`.
 fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw, farthest: i32) -> Vec<u32> {
     let mut words = vec![0; blocks.len() * rank * FOLD];
     for (row, tokens) in words.chunks_exact_mut(FOLD).zip(blocks.iter().flat_map(|tokens| vec![*tokens; rank])) {
@@ -158,7 +165,7 @@ fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw
     words
 }
 
-/// A gradient so far: ordinary, or beyond one end of its range.
+/// Returns the gradient before the dispatch: ordinary, or beyond one end of its range.
 fn gradient(source: &mut CaseSource, count: usize, farthest: i32) -> Vec<u32> {
     let mut words = source.before_write(2 * count);
     for high in words[..2 * count].iter_mut().skip(1).step_by(2) {

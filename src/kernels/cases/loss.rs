@@ -1,6 +1,6 @@
-//! Cases of the head and the loss: logits, the two softmax passes, cross-entropy, the head's gradient.
+//! Cases of the head and the loss: logits, the two passes of softmax, cross-entropy, and the gradient of the head.
 
-use super::{Case, CaseSource, run_reference};
+use super::{Case, CaseSource, Draw, run_reference};
 use crate::{
     kernels::{
         INFO, as_bytes_mut,
@@ -14,18 +14,17 @@ use crate::{
     },
 };
 
-/// Tokens, vocabulary of a shard, vocabulary before it.
+/// Number of tokens, size of the shard of the vocabulary, and size of the shards before it.
 const SHARDS: [[usize; 3]; 7] =
     [[1, 1, 0], [3, 37, 0], [5, 256, 0], [6, 300, 0], [4, 37, 64], [3, 300, 1000], [1, 4100, 0]];
 
-/// Tokens, width, vocabulary.
+/// Numbers of tokens, features and tokens of the vocabulary.
 const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [5, 37, 37], [3, 130, 256], [6, 64, 300], [9, 300, 65]];
 
-/// Label, wide value, byte, exponent of a row, row scale.
-type Content = (&'static str, Draw, Draw, Draw, Draw);
-type Draw = fn(&mut CaseSource) -> i32;
+/// How the operands of logits are filled: label, wide value, byte, exponent of a row, and row scale.
+type LogitsDraws = (&'static str, Draw, Draw, Draw, Draw);
 
-const CONTENTS: [Content; 6] = [
+const CONTENTS: [LogitsDraws; 6] = [
     ("random", wide, byte, |s| s.within(-34, -29), |s| s.within(0, 65535)),
     ("far apart", wide, byte, |s| s.within(-90, 30), |s| s.within(0, 65535)),
     ("largest", |_| 1 << 14, |_| 127, |_| -34, |_| 65535),
@@ -42,7 +41,7 @@ fn byte(source: &mut CaseSource) -> i32 {
     source.within(-127, 127)
 }
 
-/// Label and a score: near each other, far, at the limits, all the same.
+/// Labels and scores: near each other, far apart, at the limits, and all equal.
 const SCORES: [(&str, Draw); 4] = [
     ("random", |s| s.within(-(8 << 20), 8 << 20)),
     ("far apart", |s| s.within(-SCORE_LIMIT, SCORE_LIMIT)),
@@ -57,12 +56,12 @@ pub(super) fn logits(source: &mut CaseSource) -> Vec<Case> {
     each.map(|(shape, content)| logits_case(source, shape, content)).collect()
 }
 
-/// A case of the size that training asks for.
+/// Returns a case of the size that occurs in training.
 pub(super) fn large_logits(source: &mut CaseSource, tokens: usize) -> Case {
     logits_case(source, [tokens, 1024, 4096], CONTENTS[0])
 }
 
-fn logits_case(source: &mut CaseSource, [tokens, width, vocab]: [usize; 3], content: Content) -> Case {
+fn logits_case(source: &mut CaseSource, [tokens, width, vocab]: [usize; 3], content: LogitsDraws) -> Case {
     let (label, value, byte, exponent, row_scale) = content;
     let params = head_logits::Params {
         tokens: tokens as u32,
@@ -96,7 +95,7 @@ fn logits_case(source: &mut CaseSource, [tokens, width, vocab]: [usize; 3], cont
     }
 }
 
-/// `[rows, width]` byte rows.
+/// Returns `[rows, width]` byte rows.
 fn byte_rows(source: &mut CaseSource, rows: usize, width: usize, byte: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * row_words(width)];
     for row in as_bytes_mut(&mut words).chunks_exact_mut(4 * row_words(width)) {
@@ -134,7 +133,7 @@ fn sum_case(source: &mut CaseSource, [tokens, vocab, offset]: [usize; 3], label:
         ..Default::default()
     };
     let z = scores(source, tokens * vocab, score);
-    // a later shard may hold a larger one
+    // A later shard may have a larger score.
     let more = |source: &mut CaseSource| if offset > 0 { source.within(0, 3 << 20) } else { 0 };
     let largest = |z: &[u32]| z.iter().map(|&z| z as i32).max().unwrap_or(0);
     let maximum = z.chunks_exact(vocab).map(|z| (largest(z) + more(source)).min(SCORE_LIMIT) as u32).collect();
@@ -189,7 +188,7 @@ pub(super) fn backward(source: &mut CaseSource) -> Vec<Case> {
     cases
 }
 
-/// A case of the size that training asks for.
+/// Returns a case of the size that occurs in training.
 pub(super) fn large_backward(source: &mut CaseSource, tokens: usize) -> Case {
     backward_case(source, [tokens, 4096, 0], 1024, SCORES[0].0, SCORES[0].1)
 }
@@ -208,7 +207,7 @@ fn backward_case(source: &mut CaseSource, shard: [usize; 3], width: usize, label
     let embedding = byte_rows(source, vocab, width, if label == "equal" { |_| -127 } else { byte });
     let mut dn = source.before_write(tokens * (width + INFO));
     for value in &mut dn {
-        *value = (*value as i32 >> 4) as u32; // what the shards before can have left
+        *value = (*value as i32 >> 4) as u32; // within the range of the sum of earlier shards
     }
     let dlogits = after.swap_remove(7);
     Case {
@@ -219,7 +218,7 @@ fn backward_case(source: &mut CaseSource, shard: [usize; 3], width: usize, label
     }
 }
 
-/// A case of every shard and kind of scores.
+/// Returns a case for every shard and kind of scores.
 fn each_shard(source: &mut CaseSource, case: impl Fn(&mut CaseSource, [usize; 3], String, Draw) -> Case) -> Vec<Case> {
     let all = SHARDS.iter().flat_map(|shard| SCORES.map(|scores| (*shard, scores)));
     all.map(|(shard, (label, score))| {

@@ -1,16 +1,16 @@
-//! Cases of the sum of losses: fewer tokens than a workgroup has invocations, and more.
+//! Cases of the sum of losses, with fewer and with more tokens than a workgroup has invocations.
 
 use super::{Case, CaseSource};
 use crate::kernels::{cross_entropy::dlogits_words, loss_sum};
 
-/// Draws one word.
-type Draw = fn(&mut CaseSource) -> u32;
+/// Returns a random word.
+type DrawWord = fn(&mut CaseSource) -> u32;
 
 pub(super) fn loss_sum(source: &mut CaseSource) -> Vec<Case> {
     let shapes = [(0, 5), (1, 1), (63, 37), (65, 2), (200, 64)];
-    let kinds: [(&str, Draw); 3] = [("random", CaseSource::word), ("carry", |_| !0), ("zero", |_| 0)];
+    let kinds: [(&str, DrawWord); 3] = [("random", CaseSource::word), ("carry", |_| !0), ("zero", |_| 0)];
     let each = shapes.into_iter().flat_map(|shape| kinds.map(|kind| (shape, kind)));
-    let case = |((tokens, vocab), (label, word)): ((u32, u32), (&str, Draw))| Case {
+    let case = |((tokens, vocab), (label, word)): ((u32, u32), (&str, DrawWord))| Case {
         kernel: &loss_sum::KERNEL,
         label: format!("{tokens}x{vocab} {label}"),
         params: loss_sum::Params { tokens, vocab, ..Default::default() }.words(),

@@ -1,7 +1,7 @@
-//! A case: one launch of a kernel with every input word given, whose answer its reference knows.
+//! Cases: a case is one dispatch of a kernel with given inputs, for which the reference kernel computes the known
+//! answer.
 //!
-//! The start-up check of a GPU, the tests, the benches and the conformance page all ask the same
-//! cases.
+//! The start-up check of a GPU, the tests, the benches and the conformance page all use the same cases.
 
 use super::{Access, Kernel, Saturated};
 use crate::numbers::rng::threefry;
@@ -19,22 +19,25 @@ mod norms;
 mod rows;
 mod ternary;
 
-/// One launch.
+/// A function that returns a random value, or always the same one.
+type Draw = fn(&mut CaseSource) -> i32;
+
+/// A dispatch with its inputs.
 #[derive(Clone)]
 pub struct Case {
-    /// What runs.
+    /// The kernel.
     pub kernel: &'static Kernel,
-    /// For people: `5x37x70 random`.
+    /// Label for messages, such as `5x37x70 random`.
     pub label: String,
-    /// Its params, as words.
+    /// Parameters, as words.
     pub params: Vec<u32>,
-    /// All its buffers before the launch, in binding order, the flag left out. A written buffer is
-    /// longer than the words its units own, so that a write past them shows.
+    /// The words of all buffers before the dispatch, in binding order, without the flag. A buffer that the kernel
+    /// writes is longer than the words that its units own, so that a write beyond them is detected.
     pub inputs: Vec<Vec<u32>>,
 }
 
-/// The cases of a kernel: sizes that are no multiple of a tile, extremes, and random values that
-/// follow from `seed`. Empty for a kernel that has none yet.
+/// Returns the cases of a kernel: sizes that are not multiples of a tile, extreme values, and random values that follow
+/// from `seed`. There are none for a kernel that is not in [`ALL`](super::ALL).
 pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
     let source = &mut CaseSource::new(seed);
     match kernel.name {
@@ -71,8 +74,8 @@ pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
     }
 }
 
-/// A case of the size that training asks for, to time lowerings on: `tokens` rows, where the
-/// kernel has rows. `None` for a kernel whose last case is as good.
+/// Returns a case of the size that occurs in training, with `tokens` rows if the kernel has rows, for timing lowerings.
+/// Returns `None` for a kernel whose last case serves as well.
 pub fn representative(kernel: &'static Kernel, tokens: usize) -> Option<Case> {
     let source = &mut CaseSource::new(0);
     match kernel.name {
@@ -89,7 +92,8 @@ pub fn representative(kernel: &'static Kernel, tokens: usize) -> Option<Case> {
     }
 }
 
-/// Every buffer after the launch, in the order of [`Case::inputs`], by the reference.
+/// Runs a case by the reference kernel. Returns all buffers after the dispatch, in the order of [`Case::inputs`], and
+/// whether it saturated.
 pub fn run_reference(case: &Case) -> (Vec<Vec<u32>>, Saturated) {
     let units = (case.kernel.units)(&case.params);
     let mut after = case.inputs.clone();
@@ -105,46 +109,46 @@ pub fn run_reference(case: &Case) -> (Vec<Vec<u32>>, Saturated) {
     (after, saturated)
 }
 
-/// Words beyond what a launch may write.
+/// Words of a written buffer beyond those that the kernel may write.
 const MARGIN: usize = 7;
 
-/// Random numbers that follow from a seed.
+/// A source of random numbers that follow from a seed.
 pub struct CaseSource {
     key: [u32; 2],
     count: u32,
 }
 
 impl CaseSource {
-    /// The stream of `seed`.
+    /// Returns the source with this seed.
     pub fn new(seed: u64) -> Self {
         Self { key: [seed as u32, (seed >> 32) as u32], count: 0 }
     }
 
-    /// Any word.
+    /// Returns a random word.
     pub fn word(&mut self) -> u32 {
         self.count += 1;
         threefry(self.key, [self.count, 0])[0]
     }
 
-    /// Any words.
+    /// Returns random words.
     pub fn words(&mut self, count: usize) -> Vec<u32> {
         (0..count).map(|_| self.word()).collect()
     }
 
-    /// A number of `low..=high`, nearly uniform.
+    /// Returns a nearly uniform random number in `low..=high`.
     pub fn within(&mut self, low: i32, high: i32) -> i32 {
         let span = u64::from(high.abs_diff(low)) + 1;
         low.wrapping_add(((u64::from(self.word()) * span) >> 32) as i32)
     }
 
-    /// A dither buffer of streams up to number `last`.
+    /// Returns a dither buffer with the streams `0..=last`.
     pub fn dither(&mut self, last: u32) -> Vec<u32> {
         let mut words = self.words(4 + 2 * last as usize);
         words[..2].copy_from_slice(&[self.within(0, 1 << 20) as u32, 0]);
         words
     }
 
-    /// What a written buffer of `owned` words holds before the launch: noise, and a margin.
+    /// Returns the random content, before the dispatch, of a written buffer of `owned` words and a margin.
     pub fn before_write(&mut self, owned: usize) -> Vec<u32> {
         self.words(owned + MARGIN)
     }

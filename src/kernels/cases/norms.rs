@@ -1,8 +1,8 @@
-//! Cases of RMSNorm, forward and backward.
+//! Cases of RMSNorm and its gradient.
 
 use super::{
-    Case, CaseSource,
-    rows::{self, CONTENTS, Draw, sign},
+    Case, CaseSource, Draw,
+    rows::{self, CONTENTS, sign},
 };
 use crate::{
     kernels::{
@@ -15,7 +15,7 @@ use crate::{
 const GAINS: [Draw; 4] =
     [|s| s.within(0, 65_535), |s| sign(s) * 65_535, |s| s.within(-65_535, 65_535), |s| s.within(-1, 1)];
 const GAIN_EXPONENT: i32 = -15;
-/// About 1e-5.
+/// Epsilon, about 1e-5.
 const EPSILON: Scale = Scale { mantissa: 0x53e2_d624, exponent: -47 };
 
 pub(super) fn quantize(source: &mut CaseSource) -> Vec<Case> {
@@ -100,7 +100,7 @@ pub(super) fn backward(source: &mut CaseSource) -> Vec<Case> {
         });
         let norm_info = norms.collect();
         let residual = if residual_stride == 0 {
-            [vec![0; width + INFO], source.words(2 * width)].concat() // what follows the row is nobody's
+            [vec![0; width + INFO], source.words(2 * width)].concat() // words after the row belong to no unit
         } else {
             rows::i32_rows(source, shape, CONTENTS[count % CONTENTS.len() * 5 % 7])
         };
@@ -115,7 +115,7 @@ pub(super) fn backward(source: &mut CaseSource) -> Vec<Case> {
     cases
 }
 
-/// Gains, then what is nobody's.
+/// Returns the gains, followed by words that belong to no gain.
 fn gains(source: &mut CaseSource, width: usize, count: usize) -> Vec<u32> {
     (0..width + 3).map(|_| GAINS[count % GAINS.len()](source) as u32).collect()
 }

@@ -1,30 +1,28 @@
-//! Rows to ask a kernel about: contents from ordinary to extreme.
+//! Rows as inputs of cases, with contents from ordinary to extreme.
 
-use super::CaseSource;
+use super::{CaseSource, Draw};
 use crate::{
     kernels::{INFO, as_bytes_mut, shared::wide},
     numbers::ternary::row_words,
 };
 
-/// Rows and widths: one of each, and no multiples of a word, a padded row or a workgroup.
+/// Numbers of rows and columns; the widths are not multiples of a word, a padded row or a workgroup.
 pub(super) const SHAPES: [[usize; 2]; 6] = [[1, 1], [5, 5], [3, 36], [4, 67], [2, 300], [2, 1100]];
 
-pub(super) type Draw = fn(&mut CaseSource) -> i32;
-
-/// Integers of i32 rows, and the mantissa and exponent of each row's scale.
+/// How i32 rows are filled: their integers, and the mantissa and exponent of each row's scale.
 #[derive(Clone, Copy)]
-pub(super) struct Content {
+pub(super) struct RowContent {
     pub(super) label: &'static str,
     pub(super) value: Draw,
     pub(super) mantissa: Draw,
     pub(super) exponent: Draw,
 }
 
-const fn content(label: &'static str, value: Draw, mantissa: Draw, exponent: Draw) -> Content {
-    Content { label, value, mantissa, exponent }
+const fn content(label: &'static str, value: Draw, mantissa: Draw, exponent: Draw) -> RowContent {
+    RowContent { label, value, mantissa, exponent }
 }
 
-pub(super) const CONTENTS: [Content; 9] = [
+pub(super) const CONTENTS: [RowContent; 9] = [
     content("random", |s| s.within(-(1 << 30), 1 << 30), mantissa, |s| s.within(-60, -50)),
     content("small", |s| s.within(-2, 2), mantissa, |s| s.within(-40, -30)),
     content("ties", |s| s.within(-4, 4) * (1 << 15) + (1 << 14), |_| 1 << 30, |_| -46),
@@ -44,15 +42,15 @@ fn mantissa(source: &mut CaseSource) -> i32 {
     source.within(1 << 30, i32::MAX)
 }
 
-/// Every shape with every content.
-pub(super) fn each(case: &mut dyn FnMut([usize; 2], Content)) {
+/// Calls `case` with every shape and content.
+pub(super) fn each(case: &mut dyn FnMut([usize; 2], RowContent)) {
     for shape in SHAPES {
         CONTENTS.iter().for_each(|content| case(shape, *content));
     }
 }
 
-/// i32 rows; a scale whose mantissa is 0 has all-zero integers.
-pub(super) fn i32_rows(source: &mut CaseSource, [rows, width]: [usize; 2], content: Content) -> Vec<u32> {
+/// Returns i32 rows. A row whose scale has mantissa 0 has zero integers.
+pub(super) fn i32_rows(source: &mut CaseSource, [rows, width]: [usize; 2], content: RowContent) -> Vec<u32> {
     let mut words = Vec::with_capacity(rows * (width + INFO));
     for _ in 0..rows {
         let (mantissa, exponent) = scale(source, content);
@@ -62,8 +60,8 @@ pub(super) fn i32_rows(source: &mut CaseSource, [rows, width]: [usize; 2], conte
     words
 }
 
-/// Row infos without rows.
-pub(super) fn infos(source: &mut CaseSource, rows: usize, content: Content) -> Vec<u32> {
+/// Returns row infos without rows.
+pub(super) fn infos(source: &mut CaseSource, rows: usize, content: RowContent) -> Vec<u32> {
     let info = |source: &mut CaseSource| {
         let (mantissa, exponent) = scale(source, content);
         [mantissa, exponent, source.word(), source.word()]
@@ -71,12 +69,12 @@ pub(super) fn infos(source: &mut CaseSource, rows: usize, content: Content) -> V
     (0..rows).flat_map(|_| info(source)).collect()
 }
 
-fn scale(source: &mut CaseSource, content: Content) -> (u32, u32) {
+fn scale(source: &mut CaseSource, content: RowContent) -> (u32, u32) {
     let (mantissa, exponent) = ((content.mantissa)(source) as u32, (content.exponent)(source) as u32);
     if mantissa == 0 { (0, 0) } else { (mantissa, exponent) }
 }
 
-/// Byte rows.
+/// Returns byte rows.
 pub(super) fn byte_rows(source: &mut CaseSource, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * row_words(width)];
     for row in words.chunks_exact_mut(row_words(width)) {
@@ -85,7 +83,7 @@ pub(super) fn byte_rows(source: &mut CaseSource, [rows, width]: [usize; 2], valu
     words
 }
 
-/// Wide rows.
+/// Returns wide rows.
 pub(super) fn wide_rows(source: &mut CaseSource, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * wide::wide_words(width)];
     for row in words.chunks_exact_mut(wide::wide_words(width)) {
@@ -94,7 +92,7 @@ pub(super) fn wide_rows(source: &mut CaseSource, [rows, width]: [usize; 2], valu
     words
 }
 
-/// Bytes and wide values: label, each.
+/// Operands: label, byte, and wide value.
 pub(super) const OPERANDS: [(&str, Draw, Draw); 4] = [
     ("random", |s| s.within(-127, 127), |s| s.within(-(1 << 14), 1 << 14)),
     ("largest", |s| sign(s) * 127, |s| sign(s) << 14),

@@ -1,6 +1,6 @@
 //! Cases of the two ternary products.
 
-use super::{Case, CaseSource};
+use super::{Case, CaseSource, Draw};
 use crate::{
     kernels::{INFO, as_bytes_mut, ternary_matmul, ternary_matmul_backward},
     numbers::{
@@ -9,16 +9,13 @@ use crate::{
     },
 };
 
-/// Tokens, in_features, out_features: one of each, none a multiple of any tile, one past a tile.
+/// Numbers of tokens, in_features and out_features: all 1, no multiples of a tile, and one or a few more than a tile.
 const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [5, 37, 70], [9, 130, 65], [3, 4096, 5], [67, 70, 133]];
 
-/// Contracted features past the 2^15 after which an f32 lowering moves its sums.
+/// More than the 2^15 places after which the f32 lowering adds its sums to the output.
 const LONG: usize = 33_000;
 
-/// What a value or a trit is, drawn from a source.
-type Draw = fn(&mut CaseSource) -> i32;
-
-/// Label, trit, byte, wide value: the extremes reach every bound of the kernels.
+/// Label, trit, byte and wide value. The extremes reach every bound of the kernels.
 const CONTENTS: [(&str, Draw, Draw, Draw); 5] = [
     ("random", |s| s.within(-1, 1), |s| s.within(-127, 127), |s| s.within(-(1 << 14), 1 << 14)),
     ("largest", |_| 1, |_| 127, |_| 1 << 14),
@@ -97,13 +94,13 @@ fn matmul_backward_case(
     }
 }
 
-/// Block words of a matrix `[rows, columns]`.
+/// Returns the block words of a matrix `[rows, columns]`.
 fn weights(source: &mut CaseSource, rows: usize, columns: usize, trit: Draw) -> Vec<u32> {
     let trits: Vec<i8> = (0..rows * columns).map(|_| trit(source) as i8).collect();
     Ternary::pack(rows, columns, &trits, Scale::ONE).expect("trits, as many as the shape has").words.to_vec()
 }
 
-/// Rows `[tokens, planes, width]` of int8 and their info, of which the sum is true and the rest noise.
+/// Returns int8 rows `[tokens, planes, width]` and their row info, in which only the sum is meaningful.
 fn rows(source: &mut CaseSource, tokens: usize, width: usize, planes: usize, value: Draw) -> (Vec<u32>, Vec<u32>) {
     let stride = 4 * row_words(width);
     let mut words = vec![0u32; tokens * planes * stride / 4];

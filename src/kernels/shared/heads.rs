@@ -1,24 +1,24 @@
-//! Head rows: one token's values of one attention head as a wide row, then four words whose first is
-//! the power of two that they are worth.
+//! Head rows: the values of one token and one attention head as a wide row, followed by four words, of which the first
+//! is the exponent of their power of two.
 
 use super::{blocks::ZERO_EXPONENT, wide};
 use crate::{kernels::INFO, numbers::rng::Dither};
 
-/// Words of a head row.
+/// Returns the number of words of a head row.
 pub const fn head_words(head_dim: usize) -> usize {
     wide::wide_words(head_dim) + INFO
 }
 
-/// A head row: bytes of its planes and its exponent.
+/// A head row: the bytes of its planes, and its exponent.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
     planes: &'a [i8],
-    /// The integers are worth `2^exponent`.
+    /// Exponent: each integer stands for `integer · 2^exponent`.
     pub exponent: i32,
 }
 
 impl<'a> Head<'a> {
-    /// The `index`-th head row of a buffer.
+    /// Returns the head row of a buffer with this index.
     #[inline(always)]
     pub fn new(words: &'a [u32], head_dim: usize, index: usize) -> Self {
         let row = &words[index * head_words(head_dim)..][..head_words(head_dim)];
@@ -26,20 +26,20 @@ impl<'a> Head<'a> {
         Self { planes: bytemuck::cast_slice(planes), exponent: rest[0] as i32 }
     }
 
-    /// Element `i`.
+    /// Returns element `i`.
     #[inline(always)]
     pub fn get(&self, i: usize) -> i64 {
         wide::get(self.planes, i).into()
     }
 
-    /// Inner product, exact: ≤ 2^28 · head_dim.
+    /// Returns the inner product with another row, exact, ≤ 2^28 · head_dim in magnitude.
     #[inline(always)]
     pub fn dot(&self, other: Self, head_dim: usize) -> i64 {
         (0..head_dim).map(|i| self.get(i) * other.get(i)).sum()
     }
 }
 
-/// Writes a head row of `values · 2^exponent`, to nearest even or by dither.
+/// Writes a head row of `values · 2^exponent`, rounded to nearest even or by dither.
 #[inline(always)]
 pub fn put(out: &mut [u32], head_dim: usize, values: &[i64], exponent: i32, dither: Option<(Dither, u32)>) {
     let (planes, rest) = out.split_at_mut(wide::wide_words(head_dim));

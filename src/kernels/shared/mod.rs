@@ -1,4 +1,4 @@
-//! What several kernels share; `shaders/shared` holds the same in WGSL.
+//! Functions that several kernels share; `shaders/shared` has the same functions in WGSL.
 
 pub mod blocks;
 pub mod dither;

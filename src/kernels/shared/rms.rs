@@ -1,21 +1,21 @@
-//! The root mean square of a row, as the factor that RMSNorm multiplies by (Zhang, Sennrich 2019).
+//! The reciprocal root mean square of a row, by which RMSNorm multiplies (Zhang, Sennrich 2019).
 
 use super::rows::max_magnitude;
 use crate::numbers::fixed::{Scale, shift_for};
 
-/// Bits of the copies whose squares are summed: 2^30 · width stays in u64 for any width.
+/// Bits of the copies whose squares are summed; the sum, ≤ 2^30 · width, fits in u64 for any width.
 pub const COPY_BITS: u32 = 15;
 
-/// What a norm multiplies its row by.
+/// The factors of a norm.
 pub struct Rms {
-    /// `1 / sqrt(mean(value²) + epsilon)`, of the real values.
+    /// `1 / sqrt(mean(value²) + epsilon)`, of the values that the integers stand for.
     pub inverse_rms: Scale,
-    /// The same times the row's scale: what one integer of the row is worth, normalised.
+    /// The same times the row's scale: the normalized value of the integer 1.
     pub inverse: Scale,
 }
 
 impl Rms {
-    /// `inverse_width` is 1 / width, `epsilon` > 0.
+    /// Returns the factors of a row. `inverse_width` is 1 / width, and `epsilon` > 0.
     #[inline(always)]
     pub fn new(values: &[i32], scale: Scale, inverse_width: Scale, epsilon: Scale) -> Self {
         let shift = copy_shift(values);
@@ -23,7 +23,7 @@ impl Rms {
         Self::of_squares(squares, shift, scale, inverse_width, epsilon)
     }
 
-    /// From the sum of the squares of 15-bit copies and their shift.
+    /// Returns the factors from the sum of the squares of 15-bit copies, and the shift of the copies.
     #[inline(always)]
     pub fn of_squares(squares: u64, shift: u32, scale: Scale, inverse_width: Scale, epsilon: Scale) -> Self {
         let mean = Scale::new(squares, 2 * shift as i32).multiply(scale).multiply(scale).multiply(inverse_width);
@@ -31,25 +31,25 @@ impl Rms {
         Self { inverse_rms, inverse: scale.multiply(inverse_rms) }
     }
 
-    /// The four words of a norm info.
+    /// Returns the four words of `norm_info`.
     pub fn words(&self) -> [u32; 4] {
         let ([a, b], [c, d]) = (self.inverse_rms.words(), self.inverse.words());
         [a, b, c, d]
     }
 
-    /// Reads [`words`](Self::words).
+    /// Returns the factors whose [`words`](Self::words) these are.
     pub fn from_words(words: &[u32]) -> Self {
         Self { inverse_rms: Scale::from_words(words), inverse: Scale::from_words(&words[2..]) }
     }
 }
 
-/// The shift that makes 15-bit copies of a row.
+/// Returns the right shift that makes 15-bit copies of a row.
 #[inline(always)]
 pub fn copy_shift(values: &[i32]) -> u32 {
     shift_for(max_magnitude(values).into(), COPY_BITS)
 }
 
-/// `value / 2^shift`, halves up: |copy| ≤ 2^15.
+/// Returns `value / 2^shift`, rounded half up; |copy| ≤ 2^15.
 #[inline(always)]
 pub fn copy(value: i32, shift: u32) -> i32 {
     ((i64::from(value) + ((1 << shift) >> 1)) >> shift) as i32

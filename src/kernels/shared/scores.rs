@@ -1,5 +1,5 @@
-//! Softmax in base 2: scores `z` in Q20, exponentials in Q30, always a pass for the maximum and a
-//! pass for the sum, so that no order of summation shows.
+//! Softmax in base 2, with scores `z` in Q20 and exponentials in Q30. The maximum is always computed in a pass before
+//! the sum, so that the result does not depend on the order of the keys.
 
 use crate::numbers::{
     fixed::{Scale, round_even_u64, shift_to_i32},
@@ -11,14 +11,14 @@ pub const SCORE_BITS: u32 = 20;
 /// Scores are clamped to ±2^30, a factor of 2^±1024.
 pub const SCORE_LIMIT: i32 = 1 << 30;
 
-/// `value · 2^-shift` as a score, and whether it had to be clamped.
+/// Returns `value · 2^-shift` as a score, and whether it was clamped.
 #[inline(always)]
 pub fn score(value: i64, shift: i32) -> (i32, bool) {
     let (score, saturated) = shift_to_i32(value, shift);
     (score.clamp(-SCORE_LIMIT, SCORE_LIMIT), saturated || score.abs() > SCORE_LIMIT)
 }
 
-/// `2^(30 − below/2^20)`: a table entry per 1/256, linear in between, then a shift.
+/// Returns `2^(30 − below/2^20)` by linear interpolation between table entries, one for each 1/256, and a shift.
 #[inline(always)]
 pub fn exp2(table: &[u32], below: u32) -> u32 {
     let (whole, index) = (below >> SCORE_BITS, (below >> 12 & 255) as usize);
@@ -26,7 +26,7 @@ pub fn exp2(table: &[u32], below: u32) -> u32 {
     if whole > 31 { 0 } else { (high - ((((high - low) >> 2) * (below & 4095)) >> 10)) >> whole }
 }
 
-/// `log2(sum / 2^30)` in Q20 for a sum of Q30 exponentials, sum ≥ 2^30: the loss's normaliser.
+/// Returns `log2(sum / 2^30)` in Q20 for a sum ≥ 2^30 of Q30 exponentials, which the loss needs.
 #[inline(always)]
 pub fn log2(tables: &[u32], sum: u64) -> i64 {
     let whole = 63 - sum.leading_zeros();
@@ -37,24 +37,24 @@ pub fn log2(tables: &[u32], sum: u64) -> i64 {
     (i64::from(whole) - 30) * (1 << SCORE_BITS) + i64::from((log + 8) >> 4)
 }
 
-/// The reciprocal of a softmax sum, as a mantissa and the shift that leaves a probability in Q30.
+/// The reciprocal of a softmax sum: an exponential times `mantissa`, shifted right by `shift`, is a probability in Q30.
 #[derive(Clone, Copy)]
 pub struct Normalizer {
-    /// 31 bits.
+    /// Mantissa, of 31 bits.
     pub mantissa: u32,
-    /// 30..=62.
+    /// Right shift, 30..=62.
     pub shift: u32,
 }
 
 impl Normalizer {
-    /// For a sum of Q30 exponentials, `2^30 ≤ sum < 2^62`.
+    /// Returns the reciprocal of a sum of Q30 exponentials, `2^30 ≤ sum < 2^62`.
     #[inline(always)]
     pub fn new(sum: u64) -> Self {
         let Scale { mantissa, exponent } = Scale::new(sum, 0).reciprocal();
         Self { mantissa, shift: (-exponent - 30) as u32 }
     }
 
-    /// `exponential / sum` in Q30.
+    /// Returns `exponential / sum` in Q30.
     #[inline(always)]
     pub fn probability(self, exponential: u32) -> u32 {
         round_even_u64(u64::from(exponential) * u64::from(self.mantissa), self.shift) as u32

@@ -1,4 +1,4 @@
-//! Wide rows: magnitude ≤ 2^14, held as two int8 planes `256 · high + low`.
+//! Wide rows: integers of magnitude ≤ 2^14, stored as two int8 planes, `256 · high + low`.
 
 use crate::numbers::{
     fixed::{WIDE_BITS, round_dither, round_even, shift_for},
@@ -6,24 +6,24 @@ use crate::numbers::{
     ternary::row_words,
 };
 
-/// Words of a wide row.
+/// Returns the number of words of a wide row.
 pub const fn wide_words(width: usize) -> usize {
     2 * row_words(width)
 }
 
-/// Element `i` of a wide row given as bytes.
+/// Returns element `i` of a wide row that is given as bytes.
 #[inline(always)]
 pub fn get(row: &[i8], i: usize) -> i32 {
     256 * i32::from(row[i]) + i32::from(row[row.len() / 2 + i])
 }
 
-/// The `row`-th wide row of a buffer as bytes.
+/// Returns a wide row of a buffer as bytes.
 #[inline(always)]
 pub fn row(words: &[u32], width: usize, row: usize) -> &[i8] {
     bytemuck::cast_slice(&words[row * wide_words(width)..][..wide_words(width)])
 }
 
-/// Sets element `i` of a wide row given as bytes.
+/// Sets element `i` of a wide row that is given as bytes.
 #[inline(always)]
 pub fn set(row: &mut [i8], i: usize, value: i32) {
     let half = row.len() / 2;
@@ -31,24 +31,25 @@ pub fn set(row: &mut [i8], i: usize, value: i32) {
     row[half + i] = value as i8;
 }
 
-/// Fills a wide row with `values / 2^shift` to nearest even; returns the shift and the row's sum.
+/// Writes a wide row of `values / 2^shift`, rounded to nearest even. Returns the shift and the sum of the integers.
 #[inline(always)]
 pub fn write_even(out: &mut [u32], values: &[i64]) -> (u32, i32) {
     write(out, values, None)
 }
 
-/// Fills a wide row with `values / 2^shift`, rounded by the dither of (`index`, column).
+/// Writes a wide row of `values / 2^shift`, rounded by the dither of the elements (`index`, column). Returns the shift
+/// and the sum of the integers.
 #[inline(always)]
 pub fn write_dither(out: &mut [u32], values: &[i64], dither: Dither, index: u32) -> (u32, i32) {
     write(out, values, Some((dither, index)))
 }
 
-/// Columns whose dithers are drawn together.
+/// Columns whose dithers are computed together.
 const GROUP: usize = 32;
 
 #[inline(always)]
 fn write(out: &mut [u32], values: &[i64], dither: Option<(Dither, u32)>) -> (u32, i32) {
-    // as many bits as the largest magnitude has
+    // Has as many bits as the largest magnitude.
     let bits = values.iter().fold(0, |bits, value| bits | value.unsigned_abs());
     let shift = shift_for(bits, WIDE_BITS);
     let bytes: &mut [i8] = bytemuck::cast_slice_mut(out);

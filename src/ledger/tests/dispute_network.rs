@@ -46,7 +46,7 @@ fn targets() -> Targets {
 }
 
 fn backend() -> Backend {
-    Backend::Cpu { threads: 1, choose: cpu::fastest }
+    Backend::Cpu { threads: 1, kernels: cpu::fastest }
 }
 
 impl DisputeNetwork {

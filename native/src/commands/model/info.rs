@@ -7,7 +7,7 @@ use crate::{
 use anyhow::{Context, Result};
 use clap::Args;
 use r3mes_wgpu::{
-    compute::recording::{Content, Recording},
+    compute::recording::{BufferContent, Recording},
     model::{
         manifest::model_manifest,
         transformer::{BINDING_BYTES, RecordedStep},
@@ -173,7 +173,7 @@ fn sharded(recording: &Recording) -> Vec<(String, usize, usize, usize)> {
 /// Returns the bytes of constants (packed weights, embeddings, tables) and of all other buffers of an executor.
 pub(in crate::commands) fn planned_bytes(recording: &Recording) -> (usize, usize) {
     let all: usize = recording.plan().slot_words.iter().sum();
-    let constant = |content: &Content| matches!(content, Content::Constant(_));
+    let constant = |content: &BufferContent| matches!(content, BufferContent::Constant(_));
     let constants = recording.buffers().iter().filter(|buffer| constant(&buffer.content)).map(|buffer| buffer.words);
     let constants: usize = constants.sum();
     (4 * constants, 4 * (all - constants))

@@ -1,4 +1,4 @@
-//! Attention with its sequence's keys and values decoded once, and every exponential computed once.
+//! Attention. The keys and values of a sequence are decoded once, and every exponential is computed once.
 
 use super::{
     heads::{Source, magnitude, planes, runs},
@@ -52,7 +52,7 @@ pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
             let (out, info) = rows::split(out, heads * head_dim);
             let visible = token + 1 - first;
             let blocks = visible.div_ceil(BLOCK);
-            // |v| ≤ 2^14 · 2^top for every visible key and head, so out in units of 2^(top − 16) fits 31 bits
+            // |v| ≤ 2^14 · 2^top for every visible key and head, so out in units of 2^(top − 16) fits in 31 bits.
             let tops = value_exponents.iter().flat_map(|exponents| &exponents[..visible]);
             let top = tops.copied().max().unwrap_or(ZERO_EXPONENT);
             let zero = top == ZERO_EXPONENT;
@@ -68,7 +68,7 @@ pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
                     for lane in 0..LANES {
                         let (value, clamped) = score(dots[lane] * mantissa, shift - exponents[lane]);
                         let seen = at * LANES + lane < visible;
-                        // a key out of sight: its exponential is 0
+                        // The exponential of an invisible key is 0.
                         scores[lane] = if seen { value } else { i32::MIN };
                         any |= clamped & seen;
                     }
@@ -104,7 +104,7 @@ pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
                     let count = BLOCK.min(visible - block * BLOCK);
                     for (c, sums) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
                         let exact = tile(&weights[..count], &rows[c * LANES..], v.stride());
-                        // unit 2^(top − 32)
+                        // in units of 2^(top − 32)
                         sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum += align(exact, shift as i32 - 29));
                     }
                 }

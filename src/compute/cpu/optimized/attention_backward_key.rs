@@ -1,4 +1,4 @@
-//! Attention's gradient by key, block of queries by block, with its sequence's queries decoded once.
+//! Attention's gradient by key, one block of queries after another. The queries of a sequence are decoded once.
 
 use super::{
     heads::{Source, magnitude, planes, runs},
@@ -24,7 +24,7 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Statistics of the queries of a block, for one head.
+/// Statistics of the queries of a block for one head.
 struct Queries {
     max: [i32; BLOCK],
     mantissa: [u32; BLOCK],
@@ -38,8 +38,8 @@ struct Queries {
     index: [u32; BLOCK],
 }
 
-/// One query head of a span of tokens, whole blocks of it.
-struct Head {
+/// A decoded query head of a span of tokens, padded to whole blocks.
+struct QueryHead {
     queries: Vec<Queries>,
     query_features: Vec<i16>,
     dout_features: Vec<i16>,
@@ -98,7 +98,7 @@ pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
                     }),
                 }
             };
-            Head {
+            QueryHead {
                 queries: exponents.as_chunks::<BLOCK>().0.iter().enumerate().map(block).collect(),
                 query_features: q.by_feature(span.clone(), head),
                 dout_features: dout.by_feature(span.clone(), head),
@@ -106,7 +106,7 @@ pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
                 dout_rows: dout.by_token(span.clone(), head),
             }
         };
-        let decoded: Vec<Head> = (0..heads).map(decode).collect();
+        let decoded: Vec<QueryHead> = (0..heads).map(decode).collect();
         for token in run {
             let Some(out) = outs.next() else { break };
             let (from, column) = (token - start, (token - first) as u32);
@@ -150,7 +150,7 @@ pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
                         let (key_shift, keys) = weights(&keys, key_stream, &queries.index, column);
                         let (value_shift, values) = weights(&values, value_stream, &queries.index, column);
                         let rows = (block * BLOCK + seen.start) * stride;
-                        // units 2^(key_top − 2) and 2^(value_top − 20)
+                        // in units of 2^(key_top − 2) and 2^(value_top − 20)
                         add(&mut key_sums, &keys[seen.clone()], &head.query_rows[rows..], key_shift as i32 - 28);
                         add(&mut value_sums, &values[seen], &head.dout_rows[rows..], value_shift as i32 - 41);
                     }
@@ -165,7 +165,7 @@ pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
     false
 }
 
-/// Inner products with every row of a block.
+/// Returns the inner products with every row of a block.
 #[inline(always)]
 fn both(weights: &[[i32; 2]], features: &[i16], head_dim: usize) -> [i64; BLOCK] {
     let mut dots = [0; BLOCK];
@@ -175,7 +175,7 @@ fn both(weights: &[[i32; 2]], features: &[i16], head_dim: usize) -> [i64; BLOCK]
     dots
 }
 
-/// A block's weights rounded to 14 bits by dither: the shift, and their planes.
+/// Rounds the weights of a block to 14 bits by dither. Returns their shift and their planes.
 #[inline(always)]
 fn weights(folded: &[i64; BLOCK], stream: Dither, rows: &[u32; BLOCK], column: u32) -> (u32, [[i32; 2]; BLOCK]) {
     let shift = shift_for(magnitude(folded), WIDE_BITS);
@@ -187,7 +187,7 @@ fn weights(folded: &[i64; BLOCK], stream: Dither, rows: &[u32; BLOCK], column: u
     (shift, planes(&weights))
 }
 
-/// `sums += 2^shift · Σ_i weights[i] · rows[i]`.
+/// Computes `sums += 2^shift · Σ_i weights[i] · rows[i]`.
 #[inline(always)]
 fn add(sums: &mut [i64], weights: &[[i32; 2]], rows: &[i16], shift: i32) {
     let stride = sums.len();

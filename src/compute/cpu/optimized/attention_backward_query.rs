@@ -1,4 +1,4 @@
-//! Attention's gradient by query with its sequence's keys and values decoded once, and each dP computed once.
+//! Attention's gradient by query. The keys and values of a sequence are decoded once, and each dP is computed once.
 
 use super::{
     heads::{Source, magnitude, planes, runs},
@@ -112,7 +112,7 @@ pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
                 let count = BLOCK.min(visible - block * BLOCK);
                 for (c, sums) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
                     let exact = tile(&weights[..count], &rows[c * LANES..], k.stride());
-                    // unit 2^(dS exponent + top − 4)
+                    // in units of 2^(dS exponent + top − 4)
                     sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum += align(exact, shift as i32 - 26));
                 }
             }

@@ -1,4 +1,4 @@
-//! Head rows of a span of tokens, decoded: by token for sums over tokens, by feature for sums over features.
+//! Decoded head rows of a span of tokens: by token for sums over tokens, by feature for sums over features.
 
 use super::products::{LANES, columns, join, split};
 use crate::kernels::shared::{
@@ -8,7 +8,7 @@ use crate::kernels::shared::{
 };
 use std::ops::Range;
 
-/// Head rows of a buffer `[tokens, heads]`.
+/// A buffer of head rows `[tokens, heads]`.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) words: &'a [u32],
@@ -17,7 +17,7 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// Both planes of a row, and its exponent.
+    /// Returns the planes of a row and its exponent.
     #[inline(always)]
     fn row(&self, token: usize, head: usize) -> (&'a [i8], i32) {
         let words = head_words(self.head_dim);
@@ -26,7 +26,7 @@ impl<'a> Source<'a> {
         (bytemuck::cast_slice(planes), rest[0] as i32)
     }
 
-    /// The planes of a row's values, and its exponent.
+    /// Splits the values of a row into planes, as weights, and returns its exponent.
     #[inline(always)]
     pub(super) fn weights(&self, token: usize, head: usize, out: &mut Vec<[i32; 2]>) -> i32 {
         let (row, exponent) = self.row(token, head);
@@ -38,7 +38,8 @@ impl<'a> Source<'a> {
         exponent
     }
 
-    /// Exponents of a head from the span's first token on, padded to whole blocks with that of zero.
+    /// Returns the exponents of a head for a span of tokens, padded to whole blocks with the exponent of an all-zero
+    /// row.
     #[inline(always)]
     pub(super) fn exponents(&self, span: Range<usize>, head: usize) -> Vec<i32> {
         let padded = span.len().next_multiple_of(BLOCK);
@@ -47,7 +48,8 @@ impl<'a> Source<'a> {
         exponents
     }
 
-    /// By token: `[tokens padded to whole blocks, stride]`, stride being head_dim padded to whole [`LANES`].
+    /// Returns the values by token: `[tokens padded to whole blocks, stride]`, where stride is head_dim padded to whole
+    /// [`LANES`].
     #[inline(always)]
     pub(super) fn by_token(&self, span: Range<usize>, head: usize) -> Vec<i16> {
         let stride = self.stride();
@@ -58,7 +60,7 @@ impl<'a> Source<'a> {
         rows
     }
 
-    /// By feature: `[tokens padded to whole blocks / LANES, head_dim, LANES]`.
+    /// Returns the values by feature: `[tokens padded to whole blocks / LANES, head_dim, LANES]`.
     #[inline(always)]
     pub(super) fn by_feature(&self, span: Range<usize>, head: usize) -> Vec<i16> {
         let padded = span.len().next_multiple_of(BLOCK);
@@ -67,20 +69,20 @@ impl<'a> Source<'a> {
         tiles
     }
 
-    /// Values from a row to the next of [`by_token`](Self::by_token).
+    /// Returns the number of values from a row of [`by_token`](Self::by_token) to the next.
     #[inline(always)]
     pub(super) fn stride(&self) -> usize {
         self.head_dim.next_multiple_of(LANES)
     }
 }
 
-/// Bits of a block's values, as its largest magnitude has them.
+/// Returns a number that has as many bits as the largest magnitude of a block.
 #[inline(always)]
 pub(super) fn magnitude(values: &[i64]) -> u64 {
     values.iter().fold(0, |bits, value| bits | value.unsigned_abs())
 }
 
-/// The planes of a block's weights, all within 2^14.
+/// Returns the planes of the weights of a block, all ≤ 2^14 in magnitude.
 #[inline(always)]
 pub(super) fn planes(weights: &[i64; BLOCK]) -> [[i32; 2]; BLOCK] {
     let mut planes = [[0; 2]; BLOCK];
@@ -90,7 +92,7 @@ pub(super) fn planes(weights: &[i64; BLOCK]) -> [[i32; 2]; BLOCK] {
     planes
 }
 
-/// Runs of tokens that belong to one sequence: its first token, then the run.
+/// Returns the runs of tokens that belong to one sequence, each with the first token of its sequence.
 #[inline(always)]
 pub(super) fn runs(units: Range<usize>, first: impl Fn(usize) -> usize) -> Vec<(usize, Range<usize>)> {
     let mut runs: Vec<(usize, Range<usize>)> = Vec::new();

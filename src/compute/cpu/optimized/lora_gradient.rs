@@ -1,5 +1,5 @@
-//! Both gradients of an adapter: each block of tokens is decoded once for all ranks of a call, and gradients
-//! stay i64 between blocks.
+//! The gradients of both factors. Each block of tokens is decoded once for all ranks of a call, and gradients are kept
+//! as i64 between blocks.
 
 use super::products::{LANES, join, split, tile, widen};
 use crate::{
@@ -16,10 +16,10 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Beyond this magnitude an accumulated gradient counts as saturated.
+/// An accumulated gradient that leaves `-LIMIT..LIMIT` counts as saturated.
 const LIMIT: i64 = lora_gradient_b::LIMIT;
 
-/// What both contract: folded rows times rows of some width.
+/// A sum over tokens of folded rows times rows of `width` elements, of which both gradients consist.
 struct Contraction<'a> {
     blocks: usize,
     rank: usize,
@@ -29,7 +29,7 @@ struct Contraction<'a> {
     exponent: i32,
 }
 
-/// By x: |Σ| ≤ 32 · 2^14 · 127 < 2^26, one product in i32.
+/// Computes the gradient of a. |Σ| ≤ 32 · 2^14 · 127 < 2^26, so i32 holds the sum of a block.
 #[inline(always)]
 pub(super) fn a(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = lora_gradient_a::Params::read(params);
@@ -62,7 +62,7 @@ pub(super) fn a(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &
     )
 }
 
-/// By dy: wide values, so each weight is split.
+/// Computes the gradient of b. Its values are wide, so each weight is split into planes.
 #[inline(always)]
 pub(super) fn b(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = lora_gradient_b::Params::read(params);
@@ -80,7 +80,8 @@ pub(super) fn b(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &
 }
 
 impl Contraction<'_> {
-    /// `decode` fills the i16 row of a token; `weight` prepares a folded value; `product` is Σ_i weights[i] · rows[i · stride + lane].
+    /// Adds the sums of all blocks to the gradients. `decode` writes the i16 row of a token; `weight` prepares a folded
+    /// value; `product` returns Σ_i weights[i] · rows[i · stride + lane] for each lane.
     #[inline(always)]
     fn compute<W: Copy>(
         &self,

@@ -1,4 +1,4 @@
-//! The product that comes up from the rank, with the factor transposed once.
+//! The product that projects from the rank to the features. The factor is transposed once.
 
 use super::products::{LANES, columns, split, tile};
 use crate::{

@@ -1,9 +1,10 @@
-//! Fast references: the same integers as the kernels' own references, in an order that vectors like.
+//! Optimized implementations: they compute the integers of the reference kernels in an order that the compiler
+//! vectorizes.
 //!
-//! Plain Rust, compiled once more for each [level](compiled): the compiler finds the vectors. Kernels whose
-//! scalar reference is already a loop over a row are only compiled again; the others have a file here.
+//! They are plain Rust, compiled for [several instruction sets](compiled). Kernels whose reference kernel is already a
+//! loop over a row are only compiled again; the others have a file here.
 
-#![allow(clippy::needless_range_loop, reason = "plain loops over equal arrays are what becomes vectors")]
+#![allow(clippy::needless_range_loop, reason = "the compiler vectorizes plain loops over arrays of equal length")]
 
 use crate::kernels::{self, CpuKernel};
 
@@ -17,11 +18,16 @@ mod lora_gradient;
 mod lora_up;
 mod products;
 
-/// The reference whose body is this `#[inline(always)]` function, compiled for the baseline, for AVX2 and for AVX-512;
-/// each call runs what the processor has.
+/// Returns an implementation whose body is the given `#[inline(always)]` function, compiled for the baseline, for AVX2
+/// and for AVX-512. Each call runs the best version that the processor supports.
 macro_rules! compiled {
     ($body:path) => {{
-        fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+        fn implementation(
+            params: &[u32],
+            units: Range<usize>,
+            reads: &[&[u32]],
+            writes: &mut [&mut [u32]],
+        ) -> Saturated {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
@@ -42,22 +48,22 @@ macro_rules! compiled {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
                 {
-                    // SAFETY: the processor has all four.
+                    // SAFETY: the processor has all four features.
                     return unsafe { avx512(params, units, reads, writes) };
                 }
                 if is_x86_feature_detected!("avx2") {
-                    // SAFETY: the processor has it.
+                    // SAFETY: the processor has the feature.
                     return unsafe { avx2(params, units, reads, writes) };
                 }
             }
             $body(params, units, reads, writes)
         }
-        reference
+        implementation
     }};
 }
 
-/// The fast reference of a kernel, `None` where it has none.
-pub(super) fn reference(kernel_name: &str) -> Option<CpuKernel> {
+/// Returns the optimized implementation of a kernel; `None` if it has none.
+pub(super) fn implementation(kernel_name: &str) -> Option<CpuKernel> {
     use crate::kernels::Saturated;
     use std::ops::Range;
     Some(match kernel_name {

@@ -1,22 +1,22 @@
-//! `Σ a · b` of int16 and int8 integers, exact, with i32 inside and i64 outside.
+//! `Σ a · b` of int16 and int8 integers, exact, with partial sums in i32 and results in i64.
 //!
-//! A wide value (≤ 2^14) times a byte is ≤ 2^21, so [`CHUNK`] of them stay in i32. A product of two wide values
-//! splits one into its planes (`256 · high + low`, both bytes) and joins the two sums in i64.
+//! A wide value (≤ 2^14) times a byte is ≤ 2^21, so a sum of [`CHUNK`] of them fits in i32. For a product of two wide
+//! values, one is split into its planes (`256 · high + low`, both bytes), and the two sums are joined in i64.
 
 use crate::kernels::shared::wide;
 
-/// Sums that are kept in registers at once.
+/// Number of sums that are kept in registers at once.
 pub(super) const LANES: usize = 16;
-/// Products of a wide value and a byte that an i32 sum holds: 2^10 · 2^21 = 2^31, less one step.
+/// Number of products of a wide value and a byte that an i32 sum holds: 2^10 · 2^21 = 2^31, less one step.
 const CHUNK: usize = 992;
 
-/// `256 · high + low`, both within a byte.
+/// Splits a wide value into `[high, low]`, both within a byte: `256 · high + low`.
 #[inline(always)]
 pub(super) fn split(value: i32) -> [i32; 2] {
     [(value + 128) >> 8, i32::from(value as i8)]
 }
 
-/// The first `out.len()` values of a wide row given as bytes.
+/// Writes the first `out.len()` values of a wide row that is given as bytes.
 #[inline(always)]
 pub(super) fn join(row: &[i8], out: &mut [i16]) {
     let (high, low) = row.split_at(row.len() / 2);
@@ -25,13 +25,13 @@ pub(super) fn join(row: &[i8], out: &mut [i16]) {
     }
 }
 
-/// Bytes as int16.
+/// Writes bytes as int16.
 #[inline(always)]
 pub(super) fn widen(bytes: &[i8], out: &mut [i16]) {
     out.iter_mut().zip(bytes).for_each(|(out, &byte)| *out = byte.into());
 }
 
-/// `Σ_i bytes[i] · wide[i]`: bytes widened, for the sake of instructions that multiply int16.
+/// Returns `Σ_i bytes[i] · wide[i]`. The bytes are given as int16, because vector instructions multiply int16.
 #[inline(always)]
 pub(super) fn dot(bytes: &[i16], wide: &[i16]) -> i64 {
     let mut total = 0;
@@ -45,7 +45,8 @@ pub(super) fn dot(bytes: &[i16], wide: &[i16]) -> i64 {
     total
 }
 
-/// `Σ_i (256 · weights[i][0] + weights[i][1]) · rows[i · stride + lane]` for each lane; at most [`CHUNK`] weights.
+/// Returns `Σ_i (256 · weights[i][0] + weights[i][1]) · rows[i · stride + lane]` for each lane, for at most [`CHUNK`]
+/// weights.
 #[inline(always)]
 pub(super) fn tile(weights: &[[i32; 2]], rows: &[i16], stride: usize) -> [i64; LANES] {
     let (mut highs, mut lows) = ([0i32; LANES], [0i32; LANES]);
@@ -63,7 +64,7 @@ pub(super) fn tile(weights: &[[i32; 2]], rows: &[i16], stride: usize) -> [i64; L
     sums
 }
 
-/// A matrix of wide rows, transposed into tiles: `[ceil(rows / LANES), columns, LANES]`, zero padded.
+/// Returns a matrix of wide rows, transposed into tiles: `[ceil(rows / LANES), columns, LANES]`, zero padded.
 #[inline(always)]
 pub(super) fn columns<'a>(rows: impl ExactSizeIterator<Item = &'a [i8]>, columns: usize) -> Vec<i16> {
     let mut tiles = vec![0; rows.len().div_ceil(LANES) * LANES * columns];

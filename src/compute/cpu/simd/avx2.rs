@@ -1,18 +1,19 @@
-//! AVX2: `vpmaddubsw` sums codes times bytes in pairs, in i16.
+//! AVX2: `vpmaddubsw` adds up codes times bytes in pairs, in i16.
 //!
-//! A code is 0..=2 and a byte −128..=127, so one `vpmaddubsw` adds −512..=508 to a lane. After
-//! [`FLUSH`] = 64 of them a lane is in −32,768..=32,512: all of i16 and no more.
+//! A code is 0..=2 and a byte is −128..=127, so one `vpmaddubsw` adds −512..=508 to a lane. After [`FLUSH`] = 64 of
+//! them a lane is in −32,768..=32,512, which i16 just holds.
 
 use super::{
-    panel::{Blocks, Panel},
+    panel::{MatrixBlocks, Panel},
     product::RegisterTile,
 };
 use std::arch::x86_64::*;
 
-/// Steps between moves of the i16 sums to i32.
+/// Steps after which the i16 sums are added to the i32 sums.
 const FLUSH: usize = 64;
 
-/// 6 rows × 2 vectors of 8 columns: 12 sums, 2 vectors of codes, a row's word, a product.
+/// A tile of 6 rows × 2 vectors of 8 columns. Its registers are 12 sums, 2 vectors of codes, a word of a row and a
+/// product.
 pub(super) struct Tile;
 
 impl RegisterTile for Tile {
@@ -20,7 +21,7 @@ impl RegisterTile for Tile {
     const COLUMNS: usize = 16;
 
     #[target_feature(enable = "avx2")]
-    unsafe fn unpack(panel: &mut Panel, steps: usize, from: Blocks<'_>) {
+    unsafe fn unpack(panel: &mut Panel, steps: usize, from: MatrixBlocks<'_>) {
         panel.unpack::<{ Self::COLUMNS / 4 }>(steps, from);
     }
 

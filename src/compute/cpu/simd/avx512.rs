@@ -1,12 +1,12 @@
-//! AVX-512 VNNI: `vpdpbusd` sums codes times bytes in fours, in i32.
+//! AVX-512 VNNI: `vpdpbusd` adds up codes times bytes in groups of four, in i32.
 
 use super::{
-    panel::{Blocks, Panel},
+    panel::{MatrixBlocks, Panel},
     product::RegisterTile,
 };
 use std::arch::x86_64::*;
 
-/// 12 rows × 2 vectors of 16 columns: 24 sums, 2 vectors of codes, a row's word.
+/// A tile of 12 rows × 2 vectors of 16 columns. Its registers are 24 sums, 2 vectors of codes and a word of a row.
 pub(super) struct Tile;
 
 impl RegisterTile for Tile {
@@ -14,7 +14,7 @@ impl RegisterTile for Tile {
     const COLUMNS: usize = 32;
 
     #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn unpack(panel: &mut Panel, steps: usize, from: Blocks<'_>) {
+    unsafe fn unpack(panel: &mut Panel, steps: usize, from: MatrixBlocks<'_>) {
         panel.unpack::<{ Self::COLUMNS / 4 }>(steps, from);
     }
 

@@ -1,8 +1,8 @@
-//! SIMD references of the matrix kernels: `out[t, c] = Σ_s row[t, s] · code[s, c] − Σ_s row[t, s]`.
+//! SIMD implementations of the ternary products: `out[t, c] = Σ_s row[t, s] · code[s, c] − Σ_s row[t, s]`.
 //!
-//! One [product] for both kernels and every instruction set; a level is one register tile, in a
-//! file of its own with the same names as the others. The only `unsafe` of the library is here and in `fast`:
-//! calls of functions compiled for a level, each made only where the processor has it.
+//! One [product] serves both kernels and every instruction set. A level is one register tile, in a file of its own with
+//! the same names as the others. The `unsafe` code of the CPU backend is here and in `optimized`: calls of functions
+//! compiled for a level, each made only if the processor has that level.
 
 use crate::kernels::{CpuKernel, ternary_matmul as forward, ternary_matmul_backward as backward};
 
@@ -20,12 +20,12 @@ mod product;
 mod ternary_matmul;
 mod ternary_matmul_backward;
 
-/// An instruction set that the references are written for.
+/// An instruction set for which there are implementations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Level {
-    /// None: the kernels' own references.
+    /// No SIMD: the reference kernels.
     Scalar,
-    /// WebAssembly simd128, chosen when the module is compiled.
+    /// WebAssembly simd128, which is selected when the module is compiled.
     Simd128,
     /// AArch64 NEON with the dot product of Armv8.2.
     Neon,
@@ -38,12 +38,12 @@ pub enum Level {
 impl Level {
     const ALL: [Self; 5] = [Self::Scalar, Self::Simd128, Self::Neon, Self::Avx2, Self::Avx512];
 
-    /// The fastest level of this processor.
+    /// Returns the fastest level of this processor.
     pub fn detect() -> Self {
         Self::ALL.into_iter().rfind(|level| level.is_available()).unwrap_or(Self::Scalar)
     }
 
-    /// The fastest but one; the fastest where none but scalar is left.
+    /// Returns the second fastest level of this processor; the fastest if only scalar would remain.
     pub fn second() -> Self {
         match Self::available()[..] {
             [Self::Scalar, .., second, _] => second,
@@ -51,12 +51,12 @@ impl Level {
         }
     }
 
-    /// Every level of this processor, slowest first.
+    /// Returns all levels of this processor, the slowest first.
     pub fn available() -> Vec<Self> {
         Self::ALL.into_iter().filter(|level| level.is_available()).collect()
     }
 
-    /// For people and flags.
+    /// Returns the name, for messages and flags.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
@@ -83,29 +83,33 @@ impl Level {
     }
 }
 
-/// The reference of a matrix kernel at a level, `None` where the kernel has none or the processor lacks
-/// the level. Rows share unpacked weights, so split work into few large ranges of units.
-pub fn reference(level: Level, kernel_name: &str) -> Option<CpuKernel> {
-    let [forward_twin, backward_twin]: [CpuKernel; 2] = match level {
+/// Returns the implementation of a kernel at a level; `None` if the kernel has none or the processor lacks the level.
+/// Rows share unpacked weights, so work should be divided into few, large ranges of units.
+pub fn implementation(level: Level, kernel_name: &str) -> Option<CpuKernel> {
+    let [forward_kernel, backward_kernel]: [CpuKernel; 2] = match level {
         _ if !level.is_available() => return None,
         Level::Scalar => [forward::KERNEL.reference, backward::KERNEL.reference],
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         Level::Simd128 => {
-            [ternary_matmul::reference::<simd128::Tile>, ternary_matmul_backward::reference::<simd128::Tile>]
+            [ternary_matmul::implementation::<simd128::Tile>, ternary_matmul_backward::implementation::<simd128::Tile>]
         }
         #[cfg(target_arch = "aarch64")]
-        Level::Neon => [ternary_matmul::reference::<neon::Tile>, ternary_matmul_backward::reference::<neon::Tile>],
+        Level::Neon => {
+            [ternary_matmul::implementation::<neon::Tile>, ternary_matmul_backward::implementation::<neon::Tile>]
+        }
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => [ternary_matmul::reference::<avx2::Tile>, ternary_matmul_backward::reference::<avx2::Tile>],
+        Level::Avx2 => {
+            [ternary_matmul::implementation::<avx2::Tile>, ternary_matmul_backward::implementation::<avx2::Tile>]
+        }
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => {
-            [ternary_matmul::reference::<avx512::Tile>, ternary_matmul_backward::reference::<avx512::Tile>]
+            [ternary_matmul::implementation::<avx512::Tile>, ternary_matmul_backward::implementation::<avx512::Tile>]
         }
         _ => return None,
     };
     match kernel_name {
-        name if name == forward::KERNEL.name => Some(forward_twin),
-        name if name == backward::KERNEL.name => Some(backward_twin),
+        name if name == forward::KERNEL.name => Some(forward_kernel),
+        name if name == backward::KERNEL.name => Some(backward_kernel),
         _ => None,
     }
 }

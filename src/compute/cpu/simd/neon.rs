@@ -1,12 +1,12 @@
-//! NEON with the dot product of Armv8.2: `sdot` sums codes times bytes in fours, in i32.
+//! NEON with the dot product of Armv8.2: `sdot` adds up codes times bytes in groups of four, in i32.
 
 use super::{
-    panel::{Blocks, Panel},
+    panel::{MatrixBlocks, Panel},
     product::RegisterTile,
 };
 use std::arch::{aarch64::*, asm};
 
-/// 6 rows × 4 vectors of 4 columns: 24 sums, 4 vectors of codes, a row's word.
+/// A tile of 6 rows × 4 vectors of 4 columns. Its registers are 24 sums, 4 vectors of codes and a word of a row.
 pub(super) struct Tile;
 
 impl RegisterTile for Tile {
@@ -14,7 +14,7 @@ impl RegisterTile for Tile {
     const COLUMNS: usize = 16;
 
     #[target_feature(enable = "neon,dotprod")]
-    unsafe fn unpack(panel: &mut Panel, steps: usize, from: Blocks<'_>) {
+    unsafe fn unpack(panel: &mut Panel, steps: usize, from: MatrixBlocks<'_>) {
         panel.unpack::<{ Self::COLUMNS / 4 }>(steps, from);
     }
 
@@ -56,11 +56,11 @@ fn multiply<const ROWS: usize>(rows: &[u32], stride: usize, panel: &[u32], sums:
     }
 }
 
-/// `vdotq_s32`, which Rust names from 1.98 on.
+/// The instruction `sdot`, which Rust offers as `vdotq_s32` from version 1.98 on.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn dot(mut sums: int32x4_t, codes: int8x16_t, bytes: int8x16_t) -> int32x4_t {
-    // SAFETY: one instruction of the enabled features, on registers only.
+    // SAFETY: this is one instruction of the enabled features, and it uses registers only.
     unsafe {
         asm!("sdot {0:v}.4s, {1:v}.16b, {2:v}.16b", inout(vreg) sums, in(vreg) codes, in(vreg) bytes,
             options(pure, nomem, nostack, preserves_flags));

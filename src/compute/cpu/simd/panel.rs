@@ -1,45 +1,46 @@
-//! A panel: codes unpacked for a few columns of a product, `[steps, columns]` words of four codes.
+//! Panels: a panel is the unpacked codes of a few columns of a product, `[steps, columns]` words of four codes.
 //!
-//! A *step* is four contracted elements: one word of a row of bytes meets one word of each column.
+//! A *step* is four elements of the axis that is summed over: one word of a row of bytes is multiplied by one word of
+//! each column.
 
 use crate::numbers::ternary::transpose_block;
 
-/// Bytes of a panel: half of a 32 KiB first-level cache, the other half is for the rows.
+/// Bytes of a panel: half of a first-level cache of 32 KiB, whose other half is for the rows.
 const PANEL_BYTES: usize = 16384;
 
-/// Sixteen words that share a cache line, so that no vector load straddles two.
+/// The 16 words of a cache line, aligned so that no vector load extends over two lines.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Line([u32; 16]);
+struct CacheLine([u32; 16]);
 
-/// Memory of one panel and of the blocks it is unpacked from.
+/// Memory of a panel and of the blocks from which it is unpacked.
 pub(super) struct Panel {
-    codes: [Line; PANEL_BYTES / 64],
+    codes: [CacheLine; PANEL_BYTES / 64],
     blocks: [u32; PANEL_BYTES / 16],
 }
 
-/// What a product contracts of a matrix in [block words](crate::numbers::ternary).
+/// The axis of a matrix in [block words](crate::numbers::ternary) that a product sums over.
 #[derive(Clone, Copy)]
 pub(super) enum Contracted {
-    /// The matrix's columns: its rows are the product's columns.
+    /// The columns; the matrix's rows are the product's columns.
     Columns,
-    /// The matrix's rows.
+    /// The rows; the matrix's columns are the product's columns.
     Rows,
 }
 
-/// Part of a matrix, from some step and column of the product on.
+/// A part of a matrix, from a step and a column of the product on.
 #[derive(Clone, Copy)]
-pub(super) struct Blocks<'a> {
+pub(super) struct MatrixBlocks<'a> {
     /// Block words.
     pub(super) words: &'a [u32],
-    /// From a block to the one below it.
+    /// Words from a block to the one below it.
     pub(super) stride: usize,
-    /// Which way they are used.
+    /// The axis that the product sums over.
     pub(super) contracted: Contracted,
 }
 
-impl Blocks<'_> {
-    /// Starts at a step and a column (a multiple of 4).
+impl MatrixBlocks<'_> {
+    /// Returns the part that starts at a step and a column, which is a multiple of 4.
     pub(super) fn from(self, step: usize, column: usize) -> Self {
         let block = match self.contracted {
             Contracted::Columns => column / 4 * self.stride + step,
@@ -50,31 +51,31 @@ impl Blocks<'_> {
 }
 
 impl Panel {
-    /// Steps that fit.
+    /// Returns the number of steps that fit in a panel with this number of columns.
     pub(super) const fn steps(columns: usize) -> usize {
         PANEL_BYTES / 4 / columns
     }
 
-    /// Nothing unpacked yet.
+    /// Returns an empty panel.
     pub(super) const fn new() -> Self {
-        Self { codes: [Line([0; 16]); PANEL_BYTES / 64], blocks: [0; PANEL_BYTES / 16] }
+        Self { codes: [CacheLine([0; 16]); PANEL_BYTES / 64], blocks: [0; PANEL_BYTES / 16] }
     }
 
-    /// The codes `[steps, columns]`.
+    /// Returns the codes `[steps, columns]`.
     pub(super) fn codes(&self, steps: usize, columns: usize) -> &[u32] {
         &bytemuck::cast_slice(&self.codes)[..steps * columns]
     }
 
-    /// The codes `[steps, columns]`, for a level that keeps them in another form of the same length.
+    /// Returns the codes `[steps, columns]`, for a level that stores them in another form of the same length.
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     pub(super) fn codes_mut(&mut self, steps: usize, columns: usize) -> &mut [u32] {
         &mut bytemuck::cast_slice_mut(&mut self.codes)[..steps * columns]
     }
 
-    /// Unpacks `steps` of `4 · BLOCKS` columns. Inlined into each level, so that the compiler uses
-    /// that level's vectors.
+    /// Unpacks `steps` steps of `4 · BLOCKS` columns. It is inlined into each level, so that the compiler uses that
+    /// level's vectors.
     #[inline(always)]
-    pub(super) fn unpack<const BLOCKS: usize>(&mut self, steps: usize, from: Blocks<'_>) {
+    pub(super) fn unpack<const BLOCKS: usize>(&mut self, steps: usize, from: MatrixBlocks<'_>) {
         let (blocks, _) = self.blocks.as_chunks_mut::<BLOCKS>();
         let blocks = &mut blocks[..steps];
         match from.contracted {
@@ -94,7 +95,7 @@ impl Panel {
     }
 }
 
-/// The rows of a block, four codes each.
+/// Returns the rows of a block, four codes each.
 #[inline(always)]
 fn codes_of(block: u32) -> [u32; 4] {
     [0, 2, 4, 6].map(|bit| block >> bit & 0x0303_0303)

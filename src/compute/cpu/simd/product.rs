@@ -1,54 +1,56 @@
-//! `out[t, c] = join_p(Σ_s row[t, p, s] · code[s, c]) − Σ row[t]`: rows of bytes times codes, or trits by themselves.
+//! `out[t, c] = join_p(Σ_s row[t, p, s] · code[s, c]) − Σ row[t]`: rows of bytes times codes. For a level whose panel
+//! holds trits, the last term is left out.
 //!
-//! The contracted axis is cut so that a panel of codes stays in the first-level cache; a panel is
-//! unpacked once for up to [`SHARED_ROWS`] rows, whose sums stay in the second until they are whole.
-//! `join` is `256 · plane 0 + plane 1`. Sums wrap modulo 2^32: the result fits by the kernels' bounds.
+//! The axis that is summed over is divided so that a panel of codes stays in the first-level cache. A panel is unpacked
+//! once for up to [`SHARED_ROWS`] rows, whose sums stay in the second-level cache until they are complete. `join` is
+//! `256 · plane 0 + plane 1`. Sums wrap modulo 2^32, and the result fits because of the kernels' bounds.
 
-use super::panel::{Blocks, Panel};
+use super::panel::{MatrixBlocks, Panel};
 use crate::{kernels::INFO, numbers::ternary::ROW_ALIGN};
 
-/// Rows (a token has one for each plane) that share an unpacked panel: enough to hide the unpacking
-/// (2 % of the time at 128 rows), few enough that rows and sums fit the second-level cache.
+/// Rows that share an unpacked panel; a token has one for each plane. They are enough to make the cost of unpacking
+/// small (2 % of the time at 128 rows), and few enough that rows and sums fit in the second-level cache.
 const SHARED_ROWS: usize = 256;
 
-/// A level: the part of a product that stays in registers.
+/// The part of a product that a level computes in registers.
 pub(super) trait RegisterTile {
-    /// Most rows at once.
+    /// The most rows that are computed at once.
     const ROWS: usize;
-    /// Columns of a panel: a divisor of [`ROW_ALIGN`].
+    /// Number of columns of a panel, a divisor of [`ROW_ALIGN`].
     const COLUMNS: usize;
-    /// What the panel holds is a trit and this.
+    /// The panel holds each trit plus this number.
     const OFFSET: i32 = 1;
 
-    /// [`Panel::unpack`] of [`COLUMNS`](Self::COLUMNS) with this level's instructions.
+    /// Unpacks [`COLUMNS`](Self::COLUMNS) columns into the panel with this level's instructions, as [`Panel::unpack`]
+    /// does.
     ///
     /// # Safety
-    /// The processor has the level.
-    unsafe fn unpack(panel: &mut Panel, steps: usize, from: Blocks<'_>);
+    /// The processor must have the level.
+    unsafe fn unpack(panel: &mut Panel, steps: usize, from: MatrixBlocks<'_>);
 
-    /// `sums[r, c] += Σ_s Σ_b rows[r, s].byte(b) · panel[s, c].byte(b)` for `[rows, COLUMNS]` sums
-    /// of at most [`ROWS`](Self::ROWS) rows, `stride` words apart.
+    /// Computes `sums[r, c] += Σ_s Σ_b rows[r, s].byte(b) · panel[s, c].byte(b)` for `[rows, COLUMNS]` sums of at most
+    /// [`ROWS`](Self::ROWS) rows, which are `stride` words apart.
     ///
     /// # Safety
-    /// The processor has the level.
+    /// The processor must have the level.
     unsafe fn multiply(rows: &[u32], stride: usize, panel: &[u32], sums: &mut [i32]);
 }
 
-/// A product; buffers start at its first token.
+/// A product. Its buffers start at the first token to compute.
 pub(super) struct Product<'a> {
-    /// Rows of each token: 1, or 2 to join.
+    /// Number of rows of each token: 1, or 2 planes.
     pub(super) planes: usize,
-    /// Words of a row.
+    /// Number of words of a row.
     pub(super) steps: usize,
-    /// `[tokens, planes, steps]` int8, four to a word.
+    /// Rows `[tokens, planes, steps]` of int8, four to a word.
     pub(super) rows: &'a [u32],
-    /// `[tokens, INFO]`.
+    /// Row info `[tokens, INFO]`.
     pub(super) infos: &'a [u32],
-    /// The matrix, from its start.
-    pub(super) blocks: Blocks<'a>,
-    /// Columns of the result.
+    /// The whole matrix.
+    pub(super) blocks: MatrixBlocks<'a>,
+    /// Number of columns of the result.
     pub(super) columns: usize,
-    /// The result of a token is the first `columns` of these.
+    /// Number of elements of `out` for each token, of which the first `columns` are the result.
     pub(super) out_stride: usize,
 }
 
@@ -56,7 +58,7 @@ impl Product<'_> {
     /// Computes `tokens` rows of `out`.
     ///
     /// # Safety
-    /// The processor has the level `T`.
+    /// The processor must have the level `T`.
     pub(super) unsafe fn compute<T: RegisterTile>(&self, tokens: usize, out: &mut [i32]) {
         const { assert!(ROW_ALIGN.is_multiple_of(T::COLUMNS), "a panel's columns are all in the padded matrix") };
         let mut panel = Panel::new();
@@ -70,7 +72,7 @@ impl Product<'_> {
                 for first_step in (0..self.steps).step_by(Panel::steps(T::COLUMNS)) {
                     let steps = Panel::steps(T::COLUMNS).min(self.steps - first_step);
                     let bytes = &self.rows[first_row * self.steps + first_step..];
-                    // SAFETY: as the caller promises.
+                    // SAFETY: the caller guarantees that the processor has the level.
                     unsafe {
                         T::unpack(&mut panel, steps, self.blocks.from(first_step, first_column));
                         self.multiply::<T>(bytes, panel.codes(steps, T::COLUMNS), sums);
@@ -81,23 +83,24 @@ impl Product<'_> {
         }
     }
 
-    /// `sums [rows, T::COLUMNS] += bytes · codes`, in as few register tiles as can be, of equal heights.
+    /// Computes `sums [rows, T::COLUMNS] += bytes · codes` in the fewest possible register tiles, of nearly equal
+    /// heights.
     ///
     /// # Safety
-    /// The processor has the level `T`.
+    /// The processor must have the level `T`.
     unsafe fn multiply<T: RegisterTile>(&self, mut bytes: &[u32], codes: &[u32], mut sums: &mut [i32]) {
         while !sums.is_empty() {
             let rows = sums.len() / T::COLUMNS;
             let height = rows.div_ceil(rows.div_ceil(T::ROWS));
             let (tile, below) = sums.split_at_mut(height * T::COLUMNS);
-            // SAFETY: as the caller promises.
+            // SAFETY: the caller guarantees that the processor has the level.
             unsafe { T::multiply(bytes, self.steps, codes, tile) };
             sums = below;
             bytes = bytes.get(height * self.steps..).unwrap_or_default();
         }
     }
 
-    /// Joins the planes of sums `[tokens, planes, T::COLUMNS]`, takes the offset's share, Σ row, off and stores them.
+    /// Joins the planes of sums `[tokens, planes, T::COLUMNS]`, subtracts OFFSET · Σ row, and stores the results.
     fn join<T: RegisterTile>(&self, first_token: usize, first_column: usize, sums: &[i32], out: &mut [i32]) {
         let columns = T::COLUMNS.min(self.columns - first_column);
         for (token, sums) in (first_token..).zip(sums.chunks_exact(self.planes * T::COLUMNS)) {

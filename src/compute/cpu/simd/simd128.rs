@@ -1,15 +1,16 @@
 //! WebAssembly simd128: `i32x4.dot_i16x8` multiplies bytes by two columns at a time, trit + 2^14 · trit′.
 
 use super::{
-    panel::{Blocks, Panel},
+    panel::{MatrixBlocks, Panel},
     product::RegisterTile,
 };
 use std::arch::wasm32::*;
 
-/// 2 rows × 4 vectors of 2 pairs of columns (each in two lanes): 8 sums, a vector of trits, 2 rows' bytes.
+/// A tile of 2 rows × 4 vectors of 2 pairs of columns, each pair in two lanes. Its registers are 8 sums, a vector of
+/// trits and the bytes of 2 rows.
 pub(super) struct Tile;
 
-/// Steps after which pairs are split: |Σ byte · trit| ≤ 31 · 2 · 128 < 2^13 in a lane, so 14 bits hold it.
+/// Steps after which pairs are split. |Σ byte · trit| ≤ 31 · 2 · 128 < 2^13 in a lane, so 14 bits hold the sum.
 const SPLIT: usize = 31;
 
 impl RegisterTile for Tile {
@@ -17,7 +18,7 @@ impl RegisterTile for Tile {
     const COLUMNS: usize = 16;
     const OFFSET: i32 = 0;
 
-    unsafe fn unpack(panel: &mut Panel, steps: usize, from: Blocks<'_>) {
+    unsafe fn unpack(panel: &mut Panel, steps: usize, from: MatrixBlocks<'_>) {
         panel.unpack::<{ Self::COLUMNS / 4 }>(steps, from);
         let (eights, _) = panel.codes_mut(steps, Self::COLUMNS).as_chunks_mut::<8>();
         eights.iter_mut().for_each(pair);
@@ -32,10 +33,10 @@ impl RegisterTile for Tile {
     }
 }
 
-/// Codes of columns 0..8, four steps a word, to 16-bit pairs: columns 0 and 4, 1 and 5, 2 and 6, 3 and 7.
+/// Converts the codes of columns 0..8, four to a word, to 16-bit pairs of columns 0 and 4, 1 and 5, 2 and 6, 3 and 7.
 fn pair(words: &mut [u32; 8]) {
     let words = words.as_mut_ptr().cast::<v128>();
-    // a pair of codes is a pair of trits and this
+    // A pair of codes is a pair of trits plus this.
     let ones = i16x8_splat(1 + (1 << 14));
     let join = |low, high| i16x8_sub(v128_or(low, i16x8_shl(high, 14)), ones);
     // SAFETY: two vectors are the 8 words.
@@ -69,7 +70,7 @@ fn multiply<const ROWS: usize>(rows: &[u32], stride: usize, panel: &[u32], sums:
     }
 }
 
-/// Adds pairs of columns to the sums of columns 0..4 and 4..8.
+/// Splits pairs of columns and adds them to the sums of columns 0..4 and 4..8.
 fn split(lanes: &[v128; 2], sums: &mut [i32; 8]) {
     let low = lanes.map(|lanes| i32x4_shr(i32x4_shl(lanes, 18), 18));
     let high = lanes.map(|lanes| i32x4_shr(i32x4_add(lanes, i32x4_splat(1 << 13)), 14));

@@ -1,7 +1,7 @@
-//! `out[t, n] = Σ_k x[t, k] · w[n, k]`.
+//! `out[t, n] = Σ_k x[t, k] · w[n, k]`: the forward product.
 
 use super::{
-    panel::{Blocks, Contracted},
+    panel::{Contracted, MatrixBlocks},
     product::{Product, RegisterTile},
 };
 use crate::{
@@ -10,8 +10,8 @@ use crate::{
 };
 use std::ops::Range;
 
-/// The [kernel](crate::kernels::ternary_matmul)'s reference; needs a processor with the level of `T`.
-pub(super) fn reference<T: RegisterTile>(
+/// Implements the [kernel](crate::kernels::ternary_matmul) at the level of `T`, which the processor must have.
+pub(super) fn implementation<T: RegisterTile>(
     params: &[u32],
     tokens: Range<usize>,
     reads: &[&[u32]],
@@ -24,11 +24,11 @@ pub(super) fn reference<T: RegisterTile>(
         steps,
         rows: &reads[0][tokens.start * steps..],
         infos: &reads[1][tokens.start * INFO..],
-        blocks: Blocks { words: reads[2], stride: steps, contracted: Contracted::Columns },
+        blocks: MatrixBlocks { words: reads[2], stride: steps, contracted: Contracted::Columns },
         columns: p.out_features as usize,
         out_stride: p.out_features as usize + INFO,
     };
-    // SAFETY: `simd::reference` hands this out only where the processor has the level.
+    // SAFETY: `simd::implementation` returns this function only if the processor has the level.
     unsafe { product.compute::<T>(tokens.len(), as_i32_mut(writes[0])) };
     false
 }

@@ -1,7 +1,7 @@
-//! `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`.
+//! `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`: the product of the backward pass.
 
 use super::{
-    panel::{Blocks, Contracted},
+    panel::{Contracted, MatrixBlocks},
     product::{Product, RegisterTile},
 };
 use crate::{
@@ -10,8 +10,8 @@ use crate::{
 };
 use std::ops::Range;
 
-/// The [kernel](crate::kernels::ternary_matmul_backward)'s reference; needs a processor with the level of `T`.
-pub(super) fn reference<T: RegisterTile>(
+/// Implements the [kernel](crate::kernels::ternary_matmul_backward) at the level of `T`, which the processor must have.
+pub(super) fn implementation<T: RegisterTile>(
     params: &[u32],
     tokens: Range<usize>,
     reads: &[&[u32]],
@@ -25,12 +25,12 @@ pub(super) fn reference<T: RegisterTile>(
         steps,
         rows: &reads[0][tokens.start * planes * steps..],
         infos: &reads[1][tokens.start * INFO..],
-        blocks: Blocks { words: reads[2], stride: row_words(columns), contracted: Contracted::Rows },
+        blocks: MatrixBlocks { words: reads[2], stride: row_words(columns), contracted: Contracted::Rows },
         columns,
         out_stride: p.slots as usize * (columns + INFO),
     };
     let out = &mut as_i32_mut(writes[0])[p.slot as usize * (columns + INFO)..];
-    // SAFETY: `simd::reference` hands this out only where the processor has the level.
+    // SAFETY: `simd::implementation` returns this function only if the processor has the level.
     unsafe { product.compute::<T>(tokens.len(), out) };
     false
 }

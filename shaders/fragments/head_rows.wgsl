@@ -1,0 +1,30 @@
+// out[t, head] = round(value / 2^shift), a head row with |out| ≤ 2^14; the kernel computes and rounds the values.
+// One workgroup computes one head of one token; an invocation computes four features at a time.
+
+@compute @workgroup_size(128, 1, 1)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let token = group.y + params.first_group;
+    let head = head_of(token, group.x);
+    var bits = 0u;
+    for (var c = local.x; c < params.head_dim; c += HEAD_LANES) {
+        bits = max(bits, bits_64(magnitude_64(value_of(head, c))));
+    }
+    bits = bitcast<u32>(head_max(local.x, bitcast<i32>(bits)));
+    let shift = shift_of(bits, WIDE_BITS);
+
+    let words = row_words(params.head_dim);
+    let at = (token * params.heads + group.x) * ((words << 1u) + 4u);
+    for (var word = local.x; word < words; word += HEAD_LANES) {
+        let values = rounded_word(head, word, shift);
+        out[at + word] = wide_high(values);
+        out[at + words + word] = wide_low(values);
+    }
+    if local.x == 0u {
+        let exponent = select(head.exponent + bitcast<i32>(shift), ZERO_EXPONENT, bits == 0u);
+        let end = at + (words << 1u);
+        out[end] = bitcast<u32>(exponent);
+        out[end + 1u] = 0u;
+        out[end + 2u] = 0u;
+        out[end + 3u] = 0u;
+    }
+}

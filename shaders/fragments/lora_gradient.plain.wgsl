@@ -1,0 +1,22 @@
+// One invocation computes four columns of RANKS ranks, block by block.
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let word = group.x * 64u + local.x;
+    let column = word << 2u;
+    if column >= width() {
+        return;
+    }
+    // Ranks beyond the last are computed as the last one, and dropped.
+    let r = vec4((group.y + params.first_group) * RANKS) + vec4(0u, 1u, 2u, 3u);
+    let ranks = min(r, vec4(params.rank - 1u));
+    for (var block = 0u; block < params.blocks; block++) {
+        let span = vec2(spans[block * 2u], spans[block * 2u + 1u]);
+        let at = (vec4(block * params.rank) + ranks) * 20u;
+        var sums = Sums();
+        for (var i = 0u; i < min(span.y, 32u); i += 4u) {
+            sums = with_tokens(sums, span, i, word, at + vec4(i >> 2u));
+        }
+        add_ranks(block, r, column, sums);
+    }
+}

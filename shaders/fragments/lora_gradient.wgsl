@@ -1,0 +1,31 @@
+// Additions to the i64 gradient of a LoRA factor.
+
+// The job's shift of a block's sums for rank r.
+fn shift_of_block(block: u32, r: u32) -> i32 {
+    return bitcast<i32>(folded[(block * params.rank + r) * 20u + 16u]) - bitcast<i32>(lora_info[params.exponent_at]);
+}
+
+// Adds a block's sums of four columns to the gradient of rank r, as far as the rank and the columns exist.
+fn add_columns(block: u32, r: u32, column: u32, x: vec2<u32>, y: vec2<u32>, z: vec2<u32>, w: vec2<u32>) {
+    if r >= params.rank {
+        return;
+    }
+    let shift = shift_of_block(block, r);
+    add(r, column, x, shift);
+    add(r, column + 1u, y, shift);
+    add(r, column + 2u, z, shift);
+    add(r, column + 3u, w, shift);
+}
+
+fn add(r: u32, column: u32, sum: vec2<u32>, shift: i32) {
+    if column >= width() {
+        return;
+    }
+    let at = (r * width() + column) * 2u;
+    let after = accumulate_64(vec2(gradient[at], gradient[at + 1u]), sum, shift);
+    gradient[at] = after.value.x;
+    gradient[at + 1u] = after.value.y;
+    if after.saturated {
+        atomicMax(&flag, 1u);
+    }
+}
