@@ -7,11 +7,11 @@ import type {
   BenchEvent,
   BenchOptions,
   Carried,
-  Closing,
+  ClosingSession,
   Granted,
   MinerEvent,
   MinerOptions,
-  Opening,
+  OpeningSession,
   Revoked,
   Unsigned,
 } from "./engine-declarations.js";
@@ -45,7 +45,7 @@ export function addressOf(publicKey: Uint8Array): string;
 export function sessionGrant(options: Granted): Unsigned;
 export function sessionRevoke(options: Revoked): Unsigned;
 export function assemble(bodyBytes: Uint8Array, authInfoBytes: Uint8Array, signature: Uint8Array): Uint8Array;
-export function openingStatement(opening: Opening): string;
-export function openSession(opening: Opening, carried: Carried): Uint8Array;
-export function closingStatement(closing: Closing): string;
-export function closeSession(closing: Closing, carried: Carried): Uint8Array;
+export function openingStatement(opening: OpeningSession): string;
+export function openSession(opening: OpeningSession, carried: Carried): Uint8Array;
+export function closingStatement(closing: ClosingSession): string;
+export function closeSession(closing: ClosingSession, carried: Carried): Uint8Array;

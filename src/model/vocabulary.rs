@@ -171,8 +171,8 @@ impl Vocabulary {
 /// Returns the number of vocabulary tokens in a shard: the largest multiple of 4 whose embeddings and logits each fit
 /// one binding, at least 4.
 ///
-/// It is a multiple of 4 because four logits share a call of the dither. The rows of dlogits are smaller than those of
-/// the logits: 3/4 of a word for each logit, and up to 26 more words.
+/// It is a multiple of 4 because one call of the hash yields the dither of four logits. The rows of dlogits are smaller
+/// than those of the logits: 3/4 of a word for each logit, and up to 26 more words.
 fn shard_rows(width: usize, tokens: usize, binding_bytes: usize) -> usize {
     let each = (4 * row_words(width)).max(4 * tokens);
     (binding_bytes / each / 4 * 4).max(4)
