@@ -1,6 +1,6 @@
 //! Flags, typed.
 
-use super::{model::cli::ModelCommand, wallet::cli::WalletCommand};
+use crate::commands::{model::ModelCommand, wallet::WalletCommand};
 use axum::http::HeaderValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
@@ -37,7 +37,7 @@ pub(crate) enum Command {
     /// Recompute a receipt's gradient and compare every bit
     Verify(VerifyArgs),
     /// Look at adapters, fold them, and exchange them with PEFT
-    Adapter(super::adapter::AdapterArgs),
+    Adapter(crate::commands::adapter::AdapterArgs),
     /// Compute known answers and golden digests on every backend here
     Check(CheckArgs),
     /// List GPUs
@@ -109,7 +109,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DIR", env = "R3MES_PAGE")]
     pub(crate) page: Option<PathBuf>,
     /// Origin of another site whose pages may use this node, like https://example.org
-    #[arg(long, value_name = "ORIGIN", value_parser = super::http::origin::read)]
+    #[arg(long, value_name = "ORIGIN", value_parser = crate::server::origin::read)]
     pub(crate) allow_origin: Vec<HeaderValue>,
     /// Micro-units that a transaction must pay to be taken by this node
     #[arg(long, value_name = "MICRO", default_value_t = 0, env = "R3MES_MIN_FEE")]
@@ -172,16 +172,16 @@ pub(crate) struct GenesisArgs {
     #[arg(long, value_name = "ID", default_value = "r3mes-1")]
     pub(crate) chain_id: String,
     /// Accepted tasks of a round, 1..=4096
-    #[arg(long, default_value_t = super::embedded::QUOTA)]
+    #[arg(long, default_value_t = crate::node::embedded::QUOTA)]
     pub(crate) quota: u32,
     /// A validator and proposer, with its stake in micro-units [default: this machine's operator]
-    #[arg(long, value_name = "ADDRESS=MICRO", value_parser = super::genesis::coins)]
+    #[arg(long, value_name = "ADDRESS=MICRO", value_parser = crate::commands::genesis::coins)]
     pub(crate) operator: Vec<(String, u64)>,
     /// Micro-units of the pool that pays newcomers' fees
-    #[arg(long, value_name = "MICRO", value_parser = super::wallet::cli::micro, default_value = "0")]
+    #[arg(long, value_name = "MICRO", value_parser = crate::commands::wallet::micro, default_value = "0")]
     pub(crate) pool: u64,
     /// An account, with its coins in micro-units
-    #[arg(long, value_name = "ADDRESS=MICRO", value_parser = super::genesis::coins)]
+    #[arg(long, value_name = "ADDRESS=MICRO", value_parser = crate::commands::genesis::coins)]
     pub(crate) account: Vec<(String, u64)>,
 }
 
@@ -265,7 +265,7 @@ pub(crate) struct MineArgs {
     #[arg(long, value_name = "FILE", requires = "wallet")]
     pub(crate) passphrase_file: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) sources: super::sources::SourceArgs,
+    pub(crate) sources: crate::client::sources::SourceArgs,
     /// Say what would be mined, on what and for whom, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -295,7 +295,7 @@ pub(crate) struct VerifierArgs {
     pub(crate) passphrase_file: Option<PathBuf>,
     /// Bring the stake up to so many micro-units; what wrong words cost is taken of it [default: the least that the
     /// network takes]
-    #[arg(long, value_name = "MICRO", value_parser = super::wallet::cli::micro)]
+    #[arg(long, value_name = "MICRO", value_parser = crate::commands::wallet::micro)]
     pub(crate) stake: Option<u64>,
     /// Also add up full rounds
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! The backend that the flags ask for.
 
-use super::{
+use crate::{
     cli::{BackendKind, ComputeArgs},
     output::Exit,
 };

@@ -1,6 +1,6 @@
 //! Threads that the process can not do without.
 
-use super::output::Exit;
+use crate::output::Exit;
 use anyhow::{Context, Result};
 use std::{process::exit, thread};
 

@@ -16,7 +16,7 @@ impl<H: Host> Client<H> {
     /// Stores all blocks of a DAG, checks the names that the node gives them, and reads the root and one other back.
     pub async fn put(&self, dag: &Dag) -> Result<(), ClientError> {
         put_blocks(&self.host, &dag.blocks).await?;
-        for cid in dag.sample() {
+        for cid in dag.spot_check_cids() {
             let forgot = |reason: String| ClientError::BlockLost { cid: cid.into(), reason };
             let bytes = match self.get(&format!("/ipfs/{cid}?format=raw")).await {
                 Err(ClientError::Refused { status, message }) => return Err(forgot(format!("{status}: {message}"))),

@@ -1,14 +1,10 @@
 //! `BitLinear` as JavaScript has it: the bits of the native test, and errors that name what is wrong.
 
-#![cfg(target_arch = "wasm32")]
-
 use js_sys::{Float32Array, JSON, Reflect};
 use r3mes_www::bit_linear::BitLinear;
 use sha2::{Digest, Sha256};
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
-
-wasm_bindgen_test_configure!(run_in_dedicated_worker);
+use wasm_bindgen_test::wasm_bindgen_test;
 
 /// What `tests/bit_linear.rs` finds natively: of y, and of the gradients of a, b and x.
 const GOLDEN: &str = include_str!("../../tests/data/bit_linear.txt");

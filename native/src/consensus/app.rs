@@ -5,8 +5,8 @@ use super::{
     snapshots::Snapshots,
 };
 use crate::{
-    http::now,
     node::{Added, Admission, MAX_BLOCK_BYTES, Node},
+    server::now,
 };
 use anyhow::{Context, Result, bail, ensure};
 use prost::bytes::Bytes;

@@ -1,6 +1,6 @@
 //! The engine by its JSON-RPC: CometBFT 0.38's, <https://docs.cometbft.com/v0.38/rpc/>.
 
-use crate::sources::base;
+use crate::client::sources::base;
 use anyhow::{Context, Result, anyhow};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use r3mes_wgpu::{

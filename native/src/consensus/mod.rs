@@ -23,7 +23,7 @@ mod tests;
 
 pub(crate) use engine::Engine;
 
-use super::{node::Node, threads};
+use crate::{node::Node, threads};
 use anyhow::{Context, Result};
 use app::App;
 use std::{

@@ -1,7 +1,8 @@
 //! ABCI's socket: requests and answers in protobuf, each behind its length, one after another on each of the engine's
 //! connections.
 
-use super::{super::threads, app::App};
+use super::app::App;
+use crate::threads;
 use anyhow::{Context, Result, bail, ensure};
 use prost::Message;
 use std::{

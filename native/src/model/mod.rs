@@ -1,15 +1,12 @@
 //! The model and the text that a job is about.
 
-pub(crate) mod cli;
-pub(crate) mod import;
-pub(crate) mod info;
 mod shipped;
-mod source;
-mod tokens;
+pub(crate) mod source;
+pub(crate) mod tokens;
 
 pub(crate) use tokens::Tokens;
 
-use super::cli::JobArgs;
+use crate::cli::JobArgs;
 use anyhow::{Context, Result, ensure};
 use r3mes_wgpu::{
     model::{config::Linear, transformer::Targets, weights::Model},

@@ -1,6 +1,6 @@
 //! The model that comes with the program: `native/model`, which `scripts/pretrain` made.
 
-use crate::{output::hex, place};
+use crate::{output::hex, paths};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use std::{
@@ -16,7 +16,7 @@ const FILES: [(&str, &[u8]); 3] = [
 
 /// Its folder among the data, made where it is not. The name is that of its content, so that another version's model stays
 /// beside it, under the receipts that name it.
-pub(super) fn dir(data_dir: &Path) -> Result<PathBuf> {
+pub(crate) fn dir(data_dir: &Path) -> Result<PathBuf> {
     let mut digest = Sha256::new();
     for (name, bytes) in FILES {
         digest.update(name);
@@ -29,7 +29,7 @@ pub(super) fn dir(data_dir: &Path) -> Result<PathBuf> {
     for (name, bytes) in FILES {
         let path = dir.join(name);
         if !path.exists() {
-            place::write_whole(&path, bytes)?;
+            paths::write_whole(&path, bytes)?;
         }
     }
     Ok(dir)
@@ -42,7 +42,7 @@ mod tests {
     use pollster::block_on;
     use r3mes_wgpu::{
         compute::{Backend, cpu},
-        model::{file, transformer::Step},
+        model::{file, transformer::RecordedStep},
         numbers::lora::LoraAdapter,
         training::{
             session::JOB_EXPONENT,
@@ -67,7 +67,7 @@ mod tests {
         assert!(3 * ids.len() < 2 * text.len(), "{} tokens", ids.len());
 
         let targets = targets(4);
-        let step = Step::new(&model, &targets, 1);
+        let step = RecordedStep::new(&model, &targets, 1);
         let backend = Backend::Cpu { threads: 0, choose: cpu::fastest };
         let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
         let mut trainer = Trainer::new(step, executor);

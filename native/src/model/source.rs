@@ -1,4 +1,4 @@
-//! A model's files, mapped into memory: a folder of Hugging Face's form or ours, or one GGUF file.
+//! A model's files, mapped into memory: a folder of Hugging AppState's form or ours, or one GGUF file.
 
 use anyhow::{Context, Result, bail, ensure};
 use memmap2::Mmap;

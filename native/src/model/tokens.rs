@@ -1,4 +1,4 @@
-//! Tokens of texts, and texts of tokens: bytes, or what a model's own `tokenizer.json` says, as Hugging Face's `tokenizers`
+//! Tokens of texts, and texts of tokens: bytes, or what a model's own `tokenizer.json` says, as Hugging AppState's `tokenizers`
 //! reads it.
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -9,7 +9,7 @@ use tokenizers::{
 };
 
 /// The file beside a model.
-pub(super) const TOKENIZER: &str = "tokenizer.json";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
 /// What a model's tokens are.
 pub(crate) enum Tokens {

@@ -2,7 +2,7 @@
 //!
 //! redb refuses a file whose making was cut short, so it must never stand where a ledger is looked for.
 
-use crate::place;
+use crate::paths;
 use anyhow::{Context, Result, bail};
 use redb::Database;
 use std::fs::{self, File, TryLockError};
@@ -38,7 +38,7 @@ pub(super) fn open(path: &Path, make: impl FnOnce(Database) -> Result<()>) -> Re
         }
         make(Database::create(&unfinished)?)?;
         fs::rename(&unfinished, path)?;
-        place::sync_folder(path)?;
+        paths::sync_folder(path)?;
     }
     Ok(Database::open(path)?)
 }

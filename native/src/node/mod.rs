@@ -6,9 +6,13 @@
 //! `ledger.redb` holds the chain, `blocks.redb` the bytes. Both are made aside and renamed into place.
 
 mod admission;
+pub(crate) mod block_sync;
+pub(crate) mod blocks;
 mod chain;
+pub(crate) mod embedded;
 mod file;
 mod mempool;
+pub(crate) mod operator;
 mod setup;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -17,7 +21,7 @@ pub(crate) use admission::{Admission, MAX_BLOCK_BYTES};
 pub(crate) use chain::{Record, difference};
 pub(crate) use setup::{Setup, Terms};
 
-use crate::blocks::{BlockStore, Quota};
+use crate::node::blocks::{BlockStore, Quota};
 use anyhow::{Context, Result};
 use chain::Chain;
 use mempool::{Mempool, Unfit};

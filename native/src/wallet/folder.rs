@@ -1,9 +1,7 @@
 //! Wallets on disk: `wallets/<name>.json` in the data folder, one keystore a file, for its user alone.
 
-use super::{
-    super::{output::hex, place},
-    keystore::{Keystore, MAX_BYTES},
-};
+use super::keystore::{Keystore, MAX_BYTES};
+use crate::{output::hex, paths};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     fs,
@@ -12,16 +10,16 @@ use std::{
 };
 
 /// The folder of all wallets.
-pub(super) struct Wallets(PathBuf);
+pub(crate) struct Wallets(PathBuf);
 
 impl Wallets {
     /// Below a data folder; it need not be there yet.
-    pub(super) fn of(data_dir: &Path) -> Self {
+    pub(crate) fn of(data_dir: &Path) -> Self {
         Self(data_dir.join("wallets"))
     }
 
     /// Names of what is kept, in order.
-    pub(super) fn names(&self) -> Result<Vec<String>> {
+    pub(crate) fn names(&self) -> Result<Vec<String>> {
         let entries = match fs::read_dir(&self.0) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.with_context(|| format!("reading {}", self.0.display()))?,
@@ -37,7 +35,7 @@ impl Wallets {
     }
 
     /// A wallet by its name.
-    pub(super) fn read(&self, name: &str) -> Result<Keystore> {
+    pub(crate) fn read(&self, name: &str) -> Result<Keystore> {
         let path = self.path(name)?;
         let file = match fs::File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -55,20 +53,20 @@ impl Wallets {
     }
 
     /// Fails where a wallet of this name could not be kept.
-    pub(super) fn check_free(&self, name: &str) -> Result<()> {
+    pub(crate) fn check_free(&self, name: &str) -> Result<()> {
         let path = self.path(name)?;
         ensure!(!path.exists(), "{} is there already: a wallet is never overwritten", path.display());
         Ok(())
     }
 
     /// Keeps a new wallet: written aside, synced, and then given its name, unless that is taken.
-    pub(super) fn keep(&self, name: &str, keystore: &Keystore) -> Result<PathBuf> {
+    pub(crate) fn keep(&self, name: &str, keystore: &Keystore) -> Result<PathBuf> {
         let path = self.path(name)?;
-        place::private_folder(&self.0)?;
+        paths::private_folder(&self.0)?;
         let mut random = [0; 8];
         getrandom::fill(&mut random).context("asking the system for random bytes")?;
         let aside = self.0.join(format!(".{name}.{}.partial", hex(&random)));
-        place::write_private(&aside, keystore.to_text().as_bytes())?;
+        paths::write_private(&aside, keystore.to_text().as_bytes())?;
         // unlike a rename, a link never takes the place of what is there
         let linked = fs::hard_link(&aside, &path);
         let removed = fs::remove_file(&aside);

@@ -4,7 +4,8 @@
 //! beside the ciphertext is authenticated with it: the associated data are the file's own bytes with an empty ciphertext.
 //! So a changed byte anywhere is an error, and what a file claims is checked before memory is spent on it.
 
-use super::{super::output::hex, secrets::Secret};
+use super::secrets::Secret;
+use crate::output::hex;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use chacha20poly1305::{
@@ -18,7 +19,7 @@ use zeroize::Zeroizing;
 
 const FORMAT: &str = "r3mes/keystore/1";
 /// Most bytes of a file.
-pub(super) const MAX_BYTES: usize = 2048;
+pub(crate) const MAX_BYTES: usize = 2048;
 const SALT_BYTES: usize = 16;
 const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
@@ -26,7 +27,7 @@ const TAG_BYTES: usize = 16;
 /// What finding a passphrase costs, each time it is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Cost {
+pub(crate) struct Cost {
     /// Memory in KiB, 8 to 262,144.
     memory_kib: u32,
     /// Passes over it, 1 to 16.
@@ -36,7 +37,7 @@ pub(super) struct Cost {
 }
 
 /// The second recommended option of RFC 9106, in one lane: about 0.2 s on one core.
-pub(super) const COST: Cost = Cost { memory_kib: 65_536, passes: 3, lanes: 1 };
+pub(crate) const COST: Cost = Cost { memory_kib: 65_536, passes: 3, lanes: 1 };
 
 impl Cost {
     fn params(self) -> Result<Params> {
@@ -61,7 +62,7 @@ impl Cost {
 /// A file's content; all but the ciphertext is for anyone to read.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Keystore {
+pub(crate) struct Keystore {
     format: String,
     address: String,
     path: String,
@@ -75,14 +76,14 @@ pub(super) struct Keystore {
 }
 
 /// Random bytes that a keystore is made with, never used twice.
-pub(super) struct Fresh {
-    pub(super) salt: [u8; SALT_BYTES],
-    pub(super) nonce: [u8; NONCE_BYTES],
+pub(crate) struct Fresh {
+    pub(crate) salt: [u8; SALT_BYTES],
+    pub(crate) nonce: [u8; NONCE_BYTES],
 }
 
 impl Keystore {
     /// Puts a mnemonic under a passphrase.
-    pub(super) fn seal(
+    pub(crate) fn seal(
         mnemonic: &Mnemonic,
         path: KeyPath,
         passphrase: &Secret,
@@ -106,7 +107,7 @@ impl Keystore {
     }
 
     /// Reads a file, and checks all that can be checked without its passphrase.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
         ensure!(bytes.len() <= MAX_BYTES, "more than {MAX_BYTES} bytes, so no keystore");
         let read: Self = serde_json::from_slice(bytes).context("not a keystore")?;
         ensure!(read.format == FORMAT, "its format is {:?}, not {FORMAT:?}", read.format);
@@ -121,7 +122,7 @@ impl Keystore {
     }
 
     /// The mnemonic, with the right passphrase.
-    pub(super) fn open(&self, passphrase: &Secret) -> Result<Mnemonic> {
+    pub(crate) fn open(&self, passphrase: &Secret) -> Result<Mnemonic> {
         let nonce: [u8; NONCE_BYTES] = array(&self.nonce)?;
         let aad = Self { ciphertext: String::new(), ..self.clone() }.to_text();
         let payload = Payload { msg: &self.sealed_bytes()?, aad: aad.as_bytes() };
@@ -134,20 +135,20 @@ impl Keystore {
     }
 
     /// The key that signs, with the right passphrase.
-    pub(super) fn key(&self, passphrase: &Secret) -> Result<SessionKey> {
+    pub(crate) fn key(&self, passphrase: &Secret) -> Result<SessionKey> {
         Ok(self.open(passphrase)?.key(KeyPath::read(&self.path)?)?)
     }
 
-    pub(super) fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    pub(super) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
     /// The file's content.
-    pub(super) fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let object = serde_json::to_string_pretty(self).unwrap_or_default();
         object + "\n"
     }

@@ -1,7 +1,7 @@
 //! Secrets on their way in: asked for on a terminal without echo, or read from a file, stdin or the environment; never
 //! an argument.
 
-use super::super::output::Exit;
+use crate::output::Exit;
 use anyhow::{Context, Result, bail, ensure};
 use r3mes_wgpu::tx::{MAX_MNEMONIC_BYTES, Mnemonic};
 use std::{
@@ -65,7 +65,7 @@ impl fmt::Debug for Secret {
 
 /// What a passphrase is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     /// To open what it closed.
     Open,
     /// To close something new: it must be long enough, and is asked for twice.
@@ -73,7 +73,7 @@ pub(super) enum Purpose {
 }
 
 /// The passphrase: from a file, where one is named, else from the environment, else from the terminal.
-pub(super) fn passphrase(file: Option<&Path>, purpose: Purpose) -> Result<Secret> {
+pub(crate) fn passphrase(file: Option<&Path>, purpose: Purpose) -> Result<Secret> {
     let given = match (file, env::var(VARIABLE)) {
         (Some(file), _) => {
             let secret = Secret::read_file(file, MAX_PASSPHRASE_BYTES)?;
@@ -120,7 +120,7 @@ pub(crate) fn token(file: Option<&Path>) -> Result<Secret> {
 }
 
 /// A mnemonic of another wallet: from a file, where one is named, else asked for on a terminal, else from stdin.
-pub(super) fn mnemonic(file: Option<&Path>) -> Result<Mnemonic> {
+pub(crate) fn mnemonic(file: Option<&Path>) -> Result<Mnemonic> {
     let secret = match file {
         Some(file) => Secret::read_file(file, MAX_MNEMONIC_BYTES)?,
         None if stdin().is_terminal() => Secret::asked("Mnemonic (it is not shown): ")?,
@@ -130,7 +130,7 @@ pub(super) fn mnemonic(file: Option<&Path>) -> Result<Mnemonic> {
 }
 
 /// A word of a mnemonic that its owner repeats, to show that it is written down.
-pub(super) fn repeated(prompt: &str, word: &str) -> Result<bool> {
+pub(crate) fn repeated(prompt: &str, word: &str) -> Result<bool> {
     Ok(Secret::asked(prompt)?.text().trim().eq_ignore_ascii_case(word))
 }
 

@@ -1,6 +1,6 @@
 //! Keys of this machine: the session's, which mines and owns nothing, and the operator's, which speaks for a node here.
 
-use super::super::place;
+use crate::paths;
 use anyhow::{Context, Result};
 use r3mes_wgpu::tx::SessionKey;
 use std::{fs, path::Path};
@@ -20,7 +20,7 @@ pub(crate) fn operator_secret(data_dir: &Path) -> Result<Zeroizing<[u8; 32]>> {
 }
 
 /// The session's key, if there is one.
-pub(super) fn made(data_dir: &Path) -> Result<Option<SessionKey>> {
+pub(crate) fn made(data_dir: &Path) -> Result<Option<SessionKey>> {
     let secret = read(&data_dir.join(SESSION))?;
     Ok(secret.map(|secret| SessionKey::new(&secret)).transpose()?)
 }
@@ -31,7 +31,7 @@ fn kept(path: &Path) -> Result<Zeroizing<[u8; 32]>> {
     }
     let mut secret = Zeroizing::new([0; 32]);
     getrandom::fill(&mut secret[..]).context("asking the system for random bytes")?;
-    place::write_private(path, &secret[..])?;
+    paths::write_private(path, &secret[..])?;
     Ok(secret)
 }
 

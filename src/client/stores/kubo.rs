@@ -35,7 +35,7 @@ impl<H: Host> Kubo<H> {
         put_blocks(&self.host, &dag.blocks).await.map_err(Failure::of)?;
         put_blocks(&self.host, std::slice::from_ref(&pin_list)).await.map_err(Failure::of)?;
         self.pin(&pin_list.cid()).await?;
-        for cid in dag.sample() {
+        for cid in dag.spot_check_cids() {
             self.get(&cid).await?;
         }
         Ok(())

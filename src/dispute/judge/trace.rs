@@ -8,7 +8,7 @@ use super::{
     tree::{self, Hash},
 };
 use crate::{
-    protocol::{Artifact, ArtifactClaim, Body, CHUNK_TOKENS},
+    protocol::{Artifact, ArtifactBody, ArtifactClaim, CHUNK_TOKENS},
     store::dag_cbor,
 };
 use serde::{Deserialize, Serialize};
@@ -73,15 +73,17 @@ impl TaskOutcome {
     /// Returns the outcome that an artifact claims.
     pub fn from_artifact(artifact: &Artifact) -> Self {
         match artifact.body() {
-            Body::Void => Self::Void,
-            Body::Gradient(gradient) => Self::Gradient { root: Hash(artifact.gradient_root()), loss: gradient.loss },
+            ArtifactBody::Void => Self::Void,
+            ArtifactBody::Gradient(gradient) => {
+                Self::Gradient { root: Hash(artifact.gradient_root()), loss: gradient.loss }
+            }
         }
     }
 
     /// Returns the outcome that an artifact's manifest claims; `None` if its number of supervised tokens is not that of
     /// a chunk.
     pub fn from_claim(claim: &ArtifactClaim) -> Option<Self> {
-        match claim.sums {
+        match claim.loss_and_tokens {
             None => Some(Self::Void),
             // every token except the last one has a successor
             Some((loss, tokens)) if tokens as usize == CHUNK_TOKENS - 1 => {

@@ -1,4 +1,4 @@
-//! The [leaf](crate::protocol::leaf) of an attestation, computed from a trace.
+//! The [leaf](crate::protocol::attestation_leaf) of an attestation, computed from a trace.
 
 use super::replay::Replay;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
         error::DisputeError,
         tensor::{tile_words, tiles, to_bytes},
     },
-    protocol::leaf,
+    protocol::attestation_leaf,
 };
 
 /// The tile of a trace that a selector selects.
@@ -26,7 +26,7 @@ impl Replay {
         let gradients = self.gradients();
         let lowest = gradients.first()?.0.split('.').take(2).collect::<Vec<_>>().join(".") + ".";
         let of_lowest: Vec<_> = gradients.iter().filter(|(name, _)| name.starts_with(&lowest)).collect();
-        let [first, second] = leaf::pick(selector);
+        let [first, second] = attestation_leaf::choose_tile(selector);
         let (_, [_, b]) = of_lowest[(first % of_lowest.len() as u64) as usize];
         let (entry, words) = self.writer(*b)?;
         let entries = self.program().step.len();
@@ -35,10 +35,11 @@ impl Replay {
         Some(SelectedTile { leaf, binding, tile: (second % tiles(words) as u64) as usize })
     }
 
-    /// Returns the leaf that an attestation states, the same as [`crate::protocol::leaf`] computes from the gradient.
+    /// Returns the leaf that an attestation states, the same as [`crate::protocol::attestation_leaf`] computes from the
+    /// gradient.
     pub async fn leaf_digest(&mut self, selector: &[u8; 32]) -> Result<[u8; 32], DisputeError> {
         let selected = self.selected_tile(selector).ok_or(DisputeError::Root("an adapted linear"))?;
         let words = self.snapshot(selected.leaf).await?.after.swap_remove(selected.binding);
-        Ok(leaf::digest(selector, &to_bytes(&words[tile_words(words.len(), selected.tile)])))
+        Ok(attestation_leaf::tile_digest(selector, &to_bytes(&words[tile_words(words.len(), selected.tile)])))
     }
 }

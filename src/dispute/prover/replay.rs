@@ -15,7 +15,7 @@ use crate::{
         tree::{self, Hash},
     },
     model::{
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::Model,
     },
     numbers::lora::LoraAdapter,
@@ -63,7 +63,7 @@ pub struct Snapshot {
 
 /// A task that can be run again and again.
 pub struct Replay {
-    step: Step,
+    step: RecordedStep,
     encoding: ArtifactEncoding,
     program: Program,
     subject: Subject,
@@ -99,7 +99,7 @@ impl Replay {
         inputs: &TaskInputs,
         backend: &Backend,
     ) -> Result<Self, DisputeError> {
-        let step = Step::new(model, targets, 1);
+        let step = RecordedStep::new(model, targets, 1);
         let encoding = ArtifactEncoding::new(&inputs.matrices, inputs.transport);
         let program = Program::new(&step, &encoding);
         let TaskInputs { adapter, tokens, task_key, matrices, .. } = inputs;
@@ -152,7 +152,7 @@ impl Replay {
 
     /// Returns the name of each adapted linear and the buffers of its gradients, a then b.
     pub(super) fn gradients(&self) -> Vec<(&str, [BufferId; 2])> {
-        self.step.adapted.iter().map(|(name, lora)| (name.as_str(), [lora.grad_a, lora.grad_b])).collect()
+        self.step.adapted_linears.iter().map(|(name, lora)| (name.as_str(), [lora.grad_a, lora.grad_b])).collect()
     }
 
     /// Returns the last dispatch of a run that writes a buffer, and the number of words of the buffer.
@@ -262,7 +262,7 @@ impl ReplayRun {
 }
 
 /// Checks that a chunk's tokens are within the vocabulary, and that there are 1 to 2048 of them.
-fn check_tokens(step: &Step, tokens: &[u32]) -> Result<(), DisputeError> {
+fn check_tokens(step: &RecordedStep, tokens: &[u32]) -> Result<(), DisputeError> {
     let token = tokens.iter().find(|id| **id as usize >= step.vocab);
     if let Some(&id) = token {
         return Err(crate::error::Error::Value { what: "token (beyond the vocabulary)", value: id.into() }.into());

@@ -7,7 +7,7 @@ use crate::{
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::Model,
     },
     numbers::{lora::LoraAdapter, rng::threefry},
@@ -110,7 +110,7 @@ impl DisputeNetwork {
 
     pub(super) fn artifact(&self, task: &Task, forged: bool) -> Artifact {
         let inputs = self.inputs(task, forged);
-        let step = Step::new(&self.model, &targets(), 2);
+        let step = RecordedStep::new(&self.model, &targets(), 2);
         let executor = block_on(backend().executor(&std::sync::Arc::new(step.recording.clone()))).unwrap();
         let mut trainer = Trainer::new(step, executor);
         block_on(trainer.load(&inputs.adapter, &vec![-40; inputs.matrices.len()])).unwrap();

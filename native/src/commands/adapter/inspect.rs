@@ -1,0 +1,120 @@
+//! What an adapter is, and how much less there is to send than full weights.
+
+use super::source;
+use crate::{
+    model,
+    output::{self, say},
+};
+use anyhow::Result;
+use clap::Args;
+use r3mes_wgpu::{
+    model::{config::ModelConfig, peft, transformer::Targets},
+    numbers::lora::LoraAdapter,
+    protocol::UploadSize,
+};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// What R3MES promises to save, in hundredths of a percent.
+const PROMISED_BASIS_POINTS: u64 = 9960;
+
+#[derive(Args)]
+pub(super) struct InspectArgs {
+    /// The adapter
+    source: String,
+    /// Check that it fits this model, and compare with its full weights too
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// One JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// Full weights in bf16, and what is sent instead.
+struct Row {
+    /// Whose weights.
+    baseline: String,
+    /// What is sent.
+    sent: &'static str,
+    size: UploadSize,
+}
+
+pub(super) fn run(args: &InspectArgs) -> Result<()> {
+    let source = source::read(&args.source)?;
+    let adapter = &source.adapter;
+    let layers = adapter
+        .matrices
+        .iter()
+        .filter_map(|matrix| peft::parse_matrix_name(&matrix.name))
+        .map(|place| place.0 + 1)
+        .max();
+    let layers = layers.unwrap_or(0);
+    let targets = Targets::from_adapter(adapter);
+    let mut rows = Vec::new();
+    if let Some(dir) = &args.model {
+        let config = model::read(dir)?.config;
+        check_fits(adapter, &config)?;
+        rows.extend(compare("this model", &config, &targets));
+    }
+    rows.extend(compare("BitNet b1.58 2B4T at this rank", &ModelConfig::BITNET_2B4T, &targets));
+    let modules: Vec<_> = targets.linears.iter().map(|linear| peft::module_name(*linear)).collect();
+    let largest = adapter.matrices.iter().flat_map(|matrix| &matrix.values).map(|value| value.unsigned_abs()).max();
+    let largest = f64::from(largest.unwrap_or(0)) / f64::from(1 << 28);
+    let bytes = adapter.size_bytes();
+    if args.json {
+        let rows = rows.iter().map(|row| {
+            json!({
+                "baseline": row.baseline, "baseline_bytes": row.size.full_weights_bytes, "sent": row.sent,
+                "sent_bytes": row.size.artifact_bytes, "saved_basis_points": row.size.saved_basis_points(),
+            })
+        });
+        output::line(json!({
+            "event": "adapter", "kind": source.kind, "rank": adapter.rank, "alpha": adapter.alpha, "layers": layers,
+            "target_modules": modules, "parameters": bytes / 4, "bytes": bytes, "size_mb": mb(bytes),
+            "largest": largest, "steps": source.steps, "against_full_weights": rows.collect::<Vec<_>>(),
+        }));
+        return Ok(());
+    }
+    say!("{}: {}", args.source, source.kind);
+    say!("rank {}, alpha {}, {layers} layers, {}", adapter.rank, adapter.alpha, modules.join(" "));
+    if let Some(steps) = source.steps {
+        say!("{steps} optimizer steps");
+    }
+    say!("largest parameter {largest:.6}, of ±8");
+    say!("{} parameters, {:.3} MB in f32 (1 MB = 2^20 B)", bytes / 4, mb(bytes));
+    for Row { baseline, sent, size } in &rows {
+        let (saved, full) = (size.saved_basis_points(), size.full_weights_bytes);
+        let kept =
+            if saved >= PROMISED_BASIS_POINTS { "at least the 99.6 % promised" } else { "below the 99.6 % promised" };
+        say!(
+            "{baseline}: {sent}, {:.3} MB, {}.{:02} % less than its {:.1} MB of full weights in bf16: {kept}",
+            mb(size.artifact_bytes),
+            saved / 100,
+            saved % 100,
+            mb(full)
+        );
+    }
+    Ok(())
+}
+
+/// That an adapter's matrices are those of some linears in every layer of a model.
+pub(super) fn check_fits(adapter: &LoraAdapter, config: &ModelConfig) -> Result<()> {
+    Ok(adapter.check_shapes(&Targets::from_adapter(adapter).shapes(config))?)
+}
+
+/// The adapter in f32, and an int8 gradient of it without its manifest, beside all parameters of a model in bf16.
+fn compare(baseline: &str, config: &ModelConfig, targets: &Targets) -> [Row; 2] {
+    let features: usize = targets.shapes(config).iter().map(|(_, inputs, outputs)| inputs + outputs).sum();
+    let parameters = (targets.rank * features) as u64;
+    let row = |sent, bytes| Row {
+        baseline: baseline.to_owned(),
+        sent,
+        size: UploadSize { artifact_bytes: bytes, full_weights_bytes: 2 * config.parameters() },
+    };
+    [row("the adapter in f32", 4 * parameters), row("a gradient in int8", parameters)]
+}
+
+/// Megabytes of 2^20 bytes.
+fn mb(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}

@@ -1,0 +1,160 @@
+//! Local fine-tuning: the same step as mining, without a node.
+
+use crate::{
+    cli::{OptimizerKind, TrainArgs},
+    compute, engine,
+    interrupt::Interrupt,
+    model::{self, Tokens},
+    output::{self, Exit, say},
+    paths,
+};
+use anyhow::{Context, Result, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use pollster::block_on;
+use r3mes_wgpu::{
+    model::{transformer::RecordedStep, weights::Model},
+    protocol::{CHUNK_TOKENS, Chunk, task_key},
+    training::{
+        checkpoint,
+        optimizer::{Optimizer, Settings},
+        session::TrainingSession,
+        step::Trainer,
+    },
+};
+use serde_json::json;
+use std::{f64::consts::LN_2, fs, io::IsTerminal, path::Path, sync::Arc};
+
+/// Sequences a play.
+const SEQUENCES: usize = 4;
+
+/// Trains until `--steps`, or Ctrl-C; what is done is kept.
+pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
+    let interrupt = Interrupt::listen()?;
+    let data_dir = paths::data_dir(args.job.data_dir.clone())?;
+    let model_dir = model::dir(args.job.model.as_deref(), &data_dir)?;
+    let model = model::read(&model_dir)?;
+    let targets = model::targets(args.job.rank);
+    let chunks = model::chunks(&args.job, &model_dir, &model)?;
+    let (train, held_out) = match &args.eval {
+        Some(path) => (&chunks[..], HeldOut::read(path, &model_dir, &model)?),
+        None => split(&chunks),
+    };
+    let compute = compute::choose(&args.compute)?;
+    let seed = task_key(&[0; 32], &format!("train {}", args.seed));
+    let settings = settings(args.optimizer, args.learning_rate);
+
+    fs::create_dir_all(&args.out).with_context(|| format!("creating {}", args.out.display()))?;
+    let path = args.out.join("checkpoint.safetensors");
+    let (adapter, optimizer) = if path.exists() {
+        let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let (adapter, optimizer) = checkpoint::read(&bytes).with_context(|| format!("{}", path.display()))?;
+        ensure!(adapter.rank == args.job.rank, "{} is of rank {}", path.display(), adapter.rank);
+        eprintln!("continuing at step {}", optimizer.steps());
+        (adapter, optimizer)
+    } else {
+        let (_, state) = engine::job(&model, &targets, settings, seed)?;
+        let optimizer = Optimizer::from_bytes(&state.optimizer)?;
+        (state.adapter, optimizer)
+    };
+    let sequences = compute.backend.sequences(SEQUENCES).min(CHUNK_TOKENS.div_ceil(model.config.context));
+    let step = RecordedStep::new(&model, &targets, sequences);
+    let executor = block_on(compute.backend.executor(&Arc::new(step.recording.clone())))?;
+    let mut session = TrainingSession::new(Trainer::new(step, executor), adapter, optimizer, seed);
+    eprintln!("training on {}: {} chunks; {} tokens held out", compute.name, train.len(), held_out.tokens());
+
+    let bar = progress(&args, session.optimizer().steps());
+    held_out.tell(&mut session, &args, &bar)?;
+    while session.optimizer().steps() < args.steps && !interrupt.asked() {
+        let number = session.optimizer().steps();
+        let at = |i: u64| train[((number * u64::from(args.chunks) + i) % train.len() as u64) as usize].tokens();
+        let batch: Vec<_> = (0..u64::from(args.chunks)).map(at).collect();
+        let done = block_on(session.step(&batch))?;
+        let report = done.report.context("a value saturated: the learning rate is too high for this model")?;
+        bar.inc(1);
+        bar.set_message(format!("loss {:.4}", done.loss));
+        if args.json {
+            output::line(json!({
+                "event": "step", "step": number + 1, "loss": done.loss, "gradient_norm": report.gradient_norm,
+                "clipped": report.clipped, "learning_rate": report.learning_rate,
+            }));
+        }
+        if (number + 1).is_multiple_of(args.eval_steps) || number + 1 == args.steps {
+            save(&session, &path)?;
+            held_out.tell(&mut session, &args, &bar)?;
+        }
+    }
+    save(&session, &path)?;
+    bar.finish();
+    eprintln!("step {}: {}", session.optimizer().steps(), path.display());
+    Ok(if interrupt.asked() { Exit::Interrupted } else { Exit::Ok })
+}
+
+/// The settings of a first step.
+pub(crate) fn settings(kind: OptimizerKind, learning_rate: Option<f64>) -> Settings {
+    let settings = match kind {
+        OptimizerKind::Adamw => Settings { learning_rate: 0.002, ..Settings::ADAMW },
+        OptimizerKind::Lion => Settings::LION,
+    };
+    Settings { learning_rate: learning_rate.unwrap_or(settings.learning_rate), ..settings }
+}
+
+/// The last tenth, at most four chunks, is held out where there is more than one.
+fn split(chunks: &[Chunk]) -> (&[Chunk], HeldOut) {
+    let (train, rest) = chunks.split_at(chunks.len() - (chunks.len() / 10).clamp(usize::from(chunks.len() > 1), 4));
+    (train, HeldOut { texts: rest.iter().map(|chunk| chunk.tokens().to_vec()).collect(), bytes: None })
+}
+
+/// What the loss is told of.
+struct HeldOut {
+    /// Tokens of each.
+    texts: Vec<Vec<u32>>,
+    /// Of the one text, where it is a whole one.
+    bytes: Option<usize>,
+}
+
+impl HeldOut {
+    /// All of a file, in tokens of the model in `dir`.
+    fn read(path: &Path, dir: &Path, model: &Model) -> Result<Self> {
+        let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        let tokens = Tokens::of(dir, model.config.vocab)?.encode(&text);
+        let tokens = tokens.with_context(|| format!("tokenizing {}", path.display()))?;
+        ensure!(tokens.len() > 1, "{} has {} tokens, at least 2 are needed", path.display(), tokens.len());
+        Ok(Self { texts: vec![tokens], bytes: Some(text.len()) })
+    }
+
+    fn tokens(&self) -> usize {
+        self.texts.iter().map(Vec::len).sum()
+    }
+
+    /// Says the mean loss. Sequences are read one by one, so the first tokens of each are predicted cold.
+    fn tell(&self, session: &mut TrainingSession, args: &TrainArgs, bar: &ProgressBar) -> Result<()> {
+        let texts: Vec<_> = self.texts.iter().map(|text| &text[..]).collect();
+        if texts.is_empty() {
+            return Ok(());
+        }
+        let (step, loss) = (session.optimizer().steps(), block_on(session.evaluate(&texts))?);
+        let predicted = (self.tokens() - texts.len()) as f64;
+        let bits = self.bytes.map(|bytes| loss / LN_2 * predicted / bytes as f64);
+        if args.json {
+            let event = json!({ "event": "evaluation", "step": step, "held_out_loss": loss, "bits_per_byte": bits });
+            output::line(event);
+        } else {
+            let bits = bits.map_or_else(String::new, |bits| format!(", {bits:.4} bits per byte"));
+            bar.suspend(|| say!("step {step}: held-out loss {loss:.4} nats per token{bits}"));
+        }
+        Ok(())
+    }
+}
+
+fn save(session: &TrainingSession, path: &Path) -> Result<()> {
+    paths::write_whole(path, &checkpoint::write(session.adapter(), session.optimizer())?)
+}
+
+fn progress(args: &TrainArgs, done: u64) -> ProgressBar {
+    if args.json || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {eta} left, {msg}");
+    let bar = ProgressBar::new(args.steps).with_position(done);
+    if let Ok(style) = style { bar.with_style(style) } else { bar }
+}

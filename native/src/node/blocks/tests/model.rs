@@ -1,0 +1,171 @@
+//! Random histories: the store does what a plain list of blocks and pins would.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Leaves, manifests over them, and manifests over both.
+fn universe() -> Vec<Block> {
+    let mut blocks: Vec<Block> = (0..6).map(raw).collect();
+    for parts in [vec![0, 1], vec![1, 2, 3], vec![6, 4], vec![6, 7], vec![9, 5]] {
+        let parts: Vec<Block> = parts.into_iter().map(|at: usize| blocks[at].clone()).collect();
+        blocks.push(over(&parts));
+    }
+    blocks
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(Vec<usize>),
+    Pin(usize),
+    Unpin(usize),
+    KeepOnly(Vec<usize>),
+    /// So many marks ago.
+    Collect(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let block = 0..universe().len();
+    prop_oneof![
+        4 => prop::collection::vec(block.clone(), 1..6).prop_map(Step::Put),
+        2 => block.clone().prop_map(Step::Pin),
+        1 => block.clone().prop_map(Step::Unpin),
+        2 => prop::collection::vec(block, 0..4).prop_map(Step::KeepOnly),
+        1 => (0..4u64).prop_map(Step::Collect),
+    ]
+}
+
+/// The store as plainly as it can be put.
+#[derive(Clone)]
+struct Model {
+    blocks: Vec<Block>,
+    quota: Quota,
+    mark: u64,
+    /// Those there, and the mark of each.
+    there: BTreeMap<usize, u64>,
+    user: BTreeSet<usize>,
+    system: BTreeSet<usize>,
+}
+
+impl Model {
+    fn whole(&self, root: usize) -> BTreeSet<usize> {
+        let parts = r3mes_wgpu::protocol::parts(&self.blocks[root]).unwrap();
+        let at = |cid: &Cid| self.blocks.iter().position(|block| block.cid() == *cid).unwrap();
+        let below = parts.iter().flat_map(|part| self.whole(at(part)));
+        below.chain([root]).collect()
+    }
+
+    fn held(&self) -> BTreeSet<usize> {
+        self.user.union(&self.system).flat_map(|root| self.whole(*root)).collect()
+    }
+
+    fn bytes(&self, of: impl Iterator<Item = usize>) -> u64 {
+        of.map(|at| quota::cost(self.blocks[at].bytes())).sum()
+    }
+
+    fn loose(&self) -> Vec<usize> {
+        let held = self.held();
+        self.there.keys().copied().filter(|at| !held.contains(at)).collect()
+    }
+
+    /// Drops the loose block that goes first of those before a mark.
+    fn drop_oldest(&mut self, mark: u64) -> bool {
+        let key = |at: &usize| (self.there[at], digest(&self.blocks[*at].cid()).unwrap());
+        let oldest = self.loose().into_iter().filter(|at| self.there[at] < mark).min_by_key(key);
+        oldest.is_some_and(|at| self.there.remove(&at).is_some())
+    }
+
+    fn fits(&mut self, mark: u64, total: bool) -> bool {
+        while self.bytes(self.loose().into_iter()) > self.quota.loose_bytes
+            || total && self.bytes(self.there.keys().copied()) > self.quota.total_bytes
+        {
+            if !self.drop_oldest(mark) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Sets the pins; what they let go is the first to go.
+    fn pinned(&mut self, user: BTreeSet<usize>, system: BTreeSet<usize>) -> bool {
+        let before = self.held();
+        let next = Self { user, system, ..self.clone() };
+        if !next.held().iter().all(|at| self.there.contains_key(at)) {
+            return false;
+        }
+        *self = next;
+        for at in before.difference(&self.held()) {
+            self.there.insert(*at, quota::FIRST);
+        }
+        self.fits(u64::MAX, false)
+    }
+
+    fn step(&mut self, step: &Step) -> bool {
+        let (mut user, system) = (self.user.clone(), self.system.clone());
+        match step {
+            Step::Put(put) => {
+                let (before, held) = (self.clone(), self.held());
+                self.mark += 1;
+                for at in put.iter().filter(|at| !held.contains(at)) {
+                    self.there.insert(*at, self.mark);
+                }
+                let fits = self.fits(self.mark, true);
+                if !fits {
+                    *self = before;
+                }
+                fits
+            }
+            Step::Pin(at) => {
+                user.insert(*at);
+                self.pinned(user, system)
+            }
+            Step::Unpin(at) => user.remove(at) && self.pinned(user, system),
+            Step::KeepOnly(roots) => self.pinned(user, roots.iter().copied().collect()),
+            Step::Collect(ago) => {
+                let mark = (self.mark + 1).saturating_sub(*ago);
+                while self.drop_oldest(mark) {}
+                true
+            }
+        }
+    }
+}
+
+fn take(store: &BlockStore, blocks: &[Block], step: &Step) -> bool {
+    let cid = |at: &usize| blocks[*at].cid();
+    match step {
+        Step::Put(put) => store.put(&put.iter().map(|at| blocks[*at].clone()).collect::<Vec<_>>()).is_ok(),
+        Step::Pin(at) => store.pin(&cid(at)).is_ok(),
+        Step::Unpin(at) => store.unpin(&cid(at)).unwrap(),
+        Step::KeepOnly(roots) => store.keep_only(roots.iter().map(cid)).is_ok(),
+        Step::Collect(ago) => store.collect(store.mark().unwrap().saturating_sub(*ago)).is_ok(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn any_history_ends_as_the_model_says(
+        steps in prop::collection::vec(step(), 1..40),
+        loose in 0..2500u64,
+        pinned in 0..2500u64,
+    ) {
+        let quota = Quota { loose_bytes: loose, total_bytes: loose + pinned };
+        let (store, blocks) = (BlockStore::in_memory(quota).unwrap(), universe());
+        let (there, user, system) = Default::default();
+        let mut model = Model { blocks: blocks.clone(), quota, mark: 0, there, user, system };
+        for step in &steps {
+            prop_assert_eq!(take(&store, &blocks, step), model.step(step), "{:?}", step);
+            let there: Vec<usize> = (0..blocks.len()).filter(|at| store.has(&blocks[*at].cid()).unwrap()).collect();
+            prop_assert_eq!(&there, &model.there.keys().copied().collect::<Vec<_>>(), "{:?}", step);
+            let cids = |set: &BTreeSet<usize>| set.iter().map(|at| blocks[*at].cid()).collect::<BTreeSet<_>>();
+            prop_assert_eq!(store.pins().unwrap().into_iter().collect::<BTreeSet<_>>(), cids(&model.user));
+            prop_assert_eq!(store.kept().unwrap().into_iter().collect::<BTreeSet<_>>(), cids(&model.system));
+            let expected = Usage {
+                blocks: there.len() as u64,
+                bytes: model.bytes(there.iter().copied()),
+                loose_bytes: model.bytes(model.loose().into_iter()),
+            };
+            prop_assert_eq!(store.usage().unwrap(), expected, "{:?}", step);
+        }
+    }
+}

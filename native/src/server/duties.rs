@@ -1,0 +1,121 @@
+//! What miners, verifiers, proposers and challengers are to do.
+
+use super::{AppState, Shared, cosmos::foreign, failure, now};
+use crate::output::hex;
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+    routing::get,
+};
+use r3mes_wgpu::{
+    client::{AggregationInput, AggregationJob, Claimed, Docket, Duty, GivenAnswer, HeldTask, OpenDispute, Watched},
+    ledger::{Aggregation, Assignment, ChallengeStage, ContestableGradient, HeldClaim, Submission},
+    protocol::Task,
+};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub(super) fn routes() -> Router<Arc<AppState>> {
+    Router::new()
+        .route("/r3mes/wgpu/v1/tasks/{address}", get(held))
+        .route("/r3mes/wgpu/v1/challenges/{address}", get(challenges))
+        .route("/r3mes/wgpu/v1/aggregations/{address}", get(aggregation))
+        .route("/r3mes/wgpu/v1/disputes", get(disputes))
+}
+
+/// A task that this program can not describe: the ledger's own, so it never is.
+fn broken(error: impl std::fmt::Display) -> Response {
+    failure(StatusCode::INTERNAL_SERVER_ERROR, 13, error)
+}
+
+async fn held(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+    foreign(&address).map_or(Ok(()), Err)?;
+    let held = face.ledger().at(now()).held(&address).map_err(broken)?;
+    let held = held.map(|HeldClaim { task, round, shard, global_seed, .. }| HeldTask {
+        task: task.cid(),
+        round,
+        shard_id: shard,
+        global_seed,
+    });
+    Ok(Json(json!({ "held": held })))
+}
+
+async fn challenges(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+    foreign(&address).map_or(Ok(()), Err)?;
+    let duty = |assignment: Assignment| {
+        let Assignment { challenge, stage, done, committed, blocks_left, selector, task, id, submission } = assignment;
+        let stage = match stage {
+            ChallengeStage::Commit => "commit",
+            ChallengeStage::Reveal => "reveal",
+            ChallengeStage::Panel => "panel",
+            ChallengeStage::Appeal => "appeal",
+            ChallengeStage::Contested => "contested",
+        };
+        Duty {
+            challenge_id: challenge,
+            stage: stage.to_owned(),
+            done,
+            blocks_left,
+            selector,
+            task: task.cid(),
+            stored_gradient_id: id,
+            ipfs_hash: submission.artifact,
+            gradient_hash: submission.commitment.to_string(),
+            committed: committed.as_deref().map(hex),
+        }
+    };
+    let duties = face.ledger().assignments(&address).map_err(broken)?.into_iter().map(duty).collect::<Vec<_>>();
+    Ok(Json(json!({ "challenges": duties })))
+}
+
+async fn aggregation(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+    foreign(&address).map_or(Ok(()), Err)?;
+    let sum = face.ledger().aggregation(&address).map_err(broken)?.map(|aggregation| {
+        let Aggregation { round, adapter, gradients, waited, own } = aggregation;
+        let summand = |(id, task, submission): (u64, Task, Submission)| AggregationInput {
+            id,
+            task: task.cid(),
+            artifact: submission.artifact,
+            gradient_hash: submission.commitment.to_string(),
+        };
+        AggregationJob {
+            round,
+            adapter,
+            gradients: gradients.into_iter().map(summand).collect(),
+            waited,
+            commitment_id: own.as_ref().map(|(id, _)| *id),
+            committed: own.as_ref().map_or(Vec::new(), |(_, proposal)| proposal.ids.clone()),
+            shown: own.is_some_and(|(_, proposal)| proposal.adapter.is_some()),
+        }
+    });
+    Ok(Json(json!({ "aggregation": sum })))
+}
+
+async fn disputes(State(face): Shared) -> Result<Json<Docket>, Response> {
+    let ledger = face.ledger();
+    let next = ledger.state().scalars().height + 1;
+    let watched = |found: ContestableGradient| {
+        let ContestableGradient { id, submission, task, disputable, appealable } = found;
+        Watched { gradient: claimed(id, &submission, &task), disputable, appealable }
+    };
+    let gradients = ledger.contestable().map_err(broken)?.into_iter().map(watched).collect();
+    let mut disputes = Vec::new();
+    for (dispute_id, contest, submission, task) in ledger.disputes().map_err(broken)? {
+        let games = contest.answers.iter().zip(contest.dispute.games());
+        disputes.push(OpenDispute {
+            dispute_id,
+            gradient: claimed(contest.submission, submission, &task),
+            challenger: contest.challenger.clone(),
+            answerable: next <= contest.dispute.deadline(),
+            answers: games.map(|((sender, _), game)| GivenAnswer::new(sender.clone(), game)).collect(),
+        });
+    }
+    Ok(Json(Docket { gradients, disputes }))
+}
+
+fn claimed(id: u64, submission: &Submission, task: &Task) -> Claimed {
+    let gradient_hash = submission.commitment.to_string();
+    Claimed { stored_gradient_id: id, task: task.cid(), ipfs_hash: submission.artifact, gradient_hash }
+}

@@ -1,0 +1,310 @@
+//! The routes over a real socket, as Kubo's clients and gateways' clients use them.
+
+mod kubo;
+
+use super::*;
+use crate::{
+    client::transport::Remote,
+    node::blocks::{BlockStore, Quota},
+};
+use pollster::block_on;
+use proptest::prelude::*;
+use r3mes_wgpu::{
+    client::stores::Kubo,
+    store::{Block, Cid, Codec, Dag, dag_cbor, unixfs::FileLayout},
+};
+use serde_json::Value;
+use std::net::SocketAddr;
+
+const AMPLE: Quota = Quota { loose_bytes: 1 << 30, total_bytes: 1 << 30 };
+
+/// A node's routes, served for as long as the tests run.
+struct Node {
+    url: String,
+    agent: ureq::Agent,
+}
+
+struct Answer {
+    status: u16,
+    headers: ureq::http::HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+fn node(quota: Quota, access: Access) -> Node {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    let origins = vec![HeaderValue::from_static("https://wallet.example")];
+    let router: Router = routes(Arc::new(BlockStore::in_memory(quota).unwrap()), access, origins);
+    std::thread::spawn(move || runtime.block_on(async { axum::serve(listener, router).await }));
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).max_idle_connections(0).build().new_agent();
+    Node { url: format!("http://{address}"), agent }
+}
+
+impl Node {
+    fn answer(&self, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
+        let mut response = response.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap();
+        Answer { status, headers, body }
+    }
+
+    fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let request = self.agent.get(format!("{}{path}", self.url));
+        self.answer(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).call())
+    }
+
+    fn post(&self, command: &str) -> Answer {
+        self.answer(self.agent.post(format!("{}/api/v0/{command}", self.url)).send_empty())
+    }
+
+    fn upload(&self, command: &str, files: &[&[u8]]) -> Answer {
+        let body = form(files);
+        let request = self.agent.post(format!("{}/api/v0/{command}", self.url));
+        self.answer(request.header("content-type", "multipart/form-data; boundary=b").send(&body[..]))
+    }
+
+    fn kubo(&self) -> Kubo<Remote> {
+        Kubo::new(self.url.clone(), Remote::store("--ipfs", &self.url, None).unwrap())
+    }
+}
+
+fn form(files: &[&[u8]]) -> Vec<u8> {
+    let head = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"name\"\r\n\r\n";
+    let parts = files.iter().flat_map(|file| [&head[..], file, b"\r\n"]);
+    parts.chain([&b"--b--\r\n"[..]]).collect::<Vec<_>>().concat()
+}
+
+fn numbered(bytes: usize) -> Vec<u8> {
+    (0..bytes as u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).take(bytes).collect()
+}
+
+/// A manifest over leaves.
+fn dag() -> Dag {
+    let leaves: Vec<Block> = (1..4).map(|byte| Block::new(Codec::Raw, vec![byte; 1000]).unwrap()).collect();
+    let links: Vec<Cid> = leaves.iter().map(Block::cid).collect();
+    let root = dag_cbor::block("test", &links).unwrap();
+    Dag { root: root.cid(), blocks: leaves.into_iter().chain([root]).collect() }
+}
+
+#[test]
+fn the_client_of_a_kubo_is_served_as_by_a_kubo() {
+    let node = node(AMPLE, Access::Owner);
+    block_on(node.kubo().put(&dag())).unwrap();
+    let pin_list = dag().pin_list().unwrap().cid();
+    let pins = node.post("pin/ls?type=recursive").json();
+    assert_eq!(pins["Keys"][pin_list.to_string()]["Type"], "recursive");
+    assert_eq!(node.post("repo/gc").body, b"", "all of it is pinned");
+    assert_eq!(node.post(&format!("pin/rm?arg={pin_list}")).json()["Pins"][0], pin_list.to_string());
+    assert_eq!(node.post(&format!("pin/rm?arg={pin_list}")).status, 500);
+    assert_eq!(node.post("repo/stat").json()["NumObjects"], 5);
+    assert_eq!(node.post("repo/gc").text().lines().count(), 5);
+    assert_eq!(node.post(&format!("block/stat?arg={}", dag().root)).status, 404);
+}
+
+#[test]
+fn a_dag_goes_in_as_a_car_and_comes_out_the_same() {
+    let node = node(AMPLE, Access::Owner);
+    let file = Dag::file(FileLayout::default(), &numbered(600_000)).unwrap();
+    for dag in [dag(), file] {
+        let told = node.upload("dag/import?stats=true", &[&dag.to_car()]);
+        let lines: Vec<Value> = told.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines[0]["Root"]["Cid"]["/"], dag.root.to_string());
+        assert_eq!(lines[0]["Root"]["PinErrorMsg"], "");
+        assert_eq!(lines[1]["Stats"]["BlockCount"], dag.blocks.len());
+        let exported = node.post(&format!("dag/export?arg={}", dag.root));
+        let got = node.get(&format!("/ipfs/{}?format=car", dag.root), &[]);
+        assert_eq!((exported.body, got.header("x-ipfs-roots")), (got.body.clone(), &*dag.root.to_string()));
+        let mut read = Dag::from_car(&got.body).unwrap();
+        assert_eq!(read.blocks[0].cid(), dag.root, "the root comes first");
+        read.blocks.sort_unstable_by_key(Block::cid);
+        let mut blocks = dag.blocks.clone();
+        blocks.sort_unstable_by_key(Block::cid);
+        assert_eq!(read.blocks, blocks);
+        let alone = node.get(&format!("/ipfs/{}?format=car&dag-scope=block", dag.root), &[]);
+        assert_eq!(Dag::from_car(&alone.body).unwrap().blocks.len(), 1);
+    }
+}
+
+#[test]
+fn a_car_that_lies_or_ends_early_is_refused() {
+    let node = node(AMPLE, Access::Owner);
+    let car = dag().to_car();
+    let flipped = [&car[..car.len() - 1], &[car[car.len() - 1] ^ 1]].concat();
+    for bad in [&flipped[..], &car[..car.len() - 5], b"", b"nonsense"] {
+        assert_eq!(node.upload("dag/import", &[bad]).status, 400);
+    }
+}
+
+#[test]
+fn a_root_whose_parts_did_not_come_is_stored_and_not_pinned() {
+    let node = node(AMPLE, Access::Owner);
+    let root_alone = Dag { blocks: vec![dag().blocks[3].clone()], ..dag() };
+    let told = node.upload("dag/import", &[&root_alone.to_car()]).json();
+    let missing = dag().blocks[0].cid().to_string();
+    assert!(told["Root"]["PinErrorMsg"].as_str().unwrap().contains(&missing), "{told}");
+    assert_eq!(node.get(&format!("/ipfs/{}?format=car", dag().root), &[]).status, 404, "no half of a file");
+}
+
+#[test]
+fn files_are_added_and_read_back_whole_and_in_part() {
+    let node = node(AMPLE, Access::Owner);
+    for bytes in [0, 1, 262_144, 262_145, 1_000_000] {
+        let file = numbered(bytes);
+        let told = node.upload("add?cid-version=1&raw-leaves=true", &[&file]).json();
+        let root = Dag::file(FileLayout::default(), &file).unwrap().root.to_string();
+        assert_eq!((told["Hash"].as_str(), told["Name"].as_str()), (Some(root.as_str()), Some("name")));
+        assert_eq!(node.post(&format!("cat?arg={root}")).body, file);
+        let part = node.post(&format!("cat?arg=/ipfs/{root}&offset=262140&length=10")).body;
+        assert_eq!(part, file[262_140.min(bytes)..262_150.min(bytes)]);
+    }
+    let hashed = node.upload("add?cid-version=1&only-hash=true", &[b"nowhere"]).json();
+    assert_eq!(node.post(&format!("cat?arg={}", hashed["Hash"].as_str().unwrap())).status, 404);
+    let cbor = dag();
+    node.upload("dag/import", &[&cbor.to_car()]);
+    assert_eq!(node.post(&format!("cat?arg={}", cbor.root)).status, 400, "no file");
+}
+
+#[test]
+fn the_gateway_answers_as_its_specification_says() {
+    let node = node(AMPLE, Access::Anyone);
+    let (dag, leaf) = (dag(), Block::new(Codec::Raw, vec![1; 1000]).unwrap());
+    let imported = node.upload("dag/import?pin-roots=false", &[&dag.to_car()]);
+    assert_eq!(imported.status, 200, "{}", imported.text());
+    let raw = format!("/ipfs/{}?format=raw", leaf.cid());
+    let got = node.get(&raw, &[]);
+    assert_eq!((got.status, &got.body[..]), (200, leaf.bytes()));
+    assert_eq!(got.header("content-type"), "application/vnd.ipld.raw");
+    assert!(got.header("cache-control").contains("immutable"));
+    assert_eq!(got.header("etag"), format!("\"{}.raw\"", leaf.cid()));
+    assert_eq!(node.get(&raw, &[("if-none-match", got.header("etag"))]).status, 304);
+    let plain = format!("/ipfs/{}", dag.root);
+    for (accept, status, kind) in [
+        ("application/vnd.ipld.raw", 200, "application/vnd.ipld.raw"),
+        (
+            "application/vnd.ipld.car;version=1;order=dfs;dups=y",
+            200,
+            "application/vnd.ipld.car; version=1; order=dfs; dups=n",
+        ),
+        ("text/html, application/vnd.ipld.raw;q=0.5", 200, "application/vnd.ipld.raw"),
+        ("application/vnd.ipld.car;version=2", 406, "application/json"),
+        ("text/html", 406, "application/json"),
+    ] {
+        let got = node.get(&plain, &[("accept", accept)]);
+        assert_eq!((got.status, got.header("content-type")), (status, kind), "{accept}");
+    }
+    let head = node.agent.head(format!("{}{raw}", node.url)).call().unwrap();
+    assert_eq!((head.status().as_u16(), head.headers()["content-length"].to_str().unwrap()), (200, "1000"));
+    let absent = Codec::Raw.cid(b"absent");
+    assert_eq!(node.get(&format!("/ipfs/{absent}"), &[]).status, 404);
+    assert_eq!(node.get(&format!("/ipfs/{absent}"), &[("cache-control", "only-if-cached")]).status, 412);
+    assert_eq!(node.get(&format!("/ipfs/{absent}?format=car"), &[]).status, 404);
+    assert_eq!(node.get(&format!("/ipfs/{}?format=tar", dag.root), &[]).status, 406);
+    for bad in [
+        "/ipfs/nonsense",
+        "/ipfs/bafkqabtimvwgy3yk",
+        &format!("{plain}/path"),
+        &format!("{plain}?entity-bytes=0:9"),
+        &format!("{plain}?format=car&dag-scope=x"),
+    ] {
+        assert_eq!(node.get(bad, &[]).status, 400, "{bad}");
+    }
+    let probe = node.get("/ipfs/bafkqaaa?format=raw", &[]);
+    assert_eq!((probe.status, probe.body.len()), (200, 0));
+}
+
+#[test]
+fn strangers_put_and_get_and_say_nothing_about_what_stays() {
+    let node = node(AMPLE, Access::Anyone);
+    block_on(node.kubo().put(&dag())).unwrap_err();
+    assert_eq!(node.post(&format!("block/get?arg={}", dag().root)).status, 200, "the blocks are there");
+    for owner in [format!("pin/add?arg={}", dag().root), format!("pin/rm?arg={}", dag().root), "repo/gc".to_owned()] {
+        assert_eq!(node.post(&owner).status, 403, "{owner}");
+    }
+    assert_eq!(node.upload("dag/import", &[&dag().to_car()]).status, 403);
+    assert_eq!(node.upload("add?cid-version=1", &[b"x"]).status, 403);
+    assert_eq!(node.upload("add?cid-version=1&pin=false", &[b"x"]).status, 200);
+    assert_eq!(node.upload("block/put?pin=true", &[b"x"]).status, 403);
+}
+
+#[test]
+fn a_page_elsewhere_gives_no_commands() {
+    let node = node(AMPLE, Access::Owner);
+    let from = |origin: &str| {
+        let request = node.agent.post(format!("{}/api/v0/repo/gc", node.url)).header("origin", origin);
+        node.answer(request.send_empty()).status
+    };
+    assert_eq!([from(&node.url), from("https://wallet.example")], [200, 200]);
+    assert_eq!(["https://evil.example", "null", "http://127.0.0.1"].map(from), [403; 3]);
+    assert_eq!(node.get("/api/v0/repo/gc", &[]).status, 405);
+}
+
+#[test]
+fn every_size_is_bounded_and_what_is_wrong_is_named() {
+    let node = node(Quota { loose_bytes: 3000, total_bytes: 3000 }, Access::Owner);
+    let big = vec![0; (1 << 20) + 1];
+    let refused = |answer: Answer, status: u16, words: &str| {
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert!(answer.json()["Message"].as_str().unwrap().contains(words), "{}", answer.text());
+    };
+    refused(node.upload("block/put", &[&big]), 400, "limit of 1048576");
+    refused(node.upload("block/put", &[&big[..5000]]), 507, "full");
+    refused(node.upload("block/put?cid-codec=git-raw", &[b"x"]), 400, "git-raw");
+    refused(node.upload("block/put?mhtype=blake3", &[b"x"]), 400, "blake3");
+    refused(node.upload("block/put?pin=perhaps", &[b"x"]), 400, "perhaps");
+    refused(node.upload("add", &[b"x"]), 400, "cid-version=1");
+    refused(node.upload("add?cid-version=1&chunker=rabin", &[b"x"]), 400, "size-");
+    refused(node.upload("add?cid-version=1&chunker=size-2000000", &[b"x"]), 400, "1048576");
+    refused(node.upload("add?cid-version=1&max-file-links=1", &[b"x"]), 400, "links");
+    refused(node.upload("add?cid-version=1&trickle=true", &[b"x"]), 400, "trickle");
+    refused(node.post("block/get"), 400, "arguments");
+    refused(node.post("block/get?arg=nonsense"), 400, "nonsense");
+    refused(node.post(&format!("block/get?{}", "arg=bafkqaaa&".repeat(1025))), 400, "1025");
+    refused(node.post("pin/add?recursive=false&arg=bafkqaaa"), 400, "recursive");
+    refused(node.post(&format!("pin/add?arg={}", dag().root)), 404, &dag().root.to_string());
+    refused(node.post("cat?arg=bafkqaaa"), 400, "CIDv1");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// Whatever is asked for, and whatever is sent: an answer comes, and the fault is not the node's.
+    #[test]
+    fn foreign_requests_are_served_or_refused(
+        command in prop::sample::select(vec!["block/put", "block/get", "dag/import", "dag/export", "add", "cat", "pin/add", "pin/ls"]),
+        query in "[a-z0-9=&%/-]{0,40}",
+        body in prop::collection::vec(any::<u8>(), 0..400),
+        cut in 0..600usize,
+        accept in "[ -~]{0,40}",
+    ) {
+        use std::sync::LazyLock;
+        static NODE: LazyLock<Node> = LazyLock::new(|| node(AMPLE, Access::Owner));
+        let car = dag().to_car();
+        let spliced = [&car[..cut.min(car.len())], &body].concat();
+        // of what is not pinned Kubo says 500, and so does the node
+        let pinless = |answer: &Answer| String::from_utf8_lossy(&answer.body).contains("is not pinned");
+        let served = |answer: Answer| answer.status < 500 || pinless(&answer);
+        let uploaded = NODE.upload(&format!("{command}?{query}"), &[&spliced]);
+        prop_assert!(served(uploaded));
+        let request = NODE.agent.post(format!("{}/api/v0/{command}?arg={}&{query}", NODE.url, dag().root));
+        let request = request.header("content-type", "multipart/form-data; boundary=b");
+        let cut_off = NODE.answer(request.send(&form(&[&car])[cut.min(200)..]));
+        prop_assert!(served(cut_off));
+        let got = NODE.get(&format!("/ipfs/{}?{query}", dag().root), &[("accept", &accept)]);
+        prop_assert!(served(got));
+    }
+}

@@ -1,0 +1,174 @@
+//! Queries of the chain's own module, by the paths and the names of fields of `remes.remes.v1`.
+
+use super::{AppState, Shared, cosmos::foreign, failure, now};
+use crate::output::hex;
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::Response,
+    routing::get,
+};
+use r3mes_wgpu::{
+    client::Stored,
+    ledger::{Finding, Round, SubmissionStatus, fee_pool, global_seed},
+    tx::{ADDRESS_PREFIX, DENOM},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The only pool.
+const POOL: &str = "0";
+/// Most chunks of one answer.
+const MAX_CHUNKS: usize = 256;
+
+pub(super) fn routes() -> Router<Arc<AppState>> {
+    Router::new()
+        .route("/remes/remes/v1/params", get(params))
+        .route("/remes/remes/v1/reward_formula", get(reward_formula))
+        .route("/remes/remes/v1/model_params", get(model_params))
+        .route("/remes/remes/v1/task_pool/active", get(active_pools))
+        .route("/remes/remes/v1/task_pool/{pool}/available_chunks", get(available_chunks))
+        .route("/remes/remes/v1/global_seed/{round}", get(seed))
+        .route("/remes/remes/v1/stored_gradient/{id}", get(stored))
+        .route("/remes/remes/v1/miner_score/{address}", get(score))
+        .route("/remes/remes/v1/miner_fraud_score/{address}", get(fraud_score))
+        .route("/remes/remes/v1/node_registration/{address}", get(registration))
+}
+
+async fn active_pools(State(face): Shared) -> Json<Value> {
+    let ledger = face.ledger();
+    let head = ledger.state().scalars();
+    Json(json!({ "pools": [{
+        "pool_id": POOL, "round": head.round.to_string(), "adapter": ledger.state().adapter().to_string(),
+        "accepted": head.accepted_in_round.to_string(),
+    }] }))
+}
+
+#[derive(Deserialize)]
+struct Limit {
+    limit: Option<usize>,
+}
+
+async fn available_chunks(
+    State(face): Shared,
+    Path(pool): Path<String>,
+    Query(asked): Query<Limit>,
+) -> Result<Json<Value>, Response> {
+    if pool != POOL {
+        return Err(failure(StatusCode::NOT_FOUND, 5, format!("pool {pool} is not there")));
+    }
+    let ledger = face.ledger().at(now());
+    let chunks = ledger.state().available().take(asked.limit.unwrap_or(MAX_CHUNKS).min(MAX_CHUNKS));
+    let chunks: Vec<_> = chunks.map(|chunk| json!({ "chunk_id": chunk.to_string() })).collect();
+    Ok(Json(json!({ "chunks": chunks })))
+}
+
+async fn params(State(face): Shared) -> Json<Value> {
+    let ledger = face.ledger();
+    let genesis = ledger.genesis();
+    let params = &genesis.params;
+    let mut told = serde_json::to_value(params).unwrap_or_default();
+    for (name, value) in [
+        ("bech32_prefix", json!(ADDRESS_PREFIX)),
+        ("denom", json!(DENOM)),
+        ("chain_id", json!(genesis.chain_id)),
+        ("reward_per_gradient", json!(params.reward.to_string())),
+        ("tasks_per_round", json!(genesis.quota)),
+        ("claim_lifetime_seconds", json!(params.claim_lifetime.to_string())),
+        ("min_fee", json!(face.node.min_fee().to_string())),
+        ("fee_pool", json!(fee_pool())),
+    ] {
+        told[name] = value;
+    }
+    Json(json!({ "params": told }))
+}
+
+/// What is paid and what is lost, as JSON in a string.
+async fn reward_formula(State(face): Shared) -> Json<Value> {
+    let ledger = face.ledger();
+    let params = &ledger.genesis().params;
+    let coins = |amount: u64| json!({ "amount": amount.to_string(), "denom": DENOM });
+    let formulas = json!({
+        "accepted_gradient": coins(params.reward), "verification": coins(params.verifier_reward),
+        "stake_lost_by_a_wrong_word": share(params.fraud_penalty), "stake_lost_by_silence": share(params.silence_penalty),
+        "rewards_in_escrow_without_a_stake": params.probation,
+    });
+    Json(json!({ "formulas": formulas.to_string() }))
+}
+
+/// Ten-thousandths.
+fn share(myriad: u64) -> String {
+    format!("{}.{:04}", myriad / 10_000, myriad % 10_000)
+}
+
+/// What is trained: the adapter as of the present round, and as `model_version` the frozen model, as submissions name it.
+async fn model_params(State(face): Shared) -> Json<Value> {
+    let ledger = face.ledger();
+    let (adapter, round) = (ledger.state().adapter().to_string(), ledger.state().scalars().round.to_string());
+    let model = ledger.genesis().job.model.to_string();
+    Json(json!({ "model_ipfs_hash": adapter, "model_version": model, "training_round_id": round }))
+}
+
+/// The part of what a miner submitted that was wrong or not to be had.
+async fn fraud_score(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+    foreign(&address).map_or(Ok(()), Err)?;
+    let reputation = face.ledger().state().reputation(&address);
+    let (wrong, all) = (reputation.rejected, reputation.accepted + reputation.rejected);
+    let millionths = (u128::from(wrong) * 1_000_000).checked_div(all.into()).unwrap_or(0);
+    let score = format!("{}.{:06}", millionths / 1_000_000, millionths % 1_000_000);
+    Ok(Json(json!({ "miner": address, "fraud_score": score })))
+}
+
+async fn stored(State(face): Shared, Path(id): Path<u64>) -> Result<Json<Value>, Response> {
+    let ledger = face.ledger();
+    let Some(submission) = ledger.state().submission(id) else {
+        return Err(failure(StatusCode::NOT_FOUND, 5, format!("gradient {id} is not there, or not any more")));
+    };
+    let (status, finding) = match submission.status {
+        SubmissionStatus::Pending => ("pending", None),
+        SubmissionStatus::Challenged(_) => ("challenged", None),
+        SubmissionStatus::Accepted => ("accepted", None),
+        SubmissionStatus::Disputed => ("disputed", None),
+        SubmissionStatus::Withdrawn => ("withdrawn", None),
+        SubmissionStatus::Rejected(Finding::Unavailable) => ("rejected", Some("unavailable".to_owned())),
+        SubmissionStatus::Rejected(_) => ("rejected", Some("mismatch".to_owned())),
+    };
+    let mut told = json!(Stored { status: status.to_owned(), finding, round: submission.round });
+    told["id"] = json!(id);
+    told["miner"] = json!(submission.miner);
+    told["ipfs_hash"] = json!(submission.artifact.to_string());
+    told["gradient_hash"] = json!(submission.commitment.to_string());
+    Ok(Json(json!({ "stored_gradient": told })))
+}
+
+async fn score(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+    foreign(&address).map_or(Ok(()), Err)?;
+    let reputation = face.ledger().state().reputation(&address);
+    Ok(Json(json!({ "miner_score": {
+        "trust_score": share(reputation.trust.into()),
+        "accepted": reputation.accepted.to_string(), "rejected": reputation.rejected.to_string(),
+        "escrow": reputation.escrow.to_string(),
+    } })))
+}
+
+async fn registration(State(face): Shared, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+    foreign(&address).map_or(Ok(()), Err)?;
+    let ledger = face.ledger();
+    let Some(node) = ledger.state().node(&address) else {
+        return Err(failure(StatusCode::NOT_FOUND, 5, format!("{address} is no node")));
+    };
+    Ok(Json(json!({ "node_registration": {
+        "registration_id": node.id.to_string(), "node_address": address, "roles": node.roles,
+        "stake": node.stake.to_string(),
+    } })))
+}
+
+async fn seed(State(face): Shared, Path(round): Path<u64>) -> Result<Json<Value>, Response> {
+    let ledger = face.ledger();
+    let Some(Round { hash, .. }) = ledger.state().round_of(round) else {
+        return Err(failure(StatusCode::NOT_FOUND, 5, format!("round {round} is to come, or forgotten")));
+    };
+    Ok(Json(json!({ "global_seed": global_seed(hash, round).to_string(), "block_hash": hex(hash) })))
+}

@@ -1,0 +1,80 @@
+//! How the node is: for people, dashboards and pages.
+
+use super::{AppState, Shared};
+use crate::node::Added;
+use axum::{
+    Json, Router,
+    extract::State,
+    http::header,
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+    routing::get,
+};
+use futures_util::stream::{self, Stream, StreamExt};
+use serde_json::{Value, json};
+use std::{convert::Infallible, sync::Arc};
+use tokio_stream::wrappers::BroadcastStream;
+
+pub(super) fn routes() -> Router<Arc<AppState>> {
+    Router::new()
+        .route("/health", get(health))
+        .route("/stats", get(stats))
+        .route("/metrics", get(metrics))
+        .route("/events", get(events))
+}
+
+async fn health(State(face): Shared) -> Json<Value> {
+    Json(json!({ "status": "ok", "height": face.ledger().state().scalars().height }))
+}
+
+async fn stats(State(face): Shared) -> Json<Value> {
+    let ledger = face.ledger();
+    let head = ledger.state().scalars();
+    Json(json!({
+        "round": head.round, "accepted_in_round": head.accepted_in_round, "accepted_total": head.accepted_total,
+        "adapter": ledger.state().adapter().to_string(), "fees": head.fees,
+        "uptime_seconds": face.start.elapsed().as_secs(),
+    }))
+}
+
+/// <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+async fn metrics(State(face): Shared) -> Response {
+    let ledger = face.ledger();
+    let head = ledger.state().scalars();
+    let mut text = String::new();
+    for (name, kind, help, value) in [
+        ("r3mes_accepted_total", "counter", "Accepted gradients.", head.accepted_total),
+        ("r3mes_rounds_total", "counter", "Optimizer steps.", head.round),
+        ("r3mes_fees_total", "counter", "Fees collected, in micro-units.", head.fees),
+        ("r3mes_height", "gauge", "Height of the last block.", head.height),
+        ("r3mes_uptime_seconds", "gauge", "Seconds since the node started.", face.start.elapsed().as_secs()),
+    ] {
+        text += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// Every transaction as it runs, and what happens of itself.
+async fn events(State(face): Shared) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let blocks = BroadcastStream::new(face.node.listen()).filter_map(|added| async { added.ok() });
+    let events = blocks.flat_map(|added| stream::iter(told(&added).into_iter().map(Ok)));
+    Sse::new(events).keep_alive(KeepAlive::default())
+}
+
+fn told(added: &Added) -> Vec<Event> {
+    let height = added.block.height;
+    let txs = added.applied.outcomes.iter().map(|outcome| {
+        let data = json!({
+            "hash": outcome.hash, "height": height, "code": outcome.code, "log": outcome.log,
+            "signer": outcome.signer, "events": outcome.events,
+        });
+        Event::default().event("tx").data(data.to_string())
+    });
+    let own =
+        added.applied.events.iter().map(|event| {
+            Event::default().event("ledger").data(json!({ "height": height, "event": event }).to_string())
+        });
+    txs.chain(own).collect()
+}
