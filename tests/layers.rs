@@ -142,6 +142,11 @@ fn the_library_imports_lower_layers_only() {
 }
 
 #[test]
+fn the_program_imports_lower_layers_only() {
+    check("Layers of the program", "native/src", 150);
+}
+
+#[test]
 fn imports_are_found() {
     let module: Vec<String> = ["dispute", "judge", "game"].map(str::to_owned).into();
     let text = "use crate::{\n    error::Error, // crate::work\n    kernels::{a, b::{c}},\n    tx,\n};\n\

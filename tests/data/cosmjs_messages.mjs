@@ -42,7 +42,6 @@ const { root } = protobuf.parse(
     string nodeAddress = 1; Role nodeType = 2; Resources resources = 3; string stake = 4;
     repeated Role roles = 5; string resourceProofIpfsHash = 7;
   }
-
   message MsgSubmitCPUVerification {
     string validator = 1; uint64 challengeId = 2; bool isValid = 3; string computedHash = 4; string expectedHash = 5;
     string leaf = 101;
@@ -50,7 +49,6 @@ const { root } = protobuf.parse(
   message MsgCommitAggregation {
     string proposer = 1; string commitmentHash = 2; uint64 trainingRoundId = 3; repeated uint64 gradientIds = 4;
   }
-
   message MsgSubmitTrapJobResult {
     string miner = 1; string trapJobId = 2; string gradientIpfsHash = 3; string gradientHash = 4;
   }`,
@@ -115,7 +113,12 @@ const messages = {
     resources: { cpuCores: 2, memoryGb: 24, gpuCount: 1, gpuMemoryGb: 8, storageGb: 100, networkBandwidthMbps: 50 },
   },
   "r3mes.wgpu.v1.MsgRevealAttestation": {
-    verifier: address, challengeId: 4, result: "match", gradientHash: hash, leaf: hash, salt: new Uint8Array(32).fill(6),
+    verifier: address,
+    challengeId: 4,
+    result: "match",
+    gradientHash: hash,
+    leaf: hash,
+    salt: new Uint8Array(32).fill(6),
   },
   "remes.remes.v1.MsgSubmitCPUVerification": {
     validator: address,
@@ -132,8 +135,15 @@ const messages = {
     gradientIds: [1, 2, 300],
   },
   "r3mes.wgpu.v1.MsgRevealAggregation": {
-    proposer: address, commitmentId: 8, trainingRoundId: 5, gradientIds: [1, 2, 300], merkleRoot: hash,
-    adapter: "bafyadapter", layoutRoot: hash, modelVersion: "bafymodel", salt: new Uint8Array(32).fill(7),
+    proposer: address,
+    commitmentId: 8,
+    trainingRoundId: 5,
+    gradientIds: [1, 2, 300],
+    merkleRoot: hash,
+    adapter: "bafyadapter",
+    layoutRoot: hash,
+    modelVersion: "bafymodel",
+    salt: new Uint8Array(32).fill(7),
   },
   "r3mes.wgpu.v1.MsgSetPayout": { miner: address, payout: address },
   "r3mes.wgpu.v1.MsgCommitAttestation": { verifier: address, challengeId: 4, commitment: new Uint8Array(32).fill(5) },
