@@ -94,7 +94,7 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
         }));
     } else {
         output::piece("\n");
-        eprintln!("{generated} tokens on {}, {rate:.0} tokens/s", compute.name);
+        eprintln!("{generated} tokens on {}, {rate:.0} tokens/s.", compute.name);
     }
     Ok(if interrupt.is_requested() { Exit::Interrupted } else { Exit::Ok })
 }

@@ -104,7 +104,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
             adapter.rank,
             adapter.rank
         );
-        eprintln!("continuing from step {}", optimizer.steps());
+        eprintln!("Continuing from step {}.", optimizer.steps());
         (adapter, optimizer)
     } else {
         let (_, state) = job::create(&model, &targets, settings, seed)?;
@@ -115,7 +115,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     let step = RecordedStep::new(&model, &targets, sequences);
     let executor = block_on(compute.backend.executor(&Arc::new(step.recording.clone())))?;
     let mut session = TrainingSession::new(Trainer::new(step, executor), adapter, optimizer, seed);
-    eprintln!("training on {}: {} chunks; {} tokens held out", compute.name, train.len(), held_out.tokens());
+    eprintln!("Training on {} with {} chunks; {} tokens are held out.", compute.name, train.len(), held_out.tokens());
 
     let bar = progress(&args, session.optimizer().steps());
     held_out.report(&mut session, &args, &bar)?;
@@ -140,7 +140,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     }
     save(&session, &path)?;
     bar.finish();
-    eprintln!("step {}: {}", session.optimizer().steps(), path.display());
+    eprintln!("Saved step {} in {}.", session.optimizer().steps(), path.display());
     Ok(if interrupt.is_requested() { Exit::Interrupted } else { Exit::Ok })
 }
 

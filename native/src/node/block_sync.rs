@@ -65,7 +65,8 @@ fn fetch_missing(node: &Node, sources: &BlockSources, attempts: &mut Attempts) -
                 let (due, backoff) = attempts.entry(root).or_insert((now, Backoff::default()));
                 *due = now + Duration::from_millis(backoff.next_ms(random()).into());
                 if backoff.is_longest() || !is_absence(&error) {
-                    warn!(%root, error = %format_args!("{error:#}"), "cannot fetch data that the ledger names; retrying");
+                    let error = format_args!("{error:#}");
+                    warn!(%root, %error, "cannot fetch data that the ledger names; retrying");
                 }
             }
         }

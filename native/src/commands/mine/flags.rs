@@ -28,7 +28,8 @@ pub(crate) struct MineArgs {
     /// With --node: sign with the key of this wallet instead of this machine's session key
     #[arg(long, value_name = "NAME", requires = "node", conflicts_with = "granter")]
     pub(crate) wallet: Option<String>,
-    /// Read the wallet's passphrase from this file [default: the variable R3MES_PASSPHRASE, otherwise a prompt]
+    /// Read the wallet's passphrase from this file [default: the environment variable R3MES_PASSPHRASE,
+    /// otherwise a prompt]
     #[arg(long, value_name = "FILE", requires = "wallet")]
     pub(crate) passphrase_file: Option<PathBuf>,
     #[command(flatten)]

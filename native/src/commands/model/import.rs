@@ -63,7 +63,7 @@ pub(crate) fn run(args: &ModelImportArgs) -> Result<Exit> {
         let _ = fs::remove_dir_all(&partial);
     })?;
     let tokenizer = if out.join(TOKENIZER).exists() { "" } else { "; the source has no tokenizer.json" };
-    eprintln!("{}: {} ternary weights{tokenizer}", out.display(), model.config.ternary_weights());
+    eprintln!("Saved {} with {} ternary weights{tokenizer}.", out.display(), model.config.ternary_weights());
     Ok(Exit::Ok)
 }
 

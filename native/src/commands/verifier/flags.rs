@@ -14,7 +14,8 @@ pub(crate) struct VerifierArgs {
     /// Sign with the key of this wallet, whose coins are the stake [default: this machine's operator key]
     #[arg(long, value_name = "NAME")]
     pub(crate) wallet: Option<String>,
-    /// Read the wallet's passphrase from this file [default: the variable R3MES_PASSPHRASE, otherwise a prompt]
+    /// Read the wallet's passphrase from this file [default: the environment variable R3MES_PASSPHRASE,
+    /// otherwise a prompt]
     #[arg(long, value_name = "FILE", requires = "wallet")]
     pub(crate) passphrase_file: Option<PathBuf>,
     /// Raise the stake to this many micro-units; wrong or missing attestations are slashed from it [default: the

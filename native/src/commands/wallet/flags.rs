@@ -6,7 +6,8 @@ use std::path::PathBuf;
 /// Flags that select the data folder, the source of the passphrase, and the output.
 #[derive(Args, Clone)]
 pub(super) struct WalletStoreArgs {
-    /// Read the passphrase from this file [default: the variable R3MES_PASSPHRASE, otherwise a prompt]
+    /// Read the passphrase from this file [default: the environment variable R3MES_PASSPHRASE,
+    /// otherwise a prompt]
     #[arg(long, value_name = "FILE")]
     pub(super) passphrase_file: Option<PathBuf>,
     /// Keep wallets in this folder [default: the user's data folder]
