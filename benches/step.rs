@@ -16,7 +16,7 @@ use r3mes_wgpu::{
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
     },
     numbers::{lora::LoraAdapter, rng::threefry},
     training::{session::JOB_EXPONENT, trial::WIDE},
@@ -62,7 +62,7 @@ fn main() -> Result<(), Error> {
         let model = seeded(config, [7; 32])?;
         let targets = Targets { rank: 8, linears: Linear::ALL.to_vec() };
         let shapes = targets.shapes(&model.config);
-        let step = Step::new(&model, &targets, sequences);
+        let step = RecordedStep::new(&model, &targets, sequences);
         let recording = Arc::new(step.recording.clone());
         let mut executor = block_on(backend.executor(&recording))?;
         let words = |count: usize, stream| (0..count as u32).map(move |at| threefry([2026, stream], [at, 0])[0]);
@@ -79,7 +79,7 @@ fn main() -> Result<(), Error> {
                 .zip(words(usize::MAX >> 40, 4))
                 .for_each(|(value, word)| *value = word as i32 >> 10);
         }
-        for ((_, buffers), pair) in step.adapted.iter().zip(adapter.matrices.chunks_exact(2)) {
+        for ((_, buffers), pair) in step.adapted_linears.iter().zip(adapter.matrices.chunks_exact(2)) {
             writes.extend(buffers.pack(adapter.alpha, &pair[0], &pair[1], (JOB_EXPONENT, JOB_EXPONENT)));
         }
         block_on(executor.write_all(&writes))?;

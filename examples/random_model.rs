@@ -1,4 +1,4 @@
-//! Writes a random model of BitNet b1.58 2B4T's shape into a folder: 2.08 billion ternary weights, 0.85 GB.
+//! Writes a random model with the shape of BitNet b1.58 2B4T into a folder: 2.08 billion ternary weights, 0.85 GB.
 //!
 //! `cargo run --release --example random_model -- DIR` needs 4 GB of memory.
 

@@ -1,10 +1,10 @@
 <#
 .SYNOPSIS
-Mines on Windows: checks what a build needs, builds the miner in release mode, runs `r3mes-wgpu mine`.
+Mines on Windows: checks what a build needs, builds the miner in release mode, and runs `r3mes-wgpu mine`.
 
 .DESCRIPTION
-Every argument is passed on to `r3mes-wgpu mine`; `scripts\mine.ps1 --help` shows its own help. Nothing is installed:
-what is missing is named. Not yet run on Windows.
+Passes every argument to `r3mes-wgpu mine`; `scripts\mine.ps1 --help` prints the miner's help. The script installs
+nothing: it prints what is missing and how to install it. It has not been run on Windows yet.
 #>
 $ErrorActionPreference = 'Stop'
 $root = Split-Path -Parent $PSScriptRoot

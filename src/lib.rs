@@ -1,6 +1,6 @@
 //! Exact-integer LoRA training over frozen BitNet b1.58 backbones.
 //!
-//! Floors, lowest first; each imports only what is below it.
+//! docs/ARCHITECTURE.md lists the modules by layer; each imports lower layers only.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))] // clippy.toml says which, and why
 

@@ -1,4 +1,5 @@
-//! One linear by itself, against its formula in f64: `y = x·wᵀ + (alpha / rank)·x·aᵀ·bᵀ`, real activations, no quantiser.
+//! Tests of a single linear against its formula in f64, without quantized activations:
+//! `y = x·wᵀ + (alpha / rank)·x·aᵀ·bᵀ`.
 
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -18,7 +19,7 @@ const RANK: usize = 8;
 const ALPHA: u32 = 16;
 const BACKEND: Backend = Backend::Cpu { threads: 0, choose: fastest };
 
-/// Close to normal(0, `deviation`): the sum of twelve uniform values.
+/// Returns values that are close to normal(0, `deviation`): each is a sum of twelve uniform values.
 fn normal(count: usize, stream: u32, deviation: f64) -> Vec<f32> {
     let value = |at: u32| {
         let words = (0..6).flat_map(|word| threefry([2027, stream], [at, word]));
@@ -28,7 +29,7 @@ fn normal(count: usize, stream: u32, deviation: f64) -> Vec<f32> {
     (0..count as u32).map(value).collect()
 }
 
-/// `[rows, columns] · [inner, columns]ᵀ`.
+/// Returns the product `[rows, columns] · [inner, columns]ᵀ`.
 fn product(left: &[f64], right: &[f64], columns: usize) -> Vec<f64> {
     let dot = |left: &[f64], right: &[f64]| left.iter().zip(right).map(|(left, right)| left * right).sum();
     left.chunks_exact(columns).flat_map(|left| right.chunks_exact(columns).map(move |right| dot(left, right))).collect()
@@ -85,7 +86,7 @@ impl Formula {
     }
 }
 
-/// Worst of the cosines of y, and of the gradients of a, b and x.
+/// Returns the cosine of y, and the smallest cosine of the gradients of a, b and x.
 fn compare(ternarize: Ternarize, trit: impl Fn(f64, f64) -> f64) -> (f64, f64) {
     let weights = normal(FEATURES * FEATURES, 1, 0.5);
     let layer = trained(&weights, ternarize);
@@ -105,10 +106,10 @@ fn compare(ternarize: Ternarize, trit: impl Fn(f64, f64) -> f64) -> (f64, f64) {
     (cosine(&y, &expected.y), worst)
 }
 
-/// The original's layer as it trains: signs of weights, b = 0 at first, mean squared error, clip to a norm of 1, AdamW with
-/// its settings. At every step y and the gradients are beside the formula at the same parameters.
+/// Trains a layer with the settings of the original R3MES miner: signs of weights, b = 0 at first, mean squared error, clipping
+/// to a norm of 1, AdamW. At every step, y and the gradients are close to the formula at the same parameters.
 #[test]
-fn close_to_the_formula_while_it_trains_as_the_original() {
+fn close_to_the_formula_during_training() {
     let weights = normal(FEATURES * FEATURES, 1, 0.5);
     let w: Vec<f64> = weights.iter().map(|&w| if w.abs() < 0.1 { 0.0 } else { w.signum().into() }).collect();
     let ternarize = Ternarize::Sign { threshold: 0.1 };
@@ -149,7 +150,7 @@ fn close_to_the_formula_while_it_trains_as_the_original() {
     assert!(losses.is_sorted_by(|before, after| before > after), "{losses:?}");
 }
 
-/// One parameter's step by the original's optimizer: lr 1e-4, weight decay 0.01, betas 0.9 and 0.999, eps 1e-8.
+/// Returns one parameter after a step of the original miner's optimizer: lr 1e-4, weight decay 0.01, betas 0.9 and 0.999, eps 1e-8.
 fn adamw(parameter: f32, gradient: f64, (first, second): &mut (f64, f64), step: i32) -> f32 {
     *first = 0.9 * *first + 0.1 * gradient;
     *second = 0.999 * *second + 0.001 * gradient * gradient;
@@ -158,7 +159,7 @@ fn adamw(parameter: f32, gradient: f64, (first, second): &mut (f64, f64), step: 
 }
 
 #[test]
-fn close_to_the_formula_by_signs() {
+fn close_to_the_formula_with_sign_weights() {
     let threshold = 0.1;
     let (y, gradient) = compare(Ternarize::Sign { threshold: 0.1 }, |w, _| {
         if w.abs() < f64::from(threshold as f32) { 0.0 } else { w.signum() }
@@ -168,14 +169,14 @@ fn close_to_the_formula_by_signs() {
 }
 
 #[test]
-fn close_to_the_formula_by_absmean() {
+fn close_to_the_formula_with_absmean_weights() {
     let (y, gradient) = compare(Ternarize::AbsMean, |w, mean| (w / mean).round_ties_even().clamp(-1.0, 1.0) * mean);
     println!("y {y:.6}, gradients {gradient:.6}");
     assert!(y >= 0.9999 && gradient >= 0.999, "{y} {gradient}");
 }
 
 #[test]
-fn the_same_bits_on_every_backend_and_for_every_key_its_own() {
+fn bits_depend_on_the_key_and_not_on_the_backend() {
     let layer = trained(&normal(FEATURES * FEATURES, 1, 0.5), Ternarize::AbsMean);
     let (x, dy) = (normal(TOKENS * FEATURES, 2, 1.0), normal(TOKENS * FEATURES, 4, 0.01));
     let run = |backend: Backend, key| {
@@ -189,7 +190,7 @@ fn the_same_bits_on_every_backend_and_for_every_key_its_own() {
 }
 
 #[test]
-fn the_first_output_is_the_backbones_and_the_size_is_the_adapters() {
+fn size_digest_and_initial_adapter_follow_from_the_arguments() {
     let weights = normal(FEATURES * FEATURES, 1, 0.5);
     let new = |rank| BitLinear::new(&weights, FEATURES, FEATURES, Ternarize::AbsMean, (rank, ALPHA), [7; 32]);
     let layer = new(RANK).unwrap();
@@ -206,7 +207,7 @@ fn the_first_output_is_the_backbones_and_the_size_is_the_adapters() {
 }
 
 #[test]
-fn bad_input_is_refused() {
+fn invalid_arguments_are_refused() {
     let mut layer = BitLinear::new(&[0.5; 6], 3, 2, Ternarize::AbsMean, (4, 8), [0; 32]).unwrap();
     assert!(BitLinear::new(&[0.5; 5], 3, 2, Ternarize::AbsMean, (4, 8), [0; 32]).is_err());
     assert!(BitLinear::new(&[f32::NAN; 6], 3, 2, Ternarize::AbsMean, (4, 8), [0; 32]).is_err());
@@ -220,9 +221,9 @@ fn bad_input_is_refused() {
     assert_eq!(block_on(executor.backward(&[0.0; 4], &[0; 32])).unwrap().x, [0.0; 6]);
 }
 
-/// The digests that the browser's `BitLinear` must find too: `www/tests/bit_linear.rs`.
+/// The digests that the browser's `BitLinear` must compute too, in `www/tests/bit_linear.rs`.
 #[test]
-fn golden_digests_of_a_layer_from_a_seed() {
+fn golden_digests_of_a_seeded_layer() {
     let ramp =
         |count: usize, unit: f32| -> Vec<f32> { (0..count).map(|i| (i * 37 % 201) as f32 * unit - 1.0).collect() };
     let digest = |values: &[f32]| -> String {

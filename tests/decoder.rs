@@ -1,4 +1,5 @@
-//! A decoder: reading token by token, in parts or all at once gives the same scores, those of the training step.
+//! Tests of the decoder: reading tokens one by one, in parts or all at once gives the same scores, which are those of the
+//! training step.
 
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -12,7 +13,7 @@ use r3mes_wgpu::{
         decoder::Decoder,
         generator::seeded,
         sampling::Sampler,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::Model,
     },
     numbers::lora::LoraAdapter,
@@ -38,7 +39,7 @@ fn model() -> Model {
     seeded(config, [3; 32]).unwrap()
 }
 
-/// Four of the seven linears, both factors other than zero.
+/// Returns an adapter of four of the seven linears, with both factors not zero.
 fn adapter(model: &Model) -> LoraAdapter {
     let linears = vec![Linear::Query, Linear::Value, Linear::Gate, Linear::Down];
     let targets = Targets { rank: 5, linears };
@@ -59,7 +60,7 @@ fn cpu(threads: usize) -> Backend {
     Backend::Cpu { threads, choose: if threads == 1 { scalar } else { fastest } }
 }
 
-/// Scores after each part.
+/// Returns the scores after each part.
 fn read(backend: &Backend, parts: &[usize]) -> Vec<Vec<i32>> {
     let model = model();
     let adapter = adapter(&model);
@@ -73,7 +74,7 @@ fn read(backend: &Backend, parts: &[usize]) -> Vec<Vec<i32>> {
 }
 
 #[test]
-fn any_parts_give_the_same_scores() {
+fn scores_do_not_depend_on_how_tokens_are_split() {
     let one_by_one = read(&cpu(1), &[1; WINDOW]);
     assert_eq!(read(&cpu(2), &[1; WINDOW]), one_by_one);
     assert_eq!(read(&cpu(1), &[WINDOW])[0], one_by_one[WINDOW - 1]);
@@ -90,7 +91,7 @@ fn scores_are_those_of_the_training_step() {
     let model = model();
     let context = model.config.context;
     let targets = Targets { rank: 5, linears: Vec::new() };
-    let step = Step::new(&model, &targets, 1);
+    let step = RecordedStep::new(&model, &targets, 1);
     let recording = Arc::new(step.recording.clone());
     let mut executor = block_on(cpu(1).executor(&recording)).unwrap();
     let mut ids = tokens();
@@ -108,27 +109,27 @@ fn scores_are_those_of_the_training_step() {
 }
 
 #[test]
-fn a_full_window_forgets_and_wrong_tokens_are_refused() {
+fn a_full_window_and_invalid_tokens_are_refused() {
     let model = model();
     let mut decoder = block_on(Decoder::new(&model, None, 8, &cpu(1))).unwrap();
     let first = block_on(decoder.read(&[1, 2, 3, 4, 5])).unwrap();
     assert!(matches!(block_on(decoder.read(&[1; 4])), Err(Error::Shape { expected: 3, found: 4, .. })));
     assert!(matches!(block_on(decoder.read(&[])), Err(Error::Shape { .. })));
     assert!(matches!(block_on(decoder.read(&[61])), Err(Error::Value { value: 61, .. })));
-    assert_eq!((decoder.room(), decoder.tokens()), (3, &[1, 2, 3, 4, 5][..]));
-    decoder.forget();
+    assert_eq!((decoder.remaining(), decoder.tokens()), (3, &[1, 2, 3, 4, 5][..]));
+    decoder.reset();
     assert_eq!(block_on(decoder.read(&[1, 2, 3, 4, 5])).unwrap(), first);
-    assert_eq!(block_on(Decoder::new(&model, None, 1000, &cpu(1))).unwrap().room(), 100);
+    assert_eq!(block_on(Decoder::new(&model, None, 1000, &cpu(1))).unwrap().remaining(), 100);
 }
 
 #[test]
-fn a_seed_is_a_text() {
+fn a_seed_determines_the_text() {
     let text = |seed, threads| {
         let model = model();
         let mut decoder = block_on(Decoder::new(&model, None, 40, &cpu(threads))).unwrap();
         let mut sampler = Sampler::new(0.9, 20, seed).unwrap();
         let mut scores = block_on(decoder.read(&[1, 2, 3])).unwrap();
-        while decoder.room() > 0 {
+        while decoder.remaining() > 0 {
             scores = block_on(decoder.read(&[sampler.next(&scores)])).unwrap();
         }
         decoder.tokens().to_vec()

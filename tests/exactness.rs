@@ -1,8 +1,6 @@
-//! `bits(gradient)` depends on the chunk, the adapter and the task key, and on nothing else: invariances of a step.
+//! Tests that the bits of a gradient depend on the chunk, the adapter and the task key only.
 
-mod cases;
-
-use cases::{Random, model, small, targets, text, trainer};
+use crate::cases::{self, Random, model, small, targets, text, trainer};
 use r3mes_wgpu::{
     model::{
         config::{Linear, ModelConfig},
@@ -15,7 +13,7 @@ use r3mes_wgpu::{
 
 const KEY: [u8; 32] = [7; 32];
 
-/// Three heads a group, and no size a multiple of any block.
+/// A config with groups of three heads, and no size that is a multiple of a block.
 fn odd() -> ModelConfig {
     let sizes = ModelConfig { layers: 2, width: 36, heads: 6, kv_heads: 2, head_dim: 6, ffn_width: 50, ..small() };
     ModelConfig { vocab: 37, context: 33, ..sizes }
@@ -34,9 +32,9 @@ fn cosine(x: &[f64], y: &[f64]) -> f64 {
     dot(x, y) / (dot(x, x) * dot(y, y)).sqrt()
 }
 
-/// Sequences at a time, threads and padding leave no trace.
+/// The number of sequences in a run, threads and padding do not change the gradient.
 #[test]
-fn micro_batches_and_threads() {
+fn batch_size_and_threads_change_no_bit() {
     let (model, targets) = (model(odd(), 1), targets(5));
     let adapter = adapter(&model, &targets, 1);
     for tokens in [1, 2, 33, 3 * 33, 3 * 33 + 1, 5 * 33 - 2] {
@@ -53,9 +51,9 @@ fn micro_batches_and_threads() {
     }
 }
 
-/// A trainer forgets: what it was given before does not show, whether gradient or loss.
+/// Gradient and loss do not depend on what a trainer computed before.
 #[test]
-fn a_trainer_forgets() {
+fn a_trainer_has_no_state_between_chunks() {
     let (model, targets) = (model(odd(), 2), targets(4));
     let [first, second] = [1, 2].map(|seed| adapter(&model, &targets, seed));
     let chunk = text(37, 70, 2);
@@ -67,9 +65,9 @@ fn a_trainer_forgets() {
     assert!(used.gradient(&chunk, &KEY, 0) == fresh);
 }
 
-/// Each key and each step rounds in its own way, and all ways mean the same.
+/// Different keys and steps round differently, but the gradients are close.
 #[test]
-fn keys() {
+fn keys_and_steps_change_the_rounding_only() {
     let (model, targets) = (model(small(), 3), targets(8));
     let adapter = adapter(&model, &targets, 3);
     let chunk = text(128, 64, 3);
@@ -85,9 +83,9 @@ fn keys() {
     }
 }
 
-/// The gradient of the loss of a chunk is the sum, bit for bit, of those of its sequences' groups; in any order.
+/// The sum of gradients does not depend on their order, and all have the exponent of the job.
 #[test]
-fn gradients_add_up() {
+fn sums_of_gradients_do_not_depend_on_the_order() {
     let (model, targets) = (model(odd(), 4), targets(4));
     let adapter = adapter(&model, &targets, 4);
     let mut trainer = trainer(&model, &targets, &adapter, 2, 1);
@@ -108,29 +106,29 @@ fn gradients_add_up() {
     assert!(matrices().all(|exponents| exponents.eq(std::iter::repeat_n(JOB_EXPONENT, 28))));
 }
 
-/// A linear without adapter has no gradient, and the others' do not change when theirs is left out at b = 0.
+/// Removing the adapters with b = 0 does not change the gradients of the others.
 #[test]
-fn fewer_targets() {
+fn adapters_with_zero_b_can_be_removed() {
     let model = model(odd(), 5);
     let all = targets(4);
     let some = Targets { rank: 4, linears: vec![Linear::Query, Linear::Value, Linear::Up] };
     let chunk = text(37, 66, 5);
     let mut full = adapter(&model, &all, 5);
-    let kept = |name: &str| [".q.", ".v.", ".up."].iter().any(|part| name.contains(part));
+    let remains = |name: &str| [".q.", ".v.", ".up."].iter().any(|part| name.contains(part));
     for matrix in &mut full.matrices {
-        if !kept(&matrix.name) && matrix.name.ends_with(".b") {
+        if !remains(&matrix.name) && matrix.name.ends_with(".b") {
             matrix.values.fill(0);
         }
     }
-    let matrices = full.matrices.iter().filter(|matrix| kept(&matrix.name)).cloned().collect();
+    let matrices = full.matrices.iter().filter(|matrix| remains(&matrix.name)).cloned().collect();
     let less = LoraAdapter { matrices, ..full.clone() };
     let full = trainer(&model, &all, &full, 2, 1).gradient(&chunk, &KEY, 0);
     let less = trainer(&model, &some, &less, 2, 1).gradient(&chunk, &KEY, 0);
     assert_eq!(full.loss, less.loss);
-    assert!(full.matrices.iter().filter(|matrix| kept(&matrix.name)).eq(&less.matrices));
+    assert!(full.matrices.iter().filter(|matrix| remains(&matrix.name)).eq(&less.matrices));
 }
 
-/// An adapter at the end of its range drives values out of theirs: reported, without a panic.
+/// An adapter at the limits of its range makes values saturate. This is reported, without a panic.
 #[test]
 fn saturation_is_reported() {
     let model = model(small(), 6);
@@ -145,7 +143,7 @@ fn saturation_is_reported() {
     let one = trainer(&model, &targets, &adapter, 1, 1).gradient(&chunk, &KEY, 0);
     assert!(one.saturated);
     assert!(trainer(&model, &targets, &adapter, 2, 2).gradient(&chunk, &KEY, 0).saturated);
-    // and a gradient beyond the i64 of its job's exponent
+    // a gradient that exceeds i64 at its job's exponent saturates too
     let adapter = cases::adapter(&model.config, &targets, [1.7, 0.3], 6);
     let mut trainer = trainer(&model, &targets, &adapter, 2, 1);
     trainer.load(&adapter, -100);
@@ -155,9 +153,10 @@ fn saturation_is_reported() {
     assert!(!trainer.gradient(&chunk, &KEY, 0).saturated);
 }
 
-/// Steps at the ends of every range: nothing overflows (the test profile checks), nothing but the flag tells.
+/// Steps with sizes and values at the limits of every range: nothing overflows, which the test profile checks, and saturation
+/// is only reported by the flag.
 #[test]
-fn extremes() {
+fn extreme_values_do_not_overflow() {
     let config =
         ModelConfig { width: 20, heads: 2, kv_heads: 1, head_dim: 6, ffn_width: 24, vocab: 11, context: 9, ..small() };
     let run = |name: &str, model: Model, rank: usize, reach: [f64; 2], chunk: &[u32]| {
@@ -179,9 +178,9 @@ fn extremes() {
     assert!(zero(&b_zero, ".a") && !zero(&b_zero, ".b"));
     let a_zero = run("a = 0", model(config.clone(), 1), 4, [0.0, 0.3], &chunk);
     assert!(!zero(&a_zero, ".a") && zero(&a_zero, ".b"));
-    let nothing = run("a = b = 0", model(config.clone(), 1), 4, [0.0, 0.0], &chunk);
-    assert!(zero(&nothing, ".a") && zero(&nothing, ".b"));
-    assert!(!run("one token again and again", model(config.clone(), 1), 4, usual, &[3; 25]).saturated);
+    let both_zero = run("a = b = 0", model(config.clone(), 1), 4, [0.0, 0.0], &chunk);
+    assert!(zero(&both_zero, ".a") && zero(&both_zero, ".b"));
+    assert!(!run("the same token repeated", model(config.clone(), 1), 4, usual, &[3; 25]).saturated);
     assert_eq!(run("no token", model(config.clone(), 1), 4, usual, &[]).supervised, 0);
 
     for fraction_bits in [0, 8, 30] {
@@ -202,7 +201,7 @@ fn extremes() {
         context: 1,
         ..config.clone()
     };
-    run("least sizes", model(least, 1), 4, usual, &[0; 3]);
+    run("smallest sizes", model(least, 1), 4, usual, &[0; 3]);
 
     let all_gains = |gain: Gain| {
         let mut model = model(config.clone(), 1);
@@ -239,9 +238,9 @@ fn extremes() {
     }
 }
 
-/// Any mixture of such ends, drawn: no overflow, and the same bits twice.
+/// Random combinations of extreme values: no overflow, and the same bits in two runs.
 #[test]
-fn drawn_extremes() {
+fn random_extreme_values_do_not_overflow() {
     let mut random = Random(11);
     let mut saturated = 0;
     for _ in 0..DRAWS {
@@ -260,7 +259,7 @@ fn drawn_extremes() {
             norm_epsilon: 10f64.powi(at(-12, 0) as i32),
             ..small()
         };
-        // one time in twenty; mostly downwards, since what rises saturates
+        // one time in twenty, and mostly downwards, because large values saturate
         let far = |at: &mut dyn FnMut(i64, i64) -> i64| if at(0, 19) == 0 { at(-90, 30) as i32 } else { 0 };
         let mut model = model(config, at(1, 9) as u64);
         for layer in &mut model.layers {

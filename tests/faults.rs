@@ -13,7 +13,7 @@ use r3mes_wgpu::{
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
     },
     numbers::lora::LoraAdapter,
     training::{
@@ -104,7 +104,7 @@ fn an_audit_of_any_linear_refuses_a_wrong_twin_and_changes_no_bit() {
     adapter.matrices.iter_mut().flat_map(|matrix| &mut matrix.values).for_each(|value| *value += 1 << 20);
     let chunk: Vec<u32> = (0..100).map(|i| i * i % 64).collect();
     let gradient = |choose: Choose, audited: Option<u64>| {
-        let step = Step::new(&model, &targets, 2);
+        let step = RecordedStep::new(&model, &targets, 2);
         let executor = block_on(cpu(choose).executor(&Arc::new(step.recording.clone()))).unwrap();
         let mut trainer = Trainer::new(step, executor);
         let name = audited.map(|number| trainer.audit(number).unwrap().to_owned());

@@ -1,4 +1,4 @@
-//! Models of other programs, read: `tests/data/bitnet/make.py` says what they are and what made them.
+//! Tests of reading models of other programs. `tests/data/bitnet/make.py` describes the models and generates them.
 
 use pollster::block_on;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use r3mes_wgpu::{
     error::Error,
     model::{
         file,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::Model,
     },
 };
@@ -18,7 +18,7 @@ fn data(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/bitnet").join(name)
 }
 
-/// `config.json`, and the pieces of a folder in the order of their names.
+/// Returns the `config.json` and the safetensors files of a folder, in the order of their names.
 fn folder(name: &str) -> (Vec<u8>, Vec<Vec<u8>>) {
     let mut pieces: Vec<_> = fs::read_dir(data(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
     pieces.retain(|path| {
@@ -48,7 +48,7 @@ fn read_gguf(bytes: &[u8]) -> Result<Model, Error> {
     file::read_gguf(bytes, &mut |_, _| ())
 }
 
-/// ids `[tokens]` and logits `[tokens, vocab]` of a reference.
+/// Reads the ids `[tokens]` and logits `[tokens, vocab]` that transformers computed.
 fn reference(path: PathBuf) -> (Vec<u32>, Vec<f64>) {
     let bytes = fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -57,10 +57,10 @@ fn reference(path: PathBuf) -> (Vec<u32>, Vec<f64>) {
     (words("ids").into_iter().map(u32::from_le_bytes).collect(), logits)
 }
 
-/// The model's own logits `[tokens, vocab]`, in nats.
+/// Computes the logits `[tokens, vocab]` of a model with the integer implementation, in nats.
 fn logits(mut model: Model, ids: &[u32]) -> Vec<f64> {
     model.config.context = ids.len();
-    let step = Step::new(&model, &Targets { rank: 4, linears: Vec::new() }, 1);
+    let step = RecordedStep::new(&model, &Targets { rank: 4, linears: Vec::new() }, 1);
     let at = step.recording.dispatches().iter().position(|dispatch| dispatch.label == "head logits").unwrap();
     let z = step.recording.dispatches()[at].written().next().unwrap().id;
     let backend = Backend::Cpu { threads: 1, choose: cpu::fastest };
@@ -71,7 +71,7 @@ fn logits(mut model: Model, ids: &[u32]) -> Vec<f64> {
     bits.into_iter().map(|bits| f64::from(bits as i32) / f64::from(1 << 20) * std::f64::consts::LN_2).collect()
 }
 
-fn agrees(name: &str, model: Model, (ids, expected): (Vec<u32>, Vec<f64>)) {
+fn assert_close(name: &str, model: Model, (ids, expected): (Vec<u32>, Vec<f64>)) {
     let vocab = model.config.vocab;
     let found = logits(model, &ids);
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
@@ -82,29 +82,29 @@ fn agrees(name: &str, model: Model, (ids, expected): (Vec<u32>, Vec<f64>)) {
     let least = pairs.clone().map(|(a, b)| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()).fold(1.0, f64::min);
     let same = pairs.filter(|(a, b)| top(a) == top(b)).count();
     println!(
-        "{name}: cosine {cosine:.6}, of the worst token {least:.6}, length {ratio:.5}, top-1 {same} of {}",
+        "{name}: cosine {cosine:.6}, of the worst token {least:.6}, ratio of norms {ratio:.5}, same top-1 for {same} of {}",
         ids.len()
     );
     assert!(cosine >= 0.9995, "{name}: cosine {cosine}");
-    // a cosine does not see the length
-    assert!((ratio - 1.0).abs() < 0.005, "{name}: length {ratio}");
-    assert!(same * 10 >= ids.len() * 9, "{name}: top-1 {same} of {}", ids.len());
+    // a cosine does not depend on the norm
+    assert!((ratio - 1.0).abs() < 0.005, "{name}: ratio of norms {ratio}");
+    assert!(same * 10 >= ids.len() * 9, "{name}: same top-1 for {same} of {}", ids.len());
 }
 
 #[test]
 fn logits_are_those_of_transformers() {
     for name in ["masters_bf16_sharded", "masters_f32", "autobitlinear_bf16", "bitlinear_f32"] {
-        agrees(name, model(name), reference(data(name).join("reference.safetensors")));
+        assert_close(name, model(name), reference(data(name).join("reference.safetensors")));
     }
 }
 
 #[test]
 fn logits_of_a_gguf_are_those_of_transformers() {
-    agrees("mixed.gguf", read_gguf(&gguf()).unwrap(), reference(data("mixed.reference.safetensors")));
+    assert_close("mixed.gguf", read_gguf(&gguf()).unwrap(), reference(data("mixed.reference.safetensors")));
 }
 
 #[test]
-fn what_is_imported_is_written_and_read_as_the_same_model() {
+fn imported_models_are_written_and_read_back_unchanged() {
     for name in ["masters_bf16_sharded", "masters_f32", "autobitlinear_bf16", "bitlinear_f32"] {
         let model = model(name);
         let (config, tensors) = file::write(&model).unwrap();
@@ -115,7 +115,7 @@ fn what_is_imported_is_written_and_read_as_the_same_model() {
     assert!(file::read(&config, &tensors).unwrap() == model);
 }
 
-/// What reading says of a config in which one text is another.
+/// Returns the error of reading a folder with one text in its config replaced.
 fn refused(name: &str, from: &str, to: &str) -> String {
     let (config, pieces) = folder(name);
     let text = String::from_utf8(config).unwrap();
@@ -127,7 +127,7 @@ fn refused(name: &str, from: &str, to: &str) -> String {
 }
 
 #[test]
-fn what_is_not_supported_is_named() {
+fn errors_name_the_unsupported_feature() {
     let masters = "masters_f32";
     for (name, from, to, word) in [
         (masters, "\"relu2\"", "\"silu\"", "hidden_act"),
@@ -145,8 +145,8 @@ fn what_is_not_supported_is_named() {
         ("bitlinear_f32", "\"linear_class\": \"bitlinear\"", "\"use_rms_norm\": true", "use_rms_norm"),
         ("autobitlinear_bf16", "\"offline\"", "\"online\"", "packed"),
     ] {
-        let said = refused(name, from, to);
-        assert!(said.contains(word), "{to}: {said}");
+        let error = refused(name, from, to);
+        assert!(error.contains(word), "{to}: {error}");
     }
     let (config, pieces) = folder("masters_bf16_sharded");
     assert!(read(&config, &pieces[1..]).unwrap_err().to_string().contains("is missing"));
@@ -154,16 +154,16 @@ fn what_is_not_supported_is_named() {
     assert!(read(&config, &twice).unwrap_err().to_string().contains("twice"));
 }
 
-/// The bytes with one text in them changed for another of the same length.
+/// Returns the bytes with one text replaced by another of the same length.
 fn changed(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
     [&bytes[..at], to, &bytes[at + from.len()..]].concat()
 }
 
 #[test]
-fn what_a_gguf_has_that_is_not_supported_is_named() {
+fn errors_name_the_unsupported_feature_of_a_gguf() {
     let bytes = gguf();
-    // after a tensor's name: two axes of 8 bytes and their number, then its type
+    // after a tensor's name are the number of axes, two axes of 8 bytes, and the type
     let kind = |name: &str, number: u32| {
         let mut bytes = bytes.clone();
         let at = bytes.windows(name.len()).position(|window| window == name.as_bytes()).unwrap() + name.len() + 20;
@@ -178,16 +178,16 @@ fn what_a_gguf_has_that_is_not_supported_is_named() {
         (kind("token_embd.weight", 14), "Q6_K"),
         (kind("blk.0.attn_q.weight", 12), "Q4_K"),
         (kind("blk.0.attn_q.weight", 1), "i2_s, TQ1_0 or TQ2_0"),
-        // i2_s bytes where TQ2_0 blocks should be: halves that are no scale, or several
+        // i2_s bytes in place of TQ2_0 blocks: their scales are invalid or differ
         (kind("blk.0.ffn_down.weight", 35), "blk.0.ffn_down.weight"),
         (bytes[..bytes.len() - 40].to_vec(), "ends"),
     ] {
-        let said = read_gguf(&bytes).unwrap_err().to_string();
-        assert!(said.contains(word), "{word}: {said}");
+        let error = read_gguf(&bytes).unwrap_err().to_string();
+        assert!(error.contains(word), "{word}: {error}");
     }
 }
 
-/// Some bytes changed, then maybe the end cut off. Most changes fall into the header.
+/// Returns the bytes with some of them changed, mostly in the header, and the end removed if `cut` is given.
 fn damage(bytes: &[u8], changes: &[(usize, u8)], cut: Option<usize>, header: usize) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for (number, (at, value)) in changes.iter().enumerate() {
@@ -236,14 +236,14 @@ proptest! {
 }
 
 #[test]
-fn claims_of_a_gguf_allocate_nothing() {
+fn stated_sizes_in_a_gguf_allocate_nothing() {
     // counts, lengths and shapes of 2^63 and 2^32 in every eight bytes of the header
     let bytes = gguf();
     for at in (8..3000).step_by(4) {
         for claim in [u64::MAX / 2, 1 << 32, u64::MAX] {
             let mut bytes = bytes.clone();
             bytes[at..at + 8].copy_from_slice(&claim.to_le_bytes());
-            // read or refused, at once
+            // it is read or refused without delay
             let _ = read_gguf(&bytes);
         }
     }

@@ -1,30 +1,23 @@
-//! The library's floors: a module imports only from its own floor's modules below it, or its own.
+//! The layering of docs/ARCHITECTURE.md: a module imports only its own module and modules of lower layers.
+//!
+//! Unit tests are exempt: they may use what is above the code that they test.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// Modules of the library, lowest first; those on one line do not know of each other's order.
-const FLOORS: [&[&str]; 14] = [
-    &["error", "fixed", "rng", "tables", "ternary"],
-    &["kernels"],
-    &["recording"],
-    &["backend"],
-    &["model"],
-    &["training"],
-    &["store"],
-    &["work"],
-    &["dispute"],
-    &["chain"],
-    &["ipfs"],
-    &["ledger"],
-    &["mining"],
-    &["roles"],
-];
-
-fn floor(module: &str) -> Option<usize> {
-    FLOORS.iter().position(|floor| floor.contains(&module))
+/// The modules of each layer, lowest first, as the table under a heading of docs/ARCHITECTURE.md lists them.
+fn layers(heading: &str) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ARCHITECTURE.md")).unwrap();
+    let (_, section) = text.split_once(&format!("## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| ")).skip(1);
+    rows.map(|row| {
+        let cell = row.split('|').nth(1).unwrap();
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    })
+    .collect()
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -37,61 +30,124 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every module that a text names by `crate::`, also in braces, comments left out.
-fn imports(text: &str) -> Vec<String> {
+/// The module of a file below the folder of a crate's sources.
+fn module(path: &Path) -> Vec<String> {
+    let mut names: Vec<String> = path.with_extension("").iter().map(|name| name.to_str().unwrap().to_owned()).collect();
+    if ["mod", "lib", "main"].contains(&names.last().unwrap().as_str()) {
+        names.pop();
+    }
+    names
+}
+
+/// Every path that a text starts at `crate` or `super`, also in braces, seen from a module; comments are left out.
+fn imports(text: &str, module: &[String]) -> Vec<Vec<String>> {
     let code: String =
         text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
-    let mut modules = Vec::new();
-    for part in code.split("crate::").skip(1) {
-        let part = part.trim_start();
-        let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-        let Some(list) = part.strip_prefix('{') else {
-            modules.push(name(part));
+    let mut found = Vec::new();
+    let starts = code.match_indices("crate::").chain(code.match_indices("super::"));
+    for (at, root) in starts {
+        // a second `super`, and words that merely end so
+        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') {
             continue;
-        };
-        let (mut depth, mut at_start) = (0, true);
-        for (at, character) in list.char_indices() {
-            if at_start && depth == 0 && (character.is_alphabetic() || character == '_') {
-                modules.push(name(&list[at..]));
-                at_start = false;
+        }
+        let mut base = if root == "crate::" { Vec::new() } else { module.to_vec() };
+        let mut rest = &code[at + if root == "crate::" { root.len() } else { 0 }..];
+        while let Some(after) = rest.strip_prefix("super::") {
+            base.pop();
+            rest = after;
+        }
+        tree(rest, &base, &mut found);
+    }
+    found
+}
+
+/// Reads one tree of a `use`, or a path, and returns what follows it.
+fn tree<'a>(mut text: &'a str, base: &[String], found: &mut Vec<Vec<String>>) -> &'a str {
+    let mut path = base.to_vec();
+    loop {
+        text = text.trim_start();
+        if let Some(mut list) = text.strip_prefix('{') {
+            loop {
+                list = list.trim_start().trim_start_matches(',').trim_start();
+                if let Some(after) = list.strip_prefix('}') {
+                    return after;
+                }
+                let after = tree(list, &path, found);
+                if after.len() == list.len() {
+                    return after;
+                }
+                list = after;
             }
-            match character {
-                '{' => depth += 1,
-                '}' if depth == 0 => break,
-                '}' => depth -= 1,
-                ',' if depth == 0 => at_start = true,
-                _ => {}
+        }
+        let name: String = text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        text = &text[name.len()..];
+        if !name.is_empty() && name != "self" {
+            path.push(name);
+        }
+        match text.strip_prefix("::") {
+            Some(after) => text = after,
+            None => {
+                let end = text.find([',', '}', ';', '\n']).unwrap_or(text.len());
+                found.push(path);
+                return &text[end..];
             }
         }
     }
-    modules
+}
+
+/// The layer and the name of the listed module that a path is in.
+fn layer<'a>(layers: &'a [Vec<String>], path: &[String]) -> Option<(usize, &'a str)> {
+    let path = path.join("::");
+    let within = |name: &str| path == name || path.starts_with(&format!("{name}::"));
+    let all = layers.iter().enumerate().flat_map(|(at, names)| names.iter().map(move |name| (at, name.as_str())));
+    all.filter(|(_, name)| within(name)).max_by_key(|(_, name)| name.len())
+}
+
+/// Checks every file of a crate against its table.
+fn check(heading: &str, folder: &str, least: usize) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let layers = layers(heading);
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for file in files {
+        let path = file.strip_prefix(&root).unwrap();
+        let module = module(path);
+        if module.is_empty() || module.iter().any(|name| name == "tests") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text.split("\nmod tests {").next().unwrap();
+        let parent = layers.iter().flatten().any(|name| name.starts_with(&format!("{}::", module.join("::"))));
+        let Some(own) = layer(&layers, &module) else {
+            assert!(parent, "{} is in no layer", path.display());
+            continue;
+        };
+        for import in imports(code, &module) {
+            // an item of the crate's root is in no module
+            let Some(other) = layer(&layers, &import) else { continue };
+            seen += 1;
+            if other.1 != own.1 && other.0 >= own.0 {
+                wrong.push(format!("{} imports {}", path.display(), import.join("::")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "imports that are not from a lower layer:\n{}", wrong.join("\n"));
+    assert!(seen > least, "found only {seen} imports");
 }
 
 #[test]
-fn no_module_imports_from_above() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&root, &mut files);
-    let mut seen = 0;
-    for file in files {
-        let path = file.strip_prefix(&root).unwrap();
-        let module = path.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
-        if module == "lib" {
-            continue;
-        }
-        let own = floor(module).unwrap_or_else(|| panic!("{module} is on no floor"));
-        for import in imports(&fs::read_to_string(&file).unwrap()) {
-            // what is no module is an item of lib.rs
-            let Some(other) = floor(&import) else { continue };
-            seen += 1;
-            assert!(other <= own, "{} imports {import}, which is above it", path.display());
-        }
-    }
-    assert!(seen > 100, "found only {seen} imports");
+fn the_library_imports_lower_layers_only() {
+    check("Layers of the library", "src", 400);
 }
 
 #[test]
 fn imports_are_found() {
-    let text = "use crate::{\n    error::Error, // crate::work\n    kernels::{a, crate_b::{c}},\n    work,\n};\nlet x = crate::store::Cid;";
-    assert_eq!(imports(text), ["error", "kernels", "work", "store"]);
+    let module: Vec<String> = ["dispute", "judge", "game"].map(str::to_owned).into();
+    let text = "use crate::{\n    error::Error, // crate::work\n    kernels::{a, b::{c}},\n    tx,\n};\n\
+                use super::{tree::Hash, super::prover::Replay};\nlet x = crate::store::Cid; fn f(x: super::super::Y) {}";
+    let found: Vec<String> = imports(text, &module).iter().map(|path| path.join("::")).collect();
+    let expected = ["error::Error", "kernels::a", "kernels::b::c", "tx", "store::Cid", "dispute::judge::tree::Hash"];
+    assert_eq!(found[..6], expected);
+    assert_eq!(found.last().unwrap(), "dispute::Y");
 }

@@ -1,4 +1,4 @@
-//! The optimizer against the textbook formulas, its frozen bits, and its state as bytes.
+//! Tests of the optimizer against the textbook formulas, of its golden digests, and of the encoding of its state.
 
 use r3mes_wgpu::{
     error::Error,
@@ -18,7 +18,7 @@ fn adapter() -> LoraAdapter {
     LoraAdapter::seeded(4, 8, &shapes, [7; 32]).unwrap()
 }
 
-/// A noisy quadratic: `TOKENS · (3·master − target + noise)`, so that gradients turn their sign on the way.
+/// Returns the gradients of a noisy quadratic: `TOKENS · (3·master − target + noise)`. Their sign changes during the run.
 fn gradients(adapter: &LoraAdapter, step: u32) -> Vec<GradientMatrix> {
     let matrices = adapter.matrices.iter().enumerate();
     let gradient = |(index, matrix): (usize, &LoraMatrix)| {
@@ -62,10 +62,9 @@ fn all_settings() -> [Settings; 4] {
     ]
 }
 
-/// The same digests came out of a Python script with the same formulas.
-/// A change of any of these is a change of the arithmetic's version.
+/// A Python script with the same formulas computed the same digests. Changing any of them requires a new arithmetic version.
 #[test]
-fn fifty_steps_have_frozen_bits() {
+fn fifty_steps_have_golden_digests() {
     let digests = all_settings().map(|settings| {
         let mut adapter = adapter();
         let mut optimizer = Optimizer::new(settings, &adapter).unwrap();
@@ -82,7 +81,7 @@ const GOLDEN: [&str; 4] = [
     "284af355d6791e4ee68a99e670f7aeaed2a3897f6ee90ebb219394ddb1414879",
 ];
 
-/// One f64 parameter vector through the formulas of the papers, with powers and no fixed point.
+/// A naive optimizer of one f64 parameter vector, by the papers' formulas, with powers and without fixed point.
 struct Naive {
     settings: Settings,
     parameters: Vec<f64>,
@@ -149,14 +148,14 @@ fn steps_are_close_to_the_formulas() {
         let start = real(self::adapter().matrices.iter().flat_map(|matrix| matrix.values.clone()));
         let moved = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         let found = masters(&adapter);
-        // Fifty roundings to 2^-29 and moments of 24 bits, against a way of more than 0.01.
+        // the error of fifty roundings to 2^-29 and of moments of 24 bits, compared to a distance of more than 0.01
         assert!(moved(&found, &naive.parameters) < 3e-7, "{settings:?} {}", moved(&found, &naive.parameters));
         assert!(moved(&found, &start) > 0.01, "{settings:?}");
     }
 }
 
 #[test]
-fn state_survives_as_bytes() {
+fn a_decoded_state_continues_with_the_same_bits() {
     for settings in all_settings() {
         let (mut straight, mut resumed) = (adapter(), adapter());
         let mut optimizer = Optimizer::new(settings, &straight).unwrap();
@@ -175,7 +174,7 @@ fn state_survives_as_bytes() {
 }
 
 #[test]
-fn other_bytes_are_refused() {
+fn altered_bytes_are_refused() {
     let adapter = adapter();
     let mut trained = adapter.clone();
     let mut optimizer = Optimizer::new(Settings::ADAMW, &adapter).unwrap();
@@ -215,7 +214,7 @@ fn with_values(adapter: &LoraAdapter, exponent: i32, value: i64) -> Vec<Gradient
 }
 
 #[test]
-fn a_zero_gradient_only_decays() {
+fn a_zero_gradient_applies_weight_decay_only() {
     for settings in [Settings::ADAMW, Settings::LION] {
         let mut adapter = adapter();
         let before = adapter.clone();
@@ -228,13 +227,13 @@ fn a_zero_gradient_only_decays() {
             let decayed = |value: &i32| (f64::from(*value) * 0.75).round_ties_even() as i32;
             assert_eq!(after.values, before.values.iter().map(decayed).collect::<Vec<_>>());
         }
-        // Non-finite moments would be refused.
+        // decoding would refuse moments that are not finite
         assert_eq!(Optimizer::from_bytes(&optimizer.to_bytes()).unwrap(), optimizer);
     }
 }
 
 #[test]
-fn lion_steps_by_the_sign_alone() {
+fn lion_uses_the_sign_of_the_gradient_only() {
     let settings = Settings { learning_rate: 0.25, weight_decay: 0.0, ..Settings::LION };
     for (value, expected) in [(1, -(1 << 26)), (i64::MAX, -(1 << 26)), (-3, 1 << 26), (0, 0)] {
         let mut adapter = adapter();
@@ -248,7 +247,7 @@ fn lion_steps_by_the_sign_alone() {
 }
 
 #[test]
-fn the_largest_gradients_stay_finite_and_masters_stop_at_eight() {
+fn the_largest_gradients_stay_finite_and_parameters_are_clamped_at_eight() {
     for settings in [Settings::ADAMW, Settings::LION] {
         let settings = Settings { learning_rate: 1.0, weight_decay: 0.0, clip_norm: 1e15, ..settings };
         let mut adapter = adapter();
@@ -268,7 +267,7 @@ fn the_largest_gradients_stay_finite_and_masters_stop_at_eight() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_and_changes_nothing() {
+fn mismatched_arguments_are_refused_and_change_nothing() {
     let adapter = adapter();
     let good = gradients(&adapter, 1);
     let refused = |change: &dyn Fn(&mut LoraAdapter, &mut Vec<GradientMatrix>), tokens: u64| -> Error {

@@ -1,4 +1,4 @@
-//! The page's files: what Trunk copies is what is there, and nothing in them needs a looser policy than the node's.
+//! Tests of the page's files: Trunk copies all of them, and none needs a looser content security policy than the node's.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -28,19 +28,19 @@ fn trunk_copies_every_file() {
 }
 
 #[test]
-fn modules_import_files_that_are_there() {
+fn modules_import_existing_files() {
     let built = ["r3mes_www.js"];
     for file in files().iter().filter(|file| file.ends_with(".js")) {
         let text = fs::read_to_string(www().join(file)).unwrap();
         for part in text.split("\"./").skip(1) {
             let name = part.split('"').next().unwrap();
-            assert!(built.contains(&name) || www().join(name).exists(), "{file} names {name}");
+            assert!(built.contains(&name) || www().join(name).exists(), "{file} imports {name}, which does not exist");
         }
     }
 }
 
 #[test]
-fn nothing_is_inline() {
+fn files_have_no_inline_scripts_or_styles() {
     for file in files().iter().filter(|file| [".html", ".js", ".svg"].iter().any(|kind| file.ends_with(kind))) {
         let text = fs::read_to_string(www().join(file)).unwrap();
         for inline in

@@ -1,13 +1,10 @@
-//! The vocabulary in shards: as many as it takes, never seen in a result.
+//! Tests of the vocabulary in shards: the number of shards follows from the limit, and does not change any result.
 
-#[allow(dead_code, reason = "each test uses a part")]
-mod cases;
-
-use cases::{adapter, model, small, targets, text};
+use crate::cases::{adapter, model, small, targets, text};
 use pollster::block_on;
 use r3mes_wgpu::{
     compute::{Backend, cpu, recording::Content},
-    model::transformer::Step,
+    model::transformer::RecordedStep,
     training::{session::JOB_EXPONENT, step::Trainer},
 };
 use std::sync::Arc;
@@ -20,17 +17,17 @@ fn shards_change_no_bit() {
     let chunk = text(config.vocab, 75, 7);
     for choose in [cpu::scalar, cpu::fastest] {
         let backend = Backend::Cpu { threads: 2, choose };
-        let gradient = |step: Step| {
+        let gradient = |step: RecordedStep| {
             let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
             let mut trainer = Trainer::new(step, executor);
             block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();
             block_on(trainer.gradient(&chunk, &[9; 32], 3)).unwrap()
         };
-        let whole = gradient(Step::new(&model, &targets, 1));
+        let whole = gradient(RecordedStep::new(&model, &targets, 1));
         assert!(whole.loss > 0 && !whole.saturated);
-        // 64 features are 64 bytes an embedding, 32 tokens 128 bytes a logit
+        // an embedding of 64 features has 64 bytes, and the logits of one vocabulary token 128 bytes for 32 tokens
         for (binding_bytes, shards) in [(1 << 14, 1), (6000, 3), (2048, 8), (1, 32)] {
-            let step = Step::sharded(&model, &targets, 1, binding_bytes);
+            let step = RecordedStep::sharded(&model, &targets, 1, binding_bytes);
             let embeds = step.recording.dispatches().iter().filter(|dispatch| dispatch.kernel.name == "embed");
             assert_eq!(embeds.count(), shards, "{binding_bytes}");
             for buffer in step.recording.buffers() {
@@ -44,7 +41,7 @@ fn shards_change_no_bit() {
 
 #[test]
 fn a_step_of_2048_tokens_at_the_full_vocabulary_fits_the_default_limits() {
-    // all that is as long as the vocabulary, at the width and the vocabulary of 2B4T; little of the rest
+    // the width and the vocabulary of 2B4T, with one layer
     let config =
         r3mes_wgpu::model::config::ModelConfig { layers: 1, ..r3mes_wgpu::model::config::ModelConfig::BITNET_2B4T };
     let mut model = r3mes_wgpu::model::generator::seeded(
@@ -55,7 +52,7 @@ fn a_step_of_2048_tokens_at_the_full_vocabulary_fits_the_default_limits() {
     model.config = config;
     model.embedding.words = vec![0; 128_256 * 640].into();
     model.embedding.row_scales = vec![1; 128_256].into();
-    let step = Step::new(&model.check().unwrap(), &targets(8), 1);
+    let step = RecordedStep::new(&model.check().unwrap(), &targets(8), 1);
     let largest = step.recording.plan().slot_words.into_iter().max().unwrap();
     assert!(4 * largest <= 128 << 20, "{largest}");
     let embedding = step.recording.buffers().iter().filter(|buffer| buffer.name == "embedding");

@@ -1,113 +1,193 @@
-// The bench page: what this browser computes in a second, as ratios to what was timed in the same rounds.
+// The benchmark page: how fast this browser computes the products of training and a whole training step.
 //
-// A script that opens the page may import this module too, and mix its own rounds with `round`.
+// A script that opens the page can import this module and run its own measurements between calls of `round`.
 
-import { element } from "./dom.js";
+import { element, find, tableRow } from "./dom.js";
 import { Engine } from "./engine.js";
+import { errorMessage } from "./format.js";
 
-const form = document.querySelector("#shape");
-const copy = document.querySelector("#copy");
-const results = document.querySelector("#results");
-const status = document.querySelector("#status");
+/** @import { BenchEvent, BenchOptions } from "./r3mes_www.js" */
+
+/**
+ * A product or a step, with its measured times in milliseconds.
+ * @typedef {Omit<Extract<BenchEvent, { event: "subject" }>, "event"> & { samples: number[] }} Subject
+ */
+
+/**
+ * The results so far.
+ *
+ * @typedef {object} Results
+ * @property {string} userAgent
+ * @property {number} tokens
+ * @property {number} features
+ * @property {BenchOptions["step"]} step
+ * @property {{ name: string, software: boolean } | null} device the GPU
+ * @property {{ kernel: string, lowering: string, lowerings: string[] }[]} lowerings the lowering chosen for each kernel
+ * @property {Subject[]} subjects
+ */
+
+const PRODUCT_HEADS = ["Product", "Implementation", "Fastest", "Median", "GOP/s"];
+
+const form = find(document, "#shape", HTMLFormElement);
+const startButton = find(form, "button[type=submit]", HTMLButtonElement);
+const copyButton = find(document, "#copy", HTMLButtonElement);
+const resultsSection = find(document, "#results", HTMLElement);
+const status = find(document, "#status", HTMLElement);
 const engine = new Engine();
 
-/** Device, lowerings and subjects with their samples in milliseconds, as they are known so far. */
-export let report;
+/** @type {Results | undefined} */
+let results;
 
-/** Has everything checked and ready, for `BenchOptions`. */
+/**
+ * Prepares everything that is timed and checks its results.
+ * @param {BenchOptions} options
+ * @returns {Promise<Results>} without samples
+ */
 export async function prepare(options) {
-  report = { userAgent: navigator.userAgent, ...options, device: null, lowerings: [], subjects: [] };
-  await engine.bench(options, heard);
-  const digests = new Set(report.subjects.flatMap(({ digest }) => digest ?? []));
-  if (digests.size > 1) throw new Error("The steps' digests differ: this device computes other bits.");
-  return report;
+  /** @type {Results} */
+  const prepared = { userAgent: navigator.userAgent, ...options, device: null, lowerings: [], subjects: [] };
+  results = prepared;
+  await engine.bench(options, (event) => addEvent(prepared, event));
+  const digests = new Set(prepared.subjects.flatMap(({ digest }) => digest ?? []));
+  if (digests.size > 1)
+    throw new Error("The digests of the steps differ: a backend of this device computes wrong results.");
+  return prepared;
 }
 
-/** Times each subject once more. */
+/**
+ * Measures every product and step once more.
+ * @returns {Promise<Results>} with one more sample for each
+ */
 export async function round() {
-  await engine.round(heard);
-  return report;
+  if (!results) throw new Error("call prepare() before round()");
+  const measured = results;
+  await engine.round((event) => addEvent(measured, event));
+  return measured;
 }
 
-function heard(told) {
-  const { event, ...rest } = told;
-  if (event === "device") report.device = rest;
-  else if (event === "preparing") say(`Preparing ${rest.what}`);
-  else if (event === "lowering") report.lowerings.push(rest);
-  else if (event === "subject") report.subjects.push({ ...rest, samples: [] });
-  else report.subjects[rest.subject].samples.push(rest.milliseconds);
+/**
+ * @param {Results} results
+ * @param {BenchEvent} event
+ */
+function addEvent(results, event) {
+  switch (event.event) {
+    case "device":
+      results.device = { name: event.name, software: event.software };
+      break;
+    case "preparing":
+      say(`Preparing ${event.what}`);
+      break;
+    case "lowering":
+      results.lowerings.push({ kernel: event.kernel, lowering: event.lowering, lowerings: event.lowerings });
+      break;
+    case "subject": {
+      const { event: _, ...subject } = event;
+      results.subjects.push({ ...subject, samples: [] });
+      break;
+    }
+    case "time":
+      results.subjects[event.subject]?.samples.push(event.milliseconds);
+      break;
+  }
 }
 
-form.addEventListener("submit", async (submitted) => {
-  submitted.preventDefault();
-  const { rounds, step, ...sizes } = Object.fromEntries(new FormData(form));
-  const [button] = form.querySelectorAll("button");
-  button.disabled = copy.disabled = true;
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  startButton.disabled = copyButton.disabled = true;
   delete document.body.dataset.verdict;
   try {
-    await prepare({ tokens: Number(sizes.tokens), features: Number(sizes.features), step });
+    const rounds = numberField("rounds");
+    const step = /** @type {BenchOptions["step"]} */ (find(form, "[name=step]", HTMLSelectElement).value);
+    const { device } = await prepare({ tokens: numberField("tokens"), features: numberField("features"), step });
     for (let done = 1; done <= rounds; done++) {
       say(`Round ${done} of ${rounds}`);
-      await round();
-      show();
+      show(await round());
     }
-    say(report.device ? "Done." : "Done, on the CPU. This browser offers no GPU: WebGPU is missing or switched off.");
+    say(device ? "Done." : "Done, on the CPU only. This browser offers no GPU: WebGPU is missing or disabled.");
     document.body.dataset.verdict = "done";
   } catch (error) {
-    say(error.message);
+    say(errorMessage(error));
     document.body.dataset.verdict = "failed";
   }
-  button.disabled = copy.disabled = false;
+  startButton.disabled = copyButton.disabled = false;
 });
 
-copy.addEventListener("click", async () => {
-  await navigator.clipboard.writeText(JSON.stringify(report, null, 2));
+copyButton.addEventListener("click", async () => {
+  await navigator.clipboard.writeText(JSON.stringify(results, null, 2));
   say("Copied.");
 });
 
-/** The tables of the report: products on each backend, then steps. */
-function show() {
-  results.replaceChildren();
-  const { device, tokens, features, subjects } = report;
-  for (const backend of ["gpu", "cpu"]) {
-    const products = subjects.filter((subject) => subject.backend === backend && subject.operations);
-    if (products.length === 0) continue;
-    const title = backend === "gpu" ? `WebGPU: ${device.name}` : "CPU through WebAssembly";
-    const [heading, unit] = [element("h2", title), backend === "gpu" ? "× f32" : "× scalar"];
-    const body = table("Product", "By", "Fastest", "Median", "GOP/s", unit);
-    for (const product of products) {
-      const base = products.find(({ what, by }) => (backend === "gpu" ? what.startsWith("f32") : what === product.what && by === "scalar"));
-      const [fastest, median] = [least(product), middle(product)];
-      row(body, product.what, product.by, ms(fastest), ms(median), (product.operations / fastest / 1e6).toFixed(1), (least(base) / fastest).toFixed(2));
-    }
-    results.append(heading, element("p", `${tokens} tokens by ${features} × ${features}`), scrolled(body));
+/** @param {string} name */
+const numberField = (name) => find(form, `[name=${name}]`, HTMLInputElement).valueAsNumber;
+
+/**
+ * Shows the products of each backend, then the steps.
+ * @param {Results} results
+ */
+function show({ device, tokens, features, subjects }) {
+  resultsSection.replaceChildren();
+  const shape = `${tokens} tokens × ${features} × ${features} features`;
+  const products = subjects.filter(({ operations }) => operations);
+  const [onGpu, onCpu] = ["gpu", "cpu"].map((name) => products.filter(({ backend }) => backend === name));
+  if (onGpu?.length) {
+    const base = onGpu.find(({ what }) => what.startsWith("f32"));
+    const rows = onGpu.map((product) => productRow(product, base));
+    showTable(`WebGPU: ${device?.name}`, shape, [...PRODUCT_HEADS, "× f32"], rows);
+  }
+  if (onCpu?.length) {
+    const rows = onCpu.map((product) => {
+      const base = onCpu.find(({ what, by }) => what === product.what && by === "scalar");
+      return productRow(product, base);
+    });
+    showTable("CPU through WebAssembly", shape, [...PRODUCT_HEADS, "× scalar"], rows);
   }
   const steps = subjects.filter(({ what }) => what === "whole step");
   if (steps.length === 0) return;
-  const body = table("Backend", "By", "Fastest", "Tokens/s at best", "In the middle", "Digest");
-  for (const step of steps) {
-    const rate = (milliseconds) => ((1000 * step.tokens) / milliseconds).toFixed(1);
-    row(body, step.backend.toUpperCase(), step.by, ms(least(step)), rate(least(step)), rate(middle(step)), step.digest.slice(0, 16));
-  }
-  results.append(element("h2", "Whole step"), element("p", "Forward, backward and AdamW on one sequence."), scrolled(body));
+  const heads = ["Backend", "Implementation", "Fastest", "Tokens/s, fastest", "Tokens/s, median", "Digest"];
+  showTable("Whole step", "Forward pass, backward pass and AdamW on one sequence.", heads, steps.map(stepRow));
 }
 
-const least = ({ samples }) => Math.min(...samples);
-const middle = ({ samples }) => samples.toSorted((a, b) => a - b)[samples.length >> 1];
-const ms = (milliseconds) => `${milliseconds.toFixed(2)} ms`;
-
-function table(...heads) {
-  const body = element("tbody");
-  element("table", element("thead", element("tr", ...heads.map((text) => element("th", text)))), body);
-  return body;
+/**
+ * @param {Subject} product
+ * @param {Subject | undefined} base the product to compare with
+ */
+function productRow(product, base) {
+  const { what, by, operations = 0 } = product;
+  const time = fastest(product);
+  const speedup = base ? (fastest(base) / time).toFixed(2) : "–";
+  return tableRow(what, by, formatMs(time), formatMs(median(product)), (operations / time / 1e6).toFixed(1), speedup);
 }
 
-const scrolled = (body) => element("div", body.parentElement);
-
-function row(body, ...cells) {
-  body.append(element("tr", ...cells.map((text) => element("td", text))));
+/** @param {Subject} step */
+function stepRow(step) {
+  const [best, middle] = [fastest(step), median(step)];
+  const rates = [best, middle].map((milliseconds) => ((1000 * step.tokens) / milliseconds).toFixed(1));
+  return tableRow(step.backend.toUpperCase(), step.by, formatMs(best), ...rates, step.digest?.slice(0, 16) ?? "–");
 }
 
+/**
+ * Appends a table with a heading and a description to the results.
+ * @param {string} title
+ * @param {string} description
+ * @param {string[]} heads
+ * @param {HTMLElement[]} rows
+ */
+function showTable(title, description, heads, rows) {
+  const head = element("tr", ...heads.map((text) => element("th", text)));
+  const table = element("table", element("thead", head), element("tbody", ...rows));
+  resultsSection.append(element("h2", title), element("p", description), element("div", table));
+}
+
+/** @param {Subject} subject */
+const fastest = ({ samples }) => Math.min(...samples);
+
+/** @param {Subject} subject */
+const median = ({ samples }) => samples.toSorted((a, b) => a - b)[samples.length >> 1] ?? NaN;
+
+/** @param {number} milliseconds */
+const formatMs = (milliseconds) => `${milliseconds.toFixed(2)} ms`;
+
+/** @param {string} text */
 function say(text) {
   status.textContent = text;
 }

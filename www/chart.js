@@ -1,13 +1,18 @@
-// A line of numbers on a small canvas, drawn in the page's own colour.
+// The loss chart: a line on a small canvas, drawn in the text color of the canvas.
 
-const KEPT = 200;
+const MAX_VALUES = 200;
 
+/** A line chart of the last 200 losses. */
 export class Chart {
   #canvas;
   #caption;
+  /** @type {number[]} */
   #values = [];
 
-  /** `caption` says in words what the line shows. */
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {HTMLElement} caption describes the line in words
+   */
   constructor(canvas, caption) {
     this.#canvas = canvas;
     this.#caption = caption;
@@ -15,11 +20,14 @@ export class Chart {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#draw());
   }
 
-  /** Adds a value; one that is none is left out. */
+  /**
+   * Adds a loss; ignores `undefined`, which a void task has.
+   * @param {number | undefined} value
+   */
   add(value) {
-    if (!Number.isFinite(value)) return;
+    if (value === undefined || !Number.isFinite(value)) return;
     this.#values.push(value);
-    if (this.#values.length > KEPT) this.#values.shift();
+    if (this.#values.length > MAX_VALUES) this.#values.shift();
     this.#draw();
   }
 
@@ -28,21 +36,40 @@ export class Chart {
     const { clientWidth: width, clientHeight: height } = canvas;
     canvas.width = width * devicePixelRatio;
     canvas.height = height * devicePixelRatio;
-    if (this.#values.length < 2) return;
-    const [low, high] = [Math.min(...this.#values), Math.max(...this.#values)];
     const context = canvas.getContext("2d");
+    if (!context || this.#values.length < 2) return;
     context.scale(devicePixelRatio, devicePixelRatio);
     context.strokeStyle = getComputedStyle(canvas).color;
     context.lineWidth = 2;
     context.beginPath();
-    this.#values.forEach((value, at) => {
-      const x = (at / (this.#values.length - 1)) * (width - 4) + 2;
-      const y = height - 4 - ((value - low) / (high - low || 1)) * (height - 8);
-      if (at === 0) context.moveTo(x, y);
-      else context.lineTo(x, y);
-    });
+    for (const [x, y] of linePoints(this.#values, width, height)) context.lineTo(x, y);
     context.stroke();
-const [first, last] = [this.#values[0], this.#values.at(-1)].map((value) => value.toFixed(3));
-    this.#caption.textContent = `Loss of the last ${this.#values.length} tasks: from ${first} to ${last}, between ${low.toFixed(3)} and ${high.toFixed(3)}`;
+    this.#caption.textContent = describeLosses(this.#values);
   }
+}
+
+/**
+ * Returns the points [x, y] of the line, with a margin for its width. The smallest value is at the bottom.
+ * @param {number[]} values at least two
+ * @param {number} width
+ * @param {number} height
+ * @returns {[number, number][]}
+ */
+export function linePoints(values, width, height) {
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  return values.map((value, index) => [
+    (index / (values.length - 1)) * (width - 4) + 2,
+    height - 4 - ((value - low) / (high - low || 1)) * (height - 8),
+  ]);
+}
+
+/**
+ * Returns the caption of a chart of at least two losses.
+ * @param {number[]} losses
+ */
+export function describeLosses(losses) {
+  const [first, last, low, high] = [losses[0], losses.at(-1), Math.min(...losses), Math.max(...losses)].map((loss) =>
+    loss?.toFixed(3),
+  );
+  return `Loss of the last ${losses.length} tasks: first ${first}, last ${last}, lowest ${low}, highest ${high}`;
 }

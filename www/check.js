@@ -1,94 +1,157 @@
-// The conformance page: this device's digests beside the published ones.
+// The conformance page: compares the results of this device with the published ones.
 
-import { element } from "./dom.js";
+import { element, find } from "./dom.js";
 import { Engine } from "./engine.js";
+import { errorMessage } from "./format.js";
 
-const start = document.querySelector("#start");
-const copy = document.querySelector("#copy");
-const status = document.querySelector("#status");
+/** @import { CheckEvent, DeviceCard } from "./r3mes_www.js" */
+
+/** @typedef {"same" | "different" | "missing"} Verdict "missing": the browser offers no GPU */
+
+/**
+ * The results of one backend, for bug reports.
+ *
+ * @typedef {object} Execution
+ * @property {"cpu" | "gpu"} backend
+ * @property {DeviceCard | null} device the GPU
+ * @property {Record<string, { lowering: string, lowerings: string[], error?: string }>} kernels
+ * @property {string | null} stepDigest
+ * @property {string | null} runDigest
+ * @property {boolean} ok whether all results are correct
+ * @property {string | null} error
+ */
+
+const startButton = find(document, "#start", HTMLButtonElement);
+const copyButton = find(document, "#copy", HTMLButtonElement);
+const status = find(document, "#status", HTMLElement);
 const engine = new Engine();
-let report;
+/** @type {{ userAgent: string, executions: Execution[] }} */
+let report = { userAgent: navigator.userAgent, executions: [] };
 
-start.addEventListener("click", async () => {
-  start.disabled = copy.disabled = true;
+startButton.addEventListener("click", async () => {
+  startButton.disabled = copyButton.disabled = true;
   report = { userAgent: navigator.userAgent, executions: [] };
   delete document.body.dataset.verdict;
-  const verdicts = [await run("cpu"), await run("gpu")];
-  const wrong = verdicts.includes("different");
-  document.body.dataset.verdict = wrong ? "different" : "same";
-  say(
-    wrong
-      ? "This device computes other bits. Please report what “Copy as JSON” gives."
-      : verdicts.includes("missing")
-        ? "The same bits on the CPU. This browser offers no GPU."
-        : "The same bits, on the GPU and on the CPU.",
-  );
-  start.disabled = copy.disabled = false;
+  const verdicts = [await checkBackend("cpu"), await checkBackend("gpu")];
+  const different = verdicts.includes("different");
+  document.body.dataset.verdict = different ? "different" : "same";
+  if (different) {
+    say("This device does not compute the published results. Please report it, with the text of “Copy as JSON”.");
+  } else if (verdicts.includes("missing")) {
+    say("The CPU computes the published results. This browser offers no GPU.");
+  } else {
+    say("The GPU and the CPU compute the published results.");
+  }
+  startButton.disabled = copyButton.disabled = false;
 });
 
-copy.addEventListener("click", async () => {
+copyButton.addEventListener("click", async () => {
   await navigator.clipboard.writeText(JSON.stringify(report, null, 2));
   say("Copied.");
 });
 
-/** Checks one backend into its section: "same", "different" or "missing". */
-async function run(backend) {
-  const section = document.querySelector(`#${backend}`);
-  section.querySelectorAll(":scope > :not(h2)").forEach((old) => old.remove());
+/**
+ * Checks a backend and shows its results in its section.
+ * @param {"cpu" | "gpu"} backend
+ */
+async function checkBackend(backend) {
+  const section = find(document, `#${backend}`, HTMLElement);
+  for (const old of section.querySelectorAll(":scope > :not(h2)")) old.remove();
+  /** @type {Execution} */
   const execution = { backend, device: null, kernels: {}, stepDigest: null, runDigest: null, ok: false, error: null };
   report.executions.push(execution);
-  let verdict;
-  try {
-    if (backend === "gpu") {
-      [execution.device = null] = await engine.devices();
-      if (!execution.device) {
-        section.append(element("p", "This browser offers no GPU: WebGPU is missing or switched off."));
-        return "missing";
-      }
-      section.append(element("p", describe(execution.device)));
-    }
-    const rows = table(section, "Kernel", "Runs by", "Known answers");
-    const digests = table(section, "Digest", "Published", "This device");
-    execution.ok = await engine.check(backend, (event) => {
-      if (event.event === "kernel") {
-        execution.kernels[event.kernel] = { lowering: event.lowering, lowerings: event.lowerings, error: event.error };
-        row(rows, !event.error, event.kernel, event.lowering, event.error ?? "right");
-        say(`${backend.toUpperCase()}: kernel ${event.kernel}`);
-      } else {
-        execution[`${event.digest}Digest`] = event.found ?? null;
-        const steps = event.steps === 1 ? "one step" : `${event.steps} steps`;
-        row(digests, event.found === event.expected, steps, event.expected, event.found ?? event.error);
-        say(`${backend.toUpperCase()}: ${steps} done`);
-      }
-    });
-    verdict = execution.ok ? "same" : "different";
-  } catch (error) {
-    execution.error = error.message;
-    section.append(element("p", error.message));
-    verdict = "different";
-  }
-  section.dataset.verdict = verdict;
+  const verdict = await runCheck(execution, section);
+  if (verdict !== "missing") section.dataset.verdict = verdict;
   return verdict;
 }
 
-function describe({ name, vendor, architecture, software }) {
-  const known = [vendor, architecture].filter((word) => word !== "unknown").join(" ");
-  return `${name}${known ? ` · ${known}` : ""}${software ? " · a software GPU: the CPU plays it" : ""}`;
+/**
+ * @param {Execution} execution
+ * @param {HTMLElement} section
+ * @returns {Promise<Verdict>}
+ */
+async function runCheck(execution, section) {
+  const { backend } = execution;
+  try {
+    if (backend === "gpu") {
+      const [device] = await engine.devices();
+      if (!device) {
+        section.append(element("p", "This browser offers no GPU: WebGPU is missing or disabled."));
+        return "missing";
+      }
+      execution.device = device;
+      section.append(element("p", describeDevice(device)));
+    }
+    const kernels = addTable(section, "Kernel", "Lowering", "Known answers");
+    const digests = addTable(section, "Digest of", "Published", "This device");
+    execution.ok = await engine.check(backend, (event) => {
+      if (event.event === "kernel") addKernel(execution, kernels, event);
+      else addDigest(execution, digests, event);
+    });
+  } catch (error) {
+    execution.error = errorMessage(error);
+    section.append(element("p", execution.error));
+  }
+  return execution.ok ? "same" : "different";
 }
 
-function table(section, ...heads) {
+/**
+ * @param {Execution} execution
+ * @param {HTMLElement} table
+ * @param {Extract<CheckEvent, { event: "kernel" }>} event
+ */
+function addKernel(execution, table, { kernel, lowering, lowerings, error }) {
+  execution.kernels[kernel] = { lowering, lowerings, error };
+  addRow(table, !error, kernel, lowering, error ?? "correct");
+  say(`${execution.backend.toUpperCase()}: checked the kernel ${kernel}`);
+}
+
+/**
+ * @param {Execution} execution
+ * @param {HTMLElement} table
+ * @param {Extract<CheckEvent, { event: "digest" }>} event
+ */
+function addDigest(execution, table, { digest, steps, expected, found, error }) {
+  execution[`${digest}Digest`] = found ?? null;
+  const what = steps === 1 ? "1 step" : `${steps} steps`;
+  addRow(table, found === expected, what, expected, found ?? error ?? "–");
+  say(`${execution.backend.toUpperCase()}: computed ${what}`);
+}
+
+/**
+ * Returns the name of a GPU, its vendor and architecture if they are known, and whether it is a software GPU.
+ * @param {DeviceCard} device
+ */
+function describeDevice({ name, vendor, architecture, software }) {
+  const known = [vendor, architecture].filter((word) => word !== "unknown").join(" ");
+  return [name, known, software && "a software GPU, which runs on the CPU"].filter(Boolean).join(" · ");
+}
+
+/**
+ * Appends a table to a section; returns its body.
+ * @param {HTMLElement} section
+ * @param {...string} heads
+ */
+function addTable(section, ...heads) {
   const body = element("tbody");
   const head = element("tr", ...heads.map((text) => element("th", text)));
   section.append(element("div", element("table", element("thead", head), body)));
   return body;
 }
 
-function row(body, right, ...cells) {
-  const line = element("tr", ...cells.map((text) => element("td", text)));
-  line.className = right ? "right" : "wrong";
-  body.append(line);
+/**
+ * Appends a row to the body of a table.
+ * @param {HTMLElement} body
+ * @param {boolean} correct
+ * @param {...string} cells
+ */
+function addRow(body, correct, ...cells) {
+  const row = element("tr", ...cells.map((text) => element("td", text)));
+  row.className = correct ? "right" : "wrong";
+  body.append(row);
 }
 
+/** @param {string} text */
 function say(text) {
   status.textContent = text;
 }

@@ -1,17 +1,33 @@
-// Elements, made in one line.
+// Functions that create and find elements.
 
-/** An element with these children: elements or texts. */
+/**
+ * Creates an element with the given children.
+ * @template {keyof HTMLElementTagNameMap} Name
+ * @param {Name} name
+ * @param {...(Node | string)} children
+ */
 export function element(name, ...children) {
-  const made = document.createElement(name);
-  made.append(...children);
-  return made;
+  const created = document.createElement(name);
+  created.append(...children);
+  return created;
 }
 
-/** A table's row of these texts. */
-export const row = (...texts) => element("tr", ...texts.map((text) => element("td", text)));
+/**
+ * Creates a table row with one cell for each value.
+ * @param {...(string | number)} values
+ */
+export const tableRow = (...values) => element("tr", ...values.map((value) => element("td", String(value))));
 
-/** Micro-units as people read them. */
-export const coins = (units) => `${(units / 1e6).toLocaleString(undefined, { maximumFractionDigits: 6 })} R3MES`;
-
-/** Bytes as people read them. */
-export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+/**
+ * Returns the first element that matches a selector. Throws if there is none, or if it is of another class than `type`.
+ * @template {Element} Type
+ * @param {ParentNode} root
+ * @param {string} selector
+ * @param {new () => Type} type
+ * @returns {Type}
+ */
+export function find(root, selector, type) {
+  const found = root.querySelector(selector);
+  if (!(found instanceof type)) throw new Error(`no ${type.name} matches ${selector}`);
+  return found;
+}

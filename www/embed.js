@@ -1,18 +1,28 @@
-// The page for frames on other sites: <r3mes-miner>, driven by its parent's messages. docs/EMBEDDING.md is the protocol.
+// The page for frames on other sites: <r3mes-miner>, controlled by messages of the parent page. docs/EMBEDDING.md
+// documents the protocol.
 //
-// Which sites may frame it is the node's to say, by `frame-ancestors`; a browser loads it nowhere else.
+// The node decides which sites may frame this page, by `frame-ancestors` in its Content-Security-Policy header.
 
-import "./r3mes-miner.js";
+import { find } from "./dom.js";
+import { errorMessage } from "./format.js";
+import { R3mesMiner } from "./r3mes-miner.js";
+import { MAX_INTENSITY, MIN_INTENSITY } from "./settings.js";
 
+/** Version of the protocol. */
 const VERSION = 1;
+/** Events of the element that the parent receives. */
 const EVENTS = ["state", "step", "submit", "reward", "error", "consent"];
 
-const miner = document.querySelector("r3mes-miner");
-/** The parent's origin, known from its first message on; nothing but `ready` is told before. */
-let host;
+const miner = find(document, "r3mes-miner", R3mesMiner);
+/**
+ * The origin of the parent page, known after its first message. Until then, only `ready` is sent.
+ * @type {string | undefined}
+ */
+let parentOrigin;
 let ready = false;
-let last = { state: miner.state, reason: "" };
+let lastState = { state: miner.state, reason: "" };
 
+/** @type {Record<string, (message: Record<string, unknown>) => unknown>} */
 const commands = {
   start: () => miner.start(),
   pause: () => miner.pause(),
@@ -20,36 +30,47 @@ const commands = {
   finish: () => miner.finish(),
   stop: () => miner.stop(),
   setIntensity({ intensity }) {
-    if (!(intensity >= 0.05 && intensity <= 1)) throw new Error(`intensity ${intensity} is not a number from 0.05 to 1`);
-    miner.setAttribute("intensity", intensity);
+    if (typeof intensity !== "number" || !(intensity >= MIN_INTENSITY && intensity <= MAX_INTENSITY)) {
+      throw new Error(`intensity ${intensity} is not a number from ${MIN_INTENSITY} to ${MAX_INTENSITY}`);
+    }
+    miner.setAttribute("intensity", String(intensity));
   },
-  state: () => tell("state", last),
+  state: () => send("state", lastState),
 };
 
-function tell(type, detail, origin = host) {
-  if (origin && parent !== window) parent.postMessage({ ...detail, r3mes: VERSION, type }, origin);
+/**
+ * Sends a message to the parent page.
+ * @param {string} type
+ * @param {object} fields
+ */
+function send(type, fields, origin = parentOrigin) {
+  if (origin && parent !== window) parent.postMessage({ ...fields, r3mes: VERSION, type }, origin);
 }
 
 for (const type of EVENTS) {
-  miner.addEventListener(`r3mes:${type}`, ({ detail }) => {
+  miner.addEventListener(`r3mes:${type}`, (event) => {
+    const { detail } = /** @type {CustomEvent} */ (event);
     if (type === "state") {
-      last = detail;
-      if (!ready) tell("ready", {}, "*");
+      lastState = detail;
+      if (!ready) send("ready", {}, "*");
       ready = true;
     }
-    tell(type, detail);
+    send(type, detail);
   });
 }
 
 window.addEventListener("message", async ({ data, origin, source }) => {
   if (source !== parent || parent === window || origin === "null" || !data?.r3mes) return;
-  host ??= origin;
-  if (origin !== host) return;
+  parentOrigin ??= origin;
+  if (origin !== parentOrigin) return;
   try {
-    if (data.r3mes !== VERSION) throw new Error(`protocol version ${data.r3mes} is not spoken here, only ${VERSION}`);
-    if (!Object.hasOwn(commands, data.type)) throw new Error(`there is no command ${data.type}`);
-    await commands[data.type](data);
+    if (data.r3mes !== VERSION) {
+      throw new Error(`protocol version ${data.r3mes} is not supported; this frame supports version ${VERSION}`);
+    }
+    const command = Object.hasOwn(commands, data.type) ? commands[data.type] : undefined;
+    if (!command) throw new Error(`unknown command ${data.type}`);
+    await command(data);
   } catch (error) {
-    tell("error", { message: error.message });
+    send("error", { message: errorMessage(error) });
   }
 });

@@ -1,39 +1,51 @@
-// The log: what happened, for people and for bug reports. It holds no secrets, because nobody puts any in.
+// The log: what happened since the page was loaded, for people and for bug reports. Callers must not log secrets.
 
 import { element } from "./dom.js";
 
-const KEPT = 500;
+const MAX_ENTRIES = 500;
 
+/** A list of the last 500 log entries, filtered by a text field. */
 export class Log {
+  /** @type {string[]} */
   #entries = [];
   #list;
   #filter;
 
-  /** `list` shows what contains the text of `filter`. */
+  /**
+   * @param {HTMLElement} list shows the entries that contain the text of `filter`
+   * @param {HTMLInputElement} filter
+   */
   constructor(list, filter) {
     this.#list = list;
     this.#filter = filter;
     filter.addEventListener("input", () => this.#draw());
   }
 
-  note(text) {
+  /**
+   * Adds an entry with the current time.
+   * @param {string} text
+   */
+  add(text) {
     const entry = `${new Date().toISOString()} ${text}`;
     this.#entries.push(entry);
-    if (this.#entries.length > KEPT) this.#entries.shift();
-    if (!this.#wanted(entry)) return;
+    if (this.#entries.length > MAX_ENTRIES) this.#entries.shift();
+    if (!this.#matches(entry)) return;
     this.#list.append(element("li", entry));
-    if (this.#list.children.length > KEPT) this.#list.firstChild.remove();
+    if (this.#list.children.length > MAX_ENTRIES) this.#list.firstElementChild?.remove();
   }
 
+  /** Returns all entries, one on each line. */
   toString() {
     return this.#entries.join("\n");
   }
 
-  #wanted(entry) {
+  /** @param {string} entry */
+  #matches(entry) {
     return entry.toLowerCase().includes(this.#filter.value.toLowerCase());
   }
 
   #draw() {
-    this.#list.replaceChildren(...this.#entries.filter((entry) => this.#wanted(entry)).map((entry) => element("li", entry)));
+    const entries = this.#entries.filter((entry) => this.#matches(entry));
+    this.#list.replaceChildren(...entries.map((entry) => element("li", entry)));
   }
 }

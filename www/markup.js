@@ -1,18 +1,19 @@
-// What <r3mes-miner> is made of.
+// The HTML of <r3mes-miner>.
 
+/** The content of the element's shadow root. */
 export const template = document.createElement("template");
 template.innerHTML = `
   <link rel="stylesheet" href="${new URL("./miner.css", import.meta.url)}" />
   <section id="consent" aria-labelledby="consent-title" hidden>
-    <h2 id="consent-title">May this page compute for you?</h2>
+    <h2 id="consent-title">May this page mine on this device?</h2>
     <ul>
-      <li><strong>What runs:</strong> the training of a small adapter of a language model, on this device's GPU, or on its
-        processor where there is no GPU. It never starts by itself.</li>
-      <li><strong>Who is paid:</strong> you, at an address that you name, or a key that only this browser keeps. There is
-        no developer fee.</li>
-      <li><strong>What it costs:</strong> power, as a game does: tens of watts on a laptop, hundreds on a large GPU. The
-        device gets warm, and its fan may turn up.</li>
-      <li><strong>What others see:</strong> the results, the address, and which kind of GPU computed them.</li>
+      <li><strong>What runs:</strong> training of a small adapter of a language model, on the GPU of this device, or on its
+        processor if it has no GPU. Mining never starts by itself.</li>
+      <li><strong>Who is paid:</strong> you, at an address of your choice or at a key that only this browser keeps. There
+        is no developer fee.</li>
+      <li><strong>What it costs:</strong> electricity, as much as a game uses: tens of watts on a laptop, hundreds on a
+        large GPU. The device gets warm, and its fan may speed up.</li>
+      <li><strong>What others see:</strong> the results, the payout address, and the kind of GPU that computed them.</li>
     </ul>
     <p><button id="agree" type="button">I agree</button></p>
   </section>
@@ -20,7 +21,7 @@ template.innerHTML = `
     <p class="buttons">
       <button id="start" type="button">Start</button>
       <button id="pause" type="button" disabled>Pause</button>
-      <button id="finish" type="button" disabled title="Completes the task at hand, then stops">Finish</button>
+      <button id="finish" type="button" disabled title="Completes the current task, then stops">Finish</button>
       <button id="stop" type="button" disabled>Stop</button>
     </p>
     <div role="status">
@@ -29,55 +30,55 @@ template.innerHTML = `
     </div>
     <dl>
       <div><dt>Loss</dt><dd id="loss">–</dd></div>
-      <div><dt>Accepted</dt><dd id="accepted">0</dd></div>
-      <div><dt>Verified share</dt><dd id="share">–</dd></div>
+      <div><dt>Accepted tasks</dt><dd id="accepted">0</dd></div>
+      <div><dt>Acceptance rate</dt><dd id="share">–</dd></div>
       <div><dt>Earned this session</dt><dd id="earned">–</dd></div>
       <div><dt>Balance</dt><dd id="balance">–</dd></div>
-      <div><dt>Awaiting the node</dt><dd id="awaiting">0</dd></div>
+      <div><dt>Pending tasks</dt><dd id="pending">0</dd></div>
     </dl>
-    <p><label>This task <progress id="progress" max="1" value="0"></progress></label> <span id="task"></span></p>
+    <p><label>Current task <progress id="progress" max="1" value="0"></progress></label> <span id="task"></span></p>
     <div class="wide"><table>
-      <thead><tr><th scope="col">Rate</th><th scope="col">tokens/s</th><th scope="col">steps/min</th></tr></thead>
+      <thead><tr><th scope="col">Rate over</th><th scope="col">tokens/s</th><th scope="col">tasks/min</th></tr></thead>
       <tbody id="rates"></tbody>
     </table></div>
     <figure>
       <canvas id="chart" aria-hidden="true"></canvas>
-      <figcaption id="chart-caption" class="quiet">Loss of each accepted task</figcaption>
+      <figcaption id="chart-caption" class="muted">Loss of each accepted task</figcaption>
     </figure>
     <details>
-      <summary>Runs on: <span id="device">not started</span></summary>
+      <summary>Device: <span id="device">not started</span></summary>
       <p id="device-reason"></p>
       <dl id="device-facts"></dl>
       <ul id="lowerings"></ul>
-      <p class="quiet">A page can not choose between two GPUs. It asks for the faster one; where the browser takes the other,
-        set this browser to high performance in the system's graphics settings. Temperature, fan and power are not
-        available to a page.</p>
+      <p class="muted">A page cannot choose between two GPUs. It asks the browser for the faster one. If the browser uses
+        the other one, set the browser to high performance in the graphics settings of the system. A page cannot read
+        temperature, fan speed or power.</p>
     </details>
     <details>
       <summary>Settings</summary>
-      <section id="wallet" aria-label="Who is paid"></section>
-      <p>This browser's own key: <span id="address" class="digest">made at the first start</span></p>
+      <section id="wallet" aria-label="Payout"></section>
+      <p>This browser's own key: <span id="address" class="digest">created at the first start</span></p>
       <fieldset>
         <legend>Intensity</legend>
         <label><input type="radio" name="preset" value="0.25" /> Eco</label>
         <label><input type="radio" name="preset" value="0.6" /> Balanced</label>
         <label><input type="radio" name="preset" value="1" /> Max</label>
-        <label>or <input id="intensity" type="range" min="0.05" max="1" step="0.05" /> <output id="intensity-value"></output></label>
+        <label>Compute for <input id="intensity" type="range" min="0.05" max="1" step="0.05" /> <output id="intensity-value"></output></label>
       </fieldset>
       <fieldset>
         <legend>Pause</legend>
-        <label><input id="battery" type="checkbox" /> on battery</label>
+        <label><input id="battery" type="checkbox" /> on battery power</label>
         <label><input id="hidden" type="checkbox" /> while this tab is hidden</label>
         <label><input id="frames" type="checkbox" /> while this page draws too slowly</label>
-        <label><input id="user" type="checkbox" /> while somebody uses this page</label>
+        <label><input id="user" type="checkbox" /> while someone is using this page</label>
       </fieldset>
       <p>
         <label>Stop after <input id="cap" type="number" min="0" step="1" inputmode="numeric" /> minutes (0: never)</label>
         <label>Backend <select id="backend"><option value="auto">automatic</option><option value="gpu">GPU</option><option value="cpu">CPU</option></select></label>
         <label><input id="awake" type="checkbox" /> Keep the screen awake</label>
       </p>
-      <p>Kept on this device: <span id="size">–</span> <button id="clear" type="button">Clear</button>
-        <button id="revoke" type="button">Take consent back</button></p>
+      <p>Cached on this device: <span id="size">–</span> <button id="clear" type="button">Clear</button>
+        <button id="withdraw" type="button">Withdraw consent</button></p>
     </details>
     <details open>
       <summary>Submissions</summary>
@@ -87,15 +88,15 @@ template.innerHTML = `
       </table></div>
     </details>
     <details>
-      <summary>Check this device, or somebody's work</summary>
+      <summary>Check this device or a receipt</summary>
       <p><button id="test" type="button">Check this device</button></p>
       <p><label for="receipt">Receipt, as JSON</label><textarea id="receipt" rows="3" spellcheck="false"></textarea></p>
-      <p><button id="verify" type="button">Recompute this receipt</button></p>
+      <p><button id="verify" type="button">Verify this receipt</button></p>
       <div id="findings" role="status"></div>
     </details>
     <details>
       <summary>Log</summary>
-      <p><label>Show lines with <input id="filter" type="search" /></label> <button id="copy" type="button">Copy diagnostics</button></p>
+      <p><label>Filter <input id="filter" type="search" /></label> <button id="copy" type="button">Copy diagnostics</button></p>
       <ol id="log" tabindex="0" aria-label="Log"></ol>
     </details>
   </section>`;

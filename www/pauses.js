@@ -1,102 +1,131 @@
-// Pauses: reasons not to work for a while. Each comes and goes by itself; whoever looks at the page may override it.
+// Reasons to pause mining: conditions of the device and the page, and the Pause button. A visitor can override each.
 
-/** Frames a second below which the page is thought to suffer, and how long it then gets to recover. */
-const LOW_FRAMES = 10;
-const WINDOW = 2000;
-const RECOVERY = 5000;
-/** How long after the last touch nobody is thought to use the page. */
-const QUIET = 10_000;
+/** The page counts as slow below this frame rate, in frames per second. */
+const MIN_FRAME_RATE = 10;
+/** Milliseconds over which the frame rate is measured. */
+const FRAME_RATE_WINDOW = 2000;
+/** Milliseconds for which mining pauses after a slow window. */
+const SLOW_PAUSE = 5000;
+/** Milliseconds after the last input event for which the page counts as in use. */
+const IN_USE_PAUSE = 10_000;
 
-/** Tells "change" when `reason` may be another. */
-export class Pauses extends EventTarget {
-  #held = new Map();
+/** @typedef {"battery" | "hidden" | "frames" | "user"} Condition a condition for which a setting lets mining pause */
+
+/** The set of current pause reasons. Mining pauses while `reason` is not `undefined`. */
+export class PauseReasons {
+  /** @type {Map<Condition | "button", string>} */
+  #active = new Map();
+  /** @type {Set<Condition | "button">} */
   #overridden = new Set();
+  #onChange;
 
-  /** Why work rests, in words; nothing where it does not. */
+  /** @param {() => void} onChange called when `reason` may have changed */
+  constructor(onChange) {
+    this.#onChange = onChange;
+  }
+
+  /** Why mining is paused, as a sentence, or `undefined` if it is not. */
   get reason() {
-    for (const [name, text] of this.#held) if (!this.#overridden.has(name)) return text;
+    for (const [name, text] of this.#active) if (!this.#overridden.has(name)) return text;
     return undefined;
   }
 
-  /** Holds work for a reason, or lets go of it. */
-  set(name, held, text) {
-    if (held === this.#held.has(name)) return;
-    if (held) {
-      this.#held.set(name, text);
+  /**
+   * Adds a reason or removes it. Has no effect if the reason is in that state already.
+   * @param {Condition | "button"} name
+   * @param {boolean} active
+   * @param {string} text
+   */
+  set(name, active, text) {
+    if (active === this.#active.has(name)) return;
+    if (active) {
+      this.#active.set(name, text);
     } else {
-      this.#held.delete(name);
+      this.#active.delete(name);
       this.#overridden.delete(name);
     }
-    this.#changed();
+    this.#onChange();
   }
 
-  /** Works in spite of the reasons there are; each counts again once it has passed. */
+  /** Ignores every current reason until it has ended; the next time it occurs, mining pauses again. */
   override() {
-    for (const name of this.#held.keys()) this.#overridden.add(name);
-    this.#held.delete("you");
-    this.#overridden.delete("you");
-    this.#changed();
+    this.#active.delete("button");
+    for (const name of this.#active.keys()) this.#overridden.add(name);
+    this.#onChange();
   }
 
-  /** Forgets what was asked for; what the device is like stays. */
+  /** Forgets the Pause button and all overrides. Conditions of the device and the page remain. */
   clear() {
-    this.#held.delete("you");
+    this.#active.delete("button");
     this.#overridden.clear();
-    this.#changed();
-  }
-
-  #changed() {
-    this.dispatchEvent(new Event("change"));
+    this.#onChange();
   }
 }
 
-/** Watches what may be a reason, as long as `wanted(name)`: "battery", "hidden", "frames", "user". Returns a function to
- * call when a wish changed. */
-export function watch(pauses, wanted) {
-  let battery;
-  let usedAt = -QUIET;
-  let slowAt = -RECOVERY;
-  const look = () => {
+/**
+ * Adds and removes pause reasons as the conditions of the device and the page change. Returns a function to call after
+ * the result of `isEnabled` has changed.
+ * @param {PauseReasons} pauses
+ * @param {(name: Condition) => boolean} isEnabled returns whether mining should pause for a condition
+ */
+export function watchConditions(pauses, isEnabled) {
+  let onBattery = false;
+  let lastInput = -Infinity;
+  let lastSlow = -Infinity;
+  const update = () => {
     const now = performance.now();
-    pauses.set("battery", wanted("battery") && battery?.charging === false, "Paused: this device runs on its battery.");
-    pauses.set("hidden", wanted("hidden") && document.hidden, "Paused: this tab is hidden.");
-    pauses.set("user", wanted("user") && now - usedAt < QUIET, "Paused: somebody is using this page.");
-    pauses.set("frames", wanted("frames") && now - slowAt < RECOVERY, "Paused: this page draws too slowly.");
+    pauses.set("battery", isEnabled("battery") && onBattery, "This device is running on battery power.");
+    pauses.set("hidden", isEnabled("hidden") && document.hidden, "This tab is hidden.");
+    pauses.set("user", isEnabled("user") && now - lastInput < IN_USE_PAUSE, "Someone is using this page.");
+    pauses.set("frames", isEnabled("frames") && now - lastSlow < SLOW_PAUSE, "This page is drawing too slowly.");
   };
-  const used = () => {
-    usedAt = performance.now();
-    look();
+
+  const onInput = () => {
+    lastInput = performance.now();
+    update();
   };
-  for (const event of ["pointermove", "pointerdown", "keydown", "wheel"]) addEventListener(event, used, { passive: true });
-  document.addEventListener("visibilitychange", look);
+  for (const event of ["pointermove", "pointerdown", "keydown", "wheel"]) {
+    addEventListener(event, onInput, { passive: true });
+  }
+  document.addEventListener("visibilitychange", update);
   navigator.getBattery?.().then(
-    (found) => {
-      battery = found;
-      found.addEventListener("chargingchange", look);
-      look();
+    (battery) => {
+      const onCharging = () => {
+        onBattery = !battery.charging;
+        update();
+      };
+      battery.addEventListener("chargingchange", onCharging);
+      onCharging();
     },
     () => {},
   );
-  frames((perSecond) => {
-    if (perSecond < LOW_FRAMES) slowAt = performance.now();
-    look();
+  measureFrameRate((framesPerSecond) => {
+    if (framesPerSecond < MIN_FRAME_RATE) lastSlow = performance.now();
+    update();
   });
-  return look;
+  return update;
 }
 
-/** Tells the frames a second of each window in which the page was shown throughout. */
-function frames(tell) {
-  let [count, since] = [0, performance.now()];
-  const restart = () => ([count, since] = [0, performance.now()]);
+/**
+ * Calls a function with the frame rate of each window of 2 seconds in which the visibility of the page did not change.
+ * @param {(framesPerSecond: number) => void} onFrameRate
+ */
+function measureFrameRate(onFrameRate) {
+  let frames = 0;
+  let windowStart = performance.now();
+  const restart = () => {
+    frames = 0;
+    windowStart = performance.now();
+  };
   document.addEventListener("visibilitychange", restart);
-  const frame = () => {
-    count += 1;
-    const passed = performance.now() - since;
-    if (passed >= WINDOW) {
-      tell((1000 * count) / passed);
+  const onFrame = () => {
+    frames += 1;
+    const elapsed = performance.now() - windowStart;
+    if (elapsed >= FRAME_RATE_WINDOW) {
+      onFrameRate((1000 * frames) / elapsed);
       restart();
     }
-    requestAnimationFrame(frame);
+    requestAnimationFrame(onFrame);
   };
-  requestAnimationFrame(frame);
+  requestAnimationFrame(onFrame);
 }

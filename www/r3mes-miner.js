@@ -1,336 +1,342 @@
-// <r3mes-miner>: the miner as an element, for this page and for any other.
+// <r3mes-miner>: the miner as an element, for this page and for pages of other sites.
 //
-// Attributes: node (URL; the page's own origin if left out), address (who is paid), intensity (0.05 to 1), backend
-// (auto, gpu, cpu), autostart (heeded only after consent). Property: signer (a provider of Keplr's shape, which the site
-// brings). Methods: start, pause, resume, finish, stop.
-// Events: r3mes:state, r3mes:step, r3mes:submit, r3mes:reward, r3mes:error, r3mes:consent.
+// docs/EMBEDDING.md documents the attributes, the methods and properties, and the events.
 
-import { cacheSize, clearCache } from "./cache.js";
-import { Chart } from "./chart.js";
-import { Device } from "./device.js";
-import { coins, megabytes, row } from "./dom.js";
+import { cacheSize, clearCache } from "./block-cache.js";
+import { DevicePanel } from "./device-panel.js";
+import { find } from "./dom.js";
 import { Engine } from "./engine.js";
+import { errorMessage, formatMegabytes, shortenCid } from "./format.js";
 import { Log } from "./log.js";
 import { template } from "./markup.js";
-import { watch } from "./pauses.js";
-import { WINDOWS, Rates } from "./rates.js";
-import { forget, remember, secret, setting } from "./records.js";
+import { watchConditions } from "./pauses.js";
 import { Session } from "./session.js";
-import { Submissions } from "./submissions.js";
-import { checkDevice, tool, verifyReceipt } from "./tools.js";
+import { Settings } from "./settings.js";
+import { Statistics } from "./statistics.js";
+import { deleteSetting, loadSetting, saveSetting, sessionSecret } from "./storage.js";
+import { SubmissionTable } from "./submission-table.js";
+import { checkDevice, runOnClick, verifyReceipt } from "./verification.js";
 import { WalletCard } from "./wallet-card.js";
 
-/** What each state says. */
-const STATES = {
+/** @import { MinerEvent } from "./r3mes_www.js" */
+/** @import { State } from "./session.js" */
+/** @import { WalletProvider } from "./wallet.js" */
+
+/**
+ * What the page shows for each state.
+ * @type {Record<State, string>}
+ */
+const STATE_TEXTS = {
   ready: "Ready.",
-  opening: "Getting ready.",
+  opening: "Starting.",
   mining: "Mining.",
   paused: "Paused.",
-  waiting: "Waiting.",
+  waiting: "Waiting for a task.",
   offline: "Offline.",
-  finishing: "Finishing this task.",
+  finishing: "Finishing the current task.",
   stopped: "Stopped.",
   elsewhere: "Another tab of this browser is mining.",
-  error: "Something failed.",
+  error: "Mining failed.",
 };
-const SETTINGS = { intensity: 0.6, backend: "auto", battery: true, hidden: false, frames: true, user: false, cap: 0, awake: false };
-const CHARTED = 200;
+/** Milliseconds between two updates of the rates. */
+const RATES_UPDATE_MS = 5000;
 
+/** The element. Nothing is computed before the visitor has given consent inside of it. */
 export class R3mesMiner extends HTMLElement {
   static observedAttributes = ["intensity"];
 
   #root = this.attachShadow({ mode: "open" });
-  #session = new Session(() => this.#options());
-  #rates = new Rates();
-  #submissions;
+  #session = new Session(() => this.#loadOptions(), {
+    onState: () => this.#showState(),
+    onEvent: (event) => this.#handleEvent(event),
+    onAddress: (address) => (this.#part("address").textContent = address),
+    onFailure: ({ message }) => this.#reportFailure(message),
+  });
+  /** Adds or removes pause reasons after a setting has changed. */
+  #applyConditions = () => {};
+  #devicePanel;
   #log;
-  #chart;
-  #device;
-  #counts = { accepted: 0, rejected: 0, awaiting: 0, earned: 0 };
-  #balance;
-  #escrow = 0;
-  #cap;
-  #wakeLock;
-  #wallet;
+  #settings;
+  #statistics;
+  #submissions;
+  /** @type {WalletCard | undefined} */
+  #walletCard;
+  /** @type {WalletProvider | undefined} */
   #signer;
-  /** Makes what wallets sign; loaded when it is first asked. */
-  #clerk;
+  /** @type {Engine | undefined} the engine that encodes what wallets sign; loaded on first use */
+  #walletEngine;
+  /** @type {Promise<void> | undefined} resolves after the element has been set up in a document */
+  #setUp;
+  /** @type {ReturnType<typeof setTimeout> | undefined} stops the session after the time limit */
+  #limitTimer;
+  /** @type {WakeLockSentinel | undefined} */
+  #wakeLock;
 
-  async connectedCallback() {
-    if (this.#log) return;
+  constructor() {
+    super();
     this.#root.append(template.content.cloneNode(true));
-    this.#chart = new Chart(this.#at("chart"), this.#at("chart-caption"));
-    this.#device = new Device((id) => this.#at(id));
-    this.#log = new Log(this.#at("log"), this.#at("filter"));
-    this.#submissions = new Submissions(this.#at("submissions"));
-    this.#listen();
-    await this.#restore();
-    this.#openWallet();
-    this.#show(await this.#consented());
-    this.#state(this.#session);
-    if (this.hasAttribute("autostart") && (await this.#consented())) this.start();
+    this.#devicePanel = new DevicePanel(this.#root);
+    this.#log = new Log(this.#part("log"), find(this.#root, "#filter", HTMLInputElement));
+    this.#statistics = new Statistics(this.#root);
+    this.#submissions = new SubmissionTable(this.#part("submissions"));
+    this.#settings = new Settings(this.#root, {
+      onIntensity: (share) => this.#session.setIntensity(share),
+      onChange: () => this.#applySettings(),
+    });
+  }
+
+  connectedCallback() {
+    this.#setUp ??= this.#initialize();
   }
 
   disconnectedCallback() {
     this.stop();
   }
 
-  attributeChangedCallback(_, before, after) {
-    if (this.#log && before !== after) this.#setIntensity(Number(after));
+  /**
+   * @param {string} _name
+   * @param {string | null} before
+   * @param {string | null} after
+   */
+  attributeChangedCallback(_name, before, after) {
+    if (this.#setUp && after !== null && after !== before) this.#settings.setIntensity(Number(after));
   }
 
-  /** `ready`, `mining`, … */
+  /** What the miner is doing. */
   get state() {
     return this.#session.state;
   }
 
-  /** Offers a wallet that the site brings, beside those that the browser has. */
-  set signer(provider) {
-    this.#signer = provider;
-    if (this.#wallet) this.#openWallet();
-  }
-
+  /** A wallet of the embedding site, offered beside the wallets of the browser. */
   get signer() {
     return this.#signer;
   }
 
-  /** Starts, if consent was given and no other tab mines. */
+  set signer(provider) {
+    this.#signer = provider;
+    if (this.#walletCard) this.#openWalletCard();
+  }
+
+  /** Starts mining, if the visitor has given consent and no other tab is mining. Resolves after mining has ended. */
   async start() {
-    if (!(await this.#consented())) return this.#show(false);
+    if (!this.#setUp) throw new Error("<r3mes-miner> must be in a document before it is started");
+    await this.#setUp;
+    if (!(await loadSetting("consent"))) {
+      this.#showConsent(false);
+      return;
+    }
+    if (this.#session.active) return;
+    this.#beginSession();
     await this.#session.start();
   }
 
+  /** Pauses until `resume()`. */
   pause() {
-    if (this.#session.active) this.#session.pauses.set("you", true, "Paused by you.");
+    if (this.#session.active) this.#session.pauses.set("button", true, "You paused mining.");
   }
 
-  /** Goes on, whatever the reason of the pause was. */
+  /** Continues, whatever the reasons for the pause were. */
   resume() {
     this.#session.pauses.override();
   }
 
-  /** Completes the task at hand, then stops. */
+  /** Completes the current task, then stops. */
   finish() {
     this.#session.finish();
   }
 
-  /** Stops at once: when this returns, nothing runs and nothing is sent any more. */
+  /** Stops at once: after this call nothing is computed and nothing is sent to the node. */
   stop() {
     this.#session.stop();
   }
 
-  async #options() {
-    await this.#wallet.ready;
-    return {
-      node: this.#node,
-      ...this.#wallet.payer(),
-      backend: this.#at("backend").value,
-      secret: await secret(),
-    };
-  }
-
-  #openWallet() {
-    const engine = { call: (...given) => (this.#clerk ??= new Engine()).call(...given) };
-    const changed = () => this.#session.stop("Who is paid has changed: start again.");
-    const payout = this.getAttribute("address");
-    this.#wallet = new WalletCard(this.#at("wallet"), { engine, node: this.#node, signer: this.#signer, payout, changed });
-  }
-
+  /** The URL of the node. */
   get #node() {
     return this.getAttribute("node") || location.origin;
   }
 
-  #consented() {
-    return setting("consent");
-  }
-
-  #hear(event) {
-    const heard = {
-      backend: () => this.#device.show(event),
-      claimed: () => {
-        this.#at("task").textContent = `round ${event.round} · chunk ${short(event.chunk)} · seed ${event.seed.slice(0, 8)}`;
-        this.#emit("step", { stage: "claimed", task: event.task });
-      },
-      progress: () => (this.#at("progress").value = event.share),
-      computed: () => this.#computed(event),
-      found: () => this.#computed(event),
-      stored: () => this.#emit("step", { stage: "stored" }),
-      submitted: () => this.#emit("step", { stage: "submitted", id: event.id }),
-      accepted: () => this.#accepted(event),
-      rejected: () => this.#rejected(event),
-    };
-    if (event.event !== "progress" && event.event !== "state") this.#log.note(summary(event));
-    heard[event.event]?.();
-  }
-
-  #computed(event) {
-    this.#counts.awaiting = 1;
-    this.#at("progress").value = 1;
-    this.#submissions.computed(event);
-    this.#emit("step", { stage: "computed", task: event.task, cid: event.cid });
-    this.#count();
-  }
-
-  #accepted(event) {
-    this.#balance = event.balance;
-    this.#escrow = event.escrow;
-    this.#counts.accepted += 1;
-    this.#counts.awaiting = 0;
-    this.#counts.earned += event.reward;
-    this.#rates.add(event.tokens);
-    this.#chart.add(event.loss);
-    this.#submissions.accepted(event);
-    this.#at("loss").textContent = event.loss?.toFixed(4) ?? "void";
-    this.#at("progress").value = 0;
-    this.#device.memory(event.memoryBytes);
-    this.#emit("submit", { cid: event.cid, transaction: event.transaction });
-    this.#emit("reward", { reward: event.reward, balance: event.balance });
-    this.#wallet.refresh();
-    this.#count();
-  }
-
-  #rejected(event) {
-    this.#counts.rejected += 1;
-    this.#counts.awaiting = 0;
-    this.#submissions.rejected(event);
-    this.#emit("error", { message: event.reason });
-    this.#count();
-  }
-
-  #count() {
-    const { accepted, rejected, awaiting, earned } = this.#counts;
-    this.#at("accepted").textContent = accepted;
-    this.#at("awaiting").textContent = awaiting;
-    this.#at("share").textContent = accepted + rejected ? `${Math.round((100 * accepted) / (accepted + rejected))} %` : "–";
-    this.#at("earned").textContent = coins(earned);
-    const held = this.#escrow ? ` + ${coins(this.#escrow)} in escrow` : "";
-    if (this.#balance !== undefined) this.#at("balance").textContent = coins(this.#balance) + held;
-    this.#showRates();
-  }
-
-  #showRates() {
-    const rows = Object.entries(WINDOWS).map(([name, window]) => {
-      const rate = this.#rates.over(window);
-      return row(name, rate ? Math.round(rate.tokensPerSecond) : "–", rate ? rate.tasksPerMinute.toFixed(1) : "–");
+  /** Shows what earlier visits have stored, and connects the controls. */
+  async #initialize() {
+    this.#listen();
+    await this.#settings.restore({
+      intensity: this.getAttribute("intensity"),
+      backend: this.getAttribute("backend"),
     });
-    this.#at("rates").replaceChildren(...rows);
+    this.#statistics.restore(await this.#submissions.restore());
+    this.#openWalletCard();
+    this.#showConsent(Boolean(await loadSetting("consent")));
+    this.#showState();
+    if (this.hasAttribute("autostart")) this.start();
   }
 
-  #state({ state, reason }) {
-    this.dataset.state = state;
-    this.#at("state").textContent = STATES[state];
-    this.#at("reason").textContent = reason;
-    const { active } = this.#session;
-    this.#at("start").disabled = active;
-    for (const id of ["pause", "finish", "stop"]) this.#at(id).disabled = !active;
-    this.#at("pause").textContent = state === "paused" ? "Resume" : "Pause";
-    this.#log.note(reason ? `${state}: ${reason}` : state);
-    this.#emit("state", { state, reason });
-    if (!active) {
-      clearTimeout(this.#cap);
-      this.#cap = undefined;
-      this.#size();
-    }
-    if (state === "error") this.#wallet.refresh();
-    this.#stayAwake();
+  #openWalletCard() {
+    this.#walletCard = new WalletCard(this.#part("wallet"), {
+      engine: { call: (...call) => (this.#walletEngine ??= new Engine()).call(...call) },
+      node: this.#node,
+      signer: this.#signer,
+      payout: this.getAttribute("address") ?? "",
+      onChange: () => this.#session.stop("The payout address has changed. Start again to mine for the new one."),
+    });
   }
 
-  #began() {
-    this.#rates.begin();
-    this.#counts.earned = 0;
-    const minutes = Number(this.#at("cap").value);
-    if (minutes > 0) this.#cap = setTimeout(() => this.#session.finish(`Stopped after ${minutes} minutes, as set.`), 60_000 * minutes);
-    this.#count();
+  /** Returns the engine's options for the next start. */
+  async #loadOptions() {
+    await this.#walletCard?.ready;
+    const { backend } = this.#settings;
+    return { node: this.#node, ...this.#walletCard?.payee(), backend, secret: await sessionSecret() };
   }
 
   #listen() {
-    const on = (id, work) => this.#at(id).addEventListener("click", work);
-    on("agree", async () => {
-      await remember("consent", Date.now());
-      this.#emit("consent", { given: true });
-      this.#show(true);
-      this.#at("start").focus();
-    });
-    on("revoke", async () => {
-      this.stop();
-      await forget("consent");
-      this.#emit("consent", { given: false });
-      this.#show(false);
-    });
-    on("start", () => this.start());
-    on("pause", () => (this.state === "paused" ? this.resume() : this.pause()));
-    on("finish", () => this.finish());
-    on("stop", () => this.stop());
-    on("clear", async () => {
+    /** @type {(id: string, action: () => void) => void} */
+    const onClick = (id, action) => this.#button(id).addEventListener("click", action);
+    onClick("agree", () => this.#giveConsent());
+    onClick("withdraw", () => this.#withdrawConsent());
+    onClick("start", () => this.start());
+    onClick("pause", () => (this.state === "paused" ? this.resume() : this.pause()));
+    onClick("finish", () => this.finish());
+    onClick("stop", () => this.stop());
+    onClick("clear", async () => {
       await clearCache();
-      this.#size();
+      await this.#showCacheSize();
     });
-    on("copy", () => navigator.clipboard.writeText(`${navigator.userAgent}\n${this.#log}`));
-    tool(this.#at("test"), this.#at("findings"), checkDevice);
-    const options = () => ({ node: this.#node, backend: this.#at("backend").value });
-    tool(this.#at("verify"), this.#at("findings"), () => verifyReceipt(this.#at("receipt").value, options()));
-
-    const look = watch(this.#session.pauses, (name) => this.#at(name).checked);
-    for (const id of Object.keys(SETTINGS)) {
-      this.#at(id).addEventListener("change", () => {
-        remember(id, value(this.#at(id)));
-        look();
-      });
-    }
-    this.#at("intensity").addEventListener("input", ({ target }) => this.#setIntensity(Number(target.value)));
-    for (const preset of this.#root.querySelectorAll("[name=preset]")) {
-      preset.addEventListener("change", () => this.#setIntensity(Number(preset.value)));
-    }
-    this.#at("awake").addEventListener("change", () => this.#stayAwake());
-    document.addEventListener("visibilitychange", () => this.#stayAwake());
-
-    this.#session.addEventListener("state", ({ detail }) => {
-      if (detail.state === "opening" && this.#cap === undefined && this.dataset.state !== "opening") this.#began();
-      this.#state(detail);
+    onClick("copy", () => navigator.clipboard.writeText(`${navigator.userAgent}\n${this.#log}`));
+    const findings = this.#part("findings");
+    runOnClick(this.#button("test"), findings, checkDevice);
+    runOnClick(this.#button("verify"), findings, () => {
+      const receipt = find(this.#root, "#receipt", HTMLTextAreaElement).value;
+      return verifyReceipt(receipt, { node: this.#node, backend: this.#settings.backend });
     });
-    this.#session.addEventListener("engine", ({ detail }) => this.#hear(detail));
-    this.#session.addEventListener("address", ({ detail }) => (this.#at("address").textContent = detail));
-    this.#session.addEventListener("failure", ({ detail }) => {
-      this.#log.note(`failed: ${detail.message}`);
-      this.#emit("error", { message: detail.message });
-    });
-    setInterval(() => this.#session.active && this.#showRates(), 5000);
+    this.#applyConditions = watchConditions(this.#session.pauses, (condition) => this.#settings.pausesOn(condition));
+    document.addEventListener("visibilitychange", () => this.#updateWakeLock());
+    setInterval(() => {
+      if (this.#session.active) this.#statistics.showRates();
+    }, RATES_UPDATE_MS);
   }
 
-  async #restore() {
-    for (const [id, otherwise] of Object.entries(SETTINGS)) {
-      const field = this.#at(id);
-      const known = (await setting(id)) ?? this.getAttribute(id) ?? otherwise;
-      if (field.type === "checkbox") field.checked = known;
-      else field.value = known;
+  #applySettings() {
+    this.#applyConditions();
+    this.#updateWakeLock();
+  }
+
+  async #giveConsent() {
+    await saveSetting("consent", Date.now());
+    this.#emit("consent", { given: true });
+    this.#showConsent(true);
+    this.#button("start").focus();
+  }
+
+  async #withdrawConsent() {
+    this.stop();
+    await deleteSetting("consent");
+    this.#emit("consent", { given: false });
+    this.#showConsent(false);
+  }
+
+  /** Resets the statistics of the session, and starts the timer of its time limit. */
+  #beginSession() {
+    this.#statistics.beginSession();
+    const { minutes } = this.#settings;
+    clearTimeout(this.#limitTimer);
+    if (minutes <= 0) return;
+    const reason = `Stopped after ${minutes} minutes, the limit in the settings.`;
+    this.#limitTimer = setTimeout(() => this.#session.finish(reason), 60_000 * minutes);
+  }
+
+  /** @param {MinerEvent} event */
+  #handleEvent(event) {
+    if (event.event !== "progress" && event.event !== "state") this.#log.add(summarize(event));
+    switch (event.event) {
+      case "backend":
+        this.#devicePanel.show(event);
+        break;
+      case "claimed":
+        this.#part("task").textContent =
+          `round ${event.round} · chunk ${shortenCid(event.chunk)} · seed ${event.seed.slice(0, 8)}`;
+        this.#emit("step", { stage: "claimed", task: event.task });
+        break;
+      case "progress":
+        this.#showProgress(event.share);
+        break;
+      case "computed":
+      case "found":
+        this.#showProgress(1);
+        this.#statistics.addComputed();
+        this.#submissions.addComputed(event);
+        this.#emit("step", { stage: "computed", task: event.task, cid: event.cid });
+        break;
+      case "stored":
+        this.#emit("step", { stage: "stored" });
+        break;
+      case "submitted":
+        this.#emit("step", { stage: "submitted", id: event.id });
+        break;
+      case "accepted":
+        this.#showProgress(0);
+        this.#statistics.addAccepted(event);
+        this.#submissions.addAccepted(event);
+        this.#devicePanel.showMemory(event.memoryBytes);
+        this.#emit("submit", { cid: event.cid, transaction: event.transaction });
+        this.#emit("reward", { reward: event.reward, balance: event.balance });
+        this.#refreshWalletCard();
+        break;
+      case "rejected":
+        this.#statistics.addRejected();
+        this.#submissions.addRejected(event);
+        this.#emit("error", { message: event.reason });
+        break;
     }
-    this.#setIntensity(Number(this.#at("intensity").value));
-    const past = await this.#submissions.restore();
-    const accepted = past.filter(({ status }) => status === "accepted");
-    this.#counts.accepted = accepted.length;
-    this.#counts.rejected = past.filter(({ status }) => status === "rejected").length;
-    this.#balance = accepted[0]?.balance;
-    this.#escrow = accepted[0]?.escrow;
-    for (const { loss } of accepted.slice(0, CHARTED).reverse()) this.#chart.add(loss);
-    this.#count();
-    this.#size();
   }
 
-  #setIntensity(share) {
-    this.#session.intensity = share;
-    this.#at("intensity").value = share;
-    this.#at("intensity-value").textContent = `${Math.round(100 * share)} % of the time`;
-    for (const preset of this.#root.querySelectorAll("[name=preset]")) preset.checked = Number(preset.value) === share;
-    remember("intensity", share);
+  /** @param {string} message */
+  #reportFailure(message) {
+    this.#log.add(`failed: ${message}`);
+    this.#emit("error", { message });
   }
 
-  async #size() {
-    this.#at("size").textContent = megabytes(await cacheSize());
+  async #refreshWalletCard() {
+    try {
+      await this.#walletCard?.refresh();
+    } catch (error) {
+      this.#log.add(`could not read the session from the node: ${errorMessage(error)}`);
+    }
   }
 
-  async #stayAwake() {
-    const wanted = this.#at("awake").checked && this.#session.active && !document.hidden;
-    if (!wanted) {
+  /** @param {number} share the completed share of the current task, 0 to 1 */
+  #showProgress(share) {
+    find(this.#root, "#progress", HTMLProgressElement).value = share;
+  }
+
+  #showState() {
+    const { state, reason, active } = this.#session;
+    this.dataset.state = state;
+    this.#part("state").textContent = STATE_TEXTS[state];
+    this.#part("reason").textContent = reason;
+    this.#button("start").disabled = active;
+    for (const id of ["pause", "finish", "stop"]) this.#button(id).disabled = !active;
+    this.#button("pause").textContent = state === "paused" ? "Resume" : "Pause";
+    this.#log.add(reason ? `${state}: ${reason}` : state);
+    this.#emit("state", { state, reason });
+    if (!active) {
+      clearTimeout(this.#limitTimer);
+      this.#showCacheSize();
+    }
+    if (state === "error") this.#refreshWalletCard();
+    this.#updateWakeLock();
+  }
+
+  /** @param {boolean} given */
+  #showConsent(given) {
+    this.#part("consent").hidden = given;
+    this.#part("controls").hidden = !given;
+  }
+
+  async #showCacheSize() {
+    this.#part("size").textContent = formatMegabytes(await cacheSize());
+  }
+
+  /** Keeps the screen awake while a session is active in a visible tab, if the setting asks for it. */
+  async #updateWakeLock() {
+    if (!this.#settings.awake || !this.#session.active || document.hidden) {
       await this.#wakeLock?.release();
       this.#wakeLock = undefined;
     } else if (!this.#wakeLock || this.#wakeLock.released) {
@@ -338,27 +344,33 @@ export class R3mesMiner extends HTMLElement {
     }
   }
 
-  #show(consented) {
-    this.#at("consent").hidden = Boolean(consented);
-    this.#at("controls").hidden = !consented;
-  }
-
+  /**
+   * Dispatches the event `r3mes:<name>`.
+   * @param {"state" | "step" | "submit" | "reward" | "error" | "consent"} name
+   * @param {object} detail
+   */
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(`r3mes:${name}`, { detail, bubbles: true, composed: true }));
   }
 
-  #at(id) {
-    return this.#root.getElementById(id);
+  /** @param {string} id */
+  #part(id) {
+    return find(this.#root, `#${id}`, HTMLElement);
+  }
+
+  /** @param {string} id */
+  #button(id) {
+    return find(this.#root, `#${id}`, HTMLButtonElement);
   }
 }
 
-const value = (field) => (field.type === "checkbox" ? field.checked : field.value);
-
-const short = (cid) => `${cid.slice(0, 6)}…${cid.slice(-6)}`;
-
-/** An event of the engine in a line. */
-function summary({ event, cid, task, transaction, reason, name }) {
-  return [event, name, cid ?? task, transaction, reason].filter(Boolean).join(" ");
+/**
+ * Returns an event of the engine as a line of the log.
+ * @param {MinerEvent} event
+ */
+function summarize(event) {
+  const { name, cid, task, transaction, reason } = /** @type {Record<string, unknown>} */ (event);
+  return [event.event, name, cid ?? task, transaction, reason].filter(Boolean).join(" ");
 }
 
 customElements.define("r3mes-miner", R3mesMiner);

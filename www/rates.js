@@ -1,35 +1,56 @@
-// Rates: what was done in the last minute, the last quarter of an hour, and since the session began.
+// Mining rates: averages over the last minute, the last 15 minutes, and the whole session.
 
+/**
+ * Length of each averaging window in milliseconds, by its name in the page.
+ * @type {Record<string, number>}
+ */
 export const WINDOWS = { "60 s": 60_000, "15 min": 900_000, session: Infinity };
 
+/** Longest finite window: earlier tasks count for the session only. */
+const LONGEST_WINDOW = Math.max(...Object.values(WINDOWS).filter(Number.isFinite));
+
+/** Counts accepted tasks and their tokens, and averages them over time. Times are in milliseconds. */
 export class Rates {
-  #since;
-  #done = [];
-  #session = { tokens: 0, tasks: 0 };
+  /** @type {number | undefined} */
+  #sessionStart;
+  /** @type {{ tokens: number, time: number }[]} */
+  #recentTasks = [];
+  #sessionTotals = { tokens: 0, tasks: 0 };
 
-  /** A session begins. */
+  /** Starts a session: all rates begin at zero. */
   begin(now = performance.now()) {
-    this.#since = now;
-    this.#done = [];
-    this.#session = { tokens: 0, tasks: 0 };
+    this.#sessionStart = now;
+    this.#recentTasks = [];
+    this.#sessionTotals = { tokens: 0, tasks: 0 };
   }
 
-  /** A task was accepted. */
+  /**
+   * Adds an accepted task.
+   * @param {number} tokens
+   */
   add(tokens, now = performance.now()) {
-    this.#session.tokens += tokens;
-    this.#session.tasks += 1;
-    this.#done.push({ tokens, now });
-    while (this.#done[0].now < now - WINDOWS["15 min"]) this.#done.shift();
+    this.#sessionTotals.tokens += tokens;
+    this.#sessionTotals.tasks += 1;
+    this.#recentTasks.push({ tokens, time: now });
+    this.#recentTasks = this.#recentTasks.filter(({ time }) => time >= now - LONGEST_WINDOW);
   }
 
-  /** Of the last `window` milliseconds, or of as many as there were: rests and pauses count as time. */
-  over(window, now = performance.now()) {
-    if (this.#since === undefined) return undefined;
-    const span = Math.min(window, now - this.#since);
+  /**
+   * Returns the averages over the last `window` milliseconds, or over the session if it is shorter. Pauses count as
+   * time. Returns `undefined` before the first session.
+   * @param {number} window
+   */
+  average(window, now = performance.now()) {
+    if (this.#sessionStart === undefined) return undefined;
+    const span = Math.min(window, now - this.#sessionStart);
     if (span <= 0) return undefined;
-    const recent = this.#done.filter((task) => task.now >= now - span);
-    const { tokens, tasks } =
-      window === Infinity ? this.#session : { tokens: recent.reduce((sum, task) => sum + task.tokens, 0), tasks: recent.length };
+    const { tokens, tasks } = window === Infinity ? this.#sessionTotals : this.#totalsSince(now - span);
     return { tokensPerSecond: (1000 * tokens) / span, tasksPerMinute: (60_000 * tasks) / span };
+  }
+
+  /** @param {number} start */
+  #totalsSince(start) {
+    const tasks = this.#recentTasks.filter(({ time }) => time >= start);
+    return { tokens: tasks.reduce((sum, { tokens }) => sum + tokens, 0), tasks: tasks.length };
   }
 }

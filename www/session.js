@@ -1,175 +1,263 @@
-// A session: the engine from Start to Stop. Owns the worker, the lock that one tab holds, restarts after failures and
-// what a pause does; draws nothing.
+// A mining session: the engine from Start to Stop. Owns the worker, the lock that only one tab can hold, the restarts
+// after failures, and the effect of pauses. Draws nothing.
 
 import { Engine } from "./engine.js";
-import { Pauses } from "./pauses.js";
+import { PauseReasons } from "./pauses.js";
 
+/** @import { MinerEvent, MinerOptions } from "./r3mes_www.js" */
+
+/**
+ * What the miner is doing. A session is running in the first six states. "elsewhere": another tab is mining.
+ * @typedef {"opening" | "mining" | "paused" | "waiting" | "offline" | "finishing" | "ready" | "stopped" | "elsewhere" |
+ *   "error"} State
+ */
+
+/** Name of the Web Lock. */
 const LOCK = "r3mes-miner";
-/** Restarts after the engine failed, before giving up. */
-const RESTARTS = 3;
-const SECOND = 1000;
-const MAX_BACKOFF = 60 * SECOND;
+/** Number of restarts of the engine in a row. The next failure ends the session. */
+const MAX_RESTARTS = 3;
+/** Longest delay before a restart, in seconds. */
+const MAX_BACKOFF_SECS = 60;
 
-export const ACTIVE = new Set(["opening", "mining", "paused", "waiting", "offline", "finishing"]);
+/** @type {ReadonlySet<State>} */
+const ACTIVE = new Set(["opening", "mining", "paused", "waiting", "offline", "finishing"]);
 
-/** Events, with their `detail`: "state" (`{ state, reason }`), "engine" (a `MinerEvent`), "address" (the session's own),
- * "failure" (an error). */
-export class Session extends EventTarget {
-  pauses = new Pauses();
-  /** What is shown: of `ACTIVE`, or `ready`, `stopped`, `elsewhere`, `error`. */
+/**
+ * Returns the delay in seconds before a restart: 1, 2, 4, … up to 60. The engine has a backoff of its own, but it runs in
+ * the worker, which is gone when a restart is due.
+ * @param {number} failures the number of consecutive failures, at least 1
+ */
+export const backoffSecs = (failures) => Math.min(2 ** (failures - 1), MAX_BACKOFF_SECS);
+
+/**
+ * The listeners of a session.
+ *
+ * @typedef {object} SessionListeners
+ * @property {(state: State, reason: string) => void} onState
+ * @property {(event: MinerEvent) => void} onEvent
+ * @property {(address: string) => void} onAddress called with the address of the session key
+ * @property {(error: Error) => void} onFailure called after each failure of the engine
+ */
+
+/** The miner of this tab. It can be started again after it has stopped. */
+export class Session {
+  /** @type {State} */
   state = "ready";
+  /** Details of the state, as a sentence for the visitor. */
   reason = "";
+  pauses = new PauseReasons(() => this.#applyPauses());
 
-  #options;
+  #loadOptions;
+  #listeners;
   #intensity = 1;
+  /** @type {Engine | undefined} */
   #engine;
-  /** What the engine itself says it does. */
-  #doing = { state: "opening", reason: "" };
-  #finishing = "";
+  /**
+   * The state that the engine reported last.
+   * @type {{ state: State, reason: string }}
+   */
+  #engineState = { state: "opening", reason: "" };
+  /** The reason to show after the current task, or "" if the session is not finishing. */
+  #finishReason = "";
   #failures = 0;
-  #release;
-  /** Tells runs apart: what a worker of an earlier one still says is not heard. */
+  /** @type {(() => void) | undefined} */
+  #releaseLock;
+  /** Number of the current run of the engine. Results and events of earlier runs are ignored. */
   #run = 0;
 
-  /** `options`: gives `MinerOptions` for each start. */
-  constructor(options) {
-    super();
-    this.#options = options;
-    this.pauses.addEventListener("change", () => this.#applyPauses());
+  /**
+   * @param {() => Promise<MinerOptions>} loadOptions called before each start of the engine
+   * @param {SessionListeners} listeners
+   */
+  constructor(loadOptions, listeners) {
+    this.#loadOptions = loadOptions;
+    this.#listeners = listeners;
   }
 
+  /** Whether a session is running. */
   get active() {
     return ACTIVE.has(this.state);
   }
 
-  /** Resolves when mining has ended. */
+  /** Starts mining; resolves after it has ended. Has no effect if a session is running. */
   async start() {
     if (this.active) return;
     const run = ++this.#run;
-    this.#tell("opening");
-    const release = await lock();
-    if (run !== this.#run) return release?.();
-    if (!release) return this.#tell("elsewhere", "One miner a browser is enough: stop it in the other tab, or close that.");
-    this.#release = release;
+    this.#setState("opening");
+    const release = await acquireLock();
+    if (run !== this.#run) {
+      release?.();
+      return;
+    }
+    if (!release) {
+      this.#setState(
+        "elsewhere",
+        "Only one tab of a browser can mine. Stop the miner in the other tab, or close that tab.",
+      );
+      return;
+    }
+    this.#releaseLock = release;
     this.#failures = 0;
-    this.#finishing = "";
-    await this.#work();
+    this.#finishReason = "";
+    await this.#runEngine();
   }
 
-  /** Completes the task at hand, then stops. */
-  finish(reason = "The last task is done.") {
+  /** Completes the current task, then stops. */
+  finish(reason = "The last task is complete.") {
     if (!this.active) return;
-    if (!this.#engine || this.#doing.state !== "mining") return this.stop(reason);
-    this.#finishing = reason;
+    if (!this.#engine || this.#engineState.state !== "mining") {
+      this.stop(reason);
+      return;
+    }
+    this.#finishReason = reason;
     this.pauses.override();
-    this.#engine.call("finish").catch(() => {});
-    this.#refresh();
+    this.#send(this.#engine.call("finish", []));
+    this.#showEngineState();
   }
 
-  /** Stops at once: when this returns nothing runs, and nothing is sent any more. */
-  stop(reason = "The task at hand stays claimed; starting again completes it.") {
+  /** Stops at once: after this call nothing is computed and nothing is sent to the node. */
+  stop(reason = "The current task stays claimed. Start again to complete it.") {
     if (!this.active) return;
     this.#run += 1;
     this.#end();
-    this.#tell("stopped", reason);
+    this.#setState("stopped", reason);
   }
 
-  /** The part of the time that is worked: 0.05 to 1. */
-  set intensity(share) {
+  /**
+   * Sets the share of time to compute.
+   * @param {number} share 0.05 to 1
+   */
+  setIntensity(share) {
     this.#intensity = share;
-    this.#engine?.call("setIntensity", [share]).catch(() => {});
+    if (this.#engine) this.#send(this.#engine.call("setIntensity", [share]));
   }
 
-  async #work() {
+  async #runEngine() {
     const run = ++this.#run;
-    this.#doing = { state: "opening", reason: "" };
-    this.#tell("opening");
-    const engine = new Engine((error) => this.#failed(run, error));
+    this.#engineState = { state: "opening", reason: "" };
+    this.#setState("opening");
+    const engine = new Engine((error) => this.#fail(run, error));
     this.#engine = engine;
     try {
-      const options = await this.#options();
+      const options = await this.#loadOptions();
       if (run !== this.#run) return;
-      const address = await engine.call("create", [options], (event) => run === this.#run && this.#hear(event));
-      this.dispatchEvent(new CustomEvent("address", { detail: address }));
+      const address = await engine.call("create", [options], (event) => {
+        if (run === this.#run) this.#handleEvent(event);
+      });
+      if (run !== this.#run) return;
+      this.#listeners.onAddress(address);
       await engine.call("setIntensity", [this.#intensity]);
       if (run !== this.#run) return;
-      const mined = engine.call("start");
-      if (this.pauses.reason) engine.call("pause");
-      await mined;
+      const mining = engine.call("start", []);
+      if (this.pauses.reason) this.#send(engine.call("pause", []));
+      await mining;
       if (run !== this.#run) return;
+      this.#run += 1;
       this.#end();
-      this.#tell("stopped", this.#finishing);
+      this.#setState("stopped", this.#finishReason);
     } catch (error) {
-      this.#failed(run, error);
+      this.#fail(run, error instanceof Error ? error : new Error(String(error)));
     }
   }
 
-  /** Begins anew after a while; after three failures in a row, or where the same must fail again, says why and ends. */
-  #failed(run, error) {
+  /**
+   * Restarts the engine after a delay. Ends the session instead after too many consecutive failures, or if a restart
+   * cannot help. The name of the error tells which: "Offline" (the node cannot be reached) is retried without limit,
+   * "Refused" (by the node) and "Error" (wrong options) end the session, all others are failures of the engine.
+   * @param {number} run
+   * @param {Error} error
+   */
+  #fail(run, error) {
     if (run !== this.#run) return;
     this.#engine?.terminate();
     this.#engine = undefined;
-    this.dispatchEvent(new CustomEvent("failure", { detail: error }));
+    this.#listeners.onFailure(error);
     this.#failures += 1;
     const offline = error.name === "Offline";
-    if (error.name === "Error" || error.name === "Refused" || (!offline && this.#failures > RESTARTS)) {
-      this.#run += 1;
-      this.#end();
-      return this.#tell("error", error.message);
-    }
-    const wait = Math.min(2 ** (this.#failures - 1) * SECOND, MAX_BACKOFF);
+    const fatal = error.name === "Error" || error.name === "Refused";
     const next = ++this.#run;
-    this.#tell(offline ? "offline" : "opening", `${error.message}; trying again in ${wait / SECOND} s`);
-    setTimeout(() => next === this.#run && this.#work(), wait);
+    if (fatal || (!offline && this.#failures > MAX_RESTARTS)) {
+      this.#end();
+      this.#setState("error", error.message);
+      return;
+    }
+    const delay = backoffSecs(this.#failures);
+    this.#setState(offline ? "offline" : "opening", `${error.message}; retrying in ${delay} s`);
+    setTimeout(() => {
+      if (next === this.#run) this.#runEngine();
+    }, 1000 * delay);
   }
 
   #end() {
     this.#engine?.terminate();
     this.#engine = undefined;
     this.pauses.clear();
-    this.#release?.();
-    this.#release = undefined;
+    this.#releaseLock?.();
+    this.#releaseLock = undefined;
   }
 
-  #hear(event) {
+  /** @param {MinerEvent} event */
+  #handleEvent(event) {
     if (event.event === "accepted") this.#failures = 0;
     if (event.event === "state") {
-      this.#doing = event;
-      if (event.state !== "stopped") this.#refresh();
+      this.#engineState = event;
+      if (event.state !== "stopped") this.#showEngineState();
     }
-    this.dispatchEvent(new CustomEvent("engine", { detail: event }));
+    this.#listeners.onEvent(event);
   }
 
   #applyPauses() {
     if (!this.#engine) return;
-    this.#engine.call(this.pauses.reason ? "pause" : "resume").catch(() => {});
-    this.#refresh();
+    this.#send(this.#engine.call(this.pauses.reason ? "pause" : "resume", []));
+    this.#showEngineState();
   }
 
-  #refresh() {
+  /** Shows the state of the engine, or that it is paused or finishing. */
+  #showEngineState() {
     if (!this.#engine) return;
-    const paused = this.pauses.reason;
-    if (this.#doing.state === "opening") this.#tell("opening", this.#doing.reason);
-    else if (paused) this.#tell("paused", paused);
-    else if (this.#finishing) this.#tell("finishing");
-    else this.#tell(this.#doing.state, this.#doing.reason);
+    const { state, reason } = this.#engineState;
+    const pauseReason = this.pauses.reason;
+    if (state === "opening") this.#setState("opening", reason);
+    else if (pauseReason) this.#setState("paused", pauseReason);
+    else if (this.#finishReason) this.#setState("finishing");
+    else this.#setState(state, reason);
   }
 
-  #tell(state, reason = "") {
+  /**
+   * @param {State} state
+   * @param {string} [reason]
+   */
+  #setState(state, reason = "") {
     if (state === this.state && reason === this.reason) return;
     this.state = state;
     this.reason = reason;
-    this.dispatchEvent(new CustomEvent("state", { detail: { state, reason } }));
+    this.#listeners.onState(state, reason);
+  }
+
+  /**
+   * Ignores the failure of a call: `#runEngine` reports why the engine failed.
+   * @param {Promise<unknown>} call
+   */
+  #send(call) {
+    call.catch(() => {});
   }
 }
 
-/** Resolves to what gives the lock back, or to nothing where another tab has it. */
-function lock() {
-  if (!navigator.locks) return Promise.resolve(() => {});
-  return new Promise((got) => {
+/**
+ * Acquires the lock that only one tab can hold. Resolves to the function that releases it, or to `undefined` if another
+ * tab holds it. Without the Web Locks API it always succeeds.
+ * @returns {Promise<(() => void) | undefined>}
+ */
+async function acquireLock() {
+  if (!navigator.locks) return () => {};
+  return new Promise((resolve) => {
     navigator.locks.request(LOCK, { ifAvailable: true }, (lock) => {
-      if (!lock) return got(undefined);
-      return new Promise((release) => got(release));
+      if (!lock) {
+        resolve(undefined);
+        return undefined;
+      }
+      // the browser releases the lock when this promise resolves
+      return new Promise((release) => resolve(() => release(undefined)));
     });
   });
 }

@@ -1,189 +1,258 @@
-// The wallet card: who is paid. A wallet's account, for which a session's key mines; or an address that is pasted.
+// The wallet card: who receives the rewards. Either an account of a wallet, which grants a session to this browser's
+// key, or an address that the visitor enters.
 //
-// It fills a section that it is given, and knows nothing of the miner around it.
+// The card fills a section that its constructor receives, and does not depend on the miner around it.
 
-import { forget, remember, secret, setting } from "./records.js";
-import { Account, Chain, found } from "./wallet.js";
+import { Chain } from "./chain.js";
+import { find } from "./dom.js";
+import { MICRO_UNITS, errorMessage, formatCoins } from "./format.js";
+import { deleteSetting, loadSetting, saveSetting, sessionSecret } from "./storage.js";
+import { Account, availableWallets } from "./wallet.js";
 
-const MICRO = 1_000_000;
-const DAY = 86_400;
+/** @import { Grants } from "./chain.js" */
+/** @import { Engine } from "./engine.js" */
+/** @import { Wallet, WalletProvider } from "./wallet.js" */
+
+const SECONDS_PER_DAY = 86_400;
 
 const template = document.createElement("template");
 template.innerHTML = `
-  <p data-at="none">No Keplr or Leap wallet is in this browser. Paste an address instead, or mine to this browser's own key.</p>
+  <p data-at="no-wallet">No Keplr or Leap wallet was found in this browser. Enter a payout address, or leave it empty to
+    mine for this browser's own key.</p>
   <p data-at="wallets" class="buttons" role="group" aria-label="Connect a wallet"></p>
   <div data-at="account" hidden>
     <p>Account: <span data-at="address" class="digest"></span></p>
-    <p data-at="terms">
-      <label>Fees it may spend, in R3MES <input data-at="cap" type="number" min="0" max="1000000" step="any" value="0.5" required /></label>
-      <label>For how many days <input data-at="days" type="number" min="0.01" max="365" step="any" value="7" required /></label>
+    <p>
+      <label>Fee limit (R3MES) <input data-at="cap" type="number" min="0" max="1000000" step="any" value="0.5" required /></label>
+      <label>Valid for (days) <input data-at="days" type="number" min="0.01" max="365" step="any" value="7" required /></label>
       <button data-at="grant" type="button">Grant</button>
     </p>
-    <p>You sign once. A key that this browser keeps may then claim tasks and submit gradients in your name. What they earn
-      is yours; the key can move nothing of it, and can pay fees of it up to your limit only.</p>
+    <p>You sign once. After that, a key kept in this browser can claim tasks and submit gradients in your name. The rewards
+      go to your account. The key cannot transfer your coins; it can only spend them on fees, up to the fee limit.</p>
   </div>
   <div data-at="session" hidden>
     <p>This browser mines for <span data-at="granter" class="digest"></span> until <time data-at="expires"></time>.
       Left for fees: <span data-at="left"></span>.</p>
     <p><button data-at="revoke" type="button">Revoke</button></p>
   </div>
-  <p><label>Or paid to this address <input data-at="payout" autocomplete="off" spellcheck="false" placeholder="this browser's own key" /></label></p>
-  <p data-at="said" role="status"></p>`;
+  <p><label>Payout address <input data-at="payout" autocomplete="off" spellcheck="false" placeholder="this browser's own key" /></label></p>
+  <p data-at="status" role="status"></p>`;
 
-/** `engine`: an Engine; `node`: its URL; `signer`: a provider that the site hands over; `payout`: the address until another
- * is given; `changed` hears that payer() did. */
+/**
+ * The options of a wallet card.
+ *
+ * @typedef {object} WalletCardOptions
+ * @property {Pick<Engine, "call">} engine encodes and checks what the wallet signs
+ * @property {string} node the URL of the node
+ * @property {WalletProvider} [signer] a wallet that the embedding site provides
+ * @property {string} [payout] the payout address until the visitor enters one
+ * @property {() => void} [onChange] called when the result of `payee()` may have changed
+ */
+
+/** Shows the wallets, the session, and the payout address; tells the miner who is paid. */
 export class WalletCard {
+  /** Resolves after the stored session and payout address have been loaded. */
+  ready;
+
   #root;
   #engine;
   #chain;
-  #wallets;
-  #changed;
+  #onChange;
+  /** @type {Account | undefined} the connected account */
   #account;
+  /** @type {string | undefined} the account that granted the session */
   #granter;
-  #granted;
+  /** @type {Grants | undefined} what the session key may do, if its session is valid */
+  #grants;
 
-  /** Resolves once what was remembered is shown. */
-  ready;
-
-  constructor(root, { engine, node, signer, payout, changed = () => {} }) {
+  /**
+   * @param {HTMLElement} root
+   * @param {WalletCardOptions} options
+   */
+  constructor(root, { engine, node, signer, payout = "", onChange = () => {} }) {
     this.#root = root;
     this.#engine = engine;
     this.#chain = new Chain(node);
-    this.#wallets = found(signer);
-    this.#changed = changed;
+    this.#onChange = onChange;
     root.replaceChildren(template.content.cloneNode(true));
-    this.#at("none").hidden = this.#wallets.length > 0;
-    this.#at("wallets").hidden = this.#wallets.length === 0;
-    for (const wallet of this.#wallets) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = `Connect ${wallet.name}`;
-      button.addEventListener("click", () => this.#do(button, () => this.#connect(wallet)));
-      this.#at("wallets").append(button);
-      if (wallet.event) addEventListener(wallet.event, () => this.#disconnect(wallet));
-    }
-    this.#on("grant", () => this.#grant());
-    this.#on("revoke", () => this.#revoke());
-    this.#at("payout").addEventListener("change", ({ target }) => {
-      this.#changed();
-      remember("payout", target.value.trim());
+    this.#offerWallets(availableWallets(signer));
+    this.#button("grant").addEventListener("click", () => this.#run(this.#button("grant"), () => this.#grant()));
+    this.#button("revoke").addEventListener("click", () => this.#run(this.#button("revoke"), () => this.#revoke()));
+    this.#input("payout").addEventListener("change", () => {
+      this.#onChange();
+      saveSetting("payout", this.#input("payout").value.trim());
     });
     this.ready = this.#restore(payout);
   }
 
-  /** Who is paid, as the miner's options say it: `granter`, else `payout`, else neither. */
-  payer() {
-    if (this.#granted) return { granter: this.#granter };
-    const payout = this.#at("payout").value.trim();
+  /**
+   * Returns who is paid, as the engine's `MinerOptions` name it: the account that granted a session, else the payout
+   * address, else neither.
+   * @returns {{ granter?: string, payout?: string }}
+   */
+  payee() {
+    if (this.#granter && this.#grants) return { granter: this.#granter };
+    const payout = this.#input("payout").value.trim();
     return payout ? { payout } : {};
   }
 
-  /** Asks the node what is left of the session. */
+  /** Reads the state of the session from the node and shows it. */
   async refresh() {
-    this.#granted = this.#granter && (await this.#live(this.#granter));
+    this.#grants = this.#granter ? await this.#sessionGrants(this.#granter) : undefined;
     this.#show();
-    if (this.#granter && !this.#granted) this.#say(`The session for ${this.#granter} is over: it expired or was revoked.`);
+    if (this.#granter && !this.#grants)
+      this.#say(`The session for ${this.#granter} has ended: it expired or was revoked.`);
   }
 
+  /** @param {Wallet[]} wallets */
+  #offerWallets(wallets) {
+    this.#part("no-wallet").hidden = wallets.length > 0;
+    this.#part("wallets").hidden = wallets.length === 0;
+    for (const wallet of wallets) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = `Connect ${wallet.name}`;
+      button.addEventListener("click", () => this.#run(button, () => this.#connect(wallet)));
+      this.#part("wallets").append(button);
+      if (wallet.changeEvent) addEventListener(wallet.changeEvent, () => this.#disconnect(wallet));
+    }
+  }
+
+  /** @param {string} payout */
   async #restore(payout) {
-    this.#at("payout").value = (await setting("payout")) ?? payout ?? "";
-    this.#granter = await setting("granter");
+    this.#input("payout").value = (await loadSetting("payout")) ?? payout;
+    this.#granter = await loadSetting("granter");
     try {
       await this.refresh();
     } catch (error) {
-      this.#say(`The session could not be asked for: ${error.message}`);
+      this.#say(`Could not read the session from the node: ${errorMessage(error)}`);
     }
-    this.#changed();
+    this.#onChange();
   }
 
-  /** What an account grants to this browser's key; an allowance alone lets nobody mine. */
-  async #live(granter) {
-    const granted = await this.#chain.granted(granter, await this.#engine.call("sessionAddress", [await secret()]));
-    return granted?.messages.length ? granted : undefined;
+  /**
+   * Returns what an account has granted to this browser's key, or `undefined` if the key cannot mine for the account.
+   * An allowance for fees alone does not suffice.
+   * @param {string} granter
+   */
+  async #sessionGrants(granter) {
+    const grantee = await this.#engine.call("sessionAddress", [await sessionSecret()]);
+    const grants = await this.#chain.grants(granter, grantee);
+    return grants?.messages.length ? grants : undefined;
   }
 
+  /** @param {Wallet} wallet */
   async #connect(wallet) {
-    this.#say(`Asking ${wallet.name}.`);
-    const { address } = (this.#account = await Account.connect(wallet.provider, { engine: this.#engine, chain: this.#chain, secret: await secret() }));
-    this.#account.wallet = wallet;
-    if (await this.#live(address)) await this.#use(address);
+    this.#say(`Waiting for ${wallet.name}.`);
+    const connection = { engine: this.#engine, chain: this.#chain, secret: await sessionSecret() };
+    this.#account = await Account.connect(wallet, connection);
+    const { address } = this.#account;
+    if (await this.#sessionGrants(address)) await this.#useSession(address);
     this.#show();
     this.#say(`Connected to ${wallet.name}.`);
   }
 
-  /** The wallet's owner changed its account: what was connected is gone. */
+  /**
+   * Forgets the connected account, because the owner of the wallet has selected another one.
+   * @param {Wallet} wallet
+   */
   #disconnect(wallet) {
     if (this.#account?.wallet !== wallet) return;
     this.#account = undefined;
     this.#show();
-    this.#say(`${wallet.name} changed its account. Connect it again.`);
+    this.#say(`The account of ${wallet.name} has changed. Connect it again.`);
   }
 
   async #grant() {
-    const [cap, days] = [this.#at("cap"), this.#at("days")];
-    if (!cap.reportValidity() || !days.reportValidity()) return;
-    this.#say("Asking the wallet to sign.");
-    await this.#account.grant(Math.round(MICRO * cap.valueAsNumber), Math.round(DAY * days.valueAsNumber));
-    await this.#use(this.#account.address);
-    this.#say("Granted.");
+    const [cap, days] = [this.#input("cap"), this.#input("days")];
+    if (!this.#account || !cap.reportValidity() || !days.reportValidity()) return;
+    this.#say("Waiting for your signature in the wallet.");
+    const microUnits = Math.round(MICRO_UNITS * cap.valueAsNumber);
+    await this.#account.grant(microUnits, Math.round(SECONDS_PER_DAY * days.valueAsNumber));
+    await this.#useSession(this.#account.address);
+    this.#say("Granted. This browser can now mine for your account.");
   }
 
   async #revoke() {
-    if (this.#account?.address !== this.#granter) {
-      return this.#say("Connect the wallet that granted it, then revoke.");
+    if (!this.#account || this.#account.address !== this.#granter) {
+      this.#say("Connect the wallet that granted this session, then revoke it.");
+      return;
     }
-    this.#say("Asking the wallet to sign.");
+    this.#say("Waiting for your signature in the wallet.");
     await this.#account.revoke();
-    await forget("granter");
+    await deleteSetting("granter");
     this.#granter = undefined;
     await this.refresh();
-    this.#changed();
-    this.#say("Revoked. Nothing mines for the account any more.");
+    this.#onChange();
+    this.#say("Revoked. This browser no longer mines for your account.");
   }
 
-  async #use(address) {
-    this.#granter = address;
-    await remember("granter", address);
+  /**
+   * Mines for an account from now on.
+   * @param {string} granter
+   */
+  async #useSession(granter) {
+    this.#granter = granter;
+    await saveSetting("granter", granter);
     await this.refresh();
-    this.#changed();
+    this.#onChange();
   }
 
   #show() {
-    const { address } = this.#account ?? {};
-    this.#at("account").hidden = !address;
-    this.#at("address").textContent = address ?? "";
-    this.#at("session").hidden = !this.#granted;
-    this.#at("payout").disabled = Boolean(this.#granted);
-    if (!this.#granted) return;
-    const { capLeft, expires } = this.#granted;
-    const end = new Date(1000 * expires);
-    this.#at("granter").textContent = this.#granter;
-    this.#at("expires").dateTime = end.toISOString();
-    this.#at("expires").textContent = end.toLocaleString();
-    this.#at("left").textContent = capLeft === undefined ? "nothing" : `${(capLeft / MICRO).toLocaleString(undefined, { maximumFractionDigits: 6 })} R3MES`;
+    const address = this.#account?.address ?? "";
+    this.#part("account").hidden = !address;
+    this.#part("address").textContent = address;
+    this.#part("session").hidden = !this.#grants;
+    this.#input("payout").disabled = Boolean(this.#grants);
+    if (!this.#grants) return;
+    const { capLeft, expires } = this.#grants;
+    const expiration = new Date(1000 * expires);
+    this.#part("granter").textContent = this.#granter ?? "";
+    const time = this.#part("expires", HTMLTimeElement);
+    time.dateTime = expiration.toISOString();
+    time.textContent = expiration.toLocaleString();
+    this.#part("left").textContent = capLeft === undefined ? "nothing" : formatCoins(capLeft);
   }
 
-  #on(name, work) {
-    this.#at(name).addEventListener("click", ({ target }) => this.#do(target, work));
-  }
-
-  /** One thing at a time by each button; what fails is said. */
-  async #do(button, work) {
+  /**
+   * Runs the action of a button, which is disabled meanwhile; shows the error if the action fails.
+   * @param {HTMLButtonElement} button
+   * @param {() => Promise<void>} action
+   */
+  async #run(button, action) {
     button.disabled = true;
     try {
-      await work.call(this);
+      await action();
     } catch (error) {
-      this.#say(error?.message || "The wallet refused.");
+      this.#say(errorMessage(error) || "The wallet refused the request.");
     } finally {
       button.disabled = false;
     }
   }
 
+  /** @param {string} text */
   #say(text) {
-    this.#at("said").textContent = text;
+    this.#part("status").textContent = text;
   }
 
-  #at(name) {
-    return this.#root.querySelector(`[data-at="${name}"]`);
+  /** @param {string} name */
+  #input(name) {
+    return this.#part(name, HTMLInputElement);
+  }
+
+  /** @param {string} name */
+  #button(name) {
+    return this.#part(name, HTMLButtonElement);
+  }
+
+  /**
+   * Returns the part of the card with this `data-at`.
+   * @template {HTMLElement} [Type=HTMLElement]
+   * @param {string} name
+   * @param {new () => Type} [type]
+   * @returns {Type}
+   */
+  #part(name, type = /** @type {new () => Type} */ (HTMLElement)) {
+    return find(this.#root, `[data-at="${name}"]`, type);
   }
 }

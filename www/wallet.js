@@ -1,189 +1,194 @@
-// Wallets: Keplr- and Leap-shaped providers, or a signer of that shape that the embedding site hands over. The wallet
-// keeps the account's key; this page has a session's key, which the account may let mine, capped and until a time.
+// Wallets: Keplr, Leap, or a signer with the same interface that the embedding site provides. The account's key stays
+// in the wallet. This page has a session key, to which the account can grant the right to mine, with a limit on fees
+// and an expiration time. The page never asks for recovery phrases.
 //
-// A provider has enable(chainId), getKey(chainId), and signDirect(chainId, signer, signDoc, options) or
-// signArbitrary(chainId, signer, text). Words that restore a key are never asked for.
-//
-// EIP-6963 announces Ethereum wallets. This chain maps no Ethereum address to one of its own, so they are not listed.
+// Ethereum wallets, which EIP-6963 announces, are not listed: this chain maps no Ethereum address to one of its own.
 
-/** A Cosmos account's key path is m/44'/118'/0'/0/0, in Keplr and in Leap. */
-const COIN_TYPE = 118;
-const DECIMALS = 6;
-const GAS = 200_000;
-const POLL_MS = 250;
-const POLLS = 240;
+/** @import { Account as Payer, Carried, Unsigned } from "./r3mes_www.js" */
+/** @import { Chain } from "./chain.js" */
+/** @import { Engine } from "./engine.js" */
 
-/** Wallets that this page can ask: `{ name, provider, event }`; the event says that the wallet changed its account. */
-export function found(signer) {
-  const all = [
+/** @typedef {{ signature: string }} Signature the base64 signature of a wallet */
+/**
+ * @typedef {{ bodyBytes: Uint8Array, authInfoBytes: Uint8Array, chainId: string, accountNumber: bigint }} SignDoc
+ */
+
+/**
+ * A Cosmos wallet with the interface of Keplr. It must have `signDirect` or `signArbitrary`.
+ *
+ * @typedef {object} WalletProvider
+ * @property {(info: Awaited<ReturnType<Chain["info"]>>) => Promise<unknown>} [experimentalSuggestChain]
+ * @property {(chainId: string) => Promise<unknown>} enable
+ * @property {(chainId: string) => Promise<{ bech32Address: string, pubKey: Uint8Array }>} getKey
+ * @property {(chainId: string, signer: string, doc: SignDoc, options: object) =>
+ *   Promise<{ signed: SignDoc, signature: Signature }>} [signDirect]
+ * @property {(chainId: string, signer: string, text: string) => Promise<Signature>} [signArbitrary]
+ */
+
+/**
+ * A wallet that the page can connect to.
+ *
+ * @typedef {object} Wallet
+ * @property {string} name
+ * @property {WalletProvider} provider
+ * @property {string} [changeEvent] the window event that reports a change of the account
+ */
+
+/**
+ * Lists the wallets of this browser.
+ * @param {WalletProvider} [signer] a wallet that the embedding site provides
+ * @returns {Wallet[]}
+ */
+export function availableWallets(signer) {
+  const candidates = [
     { name: "this site's wallet", provider: signer },
-    { name: "Keplr", provider: globalThis.keplr, event: "keplr_keystorechange" },
-    { name: "Leap", provider: globalThis.leap, event: "leap_keystorechange" },
+    { name: "Keplr", provider: globalThis.keplr, changeEvent: "keplr_keystorechange" },
+    { name: "Leap", provider: globalThis.leap, changeEvent: "leap_keystorechange" },
   ];
-  return all.filter(({ provider }) => provider);
+  return candidates.flatMap(({ provider, ...wallet }) => (provider ? [{ ...wallet, provider }] : []));
 }
 
-/** A node's Cosmos routes. */
-export class Chain {
-  #node;
+/**
+ * What an account needs to grant a session.
+ *
+ * @typedef {object} Connection
+ * @property {Pick<Engine, "call">} engine encodes and checks what the wallet signs
+ * @property {Chain} chain
+ * @property {Uint8Array} secret the secret of the session key, 32 bytes
+ */
 
-  constructor(node) {
-    this.#node = new URL(node || "/", location.href).href.replace(/\/$/, "");
-  }
-
-  async params() {
-    return (await this.#get("/remes/remes/v1/params")).params;
-  }
-
-  async sequence(address) {
-    return Number((await this.#get(`/cosmos/auth/v1beta1/accounts/${address}`)).account.sequence);
-  }
-
-  /** The number of the next statement between two accounts. */
-  async number(granter, grantee) {
-    return Number((await this.#get(`/r3mes/wgpu/v1/sessions/${granter}/${grantee}`)).number);
-  }
-
-  /** What is granted: `{ messages, capLeft, expires }`, the cap undefined where there is no allowance. */
-  async granted(granter, grantee) {
-    const { grants } = await this.#get(`/cosmos/authz/v1beta1/grants?granter=${granter}&grantee=${grantee}`);
-    const allowance = await this.#get(`/cosmos/feegrant/v1beta1/allowance/${granter}/${grantee}`, 404);
-    const basic = allowance?.allowance.allowance.allowance;
-    if (!grants.length && !basic) return undefined;
-    const ends = [...grants, ...(basic ? [basic] : [])].map(({ expiration }) => Date.parse(expiration));
-    return {
-      messages: grants.map(({ authorization }) => authorization.msg),
-      capLeft: basic && Number(basic.spend_limit[0].amount),
-      expires: Math.min(...ends) / 1000,
-    };
-  }
-
-  /** Sends a transaction and waits until it ran; throws what the node says against it. */
-  async send(bytes) {
-    const tx_bytes = btoa(String.fromCharCode(...bytes));
-    const body = JSON.stringify({ tx_bytes, mode: "BROADCAST_MODE_SYNC" });
-    const post = { method: "POST", headers: { "content-type": "application/json" }, body };
-    const { tx_response: checked } = await this.#ask("/cosmos/tx/v1beta1/txs", post);
-    if (checked.code) throw new Error(checked.raw_log);
-    for (let look = 0; look < POLLS; look += 1) {
-      const settled = await this.#get(`/cosmos/tx/v1beta1/txs/${checked.txhash}`, 404);
-      if (settled?.tx_response.code) throw new Error(settled.tx_response.raw_log);
-      if (settled) return checked.txhash;
-      await new Promise((pass) => setTimeout(pass, POLL_MS));
-    }
-    throw new Error("the transaction is in no block after a minute");
-  }
-
-  /** Seconds since 1970, as the chain counts them. */
-  async time() {
-    return (await this.#get("/r3mes/wgpu/v1/job")).time;
-  }
-
-  /** As `experimentalSuggestChain` takes it. */
-  async info() {
-    const { chain_id: chainId, bech32_prefix: prefix, denom: coinMinimalDenom, min_fee: fee } = await this.params();
-    const currency = { coinDenom: "R3MES", coinMinimalDenom, coinDecimals: DECIMALS };
-    const price = Number(fee) / GAS;
-    return {
-      chainId,
-      chainName: `R3MES ${chainId}`,
-      rpc: this.#node,
-      rest: this.#node,
-      bip44: { coinType: COIN_TYPE },
-      bech32Config: {
-        bech32PrefixAccAddr: prefix,
-        bech32PrefixAccPub: `${prefix}pub`,
-        bech32PrefixValAddr: `${prefix}valoper`,
-        bech32PrefixValPub: `${prefix}valoperpub`,
-        bech32PrefixConsAddr: `${prefix}valcons`,
-        bech32PrefixConsPub: `${prefix}valconspub`,
-      },
-      currencies: [currency],
-      feeCurrencies: [{ ...currency, gasPriceStep: { low: price, average: price, high: price } }],
-      stakeCurrency: currency,
-    };
-  }
-
-  #get(path, absent) {
-    return this.#ask(path, {}, absent);
-  }
-
-  async #ask(path, init, absent) {
-    const response = await fetch(this.#node + path, init);
-    if (response.status === absent) return undefined;
-    const answer = await response.json();
-    if (!response.ok) throw new Error(answer.message ?? `the node answers ${response.status}`);
-    return answer;
-  }
-}
-
-/** A connected account, and the session's key that it grants to. */
+/** A connected account of a wallet. It grants a session to the session key of this browser, and revokes it. */
 export class Account {
-  #provider;
-  #engine;
-  #chain;
-  #secret;
-  #pubKey;
+  /** The wallet that this account belongs to. */
+  wallet;
+  /** The address of the account, which is paid. */
+  address;
 
-  constructor({ provider, engine, chain, secret, chainId, pubKey, address, grantee }) {
-    [this.#provider, this.#engine, this.#chain, this.#secret, this.#pubKey] = [provider, engine, chain, secret, pubKey];
-    Object.assign(this, { chainId, address, grantee });
+  #connection;
+  #chainId;
+  #publicKey;
+  /** The address of the session key. */
+  #grantee;
+
+  /**
+   * @param {Wallet} wallet
+   * @param {Connection} connection
+   * @param {{ chainId: string, publicKey: Uint8Array, address: string, grantee: string }} keys
+   */
+  constructor(wallet, connection, { chainId, publicKey, address, grantee }) {
+    this.wallet = wallet;
+    this.address = address;
+    this.#connection = connection;
+    this.#chainId = chainId;
+    this.#publicKey = publicKey;
+    this.#grantee = grantee;
   }
 
-  /** Asks the wallet, which asks its owner. `secret`: the session's key. */
-  static async connect(provider, { engine, chain, secret }) {
+  /**
+   * Connects to a wallet, which asks its owner for permission.
+   * @param {Wallet} wallet
+   * @param {Connection} connection
+   */
+  static async connect(wallet, connection) {
+    const { provider } = wallet;
+    const { engine, chain, secret } = connection;
     const info = await chain.info();
-    // a wallet that knows the chain already asks nothing
+    // a wallet that knows the chain already does not ask its owner again
     await provider.experimentalSuggestChain?.(info);
     await provider.enable(info.chainId);
-    const { bech32Address: address, pubKey } = await provider.getKey(info.chainId);
-    if ((await engine.call("addressOf", [pubKey])) !== address) {
-      throw new Error(`the wallet's address ${address} is not its key's on this chain`);
+    const { bech32Address: address, pubKey: publicKey } = await provider.getKey(info.chainId);
+    if ((await engine.call("addressOf", [publicKey])) !== address) {
+      throw new Error(`the wallet's address ${address} does not belong to its public key on this chain`);
     }
     const grantee = await engine.call("sessionAddress", [secret]);
-    return new Account({ provider, engine, chain, secret, chainId: info.chainId, pubKey, address, grantee });
+    return new Account(wallet, connection, { chainId: info.chainId, publicKey, address, grantee });
   }
 
-  /** Lets the session mine: `cap` in micro-units, `seconds` from now by the chain's clock. */
+  /**
+   * Grants the session key the right to mine for the account.
+   * @param {number} cap fees in micro-units that the key may spend
+   * @param {number} seconds how long the grant is valid, by the time of the chain
+   */
   async grant(cap, seconds) {
-    const expires = (await this.#chain.time()) + seconds;
-    if (this.#provider.signDirect) {
-      const renews = (await this.#chain.granted(this.address, this.grantee))?.capLeft !== undefined;
-      return this.#direct("sessionGrant", { cap, expires, renews });
+    const { engine, chain } = this.#connection;
+    const grantee = this.#grantee;
+    const expires = (await chain.time()) + seconds;
+    if (this.wallet.provider.signDirect) {
+      const renews = (await chain.grants(this.address, grantee))?.capLeft !== undefined;
+      return this.#sendTransaction((payer) =>
+        engine.call("sessionGrant", [{ ...payer, grantee, cap, expires, renews }]),
+      );
     }
-    return this.#state("openingStatement", "openSession", { cap, expires });
+    const opening = { ...(await this.#statement()), cap, expires };
+    const text = await engine.call("openingStatement", [opening]);
+    return this.#sendStatement(text, (carried) => engine.call("openSession", [opening, carried]));
   }
 
-  /** Takes back what was granted. */
+  /** Revokes everything that the account has granted to the session key. */
   async revoke() {
-    if (!this.#provider.signDirect) return this.#state("closingStatement", "closeSession", {});
-    const granted = await this.#chain.granted(this.address, this.grantee);
-    if (!granted) return undefined;
-    return this.#direct("sessionRevoke", { messages: granted.messages, allowance: granted.capLeft !== undefined });
+    const { engine, chain } = this.#connection;
+    const grantee = this.#grantee;
+    if (this.wallet.provider.signDirect) {
+      const grants = await chain.grants(this.address, grantee);
+      if (!grants) return undefined;
+      const { messages, capLeft } = grants;
+      const allowance = capLeft !== undefined;
+      return this.#sendTransaction((payer) =>
+        engine.call("sessionRevoke", [{ ...payer, grantee, messages, allowance }]),
+      );
+    }
+    const closing = await this.#statement();
+    const text = await engine.call("closingStatement", [closing]);
+    return this.#sendStatement(text, (carried) => engine.call("closeSession", [closing, carried]));
   }
 
-  /** A transaction of the account's. */
-  async #direct(call, options) {
-    const [sequence, { min_fee: fee }] = await Promise.all([this.#chain.sequence(this.address), this.#chain.params()]);
-    const { address, grantee, chainId } = this;
-    const halves = await this.#engine.call(call, [{ ...options, pubKey: this.#pubKey, grantee, sequence, fee: Number(fee) }]);
-    const doc = { ...halves, chainId, accountNumber: 0n };
-    const { signed, signature } = await this.#provider.signDirect(chainId, address, doc, { preferNoSetFee: true, preferNoSetMemo: true });
-    return this.#chain.send(await this.#engine.call("assemble", [signed.bodyBytes, signed.authInfoBytes, bytes(signature)]));
+  /**
+   * Has the wallet sign a transaction of the account, and broadcasts it.
+   * @param {(payer: Payer) => Promise<Unsigned>} encode
+   */
+  async #sendTransaction(encode) {
+    const { engine, chain } = this.#connection;
+    const { provider } = this.wallet;
+    if (!provider.signDirect) throw new Error("this wallet does not support signDirect");
+    const unsigned = await encode({ pubKey: this.#publicKey, ...(await this.#sequenceAndFee(this.address)) });
+    const doc = { ...unsigned, chainId: this.#chainId, accountNumber: 0n };
+    const options = { preferNoSetFee: true, preferNoSetMemo: true };
+    const { signed, signature } = await provider.signDirect(this.#chainId, this.address, doc, options);
+    const { bodyBytes, authInfoBytes } = signed;
+    return chain.broadcast(await engine.call("assemble", [bodyBytes, authInfoBytes, signatureBytes(signature)]));
   }
 
-  /** A statement of the account's, in a transaction of the session's. */
-  async #state(text, carry, terms) {
-    const { address, grantee, chainId } = this;
-    if (!this.#provider.signArbitrary) throw new Error("this wallet signs neither transactions nor texts");
-    const statement = { ...terms, chainId, grantee, pubKey: this.#pubKey, number: await this.#chain.number(address, grantee) };
-    const signature = await this.#provider.signArbitrary(chainId, address, await this.#engine.call(text, [statement]));
-    const [sequence, { min_fee: fee }] = await Promise.all([this.#chain.sequence(grantee), this.#chain.params()]);
-    const carried = { secret: this.#secret, signature: bytes(signature), sequence, fee: Number(fee) };
-    return this.#chain.send(await this.#engine.call(carry, [statement, carried]));
+  /**
+   * Has the wallet sign the text of a statement, and broadcasts the statement in a transaction of the session key.
+   * @param {string} text
+   * @param {(carried: Carried) => Promise<Uint8Array>} encode
+   */
+  async #sendStatement(text, encode) {
+    const { chain, secret } = this.#connection;
+    const { provider } = this.wallet;
+    if (!provider.signArbitrary) throw new Error("this wallet supports neither signDirect nor signArbitrary");
+    const signature = signatureBytes(await provider.signArbitrary(this.#chainId, this.address, text));
+    return chain.broadcast(await encode({ secret, signature, ...(await this.#sequenceAndFee(this.#grantee)) }));
+  }
+
+  /** Returns the fields that every statement has. */
+  async #statement() {
+    const number = await this.#connection.chain.statementNumber(this.address, this.#grantee);
+    return { chainId: this.#chainId, pubKey: this.#publicKey, grantee: this.#grantee, number };
+  }
+
+  /**
+   * Returns the sequence number and the fee of an account's next transaction.
+   * @param {string} address
+   */
+  async #sequenceAndFee(address) {
+    const { chain } = this.#connection;
+    const [sequence, { min_fee: fee }] = await Promise.all([chain.sequence(address), chain.params()]);
+    return { sequence, fee: Number(fee) };
   }
 }
 
-function bytes({ signature }) {
-  return Uint8Array.from(atob(signature), (letter) => letter.charCodeAt(0));
+/** @param {Signature} signature */
+function signatureBytes({ signature }) {
+  return Uint8Array.from(atob(signature), (character) => character.charCodeAt(0));
 }

@@ -1,53 +1,109 @@
 // The worker: loads the engine and calls its functions for the page.
 //
-// In:  { id, call, arguments }. Out: { id, event } any number of times, then { id, result } or { id, error, name }.
+// The page sends a `Request`. The worker answers with any number of events, then with one result or one error.
 
 import init, * as engine from "./r3mes_www.js";
-import { openCache } from "./cache.js";
+import { openBlockCache } from "./block-cache.js";
+
+/** @import { BenchEvent, BenchOptions, CheckEvent, MinerEvent, MinerOptions } from "./r3mes_www.js" */
+/** @import { ProgressEvent, VerifyOptions } from "./r3mes_www.js" */
+
+/** @typedef {typeof calls} Calls the functions that the page may call */
+/** @typedef {{ id: number, call: keyof Calls, arguments: unknown }} Request */
+/** @typedef {{ id: number, event: unknown }} EventMessage */
+/** @typedef {{ id: number, result: unknown }} ResultMessage */
+/** @typedef {{ id: number, error: string, name: string }} ErrorMessage */
+/** @typedef {EventMessage | ResultMessage | ErrorMessage} Message */
+
+/**
+ * @template Event
+ * @typedef {(event: Event) => void} Listener
+ */
 
 const loaded = init();
-/** The one miner of this worker. */
+/** @type {engine.Miner | undefined} the only miner of this worker */
 let miner;
-/** What this worker times. */
+/** @type {engine.Bench | undefined} the prepared benchmark */
 let bench;
 
+/** Each function takes the call's arguments as an array, and a listener if it reports events. */
 const calls = {
   devices: () => engine.devices(),
-  check: (backend, tell) => engine.check(backend, tell),
-  verify: async (receipt, options, tell) => engine.verify(receipt, { ...options, cache: await openCache() }, tell),
-  async bench(options, tell) {
+
+  /** @type {(args: ["cpu" | "gpu"], onEvent: Listener<CheckEvent>) => Promise<boolean>} */
+  check: ([backend], onEvent) => engine.check(backend, onEvent),
+
+  /** @type {(args: [string | object, VerifyOptions], onEvent?: Listener<ProgressEvent>) => Promise<engine.Verdict>} */
+  verify: async ([receipt, options], onEvent) =>
+    engine.verify(receipt, { ...options, cache: await openBlockCache() }, onEvent),
+
+  /** @type {(args: [BenchOptions], onEvent: Listener<BenchEvent>) => Promise<void>} */
+  async bench([options], onEvent) {
     bench?.free();
     bench = undefined;
-    bench = await engine.Bench.create(options, tell);
+    bench = await engine.Bench.create(options, onEvent);
   },
-  round: (tell) => bench.round(tell),
-  async create(options, tell) {
+
+  /** @type {(args: [], onEvent: Listener<BenchEvent>) => Promise<void>} */
+  async round(_, onEvent) {
+    if (!bench) throw new Error("no benchmark is prepared");
+    await bench.round(onEvent);
+  },
+
+  /**
+   * Creates the miner; resolves to the address of its session key.
+   * @type {(args: [MinerOptions], onEvent: Listener<MinerEvent>) => Promise<string>}
+   */
+  async create([options], onEvent) {
     miner?.stop();
-    miner = await engine.Miner.create({ ...options, cache: await openCache() }, tell);
+    miner = await engine.Miner.create({ ...options, cache: await openBlockCache() }, onEvent);
     return miner.address;
   },
-  start: () => miner.start(),
+
+  async start() {
+    if (!miner) throw new Error("no miner was created");
+    await miner.start();
+  },
   pause: () => miner?.pause(),
   resume: () => miner?.resume(),
   finish: () => miner?.finish(),
-  sessionAddress: (secret) => engine.sessionAddress(secret),
-  addressOf: (publicKey) => engine.addressOf(publicKey),
-  sessionGrant: (options) => engine.sessionGrant(options),
-  sessionRevoke: (options) => engine.sessionRevoke(options),
-  assemble: (body, info, signature) => engine.assemble(body, info, signature),
-  openingStatement: (opening) => engine.openingStatement(opening),
-  openSession: (opening, carried) => engine.openSession(opening, carried),
-  closingStatement: (closing) => engine.closingStatement(closing),
-  closeSession: (closing, carried) => engine.closeSession(closing, carried),
-  setIntensity: (share) => miner?.setIntensity(share),
+
+  /** @type {(args: [number]) => void} */
+  setIntensity: ([share]) => miner?.setIntensity(share),
+
+  /** @type {(args: Parameters<typeof engine.sessionAddress>) => string} */
+  sessionAddress: (args) => engine.sessionAddress(...args),
+  /** @type {(args: Parameters<typeof engine.addressOf>) => string} */
+  addressOf: (args) => engine.addressOf(...args),
+  /** @type {(args: Parameters<typeof engine.sessionGrant>) => engine.Unsigned} */
+  sessionGrant: (args) => engine.sessionGrant(...args),
+  /** @type {(args: Parameters<typeof engine.sessionRevoke>) => engine.Unsigned} */
+  sessionRevoke: (args) => engine.sessionRevoke(...args),
+  /** @type {(args: Parameters<typeof engine.assemble>) => Uint8Array} */
+  assemble: (args) => engine.assemble(...args),
+  /** @type {(args: Parameters<typeof engine.openingStatement>) => string} */
+  openingStatement: (args) => engine.openingStatement(...args),
+  /** @type {(args: Parameters<typeof engine.openSession>) => Uint8Array} */
+  openSession: (args) => engine.openSession(...args),
+  /** @type {(args: Parameters<typeof engine.closingStatement>) => string} */
+  closingStatement: (args) => engine.closingStatement(...args),
+  /** @type {(args: Parameters<typeof engine.closeSession>) => Uint8Array} */
+  closeSession: (args) => engine.closeSession(...args),
 };
 
-self.addEventListener("message", async ({ data: { id, call, arguments: given = [] } }) => {
-  try {
-    await loaded;
-    const result = await calls[call](...given, (event) => self.postMessage({ id, event }));
-    self.postMessage({ id, result });
-  } catch (error) {
-    self.postMessage({ id, error: String(error?.message ?? error), name: error?.name ?? "Error" });
-  }
-});
+self.addEventListener(
+  "message",
+  async (/** @type {MessageEvent<Request>} */ { data: { id, call, arguments: args } }) => {
+    /** @type {(message: Message) => void} */
+    const send = (message) => self.postMessage(message);
+    try {
+      await loaded;
+      // the page's `Engine` has checked the types of the arguments
+      const run = /** @type {(args: unknown, onEvent: Listener<unknown>) => unknown} */ (calls[call]);
+      send({ id, result: await run(args, (event) => send({ id, event })) });
+    } catch (error) {
+      const { message, name } = error instanceof Error ? error : { message: String(error), name: "Error" };
+      send({ id, error: message, name });
+    }
+  },
+);

@@ -12,7 +12,7 @@ use r3mes_wgpu::{
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::Model,
     },
     numbers::lora::LoraAdapter,
@@ -94,7 +94,7 @@ impl Job {
 
     fn artifact(&self, task: &Task, forged: bool) -> Artifact {
         let material = self.material(task, forged);
-        let step = Step::new(&self.model, &self.targets, 1);
+        let step = RecordedStep::new(&self.model, &self.targets, 1);
         let gradient = async {
             let executor = self.backend.executor(&Arc::new(step.recording.clone())).await?;
             let mut trainer = Trainer::new(step, executor);

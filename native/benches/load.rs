@@ -1,20 +1,23 @@
-//! Many light miners against one node: how much it settles, how soon, and what of it costs the node what.
+//! A load test of one node with many light miners. It measures throughput, latency, and the node's CPU time, memory and
+//! disk space for each submission.
 //!
 //! `cargo bench -p r3mes-wgpu --bench load -- [--miners 1000] [--tasks 4] [--quota 256] [--sampling 8]`
 //!
-//! Every miner has a key and a connection of its own and says over HTTP what any miner says: it claims, gets its task,
-//! stores its artifact, submits, and looks until it is settled. Only the gradients are computed before: they are right,
-//! and one of `sampling` is recomputed by the node's operator, which also adds up the rounds. A small model keeps that
-//! small beside the rest; docs/SCALE.md says what it is for large ones.
+//! Every miner has a key and a connection of its own and sends the same HTTP requests as any miner: it claims a chunk,
+//! gets its task, stores its artifact, submits it, and polls until it is accepted. Only the gradients are computed
+//! beforehand. They are correct; the node's operator recomputes one of `sampling` and aggregates the rounds. The model
+//! is small, so that this computing is a small part of the load; docs/SCALE.md states its cost for large models.
 
-#[path = "../tests/face/mod.rs"]
-mod face;
-#[path = "../tests/place/mod.rs"]
-mod place;
-#[path = "../tests/rogue/mod.rs"]
-mod rogue;
+#[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
+#[path = "../tests/node_process.rs"]
+mod node_process;
+#[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
+#[path = "../tests/scripted_miner.rs"]
+mod scripted_miner;
+#[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
+#[path = "../tests/work_dir.rs"]
+mod work_dir;
 
-use place::Place;
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{BlockStore as _, Blocks, Client, ClientError},
@@ -23,7 +26,7 @@ use r3mes_wgpu::{
     store::{Cid, Codec, Dag},
     tx::{Message, MsgClaimTask, MsgSubmitGradient, MsgSubmitGradientResponse, SessionKey},
 };
-use rogue::{Network, Web};
+use scripted_miner::{HttpHost, TestNetwork};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -33,20 +36,21 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use work_dir::WorkDir;
 
-/// Coins of each miner: more than the bonds of its claims.
+/// Balance of each miner in micro-units: more than the bonds of its claims.
 const COINS: u64 = 1_000_000_000;
-/// Between two looks at how a submission stands, at first and at most, as the miner's.
+/// First and longest pause between two polls of a submission's status. The program `mine` uses the same.
 const POLL: [Duration; 2] = [Duration::from_millis(31), Duration::from_millis(500)];
-/// Between two looks for a round to come, as the miner's.
+/// Pause between two polls for the next round. The program `mine` uses the same.
 const IDLE: Duration = Duration::from_secs(2);
-/// Room for what a thread that only talks has on its stack.
+/// Stack size of a miner's thread, which only sends requests.
 const STACK: usize = 512 << 10;
-/// Sequences that are played at a time.
+/// Number of sequences that are computed at a time.
 const SEQUENCES: usize = 8;
 
-/// What a miner is to submit.
-struct Work {
+/// A gradient that a miner submits.
+struct PreparedSubmission {
     round: u64,
     position: u64,
     dag: Dag,
@@ -55,13 +59,13 @@ struct Work {
 
 /// A submission that was accepted.
 struct Settled {
-    /// Seconds since the start.
+    /// Time at which its miner sees it accepted, in seconds since the start.
     at: f64,
-    /// Seconds from its submission to where its miner sees it accepted.
+    /// Seconds from its submission until then.
     latency: f64,
 }
 
-/// What a node has used.
+/// The resources that a node has used so far.
 struct Costs {
     cpu_seconds: f64,
     resident_bytes: u64,
@@ -70,21 +74,22 @@ struct Costs {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let asked = |flag: &str, default: usize| {
+    let flag_or = |flag: &str, default: usize| {
         let at = arguments.iter().position(|argument| argument == flag);
         at.map_or(default, |at| arguments[at + 1].parse().expect("a number"))
     };
-    let (miners, tasks) = (asked("--miners", 1000), asked("--tasks", 4));
-    let (quota, sampling) = (asked("--quota", 256), asked("--sampling", 8));
+    let (miners, tasks) = (flag_or("--miners", 1000), flag_or("--tasks", 4));
+    let (quota, sampling) = (flag_or("--quota", 256), flag_or("--sampling", 8));
     let keys: Vec<SessionKey> = (0..miners).map(key).collect();
-    let place = Place::new("load");
-    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/data/moby-dick.txt"), place.text()).expect("a long text");
-    let network = Network::at(place, &["--quota", &quota.to_string()], |terms| {
+    let work_dir = WorkDir::new("load");
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/data/moby-dick.txt"), work_dir.text()).expect("a long text");
+    let network = TestNetwork::at(work_dir, &["--quota", &quota.to_string()], |terms| {
         let params = &mut terms["params"];
         params["sampling"] = json!((1 << 16) / sampling);
         params["verifiers"] = json!(1);
         params["probation"] = json!(0);
-        // what is measured is not how long the rules wait, and blocks come faster than rules that count them expect
+        // waiting times of the rules are not to be measured; deadlines are long, because they count blocks, and blocks
+        // come faster here than the rules expect
         params["attestation_blocks"] = json!(100_000);
         params["draw_blocks"] = json!(1);
         params["challenge_blocks"] = json!(0);
@@ -103,35 +108,35 @@ fn main() {
         for (number, work) in work.into_iter().enumerate() {
             let (url, settled) = (&network.node.url, &settled);
             let mine = move || {
-                let client = Client::new(Web::new(url), key(number));
+                let client = Client::new(HttpHost::new(url), key(number));
                 for work in work {
                     let latency =
                         block_on(mine(&client, &work)).unwrap_or_else(|error| panic!("miner {number}: {error}"));
                     let at = started.elapsed().as_secs_f64();
-                    settled.lock().expect("nobody panics here").push(Settled { at, latency });
+                    settled.lock().expect("no other thread has panicked").push(Settled { at, latency });
                 }
             };
             thread::Builder::new().stack_size(STACK).spawn_scoped(scope, mine).expect("a thread");
         }
     });
-    report(settled.into_inner().expect("nobody panicked"), &before, &Costs::of(&network));
+    report(settled.into_inner().expect("no thread has panicked"), &before, &Costs::of(&network));
 }
 
-/// Of a miner's number, its key.
+/// Returns the key of miner `number`.
 fn key(number: usize) -> SessionKey {
     let mut secret = [0x5a; 32];
     secret[..8].copy_from_slice(&(number as u64 + 1).to_le_bytes());
     SessionKey::new(&secret).expect("a small number is a key")
 }
 
-/// The gradients of all rounds; the positions of each go to the miners in turn.
-fn prepare(network: &Network, genesis: &Genesis, keys: &[SessionKey], rounds: u64) -> Vec<Vec<Work>> {
-    let mut worker = rogue::worker(&network.place, 0, SEQUENCES);
-    let client = Client::new(Web::new(&network.node.url), key(0));
+/// Computes the gradients of all rounds. The chunks of each round are assigned to the miners in turn.
+fn prepare(network: &TestNetwork, genesis: &Genesis, keys: &[SessionKey], rounds: u64) -> Vec<Vec<PreparedSubmission>> {
+    let mut worker = scripted_miner::worker(&network.work_dir, 0, SEQUENCES);
+    let client = Client::new(HttpHost::new(&network.node.url), key(0));
     let first = block_on(Blocks::of_adapter(client.host(), &genesis.adapter)).expect("the first adapter");
     let mut state = AdapterState::fetch(&genesis.adapter, &|cid| first.get(cid)).expect("an adapter");
     let mut chunks = BTreeMap::<Cid, Vec<u8>>::new();
-    let mut work: Vec<Vec<Work>> = keys.iter().map(|_| Vec::new()).collect();
+    let mut work: Vec<Vec<PreparedSubmission>> = keys.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         let adapter = state.dag().expect("an adapter's blocks");
         let mut sum = Aggregate::new(&genesis.job);
@@ -146,23 +151,23 @@ fn prepare(network: &Network, genesis: &Genesis, keys: &[SessionKey], rounds: u6
                 false => adapter.get(cid),
             };
             let artifact = block_on(worker.compute(&task, &fetch)).expect("a gradient");
-            sum.add(&artifact).expect("of the job");
+            sum.add(&artifact).expect("the artifact belongs to the job");
             let commitment = Commitment::new(&task, &artifact.gradient_root());
-            work[miner].push(Work { round, position, dag: artifact.dag().expect("blocks"), commitment });
+            work[miner].push(PreparedSubmission { round, position, dag: artifact.dag().expect("blocks"), commitment });
         }
         state = state.after(&sum).expect("a step");
     }
     work
 }
 
-/// One task, from its claim to its reward; seconds from the submission on.
-async fn mine(client: &Client<Web>, work: &Work) -> Result<f64, ClientError> {
+/// Mines one task, from the claim to the reward. Returns the seconds from the submission to its acceptance.
+async fn mine(client: &Client<HttpHost>, work: &PreparedSubmission) -> Result<f64, ClientError> {
     while client.job().await?.round < work.round {
         thread::sleep(IDLE);
     }
     let miner = client.address().to_owned();
     client.send(Message::ClaimTask(MsgClaimTask { miner: miner.clone(), pool_id: 0, chunk_id: work.position })).await?;
-    let held = client.held_task().await?.expect("what was claimed is held");
+    let held = client.held_task().await?.expect("the miner has a claim");
     client.block(Codec::DagCbor, &held.task).await?;
     client.put_dag(&work.dag).await?;
     let commitment = work.commitment;
@@ -185,7 +190,7 @@ async fn mine(client: &Client<Web>, work: &Work) -> Result<f64, ClientError> {
     loop {
         match client.gradient_status(id).await?.status.as_str() {
             "accepted" => return Ok(start.elapsed().as_secs_f64()),
-            "rejected" => panic!("gradient {id} is rejected, and was right"),
+            "rejected" => panic!("gradient {id} is rejected, although it is correct"),
             _ => thread::sleep(pause),
         }
         pause = (pause * 2).min(POLL[1]);
@@ -193,19 +198,20 @@ async fn mine(client: &Client<Web>, work: &Work) -> Result<f64, ClientError> {
 }
 
 impl Costs {
-    fn of(network: &Network) -> Self {
-        let read = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", network.node.id())).unwrap_or_default();
+    fn of(network: &TestNetwork) -> Self {
+        let read =
+            |file: &str| fs::read_to_string(format!("/proc/{}/{file}", network.node.process_id())).unwrap_or_default();
         let status = read("status");
         let resident =
             status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
         let stat = read("stat");
-        // proc(5): utime and stime, in hundredths of a second, 11 and 12 after the name in brackets
+        // proc(5): utime and stime, in hundredths of a second, are fields 11 and 12 after the name in parentheses
         let times = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
         let ticks: f64 = times.filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
         Self {
             cpu_seconds: ticks / 100.0,
             resident_bytes: resident.unwrap_or(0u64) << 10,
-            disk_bytes: bytes_under(&network.place.data()),
+            disk_bytes: bytes_under(&network.work_dir.data()),
         }
     }
 }
@@ -221,7 +227,7 @@ fn bytes_under(folder: &Path) -> u64 {
         .sum()
 }
 
-/// All of it, and each quarter of the submissions: what grows shows there.
+/// Prints the results for each quarter of the submissions, so that growth over time is visible, and for all of them.
 fn report(mut settled: Vec<Settled>, before: &Costs, after: &Costs) {
     settled.sort_by(|one, other| one.at.total_cmp(&other.at));
     let quarter = settled.len().div_ceil(4);

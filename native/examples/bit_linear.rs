@@ -1,4 +1,4 @@
-//! One 768 × 768 BitNet linear with a rank-8 adapter: forward, backward, one step down the gradient.
+//! Trains a 768 × 768 BitNet linear with an adapter of rank 8 for three steps of gradient descent.
 //!
 //! `cargo run --release -p r3mes-wgpu --example bit_linear`
 
@@ -12,7 +12,7 @@ use r3mes_wgpu::{
 const TOKENS: usize = 32;
 const FEATURES: usize = 768;
 
-/// Reals in −1..=1.
+/// Returns values that are uniform in −1..=1.
 fn uniform(count: usize, seed: u32) -> Vec<f32> {
     let real = |at: u32| threefry([seed, 0], [at, 0])[0] as i32 as f32 / i32::MAX as f32;
     (0..count as u32).map(real).collect()
@@ -27,7 +27,7 @@ fn main() -> anyhow::Result<()> {
     println!("backbone {FEATURES} × {FEATURES}, sha256 {digest}");
     println!("adapter  {:.4} MB", layer.size_mb());
 
-    // the same bits on any backend: Backend::Gpu { .. } computes them too
+    // every backend computes the same bits, so Backend::Gpu { .. } would give the same output
     let backend = Backend::Cpu { threads: 0, choose: fastest };
     let mut executor = block_on(layer.on(&backend, TOKENS))?;
     let (x, target) = (uniform(TOKENS * FEATURES, 2), uniform(TOKENS * FEATURES, 3));

@@ -37,7 +37,7 @@ impl Engine {
     fn worker(&self) -> MutexGuard<'_, Worker> {
         self.0.lock().unwrap_or_else(|poisoned| {
             let mut worker = poisoned.into_inner();
-            worker.forget();
+            worker.unload_adapter();
             worker
         })
     }

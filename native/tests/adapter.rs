@@ -1,8 +1,6 @@
-//! `adapter` as its users run it: trained, looked at, exchanged with PEFT, folded, and read from a ledger and a node.
+//! The commands `adapter` (inspect, exchange with PEFT, merge, export from a ledger and from a node) and `generate`.
 
-mod place;
-
-use place::{Place, SMALL_MODEL};
+use crate::work_dir::{SMALL_MODEL, WorkDir};
 use prost::Message;
 use r3mes_wgpu::{model::peft::GradientPackage, protocol::Receipt, training::checkpoint};
 use serde_json::Value;
@@ -14,8 +12,10 @@ use std::{
     process::{Command, Stdio},
 };
 
+/// Folder of a model and of an adapter in PEFT's format.
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/peft");
 
+/// Runs the program. Returns stdout if it exits with 0, otherwise exit code and stderr.
 fn run(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String, String> {
     let output = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu")).args(args).output().unwrap();
     match output.status.code() {
@@ -28,49 +28,52 @@ fn adapter<'a>(args: impl IntoIterator<Item = &'a str>) -> Result<String, String
     run(["adapter"].into_iter().chain(args))
 }
 
+/// Returns the report of `adapter inspect --json`.
 fn inspect(source: &str) -> Value {
     serde_json::from_str(&adapter(["inspect", "--json", source]).unwrap()).unwrap()
 }
 
-fn train(place: &Place, out: &Path, steps: &str) -> Result<String, String> {
-    let (out, data) = (out.to_str().unwrap(), place.data());
-    let (text, data) = (place.text(), data.to_str().unwrap().to_owned());
+/// Trains the small model until step `steps` and stores the checkpoint in the folder `out`.
+fn train(work_dir: &WorkDir, out: &Path, steps: &str) -> Result<String, String> {
+    let (out, data) = (out.to_str().unwrap(), work_dir.data());
+    let (text, data) = (work_dir.text(), data.to_str().unwrap().to_owned());
     let flags = ["train", "--backend", "cpu", "--rank", "4", "--steps", steps, "--model", SMALL_MODEL];
     run(flags.into_iter().chain(["--text", text.to_str().unwrap(), "--out", out, "--data-dir", &data]))
 }
 
+/// Reads the adapter of a checkpoint file.
 fn read(checkpoint: &Path) -> r3mes_wgpu::numbers::lora::LoraAdapter {
     checkpoint::read(&fs::read(checkpoint).unwrap()).unwrap().0
 }
 
-/// A path below a place, as the command line takes it.
-fn under(place: &Place, name: &str) -> String {
-    place.data().with_file_name(name).to_str().unwrap().to_owned()
+/// Returns a path in the working directory as a string for the command line.
+fn path_in(work_dir: &WorkDir, name: &str) -> String {
+    work_dir.data().with_file_name(name).to_str().unwrap().to_owned()
 }
 
 #[test]
-fn an_adapter_goes_to_peft_and_back_and_is_trained_on() {
-    let place = Place::new("adapter-peft");
-    let [trained, exported, imported] = ["trained", "exported", "imported"].map(|name| under(&place, name));
-    train(&place, Path::new(&trained), "2").unwrap();
+fn an_adapter_survives_peft_export_and_import_and_can_be_trained_further() {
+    let work_dir = WorkDir::new("adapter-peft");
+    let [trained, exported, imported] = ["trained", "exported", "imported"].map(|name| path_in(&work_dir, name));
+    train(&work_dir, Path::new(&trained), "2").unwrap();
     adapter(["export", &trained, "--out", &exported]).unwrap();
     let file = format!("{imported}/checkpoint.safetensors");
     adapter(["import", &exported, "--out", &file, "--model", SMALL_MODEL]).unwrap();
-    // small masters keep every bit
+    // f32 keeps every bit of parameters as small as these
     assert_eq!(read(Path::new(&file)), read(&Path::new(&trained).join("checkpoint.safetensors")));
     for (source, kind, steps) in
         [(&trained, "a checkpoint", Some(2)), (&exported, "a PEFT adapter", None), (&imported, "a checkpoint", Some(0))]
     {
-        let told = inspect(source);
-        assert_eq!((told["kind"].as_str().unwrap(), told["steps"].as_u64()), (kind, steps));
+        let report = inspect(source);
+        assert_eq!((report["kind"].as_str().unwrap(), report["steps"].as_u64()), (kind, steps));
         assert_eq!(
-            (told["rank"].as_u64(), told["alpha"].as_u64(), told["layers"].as_u64()),
+            (report["rank"].as_u64(), report["alpha"].as_u64(), report["layers"].as_u64()),
             (Some(4), Some(8), Some(1))
         );
-        // 32 → 32, 16, 16 and back, 32 → 48 twice and back
-        assert_eq!(told["bytes"].as_u64(), Some(4 * 4 * (64 + 48 + 48 + 64 + 3 * 80)));
+        // rank 4, 4 bytes a parameter; in + out features of q, k, v and o, then of gate, up and down
+        assert_eq!(report["bytes"].as_u64(), Some(4 * 4 * (64 + 48 + 48 + 64 + 3 * 80)));
     }
-    train(&place, Path::new(&imported), "1").unwrap();
+    train(&work_dir, Path::new(&imported), "1").unwrap();
     assert_eq!(inspect(&imported)["steps"].as_u64(), Some(1));
     // nothing is overwritten
     for again in [["export", &trained, "--out", &exported], ["import", &exported, "--out", &file]] {
@@ -79,7 +82,7 @@ fn an_adapter_goes_to_peft_and_back_and_is_trained_on() {
 }
 
 #[test]
-fn sizes_are_told_beside_named_baselines() {
+fn inspect_compares_sizes_with_named_baselines() {
     let text = adapter(["inspect", &format!("{FIXTURE}/adapter"), "--model", &format!("{FIXTURE}/model")]).unwrap();
     println!("{text}");
     assert!(
@@ -93,11 +96,11 @@ fn sizes_are_told_beside_named_baselines() {
 }
 
 #[test]
-fn folding_is_the_weighted_mean() {
-    let place = Place::new("adapter-merge");
-    let [one, two, mean] = ["one", "two", "mean/checkpoint.safetensors"].map(|name| under(&place, name));
-    train(&place, Path::new(&one), "1").unwrap();
-    train(&place, Path::new(&two), "2").unwrap();
+fn merge_computes_the_weighted_mean() {
+    let work_dir = WorkDir::new("adapter-merge");
+    let [one, two, mean] = ["one", "two", "mean/checkpoint.safetensors"].map(|name| path_in(&work_dir, name));
+    train(&work_dir, Path::new(&one), "1").unwrap();
+    train(&work_dir, Path::new(&two), "2").unwrap();
     adapter(["merge", &mean, &one, &two, "--weights", "3,1"]).unwrap();
     let [one_read, two_read] = [&one, &two].map(|folder| read(&Path::new(folder).join("checkpoint.safetensors")));
     for ((mean, one), two) in read(Path::new(&mean)).matrices.iter().zip(&one_read.matrices).zip(&two_read.matrices) {
@@ -107,23 +110,23 @@ fn folding_is_the_weighted_mean() {
         }
     }
     let other = format!("{FIXTURE}/adapter");
-    let nowhere = under(&place, "nowhere");
+    let nowhere = path_in(&work_dir, "nowhere");
     assert!(adapter(["merge", &nowhere, &one, &other]).unwrap_err().contains("matrices of an adapter"));
     assert!(adapter(["merge", &nowhere, &one, &two, "--weights", "1"]).unwrap_err().contains("--weights"));
 }
 
 #[test]
-fn a_jobs_adapter_and_an_accepted_gradient_are_exported() {
-    let place = Place::new("adapter-job");
-    assert!(place.mine("5").output().unwrap().status.success());
-    let data = place.data();
+fn the_adapter_of_a_job_and_an_accepted_gradient_can_be_exported() {
+    let work_dir = WorkDir::new("adapter-job");
+    assert!(work_dir.mine("5").output().unwrap().status.success());
+    let data = work_dir.data();
     let data = data.to_str().unwrap();
-    let told = inspect(data);
-    assert_eq!((told["kind"].as_str().unwrap(), told["steps"].as_u64()), ("a job's adapter", Some(1)));
+    let report = inspect(data);
+    assert_eq!((report["kind"].as_str().unwrap(), report["steps"].as_u64()), ("a job's adapter", Some(1)));
 
-    let receipt = place.receipts().remove(0);
+    let receipt = work_dir.receipts().remove(0);
     let cid = receipt.file_stem().unwrap().to_str().unwrap();
-    let out = under(&place, "package");
+    let out = path_in(&work_dir, "package");
     let export = ["export", cid, "--format", "gradient-package", "--out", &out, "--round", "7", "--data-dir", data];
     adapter(export).unwrap();
     let package =
@@ -135,57 +138,57 @@ fn a_jobs_adapter_and_an_accepted_gradient_are_exported() {
     assert_eq!(package.metadata["artifact"], receipt.artifact().to_string());
     assert_eq!(package.metadata["commitment"], receipt.commitment().to_string());
 
-    // the same adapter through a node
-    let mut node = place.node("0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    // the same adapter, read from a node
+    let mut node = work_dir.node("0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let url = serde_json::from_str::<Value>(&line).unwrap()["url"].as_str().unwrap().to_owned();
-    let through = under(&place, "through");
+    let through = path_in(&work_dir, "through");
     let answer = adapter(["export", &url, "--out", &through]);
     node.kill().unwrap();
     node.wait().unwrap();
     answer.unwrap();
-    let direct = under(&place, "direct");
+    let direct = path_in(&work_dir, "direct");
     adapter(["export", data, "--out", &direct]).unwrap();
     let tensors = |folder: &str| fs::read(Path::new(folder).join("adapter_model.safetensors")).unwrap();
     assert!(tensors(&through) == tensors(&direct));
 }
 
 #[test]
-fn what_is_no_adapter_is_named() {
-    let place = Place::new("adapter-none");
-    let nowhere = under(&place, "nowhere");
+fn an_invalid_adapter_source_is_named_in_the_error() {
+    let work_dir = WorkDir::new("adapter-none");
+    let nowhere = path_in(&work_dir, "nowhere");
     assert!(adapter(["inspect", &nowhere]).unwrap_err().contains("nowhere"));
-    let text = place.text();
+    let text = work_dir.text();
     assert!(adapter(["inspect", text.to_str().unwrap()]).unwrap_err().contains("text.txt"));
-    let model = place.model();
+    let model = work_dir.model();
     assert!(adapter(["inspect", model.to_str().unwrap()]).unwrap_err().contains("no adapter_config.json"));
     assert!(adapter(["inspect", "http://127.0.0.1:1"]).unwrap_err().contains("http://127.0.0.1:1"));
     assert!(adapter(["merge", &nowhere]).unwrap_err().contains("Some(2)"));
 }
 
-/// The text that `generate` makes.
-fn generate(place: &Place, more: &[&str]) -> Result<String, String> {
-    let data = place.data().to_str().unwrap().to_owned();
+/// Returns the text that `generate` makes of a fixed prompt.
+fn generate(work_dir: &WorkDir, more: &[&str]) -> Result<String, String> {
+    let data = work_dir.data().to_str().unwrap().to_owned();
     let flags = ["generate", "--backend", "cpu", "--model", SMALL_MODEL, "--data-dir", &data, "--json"];
     let flags = flags.into_iter().chain(["--prompt", "It is a way I have", "--max-tokens", "200"]);
-    let said: Value = serde_json::from_str(&run(flags.chain(more.iter().copied()))?).unwrap();
-    assert_eq!(said["tokens"], 200);
-    Ok(said["text"].as_str().unwrap().to_owned())
+    let event: Value = serde_json::from_str(&run(flags.chain(more.iter().copied()))?).unwrap();
+    assert_eq!(event["tokens"], 200);
+    Ok(event["text"].as_str().unwrap().to_owned())
 }
 
 #[test]
-fn a_seed_and_an_adapter_decide_what_is_generated() {
-    let place = Place::new("generate");
-    let trained = under(&place, "trained");
-    train(&place, Path::new(&trained), "3").unwrap();
-    let plain = generate(&place, &["--seed", "1"]).unwrap();
-    assert_eq!(generate(&place, &["--seed", "1", "--threads", "1"]).unwrap(), plain);
-    assert_ne!(generate(&place, &["--seed", "2"]).unwrap(), plain);
-    assert_ne!(generate(&place, &["--seed", "1", "--adapter", &trained]).unwrap(), plain);
-    let likeliest = |seed| generate(&place, &["--temperature", "0", "--seed", seed]).unwrap();
+fn generated_text_depends_on_the_seed_and_the_adapter() {
+    let work_dir = WorkDir::new("generate");
+    let trained = path_in(&work_dir, "trained");
+    train(&work_dir, Path::new(&trained), "3").unwrap();
+    let plain = generate(&work_dir, &["--seed", "1"]).unwrap();
+    assert_eq!(generate(&work_dir, &["--seed", "1", "--threads", "1"]).unwrap(), plain);
+    assert_ne!(generate(&work_dir, &["--seed", "2"]).unwrap(), plain);
+    assert_ne!(generate(&work_dir, &["--seed", "1", "--adapter", &trained]).unwrap(), plain);
+    let likeliest = |seed| generate(&work_dir, &["--temperature", "0", "--seed", seed]).unwrap();
     assert_eq!(likeliest("1"), likeliest("2"));
     for wrong in [["--temperature", "-1"], ["--adapter", "/nowhere"], ["--prompt", ""]] {
-        assert!(generate(&place, &wrong).is_err(), "{wrong:?}");
+        assert!(generate(&work_dir, &wrong).is_err(), "{wrong:?}");
     }
 }

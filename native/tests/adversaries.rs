@@ -1,10 +1,7 @@
-//! Those who would be paid for nothing, or stop others from being paid, against a node in a process of its own: one test
-//! each. What is honest beside them is accepted, and whoever is honest pays nothing.
+//! Attacks on a node in a process of its own, one test each: attempts to be paid for nothing, or to keep others from
+//! being paid. Honest miners are still paid, and honest miners and verifiers lose nothing.
 
-mod face;
-mod place;
-mod rogue;
-
+use crate::scripted_miner::{ScriptedMiner, TestNetwork};
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{BlockStore as _, ClientError, GradientStatus, HeldTask},
@@ -12,78 +9,79 @@ use r3mes_wgpu::{
     store::Codec,
     tx::{Message, MsgClaimTask, MsgCommitAttestation, MsgSubmitRandomVerifierResult, code},
 };
-use rogue::{Network, Rogue};
 use serde_json::{Value, json};
 
-/// What an attacker has to lose.
+/// The attacker's stake, in micro-units.
 const STAKE: u64 = 2_000_000;
 
-/// A network that recomputes everything; its operator has almost all of the stake.
-fn network(name: &str, change: impl FnOnce(&mut Value)) -> Network {
-    let (attacker, honest) = (Rogue::address_of(66), Rogue::address_of(7));
+/// Starts a network in which every gradient is recomputed and the operator has almost all of the stake.
+fn network(name: &str, change: impl FnOnce(&mut Value)) -> TestNetwork {
+    let (attacker, honest) = (ScriptedMiner::address_of(66), ScriptedMiner::address_of(7));
     let (attacker, honest) = (format!("{attacker}=1000000000"), format!("{honest}=1000000000"));
     let arguments = ["--rules", "embedded", "--quota", "2", "--account", &attacker, "--account", &honest];
-    Network::new(name, &arguments, change)
+    TestNetwork::new(name, &arguments, change)
 }
 
-/// The attacker, with a stake to lose.
-fn attacker(network: &Network) -> Rogue {
-    let rogue = network.rogue(66);
+/// Returns the attacker, registered as a miner with [`STAKE`].
+fn attacker(network: &TestNetwork) -> ScriptedMiner {
+    let rogue = network.miner(66);
     rogue.stake(STAKE, 1).unwrap();
     rogue
 }
 
-/// A wrong gradient costs half of the stake; an honest miner goes on beside it.
-fn caught(name: &str, forge: impl FnOnce(&mut Rogue, &Task) -> Artifact) {
+/// Checks that a forged gradient costs half of the stake, and that an honest miner is still paid.
+fn assert_slashed(name: &str, forge: impl FnOnce(&mut ScriptedMiner, &Task) -> Artifact) {
     let network = network(name, |_| {});
     let mut rogue = attacker(&network);
     let (task, held) = rogue.claim().unwrap();
     let forged = forge(&mut rogue, &task);
-    mismatch(&rogue.submit(&task, &held, &forged));
+    assert_mismatch(&rogue.submit(&task, &held, &forged));
     assert_eq!(network.stake(rogue.address()), STAKE / 2);
     let score = network.node.get(&format!("/remes/remes/v1/miner_fraud_score/{}", rogue.address()));
     assert_eq!(score["fraud_score"], "1.000000");
     fair(&network);
 }
 
-fn mismatch(stored: &GradientStatus) {
+/// Checks that a submission was rejected because its gradient is wrong.
+fn assert_mismatch(stored: &GradientStatus) {
     assert_eq!((stored.status.as_str(), stored.finding.as_deref()), ("rejected", Some("mismatch")));
 }
 
-/// An honest miner is paid, and the operator lost nothing.
-fn fair(network: &Network) {
-    let mut miner = network.rogue(7);
+/// Checks that an honest miner is paid and that the operator lost nothing.
+fn fair(network: &TestNetwork) {
+    let mut miner = network.miner(7);
     let before = network.node.balance(miner.address());
     assert_eq!(miner.mine().status, "accepted");
     assert_eq!(network.node.balance(miner.address()), before + 1_000_000);
     assert_eq!(network.stake(&network.operator.0), network.operator.1);
 }
 
+/// Checks that a transaction failed with this code and a log that contains `words`.
 fn refused<T>(answer: Result<T, ClientError>, expected: u32, words: &str) {
     match answer {
         Err(ClientError::Failed { code, log, .. }) => {
             assert!(code == expected && log.contains(words), "{code} {log}");
         }
         Err(error) => panic!("{error}"),
-        Ok(_) => panic!("done, though {words:?} was expected"),
+        Ok(_) => panic!("succeeded, expected a failure with {words:?}"),
     }
 }
 
 #[test]
-fn zeros() {
-    caught("zeros", |rogue, task| {
+fn a_gradient_of_zeros_is_slashed() {
+    assert_slashed("zeros", |rogue, task| {
         rogue.forge(task, |matrices| matrices.iter_mut().for_each(|matrix| matrix.values.fill(0)))
     });
 }
 
 #[test]
-fn a_void_of_what_does_not_saturate() {
-    caught("void", |_, task| Artifact::void(task));
+fn a_void_is_slashed_if_the_task_does_not_saturate() {
+    assert_slashed("void", |_, task| Artifact::void(task));
 }
 
 #[test]
-fn the_gradient_of_another_linear() {
-    caught("linear", |rogue, task| {
+fn swapped_gradients_of_two_matrices_are_slashed() {
+    assert_slashed("linear", |rogue, task| {
         rogue.forge(task, |matrices| {
             let of = |name: &str| matrices.iter().position(|matrix| matrix.name == name).unwrap();
             let (one, other) = (of("layers.0.feed_forward.gate.b"), of("layers.0.feed_forward.up.b"));
@@ -94,12 +92,12 @@ fn the_gradient_of_another_linear() {
 }
 
 #[test]
-fn a_gradient_of_low_precision() {
-    caught("precision", |rogue, task| {
+fn a_gradient_of_low_precision_is_slashed() {
+    assert_slashed("precision", |rogue, task| {
         rogue.forge(task, |matrices| {
             for matrix in matrices {
                 let most = matrix.values.iter().map(|value| value.unsigned_abs()).max().unwrap_or_default();
-                // three bits and a sign, as by a format of four
+                // three bits and a sign, as a format of 4 bits would keep
                 let unit = (most / 7).max(1) as i64;
                 matrix.values.iter_mut().for_each(|value| *value = *value / unit * unit);
             }
@@ -108,8 +106,8 @@ fn a_gradient_of_low_precision() {
 }
 
 #[test]
-fn one_element_of_one_matrix() {
-    caught("element", |rogue, task| {
+fn one_wrong_element_is_slashed() {
+    assert_slashed("element", |rogue, task| {
         rogue.forge(task, |matrices| {
             let values = &mut matrices[1].values;
             let most = values.iter().map(|value| value.abs()).max().unwrap();
@@ -120,14 +118,14 @@ fn one_element_of_one_matrix() {
 }
 
 #[test]
-fn a_stale_adapter() {
+fn a_gradient_for_a_stale_adapter_is_slashed() {
     let network = network("stale", |_| {});
     let mut rogue = attacker(&network);
     let first = rogue.claim().unwrap();
     let old = first.0.adapter;
     let artifact = rogue.compute(&first.0);
     assert_eq!(rogue.submit(&first.0, &first.1, &artifact).status, "accepted");
-    // the round ends, and the adapter is another
+    // the round ends, and the adapter changes
     fair(&network);
     let (task, held) = rogue.wait(|| rogue.claim().ok());
     assert_ne!(task.adapter, old);
@@ -139,35 +137,35 @@ fn a_stale_adapter() {
             *matrix = stale.dequantized();
         }
     });
-    mismatch(&rogue.submit(&task, &held, &forged));
+    assert_mismatch(&rogue.submit(&task, &held, &forged));
     assert_eq!(network.stake(rogue.address()), STAKE / 2);
     fair(&network);
 }
 
 #[test]
-fn a_copy_of_anothers() {
+fn a_copied_gradient_is_slashed_and_its_owner_is_accepted() {
     let network = network("copy", |_| {});
-    let (mut honest, rogue) = (network.rogue(7), attacker(&network));
+    let (mut honest, rogue) = (network.miner(7), attacker(&network));
     let (task, held) = honest.claim().unwrap();
     let artifact = honest.compute(&task);
     let found = artifact.as_gradient().unwrap();
-    // its name and commitment, before its owner submits them
+    // the attacker submits the CID and the commitment before their owner does
     let (_, own) = rogue.claim().unwrap();
     let copied = Commitment::new(&task, &artifact.gradient_root());
     let id = rogue.say(&own, artifact.dag().unwrap().root, copied).unwrap();
-    mismatch(&rogue.settled(id));
+    assert_mismatch(&rogue.settled(id));
     assert_eq!(network.stake(rogue.address()), STAKE / 2);
-    assert_eq!(honest.submit(&task, &held, &artifact).status, "accepted", "who came first does not own it");
-    // its numbers, rounded as the copier's own
+    assert_eq!(honest.submit(&task, &held, &artifact).status, "accepted", "submitting first gives no ownership");
+    // the attacker submits the same numbers, encoded for its own task
     let (task, held) = rogue.claim().unwrap();
     let matrices = found.matrices.iter().map(|matrix| matrix.dequantized()).collect();
     let copied = Gradient { loss: found.loss, tokens: found.tokens, matrices };
-    mismatch(&rogue.submit(&task, &held, &Artifact::gradient(&task, &copied).unwrap()));
+    assert_mismatch(&rogue.submit(&task, &held, &Artifact::gradient(&task, &copied).unwrap()));
     fair(&network);
 }
 
 #[test]
-fn withheld_bytes() {
+fn a_gradient_whose_bytes_are_withheld_is_rejected() {
     let network = network("withheld", |_| {});
     let mut rogue = attacker(&network);
     let (task, held) = rogue.claim().unwrap();
@@ -176,23 +174,23 @@ fn withheld_bytes() {
     let id = rogue.say(&held, artifact.dag().unwrap().root, Commitment::new(&task, &artifact.gradient_root())).unwrap();
     let stored = rogue.settled(id);
     assert_eq!((stored.status.as_str(), stored.finding.as_deref()), ("rejected", Some("unavailable")));
-    assert_eq!((network.node.balance(rogue.address()), network.stake(rogue.address())), (before, STAKE), "unpaid");
+    assert_eq!((network.node.balance(rogue.address()), network.stake(rogue.address())), (before, STAKE), "not paid");
     fair(&network);
 }
 
 #[test]
-fn withheld_bytes_that_nobody_was_drawn_to_look_for() {
+fn withheld_bytes_are_found_by_aggregation_if_nobody_was_sampled() {
     let network = network("unseen", |terms| {
         terms["params"]["sampling"] = json!(0);
         terms["params"]["decision_blocks"] = json!(8);
     });
-    let (rogue, mut honest) = (attacker(&network), network.rogue(7));
+    let (rogue, mut honest) = (attacker(&network), network.miner(7));
     let (task, held) = rogue.claim().unwrap();
     let before = network.node.balance(rogue.address());
     let id = rogue.say(&held, Codec::DagCbor.cid(b"nowhere"), Commitment::new(&task, &[5; 32])).unwrap();
     assert_eq!(rogue.settled(id).status, "accepted");
-    assert_eq!(network.node.balance(rogue.address()), before + 1_000_000, "paid, for now");
-    // the round is full, and its aggregate goes on without it
+    assert_eq!(network.node.balance(rogue.address()), before + 1_000_000, "paid at first");
+    // the round is full, and aggregation leaves out the gradient that is missing
     assert_eq!(honest.mine().status, "accepted");
     let stored = rogue
         .wait(|| Some(block_on(rogue.client.gradient_status(id)).unwrap()).filter(|found| found.status == "rejected"));
@@ -203,7 +201,7 @@ fn withheld_bytes_that_nobody_was_drawn_to_look_for() {
 }
 
 #[test]
-fn a_seed_of_ones_own() {
+fn a_seed_that_the_miner_chooses_is_rejected() {
     let network = network("seed", |_| {});
     let mut rogue = attacker(&network);
     let (task, held) = rogue.claim().unwrap();
@@ -214,32 +212,32 @@ fn a_seed_of_ones_own() {
     refused(rogue.say(&other, root, commitment), code::REJECTED, "global_seed");
     let other = HeldTask { shard_id: (held.shard_id + 1) % 100, ..held.clone() };
     refused(rogue.say(&other, root, commitment), code::REJECTED, "shard_id");
-    // a seed under which the rounding falls better: the task would be another's
+    // a seed whose dither suits the miner better makes another task
     let ground = Task::new(TaskTerms { seed: [0; 32], ..(*task).clone() }).unwrap();
     let artifact = rogue.compute(&ground);
-    mismatch(&rogue.submit(&ground, &held, &artifact));
+    assert_mismatch(&rogue.submit(&ground, &held, &artifact));
     fair(&network);
 }
 
 #[test]
-fn two_claims_and_two_who_claim_one() {
+fn a_second_claim_and_a_claim_of_a_taken_chunk_are_refused() {
     let network = network("double", |_| {});
-    let (rogue, other) = (attacker(&network), network.rogue(7));
+    let (rogue, other) = (attacker(&network), network.miner(7));
     let (task, _) = rogue.claim().unwrap();
     let chunks = block_on(rogue.client.available(8)).unwrap().unwrap().1;
-    let claim = |rogue: &Rogue, chunk_id: u64| {
+    let claim = |rogue: &ScriptedMiner, chunk_id: u64| {
         let miner = rogue.address().to_owned();
         block_on(rogue.client.send(Message::ClaimTask(MsgClaimTask { miner, pool_id: 0, chunk_id })))
     };
     refused(claim(&rogue, chunks[0]), code::TAKEN, "holds chunk");
     let position = (0..2).find(|position| !chunks.contains(position)).unwrap();
     refused(claim(&other, position), code::TAKEN, "not available");
-    assert_eq!(rogue.held().0, task, "what was claimed first is still held");
+    assert_eq!(rogue.held().0, task, "the first claim still holds");
     fair(&network);
 }
 
 #[test]
-fn what_was_accepted_again() {
+fn an_accepted_gradient_is_not_paid_again() {
     let network = network("replay", |_| {});
     let mut rogue = attacker(&network);
     let (task, held) = rogue.claim().unwrap();
@@ -253,16 +251,16 @@ fn what_was_accepted_again() {
     let (_, next) = rogue.claim().unwrap();
     let other = Codec::DagCbor.cid(b"another name");
     refused(rogue.say(&next, other, commitment), code::REJECTED, "nonce");
-    // a transaction that ran, again
+    // a transaction that was executed before
     let message = Message::ClaimTask(MsgClaimTask { miner: rogue.address().to_owned(), pool_id: 0, chunk_id: 9 });
     let sequence = network.node.sequence(&rogue.key);
-    let tx = rogue.key.sign(face::CHAIN, sequence - 1, &Default::default(), &[message]).unwrap();
+    let tx = rogue.key.sign(crate::node_process::CHAIN, sequence - 1, &Default::default(), &[message]).unwrap();
     assert_eq!(network.node.send(&tx).0, u64::from(code::WRONG_SEQUENCE));
     fair(&network);
 }
 
 #[test]
-fn claims_that_nobody_works_on() {
+fn hoarded_claims_are_limited_and_lose_their_bonds() {
     let network = network("hoard", |terms| {
         terms["quota"] = json!(4);
         let params = &mut terms["params"];
@@ -270,30 +268,31 @@ fn claims_that_nobody_works_on() {
         params["unbonded_share"] = json!(2_500);
         params["claim_lifetime"] = json!(3);
     });
-    // addresses cost nothing; claims without a bond are a quarter of the round
-    let (first, second) = (network.rogue(101), network.rogue(102));
+    // addresses cost nothing, so at most a quarter of a round (`unbonded_share`) can be claimed without a bond
+    let (first, second) = (network.miner(101), network.miner(102));
     first.claim().unwrap();
     refused(second.claim(), code::TAKEN, "locks");
-    let rich = network.rogue(66);
+    let rich = network.miner(66);
     let before = network.node.balance(rich.address());
     rich.claim().unwrap();
     assert_eq!(network.node.balance(rich.address()), before - 100_000);
     fair(&network);
     rich.wait(|| block_on(rich.client.held_task()).unwrap().is_none().then_some(()));
-    // an honest miner's transaction made the block that the claim ran out in
+    // the claim expired in a block that an honest miner's transaction caused
     fair(&network);
-    assert_eq!(network.node.balance(rich.address()), before - 100_000, "a claim that ran out costs its bond");
+    assert_eq!(network.node.balance(rich.address()), before - 100_000, "an expired claim costs its bond");
 }
 
-/// A network whose operator draws and is drawn beside others with stakes.
-fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (Network, Vec<Rogue>) {
+/// Starts a network whose verifiers are the operator and `others`, given as key numbers and stakes. `drawn` of them are
+/// sampled to recompute each gradient.
+fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (TestNetwork, Vec<ScriptedMiner>) {
     let accounts: Vec<String> =
-        others.iter().map(|(number, stake)| format!("{}={stake}", Rogue::address_of(*number))).collect();
-    let honest = format!("{}=1000000000", Rogue::address_of(7));
-    let attacker = format!("{}=1000000000", Rogue::address_of(66));
+        others.iter().map(|(number, stake)| format!("{}={stake}", ScriptedMiner::address_of(*number))).collect();
+    let honest = format!("{}=1000000000", ScriptedMiner::address_of(7));
+    let attacker = format!("{}=1000000000", ScriptedMiner::address_of(66));
     let mut arguments = vec!["--rules", "network", "--quota", "2", "--account", &honest, "--account", &attacker];
     accounts.iter().for_each(|account| arguments.extend(["--account", account]));
-    let network = Network::new(name, &arguments, |terms| {
+    let network = TestNetwork::new(name, &arguments, |terms| {
         let params = &mut terms["params"];
         params["sampling"] = json!(1 << 16);
         params["verifiers"] = json!(drawn);
@@ -304,15 +303,15 @@ fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (Network, Vec
         params["draw_blocks"] = json!(1);
         params["challenge_blocks"] = json!(0);
     });
-    let rogues: Vec<Rogue> = others.iter().map(|(number, _)| network.rogue(*number)).collect();
+    let rogues: Vec<ScriptedMiner> = others.iter().map(|(number, _)| network.miner(*number)).collect();
     for (rogue, (_, stake)) in rogues.iter().zip(others) {
         rogue.stake(*stake, 3).unwrap();
     }
     (network, rogues)
 }
 
-/// Says "match" of whatever it is drawn for, without a look.
-fn says_match(rogue: &Rogue) {
+/// Attests "match" for every gradient that the verifier is sampled for, without recomputing it.
+fn attest_match_blindly(rogue: &ScriptedMiner) {
     for duty in block_on(rogue.client.duties()).unwrap().into_iter().filter(|duty| !duty.done) {
         let (verifier, challenge_id) = (rogue.address().to_owned(), duty.challenge_id);
         let shown = MsgSubmitRandomVerifierResult {
@@ -338,49 +337,49 @@ fn says_match(rogue: &Rogue) {
     }
 }
 
-/// Waits for a submission while rogues verify it in their way.
-fn while_verified(miner: &Rogue, id: u64, rogues: &[Rogue]) -> GradientStatus {
+/// Waits until a submission is accepted or rejected, while `rogues` attest to it without recomputing.
+fn settled_by(miner: &ScriptedMiner, id: u64, rogues: &[ScriptedMiner]) -> GradientStatus {
     miner.wait(|| {
-        rogues.iter().for_each(says_match);
+        rogues.iter().for_each(attest_match_blindly);
         let stored = block_on(miner.client.gradient_status(id)).unwrap();
         ["accepted", "rejected"].contains(&stored.status.as_str()).then_some(stored)
     })
 }
 
 #[test]
-fn a_verifier_that_does_not_look() {
+fn a_verifier_that_does_not_recompute_is_slashed() {
     let (network, rogues) = with_verifiers("lazy", &[(50, 2_000_000)], 2);
-    let mut honest = network.rogue(7);
+    let mut honest = network.miner(7);
     let (task, held) = honest.claim().unwrap();
     let artifact = honest.compute(&task);
     let dag = artifact.dag().unwrap();
     block_on(honest.client.put_dag(&dag)).unwrap();
     let id = honest.say(&held, dag.root, Commitment::new(&task, &artifact.gradient_root())).unwrap();
-    assert_eq!(while_verified(&honest, id, &rogues).status, "accepted", "its word is right, what it shows is not");
+    assert_eq!(settled_by(&honest, id, &rogues).status, "accepted", "the blind match is right, its leaf is not");
     assert_eq!(network.stake(rogues[0].address()), 1_000_000);
-    assert_eq!(network.stake(&network.operator.0), network.operator.1, "who looked keeps what it has");
+    assert_eq!(network.stake(&network.operator.0), network.operator.1, "the verifier that recomputed keeps its stake");
 }
 
 #[test]
-fn many_verifiers_of_one_owner() {
+fn sybil_verifiers_can_not_pass_a_forged_gradient_and_are_slashed() {
     let sybils: Vec<(u8, u64)> = (50..58).map(|number| (number, 2_000_000)).collect();
     let (network, rogues) = with_verifiers("sybil", &sybils, 3);
-    let mut miner = network.rogue(66);
+    let mut miner = network.miner(66);
     let (task, held) = miner.claim().unwrap();
     let forged = miner.forge(&task, |matrices| matrices[1].values.fill(0));
     let dag = forged.dag().unwrap();
     block_on(miner.client.put_dag(&dag)).unwrap();
     let id = miner.say(&held, dag.root, Commitment::new(&task, &forged.gradient_root())).unwrap();
-    mismatch(&while_verified(&miner, id, &rogues));
-    let fell = rogues.iter().filter(|rogue| network.stake(rogue.address()) == 1_000_000).count();
-    assert!((1..=3).contains(&fell), "those who were drawn and lied lose half: {fell}");
+    assert_mismatch(&settled_by(&miner, id, &rogues));
+    let slashed = rogues.iter().filter(|rogue| network.stake(rogue.address()) == 1_000_000).count();
+    assert!((1..=3).contains(&slashed), "1 to 3 sampled verifiers lose half of their stake, not {slashed}");
     assert_eq!(network.stake(&network.operator.0), network.operator.1);
 }
 
 #[test]
-fn a_stake_below_the_least() {
+fn a_stake_below_the_minimum_is_refused() {
     let network = network("small-stake", |_| {});
-    let rogue = network.rogue(66);
+    let rogue = network.miner(66);
     refused(rogue.stake(1, 3), code::INSUFFICIENT_FUNDS, "at least");
     fair(&network);
 }

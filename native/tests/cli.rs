@@ -1,8 +1,6 @@
-//! The binary as its users run it: mined, killed, resumed, verified.
+//! The commands `mine`, `verify`, `train`, `quality` and `devices` as users run them, also killed and resumed.
 
-mod place;
-
-use place::{Place, SMALL_MODEL, accepted};
+use crate::work_dir::{SMALL_MODEL, WorkDir, accepted};
 use r3mes_wgpu::{
     model::{config::ModelConfig, file, generator::seeded},
     protocol::{Artifact, Receipt},
@@ -19,12 +17,13 @@ use std::{
     time::Duration,
 };
 
+/// Reward of an accepted gradient, in micro-units.
 const REWARD: u64 = 1_000_000;
 
 #[test]
-fn mining_is_accepted_verified_and_tampering_is_told() {
-    let place = Place::new("verify");
-    let output = place.mine("5").output().unwrap();
+fn mined_gradients_are_accepted_and_verify_and_tampered_receipts_are_rejected() {
+    let work_dir = WorkDir::new("verify");
+    let output = work_dir.mine("5").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let events = accepted(&output.stdout);
     let field = |name: &str| events.iter().map(|event| event[name].as_u64().unwrap()).collect::<Vec<_>>();
@@ -33,11 +32,11 @@ fn mining_is_accepted_verified_and_tampering_is_told() {
     assert_eq!(field("balance"), [1, 2, 3, 4, 5].map(|count| count * REWARD));
     assert!(events.iter().all(|event| event["loss"].as_f64().is_some_and(|loss| loss > 1.0)));
 
-    let receipt = &place.receipts()[0];
-    let output = place.verify(receipt);
+    let receipt = &work_dir.receipts()[0];
+    let output = work_dir.verify(receipt);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
 
-    // one character of the commitment, another miner, the whole file cut short
+    // a changed character of the commitment, another miner, and a file cut in half
     let text = fs::read_to_string(receipt).unwrap();
     let at = text.find("\"commitment\"").unwrap()
         + text[text.find("\"commitment\"").unwrap()..].find("\"bytes\":\"").unwrap()
@@ -50,24 +49,24 @@ fn mining_is_accepted_verified_and_tampering_is_told() {
     for (name, text) in [("changed", changed.as_str()), ("other", &other), ("short", &text[..text.len() / 2])] {
         let path = receipt.with_file_name(format!("{name}.json"));
         fs::write(&path, text).unwrap();
-        refused(&place.verify(&path));
+        refused(&work_dir.verify(&path));
         fs::remove_file(path).unwrap();
     }
 }
 
-/// The reason that `verify` gives for its 4.
+/// Checks that `verify` exited with 4, and returns its reason.
 fn refused(output: &Output) -> String {
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(4), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str::<Value>(&said).unwrap()["reason"].as_str().unwrap().to_owned()
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str::<Value>(&stdout).unwrap()["reason"].as_str().unwrap().to_owned()
 }
 
 #[test]
-fn a_flipped_bit_of_any_block_that_a_receipt_rests_on_is_named() {
+fn verify_names_the_block_in_which_a_bit_is_flipped() {
     const BYTES: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("bytes");
-    let place = Place::new("flip");
-    assert!(place.mine("1").output().unwrap().status.success());
-    let file = &place.receipts()[0];
+    let work_dir = WorkDir::new("flip");
+    assert!(work_dir.mine("1").output().unwrap().status.success());
+    let file = &work_dir.receipts()[0];
     let receipt = Receipt::from_json(&fs::read_to_string(file).unwrap()).unwrap();
     let store = file.parent().unwrap().with_file_name("blocks.redb");
     let digest = |cid: &Cid| <[u8; 32]>::try_from(cid.hash().digest()).unwrap();
@@ -89,20 +88,20 @@ fn a_flipped_bit_of_any_block_that_a_receipt_rests_on_is_named() {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             put(cid, &flipped);
-            let reason = refused(&place.verify(file));
+            let reason = refused(&work_dir.verify(file));
             assert!(reason.contains(&cid.to_string()), "bit {bit} of {cid}: {reason}");
         }
         put(cid, &bytes);
     }
-    assert_eq!(place.verify(file).status.code(), Some(0), "all is as it was");
+    assert_eq!(work_dir.verify(file).status.code(), Some(0), "all blocks are restored");
 }
 
 #[test]
-fn a_flipped_bit_of_the_model_is_refused_unless_it_reads_as_the_same_model() {
-    let place = Place::new("model");
-    assert!(place.mine("1").output().unwrap().status.success());
-    let receipt = &place.receipts()[0];
-    let files = ["config.json", "model.safetensors"].map(|name| place.model().join(name));
+fn verify_refuses_a_model_with_a_flipped_bit_unless_it_decodes_to_the_same_model() {
+    let work_dir = WorkDir::new("model");
+    assert!(work_dir.mine("1").output().unwrap().status.success());
+    let receipt = &work_dir.receipts()[0];
+    let files = ["config.json", "model.safetensors"].map(|name| work_dir.model().join(name));
     let read = || file::read(&fs::read(&files[0]).unwrap(), &fs::read(&files[1]).unwrap());
     let (model, mut refusals) = (read().unwrap(), 0);
     for path in &files {
@@ -111,11 +110,11 @@ fn a_flipped_bit_of_the_model_is_refused_unless_it_reads_as_the_same_model() {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             fs::write(path, flipped).unwrap();
-            // a letter of a name that nothing reads, or less than a unit of the embedding's int8
+            // a bit of a name that nothing reads, or one that rounding to the embedding's int8 removes
             if read().is_ok_and(|read| read == model) {
-                assert_eq!(place.verify(receipt).status.code(), Some(0), "bit {bit} of {}", path.display());
+                assert_eq!(work_dir.verify(receipt).status.code(), Some(0), "bit {bit} of {}", path.display());
             } else {
-                refused(&place.verify(receipt));
+                refused(&work_dir.verify(receipt));
                 refusals += 1;
             }
         }
@@ -126,25 +125,25 @@ fn a_flipped_bit_of_the_model_is_refused_unless_it_reads_as_the_same_model() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_ends_with_130_after_the_task_and_the_next_run_goes_on() {
-    let place = Place::new("interrupt");
-    let mut child = place.mine("1000").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+fn ctrl_c_exits_with_130_after_the_current_task_and_the_next_run_continues() {
+    let work_dir = WorkDir::new("interrupt");
+    let mut child = work_dir.mine("1000").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut said = Vec::new();
-    stdout.read_until(b'\n', &mut said).unwrap();
+    let mut printed = Vec::new();
+    stdout.read_until(b'\n', &mut printed).unwrap();
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    stdout.read_to_end(&mut said).unwrap();
+    stdout.read_to_end(&mut printed).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    let seen = accepted(&said).len() as u64;
-    assert!(said.ends_with(b"\n") && seen > 0, "no line is cut");
-    let next = accepted(&place.mine("1").output().unwrap().stdout);
+    let seen = accepted(&printed).len() as u64;
+    assert!(printed.ends_with(b"\n") && seen > 0, "the last line is complete");
+    let next = accepted(&work_dir.mine("1").output().unwrap().stdout);
     assert_eq!(next[0]["accepted"].as_u64(), Some(seen + 1));
 }
 
 #[test]
-fn a_reader_that_leaves_ends_it_quietly() {
-    let place = Place::new("pipe");
-    let mut child = place.mine("1000").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+fn a_closed_stdout_ends_mining_without_an_error() {
+    let work_dir = WorkDir::new("pipe");
+    let mut child = work_dir.mine("1000").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     stdout.read_until(b'\n', &mut Vec::new()).unwrap();
     drop(stdout);
@@ -154,18 +153,18 @@ fn a_reader_that_leaves_ends_it_quietly() {
 }
 
 #[test]
-fn a_dry_run_says_what_would_be_and_leaves_no_ledger() {
-    let place = Place::new("dry");
-    let output = place.mine("1").arg("--dry-run").output().unwrap();
+fn a_dry_run_prints_the_plan_and_creates_no_ledger() {
+    let work_dir = WorkDir::new("dry");
+    let output = work_dir.mine("1").arg("--dry-run").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && output.stdout.is_empty(), "{said}");
     assert!(said.contains("CPU") && said.contains("Rewards go to remes1"), "{said}");
-    let made = fs::read_dir(place.data()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert!(made.into_iter().all(|name| name.ends_with(".key")), "nothing but this machine's keys");
+    let made = fs::read_dir(work_dir.data()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(made.into_iter().all(|name| name.ends_with(".key")), "only key files are created");
 }
 
 #[test]
-fn devices_are_listed_by_any_command_and_unknown_ones_exit_with_3() {
+fn list_devices_works_with_mine_and_an_unknown_device_exits_with_3() {
     let run = |args: &[&str]| Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu")).args(args).output().unwrap();
     let listed = run(&["mine", "--list-devices"]);
     assert!(listed.status.success());
@@ -176,29 +175,29 @@ fn devices_are_listed_by_any_command_and_unknown_ones_exit_with_3() {
 }
 
 #[test]
-fn kill_9_at_any_moment_loses_nothing_and_counts_nothing_twice() {
-    let place = Place::new("kill");
+fn after_kill_9_no_gradient_is_lost_or_counted_twice() {
+    let work_dir = WorkDir::new("kill");
     let mut seen = 0;
     for kill in 0..12u64 {
-        let mut child = place.mine("1000").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = work_dir.mine("1000").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut said = Vec::new();
-        // after the first, second or no acceptance of this run, then anywhere in what follows
+        let mut printed = Vec::new();
+        // after none, one or two gradients of this run are accepted, and then after a varying delay
         for _ in 0..kill % 3 {
-            stdout.read_until(b'\n', &mut said).unwrap();
+            stdout.read_until(b'\n', &mut printed).unwrap();
         }
         std::thread::sleep(Duration::from_millis(kill * 173 % 500));
         child.kill().unwrap();
         child.wait().unwrap();
-        stdout.read_to_end(&mut said).unwrap();
-        if let Some(last) = accepted(&said).last() {
+        stdout.read_to_end(&mut printed).unwrap();
+        if let Some(last) = accepted(&printed).last() {
             let (count, balance) = (last["accepted"].as_u64().unwrap(), last["balance"].as_u64().unwrap());
             assert!(count > seen, "{count} after {seen}");
             assert_eq!(balance, count * REWARD);
             seen = count;
         }
     }
-    let output = place.mine("1").output().unwrap();
+    let output = work_dir.mine("1").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let events = accepted(&output.stdout);
     let count = events[0]["accepted"].as_u64().unwrap();
@@ -207,14 +206,14 @@ fn kill_9_at_any_moment_loses_nothing_and_counts_nothing_twice() {
 }
 
 #[test]
-fn bad_input_is_named() {
-    let place = Place::new("input");
-    fs::write(place.text(), "too short").unwrap();
-    let output = place.mine("1").output().unwrap();
+fn errors_name_the_bad_input() {
+    let work_dir = WorkDir::new("input");
+    fs::write(work_dir.text(), "too short").unwrap();
+    let output = work_dir.mine("1").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("shorter than one chunk"));
-    fs::write(place.model().join("model.safetensors"), [0; 100]).unwrap();
-    let output = place.mine("1").output().unwrap();
+    fs::write(work_dir.model().join("model.safetensors"), [0; 100]).unwrap();
+    let output = work_dir.mine("1").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("model.safetensors"));
     let unknown = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu")).args(["mine", "--no-such-flag"]).output().unwrap();
@@ -222,7 +221,7 @@ fn bad_input_is_named() {
 }
 
 #[test]
-fn the_small_model_is_what_the_generator_makes() {
+fn the_small_model_equals_the_output_of_the_generator() {
     let config = ModelConfig {
         layers: 1,
         width: 32,
@@ -242,35 +241,35 @@ fn the_small_model_is_what_the_generator_makes() {
 }
 
 #[test]
-fn a_text_held_out_is_told_of_before_between_and_after_steps() {
-    let place = Place::new("eval");
-    let eval = place.data().with_file_name("eval.txt");
+fn the_held_out_loss_is_reported_before_between_and_after_steps() {
+    let work_dir = WorkDir::new("eval");
+    let eval = work_dir.data().with_file_name("eval.txt");
     fs::write(&eval, (0u32..1000).map(|i| b'a' + (i * i / 7 % 26) as u8).collect::<Vec<_>>()).unwrap();
     let train = |eval: &Path, steps: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
         command.args(["train", "--backend", "cpu", "--rank", "4", "--json", "--steps", steps, "--eval-steps", "2"]);
-        command.arg("--model").arg(place.model()).arg("--text").arg(place.text()).arg("--eval").arg(eval);
-        command.arg("--out").arg(place.data()).arg("--data-dir").arg(place.data()).output().unwrap()
+        command.arg("--model").arg(work_dir.model()).arg("--text").arg(work_dir.text()).arg("--eval").arg(eval);
+        command.arg("--out").arg(work_dir.data()).arg("--data-dir").arg(work_dir.data()).output().unwrap()
     };
-    let told = |output: Output| -> Vec<(u64, f64)> {
+    let evaluations = |output: Output| -> Vec<(u64, f64)> {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let lines = output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
-        let evaluations = lines.filter(|event: &Value| event["event"] == "evaluation");
+        let events = lines.filter(|event: &Value| event["event"] == "evaluation");
         let number = |event: &Value, name: &str| event[name].as_f64().unwrap();
-        evaluations
+        events
             .map(|event| {
-                // a byte is a token here, and the first is not predicted
+                // each byte is a token, and the first of 1000 is not predicted
                 let bits = number(&event, "held_out_loss") / std::f64::consts::LN_2 * 999.0 / 1000.0;
                 assert!((number(&event, "bits_per_byte") - bits).abs() < 1e-9, "{event}");
                 (event["step"].as_u64().unwrap(), bits)
             })
             .collect()
     };
-    let first = told(train(&eval, "5"));
+    let first = evaluations(train(&eval, "5"));
     assert_eq!(first.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [0, 2, 4, 5]);
     assert!(first[0].1 > first[3].1 && (7.0..9.0).contains(&first[0].1), "{first:?}");
-    // nothing left to do: the same text of the same adapter
-    assert_eq!(told(train(&eval, "5")), [first[3]]);
+    // no step is left, so that the same adapter is evaluated on the same text
+    assert_eq!(evaluations(train(&eval, "5")), [first[3]]);
 
     fs::write(&eval, "a").unwrap();
     let output = train(&eval, "5");
@@ -279,9 +278,9 @@ fn a_text_held_out_is_told_of_before_between_and_after_steps() {
 }
 
 #[test]
-fn quality_is_told_beside_floating_point() {
-    let place = Place::new("quality");
-    let data = place.data();
+fn quality_compares_gradients_with_floating_point() {
+    let work_dir = WorkDir::new("quality");
+    let data = work_dir.data();
     let output = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"))
         .args([
             "quality",
@@ -296,7 +295,7 @@ fn quality_is_told_beside_floating_point() {
             SMALL_MODEL,
             "--text",
         ])
-        .arg(place.text())
+        .arg(work_dir.text())
         .arg("--data-dir")
         .arg(data)
         .output()

@@ -1,12 +1,8 @@
-//! What happens where nobody was drawn, against a node in a process of its own: its operator brings down what is forged,
-//! stands for what is right, and a miner whose own backend fails takes its work back in time.
+//! Disputes about gradients that no verifier was sampled for, on a node in a process of its own. The node's operator
+//! challenges forged gradients and defends correct ones; a miner whose backend fails withdraws its submission in time.
 
-mod face;
-mod liar;
-mod place;
-mod rogue;
-
-use liar::Liar;
+use crate::forger::Forger;
+use crate::scripted_miner::{HttpHost, ScriptedMiner, TestNetwork, model};
 use pollster::block_on;
 use r3mes_wgpu::{
     agents::miner::{Miner, MiningError},
@@ -17,20 +13,21 @@ use r3mes_wgpu::{
     training::worker::Worker,
     tx::{Message, MsgOpenDispute, code},
 };
-use rogue::{Network, Rogue, Web, model};
 use serde_json::{Value, json};
 use std::ops::Range;
 
+/// The forger's stake, in micro-units.
 const STAKE: u64 = 2_000_000;
+/// Balance of an account in the genesis, in micro-units.
 const COINS: u64 = 1_000_000_000;
-/// Of a dispute and of an answer.
+/// Bond of a dispute and bond of an answer, in micro-units.
 const BONDS: [u64; 2] = [4_000_000, 2_000_000];
 
-/// A network in which whatever comes in counts, until somebody disputes it.
-fn network(name: &str, change: impl FnOnce(&mut Value)) -> Network {
-    let [attacker, honest] = [66, 7].map(|number| format!("{}={COINS}", Rogue::address_of(number)));
+/// Starts a network that accepts every submission without recomputing it, until somebody disputes it.
+fn network(name: &str, change: impl FnOnce(&mut Value)) -> TestNetwork {
+    let [attacker, honest] = [66, 7].map(|number| format!("{}={COINS}", ScriptedMiner::address_of(number)));
     let arguments = ["--rules", "embedded", "--quota", "2", "--account", &attacker, "--account", &honest];
-    Network::new(name, &arguments, |terms| {
+    TestNetwork::new(name, &arguments, |terms| {
         let operator = terms["nodes"][0][0].clone();
         terms["accounts"].as_array_mut().unwrap().push(json!([operator, COINS]));
         terms["params"]["sampling"] = json!(0);
@@ -40,27 +37,28 @@ fn network(name: &str, change: impl FnOnce(&mut Value)) -> Network {
     })
 }
 
-fn status(rogue: &Rogue, id: u64) -> String {
+/// Returns the status of a submission.
+fn status(rogue: &ScriptedMiner, id: u64) -> String {
     block_on(rogue.client.gradient_status(id)).unwrap().status
 }
 
 #[test]
-fn a_forged_gradient_that_counts_is_brought_down_though_it_is_defended() {
+fn an_accepted_forged_gradient_is_rejected_by_a_dispute_although_its_miner_defends_it() {
     let network = network("forged", |_| {});
-    let mut rogue = network.rogue(66);
+    let mut rogue = network.miner(66);
     rogue.stake(STAKE, 1).unwrap();
     let (task, _) = rogue.claim().unwrap();
-    let mut liar = Liar::new(&network.place, &rogue, &task);
-    assert!(liar.forged != rogue.compute(&task));
-    let id = liar.submit(&rogue);
-    let said = liar.defend(&rogue, id);
-    assert!(said > 3, "a game was played: {said}");
+    let mut forger = Forger::new(&network.work_dir, &rogue, &task);
+    assert!(forger.forged != rogue.compute(&task));
+    let id = forger.submit(&rogue);
+    let sent = forger.defend(&rogue, id);
+    assert!(sent > 3, "the forger sent only {sent} messages");
     assert_eq!(network.stake(rogue.address()), STAKE / 2);
     let paid = network.node.balance(&network.operator.0) - COINS;
-    assert_eq!(paid, STAKE / 4 + BONDS[1] / 2, "half of what the forger lost");
+    assert_eq!(paid, STAKE / 4 + BONDS[1] / 2, "half of what the forger lost in stake and bond");
     assert_eq!(network.node.balance(rogue.address()), COINS - STAKE + 1_000_000 - BONDS[1]);
-    // its position is another's, and honest
-    let mut miner = network.rogue(7);
+    // an honest miner can claim the chunk that the forger loses
+    let mut miner = network.miner(7);
     let (next, _) = miner.claim().unwrap();
     assert_eq!(next.chunk, task.chunk);
     let (task, held) = miner.held();
@@ -69,28 +67,29 @@ fn a_forged_gradient_that_counts_is_brought_down_though_it_is_defended() {
 }
 
 #[test]
-fn a_forger_whose_friends_take_all_places_falls_when_they_have_ended() {
+fn a_forger_whose_accomplices_fill_all_dispute_slots_is_slashed_after_they_lose() {
     let network = network("friends", |terms| {
-        let coins = [50, 51].map(|friend| json!([Rogue::address_of(friend), COINS]));
+        let coins = [50, 51].map(|friend| json!([ScriptedMiner::address_of(friend), COINS]));
         terms["accounts"].as_array_mut().unwrap().extend(coins);
     });
-    let (rogue, friends) = (network.rogue(66), [network.rogue(50), network.rogue(51)]);
+    let (rogue, friends) = (network.miner(66), [network.miner(50), network.miner(51)]);
     rogue.stake(STAKE, 1).unwrap();
     let (task, _) = rogue.claim().unwrap();
-    let mut liar = Liar::new(&network.place, &rogue, &task);
-    let dag = liar.forged.dag().unwrap();
+    let mut forger = Forger::new(&network.work_dir, &rogue, &task);
+    let dag = forger.forged.dag().unwrap();
     let (manifest, chunk) =
         (dag.get(&dag.root).unwrap(), block_on(rogue.client.block(Codec::Raw, &task.chunk)).unwrap());
-    let id = liar.submit(&rogue);
+    let id = forger.submit(&rogue);
     rogue.wait(|| (status(&rogue, id) == "accepted").then_some(()));
-    // sooner than the operator, which recomputes first; they never move
+    // the accomplices are faster than the operator, which recomputes first; they never make a move
     let full = friends.iter().all(|friend| {
         let (challenger, chunk, manifest) = (friend.address().to_owned(), chunk.clone(), manifest.clone());
         let opening = MsgOpenDispute { challenger, stored_gradient_id: id, chunk, manifest };
         let openings = vec![Message::OpenDispute(opening.into()); 4];
-        network.node.send(&friend.key.sign(face::CHAIN, 0, &Default::default(), &openings).unwrap()).0 == 0
+        network.node.send(&friend.key.sign(crate::node_process::CHAIN, 0, &Default::default(), &openings).unwrap()).0
+            == 0
     });
-    liar.defend(&rogue, id);
+    forger.defend(&rogue, id);
     assert_eq!(network.stake(rogue.address()), STAKE / 2);
     for friend in friends.iter().filter(|_| full) {
         assert_eq!(network.node.balance(friend.address()), COINS - 4 * BONDS[0]);
@@ -98,9 +97,9 @@ fn a_forger_whose_friends_take_all_places_falls_when_they_have_ended() {
 }
 
 #[test]
-fn a_right_gradient_is_stood_for_though_its_miner_is_away_and_the_griefer_pays() {
+fn the_operator_defends_a_correct_gradient_of_an_absent_miner_and_the_challenger_pays() {
     let network = network("griefed", |_| {});
-    let (mut miner, griefer) = (network.rogue(7), network.rogue(66));
+    let (mut miner, griefer) = (network.miner(7), network.miner(66));
     let (task, held) = miner.claim().unwrap();
     let artifact = miner.compute(&task);
     let dag = artifact.dag().unwrap();
@@ -113,11 +112,11 @@ fn a_right_gradient_is_stood_for_though_its_miner_is_away_and_the_griefer_pays()
     assert_eq!(status(&griefer, 1), "disputed");
     griefer.wait(|| (status(&griefer, 1) == "accepted").then_some(()));
     assert_eq!(network.node.balance(griefer.address()), COINS - BONDS[0]);
-    assert_eq!(network.node.balance(&network.operator.0), COINS + BONDS[0] / 2, "who answered");
+    assert_eq!(network.node.balance(&network.operator.0), COINS + BONDS[0] / 2, "the operator answered");
     assert_eq!(network.node.balance(miner.address()), COINS + 1_000_000);
 }
 
-/// The right references, but for the first kernel's last word.
+/// Returns the fast CPU kernels, except that the first kernel computes a wrong last word.
 fn faulty(kernel: &Kernel) -> Option<CpuKernel> {
     fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
         let saturated = (ALL[0].reference)(params, units, reads, writes);
@@ -130,17 +129,17 @@ fn faulty(kernel: &Kernel) -> Option<CpuKernel> {
 }
 
 #[test]
-fn a_miner_whose_backend_fails_takes_its_work_back_and_loses_nothing() {
+fn a_miner_whose_backend_fails_withdraws_its_submission_and_loses_nothing() {
     let network = network("unfit", |terms| {
         terms["params"]["sampling"] = json!(1 << 16);
         terms["params"]["draw_blocks"] = json!(100_000);
     });
-    let rogue = network.rogue(66);
+    let rogue = network.miner(66);
     rogue.stake(STAKE, 1).unwrap();
-    let (model, targets) = model(&network.place);
+    let (model, targets) = model(&network.work_dir);
     let backend = Backend::Cpu { threads: 1, choose: faulty };
     let worker = block_on(Worker::new(&model, &targets, &backend, 1)).unwrap();
-    let client = Client::new(Web::new(&network.node.url), rogue::key(66));
+    let client = Client::new(HttpHost::new(&network.node.url), crate::scripted_miner::key(66));
     let miner = Miner::new(client, worker, rogue.address().to_owned(), "cpu".to_owned());
     let mut miner = miner.with_known_answers(backend);
     let error = block_on(miner.work(|_| {})).unwrap_err();

@@ -1,10 +1,8 @@
-//! A real Kubo, which `scripts/interop` starts: the same CIDs, the same bytes, and a miner's artifacts kept there.
+//! Tests against a real Kubo, which `scripts/interop` starts: it computes the same CIDs, exchanges blocks and CARs, and
+//! stores a miner's artifacts.
 
-mod face;
-mod place;
-
-use face::Node;
-use place::{Place, accepted};
+use crate::node_process::NodeProcess;
+use crate::work_dir::{WorkDir, accepted};
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{
@@ -14,16 +12,17 @@ use r3mes_wgpu::{
     protocol::Artifact,
     store::{
         Block, Cid, Codec, Dag, dag_cbor, links,
-        unixfs::{FileBuilder, Layout, Part},
+        unixfs::{FileBuilder, FileLayout, FilePart},
     },
 };
 use serde_json::Value;
 use std::process::Command;
 
-/// A Kubo's RPC, or its gateway.
+/// A URL of Kubo, either its RPC or its gateway, with an HTTP agent.
 struct Peer(String, ureq::Agent);
 
 impl Peer {
+    /// Returns the peer whose URL is in an environment variable.
     fn of(variable: &str) -> Self {
         let url = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: scripts/interop sets it"));
         Self(url, ureq::Agent::config_builder().http_status_as_error(false).build().new_agent())
@@ -33,11 +32,13 @@ impl Peer {
         Self::of("R3MES_KUBO")
     }
 
+    /// Calls a command of the RPC.
     fn post(&self, command: &str) -> Response {
         let body = Some(("application/octet-stream", &[][..]));
         block_on(self.request(Request { path: &format!("/api/v0/{command}"), body })).unwrap()
     }
 
+    /// Calls a command of the RPC with a file, and returns the response as text.
     fn upload(&self, command: &str, file: &[u8]) -> String {
         let head = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"name\"\r\n\r\n";
         let body = [&head[..], file, b"\r\n--b--\r\n"].concat();
@@ -67,64 +68,65 @@ impl Connection for Peer {
     }
 }
 
+/// Returns bytes that do not repeat, for files whose blocks all differ.
 fn numbered(bytes: usize) -> Vec<u8> {
     (0..bytes as u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).take(bytes).collect()
 }
 
-/// A file as it is built here.
-fn file(layout: Layout, bytes: &[u8]) -> Part {
+/// Builds a UnixFS file with this library and returns its root.
+fn file(layout: FileLayout, bytes: &[u8]) -> FilePart {
     let (mut builder, mut blocks) = (FileBuilder::new(layout), Vec::new());
     builder.push(bytes, &mut blocks).unwrap();
     builder.finish(&mut blocks).unwrap()
 }
 
-/// That Kubo gives a file of so many bytes the same CID and size.
-fn compare(kubo: &Peer, layout: Layout, options: &str, bytes: usize) {
+/// Checks that Kubo computes the same CID and size for a file of `bytes` bytes.
+fn compare(kubo: &Peer, layout: FileLayout, options: &str, bytes: usize) {
     let bytes = numbered(bytes);
-    let told = kubo.upload(&format!("add?cid-version=1&raw-leaves=true&only-hash=true{options}"), &bytes);
-    let told: Value = serde_json::from_str(&told).unwrap();
+    let there = kubo.upload(&format!("add?cid-version=1&raw-leaves=true&only-hash=true{options}"), &bytes);
+    let there: Value = serde_json::from_str(&there).unwrap();
     let here = file(layout, &bytes);
     let (cid, size) = (here.cid.to_string(), here.blocks.to_string());
-    assert_eq!((told["Hash"].as_str(), told["Size"].as_str()), (Some(&*cid), Some(&*size)), "{} bytes", bytes.len());
+    assert_eq!((there["Hash"].as_str(), there["Size"].as_str()), (Some(&*cid), Some(&*size)), "{} bytes", bytes.len());
 }
 
 #[test]
 #[ignore = "needs a Kubo: scripts/interop"]
-fn kubo_gives_files_the_same_cids_around_every_boundary() {
+fn kubo_computes_the_same_cids_for_files_around_every_size_boundary() {
     const CHUNK: usize = 262_144;
     let kubo = Peer::rpc();
     for boundary in [CHUNK, 2 * CHUNK, 174 * CHUNK, 175 * CHUNK] {
         for bytes in boundary - 1..=boundary + 1 {
-            compare(&kubo, Layout::default(), "", bytes);
+            compare(&kubo, FileLayout::default(), "", bytes);
         }
     }
     for bytes in [0, 1, 3_000_001] {
-        compare(&kubo, Layout::default(), "", bytes);
+        compare(&kubo, FileLayout::default(), "", bytes);
     }
 }
 
-/// Three levels and more, which files of affordable size have only when they are cut small.
+/// Trees of three and more levels. Files small enough for a test have them only if their chunks are small.
 #[test]
 #[ignore = "needs a Kubo: scripts/interop"]
-fn kubo_gives_deep_files_the_same_cids() {
+fn kubo_computes_the_same_cids_for_deep_files() {
     let kubo = Peer::rpc();
-    let small = Layout::new(10, 3).unwrap();
+    let small = FileLayout::new(10, 3).unwrap();
     for bytes in 0..=300 {
         compare(&kubo, small, "&chunker=size-10&max-file-links=3", bytes);
     }
-    let layout = Layout::new(16, 174).unwrap();
+    let layout = FileLayout::new(16, 174).unwrap();
     for leaves in [174, 175, 174 * 174, 174 * 174 + 1, 174 * 175] {
         for bytes in 16 * leaves - 1..=16 * leaves + 1 {
             compare(&kubo, layout, "&chunker=size-16", bytes);
         }
     }
-    let newer = Layout::new(1 << 20, 1024).unwrap();
+    let newer = FileLayout::new(1 << 20, 1024).unwrap();
     for bytes in [(1 << 20) - 1, 1 << 20, (1 << 20) + 1, (5 << 20) + 7] {
         compare(&kubo, newer, "&chunker=size-1048576&max-file-links=1024", bytes);
     }
 }
 
-/// A manifest over leaves, and over a task that nobody has.
+/// Returns a manifest with three leaves and a link to a task that is not stored anywhere.
 fn dag(seed: u8) -> Dag {
     let leaves: Vec<Block> =
         [1, 1000, 1 << 20].iter().map(|bytes| Block::new(Codec::Raw, vec![seed; *bytes]).unwrap()).collect();
@@ -135,7 +137,7 @@ fn dag(seed: u8) -> Dag {
 
 #[test]
 #[ignore = "needs a Kubo: scripts/interop"]
-fn kubo_keeps_what_is_put_until_its_pin_is_gone() {
+fn kubo_keeps_stored_blocks_until_their_pin_is_removed() {
     let (rpc, dag) = (Peer::rpc(), dag(3));
     let pin_list = dag.pin_list().unwrap().cid();
     block_on(Peer::rpc().kubo().put_dag(&dag)).unwrap();
@@ -150,19 +152,22 @@ fn kubo_keeps_what_is_put_until_its_pin_is_gone() {
     assert_eq!(rpc.post(&format!("pin/rm?arg={pin_list}")).status, 200);
     assert_eq!(rpc.post("repo/gc").status, 200);
     assert_eq!(there(), 0);
-    let forgot = block_on(Peer::rpc().kubo().read_back(&dag.root)).unwrap_err();
-    assert!(matches!(forgot, StorageFailure::BlockLost { .. }), "{forgot}");
+    let lost = block_on(Peer::rpc().kubo().read_back(&dag.root)).unwrap_err();
+    assert!(matches!(lost, StorageFailure::BlockLost { .. }), "{lost}");
     let missing = block_on(Peer::rpc().kubo().pin(&dag.root)).unwrap_err();
-    assert!(matches!(missing, StorageFailure::Refused { status: 500, .. }), "it is not waited for: {missing}");
+    assert!(
+        matches!(missing, StorageFailure::Refused { status: 500, .. }),
+        "an immediate failure, not a timeout: {missing}"
+    );
 }
 
 #[test]
 #[ignore = "needs a Kubo: scripts/interop"]
-fn kubo_and_we_read_each_other_s_cars() {
+fn kubo_and_this_library_read_each_others_cars() {
     let kubo = Peer::rpc();
-    let small = Dag::file(Layout::default(), &numbered(700_001)).unwrap();
-    let told = kubo.upload("dag/import?stats=true", &small.to_car());
-    let lines: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let small = Dag::file(FileLayout::default(), &numbered(700_001)).unwrap();
+    let report = kubo.upload("dag/import?stats=true", &small.to_car());
+    let lines: Vec<Value> = report.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[0]["Root"]["Cid"]["/"], small.root.to_string());
     assert_eq!((lines[0]["Root"]["PinErrorMsg"].as_str(), &lines[1]["Stats"]["BlockCount"]), (Some(""), &4.into()));
     let mut back = Dag::from_car(&kubo.post(&format!("dag/export?arg={}", small.root)).body).unwrap();
@@ -170,9 +175,9 @@ fn kubo_and_we_read_each_other_s_cars() {
     let mut blocks = small.blocks.clone();
     blocks.sort_unstable_by_key(Block::cid);
     assert_eq!((back.root, back.blocks), (small.root, blocks));
-    // a directory with CIDs of version 0, as `ipfs add` makes it when it is told nothing
-    let told = kubo.upload("add?wrap-with-directory=true&quieter=true", &numbered(700_002));
-    let root: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    // a directory with CIDs of version 0, which `ipfs add` makes by default
+    let report = kubo.upload("add?wrap-with-directory=true&quieter=true", &numbered(700_002));
+    let root: Value = serde_json::from_str(report.lines().last().unwrap()).unwrap();
     let root = root["Hash"].as_str().unwrap();
     assert!(root.starts_with("Qm"));
     let old = Dag::from_car(&kubo.post(&format!("dag/export?arg={root}")).body).unwrap();
@@ -180,10 +185,10 @@ fn kubo_and_we_read_each_other_s_cars() {
     assert_eq!(old.blocks.len(), 5);
 }
 
-/// A node that has no blocks, and Kubo's gateway as gateway 1.
-struct Behind(Peer);
+/// A node without blocks as gateway 0, and Kubo's gateway as gateway 1.
+struct EmptyNodeWithGateway(Peer);
 
-impl BlockSource for Behind {
+impl BlockSource for EmptyNodeWithGateway {
     async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
         match gateway {
             0 => Some(Ok(Response { status: 404, body: Vec::new() })),
@@ -193,39 +198,39 @@ impl BlockSource for Behind {
     }
 }
 
-impl BlockCache for Behind {}
+impl BlockCache for EmptyNodeWithGateway {}
 
 #[test]
 #[ignore = "needs a Kubo: scripts/interop"]
-fn kubo_s_gateway_gives_blocks_that_a_node_lacks() {
+fn blocks_that_a_node_lacks_come_from_kubos_gateway() {
     let dag = dag(4);
     block_on(Peer::rpc().kubo().put_dag(&dag)).unwrap();
-    let behind = Behind(Peer::of("R3MES_KUBO_GATEWAY"));
+    let host = EmptyNodeWithGateway(Peer::of("R3MES_KUBO_GATEWAY"));
     for block in &dag.blocks {
         let codec = Codec::of(&block.cid()).unwrap();
-        assert_eq!(block_on(blocks::block(&behind, codec, &block.cid())).as_deref(), Ok(block.bytes()));
+        assert_eq!(block_on(blocks::block(&host, codec, &block.cid())).as_deref(), Ok(block.bytes()));
     }
     let absent = Codec::Raw.cid(b"absent");
-    assert!(block_on(blocks::block(&behind, Codec::Raw, &absent)).is_err());
+    assert!(block_on(blocks::block(&host, Codec::Raw, &absent)).is_err());
 }
 
 #[test]
 #[ignore = "needs a Kubo: scripts/interop"]
-fn kubo_has_every_artifact_that_is_accepted() {
-    let (place, home) = (Place::new("kubo-node"), Place::new("kubo-miner"));
-    let (node, kubo) = (Node::start(&place), Peer::rpc());
+fn kubo_stores_every_accepted_artifact() {
+    let (work_dir, home) = (WorkDir::new("kubo-node"), WorkDir::new("kubo-miner"));
+    let (node, kubo) = (NodeProcess::start(&work_dir), Peer::rpc());
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", "3", "--node", &node.url, "--ipfs", &kubo.0]);
     let output = command.arg("--data-dir").arg(home.data()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let events = accepted(&output.stdout);
     assert_eq!(events.len(), 3);
-    let kept = Peer::rpc().kubo();
+    let store = Peer::rpc().kubo();
     for event in &events {
         let root = Cid::try_from(event["cid"].as_str().unwrap()).unwrap();
-        let manifest = block_on(kept.read_back(&root)).unwrap();
+        let manifest = block_on(store.read_back(&root)).unwrap();
         let leaves = Artifact::links(&manifest).unwrap();
         assert!(!leaves.is_empty());
-        leaves.iter().for_each(|leaf| assert!(block_on(kept.read_back(leaf)).is_ok(), "{leaf} of {root}"));
+        leaves.iter().for_each(|leaf| assert!(block_on(store.read_back(leaf)).is_ok(), "{leaf} of {root}"));
     }
 }

@@ -1,12 +1,9 @@
-//! The node over HTTP, as a miner, an attacker and an operator meet it.
+//! The HTTP interface of a node: for miners, wallets and explorers, and against invalid requests.
 
-mod face;
-mod place;
-mod rogue;
-
+use crate::node_process::{CHAIN, NodeProcess, claim};
+use crate::work_dir::{WorkDir, accepted};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use face::{CHAIN, Node, claim};
-use place::{Place, accepted};
+
 use r3mes_wgpu::{
     store::{Cid, Codec},
     tx::{Fee, Message, MsgSetPayout, MsgSubmitGradient, SessionKey},
@@ -18,18 +15,19 @@ use std::{
     time::Duration,
 };
 
-fn miner(name: &str, url: &str, tasks: &str) -> (Place, Command) {
-    let place = Place::new(name);
+/// Returns a `mine` command at the node at `url`, with a working directory of its own.
+fn miner(name: &str, url: &str, tasks: &str) -> (WorkDir, Command) {
+    let work_dir = WorkDir::new(name);
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]);
-    command.arg("--data-dir").arg(place.data());
-    (place, command)
+    command.arg("--data-dir").arg(work_dir.data());
+    (work_dir, command)
 }
 
 #[test]
-fn miners_elsewhere_are_paid_at_the_address_they_name() {
-    let place = Place::new("node-mine");
-    let node = Node::start(&place);
+fn remote_miners_are_paid_at_the_address_that_they_name() {
+    let work_dir = WorkDir::new("node-mine");
+    let node = NodeProcess::start(&work_dir);
     let payee = SessionKey::new(&[3; 32]).unwrap();
     let (home, mut command) = miner("node-miner", &node.url, "6");
     let output = command.args(["--address", payee.address()]).output().unwrap();
@@ -43,7 +41,7 @@ fn miners_elsewhere_are_paid_at_the_address_they_name() {
     for event in &events {
         let cid = Cid::try_from(event["cid"].as_str().unwrap()).unwrap();
         let (status, bytes) = node.bytes(&format!("/ipfs/{cid}?format=raw"));
-        assert_eq!((status, Codec::DagCbor.cid(&bytes)), (200, cid), "the artifact is there, under its name");
+        assert_eq!((status, Codec::DagCbor.cid(&bytes)), (200, cid), "the node serves the artifact under its CID");
         let hash = event["transaction"].as_str().unwrap();
         let tx = node.get(&format!("/cosmos/tx/v1beta1/txs/{hash}"));
         let attributes = tx["tx_response"]["events"][0]["attributes"].as_array().unwrap();
@@ -53,20 +51,21 @@ fn miners_elsewhere_are_paid_at_the_address_they_name() {
 }
 
 #[test]
-fn who_is_on_probation_is_told_what_is_in_escrow() {
-    let network =
-        rogue::Network::new("escrow", &["--rules", "embedded"], |terms| terms["params"]["probation"] = 3.into());
+fn a_miner_on_probation_sees_its_escrow() {
+    let network = crate::scripted_miner::TestNetwork::new("escrow", &["--rules", "embedded"], |terms| {
+        terms["params"]["probation"] = 3.into()
+    });
     let (_home, mut command) = miner("escrow-miner", &network.node.url, "4");
     let events = accepted(&command.output().unwrap().stdout);
-    let told: Vec<_> = events.iter().map(|event| (event["escrow"].as_u64(), event["balance"].as_u64())).collect();
+    let reported: Vec<_> = events.iter().map(|event| (event["escrow"].as_u64(), event["balance"].as_u64())).collect();
     let million = |escrow: u64, balance: u64| (Some(escrow * 1_000_000), Some(balance * 1_000_000));
-    assert_eq!(told, [million(1, 0), million(2, 0), million(3, 0), million(3, 1)]);
+    assert_eq!(reported, [million(1, 0), million(2, 0), million(3, 0), million(3, 1)]);
 }
 
 #[test]
-fn wallets_and_explorers_are_answered_by_the_names_they_know() {
-    let place = Place::new("node-asked");
-    let node = Node::start(&place);
+fn routes_that_wallets_and_explorers_use_are_answered() {
+    let work_dir = WorkDir::new("node-asked");
+    let node = NodeProcess::start(&work_dir);
     let payee = SessionKey::new(&[3; 32]).unwrap();
     let (_home, mut command) = miner("node-asked-miner", &node.url, "1");
     assert!(command.args(["--address", payee.address()]).status().unwrap().success());
@@ -102,32 +101,32 @@ fn wallets_and_explorers_are_answered_by_the_names_they_know() {
 }
 
 #[test]
-fn a_node_that_is_killed_is_waited_for_and_nothing_counts_twice() {
-    let place = Place::new("node-kill");
-    let mut node = Node::start(&place);
+fn a_miner_waits_for_a_killed_node_and_no_gradient_counts_twice() {
+    let work_dir = WorkDir::new("node-kill");
+    let mut node = NodeProcess::start(&work_dir);
     let port = node.url.rsplit(':').next().unwrap().to_owned();
     let (_home, mut command) = miner("node-kill-miner", &node.url, "12");
     let mut mining = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut stdout = BufReader::new(mining.stdout.take().unwrap());
-    let mut said = Vec::new();
+    let mut printed = Vec::new();
     for kill in 0..3u64 {
-        stdout.read_until(b'\n', &mut said).unwrap();
+        stdout.read_until(b'\n', &mut printed).unwrap();
         std::thread::sleep(Duration::from_millis(37 * kill));
         drop(node);
-        node = Node::run(&mut place.node(&port));
+        node = NodeProcess::run(&mut work_dir.node(&port));
     }
-    stdout.read_to_end(&mut said).unwrap();
+    stdout.read_to_end(&mut printed).unwrap();
     assert!(mining.wait().unwrap().success());
-    let events = accepted(&said);
+    let events = accepted(&printed);
     let balances: Vec<_> = events.iter().map(|event| event["balance"].as_u64().unwrap()).collect();
     assert_eq!(balances.last(), Some(&(node.get("/stats")["accepted_total"].as_u64().unwrap() * 1_000_000)));
     assert!(balances.is_sorted(), "{balances:?}");
 }
 
 #[test]
-fn what_is_wrong_with_a_transaction_is_said_and_changes_nothing() {
-    let place = Place::new("node-wrong");
-    let node = Node::start(&place);
+fn an_invalid_transaction_is_refused_with_a_reason_and_changes_nothing() {
+    let work_dir = WorkDir::new("node-wrong");
+    let node = NodeProcess::start(&work_dir);
     let (key, other) = (SessionKey::new(&[5; 32]).unwrap(), SessionKey::new(&[6; 32]).unwrap());
     let chunk = node.next_chunk();
     let refused = |(code, log): (u64, String), expected: u64, words: &str| {
@@ -138,7 +137,7 @@ fn what_is_wrong_with_a_transaction_is_said_and_changes_nothing() {
     refused(node.send(&key.sign("another-chain", 0, &Fee::default(), &[claim(&key, chunk)]).unwrap()), 4, "signature");
     refused(node.send(&key.sign(CHAIN, 0, &Fee::default(), &[claim(&other, chunk)]).unwrap()), 4, "signed");
     refused(node.send(&key.sign(CHAIN, 1, &Fee::default(), &[claim(&key, chunk)]).unwrap()), 32, "expected 0");
-    assert_eq!(node.sequence(&key), 0, "what is refused has no block");
+    assert_eq!(node.sequence(&key), 0, "refused transactions are in no block");
     refused(node.signed(&key, claim(&key, chunk + 4)), 1101, "not available");
     let payout = MsgSetPayout { miner: key.address().to_owned(), payout: "cosmos1nobody".to_owned() };
     refused(node.signed(&key, Message::SetPayout(payout)), 2, "no address");
@@ -162,20 +161,20 @@ fn what_is_wrong_with_a_transaction_is_said_and_changes_nothing() {
     assert_eq!(node.signed(&key, claim(&key, chunk)), (0, String::new()));
     let held = node.get(&format!("/r3mes/wgpu/v1/tasks/{}", key.address()))["held"].clone();
     assert_eq!(node.signed(&key, submit(&held, &cid, &hash)), (0, String::new()));
-    assert_eq!(node.sequence(&key), 7, "what runs has one, also where it fails");
-    let stored = node.stored(1);
+    assert_eq!(node.sequence(&key), 7, "executed transactions are in a block, failed ones too");
+    let stored = node.settled_gradient(1);
     assert_eq!((stored["status"].as_str(), stored["finding"].as_str()), (Some("rejected"), Some("mismatch")));
     assert_eq!((node.balance(key.address()), node.get("/stats")["accepted_total"].as_u64()), (0, Some(0)));
 
     let again = key.sign(CHAIN, 7, &Fee::default(), &[claim(&key, chunk)]).unwrap();
     assert_eq!((node.send(&again), node.send(&again)), ((0, String::new()), (0, String::new())));
-    assert_eq!(node.sequence(&key), 8, "sent twice, settled once");
+    assert_eq!(node.sequence(&key), 8, "sent twice, executed once");
 }
 
 #[test]
-fn blocks_are_named_by_their_hash_whatever_is_claimed() {
-    let place = Place::new("node-blocks");
-    let node = Node::start(&place);
+fn block_put_names_blocks_by_their_hash_and_refuses_other_formats() {
+    let work_dir = WorkDir::new("node-blocks");
+    let node = NodeProcess::start(&work_dir);
     let put = |query: &str, bytes: &[u8]| {
         let body = [b"--b\r\nContent-Disposition: form-data; name=\"data\"\r\n\r\n", bytes, b"\r\n--b--\r\n"].concat();
         let request = node.agent.post(format!("{}/api/v0/block/put{query}", node.url));
@@ -194,13 +193,13 @@ fn blocks_are_named_by_their_hash_whatever_is_claimed() {
 }
 
 #[test]
-fn other_sites_and_other_names_are_kept_out() {
-    let place = Place::new("node-sites");
-    let node = Node::run(place.node("0").args(["--allow-origin", "https://wallet.example"]));
+fn requests_for_other_hosts_and_from_other_origins_are_refused() {
+    let work_dir = WorkDir::new("node-sites");
+    let node = NodeProcess::run(work_dir.node("0").args(["--allow-origin", "https://wallet.example"]));
     let ask = |header: &str, value: &str| {
         node.agent.get(format!("{}/health", node.url)).header(header, value).call().unwrap()
     };
-    assert_eq!(ask("host", "evil.example").status(), 421, "a name that somebody points here");
+    assert_eq!(ask("host", "evil.example").status(), 421, "a host name that is not the node's own");
     let allowed = |origin: &str| {
         let response = ask("origin", origin);
         response.headers().get("access-control-allow-origin").map(|origin| origin.to_str().unwrap().to_owned())

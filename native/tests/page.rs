@@ -1,9 +1,7 @@
-//! The page as the node serves it: by content, compressed, from its folder and from nowhere else.
+//! How a node serves the page: with ETags of the content, compressed, and only from its folder.
 
-mod place;
-
+use crate::work_dir::WorkDir;
 use flate2::read::GzDecoder;
-use place::Place;
 use serde_json::Value;
 use std::{
     fs,
@@ -14,35 +12,36 @@ use std::{
 };
 use ureq::http::Response;
 
-/// A node that serves a folder; killed with the value.
-struct Served {
-    place: Place,
+/// A node that serves a folder. Dropping the value kills the process.
+struct PageServer {
+    work_dir: WorkDir,
     process: Child,
     url: String,
     agent: ureq::Agent,
 }
 
-impl Served {
+impl PageServer {
+    /// Starts a node that serves these files, by name and content, to these origins.
     fn start(name: &str, files: &[(&str, &[u8])], origins: &[&str]) -> Self {
-        let place = Place::new(name);
-        let mut command = place.node("0");
-        command.arg("--page").arg(folder(&place));
+        let work_dir = WorkDir::new(name);
+        let mut command = work_dir.node("0");
+        command.arg("--page").arg(folder(&work_dir));
         for origin in origins {
             command.args(["--allow-origin", origin]);
         }
         for (name, bytes) in files {
-            fs::create_dir_all(folder(&place)).unwrap();
-            fs::write(folder(&place).join(name), bytes).unwrap();
+            fs::create_dir_all(folder(&work_dir)).unwrap();
+            fs::write(folder(&work_dir).join(name), bytes).unwrap();
         }
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = serde_json::from_str::<Value>(&line).unwrap()["url"].as_str().unwrap().to_owned();
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-        Self { place, process, url, agent }
+        Self { work_dir, process, url, agent }
     }
 
-    /// Status, headers and bytes, undecoded.
+    /// Returns status, headers and body of a GET request. The body is not decompressed.
     fn get(&self, path: &str, headers: &[(&str, &str)]) -> (u16, Response<()>, Vec<u8>) {
         let mut request = self.agent.get(format!("{}{path}", self.url));
         for (name, value) in headers {
@@ -53,7 +52,7 @@ impl Served {
         (response.status().as_u16(), response.map(|_| ()), bytes)
     }
 
-    /// The answer to a path that no client would send as it is.
+    /// Returns the response to a path that HTTP clients would normalize before they send it.
     fn raw(&self, path: &str) -> String {
         let host = self.url.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(host).unwrap();
@@ -64,18 +63,19 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for PageServer {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-fn folder(place: &Place) -> PathBuf {
-    place.data().with_file_name("page")
+/// Returns the folder that is served.
+fn folder(work_dir: &WorkDir) -> PathBuf {
+    work_dir.data().with_file_name("page")
 }
 
-/// A header's value; of one that comes several times, all.
+/// Returns the values of a header, joined by commas, or an empty string if there is none.
 fn header(response: &Response<()>, name: &str) -> String {
     let values = response.headers().get_all(name).iter().map(|value| value.to_str().unwrap());
     values.collect::<Vec<_>>().join(", ")
@@ -85,8 +85,8 @@ const WASM: &[u8] = b"\0asm\x01\0\0\0 a module that repeats itself, repeats itse
 const INDEX: &[u8] = b"<!doctype html><title>t</title>";
 
 #[test]
-fn files_are_named_by_their_content_and_sent_once() {
-    let node = Served::start("page-etag", &[("index.html", INDEX), ("a_bg.wasm", WASM), ("a.js", b"1;")], &[]);
+fn files_have_etags_of_their_content_and_are_sent_once() {
+    let node = PageServer::start("page-etag", &[("index.html", INDEX), ("a_bg.wasm", WASM), ("a.js", b"1;")], &[]);
     let (status, response, bytes) = node.get("/", &[]);
     assert_eq!((status, bytes.as_slice()), (200, INDEX));
     assert_eq!(header(&response, "content-type"), "text/html; charset=utf-8");
@@ -101,7 +101,7 @@ fn files_are_named_by_their_content_and_sent_once() {
     assert_eq!((bytes.as_slice(), header(&plain, "content-type").as_str()), (WASM, "application/wasm"));
     assert!(header(&plain, "content-encoding").is_empty() && header(&plain, "vary").contains("accept-encoding"));
     let etag = header(&plain, "etag");
-    assert!(etag.starts_with('"') && etag.len() == 66, "{etag}: a strong one, of 64 digits");
+    assert!(etag.starts_with('"') && etag.len() == 66, "{etag} is not a strong ETag of 64 digits");
     let (_, gzip, bytes) = node.get("/a_bg.wasm", &[("accept-encoding", "br, gzip;q=0.5")]);
     assert_eq!(
         (header(&gzip, "content-encoding").as_str(), &header(&gzip, "content-type")[..]),
@@ -110,7 +110,7 @@ fn files_are_named_by_their_content_and_sent_once() {
     let mut unpacked = Vec::new();
     GzDecoder::new(&bytes[..]).read_to_end(&mut unpacked).unwrap();
     assert_eq!(unpacked, WASM);
-    assert_ne!(header(&gzip, "etag"), etag, "other bytes, another name");
+    assert_ne!(header(&gzip, "etag"), etag, "compressed bytes have another ETag");
     assert_eq!(node.get("/a_bg.wasm", &[("accept-encoding", "gzip;q=0")]).2, WASM);
 
     for known in [format!("W/{etag}"), format!("\"other\", {etag}"), "*".to_owned(), header(&gzip, "etag")] {
@@ -118,16 +118,16 @@ fn files_are_named_by_their_content_and_sent_once() {
         assert_eq!((status, bytes.len(), &header(&response, "cache-control")[..]), (304, 0, "no-cache"), "{known}");
         assert!(header(&response, "etag").starts_with(&etag[..65]));
     }
-    fs::write(folder(&node.place).join("a_bg.wasm"), [WASM, b"!"].concat()).unwrap();
+    fs::write(folder(&node.work_dir).join("a_bg.wasm"), [WASM, b"!"].concat()).unwrap();
     let (status, response, bytes) = node.get("/a_bg.wasm", &[("if-none-match", &etag)]);
-    assert_eq!((status, bytes.len()), (200, WASM.len() + 1), "a new build is sent");
+    assert_eq!((status, bytes.len()), (200, WASM.len() + 1), "the changed file is sent");
     assert_ne!(header(&response, "etag"), etag);
 }
 
 #[test]
 fn nothing_outside_the_folder_is_served() {
-    let node = Served::start("page-outside", &[("index.html", INDEX), (".secret", b"hidden")], &[]);
-    assert!(node.place.model().join("config.json").exists(), "what the paths below would reach");
+    let node = PageServer::start("page-outside", &[("index.html", INDEX), (".secret", b"hidden")], &[]);
+    assert!(node.work_dir.model().join("config.json").exists(), "the file that the paths below try to reach");
     for path in [
         "/../model/config.json",
         "/%2e%2e/model/config.json",
@@ -149,27 +149,27 @@ fn nothing_outside_the_folder_is_served() {
 }
 
 #[test]
-fn a_page_that_is_not_built_says_how_to_build_it() {
-    let node = Served::start("page-none", &[], &[]);
+fn a_node_without_a_built_page_says_how_to_build_it() {
+    let node = PageServer::start("page-none", &[], &[]);
     let (status, response, bytes) = node.get("/", &[]);
     assert_eq!((status, &header(&response, "content-type")[..]), (503, "text/html; charset=utf-8"));
     assert!(String::from_utf8(bytes).unwrap().contains("scripts/page"));
-    fs::create_dir_all(folder(&node.place)).unwrap();
-    fs::write(folder(&node.place).join("index.html"), INDEX).unwrap();
-    assert_eq!(node.get("/", &[]).2, INDEX, "built meanwhile");
+    fs::create_dir_all(folder(&node.work_dir)).unwrap();
+    fs::write(folder(&node.work_dir).join("index.html"), INDEX).unwrap();
+    assert_eq!(node.get("/", &[]).2, INDEX, "a page that is built later is served");
 }
 
 #[test]
-fn only_allowed_sites_frame_the_page_meant_for_it_or_import_its_files() {
+fn only_allowed_origins_can_frame_embed_html_or_read_files() {
     let files: &[(&str, &[u8])] = &[("index.html", INDEX), ("embed.html", INDEX), ("a.js", b"1;")];
-    let ancestors = |node: &Served, path: &str| {
+    let ancestors = |node: &PageServer, path: &str| {
         let (_, response, _) = node.get(path, &[]);
         header(&response, "content-security-policy").rsplit_once("frame-ancestors ").unwrap().1.to_owned()
     };
-    let closed = Served::start("page-closed", files, &[]);
+    let closed = PageServer::start("page-closed", files, &[]);
     assert_eq!((ancestors(&closed, "/").as_str(), ancestors(&closed, "/embed.html").as_str()), ("'none'", "'none'"));
 
-    let node = Served::start("page-framed", files, &["https://wallet.example", "chrome-extension://abc"]);
+    let node = PageServer::start("page-framed", files, &["https://wallet.example", "chrome-extension://abc"]);
     assert_eq!(ancestors(&node, "/"), "'none'");
     assert_eq!(ancestors(&node, "/embed.html"), "https://wallet.example chrome-extension://abc");
     let allowed = |origin: &str| {
@@ -180,7 +180,7 @@ fn only_allowed_sites_frame_the_page_meant_for_it_or_import_its_files() {
     assert_eq!(allowed("https://wallet.example"), "https://wallet.example");
     assert_eq!(allowed("https://evil.example"), "");
 
-    let refused = node.place.node("0").args(["--allow-origin", "https://a.example; img-src *"]).output().unwrap();
+    let refused = node.work_dir.node("0").args(["--allow-origin", "https://a.example; img-src *"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("like https://example.org"));
 }

@@ -1,14 +1,11 @@
-//! Requests that nobody should send: seeds of every route, and mutations of them, over a socket to a real node. It
-//! answers, never with an error of its own, and goes on.
+//! A fuzz test of the HTTP interface: requests for each route, and random mutations of them, over a socket to a real
+//! node. The node must answer without an internal error and keep running.
 
-mod face;
-mod place;
-
-use face::{CHAIN, Node, claim};
-use place::Place;
+use crate::node_process::{CHAIN, NodeProcess, claim};
+use crate::work_dir::WorkDir;
 use proptest::{prelude::*, sample::Index, strategy::ValueTree, test_runner::TestRunner};
 use r3mes_wgpu::{
-    store::{Block, Codec, Dag, unixfs::Layout},
+    store::{Block, Codec, Dag, unixfs::FileLayout},
     tx::{Fee, SessionKey},
 };
 use std::{
@@ -18,14 +15,15 @@ use std::{
     time::Duration,
 };
 
-/// How many mutations are sent; more by `R3MES_REQUESTS`.
+/// Number of mutated requests. The environment variable `R3MES_REQUESTS` overrides it.
 const REQUESTS: u32 = 1500;
-/// An answer is there by then, or the connection is closed.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest wait for an answer or the end of the connection.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A request's line and headers, but for the host and the length, and its body.
-type Seed = (String, Vec<u8>);
+/// A request: its first line and headers without `Host` and `Content-Length`, and its body.
+type RawRequest = (String, Vec<u8>);
 
+/// Returns a multipart body with boundary `b`.
 fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (head, bytes) in parts {
@@ -37,14 +35,14 @@ fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
-/// One of every route.
-fn seeds(key: &SessionKey) -> Vec<Seed> {
+/// Returns at least one request for each route.
+fn seed_requests(key: &SessionKey) -> Vec<RawRequest> {
     let address = key.address();
     let block = Block::new(Codec::Raw, vec![7; 50]).unwrap();
     let cid = block.cid();
-    let file = Dag::file(Layout::new(16, 3).unwrap(), &[9; 200]).unwrap();
+    let file = Dag::file(FileLayout::new(16, 3).unwrap(), &[9; 200]).unwrap();
     let get = |path: &str| (format!("GET {path} HTTP/1.1\r\n"), Vec::new());
-    let mut seeds: Vec<Seed> = [
+    let mut seeds: Vec<RawRequest> = [
         "/health",
         "/stats",
         "/metrics",
@@ -130,13 +128,13 @@ fn seeds(key: &SessionKey) -> Vec<Seed> {
     seeds
 }
 
-/// The first bytes of what a node answers; nothing, where it closes the connection.
-fn send(node: &Node, (head, body): &Seed) -> Vec<u8> {
+/// Sends a request and returns the first bytes of the answer, or nothing if the node closes the connection.
+fn send(node: &NodeProcess, (head, body): &RawRequest) -> Vec<u8> {
     let host = node.url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(host).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let head = format!("{head}Host: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
-    // it may answer and close before it has read all
+    // writing can fail, because the node may answer and close before it has read everything
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
     let mut answer = vec![0; 64];
     match stream.read(&mut answer) {
@@ -147,24 +145,25 @@ fn send(node: &Node, (head, body): &Seed) -> Vec<u8> {
     answer
 }
 
-fn assert_answered(node: &Node, seed: &Seed) {
+/// Checks that a node does not answer with an internal error.
+fn assert_answered(node: &NodeProcess, seed: &RawRequest) {
     let answer = send(node, seed);
     let line = String::from_utf8_lossy(&answer);
-    // 503 is said of a page that is not built, and Kubo's RPC says 500 to whatever it refuses
+    // 503 means that the page is not built, and Kubo's RPC refuses requests with 500
     let refused = line.starts_with("HTTP/1.1 503") || line.starts_with("HTTP/1.1 500") && seed.0.contains("/api/");
     let broken = line.starts_with("HTTP/1.1 5") && !refused;
     assert!(!broken, "{line}\n{}\n{}", seed.0, String::from_utf8_lossy(&seed.1));
 }
 
-/// Some letters of the head or bytes of the body are changed, put in or left out.
-fn mutated(seeds: Vec<Seed>) -> impl Strategy<Value = Seed> {
+/// Returns a strategy that changes, inserts or removes 1 to 4 letters of the head or bytes of the body of a seed.
+fn mutated(seeds: Vec<RawRequest>) -> impl Strategy<Value = RawRequest> {
     let change = (any::<bool>(), any::<Index>(), 0..3u8, any::<u8>());
     (prop::sample::select(seeds), prop::collection::vec(change, 1..5)).prop_map(|((head, mut body), changes)| {
         let mut head = head.into_bytes();
         for (of_body, at, kind, byte) in changes {
             let (bytes, byte) = match of_body && !body.is_empty() {
                 true => (&mut body, byte),
-                // a head of letters reaches further than one of any bytes
+                // a head with these characters passes more of the parser than one with arbitrary bytes
                 false => (&mut head, b" %&/0=?Aa{\"\r\n"[usize::from(byte) % 13]),
             };
             let at = at.index(bytes.len());
@@ -182,10 +181,10 @@ fn mutated(seeds: Vec<Seed>) -> impl Strategy<Value = Seed> {
 }
 
 #[test]
-fn every_request_is_answered_or_refused_and_the_node_goes_on() {
-    let place = Place::new("requests");
-    let node = Node::start(&place);
-    let seeds = seeds(&SessionKey::new(&[41; 32]).unwrap());
+fn every_request_is_answered_or_refused_and_the_node_keeps_running() {
+    let work_dir = WorkDir::new("requests");
+    let node = NodeProcess::start(&work_dir);
+    let seeds = seed_requests(&SessionKey::new(&[41; 32]).unwrap());
     for seed in &seeds {
         assert!(send(&node, seed).starts_with(b"HTTP/1.1 "), "{}", seed.0);
         assert_answered(&node, seed);

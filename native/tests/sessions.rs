@@ -1,10 +1,8 @@
-//! Sessions over HTTP: a key that mines for an account which granted it, within a cap, until a time, until it is revoked.
+//! Sessions over HTTP: a session key mines for the account that granted it, up to a cap on fees, until the grant
+//! expires or is revoked.
 
-mod face;
-mod place;
-
-use face::{CHAIN, Node, claim};
-use place::{Place, accepted};
+use crate::node_process::{CHAIN, NodeProcess, claim};
+use crate::work_dir::{WorkDir, accepted};
 use r3mes_wgpu::tx::{
     Fee, GRANTABLE, GrantPair, Message, MsgClaimTask, MsgCloseSession, MsgOpenSession, MsgSetPayout, Session,
     SessionKey,
@@ -15,29 +13,33 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+/// Reward of an accepted gradient, in micro-units.
 const REWARD: u64 = 1_000_000;
 
+/// Returns the Unix time in seconds.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// The account whose wallet grants, and the session's key.
+/// Returns the key of the account that grants, and the session key.
 fn keys() -> (SessionKey, SessionKey) {
     (SessionKey::new(&[11; 32]).unwrap(), SessionKey::new(&[12; 32]).unwrap())
 }
 
+/// Returns granter and grantee.
 fn pair() -> GrantPair {
     let (account, session) = keys();
     GrantPair { granter: account.address().to_owned(), grantee: session.address().to_owned() }
 }
 
+/// Returns a session with a cap in micro-units that expires in `seconds`.
 fn session(cap: u64, seconds: u64) -> Session {
     Session { pair: pair(), cap, expires: now() + seconds }
 }
 
-/// A miner whose key is the session's, for the account.
+/// Runs `mine` with the session key, for the granter.
 fn mine(name: &str, url: &str, tasks: &str) -> Output {
-    let home = Place::new(name);
+    let home = WorkDir::new(name);
     fs::create_dir_all(home.data()).unwrap();
     fs::write(home.data().join("session.key"), [12; 32]).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
@@ -46,25 +48,28 @@ fn mine(name: &str, url: &str, tasks: &str) -> Output {
     command.output().unwrap()
 }
 
+/// Checks that a transaction failed with this code and a log that contains `words`.
 fn refused(answer: (u64, String), code: u64, words: &str) {
     assert_eq!(answer.0, code, "{}", answer.1);
     assert!(answer.1.contains(words), "{}", answer.1);
 }
 
-/// What a miner says that the node refuses, in a run that must end so.
+/// Checks that a miner exited with 5 because the node refused a transaction, and that stderr contains `words`.
 fn assert_refused(output: &Output, words: &str) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(5), "{said}");
     assert!(said.contains(words), "{said}");
 }
 
-fn allowance(node: &Node) -> u64 {
+/// Returns what is left of the session's allowance, in micro-units.
+fn allowance(node: &NodeProcess) -> u64 {
     let GrantPair { granter, grantee } = pair();
     let found = node.get(&format!("/cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}"));
     found["allowance"]["allowance"]["allowance"]["spend_limit"][0]["amount"].as_str().unwrap().parse().unwrap()
 }
 
-fn granted(node: &Node) -> Vec<String> {
+/// Returns the message types that the session may send.
+fn granted(node: &NodeProcess) -> Vec<String> {
     let GrantPair { granter, grantee } = pair();
     let found = node.get(&format!("/cosmos/authz/v1beta1/grants?granter={granter}&grantee={grantee}"));
     let grants = found["grants"].as_array().unwrap().iter();
@@ -74,9 +79,9 @@ fn granted(node: &Node) -> Vec<String> {
 #[test]
 fn a_session_mines_for_its_granter_until_its_cap_is_spent() {
     const FEE: u64 = 1000;
-    let place = Place::new("session-cap");
+    let work_dir = WorkDir::new("session-cap");
     let (account, key) = keys();
-    let node = Node::start(&place);
+    let node = NodeProcess::start(&work_dir);
     assert_refused(&mine("session-none", &node.url, "1"), "grants");
     let free = Fee::default();
     assert_eq!(node.pay(&account, &free, &session(5 * FEE, 600).grant()), (0, String::new()));
@@ -88,19 +93,19 @@ fn a_session_mines_for_its_granter_until_its_cap_is_spent() {
     assert_eq!(allowance(&node), 5 * FEE, "a node without fees takes none");
     drop(node);
 
-    let node = Node::run(place.node("0").args(["--min-fee", &FEE.to_string()]));
+    let node = NodeProcess::run(work_dir.node("0").args(["--min-fee", &FEE.to_string()]));
     assert_eq!(node.get("/remes/remes/v1/params")["params"]["min_fee"], FEE.to_string());
     refused(node.pay(&key, &free, &[claim(&key, node.next_chunk())]), 13, "required 1000uremes");
     let own = Fee { amount: FEE, granter: None };
     refused(node.pay(&key, &own, &[claim(&key, node.next_chunk())]), 5, "owns 0uremes");
-    // two transactions a task: the third task can be claimed and not submitted
+    // a task needs two transactions, so that the third task can be claimed but not submitted
     let output = mine("session-fee", &node.url, "3");
     assert_refused(&output, "of the allowance of");
     assert_eq!(accepted(&output.stdout).len(), 2);
     let fees = 5 * FEE;
     assert_eq!((allowance(&node), node.balance(account.address())), (0, 4 * REWARD - fees));
     let operators = node.get("/stats")["fees"].as_u64().unwrap() - fees;
-    assert!(operators > 0 && operators.is_multiple_of(FEE), "the node's own words cost as much");
+    assert!(operators > 0 && operators.is_multiple_of(FEE), "the operator pays the same fee");
 
     let other = SessionKey::new(&[13; 32]).unwrap();
     let theirs = Fee { amount: FEE, granter: Some(account.address().to_owned()) };
@@ -110,9 +115,9 @@ fn a_session_mines_for_its_granter_until_its_cap_is_spent() {
 }
 
 #[test]
-fn an_expired_or_revoked_or_foreign_grant_is_worth_nothing() {
-    let place = Place::new("session-end");
-    let node = Node::start(&place);
+fn an_expired_revoked_or_foreign_grant_is_refused() {
+    let work_dir = WorkDir::new("session-end");
+    let node = NodeProcess::start(&work_dir);
     let (account, key) = keys();
     let free = Fee::default();
     let chunk = node.next_chunk();
@@ -126,7 +131,7 @@ fn an_expired_or_revoked_or_foreign_grant_is_worth_nothing() {
     refused(node.pay(&account, &free, &session(9, 0).grant()), 2, "expired already");
 
     assert_eq!(node.pay(&account, &free, &session(9, 600).grant()), (0, String::new()));
-    assert_eq!(node.pay(&key, &free, &[exec(&account)]), (0, String::new()), "the claim at hand");
+    assert_eq!(node.pay(&key, &free, &[exec(&account)]), (0, String::new()), "claiming the held chunk again succeeds");
     let foreign = SessionKey::new(&[13; 32]).unwrap();
     refused(node.pay(&key, &free, &[exec(&foreign)]), 4, "grants");
     let payout = MsgSetPayout { miner: account.address().to_owned(), payout: key.address().to_owned() };
@@ -139,10 +144,10 @@ fn an_expired_or_revoked_or_foreign_grant_is_worth_nothing() {
     refused(node.pay(&key, &free, &[claims]), 4, "signed");
     let mixed = [Message::RevokeAllowance(pair()), claim(&account, node.next_chunk())];
     refused(node.pay(&account, &free, &mixed), 1101, "holds chunk");
-    assert_eq!(allowance(&node), 9, "all or nothing");
+    assert_eq!(allowance(&node), 9, "a failed transaction changes nothing");
 
     let revoke = GRANTABLE.map(|message| Message::Revoke(pair(), message.to_owned()));
-    // a transaction that fails in its last message leaves nothing of the first ones
+    // a transaction whose last message fails changes nothing, although the first ones succeed
     let twice = [&revoke[..], &revoke[..1]].concat();
     refused(node.pay(&account, &free, &twice), 38, "grants");
     assert_eq!(granted(&node).len(), 2);
@@ -155,9 +160,9 @@ fn an_expired_or_revoked_or_foreign_grant_is_worth_nothing() {
 }
 
 #[test]
-fn a_statement_opens_a_session_once_and_never_after_its_end() {
+fn a_signed_statement_opens_a_session_once_and_not_after_it_was_closed() {
     const FEE: u64 = 10;
-    let place = Place::new("session-statement");
+    let work_dir = WorkDir::new("session-statement");
     let (account, key) = keys();
     let (pub_key, grantee) = (account.public_key(), key.address().to_owned());
     let open = |cap: u64, number: u64| {
@@ -173,7 +178,7 @@ fn a_statement_opens_a_session_once_and_never_after_its_end() {
         closing.signature = account.sign_text(&closing.statement(CHAIN)).unwrap();
         Message::CloseSession(Box::new(closing))
     };
-    let node = Node::start(&place);
+    let node = NodeProcess::start(&work_dir);
     let free = Fee::default();
     let (first, never_sent) = (open(40, 0), open(1_000_000, 0));
     assert_eq!(node.pay(&key, &free, std::slice::from_ref(&first)), (0, String::new()));
@@ -193,8 +198,8 @@ fn a_statement_opens_a_session_once_and_never_after_its_end() {
     assert_refused(&mine("session-closed", &node.url, "1"), "not any more");
     drop(node);
 
-    // its own fee is within its cap
-    let node = Node::run(place.node("0").args(["--min-fee", &FEE.to_string()]));
+    // the fee of opening a session counts against its cap
+    let node = NodeProcess::run(work_dir.node("0").args(["--min-fee", &FEE.to_string()]));
     let of_account = |amount: u64| Fee { amount, granter: Some(account.address().to_owned()) };
     refused(node.pay(&key, &of_account(41), &[open(40, 2)]), 5, "40uremes are left");
     assert_eq!(node.pay(&key, &of_account(FEE), &[open(40, 2)]), (0, String::new()));

@@ -1,24 +1,22 @@
-//! A miner whose store does not respond or returns wrong CIDs: nothing is submitted, and the work file is kept.
+//! A miner whose block store is down or returns wrong CIDs: it submits nothing and keeps the artifact for a later run.
 
-mod face;
-mod place;
-
-use face::Node;
-use place::{Place, accepted};
+use crate::node_process::NodeProcess;
+use crate::work_dir::{WorkDir, accepted};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     process::{Command, Output},
 };
 
-fn mine(home: &Place, node: &Node, more: &[&str]) -> Output {
+/// Runs `mine` for one task.
+fn mine(home: &WorkDir, node: &NodeProcess, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", "1", "--node", &node.url]).args(more);
     command.arg("--data-dir").arg(home.data()).output().unwrap()
 }
 
-/// A server that answers every request with these bytes of JSON.
-fn liar(json: &'static str) -> String {
+/// Starts a server that answers every request with this JSON, and returns its URL.
+fn start_json_server(json: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -42,12 +40,12 @@ fn liar(json: &'static str) -> String {
 }
 
 #[test]
-fn without_its_store_nothing_is_submitted_and_the_work_is_kept() {
-    let (place, home) = (Place::new("stores-node"), Place::new("stores-miner"));
-    let node = Node::start(&place);
+fn without_its_block_store_a_miner_submits_nothing_and_keeps_its_work() {
+    let (work_dir, home) = (WorkDir::new("stores-node"), WorkDir::new("stores-miner"));
+    let node = NodeProcess::start(&work_dir);
     let closed = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
-    let lies = liar(r#"{"Key":"bafkreiaxnnnb7qz2focittuqq3ya25q7rcv3bqynnczfzako47346wosmu","Size":3}"#);
-    for (store, reason) in [(&closed, "does not respond"), (&lies, "not those of the blocks")] {
+    let wrong = start_json_server(r#"{"Key":"bafkreiaxnnnb7qz2focittuqq3ya25q7rcv3bqynnczfzako47346wosmu","Size":3}"#);
+    for (store, reason) in [(&closed, "does not respond"), (&wrong, "not those of the blocks")] {
         let output = mine(&home, &node, &["--time-limit", "3", "--ipfs", store]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success() && accepted(&output.stdout).is_empty(), "{said}");
@@ -57,13 +55,13 @@ fn without_its_store_nothing_is_submitted_and_the_work_is_kept() {
     let output = mine(&home, &node, &[]);
     let events = accepted(&output.stdout);
     assert_eq!(events.len(), 1, "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(events[0]["tokens_per_second"].is_null(), "it was computed before");
+    assert!(events[0]["tokens_per_second"].is_null(), "the gradient is not computed again");
 }
 
 #[test]
-fn invalid_flags_are_named() {
-    let (place, home) = (Place::new("stores-flags"), Place::new("stores-flags-miner"));
-    let node = Node::start(&place);
+fn invalid_store_flags_are_named() {
+    let (work_dir, home) = (WorkDir::new("stores-flags"), WorkDir::new("stores-flags-miner"));
+    let node = NodeProcess::start(&work_dir);
     for (flags, words) in [
         (&["--ipfs", "/ip4/127.0.0.1/tcp/5001"][..], "not an http(s) URL"),
         (&["--gateway", "ipfs.example"], "not an http(s) URL"),

@@ -1,16 +1,13 @@
-//! The command `verifier`: somebody else's stake, somebody else's machine.
+//! The command `verifier`, run by an outsider: somebody other than the node's operator, with a stake and a machine of
+//! its own.
 
-mod face;
-mod place;
-mod rogue;
-
-use face::{Node, claim};
-use place::{Place, accepted};
+use crate::node_process::{NodeProcess, claim};
+use crate::scripted_miner::TestNetwork;
+use crate::work_dir::{WorkDir, accepted};
 use r3mes_wgpu::{
     store::Codec,
     tx::{Message, MsgSubmitGradient, SessionKey, Transfer},
 };
-use rogue::Network;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -18,23 +15,26 @@ use std::{
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
-/// So much more than the operator's that the draws are the outsider's.
+/// The outsider's stake, in micro-units. It is so much larger than the operator's that nearly always the outsider is
+/// sampled.
 const STAKE: u64 = 900_000_000_000;
 
-/// A verifier in a process of its own; killed with the value.
-struct Outsider {
+/// A verifier in a process of its own. Dropping the value kills the process.
+struct VerifierProcess {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-fn command(home: &Place, url: &str) -> Command {
+/// Returns a `verifier` command at the node at `url`.
+fn command(home: &WorkDir, url: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["verifier", "--json", "--backend", "cpu", "--node", url]).arg("--data-dir").arg(home.data());
     command
 }
 
-impl Outsider {
-    fn start(home: &Place, url: &str) -> Self {
+impl VerifierProcess {
+    /// Starts a verifier that is also a proposer, with [`STAKE`].
+    fn start(home: &WorkDir, url: &str) -> Self {
         let mut command = command(home, url);
         command.args(["--proposer", "--stake", &STAKE.to_string()]);
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -42,60 +42,64 @@ impl Outsider {
         Self { process, lines }
     }
 
-    fn says(&mut self) -> Value {
+    /// Returns the next event that the verifier prints.
+    fn next_event(&mut self) -> Value {
         serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
     }
 
+    /// Sends a Unix signal, such as `-INT`.
     fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([name, &self.process.id().to_string()]).status().unwrap().success());
     }
 
-    fn found(&mut self) -> (u64, String) {
-        let said = self.says();
-        assert_eq!(said["event"], "recomputed", "{said}");
-        (said["gradient"].as_u64().unwrap(), said["result"].as_str().unwrap().to_owned())
+    /// Returns gradient and result of the next event, which must be a recomputation.
+    fn recomputed(&mut self) -> (u64, String) {
+        let event = self.next_event();
+        assert_eq!(event["event"], "recomputed", "{event}");
+        (event["gradient"].as_u64().unwrap(), event["result"].as_str().unwrap().to_owned())
     }
 }
 
-impl Drop for Outsider {
+impl Drop for VerifierProcess {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// A machine with an operator's key of its own.
-fn home(name: &str, secret: [u8; 32]) -> (Place, SessionKey) {
-    let home = Place::new(name);
+/// Returns a working directory with an operator key in its data folder, and this key.
+fn home(name: &str, secret: [u8; 32]) -> (WorkDir, SessionKey) {
+    let home = WorkDir::new(name);
     fs::create_dir_all(home.data()).unwrap();
     fs::write(home.data().join("operator.key"), secret).unwrap();
     (home, SessionKey::new(&secret).unwrap())
 }
 
+/// Runs `mine` with a new key.
 fn mine(name: &str, url: &str, tasks: &str) -> Output {
-    let home = Place::new(name);
+    let home = WorkDir::new(name);
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]);
     command.arg("--data-dir").arg(home.data()).output().unwrap()
 }
 
-/// The node's operator, who has the first coins, sends some.
-fn send(place: &Place, node: &Node, to: &str, amount: u64) {
-    let secret = fs::read(place.data().join("operator.key")).unwrap();
+/// Sends coins from the account of the node's operator, which has coins in the genesis.
+fn send(work_dir: &WorkDir, node: &NodeProcess, to: &str, amount: u64) {
+    let secret = fs::read(work_dir.data().join("operator.key")).unwrap();
     let operator = SessionKey::new(&secret.try_into().unwrap()).unwrap();
     let transfer = Transfer { from: operator.address().to_owned(), to: to.to_owned(), amount };
-    // its own words may come between
+    // a transaction of the operator's roles can take the sequence number first (code 32)
     let sent = (0..20).map(|_| node.signed(&operator, Message::Send(transfer.clone()))).find(|(code, _)| *code != 32);
     assert_eq!(sent, Some((0, String::new())));
 }
 
 #[test]
-fn an_outsider_with_a_stake_is_drawn_agrees_with_the_honest_and_catches_a_forger() {
-    let (place, (home, key)) = (Place::new("verifier-node"), home("verifier-home", [21; 32]));
-    let node = Node::start(&place);
-    send(&place, &node, key.address(), STAKE);
-    let mut outsider = Outsider::start(&home, &node.url);
-    let registered = outsider.says();
+fn a_staked_outsider_confirms_honest_gradients_and_catches_a_forged_one() {
+    let (work_dir, (home, key)) = (WorkDir::new("verifier-node"), home("verifier-home", [21; 32]));
+    let node = NodeProcess::start(&work_dir);
+    send(&work_dir, &node, key.address(), STAKE);
+    let mut outsider = VerifierProcess::start(&home, &node.url);
+    let registered = outsider.next_event();
     assert_eq!((registered["event"].as_str(), registered["stake"].as_u64()), (Some("registered"), Some(STAKE)));
     let path = format!("/remes/remes/v1/node_registration/{}", key.address());
     assert_eq!(node.get(&path)["node_registration"]["stake"], STAKE.to_string());
@@ -103,7 +107,7 @@ fn an_outsider_with_a_stake_is_drawn_agrees_with_the_honest_and_catches_a_forger
     let output = mine("verifier-miner", &node.url, "3");
     assert_eq!(accepted(&output.stdout).len(), 3, "{}", String::from_utf8_lossy(&output.stderr));
     for id in 1..=3 {
-        assert_eq!(outsider.found(), (id, "match".to_owned()));
+        assert_eq!(outsider.recomputed(), (id, "match".to_owned()));
     }
 
     let forger = SessionKey::new(&[22; 32]).unwrap();
@@ -122,18 +126,18 @@ fn an_outsider_with_a_stake_is_drawn_agrees_with_the_honest_and_catches_a_forger
         ..Default::default()
     };
     assert_eq!(node.signed(&forger, Message::SubmitGradient(Box::new(forged))), (0, String::new()));
-    assert_eq!(outsider.found(), (4, "mismatch".to_owned()));
-    assert_eq!((node.stored(4)["status"].as_str(), node.balance(forger.address())), (Some("rejected"), 0));
+    assert_eq!(outsider.recomputed(), (4, "mismatch".to_owned()));
+    assert_eq!((node.settled_gradient(4)["status"].as_str(), node.balance(forger.address())), (Some("rejected"), 0));
 
-    // a node that was away is found again
+    // the verifier reconnects to a node that was restarted
     let port = node.url.rsplit(':').next().unwrap().to_owned();
     drop(node);
-    let node = Node::run(&mut place.node(&port));
+    let node = NodeProcess::run(&mut work_dir.node(&port));
     let output = mine("verifier-again", &node.url, "1");
     assert_eq!(accepted(&output.stdout).len(), 1, "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(outsider.found(), (5, "match".to_owned()));
-    // four count, which is a round
-    assert_eq!(outsider.says()["event"], "aggregated");
+    assert_eq!(outsider.recomputed(), (5, "match".to_owned()));
+    // four accepted gradients complete a round
+    assert_eq!(outsider.next_event()["event"], "aggregated");
 
     outsider.signal("-INT");
     assert_eq!(outsider.process.wait().unwrap().code(), Some(130));
@@ -144,34 +148,34 @@ fn an_outsider_with_a_stake_is_drawn_agrees_with_the_honest_and_catches_a_forger
 }
 
 #[test]
-fn who_has_no_coins_is_told_and_who_has_no_stake_can_not_leave() {
-    let (place, (home, key)) = (Place::new("verifier-poor-node"), home("verifier-poor", [23; 32]));
-    let node = Node::start(&place);
+fn without_coins_nobody_can_register_and_without_stake_nobody_can_leave() {
+    let (work_dir, (home, key)) = (WorkDir::new("verifier-poor-node"), home("verifier-poor", [23; 32]));
+    let node = NodeProcess::start(&work_dir);
     for (flags, words) in [(&["--max-gradients", "1"][..], "owns 0uremes"), (&["--leave"], "has no stake")] {
         let output = command(&home, &node.url).args(flags).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(5), "{said}");
         assert!(said.contains(words), "{said}");
     }
-    assert_eq!(node.sequence(&key), 2, "both had a block");
+    assert_eq!(node.sequence(&key), 2, "both transactions are in a block");
 }
 
 #[test]
-fn silence_costs_and_who_has_too_little_left_stops() {
+fn a_silent_verifier_is_slashed_and_exits_below_the_minimum_stake() {
     let (home, key) = home("verifier-silent", [24; 32]);
     let account = format!("{}={STAKE}", key.address());
-    let network = Network::new("verifier-network", &["--rules", "embedded", "--account", &account], |genesis| {
+    let network = TestNetwork::new("verifier-network", &["--rules", "embedded", "--account", &account], |genesis| {
         genesis["params"]["attestation_blocks"] = json!(2);
         genesis["params"]["silence_penalty"] = json!(10_000);
     });
-    let mut outsider = Outsider::start(&home, &network.node.url);
-    assert_eq!(outsider.says()["event"], "registered");
+    let mut outsider = VerifierProcess::start(&home, &network.node.url);
+    assert_eq!(outsider.next_event()["event"], "registered");
     outsider.signal("-STOP");
-    // others are drawn
+    // the operator is sampled instead
     let output = mine("verifier-patient", &network.node.url, "1");
     assert_eq!(accepted(&output.stdout).len(), 1, "{}", String::from_utf8_lossy(&output.stderr));
     outsider.signal("-CONT");
-    let said = outsider.says();
-    assert_eq!((said["event"].as_str(), said["amount"].as_u64()), (Some("slashed"), Some(STAKE)), "{said}");
+    let event = outsider.next_event();
+    assert_eq!((event["event"].as_str(), event["amount"].as_u64()), (Some("slashed"), Some(STAKE)), "{event}");
     assert_eq!(outsider.process.wait().unwrap().code(), Some(5));
 }

@@ -1,10 +1,7 @@
-//! Wallets as their owners use them: kept, opened, paid from, and granting sessions over HTTP.
+//! The command `wallet`: storing and opening wallets, sending coins, and granting sessions over HTTP.
 
-mod face;
-mod place;
-
-use face::Node;
-use place::{Place, accepted};
+use crate::node_process::NodeProcess;
+use crate::work_dir::{WorkDir, accepted};
 use r3mes_wgpu::tx::SessionKey;
 use serde_json::Value;
 use std::{
@@ -13,57 +10,63 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+/// Reward of an accepted gradient, in micro-units.
 const REWARD: u64 = 1_000_000;
+/// Passphrase of the wallets, given in the environment variable `R3MES_PASSPHRASE`.
 const PASSPHRASE: &str = "correct horse battery";
-/// CosmJS gives this mnemonic this address: `tests/data/cosmjs_addresses.tsv`.
+/// A mnemonic for which CosmJS derives [`ADDRESS`]: `tests/data/cosmjs_addresses.tsv`.
 const MNEMONIC: &str = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
+/// Address of the first account of [`MNEMONIC`].
 const ADDRESS: &str = "remes1jhg0e7s6gn44tfc5k37kr04sznyhedtc6uec2k";
 
-fn wallet(place: &Place, args: &[&str]) -> Command {
+fn wallet(work_dir: &WorkDir, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
-    command.arg("wallet").args(args).arg("--data-dir").arg(place.data()).stdin(Stdio::null());
+    command.arg("wallet").args(args).arg("--data-dir").arg(work_dir.data()).stdin(Stdio::null());
     command.env("R3MES_PASSPHRASE", PASSPHRASE);
     command
 }
 
-/// Runs it with a text on stdin.
+/// Runs a command with `text` on stdin.
 fn told(command: &mut Command, text: &str) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
 }
 
+/// Returns what the program wrote to stdout and stderr.
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// Returns the JSON objects that a successful command printed, one for each line.
 fn lines(output: &Output) -> Vec<Value> {
     assert!(output.status.success(), "{}", said(output));
     output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
+/// Checks that a command exited with this code, and that its output contains `words`.
 fn assert_fails(output: &Output, code: i32, words: &str) {
     assert_eq!(output.status.code(), Some(code), "{}", said(output));
     assert!(said(output).contains(words), "{}", said(output));
 }
 
-/// A place where the mnemonic's wallet is kept.
-fn imported(name: &str) -> Place {
-    let place = Place::new(name);
-    let output = told(&mut wallet(&place, &["import", "--json"]), MNEMONIC);
+/// Returns a working directory whose wallet is that of [`MNEMONIC`].
+fn imported(name: &str) -> WorkDir {
+    let work_dir = WorkDir::new(name);
+    let output = told(&mut wallet(&work_dir, &["import", "--json"]), MNEMONIC);
     assert_eq!(lines(&output)[0]["address"], ADDRESS);
-    place
+    work_dir
 }
 
-fn mine(place: &Place, url: &str, tasks: &str, args: &[&str]) -> Output {
+fn mine(work_dir: &WorkDir, url: &str, tasks: &str, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]).args(args);
     command.env("R3MES_PASSPHRASE", PASSPHRASE);
-    command.arg("--data-dir").arg(place.data()).output().unwrap()
+    command.arg("--data-dir").arg(work_dir.data()).output().unwrap()
 }
 
 #[test]
-fn a_mnemonic_is_kept_once_and_shown_to_nobody() {
+fn a_mnemonic_is_stored_once_and_never_shown() {
     let place = imported("wallet-kept");
     let shown = lines(&wallet(&place, &["show", "--json"]).output().unwrap());
     assert_eq!(shown.len(), 1);
@@ -81,7 +84,7 @@ fn a_mnemonic_is_kept_once_and_shown_to_nobody() {
     assert_fails(&told(&mut wallet(&place, &["import"]), MNEMONIC), 1, "never overwritten");
     assert_fails(&wallet(&place, &["new", "--print-mnemonic"]).output().unwrap(), 1, "never overwritten");
     assert_eq!(fs::read_to_string(dir.join("default.json")).unwrap(), kept);
-    assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "nothing is left half-written");
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "no temporary file is left");
 
     let (words, secret) = (place.data().join("words"), place.data().join("secret"));
     fs::write(&words, format!("{}\n", MNEMONIC.to_uppercase())).unwrap();
@@ -109,13 +112,13 @@ fn a_mnemonic_is_kept_once_and_shown_to_nobody() {
         fs::write(dir.join("cut.json"), text).unwrap();
         let output = wallet(&place, &["show", "--json"]).output().unwrap();
         assert_fails(&output, 1, "cut.json: not a keystore");
-        assert!(said(&output).contains(ADDRESS), "the others are shown all the same");
+        assert!(said(&output).contains(ADDRESS), "the other wallets are still shown");
     }
 }
 
 #[test]
-fn a_new_mnemonic_is_a_wallet_elsewhere() {
-    let place = Place::new("wallet-new");
+fn a_new_mnemonic_restores_the_same_wallet() {
+    let place = WorkDir::new("wallet-new");
     assert_fails(&wallet(&place, &["new"]).output().unwrap(), 1, "no terminal to show the mnemonic on");
     for (words, name) in [("12", "short"), ("24", "long")] {
         let output = wallet(&place, &["new", name, "--words", words, "--print-mnemonic", "--json"]).output().unwrap();
@@ -129,12 +132,12 @@ fn a_new_mnemonic_is_a_wallet_elsewhere() {
     assert_fails(&wallet(&place, &["new", "other", "--words", "13"]).output().unwrap(), 2, "13");
 }
 
-/// What holds a secret leaves no core dump, and its arguments do not have it.
+/// A process that holds a secret can not leave a core dump, and the secret is not among its arguments.
 #[cfg(target_os = "linux")]
 #[test]
-fn secrets_are_in_no_dump_and_no_argument() {
-    let place = Place::new("wallet-dump");
-    let mut waiting = wallet(&place, &["import"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+fn secrets_appear_in_no_core_dump_and_no_argument() {
+    let work_dir = WorkDir::new("wallet-dump");
+    let mut waiting = wallet(&work_dir, &["import"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let of = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", waiting.id())).unwrap();
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
     let refused = |limits: String| {
@@ -151,12 +154,12 @@ fn secrets_are_in_no_dump_and_no_argument() {
 }
 
 #[test]
-fn coins_are_sent_and_none_is_lost() {
+fn sent_coins_arrive_and_their_total_is_preserved() {
     const FEE: u64 = 10;
-    let (place, home) = (Place::new("wallet-node"), imported("wallet-send"));
-    let node = Node::start(&place);
+    let (work_dir, home) = (WorkDir::new("wallet-node"), imported("wallet-send"));
+    let node = NodeProcess::start(&work_dir);
     let to = SessionKey::new(&[3; 32]).unwrap();
-    let send = |node: &Node, to: &str, amount: &str| {
+    let send = |node: &NodeProcess, to: &str, amount: &str| {
         wallet(&home, &["send", to, amount, "--json", "--node", &node.url]).output().unwrap()
     };
     assert_fails(&send(&node, to.address(), "1"), 5, "spendable balance 0uremes is smaller than 1uremes");
@@ -179,10 +182,10 @@ fn coins_are_sent_and_none_is_lost() {
     assert_fails(&send(&node, to.address(), "-1"), 2, "");
     drop(node);
 
-    let node = Node::run(place.node("0").args(["--min-fee", &FEE.to_string()]));
+    let node = NodeProcess::run(work_dir.node("0").args(["--min-fee", &FEE.to_string()]));
     let own = node.balance(ADDRESS);
     assert_fails(&send(&node, to.address(), &own.to_string()), 5, "insufficient funds");
-    assert_eq!(node.balance(ADDRESS), own - FEE, "a failure costs its fee");
+    assert_eq!(node.balance(ADDRESS), own - FEE, "a failed transaction costs its fee");
     assert_eq!(lines(&send(&node, to.address(), "1000"))[0]["fee"], FEE);
     assert_eq!(node.balance(ADDRESS), own - 2 * FEE - 1000);
     let stats = node.get("/stats");
@@ -191,19 +194,21 @@ fn coins_are_sent_and_none_is_lost() {
 }
 
 #[test]
-fn a_session_that_a_wallet_grants_mines_for_it_until_it_is_revoked() {
+fn a_session_mines_for_the_wallet_that_granted_it_until_it_is_revoked() {
     const FEE: u64 = 1000;
-    let (place, home, rig) = (Place::new("grant-node"), imported("grant-wallet"), Place::new("grant-rig"));
-    let node = Node::start(&place);
-    // a machine elsewhere, which knows the account by its address alone
+    let (work_dir, home, rig) = (WorkDir::new("grant-node"), imported("grant-wallet"), WorkDir::new("grant-rig"));
+    let node = NodeProcess::start(&work_dir);
+    // another machine, which knows only the address of the account
     let output = mine(&rig, &node.url, "1", &["--granter", ADDRESS]);
     assert_fails(&output, 5, "grants");
     let shown = lines(&wallet(&rig, &["show", "--json"]).output().unwrap());
     assert_eq!(shown[0]["event"], "session");
     let session = shown[0]["address"].as_str().unwrap().to_owned();
 
-    let run = |node: &Node, args: &[&str]| wallet(&home, args).args(["--json", "--node", &node.url]).output().unwrap();
-    let grant = |node: &Node, cap: u64| run(node, &["grant", &session, "--cap", &cap.to_string(), "--expires", "10m"]);
+    let run =
+        |node: &NodeProcess, args: &[&str]| wallet(&home, args).args(["--json", "--node", &node.url]).output().unwrap();
+    let grant =
+        |node: &NodeProcess, cap: u64| run(node, &["grant", &session, "--cap", &cap.to_string(), "--expires", "10m"]);
     assert_fails(&run(&node, &["revoke", &session]), 1, "nothing, or not any more");
     assert_eq!(lines(&grant(&node, 5 * FEE))[0]["granter"], ADDRESS);
     let output = mine(&rig, &node.url, "2", &["--granter", ADDRESS]);
@@ -211,14 +216,14 @@ fn a_session_that_a_wallet_grants_mines_for_it_until_it_is_revoked() {
     assert_eq!((node.balance(ADDRESS), node.balance(&session)), (2 * REWARD, 0));
     drop(node);
 
-    let node = Node::run(place.node("0").args(["--min-fee", &FEE.to_string()]));
-    let left = |node: &Node| {
+    let node = NodeProcess::run(work_dir.node("0").args(["--min-fee", &FEE.to_string()]));
+    let left = |node: &NodeProcess| {
         let found = node.get(&format!("/cosmos/feegrant/v1beta1/allowance/{ADDRESS}/{session}"));
         found["allowance"]["allowance"]["allowance"]["spend_limit"][0]["amount"].as_str().unwrap().to_owned()
     };
     assert_eq!(left(&node), (5 * FEE).to_string());
     lines(&grant(&node, 2 * FEE));
-    assert_eq!(left(&node), (2 * FEE).to_string(), "one that is there is replaced");
+    assert_eq!(left(&node), (2 * FEE).to_string(), "a new grant replaces an existing one");
     let output = mine(&rig, &node.url, "3", &["--granter", ADDRESS]);
     assert_fails(&output, 5, "of the allowance of");
     assert_eq!(accepted(&output.stdout).len(), 1);
@@ -231,13 +236,13 @@ fn a_session_that_a_wallet_grants_mines_for_it_until_it_is_revoked() {
 }
 
 #[test]
-fn a_wallet_s_own_key_mines() {
-    let (place, home) = (Place::new("own-node"), imported("own-wallet"));
-    let node = Node::start(&place);
+fn a_wallet_can_mine_with_its_own_key() {
+    let (work_dir, home) = (WorkDir::new("own-node"), imported("own-wallet"));
+    let node = NodeProcess::start(&work_dir);
     let output = mine(&home, &node.url, "1", &["--wallet", "default"]);
     assert_eq!(accepted(&output.stdout).len(), 1, "{}", said(&output));
     assert_eq!(node.balance(ADDRESS), REWARD);
-    assert!(!home.data().join("session.key").exists(), "no other key is made");
+    assert!(!home.data().join("session.key").exists(), "no session key is created");
     let grant = ["grant", "--cap", "1", "--expires", "10m", "--json", "--node", &node.url];
     let granted = &lines(&wallet(&home, &grant).output().unwrap())[0];
     let shown = lines(&wallet(&home, &["show", "--json"]).output().unwrap());

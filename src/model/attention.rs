@@ -1,8 +1,8 @@
-//! Causal grouped-query attention between its norms, recorded: forward and backward.
+//! Records causal grouped-query attention and the norms around it, forward and backward.
 
 use super::{
     config::{Linear, ModelConfig},
-    linear::{Batch, RecordedLinear, Rows, Saved, Streams, rows},
+    linear::{Batch, DitherStreams, RecordedLinear, RowBuffers, SavedLinear, rows},
     norm::{Norm, SavedNorm},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 /// log2(e).
 const LOG2_E: f64 = std::f64::consts::LOG2_E;
 
-/// The attention half of a layer.
+/// The attention block of a decoder layer.
 pub struct Attention {
     name: String,
     sizes: Sizes,
@@ -39,24 +39,24 @@ struct Sizes {
     context: usize,
 }
 
-/// Tables that attention reads.
+/// Buffers of the constant tables that attention reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Tables {
-    /// `[tokens]`.
+    /// `[tokens]`: position of each token in its sequence.
     pub positions: BufferId,
-    /// exp2 and log2.
+    /// The exp2 table, then the log2 table.
     pub exponentials: BufferId,
-    /// `[context, head_dim / 2, 2]`.
+    /// Rotary embedding, `[context, head_dim / 2, 2]`.
     pub rope: BufferId,
-    /// One row of it that turns nothing.
+    /// One row of such a table that rotates by 0, used for values.
     pub identity: BufferId,
 }
 
-/// What the forward pass leaves.
+/// Buffers of the forward pass that the backward pass reads.
 pub struct SavedAttention {
     norm: SavedNorm,
     sub_norm: SavedNorm,
-    linears: [Saved; 4],
+    linears: [SavedLinear; 4],
     q: BufferId,
     k: BufferId,
     v: BufferId,
@@ -64,7 +64,7 @@ pub struct SavedAttention {
 }
 
 impl SavedAttention {
-    /// Lets keys and values stay from one play to the next, so that later tokens can be played alone.
+    /// Keeps keys and values from one run to the next, so that a later run can process new tokens only.
     pub fn keep_keys_and_values(&self, recording: &mut Recording) {
         recording.keep(self.k);
         recording.keep(self.v);
@@ -72,7 +72,7 @@ impl SavedAttention {
 }
 
 impl Attention {
-    /// Takes the norms and linears of one layer.
+    /// Builds the block from its norm and sub-norm and from its query, key, value and output linears.
     pub fn new(name: String, config: &ModelConfig, norms: [Norm; 2], linears: [RecordedLinear; 4]) -> Self {
         let [norm, sub_norm] = norms;
         let [query, key, value, output] = linears;
@@ -81,18 +81,19 @@ impl Attention {
         Self { name, sizes, norm, sub_norm, query, key, value, output }
     }
 
-    /// (24-bit mantissa, right shift) of log2(e) / √head_dim in Q20.
+    /// Returns log2(e) / √head_dim in Q20 as (24-bit mantissa, right shift).
     fn score_scale(&self) -> (u32, i32) {
         let scale = Scale::from_f64(LOG2_E).unwrap_or(Scale::ONE).multiply(self.inverse_root());
         let scale = scale.shift(SCORE_BITS as i32);
         (round_even_u64(scale.mantissa.into(), 7) as u32, -(scale.exponent + 7))
     }
 
+    /// Returns 1 / √head_dim.
     fn inverse_root(&self) -> Scale {
         Scale::new(self.sizes.head_dim as u64, 0).inverse_sqrt()
     }
 
-    /// Records attention's output y, still to be added to the residual x.
+    /// Records the block's output y for the residual x, and returns y. The caller adds y to x.
     pub fn forward(
         &self,
         recording: &mut Recording,
@@ -130,8 +131,9 @@ impl Attention {
         (y, SavedAttention { norm, sub_norm, linears: [saved_q, saved_k, saved_v, saved_o], q, k, v, stats })
     }
 
-    /// Records the gradients of the adapters and, unless this is the bottom layer, returns that of x,
-    /// given that of the residual after attention.
+    /// Records the gradients of the adapters, given `dh`, the gradient of the residual after attention.
+    ///
+    /// Returns the gradient of x, or `None` for the bottom layer, below which nothing is trained.
     #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     pub fn backward(
         &self,
@@ -140,7 +142,7 @@ impl Attention {
         tables: &Tables,
         dh: BufferId,
         saved: SavedAttention,
-        streams: &mut Streams,
+        streams: &mut DitherStreams,
         bottom: bool,
     ) -> Option<BufferId> {
         let Sizes { heads, kv_heads, head_dim, width, .. } = self.sizes;
@@ -173,10 +175,12 @@ impl Attention {
         dx.map(|dx| self.norm.backward(recording, batch, (dx, 3), saved.norm, Some(dh)))
     }
 
+    /// Returns ⌈2^16 / (heads / kv_heads)⌉, by which kernels map a query head to its key head.
     fn group_inverse(&self) -> u32 {
         (1u32 << 16).div_ceil((self.sizes.heads / self.sizes.kv_heads) as u32)
     }
 
+    /// Records head rows of y, rotated by position if `turned`.
     #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     fn rotate(
         &self,
@@ -203,6 +207,7 @@ impl Attention {
         out
     }
 
+    /// Records the backward pass of [`rotate`](Self::rotate): wide rows of dy from the gradient of head rows.
     #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     fn rotate_backward(
         &self,
@@ -213,8 +218,8 @@ impl Attention {
         dheads: BufferId,
         (heads, head_stride, head_offset): (usize, usize, usize),
         turned: bool,
-        streams: &mut Streams,
-    ) -> Rows {
+        streams: &mut DitherStreams,
+    ) -> RowBuffers {
         let head_dim = self.sizes.head_dim;
         let name = format!("{}.d{what}", self.name);
         let dy = rows(recording, name.clone(), batch.tokens, wide_words(heads * head_dim));
@@ -235,7 +240,8 @@ impl Attention {
         dy
     }
 
-    /// dq `[tokens, heads]` and dk, dv `[tokens, 2, kv_heads]` i32 rows from the gradient of attention's output.
+    /// Records the gradients of q, `[tokens, heads]`, and of k and v, `[tokens, 2, kv_heads]`, both i32 rows, from the
+    /// gradient of attention's output.
     fn core_backward(
         &self,
         recording: &mut Recording,
@@ -243,7 +249,7 @@ impl Attention {
         tables: &Tables,
         dout: BufferId,
         saved: &SavedAttention,
-        streams: &mut Streams,
+        streams: &mut DitherStreams,
     ) -> (BufferId, BufferId) {
         let Sizes { heads, kv_heads, head_dim, context, .. } = self.sizes;
         let (name, tokens) = (&self.name, batch.tokens);
@@ -302,7 +308,7 @@ impl Attention {
         (dq, dkv)
     }
 
-    /// The linears with their names, in canonical order.
+    /// Returns the linears with their names, in canonical order.
     pub fn linears(&self) -> [(Linear, &RecordedLinear); 4] {
         [
             (Linear::Query, &self.query),
@@ -313,15 +319,15 @@ impl Attention {
     }
 }
 
-/// Records wide rows of a residual's gradient.
+/// Records the gradient of a residual as wide rows and returns their buffers.
 pub fn quantize_gradient(
     recording: &mut Recording,
     batch: &Batch,
     name: &str,
     gradient: BufferId,
     width: usize,
-    streams: &mut Streams,
-) -> Rows {
+    streams: &mut DitherStreams,
+) -> RowBuffers {
     let name = format!("{name}.dy");
     let dy = rows(recording, name.clone(), batch.tokens, wide_words(width));
     let params = gradient_quantize::Params {

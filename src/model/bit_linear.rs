@@ -1,11 +1,12 @@
-//! `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`: one BitNet linear with its LoRA adapter, by itself.
+//! `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`: a single BitNet linear with its LoRA adapter.
 //!
-//! Reals at the door, integers inside: x becomes int8 by each token's absmax, as BitNet b1.58 does, dy int16, and what
-//! comes back is exact to the bit on every backend. Gradients go straight through the quantisers.
+//! Inputs and outputs are f32; the computation between is in integers. x is rounded to int8 by each token's absmax, as in
+//! BitNet b1.58, and dy to 14 bits and a sign under a power of two. The results have the same bits on every backend. The gradient
+//! takes the quantizers as the identity (straight-through estimator).
 
 use super::{
-    linear::{Batch, LoraBuffers, RecordedLinear, Rows, Saved, Streams},
-    reals::{byte_rows, finite, longs, reals, top, transpose, wide_rows},
+    float_conversion::{absmax, byte_rows, finite, i64_reals, row_reals, transpose, wide_rows},
+    linear::{Batch, DitherStreams, LoraBuffers, RecordedLinear, RowBuffers, SavedLinear},
 };
 use crate::{
     compute::{
@@ -27,43 +28,44 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// How real weights become trits.
+/// How f32 weights are rounded to trits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ternarize {
-    /// `clamp(round(w / mean |w|), −1, 1)`, a trit worth `mean |w|` (Ma et al., *The Era of 1-bit LLMs*, 2024).
+    /// `clamp(round(w / mean |w|), −1, 1)`, with a dequantization scale of `mean |w|` (Ma et al., *The Era of 1-bit LLMs*, 2024).
     AbsMean,
-    /// `sign(w)`, 0 where |w| is below the threshold; a trit is worth 1.
+    /// `sign(w)`, but 0 if |w| is below the threshold; with a dequantization scale of 1.
     Sign {
-        /// Non-negative.
+        /// Least |w| that is not rounded to 0; at least 0.
         threshold: f32,
     },
 }
 
-/// Most weights that are drawn from a seed: 1 GiB of reals.
+/// The largest number of weights that [`BitLinear::seeded`] generates: 1 GiB as f32.
 const MAX_SEEDED_WEIGHTS: usize = 1 << 28;
 
-/// A frozen ternary linear `[out_features, in_features]` and its adapter.
+/// A frozen ternary linear `[out_features, in_features]` and its LoRA adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BitLinear {
     backbone: Ternary,
     adapter: LoraAdapter,
 }
 
-/// Real gradients.
+/// The gradients of one backward pass, as f32.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BitLinearGradients {
-    /// Of a, `[rank, in_features]`.
+    /// Gradient of the factor a, `[rank, in_features]`.
     pub a: Vec<f32>,
-    /// Of b, `[out_features, rank]`.
+    /// Gradient of the factor b, `[out_features, rank]`.
     pub b: Vec<f32>,
-    /// Of x, `[tokens, in_features]`.
+    /// Gradient of the input x, `[tokens, in_features]`.
     pub x: Vec<f32>,
 }
 
 impl BitLinear {
-    /// From real weights `[out_features, in_features]`. a is close to normal(0, 0.01) and follows from the seed, b is 0.
+    /// Builds a layer from f32 weights `[out_features, in_features]`. The factor a is generated from the seed, close to
+    /// normal(0, 0.01); the factor b is 0.
     ///
-    /// Fails where a length disagrees with the shape, a weight is not finite, or the rank is outside 4..=64.
+    /// Returns an error if a length disagrees with the shape, a weight is not finite, or the rank is outside 4..=64.
     pub fn new(
         weights: &[f32],
         in_features: usize,
@@ -91,22 +93,24 @@ impl BitLinear {
         Ok(Self { backbone, adapter })
     }
 
-    /// As [`new`](Self::new) from the signs of weights that the seed draws, uniform in ±1, 0 where below 0.1.
+    /// Builds a layer as [`new`](Self::new) does, from weights that are uniform in ±1 and generated from the seed, with
+    /// [`Ternarize::Sign`] and a threshold of 0.1.
     pub fn seeded(in_features: usize, out_features: usize, lora: (usize, u32), seed: [u8; 32]) -> Result<Self, Error> {
         let count = in_features.checked_mul(out_features).filter(|count| *count <= MAX_SEEDED_WEIGHTS);
-        let count = count.ok_or(Error::Value { what: "features of a layer from a seed", value: in_features as i64 })?;
+        let count = count.ok_or(Error::Value { what: "in_features of a seeded layer", value: in_features as i64 })?;
         let key = dither_key(&seed, 0, "weights").0;
         let weight = |at: u32| threefry(key, [at, 0])[0] as i32 as f32 / i32::MAX as f32;
         let weights: Vec<f32> = (0..count as u32).map(weight).collect();
         Self::new(&weights, in_features, out_features, Ternarize::Sign { threshold: 0.1 }, lora, seed)
     }
 
-    /// The backbone.
+    /// Returns the frozen weights.
     pub fn backbone(&self) -> &Ternary {
         &self.backbone
     }
 
-    /// SHA-256 of the backbone: shape, what a trit is worth, packed trits; all as little-endian words.
+    /// Returns the SHA-256 of the backbone: its shape, its dequantization scale and its packed trits, all as little-endian
+    /// words.
     pub fn backbone_digest(&self) -> [u8; 32] {
         let shape = [self.backbone.rows as u32, self.backbone.columns as u32];
         let words =
@@ -114,7 +118,7 @@ impl BitLinear {
         words.fold(Sha256::new(), |hash, word| hash.chain_update(word.to_le_bytes())).finalize().into()
     }
 
-    /// `a [rank, in_features]`, `b [out_features, rank]` and alpha.
+    /// Returns `a [rank, in_features]`, `b [out_features, rank]` and alpha.
     pub fn lora_parameters(&self) -> (Vec<f32>, Vec<f32>, f32) {
         let [a, b] = self.factors();
         let real = |&value: &i32| (f64::from(value) * master_unit()) as f32;
@@ -122,8 +126,9 @@ impl BitLinear {
         (a.values.iter().map(real).collect(), transpose(&b, self.backbone.rows), self.adapter.alpha as f32)
     }
 
-    /// Sets `a [rank, in_features]` and `b [out_features, rank]`, rounded to Q3.28. Fails, and changes nothing, where
-    /// one has another length or a value outside ±8.
+    /// Sets `a [rank, in_features]` and `b [out_features, rank]`, rounded to Q3.28.
+    ///
+    /// Returns an error and changes nothing if one has the wrong length or a value outside ±8.
     pub fn set_lora_parameters(&mut self, a: &[f32], b: &[f32]) -> Result<(), Error> {
         let master = |values: &[f32], expected: usize| -> Result<Vec<i32>, Error> {
             finite("LoRA factor", values, expected)?;
@@ -141,19 +146,19 @@ impl BitLinear {
         Ok(())
     }
 
-    /// Megabytes (2^20 bytes) of the adapter in f32: what there is to send instead of the weights.
+    /// Returns the size of the adapter in f32, in megabytes (2^20 bytes).
     pub fn size_mb(&self) -> f64 {
         self.adapter.size_bytes() as f64 / f64::from(1 << 20)
     }
 
-    /// Puts the layer on a backend, for batches of `tokens` tokens.
+    /// Records the layer for batches of `tokens` tokens, 1 to 2^20, and uploads it to a backend.
     pub async fn on(&self, backend: &Backend, tokens: usize) -> Result<BitLinearExecutor, Error> {
         if !(1..=1 << 20).contains(&tokens) {
             return Err(Error::Value { what: "tokens of a batch", value: tokens as i64 });
         }
-        let recorded = Recorded::new(&self.backbone, self.adapter.rank, tokens);
+        let recorded = BitLinearRecording::new(&self.backbone, self.adapter.rank, tokens);
         let executor = backend.executor(&Arc::new(recorded.recording.clone())).await?;
-        Ok(BitLinearExecutor { layer: self.clone(), recorded, executor, tokens, x_top: 0.0 })
+        Ok(BitLinearExecutor { layer: self.clone(), recorded, executor, tokens, x_absmax: 0.0 })
     }
 
     fn factors(&self) -> [&LoraMatrix; 2] {
@@ -161,29 +166,31 @@ impl BitLinear {
     }
 }
 
-/// The layer's recording and its buffers.
-struct Recorded {
+/// A layer's recording and the buffers that [`BitLinearExecutor`] writes and reads.
+struct BitLinearRecording {
     recording: Recording,
     forward: usize,
-    x: Rows,
-    dy: Rows,
+    x: RowBuffers,
+    dy: RowBuffers,
     y: BufferId,
     dx: BufferId,
     dither: BufferId,
-    streams: Streams,
+    streams: DitherStreams,
     lora: LoraBuffers,
 }
 
-impl Recorded {
+impl BitLinearRecording {
     fn new(backbone: &Ternary, rank: usize, tokens: usize) -> Self {
         let mut recording = Recording::default();
         let (in_features, out_features) = (backbone.columns, backbone.rows);
-        let mut kept = |name: &str, words: usize| recording.buffer(name, words, Content::Persistent);
-        let mut kept_rows =
-            |name: &str, words: usize| Rows { data: kept(name, tokens * words), info: kept(name, tokens * INFO) };
-        let (x, dy) = (kept_rows("x", row_words(in_features)), kept_rows("dy", wide_words(out_features)));
-        let y = kept("y", tokens * (out_features + INFO));
-        let dx = kept("dx", tokens * (in_features + INFO));
+        let mut persistent = |name: &str, words: usize| recording.buffer(name, words, Content::Persistent);
+        let mut persistent_rows = |name: &str, words: usize| RowBuffers {
+            data: persistent(name, tokens * words),
+            info: persistent(name, tokens * INFO),
+        };
+        let (x, dy) = (persistent_rows("x", row_words(in_features)), persistent_rows("dy", wide_words(out_features)));
+        let y = persistent("y", tokens * (out_features + INFO));
+        let dx = persistent("dx", tokens * (in_features + INFO));
         let spans: Vec<u32> = (0..tokens)
             .step_by(BLOCK)
             .flat_map(|first| [first, BLOCK.min(tokens - first)].map(|at| at as u32))
@@ -191,12 +198,12 @@ impl Recorded {
         let batch = Batch {
             tokens,
             blocks: spans.len() / 2,
-            dither: kept("dither", 2),
+            dither: persistent("dither", 2),
             spans: recording.constant("spans", spans),
         };
         let linear = RecordedLinear::new(&mut recording, "linear".into(), backbone, rank);
-        let mut streams = Streams::default();
-        let saved: Saved = linear.forward_into(&mut recording, &batch, x, y);
+        let mut streams = DitherStreams::default();
+        let saved: SavedLinear = linear.forward_into(&mut recording, &batch, x, y);
         let forward = recording.dispatches().len();
         linear.backward(&mut recording, &batch, dy, saved, Some((dx, 0, 1)), &mut streams);
         recording.resize(batch.dither, 2 + 2 * streams.names().len());
@@ -206,34 +213,35 @@ impl Recorded {
     }
 }
 
-/// A layer in a backend's memory.
+/// A layer in a backend's memory, ready to run.
 pub struct BitLinearExecutor {
     layer: BitLinear,
-    recorded: Recorded,
+    recorded: BitLinearRecording,
     executor: Executor,
     tokens: usize,
-    /// Largest |x| of the last forward pass.
-    x_top: f64,
+    /// The largest |x| of the last forward pass.
+    x_absmax: f64,
 }
 
 impl BitLinearExecutor {
-    /// `y [tokens, out_features]` of `x [tokens, in_features]`. Fails where x has another length or a value that is
-    /// not finite.
+    /// Runs the forward pass on `x [tokens, in_features]` and returns `y [tokens, out_features]`.
+    ///
+    /// Returns an error if x has the wrong length or a value that is not finite.
     pub async fn forward(&mut self, x: &[f32]) -> Result<Vec<f32>, Error> {
         let (in_features, out_features) = (self.layer.backbone.columns, self.layer.backbone.rows);
         finite("x", x, self.tokens * in_features)?;
-        self.x_top = top(x);
+        self.x_absmax = absmax(x);
         let (data, info) = byte_rows(x, in_features);
         self.executor.write(self.recorded.x.data, &data).await?;
         self.executor.write(self.recorded.x.info, &info).await?;
         self.load((0, 0)).await?;
         self.run(0..self.recorded.forward).await?;
-        Ok(reals(&self.executor.read(self.recorded.y).await?, out_features))
+        Ok(row_reals(&self.executor.read(self.recorded.y).await?, out_features))
     }
 
-    /// Gradients of the last [`forward`](Self::forward), from `dy [tokens, out_features]`.
+    /// Runs the backward pass of the last [`forward`](Self::forward), given `dy [tokens, out_features]`.
     ///
-    /// `key` keys the stochastic rounding of what is dropped: the same key gives the same bits.
+    /// `key` keys the dither of the stochastic rounding: the same key gives the same bits.
     pub async fn backward(&mut self, dy: &[f32], key: &[u8; 32]) -> Result<BitLinearGradients, Error> {
         let (in_features, out_features) = (self.layer.backbone.columns, self.layer.backbone.rows);
         finite("dy", dy, self.tokens * out_features)?;
@@ -243,32 +251,32 @@ impl BitLinearExecutor {
         let keys = self.recorded.streams.names().iter().flat_map(|name| dither_key(key, 0, name).0);
         let keys: Vec<u32> = [0, 0].into_iter().chain(keys).collect();
         self.executor.write(self.recorded.dither, &keys).await?;
-        let exponents = self.exponents(top(dy));
+        let exponents = self.exponents(absmax(dy));
         self.load(exponents).await?;
         for id in [self.recorded.lora.grad_a, self.recorded.lora.grad_b] {
             let zeros = vec![0; self.recorded.recording.get(id).words];
             self.executor.write(id, &zeros).await?;
         }
         self.run(self.recorded.forward..self.recorded.recording.dispatches().len()).await?;
-        let a = longs(&self.executor.read(self.recorded.lora.grad_a).await?, exponents.0);
-        let b = longs(&self.executor.read(self.recorded.lora.grad_b).await?, exponents.1);
-        let x = reals(&self.executor.read(self.recorded.dx).await?, in_features);
+        let a = i64_reals(&self.executor.read(self.recorded.lora.grad_a).await?, exponents.0);
+        let b = i64_reals(&self.executor.read(self.recorded.lora.grad_b).await?, exponents.1);
+        let x = row_reals(&self.executor.read(self.recorded.dx).await?, in_features);
         Ok(BitLinearGradients { a, b: transpose(&b, out_features), x })
     }
 
-    /// The layer, and what changes it: new parameters count from the next forward pass on.
+    /// Returns the layer. Parameters that are set here take effect with the next forward pass.
     pub fn layer(&mut self) -> &mut BitLinear {
         &mut self.layer
     }
 
-    /// Exponents of the two gradients: [`GRADIENT_BITS`] below what they can reach.
-    fn exponents(&self, dy_top: f64) -> (i32, i32) {
+    /// Returns the exponents of the gradients of a and b: [`GRADIENT_BITS`] below a bound of their magnitude.
+    fn exponents(&self, dy_absmax: f64) -> (i32, i32) {
         let [a, b] = self.layer.factors().map(|factor| {
             let max = factor.values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
             f64::from(max) * master_unit()
         });
         let scaling = f64::from(self.layer.adapter.alpha) / self.layer.adapter.rank as f64;
-        let common = scaling * self.x_top * dy_top * self.tokens as f64;
+        let common = scaling * self.x_absmax * dy_absmax * self.tokens as f64;
         let exponent = |bound: f64| match Scale::from_f64(bound) {
             Some(scale) if scale.mantissa > 0 => (scale.exponent + 31 - GRADIENT_BITS).clamp(-512, 512),
             _ => 0,
@@ -277,6 +285,7 @@ impl BitLinearExecutor {
         (exponent(common * b * out_features), exponent(common * a * in_features))
     }
 
+    /// Uploads the factors, packed for the given exponents of their gradients.
     async fn load(&mut self, exponents: (i32, i32)) -> Result<(), Error> {
         let [a, b] = self.layer.factors();
         for (id, words) in self.recorded.lora.pack(self.layer.adapter.alpha, a, b, exponents) {
@@ -293,11 +302,13 @@ impl BitLinearExecutor {
     }
 }
 
-/// Bits of a gradient below its bound. The bound is far above what is reached (it takes all signs as equal), and a
-/// block's folded rows keep at least 21 bits below it, so that the sums stay within the 2^28 that an accumulator aligns.
+/// Bits of an accumulated gradient below the bound of its magnitude.
+///
+/// The bound assumes that all products have the same sign, so actual gradients are far below it. A block's folded rows
+/// keep at least 21 bits below it, so the sums stay within the 2^28 that an accumulator aligns.
 const GRADIENT_BITS: i32 = 44;
 
-/// What a master's last bit is worth.
+/// Returns the value of a master parameter's lowest bit, 2^-28.
 fn master_unit() -> f64 {
     Scale::power_of_two(-(MASTER_FRACTION_BITS as i32)).to_f64()
 }

@@ -10,33 +10,33 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Decoder layers.
+    /// Number of decoder layers.
     pub layers: usize,
-    /// Features of the residual stream.
+    /// Width of the residual stream, in features.
     pub width: usize,
-    /// Query heads.
+    /// Number of query heads.
     pub heads: usize,
-    /// Key/value heads; divides `heads`.
+    /// Number of key/value heads; divides `heads`.
     pub kv_heads: usize,
-    /// Features a head, even.
+    /// Features of one head; even.
     pub head_dim: usize,
-    /// Features of the feed-forward's hidden layer.
+    /// Width of the feed-forward block's hidden layer, in features.
     pub ffn_width: usize,
-    /// Tokens of the vocabulary.
+    /// Number of tokens in the vocabulary.
     pub vocab: usize,
-    /// Tokens of a sequence.
+    /// Length of a sequence, in tokens.
     pub context: usize,
     /// Base of the rotary frequencies.
     pub rope_theta: u32,
-    /// Added to the mean square of a norm.
+    /// Epsilon of RMSNorm, added to the mean square.
     pub norm_epsilon: f64,
-    /// Fraction bits of the residual stream: its range is ±2^(31 − this).
+    /// Fraction bits of the residual stream: its values are within ±2^(31 − this).
     pub residual_fraction_bits: u32,
 }
 
 impl ModelConfig {
-    /// The sizes of `microsoft/bitnet-b1.58-2B-4T`, beside which uploads are named; but for its context, of which there are
-    /// 4096.
+    /// The sizes of `microsoft/bitnet-b1.58-2B-4T`, the baseline of [`UploadSize`](crate::protocol::UploadSize), with a
+    /// context of 2048 instead of 4096 tokens.
     pub const BITNET_2B4T: Self = Self {
         layers: 30,
         width: 2560,
@@ -51,7 +51,7 @@ impl ModelConfig {
         residual_fraction_bits: 16,
     };
 
-    /// Checks every size against the bounds that the arithmetic is proven for.
+    /// Checks every size against the bounds within which no intermediate value overflows.
     pub fn check(self) -> Result<Self, Error> {
         let ranges = [
             ("layers", self.layers, 1, 512),
@@ -76,7 +76,7 @@ impl ModelConfig {
         if !self.head_dim.is_multiple_of(2) {
             return Err(Error::Value { what: "head_dim (must be even)", value: self.head_dim as i64 });
         }
-        // attention's gradient by key sums 2^45 a pair of key and query, in i64
+        // the backward pass by key sums up to 2^45 for each pair of key and query, in i64
         let queries = self.context * (self.heads / self.kv_heads);
         if queries > 1 << 16 {
             return Err(Error::Value { what: "context · heads / kv_heads", value: queries as i64 });
@@ -90,47 +90,47 @@ impl ModelConfig {
         Ok(self)
     }
 
-    /// Epsilon as the kernels see it.
+    /// Returns `norm_epsilon` as the scale that kernels take.
     pub fn epsilon(&self) -> Scale {
         Scale::from_f64(self.norm_epsilon).unwrap_or(Scale::ZERO)
     }
 
-    /// All parameters: ternary weights, the embedding that is also the head, and the gains of the norms.
+    /// Returns the number of parameters: ternary weights, the embedding that is also the head, and the gains of the norms.
     pub fn parameters(&self) -> u64 {
         let gains = self.layers * (2 * self.width + self.heads * self.head_dim + self.ffn_width) + self.width;
         (self.ternary_weights() + self.vocab * self.width + gains) as u64
     }
 
-    /// Ternary weights in all layers.
+    /// Returns the number of ternary weights in all layers.
     pub fn ternary_weights(&self) -> usize {
         self.layers * Linear::ALL.iter().map(|&linear| linear.shape(self)).map(|(i, o)| i * o).sum::<usize>()
     }
 }
 
-/// One of the seven linears of a layer.
+/// One of the seven linears of a decoder layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Linear {
-    /// Queries.
+    /// The query projection.
     Query,
-    /// Keys.
+    /// The key projection.
     Key,
-    /// Values.
+    /// The value projection.
     Value,
-    /// Attention's output.
+    /// The output projection of attention.
     Output,
-    /// The feed-forward's gate.
+    /// The gate projection of the feed-forward block.
     Gate,
-    /// Its other half.
+    /// The up projection of the feed-forward block.
     Up,
-    /// Its way back.
+    /// The down projection of the feed-forward block.
     Down,
 }
 
 impl Linear {
-    /// In canonical order.
+    /// All seven linears, in canonical order.
     pub const ALL: [Self; 7] = [Self::Query, Self::Key, Self::Value, Self::Output, Self::Gate, Self::Up, Self::Down];
 
-    /// The name in adapters: `attention.q` … `feed_forward.down`.
+    /// Returns the name that adapters use: `attention.q` … `feed_forward.down`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Query => "attention.q",
@@ -143,7 +143,7 @@ impl Linear {
         }
     }
 
-    /// The path inside a layer of Hugging Face's `BitNetForCausalLM`.
+    /// Returns the module path inside a layer of Hugging Face's `BitNetForCausalLM`.
     pub fn path(self) -> &'static str {
         match self {
             Self::Query => "self_attn.q_proj",
@@ -156,7 +156,7 @@ impl Linear {
         }
     }
 
-    /// (in_features, out_features).
+    /// Returns (in_features, out_features).
     pub fn shape(self, config: &ModelConfig) -> (usize, usize) {
         let (width, q, kv) = (config.width, config.heads * config.head_dim, config.kv_heads * config.head_dim);
         match self {
@@ -174,14 +174,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bitnet_2b4t_is_within_bounds_and_has_its_parameters() {
+    fn bitnet_2b4t_is_valid_and_has_the_published_parameter_count() {
         let config = ModelConfig::BITNET_2B4T.check().unwrap();
         assert_eq!(config.ternary_weights(), 2_084_044_800);
         assert_eq!(config.parameters(), 2_084_044_800 + 128_256 * 2560 + 30 * (3 * 2560 + 6912) + 2560);
     }
 
     #[test]
-    fn queries_of_a_key_are_bounded() {
+    fn context_times_group_size_is_bounded() {
         let config = |kv_heads| ModelConfig {
             layers: 1,
             width: 64,

@@ -1,12 +1,13 @@
-//! A decoder: the forward pass alone, a few tokens at a time; what was read stays as keys and values.
+//! Text generation: the forward pass with a cache of keys and values, a few tokens at a time.
 //!
-//! Kernels of the forward pass have a unit a token and see only tokens before it. So the recording of a whole window is
-//! played for the new tokens' units alone, and every bit is that of the whole pass.
+//! Each kernel of the forward pass has one work unit for each token, which reads that token and earlier ones only. So the
+//! recording covers a whole window, and a run computes only the units of the new tokens. The results have the same bits
+//! as a run over the whole window.
 
 use super::{
     config::ModelConfig,
     norm::Norm,
-    transformer::{BINDING_BYTES, Targets, adapted, add, inputs, layer},
+    transformer::{BINDING_BYTES, Targets, adapted_linears, record_inputs, record_layer, record_residual_add},
     vocabulary::Vocabulary,
     weights::Model,
 };
@@ -20,21 +21,22 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// A model, with an adapter or without, that has read some tokens.
+/// A model, with or without an adapter, and the tokens that it has read.
 pub struct Decoder {
     executor: Executor,
     recording: Arc<Recording>,
     ids: BufferId,
-    /// `[window, shard's vocabulary]` each.
+    /// One buffer `[window, tokens of the shard]` for each shard of the vocabulary.
     scores: Vec<BufferId>,
     vocab: usize,
-    /// What was read, then zeros, `[window]`.
+    /// `[window]`: the tokens read so far, then zeros.
     window: Vec<u32>,
+    /// Number of tokens read so far.
     read: usize,
 }
 
 impl Decoder {
-    /// Lays out `model` for up to `window` tokens, at most its context.
+    /// Records and uploads `model` for up to `window` tokens, at most its context length.
     pub async fn new(
         model: &Model,
         adapter: Option<&LoraAdapter>,
@@ -42,24 +44,24 @@ impl Decoder {
         backend: &Backend,
     ) -> Result<Self, Error> {
         let window = window.clamp(1, model.config.context);
-        let targets = adapter.map_or(Targets { rank: 0, linears: Vec::new() }, Targets::of);
+        let targets = adapter.map_or(Targets { rank: 0, linears: Vec::new() }, Targets::from_adapter);
         if let Some(adapter) = adapter {
             adapter.check_shapes(&targets.shapes(&model.config))?;
         }
         let config = ModelConfig { context: window, ..model.config.clone() };
         let mut recording = Recording::default();
-        let (batch, tables) = inputs(&mut recording, &config, 1);
+        let (batch, tables) = record_inputs(&mut recording, &config, 1);
         let ids = recording.buffer("ids", window, Content::Persistent);
-        let layers: Vec<_> = (0..config.layers).map(|i| layer(&mut recording, model, &targets, i)).collect();
+        let layers: Vec<_> = (0..config.layers).map(|i| record_layer(&mut recording, model, &targets, i)).collect();
 
         let vocabulary = Vocabulary::new(&mut recording, model, window, BINDING_BYTES);
         let mut h = vocabulary.embed(&mut recording, &batch, ids, config.residual_fraction_bits);
         for (attention, feed_forward) in &layers {
             let (y, saved) = attention.forward(&mut recording, &batch, &tables, h);
             saved.keep_keys_and_values(&mut recording);
-            h = add(&mut recording, &config, window, h, y);
+            h = record_residual_add(&mut recording, &config, window, h, y);
             let (y, _) = feed_forward.forward(&mut recording, &batch, h);
-            h = add(&mut recording, &config, window, h, y);
+            h = record_residual_add(&mut recording, &config, window, h, y);
         }
         let final_norm = Norm::new(&mut recording, "final_norm".into(), &model.final_norm, &config);
         let (n, _) = final_norm.wide(&mut recording, &batch, h);
@@ -69,7 +71,7 @@ impl Decoder {
         let mut executor = backend.executor(&recording).await?;
         if let Some(adapter) = adapter {
             let mut writes = Vec::new();
-            for ((_, buffers), pair) in adapted(&layers).iter().zip(adapter.matrices.chunks_exact(2)) {
+            for ((_, buffers), pair) in adapted_linears(&layers).iter().zip(adapter.matrices.chunks_exact(2)) {
                 writes.extend(buffers.pack(adapter.alpha, &pair[0], &pair[1], (0, 0)));
             }
             executor.write_all(&writes).await?;
@@ -77,34 +79,35 @@ impl Decoder {
         Ok(Self { executor, recording, ids, scores, vocab: config.vocab, window: vec![0; window], read: 0 })
     }
 
-    /// Tokens that may still be read.
-    pub fn room(&self) -> usize {
+    /// Returns the number of tokens that the window can still take.
+    pub fn remaining(&self) -> usize {
         self.window.len() - self.read
     }
 
-    /// The tokens read so far.
+    /// Returns the tokens read so far.
     pub fn tokens(&self) -> &[u32] {
         &self.window[..self.read]
     }
 
-    /// Forgets all that was read.
-    pub fn forget(&mut self) {
+    /// Removes all tokens from the window.
+    pub fn reset(&mut self) {
         self.read = 0;
     }
 
-    /// Reads at least one token, at most [`Self::room`], and returns what may come next: a score for each token of the
-    /// vocabulary, the logarithm to base 2 of its probability but for a constant, Q20.
+    /// Reads at least one and at most [`Self::remaining`] tokens, and returns a score for each token of the vocabulary.
+    ///
+    /// A score is the base-2 logarithm of the probability that this token comes next, up to a common constant, in Q20.
     pub async fn read(&mut self, tokens: &[u32]) -> Result<Vec<i32>, Error> {
         let (first, end) = (self.read, self.read + tokens.len());
         if tokens.is_empty() || end > self.window.len() {
-            return Err(Error::Shape { what: "tokens to read", expected: self.room(), found: tokens.len() });
+            return Err(Error::Shape { what: "tokens to read", expected: self.remaining(), found: tokens.len() });
         }
         if let Some(&id) = tokens.iter().find(|id| **id as usize >= self.vocab) {
             return Err(Error::Value { what: "token (beyond the vocabulary)", value: id.into() });
         }
         self.window[first..end].copy_from_slice(tokens);
         self.executor.write(self.ids, &self.window).await?;
-        // from the start of a group of units: the tokens before that were read are read again, those after say nothing
+        // runs start at a multiple of the grain: a few earlier tokens are computed again, with the same result
         let first = first & !(self.executor.grain() - 1);
         self.executor.run_units(0..self.recording.dispatches().len(), first..end).await?;
         self.read = end;

@@ -1,4 +1,4 @@
-//! An embedding in integers: `int8 · row_scale · 2^(exponent − 16)`.
+//! The token embedding in integers: a value is `int8 · row_scale · 2^(exponent − 16)`.
 
 use crate::{
     error::Error,
@@ -7,25 +7,27 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// An embedding table `[vocab, width]`: int8 per row, a u16 scale per row, one power of two.
+/// An embedding table `[vocab, width]`: int8 values, one u16 scale for each row, and one power of two for the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Embedding {
     /// Byte rows `[vocab, row_words(width)]`.
     pub words: Arc<[u32]>,
-    /// `[vocab]`, u16 in units of 2^-16.
+    /// Scale of each row, `[vocab]`: u16 in units of 2^-16.
     pub row_scales: Arc<[u32]>,
-    /// A value is `int8 · row_scale · 2^(exponent − 16)`.
+    /// Power of two of the table: a value is `int8 · row_scale · 2^(exponent − 16)`.
     pub exponent: i32,
 }
 
 impl Embedding {
-    /// From finite reals `[vocab, width]`: absmax int8 per row; a row's scale is its absmax / 127 in u16.
+    /// Quantizes finite f32 values `[vocab, width]` to int8 by each row's absmax. A row's scale is absmax / 127,
+    /// rounded to u16.
     pub fn quantize(values: &[f32], width: usize) -> Result<Self, Error> {
         let row = |row: usize, out: &mut [f32]| out.copy_from_slice(&values[row * width..][..width]);
         Self::quantize_rows(values.len() / width, width, row)
     }
 
-    /// [`Self::quantize`] of rows that `read` puts into a `[width]` slice; it is asked for each twice.
+    /// Quantizes as [`Self::quantize`] does, rows that `read` writes into a `[width]` slice. It is called twice for each
+    /// row.
     pub fn quantize_rows(vocab: usize, width: usize, read: impl Fn(usize, &mut [f32])) -> Result<Self, Error> {
         let (mut row, mut maxima) = (vec![0f32; width], Vec::with_capacity(vocab));
         for at in 0..vocab {
@@ -39,7 +41,7 @@ impl Embedding {
         let unit = Scale::power_of_two(exponent - 16).to_f64();
         let (mut words, mut row_scales) = (vec![0; vocab * row_words(width)], Vec::with_capacity(vocab));
         for (at, max) in maxima.into_iter().enumerate() {
-            let scale = in_u16(max / 127.0 / unit);
+            let scale = round_to_u16(max / 127.0 / unit);
             row_scales.push(scale as u32);
             read(at, &mut row);
             let words = &mut words[at * row_words(width)..][..row_words(width)];
@@ -50,8 +52,8 @@ impl Embedding {
         Ok(Self { words: words.into(), row_scales: row_scales.into(), exponent })
     }
 
-    /// From int8 rows `[vocab, width]` within ±127, and what one is worth in each row, finite and not negative.
-    pub fn of_int8(values: &[i8], width: usize, scales: &[f32]) -> Result<Self, Error> {
+    /// Builds a table from int8 values `[vocab, width]` within ±127 and the scale of each row, finite and not negative.
+    pub fn from_int8(values: &[i8], width: usize, scales: &[f32]) -> Result<Self, Error> {
         if values.len() != scales.len() * width {
             let (what, expected) = ("int8 embedding", scales.len() * width);
             return Err(Error::Shape { what, expected, found: values.len() });
@@ -63,7 +65,7 @@ impl Embedding {
         let used = rows().filter(|(row, _)| row.iter().any(|value| *value != 0));
         let exponent = exponent_of(used.map(|(_, scale)| f64::from(*scale)).fold(0f64, f64::max));
         let unit = Scale::power_of_two(exponent - 16).to_f64();
-        let row_scales = scales.iter().map(|&scale| in_u16(f64::from(scale) / unit) as u32).collect();
+        let row_scales = scales.iter().map(|&scale| round_to_u16(f64::from(scale) / unit) as u32).collect();
         let mut words = vec![0; scales.len() * row_words(width)];
         for (row, words) in values.chunks_exact(width).zip(words.chunks_exact_mut(row_words(width))) {
             bytemuck::cast_slice_mut(words)[..width].copy_from_slice(row);
@@ -71,28 +73,29 @@ impl Embedding {
         Ok(Self { words: words.into(), row_scales, exponent })
     }
 
-    /// The int8 of a row, `[width]`.
+    /// Returns the int8 values of row `at`, `[width]`.
     pub fn row(&self, at: usize, width: usize) -> &[i8] {
         &as_bytes(&self.words[at * row_words(width)..])[..width]
     }
 
-    /// What one of a row's int8 is worth: 16 bits are exact in f32.
+    /// Returns the scale of row `at`. Its 16 bits are exact in f32.
     pub fn unit(&self, at: usize) -> f32 {
         (f64::from(self.row_scales[at]) * Scale::power_of_two(self.exponent - 16).to_f64()) as f32
     }
 
-    /// The values `[vocab, width]`: 8 · 16 bits are exact in f32.
+    /// Returns the values `[vocab, width]`. The product of 8 and 16 bits is exact in f32.
     pub fn reals(&self, width: usize) -> Vec<f32> {
         let row = |at| self.row(at, width).iter().map(move |&value| f32::from(value) * self.unit(at));
         (0..self.row_scales.len()).flat_map(row).collect()
     }
 }
 
-/// The power of two just above a row scale.
+/// Returns the exponent of the smallest power of two above the largest row scale.
 fn exponent_of(top: f64) -> i32 {
     Scale::from_f64(top).map_or(0, |scale| scale.exponent + 31)
 }
 
-fn in_u16(scale: f64) -> f64 {
+/// Rounds a row scale to 1..=65,535.
+fn round_to_u16(scale: f64) -> f64 {
     scale.round_ties_even().clamp(1.0, 65_535.0)
 }

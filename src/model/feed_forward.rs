@@ -1,9 +1,9 @@
-//! `y = down(norm(relu(gate(n))² · up(n)))`, `n = norm(x)`: the feed-forward half of a layer, recorded.
+//! `y = down(norm(relu(gate(n))² · up(n)))`, `n = norm(x)`: records the feed-forward block of a layer.
 
 use super::{
     attention::quantize_gradient,
     config::{Linear, ModelConfig},
-    linear::{Batch, RecordedLinear, Saved, Streams, rows},
+    linear::{Batch, DitherStreams, RecordedLinear, SavedLinear, rows},
     norm::{Norm, SavedNorm},
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     kernels::{INFO, gated_relu_squared, gated_relu_squared_backward, shared::wide::wide_words},
 };
 
-/// The feed-forward half of a layer.
+/// The feed-forward block of a decoder layer.
 pub struct FeedForward {
     name: String,
     width: usize,
@@ -23,24 +23,24 @@ pub struct FeedForward {
     down: RecordedLinear,
 }
 
-/// What the forward pass leaves.
+/// Buffers of the forward pass that the backward pass reads.
 pub struct SavedFeedForward {
     norm: SavedNorm,
     sub_norm: SavedNorm,
-    linears: [Saved; 3],
+    linears: [SavedLinear; 3],
     gate: BufferId,
     up: BufferId,
 }
 
 impl FeedForward {
-    /// Takes the norms and linears of one layer.
+    /// Builds the block from its norm and sub-norm and from its gate, up and down linears.
     pub fn new(name: String, config: &ModelConfig, norms: [Norm; 2], linears: [RecordedLinear; 3]) -> Self {
         let [norm, sub_norm] = norms;
         let [gate, up, down] = linears;
         Self { name, width: config.width, ffn_width: config.ffn_width, norm, sub_norm, gate, up, down }
     }
 
-    /// Records the output y, still to be added to the residual x.
+    /// Records the block's output y for the residual x, and returns y. The caller adds y to x.
     pub fn forward(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (BufferId, SavedFeedForward) {
         let (normed, norm) = self.norm.quantize(recording, batch, x);
         let (gate, saved_gate) = self.gate.forward(recording, batch, normed);
@@ -58,14 +58,15 @@ impl FeedForward {
         (y, SavedFeedForward { norm, sub_norm, linears: [saved_gate, saved_up, saved_down], gate, up })
     }
 
-    /// Records the gradients of the adapters and returns that of x, given that of the residual after.
+    /// Records the gradients of the adapters and of x, given `dh`, the gradient of the residual after this block.
+    /// Returns the gradient of x.
     pub fn backward(
         &self,
         recording: &mut Recording,
         batch: &Batch,
         dh: BufferId,
         saved: SavedFeedForward,
-        streams: &mut Streams,
+        streams: &mut DitherStreams,
     ) -> BufferId {
         let (name, tokens) = (&self.name, batch.tokens);
         let [saved_gate, saved_up, saved_down] = saved.linears;
@@ -93,7 +94,7 @@ impl FeedForward {
         self.norm.backward(recording, batch, (dx, 2), saved.norm, Some(dh))
     }
 
-    /// The linears with their names, in canonical order.
+    /// Returns the linears with their names, in canonical order.
     pub fn linears(&self) -> [(Linear, &RecordedLinear); 3] {
         [(Linear::Gate, &self.gate), (Linear::Up, &self.up), (Linear::Down, &self.down)]
     }

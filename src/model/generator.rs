@@ -1,4 +1,4 @@
-//! A backbone from a seed: random ternary weights, for tests and for timing.
+//! Random backbones that are generated from a seed, for tests and benchmarks.
 
 use super::{
     config::{Linear, ModelConfig},
@@ -13,11 +13,10 @@ use crate::{
     },
 };
 
-/// A model whose every tensor is drawn from the counter hash keyed by `seed` and the tensor's name.
+/// Returns a model of random weights. Each tensor comes from the counter hash keyed by `seed` and the tensor's name.
 ///
-/// Trits are −1, 0, +1 with probability ¼, ½, ¼ and are worth `√2 / √in_features`, so that a linear
-/// keeps the variance of its input; embeddings are uniform in ±√(3 / width), so that first logits have
-/// variance 1; gains are 1.
+/// Trits are −1, 0, +1 with probability ¼, ½, ¼ and have the scale `√2 / √in_features`, so that a linear keeps the
+/// variance of its input. Embeddings are uniform in ±√(3 / width), so that the first logits have variance 1. Gains are 1.
 pub fn seeded(config: ModelConfig, seed: [u8; 32]) -> Result<Model, Error> {
     let config = config.check()?;
     let gain = |width: usize| Gain::quantize(&vec![1.0; width]);
@@ -53,7 +52,7 @@ pub fn seeded(config: ModelConfig, seed: [u8; 32]) -> Result<Model, Error> {
     .check()
 }
 
-/// The random words of one tensor.
+/// Returns the random words of one tensor, without end.
 fn words(seed: &[u8; 32], tensor: &str) -> impl Iterator<Item = u32> + use<> {
     let key = dither_key(seed, 0, tensor).0;
     (0..u32::MAX).flat_map(move |counter| threefry(key, [counter, 0]))

@@ -1,4 +1,4 @@
-//! `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`: a BitNet linear with its LoRA adapter, recorded.
+//! `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`: records a BitNet linear and its LoRA adapter.
 
 use crate::{
     compute::recording::{BufferId, Content, Recording},
@@ -15,29 +15,29 @@ use crate::{
     },
 };
 
-/// Rows of integers and the buffer of their infos.
+/// The buffer of integer rows and the buffer of their infos.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows {
-    /// Byte rows or wide rows.
+pub struct RowBuffers {
+    /// The rows: byte rows or wide rows.
     pub data: BufferId,
-    /// Their row infos.
+    /// The rows' infos: scale and sum of each row.
     pub info: BufferId,
 }
 
-/// Token rows and blocks that a recording works on.
+/// The tokens that one run computes together, and the buffers that describe them.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch {
-    /// Rows.
+    /// Number of tokens; each is one row.
     pub tokens: usize,
-    /// Blocks of up to 32 tokens.
+    /// Number of blocks of up to 32 tokens.
     pub blocks: usize,
-    /// `[blocks, 2]`: first token and length of each.
+    /// `[blocks, 2]`: first token and length of each block.
     pub spans: BufferId,
-    /// Dither keys.
+    /// Position of the first token in its chunk, 0, then the keys of all dither streams.
     pub dither: BufferId,
 }
 
-/// A frozen linear in a recording, adapted or not; [`BitLinear`](super::bit_linear::BitLinear) is one by itself.
+/// A frozen linear in a recording, with or without an adapter.
 pub struct RecordedLinear {
     name: String,
     in_features: usize,
@@ -45,11 +45,10 @@ pub struct RecordedLinear {
     weights: BufferId,
     dequant_scale: Scale,
     lora: Option<LoraBuffers>,
-    nothing: BufferId,
+    placeholder: BufferId,
 }
 
-/// Where the words of one adapted linear live; all but the gradients are written by
-/// [`pack`](LoraBuffers::pack).
+/// The buffers of the adapter of one linear. [`pack`](LoraBuffers::pack) returns the words of all but the gradients.
 #[derive(Clone, Copy, Debug)]
 pub struct LoraBuffers {
     rank: usize,
@@ -61,14 +60,14 @@ pub struct LoraBuffers {
     b_rows: BufferId,    // [rank, out_features] wide
     b_columns: BufferId, // [out_features, rank] wide
     info: BufferId,      // the words of `LoraInfo`
-    /// `[rank, in_features]` i64, accumulated.
+    /// Accumulated gradient of a, `[rank, in_features]` i64.
     pub grad_a: BufferId,
-    /// `[rank, out_features]` i64, accumulated.
+    /// Accumulated gradient of b, `[rank, out_features]` i64.
     pub grad_b: BufferId,
 }
 
-/// Words of a `lora_info` buffer, by position.
-mod at {
+/// Positions of the words in a `lora_info` buffer.
+mod info_word {
     pub(super) const FORWARD_RATIO: u32 = 0;
     pub(super) const BACKWARD_RATIO: u32 = 2;
     pub(super) const SCALE_FOR_B: u32 = 4;
@@ -78,56 +77,64 @@ mod at {
     pub(super) const WORDS: usize = 10;
 }
 
-/// What a forward pass leaves for the backward pass.
+/// Buffers of the forward pass that the backward pass reads: the input x and u = x · aᵀ.
 #[derive(Clone, Copy, Debug)]
-pub struct Saved {
-    x: Rows,
-    u: Rows,
+pub struct SavedLinear {
+    x: RowBuffers,
+    u: RowBuffers,
 }
 
-/// How far a product bounded by `max · terms` may be shifted left within 2^30.
+/// Returns how many bits a sum of `terms` products of at most `max` can be shifted left and stay below 2^30.
 fn fraction_bits(max: u64, terms: usize) -> u32 {
     30u32.saturating_sub(bits(max * terms as u64))
 }
 
 impl RecordedLinear {
-    /// Adds the weights to a recording, and the adapter's buffers where `rank` > 0.
+    /// Adds the weights to a recording, and the adapter's buffers if `rank` > 0.
     pub fn new(recording: &mut Recording, name: String, weights: &Ternary, rank: usize) -> Self {
         let (in_features, out_features) = (weights.columns, weights.rows);
-        let mut kept =
+        let mut persistent =
             |what: &str, words: usize| recording.buffer(format!("{name}.{what}"), words, Content::Persistent);
         let lora = (rank > 0).then(|| LoraBuffers {
             rank,
             in_features,
             out_features,
             dequant_scale: weights.dequant_scale,
-            a_rows: kept("a_rows", rank * wide_words(in_features)),
-            a_columns: kept("a_columns", in_features * wide_words(rank)),
-            b_rows: kept("b_rows", rank * wide_words(out_features)),
-            b_columns: kept("b_columns", out_features * wide_words(rank)),
-            info: kept("info", at::WORDS),
-            grad_a: kept("grad_a", 2 * rank * in_features),
-            grad_b: kept("grad_b", 2 * rank * out_features),
+            a_rows: persistent("a_rows", rank * wide_words(in_features)),
+            a_columns: persistent("a_columns", in_features * wide_words(rank)),
+            b_rows: persistent("b_rows", rank * wide_words(out_features)),
+            b_columns: persistent("b_columns", out_features * wide_words(rank)),
+            info: persistent("info", info_word::WORDS),
+            grad_a: persistent("grad_a", 2 * rank * in_features),
+            grad_b: persistent("grad_b", 2 * rank * out_features),
         });
-        let nothing = recording.constant(format!("{name}.nothing"), vec![0; INFO]);
+        let placeholder = recording.constant(format!("{name}.nothing"), vec![0; INFO]);
         let words = recording.constant(format!("{name}.weights"), weights.words.clone());
-        Self { name, in_features, out_features, weights: words, dequant_scale: weights.dequant_scale, lora, nothing }
+        Self {
+            name,
+            in_features,
+            out_features,
+            weights: words,
+            dequant_scale: weights.dequant_scale,
+            lora,
+            placeholder,
+        }
     }
 
-    /// The adapter's buffers.
+    /// Returns the adapter's buffers, or `None` for a linear without an adapter.
     pub fn lora(&self) -> Option<&LoraBuffers> {
         self.lora.as_ref()
     }
 
-    /// [`forward_into`](Self::forward_into) new rows.
-    pub fn forward(&self, recording: &mut Recording, batch: &Batch, x: Rows) -> (BufferId, Saved) {
+    /// Records i32 rows `y [tokens, out_features]` from byte rows x into a new buffer, and returns it.
+    pub fn forward(&self, recording: &mut Recording, batch: &Batch, x: RowBuffers) -> (BufferId, SavedLinear) {
         let y = recording.scratch(format!("{}.y", self.name), batch.tokens * (self.out_features + INFO));
         let saved = self.forward_into(recording, batch, x, y);
         (y, saved)
     }
 
-    /// Records i32 rows `y [tokens, out_features]` from byte rows x.
-    pub fn forward_into(&self, recording: &mut Recording, batch: &Batch, x: Rows, y: BufferId) -> Saved {
+    /// Records i32 rows `y [tokens, out_features]` from byte rows x into the buffer `y`.
+    pub fn forward_into(&self, recording: &mut Recording, batch: &Batch, x: RowBuffers, y: BufferId) -> SavedLinear {
         let name = &self.name;
         let tokens = batch.tokens;
         let rank = self.lora.map_or(0, |lora| lora.rank);
@@ -151,20 +158,21 @@ impl RecordedLinear {
         let buffers = [x.data, x.info, self.weights, y];
         recording.dispatch(format!("{name} product"), &ternary_matmul::KERNEL, params.words(), &buffers);
         let fraction_bits = fraction_bits(127, self.in_features);
-        self.up(recording, batch, x.info, u, (y, 0, 1), (fraction_bits, at::FORWARD_RATIO));
-        Saved { x, u }
+        self.up(recording, batch, x.info, u, (y, 0, 1), (fraction_bits, info_word::FORWARD_RATIO));
+        SavedLinear { x, u }
     }
 
-    /// Records the gradients of the adapter, and where `dx` names a buffer `[tokens, slots, in_features]`
-    /// (id, slot, slots), that of x.
+    /// Records the gradients of the adapter, and the gradient of x if `dx` is given.
+    ///
+    /// `dx` is (buffer, slot, slots): the gradient is written to that slot of a buffer `[tokens, slots, in_features]`.
     pub fn backward(
         &self,
         recording: &mut Recording,
         batch: &Batch,
-        dy: Rows,
-        saved: Saved,
+        dy: RowBuffers,
+        saved: SavedLinear,
         dx: Option<(BufferId, usize, usize)>,
-        streams: &mut Streams,
+        streams: &mut DitherStreams,
     ) {
         let name = &self.name;
         let tokens = batch.tokens;
@@ -195,21 +203,22 @@ impl RecordedLinear {
             let label = format!("{name} product backward");
             recording.dispatch(label, &ternary_matmul_backward::KERNEL, params.words(), &buffers);
             let fraction_bits = fraction_bits(1 << WIDE_BITS, self.out_features);
-            self.up(recording, batch, dy.info, v, (out, slot, slots), (fraction_bits, at::BACKWARD_RATIO));
+            self.up(recording, batch, dy.info, v, (out, slot, slots), (fraction_bits, info_word::BACKWARD_RATIO));
         }
     }
 
-    /// The adapter's share, forward (factor b) or backward (factor a), and the product's row infos.
+    /// Records the adapter's contribution to the product, forward by factor b or backward by factor a, and the infos of the
+    /// product's rows.
     fn up(
         &self,
         recording: &mut Recording,
         batch: &Batch,
         x_info: BufferId,
-        u: Rows,
+        u: RowBuffers,
         (out, slot, slots): (BufferId, usize, usize),
         (fraction_bits, ratio_at): (u32, u32),
     ) {
-        let forward = ratio_at == at::FORWARD_RATIO;
+        let forward = ratio_at == info_word::FORWARD_RATIO;
         let scale = self.dequant_scale.shift(-(fraction_bits as i32));
         let params = lora_up::Params {
             tokens: batch.tokens as u32,
@@ -225,25 +234,26 @@ impl RecordedLinear {
         };
         let (factor, info) = match &self.lora {
             Some(lora) => (if forward { lora.b_columns } else { lora.a_columns }, lora.info),
-            None => (self.nothing, self.nothing),
+            None => (self.placeholder, self.placeholder),
         };
-        let (u, u_info) = if self.lora.is_some() { (u.data, u.info) } else { (self.nothing, self.nothing) };
+        let (u, u_info) = if self.lora.is_some() { (u.data, u.info) } else { (self.placeholder, self.placeholder) };
         let label = format!("{} up{}", self.name, if forward { "" } else { " backward" });
         recording.dispatch(label, &lora_up::KERNEL, params.words(), &[x_info, u, u_info, factor, info, out]);
     }
 
+    /// Records the gradients of both factors from dy and v = dy · b.
     fn gradients(
         &self,
         recording: &mut Recording,
         batch: &Batch,
-        dy: Rows,
-        v: Rows,
-        saved: Saved,
-        streams: &mut Streams,
+        dy: RowBuffers,
+        v: RowBuffers,
+        saved: SavedLinear,
+        streams: &mut DitherStreams,
     ) {
         let (Some(lora), name) = (&self.lora, &self.name) else { return };
         let (blocks, rank) = (batch.blocks as u32, lora.rank as u32);
-        let mut fold = |recording: &mut Recording, what: &str, u: Rows, scale_at| {
+        let mut fold = |recording: &mut Recording, what: &str, u: RowBuffers, scale_at| {
             let out = recording.scratch(format!("{name}.folded_{what}"), batch.blocks * lora.rank * lora_fold::FOLD);
             let stream = streams.add(format!("{name}.fold_{what}"));
             let params = lora_fold::Params { blocks, rank, scale_at, stream, ..Default::default() };
@@ -251,13 +261,13 @@ impl RecordedLinear {
             recording.dispatch(format!("{name} fold {what}"), &lora_fold::KERNEL, params.words(), &buffers);
             out
         };
-        let folded_a = fold(recording, "a", v, at::SCALE_FOR_A);
-        let folded_b = fold(recording, "b", saved.u, at::SCALE_FOR_B);
+        let folded_a = fold(recording, "a", v, info_word::SCALE_FOR_A);
+        let folded_b = fold(recording, "b", saved.u, info_word::SCALE_FOR_B);
         let params = lora_gradient_a::Params {
             blocks,
             in_features: self.in_features as u32,
             rank,
-            exponent_at: at::EXPONENT_A,
+            exponent_at: info_word::EXPONENT_A,
             ..Default::default()
         };
         let buffers = [saved.x.data, folded_a, batch.spans, lora.info, lora.grad_a];
@@ -266,7 +276,7 @@ impl RecordedLinear {
             blocks,
             out_features: self.out_features as u32,
             rank,
-            exponent_at: at::EXPONENT_B,
+            exponent_at: info_word::EXPONENT_B,
             ..Default::default()
         };
         let buffers = [dy.data, folded_b, batch.spans, lora.info, lora.grad_b];
@@ -274,31 +284,31 @@ impl RecordedLinear {
     }
 }
 
-/// New scratch rows with infos.
-pub fn rows(recording: &mut Recording, name: String, tokens: usize, words: usize) -> Rows {
+/// Adds scratch buffers for `tokens` rows of `words` words and for their infos.
+pub fn rows(recording: &mut Recording, name: String, tokens: usize, words: usize) -> RowBuffers {
     let info = recording.scratch(format!("{name}.info"), tokens * INFO);
-    Rows { data: recording.scratch(name, tokens * words), info }
+    RowBuffers { data: recording.scratch(name, tokens * words), info }
 }
 
-/// Names of dither streams, numbered in the order of use.
+/// The names of the dither streams of a recording, numbered in the order of use.
 #[derive(Clone, Debug, Default)]
-pub struct Streams(Vec<String>);
+pub struct DitherStreams(Vec<String>);
 
-impl Streams {
-    /// The number of a new stream.
+impl DitherStreams {
+    /// Adds a stream and returns its number.
     pub fn add(&mut self, name: String) -> u32 {
         self.0.push(name);
         self.0.len() as u32 - 1
     }
 
-    /// All names, by number.
+    /// Returns all names, by number.
     pub fn names(&self) -> &[String] {
         &self.0
     }
 }
 
 impl LoraBuffers {
-    /// Checks that two factors fit this linear.
+    /// Returns an error unless both factors have the shapes of this linear.
     pub fn check(&self, a: &LoraMatrix, b: &LoraMatrix) -> Result<(), Error> {
         for (matrix, columns) in [(a, self.in_features), (b, self.out_features)] {
             for (what, expected, found) in [
@@ -314,9 +324,10 @@ impl LoraBuffers {
         Ok(())
     }
 
-    /// The words of every buffer that the forward and backward passes read: both factors rounded to
-    /// wide values under one power of two each, in both orders, and the scales that join them to the
-    /// backbone. `exponents` are the job's, of grad a and grad b.
+    /// Returns the words of every buffer that the forward and backward passes read.
+    ///
+    /// These are both factors, rounded to wide values under one power of two each, row by row and column by column, and
+    /// the scales that relate them to the backbone. `exponents` are the job's exponents of the gradients of a and b.
     pub fn pack(&self, alpha: u32, a: &LoraMatrix, b: &LoraMatrix, exponents: (i32, i32)) -> Vec<(BufferId, Vec<u32>)> {
         let (a_rows, a_columns, a_exponent) = pack_factor(&a.values, self.rank, self.in_features);
         let (b_rows, b_columns, b_exponent) = pack_factor(&b.values, self.rank, self.out_features);
@@ -326,7 +337,7 @@ impl LoraBuffers {
             let ratio = ratio.shift(a_exponent + b_exponent + fraction_bits as i32);
             [round_even_u64(ratio.mantissa.into(), 7) as u32, -(ratio.exponent + 7) as u32]
         };
-        let mut info = Vec::with_capacity(at::WORDS);
+        let mut info = Vec::with_capacity(info_word::WORDS);
         info.extend(ratio(fraction_bits(127, self.in_features)));
         info.extend(ratio(fraction_bits(1 << WIDE_BITS, self.out_features)));
         info.extend(scaling.shift(a_exponent).words());
@@ -342,7 +353,7 @@ impl LoraBuffers {
     }
 }
 
-/// Wide rows of a factor `[rank, features]`, of its transpose, and the power of two they share.
+/// Returns wide rows of a factor `[rank, features]`, wide rows of its transpose, and the exponent that they share.
 fn pack_factor(values: &[i32], rank: usize, features: usize) -> (Vec<u32>, Vec<u32>, i32) {
     let max = values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
     let shift = shift_for(max.into(), WIDE_BITS);

@@ -1,4 +1,5 @@
-//! The model root: the CID of a manifest that names every tensor's integers, whatever file they came from.
+//! The model root: the CID of a manifest with a digest of every tensor. It does not depend on the file format that the
+//! model was read from.
 
 use crate::model::{config::ModelConfig, weights::Model};
 use crate::store::{Block, StoreError, dag_cbor};
@@ -13,7 +14,7 @@ struct ModelManifest {
     tensors: Vec<TensorDigest>,
 }
 
-/// SHA-256 of a tensor's words, little-endian, and its scale `mantissa · 2^exponent`.
+/// The SHA-256 of a tensor's little-endian words, and the tensor's scale `mantissa · 2^exponent`.
 #[derive(Serialize, Deserialize)]
 struct TensorDigest {
     #[serde(with = "serde_bytes")]
@@ -28,9 +29,9 @@ impl TensorDigest {
     }
 }
 
-/// The manifest of a model; its CID is the model root.
+/// Returns the manifest of a model. Its CID is the model root.
 ///
-/// Tensors in order: embedding, its row scales, per layer the four gains and the seven linears, final gain.
+/// The order of tensors is: embedding, its row scales, the four gains and the seven linears of each layer, final gain.
 pub fn model_manifest(model: &Model) -> Result<Block, StoreError> {
     let embedding = &model.embedding;
     let mut tensors = vec![

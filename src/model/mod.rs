@@ -1,5 +1,6 @@
 //! The BitNet b1.58 decoder with LoRA adapters, forward and backward, as recordings.
 
+pub mod adapter_mean;
 pub mod attention;
 pub mod bit_linear;
 pub mod config;
@@ -7,13 +8,12 @@ pub mod decoder;
 pub mod embedding;
 pub mod feed_forward;
 pub mod file;
+mod float_conversion;
 pub mod generator;
 pub mod linear;
 pub mod manifest;
-pub mod mean;
 pub mod norm;
 pub mod peft;
-mod reals;
 pub mod sampling;
 pub mod transformer;
 pub mod vocabulary;

@@ -1,8 +1,8 @@
-//! RMSNorm in a recording: in front of linears as byte rows, in front of the head as wide rows.
+//! Records RMSNorm: with byte rows as output in front of linears, with wide rows in front of the head.
 
 use super::{
     config::ModelConfig,
-    linear::{Batch, Rows, rows},
+    linear::{Batch, RowBuffers, rows},
     weights::Gain,
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     numbers::{fixed::Scale, ternary::row_words},
 };
 
-/// A norm and its gains.
+/// An RMSNorm and its gains in a recording.
 pub struct Norm {
     name: String,
     width: usize,
@@ -20,7 +20,7 @@ pub struct Norm {
     epsilon: Scale,
 }
 
-/// What a norm leaves for its backward pass.
+/// Buffers of the forward pass that the backward pass of a norm reads.
 #[derive(Clone, Copy, Debug)]
 pub struct SavedNorm {
     x: BufferId,
@@ -28,7 +28,7 @@ pub struct SavedNorm {
 }
 
 impl Norm {
-    /// Adds the gains to a recording.
+    /// Adds the gains to a recording, and returns the norm.
     pub fn new(recording: &mut Recording, name: String, gain: &Gain, config: &ModelConfig) -> Self {
         let width = gain.mantissas.len();
         let words = recording.constant(format!("{name}.gain"), gain.mantissas.clone());
@@ -39,8 +39,8 @@ impl Norm {
         Scale::new(self.width as u64, 0).reciprocal()
     }
 
-    /// Byte rows of i32 rows x.
-    pub fn quantize(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (Rows, SavedNorm) {
+    /// Records the norm of i32 rows x, rounded to byte rows.
+    pub fn quantize(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (RowBuffers, SavedNorm) {
         let q = rows(recording, format!("{}.q", self.name), batch.tokens, row_words(self.width));
         let info = recording.scratch(format!("{}.norm_info", self.name), batch.tokens * INFO);
         let params = rms_norm_quantize::Params {
@@ -58,8 +58,8 @@ impl Norm {
         (q, SavedNorm { x, info })
     }
 
-    /// Wide rows of i32 rows x.
-    pub fn wide(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (Rows, SavedNorm) {
+    /// Records the norm of i32 rows x, rounded to wide rows.
+    pub fn wide(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (RowBuffers, SavedNorm) {
         let n = rows(recording, format!("{}.n", self.name), batch.tokens, wide_words(self.width));
         let info = recording.scratch(format!("{}.norm_info", self.name), batch.tokens * INFO);
         let params = rms_norm_wide::Params {
@@ -77,7 +77,8 @@ impl Norm {
         (n, SavedNorm { x, info })
     }
 
-    /// The gradient of x: from `slots` gradients of the normed row, plus a residual's where there is one.
+    /// Records the gradient of x and returns its buffer: the backward pass of the sum of `slots` gradients of the norm's
+    /// output, plus the gradient of a residual, if given.
     pub fn backward(
         &self,
         recording: &mut Recording,

@@ -1,4 +1,4 @@
-//! Sampling: which token comes next, by integers alone, so that a seed gives the same text everywhere.
+//! Sampling of the next token, in integers only, so that a seed gives the same text on every machine.
 
 use crate::{
     error::Error,
@@ -10,20 +10,20 @@ use crate::{
 };
 use std::cmp::Reverse;
 
-/// Draws tokens by their scores.
+/// A random sampler of tokens by their scores.
 pub struct Sampler {
-    /// Q16; `None` takes the likeliest.
+    /// 1 / temperature in Q16; `None` always selects the likeliest token.
     inverse_temperature: Option<u64>,
-    top: usize,
+    candidates: usize,
     key: [u32; 2],
-    drawn: u32,
+    draws: u32,
     exponentials: Vec<u32>,
 }
 
 impl Sampler {
-    /// Scores are divided by `temperature`, 0.01 to 100, or 0 for always the likeliest token; only the `top` likeliest
-    /// are drawn from, all of them for 0.
-    pub fn new(temperature: f64, top: usize, seed: u64) -> Result<Self, Error> {
+    /// Builds a sampler that divides scores by `temperature`, 0.01 to 100; a temperature of 0 always selects the likeliest
+    /// token. It selects among the `candidates` likeliest tokens, or among all if `candidates` is 0.
+    pub fn new(temperature: f64, candidates: usize, seed: u64) -> Result<Self, Error> {
         let inverse_temperature = match temperature {
             0.0 => None,
             0.01..=100.0 => Some((65_536.0 / temperature).round_ties_even() as u64),
@@ -32,17 +32,17 @@ impl Sampler {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         let key = dither_key(&key, 0, "sampling").0;
-        Ok(Self { inverse_temperature, top, key, drawn: 0, exponentials: exp2_table() })
+        Ok(Self { inverse_temperature, candidates, key, draws: 0, exponentials: exp2_table() })
     }
 
-    /// The next token, given scores in base 2, Q20, one a token; 0 for none.
+    /// Returns the next token, given one score for each token: a base-2 logarithm in Q20. Returns 0 if there are no scores.
     pub fn next(&mut self, scores: &[i32]) -> u32 {
         let mut order: Vec<u32> = (0..scores.len() as u32).collect();
         order.sort_unstable_by_key(|&token| (Reverse(scores[token as usize]), token));
         let Some(&likeliest) = order.first() else { return 0 };
         let Some(inverse_temperature) = self.inverse_temperature else { return likeliest };
-        if self.top > 0 {
-            order.truncate(self.top);
+        if self.candidates > 0 {
+            order.truncate(self.candidates);
         }
         let weight = |token: &u32| {
             let below = i64::from(scores[likeliest as usize]) - i64::from(scores[*token as usize]);
@@ -50,10 +50,10 @@ impl Sampler {
             u64::from(exp2(&self.exponentials, u32::try_from(below).unwrap_or(u32::MAX)))
         };
         let sum: u64 = order.iter().map(weight).sum();
-        let [low, high] = threefry(self.key, [self.drawn, 0]);
-        self.drawn = self.drawn.wrapping_add(1);
-        let drawn = u64::from(high) << 32 | u64::from(low);
-        let mut left = ((u128::from(drawn) * u128::from(sum)) >> 64) as u64;
+        let [low, high] = threefry(self.key, [self.draws, 0]);
+        self.draws = self.draws.wrapping_add(1);
+        let draws = u64::from(high) << 32 | u64::from(low);
+        let mut left = ((u128::from(draws) * u128::from(sum)) >> 64) as u64;
         for token in &order {
             match left.checked_sub(weight(token)) {
                 Some(rest) => left = rest,
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_follow_the_scores() {
+    fn tokens_occur_as_often_as_their_scores_say() {
         // probabilities 1/7, 4/7, 2/7
         let scores = [0, 2 * ONE, ONE];
         let mut sampler = Sampler::new(1.0, 0, 1).unwrap();
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_is_a_text_and_extremes_are_drawn_from() {
+    fn a_seed_determines_the_tokens_and_extreme_scores_are_valid() {
         let scores: Vec<i32> = (0..300).map(|at| (at * 7919 % 300 - 150) * (ONE / 50)).collect();
         let text = |seed| {
             let mut sampler = Sampler::new(0.8, 40, seed).unwrap();

@@ -1,10 +1,10 @@
-//! A training step as a recording: embedding, layers, tied head and cross-entropy, then all of it backward.
+//! Records a training step: embedding, layers, tied head and cross-entropy, then the backward pass of all of them.
 
 use super::{
     attention::{Attention, Tables},
     config::{Linear, ModelConfig},
     feed_forward::FeedForward,
-    linear::{Batch, LoraBuffers, RecordedLinear, Streams},
+    linear::{Batch, DitherStreams, LoraBuffers, RecordedLinear},
     norm::Norm,
     peft,
     vocabulary::Vocabulary,
@@ -16,55 +16,56 @@ use crate::{
     numbers::{lora::LoraAdapter, tables},
 };
 
-/// Largest buffer that one binding may hold under WebGPU's default limits.
+/// The largest binding that WebGPU's default limits allow, in bytes.
 pub const BINDING_BYTES: usize = 128 << 20;
 
-/// A recorded step and the buffers that its player writes and reads.
-pub struct Step {
-    /// Everything, forward then backward.
+/// A recorded training step, and the buffers that its user writes and reads.
+pub struct RecordedStep {
+    /// All dispatches: the forward pass, then the backward pass.
     pub recording: Recording,
-    /// Dispatches of the forward pass, loss included.
+    /// Number of dispatches of the forward pass, including the loss.
     pub forward: usize,
-    /// Sequences a play.
+    /// Number of sequences that one run computes.
     pub sequences: usize,
-    /// Tokens of a sequence.
+    /// Length of a sequence, in tokens.
     pub context: usize,
-    /// Ids are below this.
+    /// Number of tokens in the vocabulary; every id is below it.
     pub vocab: usize,
-    /// `[tokens]`.
+    /// Token ids, `[tokens]`.
     pub ids: BufferId,
-    /// `[tokens]`, [`cross_entropy::IGNORE`] for none.
+    /// The id that should follow each token, `[tokens]`; [`IGNORE`](crate::kernels::cross_entropy::IGNORE) for a token
+    /// without a label.
     pub labels: BufferId,
-    /// First token's chunk position, 0, keys of `streams`.
+    /// Position of the first token in its chunk, 0, then the keys of `streams`.
     pub dither: BufferId,
-    /// i64 Q20 in bits, accumulated.
+    /// Accumulated loss in bits, i64 in Q20.
     pub loss: BufferId,
-    /// Every adapted linear, in canonical order, named as in adapters.
-    pub adapted: Vec<(String, LoraBuffers)>,
-    /// Names of dither streams.
-    pub streams: Streams,
+    /// The buffers of every adapted linear, in canonical order, with its name in adapters.
+    pub adapted_linears: Vec<(String, LoraBuffers)>,
+    /// The names of the dither streams.
+    pub streams: DitherStreams,
 }
 
-/// What is trained: the rank and the linears that have an adapter.
+/// The trained part of a model: the rank and the linears that have an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Targets {
-    /// 4..=64.
+    /// The LoRA rank, 4..=64.
     pub rank: usize,
-    /// Adapted in every layer, in canonical order.
+    /// The linears that are adapted in every layer, in canonical order.
     pub linears: Vec<Linear>,
 }
 
 impl Targets {
-    /// What an adapter adapts, as the names of its matrices say.
-    pub fn of(adapter: &LoraAdapter) -> Self {
-        let names = adapter.matrices.iter().filter_map(|matrix| peft::place(&matrix.name));
+    /// Returns an adapter's rank and the linears that occur in the names of its matrices.
+    pub fn from_adapter(adapter: &LoraAdapter) -> Self {
+        let names = adapter.matrices.iter().filter_map(|matrix| peft::parse_matrix_name(&matrix.name));
         let mut linears: Vec<_> = names.map(|(_, linear, _)| linear).collect();
         linears.sort_unstable();
         linears.dedup();
         Self { rank: adapter.rank, linears }
     }
 
-    /// (name, in_features, out_features) of every adapted linear, in canonical order.
+    /// Returns (name, in_features, out_features) of every adapted linear, in canonical order.
     pub fn shapes(&self, config: &ModelConfig) -> Vec<(String, usize, usize)> {
         let of_layer = |i| {
             self.linears.iter().map(move |linear| {
@@ -76,25 +77,26 @@ impl Targets {
     }
 }
 
-impl Step {
-    /// Records a step of `sequences` sequences.
+impl RecordedStep {
+    /// Records a step that computes `sequences` sequences together.
     pub fn new(model: &Model, targets: &Targets, sequences: usize) -> Self {
         Self::sharded(model, targets, sequences, BINDING_BYTES)
     }
 
-    /// [`Self::new`] with the vocabulary cut so that nothing that is as long as it takes more than `binding_bytes`, or as
-    /// few as four tokens of it do. Shards do not show in any result.
+    /// Records as [`Self::new`] does, with the vocabulary in shards so that no buffer whose length depends on it exceeds
+    /// `binding_bytes`. A shard has at least four tokens, even if their buffers exceed the limit. The number of shards does
+    /// not change any result.
     pub fn sharded(model: &Model, targets: &Targets, sequences: usize, binding_bytes: usize) -> Self {
         let config = &model.config;
         let mut recording = Recording::default();
-        let mut streams = Streams::default();
-        let (batch, tables) = inputs(&mut recording, config, sequences);
+        let mut streams = DitherStreams::default();
+        let (batch, tables) = record_inputs(&mut recording, config, sequences);
         let tokens = batch.tokens;
         let ids = recording.buffer("ids", tokens, Content::Persistent);
         let labels = recording.buffer("labels", tokens, Content::Persistent);
         let loss = recording.buffer("loss", 2, Content::Persistent);
         let layers: Vec<_> =
-            model.layers.iter().enumerate().map(|(i, _)| layer(&mut recording, model, targets, i)).collect();
+            model.layers.iter().enumerate().map(|(i, _)| record_layer(&mut recording, model, targets, i)).collect();
 
         let vocabulary = Vocabulary::new(&mut recording, model, tokens, binding_bytes);
         let mut h = vocabulary.embed(&mut recording, &batch, ids, config.residual_fraction_bits);
@@ -102,9 +104,9 @@ impl Step {
         let mut saved = Vec::new();
         for (attention, feed_forward) in &layers {
             let (y, saved_attention) = attention.forward(&mut recording, &batch, &tables, h);
-            h = add(&mut recording, config, tokens, h, y);
+            h = record_residual_add(&mut recording, config, tokens, h, y);
             let (y, saved_feed_forward) = feed_forward.forward(&mut recording, &batch, h);
-            h = add(&mut recording, config, tokens, h, y);
+            h = record_residual_add(&mut recording, config, tokens, h, y);
             saved.push((saved_attention, saved_feed_forward));
         }
 
@@ -123,7 +125,7 @@ impl Step {
             dh = below.unwrap_or(dh);
         }
 
-        let adapted = adapted(&layers);
+        let adapted_linears = adapted_linears(&layers);
         let dither = batch.dither;
         recording.resize(dither, 2 + 2 * streams.names().len());
         Self {
@@ -136,14 +138,14 @@ impl Step {
             labels,
             dither,
             loss,
-            adapted,
+            adapted_linears,
             streams,
         }
     }
 }
 
-/// The adapted linears of some layers, in canonical order, named as in adapters.
-pub(super) fn adapted(layers: &[(Attention, FeedForward)]) -> Vec<(String, LoraBuffers)> {
+/// Returns the adapted linears of some layers, in canonical order, with their names in adapters.
+pub(super) fn adapted_linears(layers: &[(Attention, FeedForward)]) -> Vec<(String, LoraBuffers)> {
     let of_layer = |(i, (attention, feed_forward)): (usize, &(Attention, FeedForward))| {
         let linears = attention.linears().into_iter().chain(feed_forward.linears());
         let named = linears.into_iter().filter_map(move |(linear, recorded)| {
@@ -154,7 +156,8 @@ pub(super) fn adapted(layers: &[(Attention, FeedForward)]) -> Vec<(String, LoraB
     layers.iter().enumerate().flat_map(of_layer).collect()
 }
 
-pub(super) fn inputs(recording: &mut Recording, config: &ModelConfig, sequences: usize) -> (Batch, Tables) {
+/// Adds the buffers that every pass reads: positions, blocks, dither keys and the tables of attention.
+pub(super) fn record_inputs(recording: &mut Recording, config: &ModelConfig, sequences: usize) -> (Batch, Tables) {
     let (context, tokens) = (config.context, sequences * config.context);
     let positions: Vec<u32> = (0..sequences).flat_map(|_| 0..context as u32).collect();
     let spans: Vec<u32> = (0..sequences)
@@ -177,7 +180,13 @@ pub(super) fn inputs(recording: &mut Recording, config: &ModelConfig, sequences:
     (batch, tables)
 }
 
-pub(super) fn layer(recording: &mut Recording, model: &Model, targets: &Targets, i: usize) -> (Attention, FeedForward) {
+/// Adds the weights of layer `i`, and adapters for the targets.
+pub(super) fn record_layer(
+    recording: &mut Recording,
+    model: &Model,
+    targets: &Targets,
+    i: usize,
+) -> (Attention, FeedForward) {
     let (config, weights) = (&model.config, &model.layers[i]);
     let mut linear = |linear: Linear| {
         let name = format!("layers.{i}.{}", linear.name());
@@ -196,7 +205,8 @@ pub(super) fn layer(recording: &mut Recording, model: &Model, targets: &Targets,
     )
 }
 
-pub(super) fn add(
+/// Records h + y for the residual h, and returns its buffer.
+pub(super) fn record_residual_add(
     recording: &mut Recording,
     config: &ModelConfig,
     tokens: usize,

@@ -1,9 +1,9 @@
-//! The embedding, where tokens come in and where logits go out: the tied head and its cross-entropy. It lies in shards
-//! of the vocabulary that one binding can hold each.
+//! Records the embedding, the tied head and its cross-entropy. The embedding table is split into shards of the vocabulary,
+//! each small enough for one binding.
 
 use super::{
     attention::Tables,
-    linear::{Batch, Rows, Streams},
+    linear::{Batch, DitherStreams, RowBuffers},
     weights::Model,
 };
 use crate::{
@@ -18,13 +18,14 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The embedding in a recording.
+/// The embedding table in a recording.
 pub struct Vocabulary {
     width: usize,
     exponent: i32,
     shards: Vec<Shard>,
 }
 
+/// The rows of the table for tokens `first..first + vocab`.
 struct Shard {
     first: usize,
     vocab: usize,
@@ -33,7 +34,7 @@ struct Shard {
 }
 
 impl Vocabulary {
-    /// Adds the embedding, in shards of which none makes a buffer of more than `binding_bytes`.
+    /// Adds the embedding table, in shards whose buffers have at most `binding_bytes` bytes.
     pub fn new(recording: &mut Recording, model: &Model, tokens: usize, binding_bytes: usize) -> Self {
         let (vocab, width, table) = (model.config.vocab, model.config.width, &model.embedding);
         let rows = shard_rows(width, tokens, binding_bytes);
@@ -51,7 +52,7 @@ impl Vocabulary {
         Self { width, exponent: table.exponent, shards }
     }
 
-    /// The residual stream's first value: i32 rows of the tokens' embeddings.
+    /// Records the initial value of the residual stream, the tokens' embeddings as i32 rows, and returns its buffer.
     pub fn embed(&self, recording: &mut Recording, batch: &Batch, ids: BufferId, fraction_bits: u32) -> BufferId {
         let h = recording.scratch("embedded", batch.tokens * (self.width + INFO));
         for part in &self.shards {
@@ -70,8 +71,9 @@ impl Vocabulary {
         h
     }
 
-    /// The scores of every token, Q20 in base 2: a buffer `[tokens, shard's vocabulary]` a shard.
-    pub fn scores(&self, recording: &mut Recording, tokens: usize, n: Rows) -> Vec<BufferId> {
+    /// Records the scores of every vocabulary token: logits times log2(e), in Q20. Returns one buffer `[tokens, tokens of
+    /// the shard]` for each shard.
+    pub fn scores(&self, recording: &mut Recording, tokens: usize, n: RowBuffers) -> Vec<BufferId> {
         let scale = Scale::from_f64(std::f64::consts::LOG2_E).unwrap_or(Scale::ONE);
         let scale = scale.shift(SCORE_BITS as i32 + self.exponent);
         let mut scores = Vec::new();
@@ -92,17 +94,17 @@ impl Vocabulary {
         scores
     }
 
-    /// Logits, loss, and the gradient of the logits, one buffer a shard.
+    /// Records the logits, the loss and the gradient of the logits. Returns the gradient, one buffer for each shard.
     #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     pub fn forward(
         &self,
         recording: &mut Recording,
         batch: &Batch,
         tables: &Tables,
-        n: Rows,
+        n: RowBuffers,
         labels: BufferId,
         loss: BufferId,
-        streams: &mut Streams,
+        streams: &mut DitherStreams,
     ) -> Vec<BufferId> {
         let tokens = batch.tokens;
         let max = recording.scratch("head.max", tokens);
@@ -147,7 +149,7 @@ impl Vocabulary {
         gradients
     }
 
-    /// The gradient of the normed rows.
+    /// Records the gradient of the rows that the head reads, and returns its buffer.
     pub fn backward(&self, recording: &mut Recording, batch: &Batch, dlogits: &[BufferId]) -> BufferId {
         let dn = recording.scratch("head.dn", batch.tokens * (self.width + INFO));
         for (shard, (part, &dlogits)) in self.shards.iter().zip(dlogits).enumerate() {
@@ -166,8 +168,11 @@ impl Vocabulary {
     }
 }
 
-/// Tokens of the vocabulary in a shard: as many as a binding holds the embeddings and the logits of, in fours, because
-/// four logits share a call of the dither. (dlogits rows have 3/4 of a word a logit, and up to 26 words more.)
+/// Returns the number of vocabulary tokens in a shard: the largest multiple of 4 whose embeddings and logits each fit one
+/// binding, at least 4.
+///
+/// It is a multiple of 4 because four logits share a call of the dither. The rows of dlogits are smaller than those of the
+/// logits: 3/4 of a word for each logit, and up to 26 more words.
 fn shard_rows(width: usize, tokens: usize, binding_bytes: usize) -> usize {
     let each = (4 * row_words(width)).max(4 * tokens);
     (binding_bytes / each / 4 * 4).max(4)
@@ -179,7 +184,7 @@ mod tests {
     use crate::model::transformer::BINDING_BYTES;
 
     #[test]
-    fn shards_fit_a_binding_and_start_at_fours() {
+    fn shards_fit_a_binding_and_start_at_multiples_of_four() {
         for width in 1..=1 << 15 {
             let rows = shard_rows(width, 1, BINDING_BYTES);
             assert!(rows > 0 && rows.is_multiple_of(4) && rows * 4 * row_words(width) <= BINDING_BYTES, "{width}");

@@ -1,4 +1,4 @@
-//! A model's frozen weights, in the integers that kernels read.
+//! A model's frozen weights, as the integers that kernels read.
 
 use super::config::{Linear, ModelConfig};
 pub use super::embedding::Embedding;
@@ -11,48 +11,48 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Largest mantissa of a gain or an embedding row's scale: 16 bits.
+/// The largest mantissa of a gain and the largest scale of an embedding row: 16 bits.
 const MAX_GAIN: u32 = 65_535;
 
 /// The gains of an RMSNorm: `mantissa · 2^exponent`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gain {
-    /// `[width]` i32 within ±65,535.
+    /// Mantissas, `[width]`: i32 within ±65,535.
     pub mantissas: Arc<[u32]>,
-    /// Power of two.
+    /// Exponent of the power of two that all gains share.
     pub exponent: i32,
 }
 
-/// One decoder layer.
+/// The weights of one decoder layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// Before attention.
+    /// Gains of the norm before attention.
     pub attention_norm: Gain,
-    /// Before attention's output linear.
+    /// Gains of the norm before attention's output linear.
     pub attention_sub_norm: Gain,
-    /// Before the feed-forward.
+    /// Gains of the norm before the feed-forward block.
     pub ffn_norm: Gain,
-    /// Before the feed-forward's down linear.
+    /// Gains of the norm before the down linear.
     pub ffn_sub_norm: Gain,
-    /// In the order of [`Linear::ALL`].
+    /// The seven linears, in the order of [`Linear::ALL`].
     pub linears: Vec<Ternary>,
 }
 
-/// A frozen model.
+/// A frozen model: the backbone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
-    /// Its sizes.
+    /// The model's sizes.
     pub config: ModelConfig,
-    /// Token embeddings, also the head.
+    /// The token embeddings, which are also the weights of the head.
     pub embedding: Embedding,
-    /// Decoder layers.
+    /// The decoder layers.
     pub layers: Vec<Layer>,
-    /// Before the head.
+    /// Gains of the norm before the head.
     pub final_norm: Gain,
 }
 
 impl Gain {
-    /// From finite reals: 16-bit mantissas under one power of two.
+    /// Quantizes finite f32 values to 16-bit mantissas under one power of two.
     pub fn quantize(values: &[f32]) -> Result<Self, Error> {
         check_finite("norm gain", values)?;
         let top = values.iter().fold(0f64, |max, &value| max.max(f64::from(value.abs())));
@@ -71,7 +71,8 @@ fn check_finite(what: &'static str, values: &[f32]) -> Result<(), Error> {
 }
 
 impl Model {
-    /// Checks the config, and that every tensor has the shape that it asks for and values that kernels are proven for.
+    /// Returns an error unless the config is valid, and every tensor has the shape that the config requires and values
+    /// within the range that kernels accept.
     pub fn check(self) -> Result<Self, Error> {
         let config = &self.config.clone().check()?;
         let length = |what, expected, found| match expected == found {

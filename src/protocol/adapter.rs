@@ -1,7 +1,7 @@
-//! The adapter root is the CID of a LoRA adapter together with its optimizer's state: what a round starts from.
+//! The adapter state: a LoRA adapter with its optimizer's state, which a round starts from. The adapter root is the CID of its
+//! manifest.
 //!
-//! Leaves hold each matrix as little-endian i32 in Q3.28, row-major, and the optimizer's state as the bytes that
-//! its owner wrote.
+//! Leaves hold each matrix as little-endian i32 in Q3.28, row-major, and the optimizer's state in its own encoding.
 
 use super::{
     error::{WorkError, in_range},
@@ -16,17 +16,17 @@ use serde::{Deserialize, Serialize};
 pub(super) const FORMAT: &str = "r3mes/adapter/1";
 const MAX_OPTIMIZER_BYTES: i64 = 1 << 33;
 
-/// An adapter and what its optimizer remembers.
+/// An adapter and its optimizer's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdapterState {
-    /// The parameters.
+    /// The adapter's parameters.
     pub adapter: LoraAdapter,
-    /// The optimizer's canonical bytes.
+    /// The canonical encoding of the optimizer's state.
     pub optimizer: Vec<u8>,
 }
 
 impl AdapterState {
-    /// All its blocks; the root's CID is the adapter root.
+    /// Returns the state as blocks. The CID of the root block is the adapter root.
     pub fn dag(&self) -> Result<Dag, WorkError> {
         let mut blocks = Vec::new();
         let mut leaves = |bytes: &[u8]| -> Vec<Cid> {
@@ -52,7 +52,7 @@ impl AdapterState {
         Ok(Dag::new(dag_cbor::block(FORMAT, &manifest)?, blocks))
     }
 
-    /// Gets, checks and reads the state named `root`.
+    /// Fetches, checks and decodes the state with the adapter root `root`.
     pub fn fetch(root: &Cid, fetch: Fetch) -> Result<Self, WorkError> {
         let manifest: AdapterManifest = dag_cbor::fetch(FORMAT, root, fetch)?;
         manifest.validate()?;
@@ -67,7 +67,7 @@ impl AdapterState {
         Ok(Self { adapter, optimizer })
     }
 
-    /// The CIDs of the blocks under the manifest in `bytes`, for stores that keep or drop whole states.
+    /// Returns the CIDs of the blocks under an encoded manifest, for stores that keep or delete whole states.
     pub fn links(manifest: &[u8]) -> Result<Vec<Cid>, WorkError> {
         let manifest: AdapterManifest = dag_cbor::decode(FORMAT, manifest)?;
         let leaves = manifest.matrices.into_iter().flat_map(|entry| entry.leaves);

@@ -1,34 +1,35 @@
-//! The aggregate of a round is `Σ t · 2^shift` over its accepted artifacts: exact, so their order cannot matter.
+//! The aggregate of a round: `Σ t · 2^shift` over its accepted artifacts. The sum is exact, so it does not depend on their
+//! order.
 
 use super::{
     artifact::Artifact,
     error::{WorkError, in_range},
     job::Job,
-    transport::TransportMatrix,
+    transport_matrix::TransportMatrix,
 };
 use crate::numbers::lora::GradientMatrix;
 
-/// The sum of some artifacts of one job and one adapter root.
+/// The sum of the artifacts of one job and one adapter root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aggregate {
-    /// In the job's order. 4096 elements of less than 2^51 stay below 2^63.
+    /// Sums of the matrices, in the job's order. 4096 elements below 2^51 stay below 2^63.
     pub matrices: Vec<GradientMatrix>,
-    /// Summed loss, in 2^-20 bits.
+    /// Summed loss, in units of 2^-20 bits.
     pub loss: i64,
-    /// Supervised tokens.
+    /// Number of supervised tokens.
     pub tokens: u64,
-    /// Artifacts added, with those that add nothing.
+    /// Number of artifacts added, including those that contribute nothing to the sums.
     pub artifacts: u32,
 }
 
 impl Aggregate {
-    /// Most artifacts of one sum.
+    /// The largest number of artifacts in one aggregate.
     pub const MAX_ARTIFACTS: u32 = 4096;
-    /// An artifact with an element of 2^51 or more adds nothing: so far from all that learns that it would outweigh the
-    /// round.
+    /// An artifact with an element of 2^51 or more contributes nothing: it is far outside what training produces, and would
+    /// outweigh the rest of the round.
     const ELEMENT_BITS: u32 = 51;
 
-    /// The sum of nothing.
+    /// Returns the aggregate of no artifacts.
     pub fn new(job: &Job) -> Self {
         let zero = |spec: &super::MatrixSpec| GradientMatrix {
             name: spec.name.clone(),
@@ -40,17 +41,17 @@ impl Aggregate {
         Self { matrices: job.matrices.iter().map(zero).collect(), loss: 0, tokens: 0, artifacts: 0 }
     }
 
-    /// Adds one; a void, or what [`Self::ELEMENT_BITS`] excludes, adds nothing but its count.
+    /// Adds an artifact. A void, or an artifact that exceeds [`Self::ELEMENT_BITS`], is only counted.
     pub fn add(&mut self, artifact: &Artifact) -> Result<(), WorkError> {
         let max = i64::from(Self::MAX_ARTIFACTS);
-        in_range("artifacts of one sum", i64::from(self.artifacts) + 1, 1, max)?;
+        in_range("number of artifacts in an aggregate", i64::from(self.artifacts) + 1, 1, max)?;
         if let Some(gradient) = artifact.as_gradient() {
             let largest = |matrix: &TransportMatrix| {
                 let largest = matrix.values().iter().map(|value| value.unsigned_abs()).max().unwrap_or_default();
                 u64::from(largest) << matrix.shift()
             };
             let count = self.matrices.len() as i64;
-            in_range("matrices of the artifact", gradient.matrices.len() as i64, count, count)?;
+            in_range("number of matrices in the artifact", gradient.matrices.len() as i64, count, count)?;
             for (at, (sum, matrix)) in self.matrices.iter().zip(&gradient.matrices).enumerate() {
                 matrix.spec().check(at, &sum.name, sum.rows, sum.columns, sum.exponent)?;
             }
@@ -63,7 +64,7 @@ impl Aggregate {
                     *sum += i64::from(*value) << matrix.shift();
                 }
             }
-            // the loss of an accepted artifact is far below 2^54; wrapping keeps a foreign one from panicking
+            // the loss of an accepted artifact is far below 2^54; wrapping avoids a panic for any other
             self.loss = self.loss.wrapping_add(gradient.loss);
             self.tokens += u64::from(gradient.tokens);
         }

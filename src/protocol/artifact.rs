@@ -1,14 +1,16 @@
-//! An artifact is the gradient of one task as canonical blocks: a DAG-CBOR manifest over raw leaves.
+//! The artifact: the gradient of one task as canonical blocks, a DAG-CBOR manifest over raw leaves.
 //!
-//! It holds no time, no map order and no choice of the miner's, so its CID is a function of the task. Where
-//! anything saturated it is the task's *void*: verified and settled like any other, and worth zero in the sum.
+//! An artifact contains no time, no unordered map and nothing that the miner can choose, so its CID is a function of the
+//! task. If a value saturated, the artifact is the task's *void*: it is verified and paid like any other, and contributes
+//! nothing to the aggregate.
 
 use super::{
     error::{WorkError, in_range},
     job::{MAX_MATRICES, MatrixSpec},
     merkle::merkle_root,
     task::Task,
-    transport::{Transport, TransportMatrix},
+    transport::Transport,
+    transport_matrix::TransportMatrix,
 };
 use crate::{
     numbers::lora::GradientMatrix,
@@ -19,113 +21,119 @@ use serde::{Deserialize, Serialize};
 pub(super) const FORMAT: &str = "r3mes/artifact/1";
 const LEAF_FORMAT: &str = "r3mes/gradient-matrix/1";
 
-/// What a training step found for one chunk, exact.
+/// The exact result of a training step on one chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gradient {
-    /// Summed cross-entropy of the supervised tokens, in 2^-20 bits.
+    /// Summed cross-entropy of the supervised tokens, in units of 2^-20 bits.
     pub loss: i64,
-    /// Supervised tokens: those with a next token to predict.
+    /// Number of supervised tokens: those that have a next token to predict.
     pub tokens: u32,
-    /// In the job's order.
+    /// Gradients of the matrices, in the job's order.
     pub matrices: Vec<GradientMatrix>,
 }
 
-/// A [`Gradient`] as it travels.
+/// A [`Gradient`] rounded for transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransportGradient {
-    /// As in [`Gradient`].
+    /// Summed loss, as in [`Gradient`].
     pub loss: i64,
-    /// As in [`Gradient`].
+    /// Number of supervised tokens, as in [`Gradient`].
     pub tokens: u32,
-    /// In the job's order.
+    /// Rounded gradients of the matrices, in the job's order.
     pub matrices: Vec<TransportMatrix>,
 }
 
-/// What a task came to.
+/// The result of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Body {
-    /// Something saturated.
+pub enum ArtifactBody {
+    /// A value saturated, so there is no gradient.
     Void,
     /// The gradient.
     Gradient(TransportGradient),
 }
 
-/// The gradient of one task, or its void.
+/// The result of one task: its gradient, or its void.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
     task: Cid,
     transport: Transport,
-    body: Body,
+    body: ArtifactBody,
 }
 
-/// What a manifest says.
+/// The content of a manifest, without the leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArtifactClaim {
-    /// The task that it is for.
+    /// CID of the task.
     pub task: Cid,
-    /// As [`Artifact::gradient_root`].
+    /// The gradient root, as [`Artifact::gradient_root`] returns it.
     pub gradient_root: [u8; 32],
-    /// Loss and supervised tokens, as in [`Gradient`]; `None` for a void.
-    pub sums: Option<(i64, u32)>,
+    /// Summed loss and number of supervised tokens, as in [`Gradient`]; `None` for a void.
+    pub loss_and_tokens: Option<(i64, u32)>,
 }
 
 impl Artifact {
-    /// Rounds an exact gradient for transport; void where an element leaves the transport's range.
+    /// Rounds an exact gradient for transport. The result is void if an element has more than
+    /// [`MAX_GRADIENT_BITS`](super::MAX_GRADIENT_BITS) bits.
     pub fn gradient(task: &Task, gradient: &Gradient) -> Result<Self, WorkError> {
         let specs = &task.job.matrices;
         let count = specs.len() as i64;
-        in_range("matrices of the gradient", gradient.matrices.len() as i64, count, count)?;
+        in_range("number of matrices in the gradient", gradient.matrices.len() as i64, count, count)?;
         check_tokens(gradient.tokens)?;
         let mut matrices = Vec::with_capacity(specs.len());
         for (at, (spec, matrix)) in specs.iter().zip(&gradient.matrices).enumerate() {
             spec.check(at, &matrix.name, matrix.rows, matrix.columns, matrix.exponent)?;
-            in_range("elements of a matrix", matrix.values.len() as i64, spec.len() as i64, spec.len() as i64)?;
+            in_range(
+                "number of elements in a matrix",
+                matrix.values.len() as i64,
+                spec.len() as i64,
+                spec.len() as i64,
+            )?;
             match TransportMatrix::round(task, spec, matrix) {
                 Some(matrix) => matrices.push(matrix),
                 None => return Ok(Self::void(task)),
             }
         }
-        let body = Body::Gradient(TransportGradient { loss: gradient.loss, tokens: gradient.tokens, matrices });
+        let body = ArtifactBody::Gradient(TransportGradient { loss: gradient.loss, tokens: gradient.tokens, matrices });
         Ok(Self { task: task.cid(), transport: task.job.transport, body })
     }
 
-    /// The void of `task`, for a step that saturated.
+    /// Returns the void of `task`, the result of a step in which a value saturated.
     pub fn void(task: &Task) -> Self {
-        Self { task: task.cid(), transport: task.job.transport, body: Body::Void }
+        Self { task: task.cid(), transport: task.job.transport, body: ArtifactBody::Void }
     }
 
-    /// What the task came to.
-    pub fn body(&self) -> &Body {
+    /// Returns the result of the task.
+    pub fn body(&self) -> &ArtifactBody {
         &self.body
     }
 
-    /// The gradient, where it is not void.
+    /// Returns the gradient, or `None` for a void.
     pub fn as_gradient(&self) -> Option<&TransportGradient> {
         match &self.body {
-            Body::Void => None,
-            Body::Gradient(gradient) => Some(gradient),
+            ArtifactBody::Void => None,
+            ArtifactBody::Gradient(gradient) => Some(gradient),
         }
     }
 
-    /// The task that it is for.
+    /// Returns the CID of the task.
     pub fn task(&self) -> Cid {
         self.task
     }
 
-    /// Merkle root over the matrices, each leaf its name, shape, exponents and the CIDs of its bytes; that of no
-    /// leaves for a void.
+    /// Returns the Merkle root over the matrices. A leaf consists of a matrix's name, shape, exponent, shift and the CIDs of
+    /// its bytes. A void has the root of an empty tree.
     pub fn gradient_root(&self) -> [u8; 32] {
         self.manifest(&mut Vec::new()).gradient_root()
     }
 
-    /// All its blocks; the root's CID is the artifact's.
+    /// Returns the artifact as blocks. The CID of the root block is the artifact's CID.
     pub fn dag(&self) -> Result<Dag, WorkError> {
         let mut leaves = Vec::new();
         let manifest = self.manifest(&mut leaves);
         Ok(Dag::new(dag_cbor::block(FORMAT, &manifest)?, leaves))
     }
 
-    /// Gets, checks and reads the artifact named `root`, which must be one that `task` could have.
+    /// Fetches, checks and decodes the artifact with the CID `root`, whose form must be valid for `task`.
     pub fn fetch(task: &Task, root: &Cid, fetch: Fetch) -> Result<Self, WorkError> {
         let manifest: ArtifactManifest = dag_cbor::fetch(FORMAT, root, fetch)?;
         let expected = task.cid();
@@ -137,7 +145,7 @@ impl Artifact {
         };
         check_tokens(tokens)?;
         let specs = &task.job.matrices;
-        in_range("matrices of the artifact", entries.len() as i64, specs.len() as i64, specs.len() as i64)?;
+        in_range("number of matrices in the artifact", entries.len() as i64, specs.len() as i64, specs.len() as i64)?;
         for (at, (spec, entry)) in specs.iter().zip(&entries).enumerate() {
             spec.check(at, &entry.name, entry.rows as usize, entry.columns as usize, entry.exponent)?;
         }
@@ -147,21 +155,25 @@ impl Artifact {
             let bytes = join(&entry.leaves, (spec.len() * transport.bytes()) as u64, fetch)?;
             matrices.push(TransportMatrix::from_bytes(transport, spec, entry.shift, &bytes)?);
         }
-        Ok(Self { task: expected, transport, body: Body::Gradient(TransportGradient { loss, tokens, matrices }) })
+        Ok(Self {
+            task: expected,
+            transport,
+            body: ArtifactBody::Gradient(TransportGradient { loss, tokens, matrices }),
+        })
     }
 
-    /// What the manifest in `bytes` says, whatever its leaves hold.
+    /// Decodes a manifest without fetching its leaves.
     pub fn claim(manifest: &[u8]) -> Result<ArtifactClaim, WorkError> {
         let manifest: ArtifactManifest = dag_cbor::decode(FORMAT, manifest)?;
         let (task, gradient_root) = (manifest.task, manifest.gradient_root());
-        let sums = match manifest.body {
+        let loss_and_tokens = match manifest.body {
             ManifestBody::Void => None,
             ManifestBody::Gradient { loss, tokens, .. } => Some((loss, tokens)),
         };
-        Ok(ArtifactClaim { task, gradient_root, sums })
+        Ok(ArtifactClaim { task, gradient_root, loss_and_tokens })
     }
 
-    /// The CIDs of the blocks under the manifest in `bytes`, for stores that keep or drop whole artifacts.
+    /// Returns the CIDs of the blocks under an encoded manifest, for stores that keep or delete whole artifacts.
     pub fn links(manifest: &[u8]) -> Result<Vec<Cid>, WorkError> {
         let manifest: ArtifactManifest = dag_cbor::decode(FORMAT, manifest)?;
         let ManifestBody::Gradient { matrices, .. } = manifest.body else { return Ok(Vec::new()) };
@@ -177,8 +189,8 @@ impl Artifact {
             ArtifactEntry { name, rows, columns, exponent, shift: matrix.shift, leaves: cids }
         };
         let body = match &self.body {
-            Body::Void => ManifestBody::Void,
-            Body::Gradient(TransportGradient { loss, tokens, matrices }) => {
+            ArtifactBody::Void => ManifestBody::Void,
+            ArtifactBody::Gradient(TransportGradient { loss, tokens, matrices }) => {
                 let matrices = matrices.iter().map(entry).collect();
                 ManifestBody::Gradient { loss: *loss, tokens: *tokens, matrices }
             }
@@ -188,7 +200,7 @@ impl Artifact {
 }
 
 fn check_tokens(tokens: u32) -> Result<(), WorkError> {
-    in_range("supervised tokens", tokens.into(), 1, super::CHUNK_TOKENS as i64)
+    in_range("number of supervised tokens", tokens.into(), 1, super::CHUNK_TOKENS as i64)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -205,14 +217,14 @@ enum ManifestBody {
     Gradient { loss: i64, tokens: u32, matrices: Vec<ArtifactEntry> },
 }
 
-/// The bytes of a matrix's leaf under the gradient root, from the SHA-256 of each of its blocks.
+/// Returns the bytes of a matrix's leaf under the gradient root, given the SHA-256 of each of its blocks.
 pub(crate) fn matrix_entry(spec: &MatrixSpec, shift: u32, digests: &[[u8; 32]]) -> Vec<u8> {
     let MatrixSpec { name, rows, columns, exponent } = spec.clone();
     let leaves = digests.iter().map(|digest| Codec::Raw.named(digest)).collect();
     dag_cbor::encode(LEAF_FORMAT, &ArtifactEntry { name, rows, columns, exponent, shift, leaves })
 }
 
-/// One matrix in the manifest, and one leaf of the Merkle tree.
+/// One matrix in the manifest, which is also one leaf of the Merkle tree.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ArtifactEntry {

@@ -1,51 +1,52 @@
-//! A chunk is exactly 2048 tokens, as 8192 bytes: each token a little-endian u32.
+//! A chunk: exactly 2048 tokens, encoded in 8192 bytes as little-endian u32.
 //!
-//! u32, because vocabularies beyond 65,536 exist and a fixed width leaves one encoding only. Chunks are raw
-//! blocks, so a chunk's CID is the SHA-256 of those 8192 bytes.
+//! The tokens are u32 because there are vocabularies of more than 65,536 tokens, and because a fixed width has only one
+//! encoding. A chunk is a raw block, so its CID contains the SHA-256 of these 8192 bytes.
 
 use super::error::{WorkError, in_range};
 use crate::store::{Block, Cid, Codec, Fetch};
 
-/// Tokens of a chunk.
+/// Number of tokens in a chunk.
 pub const CHUNK_TOKENS: usize = 2048;
 
-/// 2048 tokens below some vocabulary size.
+/// 2048 tokens, each below the vocabulary size that it was checked with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk(Vec<u32>);
 
 impl Chunk {
-    /// Takes exactly 2048 tokens, each below `vocab`.
+    /// Builds a chunk from exactly 2048 tokens, each below `vocab`.
     pub fn new(tokens: Vec<u32>, vocab: u32) -> Result<Self, WorkError> {
         let expected = CHUNK_TOKENS as i64;
-        in_range("tokens of a chunk", tokens.len() as i64, expected, expected)?;
+        in_range("number of tokens in a chunk", tokens.len() as i64, expected, expected)?;
         for &token in &tokens {
             in_range("token", token.into(), 0, i64::from(vocab) - 1)?;
         }
         Ok(Self(tokens))
     }
 
-    /// Gets, checks and reads the chunk named `cid`.
+    /// Fetches, checks and decodes the chunk `cid`.
     pub fn fetch(cid: &Cid, vocab: u32, fetch: Fetch) -> Result<Self, WorkError> {
         let block = Block::fetch(Codec::Raw, cid, fetch)?;
         let expected = 4 * CHUNK_TOKENS as i64;
-        in_range("bytes of a chunk", block.bytes().len() as i64, expected, expected)?;
+        in_range("number of bytes in a chunk", block.bytes().len() as i64, expected, expected)?;
         let (words, _) = block.bytes().as_chunks();
         Self::new(words.iter().map(|word| u32::from_le_bytes(*word)).collect(), vocab)
     }
 
-    /// The tokens, `[2048]`.
+    /// Returns the tokens, `[2048]`.
     pub fn tokens(&self) -> &[u32] {
         &self.0
     }
 
-    /// The canonical bytes under their CID.
+    /// Returns the chunk as a block.
     pub fn block(&self) -> Block {
         let bytes = self.0.iter().flat_map(|token| token.to_le_bytes()).collect();
         Block::new(Codec::Raw, bytes).expect("8192 bytes are within the block limit")
     }
 }
 
-/// Cuts a text into chunks of its bytes, a vocabulary of 256. Bytes after the last whole chunk are left out.
+/// Splits a text into chunks, with each byte as a token of a vocabulary of 256. Bytes after the last whole chunk are left
+/// out.
 pub fn cut_text(text: &[u8]) -> impl ExactSizeIterator<Item = Chunk> + '_ {
     let (chunks, _rest) = text.as_chunks::<CHUNK_TOKENS>();
     chunks.iter().map(|bytes| Chunk(bytes.iter().map(|byte| u32::from(*byte)).collect()))
@@ -57,7 +58,7 @@ mod tests {
     use crate::store::StoreError;
 
     #[test]
-    fn a_text_is_cut_and_read_back() {
+    fn a_text_is_split_and_read_back() {
         let text: Vec<u8> = (0..2 * CHUNK_TOKENS + 99).map(|at| (at * 7 % 256) as u8).collect();
         let chunks: Vec<Chunk> = cut_text(&text).collect();
         assert_eq!(chunks.len(), 2);
@@ -83,7 +84,7 @@ mod tests {
         for length in [0, 1, 8191, 8193, 16384] {
             let other = Block::new(Codec::Raw, vec![0; length]).unwrap();
             let read = Chunk::fetch(&other.cid(), 256, &|_| Ok(other.bytes().to_vec()));
-            assert!(matches!(read, Err(WorkError::Range { what: "bytes of a chunk", .. })), "{length}");
+            assert!(matches!(read, Err(WorkError::Range { what: "number of bytes in a chunk", .. })), "{length}");
         }
     }
 }

@@ -1,18 +1,20 @@
-//! A commitment is `SHA-256(arithmetic version, model, adapter, data, job seed, miner, gradient root)`.
+//! The commitment of a gradient: `SHA-256(arithmetic version, model, adapter, data, job seed, miner, gradient root)`.
 
 use super::task::Task;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// Binds a gradient to its task and miner, in 32 bytes.
+/// A hash of 32 bytes that binds a gradient to its task and miner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Commitment(#[serde(with = "serde_bytes")] pub [u8; 32]);
 
 impl Commitment {
-    /// Hashes the fields in the order above after `r3mes/commitment/1`; each of them is preceded by its length in
-    /// bytes, and the length and the version are u32 little-endian.
+    /// Computes the commitment to a task and a gradient root.
+    ///
+    /// The hash is over `r3mes/commitment/1` and then the fields in the order above. Each is preceded by its length in bytes.
+    /// The lengths and the version are u32, little-endian.
     pub fn new(task: &Task, gradient_root: &[u8; 32]) -> Self {
         let fields: [&[u8]; 8] = [
             b"r3mes/commitment/1",
@@ -32,7 +34,7 @@ impl Commitment {
         Self(hash.finalize().into())
     }
 
-    /// Reads 64 hexadecimal digits.
+    /// Parses 64 hexadecimal digits.
     pub fn from_hex(digits: &str) -> Option<Self> {
         let digits = digits.as_bytes();
         let mut bytes = [0; 32];

@@ -1,77 +1,77 @@
-//! What can be wrong with the things of this floor, with the thing and the limit named.
+//! The errors of this module, which name the invalid value and its limits.
 
 use crate::store::StoreError;
 
-/// Why a task, chunk, artifact, adapter or receipt is refused.
+/// The reasons for which a task, chunk, artifact, adapter or receipt is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkError {
-    /// Its blocks are wrong.
+    /// Its blocks are missing or invalid.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A number outside its range.
-    #[error("{what} is {value}, not in {min}..={max}")]
+    /// A number is outside its range.
+    #[error("{what} is {value}, but must be in {min}..={max}")]
     Range {
-        /// The thing measured.
+        /// Name of the quantity.
         what: &'static str,
         /// Its value.
         value: i64,
-        /// Smallest allowed.
+        /// Smallest allowed value.
         min: i64,
-        /// Largest allowed.
+        /// Largest allowed value.
         max: i64,
     },
-    /// A name with characters or a form that is not allowed.
+    /// A name contains characters or has a form that is not allowed.
     #[error("{what} {name:?} {problem}")]
     Name {
-        /// The thing named.
+        /// Kind of the named thing.
         what: &'static str,
         /// The name.
         name: String,
-        /// What is wrong.
+        /// The rule that the name breaks.
         problem: &'static str,
     },
-    /// A matrix that is not the one that the job demands at this place.
-    #[error("matrix {at} is {found}, the job demands {expected}")]
+    /// A matrix is not the one that the job requires at this position.
+    #[error("matrix {at} is {found}, but the job requires {expected}")]
     Matrix {
-        /// Its place in canonical order.
+        /// Position in canonical order.
         at: usize,
-        /// As the job says.
+        /// The matrix that the job requires.
         expected: String,
-        /// As given.
+        /// The matrix that was given.
         found: String,
     },
-    /// An artifact made for another task.
+    /// The artifact belongs to another task.
     #[error("the artifact is for task {found}, not {expected}")]
     OtherTask {
-        /// The task asked about.
+        /// CID of the task that was requested.
         expected: crate::store::Cid,
-        /// The task named inside.
+        /// CID of the task in the artifact's manifest.
         found: Box<crate::store::Cid>,
     },
-    /// A transport matrix that the rounding rule cannot have produced.
-    #[error("matrix {name}: largest value {max} and shift {shift} do not belong together")]
+    /// A transport matrix cannot be the result of rounding a gradient.
+    #[error("matrix {name} has the shift {shift} and the largest magnitude {max}, which rounding cannot produce")]
     Shift {
-        /// The matrix.
+        /// Name of the matrix.
         name: String,
-        /// Its largest magnitude.
+        /// Largest magnitude of its values.
         max: u64,
-        /// Its shift.
+        /// Shift of the matrix.
         shift: u32,
     },
 }
 
-/// `value` within `min..=max`, or the error that says so.
+/// Returns an error unless `value` is in `min..=max`.
 pub(crate) fn in_range(what: &'static str, value: i64, min: i64, max: i64) -> Result<(), WorkError> {
     if (min..=max).contains(&value) { Ok(()) } else { Err(WorkError::Range { what, value, min, max }) }
 }
 
-/// Printable ASCII without spaces, 1 to `max` bytes.
+/// Returns an error unless a name consists of 1 to `max` bytes of printable ASCII without spaces.
 pub(crate) fn plain_name(what: &'static str, name: &str, max: usize) -> Result<(), WorkError> {
     let problem = if name.is_empty() || name.len() > max {
-        "has a length that is not allowed"
+        "is empty or too long"
     } else if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-        "holds characters other than printable ASCII"
+        "contains characters other than printable ASCII without spaces"
     } else {
         return Ok(());
     };

@@ -1,4 +1,5 @@
-//! A job is what all tasks of one training run share: the arithmetic, the model, and the matrices whose gradient is wanted.
+//! The job: what all tasks of one training run share, such as the arithmetic version, the model and the matrices whose
+//! gradient is computed.
 
 use super::{
     error::{WorkError, in_range, plain_name},
@@ -7,20 +8,20 @@ use super::{
 use crate::{numbers::lora::LoraAdapter, store::Cid};
 use serde::{Deserialize, Serialize};
 
-/// Largest magnitude of a gradient's exponent: keeps the square of its every value, and the sum of
-/// 2^60 of them, inside f64.
+/// The largest magnitude of a gradient's exponent. It keeps the squares of all values, and the sum of 2^60 of them, within
+/// the range of f64.
 pub const MAX_EXPONENT: i32 = 256;
 
-/// Most matrices of one adapter.
+/// The largest number of matrices in one adapter.
 pub const MAX_MATRICES: usize = 4096;
 const MAX_COLUMNS: usize = 1 << 24;
 const MAX_NAME_BYTES: usize = 64;
 
-/// What is computed for a chunk.
+/// The kind of computation that a task requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {
-    /// The gradient of the summed loss at the adapter given.
+    /// The gradient of the summed loss of a chunk, for a given adapter.
     Gradient,
 }
 
@@ -28,28 +29,28 @@ pub enum TaskKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MatrixSpec {
-    /// `layers.<i>.<target>.a` or `.b`.
+    /// Name: `layers.<i>.<target>.a` or `layers.<i>.<target>.b`.
     pub name: String,
-    /// The rank.
+    /// Number of rows, the LoRA rank.
     pub rows: u32,
-    /// Features: of the input for a, of the output for b.
+    /// Number of columns: the input features for a, the output features for b.
     pub columns: u32,
-    /// Of the accumulated gradient; fixed here so that gradients of different miners add up exactly.
+    /// Exponent of the accumulated gradient. All miners use the same, so that their gradients add up exactly.
     pub exponent: i32,
 }
 
 impl MatrixSpec {
-    /// Elements.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.rows as usize * self.columns as usize
     }
 
-    /// Never: ranks and features are at least 1.
+    /// Returns whether there are no elements, which is never the case in a valid job.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// For people and errors.
+    /// Formats a matrix for display and error messages.
     pub(crate) fn describe(name: &str, rows: usize, columns: usize, exponent: i32) -> String {
         format!("{name} [{rows}, {columns}] · 2^{exponent}")
     }
@@ -61,28 +62,28 @@ impl std::fmt::Display for MatrixSpec {
     }
 }
 
-/// What all tasks of a run share.
+/// The parameters that all tasks of a training run share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
-    /// Which specification of the arithmetic.
+    /// Version of the arithmetic specification.
     pub arithmetic_version: u32,
-    /// The frozen backbone.
+    /// CID of the frozen backbone, the model root.
     pub model: Cid,
-    /// 4..=64.
+    /// LoRA rank, 4..=64.
     pub rank: u32,
     /// The adapted linears of a layer in canonical order, e.g. `attention.q`.
     pub targets: Vec<String>,
-    /// In canonical order: layer, then target, then a before b.
+    /// The matrices of the adapter in canonical order: by layer, then by target, then a before b.
     pub matrices: Vec<MatrixSpec>,
-    /// What is computed.
+    /// Kind of computation.
     pub kind: TaskKind,
-    /// How gradients travel.
+    /// Encoding of gradients for the network.
     pub transport: Transport,
 }
 
 impl Job {
-    /// Every limit and the canonical order.
+    /// Returns an error unless every value is within its limits and the matrices are in canonical order.
     pub fn validate(&self) -> Result<(), WorkError> {
         in_range("rank", self.rank.into(), 4, 64)?;
         in_range("number of targets", self.targets.len() as i64, 1, 64)?;
@@ -97,20 +98,20 @@ impl Job {
         for spec in &self.matrices {
             validate_shape(&spec.name, spec.rows as usize, spec.columns as usize, self.rank as usize)?;
             in_range("gradient exponent", spec.exponent.into(), -i64::from(MAX_EXPONENT), MAX_EXPONENT.into())?;
-            let place = Some(self.place(&spec.name)?);
-            if place <= last {
+            let order_key = Some(self.order_key(&spec.name)?);
+            if order_key <= last {
                 let (what, name) = ("matrix", spec.name.clone());
                 return Err(WorkError::Name { what, name, problem: "is not in canonical order" });
             }
-            last = place;
+            last = order_key;
         }
         Ok(())
     }
 
-    /// That `adapter` has exactly the matrices of this job.
+    /// Returns an error unless `adapter` has exactly the matrices of this job.
     pub fn check_adapter(&self, adapter: &LoraAdapter) -> Result<(), WorkError> {
         in_range(
-            "matrices of the adapter",
+            "number of matrices in the adapter",
             adapter.matrices.len() as i64,
             self.matrices.len() as i64,
             self.matrices.len() as i64,
@@ -122,9 +123,9 @@ impl Job {
         Ok(())
     }
 
-    /// (layer, target, 0 for a or 1 for b) of a matrix name.
-    fn place(&self, name: &str) -> Result<(u32, usize, u8), WorkError> {
-        let place = || {
+    /// Returns the sort key of a matrix name in canonical order: (layer, position of the target, 0 for a or 1 for b).
+    fn order_key(&self, name: &str) -> Result<(u32, usize, u8), WorkError> {
+        let order_key = || {
             let (layer, rest) = name.strip_prefix("layers.")?.split_once('.')?;
             let (target, factor) = rest.rsplit_once('.')?;
             let number: u32 = layer.parse().ok().filter(|number: &u32| number.to_string() == layer)?;
@@ -132,12 +133,12 @@ impl Job {
             Some((number, target, ["a", "b"].iter().position(|known| *known == factor)? as u8))
         };
         let problem = "is not layers.<i>.<one of the targets>.<a or b>";
-        place().ok_or_else(|| WorkError::Name { what: "matrix", name: name.to_owned(), problem })
+        order_key().ok_or_else(|| WorkError::Name { what: "matrix", name: name.to_owned(), problem })
     }
 }
 
 impl MatrixSpec {
-    /// That the matrix found at place `at` is this one.
+    /// Returns an error unless the given matrix, at position `at`, is the one that this describes.
     pub(crate) fn check(
         &self,
         at: usize,
@@ -154,9 +155,9 @@ impl MatrixSpec {
     }
 }
 
-/// Limits of any adapter matrix.
+/// Returns an error unless the name and shape of an adapter matrix are within their limits.
 pub(crate) fn validate_shape(name: &str, rows: usize, columns: usize, rank: usize) -> Result<(), WorkError> {
     plain_name("matrix", name, MAX_NAME_BYTES)?;
-    in_range("rows of a matrix", rows as i64, rank as i64, rank as i64)?;
-    in_range("columns of a matrix", columns as i64, 1, MAX_COLUMNS as i64)
+    in_range("number of rows in a matrix", rows as i64, rank as i64, rank as i64)?;
+    in_range("number of columns in a matrix", columns as i64, 1, MAX_COLUMNS as i64)
 }

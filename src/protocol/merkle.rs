@@ -1,11 +1,11 @@
-//! A Merkle root is SHA-256 up a binary tree: `leaf = H(0 ‖ bytes)`, `node = H(1 ‖ left ‖ right)`, none = `H(2)`.
+//! Merkle roots by SHA-256: `leaf = H(0 ‖ bytes)`, `node = H(1 ‖ left ‖ right)`, and `H(2)` for a tree without leaves.
 //!
-//! The tree is RFC 6962's: the left half of n leaves is the largest power of two below n. It has no duplicated
-//! leaves, so no two lists share a root.
+//! The tree has the shape of RFC 6962: of n leaves, the left subtree has the largest power of two below n. Leaves are never
+//! duplicated, so two different lists have different roots.
 
 use sha2::{Digest, Sha256};
 
-/// The root over `leaves`, for any number of them.
+/// Returns the root over any number of leaves.
 pub fn merkle_root<L: AsRef<[u8]>>(leaves: &[L]) -> [u8; 32] {
     match leaves {
         [] => Sha256::digest([2]).into(),
@@ -23,9 +23,9 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// RFC 6962's published roots for 1 to 8 leaves (its tree, its prefixes).
+    /// Published roots of RFC 6962 trees of 1 to 8 leaves, which have the same shape and prefixes.
     #[test]
-    fn known_roots() {
+    fn roots_are_those_of_rfc_6962() {
         let leaves: [&[u8]; 8] = [
             b"",
             b"\x00",
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_count_nor_order_nor_nesting_collides() {
+    fn lists_of_other_length_order_or_nesting_have_other_roots() {
         let (a, b, c) = (vec![1u8], vec![2u8], vec![3u8]);
         let pair = [&[1][..], &merkle_root(&[&a]), &merkle_root(&[&b])].concat();
         let lists: [Vec<&Vec<u8>>; 8] = [

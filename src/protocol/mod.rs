@@ -1,40 +1,42 @@
-//! What crosses the wire between miner, node and verifier, without IO.
+//! The data that miners, nodes and verifiers exchange, without IO.
 //!
-//! A [`Task`] names everything that a gradient is a function of; an [`Artifact`] is that gradient as
-//! blocks; a [`Commitment`] binds both; a [`Receipt`] carries them to anyone who wants to [`verify`].
+//! A [`Task`] names everything that a gradient depends on. An [`Artifact`] is the gradient as blocks. A [`Commitment`] binds
+//! both. A [`Receipt`] carries them to anybody who wants to [`verify`] the gradient.
 
 mod adapter;
 mod aggregate;
 mod artifact;
+pub(crate) mod attestation_leaf;
 mod chunk;
 mod commitment;
 mod error;
 mod job;
-pub(crate) mod leaf;
 mod merkle;
 mod parts;
 mod receipt;
 mod task;
 mod transport;
+mod transport_matrix;
 mod upload_size;
 mod verification;
 
 pub use adapter::AdapterState;
 pub use aggregate::Aggregate;
 pub(crate) use artifact::matrix_entry;
-pub use artifact::{Artifact, ArtifactClaim, Body, Gradient, TransportGradient};
+pub use artifact::{Artifact, ArtifactBody, ArtifactClaim, Gradient, TransportGradient};
+pub use attestation_leaf::attestation_leaf;
 pub use chunk::{CHUNK_TOKENS, Chunk, cut_text};
 pub use commitment::Commitment;
 pub use error::WorkError;
 #[cfg(feature = "compute")]
 pub(crate) use error::in_range;
 pub use job::{Job, MAX_EXPONENT, MAX_MATRICES, MatrixSpec, TaskKind};
-pub use leaf::leaf;
 pub use merkle::merkle_root;
 pub use parts::parts;
 pub use receipt::Receipt;
 pub use task::{Task, TaskTerms, task_key};
-pub use transport::{MAX_GRADIENT_BITS, Transport, TransportMatrix};
+pub use transport::Transport;
+pub use transport_matrix::{MAX_GRADIENT_BITS, TransportMatrix};
 pub use upload_size::UploadSize;
 pub use verification::{Mismatch, compare, open_receipt, verify};
 

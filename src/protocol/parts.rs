@@ -1,11 +1,13 @@
-//! The parts of a block: those blocks without which a store that keeps it keeps nothing whole.
+//! The parts of a block: the blocks that a store must keep with it so that the object is complete.
 
 use super::{AdapterState, Artifact, WorkError};
 use super::{adapter, artifact, task};
 use crate::store::{Block, Cid, Codec, dag_cbor, links};
 
-/// All that a block links to, but for our own forms: an artifact names its task and a task its job's model, its adapter
-/// and its chunk, and each is whole without those.
+/// Returns the parts of a block.
+///
+/// These are all blocks that it links to, except in this program's own formats. An artifact also links to its task, and a task
+/// to its model, adapter and chunk, but each is complete without them.
 pub fn parts(block: &Block) -> Result<Vec<Cid>, WorkError> {
     let bytes = block.bytes();
     let format = if Codec::of(&block.cid())? == Codec::DagCbor { dag_cbor::format_of(bytes) } else { None };

@@ -1,4 +1,4 @@
-//! A receipt is a task, the CID of its artifact and the commitment to both: what a miner keeps and anyone can verify.
+//! The receipt: a task, the CID of its artifact and the commitment to both. With it, anybody can verify the gradient.
 
 use super::artifact::Artifact;
 use super::commitment::Commitment;
@@ -13,62 +13,62 @@ const MAX_LOCATION_BYTES: i64 = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Fields {
+struct ReceiptFields {
     task: Task,
     artifact: Cid,
     commitment: Commitment,
     locations: Vec<String>,
 }
 
-/// What a miner keeps.
+/// A record of a computed task, which its miner keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Fields", into = "Fields")]
-pub struct Receipt(Fields);
+#[serde(try_from = "ReceiptFields", into = "ReceiptFields")]
+pub struct Receipt(ReceiptFields);
 
 impl Receipt {
-    /// For `artifact`, which came of `task`; `locations` are URLs that serve its blocks.
+    /// Builds the receipt of `artifact`, the result of `task`. `locations` are URLs that serve its blocks.
     pub fn new(task: Task, artifact: &Artifact, locations: Vec<String>) -> Result<Self, WorkError> {
         let commitment = Commitment::new(&task, &artifact.gradient_root());
-        Fields { artifact: artifact.dag()?.root, task, commitment, locations }.try_into()
+        ReceiptFields { artifact: artifact.dag()?.root, task, commitment, locations }.try_into()
     }
 
-    /// The task.
+    /// Returns the task.
     pub fn task(&self) -> &Task {
         &self.0.task
     }
 
-    /// Root of the artifact's blocks.
+    /// Returns the CID of the artifact.
     pub fn artifact(&self) -> Cid {
         self.0.artifact
     }
 
-    /// To the task and the gradient.
+    /// Returns the commitment to the task and the gradient.
     pub fn commitment(&self) -> Commitment {
         self.0.commitment
     }
 
-    /// URLs that serve the blocks. Hints only: blocks are checked wherever they come from.
+    /// Returns URLs that serve the blocks. They are only hints, because blocks are checked whatever their source.
     pub fn locations(&self) -> &[String] {
         &self.0.locations
     }
 
-    /// The canonical bytes under their CID.
+    /// Returns the receipt as a block.
     pub fn block(&self) -> Block {
         dag_cbor::block(FORMAT, self).expect("the constructor measured it")
     }
 
-    /// Reads canonical bytes.
+    /// Decodes the bytes of a receipt, which must be canonical.
     pub fn decode(bytes: &[u8]) -> Result<Self, WorkError> {
         Ok(dag_cbor::decode(FORMAT, bytes)?)
     }
 
-    /// The same as DAG-JSON: a CID is `{"/": "bafy…"}`, bytes are `{"/": {"bytes": "…"}}`.
+    /// Returns the receipt as DAG-JSON: a CID is `{"/": "bafy…"}`, bytes are `{"/": {"bytes": "…"}}`.
     pub fn to_json(&self) -> String {
         let json = serde_ipld_dagjson::to_vec(self).expect("the same value that DAG-CBOR holds");
         String::from_utf8(json).expect("JSON is UTF-8")
     }
 
-    /// Reads [`to_json`](Self::to_json), written in any way that JSON allows.
+    /// Parses a receipt in DAG-JSON, with any order of keys and any white space.
     pub fn from_json(json: &str) -> Result<Self, WorkError> {
         let malformed = |reason| StoreError::Malformed { what: "r3mes/receipt/1 in DAG-JSON", reason };
         if json.len() > 4 * crate::store::MAX_BLOCK_BYTES {
@@ -78,13 +78,13 @@ impl Receipt {
     }
 }
 
-impl TryFrom<Fields> for Receipt {
+impl TryFrom<ReceiptFields> for Receipt {
     type Error = WorkError;
 
-    fn try_from(fields: Fields) -> Result<Self, WorkError> {
+    fn try_from(fields: ReceiptFields) -> Result<Self, WorkError> {
         in_range("number of locations", fields.locations.len() as i64, 0, MAX_LOCATIONS)?;
         for location in &fields.locations {
-            in_range("bytes of a location", location.len() as i64, 1, MAX_LOCATION_BYTES)?;
+            in_range("number of bytes in a location", location.len() as i64, 1, MAX_LOCATION_BYTES)?;
         }
         let receipt = Self(fields);
         dag_cbor::block(FORMAT, &receipt)?;
@@ -92,7 +92,7 @@ impl TryFrom<Fields> for Receipt {
     }
 }
 
-impl From<Receipt> for Fields {
+impl From<Receipt> for ReceiptFields {
     fn from(receipt: Receipt) -> Self {
         receipt.0
     }

@@ -1,4 +1,4 @@
-//! A task names all that a gradient is a function of: job, adapter, chunk, seed, miner.
+//! The task: everything that a gradient is a function of, which is job, adapter, chunk, seed and miner.
 
 use super::error::{WorkError, plain_name};
 use super::job::Job;
@@ -12,27 +12,27 @@ pub(super) const FORMAT: &str = "r3mes/task/1";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskTerms {
-    /// What all tasks of the run share.
+    /// The job, which all tasks of a training run share.
     pub job: Job,
-    /// Root of the adapter and optimizer state to differentiate at.
+    /// Adapter root: the CID of the adapter state for which the gradient is computed.
     pub adapter: Cid,
-    /// The 2048 tokens.
+    /// CID of the chunk, 2048 tokens.
     pub chunk: Cid,
-    /// Fresh for each chunk of each round: with one seed for several chunks a miner's rounding errors would be
-    /// correlated and would not average out.
+    /// Seed of the dither, a new one for each chunk of each round. If several chunks had the same seed, a miner's rounding
+    /// errors would be correlated and would not average out.
     #[serde(with = "serde_bytes")]
     pub seed: [u8; 32],
-    /// The address that is paid.
+    /// Address of the miner, which receives the reward.
     pub miner: String,
 }
 
-/// Valid [`TaskTerms`].
+/// A task: [`TaskTerms`] that have been checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "TaskTerms", into = "TaskTerms")]
 pub struct Task(TaskTerms);
 
 impl Task {
-    /// Checks every limit.
+    /// Returns an error unless every field is within its limits.
     pub fn new(terms: TaskTerms) -> Result<Self, WorkError> {
         terms.job.validate()?;
         plain_name("miner address", &terms.miner, 128)?;
@@ -41,33 +41,33 @@ impl Task {
         Ok(task)
     }
 
-    /// Reads canonical bytes.
+    /// Decodes the bytes of a task, which must be canonical.
     pub fn decode(bytes: &[u8]) -> Result<Self, WorkError> {
         Ok(dag_cbor::decode(FORMAT, bytes)?)
     }
 
-    /// Gets, checks and reads the task named `cid`.
+    /// Fetches, checks and decodes the task `cid`.
     pub fn fetch(cid: &Cid, fetch: Fetch) -> Result<Self, WorkError> {
         Ok(dag_cbor::fetch(FORMAT, cid, fetch)?)
     }
 
-    /// The canonical bytes under their CID.
+    /// Returns the task as a block.
     pub fn block(&self) -> Block {
         dag_cbor::block(FORMAT, self).expect("the constructor measured it")
     }
 
-    /// Its name.
+    /// Returns the CID of the task.
     pub fn cid(&self) -> Cid {
         self.block().cid()
     }
 
-    /// The key of every dither stream of this task, for [`dither_key`](crate::numbers::rng::dither_key).
+    /// Returns the task key, from which the keys of all dither streams are derived by [`dither_key`](crate::numbers::rng::dither_key).
     pub fn key(&self) -> [u8; 32] {
         task_key(&self.seed, &self.miner)
     }
 }
 
-/// `SHA-256(job seed ‖ miner address)`: each miner rounds differently, and anyone can redo it.
+/// Returns `SHA-256(seed ‖ miner address)`. It makes each miner round differently, in a way that anybody can reproduce.
 pub fn task_key(seed: &[u8; 32], miner: &str) -> [u8; 32] {
     Sha256::new().chain_update(seed).chain_update(miner).finalize().into()
 }

@@ -1,31 +1,19 @@
-//! `t = ⌊g / 2^shift + dither⌋`: a gradient matrix in int8 or int16, and `t · 2^shift` is what is summed.
-//!
-//! The shift is the smallest that brings that matrix's largest `|g|` within the format, so it is a pure
-//! function of the exact gradient; the dither is the task's stream `transport.<matrix>`.
+//! The transport: the integer format of gradient elements on the network.
 
-use super::{
-    error::{WorkError, in_range},
-    job::MatrixSpec,
-    task::Task,
-};
-use crate::numbers::{fixed::round_dither, lora::GradientMatrix, rng::dither_key};
 use serde::{Deserialize, Serialize};
 
-/// Bits of magnitude that a gradient element may have; a larger one is a saturation.
-pub const MAX_GRADIENT_BITS: u32 = 54;
-
-/// How gradient elements travel.
+/// The integer format of gradient elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
-    /// One byte, ±127.
+    /// One byte, within ±127.
     Int8,
-    /// Two bytes, little-endian, ±32,639 (what two int8 planes hold).
+    /// Two bytes, little-endian, within ±32,639, the range of two int8 planes.
     Int16,
 }
 
 impl Transport {
-    /// Largest magnitude.
+    /// Returns the largest magnitude of an element.
     pub const fn limit(self) -> u64 {
         match self {
             Self::Int8 => 127,
@@ -33,7 +21,7 @@ impl Transport {
         }
     }
 
-    /// Bytes of an element.
+    /// Returns the number of bytes of an element.
     pub const fn bytes(self) -> usize {
         match self {
             Self::Int8 => 1,
@@ -41,92 +29,8 @@ impl Transport {
         }
     }
 
-    /// The smallest shift with `⌈max / 2^shift⌉ ≤ limit`: rounding up cannot leave the format.
+    /// Returns the smallest shift with `⌈max / 2^shift⌉ ≤ limit`, so that a value that is rounded up stays within the format.
     pub fn shift(self, max: u64) -> u32 {
         (0..64).find(|shift| (u128::from(max)).div_ceil(1 << shift) <= self.limit().into()).unwrap_or(64)
-    }
-}
-
-/// One gradient matrix as it travels: `values · 2^(shift + exponent)`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TransportMatrix {
-    pub(super) spec: MatrixSpec,
-    pub(super) shift: u32,
-    pub(super) values: Vec<i16>,
-}
-
-impl TransportMatrix {
-    /// Rounds an exact gradient; `None` where an element has more than [`MAX_GRADIENT_BITS`].
-    pub(super) fn round(task: &Task, spec: &MatrixSpec, gradient: &GradientMatrix) -> Option<Self> {
-        let max = gradient.values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
-        if max >= 1 << MAX_GRADIENT_BITS {
-            return None;
-        }
-        let shift = task.job.transport.shift(max);
-        let dither = dither_key(&task.key(), 0, &format!("transport.{}", spec.name));
-        let mut values = Vec::with_capacity(spec.len());
-        for (row, elements) in (0..).zip(gradient.values.chunks(gradient.columns)) {
-            for (column, &element) in (0..).zip(elements) {
-                values.push(round_dither(element, shift, dither.at(row, column)) as i16);
-            }
-        }
-        Some(Self { spec: spec.clone(), shift, values })
-    }
-
-    /// Reads leaf bytes; refuses values and shifts that [`round`](Self::round) cannot produce.
-    pub(super) fn from_bytes(
-        transport: Transport,
-        spec: &MatrixSpec,
-        shift: u32,
-        bytes: &[u8],
-    ) -> Result<Self, WorkError> {
-        let expected = (spec.len() * transport.bytes()) as i64;
-        in_range("bytes of a gradient matrix", bytes.len() as i64, expected, expected)?;
-        let values: Vec<i16> = match transport {
-            Transport::Int8 => bytes.iter().map(|byte| i16::from(*byte as i8)).collect(),
-            Transport::Int16 => bytes.as_chunks().0.iter().map(|pair| i16::from_le_bytes(*pair)).collect(),
-        };
-        let max = values.iter().map(|value| u64::from(value.unsigned_abs())).max().unwrap_or(0);
-        in_range("magnitude of a gradient element", max as i64, 0, transport.limit() as i64)?;
-        // a shift of s > 0 says that the largest g exceeded limit · 2^(s−1)
-        let plausible = shift == 0 || max >= transport.limit() / 2;
-        if !plausible || shift > transport.shift((1 << MAX_GRADIENT_BITS) - 1) {
-            return Err(WorkError::Shift { name: spec.name.clone(), max, shift });
-        }
-        Ok(Self { spec: spec.clone(), shift, values })
-    }
-
-    /// The leaf bytes, row-major.
-    pub(super) fn to_bytes(&self, transport: Transport) -> Vec<u8> {
-        match transport {
-            Transport::Int8 => self.values.iter().map(|value| *value as u8).collect(),
-            Transport::Int16 => self.values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        }
-    }
-
-    /// Name, shape and exponent, as in the job.
-    pub fn spec(&self) -> &MatrixSpec {
-        &self.spec
-    }
-
-    /// How far the exact gradient was shifted right.
-    pub fn shift(&self) -> u32 {
-        self.shift
-    }
-
-    /// `[rows, columns]`, within the format's limit.
-    pub fn values(&self) -> &[i16] {
-        &self.values
-    }
-
-    /// What is summed: `t · 2^shift` in units of the job's exponent.
-    pub fn dequantized(&self) -> GradientMatrix {
-        GradientMatrix {
-            name: self.spec.name.clone(),
-            rows: self.spec.rows as usize,
-            columns: self.spec.columns as usize,
-            exponent: self.spec.exponent,
-            values: self.values.iter().map(|value| i64::from(*value) << self.shift).collect(),
-        }
     }
 }

@@ -1,23 +1,23 @@
-//! The size of an upload beside its baseline: all backbone weights in bf16, two bytes each.
+//! The size of an upload compared to its baseline: all backbone weights in bf16, at two bytes each.
 
 use std::fmt;
 
-/// Bytes to send, and what sending full weights would take.
+/// The size of an artifact and of the baseline, sending the full weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UploadSize {
-    /// Bytes of the artifact's blocks.
+    /// Size of the artifact's blocks, in bytes.
     pub artifact_bytes: u64,
-    /// Bytes of the backbone in bf16.
+    /// Size of the backbone in bf16, in bytes.
     pub full_weights_bytes: u64,
 }
 
 impl UploadSize {
-    /// For a backbone of so many weights.
+    /// Compares an artifact to a backbone of `backbone_weights` weights.
     pub fn new(artifact_bytes: u64, backbone_weights: u64) -> Self {
         Self { artifact_bytes, full_weights_bytes: 2 * backbone_weights }
     }
 
-    /// Hundredths of a percent less to send than the baseline, rounded down.
+    /// Returns how much smaller the artifact is than the baseline, in hundredths of a percent, rounded down.
     pub fn saved_basis_points(self) -> u64 {
         let saved = self.full_weights_bytes.saturating_sub(self.artifact_bytes);
         (u128::from(saved) * 10_000 / u128::from(self.full_weights_bytes.max(1))) as u64

@@ -1,88 +1,88 @@
-//! Verification: a claimed artifact holds exactly where it equals the one recomputed from its task.
+//! Verification: a claimed artifact is valid if and only if it equals the one that is recomputed from its task.
 
-use super::artifact::{Artifact, Body};
+use super::artifact::{Artifact, ArtifactBody};
 use super::commitment::Commitment;
 use super::error::WorkError;
 use super::receipt::Receipt;
 use crate::store::{Cid, Fetch};
 
-/// The first thing in which a claim and its recomputation differ.
+/// The first difference between a claimed artifact and the recomputed one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Mismatch {
-    /// The claim's blocks are missing, altered or not of the right form.
+    /// The claimed artifact's blocks are missing, altered or malformed.
     #[error(transparent)]
     Blocks(#[from] WorkError),
-    /// The commitment is not that of the task and the artifact.
-    #[error("commitment {claimed} is not that of the artifact, {found}")]
+    /// The receipt's commitment is not that of its task and artifact.
+    #[error("the commitment is {claimed}, but that of the artifact is {found}")]
     Commitment {
-        /// As claimed.
+        /// Commitment in the receipt.
         claimed: Commitment,
-        /// Of the artifact's blocks.
+        /// Commitment computed from the artifact's blocks.
         found: Commitment,
     },
-    /// The two are for different tasks.
-    #[error("task {claimed} was claimed, task {recomputed} recomputed")]
+    /// The two artifacts belong to different tasks.
+    #[error("the claim is for task {claimed}, but task {recomputed} was recomputed")]
     Task {
-        /// As claimed.
+        /// Claimed value.
         claimed: Cid,
-        /// As recomputed.
+        /// Recomputed value.
         recomputed: Box<Cid>,
     },
-    /// One of the two saturated, the other did not.
-    #[error("the claim is {}, the recomputation {}", void(*.claimed_void), void(!*.claimed_void))]
+    /// One of the two artifacts is void, the other is not.
+    #[error("the claimed artifact is {}, the recomputed one is {}", void(*.claimed_void), void(!*.claimed_void))]
     Void {
-        /// Whether it is the claim that is void.
+        /// Whether the claimed artifact is the void one.
         claimed_void: bool,
     },
     /// The loss differs.
-    #[error("the loss is {recomputed} · 2^-20 bits, not {claimed}")]
+    #[error("the loss is {recomputed} · 2^-20 bits, but {claimed} was claimed")]
     Loss {
-        /// As claimed.
+        /// Claimed value.
         claimed: i64,
-        /// As recomputed.
+        /// Recomputed value.
         recomputed: i64,
     },
-    /// The supervised tokens differ.
-    #[error("the supervised tokens are {recomputed}, not {claimed}")]
+    /// The numbers of supervised tokens differ.
+    #[error("the number of supervised tokens is {recomputed}, but {claimed} was claimed")]
     Tokens {
-        /// As claimed.
+        /// Claimed value.
         claimed: u32,
-        /// As recomputed.
+        /// Recomputed value.
         recomputed: u32,
     },
-    /// A matrix has another place, shape or exponent.
-    #[error("matrix {at} is {recomputed}, not {claimed}")]
+    /// A matrix differs in name, shape or exponent.
+    #[error("matrix {at} is {recomputed}, but {claimed} was claimed")]
     Matrix {
-        /// Its place in canonical order.
+        /// Position in canonical order.
         at: usize,
-        /// As claimed.
+        /// Claimed value.
         claimed: String,
-        /// As recomputed.
+        /// Recomputed value.
         recomputed: String,
     },
-    /// A matrix was shifted otherwise.
-    #[error("matrix {name} has shift {recomputed}, not {claimed}")]
+    /// The shifts of a matrix differ.
+    #[error("matrix {name} has the shift {recomputed}, but {claimed} was claimed")]
     Shift {
-        /// The matrix.
+        /// Name of the matrix.
         name: String,
-        /// As claimed.
+        /// Claimed value.
         claimed: u32,
-        /// As recomputed.
+        /// Recomputed value.
         recomputed: u32,
     },
     /// An element differs.
-    #[error("matrix {name} has {recomputed} at row {row}, column {column}, not {claimed}")]
+    #[error("matrix {name} has {recomputed} at row {row}, column {column}, but {claimed} was claimed")]
     Element {
-        /// The matrix.
+        /// Name of the matrix.
         name: String,
-        /// Below its rows.
+        /// Row of the element.
         row: usize,
-        /// Below its columns.
+        /// Column of the element.
         column: usize,
-        /// As claimed.
+        /// Claimed value.
         claimed: i16,
-        /// As recomputed.
+        /// Recomputed value.
         recomputed: i16,
     },
 }
@@ -91,15 +91,15 @@ fn void(is: bool) -> &'static str {
     if is { "void" } else { "a gradient" }
 }
 
-/// Whether `claimed` is exactly `recomputed`; otherwise the first difference.
+/// Returns an error with the first difference unless `claimed` equals `recomputed`.
 pub fn compare(claimed: &Artifact, recomputed: &Artifact) -> Result<(), Mismatch> {
     if claimed.task() != recomputed.task() {
         return Err(Mismatch::Task { claimed: claimed.task(), recomputed: Box::new(recomputed.task()) });
     }
     let (ours, theirs) = match (recomputed.body(), claimed.body()) {
-        (Body::Void, Body::Void) => return Ok(()),
-        (Body::Gradient(ours), Body::Gradient(theirs)) => (ours, theirs),
-        (_, theirs) => return Err(Mismatch::Void { claimed_void: *theirs == Body::Void }),
+        (ArtifactBody::Void, ArtifactBody::Void) => return Ok(()),
+        (ArtifactBody::Gradient(ours), ArtifactBody::Gradient(theirs)) => (ours, theirs),
+        (_, theirs) => return Err(Mismatch::Void { claimed_void: *theirs == ArtifactBody::Void }),
     };
     if theirs.tokens != ours.tokens {
         return Err(Mismatch::Tokens { claimed: theirs.tokens, recomputed: ours.tokens });
@@ -131,7 +131,7 @@ pub fn compare(claimed: &Artifact, recomputed: &Artifact) -> Result<(), Mismatch
     Ok(())
 }
 
-/// Gets the artifact that a receipt names and checks that blocks, task and commitment belong together.
+/// Fetches the artifact that a receipt names, and checks that its blocks, task and commitment match the receipt.
 pub fn open_receipt(receipt: &Receipt, fetch: Fetch) -> Result<Artifact, Mismatch> {
     let claimed = Artifact::fetch(receipt.task(), &receipt.artifact(), fetch)?;
     let found = Commitment::new(receipt.task(), &claimed.gradient_root());
@@ -141,7 +141,7 @@ pub fn open_receipt(receipt: &Receipt, fetch: Fetch) -> Result<Artifact, Mismatc
     Ok(claimed)
 }
 
-/// [`open_receipt`], then [`compare`] with the artifact `recomputed` from the receipt's task.
+/// Opens a receipt with [`open_receipt`], then compares its artifact with the one that was recomputed from its task.
 pub fn verify(receipt: &Receipt, fetch: Fetch, recomputed: &Artifact) -> Result<(), Mismatch> {
     compare(&open_receipt(receipt, fetch)?, recomputed)
 }

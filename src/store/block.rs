@@ -1,31 +1,31 @@
-//! A block is at most 1 MiB of bytes under the CID `CIDv1(codec, sha2-256(bytes))`.
+//! The block: at most 1 MiB of bytes with the CID `CIDv1(codec, sha2-256(bytes))`.
 
 use cid::{Cid, Version};
 use multihash::Multihash;
 use sha2::{Digest, Sha256};
 
-/// Largest block: what IPFS nodes pass on without being asked to make an exception.
+/// The largest size of a block in bytes: the limit up to which IPFS nodes transfer blocks by default.
 pub const MAX_BLOCK_BYTES: usize = 1 << 20;
 
 /// The multihash code of sha2-256, the only hash accepted.
 const SHA2_256: u64 = 0x12;
 
-/// What a block's bytes are.
+/// The format of a block's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
     /// Plain bytes (`raw`, 0x55).
     Raw,
     /// Canonical DAG-CBOR (`dag-cbor`, 0x71).
     DagCbor,
-    /// Links and data in protobuf (`dag-pb`, 0x70), what UnixFS is made of.
+    /// Links and data in protobuf (`dag-pb`, 0x70), the format of UnixFS nodes.
     DagPb,
 }
 
 impl Codec {
-    /// All that are kept.
+    /// All supported codecs.
     pub const ALL: [Self; 3] = [Self::Raw, Self::DagCbor, Self::DagPb];
 
-    /// Its multicodec number.
+    /// Returns the multicodec number.
     pub const fn code(self) -> u64 {
         match self {
             Self::Raw => 0x55,
@@ -34,7 +34,7 @@ impl Codec {
         }
     }
 
-    /// Its multicodec name.
+    /// Returns the multicodec name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
@@ -43,81 +43,81 @@ impl Codec {
         }
     }
 
-    /// That of a CIDv1 with sha2-256; other CIDs name no block here.
+    /// Returns the codec of a CID, or an error unless it is a CIDv1 of a supported codec with a sha2-256 hash.
     pub fn of(cid: &Cid) -> Result<Self, StoreError> {
         let codec = Self::ALL.into_iter().find(|codec| codec.code() == cid.codec());
         let sha = cid.version() == Version::V1 && cid.hash().code() == SHA2_256 && cid.hash().size() == 32;
         codec.filter(|_| sha).ok_or(StoreError::Codec(*cid))
     }
 
-    /// The CID of `bytes` read as this codec.
+    /// Returns the CID of `bytes` in this codec.
     pub fn cid(self, bytes: &[u8]) -> Cid {
         self.named(&Sha256::digest(bytes).into())
     }
 
-    /// The CID of bytes that have this SHA-256.
+    /// Returns the CID of bytes whose SHA-256 is `sha256`.
     pub fn named(self, sha256: &[u8; 32]) -> Cid {
         let hash = Multihash::wrap(SHA2_256, sha256).expect("32 bytes fit a 64-byte multihash");
         Cid::new_v1(self.code(), hash)
     }
 }
 
-/// What can be wrong with blocks and the values made of them.
+/// Errors of blocks and of values that are decoded from them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// More bytes than a block may have.
-    #[error("a block of {bytes} bytes exceeds the limit of {MAX_BLOCK_BYTES}")]
+    /// A block has too many bytes.
+    #[error("a block has {bytes} bytes, which exceeds the limit of {MAX_BLOCK_BYTES}")]
     TooLarge {
-        /// Its length.
+        /// Size of the block.
         bytes: usize,
     },
-    /// The bytes hash to another CID.
-    #[error("the bytes given for {claimed} are those of {found}")]
+    /// The bytes of a block do not have the hash in its CID.
+    #[error("the bytes received for block {claimed} have the CID {found}")]
     Mismatch {
-        /// The name they came under.
+        /// CID that was requested or stated.
         claimed: Cid,
-        /// The name they have.
+        /// CID of the bytes.
         found: Box<Cid>,
     },
-    /// A CID that is not v1, sha2-256, and of a codec that the place demands.
-    #[error("{0} is not a CIDv1 of the codec and hash expected here")]
+    /// A CID is not version 1 with sha2-256 and a codec that is allowed here.
+    #[error("{0} is not a CIDv1 with sha2-256 and the expected codec")]
     Codec(Cid),
-    /// No store has the block.
-    #[error("block {0} is not there")]
+    /// The block was not found.
+    #[error("block {0} was not found")]
     Missing(Cid),
-    /// A store failed to answer.
+    /// A store failed to return the block.
     #[error("block {cid} could not be read: {reason}")]
     Unavailable {
-        /// The block asked for.
+        /// CID of the block.
         cid: Cid,
-        /// What the store said.
+        /// Error message of the store.
         reason: Box<str>,
     },
-    /// Bytes that are not canonical DAG-CBOR of the expected form.
-    #[error("not a canonical {what}: {reason}")]
+    /// Bytes are not in the expected format.
+    #[error("invalid {what}: {reason}")]
     Malformed {
-        /// The form expected.
+        /// Name of the expected format.
         what: &'static str,
-        /// What is wrong.
+        /// Description of the problem.
         reason: String,
     },
-    /// A split value whose leaves do not add up to its length.
-    #[error("a value of {expected} bytes cannot be {leaves} leaves with {found} bytes")]
+    /// The leaves of a split value do not have the sizes that its length requires.
+    #[error("a value of {expected} bytes cannot consist of {leaves} leaves, whose first ones have {found} bytes")]
     Length {
-        /// Bytes demanded.
+        /// Length of the value in bytes.
         expected: u64,
-        /// Leaves given.
+        /// Number of leaves.
         leaves: usize,
-        /// Bytes found.
+        /// Number of bytes in the leaves that were read before the error.
         found: u64,
     },
 }
 
-/// Asks a store for a block's bytes. What it returns need not be trusted: readers check it.
+/// A function that returns the bytes of a block. They need not be trusted, because readers check them against the CID.
 pub type Fetch<'a> = &'a dyn Fn(&Cid) -> Result<Vec<u8>, StoreError>;
 
-/// Bytes and the CID that they hash to.
+/// Bytes and their CID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     cid: Cid,
@@ -125,7 +125,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// Names `bytes`.
+    /// Builds the block of `bytes` in a codec.
     pub fn new(codec: Codec, bytes: Vec<u8>) -> Result<Self, StoreError> {
         if bytes.len() > MAX_BLOCK_BYTES {
             return Err(StoreError::TooLarge { bytes: bytes.len() });
@@ -133,7 +133,7 @@ impl Block {
         Ok(Self { cid: codec.cid(&bytes), bytes })
     }
 
-    /// Checks `bytes` that came under the name `cid`.
+    /// Builds a block from bytes that were received for `cid`. Returns an error if they have another CID.
     pub fn check(cid: Cid, bytes: Vec<u8>) -> Result<Self, StoreError> {
         let block = Self::new(Codec::of(&cid)?, bytes)?;
         if block.cid == cid {
@@ -143,7 +143,7 @@ impl Block {
         }
     }
 
-    /// Gets and checks the block `cid`, which must be of `codec`.
+    /// Fetches and checks the block `cid`, which must have the codec `codec`.
     pub fn fetch(codec: Codec, cid: &Cid, fetch: Fetch) -> Result<Self, StoreError> {
         if Codec::of(cid)? != codec {
             return Err(StoreError::Codec(*cid));
@@ -151,23 +151,23 @@ impl Block {
         Self::check(*cid, fetch(cid)?)
     }
 
-    /// Its name.
+    /// Returns the CID.
     pub fn cid(&self) -> Cid {
         self.cid
     }
 
-    /// Its bytes.
+    /// Returns the bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Its bytes, owned.
+    /// Returns the bytes, owned.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 }
 
-/// A CID in version 1: version 0, which begins with `Qm`, is the same for dag-pb alone.
+/// Converts a CID to version 1. Version 0, which begins with `Qm`, implies the codec dag-pb.
 pub fn version_1(cid: Cid) -> Cid {
     match cid.version() {
         Version::V0 => Cid::new_v1(Codec::DagPb.code(), *cid.hash()),
@@ -175,17 +175,17 @@ pub fn version_1(cid: Cid) -> Cid {
     }
 }
 
-/// A root block and every block that it names.
+/// A root block and the blocks under it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dag {
-    /// The root's CID.
+    /// CID of the root block.
     pub root: Cid,
-    /// All blocks, each once, the root last.
+    /// All blocks, each once, with the root last.
     pub blocks: Vec<Block>,
 }
 
 impl Dag {
-    /// A root over `leaves`; a leaf that occurs twice is kept once.
+    /// Builds a DAG from a root and its leaves. A leaf that occurs twice is kept once.
     pub(crate) fn new(root: Block, mut leaves: Vec<Block>) -> Self {
         leaves.sort_unstable_by_key(Block::cid);
         leaves.dedup_by_key(|leaf| leaf.cid);
@@ -194,14 +194,15 @@ impl Dag {
         Self { root: cid, blocks: leaves }
     }
 
-    /// Bytes of all blocks.
+    /// Returns the size of all blocks in bytes.
     pub fn bytes(&self) -> usize {
         self.blocks.iter().map(|block| block.bytes.len()).sum()
     }
 
-    /// The root, and a leaf that the root's hash chooses, so that it is not always the same one: what a store is asked
-    /// for again before it counts as one that keeps.
-    pub(crate) fn sample(&self) -> impl Iterator<Item = Cid> {
+    /// Returns the CIDs of the root and of one leaf, if there is any, which the root's hash selects.
+    ///
+    /// A client requests these blocks from a store to check that the store has kept the DAG.
+    pub(crate) fn spot_check_cids(&self) -> impl Iterator<Item = Cid> {
         let leaves: Vec<Cid> =
             self.blocks.iter().map(Block::cid).filter(|cid| cid.codec() == Codec::Raw.code()).collect();
         let digest = self.root.hash().digest();
@@ -210,7 +211,7 @@ impl Dag {
         [Some(self.root), leaf].into_iter().flatten()
     }
 
-    /// Serves as a [`Fetch`].
+    /// Returns the bytes of a block, as a [`Fetch`] does.
     pub fn get(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
         let found = self.blocks.iter().find(|block| block.cid == *cid);
         found.map(|block| block.bytes.clone()).ok_or(StoreError::Missing(*cid))
@@ -221,9 +222,9 @@ impl Dag {
 mod tests {
     use super::*;
 
-    /// `ipfs block put` names these bytes so.
+    /// CIDs that `ipfs block put` returns.
     #[test]
-    fn known_cids() {
+    fn cids_are_those_of_ipfs() {
         let raw = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e";
         assert_eq!(Codec::Raw.cid(b"hello world").to_string(), raw);
         let empty_map = "bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua";
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn tampered_large_and_foreign_blocks_are_refused() {
+    fn altered_and_large_blocks_and_unsupported_cids_are_refused() {
         let block = Block::new(Codec::Raw, vec![7; 100]).unwrap();
         for bit in 0..800 {
             let mut bytes = block.bytes().to_vec();

@@ -1,4 +1,4 @@
-//! CAR version 1: a DAG as one file. A header that names the root, then each block behind its length and its CID.
+//! CAR version 1: a DAG as one file. A header names the root; each block follows, preceded by its length and its CID.
 //!
 //! <https://ipld.io/specs/transport/car/carv1/>
 
@@ -6,13 +6,13 @@ use super::{Block, Cid, Dag, MAX_BLOCK_BYTES, StoreError, version_1};
 use serde::{Deserialize, Serialize};
 use unsigned_varint::{decode, encode};
 
-/// Most bytes of a file that is read at once.
+/// The largest size of a file that is read into memory, in bytes.
 pub const MAX_CAR_BYTES: usize = 256 << 20;
-/// Most bytes of a header: some hundred roots.
+/// The largest size of a header in bytes, enough for some hundred roots.
 const MAX_HEADER_BYTES: usize = 16 << 10;
-/// Most bytes of a block with its CID.
+/// The largest size of a section, a CID with its block, in bytes.
 const MAX_SECTION_BYTES: usize = MAX_BLOCK_BYTES + 128;
-/// Bytes that are looked at together.
+/// The largest number of bytes that are added to the buffer before sections are parsed.
 const PIECE_BYTES: usize = 1 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -22,7 +22,7 @@ struct CarHeader {
     version: u64,
 }
 
-/// The first bytes of a file with one root.
+/// Returns the header of a file with one root.
 pub fn car_header(root: Cid) -> Vec<u8> {
     let header = CarHeader { roots: vec![root], version: 1 };
     let header = serde_ipld_dagcbor::to_vec(&header).expect("a list of CIDs and a number");
@@ -31,31 +31,31 @@ pub fn car_header(root: Cid) -> Vec<u8> {
     car
 }
 
-/// The bytes of one block in a file.
+/// Returns the section of one block.
 pub fn car_section(block: &Block) -> Vec<u8> {
     let mut car = Vec::with_capacity(block.bytes().len() + 64);
     section(&mut car, &[&block.cid().to_bytes(), block.bytes()]);
     car
 }
 
-/// A file as its bytes come. Holds one block at most, which is checked before it is given out.
+/// A streaming parser of CAR files. It buffers at most one block and a piece, and checks each block before returning it.
 pub struct CarReader {
-    /// Bytes that may still come.
-    left: usize,
+    /// Number of bytes that the file may still have.
+    remaining_bytes: usize,
     pending: Vec<u8>,
     roots: Option<Vec<Cid>>,
 }
 
 impl CarReader {
-    /// The beginning of a file of at most `most_bytes`.
-    pub fn new(most_bytes: usize) -> Self {
-        Self { left: most_bytes, pending: Vec::new(), roots: None }
+    /// Returns a parser of a file of at most `max_bytes` bytes.
+    pub fn new(max_bytes: usize) -> Self {
+        Self { remaining_bytes: max_bytes, pending: Vec::new(), roots: None }
     }
 
-    /// The next bytes; the blocks that they complete, each checked against its CID, are added to `done`.
+    /// Parses the next bytes. The blocks that they complete are checked against their CIDs and added to `done`.
     pub fn push(&mut self, bytes: &[u8], done: &mut Vec<Block>) -> Result<(), StoreError> {
-        let too_large = || malformed("it is longer than is taken here");
-        self.left = self.left.checked_sub(bytes.len()).ok_or_else(too_large)?;
+        let too_large = || malformed("it is longer than the limit");
+        self.remaining_bytes = self.remaining_bytes.checked_sub(bytes.len()).ok_or_else(too_large)?;
         for piece in bytes.chunks(PIECE_BYTES) {
             self.pending.extend_from_slice(piece);
             let mut rest = &self.pending[..];
@@ -73,18 +73,18 @@ impl CarReader {
         Ok(())
     }
 
-    /// The end: the roots that the header names, in version 1.
+    /// Ends parsing and returns the roots that the header names, as CIDs of version 1.
     pub fn finish(self) -> Result<Vec<Cid>, StoreError> {
         match self.roots {
             Some(roots) if self.pending.is_empty() => Ok(roots),
-            Some(_) => Err(malformed("it ends within a block")),
-            None => Err(malformed("it ends within the header")),
+            Some(_) => Err(malformed("it ends inside a block")),
+            None => Err(malformed("it ends inside the header")),
         }
     }
 }
 
 impl Dag {
-    /// As one file.
+    /// Returns the DAG as a CAR file.
     pub fn to_car(&self) -> Vec<u8> {
         let mut car = car_header(self.root);
         car.reserve(self.bytes() + 64 * self.blocks.len());
@@ -94,11 +94,11 @@ impl Dag {
         car
     }
 
-    /// Reads a file with one root, which must be there; every block is checked against its CID.
+    /// Reads a file that has one root and contains its block. Every block is checked against its CID.
     pub fn from_car(car: &[u8]) -> Result<Self, StoreError> {
         let (mut reader, mut blocks) = (CarReader::new(MAX_CAR_BYTES), Vec::new());
         reader.push(car, &mut blocks)?;
-        let [root] = reader.finish()?[..] else { return Err(malformed("one root is read")) };
+        let [root] = reader.finish()?[..] else { return Err(malformed("it does not have exactly one root")) };
         if !blocks.iter().any(|block| block.cid() == root) {
             return Err(StoreError::Missing(root));
         }
@@ -106,20 +106,21 @@ impl Dag {
     }
 }
 
+/// Appends a section to a file.
 fn section(car: &mut Vec<u8>, parts: &[&[u8]]) {
     let bytes: usize = parts.iter().map(|part| part.len()).sum();
     car.extend_from_slice(encode::usize(bytes, &mut encode::usize_buffer()));
     parts.iter().for_each(|part| car.extend_from_slice(part));
 }
 
-/// The next section, if all of it is there.
+/// Returns the next section, or `None` if it is not complete yet.
 fn take<'a>(rest: &mut &'a [u8], most: usize) -> Result<Option<&'a [u8]>, StoreError> {
     let (bytes, after) = match decode::usize(rest) {
         Err(decode::Error::Insufficient) => return Ok(None),
         decoded => decoded.map_err(malformed)?,
     };
     if bytes > most {
-        return Err(malformed(format!("a section of {bytes} bytes, the limit is {most}")));
+        return Err(malformed(format!("a section has {bytes} bytes, which exceeds the limit of {most}")));
     }
     let Some((section, after)) = after.split_at_checked(bytes) else { return Ok(None) };
     *rest = after;
@@ -128,7 +129,7 @@ fn take<'a>(rest: &mut &'a [u8], most: usize) -> Result<Option<&'a [u8]>, StoreE
 
 fn roots(header: &[u8]) -> Result<Vec<Cid>, StoreError> {
     let header: CarHeader = serde_ipld_dagcbor::from_slice(header).map_err(malformed)?;
-    let CarHeader { roots, version: 1 } = header else { return Err(malformed("only version 1 is read")) };
+    let CarHeader { roots, version: 1 } = header else { return Err(malformed("only version 1 is supported")) };
     Ok(roots.into_iter().map(version_1).collect())
 }
 
@@ -154,13 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_file_is_read_back() {
         assert_eq!(Dag::from_car(&dag().to_car()), Ok(dag()));
     }
 
-    /// CarHeader and frame, byte by byte.
+    /// Compares the header and a section with the specification, byte by byte.
     #[test]
-    fn the_form_is_the_specified_one() {
+    fn the_format_is_the_specified_one() {
         let root = Block::new(Codec::Raw, b"abc".to_vec()).unwrap();
         let cid = root.cid().to_bytes();
         let car = Dag::new(root, Vec::new()).to_car();
@@ -182,9 +183,9 @@ mod tests {
         }
     }
 
-    /// However it is cut on its way, and however much a length promises.
+    /// Files are parsed in pieces of any length, and a section that announces too many bytes is refused.
     #[test]
-    fn it_is_read_as_it_comes() {
+    fn files_are_parsed_in_pieces() {
         let car = dag().to_car();
         for step in [1, 7, 100, car.len()] {
             let (mut reader, mut blocks) = (CarReader::new(car.len()), Vec::new());
@@ -196,8 +197,8 @@ mod tests {
         }
         let short = CarReader::new(car.len() - 1).push(&car, &mut Vec::new());
         assert!(short.unwrap_err().to_string().contains("longer"));
-        let promise = [car_header(dag().root), vec![0xff, 0xff, 0xff, 0x7f]].concat();
-        let refused = CarReader::new(MAX_CAR_BYTES).push(&promise, &mut Vec::new());
+        let oversized = [car_header(dag().root), vec![0xff, 0xff, 0xff, 0x7f]].concat();
+        let refused = CarReader::new(MAX_CAR_BYTES).push(&oversized, &mut Vec::new());
         assert!(refused.unwrap_err().to_string().contains("limit"));
     }
 

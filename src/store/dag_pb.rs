@@ -1,4 +1,4 @@
-//! dag-pb: a node is links, then data, in protobuf.
+//! dag-pb: nodes of links and data in protobuf.
 //!
 //! <https://ipld.io/specs/codecs/dag-pb/spec/>
 
@@ -12,25 +12,25 @@ pub(super) struct PbLink {
     hash: Option<Vec<u8>>,
     #[prost(string, optional, tag = "2")]
     name: Option<String>,
-    /// Bytes of all blocks under it.
+    /// Total size of the blocks under the link, in bytes.
     #[prost(uint64, optional, tag = "3")]
     size: Option<u64>,
 }
 
 impl PbLink {
-    /// A link without a name, as files have them.
+    /// Returns a link without a name, as in files.
     pub(super) fn new(cid: &Cid, size: u64) -> Self {
         Self { hash: Some(cid.to_bytes()), name: Some(String::new()), size: Some(size) }
     }
 
-    /// Where it leads, in version 1.
+    /// Returns the CID of the linked node, in version 1.
     pub(super) fn cid(&self) -> Result<Cid, StoreError> {
-        let hash = self.hash.as_deref().ok_or_else(|| malformed("a link without a CID"))?;
+        let hash = self.hash.as_deref().ok_or_else(|| malformed("a link has no CID"))?;
         Cid::try_from(hash).map(version_1).map_err(malformed)
     }
 }
 
-/// A node.
+/// A node of links and data.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct PbNode {
     #[prost(bytes = "vec", optional, tag = "1")]
@@ -40,12 +40,12 @@ pub(super) struct PbNode {
 }
 
 impl PbNode {
-    /// Reads the bytes of a node.
+    /// Decodes the bytes of a node.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, StoreError> {
         Self::decode(bytes).map_err(malformed)
     }
 
-    /// The canonical bytes, where links come before data although their number is the higher.
+    /// Returns the node as a block of canonical bytes, in which links precede data although their field number is higher.
     pub(super) fn block(self) -> Result<Block, StoreError> {
         let links = Self { data: None, links: self.links };
         let mut bytes = links.encode_to_vec();

@@ -1,20 +1,20 @@
-//! A long value is leaves: raw blocks of 1 MiB each, the last one shorter.
+//! Long values as leaves: raw blocks of 1 MiB each, of which the last one may be shorter.
 
 use super::{Block, Codec, Fetch, MAX_BLOCK_BYTES, StoreError};
 use cid::Cid;
 
-/// Bytes of every leaf but the last.
+/// Size of every leaf except the last one, in bytes.
 pub const LEAF_BYTES: usize = MAX_BLOCK_BYTES;
 
-/// Cuts a value; an empty one has no leaves.
+/// Splits a value into leaves. An empty value has no leaves.
 pub fn split(bytes: &[u8]) -> Vec<Block> {
     let block = |leaf: &[u8]| Block::new(Codec::Raw, leaf.to_vec()).expect("a leaf is within the block limit");
     bytes.chunks(LEAF_BYTES).map(block).collect()
 }
 
-/// Gets, checks and joins the leaves of a value of exactly `bytes` bytes.
+/// Fetches, checks and joins the leaves of a value of exactly `bytes` bytes.
 ///
-/// Memory grows with verified leaves only, never with a length that somebody claims.
+/// Memory is allocated only as checked leaves arrive, not from the stated length.
 pub fn join(leaves: &[Cid], bytes: u64, fetch: Fetch) -> Result<Vec<u8>, StoreError> {
     let length = |found| StoreError::Length { expected: bytes, leaves: leaves.len(), found };
     if bytes.div_ceil(LEAF_BYTES as u64) != leaves.len() as u64 {
@@ -37,7 +37,7 @@ mod tests {
     use crate::store::Dag;
 
     #[test]
-    fn splits_and_joins() {
+    fn split_values_are_joined_again() {
         for bytes in [0, 1, LEAF_BYTES - 1, LEAF_BYTES, LEAF_BYTES + 1, 2 * LEAF_BYTES + 5] {
             let value: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
             let leaves = split(&value);

@@ -1,9 +1,10 @@
-//! The links of a block, whatever its codec.
+//! The links of a block, for every codec.
 
 use super::{Block, Cid, Codec, StoreError, dag_pb::PbNode, version_1};
 use ipld_core::serde::ExtractLinks;
 
-/// Every CID that a block holds, in version 1 and in the block's order; one that names no block here is an error.
+/// Returns every CID that a block contains, in the order of the block and in version 1. A CID of an unsupported codec or hash is
+/// an error.
 pub fn links(block: &Block) -> Result<Vec<Cid>, StoreError> {
     let found: Vec<Cid> = match Codec::of(&block.cid())? {
         Codec::Raw => Vec::new(),
@@ -37,14 +38,14 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_no_block_of_ours_is_named() {
+    fn the_error_names_an_unsupported_cid() {
         let identity = Cid::new_v1(0x55, Multihash::wrap(0, b"abc").unwrap());
         let cbor = dag_cbor::block("test", &identity).unwrap();
         assert_eq!(links(&cbor), Err(StoreError::Codec(identity)));
     }
 
     #[test]
-    fn nested_without_end_is_refused() {
+    fn deeply_nested_blocks_are_refused() {
         for deep in [[0x81; 1 << 20], [0xd8; 1 << 20]] {
             assert!(links(&Block::new(Codec::DagCbor, deep.to_vec()).unwrap()).is_err());
         }

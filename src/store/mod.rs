@@ -1,6 +1,6 @@
-//! Content addressing: a value is blocks, a block is bytes whose SHA-256 is its name.
+//! Content addressing: values as blocks, and blocks under CIDs, which contain the SHA-256 of their bytes.
 //!
-//! Bytes in, bytes out; where blocks are kept is the front's affair, reached through [`Fetch`].
+//! This module does no IO. Blocks are read through [`Fetch`], and their storage belongs to other crates.
 
 mod block;
 mod car;

@@ -1,4 +1,4 @@
-//! A checkpoint: an adapter's masters and its optimizer's state as one safetensors file.
+//! Checkpoints: an adapter's master parameters and its optimizer's state in one safetensors file.
 
 use super::optimizer::Optimizer;
 use crate::{
@@ -10,7 +10,8 @@ use std::collections::HashMap;
 
 const OPTIMIZER: &str = "optimizer";
 
-/// The file's bytes: each matrix as I32 in Q3.28, the optimizer as U8, rank and alpha in the metadata.
+/// Returns the bytes of a checkpoint: each matrix as I32 in Q3.28, the optimizer's state as U8, and rank, alpha and the
+/// order of the matrices in the metadata.
 pub fn write(adapter: &LoraAdapter, optimizer: &Optimizer) -> Result<Vec<u8>, Error> {
     let state = optimizer.to_bytes();
     let mut views = vec![(OPTIMIZER.to_owned(), view(Dtype::U8, vec![state.len()], &state)?)];
@@ -27,7 +28,7 @@ pub fn write(adapter: &LoraAdapter, optimizer: &Optimizer) -> Result<Vec<u8>, Er
     safetensors::serialize(views, Some(metadata)).map_err(malformed)
 }
 
-/// Reads [`write`]'s bytes.
+/// Reads a checkpoint that [`write`] returned.
 pub fn read(bytes: &[u8]) -> Result<(LoraAdapter, Optimizer), Error> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
     let metadata = header.metadata().clone().unwrap_or_default();
@@ -36,7 +37,7 @@ pub fn read(bytes: &[u8]) -> Result<(LoraAdapter, Optimizer), Error> {
     let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
     let matrices = field("order")?.split(' ').filter(|name| !name.is_empty()).map(|name| {
         let tensor = file.tensor(name).map_err(malformed)?;
-        let &[rows, columns] = tensor.shape() else { return Err(malformed(format!("{name} is no matrix"))) };
+        let &[rows, columns] = tensor.shape() else { return Err(malformed(format!("{name} does not have two axes"))) };
         if tensor.dtype() != Dtype::I32 {
             return Err(malformed(format!("{name} is {:?}, not I32", tensor.dtype())));
         }
@@ -62,7 +63,7 @@ mod tests {
     use crate::training::optimizer::Settings;
 
     #[test]
-    fn what_is_written_is_read_and_damage_is_refused() {
+    fn a_written_checkpoint_is_read_back_and_a_truncated_one_refused() {
         let shapes = [("layers.0.attention.q".to_owned(), 5, 7), ("layers.0.attention.v".to_owned(), 5, 3)];
         let adapter = LoraAdapter::seeded(4, 8, &shapes, [9; 32]).unwrap();
         let optimizer = Optimizer::new(Settings::LION, &adapter).unwrap();

@@ -1,4 +1,5 @@
-//! Golden digests: a small step and a hundred of them, whose SHA-256 is the same wherever they run.
+//! Golden digests: the SHA-256 of the results of one small training step and of a run of a hundred steps, which every
+//! backend must reproduce.
 
 use super::{
     optimizer::{Optimizer, Settings},
@@ -11,32 +12,32 @@ use crate::{
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
     },
     numbers::{lora::LoraAdapter, rng::threefry},
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// What a backend makes of the conformance model.
+/// The digests of the conformance model on one backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digests {
-    /// Of the loss and the gradient of one chunk, adapter away from zero.
+    /// Digest of the loss and the gradient of one chunk, for an adapter whose factors are not zero.
     pub step: [u8; 32],
-    /// Of the losses and the adapter of [`RUN_STEPS`] AdamW steps.
+    /// Digest of the losses of [`RUN_STEPS`] AdamW steps and of the resulting adapter.
     pub run: [u8; 32],
 }
 
-/// Steps of a run.
+/// Number of steps in the run of [`Digests::run`].
 pub const RUN_STEPS: u64 = 100;
 
-/// What every backend must make.
+/// The digests that every backend must reproduce.
 pub const GOLDEN: Digests = Digests {
     step: hex("76b9d36815f1f991442ab830a3f0c1e23f5291073843cc8acc6fbab54f1f990a"),
     run: hex("d748ecab157d53d38c8d43da111e52f7de88f8e662fd82bd95235dada780e4ca"),
 };
 
-/// Sizes that are no multiple of a block, a word or a tile.
+/// Returns a model config whose sizes are not multiples of a block, a word or a tile.
 const fn config(layers: usize, context: usize) -> ModelConfig {
     ModelConfig {
         layers,
@@ -56,33 +57,35 @@ const fn config(layers: usize, context: usize) -> ModelConfig {
 const RANK: usize = 4;
 const SEED: [u8; 32] = *b"r3mes-wgpu conformance model v1.";
 
-/// The number of the step that [`Digests::step`] is of: the adapter has left zero by then.
+/// Number of the step whose digest is [`Digests::step`]. Before it, one step changes b from its initial zeros.
 const STEP: u64 = 1;
-/// Its model, and the length of its chunk.
+/// The model of that step, and the length of its chunk in tokens.
 const STEP_CONFIG: ModelConfig = config(2, 37);
 const STEP_TOKENS: u32 = 90;
 
-/// Both digests. `sequences` a play changes no bit.
+/// Computes both digests, with `sequences` sequences in each run, a number that does not affect the result.
 pub async fn digests(backend: &Backend, sequences: usize) -> Result<Digests, Error> {
     Ok(Digests { step: step_digest(backend, sequences).await?, run: run_digest(backend, sequences).await? })
 }
 
-/// [`Digests::step`]: two layers, 90 tokens in sequences of 37.
+/// Computes [`Digests::step`]: two layers, 90 tokens in sequences of 37.
 pub async fn step_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32], Error> {
-    Ok(digest(&Training::of_the_step(backend, sequences).await?.step(STEP).await?))
+    Ok(digest(&Training::before_golden_step(backend, sequences).await?.step(STEP).await?))
 }
 
-/// The trace of the step that [`Digests::step`] is of. The steps before it are the scalar references', so that the first
-/// entry that differs is of a dispatch whose inputs were right.
+/// Returns the trace of the step whose digest is [`Digests::step`].
+///
+/// The steps before it run on the reference kernels, so the first entry that differs from another backend's trace belongs
+/// to a dispatch with correct inputs.
 pub async fn step_trace(backend: &Backend, sequences: usize) -> Result<Vec<Traced>, Error> {
     let scalar = Backend::Cpu { threads: 1, choose: cpu::scalar };
-    let Training { adapter, .. } = Training::of_the_step(&scalar, sequences).await?;
+    let Training { adapter, .. } = Training::before_golden_step(&scalar, sequences).await?;
     let mut training = Training { adapter, ..Training::new(backend, sequences, STEP_CONFIG, STEP_TOKENS).await? };
     training.load().await?;
     Ok(training.trainer.traced_gradient(&training.chunk, &SEED, STEP).await?.1)
 }
 
-/// [`Digests::run`]: one layer and 16 tokens in sequences of 9, so that software GPUs end in minutes.
+/// Computes [`Digests::run`]: one layer and 16 tokens in sequences of 9, few enough that software GPUs need only minutes.
 pub async fn run_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32], Error> {
     let mut training = Training::new(backend, sequences, config(1, 9), 16).await?;
     let mut hash = Sha256::new();
@@ -95,7 +98,7 @@ pub async fn run_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32],
     Ok(hash.finalize().into())
 }
 
-/// A training on one chunk.
+/// A training run on one chunk.
 struct Training {
     trainer: Trainer,
     adapter: LoraAdapter,
@@ -108,7 +111,7 @@ impl Training {
         let config = config.check()?;
         let targets = Targets { rank: RANK, linears: Linear::ALL.to_vec() };
         let model = seeded(config.clone(), SEED)?;
-        let step = Step::new(&model, &targets, sequences);
+        let step = RecordedStep::new(&model, &targets, sequences);
         let executor = backend.executor(&Arc::new(step.recording.clone())).await?;
         let trainer = Trainer::new(step, executor);
         let adapter = LoraAdapter::seeded(RANK, 8, &targets.shapes(&config), SEED)?;
@@ -119,8 +122,8 @@ impl Training {
         Ok(Self { trainer, adapter, optimizer, chunk })
     }
 
-    /// About to take the step that [`Digests::step`] is of.
-    async fn of_the_step(backend: &Backend, sequences: usize) -> Result<Self, Error> {
+    /// Returns a run that has completed all steps before the one whose digest is [`Digests::step`].
+    async fn before_golden_step(backend: &Backend, sequences: usize) -> Result<Self, Error> {
         let mut training = Self::new(backend, sequences, STEP_CONFIG, STEP_TOKENS).await?;
         for number in 0..STEP {
             training.step(number).await?;
@@ -141,7 +144,7 @@ impl Training {
     }
 }
 
-/// SHA-256 of a chunk's loss and gradient, little-endian, in the adapter's order.
+/// Returns the SHA-256 of a chunk's loss, its saturation flag and its gradient, little-endian, in the adapter's order.
 pub fn digest(gradient: &ChunkGradient) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(gradient.loss.to_le_bytes());

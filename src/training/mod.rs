@@ -1,4 +1,4 @@
-//! Training: chunks become gradients, gradients the next adapter.
+//! Training: computes gradients from chunks, and the next adapter from gradients.
 
 pub mod checkpoint;
 pub mod conformance;

@@ -1,7 +1,7 @@
 //! The optimizer: `adapter' = adapter − learning_rate · update(gradient, moments)`, on the host.
 //!
-//! Only IEEE `+ − × ÷ √` in f64, each written once and in a fixed order, and one rounding to f32
-//! or to Q3.28: so every target computes the same bits. No fused operation, no power, no exponential.
+//! It uses only IEEE `+ − × ÷ √` in f64 in a fixed order, and one rounding to f32 or to Q3.28, so that every platform
+//! computes the same bits. It uses no fused operations, powers or exponentials.
 
 mod settings;
 mod state;
@@ -17,7 +17,7 @@ use crate::{
     protocol::MAX_EXPONENT,
 };
 
-/// What one step did.
+/// The outcome of one optimizer step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
     /// Euclidean norm of the mean gradient, before clipping.
@@ -26,11 +26,11 @@ pub struct StepReport {
     pub clipped: bool,
     /// The learning rate of this step.
     pub learning_rate: f64,
-    /// Masters that stopped at ±8.
+    /// Number of master parameters that were clamped to ±(8 − 2^-28).
     pub saturated: u64,
 }
 
-/// Settings, and what an optimizer remembers between steps.
+/// An optimizer's settings and its state between steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Optimizer {
     settings: Settings,
@@ -46,13 +46,13 @@ struct Moments {
     name: String,
     rows: usize,
     columns: usize,
-    /// `[rows, columns]`: decaying mean of the gradient.
+    /// `[rows, columns]`: exponentially decaying mean of the gradient.
     first: Vec<f32>,
-    /// `[rows, columns]`: decaying mean of its square, ≥ 0. Empty for Lion.
+    /// `[rows, columns]`: exponentially decaying mean of the squared gradient, at least 0. Empty for Lion.
     second: Vec<f32>,
 }
 
-/// Longest name of a matrix.
+/// The largest length of a matrix's name, in bytes.
 const MAX_NAME_BYTES: usize = 256;
 
 impl Moments {
@@ -72,7 +72,7 @@ impl Moments {
 }
 
 impl Optimizer {
-    /// An optimizer before its first step, with moments of 0.
+    /// Returns an optimizer before its first step, with moments of 0.
     pub fn new(settings: Settings, adapter: &LoraAdapter) -> Result<Self, Error> {
         settings.check()?;
         let moments = adapter.matrices.iter().map(|matrix| Moments::zero(matrix, settings.method));
@@ -80,19 +80,20 @@ impl Optimizer {
         Ok(Self { settings, step: 0, beta_products: [1.0; 2], moments })
     }
 
-    /// Steps done.
+    /// Returns the number of steps taken.
     pub fn steps(&self) -> u64 {
         self.step
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// One step by the mean gradient `values · 2^exponent / supervised_tokens`; on an error nothing has changed.
+    /// Takes one step along the mean gradient `values · 2^exponent / supervised_tokens`.
     ///
-    /// `gradients` are those of the adapter's matrices, in its order.
+    /// `gradients` has one gradient for each matrix of the adapter, in the adapter's order. If this returns an error, nothing
+    /// has changed.
     pub fn step(
         &mut self,
         adapter: &mut LoraAdapter,
@@ -113,7 +114,7 @@ impl Optimizer {
         let [beta1, beta2] = self.settings.method.betas();
         self.beta_products[0] *= beta1;
         self.beta_products[1] *= beta2;
-        let rule = Rule { settings: self.settings, learning_rate, beta_products: self.beta_products };
+        let rule = UpdateRule { settings: self.settings, learning_rate, beta_products: self.beta_products };
 
         let mut saturated = 0;
         for ((matrix, gradient), moments) in adapter.matrices.iter_mut().zip(gradients).zip(&mut self.moments) {
@@ -165,7 +166,7 @@ fn same_matrices<'a>(
     Ok(())
 }
 
-/// Euclidean norm of the mean gradient, summed matrix by matrix, row by row, in the given order.
+/// Returns the Euclidean norm of the mean gradient, summed matrix by matrix, row by row, in the given order.
 fn norm(gradients: &[GradientMatrix], tokens: f64) -> f64 {
     let mut sum = 0.0;
     for matrix in gradients {
@@ -179,16 +180,16 @@ fn norm(gradients: &[GradientMatrix], tokens: f64) -> f64 {
 }
 
 /// The update of one parameter at one step.
-struct Rule {
+struct UpdateRule {
     settings: Settings,
     learning_rate: f64,
     beta_products: [f64; 2],
 }
 
-impl Rule {
-    /// The next value of `parameter`; the moments are rounded to f32 after the step has used them.
+impl UpdateRule {
+    /// Returns the next value of `parameter`. The moments are rounded to f32 after the update has used them.
     fn apply(&self, parameter: f64, gradient: f64, first: &mut f32, second: &mut f32) -> f64 {
-        let kept = parameter * (1.0 - self.learning_rate * self.settings.weight_decay);
+        let decayed = parameter * (1.0 - self.learning_rate * self.settings.weight_decay);
         match self.settings.method {
             Method::AdamW { beta1, beta2, epsilon } => {
                 let mean = beta1 * f64::from(*first) + (1.0 - beta1) * gradient;
@@ -196,18 +197,18 @@ impl Rule {
                 (*first, *second) = (mean as f32, square as f32);
                 let unbiased_mean = mean / (1.0 - self.beta_products[0]);
                 let unbiased_square = square / (1.0 - self.beta_products[1]);
-                kept - self.learning_rate * (unbiased_mean / (unbiased_square.sqrt() + epsilon))
+                decayed - self.learning_rate * (unbiased_mean / (unbiased_square.sqrt() + epsilon))
             }
             Method::Lion { beta1, beta2 } => {
                 let direction = beta1 * f64::from(*first) + (1.0 - beta1) * gradient;
                 *first = (beta2 * f64::from(*first) + (1.0 - beta2) * gradient) as f32;
-                kept - self.learning_rate * sign(direction)
+                decayed - self.learning_rate * sign(direction)
             }
         }
     }
 }
 
-/// −1, 0 or 1: unlike `f64::signum`, 0 for both zeros.
+/// Returns −1, 0 or 1; for both zeros 0, unlike `f64::signum`.
 fn sign(value: f64) -> f64 {
     f64::from(i8::from(value > 0.0) - i8::from(value < 0.0))
 }
@@ -216,9 +217,9 @@ fn from_master(master: i32) -> f64 {
     f64::from(master) * power_of_two_f64(-(MASTER_FRACTION_BITS as i32))
 }
 
-/// To Q3.28, ties to even, stopping at ±(8 − 2^-28); says whether it had to.
+/// Rounds to Q3.28, ties to even, and clamps to ±(8 − 2^-28). Also returns whether clamping changed the value.
 fn to_master(value: f64) -> (i32, bool) {
-    /// Adding it leaves no fraction bits for |x| ≤ 2^51, and the addition rounds ties to even.
+    /// Adding this to x, |x| ≤ 2^51, rounds x to an integer, ties to even.
     const WHOLE: f64 = (3u64 << 51) as f64;
     let limit = f64::from(i32::MAX);
     let scaled = value * power_of_two_f64(MASTER_FRACTION_BITS as i32);
@@ -231,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn masters_round_ties_to_even_and_stop_at_the_limit() {
+    fn master_parameters_round_ties_to_even_and_are_clamped() {
         let ulp = power_of_two_f64(-28);
         for (units, rounded) in [(0.5, 0), (1.5, 2), (2.5, 2), (-0.5, 0), (-1.5, -2), (-2.5, -2), (2.500001, 3)] {
             assert_eq!(to_master(units * ulp), (rounded, false), "{units}");

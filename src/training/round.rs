@@ -1,4 +1,4 @@
-//! The end of a round: one optimizer step by the mean of the accepted gradients.
+//! The end of a round: one optimizer step along the mean of the accepted gradients.
 
 use super::optimizer::Optimizer;
 use crate::{
@@ -7,7 +7,8 @@ use crate::{
 };
 
 impl AdapterState {
-    /// The state after a round: one step of the optimizer by the round's mean gradient. A round of voids changes nothing.
+    /// Returns the state after a round: one optimizer step along the round's mean gradient. If all artifacts are void, the
+    /// state does not change.
     pub fn after(mut self, round: &Aggregate) -> Result<Self, Error> {
         if round.tokens > 0 {
             let mut optimizer = Optimizer::from_bytes(&self.optimizer)?;

@@ -1,4 +1,4 @@
-//! A session: an adapter that learns, step by step, from chunks.
+//! A local training session: optimizer steps of one adapter on chunks.
 
 use super::{
     optimizer::{Optimizer, StepReport},
@@ -9,10 +9,10 @@ use crate::{
     numbers::lora::{GradientMatrix, LoraAdapter},
 };
 
-/// Exponent of accumulated gradients: 2^-40 of a summed loss's gradient, with room up to 2^22.
+/// Exponent of accumulated gradients: they are integers in units of 2^-40, with magnitudes below 2^22.
 pub const JOB_EXPONENT: i32 = -40;
 
-/// An adapter, its optimizer, and what computes their gradients.
+/// An adapter, its optimizer, and the trainer that computes gradients.
 pub struct TrainingSession {
     trainer: Trainer,
     adapter: LoraAdapter,
@@ -20,24 +20,24 @@ pub struct TrainingSession {
     dither: [u8; 32],
 }
 
-/// What one step did.
+/// The outcome of one step.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionStep {
-    /// Mean loss before the step, nats per token.
+    /// Mean loss before the step, in nats per token.
     pub loss: f64,
-    /// Tokens with a label.
+    /// Number of tokens with a label.
     pub supervised: usize,
-    /// What the optimizer did; `None` where a value saturated and the step was left out.
+    /// Report of the optimizer, or `None` if a value saturated and the step was skipped.
     pub report: Option<StepReport>,
 }
 
 impl TrainingSession {
-    /// Continues from an adapter and an optimizer; `dither` keys the stochastic rounding.
+    /// Continues training from an adapter and an optimizer. `dither` keys the stochastic rounding.
     pub fn new(trainer: Trainer, adapter: LoraAdapter, optimizer: Optimizer, dither: [u8; 32]) -> Self {
         Self { trainer, adapter, optimizer, dither }
     }
 
-    /// One optimizer step by the summed gradient of some chunks.
+    /// Takes one optimizer step along the summed gradient of some chunks.
     pub async fn step(&mut self, chunks: &[&[u32]]) -> Result<SessionStep, Error> {
         self.load().await?;
         let mut sum: Option<ChunkGradient> = None;
@@ -58,7 +58,7 @@ impl TrainingSession {
         Ok(SessionStep { loss, supervised, report })
     }
 
-    /// Mean loss of some chunks, nats per token.
+    /// Returns the mean loss of some chunks, in nats per token.
     pub async fn evaluate(&mut self, chunks: &[&[u32]]) -> Result<f64, Error> {
         self.load().await?;
         let (mut loss, mut supervised) = (0, 0);
@@ -74,19 +74,19 @@ impl TrainingSession {
         self.trainer.load(&self.adapter, &exponents).await
     }
 
-    /// The adapter as it stands.
+    /// Returns the current adapter.
     pub fn adapter(&self) -> &LoraAdapter {
         &self.adapter
     }
 
-    /// The optimizer as it stands.
+    /// Returns the current optimizer.
     pub fn optimizer(&self) -> &Optimizer {
         &self.optimizer
     }
 }
 
 impl ChunkGradient {
-    /// The gradient of both chunks together: the same bits in any order.
+    /// Returns the sum of two gradients. The bits do not depend on the order.
     pub fn plus(mut self, other: Self) -> Result<Self, Error> {
         for (a, b) in self.matrices.iter_mut().zip(&other.matrices) {
             add_matrix(a, b)?;

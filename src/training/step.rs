@@ -1,4 +1,4 @@
-//! A chunk of text becomes the loss and the LoRA gradients of all its sequences.
+//! Computes the loss and the LoRA gradients of a chunk, over all its sequences.
 
 use crate::{
     compute::{
@@ -8,41 +8,41 @@ use crate::{
     },
     error::Error,
     kernels::cross_entropy::IGNORE,
-    model::transformer::Step,
+    model::transformer::RecordedStep,
     numbers::{
         lora::{GradientMatrix, LoraAdapter},
         rng::dither_key,
     },
 };
 
-/// What a chunk yields.
+/// The loss and gradient of a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkGradient {
-    /// In the adapter's order.
+    /// Gradients of the adapter's matrices, in the adapter's order.
     pub matrices: Vec<GradientMatrix>,
-    /// Σ over tokens of −log2 p(label), in 2^-20.
+    /// Loss in bits: the sum of −log2 p(label) over all tokens, in units of 2^-20.
     pub loss: i64,
-    /// Tokens with a label.
+    /// Number of tokens with a label.
     pub supervised: usize,
-    /// A value left its range: the gradient is void.
+    /// Whether a value left the range of its format, so that the gradient is void.
     pub saturated: bool,
 }
 
 impl ChunkGradient {
-    /// Mean loss in nats per supervised token, for people.
+    /// Returns the mean loss in nats per supervised token, for display.
     pub fn mean_loss(&self) -> f64 {
         nats(self.loss, self.supervised)
     }
 }
 
-/// Mean loss in nats of a sum in 2^-20 bits.
+/// Converts a loss summed over `supervised` tokens, in units of 2^-20 bits, to the mean in nats.
 pub fn nats(loss: i64, supervised: usize) -> f64 {
     loss as f64 / f64::from(1 << 20) * std::f64::consts::LN_2 / supervised.max(1) as f64
 }
 
-/// A recorded step in a player's memory.
+/// A recorded step with its executor.
 pub struct Trainer {
-    step: Step,
+    step: RecordedStep,
     executor: Executor,
     exponents: Vec<(i32, i32)>,
     shapes: Vec<(usize, usize)>,
@@ -50,14 +50,14 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Takes a step and a player of its recording.
-    pub fn new(step: Step, executor: Executor) -> Self {
+    /// Builds a trainer from a step and an executor of its recording.
+    pub fn new(step: RecordedStep, executor: Executor) -> Self {
         Self { step, executor, exponents: Vec::new(), shapes: Vec::new(), trace: None }
     }
 
-    /// Uploads an adapter. `exponents` are the job's, one per matrix in the adapter's order.
+    /// Uploads an adapter. `exponents` are the exponents of the gradients, one for each matrix in the adapter's order.
     pub async fn load(&mut self, adapter: &LoraAdapter, exponents: &[i32]) -> Result<(), Error> {
-        let expected = 2 * self.step.adapted.len();
+        let expected = 2 * self.step.adapted_linears.len();
         for (what, found) in [("adapter matrices", adapter.matrices.len()), ("exponents", exponents.len())] {
             if found != expected {
                 return Err(Error::Shape { what, expected, found });
@@ -70,29 +70,30 @@ impl Trainer {
         self.shapes = adapter.matrices.iter().map(|matrix| (matrix.rows, matrix.columns)).collect();
         let mut writes = Vec::new();
         let pairs = adapter.matrices.chunks_exact(2);
-        for (((_, buffers), pair), &exponents) in self.step.adapted.iter().zip(pairs).zip(&self.exponents) {
+        for (((_, buffers), pair), &exponents) in self.step.adapted_linears.iter().zip(pairs).zip(&self.exponents) {
             buffers.check(&pair[0], &pair[1])?;
             writes.extend(buffers.pack(adapter.alpha, &pair[0], &pair[1], exponents));
         }
         self.executor.write_all(&writes).await
     }
 
-    /// The gradient of the summed loss of a chunk, with dither keyed by `task_key` and `step`.
+    /// Computes the gradient of the summed loss of a chunk, with dither keyed by `task_key` and `step`.
     pub async fn gradient(&mut self, chunk: &[u32], task_key: &[u8; 32], step: u64) -> Result<ChunkGradient, Error> {
         let keys: Vec<_> =
             self.step.streams.names().iter().flat_map(|name| dither_key(task_key, step, name).0).collect();
-        let mut outputs: Vec<_> = self.step.adapted.iter().flat_map(|(_, lora)| [lora.grad_a, lora.grad_b]).collect();
+        let mut outputs: Vec<_> =
+            self.step.adapted_linears.iter().flat_map(|(_, lora)| [lora.grad_a, lora.grad_b]).collect();
         outputs.push(self.step.loss);
         let zeros = |id: &BufferId| (*id, vec![0; self.step.recording.get(*id).words]);
         self.executor.write_all(&outputs.iter().map(zeros).collect::<Vec<_>>()).await?;
         let saturated = self.run_chunk(chunk, &keys, self.step.recording.dispatches().len()).await?;
         let mut read = self.executor.read_all(&outputs).await?;
-        let loss = read.pop().map_or(0, |words| long(&words));
+        let loss = read.pop().map_or(0, |words| i64_from_words(&words));
         let (mut matrices, mut read) = (Vec::new(), read.into_iter());
-        for ((name, _), exponents) in self.step.adapted.iter().zip(&self.exponents) {
+        for ((name, _), exponents) in self.step.adapted_linears.iter().zip(&self.exponents) {
             for (factor, exponent) in [("a", exponents.0), ("b", exponents.1)] {
                 let (words, (rows, columns)) = (read.next().unwrap_or_default(), self.shapes[matrices.len()]);
-                let values = words.chunks_exact(2).map(long).collect();
+                let values = words.chunks_exact(2).map(i64_from_words).collect();
                 matrices.push(GradientMatrix { name: format!("{name}.{factor}"), rows, columns, exponent, values });
             }
         }
@@ -100,7 +101,8 @@ impl Trainer {
         Ok(ChunkGradient { matrices, loss, supervised, saturated })
     }
 
-    /// [`Self::gradient`], one dispatch at a time, with a digest of what each wrote: slow.
+    /// Computes as [`Self::gradient`] does, one dispatch at a time, and also returns a digest of the output of each dispatch.
+    /// This is slow.
     pub async fn traced_gradient(
         &mut self,
         chunk: &[u32],
@@ -113,31 +115,32 @@ impl Trainer {
         Ok((gradient?, trace))
     }
 
-    /// As [`Executor::set_yield_hook`].
-    pub fn set_yield_hook(&mut self, rest: YieldHook) {
-        self.executor.set_yield_hook(rest);
+    /// Sets the yield hook, as [`Executor::set_yield_hook`] does.
+    pub fn set_yield_hook(&mut self, hook: YieldHook) {
+        self.executor.set_yield_hook(hook);
     }
 
-    /// From now on all dispatches of one adapted linear, chosen by `number` among them, are audited as
-    /// [`Executor::audit`] says. Returns the linear's name.
+    /// Audits all later dispatches of one adapted linear with [`Executor::audit`]: the one at `number` modulo the number of
+    /// adapted linears. Returns its name.
     pub fn audit(&mut self, number: u64) -> Option<&str> {
-        let at = number.checked_rem(self.step.adapted.len() as u64)?;
-        let name = self.step.adapted[at as usize].0.as_str();
+        let at = number.checked_rem(self.step.adapted_linears.len() as u64)?;
+        let name = self.step.adapted_linears[at as usize].0.as_str();
         let of_linear = |label: &str| label.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '));
         let dispatches = self.step.recording.dispatches().iter().enumerate();
         self.executor.audit(dispatches.filter(|(_, dispatch)| of_linear(&dispatch.label)).map(|(at, _)| at).collect());
         Some(name)
     }
 
-    /// The summed loss of a chunk in 2^-20 bits, and whether a value saturated.
+    /// Computes the summed loss of a chunk, in units of 2^-20 bits, and whether a value saturated.
     pub async fn evaluate(&mut self, chunk: &[u32]) -> Result<(i64, bool), Error> {
         let keys = vec![0; 2 * self.step.streams.names().len()];
         self.executor.write(self.step.loss, &[0, 0]).await?;
         let saturated = self.run_chunk(chunk, &keys, self.step.forward).await?;
-        Ok((long(&self.executor.read(self.step.loss).await?), saturated))
+        Ok((i64_from_words(&self.executor.read(self.step.loss).await?), saturated))
     }
 
-    /// Plays the chunk's sequences, as many at a time as the step holds; each token's label is the next one.
+    /// Runs the first `dispatches` dispatches on the chunk's sequences, as many at a time as the step was recorded for. The
+    /// label of each token is the next token. Returns whether a value saturated.
     async fn run_chunk(&mut self, chunk: &[u32], keys: &[u32], dispatches: usize) -> Result<bool, Error> {
         if let Some(&id) = chunk.iter().find(|id| **id as usize >= self.step.vocab) {
             return Err(Error::Value { what: "token (beyond the vocabulary)", value: id.into() });
@@ -147,7 +150,7 @@ impl Trainer {
         let mut saturated = false;
         for first in (0..chunk.len()).step_by(tokens) {
             let at = |i: usize| chunk.get(i).copied();
-            // sequences past the chunk repeat its first one, which can saturate only where that does
+            // sequences beyond the chunk repeat its first sequence, so they saturate only if that one does
             let source = |i: usize| if i < filled { i } else { i % self.step.context };
             let ids: Vec<_> = (first..first + tokens).map(|i| at(source(i)).unwrap_or(0)).collect();
             let labels: Vec<_> = (first..first + tokens).map(|i| at(i + 1).unwrap_or(IGNORE)).collect();
@@ -163,7 +166,7 @@ impl Trainer {
     }
 }
 
-/// An i64 of two words.
-fn long(words: &[u32]) -> i64 {
+/// Returns the i64 of two words, the lower one first.
+fn i64_from_words(words: &[u32]) -> i64 {
     (u64::from(words[0]) | u64::from(words[1]) << 32) as i64
 }

@@ -1,4 +1,4 @@
-//! A trial: training steps of a seeded model, the same everywhere, for benches to time.
+//! The training steps that benchmarks time: a seeded model, so that every machine runs the same ones.
 
 use super::{
     optimizer::{Optimizer, Settings},
@@ -11,14 +11,14 @@ use crate::{
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::Model,
     },
     numbers::lora::LoraAdapter,
 };
 use std::sync::Arc;
 
-/// 50.9 M ternary weights: the shape that other trainers publish figures of.
+/// A model of 50.9 M ternary weights: the shape for which other trainers publish timings.
 pub const WIDE: ModelConfig = ModelConfig {
     layers: 4,
     width: 1024,
@@ -33,8 +33,8 @@ pub const WIDE: ModelConfig = ModelConfig {
     residual_fraction_bits: 16,
 };
 
-/// One layer of half the width and half the context, 3.2 M ternary weights: what a GPU in software steps through in
-/// seconds.
+/// A model of one layer, half the width and half the context: 3.2 M ternary weights. A software GPU needs seconds for a
+/// step.
 pub const SMALL: ModelConfig =
     ModelConfig { layers: 1, width: 512, heads: 8, kv_heads: 8, ffn_width: 1408, vocab: 256, context: 64, ..WIDE };
 
@@ -42,7 +42,7 @@ const RANK: usize = 8;
 const ALPHA: u32 = 16;
 const SEED: [u8; 32] = [42; 32];
 
-/// A model, an adapter of rank 8 on all seven linears, AdamW, and one chunk of one sequence.
+/// A model with an adapter of rank 8 on all seven linears, AdamW, and a chunk of one sequence.
 pub struct Trial {
     trainer: Trainer,
     adapter: LoraAdapter,
@@ -52,24 +52,24 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Draws the model and lays it out in the backend's memory.
+    /// Generates the model and uploads it to a backend.
     pub async fn new(config: ModelConfig, backend: &Backend) -> Result<Self, Error> {
-        Self::of(&seeded(config, SEED)?, backend).await
+        Self::with_model(&seeded(config, SEED)?, backend).await
     }
 
-    /// Of a model at hand.
-    pub async fn of(model: &Model, backend: &Backend) -> Result<Self, Error> {
+    /// Uploads a given model to a backend.
+    pub async fn with_model(model: &Model, backend: &Backend) -> Result<Self, Error> {
         let targets = Targets { rank: RANK, linears: Linear::ALL.to_vec() };
         let adapter = LoraAdapter::seeded(RANK, ALPHA, &targets.shapes(&model.config), SEED)?;
         let optimizer = Optimizer::new(Settings::ADAMW, &adapter)?;
-        let step = Step::new(model, &targets, 1);
+        let step = RecordedStep::new(model, &targets, 1);
         let chunk = (0..step.context as u32).map(|i| i * i * 7 % step.vocab as u32).collect();
         let recording = Arc::new(step.recording.clone());
         let executor = backend.executor(&recording).await?;
         Ok(Self { trainer: Trainer::new(step, executor), adapter, optimizer, chunk, recording })
     }
 
-    /// One whole step: adapter in, gradient out, optimizer.
+    /// Runs one whole step: [`load`](Self::load), [`gradient`](Self::gradient) and [`update`](Self::update).
     pub async fn step(&mut self) -> Result<ChunkGradient, Error> {
         self.load().await?;
         let gradient = self.gradient().await?;
@@ -77,27 +77,28 @@ impl Trial {
         Ok(gradient)
     }
 
-    /// The first part of a step: the adapter goes into the backend's memory.
+    /// Runs the first part of a step: uploads the adapter.
     pub async fn load(&mut self) -> Result<(), Error> {
         self.trainer.load(&self.adapter, &vec![JOB_EXPONENT; self.adapter.matrices.len()]).await
     }
 
-    /// The second, all that is done for each chunk of a round: tokens in, gradient out.
+    /// Runs the second part of a step: computes the gradient of the chunk. A miner repeats only this part for the chunks of
+    /// a round.
     pub async fn gradient(&mut self) -> Result<ChunkGradient, Error> {
         self.trainer.gradient(&self.chunk, &SEED, self.optimizer.steps()).await
     }
 
-    /// The last: the optimizer changes the adapter.
+    /// Runs the last part of a step: the optimizer updates the adapter.
     pub fn update(&mut self, gradient: &ChunkGradient) -> Result<(), Error> {
         self.optimizer.step(&mut self.adapter, &gradient.matrices, gradient.supervised as u64).map(drop)
     }
 
-    /// Tokens of a step.
+    /// Returns the number of tokens in a step.
     pub fn tokens(&self) -> usize {
         self.chunk.len()
     }
 
-    /// What a step plays.
+    /// Returns the recording of a step.
     pub fn recording(&self) -> &Recording {
         &self.recording
     }

@@ -1,4 +1,4 @@
-//! A worker turns tasks of one model into artifacts on one backend: what miners and verifiers do.
+//! The worker: computes the artifacts of tasks, for miners and verifiers.
 
 use crate::{
     ARITHMETIC_VERSION,
@@ -6,31 +6,31 @@ use crate::{
     error::Error,
     model::{
         manifest::model_manifest,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::Model,
     },
-    protocol::{AdapterState, Artifact, CHUNK_TOKENS, Chunk, Gradient, MatrixSpec, Task, WorkError, leaf::leaf},
+    protocol::{AdapterState, Artifact, CHUNK_TOKENS, Chunk, Gradient, MatrixSpec, Task, WorkError, attestation_leaf},
     store::{Cid, Fetch},
     training::step::{ChunkGradient, Trainer},
 };
 use std::sync::Arc;
 
-/// Why a task was not computed.
+/// The reasons for which a task cannot be computed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkerError {
-    /// A task by other rules than this program's.
-    #[error("the task is of arithmetic version {0}, this program of {ARITHMETIC_VERSION}")]
+    /// The task requires another arithmetic version.
+    #[error("the task requires arithmetic version {0}, but this program implements version {ARITHMETIC_VERSION}")]
     Version(u32),
-    /// A task about a model that is not loaded.
-    #[error("the task is about model {asked}, not {loaded}")]
+    /// The task is for a model that is not loaded.
+    #[error("the task is for model {asked}, but the loaded model is {loaded}")]
     Model {
-        /// The task's.
+        /// Root of the task's model.
         asked: Cid,
-        /// The worker's.
+        /// Root of the loaded model.
         loaded: Box<Cid>,
     },
-    /// The chunk or the adapter is missing, altered or of another form.
+    /// The chunk or the adapter is missing, altered or malformed.
     #[error(transparent)]
     Work(#[from] WorkError),
     /// The backend failed.
@@ -38,33 +38,38 @@ pub enum WorkerError {
     Backend(#[from] Error),
 }
 
-/// A recorded step of one model in one backend's memory.
+/// A recorded training step of one model on one backend.
 pub struct Worker {
     model: Cid,
     vocab: u32,
     trainer: Trainer,
-    /// What is uploaded: an adapter, and the job's matrices with their exponents.
+    /// The uploaded adapter, and the matrices of its job with their exponents.
     adapter: Option<(Cid, Vec<MatrixSpec>)>,
 }
 
 impl Worker {
-    /// Records the step and allocates it, for [a few sequences](Backend::sequences) a play, and never more than a chunk
-    /// has.
-    pub async fn new(model: &Model, targets: &Targets, backend: &Backend, few: usize) -> Result<Self, WorkerError> {
-        let sequences = backend.sequences(few).min(CHUNK_TOKENS.div_ceil(model.config.context));
-        let step = Step::new(model, targets, sequences);
+    /// Records the step and allocates its memory. One run computes [`Backend::sequences`]`(max_sequences)` sequences, but at
+    /// most as many as a chunk has.
+    pub async fn new(
+        model: &Model,
+        targets: &Targets,
+        backend: &Backend,
+        max_sequences: usize,
+    ) -> Result<Self, WorkerError> {
+        let sequences = backend.sequences(max_sequences).min(CHUNK_TOKENS.div_ceil(model.config.context));
+        let step = RecordedStep::new(model, targets, sequences);
         let executor = backend.executor(&Arc::new(step.recording.clone())).await?;
         let manifest = model_manifest(model).map_err(WorkError::from)?;
         let vocab = model.config.vocab as u32;
         Ok(Self { model: manifest.cid(), vocab, trainer: Trainer::new(step, executor), adapter: None })
     }
 
-    /// The artifact of a task whose adapter and chunk are among `blocks`.
+    /// Computes the artifact of a task. Its adapter and chunk are read from `blocks`.
     pub async fn compute(&mut self, task: &Task, blocks: Fetch<'_>) -> Result<Artifact, WorkerError> {
         artifact(task, self.gradient(task, blocks).await?.as_ref())
     }
 
-    /// The exact gradient of a task; `None` where something saturates.
+    /// Computes the exact gradient of a task, or `None` if a value saturates.
     async fn gradient(&mut self, task: &Task, blocks: Fetch<'_>) -> Result<Option<Gradient>, WorkerError> {
         if task.job.arithmetic_version != ARITHMETIC_VERSION {
             return Err(WorkerError::Version(task.job.arithmetic_version));
@@ -85,13 +90,17 @@ impl Worker {
         Ok((!saturated).then_some(Gradient { loss, tokens: supervised as u32, matrices }))
     }
 
-    /// [`Self::compute`], with one linear, drawn by the task's key, audited as
-    /// [`Executor::audit`](crate::compute::Executor::audit) says, so that a reference that is wrong is not confirmed by itself.
+    /// Computes as [`Self::compute`] does, and audits one linear, selected by the task's key, with
+    /// [`Executor::audit`](crate::compute::Executor::audit).
+    ///
+    /// The audit detects an optimized kernel that computes wrong results. Without it, a verifier with the same kernel would
+    /// confirm them.
     pub async fn audit(&mut self, task: &Task, blocks: Fetch<'_>) -> Result<Artifact, WorkerError> {
         Ok(self.attest(task, &[0; 32], blocks).await?.0)
     }
 
-    /// [`Self::audit`], and the [`leaf`] that a selector names; none of a void.
+    /// Computes as [`Self::audit`] does, and also returns the [attestation leaf](attestation_leaf) that a selector names, or
+    /// `None` if the artifact is void.
     pub async fn attest(
         &mut self,
         task: &Task,
@@ -101,17 +110,17 @@ impl Worker {
         let [a, b, c, d, e, f, g, h, ..] = task.key();
         self.trainer.audit(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
         let gradient = self.gradient(task, blocks).await?;
-        let leaf = gradient.as_ref().and_then(|gradient| leaf(&gradient.matrices, selector));
+        let leaf = gradient.as_ref().and_then(|gradient| attestation_leaf(&gradient.matrices, selector));
         Ok((artifact(task, gradient.as_ref())?, leaf))
     }
 
-    /// As [`Executor::set_yield_hook`](crate::compute::Executor::set_yield_hook).
-    pub fn set_yield_hook(&mut self, rest: YieldHook) {
-        self.trainer.set_yield_hook(rest);
+    /// Sets the yield hook, as [`Executor::set_yield_hook`](crate::compute::Executor::set_yield_hook).
+    pub fn set_yield_hook(&mut self, hook: YieldHook) {
+        self.trainer.set_yield_hook(hook);
     }
 
-    /// Lets go of what is uploaded, after an error that may have left it half-written.
-    pub fn forget(&mut self) {
+    /// Marks the adapter as not uploaded. Call this after an error, which may have left it partly written.
+    pub fn unload_adapter(&mut self) {
         self.adapter = None;
     }
 }

@@ -1,5 +1,5 @@
-// The page's bench and onnxruntime-web's products in one Chromium, a round of each in turn, and the native binary's
-// step on the same software GPU by the same lowerings. Prints milliseconds and ratios; tests nothing.
+// Compares the page's benchmark with onnxruntime-web's products, in the same Chromium, one round of each in turn; and
+// with the step of the native binary, on the same software GPU with the same lowerings. Prints milliseconds and ratios.
 //
 // node bench.mjs [--tokens 128] [--features 1024] [--step small] [--rounds 5] [--native BINARY|JSON] [--json]
 
@@ -7,113 +7,185 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
-import { DIST, chromium, serve } from "./browsers.mjs";
+import { DIST, launchChromium, serve } from "./browsers.mjs";
 
-const text = (byDefault) => ({ type: "string", default: byDefault });
+/** @import { Page } from "playwright-core" */
+/** @import { BenchOptions } from "../../www/r3mes_www.js" */
+/** @import { Results } from "../../www/bench.js" */
+/** @import { PeerReport } from "./peers.mjs" */
+
+/**
+ * The JSON output of the native `bench` command.
+ *
+ * @typedef {object} NativeReport
+ * @property {string} step_digest
+ * @property {number} step_seconds_min
+ * @property {number} tokens_per_second
+ * @property {string[]} lowerings
+ */
+/** @typedef {{ what: string, backend: string, by?: string, samples: number[], error?: string }} Timed */
+
 const { values } = parseArgs({
   options: {
-    tokens: text("128"),
-    features: text("1024"),
-    step: text("small"),
-    rounds: text("5"),
+    tokens: { type: "string", default: "128" },
+    features: { type: "string", default: "1024" },
+    step: { type: "string", default: "small" },
+    rounds: { type: "string", default: "5" },
     native: { type: "string" },
     json: { type: "boolean", default: false },
   },
 });
 const [tokens, features, rounds] = [values.tokens, values.features, values.rounds].map(Number);
+const step = /** @type {BenchOptions["step"]} */ (values.step);
 const SWIFTSHADER = process.env.VK_ICD_FILENAMES ?? "/usr/lib/chromium/vk_swiftshader_icd.json";
 
 const sites = [await serve(DIST), await serve(fileURLToPath(new URL(".", import.meta.url)))];
-const browser = await chromium();
+const browser = await launchChromium();
 try {
-  const [engine, peers] = [await browser.newPage(), await browser.newPage()];
-  await engine.goto(`${sites[0].address}/bench.html`);
-  await peers.goto(`${sites[1].address}/peers.html`);
-  /** Calls a function that a page's module exports. */
-  const call = (page, module, name, options) =>
-    page.evaluate(async ([module, name, options]) => (await import(module))[name](options), [module, name, options]);
+  const [enginePage, peersPage] = [await browser.newPage(), await browser.newPage()];
+  const [engineModule, peersModule] = [`${sites[0].address}/bench.js`, `${sites[1].address}/peers.mjs`];
+  await enginePage.goto(`${sites[0].address}/bench.html`);
+  await peersPage.goto(`${sites[1].address}/peers.html`);
 
-  const watch = setInterval(async () => say(await engine.textContent("#status").catch(() => "")), 10_000);
-  let report = await call(engine, `${sites[0].address}/bench.js`, "prepare", { tokens, features, step: values.step });
-  clearInterval(watch);
+  const progress = setInterval(
+    async () => say((await enginePage.textContent("#status").catch(() => "")) ?? ""),
+    10_000,
+  );
+  let results = /** @type {Results} */ (await call(enginePage, engineModule, "prepare", { tokens, features, step }));
+  clearInterval(progress);
   say("preparing onnxruntime-web");
-  let others = await call(peers, `${sites[1].address}/peers.mjs`, "prepare", { tokens, features });
+  let peers = /** @type {PeerReport[]} */ (await call(peersPage, peersModule, "prepare", { tokens, features }));
+  /** @type {NativeReport[]} */
   const native = [];
   for (let done = 0; done < rounds; done++) {
     say(`round ${done + 1} of ${rounds}`);
-    report = await call(engine, `${sites[0].address}/bench.js`, "round");
-    others = await call(peers, `${sites[1].address}/peers.mjs`, "round");
-    if (values.native && values.step !== "none") native.push(await nativeStep(report));
+    results = /** @type {Results} */ (await call(enginePage, engineModule, "round"));
+    peers = /** @type {PeerReport[]} */ (await call(peersPage, peersModule, "round"));
+    if (values.native && step !== "none") native.push(await nativeStep(values.native, results));
   }
-  const summary = summarize(report, others, native);
-  print(values.json ? JSON.stringify({ report, others, native, summary }, null, 2) : table(report, others, native, summary));
+  const ratios = compare(results, peers, native);
+  const report = { report: results, others: peers, native, summary: ratios };
+  const text = values.json ? JSON.stringify(report, null, 2) : table(results, peers, native, ratios);
+  process.stdout.write(`${text}\n`);
 } finally {
   await browser.close();
-  sites.forEach((site) => site.close());
+  for (const site of sites) site.close();
 }
 
-/** What the binary says of the same step on SwiftShader, by the lowerings that the browser chose; or a file that it wrote. */
-async function nativeStep({ lowerings, step }) {
-  if (values.native.endsWith(".json")) return JSON.parse(await readFile(values.native, "utf8"));
-  say("the native step");
+/**
+ * Calls a function that a module exports, in a page.
+ * @param {Page} page
+ * @param {string} module its URL
+ * @param {string} name
+ * @param {object} [options]
+ * @returns {Promise<unknown>}
+ */
+function call(page, module, name, options) {
+  return page.evaluate(
+    async ([module, name, options]) => (await import(module))[name](options),
+    /** @type {const} */ ([module, name, options]),
+  );
+}
+
+/**
+ * Runs the same step by the native binary on SwiftShader with the lowerings that the browser chose; returns its report.
+ * @param {string} native the binary, or a file with its JSON output
+ * @param {Results} results
+ * @returns {Promise<NativeReport>}
+ */
+async function nativeStep(native, { lowerings, step }) {
+  if (native.endsWith(".json")) return JSON.parse(await readFile(native, "utf8"));
+  say("running the native step");
   const forced = lowerings.flatMap(({ kernel, lowering }) => ["--lowering", `${kernel}=${lowering}`]);
-  const flags = ["bench", "--json", "--backend", "gpu", "--device", "SwiftShader", "--shape", step, "--steps", "1", ...forced];
-  const { stdout } = await promisify(execFile)(values.native, flags, { env: { ...process.env, VK_ICD_FILENAMES: SWIFTSHADER } });
+  const device = ["--backend", "gpu", "--device", "SwiftShader"];
+  const args = ["bench", "--json", ...device, "--shape", step, "--steps", "1", ...forced];
+  const env = { ...process.env, VK_ICD_FILENAMES: SWIFTSHADER };
+  const { stdout } = await promisify(execFile)(native, args, { env });
   return JSON.parse(stdout);
 }
 
-function least({ samples }) {
-  return Math.min(...samples);
-}
+/** @param {{ samples: number[] }} timed */
+const fastest = ({ samples }) => Math.min(...samples);
 
-function median({ samples }) {
-  return samples.toSorted((a, b) => a - b)[samples.length >> 1];
-}
+/** @param {number[]} samples */
+const median = (samples) => samples.toSorted((a, b) => a - b)[samples.length >> 1];
 
-/** Each claim as a ratio of the fastest times, above 1 where the engine wins. */
-function summarize({ subjects, device }, others, native) {
-  const of = (backend, what, by) => subjects.filter((one) => one.backend === backend && one.what.startsWith(what) && (!by || one.by === by));
-  const best = (list) => Math.min(...list.filter(({ samples }) => samples.length).map(least));
+/**
+ * Returns the ratios of the fastest times by their description. A ratio above 1 means that the engine is faster.
+ * @param {Results} results
+ * @param {PeerReport[]} peers
+ * @param {NativeReport[]} native
+ */
+function compare({ subjects, device }, peers, native) {
+  /** @type {(backend: string, what: string, by?: string) => Results["subjects"]} */
+  const select = (backend, what, by) =>
+    subjects.filter((one) => one.backend === backend && one.what.startsWith(what) && (!by || one.by === by));
+  /** @type {(list: { samples: number[] }[]) => number} */
+  const best = (list) => Math.min(...list.filter(({ samples }) => samples.length).map(fastest));
+  /** @type {(what: string) => Results["subjects"]} */
+  const simd = (what) => select("cpu", what).filter(({ by }) => by !== "scalar");
+  /** @type {Record<string, number>} */
   const ratios = {};
-  const f32 = best(of("gpu", "f32"));
+  const f32 = best(select("gpu", "f32"));
   for (const product of ["forward, int8", "backward, int8", "backward, int16"]) {
-    if (device) ratios[`WebGPU ${product} ÷ plain f32 WGSL`] = f32 / best(of("gpu", product));
-    const simd = best(of("cpu", product).filter(({ by }) => by !== "scalar"));
-    ratios[`wasm simd128 ${product} ÷ scalar`] = best(of("cpu", product, "scalar")) / simd;
+    if (device) ratios[`WebGPU ${product} ÷ plain f32 WGSL`] = f32 / best(select("gpu", product));
+    ratios[`wasm simd128 ${product} ÷ scalar`] = best(select("cpu", product, "scalar")) / best(simd(product));
   }
-  const fastest = (backend) => best(others.filter((peer) => peer.backend === backend));
-  if (device) ratios["WebGPU forward ÷ onnxruntime-web MatMulNBits"] = fastest("gpu") / best(of("gpu", "forward"));
-  ratios["wasm forward ÷ onnxruntime-web int8"] = fastest("cpu") / best(of("cpu", "forward").filter(({ by }) => by !== "scalar"));
-  const [step] = of("gpu", "whole step");
+  /** @type {(backend: string) => number} */
+  const bestPeer = (backend) => best(peers.filter((peer) => peer.backend === backend));
+  if (device) {
+    ratios["WebGPU forward ÷ onnxruntime-web MatMulNBits"] = bestPeer("gpu") / best(select("gpu", "forward"));
+  }
+  ratios["wasm forward ÷ onnxruntime-web int8"] = bestPeer("cpu") / best(simd("forward"));
+  const [step] = select("gpu", "whole step");
   if (step && native.length) {
-    if (native.some(({ step_digest }) => step_digest !== step.digest)) throw new Error("the native step's digest is another");
-    const pairs = native.map((run, round) => (1000 * run.step_seconds_min) / step.samples[round]);
-    ratios["step, browser ÷ native, fastest"] = (1000 * Math.min(...native.map((run) => run.step_seconds_min))) / least(step);
-    ratios["step, browser ÷ native, median of rounds"] = median({ samples: pairs });
+    if (native.some(({ step_digest }) => step_digest !== step.digest)) {
+      throw new Error("the native step has another digest than the browser's");
+    }
+    const nativeMs = native.map(({ step_seconds_min }) => 1000 * step_seconds_min);
+    ratios["step, browser ÷ native, fastest"] = Math.min(...nativeMs) / fastest(step);
+    ratios["step, browser ÷ native, median of rounds"] = median(nativeMs.map((ms, round) => ms / step.samples[round]));
   }
   return ratios;
 }
 
-function table({ userAgent, device, lowerings, subjects }, others, native, summary) {
-  const shown = (milliseconds) => milliseconds.toFixed(2).padStart(10);
-  const line = ({ backend, what, by = "", samples, error }) =>
-    `${backend}  ${what.padEnd(30)}${by.padEnd(12)}` + (error ? `  left out: ${error}` : `${shown(least({ samples }))}${shown(median({ samples }))}`);
+/**
+ * Returns the results as text.
+ * @param {Results} results
+ * @param {PeerReport[]} peers
+ * @param {NativeReport[]} native
+ * @param {Record<string, number>} ratios
+ */
+function table({ userAgent, device, lowerings, subjects }, peers, native, ratios) {
+  /** @type {(milliseconds: number) => string} */
+  const ms = (milliseconds) => milliseconds.toFixed(2).padStart(10);
+  /** @type {(timed: Timed) => string} */
+  const line = ({ backend, what, by = "", samples, error }) => {
+    const times = error ? `  left out: ${error}` : ms(fastest({ samples })) + ms(median(samples));
+    return `${backend}  ${what.padEnd(30)}${by.padEnd(12)}${times}`;
+  };
+  const shape = `${tokens} tokens × ${features} × ${features} features`;
+  const steps = subjects.filter(({ digest }) => digest);
   return [
-    `${userAgent}\n${device?.name ?? "no GPU"}: ${tokens} tokens by ${features} × ${features}, ${rounds} rounds, ms: fastest, median\n`,
-    ...[...subjects, ...others].map(line),
+    userAgent,
+    `${device?.name ?? "no GPU"}: ${shape}, ${rounds} rounds, milliseconds: fastest, median`,
+    "",
+    ...[...subjects, ...peers].map(line),
     "",
     ...lowerings.map(({ kernel, lowering, lowerings }) => `${kernel}: ${lowering} (${lowerings.join(", ")})`),
-    ...subjects.filter(({ digest }) => digest).map((step) => `${step.backend} step: ${((1000 * step.tokens) / least(step)).toFixed(1)} tokens/s at best`),
-    ...native.map((run) => `native step: ${run.tokens_per_second.toFixed(1)} tokens/s (${run.lowerings.join(" ")})`),
+    ...steps.map(
+      (step) => `${step.backend} step: ${((1000 * step.tokens) / fastest(step)).toFixed(1)} tokens/s at the fastest`,
+    ),
+    ...native.map(
+      ({ tokens_per_second, lowerings }) =>
+        `native step: ${tokens_per_second.toFixed(1)} tokens/s (${lowerings.join(" ")})`,
+    ),
     "",
-    ...Object.entries(summary).map(([claim, ratio]) => `${ratio.toFixed(2).padStart(8)}  ${claim}`),
+    ...Object.entries(ratios).map(([claim, ratio]) => `${ratio.toFixed(2).padStart(8)}  ${claim}`),
   ].join("\n");
 }
 
-function print(text) {
-  process.stdout.write(`${text}\n`);
-}
-
+/** @param {string} text */
 function say(text) {
   process.stderr.write(`${text}\n`);
 }

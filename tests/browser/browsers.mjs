@@ -1,4 +1,4 @@
-// Browsers: the page's folder on a loopback port, and the browsers of this machine that open it.
+// The browsers of this machine, and a server for the built page.
 
 import { createServer } from "node:http";
 import { existsSync } from "node:fs";
@@ -6,10 +6,13 @@ import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** What `scripts/page` built. */
+/** @import { AddressInfo } from "node:net" */
+
+/** The folder into which `scripts/page` builds the page. */
 export const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
 
-const TYPES = {
+/** @type {Record<string, string>} */
+const CONTENT_TYPES = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript",
   ".mjs": "text/javascript",
@@ -18,36 +21,50 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
-/** Serves a folder; resolves to its address and what closes it. */
+/**
+ * Serves a folder on a free port of the loopback interface.
+ * @param {string} folder
+ */
 export async function serve(folder) {
   const server = createServer(async (request, response) => {
-    const path = normalize(new URL(request.url, "http://localhost").pathname);
+    const path = normalize(new URL(request.url ?? "/", "http://localhost").pathname);
     try {
       const bytes = await readFile(join(folder, path));
-      response.writeHead(200, { "content-type": TYPES[extname(path)] ?? "application/octet-stream" }).end(bytes);
+      const contentType = CONTENT_TYPES[extname(path)] ?? "application/octet-stream";
+      response.writeHead(200, { "content-type": contentType }).end(bytes);
     } catch {
       response.writeHead(404).end();
     }
   });
-  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
-  return { address: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
+  return { address: await listen(server), close: () => void server.close() };
 }
 
-function program(...paths) {
-  return paths.find((path) => path && existsSync(path));
+/**
+ * Lets a server listen on a free port of the loopback interface; resolves to its URL.
+ * @param {ReturnType<typeof createServer>} server
+ */
+export async function listen(server) {
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
+  return `http://127.0.0.1:${/** @type {AddressInfo} */ (server.address()).port}`;
 }
 
-const CHROMIUM = program(process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/google-chrome");
-const FIREFOX = program(process.env.FIREFOX, "/usr/bin/firefox-esr", "/usr/bin/firefox");
+/** @param {...(string | undefined)} paths */
+const firstExisting = (...paths) => paths.find((path) => path && existsSync(path));
 
-/** Why a test cannot run here: false where it can. In CI everything must be there. */
-export function missing(name) {
-  const found = { Chromium: CHROMIUM, Firefox: FIREFOX }[name];
-  return found || process.env.CI ? false : `${name} is not installed`;
+const CHROMIUM = firstExisting(process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/google-chrome");
+const FIREFOX = firstExisting(process.env.FIREFOX, "/usr/bin/firefox-esr", "/usr/bin/firefox");
+
+/**
+ * Returns why tests in a browser must be skipped, or `false` if it is installed. In CI they are never skipped.
+ * @param {"Chromium" | "Firefox"} name
+ */
+export function skipReason(name) {
+  const path = { Chromium: CHROMIUM, Firefox: FIREFOX }[name];
+  return path || process.env.CI ? false : `${name} is not installed`;
 }
 
-/** Chromium with WebGPU, on a software GPU where there is no other. */
-export async function chromium() {
+/** Starts Chromium with WebGPU, on a software GPU if there is no hardware GPU. */
+export async function launchChromium() {
   const { chromium } = await import("playwright-core");
   return chromium.launch({
     executablePath: CHROMIUM,
@@ -63,14 +80,14 @@ export async function chromium() {
   });
 }
 
-/** Firefox with WebGPU, in windows and in workers. */
-export async function firefox() {
+/** Starts Firefox with WebGPU in windows and workers. */
+export async function launchFirefox() {
   const { default: puppeteer } = await import("puppeteer-core");
   return puppeteer.launch({
     browser: "firefox",
     executablePath: FIREFOX,
     headless: true,
-    protocolTimeout: 0, // a check on a software GPU takes minutes
+    protocolTimeout: 0, // without limit, because a check on a software GPU takes minutes
     extraPrefsFirefox: {
       "dom.webgpu.enabled": true,
       "dom.webgpu.workers.enabled": true,

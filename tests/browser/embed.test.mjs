@@ -1,51 +1,66 @@
-// Other sites: a page that imports the element, and one that frames it, each under the policy that docs/EMBEDDING.md
-// gives them; and a site that the node does not allow.
+// Other sites: a page that imports the element and one that frames it, each with the policy that docs/EMBEDDING.md
+// gives, and a site that the node does not allow.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { DIST, chromium, missing } from "./browsers.mjs";
+import { DIST, launchChromium, listen, skipReason } from "./browsers.mjs";
 import { startNode } from "./node.mjs";
 
+/** @typedef {Awaited<ReturnType<typeof startSite>>} Site */
+
 const MINUTE = 60_000;
-const skip = missing("Chromium");
+const skip = skipReason("Chromium");
 const GUIDE = await readFile(new URL("../../docs/EMBEDDING.md", import.meta.url), "utf8");
+/** @type {import("playwright-core").Browser} */
 let browser;
+/** @type {import("./node.mjs").TestNode} */
 let node;
+/** @type {Site} the site of a wallet, which the node allows */
 let wallet;
+/** @type {Site} a site that the node does not allow */
 let stranger;
 
-/** A site on a port of its own; `pages` is set once the node's URL is known. */
-async function site() {
-  const site = { pages: {} };
+/** Starts a site on a port of its own. Its `pages` are set after the URL of the node is known. */
+async function startSite() {
+  /** @type {Record<string, [contentType: string, policy: string, body: string]>} */
+  const pages = {};
   const server = createServer((request, response) => {
-    const [type, policy, body] = site.pages[request.url] ?? ["text/plain", "", ""];
+    const [type, policy, body] = site.pages[request.url ?? ""] ?? ["text/plain", "", ""];
     response.writeHead(body ? 200 : 404, { "content-type": type, "content-security-policy": policy }).end(body);
   });
-  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
-  return Object.assign(site, { origin: `http://127.0.0.1:${server.address().port}`, close: () => server.close() });
+  const site = { pages, origin: await listen(server), close: () => void server.close() };
+  return site;
 }
 
-/** The policy that the guide gives under a heading. */
-function policy(heading) {
-  const [, text] = new RegExp(`## ${heading}[^]*?\`\`\`text\nContent-Security-Policy: ([^]*?)\n\`\`\``).exec(GUIDE);
-  return text.replace(/\s+/g, " ").replaceAll("NODE", node.url);
+/**
+ * Returns the policy that the guide gives in the section with this heading.
+ * @param {string} heading
+ */
+function policyOf(heading) {
+  const pattern = new RegExp(`## ${heading}[^]*?\`\`\`text\nContent-Security-Policy: ([^]*?)\n\`\`\``);
+  const policy = pattern.exec(GUIDE)?.[1];
+  assert.ok(policy, `docs/EMBEDDING.md has no policy in "${heading}"`);
+  return policy.replace(/\s+/g, " ").replaceAll("NODE", node.url);
 }
 
-function pages() {
+/** @returns {Site["pages"]} */
+function sitePages() {
+  /** @type {(head: string, body: string) => string} */
   const html = (head, body) => `<!doctype html><title>A wallet</title>${head}${body}`;
-  const script = policy("By script");
-  const frame = policy("By iframe");
   return {
     "/element.html": [
       "text/html",
-      script,
-      html(`<script type="module" src="${node.url}/r3mes-miner.js"></script>`, `<r3mes-miner node="${node.url}"></r3mes-miner>`),
+      policyOf("By script"),
+      html(
+        `<script type="module" src="${node.url}/r3mes-miner.js"></script>`,
+        `<r3mes-miner node="${node.url}"></r3mes-miner>`,
+      ),
     ],
     "/frame.html": [
       "text/html",
-      frame,
+      policyOf("By iframe"),
       html(
         '<script src="frame.js"></script>',
         `<iframe src="${node.url}/embed.html" sandbox="allow-scripts allow-same-origin" width="600" height="800"></iframe>`,
@@ -54,18 +69,19 @@ function pages() {
     "/frame.js": [
       "text/javascript",
       "",
-      `const heard = [];
-       addEventListener("message", ({ data, origin }) => heard.push({ ...data, origin }));
-       const say = (message) => document.querySelector("iframe").contentWindow.postMessage({ r3mes: 1, ...message }, "${node.url}");`,
+      `globalThis.received = [];
+       addEventListener("message", ({ data, origin }) => received.push({ ...data, origin }));
+       globalThis.send = (message) =>
+         document.querySelector("iframe").contentWindow.postMessage({ r3mes: 1, ...message }, "${node.url}");`,
     ],
   };
 }
 
 before(async () => {
   if (skip) return;
-  [browser, wallet, stranger] = [await chromium(), await site(), await site()];
+  [browser, wallet, stranger] = [await launchChromium(), await startSite(), await startSite()];
   node = await startNode({ page: DIST, flags: ["--allow-origin", wallet.origin] });
-  wallet.pages = stranger.pages = pages();
+  wallet.pages = stranger.pages = sitePages();
 });
 after(async () => {
   await browser?.close();
@@ -74,24 +90,30 @@ after(async () => {
   stranger?.close();
 });
 
+/** @param {string} url */
 async function open(url) {
   const page = await (await browser.newContext()).newPage();
+  /** @type {string[]} */
   const errors = [];
   page.on("pageerror", (error) => errors.push(error.message));
-  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+  page.on("console", (message) => {
+    if (message.type() === "error") errors.push(message.text());
+  });
   await page.goto(url);
   return { page, errors };
 }
 
-test("a wallet's page imports the element and mines", { skip, timeout: 5 * MINUTE }, async () => {
+test("a page of an allowed site imports the element and mines", { skip, timeout: 5 * MINUTE }, async () => {
   const { page, errors } = await open(`${wallet.origin}/element.html`);
   await page.getByRole("button", { name: "I agree" }).click();
   await page.evaluate(() => {
-    addEventListener("r3mes:submit", ({ detail }) => (globalThis.submitted ??= detail));
-    document.querySelector("r3mes-miner").start();
+    addEventListener("r3mes:submit", (event) => {
+      globalThis.submitted ??= /** @type {CustomEvent} */ (event).detail;
+    });
+    document.querySelector("r3mes-miner")?.start();
   });
   const submitted = await page.waitForFunction(() => globalThis.submitted, undefined, { timeout: MINUTE });
-  const { cid, transaction } = await submitted.jsonValue();
+  const { cid, transaction } = (await submitted.jsonValue()) ?? { cid: "", transaction: "" };
   assert.match(cid, /^bafy/);
   assert.equal((await node.get(`/cosmos/tx/v1beta1/txs/${transaction}`)).tx_response.code, 0);
   assert.deepEqual(
@@ -101,45 +123,84 @@ test("a wallet's page imports the element and mines", { skip, timeout: 5 * MINUT
   await page.context().close();
 });
 
-test("a wallet's page frames the miner and speaks its protocol", { skip, timeout: 5 * MINUTE }, async () => {
-  const { page } = await open(`${wallet.origin}/frame.html`);
-  const heard = (type) =>
-    page.waitForFunction((type) => heard.find((message) => message.type === type), type, { timeout: 2 * MINUTE }).then((found) => found.jsonValue());
-  const { r3mes, origin } = await heard("ready");
-  assert.deepEqual([r3mes, origin], [1, node.url]);
-  await page.evaluate(() => say({ type: "state" }));
-  assert.equal((await heard("state")).state, "ready");
+test(
+  "a page of an allowed site frames the miner and controls it by messages",
+  {
+    skip,
+    timeout: 5 * MINUTE,
+  },
+  async () => {
+    const { page } = await open(`${wallet.origin}/frame.html`);
+    /**
+     * Waits for the first message of this type.
+     * @param {string} type
+     * @returns {Promise<FrameMessage>}
+     */
+    const message = async (type) => {
+      const isThere = (/** @type {string} */ type) => globalThis.received.find((message) => message.type === type);
+      const found = await page.waitForFunction(isThere, type, { timeout: 2 * MINUTE });
+      return /** @type {FrameMessage} */ (await found.jsonValue());
+    };
+    const { r3mes, origin } = await message("ready");
+    assert.deepEqual([r3mes, origin], [1, node.url]);
+    await page.evaluate(() => globalThis.send({ type: "state" }));
+    assert.equal((await message("state")).state, "ready");
 
-  // what is not understood is answered, what is not the parent's is not
-  const inside = page.frame({ url: `${node.url}/embed.html` });
-  await inside.evaluate(() => postMessage({ r3mes: 1, type: "start" }, "*"));
-  await page.evaluate(() => [{ type: "constructor" }, { type: "setIntensity", intensity: 7 }, { r3mes: 2, type: "state" }].forEach(say));
-  await page.waitForFunction(() => heard.filter(({ type }) => type === "error").length === 3);
-  assert.equal(await inside.evaluate(() => document.querySelector("r3mes-miner").state), "ready");
+    // the frame answers each invalid message of its parent with an error, and ignores messages of others
+    const inside = page.frame({ url: `${node.url}/embed.html` });
+    assert.ok(inside);
+    await inside.evaluate(() => postMessage({ r3mes: 1, type: "start" }, "*"));
+    await page.evaluate(() => {
+      globalThis.send({ type: "constructor" });
+      globalThis.send({ type: "setIntensity", intensity: 7 });
+      globalThis.send({ r3mes: 2, type: "state" });
+    });
+    await page.waitForFunction(() => globalThis.received.filter(({ type }) => type === "error").length === 3);
+    assert.equal(await inside.evaluate(() => document.querySelector("r3mes-miner")?.state), "ready");
 
-  await inside.getByRole("button", { name: "I agree" }).click();
-  assert.equal((await heard("consent")).given, true);
-  await page.evaluate(() => [{ type: "setIntensity", intensity: 1 }, { type: "start" }].forEach(say));
-  assert.match((await heard("submit")).cid, /^bafy/);
-  assert.ok((await heard("step")).stage);
-  assert.ok((await heard("reward")).balance > 0);
-  await page.evaluate(() => say({ type: "pause" }));
-  await page.waitForFunction(() => heard.at(-1)?.state === "paused" || heard.some(({ state }) => state === "paused"), undefined, { timeout: MINUTE });
-  await page.evaluate(() => say({ type: "resume" }));
-  await page.evaluate(() => say({ type: "finish" }));
-  await page.waitForFunction(() => heard.at(-1).state === "stopped", undefined, { timeout: 2 * MINUTE });
-  await page.context().close();
-});
+    await inside.getByRole("button", { name: "I agree" }).click();
+    assert.equal((await message("consent")).given, true);
+    await page.evaluate(() => {
+      globalThis.send({ type: "setIntensity", intensity: 1 });
+      globalThis.send({ type: "start" });
+    });
+    assert.match(String((await message("submit")).cid), /^bafy/);
+    assert.ok((await message("step")).stage);
+    assert.ok(Number((await message("reward")).balance) > 0);
+    await page.evaluate(() => globalThis.send({ type: "pause" }));
+    const wasPaused = () => globalThis.received.some(({ state }) => state === "paused");
+    await page.waitForFunction(wasPaused, undefined, { timeout: MINUTE });
+    await page.evaluate(() => globalThis.send({ type: "resume" }));
+    await page.evaluate(() => globalThis.send({ type: "finish" }));
+    const isStopped = () => globalThis.received.at(-1)?.state === "stopped";
+    await page.waitForFunction(isStopped, undefined, { timeout: 2 * MINUTE });
+    await page.context().close();
+  },
+);
 
-test("a site that the node does not allow gets neither", { skip, timeout: MINUTE }, async () => {
-  const element = await open(`${stranger.origin}/element.html`);
-  await element.page.waitForLoadState("networkidle");
-  assert.equal(await element.page.evaluate(() => customElements.get("r3mes-miner") === undefined), true);
-  assert.ok(element.errors.some((error) => error.includes("CORS")), element.errors.join("\n"));
+test(
+  "a site that the node does not allow can neither import nor frame the element",
+  {
+    skip,
+    timeout: MINUTE,
+  },
+  async () => {
+    const element = await open(`${stranger.origin}/element.html`);
+    await element.page.waitForLoadState("networkidle");
+    assert.equal(await element.page.evaluate(() => customElements.get("r3mes-miner") === undefined), true);
+    assert.ok(
+      element.errors.some((error) => error.includes("CORS")),
+      element.errors.join("\n"),
+    );
 
-  const frame = await open(`${stranger.origin}/frame.html`);
-  await frame.page.waitForLoadState("networkidle");
-  assert.ok(frame.errors.some((error) => error.includes("frame-ancestors")), frame.errors.join("\n"));
-  assert.equal(frame.page.frame({ url: `${node.url}/embed.html` })?.url().startsWith(node.url) ?? false, false);
-  assert.deepEqual(await frame.page.evaluate(() => heard), []);
-});
+    const frame = await open(`${stranger.origin}/frame.html`);
+    await frame.page.waitForLoadState("networkidle");
+    assert.ok(
+      frame.errors.some((error) => error.includes("frame-ancestors")),
+      frame.errors.join("\n"),
+    );
+    const framed = frame.page.frame({ url: `${node.url}/embed.html` });
+    assert.equal(framed?.url().startsWith(node.url) ?? false, false);
+    assert.deepEqual(await frame.page.evaluate(() => globalThis.received), []);
+  },
+);

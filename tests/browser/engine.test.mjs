@@ -1,88 +1,164 @@
-// The engine behind the page, called as any page may: receipts verified by recomputing them.
+// The engine as any page can call it: verifies receipts by recomputing their gradients.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { DIST, chromium, missing } from "./browsers.mjs";
+import { DIST, launchChromium, skipReason } from "./browsers.mjs";
 import { startNode } from "./node.mjs";
 
+/** @import { Page, Route } from "playwright-core" */
+/** @import { VerifyOptions } from "../../www/r3mes_www.js" */
+
 const MINUTE = 60_000;
-const skip = missing("Chromium");
+const skip = skipReason("Chromium");
+/** @type {import("playwright-core").Browser} */
 let browser;
+/** @type {import("./node.mjs").TestNode} */
 let node;
+/** @type {string} a valid receipt, as JSON */
 let receipt;
-before(async () => {
-  if (skip) return;
-  [browser, node] = [await chromium(), await startNode({ page: DIST })];
-  receipt = await mineOne();
-}, { timeout: 2 * MINUTE });
+before(
+  async () => {
+    if (skip) return;
+    [browser, node] = [await launchChromium(), await startNode({ page: DIST })];
+    receipt = await mineReceipt();
+  },
+  { timeout: 2 * MINUTE },
+);
 after(async () => {
   await browser?.close();
   await node?.stop();
 });
 
-/** A visitor without anything kept; `open` may plant what the network does. */
-async function visit(open = () => {}) {
+/**
+ * Opens a page of the node as a new visitor with an empty cache.
+ * @param {(page: Page) => Promise<unknown>} prepare can change what the network returns
+ */
+async function visit(prepare = async () => {}) {
   const page = await (await browser.newContext()).newPage();
-  await open(page);
+  await prepare(page);
   await page.goto(`${node.url}/check.html`);
   return page;
 }
 
-async function mineOne() {
+/** Mines one task and returns its receipt. */
+async function mineReceipt() {
   const page = await visit();
-  const text = await page.evaluate(async () => {
-    const { Engine } = await import("/engine.js");
+  const mined = await page.evaluate(async () => {
+    const url = "/engine.js";
+    /** @type {typeof import("../../www/engine.js")} */
+    const { Engine } = await import(url);
     const engine = new Engine();
-    const accepted = new Promise((resolve, reject) => {
-      const tell = (event) => event.event === "accepted" && resolve(event);
-      const secret = new Uint8Array(32).fill(5);
-      engine.call("create", [{ node: location.origin, backend: "cpu", secret }], tell).then(() => engine.call("start")).catch(reject);
+    /** @type {string} */
+    const receipt = await new Promise((resolve, reject) => {
+      const options = {
+        node: location.origin,
+        backend: /** @type {const} */ ("cpu"),
+        secret: new Uint8Array(32).fill(5),
+      };
+      engine
+        .call("create", [options], (event) => {
+          if (event.event === "accepted") resolve(event.receipt);
+        })
+        .then(() => engine.call("start", []))
+        .catch(reject);
     });
-    const { receipt } = await accepted;
     engine.terminate();
     return receipt;
   });
   await page.context().close();
-  return text;
+  return mined;
 }
 
-/** The verdict on a receipt, or the error that there is none. */
+/**
+ * Verifies a receipt in a page. Returns the verdict and the names of the reported events, or the message of an error.
+ * @param {Page} page
+ * @param {unknown} receipt
+ * @param {object} options replace single fields of the engine's `VerifyOptions`
+ */
 function verify(page, receipt, options = { backend: "cpu" }) {
-  return page.evaluate(
-    async ([receipt, options]) => {
-      const { Engine } = await import("/engine.js");
-      globalThis.engine ??= new Engine();
-      const told = [];
-      try {
-        const verdict = await engine.verify(receipt, { node: location.origin, ...options }, (event) => told.push(event.event));
-        return { ...verdict, told };
-      } catch (error) {
-        return { error: error.message };
-      }
-    },
-    [receipt, options],
-  );
+  return page.evaluate(async ([receipt, options]) => {
+    const url = "/engine.js";
+    /** @type {typeof import("../../www/engine.js")} */
+    const { Engine } = await import(url);
+    const engine = (globalThis.engine ??= new Engine());
+    /** @type {string[]} */
+    const events = [];
+    try {
+      const allOptions = /** @type {VerifyOptions} */ ({ node: location.origin, ...options });
+      const verdict = await engine.verify(/** @type {string} */ (receipt), allOptions, ({ event }) => {
+        events.push(event);
+      });
+      return { ...verdict, events };
+    } catch (error) {
+      return { error: /** @type {Error} */ (error).message };
+    }
+  }, /** @type {const} */ ([receipt, options]));
 }
 
-test("a genuine receipt holds, as text and as an object, and again from the cache", { skip, timeout: 5 * MINUTE }, async () => {
-  const page = await visit();
-  const first = await verify(page, receipt);
-  assert.equal(first.ok, true, JSON.stringify(first));
-  assert.match(first.gradientDigest, /^[0-9a-f]{64}$/);
-  assert.equal(first.cid, JSON.parse(receipt).artifact["/"]);
-  assert.equal(first.backend, "cpu");
-  assert.ok(first.loss > 0 && first.seconds > 0 && first.told.includes("backend"));
-  const again = await verify(page, JSON.parse(receipt));
-  assert.deepEqual([again.ok, again.gradientDigest], [true, first.gradientDigest]);
-});
+/**
+ * Verifies a receipt of which a verdict is expected.
+ * @param {Page} page
+ * @param {unknown} receipt
+ */
+async function verdictOf(page, receipt) {
+  const answer = await verify(page, receipt);
+  if (answer.error !== undefined) assert.fail(answer.error);
+  return answer;
+}
 
-test("flipped bits of every field are found, each with its reason", { skip, timeout: 10 * MINUTE }, async () => {
+/**
+ * Verifies a receipt; returns the message of the error.
+ * @param {Page} page
+ * @param {unknown} receipt
+ * @param {object} [options]
+ */
+async function errorOf(page, receipt, options) {
+  const answer = await verify(page, receipt, options);
+  return answer.error ?? "no error";
+}
+
+/**
+ * Verifies a receipt that must not be valid; returns why it is not.
+ * @param {Page} page
+ * @param {unknown} receipt
+ */
+async function rejectionOf(page, receipt) {
+  const answer = await verify(page, receipt);
+  if (answer.error !== undefined) return answer.error;
+  return answer.ok ? undefined : answer.reason;
+}
+
+test(
+  "a receipt is valid as text and as an object, from the network and from the cache",
+  {
+    skip,
+    timeout: 5 * MINUTE,
+  },
+  async () => {
+    const page = await visit();
+    const first = await verdictOf(page, receipt);
+    assert.equal(first.ok, true, JSON.stringify(first));
+    assert.match(first.gradientDigest ?? "", /^[0-9a-f]{64}$/);
+    assert.equal(first.cid, JSON.parse(receipt).artifact["/"]);
+    assert.equal(first.backend, "cpu");
+    assert.ok((first.loss ?? 0) > 0 && first.seconds > 0 && first.events.includes("backend"));
+    const second = await verdictOf(page, JSON.parse(receipt));
+    assert.deepEqual([second.ok, second.gradientDigest], [true, first.gradientDigest]);
+  },
+);
+
+test("a flipped bit in any field is found, with a reason", { skip, timeout: 10 * MINUTE }, async () => {
   const page = await visit();
-  const flip = (bytes, at) => {
-    const flipped = Buffer.from(bytes, "base64");
-    flipped[at] ^= 1;
-    return flipped.toString("base64").replace(/=+$/, "");
+  /**
+   * @param {string} base64
+   * @param {number} index of the byte
+   */
+  const flip = (base64, index) => {
+    const bytes = Buffer.from(base64, "base64");
+    bytes[index] ^= 1;
+    return bytes.toString("base64").replace(/=+$/, "");
   };
+  /** @type {Record<string, (fields: any) => void>} */
   const changes = {
     commitment: (fields) => (fields.commitment["/"].bytes = flip(fields.commitment["/"].bytes, 7)),
     artifact: (fields) => (fields.artifact = fields.task.adapter),
@@ -95,52 +171,65 @@ test("flipped bits of every field are found, each with its reason", { skip, time
   for (const [name, change] of Object.entries(changes)) {
     const fields = JSON.parse(receipt);
     change(fields);
-    const { ok, reason, error } = await verify(page, fields);
-    assert.ok(ok === false ? reason : error?.startsWith("receipt: "), `${name}: ${ok} ${reason} ${error}`);
+    const answer = await verify(page, fields);
+    const malformed = answer.error?.startsWith("receipt: ");
+    const found = answer.error === undefined ? !answer.ok && answer.reason : malformed;
+    assert.ok(found, `${name}: ${JSON.stringify(answer)}`);
   }
-  // any character of the text: never a receipt that holds and differs
-  for (let at = 0; at < receipt.length; at += 41) {
-    const altered = receipt.slice(0, at) + String.fromCharCode(receipt.charCodeAt(at) ^ 1) + receipt.slice(at + 1);
-    const { ok, reason, error } = await verify(page, altered);
-    assert.ok(!ok && (reason || error), `character ${at}`);
+  // a change of any character gives a malformed or an invalid receipt
+  for (let index = 0; index < receipt.length; index += 41) {
+    const changed = String.fromCharCode(receipt.charCodeAt(index) ^ 1);
+    const altered = receipt.slice(0, index) + changed + receipt.slice(index + 1);
+    assert.ok(await rejectionOf(page, altered), `character ${index}`);
   }
 });
 
+/** @param {Route} route */
 const isCar = (route) => route.request().url().endsWith("?format=car");
 
-test("a CAR that ends in other bytes, or early, is made up for", { skip, timeout: 5 * MINUTE }, async () => {
+test("a corrupt or truncated CAR is completed block by block", { skip, timeout: 5 * MINUTE }, async () => {
   const { task, artifact } = JSON.parse(receipt);
   const [cid, chunk] = [artifact["/"], task.chunk["/"]];
-  for (const change of [(body) => (body[body.length - 1] ^= 1, body), (body) => body.subarray(0, body.length - 1)]) {
-    const asked = [];
+  /** @type {((body: Buffer) => Buffer)[]} */
+  const damages = [
+    (body) => {
+      body[body.length - 1] ^= 1;
+      return body;
+    },
+    (body) => body.subarray(0, body.length - 1),
+  ];
+  for (const damage of damages) {
+    /** @type {string[]} */
+    const requests = [];
     const page = await visit((page) =>
       page.route("**/ipfs/*", async (route) => {
-        asked.push(route.request().url());
-        if (!asked.at(-1).includes(cid)) return route.continue();
-        await route.fulfill({ body: change(await (await route.fetch()).body()) });
+        const url = route.request().url();
+        requests.push(url);
+        if (!url.includes(cid)) return route.continue();
+        await route.fulfill({ body: damage(await (await route.fetch()).body()) });
       }),
     );
-    const verdict = await verify(page, receipt);
+    const verdict = await verdictOf(page, receipt);
     assert.equal(verdict.ok, true, JSON.stringify(verdict));
-    const blocks = asked.filter((url) => url.endsWith("?format=raw") && !url.includes(chunk));
-    assert.equal(blocks.length, 1, `the block that was wrong, alone: ${asked.join(" ")}`);
+    const blocks = requests.filter((url) => url.endsWith("?format=raw") && !url.includes(chunk));
+    assert.equal(blocks.length, 1, `only the damaged block is requested again: ${requests.join(" ")}`);
     await page.context().close();
   }
 });
 
-test("a node that sends other bytes than a CID names is refused", { skip, timeout: 5 * MINUTE }, async () => {
+test("bytes that do not match their CID are refused", { skip, timeout: 5 * MINUTE }, async () => {
   const { task, artifact } = JSON.parse(receipt);
   for (const cid of [artifact["/"], task.chunk["/"], task.adapter["/"]]) {
     const page = await visit((page) =>
       page.route(`**/ipfs/${cid}*`, async (route) => {
-        // by itself: of a CAR, a wrong block is asked for again
+        // a wrong block of a CAR is requested again by itself, so there is no CAR
         if (isCar(route)) return route.fulfill({ status: 404 });
         const body = await (await route.fetch()).body();
         body[body.length >> 1] ^= 1;
         await route.fulfill({ body });
       }),
     );
-    assert.match((await verify(page, receipt)).error, new RegExp(`the bytes given for ${cid} are those of`));
+    assert.match(await errorOf(page, receipt), new RegExp(`the bytes received for block ${cid} have the CID`));
     await page.context().close();
   }
   const page = await visit((page) =>
@@ -150,20 +239,20 @@ test("a node that sends other bytes than a CID names is refused", { skip, timeou
       await route.fulfill({ body });
     }),
   );
-  assert.match((await verify(page, receipt)).error, /the node's model/);
+  assert.match(await errorOf(page, receipt), /the node's model/);
 });
 
-test("bad input is refused by name", { skip, timeout: MINUTE }, async () => {
+test("an invalid argument is refused, and the error names it", { skip, timeout: MINUTE }, async () => {
   const page = await visit();
-  for (const [given, options, named] of [
+  /** @type {[unknown, object, RegExp][]} */
+  const cases = [
     ["no receipt", {}, /^receipt: /],
     [7, {}, /^receipt: /],
     [{}, {}, /^receipt: /],
     [receipt, { node: "elsewhere" }, /^node: "elsewhere"/],
     [receipt, { node: 7 }, /^options: /],
-    [receipt, { node: "http://127.0.0.1:9" }, /does not answer/],
+    [receipt, { node: "http://127.0.0.1:9" }, /no response/],
     [receipt, { backend: "tpu" }, /^backend: "tpu"/],
-  ]) {
-    assert.match((await verify(page, given, options)).error ?? "no error", named);
-  }
+  ];
+  for (const [given, options, expected] of cases) assert.match(await errorOf(page, given, options), expected);
 });

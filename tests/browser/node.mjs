@@ -1,4 +1,4 @@
-// A node of the small model in a process of its own.
+// A node with the small test model, in a process of its own.
 
 import { spawn } from "node:child_process";
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -10,40 +10,64 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const BINARY = process.env.R3MES_WGPU ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "debug/r3mes-wgpu");
 
-/** Starts one that serves the page in a folder, on any port; `flags` are the binary's. */
+/**
+ * A running node.
+ *
+ * @typedef {object} TestNode
+ * @property {string} url
+ * @property {(path: string) => Promise<any>} get returns the JSON answer to a GET request
+ * @property {(address: string) => Promise<number>} balance returns a balance in micro-units
+ * @property {() => Promise<void>} kill ends the process with SIGKILL; its data remains
+ * @property {(flags?: string[]) => Promise<TestNode>} restart after `kill`, starts the node again on the same port
+ * @property {() => Promise<void>} stop ends the process and removes its data
+ */
+
+/**
+ * Starts a node that serves the page in a folder, on a free port.
+ * @param {{ page: string, flags?: string[] }} options `flags`: more arguments of the command line
+ */
 export async function startNode({ page, flags = [] }) {
   const home = await mkdtemp(join(tmpdir(), "r3mes-browser-"));
   await cp(join(ROOT, "tests/data/small_model"), join(home, "model"), { recursive: true });
   const text = Uint8Array.from({ length: 40 * 2048 }, (_, i) => 97 + (Math.floor((i * i) / 7) % 26));
   await writeFile(join(home, "text.txt"), text);
-  return run(home, page, 0, flags);
+  return runNode(home, page, 0, flags);
 }
 
-async function run(home, page, port, more) {
-  const flags = [...more, "--backend", "cpu", "--rank", "4", "--model", join(home, "model"), "--text", join(home, "text.txt")];
-  const process = spawn(BINARY, ["node", "--json", ...flags, "--data-dir", join(home, "data"), "--page", page, "--listen", `127.0.0.1:${port}`], {
+/**
+ * @param {string} home the folder of its data
+ * @param {string} page the folder of the page
+ * @param {number | string} port 0 for a free port
+ * @param {string[]} flags
+ * @returns {Promise<TestNode>}
+ */
+async function runNode(home, page, port, flags) {
+  const model = ["--rank", "4", "--model", join(home, "model"), "--text", join(home, "text.txt")];
+  const paths = ["--data-dir", join(home, "data"), "--page", page, "--listen", `127.0.0.1:${port}`];
+  const child = spawn(BINARY, ["node", "--json", ...flags, "--backend", "cpu", ...model, ...paths], {
     stdio: ["ignore", "pipe", "ignore"],
   });
-  const exited = new Promise((exit) => process.once("exit", exit));
-  const line = await new Promise((resolve, reject) => {
-    createInterface({ input: process.stdout }).once("line", resolve);
-    process.once("error", reject);
-    exited.then((code) => reject(new Error(`the node ended with ${code}`)));
+  const exited = new Promise((resolve) => child.once("exit", resolve));
+  /** @type {string} */
+  const firstLine = await new Promise((resolve, reject) => {
+    createInterface({ input: child.stdout }).once("line", resolve);
+    child.once("error", reject);
+    exited.then((code) => reject(new Error(`the node exited with ${code}`)));
   });
-  const { url } = JSON.parse(line);
+  const { url } = JSON.parse(firstLine);
+  /** @param {string} path */
   const get = async (path) => (await fetch(url + path)).json();
   const kill = async () => {
-    process.kill("SIGKILL");
+    child.kill("SIGKILL");
     await exited;
   };
   return {
     url,
     get,
-    /** Micro-units. */
-    balance: async (address) => Number((await get(`/cosmos/bank/v1beta1/balances/${address}`)).balances[0]?.amount ?? 0),
+    balance: async (address) =>
+      Number((await get(`/cosmos/bank/v1beta1/balances/${address}`)).balances[0]?.amount ?? 0),
     kill,
-    /** The same node, after `kill`, on the same port. */
-    again: (flags = more) => run(home, page, new URL(url).port, flags),
+    restart: (newFlags = flags) => runNode(home, page, new URL(url).port, newFlags),
     stop: async () => {
       await kill();
       await rm(home, { recursive: true, force: true });
@@ -51,12 +75,17 @@ async function run(home, page, port, more) {
   };
 }
 
-/** Mines so many tasks for an address, by the native miner. */
+/**
+ * Mines a number of tasks for an address with the native miner.
+ * @param {TestNode} node
+ * @param {string} address
+ * @param {number} tasks
+ */
 export async function mine(node, address, tasks) {
   const home = await mkdtemp(join(tmpdir(), "r3mes-miner-"));
-  const flags = ["--node", node.url, "--address", address, "--max-tasks", tasks, "--data-dir", home];
-  const process = spawn(BINARY, ["mine", "--backend", "cpu", ...flags], { stdio: "ignore" });
-  const code = await new Promise((exit) => process.once("exit", exit));
+  const flags = ["--node", node.url, "--address", address, "--max-tasks", String(tasks), "--data-dir", home];
+  const child = spawn(BINARY, ["mine", "--backend", "cpu", ...flags], { stdio: "ignore" });
+  const code = await new Promise((resolve) => child.once("exit", resolve));
   await rm(home, { recursive: true, force: true });
-  if (code !== 0) throw new Error(`the miner ended with ${code}`);
+  if (code !== 0) throw new Error(`the miner exited with ${code}`);
 }

@@ -1,15 +1,23 @@
-// ONNX models as bytes: the few fields of onnx.proto3 that one chain of products needs, in protobuf's wire format.
+// Encodes ONNX models in protobuf's wire format: the few fields of onnx.proto3 that a chain of matrix products needs.
+
+/** @typedef {number | string | Uint8Array} Value the value of a protobuf field */
+/** @typedef {[field: number, value: Value]} Field */
 
 const utf8 = new TextEncoder();
 
+/** Element types of ONNX tensors (`TensorProto.DataType`). */
 export const FLOAT = 1;
 export const UINT8 = 2;
 export const INT8 = 3;
 export const INT32 = 6;
 
+/** The type of an integer attribute (`AttributeProto.AttributeType`). */
+const INT_ATTRIBUTE = 2;
+
+/** @param {number} value */
 function varint(value) {
   const bytes = [];
-  for (let rest = BigInt(value); ; ) {
+  for (let rest = BigInt(value); ;) {
     const low = Number(rest & 127n);
     rest >>= 7n;
     if (rest === 0n) return Uint8Array.from([...bytes, low]);
@@ -17,15 +25,23 @@ function varint(value) {
   }
 }
 
-function joined(parts) {
+/** @param {Uint8Array[]} parts */
+function concat(parts) {
   const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  parts.reduce((at, part) => (whole.set(part, at), at + part.length), 0);
+  let offset = 0;
+  for (const part of parts) {
+    whole.set(part, offset);
+    offset += part.length;
+  }
   return whole;
 }
 
-/** A message of [field, value] pairs: numbers are varints, texts and bytes are length-delimited. */
+/**
+ * Encodes a message: numbers as varints, texts and bytes length-delimited.
+ * @param {...Field} fields
+ */
 function message(...fields) {
-  return joined(
+  return concat(
     fields.flatMap(([field, value]) => {
       if (typeof value === "number") return [varint(field << 3), varint(value)];
       const bytes = typeof value === "string" ? utf8.encode(value) : value;
@@ -34,30 +50,66 @@ function message(...fields) {
   );
 }
 
-const each = (field, values) => values.map((value) => [field, value]);
+/**
+ * Returns a repeated field.
+ * @param {number} field
+ * @param {Value[]} values
+ * @returns {Field[]}
+ */
+const repeated = (field, values) => values.map((value) => [field, value]);
 
-/** An operator; attributes are integers. */
+/**
+ * Encodes an operator.
+ * @param {string} type
+ * @param {string[]} inputs
+ * @param {string[]} outputs
+ * @param {Record<string, number>} attributes integers
+ */
 export function node(type, inputs, outputs, attributes = {}, domain = "") {
-  const INT = 2;
-  const listed = Object.entries(attributes).map(([name, value]) => message([1, name], [3, value], [20, INT]));
-  return message(...each(1, inputs), ...each(2, outputs), [3, outputs[0]], [4, type], ...each(5, listed), [7, domain]);
+  const encoded = Object.entries(attributes).map(([name, value]) =>
+    message([1, name], [3, value], [20, INT_ATTRIBUTE]),
+  );
+  return message(...repeated(1, inputs), ...repeated(2, outputs), [3, outputs[0]], [4, type], ...repeated(5, encoded), [
+    7,
+    domain,
+  ]);
 }
 
-/** A constant tensor. */
+/**
+ * Encodes a constant tensor.
+ * @param {string} name
+ * @param {number} type
+ * @param {number[]} dimensions
+ * @param {ArrayBufferView} values
+ */
 export function initializer(name, type, dimensions, values) {
   const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  return message(...each(1, dimensions), [2, type], [8, name], [9, bytes]);
+  return message(...repeated(1, dimensions), [2, type], [8, name], [9, bytes]);
 }
 
-/** The type of a graph's input or output. */
+/**
+ * Encodes the type of an input or output of a graph.
+ * @param {string} name
+ * @param {number} type
+ * @param {number[]} dimensions
+ */
 export function tensor(name, type, dimensions) {
-  const shape = message(...each(1, dimensions.map((dimension) => message([1, dimension]))));
-  return message([1, name], [2, message([1, message([1, type], [2, shape])])]);
+  const encoded = dimensions.map((dimension) => message([1, dimension]));
+  return message([1, name], [2, message([1, message([1, type], [2, message(...repeated(1, encoded))])])]);
 }
 
-/** A model of one graph, in ONNX's operators and Microsoft's. */
+/**
+ * Encodes a model of one graph that uses ONNX's operators and Microsoft's.
+ * @param {Record<"nodes" | "initializers" | "inputs" | "outputs", Uint8Array[]>} graph
+ */
 export function model({ nodes, initializers, inputs, outputs }) {
-  const graph = message(...each(1, nodes), [2, "graph"], ...each(5, initializers), ...each(11, inputs), ...each(12, outputs));
-  const sets = [message([1, ""], [2, 21]), message([1, "com.microsoft"], [2, 1])];
-  return message([1, 10], [7, graph], ...each(8, sets));
+  const graph = message(
+    ...repeated(1, nodes),
+    [2, "graph"],
+    ...repeated(5, initializers),
+    ...repeated(11, inputs),
+    ...repeated(12, outputs),
+  );
+  const operatorSets = [message([1, ""], [2, 21]), message([1, "com.microsoft"], [2, 1])];
+  return message([1, 10], [7, graph], ...repeated(8, operatorSets));
 }

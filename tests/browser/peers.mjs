@@ -1,48 +1,72 @@
-// onnxruntime-web's low-bit products of one shape, in the page that imports this: checked, then timed a round at a time.
+// The low-bit matrix products of onnxruntime-web in the page that imports this module: checked, then timed in rounds.
 
 import * as webgpu from "./node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs";
 import * as wasm from "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs";
 import { FLOAT, INT32, INT8, UINT8, initializer, model, node, tensor } from "./onnx.mjs";
 
-// as the engine's page: no threads without cross-origin isolation
-for (const runtime of [webgpu, wasm]) Object.assign(runtime.env.wasm, { numThreads: 1 });
-for (const runtime of [webgpu, wasm]) runtime.env.logLevel = "error";
+/** @typedef {{ tokens: number, features: number }} Shape a product of [tokens, features] by [features, features] */
+/** @typedef {{ run: () => Promise<unknown>, launches: number }} Product `run` computes `launches` products */
+/**
+ * @typedef {{ what: string, backend: "gpu" | "cpu", samples: number[], error?: string }} PeerReport
+ *   `samples`: milliseconds of each round; `error`: why the product is left out
+ */
 
-/** Products in one run on a GPU, each on the result of the one before, so that the run's own cost does not count. */
+for (const runtime of [webgpu, wasm]) {
+  // one thread, as the page of the engine has without cross-origin isolation
+  runtime.env.wasm.numThreads = 1;
+  runtime.env.logLevel = "error";
+}
+
+/**
+ * Number of products in one run on a GPU, each with the result of the previous one, so that the cost of a run is small.
+ */
 const LAUNCHES = 4;
-/** Contracted values that share a scale. */
+/** Number of values along the contracted dimension that share a scale. */
 const BLOCK = 32;
 
+/** @type {(PeerReport & Partial<Product>)[]} */
 let timed = [];
 
-/** Makes every peer ready; resolves to what each is called, and why it is left out where it is. */
+/**
+ * Prepares and checks every product.
+ * @param {Shape} shape
+ */
 export async function prepare({ tokens, features }) {
   timed = [];
-  const made = [];
-  // 2 bits without int8 inside take a minute a product on a software GPU
-  for (const [bits, accuracy] of [[4, 0], [4, 4], [2, 4]]) {
-    const what = `MatMulNBits, ${bits} bits${accuracy === 4 ? ", int8 inside" : ""}`;
-    made.push([what, "gpu", () => nbits(tokens, features, bits, accuracy)]);
-  }
-  made.push(["MatMulInteger, int8", "cpu", () => integers(tokens, features)]);
-  made.push(["DynamicQuantizeMatMul, int8", "cpu", () => quantized(tokens, features)]);
-  for (const [what, backend, make] of made) {
+  /** @type {[what: string, backend: "gpu" | "cpu", make: () => Promise<Product>][]} */
+  const products = [
+    // 2 bits without int8 inside take a minute for each product on a software GPU
+    ...[
+      { bits: 4, accuracy: 0 },
+      { bits: 4, accuracy: 4 },
+      { bits: 2, accuracy: 4 },
+    ].map(({ bits, accuracy }) => {
+      const what = `MatMulNBits, ${bits} bits${accuracy === 4 ? ", int8 inside" : ""}`;
+      const make = () => matMulNBits(tokens, features, bits, accuracy);
+      return /** @type {[string, "gpu", () => Promise<Product>]} */ ([what, "gpu", make]);
+    }),
+    ["MatMulInteger, int8", "cpu", () => matMulInteger(tokens, features)],
+    ["DynamicQuantizeMatMul, int8", "cpu", () => dynamicQuantizeMatMul(tokens, features)],
+  ];
+  for (const [what, backend, make] of products) {
+    /** @type {PeerReport} */
     const peer = { what, backend, samples: [] };
     try {
-      Object.assign(peer, await make());
-      await peer.run();
+      const product = await make();
+      await product.run();
+      Object.assign(peer, product);
     } catch (error) {
-      peer.error = String(error.message ?? error);
+      peer.error = error instanceof Error ? error.message : String(error);
     }
     timed.push(peer);
   }
   return report();
 }
 
-/** Times each peer once more. */
+/** Times every product once more. */
 export async function round() {
-  for (const { error, run, launches, samples } of timed) {
-    if (error) continue;
+  for (const { run, launches, samples } of timed) {
+    if (!run || !launches) continue;
     const start = performance.now();
     await run();
     samples.push((performance.now() - start) / launches);
@@ -50,12 +74,16 @@ export async function round() {
   return report();
 }
 
+/** @returns {PeerReport[]} */
 const report = () => timed.map(({ what, backend, samples, error }) => ({ what, backend, samples, error }));
 
-/** Whole numbers of low..=high, drawn by xorshift32. */
-function drawer(seed) {
+/**
+ * Returns a function that draws integers from low to high, both included, by xorshift32.
+ * @param {number} seed
+ */
+function randomIntegers(seed) {
   let state = seed;
-  return (low, high) => {
+  return (/** @type {number} */ low, /** @type {number} */ high) => {
     state ^= state << 13;
     state ^= state >>> 17;
     state ^= state << 5;
@@ -63,90 +91,145 @@ function drawer(seed) {
   };
 }
 
-/** A [features, features] matrix of trits. */
-const trits = (features, draw) => Int8Array.from({ length: features * features }, () => draw(-1, 1));
+/**
+ * Returns a random matrix of trits, [features, features].
+ * @param {number} features
+ * @param {ReturnType<typeof randomIntegers>} random
+ */
+const randomTrits = (features, random) => Int8Array.from({ length: features * features }, () => random(-1, 1));
 
-/** A row by the transpose of a [rows, columns] matrix. */
-function product(row, matrix) {
+/**
+ * Multiplies a row by the transpose of a matrix, [rows, columns].
+ * @param {ArrayLike<number>} row [columns]
+ * @param {Int8Array} matrix
+ */
+function multiply(row, matrix) {
   const out = new Float64Array(matrix.length / row.length);
-  for (let n = 0; n < out.length; n++) for (let k = 0; k < row.length; k++) out[n] += row[k] * matrix[n * row.length + k];
+  for (let n = 0; n < out.length; n++) {
+    for (let k = 0; k < row.length; k++) out[n] += row[k] * matrix[n * row.length + k];
+  }
   return out;
 }
 
+/**
+ * Throws if a value differs from the expected one by more than `tolerance` times the largest expected one.
+ * @param {ArrayLike<number>} found
+ * @param {Float64Array} expected
+ * @param {number} tolerance
+ */
 function checkRow(found, expected, tolerance) {
-  const scale = Math.max(...expected.map(Math.abs));
-  expected.forEach((value, at) => {
-    if (Math.abs(found[at] - value) > tolerance * scale) throw new Error(`wrong: ${found[at]} for ${value}`);
+  const largest = Math.max(...expected.map(Math.abs));
+  expected.forEach((value, index) => {
+    if (Math.abs(found[index] - value) > tolerance * largest) throw new Error(`wrong: ${found[index]} for ${value}`);
   });
 }
 
-async function nbits(tokens, features, bits, accuracy_level) {
-  const draw = drawer(2026 + bits);
-  const matrices = Array.from({ length: LAUNCHES }, () => trits(features, draw));
+/**
+ * @param {number} tokens
+ * @param {number} features
+ * @param {number} bits
+ * @param {number} accuracyLevel 4: int8 products inside
+ * @returns {Promise<Product>}
+ */
+async function matMulNBits(tokens, features, bits, accuracyLevel) {
+  const random = randomIntegers(2026 + bits);
+  const matrices = Array.from({ length: LAUNCHES }, () => randomTrits(features, random));
   // keeps the variance from one product to the next
   const scale = Math.fround(1 / Math.sqrt((2 / 3) * features));
   const blocks = features / BLOCK;
-  const [shape, each] = [[tokens, features], 8 / bits];
-  const constants = matrices.flatMap((matrix, at) => {
-    const packed = new Uint8Array(matrix.length / each);
-    matrix.forEach((trit, i) => (packed[Math.floor(i / each)] |= (trit + 2 ** (bits - 1)) << (bits * (i % each))));
+  const shape = [tokens, features];
+  const valuesPerByte = 8 / bits;
+  const initializers = matrices.flatMap((matrix, index) => {
+    const packed = new Uint8Array(matrix.length / valuesPerByte);
+    matrix.forEach((trit, i) => {
+      packed[Math.floor(i / valuesPerByte)] |= (trit + 2 ** (bits - 1)) << (bits * (i % valuesPerByte));
+    });
+    const scales = new Float32Array(features * blocks).fill(scale);
     return [
-      initializer(`b${at}`, UINT8, [features, blocks, BLOCK / each], packed),
-      initializer(`scales${at}`, FLOAT, [features, blocks], new Float32Array(features * blocks).fill(scale)),
+      initializer(`b${index}`, UINT8, [features, blocks, BLOCK / valuesPerByte], packed),
+      initializer(`scales${index}`, FLOAT, [features, blocks], scales),
     ];
   });
-  const attributes = { K: features, N: features, bits, block_size: BLOCK, accuracy_level };
-  const nodes = matrices.map((_, at) =>
-    node("MatMulNBits", [`x${at}`, `b${at}`, `scales${at}`], [`x${at + 1}`], attributes, "com.microsoft"),
-  );
+  const attributes = { K: features, N: features, bits, block_size: BLOCK, accuracy_level: accuracyLevel };
+  const nodes = matrices.map((_, index) => {
+    const inputs = [`x${index}`, `b${index}`, `scales${index}`];
+    return node("MatMulNBits", inputs, [`x${index + 1}`], attributes, "com.microsoft");
+  });
   const last = `x${LAUNCHES}`;
-  const bytes = model({ nodes, initializers: constants, inputs: [tensor("x0", FLOAT, shape)], outputs: [tensor(last, FLOAT, shape)] });
-  const session = await webgpu.InferenceSession.create(bytes, { executionProviders: ["webgpu"] });
-  const x = Float32Array.from({ length: tokens * features }, () => draw(-127, 127) / 64);
+  const [inputs, outputs] = [[tensor("x0", FLOAT, shape)], [tensor(last, FLOAT, shape)]];
+  const session = await webgpu.InferenceSession.create(model({ nodes, initializers, inputs, outputs }), {
+    executionProviders: ["webgpu"],
+  });
+  const x = Float32Array.from({ length: tokens * features }, () => random(-127, 127) / 64);
   const feeds = { x0: new webgpu.Tensor("float32", x, shape) };
   const { [last]: found } = await session.run(feeds);
-  const through = (row, matrix) => product(row, matrix).map((value) => value * scale);
-  checkRow(found.data, matrices.reduce(through, x.slice(0, features)), accuracy_level === 4 ? 0.05 : 0.001);
+  const expected = matrices.reduce(
+    (row, matrix) => multiply(row, matrix).map((value) => value * scale),
+    Float64Array.from(x.slice(0, features)),
+  );
+  checkRow(/** @type {Float32Array} */ (found.data), expected, accuracyLevel === 4 ? 0.05 : 0.001);
   return { run: () => session.run(feeds), launches: LAUNCHES };
 }
 
-/** B of `MatMul…` is [columns, rows]. */
-function transposed(matrix, features) {
+/**
+ * Returns the transpose, because B of `MatMulInteger` and `DynamicQuantizeMatMul` is [columns, rows].
+ * @param {Int8Array} matrix
+ * @param {number} features
+ */
+function transpose(matrix, features) {
   return matrix.map((_, i) => matrix[(i % features) * features + Math.floor(i / features)]);
 }
 
-async function integers(tokens, features) {
-  const draw = drawer(7);
-  const [matrix, shape] = [trits(features, draw), [tokens, features]];
+/**
+ * @param {number} tokens
+ * @param {number} features
+ */
+async function matMulInteger(tokens, features) {
+  const random = randomIntegers(7);
+  const [matrix, shape] = [randomTrits(features, random), [tokens, features]];
   const bytes = model({
     nodes: [node("MatMulInteger", ["x", "b"], ["y"])],
-    initializers: [initializer("b", INT8, [features, features], transposed(matrix, features))],
+    initializers: [initializer("b", INT8, [features, features], transpose(matrix, features))],
     inputs: [tensor("x", UINT8, shape)],
     outputs: [tensor("y", INT32, shape)],
   });
-  const x = Uint8Array.from({ length: tokens * features }, () => draw(0, 255));
-  return checked(bytes, { x: new wasm.Tensor("uint8", x, shape) }, product(x.subarray(0, features), matrix), 0);
+  const x = Uint8Array.from({ length: tokens * features }, () => random(0, 255));
+  const expected = multiply(x.subarray(0, features), matrix);
+  return checkedProduct(bytes, { x: new wasm.Tensor("uint8", x, shape) }, expected, 0);
 }
 
-async function quantized(tokens, features) {
-  const draw = drawer(8);
-  const [matrix, shape] = [trits(features, draw), [tokens, features]];
+/**
+ * @param {number} tokens
+ * @param {number} features
+ */
+async function dynamicQuantizeMatMul(tokens, features) {
+  const random = randomIntegers(8);
+  const [matrix, shape] = [randomTrits(features, random), [tokens, features]];
   const bytes = model({
     nodes: [node("DynamicQuantizeMatMul", ["x", "b", "scale"], ["y"], {}, "com.microsoft")],
     initializers: [
-      initializer("b", INT8, [features, features], transposed(matrix, features)),
+      initializer("b", INT8, [features, features], transpose(matrix, features)),
       initializer("scale", FLOAT, [1], new Float32Array([1])),
     ],
     inputs: [tensor("x", FLOAT, shape)],
     outputs: [tensor("y", FLOAT, shape)],
   });
-  const x = Float32Array.from({ length: tokens * features }, () => draw(-127, 127) / 64);
-  return checked(bytes, { x: new wasm.Tensor("float32", x, shape) }, product(x.subarray(0, features), matrix), 0.05);
+  const x = Float32Array.from({ length: tokens * features }, () => random(-127, 127) / 64);
+  const expected = multiply(x.subarray(0, features), matrix);
+  return checkedProduct(bytes, { x: new wasm.Tensor("float32", x, shape) }, expected, 0.05);
 }
 
-async function checked(bytes, feeds, expected, tolerance) {
+/**
+ * Loads a model of one product and checks the first row of its output.
+ * @param {Uint8Array} bytes
+ * @param {Record<string, wasm.Tensor>} feeds
+ * @param {Float64Array} expected
+ * @param {number} tolerance
+ * @returns {Promise<Product>}
+ */
+async function checkedProduct(bytes, feeds, expected, tolerance) {
   const session = await wasm.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
   const { y } = await session.run(feeds);
-  checkRow(y.data, expected, tolerance);
+  checkRow(/** @type {Float32Array} */ (y.data), expected, tolerance);
   return { run: () => session.run(feeds), launches: 1 };
 }

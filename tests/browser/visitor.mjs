@@ -1,20 +1,33 @@
-// A visitor of the mining page: what a person sees and presses.
+// A visitor of the mining page: what a person reads and presses.
+
+/** @import { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core" */
+/** @import { State } from "../../www/session.js" */
+/** @import { TestNode } from "./node.mjs" */
 
 export const MINUTE = 60_000;
 
-/** A fresh visitor on the node's page, who has agreed unless told otherwise; errors and foreign requests are noted. */
+/**
+ * Opens the page of a node as a new visitor, who gives consent. Records errors and requests to other origins in
+ * `seen`.
+ * @param {Browser} browser
+ * @param {TestNode} node
+ * @param {BrowserContextOptions & { consent?: boolean, context?: BrowserContext }} options `context`: of an earlier visit
+ */
 export async function visit(browser, node, { consent = true, context, ...options } = {}) {
-  const visitor = context ?? (await browser.newContext({ permissions: ["clipboard-read", "clipboard-write"], ...options }));
+  const permissions = ["clipboard-read", "clipboard-write"];
+  const visitor = context ?? (await browser.newContext({ permissions, ...options }));
   const page = await visitor.newPage();
-  const seen = { errors: [], foreign: [] };
+  const seen = { errors: /** @type {string[]} */ ([]), foreign: /** @type {string[]} */ ([]) };
   page.on("pageerror", (error) => seen.errors.push(error.message));
-  page.on("console", (message) => message.type() === "error" && seen.errors.push(message.text()));
+  page.on("console", (message) => {
+    if (message.type() === "error") seen.errors.push(message.text());
+  });
   page.on("request", (request) => {
     const { origin } = new URL(request.url());
     if (origin !== node.url && !request.url().startsWith("blob:")) seen.foreign.push(request.url());
   });
   await page.goto(node.url);
-  await page.waitForFunction(() => document.querySelector("r3mes-miner").dataset.state === "ready");
+  await waitForState(page, "ready");
   if (consent && !context) {
     await button(page, "I agree").click();
     await button(page, "Start").waitFor();
@@ -22,31 +35,62 @@ export async function visit(browser, node, { consent = true, context, ...options
   return { page, visitor, seen };
 }
 
+/**
+ * Returns the button with exactly this name.
+ * @param {Page} page
+ * @param {string} name
+ */
 export const button = (page, name) => page.getByRole("button", { name, exact: true });
 
-/** Waits for a state of the miner. */
-export const state = (page, wanted) =>
-  page.waitForFunction((wanted) => document.querySelector("r3mes-miner").dataset.state === wanted, wanted, {
+/**
+ * Waits until the miner is in a state.
+ * @param {Page} page
+ * @param {State} state
+ */
+export const waitForState = (page, state) =>
+  page.waitForFunction((state) => document.querySelector("r3mes-miner")?.dataset.state === state, state, {
     timeout: 2 * MINUTE,
   });
 
-/** Waits for so many accepted tasks. */
-export const accepted = (page, least, timeout = 5 * MINUTE) =>
+/**
+ * Waits until the page shows at least this number of accepted tasks.
+ * @param {Page} page
+ * @param {number} tasks
+ */
+export const waitForAccepted = (page, tasks, timeout = 5 * MINUTE) =>
   page.waitForFunction(
-    (least) => Number(document.querySelector("r3mes-miner").shadowRoot.querySelector("#accepted").textContent) >= least,
-    least,
+    (tasks) => {
+      const accepted = document.querySelector("r3mes-miner")?.shadowRoot?.querySelector("#accepted");
+      return Number(accepted?.textContent) >= tasks;
+    },
+    tasks,
     { timeout },
   );
 
-/** The text of a part of the miner. */
-export const shown = (page, id) =>
-  page.evaluate((id) => document.querySelector("r3mes-miner").shadowRoot.getElementById(id).textContent, id);
-
-/** The address that this browser's own key has. */
-export const ownAddress = (page) => shown(page, "address");
-
-/** Opens all that can be folded. */
-export const unfold = (page) =>
-  page.evaluate(() =>
-    document.querySelector("r3mes-miner").shadowRoot.querySelectorAll("details").forEach((details) => (details.open = true)),
+/**
+ * Returns the text of the part of the miner with this id.
+ * @param {Page} page
+ * @param {string} id
+ * @returns {Promise<string>}
+ */
+export const textOf = (page, id) =>
+  page.evaluate(
+    (id) => document.querySelector("r3mes-miner")?.shadowRoot?.getElementById(id)?.textContent ?? `no element ${id}`,
+    id,
   );
+
+/**
+ * Returns the address of this browser's own key.
+ * @param {Page} page
+ */
+export const ownAddress = (page) => textOf(page, "address");
+
+/**
+ * Opens every <details> of the miner.
+ * @param {Page} page
+ */
+export const openDetails = (page) =>
+  page.evaluate(() => {
+    const all = document.querySelector("r3mes-miner")?.shadowRoot?.querySelectorAll("details") ?? [];
+    for (const details of all) details.open = true;
+  });

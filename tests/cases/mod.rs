@@ -1,6 +1,6 @@
 //! A case: a small model, what is trained on it, an adapter and a text, all from a seed.
 
-#![expect(unreachable_pub, reason = "a module of several test crates")]
+#![allow(unreachable_pub, reason = "two test binaries include this file")]
 
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -9,7 +9,7 @@ use r3mes_wgpu::{
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::{Embedding, Gain, Model},
     },
     numbers::lora::{LoraAdapter, LoraMatrix},
@@ -131,7 +131,7 @@ pub fn trainer(
     sequences: usize,
     threads: usize,
 ) -> CpuTrainer {
-    let step = Step::new(model, targets, sequences);
+    let step = RecordedStep::new(model, targets, sequences);
     let backend = Backend::Cpu { threads, choose: |_| None };
     let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
     let mut trainer = CpuTrainer(Trainer::new(step, executor));

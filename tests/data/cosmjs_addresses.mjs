@@ -1,16 +1,18 @@
-// Prints the addresses that CosmJS gives for mnemonics: what src/chain/keys.rs must give too.
-// npm ci --ignore-scripts, in tests/browser; node ../data/cosmjs_addresses.mjs > ../data/cosmjs_addresses.tsv
-// Keplr's account n is m/44'/118'/0'/0/n, or m/44'/118'/n'/0/0 where its user asks for that: both are here.
+// Prints a table of the addresses that CosmJS derives from mnemonics. The library must derive the same addresses.
+//
+// Keplr derives account n at m/44'/118'/0'/0/n by default and at m/44'/118'/n'/0/0 on request; the table has both.
+//
+// npm --prefix tests/browser ci --ignore-scripts
+// node tests/data/cosmjs_addresses.mjs > tests/data/cosmjs_addresses.tsv
 
 import { createRequire } from "node:module";
-import { pathToFileURL } from "node:url";
 
-const required = createRequire(pathToFileURL(`${process.cwd()}/package.json`));
-const { DirectSecp256k1HdWallet } = required("@cosmjs/proto-signing");
-const { Slip10RawIndex } = required("@cosmjs/crypto");
+const require = createRequire(new URL("../browser/package.json", import.meta.url));
+const { DirectSecp256k1HdWallet } = require("@cosmjs/proto-signing");
+const { Slip10RawIndex } = require("@cosmjs/crypto");
 
 const MNEMONICS = [
-  // of CosmJS's own tests, and the shortest and longest of BIP39's
+  // The first is from CosmJS's tests, the others are the shortest and the longest of the BIP 39 test vectors.
   "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling",
   "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about",
   "legal winner thank year wave sausage worth useful legal winner thank year wave sausage worth useful legal will",

@@ -1,13 +1,18 @@
-// Prints the hash of a signed transaction of every message, as CosmJS and protobufjs make it of the chain's field numbers.
-// npm install @cosmjs/proto-signing@0.39 @cosmjs/amino@0.39 @cosmjs/crypto@0.39 protobufjs cosmjs-types;
-// node cosmjs_messages.mjs > cosmjs_messages.tsv
+// Prints the hash of one signed transaction for each message type, encoded by CosmJS and protobufjs from the chain's
+// field numbers. The library must produce the same hashes.
+//
+// npm --prefix tests/browser ci --ignore-scripts
+// node tests/data/cosmjs_messages.mjs > tests/data/cosmjs_messages.tsv
 
 import { createHash } from "node:crypto";
-import { DirectSecp256k1Wallet, encodePubkey, makeAuthInfoBytes, makeSignDoc } from "@cosmjs/proto-signing";
-import { encodeSecp256k1Pubkey } from "@cosmjs/amino";
-import { Secp256k1, sha256 } from "@cosmjs/crypto";
-import { TxBody, TxRaw } from "cosmjs-types/cosmos/tx/v1beta1/tx";
-import protobuf from "protobufjs";
+import { createRequire } from "node:module";
+
+const require = createRequire(new URL("../browser/package.json", import.meta.url));
+const { DirectSecp256k1Wallet, encodePubkey, makeAuthInfoBytes, makeSignDoc } = require("@cosmjs/proto-signing");
+const { encodeSecp256k1Pubkey } = require("@cosmjs/amino");
+const { Secp256k1, sha256 } = require("@cosmjs/crypto");
+const { TxBody, TxRaw } = require("cosmjs-types/cosmos/tx/v1beta1/tx");
+const protobuf = require("protobufjs");
 
 const chain = "r3mes-test-1";
 const secret = new Uint8Array(32).fill(7);
@@ -69,12 +74,21 @@ protobuf.parse(
   message MsgMoveDispute { string sender = 1; uint64 disputeId = 2; uint64 answer = 3; bytes step = 4; }`,
   root,
 );
-root.resolveAll(); // proto3 packs what is repeated only from here on
+root.resolveAll(); // before this call protobufjs does not pack repeated proto3 fields
 
 const hash = "ab".repeat(32);
 const submission = {
-  miner: address, ipfsHash: "bafyartifact", modelVersion: "bafymodel", trainingRoundId: 5, shardId: 17,
-  gradientHash: hash, gpuArchitecture: "cpu", nonce: 99, proofOfWorkNonce: 12, globalSeed: 77, claimedLoss: "1.5",
+  miner: address,
+  ipfsHash: "bafyartifact",
+  modelVersion: "bafymodel",
+  trainingRoundId: 5,
+  shardId: 17,
+  gradientHash: hash,
+  gpuArchitecture: "cpu",
+  nonce: 99,
+  proofOfWorkNonce: 12,
+  globalSeed: 77,
+  claimedLoss: "1.5",
   tokenCount: 2048,
 };
 const text = `${chain}|${address}|bafyartifact|bafymodel|5|17|${hash}|cpu|99`;
@@ -82,33 +96,77 @@ const inner = await Secp256k1.createSignature(sha256(new TextEncoder().encode(te
 const messages = {
   "remes.remes.v1.MsgClaimTask": { miner: address, poolId: 3, chunkId: 9 },
   "remes.remes.v1.MsgSubmitGradient": { ...submission, signature: inner.toFixedLength().slice(0, 64) },
-  "remes.remes.v1.MsgCompleteTask": { miner: address, poolId: 3, chunkId: 9, gradientHash: hash, gradientIpfsHash: "bafyartifact", minerGpu: "cpu" },
+  "remes.remes.v1.MsgCompleteTask": {
+    miner: address,
+    poolId: 3,
+    chunkId: 9,
+    gradientHash: hash,
+    gradientIpfsHash: "bafyartifact",
+    minerGpu: "cpu",
+  },
   "remes.remes.v1.MsgRegisterNode": {
-    nodeAddress: address, nodeType: 3, stake: "1000uremes", roles: [1, 4], resourceProofIpfsHash: "bafyproof",
+    nodeAddress: address,
+    nodeType: 3,
+    stake: "1000uremes",
+    roles: [1, 4],
+    resourceProofIpfsHash: "bafyproof",
     resources: { cpuCores: 2, memoryGb: 24, gpuCount: 1, gpuMemoryGb: 8, storageGb: 100, networkBandwidthMbps: 50 },
   },
   "remes.remes.v1.MsgSubmitRandomVerifierResult": {
-    verifier: address, challengeId: 4, result: "match", gradientHash: hash, evidence: "leaf:salt", verifierLoss: "1.5",
-    lossMatch: true, dataBatchSeed: 6,
+    verifier: address,
+    challengeId: 4,
+    result: "match",
+    gradientHash: hash,
+    evidence: "leaf:salt",
+    verifierLoss: "1.5",
+    lossMatch: true,
+    dataBatchSeed: 6,
   },
-  "remes.remes.v1.MsgSubmitCPUVerification": { validator: address, challengeId: 4, isValid: true, computedHash: hash, expectedHash: hash, leaf: hash },
-  "remes.remes.v1.MsgCommitAggregation": { proposer: address, commitmentHash: hash, trainingRoundId: 5, gradientIds: [1, 2, 300] },
+  "remes.remes.v1.MsgSubmitCPUVerification": {
+    validator: address,
+    challengeId: 4,
+    isValid: true,
+    computedHash: hash,
+    expectedHash: hash,
+    leaf: hash,
+  },
+  "remes.remes.v1.MsgCommitAggregation": {
+    proposer: address,
+    commitmentHash: hash,
+    trainingRoundId: 5,
+    gradientIds: [1, 2, 300],
+  },
   "remes.remes.v1.MsgRevealAggregation": {
-    proposer: address, commitmentId: 8, aggregatedGradientIpfsHash: "bafyadapter", merkleRoot: hash, gradientIds: [1, 2, 300],
-    trainingRoundId: 5, modelVersion: "bafymodel", salt: "salt",
+    proposer: address,
+    commitmentId: 8,
+    aggregatedGradientIpfsHash: "bafyadapter",
+    merkleRoot: hash,
+    gradientIds: [1, 2, 300],
+    trainingRoundId: 5,
+    modelVersion: "bafymodel",
+    salt: "salt",
   },
   "r3mes.wgpu.v1.MsgSetPayout": { miner: address, payout: address },
   "r3mes.wgpu.v1.MsgCommitAttestation": { verifier: address, challengeId: 4, commitment: new Uint8Array(32).fill(5) },
   "r3mes.wgpu.v1.MsgUnregisterNode": { nodeAddress: address },
   "remes.remes.v1.MsgSubmitTrapJobResult": {
-    miner: address, trapJobId: "trap-7", gradientIpfsHash: "bafyartifact", gradientHash: hash,
+    miner: address,
+    trapJobId: "trap-7",
+    gradientIpfsHash: "bafyartifact",
+    gradientHash: hash,
   },
   "r3mes.wgpu.v1.MsgWithdraw": { miner: address },
   "r3mes.wgpu.v1.MsgOpenDispute": {
-    challenger: address, storedGradientId: 6, chunk: new Uint8Array(8).fill(1), manifest: new Uint8Array(9).fill(2),
+    challenger: address,
+    storedGradientId: 6,
+    chunk: new Uint8Array(8).fill(1),
+    manifest: new Uint8Array(9).fill(2),
   },
   "r3mes.wgpu.v1.MsgAppeal": {
-    sender: address, challengeId: 4, chunk: new Uint8Array(8).fill(1), manifest: new Uint8Array(9).fill(2),
+    sender: address,
+    challengeId: 4,
+    chunk: new Uint8Array(8).fill(1),
+    manifest: new Uint8Array(9).fill(2),
   },
   "r3mes.wgpu.v1.MsgAnswerDispute": { sender: address, disputeId: 3, answer: new Uint8Array(7).fill(4) },
   "r3mes.wgpu.v1.MsgMoveDispute": { sender: address, disputeId: 3, answer: 1, step: new Uint8Array(6).fill(8) },
@@ -118,7 +176,13 @@ for (const [name, value] of Object.entries(messages)) {
   const type = root.lookupType(name);
   const message = { typeUrl: `/${name}`, value: type.encode(type.create(value)).finish() };
   const body = TxBody.encode(TxBody.fromPartial({ messages: [message] })).finish();
-  const info = makeAuthInfoBytes([{ pubkey: encodePubkey(encodeSecp256k1Pubkey(pubkey)), sequence: 41 }], [], 200_000, undefined, undefined);
+  const info = makeAuthInfoBytes(
+    [{ pubkey: encodePubkey(encodeSecp256k1Pubkey(pubkey)), sequence: 41 }],
+    [],
+    200_000,
+    undefined,
+    undefined,
+  );
   const { signed, signature } = await wallet.signDirect(address, makeSignDoc(body, info, chain, 0));
   const signatures = [Buffer.from(signature.signature, "base64")];
   const tx = TxRaw.encode({ bodyBytes: signed.bodyBytes, authInfoBytes: signed.authInfoBytes, signatures }).finish();

@@ -1,15 +1,22 @@
-// Prints the hash of a MsgSend that CosmJS makes and signs: what src/chain/transfer.rs must make too.
-// npm ci --ignore-scripts, in tests/browser; node ../data/cosmjs_send_hash.mjs > ../data/cosmjs_send_hash.txt
+// Prints the hash of a MsgSend transaction that CosmJS encodes and signs. The library must produce the same hash.
+//
+// npm --prefix tests/browser ci --ignore-scripts
+// node tests/data/cosmjs_send_hash.mjs > tests/data/cosmjs_send_hash.txt
 
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
-import { pathToFileURL } from "node:url";
 
-const required = createRequire(pathToFileURL(`${process.cwd()}/package.json`));
-const { DirectSecp256k1Wallet, Registry, encodePubkey, makeAuthInfoBytes, makeSignDoc } = required("@cosmjs/proto-signing");
-const { encodeSecp256k1Pubkey } = required("@cosmjs/amino");
-const { TxRaw } = required("cosmjs-types/cosmos/tx/v1beta1/tx");
-const { MsgSend } = required("cosmjs-types/cosmos/bank/v1beta1/tx");
+const require = createRequire(new URL("../browser/package.json", import.meta.url));
+const {
+  DirectSecp256k1Wallet,
+  Registry,
+  encodePubkey,
+  makeAuthInfoBytes,
+  makeSignDoc,
+} = require("@cosmjs/proto-signing");
+const { encodeSecp256k1Pubkey } = require("@cosmjs/amino");
+const { TxRaw } = require("cosmjs-types/cosmos/tx/v1beta1/tx");
+const { MsgSend } = require("cosmjs-types/cosmos/bank/v1beta1/tx");
 
 const account = async (byte) => {
   const wallet = await DirectSecp256k1Wallet.fromKey(new Uint8Array(32).fill(byte), "remes");

@@ -1,12 +1,13 @@
-// Prints the signature inside a submission, made by CosmJS's crypto: what src/chain/submission.rs must make too.
-// npm ci --ignore-scripts, in tests/browser; node ../data/cosmjs_submission_signature.mjs > ../data/cosmjs_submission_signature.txt
+// Prints the signature inside a gradient submission, made by CosmJS. The library must produce the same signature.
+//
+// npm --prefix tests/browser ci --ignore-scripts
+// node tests/data/cosmjs_submission_signature.mjs > tests/data/cosmjs_submission_signature.txt
 
 import { createRequire } from "node:module";
-import { pathToFileURL } from "node:url";
 
-const required = createRequire(pathToFileURL(`${process.cwd()}/package.json`));
-const { Secp256k1, sha256 } = required("@cosmjs/crypto");
-const { DirectSecp256k1Wallet } = required("@cosmjs/proto-signing");
+const require = createRequire(new URL("../browser/package.json", import.meta.url));
+const { Secp256k1, sha256 } = require("@cosmjs/crypto");
+const { DirectSecp256k1Wallet } = require("@cosmjs/proto-signing");
 
 const wallet = await DirectSecp256k1Wallet.fromKey(new Uint8Array(32).fill(7), "remes");
 const [{ address }] = await wallet.getAccounts();

@@ -1,18 +1,22 @@
-// Prints a keystore made by @noble/hashes and @noble/ciphers: what native/src/wallet/keystore.rs must open.
-// npm ci --ignore-scripts, in tests/browser; node ../data/keystore.mjs > ../data/keystore.json
+// Prints a keystore encrypted by @noble/hashes and @noble/ciphers. The command line's wallet must be able to open it.
+//
+// npm --prefix tests/browser ci --ignore-scripts
+// node tests/data/keystore.mjs > tests/data/keystore.json
 
 import { createRequire } from "node:module";
-import { pathToFileURL } from "node:url";
 
-const required = createRequire(pathToFileURL(`${process.cwd()}/package.json`));
-const { argon2id } = required("@noble/hashes/argon2.js");
-const { xchacha20poly1305 } = required("@noble/ciphers/chacha.js");
-const { Bip39, EnglishMnemonic } = required("@cosmjs/crypto");
+const require = createRequire(new URL("../browser/package.json", import.meta.url));
+const { argon2id } = require("@noble/hashes/argon2.js");
+const { xchacha20poly1305 } = require("@noble/ciphers/chacha.js");
+const { Bip39, EnglishMnemonic } = require("@cosmjs/crypto");
 
 const mnemonic = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
 const passphrase = "pässphrase, 8 letters or more";
 const hex = (bytes) => Buffer.from(bytes).toString("hex");
-const [salt, nonce] = [Uint8Array.from({ length: 16 }, (_, at) => at), Uint8Array.from({ length: 24 }, (_, at) => 99 - at)];
+const [salt, nonce] = [
+  Uint8Array.from({ length: 16 }, (_, at) => at),
+  Uint8Array.from({ length: 24 }, (_, at) => 99 - at),
+];
 const keystore = {
   format: "r3mes/keystore/1",
   address: "remes1jhg0e7s6gn44tfc5k37kr04sznyhedtc6uec2k",

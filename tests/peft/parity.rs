@@ -1,11 +1,12 @@
-//! What transformers and PEFT computed of our export, beside our integers.
+//! Compares the integer implementation with results that transformers and PEFT computed from an exported adapter.
 
-use super::{adapter, cases, fixture, model};
+use super::{adapter, fixture, model};
+use crate::cases;
 use pollster::block_on;
 use r3mes_wgpu::{
     compute::Backend,
     kernels::cross_entropy::IGNORE,
-    model::{peft, transformer::Step, weights::Model},
+    model::{peft, transformer::RecordedStep, weights::Model},
     numbers::lora::LoraAdapter,
     training::{session::JOB_EXPONENT, step::Trainer},
 };
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 const CPU: Backend = Backend::Cpu { threads: 1, choose: |_| None };
 
-/// What PEFT computed.
+/// The results of PEFT.
 struct Reference(Vec<u8>);
 
 impl Reference {
@@ -41,14 +42,14 @@ fn cosine(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>() / (norm(x) * norm(y))
 }
 
-/// Logits `[tokens, vocab]` of the integer path: the head's scores, Q20 in bits.
+/// Computes logits `[tokens, vocab]` with the integer implementation, in nats.
 fn logits(model: &Model, adapter: &LoraAdapter, ids: &[u32]) -> Vec<f64> {
-    let step = Step::new(model, &cases::targets(adapter.rank), ids.len() / model.config.context);
+    let step = RecordedStep::new(model, &cases::targets(adapter.rank), ids.len() / model.config.context);
     let (at, head) =
         step.recording.dispatches().iter().enumerate().find(|(_, dispatch)| dispatch.label == "head logits").unwrap();
     let scores = *head.buffers.last().unwrap();
     let mut executor = block_on(CPU.executor(&Arc::new(step.recording.clone()))).unwrap();
-    for ((_, buffers), pair) in step.adapted.iter().zip(adapter.matrices.chunks_exact(2)) {
+    for ((_, buffers), pair) in step.adapted_linears.iter().zip(adapter.matrices.chunks_exact(2)) {
         for (id, words) in buffers.pack(adapter.alpha, &pair[0], &pair[1], (JOB_EXPONENT, JOB_EXPONENT)) {
             block_on(executor.write(id, &words)).unwrap();
         }
@@ -60,10 +61,10 @@ fn logits(model: &Model, adapter: &LoraAdapter, ids: &[u32]) -> Vec<f64> {
     block_on(executor.read(scores)).unwrap().into_iter().map(|score| f64::from(score as i32) * unit).collect()
 }
 
-/// PEFT's LoRA sees x, ours its int8. The first comparison holds that difference, the second only what two paths round
-/// to different int8 steps.
+/// PEFT applies LoRA to x, this implementation to x in int8. The first comparison includes that difference. The second is with
+/// PEFT on int8 x, so it only includes values that the two implementations round to different int8 values.
 #[test]
-fn peft_computes_our_logits_from_our_export() {
+fn logits_are_close_to_those_of_peft() {
     let reference = Reference(fixture("reference.safetensors"));
     let got = logits(&model(), &adapter(), &reference.ids());
     let compare = |name: &str| {
@@ -79,7 +80,7 @@ fn peft_computes_our_logits_from_our_export() {
     let (cosine, int8_distance, largest) = compare("logits_int8");
     assert!(cosine >= 0.9999 && largest < 0.25, "PEFT on int8 x: {cosine} {int8_distance} {largest}");
     assert!(int8_distance < distance, "{int8_distance} {distance}");
-    // and the adapter counts: without it the logits are elsewhere
+    // without the adapter, the logits are far from these
     let mut none = adapter();
     none.matrices.iter_mut().for_each(|matrix| matrix.values.fill(0));
     let bare = logits(&model(), &none, &reference.ids());
@@ -88,12 +89,12 @@ fn peft_computes_our_logits_from_our_export() {
     assert!(norm(&moved) > 0.1 * norm(&got));
 }
 
-/// The gates of docs: global cosine, the worst matrix, and the ratio of norms.
+/// Checks the cosine of all gradients together, the worst cosine of a matrix, and the ratio of norms.
 #[test]
-fn gradients_are_pefts() {
+fn gradients_are_close_to_those_of_peft() {
     let reference = Reference(fixture("reference.safetensors"));
     let (model, adapter, ids) = (model(), adapter(), reference.ids());
-    let step = Step::new(&model, &cases::targets(adapter.rank), ids.len() / model.config.context);
+    let step = RecordedStep::new(&model, &cases::targets(adapter.rank), ids.len() / model.config.context);
     let executor = block_on(CPU.executor(&Arc::new(step.recording.clone()))).unwrap();
     let mut trainer = Trainer::new(step, executor);
     block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();
@@ -103,8 +104,8 @@ fn gradients_are_pefts() {
     for matrix in &got.matrices {
         let unit = 2f64.powi(matrix.exponent);
         let values: Vec<f64> = matrix.values.iter().map(|&value| value as f64 * unit).collect();
-        let (_, _, factor) = peft::place(&matrix.name).unwrap();
-        let (_, values) = peft::oriented(factor, matrix.rows, matrix.columns, &values);
+        let (_, _, factor) = peft::parse_matrix_name(&matrix.name).unwrap();
+        let (_, values) = peft::to_peft_layout(factor, matrix.rows, matrix.columns, &values);
         let name = peft::tensor_name(&matrix.name).unwrap();
         let want = reference.reals(&name);
         let cosine = cosine(&values, &want);
@@ -117,7 +118,7 @@ fn gradients_are_pefts() {
     let (cosine, ratio) = (cosine(&all_got, &all_want), norm(&all_got) / norm(&all_want));
     let (loss, want) = (got.mean_loss(), reference.reals("loss")[0] / got.supervised as f64);
     println!("gradients: cosine {cosine:.6}, ratio {ratio:.5}, worst {:.6} ({})", worst.0, worst.1);
-    println!("loss {loss:.5} nats a token, PEFT's {want:.5}");
+    println!("loss {loss:.5} nats per token, PEFT's {want:.5}");
     assert!(cosine >= 0.998 && worst.0 >= 0.98 && (0.98..=1.02).contains(&ratio), "{cosine} {worst:?} {ratio}");
     assert!((loss - want).abs() < 0.01 * want);
 }

@@ -1,14 +1,10 @@
 //! `BitLinear` as JavaScript sees it: the same bits as in the native test, and errors that name the invalid option.
 
-#![cfg(target_arch = "wasm32")]
-
 use js_sys::{Float32Array, JSON, Reflect};
 use r3mes_www::bit_linear::BitLinear;
 use sha2::{Digest, Sha256};
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
-
-wasm_bindgen_test_configure!(run_in_dedicated_worker);
+use wasm_bindgen_test::wasm_bindgen_test;
 
 /// The digests of y and of the gradients of a, b and x in the native test, `tests/bit_linear.rs`.
 const GOLDEN: &str = include_str!("../../tests/data/bit_linear.txt");

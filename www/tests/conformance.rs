@@ -1,22 +1,18 @@
-//! Tests every kernel and the golden digests in a browser's worker: on WebGPU, and on the CPU through wasm.
+//! Every lowering of every kernel on a browser's WebGPU, and the golden step by the reference kernels in WebAssembly.
 //!
-//! `wasm-bindgen-test-runner` opens the browser; see `scripts/test`.
-
-#![cfg(target_arch = "wasm32")]
+//! The fast kernels' known answers and the golden digests, on WebGPU and in WebAssembly, are tested by
+//! `tests/browser/check.test.mjs`, which runs the page's own check in the same browser.
 
 use r3mes_wgpu::{
     compute::{
         Backend,
-        cpu::{fastest, scalar},
+        cpu::scalar,
         gpu::{self, Gpu, Options},
-        known_answers,
     },
     kernels::{self, cases::cases},
-    training::conformance::{GOLDEN, digests, step_digest},
+    training::conformance::{GOLDEN, step_digest},
 };
-use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
-
-wasm_bindgen_test_configure!(run_in_dedicated_worker);
+use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 
 const SEED: u64 = 1;
 
@@ -28,7 +24,7 @@ async fn open() -> Gpu {
 }
 
 #[wasm_bindgen_test]
-async fn every_lowering_equals_the_reference_kernel_on_webgpu() {
+async fn every_lowering_equals_its_reference_on_webgpu() {
     let gpu = open().await;
     for kernel in kernels::ALL {
         for lowering in kernel.lowerings {
@@ -42,26 +38,7 @@ async fn every_lowering_equals_the_reference_kernel_on_webgpu() {
 }
 
 #[wasm_bindgen_test]
-async fn every_simd_kernel_equals_the_reference_kernel() {
-    let backend = Backend::Cpu { threads: 1, choose: fastest };
-    for case in kernels::ALL.iter().flat_map(|kernel| cases(kernel, SEED)) {
-        known_answers::passes(&backend, &case).await.unwrap_or_else(|error| panic!("{error}"));
-    }
-}
-
-#[wasm_bindgen_test]
-async fn golden_digests_on_webgpu() {
-    let gpu = open().await;
-    let tuning = gpu::tune(&gpu, kernels::ALL, SEED).await.expect("every kernel has a lowering that passes");
-    tuning.kernels.iter().filter(|tuned| tuned.tried.len() > 1).for_each(|tuned| console_log!("{tuned}"));
-    let backend = Backend::Gpu { gpu, choice: tuning.choice };
-    assert_eq!(digests(&backend, 3).await.expect("digests"), GOLDEN);
-}
-
-#[wasm_bindgen_test]
-async fn golden_digests_on_the_cpu() {
-    let backend = Backend::Cpu { threads: 1, choose: fastest };
-    assert_eq!(digests(&backend, 3).await.expect("digests"), GOLDEN);
+async fn golden_step_by_reference_kernels() {
     let backend = Backend::Cpu { threads: 1, choose: scalar };
     assert_eq!(step_digest(&backend, 1).await.expect("a digest"), GOLDEN.step);
 }

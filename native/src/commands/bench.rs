@@ -51,7 +51,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
                 );
                 model.config.context = tokens;
             }
-            (model.config.ternary_weights(), block_on(Trial::of(&model, &compute.backend))?)
+            (model.config.ternary_weights(), block_on(Trial::with_model(&model, &compute.backend))?)
         }
     };
     let (constants, planned) = planned_bytes(trial.recording());

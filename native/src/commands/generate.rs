@@ -32,7 +32,7 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
     let mut decoder = block_on(Decoder::new(&model, adapter.as_ref(), window, &compute.backend))?;
     let start = Instant::now();
     // a prompt longer than the window: its end, so that there is room for more
-    let room = decoder.room();
+    let room = decoder.remaining();
     let kept = if prompt.len() < room { prompt.len() } else { room / 2 + 1 };
     let mut scores = block_on(decoder.read(&prompt[prompt.len() - kept..]))?;
     if !args.json {
@@ -47,7 +47,7 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
         }
         text += &heard;
         made += 1;
-        scores = match decoder.room() {
+        scores = match decoder.remaining() {
             0 => block_on(read_again(&mut decoder, token))?,
             _ => block_on(decoder.read(&[token]))?,
         };
@@ -70,6 +70,6 @@ async fn read_again(decoder: &mut Decoder, token: u32) -> Result<Vec<i32>> {
     let mut tokens = decoder.tokens().to_vec();
     tokens.drain(..tokens.len().div_ceil(2));
     tokens.push(token);
-    decoder.forget();
+    decoder.reset();
     Ok(decoder.read(&tokens).await?)
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 use r3mes_wgpu::{
-    model::{transformer::Step, weights::Model},
+    model::{transformer::RecordedStep, weights::Model},
     protocol::{CHUNK_TOKENS, Chunk, task_key},
     training::{
         checkpoint,
@@ -57,7 +57,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
         (state.adapter, optimizer)
     };
     let sequences = compute.backend.sequences(SEQUENCES).min(CHUNK_TOKENS.div_ceil(model.config.context));
-    let step = Step::new(&model, &targets, sequences);
+    let step = RecordedStep::new(&model, &targets, sequences);
     let executor = block_on(compute.backend.executor(&Arc::new(step.recording.clone())))?;
     let mut session = TrainingSession::new(Trainer::new(step, executor), adapter, optimizer, seed);
     eprintln!("training on {}: {} chunks; {} tokens held out", compute.name, train.len(), held_out.tokens());

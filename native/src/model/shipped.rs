@@ -42,7 +42,7 @@ mod tests {
     use pollster::block_on;
     use r3mes_wgpu::{
         compute::{Backend, cpu},
-        model::{file, transformer::Step},
+        model::{file, transformer::RecordedStep},
         numbers::lora::LoraAdapter,
         training::{
             session::JOB_EXPONENT,
@@ -67,7 +67,7 @@ mod tests {
         assert!(3 * ids.len() < 2 * text.len(), "{} tokens", ids.len());
 
         let targets = targets(4);
-        let step = Step::new(&model, &targets, 1);
+        let step = RecordedStep::new(&model, &targets, 1);
         let backend = Backend::Cpu { threads: 0, choose: cpu::fastest };
         let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
         let mut trainer = Trainer::new(step, executor);

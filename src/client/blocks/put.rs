@@ -25,7 +25,7 @@ pub trait BlockStore {
     /// Stores all blocks of a DAG, then reads the root and one other block back.
     async fn put_dag(&self, dag: &Dag) -> Result<(), Self::Error> {
         self.put(&dag.blocks).await?;
-        for cid in dag.sample() {
+        for cid in dag.spot_check_cids() {
             self.read_back(&cid).await?;
         }
         Ok(())

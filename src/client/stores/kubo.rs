@@ -89,7 +89,7 @@ impl<T: Connection> BlockStore for Kubo<T> {
         self.put(&dag.blocks).await?;
         self.put(std::slice::from_ref(&pin_list)).await?;
         self.pin(&pin_list.cid()).await?;
-        for cid in dag.sample() {
+        for cid in dag.spot_check_cids() {
             self.read_back(&cid).await?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use super::{
     tree::{self, Hash},
 };
 use crate::{
-    protocol::{Artifact, ArtifactClaim, Body, CHUNK_TOKENS},
+    protocol::{Artifact, ArtifactBody, ArtifactClaim, CHUNK_TOKENS},
     store::dag_cbor,
 };
 use serde::{Deserialize, Serialize};
@@ -73,14 +73,16 @@ impl TaskOutcome {
     /// What an artifact claims.
     pub fn of(artifact: &Artifact) -> Self {
         match artifact.body() {
-            Body::Void => Self::Void,
-            Body::Gradient(gradient) => Self::Gradient { root: Hash(artifact.gradient_root()), loss: gradient.loss },
+            ArtifactBody::Void => Self::Void,
+            ArtifactBody::Gradient(gradient) => {
+                Self::Gradient { root: Hash(artifact.gradient_root()), loss: gradient.loss }
+            }
         }
     }
 
     /// What an artifact's manifest claims; `None` where no chunk has so many supervised tokens.
     pub fn of_claim(claim: &ArtifactClaim) -> Option<Self> {
-        match claim.sums {
+        match claim.loss_and_tokens {
             None => Some(Self::Void),
             // all but the last have a next one
             Some((loss, tokens)) if tokens as usize == CHUNK_TOKENS - 1 => {

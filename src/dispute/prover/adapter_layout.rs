@@ -6,7 +6,7 @@ use crate::{
     dispute::judge::{DisputeContext, DisputeError, Hash, tensor::tensor_root, tree},
     model::{
         linear::LoraBuffers,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::Model,
     },
     numbers::lora::LoraAdapter,
@@ -21,12 +21,12 @@ impl DisputeContext {
         matrices: &[MatrixSpec],
         transport: Transport,
     ) -> (Self, AdapterLayout) {
-        let step = Step::new(model, targets, 1);
+        let step = RecordedStep::new(model, targets, 1);
         let program = Program::new(&step, &ArtifactEncoding::new(matrices, transport));
         (Self::new(&step, &program), AdapterLayout::new(&step))
     }
 
-    pub(super) fn new(step: &Step, program: &Program) -> Self {
+    pub(super) fn new(step: &RecordedStep, program: &Program) -> Self {
         Self {
             program: tree::root(&program.hashes()),
             step: program.step.len() as u32,
@@ -49,11 +49,11 @@ pub struct AdapterLayout {
 impl AdapterLayout {
     /// Of all jobs of a model and its targets.
     pub fn of(model: &Model, targets: &Targets) -> Self {
-        Self::new(&Step::new(model, targets, 1))
+        Self::new(&RecordedStep::new(model, targets, 1))
     }
 
-    pub(super) fn new(step: &Step) -> Self {
-        Self { adapted: step.adapted.clone(), buffers: shared(step) }
+    pub(super) fn new(step: &RecordedStep) -> Self {
+        Self { adapted: step.adapted_linears.clone(), buffers: shared(step) }
     }
 
     /// Root over the tensors of a packed adapter, whose gradients are the matrices of a job.

@@ -1,4 +1,4 @@
-//! Where an attestation's [leaf](crate::protocol::leaf) is in a trace, so that one can be disputed.
+//! Where an attestation's [leaf](crate::protocol::attestation_leaf) is in a trace, so that one can be disputed.
 
 use super::replay::Replay;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
         error::DisputeError,
         tensor::{tile_words, tiles, to_bytes},
     },
-    protocol::leaf,
+    protocol::attestation_leaf,
 };
 
 /// The tile that a selector names.
@@ -26,7 +26,7 @@ impl Replay {
         let gradients = self.gradients();
         let lowest = gradients.first()?.0.split('.').take(2).collect::<Vec<_>>().join(".") + ".";
         let of_lowest: Vec<_> = gradients.iter().filter(|(name, _)| name.starts_with(&lowest)).collect();
-        let [first, second] = leaf::pick(selector);
+        let [first, second] = attestation_leaf::choose_tile(selector);
         let (_, [_, b]) = of_lowest[(first % of_lowest.len() as u64) as usize];
         let (entry, words) = self.writer(*b)?;
         let entries = self.program().step.len();
@@ -35,10 +35,10 @@ impl Replay {
         Some(Chosen { leaf, binding, tile: (second % tiles(words) as u64) as usize })
     }
 
-    /// The leaf, as [`crate::protocol::leaf`] has it of the gradient.
+    /// The leaf, as [`crate::protocol::attestation_leaf`] has it of the gradient.
     pub async fn leaf_digest(&mut self, selector: &[u8; 32]) -> Result<[u8; 32], DisputeError> {
         let chosen = self.chosen(selector).ok_or(DisputeError::Root("an adapted linear"))?;
         let words = self.snapshot(chosen.leaf).await?.after.swap_remove(chosen.binding);
-        Ok(leaf::digest(selector, &to_bytes(&words[tile_words(words.len(), chosen.tile)])))
+        Ok(attestation_leaf::tile_digest(selector, &to_bytes(&words[tile_words(words.len(), chosen.tile)])))
     }
 }

@@ -4,7 +4,7 @@ use super::ArtifactEncoding;
 use crate::{
     compute::recording::{BufferId, Content, Recording},
     dispute::judge::{BoundBuffer, BufferSource, DispatchEntry, Hash, tensor::tensor_root},
-    model::transformer::Step,
+    model::transformer::RecordedStep,
 };
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub struct Program {
 }
 
 /// The step's buffers that are inputs of all sequences: the packed adapter.
-pub(super) fn shared(step: &Step) -> Vec<BufferId> {
+pub(super) fn shared(step: &RecordedStep) -> Vec<BufferId> {
     let writers = last_writers(&step.recording);
     let kept = |id: &BufferId| matches!(step.recording.get(*id).content, Content::Persistent);
     let own = [step.ids, step.labels, step.dither];
@@ -30,7 +30,7 @@ pub(super) fn shared(step: &Step) -> Vec<BufferId> {
 
 impl Program {
     /// Reads a step of one sequence and the closing of its gradients, which are the step's, in order.
-    pub fn new(step: &Step, closing: &ArtifactEncoding) -> Self {
+    pub fn new(step: &RecordedStep, closing: &ArtifactEncoding) -> Self {
         let own = [step.ids, step.labels, step.dither];
         let (writers, shared) = (last_writers(&step.recording), shared(step));
         let place = |list: &[BufferId], id| list.iter().position(|other| *other == id).map(|at| at as u32);
@@ -39,7 +39,7 @@ impl Program {
             Some(at) => BufferSource::SequenceInput(at),
             None => carried(id).or_else(|| place(&shared, id).map(BufferSource::Shared)).unwrap_or(BufferSource::Zero),
         };
-        let gradients = step.adapted.iter().flat_map(|(_, lora)| [lora.grad_a, lora.grad_b]).chain([step.loss]);
+        let gradients = step.adapted_linears.iter().flat_map(|(_, lora)| [lora.grad_a, lora.grad_b]).chain([step.loss]);
         let ends: Vec<_> = closing.gradients.iter().copied().chain([closing.loss]).zip(gradients).collect();
         let of_closing = |id| match ends.iter().find(|(closing, _)| *closing == id) {
             Some((_, gradient)) => carried(*gradient).unwrap_or(BufferSource::Zero),

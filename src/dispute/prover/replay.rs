@@ -15,7 +15,7 @@ use crate::{
         tree::{self, Hash},
     },
     model::{
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::Model,
     },
     numbers::lora::LoraAdapter,
@@ -63,7 +63,7 @@ pub struct Snapshot {
 
 /// A task that can be played again and again.
 pub struct Replay {
-    step: Step,
+    step: RecordedStep,
     closing: ArtifactEncoding,
     program: Program,
     subject: Subject,
@@ -99,7 +99,7 @@ impl Replay {
         material: &TaskInputs,
         backend: &Backend,
     ) -> Result<Self, DisputeError> {
-        let step = Step::new(model, targets, 1);
+        let step = RecordedStep::new(model, targets, 1);
         let closing = ArtifactEncoding::new(&material.matrices, material.transport);
         let program = Program::new(&step, &closing);
         let TaskInputs { adapter, tokens, task_key, matrices, .. } = material;
@@ -152,7 +152,7 @@ impl Replay {
 
     /// The name of each adapted linear and the leaves' entries that write its gradients, a then b.
     pub(super) fn gradients(&self) -> Vec<(&str, [BufferId; 2])> {
-        self.step.adapted.iter().map(|(name, lora)| (name.as_str(), [lora.grad_a, lora.grad_b])).collect()
+        self.step.adapted_linears.iter().map(|(name, lora)| (name.as_str(), [lora.grad_a, lora.grad_b])).collect()
     }
 
     /// The last entry of a play that writes a buffer, and its words.
@@ -262,7 +262,7 @@ impl Run {
 }
 
 /// That a chunk's tokens are words of this vocabulary.
-fn check_tokens(step: &Step, tokens: &[u32]) -> Result<(), DisputeError> {
+fn check_tokens(step: &RecordedStep, tokens: &[u32]) -> Result<(), DisputeError> {
     let token = tokens.iter().find(|id| **id as usize >= step.vocab);
     if let Some(&id) = token {
         return Err(crate::error::Error::Value { what: "token (beyond the vocabulary)", value: id.into() }.into());

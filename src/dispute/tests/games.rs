@@ -10,7 +10,7 @@ use crate::{
         },
         prover::{Lie, Prover, Replay, TaskInputs},
     },
-    model::{transformer::Step, weights::Model},
+    model::{transformer::RecordedStep, weights::Model},
     protocol::{Artifact, Gradient, Job, Task, TaskKind, TaskTerms, Transport},
     store::Codec,
     training::step::Trainer,
@@ -36,7 +36,7 @@ fn outcome(prover: &mut Prover) -> TaskOutcome {
 
 /// What a miner computes, two sequences at a time.
 fn gradient(model: &Model, material: &TaskInputs) -> Gradient {
-    let step = Step::new(model, &targets(), 2);
+    let step = RecordedStep::new(model, &targets(), 2);
     let executor = block_on(scalar().executor(&Arc::new(step.recording.clone()))).unwrap();
     let mut trainer = Trainer::new(step, executor);
     block_on(trainer.load(&material.adapter, &vec![-40; material.matrices.len()])).unwrap();
@@ -337,7 +337,7 @@ fn an_attestation_is_of_the_step_and_the_block() {
     other.tokens[0] ^= 1;
     assert_ne!(own, digest(&mut replay(&model, &other), 1));
     for selector in 0..8 {
-        let found = crate::protocol::leaf(&gradient(&model, &material).matrices, &[selector; 32]);
+        let found = crate::protocol::attestation_leaf(&gradient(&model, &material).matrices, &[selector; 32]);
         assert_eq!(Some(digest(&mut one, selector)), found, "of the trace as of the gradient");
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     kernels::{Access, digest::TILE},
     model::{
         config::{Linear, ModelConfig},
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::{Embedding, Gain, Layer, Model},
     },
     numbers::{
@@ -148,7 +148,7 @@ fn largest(word_program: &WordProgram, params: &[u32], words: &[usize], place: W
 fn every_proof_fits_at_the_sizes_of_2b4t() {
     let config = config();
     let targets = Targets { rank: 64, linears: Linear::ALL.to_vec() };
-    let step = Step::new(&model(&config), &targets, 1);
+    let step = RecordedStep::new(&model(&config), &targets, 1);
     let mut matrices = Vec::new();
     for (name, in_features, out_features) in targets.shapes(&config) {
         for (factor, columns) in [("a", in_features), ("b", out_features)] {

@@ -7,7 +7,7 @@ use crate::{
     model::{
         config::{Linear, ModelConfig},
         generator::seeded,
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::Model,
     },
     numbers::{lora::LoraAdapter, rng::threefry},
@@ -108,7 +108,7 @@ impl Court {
 
     pub(super) fn artifact(&self, task: &Task, forged: bool) -> Artifact {
         let material = self.material(task, forged);
-        let step = Step::new(&self.model, &targets(), 2);
+        let step = RecordedStep::new(&self.model, &targets(), 2);
         let executor = block_on(backend().executor(&std::sync::Arc::new(step.recording.clone()))).unwrap();
         let mut trainer = Trainer::new(step, executor);
         block_on(trainer.load(&material.adapter, &vec![-40; material.matrices.len()])).unwrap();

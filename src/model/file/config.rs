@@ -1,42 +1,43 @@
-//! `config.json`: sizes, and how weights and scales are meant.
+//! `config.json`: the model's sizes, and how its weights and scales are stored.
 
 use crate::{error::Error, kernels::attention::MAX_CONTEXT, model::config::ModelConfig};
 use serde::{Deserialize, Serialize};
 
-/// Fraction bits of the residual where a file does not say: a range of ±32,768.
+/// Fraction bits of the residual if the file does not state them: a range of ±32,768.
 const RESIDUAL_FRACTION_BITS: u32 = 16;
 
 const MODEL_TYPE: &str = "bitnet";
 const ACTIVATION: &str = "relu2";
 
-/// What `config.json` says.
-pub(super) struct Config {
+/// The content of a `config.json`.
+pub(super) struct ParsedConfig {
     pub(super) model: ModelConfig,
-    pub(super) convention: Convention,
-    pub(super) head: Head,
+    pub(super) convention: ScaleConvention,
+    pub(super) head: HeadWeights,
 }
 
-/// How a linear's weights and its `weight_scale` make its reals.
+/// How real weights are computed from a linear's stored weights and its `weight_scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Convention {
-    /// `autobitlinear` offline, and files that do not say: a trit is worth `weight_scale`. Masters without one are
-    /// quantized as they are online.
+pub(super) enum ScaleConvention {
+    /// A trit is multiplied by `weight_scale`: `autobitlinear` with mode `offline`, and files without a
+    /// `quantization_config`. Full-precision weights without a scale are quantized as for [`Online`](Self::Online).
     Multiplies,
-    /// `bitlinear`: a trit is worth `1 / weight_scale`.
+    /// A trit is divided by `weight_scale`: `bitlinear`.
     Divides,
-    /// `autobitlinear` online: masters, quantized by their absolute mean.
+    /// The file has full-precision weights, which are quantized by their mean magnitude: `autobitlinear` with mode
+    /// `online`.
     Online,
 }
 
-/// Where the logits' weights are.
+/// Where the weights of the output head are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Head {
-    /// They are the embedding's, whatever else is there.
+pub(super) enum HeadWeights {
+    /// They are the embedding's (`tie_word_embeddings` is true), even if the file has other head weights.
     Tied,
-    /// They are the embedding's if there are no others.
-    Unsaid,
-    /// They are their own.
-    Own,
+    /// The config does not state it: they are the embedding's unless the file has head weights.
+    Unspecified,
+    /// They are stored separately (`tie_word_embeddings` is false).
+    Separate,
 }
 
 /// The keys of `config.json` that are read.
@@ -86,8 +87,8 @@ fn malformed(reason: String) -> Error {
     Error::Malformed { what: "config.json", reason }
 }
 
-/// Reads and checks it.
-pub(super) fn read(bytes: &[u8]) -> Result<Config, Error> {
+/// Reads and checks a `config.json`.
+pub(super) fn read(bytes: &[u8]) -> Result<ParsedConfig, Error> {
     let file: ConfigFile = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
     for (what, found, expected) in
         [("model_type", &file.model_type, MODEL_TYPE), ("hidden_act", &file.hidden_act, ACTIVATION)]
@@ -115,15 +116,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<Config, Error> {
     }
     .check()?;
     let head = match file.tie_word_embeddings {
-        Some(true) => Head::Tied,
-        Some(false) => Head::Own,
-        None => Head::Unsaid,
+        Some(true) => HeadWeights::Tied,
+        Some(false) => HeadWeights::Separate,
+        None => HeadWeights::Unspecified,
     };
-    Ok(Config { model, convention: convention(file.quantization_config.as_ref())?, head })
+    Ok(ParsedConfig { model, convention: convention(file.quantization_config.as_ref())?, head })
 }
 
-fn convention(file: Option<&QuantizationFile>) -> Result<Convention, Error> {
-    let Some(file) = file else { return Ok(Convention::Multiplies) };
+fn convention(file: Option<&QuantizationFile>) -> Result<ScaleConvention, Error> {
+    let Some(file) = file else { return Ok(ScaleConvention::Multiplies) };
     if file.quant_method != MODEL_TYPE {
         return Err(malformed(format!("quant_method is {:?}; only {MODEL_TYPE:?} is supported", file.quant_method)));
     }
@@ -132,16 +133,16 @@ fn convention(file: Option<&QuantizationFile>) -> Result<Convention, Error> {
     }
     let class = file.linear_class.as_deref().unwrap_or("bitlinear");
     match (class, file.quantization_mode.as_deref().unwrap_or("offline")) {
-        ("bitlinear", "offline") => Ok(Convention::Divides),
-        ("autobitlinear", "offline") => Ok(Convention::Multiplies),
-        ("autobitlinear", "online") => Ok(Convention::Online),
+        ("bitlinear", "offline") => Ok(ScaleConvention::Divides),
+        ("autobitlinear", "offline") => Ok(ScaleConvention::Multiplies),
+        ("autobitlinear", "online") => Ok(ScaleConvention::Online),
         (class, mode) => {
             Err(malformed(format!("linear_class {class:?} with quantization_mode {mode:?} is not supported")))
         }
     }
 }
 
-/// `rope_theta`, or since transformers 5 `rope_parameters.rope_theta`.
+/// Returns `rope_theta`, which transformers 5 and later store as `rope_parameters.rope_theta`.
 fn theta(file: &ConfigFile) -> Result<f64, Error> {
     let mut theta = file.rope_theta;
     for rope in [&file.rope_parameters, &file.rope_scaling].into_iter().flatten() {
@@ -153,7 +154,7 @@ fn theta(file: &ConfigFile) -> Result<f64, Error> {
     theta.ok_or_else(|| malformed("rope_theta is missing".into()))
 }
 
-/// The base of the rotary frequencies as the tables take it.
+/// Returns the base of the rotary frequencies as an integer, or an error if it is not one.
 pub(super) fn whole_theta(theta: f64) -> Result<u32, Error> {
     match (1.0..=1e9).contains(&theta) && theta == f64::from(theta as u32) {
         true => Ok(theta as u32),
@@ -161,7 +162,7 @@ pub(super) fn whole_theta(theta: f64) -> Result<u32, Error> {
     }
 }
 
-/// The `config.json` of the form that we write.
+/// Returns the `config.json` of a model that this program writes.
 pub(super) fn write(config: &ModelConfig) -> Result<Vec<u8>, Error> {
     let file = ConfigFile {
         model_type: MODEL_TYPE.into(),

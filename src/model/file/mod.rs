@@ -1,13 +1,13 @@
-//! Models as files: `config.json` with `model.safetensors` in one piece or several, in the names and the packings of
-//! Hugging Face's `BitNetForCausalLM`; or one GGUF file. What is written has one form, [`write`]'s.
+//! Model files: `config.json` with one or more `model.safetensors` files, with the names and packings of Hugging Face's
+//! `BitNetForCausalLM`, or one GGUF file. [`write`] has one output format.
 //!
-//! Bytes come in as slices, mapped or in memory, and tensors are read from them one after another: beside the model
-//! itself, reading takes the memory of a few rows.
+//! Files are byte slices, mapped or in memory. Tensors are read one after another, so reading needs memory for the model
+//! itself and a few rows.
 
 mod config;
 mod gguf;
+mod safetensors_source;
 mod tensor;
-mod tensors;
 mod ternary;
 mod write;
 
@@ -20,18 +20,18 @@ use super::{
 };
 use crate::{error::Error, numbers::ternary::Ternary};
 
-/// Told of layers read, and how many there are.
+/// A callback for progress: it gets the number of layers read and the total number of layers.
 pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
 
-/// Where a model's tensors are, by the paths of `BitNetForCausalLM`, like `layers.3.mlp.up_proj`.
+/// A file format that tensors are read from, by their paths in `BitNetForCausalLM`, such as `layers.3.mlp.up_proj`.
 trait TensorSource {
-    /// `[vocab, width]`.
+    /// Returns the embedding `[vocab, width]`.
     fn embedding(&mut self, vocab: usize, width: usize) -> Result<Embedding, Error>;
-    /// `[width]`.
+    /// Returns the gains `[width]` of the norm at `path`.
     fn gain(&mut self, path: &str, width: usize) -> Result<Gain, Error>;
-    /// `[rows, columns]`.
+    /// Returns the linear `[rows, columns]` at `path`.
     fn linear(&mut self, path: &str, rows: usize, columns: usize) -> Result<Ternary, Error>;
-    /// Fails where a tensor is there that none of the above took: it would be left out of the model in silence.
+    /// Returns an error if the file has a tensor that was not read, because the model would lack it without notice.
     fn finish(self) -> Result<(), Error>;
 }
 
@@ -40,20 +40,20 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<Model, Error> {
     read_pieces(config, &[tensors], &mut |_, _| ())
 }
 
-/// Reads `config.json` and the pieces of a model's safetensors, in any order.
+/// Reads `config.json` and the safetensors files of a model, in any order.
 pub fn read_pieces(config: &[u8], pieces: &[&[u8]], progress: Progress) -> Result<Model, Error> {
     let config = config::read(config)?;
-    assemble(tensors::Tensors::new(pieces, &config)?, config.model, progress)
+    assemble(safetensors_source::SafetensorsSource::new(pieces, &config)?, config.model, progress)
 }
 
 /// Reads a GGUF file of bitnet.cpp or llama.cpp.
 pub fn read_gguf(bytes: &[u8], progress: Progress) -> Result<Model, Error> {
-    let source = gguf::Gguf::new(bytes)?;
+    let source = gguf::GgufSource::new(bytes)?;
     let config = source.config()?;
     assemble(source, config, progress)
 }
 
-/// Every size is checked against the config before it is used.
+/// Reads all tensors of a model. Every size is checked against the config before it is used.
 fn assemble(mut source: impl TensorSource, config: ModelConfig, progress: Progress) -> Result<Model, Error> {
     let embedding = source.embedding(config.vocab, config.width)?;
     let mut layers = Vec::with_capacity(config.layers);

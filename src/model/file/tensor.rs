@@ -1,8 +1,8 @@
-//! A tensor as a file holds it: a type, a shape, bytes.
+//! A tensor in a file: element type, shape and bytes.
 
 use crate::error::Error;
 
-/// What one element is.
+/// The type of a tensor's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TensorKind {
     F32,
@@ -10,33 +10,33 @@ pub(super) enum TensorKind {
     BF16,
     U8,
     I8,
-    /// Any other, by the name that messages give it.
+    /// Another type, with its name for messages.
     Other(&'static str),
 }
 
-/// A tensor of a file, by name.
+/// A named tensor of a file.
 #[derive(Clone, Debug)]
 pub(super) struct FileTensor<'a> {
     pub(super) name: String,
     pub(super) kind: TensorKind,
-    /// Slowest axis first.
+    /// Length of each axis, the slowest first.
     pub(super) shape: Vec<usize>,
     pub(super) bytes: &'a [u8],
 }
 
 impl<'a> FileTensor<'a> {
-    /// That something is wrong with it.
+    /// Returns an error that names this tensor.
     pub(super) fn error(&self, reason: impl std::fmt::Display) -> Error {
         let Self { name, kind, shape, .. } = self;
         Error::Malformed { what: "tensor", reason: format!("{name} ({kind:?} {shape:?}): {reason}") }
     }
 
-    /// Checks the shape.
+    /// Returns an error unless the tensor has this shape.
     pub(super) fn shaped(&self, shape: &[usize]) -> Result<(), Error> {
         if self.shape == shape { Ok(()) } else { Err(self.error(format_args!("expected {shape:?}"))) }
     }
 
-    /// A reader of its reals, `[width]` at a time; `None` where its kind is not one of reals.
+    /// Returns a function that reads row `n` of `[width]` values as f32, or `None` for a type that is not floating point.
     pub(super) fn rows(&self, width: usize) -> Option<impl Fn(usize, &mut [f32]) + use<'a>> {
         let (kind, bytes) = (self.kind, self.bytes);
         let size = match kind {
@@ -50,7 +50,7 @@ impl<'a> FileTensor<'a> {
                 TensorKind::F32 => {
                     out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, four)| *out = f32::from_le_bytes(*four));
                 }
-                TensorKind::F16 => out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, two)| *out = half(*two)),
+                TensorKind::F16 => out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, two)| *out = binary16(*two)),
                 _ => out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, two)| {
                     *out = f32::from_bits(u32::from(u16::from_le_bytes(*two)) << 16);
                 }),
@@ -58,7 +58,7 @@ impl<'a> FileTensor<'a> {
         })
     }
 
-    /// All of its reals, of a shape.
+    /// Returns all values as f32, or an error unless the tensor has this shape and a floating-point type.
     pub(super) fn reals(&self, shape: &[usize]) -> Result<Vec<f32>, Error> {
         self.shaped(shape)?;
         let width = shape.iter().product();
@@ -68,7 +68,7 @@ impl<'a> FileTensor<'a> {
         Ok(out)
     }
 
-    /// Its one real, positive.
+    /// Returns the value of a tensor of one element, which must be positive.
     pub(super) fn positive(&self) -> Result<f32, Error> {
         let shape: &[usize] = if self.shape.is_empty() { &[] } else { &[1] };
         match self.reals(shape)?[0] {
@@ -78,8 +78,8 @@ impl<'a> FileTensor<'a> {
     }
 }
 
-/// IEEE binary16 as f32, exactly; infinities are NaN.
-pub(super) fn half(bytes: [u8; 2]) -> f32 {
+/// Converts an IEEE binary16 to f32, exactly. Infinities become NaN.
+pub(super) fn binary16(bytes: [u8; 2]) -> f32 {
     let bits = u16::from_le_bytes(bytes);
     let (exponent, fraction) = (bits >> 10 & 31, bits & 1023);
     let magnitude = match exponent {
@@ -95,11 +95,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_are_exact() {
+    fn binary16_values_are_exact() {
         for (bits, value) in
             [(0x3c00u16, 1.0), (0xc000, -2.0), (0x0001, 5.960_464_5e-8), (0x7bff, 65_504.0), (0x3555, 0.333_251_95)]
         {
-            assert_eq!(half(bits.to_le_bytes()), value);
+            assert_eq!(binary16(bits.to_le_bytes()), value);
         }
     }
 }

@@ -1,10 +1,12 @@
-//! The linears of `BitNetForCausalLM` as trits and one scale: `transformers`' `integrations/bitnet.py` in integers.
+//! Reads the linears of `BitNetForCausalLM` as trits and one scale: the integer form of `integrations/bitnet.py` in
+//! `transformers`.
 //!
-//! Packed weights are U8 `[ceil(rows / 4), columns]`: row `r + i · ceil(rows / 4)` at bit 2i, code trit + 1. What a trit
-//! is worth is rounded to binary32, as a file that we write holds it, so that a model is the same before and after.
+//! Packed weights are U8 `[ceil(rows / 4), columns]`: row `r + i · ceil(rows / 4)` is in bits 2i and 2i + 1, and the code is
+//! trit + 1. The scale is rounded to binary32, the type that written files store it in, so that writing and reading a model
+//! does not change it.
 
 use super::{
-    config::Convention,
+    config::ScaleConvention,
     tensor::{FileTensor, TensorKind},
 };
 use crate::{
@@ -12,45 +14,48 @@ use crate::{
     numbers::{fixed::Scale, ternary::Ternary},
 };
 
-/// Least mean that masters are divided by, as in `WeightQuant`.
+/// The lower limit of the mean magnitude that full-precision weights are divided by, as in `WeightQuant`.
 const MIN_MEAN: f32 = 1e-5;
 
-/// A linear `[rows, columns]` from its weight and the scale beside it, if there is one.
+/// Reads a linear `[rows, columns]` from its weight tensor and its scale tensor, if there is one.
 pub(super) fn linear(
     weight: &FileTensor,
     scale: Option<&FileTensor>,
     [rows, columns]: [usize; 2],
-    convention: Convention,
+    convention: ScaleConvention,
 ) -> Result<Ternary, Error> {
     match weight.kind {
-        TensorKind::U8 if convention == Convention::Online => {
+        TensorKind::U8 if convention == ScaleConvention::Online => {
             Err(weight.error("packed weights, but quantization_mode is \"online\""))
         }
         TensorKind::U8 => packed(weight, dequant_scale(weight, scale, convention)?, rows, columns),
         TensorKind::F32 | TensorKind::F16 | TensorKind::BF16 => {
             weight.shaped(&[rows, columns])?;
             match (convention, scale) {
-                (Convention::Divides, _) => Err(weight.error("linear_class \"bitlinear\" has packed weights (U8)")),
-                (Convention::Multiplies, Some(_)) => {
+                (ScaleConvention::Divides, _) => {
+                    Err(weight.error("linear_class \"bitlinear\" has packed weights (U8)"))
+                }
+                (ScaleConvention::Multiplies, Some(_)) => {
                     trits(weight, dequant_scale(weight, scale, convention)?, rows, columns)
                 }
-                _ => masters(weight, rows, columns),
+                _ => full_precision(weight, rows, columns),
             }
         }
         _ => Err(weight.error("expected packed U8, or F32, F16 or BF16")),
     }
 }
 
-fn dequant_scale(weight: &FileTensor, scale: Option<&FileTensor>, convention: Convention) -> Result<Scale, Error> {
+fn dequant_scale(weight: &FileTensor, scale: Option<&FileTensor>, convention: ScaleConvention) -> Result<Scale, Error> {
     let scale = scale.ok_or_else(|| Error::Missing { name: format!("{}_scale", weight.name) })?;
     let value = f64::from(scale.positive()?);
-    let worth = if convention == Convention::Divides { 1.0 / value } else { value } as f32;
+    let worth = if convention == ScaleConvention::Divides { 1.0 / value } else { value } as f32;
     match Scale::from_f64(worth.into()) {
         Some(worth) if worth.mantissa != 0 => Ok(worth),
-        _ => Err(scale.error(format_args!("1 / {value} is no number"))),
+        _ => Err(scale.error(format_args!("1 / {value} is not a finite number"))),
     }
 }
 
+/// Reads packed weights.
 fn packed(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Result<Ternary, Error> {
     let quarter = rows.div_ceil(4);
     weight.shaped(&[quarter, columns])?;
@@ -64,14 +69,14 @@ fn packed(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Res
     .map_err(|error| weight.error(error))
 }
 
-/// Reals that are trits already.
+/// Reads floating-point weights that are −1, 0 or 1.
 fn trits(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Result<Ternary, Error> {
     let (read, mut reals) = (rows_of(weight, columns)?, vec![0.0; columns]);
     Ternary::from_codes(rows, columns, scale, |row, codes| {
         read(row, &mut reals);
         for (code, &real) in codes.iter_mut().zip(&reals) {
             if ![-1.0, 0.0, 1.0].contains(&real) {
-                return Err(weight.error(format_args!("{real} is no trit, and the weights have a scale")));
+                return Err(weight.error(format_args!("{real} is not −1, 0 or 1, which weights with a scale must be")));
             }
             *code = (real + 1.0) as u8;
         }
@@ -79,8 +84,9 @@ fn trits(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Resu
     })
 }
 
-/// Masters: `round(w / mean |w|)` within ±1, each worth the mean. The mean is summed in f64, by row.
-fn masters(weight: &FileTensor, rows: usize, columns: usize) -> Result<Ternary, Error> {
+/// Quantizes full-precision weights to `round(w / mean |w|)` within ±1, with the mean as scale. The mean is summed in f64,
+/// row by row.
+fn full_precision(weight: &FileTensor, rows: usize, columns: usize) -> Result<Ternary, Error> {
     let (read, mut reals) = (rows_of(weight, columns)?, vec![0.0; columns]);
     let mut sum = 0.0;
     for row in 0..rows {

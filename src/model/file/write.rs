@@ -1,5 +1,6 @@
-//! The one form that models are written in: `BitNetForCausalLM`'s names, packed weights whose `weight_scale` multiplies
-//! (`autobitlinear`, `offline`), and an embedding of int8 rows with a scale each. 2 bits a weight, 8 an embedding value.
+//! Writes models in one format: the names of `BitNetForCausalLM`, packed weights that `weight_scale` multiplies
+//! (`autobitlinear`, `offline`), and an int8 embedding with a scale for each row. It takes 2 bits for each weight and 8 for
+//! each embedding value.
 
 use super::config;
 use crate::{
@@ -17,22 +18,22 @@ use std::{
     io::{self, Write},
 };
 
-/// A tensor to write.
-enum Data<'a> {
-    Reals(Vec<f32>),
+/// The content of a tensor to write.
+enum TensorData<'a> {
+    Floats(Vec<f32>),
     Embedding(&'a Embedding),
     Packed(&'a Ternary),
 }
 
-/// What the header says of a tensor.
+/// A tensor's entry in the safetensors header.
 #[derive(Serialize)]
-struct Entry {
+struct HeaderEntry {
     dtype: &'static str,
     shape: Vec<usize>,
     data_offsets: [usize; 2],
 }
 
-/// Writes a model: `config.json`, `model.safetensors`. Reading them gives the same model.
+/// Returns the `config.json` and the `model.safetensors` of a model. Reading them gives the same model.
 pub fn write(model: &Model) -> Result<(Vec<u8>, Vec<u8>), Error> {
     let mut tensors = Vec::new();
     let unwritten = |error: io::Error| Error::Malformed { what: "model.safetensors", reason: error.to_string() };
@@ -40,27 +41,27 @@ pub fn write(model: &Model) -> Result<(Vec<u8>, Vec<u8>), Error> {
     Ok((config_json(&model.config)?, tensors))
 }
 
-/// The `config.json` of a model.
+/// Returns the `config.json` of a model.
 pub fn config_json(config: &ModelConfig) -> Result<Vec<u8>, Error> {
     config::write(config)
 }
 
-/// Writes `model.safetensors`, a row at a time.
+/// Writes `model.safetensors`, row by row.
 pub fn write_tensors(model: &Model, out: &mut dyn Write) -> io::Result<()> {
     let tensors = tensors(model);
     let (mut header, mut end) = (BTreeMap::new(), 0);
     for (name, data) in &tensors {
         let (dtype, shape, bytes) = match data {
-            Data::Reals(reals) => ("F32", vec![reals.len()], 4 * reals.len()),
-            Data::Embedding(_) => {
+            TensorData::Floats(reals) => ("F32", vec![reals.len()], 4 * reals.len()),
+            TensorData::Embedding(_) => {
                 ("I8", vec![model.config.vocab, model.config.width], model.config.vocab * model.config.width)
             }
-            Data::Packed(weights) => {
+            TensorData::Packed(weights) => {
                 let quarter = weights.rows.div_ceil(4);
                 ("U8", vec![quarter, weights.columns], quarter * weights.columns)
             }
         };
-        header.insert(name, Entry { dtype, shape, data_offsets: [end, end + bytes] });
+        header.insert(name, HeaderEntry { dtype, shape, data_offsets: [end, end + bytes] });
         end += bytes;
     }
     let mut header = serde_json::to_vec(&header).map_err(io::Error::other)?;
@@ -69,25 +70,25 @@ pub fn write_tensors(model: &Model, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(&header)?;
     for (_, data) in &tensors {
         match data {
-            Data::Reals(reals) => out.write_all(bytemuck::cast_slice(&little_endian(reals)))?,
-            Data::Embedding(embedding) => {
+            TensorData::Floats(reals) => out.write_all(bytemuck::cast_slice(&little_endian(reals)))?,
+            TensorData::Embedding(embedding) => {
                 for row in 0..model.config.vocab {
                     out.write_all(bytemuck::cast_slice(embedding.row(row, model.config.width)))?;
                 }
             }
-            Data::Packed(weights) => pack(weights, out)?,
+            TensorData::Packed(weights) => pack(weights, out)?,
         }
     }
     Ok(())
 }
 
-/// Names and tensors in the order of the file: those of four bytes first, so that all are aligned.
-fn tensors(model: &Model) -> Vec<(String, Data<'_>)> {
+/// Returns names and tensors in the order of the file: tensors of 4-byte elements first, so that all are aligned.
+fn tensors(model: &Model) -> Vec<(String, TensorData<'_>)> {
     let mut reals = Vec::new();
     let mut gain = |name: String, gain: &Gain| {
         let unit = Scale::power_of_two(gain.exponent).to_f64();
         let values = gain.mantissas.iter().map(|&mantissa| (f64::from(mantissa as i32) * unit) as f32);
-        reals.push((name, Data::Reals(values.collect())));
+        reals.push((name, TensorData::Floats(values.collect())));
     };
     gain("model.norm.weight".into(), &model.final_norm);
     for (i, layer) in model.layers.iter().enumerate() {
@@ -99,14 +100,14 @@ fn tensors(model: &Model) -> Vec<(String, Data<'_>)> {
     }
     let embedding = "model.embed_tokens.weight";
     let units = (0..model.config.vocab).map(|row| model.embedding.unit(row)).collect();
-    reals.push((format!("{embedding}_scale"), Data::Reals(units)));
-    let mut bytes = vec![(embedding.to_owned(), Data::Embedding(&model.embedding))];
+    reals.push((format!("{embedding}_scale"), TensorData::Floats(units)));
+    let mut bytes = vec![(embedding.to_owned(), TensorData::Embedding(&model.embedding))];
     for (i, layer) in model.layers.iter().enumerate() {
         for (&linear, weights) in Linear::ALL.iter().zip(&layer.linears) {
             let name = format!("model.layers.{i}.{}.weight", linear.path());
             let scale = weights.dequant_scale.to_f64() as f32;
-            reals.push((format!("{name}_scale"), Data::Reals(vec![scale])));
-            bytes.push((name, Data::Packed(weights)));
+            reals.push((format!("{name}_scale"), TensorData::Floats(vec![scale])));
+            bytes.push((name, TensorData::Packed(weights)));
         }
     }
     reals.extend(bytes);
@@ -117,7 +118,7 @@ fn little_endian(reals: &[f32]) -> Vec<[u8; 4]> {
     reals.iter().map(|real| real.to_le_bytes()).collect()
 }
 
-/// U8 `[ceil(rows / 4), columns]`, row `r + i · ceil(rows / 4)` at bit 2i.
+/// Writes packed weights: U8 `[ceil(rows / 4), columns]`, with row `r + i · ceil(rows / 4)` at bit 2i.
 fn pack(weights: &Ternary, out: &mut dyn Write) -> io::Result<()> {
     let quarter = weights.rows.div_ceil(4);
     let mut codes = vec![0u8; weights.columns];
@@ -154,7 +155,7 @@ mod tests {
         let mut model = seeded(config, [3; 32]).unwrap();
         for layer in &mut model.layers {
             for weights in &mut layer.linears {
-                // what f32 in the file can hold
+                // a scale that the f32 in the file holds exactly
                 weights.dequant_scale = Scale::from_f64((weights.dequant_scale.to_f64() as f32).into()).unwrap();
             }
         }
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_model_is_read_back_unchanged() {
         let mut model = small();
         let (config, tensors) = write(&model).unwrap();
         assert_eq!(read(&config, &tensors).unwrap(), model);

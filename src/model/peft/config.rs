@@ -1,17 +1,17 @@
-//! `adapter_config.json`: rank, alpha, the adapted linears, and that nothing else is asked for.
+//! `adapter_config.json`: rank, alpha and the adapted linears. Configs that request other features are rejected.
 
-use super::names::module;
+use super::names::module_name;
 use crate::{error::Error, model::config::Linear, numbers::lora::RANKS};
 use serde_json::{Map, Value, json};
 
-/// Most bytes of `adapter_config.json`.
+/// The largest size of `adapter_config.json`, in bytes.
 pub const MAX_CONFIG_BYTES: usize = 1 << 20;
 
 const CONFIG: &str = "adapter_config.json";
 const MAX_ALPHA: u64 = 1 << 16;
 
-/// Keys that are read, and keys that change nothing of what a trained adapter computes. Any other may only ask for
-/// nothing: `null`, `false` or emptiness.
+/// Keys that are read, and keys that do not change what a trained adapter computes. Any other key must have a value that
+/// disables its feature: `null`, `false`, or an empty list or map.
 const KNOWN: [&str; 18] = [
     "auto_mapping",
     "base_model_name_or_path",
@@ -33,10 +33,10 @@ const KNOWN: [&str; 18] = [
     "task_type",
 ];
 
-/// Initializations that leave the frozen weights as they are.
+/// Values of `init_lora_weights` that do not change the frozen weights.
 const INITIALIZATIONS: [&str; 3] = ["gaussian", "orthogonal", "eva"];
 
-/// The file.
+/// Returns the bytes of an `adapter_config.json`.
 pub(super) fn write(rank: usize, alpha: u32, linears: &[Linear], base_model: &str) -> Vec<u8> {
     let config = json!({
         "peft_type": "LORA",
@@ -44,7 +44,7 @@ pub(super) fn write(rank: usize, alpha: u32, linears: &[Linear], base_model: &st
         "base_model_name_or_path": base_model,
         "r": rank,
         "lora_alpha": alpha,
-        "target_modules": linears.iter().map(|linear| module(*linear)).collect::<Vec<_>>(),
+        "target_modules": linears.iter().map(|linear| module_name(*linear)).collect::<Vec<_>>(),
         "bias": "none",
         "fan_in_fan_out": false,
         "inference_mode": true,
@@ -57,11 +57,11 @@ pub(super) fn write(rank: usize, alpha: u32, linears: &[Linear], base_model: &st
     format!("{config:#}\n").into_bytes()
 }
 
-/// Rank, alpha and the adapted linears in canonical order.
+/// Reads rank, alpha and the adapted linears in canonical order.
 pub(super) fn read(bytes: &[u8]) -> Result<(usize, u32, Vec<Linear>), Error> {
     let malformed = |reason: String| Error::Malformed { what: CONFIG, reason };
     if bytes.len() > MAX_CONFIG_BYTES {
-        return Err(malformed(format!("is above {MAX_CONFIG_BYTES} bytes")));
+        return Err(malformed(format!("has more than {MAX_CONFIG_BYTES} bytes")));
     }
     let config: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
     let value = |key: &str| config.get(key).unwrap_or(&Value::Null);
@@ -70,11 +70,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<(usize, u32, Vec<Linear>), Error> {
         Err(malformed(format!("{} is {}; {expected}", short(key), short(&value(key).to_string()))))
     };
     if value("peft_type") != "LORA" {
-        return refuse("peft_type", "only \"LORA\" is read");
+        return refuse("peft_type", "only \"LORA\" is supported");
     }
-    let unknown = |(key, value): &(&String, &Value)| !KNOWN.contains(&key.as_str()) && !asks_for_nothing(value);
+    let unknown = |(key, value): &(&String, &Value)| !KNOWN.contains(&key.as_str()) && !is_disabled(value);
     if let Some((key, _)) = config.iter().find(unknown) {
-        return refuse(key, "that is not supported");
+        return refuse(key, "this feature is not supported");
     }
     if !(value("bias").is_null() || value("bias") == "none") {
         return refuse("bias", "only \"none\" is supported");
@@ -82,25 +82,25 @@ pub(super) fn read(bytes: &[u8]) -> Result<(usize, u32, Vec<Linear>), Error> {
     let plain = |name: &str| INITIALIZATIONS.contains(&name);
     let initialization = value("init_lora_weights");
     if !(initialization.is_null() || initialization.is_boolean() || initialization.as_str().is_some_and(plain)) {
-        return refuse("init_lora_weights", "it may change the frozen weights, and is not supported");
+        return refuse("init_lora_weights", "this is not supported, because it may change the frozen weights");
     }
     let rank = value("r").as_u64().and_then(|rank| usize::try_from(rank).ok()).filter(|rank| RANKS.contains(rank));
-    let Some(rank) = rank else { return refuse("r", "ranks are 4..=64") };
-    let whole =
+    let Some(rank) = rank else { return refuse("r", "the rank must be in 4..=64") };
+    let integer =
         |value: &Value| value.as_u64().or_else(|| value.as_f64().filter(|v| v.fract() == 0.0).map(|v| v as u64));
-    let Some(alpha) = whole(value("lora_alpha")).filter(|alpha| (1..=MAX_ALPHA).contains(alpha)) else {
-        return refuse("lora_alpha", "it must be a whole number in 1..=65536");
+    let Some(alpha) = integer(value("lora_alpha")).filter(|alpha| (1..=MAX_ALPHA).contains(alpha)) else {
+        return refuse("lora_alpha", "it must be an integer in 1..=65536");
     };
     let Some(names) = value("target_modules").as_array() else {
-        return refuse("target_modules", "only a list of names is read");
+        return refuse("target_modules", "only a list of names is supported");
     };
     let mut targets = Vec::new();
     for name in names {
         let matches =
-            |linear: &Linear| name.as_str().is_some_and(|name| name == linear.path() || name == module(*linear));
+            |linear: &Linear| name.as_str().is_some_and(|name| name == linear.path() || name == module_name(*linear));
         match Linear::ALL.into_iter().find(matches) {
             Some(linear) => targets.push(linear),
-            None => return refuse("target_modules", &format!("{name} is none of a layer's seven linears")),
+            None => return refuse("target_modules", &format!("{name} is not one of a layer's seven linears")),
         }
     }
     targets.sort_unstable();
@@ -108,7 +108,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<(usize, u32, Vec<Linear>), Error> {
     Ok((rank, alpha as u32, targets))
 }
 
-fn asks_for_nothing(value: &Value) -> bool {
+/// Returns whether a value disables a feature.
+fn is_disabled(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Array(list) => list.is_empty(),

@@ -1,9 +1,9 @@
-//! R3MES's `gradient.GradientPackage`: an artifact's gradient as its miners and aggregators read it.
+//! R3MES's `gradient.GradientPackage`: the gradient of an artifact in the message format of R3MES's miners and aggregators.
 //!
-//! The message is the original's, field by field (`miner-engine/proto/gradient.proto`), so that its own reader takes
-//! it; how it is filled is fixed here, so that one artifact has one package, byte by byte. Tensors are in the order of
-//! their names, named and oriented as PEFT does; a value is `t · 2^(shift + exponent)`, which f32 holds exactly. The
-//! original's `timestamp` stays 0: no time belongs into bytes that are hashed.
+//! The message has the fields of `miner-engine/proto/gradient.proto` in R3MES, so that R3MES's own reader accepts it. The
+//! values of the fields are defined here, so that one artifact has exactly one package, byte for byte. Tensors are in the
+//! order of their names, named and oriented as in PEFT. A value is `t · 2^(shift + exponent)`, which f32 holds exactly. The
+//! field `timestamp` is always 0, because the bytes are hashed and must not depend on the time.
 
 use crate::{
     model::peft,
@@ -13,60 +13,62 @@ use crate::{
 use prost::Message;
 use std::collections::BTreeMap;
 
-/// One tensor.
+/// The gradient of one matrix.
 #[derive(Clone, PartialEq, Message)]
 pub struct GradientTensor {
-    /// Row-major.
+    /// Values, row-major.
     #[prost(float, repeated, tag = "1")]
     pub data: Vec<f32>,
-    /// `[rank, in_features]` for `lora_A`, `[out_features, rank]` for `lora_B`.
+    /// Shape: `[rank, in_features]` for `lora_A`, `[out_features, rank]` for `lora_B`.
     #[prost(int64, repeated, tag = "2")]
     pub shape: Vec<i64>,
-    /// `float32`.
+    /// Element type; always `float32`.
     #[prost(string, tag = "3")]
     pub dtype: String,
-    /// PEFT's.
+    /// PEFT's name of the tensor.
     #[prost(string, tag = "4")]
     pub name: String,
 }
 
-/// All tensors of a gradient, and what it is of.
+/// All tensors of a gradient, and the task and artifact that it belongs to.
 #[derive(Clone, PartialEq, Message)]
 pub struct GradientPackage {
-    /// In the order of their names.
+    /// The tensors, in the order of their names.
     #[prost(message, repeated, tag = "1")]
     pub gradients: Vec<GradientTensor>,
-    /// CIDs and sizes in words: see [`GradientPackage::new`].
+    /// CIDs and sizes as text; [`GradientPackage::new`] lists the keys.
     #[prost(btree_map = "string, string", tag = "2")]
     pub metadata: BTreeMap<String, String>,
-    /// The round, where whoever exports knows it; else 0.
+    /// Number of the round, or 0 if it is not known.
     #[prost(uint64, tag = "3")]
     pub training_round_id: u64,
-    /// The task's miner.
+    /// Address of the task's miner.
     #[prost(string, tag = "4")]
     pub miner_address: String,
     /// The artifact's gradient root in lower-case hexadecimal digits.
     #[prost(string, tag = "5")]
     pub gradient_hash: String,
-    /// 0.
+    /// Always 0.
     #[prost(int64, tag = "6")]
     pub timestamp: i64,
 }
 
 impl GradientPackage {
-    /// The package of an artifact and the receipt that names it. The gradient is that of the summed loss, divided by
-    /// nothing. Metadata: the CIDs `adapter`, `artifact`, `model` and `task`, `commitment`, `rank`, `loss` in 2^-20 bits,
-    /// and `tokens`, the supervised ones.
+    /// Builds the package of an artifact and its receipt. The gradient is that of the summed loss, not of the mean.
     ///
-    /// Fails for a void, which has no gradient, where the artifact is another task's, and where an exponent is none of f32.
+    /// The keys of the metadata are the CIDs `adapter`, `artifact`, `model` and `task`, and `commitment`, `rank`, `loss` in
+    /// units of 2^-20 bits, and `tokens`, the number of supervised tokens.
+    ///
+    /// Returns an error if the artifact is void, because it then has no gradient, if it belongs to another task, or if an
+    /// exponent is outside the range of f32.
     pub fn new(receipt: &Receipt, artifact: &Artifact, training_round_id: u64) -> Result<Self, WorkError> {
         let task = receipt.task();
         let expected = task.cid();
         if artifact.task() != expected {
             return Err(WorkError::OtherTask { expected, found: Box::new(artifact.task()) });
         }
-        let unnamed = |problem| WorkError::Name { what: "artifact", name: receipt.artifact().to_string(), problem };
-        let gradient = artifact.as_gradient().ok_or_else(|| unnamed("is void: there is no gradient"))?;
+        let invalid = |problem| WorkError::Name { what: "artifact", name: receipt.artifact().to_string(), problem };
+        let gradient = artifact.as_gradient().ok_or_else(|| invalid("is void, so it has no gradient"))?;
         let TransportGradient { loss, tokens, matrices } = gradient;
         let mut gradients = matrices.iter().map(tensor).collect::<Result<Vec<_>, _>>()?;
         gradients.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -90,7 +92,7 @@ impl GradientPackage {
         })
     }
 
-    /// The canonical bytes: fields in the order of their numbers, no field at its default, maps sorted.
+    /// Returns the canonical bytes: fields in the order of their numbers, without fields at their default, maps sorted.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.encode_to_vec()
     }
@@ -99,14 +101,14 @@ impl GradientPackage {
 fn tensor(matrix: &TransportMatrix) -> Result<GradientTensor, WorkError> {
     let spec = matrix.spec();
     let unnamed = || WorkError::Name { what: "matrix", name: spec.name.clone(), problem: "has no name in PEFT" };
-    let (_, _, factor) = peft::place(&spec.name).ok_or_else(unnamed)?;
+    let (_, _, factor) = peft::parse_matrix_name(&spec.name).ok_or_else(unnamed)?;
     let name = peft::tensor_name(&spec.name).ok_or_else(unnamed)?;
-    // 15 bits of magnitude and a normal unit: exact in f32
+    // values of 15 bits times a normal power of two are exact in f32
     let exponent = spec.exponent + matrix.shift() as i32;
     in_range("exponent of a gradient in f32", exponent.into(), -126, 112)?;
     let unit = Scale::power_of_two(exponent).to_f64();
     let values: Vec<f32> = matrix.values().iter().map(|&value| (f64::from(value) * unit) as f32).collect();
-    let (shape, data) = peft::oriented(factor, spec.rows as usize, spec.columns as usize, &values);
+    let (shape, data) = peft::to_peft_layout(factor, spec.rows as usize, spec.columns as usize, &values);
     Ok(GradientTensor { data, shape: shape.map(|size| size as i64).to_vec(), dtype: "float32".into(), name })
 }
 

@@ -1,12 +1,12 @@
-//! What PEFT calls the factors: `base_model.model.model.layers.<i>.self_attn.q_proj.lora_A.weight`.
+//! PEFT's names of the factors, such as `base_model.model.model.layers.<i>.self_attn.q_proj.lora_A.weight`.
 
 use crate::model::config::Linear;
 
 const PREFIX: &str = "base_model.model.model.layers.";
 const MAX_LAYERS: usize = 512;
 
-/// The name of a linear in `target_modules`.
-pub fn module(linear: Linear) -> &'static str {
+/// Returns the name of a linear in `target_modules`.
+pub fn module_name(linear: Linear) -> &'static str {
     linear.path().rsplit('.').next().unwrap_or_default()
 }
 
@@ -19,8 +19,8 @@ pub enum Factor {
     B,
 }
 
-/// Where a matrix `layers.<i>.<linear>.<a or b>` stands.
-pub fn place(name: &str) -> Option<(usize, Linear, Factor)> {
+/// Parses the name `layers.<i>.<linear>.<a or b>` of a matrix into layer, linear and factor.
+pub fn parse_matrix_name(name: &str) -> Option<(usize, Linear, Factor)> {
     let (layer, rest) = name.strip_prefix("layers.")?.split_once('.')?;
     let (linear, factor) = rest.rsplit_once('.')?;
     let linear = Linear::ALL.into_iter().find(|known| known.name() == linear)?;
@@ -29,22 +29,22 @@ pub fn place(name: &str) -> Option<(usize, Linear, Factor)> {
         "b" => Factor::B,
         _ => return None,
     };
-    Some((number(layer)?, linear, factor))
+    Some((layer_number(layer)?, linear, factor))
 }
 
-/// PEFT's name of a matrix `layers.<i>.<linear>.<a or b>`.
+/// Returns PEFT's name of a matrix `layers.<i>.<linear>.<a or b>`.
 pub fn tensor_name(matrix: &str) -> Option<String> {
-    let (layer, linear, factor) = place(matrix)?;
+    let (layer, linear, factor) = parse_matrix_name(matrix)?;
     Some(format!("{PREFIX}{layer}.{}.lora_{factor:?}.weight", linear.path()))
 }
 
-/// A layer's number, written in the only way.
-fn number(text: &str) -> Option<usize> {
+/// Parses the number of a layer, which must have no sign and no leading zeros.
+fn layer_number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|number: &usize| *number < MAX_LAYERS && number.to_string() == text)
 }
 
-/// Where a tensor of PEFT's stands.
-pub(super) fn tensor_place(name: &str) -> Option<(usize, Linear, Factor)> {
+/// Parses PEFT's name of a tensor into layer, linear and factor.
+pub(super) fn parse_tensor_name(name: &str) -> Option<(usize, Linear, Factor)> {
     let (layer, rest) = name.strip_prefix(PREFIX)?.split_once('.')?;
     let rest = rest.strip_suffix(".weight")?;
     let (module, factor) = rest.rsplit_once('.')?;
@@ -53,5 +53,5 @@ pub(super) fn tensor_place(name: &str) -> Option<(usize, Linear, Factor)> {
         "lora_B" => Factor::B,
         _ => return None,
     };
-    Some((number(layer)?, Linear::ALL.into_iter().find(|linear| linear.path() == module)?, factor))
+    Some((layer_number(layer)?, Linear::ALL.into_iter().find(|linear| linear.path() == module)?, factor))
 }

@@ -1,4 +1,4 @@
-//! Flipped bits, foreign fields and random bytes: an error each, never a panic, never another reading.
+//! Tests of flipped bits, foreign fields and random bytes: each is an error, and never a panic or a different value.
 
 use super::samples::*;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 use proptest::prelude::*;
 
-/// Serves `dag` with one bit of one block flipped under its old name.
+/// Serves `dag`, with one bit of one block flipped and the CID of that block unchanged.
 fn flipped(dag: &Dag, block: usize, bit: usize) -> impl Fn(&Cid) -> Result<Vec<u8>, StoreError> + '_ {
     move |cid| {
         let mut bytes = dag.get(cid)?;
@@ -19,7 +19,7 @@ fn flipped(dag: &Dag, block: usize, bit: usize) -> impl Fn(&Cid) -> Result<Vec<u
 }
 
 #[test]
-fn a_flipped_bit_in_any_block_breaks_its_name() {
+fn a_flipped_bit_in_any_block_contradicts_its_cid() {
     let (receipt, artifact) = receipt(Transport::Int16, 9);
     let dag = artifact.dag().unwrap();
     let state = state(&receipt.task().job).dag().unwrap();
@@ -48,9 +48,9 @@ fn a_flipped_bit_in_any_block_breaks_its_name() {
     }
 }
 
-/// A cheat renames what it alters: then the form, the task, the commitment or the recomputation must tell.
+/// An altered manifest under its new CID: its form, task or commitment is wrong, or it differs from the recomputed artifact.
 #[test]
-fn a_renamed_alteration_is_never_the_same_artifact() {
+fn an_altered_manifest_under_its_new_cid_is_refused_or_differs() {
     let (receipt, artifact) = receipt(Transport::Int8, 5);
     let dag = artifact.dag().unwrap();
     let manifest = dag.blocks.last().unwrap();
@@ -75,7 +75,7 @@ fn a_renamed_alteration_is_never_the_same_artifact() {
 }
 
 #[test]
-fn each_forged_value_has_its_reason() {
+fn each_forged_value_is_reported_by_its_kind() {
     let job = job(Transport::Int8, 20);
     let honest = task(job.clone(), "remes1miner");
     let exact = gradient(&job, 1, 30);
@@ -166,7 +166,7 @@ fn other_encodings_of_the_same_value_are_refused() {
     for other in [long_map, open_map, tagged, trailing, bytes[..bytes.len() - 1].to_vec(), Vec::new()] {
         assert!(Receipt::decode(&other).is_err());
     }
-    assert!(Task::decode(&bytes).is_err(), "a receipt is no task");
+    assert!(Task::decode(&bytes).is_err(), "a receipt is not a task");
     let state = state(&job(Transport::Int8, 5)).dag().unwrap();
     let read = AdapterState::fetch(&receipt.artifact(), &|_| Ok(state.blocks.last().unwrap().bytes().to_vec()));
     assert!(read.is_err());
@@ -186,7 +186,7 @@ proptest! {
         prop_assert!(Artifact::fetch(receipt.task(), &cbor, &fetch).is_err());
     }
 
-    /// Several bytes overwritten anywhere: what still parses has exactly one encoding.
+    /// With several bytes overwritten or inserted, whatever still decodes has exactly one encoding.
     #[test]
     fn spliced_bytes_never_panic(cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), insert: bool) {
         let (receipt, artifact) = receipt(Transport::Int8, 5);

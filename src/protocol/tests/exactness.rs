@@ -1,4 +1,4 @@
-//! What travels is a function of the exact gradient, the task and nothing else.
+//! Tests that artifacts depend on the exact gradient and the task only.
 
 use super::samples::*;
 use crate::{
@@ -32,7 +32,7 @@ fn everything_is_read_back_as_written() {
 }
 
 #[test]
-fn void_is_one_per_task_and_verifies() {
+fn a_task_has_one_void_and_it_verifies() {
     let task = task(job(Transport::Int8, 9), "remes1miner");
     let mut gradient = gradient(&task.job, 1, 30);
     gradient.matrices[2].values[5] = -(1 << MAX_GRADIENT_BITS);
@@ -47,7 +47,7 @@ fn void_is_one_per_task_and_verifies() {
     assert_eq!(verify(&receipt, &|cid| dag.get(cid), &other), Err(Mismatch::Void { claimed_void: true }));
 }
 
-/// Naive twin: tries every shift with the exact quotient's ceiling.
+/// Compares with a naive implementation that tries every shift and computes the exact ceiling of the quotient.
 #[test]
 fn transport_rounds_to_a_neighbor_with_the_smallest_shift() {
     for transport in [Transport::Int8, Transport::Int16] {
@@ -77,7 +77,7 @@ fn transport_rounds_to_a_neighbor_with_the_smallest_shift() {
 }
 
 #[test]
-fn miners_and_seeds_round_differently_and_fields_all_commit() {
+fn miners_and_seeds_round_differently_and_every_field_changes_the_commitment() {
     let job = job(Transport::Int8, 50);
     let first = task(job.clone(), "remes1miner");
     let exact = gradient(&job, 1, 40);
@@ -114,7 +114,7 @@ fn miners_and_seeds_round_differently_and_fields_all_commit() {
     assert_eq!(all.len(), count);
 }
 
-/// These bytes are the wire: whoever changes them needs a new format number.
+/// Freezes the encoded bytes. Changing them requires a new format number.
 #[test]
 fn golden_wire_bytes() {
     let (receipt, artifact) = receipt(Transport::Int8, 6);
@@ -131,9 +131,10 @@ fn golden_wire_bytes() {
     assert_eq!(receipt.commitment().to_string(), "8bf115334e0e7c05034cb41325c2ba722b9ebc7533c4e0b50cda9c6cb4ad533d");
 }
 
-/// The promise of 99.6 % less to send holds for int8 up to rank 8 against the 2B4T backbone in bf16, and no further.
+/// An upload that is 99.6 % smaller than the 2B4T backbone in bf16 is possible for int8 up to rank 8, and for neither int8 nor
+/// int16 at rank 16.
 #[test]
-fn upload_size_beside_its_baseline() {
+fn upload_sizes_compared_to_the_backbone() {
     const D: u64 = 2560;
     const FFN: u64 = 6912;
     const BACKBONE: u64 = 128_256 * D + 30 * (2 * D * D + 2 * D * 640 + 3 * D * FFN);
@@ -179,7 +180,7 @@ fn sums_do_not_depend_on_order_and_stay_in_range() {
     let (largest, larger) = (of(126 << 44), of(1 << 51));
     let mut sum = Aggregate::new(&task.job);
     sum.add(&larger).unwrap();
-    assert_eq!((sum.artifacts, sum.tokens, sum.matrices[0].values[0]), (1, 0, 0), "it would outweigh the round");
+    assert_eq!((sum.artifacts, sum.tokens, sum.matrices[0].values[0]), (1, 0, 0), "an element of 2^51 is not added");
     for _ in 1..Aggregate::MAX_ARTIFACTS {
         sum.add(&largest).unwrap();
     }

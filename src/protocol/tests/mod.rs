@@ -1,4 +1,4 @@
-//! Every form is read back as written, and every alteration of it is refused with a reason.
+//! Tests that every format is read back as written, and that every altered encoding is refused with a reason.
 
 mod alteration;
 mod exactness;

@@ -1,4 +1,4 @@
-//! A small job with every feature: two layers, two targets, a matrix longer than one block.
+//! Sample data: a small job of two layers and two targets, with tasks, gradients, states and receipts.
 
 use crate::{
     numbers::{
@@ -35,7 +35,8 @@ pub(super) fn task(job: Job, miner: &str) -> Task {
     Task::new(TaskTerms { job, adapter, chunk, seed: [9; 32], miner: miner.to_owned() }).unwrap()
 }
 
-/// Elements of up to `bits` bits, the last matrix all zero (as dA is while B is zero).
+/// Returns a random gradient with elements of up to `bits` bits. The last matrix is all zero, as the gradient of a is while b is
+/// zero.
 pub(super) fn gradient(job: &Job, key: u32, bits: u32) -> Gradient {
     let matrix = |(at, spec): (usize, &MatrixSpec)| {
         let element =
@@ -61,7 +62,7 @@ pub(super) fn state(job: &Job) -> AdapterState {
     }
 }
 
-/// A receipt of a random gradient with its blocks.
+/// Returns a receipt and the artifact of a random gradient.
 pub(super) fn receipt(transport: Transport, columns: u32) -> (Receipt, Artifact) {
     let task = task(job(transport, columns), "remes1miner");
     let artifact = Artifact::gradient(&task, &gradient(&task.job, 1, 30)).unwrap();

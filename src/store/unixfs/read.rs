@@ -1,4 +1,4 @@
-//! Blocks into files: bytes in order, of which each block is checked before it is used.
+//! Reading files from blocks, in the order of their bytes. Each block is checked before it is used.
 
 use super::{FILE, RAW, UnixFsData};
 use crate::store::dag_pb::{PbNode, malformed};
@@ -6,39 +6,41 @@ use crate::store::{Block, Cid, Codec, Fetch, StoreError};
 use prost::Message;
 use std::ops::Range;
 
-/// Most nodes from a file's root to a leaf: 174 links each reach further than any file.
+/// The largest number of nodes on the path from a file's root to a leaf. With 174 links for each node, no file needs more.
 pub const MAX_DEPTH: usize = 16;
 
-/// A subtree to read.
+/// A subtree that has not been read yet.
 struct PendingNode {
     cid: Cid,
-    /// Where in the file it begins.
+    /// Offset of its first byte in the file.
     start: u64,
-    /// Bytes of the file under it, as its parent says; the root has none.
+    /// Number of bytes of the file under it, as its parent states; `None` for the root.
     bytes: Option<u64>,
     depth: usize,
 }
 
-/// A file on its way out of blocks: it says which block it wants next, and turns that block into bytes of the file.
+/// A streaming reader of a file. It states which block it needs next, and returns the bytes of the file that the block
+/// contains.
 pub struct FileReader {
     range: Range<u64>,
-    /// The next one last.
+    /// Subtrees that have not been read yet, the next one last.
     pending: Vec<PendingNode>,
 }
 
 impl FileReader {
-    /// Reads the part of the file `root` that lies in `range`; what lies outside is not asked for.
+    /// Returns a reader of the bytes in `range` of the file `root`. It does not request blocks outside the range.
     pub fn new(root: Cid, range: Range<u64>) -> Self {
         Self { range, pending: vec![PendingNode { cid: root, start: 0, bytes: None, depth: 0 }] }
     }
 
-    /// The block that comes next; `None` at the end.
-    pub fn wants(&self) -> Option<Cid> {
+    /// Returns the CID of the block that is needed next, or `None` at the end.
+    pub fn next_block(&self) -> Option<Cid> {
         self.pending.last().map(|next| next.cid)
     }
 
-    /// Takes the bytes of the block that it wants, and checks them; gives those of the file, of which a node has none.
-    pub fn give(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    /// Takes the bytes of the block that [`next_block`](Self::next_block) returned, checks them, and returns the bytes of the
+    /// file in it. A node with links has none.
+    pub fn push_block(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
         let Some(at) = self.pending.pop() else { return Ok(Vec::new()) };
         let block = Block::check(at.cid, bytes)?;
         let bytes = match Codec::of(&at.cid)? {
@@ -49,7 +51,7 @@ impl FileReader {
                 let data = node.data.as_deref().ok_or_else(|| malformed(format!("{} has no data", at.cid)))?;
                 let data = UnixFsData::decode(data).map_err(malformed)?;
                 if ![FILE, RAW].contains(&data.kind) {
-                    return Err(malformed(format!("{} is a node of kind {}, not of a file", at.cid, data.kind)));
+                    return Err(malformed(format!("{} is a node of type {}, which is not a file", at.cid, data.kind)));
                 }
                 if !node.links.is_empty() {
                     self.branch(&at, &node, &data)?;
@@ -60,41 +62,45 @@ impl FileReader {
         };
         let length = bytes.len() as u64;
         if let Some(claimed) = at.bytes.filter(|claimed| *claimed != length) {
-            return Err(malformed(format!("{} has {length} bytes, its parent says {claimed}", at.cid)));
+            return Err(malformed(format!("{} has {length} bytes, but its parent states {claimed}", at.cid)));
         }
-        // where a part begins and ends was added up without overflow
+        // `branch` has checked that this sum does not overflow
         let within = |position: u64| (position.clamp(at.start, at.start + length) - at.start) as usize;
         Ok(bytes[within(self.range.start)..within(self.range.end)].to_vec())
     }
 
-    /// All that is left of the file, by blocks from `fetch`.
+    /// Reads the rest of the file, with blocks from `fetch`.
     pub fn read(mut self, fetch: Fetch) -> Result<Vec<u8>, StoreError> {
         let mut file = Vec::new();
-        while let Some(cid) = self.wants() {
-            file.extend(self.give(fetch(&cid)?)?);
+        while let Some(cid) = self.next_block() {
+            file.extend(self.push_block(fetch(&cid)?)?);
         }
         Ok(file)
     }
 
-    /// Puts the subtrees of a node off, where they overlap the range.
+    /// Adds the subtrees of a node that overlap the range to the pending ones.
     fn branch(&mut self, at: &PendingNode, node: &PbNode, data: &UnixFsData) -> Result<(), StoreError> {
         let wrong = |what: &str| Err(malformed(format!("{}: {what}", at.cid)));
         if at.depth == MAX_DEPTH {
             return wrong("the file's tree is too deep");
         }
         if data.data.as_ref().is_some_and(|inline| !inline.is_empty()) {
-            return wrong("bytes beside links");
+            return wrong("it has both bytes and links");
         }
-        if node.links.len() != data.parts.len() || data.parts.contains(&0) {
-            return wrong("links and their sizes do not belong together");
+        if node.links.len() != data.part_bytes.len() || data.part_bytes.contains(&0) {
+            return wrong("its sizes do not match its links");
         }
-        let sum = data.parts.iter().try_fold(0u64, |sum, part| sum.checked_add(*part));
+        let sum = data.part_bytes.iter().try_fold(0u64, |sum, part| sum.checked_add(*part));
         let end = sum.and_then(|sum| at.start.checked_add(sum));
-        if sum.is_none() || end.is_none() || sum != data.bytes || at.bytes.is_some_and(|claimed| Some(claimed) != sum) {
-            return wrong("the sizes of its parts do not add up");
+        if sum.is_none()
+            || end.is_none()
+            || sum != data.file_bytes
+            || at.bytes.is_some_and(|claimed| Some(claimed) != sum)
+        {
+            return wrong("the sizes of its parts do not add up to its size");
         }
         let (mut start, first) = (at.start, self.pending.len());
-        for (link, &bytes) in node.links.iter().zip(&data.parts) {
+        for (link, &bytes) in node.links.iter().zip(&data.part_bytes) {
             if start < self.range.end && start + bytes > self.range.start {
                 let (cid, depth) = (link.cid()?, at.depth + 1);
                 self.pending.push(PendingNode { cid, start, bytes: Some(bytes), depth });
@@ -109,7 +115,7 @@ impl FileReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Dag, dag_pb::PbLink, unixfs::Layout};
+    use crate::store::{Dag, dag_pb::PbLink, unixfs::FileLayout};
     use proptest::prelude::*;
 
     fn read(dag: &Dag, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
@@ -120,18 +126,18 @@ mod tests {
         (0..bytes as u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).take(bytes).collect()
     }
 
-    /// What Kubo prints for `add --cid-version=1` of an empty file, and of `hello world\n`.
+    /// CIDs that Kubo prints for `add --cid-version=1` of an empty file, and of `hello world\n`.
     #[test]
-    fn known_files() {
-        let of = |bytes: &[u8]| Dag::file(Layout::default(), bytes).unwrap().root.to_string();
+    fn cids_are_those_of_kubo() {
+        let of = |bytes: &[u8]| Dag::file(FileLayout::default(), bytes).unwrap().root.to_string();
         assert_eq!(of(b""), "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku");
         assert_eq!(of(b"hello world\n"), "bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4");
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(bytes in 0..2000usize, chunk in 1..40usize, width in 2..6usize, cut in 0..2100u64) {
-            let (file, layout) = (numbered(bytes), Layout::new(chunk, width).unwrap());
+        fn written_files_are_read_back_by_range(bytes in 0..2000usize, chunk in 1..40usize, width in 2..6usize, cut in 0..2100u64) {
+            let (file, layout) = (numbered(bytes), FileLayout::new(chunk, width).unwrap());
             let dag = Dag::file(layout, &file).unwrap();
             prop_assert_eq!(read(&dag, 0..u64::MAX).unwrap(), file.clone());
             let start = (cut as usize).min(bytes);
@@ -148,12 +154,12 @@ mod tests {
         }
 
         #[test]
-        fn foreign_nodes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), sizes in prop::collection::vec(any::<u64>(), 0..4)) {
+        fn random_nodes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), sizes in prop::collection::vec(any::<u64>(), 0..4)) {
             let block = Block::new(Codec::DagPb, bytes).unwrap();
-            let _ = FileReader::new(block.cid(), 0..u64::MAX).give(block.bytes().to_vec());
+            let _ = FileReader::new(block.cid(), 0..u64::MAX).push_block(block.bytes().to_vec());
             let links = sizes.iter().map(|_| PbLink::new(&block.cid(), 1)).collect();
             let sum = sizes.iter().fold(0u64, |sum, size| sum.wrapping_add(*size));
-            let data = UnixFsData { kind: FILE, data: None, bytes: Some(sum), parts: sizes.clone() };
+            let data = UnixFsData { kind: FILE, data: None, file_bytes: Some(sum), part_bytes: sizes.clone() };
             let node = PbNode { data: Some(data.encode_to_vec()), links }.block().unwrap();
             let dag = Dag::new(node, vec![block]);
             let _ = read(&dag, 0..u64::MAX);
@@ -161,11 +167,11 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_that_says_one_thing_and_holds_another_is_refused() {
+    fn nodes_with_wrong_sizes_are_refused() {
         let leaf = Block::new(Codec::Raw, vec![7; 10]).unwrap();
         let over = |parts: Vec<u64>, bytes: u64| {
             let links = parts.iter().map(|_| PbLink::new(&leaf.cid(), 10)).collect();
-            let data = UnixFsData { kind: FILE, data: None, bytes: Some(bytes), parts };
+            let data = UnixFsData { kind: FILE, data: None, file_bytes: Some(bytes), part_bytes: parts };
             let node = PbNode { data: Some(data.encode_to_vec()), links }.block().unwrap();
             read(&Dag::new(node, vec![leaf.clone()]), 0..u64::MAX)
         };
@@ -177,12 +183,12 @@ mod tests {
         }
     }
 
-    /// Nodes of one link each, one over the other.
+    /// A chain of nodes with one link each.
     #[test]
-    fn a_tree_without_end_is_refused() {
+    fn trees_that_are_too_deep_are_refused() {
         let mut blocks = vec![Block::new(Codec::Raw, vec![7]).unwrap()];
         for depth in 1..=MAX_DEPTH + 1 {
-            let data = UnixFsData { kind: FILE, data: None, bytes: Some(1), parts: vec![1] };
+            let data = UnixFsData { kind: FILE, data: None, file_bytes: Some(1), part_bytes: vec![1] };
             let links = vec![PbLink::new(&blocks[depth - 1].cid(), 1)];
             let node = PbNode { data: Some(data.encode_to_vec()), links }.block().unwrap();
             let found = read(&Dag::new(node.clone(), blocks.clone()), 0..u64::MAX);

@@ -1,67 +1,67 @@
-//! Files into blocks, as their bytes come.
+//! Writing files as blocks, in one pass over their bytes.
 
 use super::{FILE, UnixFsData};
 use crate::store::dag_pb::{PbLink, PbNode};
 use crate::store::{Block, Cid, Codec, Dag, MAX_BLOCK_BYTES, StoreError};
 use prost::Message;
 
-/// Most links of a node, so that it stays within a block.
+/// The largest number of links in a node, so that the node fits a block.
 const MAX_WIDTH: usize = 8192;
 
-/// How a file is cut. The same bytes cut otherwise have another CID.
+/// The sizes of leaves and nodes. The same file in another layout has another CID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct FileLayout {
     chunk_bytes: usize,
     width: usize,
 }
 
-impl Layout {
-    /// Leaves of `chunk_bytes`, and `width` links a node.
+impl FileLayout {
+    /// Returns a layout with leaves of `chunk_bytes` bytes and up to `width` links in each node.
     pub fn new(chunk_bytes: usize, width: usize) -> Result<Self, StoreError> {
         if (1..=MAX_BLOCK_BYTES).contains(&chunk_bytes) && (2..=MAX_WIDTH).contains(&width) {
             return Ok(Self { chunk_bytes, width });
         }
         let reason = format!(
-            "chunks of {chunk_bytes} bytes, {width} links a node; the limits are 1 to {MAX_BLOCK_BYTES} and 2 to {MAX_WIDTH}"
+            "{chunk_bytes} bytes in each chunk and {width} links in each node; the limits are 1 to {MAX_BLOCK_BYTES} and 2 to {MAX_WIDTH}"
         );
-        Err(StoreError::Malformed { what: "layout of a file", reason })
+        Err(StoreError::Malformed { what: "file layout", reason })
     }
 }
 
-impl Default for Layout {
-    /// Kubo's.
+impl Default for FileLayout {
+    /// Kubo's default: leaves of 256 KiB and 174 links in each node.
     fn default() -> Self {
         Self { chunk_bytes: 262_144, width: 174 }
     }
 }
 
-/// A file, or a subtree of one, that is written.
+/// A written file, or a written subtree of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Its root.
+pub struct FilePart {
+    /// CID of its root.
     pub cid: Cid,
-    /// Bytes of its blocks, each as often as it occurs.
+    /// Size of its blocks in bytes; a block counts as often as it occurs.
     pub blocks: u64,
-    /// Bytes of the file.
+    /// Number of bytes of the file.
     pub bytes: u64,
 }
 
-/// A file on its way into blocks. Holds a chunk, and the unfinished node of each level.
+/// A streaming writer of a file. It buffers one chunk, and the links of the unfinished node of each level.
 #[derive(Default)]
 pub struct FileBuilder {
-    layout: Layout,
+    layout: FileLayout,
     chunk: Vec<u8>,
-    /// Parts that no node names yet; leaves first.
-    levels: Vec<Vec<Part>>,
+    /// For each level, the parts that no node links to yet; leaves come first.
+    levels: Vec<Vec<FilePart>>,
 }
 
 impl FileBuilder {
-    /// An empty file.
-    pub fn new(layout: Layout) -> Self {
+    /// Returns a writer of an empty file.
+    pub fn new(layout: FileLayout) -> Self {
         Self { layout, ..Self::default() }
     }
 
-    /// The next bytes; the blocks that they complete are added to `done`.
+    /// Appends bytes to the file. The blocks that they complete are added to `done`.
     pub fn push(&mut self, mut bytes: &[u8], done: &mut Vec<Block>) -> Result<(), StoreError> {
         while !bytes.is_empty() {
             let room = self.layout.chunk_bytes - self.chunk.len();
@@ -75,8 +75,8 @@ impl FileBuilder {
         Ok(())
     }
 
-    /// The end: adds the last blocks, the root last of all, and names it.
-    pub fn finish(mut self, done: &mut Vec<Block>) -> Result<Part, StoreError> {
+    /// Ends the file: adds the remaining blocks to `done`, with the root as the last one, and returns the whole file.
+    pub fn finish(mut self, done: &mut Vec<Block>) -> Result<FilePart, StoreError> {
         if !self.chunk.is_empty() || self.levels.is_empty() {
             self.leaf(done)?;
         }
@@ -92,16 +92,17 @@ impl FileBuilder {
         }
     }
 
+    /// Writes the buffered chunk as a leaf.
     fn leaf(&mut self, done: &mut Vec<Block>) -> Result<(), StoreError> {
         let block = Block::new(Codec::Raw, std::mem::take(&mut self.chunk))?;
         let bytes = block.bytes().len() as u64;
-        let part = Part { cid: block.cid(), blocks: bytes, bytes };
+        let part = FilePart { cid: block.cid(), blocks: bytes, bytes };
         done.push(block);
         self.add(0, part, done)
     }
 
-    /// Adds a part to a level; where the level is full, its node comes first.
-    fn add(&mut self, level: usize, part: Part, done: &mut Vec<Block>) -> Result<(), StoreError> {
+    /// Adds a part to a level. If the level is full, its node is written first.
+    fn add(&mut self, level: usize, part: FilePart, done: &mut Vec<Block>) -> Result<(), StoreError> {
         if level == self.levels.len() {
             self.levels.push(Vec::new());
         }
@@ -112,24 +113,24 @@ impl FileBuilder {
         Ok(())
     }
 
-    /// The node over all parts of a level, which goes one level up.
+    /// Writes the node over all parts of a level, and adds it to the next level.
     fn node(&mut self, level: usize, done: &mut Vec<Block>) -> Result<(), StoreError> {
         let parts = std::mem::take(&mut self.levels[level]);
         let bytes = parts.iter().map(|part| part.bytes).sum();
         let sizes = parts.iter().map(|part| part.bytes).collect();
-        let data = UnixFsData { kind: FILE, data: None, bytes: Some(bytes), parts: sizes };
+        let data = UnixFsData { kind: FILE, data: None, file_bytes: Some(bytes), part_bytes: sizes };
         let links = parts.iter().map(|part| PbLink::new(&part.cid, part.blocks)).collect();
         let block = PbNode { data: Some(data.encode_to_vec()), links }.block()?;
         let below: u64 = parts.iter().map(|part| part.blocks).sum();
-        let part = Part { cid: block.cid(), blocks: below + block.bytes().len() as u64, bytes };
+        let part = FilePart { cid: block.cid(), blocks: below + block.bytes().len() as u64, bytes };
         done.push(block);
         self.add(level + 1, part, done)
     }
 }
 
 impl Dag {
-    /// A whole file.
-    pub fn file(layout: Layout, bytes: &[u8]) -> Result<Self, StoreError> {
+    /// Returns the DAG of a file.
+    pub fn file(layout: FileLayout, bytes: &[u8]) -> Result<Self, StoreError> {
         let (mut builder, mut blocks) = (FileBuilder::new(layout), Vec::new());
         builder.push(bytes, &mut blocks)?;
         builder.finish(&mut blocks)?;

@@ -1,25 +1,25 @@
-//! The optimizer's settings: exact f64 numbers, checked once.
+//! The optimizer's settings.
 
 use crate::error::Error;
 
-/// How moments become an update.
+/// The algorithm that computes updates from gradients.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Method {
     /// Adam with decoupled weight decay (Loshchilov and Hutter, 2019):
     /// `update = m̂ / (√v̂ + epsilon)`, `m̂ = m / (1 − beta1^t)`, `v̂ = v / (1 − beta2^t)`.
     AdamW {
-        /// Decay of the mean of the gradient.
+        /// Decay rate of the mean of the gradient.
         beta1: f64,
-        /// Decay of the mean of its square.
+        /// Decay rate of the mean of the squared gradient.
         beta2: f64,
-        /// Added to the root, > 0.
+        /// Positive number that is added to √v̂.
         epsilon: f64,
     },
     /// Lion (Chen et al., 2023): `update = sign(beta1·m + (1 − beta1)·g)`, then `m = beta2·m + (1 − beta2)·g`.
     Lion {
         /// Weight of the momentum in the update.
         beta1: f64,
-        /// Decay of the momentum.
+        /// Decay rate of the momentum.
         beta2: f64,
     },
 }
@@ -39,20 +39,20 @@ impl Method {
 /// Settings of an optimizer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
-    /// How moments become an update.
+    /// The algorithm and its constants.
     pub method: Method,
-    /// Reached after the warm-up, then constant.
+    /// Learning rate after the warm-up; constant from then on.
     pub learning_rate: f64,
-    /// Steps over which the learning rate rises linearly; 0 for none.
+    /// Steps over which the learning rate rises linearly; 0 for no warm-up.
     pub warmup_steps: u64,
-    /// Part of a parameter, per unit of learning rate, that a step takes away.
+    /// Decoupled weight decay: a step multiplies a parameter by `1 − learning_rate · weight_decay`.
     pub weight_decay: f64,
-    /// Largest norm of the whole gradient that is not scaled down.
+    /// Norm to which a larger gradient, over all matrices, is scaled down.
     pub clip_norm: f64,
 }
 
 impl Settings {
-    /// AdamW as the R3MES miner has it.
+    /// AdamW with the settings of the R3MES miner.
     pub const ADAMW: Self = Self {
         method: Method::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
         learning_rate: 1e-4,
@@ -61,7 +61,7 @@ impl Settings {
         clip_norm: 1.0,
     };
 
-    /// Lion with its paper's betas; a third of AdamW's rate and three times its decay, as the paper advises.
+    /// Lion with its paper's betas, a third of AdamW's learning rate and three times its weight decay, as the paper advises.
     pub const LION: Self = Self {
         method: Method::Lion { beta1: 0.9, beta2: 0.99 },
         learning_rate: 3e-5,
@@ -70,7 +70,7 @@ impl Settings {
         clip_norm: 1.0,
     };
 
-    /// The learning rate of a step; the first step is 1.
+    /// Returns the learning rate of a step. The first step has the number 1.
     pub fn learning_rate_at(&self, step: u64) -> f64 {
         if step >= self.warmup_steps {
             return self.learning_rate;
@@ -78,7 +78,7 @@ impl Settings {
         self.learning_rate * (step as f64 / self.warmup_steps as f64)
     }
 
-    /// Every number in the range that keeps a step free of infinities and NaN.
+    /// Returns an error unless every number is in a range that excludes infinities and NaN in a step.
     pub(super) fn check(&self) -> Result<(), Error> {
         let refuse = |what: &'static str, range: &str, value: f64| {
             Err(Error::Mismatch { what, expected: range.to_owned(), found: value.to_string() })
@@ -99,7 +99,7 @@ impl Settings {
         if !(0.0..=1.0).contains(&self.weight_decay) {
             return refuse("weight decay", "0 to 1", self.weight_decay);
         }
-        // The upper end keeps the square of a clipped gradient inside f32; it is as good as no clipping.
+        // the upper limit keeps the square of a clipped gradient within f32; at this limit clipping has practically no effect
         if !(1e-30..=1e15).contains(&self.clip_norm) {
             return refuse("clipping norm", "1e-30 to 1e15", self.clip_norm);
         }

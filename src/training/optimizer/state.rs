@@ -1,4 +1,5 @@
-//! The optimizer as bytes: everything that the next step depends on, little-endian, one encoding per state.
+//! The encoding of an optimizer's state: everything that the next step depends on, little-endian. Each state has exactly one
+//! encoding.
 //!
 //! ```text
 //! "R3OP"  version u32  method u32  beta1 beta2 epsilon learning_rate weight_decay clip_norm f64
@@ -13,7 +14,7 @@ const MAGIC: &[u8; 4] = b"R3OP";
 const VERSION: u32 = 1;
 
 impl Optimizer {
-    /// The canonical bytes.
+    /// Returns the canonical encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         let Settings { method, learning_rate, warmup_steps, weight_decay, clip_norm } = self.settings;
         let [beta1, beta2] = method.betas();
@@ -41,33 +42,33 @@ impl Optimizer {
         bytes
     }
 
-    /// Reads [`to_bytes`](Self::to_bytes); nothing else is accepted.
+    /// Decodes what [`to_bytes`](Self::to_bytes) returned, and rejects any other bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let mut reader = Reader(bytes);
+        let mut reader = StateReader(bytes);
         if reader.take(4)? != MAGIC {
-            return Err(malformed("does not begin with R3OP"));
+            return Err(malformed("it does not begin with R3OP"));
         }
         if reader.u32()? != VERSION {
-            return Err(malformed("of another version"));
+            return Err(malformed("its version is not supported"));
         }
         let kind = reader.u32()?;
         let [beta1, beta2, epsilon, learning_rate, weight_decay, clip_norm] = reader.f64s()?;
         let method = match kind {
             0 => Method::AdamW { beta1, beta2, epsilon },
             1 if epsilon.to_bits() == 0 => Method::Lion { beta1, beta2 },
-            _ => return Err(malformed("of an unknown method")),
+            _ => return Err(malformed("its method is not supported")),
         };
         let settings = Settings { method, learning_rate, warmup_steps: reader.u64()?, weight_decay, clip_norm };
         settings.check()?;
         let step = reader.u64()?;
         let beta_products = reader.f64s()?;
         if !beta_products.iter().all(|product| (0.0..=1.0).contains(product)) {
-            return Err(malformed("has a product of betas outside 0 to 1"));
+            return Err(malformed("a product of betas is outside 0 to 1"));
         }
         let count = reader.u32()?;
         let moments = (0..count).map(|_| reader.moments(method)).collect::<Result<_, _>>()?;
         if !reader.0.is_empty() {
-            return Err(malformed("has bytes left over"));
+            return Err(malformed("there are bytes after its end"));
         }
         Ok(Self { settings, step, beta_products, moments })
     }
@@ -77,18 +78,19 @@ fn malformed(reason: &'static str) -> Error {
     Error::Malformed { what: "optimizer state", reason: reason.into() }
 }
 
-struct Reader<'a>(&'a [u8]);
+/// A reader of the bytes that have not been decoded yet.
+struct StateReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
-    /// The next bytes; nothing is allocated before they are known to be there.
+impl<'a> StateReader<'a> {
+    /// Returns the next `length` bytes, or an error before anything is allocated if there are fewer.
     fn take(&mut self, length: usize) -> Result<&'a [u8], Error> {
-        let (head, rest) = self.0.split_at_checked(length).ok_or(malformed("ends too early"))?;
+        let (head, rest) = self.0.split_at_checked(length).ok_or(malformed("it is truncated"))?;
         self.0 = rest;
         Ok(head)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
-        self.take(N)?.try_into().map_err(|_| malformed("ends too early"))
+        self.take(N)?.try_into().map_err(|_| malformed("it is truncated"))
     }
 
     fn u32(&mut self) -> Result<u32, Error> {
@@ -110,23 +112,24 @@ impl<'a> Reader<'a> {
     fn moments(&mut self, method: Method) -> Result<Moments, Error> {
         let [name_bytes, rows, columns] = [self.u32()? as usize, self.u32()? as usize, self.u32()? as usize];
         if name_bytes > MAX_NAME_BYTES {
-            return Err(malformed("has a name that is too long"));
+            return Err(malformed("the name of a matrix is too long"));
         }
-        let name = std::str::from_utf8(self.take(name_bytes)?).map_err(|_| malformed("has a name that is no text"))?;
-        let elements = rows.checked_mul(columns).ok_or(malformed("ends too early"))?;
+        let name =
+            std::str::from_utf8(self.take(name_bytes)?).map_err(|_| malformed("the name of a matrix is not UTF-8"))?;
+        let elements = rows.checked_mul(columns).ok_or(malformed("it is truncated"))?;
         let first = self.f32s(elements)?;
         let second = if method.has_second_moment() { self.f32s(elements)? } else { Vec::new() };
         if !first.iter().all(|value| value.is_finite()) {
-            return Err(malformed("has a moment that is not finite"));
+            return Err(malformed("a moment is not finite"));
         }
         if !second.iter().all(|value| (0.0..f32::INFINITY).contains(value)) {
-            return Err(malformed("has a second moment that is negative or not finite"));
+            return Err(malformed("a second moment is negative or not finite"));
         }
         Ok(Moments { name: name.to_owned(), rows, columns, first, second })
     }
 
     fn f32s(&mut self, elements: usize) -> Result<Vec<f32>, Error> {
-        let bytes = self.take(elements.checked_mul(4).ok_or(malformed("ends too early"))?)?;
+        let bytes = self.take(elements.checked_mul(4).ok_or(malformed("it is truncated"))?)?;
         Ok(bytes.as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)).collect())
     }
 }

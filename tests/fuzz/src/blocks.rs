@@ -8,7 +8,7 @@ use r3mes_wgpu::{
     protocol::{AdapterState, Aggregate, Artifact, Chunk, Gradient, MatrixSpec, Receipt, Task, TaskTerms, parts},
     store::{
         Block, CarReader, Cid, Codec, Dag, MAX_CAR_BYTES, StoreError, car_header, car_section, links,
-        unixfs::{FileReader, Layout},
+        unixfs::{FileLayout, FileReader},
     },
     training::optimizer::{Optimizer, Settings},
 };
@@ -100,7 +100,7 @@ pub(crate) fn car(bytes: &[u8]) {
 
 /// An artifact, also with its root first, and a file.
 pub(crate) fn cars() -> Vec<Vec<u8>> {
-    let layout = Layout::new(16, 3).expect("a small layout");
+    let layout = FileLayout::new(16, 3).expect("a small layout");
     let file = Dag::file(layout, &[9; 200]).expect("a small file");
     let dag = &ARTIFACT.1;
     let in_order = dag.blocks.iter().rev().flat_map(car_section);
@@ -172,7 +172,7 @@ pub(crate) fn unixfs(bytes: &[u8]) {
 
 fn file() -> Dag {
     let bytes: Vec<u8> = (0..200).collect();
-    Dag::file(Layout::new(16, 3).expect("a small layout"), &bytes).expect("a small file")
+    Dag::file(FileLayout::new(16, 3).expect("a small layout"), &bytes).expect("a small file")
 }
 
 /// Nodes of a file, from its root to its leaves' parents.

@@ -1,8 +1,8 @@
-//! `out = softmax(q · kᵀ / √head_dim) · v`: causal attention over one sequence, grouped key/value heads, and RoPE.
+//! `out = softmax(q · kᵀ / √head_dim) · v`: causal attention over one sequence with grouped key/value heads, and RoPE.
 
 use super::linear::{add, dot};
 
-/// Heads of queries and of keys and values, and their size.
+/// The numbers of query heads and of key/value heads, and their size.
 #[derive(Clone, Copy)]
 pub struct Heads {
     pub heads: usize,
@@ -11,12 +11,12 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// Where head `h` of token `t` lies in queries.
+    /// Returns the range of head `h` of token `t` in the queries.
     fn query(self, t: usize, h: usize) -> std::ops::Range<usize> {
         span((t * self.heads + h) * self.head_dim, self.head_dim)
     }
 
-    /// Where the head that query head `h` reads lies in the keys and values of token `t`.
+    /// Returns the range, in the keys and in the values, of the head of token `t` that query head `h` reads.
     fn key(self, t: usize, h: usize) -> std::ops::Range<usize> {
         let group = self.heads / self.kv_heads;
         span((t * self.kv_heads + h / group) * self.head_dim, self.head_dim)
@@ -27,8 +27,8 @@ fn span(first: usize, len: usize) -> std::ops::Range<usize> {
     first..first + len
 }
 
-/// Turns pairs (i, i + head_dim/2) of every head by `position · theta^(−2i/head_dim)`; `direction` is 1 forward,
-/// −1 backward (the transposed rotation).
+/// Rotates the pairs (i, i + head_dim/2) of every head by `position · theta^(−2i/head_dim)`. `direction` is 1 forward, and −1
+/// backward, which is the transposed rotation.
 pub fn rope(
     x: &mut [f64], // [tokens, heads, head_dim]
     heads: usize,
@@ -92,7 +92,7 @@ pub fn attention_backward(
     [dq, dk, dv]
 }
 
-/// What query head `h` of token `t` gives to tokens `0..=t`.
+/// Returns the attention weights of query head `h` of token `t` for tokens `0..=t`.
 fn probabilities(q: &[f64], k: &[f64], heads: Heads, t: usize, h: usize) -> Vec<f64> {
     let scale = 1.0 / (heads.head_dim as f64).sqrt();
     softmax((0..=t).map(|s| scale * dot(&q[heads.query(t, h)], &k[heads.key(s, h)])).collect())

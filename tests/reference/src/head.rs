@@ -5,7 +5,7 @@ use super::{
     linear::{times, times_transposed},
 };
 
-/// The loss in nats, and what its backward pass starts from.
+/// Returns the loss in nats and the gradient of the logits.
 pub fn head_forward(
     n: &[f64],              // [tokens, width]
     embedding: &[f64],      // [vocab, width]

@@ -18,24 +18,24 @@ const GATE: usize = 4;
 const UP: usize = 5;
 const DOWN: usize = 6;
 
-/// What all layers share.
+/// Parameters that all layers share.
 #[derive(Clone, Copy)]
-pub struct Rules {
+pub struct LayerParams {
     pub heads: Heads,
     pub theta: f64,
     pub epsilon: f64,
-    /// Quantises one token's linear input; straight-through in the backward pass.
+    /// Quantizer of a linear's input, applied to each token; the identity in the backward pass.
     pub quantize: fn(&mut [f64]),
-    /// What every operation's result is rounded by.
+    /// Rounding that is applied to the result of every operation.
     pub round: Round,
 }
 
 /// The factors of each linear, in canonical order.
 pub type Loras<'a> = [Option<Lora<'a>>; 7];
-/// Gradients of the same.
+/// The gradients of the factors of each linear, in canonical order.
 pub type Gradients<'a> = [Option<[&'a mut [f64]; 2]>; 7];
 
-/// Weights.
+/// The weights of one layer.
 pub struct Layer {
     linears: Vec<(Vec<f64>, usize)>, // [out_features, in_features], in_features
     attention_norm: Vec<f64>,
@@ -44,8 +44,8 @@ pub struct Layer {
     ffn_sub_norm: Vec<f64>,
 }
 
-/// What the backward pass needs of the forward pass.
-pub struct Saved {
+/// Values of the forward pass that the backward pass reads.
+pub struct SavedLayer {
     h: Vec<f64>,      // [tokens, width]
     n: Vec<f64>,      // [tokens, width]
     q: Vec<f64>,      // [tokens, heads, head_dim]
@@ -72,9 +72,9 @@ impl Layer {
         }
     }
 
-    /// Changes `h [tokens, width]`, one sequence.
-    pub fn forward(&self, h: &mut [f64], loras: &Loras<'_>, rules: &Rules) -> Saved {
-        let Rules { heads, theta, epsilon, quantize, round } = *rules;
+    /// Applies the layer to the residual `h [tokens, width]` of one sequence.
+    pub fn forward(&self, h: &mut [f64], loras: &Loras<'_>, params: &LayerParams) -> SavedLayer {
+        let LayerParams { heads, theta, epsilon, quantize, round } = *params;
         let rounded = |values| rounded(values, round);
         let linear = |x: &[f64], which: usize| {
             let (w, in_features) = &self.linears[which];
@@ -103,12 +103,19 @@ impl Layer {
         let hidden_n = norm(&hidden, &self.ffn_sub_norm);
         add(h, &linear(&hidden_n, DOWN), 1.0);
         round(h);
-        Saved { h: before, n, q, k, v, out, out_n, middle, m, gate, up, hidden, hidden_n }
+        SavedLayer { h: before, n, q, k, v, out, out_n, middle, m, gate, up, hidden, hidden_n }
     }
 
-    /// Turns `dh [tokens, width]` of the layer's result into that of its input.
-    pub fn backward(&self, dh: &mut [f64], saved: &Saved, loras: &Loras<'_>, grads: &mut Gradients<'_>, rules: &Rules) {
-        let Rules { heads, theta, epsilon, round, .. } = *rules;
+    /// Replaces `dh [tokens, width]`, the gradient of the layer's result, by the gradient of its input, and adds to `grads`.
+    pub fn backward(
+        &self,
+        dh: &mut [f64],
+        saved: &SavedLayer,
+        loras: &Loras<'_>,
+        grads: &mut Gradients<'_>,
+        params: &LayerParams,
+    ) {
+        let LayerParams { heads, theta, epsilon, round, .. } = *params;
         let rounded = |values| rounded(values, round);
         let mut linear = |dy: &[f64], x: &[f64], which: usize| {
             let (w, in_features) = &self.linears[which];

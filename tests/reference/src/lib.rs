@@ -1,9 +1,9 @@
-//! The network of `r3mes_wgpu::model` written again in f64: what the integers are held to, and what `quality` measures
-//! by. It shares with the integer path nothing but the model's raw tensors.
+//! The network of `r3mes_wgpu::model` in f64. Tests compare the integer implementation with it, and `quality` uses it for
+//! comparison. It shares only the model's raw tensors with the integer implementation.
 
-#![allow(missing_docs, reason = "a file's first line is the formula that its functions compute")]
+#![allow(missing_docs, reason = "the first line of each file is the formula that its functions compute")]
 
-// in model order
+// in the order of the network
 pub mod attention;
 pub mod feed_forward;
 pub mod head;

@@ -1,4 +1,4 @@
-//! `y = x · wᵀ + scaling · x · aᵀ · b`: a frozen linear and, where it is adapted, its LoRA.
+//! `y = x · wᵀ + scaling · x · aᵀ · b`: a frozen linear and, if it is adapted, its LoRA factors.
 
 /// The factors of one adapted linear.
 #[derive(Clone, Copy)]
@@ -45,13 +45,13 @@ pub fn linear_backward(
     dx
 }
 
-/// `x [m, k]`, `y [n, k]`; `x · yᵀ [m, n]`.
+/// Returns `x · yᵀ [m, n]` for `x [m, k]` and `y [n, k]`.
 pub fn times_transposed(x: &[f64], y: &[f64], k: usize) -> Vec<f64> {
     let rows = x.chunks_exact(k).flat_map(|x| y.chunks_exact(k).map(move |y| dot(x, y)));
     rows.collect()
 }
 
-/// `x [m, k]`, `y [k, n]`; `x · y [m, n]`.
+/// Returns `x · y [m, n]` for `x [m, k]` and `y [k, n]`.
 pub fn times(x: &[f64], y: &[f64], k: usize) -> Vec<f64> {
     let n = y.len() / k;
     let mut out = vec![0.0; x.len() / k * n];
@@ -61,7 +61,7 @@ pub fn times(x: &[f64], y: &[f64], k: usize) -> Vec<f64> {
     out
 }
 
-/// `x [k, m]`, `y [k, n]`; `xᵀ · y [m, n]`.
+/// Returns `xᵀ · y [m, n]` for `x [k, m]` and `y [k, n]`.
 fn transposed_times(x: &[f64], y: &[f64], m: usize, n: usize) -> Vec<f64> {
     let mut out = vec![0.0; m * n];
     for (x, y) in x.chunks_exact(m).zip(y.chunks_exact(n)) {
@@ -70,7 +70,7 @@ fn transposed_times(x: &[f64], y: &[f64], m: usize, n: usize) -> Vec<f64> {
     out
 }
 
-/// In eight sums, which do not wait for each other.
+/// Returns the dot product, computed in eight independent sums for speed.
 pub fn dot(x: &[f64], y: &[f64]) -> f64 {
     let ((xs, x_rest), (ys, y_rest)) = (x.as_chunks::<8>(), y.as_chunks::<8>());
     let mut sums = [0.0; 8];
@@ -81,7 +81,7 @@ pub fn dot(x: &[f64], y: &[f64]) -> f64 {
     sums.iter().sum::<f64>() + rest
 }
 
-/// `out += factor · x`.
+/// Computes `out += factor · x`.
 pub fn add(out: &mut [f64], x: &[f64], factor: f64) {
     out.iter_mut().zip(x).for_each(|(out, x)| *out += factor * x);
 }

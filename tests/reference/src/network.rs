@@ -1,9 +1,9 @@
-//! `loss(chunk, adapter)` and its gradient: the whole network in f64.
+//! `loss(chunk, adapter)` and its gradient, for the whole network.
 
 use super::{
     attention::Heads,
     head,
-    layer::{Gradients, Layer, Loras, Rules, Saved},
+    layer::{Gradients, Layer, LayerParams, Loras, SavedLayer},
     linear::Lora,
     norm,
     rounding::Round,
@@ -14,9 +14,9 @@ use r3mes_wgpu::{
     numbers::lora::{LoraAdapter, MASTER_FRACTION_BITS},
 };
 
-/// A frozen network in real numbers.
+/// A frozen network in f64.
 pub struct Network {
-    rules: Rules,
+    params: LayerParams,
     layers: Vec<Layer>,
     embedding: Vec<f64>,  // [vocab, width]
     final_norm: Vec<f64>, // [width]
@@ -24,20 +24,20 @@ pub struct Network {
     adapted: Vec<Linear>,
 }
 
-/// Trainable parameters in real numbers.
+/// The trainable parameters in f64.
 #[derive(Clone)]
 pub struct Adapter {
     pub rank: usize,
     /// alpha / rank.
     pub scaling: f64,
-    /// In canonical order: a `[rank, in_features]`, b `[rank, out_features]`.
+    /// Factors in canonical order: a `[rank, in_features]`, b `[rank, out_features]`.
     pub matrices: Vec<Vec<f64>>,
 }
 
-/// What a sequence's forward pass leaves.
+/// The results of a sequence's forward pass.
 struct Forward {
     h: Vec<f64>, // [tokens, width]
-    saved: Vec<Saved>,
+    saved: Vec<SavedLayer>,
     loss: f64,
     dlogits: Vec<f64>, // [tokens, vocab]
 }
@@ -55,12 +55,13 @@ impl Adapter {
 }
 
 impl Network {
-    /// `adapted` are the linears with an adapter, in canonical order; `round` is what operations' results go through.
+    /// Converts a model. `adapted` are the linears with an adapter, in canonical order. `round` is applied to the result of
+    /// every operation.
     pub fn new(model: &Model, adapted: &[Linear], quantize: fn(&mut [f64]), round: Round) -> Self {
         let c = &model.config;
         let heads = Heads { heads: c.heads, kv_heads: c.kv_heads, head_dim: c.head_dim };
         Self {
-            rules: Rules { heads, theta: c.rope_theta.into(), epsilon: c.norm_epsilon, quantize, round },
+            params: LayerParams { heads, theta: c.rope_theta.into(), epsilon: c.norm_epsilon, quantize, round },
             layers: model.layers.iter().map(Layer::new).collect(),
             embedding: tensors::embedding(&model.embedding, c.width),
             final_norm: tensors::gain(&model.final_norm),
@@ -69,7 +70,7 @@ impl Network {
         }
     }
 
-    /// The loss in nats, summed over labelled tokens, and the gradient of every matrix of the adapter.
+    /// Returns the loss in nats, summed over labelled tokens, and the gradient of every matrix of the adapter.
     pub fn gradient(&self, adapter: &Adapter, chunk: &[u32]) -> (f64, Vec<Vec<f64>>) {
         let mut grads: Vec<Vec<f64>> = adapter.matrices.iter().map(|matrix| vec![0.0; matrix.len()]).collect();
         let starts = (0..chunk.len()).step_by(self.context);
@@ -77,40 +78,40 @@ impl Network {
         (loss, grads)
     }
 
-    /// The loss alone, nats summed over labelled tokens.
+    /// Returns the loss in nats, summed over labelled tokens.
     pub fn loss(&self, adapter: &Adapter, chunk: &[u32]) -> f64 {
         let starts = (0..chunk.len()).step_by(self.context);
         starts.map(|first| self.forward(adapter, chunk, first).loss).sum()
     }
 
-    /// The sequence of a chunk that starts at `first`.
+    /// Adds the gradients of the sequence that starts at token `first` to `grads`, and returns its loss.
     fn sequence(&self, adapter: &Adapter, chunk: &[u32], first: usize, grads: &mut [Vec<f64>]) -> f64 {
-        let (width, rules) = (self.final_norm.len(), &self.rules);
+        let (width, params) = (self.final_norm.len(), &self.params);
         let Forward { h, saved, loss, mut dlogits } = self.forward(adapter, chunk, first);
-        (rules.round)(&mut dlogits);
+        (params.round)(&mut dlogits);
         let mut dn = head::head_backward(&dlogits, &self.embedding, width);
-        (rules.round)(&mut dn);
-        let mut dh = norm::rms_norm_backward(&dn, &h, &self.final_norm, rules.epsilon);
-        (rules.round)(&mut dh);
+        (params.round)(&mut dn);
+        let mut dh = norm::rms_norm_backward(&dn, &h, &self.final_norm, params.epsilon);
+        (params.round)(&mut dh);
         for ((i, layer), saved) in self.layers.iter().enumerate().zip(&saved).rev() {
             let at = 2 * self.adapted.len();
             let mut of_layer = self.of_layer(&mut grads[i * at..][..at]);
-            layer.backward(&mut dh, saved, &self.loras(adapter, i), &mut of_layer, rules);
+            layer.backward(&mut dh, saved, &self.loras(adapter, i), &mut of_layer, params);
         }
         loss
     }
 
     fn forward(&self, adapter: &Adapter, chunk: &[u32], first: usize) -> Forward {
-        let (width, rules) = (self.final_norm.len(), &self.rules);
+        let (width, params) = (self.final_norm.len(), &self.params);
         let tokens = first..(first + self.context).min(chunk.len());
         let labels: Vec<_> = tokens.clone().map(|t| chunk.get(t + 1).copied()).collect();
         let row = |t: usize| &self.embedding[chunk[t] as usize * width..][..width];
         let mut h: Vec<f64> = tokens.flat_map(row).copied().collect();
 
         let layers = self.layers.iter().enumerate();
-        let saved = layers.map(|(i, layer)| layer.forward(&mut h, &self.loras(adapter, i), rules)).collect();
-        let mut n = norm::rms_norm_forward(&h, &self.final_norm, rules.epsilon);
-        (rules.round)(&mut n);
+        let saved = layers.map(|(i, layer)| layer.forward(&mut h, &self.loras(adapter, i), params)).collect();
+        let mut n = norm::rms_norm_forward(&h, &self.final_norm, params.epsilon);
+        (params.round)(&mut n);
         let (loss, dlogits) = head::head_forward(&n, &self.embedding, &labels, width);
         Forward { h, saved, loss, dlogits }
     }

@@ -1,8 +1,8 @@
-//! `x_q = round(127 · x / max|x|) · max|x| / 127`: BitNet's per-token absmax int8, in real numbers.
+//! `x_q = round(127 · x / max|x|) · max|x| / 127`: BitNet's quantization to int8 by each token's absmax, with the result in f64.
 //!
-//! Its backward pass is the identity (straight-through).
+//! Its backward pass is the identity (straight-through estimator).
 
-/// `x [width]`, one token.
+/// Quantizes `x [width]`, the features of one token.
 pub fn absmax_int8(x: &mut [f64]) {
     let max = x.iter().fold(0f64, |max, x| max.max(x.abs()));
     if max > 0.0 {

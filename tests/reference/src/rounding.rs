@@ -1,14 +1,16 @@
-//! What an operation leaves of its result: all of it, or what some other number format holds.
+//! Rounding of the results of operations to other number formats.
 
-/// Changes the values that an operation has computed.
+/// A function that rounds the result of an operation in place.
 pub type Round = fn(&mut [f64]);
 
-/// f64 as it is.
+/// Does not round.
 pub fn exactly(_: &mut [f64]) {}
 
-/// binary32, each value one unit in the last place up or down: what orders of summation, fused multiplications and other
-/// drivers do to floating point. The direction is a function of the value's bits.
-pub fn single_beside(values: &mut [f64]) {
+/// Rounds to binary32, and then moves each value up or down by one unit in the last place.
+///
+/// This models the effect of other orders of summation, fused multiplications and other drivers on floating-point results. The
+/// direction is a function of the value's bits.
+pub fn binary32_off_by_one_ulp(values: &mut [f64]) {
     for value in values {
         let single = *value as f32;
         let up = single.to_bits().wrapping_mul(0x9e37_79b9) >> 31 == 0;
@@ -16,7 +18,7 @@ pub fn single_beside(values: &mut [f64]) {
     }
 }
 
-/// bfloat16, to nearest, ties to even.
+/// Rounds to bfloat16, to nearest, ties to even.
 pub fn bfloat16(values: &mut [f64]) {
     for value in values {
         let bits = (*value as f32).to_bits();
@@ -30,13 +32,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_hold_what_they_say() {
+    fn values_are_rounded_to_their_format() {
         let mut values = [1.0, -1.00390625, 1.01171875, 0.0, std::f64::consts::PI];
         bfloat16(&mut values);
         assert_eq!(values, [1.0, -1.0, 1.015625, 0.0, 3.140625]);
         let mut values = [1.0, -2.5, 1e-3];
         let before = values;
-        single_beside(&mut values);
+        binary32_off_by_one_ulp(&mut values);
         for (value, before) in values.iter().zip(before) {
             let distance = ((value - before) / before).abs();
             assert!(distance > 2f64.powi(-25) && distance < 2f64.powi(-22), "{value} for {before}");

@@ -1,11 +1,12 @@
-//! `value = integer · mantissa · 2^exponent`: a model's raw words as real numbers.
+//! `value = integer · mantissa · 2^exponent`: conversion of a model's raw words to f64.
 
 use r3mes_wgpu::{
     model::weights::{Embedding, Gain},
     numbers::{fixed::Scale, ternary::Ternary},
 };
 
-/// `[rows, columns]`; codes (trit + 1) lie in 4×4 blocks, row j and column b of one at bit 8b + 2j.
+/// Returns the weights `[rows, columns]`. Codes (trit + 1) are stored in blocks of 4×4: row j and column b of a block are at bit
+/// 8b + 2j of its word.
 pub fn ternary(matrix: &Ternary) -> Vec<f64> {
     let Scale { mantissa, exponent } = matrix.dequant_scale;
     let unit = f64::from(mantissa) * 2f64.powi(exponent);
@@ -18,7 +19,7 @@ pub fn ternary(matrix: &Ternary) -> Vec<f64> {
     cells.map(|cell| unit * trit(cell)).collect()
 }
 
-/// `[vocab, width]`; rows are padded to 32 bytes.
+/// Returns the embedding `[vocab, width]`. Stored rows are padded to a multiple of 32 bytes.
 pub fn embedding(embedding: &Embedding, width: usize) -> Vec<f64> {
     let unit = 2f64.powi(embedding.exponent - 16);
     let rows = embedding.words.chunks_exact(width.div_ceil(32) * 8).zip(embedding.row_scales.iter());
@@ -29,7 +30,7 @@ pub fn embedding(embedding: &Embedding, width: usize) -> Vec<f64> {
     rows.flat_map(row).collect()
 }
 
-/// `[width]`.
+/// Returns the gains `[width]`.
 pub fn gain(gain: &Gain) -> Vec<f64> {
     gain.mantissas.iter().map(|&mantissa| f64::from(mantissa as i32) * 2f64.powi(gain.exponent)).collect()
 }

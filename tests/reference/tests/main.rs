@@ -1,9 +1,9 @@
-//! `integer ≈ real`: the reference proven by central differences, and the integer path held to it: each kernel, the
-//! gradient, and two hundred steps of training.
+//! Tests of the f64 reference against central differences, and of the integer implementation against the reference: each
+//! kernel, the gradient of a step, and two hundred training steps.
 
 #[path = "../../cases/mod.rs"]
 mod cases;
-mod descent;
+mod central_differences;
 mod gradients;
-mod proof;
-mod references;
+mod kernels;
+mod training;

@@ -42,9 +42,14 @@ struct Row {
 pub(super) fn run(args: &InspectArgs) -> Result<()> {
     let source = source::read(&args.source)?;
     let adapter = &source.adapter;
-    let layers = adapter.matrices.iter().filter_map(|matrix| peft::place(&matrix.name)).map(|place| place.0 + 1).max();
+    let layers = adapter
+        .matrices
+        .iter()
+        .filter_map(|matrix| peft::parse_matrix_name(&matrix.name))
+        .map(|place| place.0 + 1)
+        .max();
     let layers = layers.unwrap_or(0);
-    let targets = Targets::of(adapter);
+    let targets = Targets::from_adapter(adapter);
     let mut rows = Vec::new();
     if let Some(dir) = &args.model {
         let config = model::read(dir)?.config;
@@ -52,7 +57,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
         rows.extend(compare("this model", &config, &targets));
     }
     rows.extend(compare("BitNet b1.58 2B4T at this rank", &ModelConfig::BITNET_2B4T, &targets));
-    let modules: Vec<_> = targets.linears.iter().map(|linear| peft::module(*linear)).collect();
+    let modules: Vec<_> = targets.linears.iter().map(|linear| peft::module_name(*linear)).collect();
     let largest = adapter.matrices.iter().flat_map(|matrix| &matrix.values).map(|value| value.unsigned_abs()).max();
     let largest = f64::from(largest.unwrap_or(0)) / f64::from(1 << 28);
     let bytes = adapter.size_bytes();
@@ -94,7 +99,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
 
 /// That an adapter's matrices are those of some linears in every layer of a model.
 pub(super) fn check_fits(adapter: &LoraAdapter, config: &ModelConfig) -> Result<()> {
-    Ok(adapter.check_shapes(&Targets::of(adapter).shapes(config))?)
+    Ok(adapter.check_shapes(&Targets::from_adapter(adapter).shapes(config))?)
 }
 
 /// The adapter in f32, and an int8 gradient of it without its manifest, beside all parameters of a model in bf16.

@@ -10,7 +10,7 @@ use r3mes_wgpu::{
     compute::recording::{Content, Recording},
     model::{
         manifest::model_manifest,
-        transformer::{BINDING_BYTES, Step},
+        transformer::{BINDING_BYTES, RecordedStep},
         weights::Model,
     },
 };
@@ -82,7 +82,7 @@ impl Plan {
         let mut model = model.clone();
         model.config.context = model.config.context.min(tokens);
         let sequences = tokens.div_ceil(model.config.context);
-        let recording = Step::new(&model, &crate::model::targets(rank), sequences).recording;
+        let recording = RecordedStep::new(&model, &crate::model::targets(rank), sequences).recording;
         let (weights, other) = planned_bytes(&recording);
         let (slots, names) = (recording.plan(), recording.buffers());
         let largest = (0..slots.slot_words.len()).max_by_key(|slot| slots.slot_words[*slot]).unwrap_or(0);

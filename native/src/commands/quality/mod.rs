@@ -15,11 +15,11 @@ use pollster::block_on;
 use r3mes_reference::{
     network::{Adapter, Network},
     quantize::absmax_int8,
-    rounding::{Round, bfloat16, exactly, single_beside},
+    rounding::{Round, bfloat16, binary32_off_by_one_ulp, exactly},
 };
 use r3mes_wgpu::{
     model::{
-        transformer::{Step, Targets},
+        transformer::{RecordedStep, Targets},
         weights::Model,
     },
     numbers::lora::{GradientMatrix, LoraAdapter},
@@ -51,7 +51,7 @@ type Differentiate<'a> = dyn FnMut(&LoraAdapter, &[u32], u64) -> Result<Gradient
 const WAYS: [(&str, Way); 4] = [
     ("f64", Way::Reals { round: exactly }),
     ("integers", Way::Integers),
-    ("f32 beside", Way::Reals { round: single_beside }),
+    ("f32 beside", Way::Reals { round: binary32_off_by_one_ulp }),
     ("bfloat16", Way::Reals { round: bfloat16 }),
 ];
 
@@ -113,7 +113,7 @@ impl Case {
     }
 
     fn trainer(&self) -> Result<Trainer> {
-        let step = Step::new(&self.model, &self.targets, 1);
+        let step = RecordedStep::new(&self.model, &self.targets, 1);
         let executor = block_on(self.compute.backend.executor(&Arc::new(step.recording.clone())))?;
         Ok(Trainer::new(step, executor))
     }

@@ -4,7 +4,7 @@ mod kill;
 mod model;
 
 use super::*;
-use r3mes_wgpu::store::{Dag, dag_cbor, unixfs::Layout};
+use r3mes_wgpu::store::{Dag, dag_cbor, unixfs::FileLayout};
 
 /// Room for everything.
 pub(crate) const AMPLE: Quota = Quota { loose_bytes: 1 << 30, total_bytes: 1 << 30 };
@@ -38,7 +38,7 @@ fn what_is_put_is_got_under_every_codec() {
 #[test]
 fn a_pin_needs_all_parts_and_holds_them_through_both_codecs() {
     let store = store();
-    let file = Dag::file(Layout::new(10, 3).unwrap(), &(0..100).collect::<Vec<u8>>()).unwrap();
+    let file = Dag::file(FileLayout::new(10, 3).unwrap(), &(0..100).collect::<Vec<u8>>()).unwrap();
     let root = over(&[file.blocks[file.blocks.len() - 1].clone()]);
     store.put(std::slice::from_ref(&root)).unwrap();
     store.put(&file.blocks[1..]).unwrap();

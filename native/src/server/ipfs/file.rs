@@ -7,7 +7,7 @@ use axum::{
 };
 use r3mes_wgpu::store::{
     Block,
-    unixfs::{FileBuilder, FileReader, Layout, Part},
+    unixfs::{FileBuilder, FileLayout, FilePart, FileReader},
 };
 use serde_json::json;
 
@@ -31,7 +31,7 @@ pub(super) async fn add(State(peer): Shared, options: Options, mut form: Multipa
     let mut told = Vec::new();
     while let Some(file) = form.next_field().await.map_err(Refusal::bad)? {
         let name: Option<String> = file.file_name().map(|name| name.chars().take(MAX_NAME).collect());
-        let Part { cid, blocks, .. } = write(&peer, layout, hash_only, file).await?;
+        let FilePart { cid, blocks, .. } = write(&peer, layout, hash_only, file).await?;
         if (pin, hash_only) == (Flag::On, Flag::Off) {
             peer.with(move |store| store.pin(&cid)).await?;
         }
@@ -41,7 +41,7 @@ pub(super) async fn add(State(peer): Shared, options: Options, mut form: Multipa
     Ok(lines(told.into_iter()))
 }
 
-async fn write(peer: &Peer, layout: Layout, hash_only: Flag, mut file: Field<'_>) -> Result<Part, Refusal> {
+async fn write(peer: &Peer, layout: FileLayout, hash_only: Flag, mut file: Field<'_>) -> Result<FilePart, Refusal> {
     let (mut builder, mut waiting) = (FileBuilder::new(layout), Vec::new());
     while let Some(piece) = file.chunk().await.map_err(Refusal::bad)? {
         builder.push(&piece, &mut waiting)?;
@@ -61,10 +61,10 @@ async fn store(peer: &Peer, hash_only: Flag, blocks: Vec<Block>) -> Result<(), R
     }
 }
 
-fn layout(options: &Options) -> Result<Layout, Refusal> {
+fn layout(options: &Options) -> Result<FileLayout, Refusal> {
     let chunk = options.text("chunker").map_or(Some(262_144), |chunker| chunker.strip_prefix("size-")?.parse().ok());
     let chunk = chunk.ok_or_else(|| Refusal::bad("chunker: size- and a number of bytes is meant"))?;
-    Ok(Layout::new(chunk, options.number("max-file-links")?.unwrap_or(174))?)
+    Ok(FileLayout::new(chunk, options.number("max-file-links")?.unwrap_or(174))?)
 }
 
 /// A file's bytes, or those from `offset` on, at most `length` of them.

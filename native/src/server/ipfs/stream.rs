@@ -55,8 +55,8 @@ pub(super) async fn file(store: Arc<BlockStore>, mut reader: FileReader) -> Resu
 
 /// The next bytes of a file; `None` at its end.
 async fn next(store: &Arc<BlockStore>, reader: &mut FileReader) -> Result<Option<Vec<u8>>, StoreError> {
-    while let Some(cid) = reader.wants() {
-        let bytes = reader.give(get(store, cid).await?)?;
+    while let Some(cid) = reader.next_block() {
+        let bytes = reader.push_block(get(store, cid).await?)?;
         if !bytes.is_empty() {
             return Ok(Some(bytes));
         }

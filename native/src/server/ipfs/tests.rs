@@ -11,7 +11,7 @@ use pollster::block_on;
 use proptest::prelude::*;
 use r3mes_wgpu::{
     client::{BlockStore as _, stores::Kubo},
-    store::{Block, Cid, Codec, Dag, dag_cbor, unixfs::Layout},
+    store::{Block, Cid, Codec, Dag, dag_cbor, unixfs::FileLayout},
 };
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -119,7 +119,7 @@ fn the_client_of_a_kubo_is_served_as_by_a_kubo() {
 #[test]
 fn a_dag_goes_in_as_a_car_and_comes_out_the_same() {
     let node = node(AMPLE, Access::Owner);
-    let file = Dag::file(Layout::default(), &numbered(600_000)).unwrap();
+    let file = Dag::file(FileLayout::default(), &numbered(600_000)).unwrap();
     for dag in [dag(), file] {
         let told = node.upload("dag/import?stats=true", &[&dag.to_car()]);
         let lines: Vec<Value> = told.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -166,7 +166,7 @@ fn files_are_added_and_read_back_whole_and_in_part() {
     for bytes in [0, 1, 262_144, 262_145, 1_000_000] {
         let file = numbered(bytes);
         let told = node.upload("add?cid-version=1&raw-leaves=true", &[&file]).json();
-        let root = Dag::file(Layout::default(), &file).unwrap().root.to_string();
+        let root = Dag::file(FileLayout::default(), &file).unwrap().root.to_string();
         assert_eq!((told["Hash"].as_str(), told["Name"].as_str()), (Some(root.as_str()), Some("name")));
         assert_eq!(node.post(&format!("cat?arg={root}")).body, file);
         let part = node.post(&format!("cat?arg=/ipfs/{root}&offset=262140&length=10")).body;

@@ -1,66 +1,33 @@
-//! A GGUF header, version 2 or 3, little-endian, after `ggml/docs/gguf.md`: magic, version, counts, key-values, tensor
-//! infos; then, at the next multiple of the alignment, tensors at the offsets that their infos name.
+//! Reads the header of a GGUF file, version 2 or 3 in little-endian order, as `ggml/docs/gguf.md` specifies it: magic,
+//! version, counts, key-value pairs, tensor infos. After it, at the next multiple of the alignment, are the tensors, at the
+//! offsets in their infos.
 //!
-//! Counts and lengths are claims of the file's: nothing is allocated by them, and what they name has to be there.
+//! Counts and lengths in a file are not trusted: nothing is allocated from them, and the bytes that they describe must be
+//! present.
 
-use super::{StoredTensor, malformed};
+use super::stored_tensor::{StoredTensor, malformed};
 use crate::error::Error;
 use std::collections::BTreeMap;
 
-pub(super) const F32: u32 = 0;
-pub(super) const F16: u32 = 1;
-pub(super) const BF16: u32 = 30;
-pub(super) const TQ1_0: u32 = 34;
-pub(super) const TQ2_0: u32 = 35;
-/// bitnet.cpp's own; ggml has no type of this number any more.
-pub(super) const I2_S: u32 = 36;
-
-/// Names of types for messages.
-const TYPES: [(u32, &str); 20] = [
-    (F32, "F32"),
-    (F16, "F16"),
-    (2, "Q4_0"),
-    (3, "Q4_1"),
-    (6, "Q5_0"),
-    (7, "Q5_1"),
-    (8, "Q8_0"),
-    (10, "Q2_K"),
-    (11, "Q3_K"),
-    (12, "Q4_K"),
-    (13, "Q5_K"),
-    (14, "Q6_K"),
-    (15, "Q8_K"),
-    (20, "IQ4_NL"),
-    (BF16, "BF16"),
-    (TQ1_0, "TQ1_0"),
-    (TQ2_0, "TQ2_0"),
-    (I2_S, "i2_s"),
-    (38, "TL1"),
-    (39, "TL2"),
-];
-
-/// A value that a model's sizes may come from; others are passed over.
+/// A metadata value. Only the types from which a model's sizes are read are kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Value<'a> {
-    Whole(i128),
-    Real(f64),
-    Text(&'a str),
+pub(super) enum MetadataValue<'a> {
+    Integer(i128),
+    Float(f64),
+    String(&'a str),
     Other,
 }
 
+/// The metadata and the tensors that a header lists.
 pub(super) struct GgufHeader<'a> {
-    pub(super) values: BTreeMap<&'a str, Value<'a>>,
+    pub(super) values: BTreeMap<&'a str, MetadataValue<'a>>,
     pub(super) tensors: BTreeMap<&'a str, StoredTensor<'a>>,
 }
 
-pub(super) fn type_name(number: u32) -> String {
-    TYPES.iter().find(|(known, _)| *known == number).map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
-}
+/// A reader of the bytes that have not been read yet.
+struct HeaderReader<'a>(&'a [u8]);
 
-/// Bytes not read yet.
-struct Unread<'a>(&'a [u8]);
-
-impl<'a> Unread<'a> {
+impl<'a> HeaderReader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
         let (taken, rest) =
             self.0.split_at_checked(count).ok_or_else(|| malformed("the file ends within its header"))?;
@@ -84,35 +51,35 @@ impl<'a> Unread<'a> {
 
     fn text(&mut self) -> Result<&'a str, Error> {
         let length = self.size()?;
-        std::str::from_utf8(self.take(length)?).map_err(|_| malformed("a text in the header is not UTF-8"))
+        std::str::from_utf8(self.take(length)?).map_err(|_| malformed("a string in the header is not UTF-8"))
     }
 
     fn size(&mut self) -> Result<usize, Error> {
         let size = self.u64()?;
-        usize::try_from(size).map_err(|_| malformed(format!("a length of {size}")))
+        usize::try_from(size).map_err(|_| malformed(format!("a length of {size} is too large")))
     }
 
-    fn value(&mut self, kind: u32) -> Result<Value<'a>, Error> {
+    fn value(&mut self, kind: u32) -> Result<MetadataValue<'a>, Error> {
         Ok(match kind {
-            0 => Value::Whole(u8::from_le_bytes(self.array()?).into()),
-            1 => Value::Whole(i8::from_le_bytes(self.array()?).into()),
-            2 => Value::Whole(u16::from_le_bytes(self.array()?).into()),
-            3 => Value::Whole(i16::from_le_bytes(self.array()?).into()),
-            4 => Value::Whole(u32::from_le_bytes(self.array()?).into()),
-            5 => Value::Whole(i32::from_le_bytes(self.array()?).into()),
-            6 => Value::Real(f32::from_le_bytes(self.array()?).into()),
-            7 => self.take(1).map(|_| Value::Other)?,
-            8 => Value::Text(self.text()?),
+            0 => MetadataValue::Integer(u8::from_le_bytes(self.array()?).into()),
+            1 => MetadataValue::Integer(i8::from_le_bytes(self.array()?).into()),
+            2 => MetadataValue::Integer(u16::from_le_bytes(self.array()?).into()),
+            3 => MetadataValue::Integer(i16::from_le_bytes(self.array()?).into()),
+            4 => MetadataValue::Integer(u32::from_le_bytes(self.array()?).into()),
+            5 => MetadataValue::Integer(i32::from_le_bytes(self.array()?).into()),
+            6 => MetadataValue::Float(f32::from_le_bytes(self.array()?).into()),
+            7 => self.take(1).map(|_| MetadataValue::Other)?,
+            8 => MetadataValue::String(self.text()?),
             9 => self.list()?,
-            10 => Value::Whole(u64::from_le_bytes(self.array()?).into()),
-            11 => Value::Whole(i64::from_le_bytes(self.array()?).into()),
-            12 => Value::Real(f64::from_le_bytes(self.array()?)),
-            _ => return Err(malformed(format!("a value of unknown type {kind}"))),
+            10 => MetadataValue::Integer(u64::from_le_bytes(self.array()?).into()),
+            11 => MetadataValue::Integer(i64::from_le_bytes(self.array()?).into()),
+            12 => MetadataValue::Float(f64::from_le_bytes(self.array()?)),
+            _ => return Err(malformed(format!("a metadata value has the unknown type {kind}"))),
         })
     }
 
-    /// Passes over a list.
-    fn list(&mut self) -> Result<Value<'a>, Error> {
+    /// Skips an array.
+    fn list(&mut self) -> Result<MetadataValue<'a>, Error> {
         let (kind, count) = (self.u32()?, self.size()?);
         let each = match kind {
             0 | 1 | 7 => 1,
@@ -120,22 +87,24 @@ impl<'a> Unread<'a> {
             4..=6 => 4,
             10..=12 => 8,
             8 => {
-                // each takes 8 bytes at least, so this ends with the file
+                // each takes at least 8 bytes, so the end of the file bounds this loop
                 for _ in 0..count {
                     self.text()?;
                 }
-                return Ok(Value::Other);
+                return Ok(MetadataValue::Other);
             }
-            _ => return Err(malformed(format!("a list of values of type {kind}"))),
+            _ => return Err(malformed(format!("an array of values of the unsupported type {kind}"))),
         };
-        self.take(count.checked_mul(each).ok_or_else(|| malformed(format!("a list of {count}")))?)?;
-        Ok(Value::Other)
+        self.take(
+            count.checked_mul(each).ok_or_else(|| malformed(format!("an array of {count} values is too large")))?,
+        )?;
+        Ok(MetadataValue::Other)
     }
 }
 
 /// Reads the header of a whole file.
 pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
-    let mut rest = Unread(bytes);
+    let mut rest = HeaderReader(bytes);
     if rest.take(4)? != b"GGUF" {
         return Err(malformed("the file does not begin with GGUF"));
     }
@@ -148,7 +117,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
     for _ in 0..value_count {
         let (key, kind) = (rest.text()?, rest.u32()?);
         if values.insert(key, rest.value(kind)?).is_some() {
-            return Err(malformed(format!("{key} is there twice")));
+            return Err(malformed(format!("the key {key} occurs twice")));
         }
     }
     let mut infos = Vec::new();
@@ -162,17 +131,19 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
             shape.push(rest.size()?);
         }
         shape.reverse();
-        // at four bytes an element no sum of sizes overflows
+        // so that no sum of sizes overflows, at four bytes for each element
         let elements = shape.iter().try_fold(1usize, |product, axis| product.checked_mul(*axis));
         if !elements.is_some_and(|elements| (1..=usize::MAX / 8).contains(&elements)) {
-            return Err(malformed(format!("{name} is of shape {shape:?}")));
+            return Err(malformed(format!("{name} has the shape {shape:?}, which is empty or too large")));
         }
         infos.push((name, shape, rest.u32()?, rest.size()?));
     }
     let alignment = match values.get("general.alignment") {
         None => 32,
-        Some(Value::Whole(alignment @ 1..=65_536)) if alignment.count_ones() == 1 => *alignment as usize,
-        Some(other) => return Err(malformed(format!("general.alignment is {other:?}"))),
+        Some(MetadataValue::Integer(alignment @ 1..=65_536)) if alignment.count_ones() == 1 => *alignment as usize,
+        Some(other) => {
+            return Err(malformed(format!("general.alignment is {other:?}, not a power of two up to 65536")));
+        }
     };
     let data = (bytes.len() - rest.0.len()).next_multiple_of(alignment);
     let data = bytes.get(data..).unwrap_or_default();
@@ -180,7 +151,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
     for (name, shape, number, offset) in infos {
         let bytes = data.get(offset..).ok_or_else(|| malformed(format!("the file ends before {name}")))?;
         if tensors.insert(name, StoredTensor { name, number, shape, bytes }).is_some() {
-            return Err(malformed(format!("{name} is there twice")));
+            return Err(malformed(format!("the tensor {name} occurs twice")));
         }
     }
     Ok(GgufHeader { values, tensors })

@@ -1,18 +1,20 @@
-//! GGUF files of BitNet b1.58 2B4T's shape: `bitnet-b1.58`, in bitnet.cpp's first release `bitnet-25`.
+//! GGUF files of models of the architecture of BitNet b1.58 2B4T: `bitnet-b1.58`, or `bitnet-25` in bitnet.cpp's first
+//! release.
 //!
-//! What is assumed, because a file does not say: the activation is relu², the head is the embedding unless there is an
-//! `output.weight`, and rows of q and k are in Hugging Face's order, since bitnet.cpp rotates as NeoX does and its
-//! converter permutes nothing.
+//! The reader assumes what a file does not state: the activation is relu², the head is the embedding unless there is an
+//! `output.weight`, and rows of q and k are in Hugging Face's order. The last holds because bitnet.cpp rotates as NeoX does
+//! and its converter does not permute rows.
 
 mod blocks;
 mod header;
+mod stored_tensor;
+mod types;
 
-use self::header::{GgufHeader, Value};
-use super::{
-    TensorSource,
-    config::whole_theta,
-    tensor::{FileTensor, TensorKind},
+use self::{
+    header::{GgufHeader, MetadataValue},
+    stored_tensor::{StoredTensor, malformed},
 };
+use super::{TensorSource, config::whole_theta};
 use crate::{
     error::Error,
     kernels::attention::MAX_CONTEXT,
@@ -24,7 +26,7 @@ use std::collections::BTreeMap;
 const ARCHITECTURES: [&str; 2] = ["bitnet-b1.58", "bitnet-25"];
 const EMBEDDING: &str = "token_embd.weight";
 
-/// Paths of `BitNetForCausalLM` and the names here.
+/// The paths of `BitNetForCausalLM` and the corresponding names in GGUF.
 const NAMES: [(&str, &str); 12] = [
     ("norm", "output_norm"),
     ("input_layernorm", "attn_norm"),
@@ -40,38 +42,24 @@ const NAMES: [(&str, &str); 12] = [
     ("mlp.down_proj", "ffn_down"),
 ];
 
-/// A tensor that the header lists: its number of a type, its shape with the slowest axis first, and where it begins.
-#[derive(Clone, Debug)]
-struct StoredTensor<'a> {
-    name: &'a str,
-    number: u32,
-    shape: Vec<usize>,
-    /// From its first byte to the end of the file.
-    bytes: &'a [u8],
+/// A file's metadata, and the tensors that have not been read yet.
+pub(super) struct GgufSource<'a> {
+    values: BTreeMap<&'a str, MetadataValue<'a>>,
+    remaining: BTreeMap<&'a str, StoredTensor<'a>>,
 }
 
-/// A file's header and tensors, taken one after another.
-pub(super) struct Gguf<'a> {
-    values: BTreeMap<&'a str, Value<'a>>,
-    left: BTreeMap<&'a str, StoredTensor<'a>>,
-}
-
-fn malformed(reason: impl Into<String>) -> Error {
-    Error::Malformed { what: "GGUF", reason: reason.into() }
-}
-
-impl<'a> Gguf<'a> {
+impl<'a> GgufSource<'a> {
     /// Reads the header.
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Error> {
         let GgufHeader { values, tensors } = header::read(bytes)?;
-        Ok(Self { values, left: tensors })
+        Ok(Self { values, remaining: tensors })
     }
 
-    /// The sizes.
+    /// Returns the model's sizes.
     pub(super) fn config(&self) -> Result<ModelConfig, Error> {
         let architecture = match self.values.get("general.architecture") {
-            Some(Value::Text(name)) if ARCHITECTURES.contains(name) => name,
-            Some(Value::Text(name)) => {
+            Some(MetadataValue::String(name)) if ARCHITECTURES.contains(name) => name,
+            Some(MetadataValue::String(name)) => {
                 return Err(malformed(format!("architecture {name:?} is not supported, only {ARCHITECTURES:?}")));
             }
             _ => return Err(malformed("general.architecture is missing")),
@@ -83,7 +71,7 @@ impl<'a> Gguf<'a> {
         }
         let (width, heads) =
             (self.size(architecture, "embedding_length")?, self.size(architecture, "attention.head_count")?);
-        let embedding = self.left.get(EMBEDDING).ok_or_else(|| Error::Missing { name: EMBEDDING.into() })?;
+        let embedding = self.remaining.get(EMBEDDING).ok_or_else(|| Error::Missing { name: EMBEDDING.into() })?;
         ModelConfig {
             layers: self.size(architecture, "block_count")?,
             width,
@@ -100,26 +88,28 @@ impl<'a> Gguf<'a> {
         .check()
     }
 
-    fn value(&self, architecture: &str, key: &str) -> Result<&Value<'a>, Error> {
+    fn value(&self, architecture: &str, key: &str) -> Result<&MetadataValue<'a>, Error> {
         let key = format!("{architecture}.{key}");
         self.values.get(key.as_str()).ok_or(Error::Missing { name: key })
     }
 
     fn text(&self, architecture: &str, key: &str) -> Option<&'a str> {
-        if let Ok(Value::Text(text)) = self.value(architecture, key) { Some(text) } else { None }
+        if let Ok(MetadataValue::String(text)) = self.value(architecture, key) { Some(text) } else { None }
     }
 
     fn size(&self, architecture: &str, key: &str) -> Result<usize, Error> {
         match self.value(architecture, key)? {
-            Value::Whole(value) => usize::try_from(*value).map_err(|_| malformed(format!("{key} is {value}"))),
-            _ => Err(malformed(format!("{key} is not a whole number"))),
+            MetadataValue::Integer(value) => {
+                usize::try_from(*value).map_err(|_| malformed(format!("{key} is {value}")))
+            }
+            _ => Err(malformed(format!("{key} is not an integer"))),
         }
     }
 
     fn real(&self, architecture: &str, key: &str) -> Result<f64, Error> {
         match self.value(architecture, key)? {
-            Value::Real(value) => Ok(*value),
-            _ => Err(malformed(format!("{key} is not a real number"))),
+            MetadataValue::Float(value) => Ok(*value),
+            _ => Err(malformed(format!("{key} is not a floating-point number"))),
         }
     }
 
@@ -133,48 +123,21 @@ impl<'a> Gguf<'a> {
     }
 
     fn tensor(&mut self, name: &str) -> Result<StoredTensor<'a>, Error> {
-        self.left.remove(name).ok_or_else(|| Error::Missing { name: name.into() })
+        self.remaining.remove(name).ok_or_else(|| Error::Missing { name: name.into() })
     }
 }
 
-/// The f64 that an f32 was written for: 1e-5 in `config.json` is the f64 1e-5, and the model must be the same.
+/// Returns the f64 with the shortest decimal form of an f32: `config.json` states 1e-5 as an f64, GGUF as an f32, and
+/// both must give the same model.
 fn decimal(value: f64) -> f64 {
     (value as f32).to_string().parse().unwrap_or(value)
 }
 
-impl<'a> StoredTensor<'a> {
-    fn error(&self, reason: impl std::fmt::Display) -> Error {
-        malformed(format!("{} (type {}, {:?}): {reason}", self.name, header::type_name(self.number), self.shape))
-    }
-
-    /// The first `count` bytes.
-    fn bytes(&self, count: usize) -> Result<&'a [u8], Error> {
-        self.bytes.get(..count).ok_or_else(|| self.error(format_args!("the file ends within its {count} bytes")))
-    }
-
-    /// As reals, of a type that is such.
-    fn reals(&self) -> Result<FileTensor<'a>, Error> {
-        let (kind, size) = match self.number {
-            header::F32 => (TensorKind::F32, 4),
-            header::F16 => (TensorKind::F16, 2),
-            header::BF16 => (TensorKind::BF16, 2),
-            _ => return Err(self.error("only F32, F16 and BF16 are supported here")),
-        };
-        let bytes = self.bytes(size * self.elements())?;
-        Ok(FileTensor { name: self.name.into(), kind, shape: self.shape.clone(), bytes })
-    }
-
-    /// Fits usize: the header was checked.
-    fn elements(&self) -> usize {
-        self.shape.iter().product()
-    }
-}
-
-impl TensorSource for Gguf<'_> {
+impl TensorSource for GgufSource<'_> {
     fn embedding(&mut self, vocab: usize, width: usize) -> Result<Embedding, Error> {
         let tensor = self.tensor(EMBEDDING)?.reals()?;
         tensor.shaped(&[vocab, width])?;
-        let rows = tensor.rows(width).ok_or_else(|| tensor.error("expected reals"))?;
+        let rows = tensor.rows(width).ok_or_else(|| tensor.error("expected F32, F16 or BF16"))?;
         Embedding::quantize_rows(vocab, width, rows)
     }
 
@@ -192,11 +155,11 @@ impl TensorSource for Gguf<'_> {
     }
 
     fn finish(mut self) -> Result<(), Error> {
-        self.left.remove("rope_freqs.weight");
-        match self.left.into_values().next() {
+        self.remaining.remove("rope_freqs.weight");
+        match self.remaining.into_values().next() {
             None => Ok(()),
             Some(other) if other.name == "output.weight" => {
-                Err(other.error("only a head that is the embedding is supported"))
+                Err(other.error("only models whose head is the embedding are supported"))
             }
             Some(other) => Err(other.error("a BitNet model has no such tensor")),
         }

@@ -1,11 +1,11 @@
-//! One artifact has one package, in the original's message.
+//! Tests that an artifact has exactly one package, with the right tensors.
 
 use super::*;
 use crate::protocol::{tests::samples, *};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-/// A receipt over linears that PEFT has names for.
+/// Returns a receipt and its artifact, whose linears all have names in PEFT.
 fn receipt() -> (Receipt, Artifact) {
     let mut job = samples::job(Transport::Int8, 6);
     job.targets = ["attention.q", "feed_forward.down"].map(str::to_owned).to_vec();
@@ -59,7 +59,7 @@ fn bytes_are_canonical_and_frozen() {
 const GOLDEN: &str = "4740f5633b30350a92f9b5166858662e5c222507f3ebed76da92ef25f27fd5da";
 
 #[test]
-fn what_has_no_package_is_refused() {
+fn void_foreign_and_unnamed_artifacts_have_no_package() {
     let (receipt, artifact) = receipt();
     let void = Artifact::void(receipt.task());
     let of_void = Receipt::new(receipt.task().clone(), &void, Vec::new()).unwrap();

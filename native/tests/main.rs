@@ -1,0 +1,35 @@
+//! Integration tests of the program `r3mes-wgpu`. Each test starts the program in processes of its own. All tests are
+//! in one binary, so that linking happens once.
+
+#![allow(unreachable_pub, reason = "a test binary, whose items nothing outside it can reach")]
+
+// shared by the tests
+mod faulty_proxy;
+mod forger;
+mod node_process;
+mod replicas;
+mod scripted_miner;
+mod work_dir;
+
+// tests of single commands
+mod adapter;
+mod cli;
+mod import;
+mod verifier;
+mod wallet;
+
+// tests of a node, and of clients with one or several nodes
+mod node;
+mod nodes;
+mod page;
+mod requests;
+mod sessions;
+mod stores;
+
+// tests of miners and verifiers that break the rules
+mod adversaries;
+mod disputes;
+
+// tests against Kubo and CometBFT, which scripts/interop starts
+mod cometbft;
+mod kubo;

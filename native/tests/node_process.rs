@@ -1,0 +1,139 @@
+//! A node in a process of its own, and the HTTP requests that its clients send.
+
+use super::work_dir::WorkDir;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use r3mes_wgpu::tx::{Fee, Message, MsgClaimTask, SessionKey};
+use serde_json::{Value, json};
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Chain ID of the nodes that the tests start without CometBFT.
+pub const CHAIN: &str = "r3mes-local-1";
+
+/// A node in a process of its own. Dropping the value kills the process.
+pub struct NodeProcess {
+    process: Child,
+    /// Base URL of its HTTP interface, without a slash at the end.
+    pub url: String,
+    pub agent: ureq::Agent,
+}
+
+impl NodeProcess {
+    /// Starts `node` in a working directory, on any free port.
+    pub fn start(work_dir: &WorkDir) -> Self {
+        Self::run(&mut work_dir.node("0"))
+    }
+
+    /// Runs a `node --json` command and reads its URL from the first line that it prints.
+    pub fn run(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = serde_json::from_str::<Value>(&line).unwrap()["url"].as_str().unwrap().to_owned();
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+        Self { process, url, agent }
+    }
+
+    /// Returns status and body of a GET request.
+    pub fn bytes(&self, path: &str) -> (u16, Vec<u8>) {
+        let mut response = self.agent.get(format!("{}{path}", self.url)).call().unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_vec().unwrap())
+    }
+
+    /// Returns the JSON body of a GET request. Panics if the status is not 200.
+    pub fn get(&self, path: &str) -> Value {
+        let (status, bytes) = self.bytes(path);
+        assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&bytes));
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    /// Broadcasts a transaction and waits until a block contains it. Returns code and log of its execution, or those of
+    /// the mempool's check if that refuses the transaction.
+    pub fn send(&self, tx: &[u8]) -> (u64, String) {
+        let body = json!({ "tx_bytes": BASE64.encode(tx), "mode": "BROADCAST_MODE_SYNC" }).to_string();
+        let url = format!("{}/cosmos/tx/v1beta1/txs", self.url);
+        let mut response = self.agent.post(url).header("content-type", "application/json").send(&body).unwrap();
+        let answer: Value = serde_json::from_slice(&response.body_mut().read_to_vec().unwrap()).unwrap();
+        let parts = |answer: &Value| {
+            let response = &answer["tx_response"];
+            (response["code"].as_u64().unwrap(), response["raw_log"].as_str().unwrap().to_owned())
+        };
+        let checked = parts(&answer);
+        if checked.0 != 0 {
+            return checked;
+        }
+        let path = format!("/cosmos/tx/v1beta1/txs/{}", answer["tx_response"]["txhash"].as_str().unwrap());
+        let end = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < end {
+            match self.bytes(&path) {
+                (200, bytes) => return parts(&serde_json::from_slice(&bytes).unwrap()),
+                _ => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+        panic!("no block contains the transaction after 60 s");
+    }
+
+    /// Waits until a submission is accepted or rejected, and returns its record.
+    pub fn settled_gradient(&self, id: u64) -> Value {
+        let end = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < end {
+            let stored = self.get(&format!("/remes/remes/v1/stored_gradient/{id}"))["stored_gradient"].clone();
+            if ["accepted", "rejected"].contains(&stored["status"].as_str().unwrap()) {
+                return stored;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("submission {id} is neither accepted nor rejected after 60 s");
+    }
+
+    /// Returns the sequence number of the key's next transaction.
+    pub fn sequence(&self, key: &SessionKey) -> u64 {
+        let account = self.get(&format!("/cosmos/auth/v1beta1/accounts/{}", key.address()));
+        account["account"]["sequence"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Returns the balance of an address in micro-units.
+    pub fn balance(&self, address: &str) -> u64 {
+        let balances = self.get(&format!("/cosmos/bank/v1beta1/balances/{address}"));
+        balances["balances"][0]["amount"].as_str().map_or(0, |amount| amount.parse().unwrap())
+    }
+
+    /// Sends one message in a transaction that `key` signs, without a fee. Returns code and log.
+    pub fn signed(&self, key: &SessionKey, message: Message) -> (u64, String) {
+        self.pay(key, &Fee::default(), &[message])
+    }
+
+    /// Sends messages in one transaction that `key` signs, with a fee. Returns code and log.
+    pub fn pay(&self, key: &SessionKey, fee: &Fee, messages: &[Message]) -> (u64, String) {
+        self.send(&key.sign(CHAIN, self.sequence(key), fee, messages).unwrap())
+    }
+
+    /// Returns the first chunk that can be claimed.
+    pub fn next_chunk(&self) -> u64 {
+        let chunks = self.get("/remes/remes/v1/task_pool/0/available_chunks?limit=1");
+        chunks["chunks"][0]["chunk_id"].as_str().unwrap().parse().unwrap()
+    }
+}
+
+impl NodeProcess {
+    /// Returns the process ID.
+    #[allow(dead_code, reason = "only the benchmark `load` uses it")]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for NodeProcess {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Returns the message with which the owner of `key` claims a chunk.
+pub fn claim(key: &SessionKey, chunk_id: u64) -> Message {
+    Message::ClaimTask(MsgClaimTask { miner: key.address().to_owned(), pool_id: 0, chunk_id })
+}

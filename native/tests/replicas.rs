@@ -1,0 +1,269 @@
+//! Replicas of one chain. Each consists of a CometBFT and a node in processes of their own; all share one genesis.
+
+use super::work_dir::{SMALL_MODEL, WorkDir};
+use serde_json::{Value, json};
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// The longest time that a test waits for one condition.
+const TIMEOUT: Duration = Duration::from_secs(240);
+
+/// The folders, ports and genesis of a network of replicas.
+pub struct ReplicaNetwork {
+    pub work_dir: WorkDir,
+    ports: Vec<Ports>,
+    /// Peer address of each CometBFT, as `ID@ADDRESS:PORT`.
+    peers: Vec<String>,
+}
+
+/// The loopback ports on which a replica listens.
+struct Ports {
+    http: u16,
+    abci: u16,
+    rpc: u16,
+    p2p: u16,
+}
+
+fn binary() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"))
+}
+
+fn cometbft(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("R3MES_COMETBFT").expect("R3MES_COMETBFT names a CometBFT"));
+    command.args(arguments);
+    command
+}
+
+/// Runs a command and returns what it writes to stdout.
+fn stdout_of(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+impl ReplicaNetwork {
+    /// Prepares a network. `validators` replicas are validators of CometBFT and operators of the ledger; `others`
+    /// replicas are neither. `change` edits the genesis.
+    pub fn new(name: &str, validators: usize, others: usize, change: impl FnOnce(&mut Value)) -> Self {
+        let work_dir = WorkDir::new(name);
+        let all = validators + others;
+        // all ports are bound at the same time, so that no port is given out twice
+        let free: Vec<_> = (0..4 * all).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let free: Vec<u16> = free.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        let ports: Vec<Ports> =
+            free.chunks(4).map(|four| Ports { http: four[0], abci: four[1], rpc: four[2], p2p: four[3] }).collect();
+        let mut network = Self { work_dir, ports, peers: Vec::new() };
+        let folder = network.folder();
+        let (v, n, o) = (validators.to_string(), others.to_string(), folder.to_str().unwrap());
+        stdout_of(&mut cometbft(&["testnet", "--v", &v, "--n", &n, "--o", o, "--populate-persistent-peers=false"]));
+        for (at, ports) in network.ports.iter().enumerate() {
+            let home = network.home(at);
+            let id = stdout_of(cometbft(&["show-node-id", "--home"]).arg(&home));
+            network.peers.push(format!("{id}@127.0.0.1:{}", ports.p2p));
+            let path = home.join("config/genesis.json");
+            let mut genesis: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            genesis["chain_id"] = json!(CHAIN);
+            fs::write(path, genesis.to_string()).unwrap();
+        }
+        let mut command = binary();
+        command.args(["genesis", "--rank", "4", "--chain-id", CHAIN, "--data-dir"]).arg(network.data(0));
+        command.args(["--model", SMALL_MODEL, "--text"]).arg(network.work_dir.text());
+        for at in 0..validators {
+            let operator = stdout_of(binary().args(["wallet", "operator", "--data-dir"]).arg(network.data(at)));
+            command.args(["--operator", &format!("{operator}=1000000000")]);
+        }
+        let mut genesis = serde_json::from_str(&stdout_of(&mut command)).unwrap();
+        change(&mut genesis);
+        fs::write(network.genesis(), genesis.to_string()).unwrap();
+        network
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.work_dir.data()
+    }
+
+    fn home(&self, at: usize) -> PathBuf {
+        self.folder().join(format!("node{at}"))
+    }
+
+    fn data(&self, at: usize) -> PathBuf {
+        self.home(at).join("r3mes")
+    }
+
+    fn genesis(&self) -> PathBuf {
+        self.folder().join("genesis.json")
+    }
+
+    fn url(&self, at: usize) -> String {
+        format!("http://127.0.0.1:{}", self.ports[at].http)
+    }
+
+    /// Starts a replica. `settings` are additional environment variables of its CometBFT.
+    pub fn start(&self, at: usize, settings: &[(&str, String)]) -> Replica {
+        let (node, engine) = (self.node(at), self.engine(at, settings));
+        let rpc = format!("http://127.0.0.1:{}", self.ports[at].rpc);
+        Replica { url: self.url(at), rpc, home: self.home(at), node, engine }
+    }
+
+    fn node(&self, at: usize) -> Child {
+        let (Ports { http, abci, rpc, .. }, log) = (&self.ports[at], self.home(at).join("node.log"));
+        let mut node = binary();
+        node.args(["node", "--json", "--backend", "cpu", "--threads", "1", "--snapshot-blocks", "10"]);
+        node.args(["--model", SMALL_MODEL, "--text"]).arg(self.work_dir.text());
+        node.arg("--genesis").arg(self.genesis()).arg("--data-dir").arg(self.data(at));
+        node.args(["--listen", &format!("127.0.0.1:{http}"), "--abci", &format!("127.0.0.1:{abci}")]);
+        node.args(["--consensus", &format!("http://127.0.0.1:{rpc}")]);
+        for other in self.others(at) {
+            node.args(["--gateway", &self.url(other)]);
+        }
+        let mut node = node.stderr(append_to(&log)).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("listening"), "{line} {}", tail(&log));
+        node
+    }
+
+    /// Starts only the CometBFT of a replica.
+    pub fn engine(&self, at: usize, settings: &[(&str, String)]) -> Child {
+        let (Ports { abci, rpc, p2p, .. }, home) = (&self.ports[at], self.home(at));
+        let peers: Vec<&str> = self.others(at).map(|other| self.peers[other].as_str()).collect();
+        let mut engine = cometbft(&["start", "--home"]);
+        engine.arg(&home).args(["--proxy_app", &format!("tcp://127.0.0.1:{abci}")]);
+        engine.args(["--rpc.laddr", &format!("tcp://127.0.0.1:{rpc}")]);
+        engine.args(["--p2p.laddr", &format!("tcp://127.0.0.1:{p2p}"), "--p2p.persistent_peers", &peers.join(",")]);
+        // short timeouts, because CometBFT waits for a dead validator each time that it is its turn to propose
+        engine.env("CMT_CONSENSUS_TIMEOUT_PROPOSE", "1s").env("CMT_CONSENSUS_TIMEOUT_COMMIT", "300ms");
+        engine.envs(settings.iter().map(|(key, value)| (key, value)));
+        engine.stdout(append_to(&home.join("cometbft.log"))).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    fn others(&self, at: usize) -> impl Iterator<Item = usize> {
+        (0..self.ports.len()).filter(move |other| *other != at)
+    }
+
+    /// Returns a `mine` command at a replica's node, with a data folder and a key of its own.
+    pub fn miner(&self, name: &str, at: usize, tasks: &str) -> Command {
+        let mut command = binary();
+        command.args(["mine", "--json", "--backend", "cpu", "--threads", "1", "--max-tasks", tasks, "--node"]);
+        command.arg(self.url(at)).arg("--data-dir").arg(self.folder().join(name));
+        command.stderr(append_to(&self.folder().join(format!("{name}.log")))).stdout(Stdio::piped());
+        command
+    }
+}
+
+/// Chain ID of the replicas' network.
+pub const CHAIN: &str = "r3mes-test-1";
+
+/// A running replica. Dropping the value kills its processes.
+pub struct Replica {
+    /// Base URL of the node's HTTP interface.
+    pub url: String,
+    /// URL of CometBFT's RPC.
+    pub rpc: String,
+    home: PathBuf,
+    pub node: Child,
+    /// The process of CometBFT, the consensus engine.
+    pub engine: Child,
+}
+
+impl Replica {
+    /// Kills CometBFT and the node.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// Waits until CometBFT exits by itself, as it does when its application is gone.
+    pub fn wait_for_engine_exit(&mut self) {
+        let end = Instant::now() + TIMEOUT;
+        while self.engine.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < end, "CometBFT still runs without its application");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Returns the log of CometBFT, over all its runs.
+    pub fn engine_log(&self) -> String {
+        fs::read_to_string(self.home.join("cometbft.log")).unwrap()
+    }
+
+    fn end(&mut self) {
+        for process in [&mut self.engine, &mut self.node] {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Returns the JSON body of a GET request to the node, or `None` if that fails.
+    pub fn get(&self, path: &str) -> Option<Value> {
+        let body = self.bytes(path)?;
+        serde_json::from_slice(&body).ok()
+    }
+
+    /// Returns the body of a GET request to the node, or `None` if that fails.
+    pub fn bytes(&self, path: &str) -> Option<Vec<u8>> {
+        let mut answer = ureq::get(format!("{}{path}", self.url)).call().ok()?;
+        answer.body_mut().with_config().limit(64 << 20).read_to_vec().ok()
+    }
+
+    /// Returns the result of a JSON-RPC call to the node, or `None` if that fails.
+    pub fn call(&self, method: &str, params: &Value) -> Option<Value> {
+        let request = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params }).to_string();
+        let mut answer = ureq::post(&self.url).header("content-type", "application/json").send(request).ok()?;
+        let answer: Value = serde_json::from_slice(&answer.body_mut().read_to_vec().ok()?).ok()?;
+        answer.get("result").cloned()
+    }
+
+    /// Returns the height of the ledger, or 0 if the node does not answer.
+    pub fn height(&self) -> u64 {
+        self.get("/health").map_or(0, |health| health["height"].as_u64().unwrap())
+    }
+
+    /// Returns the number of closed rounds, or 0 if the node does not answer.
+    pub fn round(&self) -> u64 {
+        self.get("/stats").map_or(0, |stats| stats["round"].as_u64().unwrap())
+    }
+
+    /// Returns height and root of the ledger, as ABCI's `Info` reports them.
+    pub fn root(&self) -> Option<(u64, String)> {
+        let response = self.call("abci_info", &json!({}))?["response"].clone();
+        let height = response["last_block_height"].as_str()?.parse().ok()?;
+        Some((height, response["last_block_app_hash"].as_str()?.to_owned()))
+    }
+
+    /// Calls `poll` until it returns a value. Panics after [`TIMEOUT`], naming `what` was awaited.
+    pub fn wait_for<T>(&self, what: &str, mut poll: impl FnMut(&Self) -> Option<T>) -> T {
+        let end = Instant::now() + TIMEOUT;
+        while Instant::now() < end {
+            if let Some(found) = poll(self) {
+                return found;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let (node, engine) = (tail(&self.home.join("node.log")), tail(&self.home.join("cometbft.log")));
+        panic!("{}: no {what} in time; log of the node:\n{node}\nlog of CometBFT:\n{engine}", self.home.display());
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Opens a log file. New lines are appended to those of earlier runs.
+fn append_to(path: &Path) -> File {
+    File::options().create(true).append(true).open(path).unwrap()
+}
+
+/// Returns the last 12 lines of a file, or nothing if it can not be read.
+fn tail(path: &Path) -> String {
+    let log = fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(12)..].join("\n")
+}

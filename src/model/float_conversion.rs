@@ -1,0 +1,130 @@
+//! Conversion between f32 values and the integer rows that kernels read and write.
+
+use crate::{
+    error::Error,
+    kernels::{
+        INFO, as_bytes_mut,
+        shared::{
+            rows,
+            wide::{self, wide_words},
+        },
+    },
+    numbers::{
+        fixed::{Scale, WIDE_BITS},
+        ternary::row_words,
+    },
+};
+use safetensors::{Dtype, tensor::TensorView};
+
+/// Returns an error unless there are `expected` values and all of them are finite.
+pub(super) fn finite(what: &'static str, values: &[f32], expected: usize) -> Result<(), Error> {
+    match values.len() == expected {
+        true if values.iter().all(|value| value.is_finite()) => Ok(()),
+        true => Err(Error::NotFinite { what }),
+        false => Err(Error::Shape { what, expected, found: values.len() }),
+    }
+}
+
+/// Returns the largest magnitude.
+pub(super) fn absmax(values: &[f32]) -> f64 {
+    values.iter().fold(0.0, |absmax, &value| absmax.max(f64::from(value.abs())))
+}
+
+/// Returns the transpose of a matrix whose rows have `stride` values.
+pub(super) fn transpose(values: &[f32], stride: usize) -> Vec<f32> {
+    (0..stride).flat_map(|at| values.iter().skip(at).step_by(stride).copied()).collect()
+}
+
+/// Returns byte rows and their infos: `round(x · 127 / absmax)` for each token.
+pub(super) fn byte_rows(x: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
+    let tokens = x.len() / width;
+    let (mut data, mut info) = (vec![0; tokens * row_words(width)], vec![0; tokens * INFO]);
+    let out = data.chunks_exact_mut(row_words(width)).zip(info.chunks_exact_mut(INFO));
+    for (x, (data, info)) in x.chunks_exact(width).zip(out) {
+        let dequant_scale = Scale::from_f64(absmax(x) / 127.0).unwrap_or(Scale::ZERO);
+        if dequant_scale.mantissa == 0 {
+            continue;
+        }
+        let unit = dequant_scale.to_f64();
+        let mut sum = 0;
+        for (byte, &x) in as_bytes_mut(data).iter_mut().zip(x) {
+            *byte = (f64::from(x) / unit).round_ties_even().clamp(-127.0, 127.0) as i8;
+            sum += i32::from(*byte);
+        }
+        rows::put_info(info, dequant_scale, sum);
+    }
+    (data, info)
+}
+
+/// Returns wide rows and their infos: values of 14 bits and a sign, with a power of two for each token.
+pub(super) fn wide_rows(dy: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
+    let tokens = dy.len() / width;
+    let (mut data, mut info) = (vec![0; tokens * wide_words(width)], vec![0; tokens * INFO]);
+    let out = data.chunks_exact_mut(wide_words(width)).zip(info.chunks_exact_mut(INFO));
+    for (dy, (data, info)) in dy.chunks_exact(width).zip(out) {
+        let Some(largest) = Scale::from_f64(absmax(dy)).filter(|scale| scale.mantissa > 0) else { continue };
+        // |dy| < 2^(exponent + 31) becomes ≤ 2^14
+        let unit = Scale::power_of_two(largest.exponent + 31 - WIDE_BITS as i32);
+        let mut sum = 0;
+        for (at, &value) in dy.iter().enumerate() {
+            let value = (f64::from(value) / unit.to_f64()).round_ties_even() as i32;
+            wide::set(bytemuck::cast_slice_mut(data), at, value);
+            sum += value;
+        }
+        rows::put_info(info, unit, sum);
+    }
+    (data, info)
+}
+
+/// Returns the values of i32 rows as f32.
+pub(super) fn row_reals(words: &[u32], width: usize) -> Vec<f32> {
+    let rows = words.chunks_exact(width + INFO).flat_map(|row| {
+        let unit = Scale::from_words(&row[width..]).to_f64();
+        row[..width].iter().map(move |&value| (f64::from(value as i32) * unit) as f32)
+    });
+    rows.collect()
+}
+
+/// Returns i64 values in units of `2^exponent` as f32. Each is a pair of words, the lower one first.
+pub(super) fn i64_reals(words: &[u32], exponent: i32) -> Vec<f32> {
+    let unit = Scale::power_of_two(exponent).to_f64();
+    let long = |pair: &[u32; 2]| (u64::from(pair[0]) | u64::from(pair[1]) << 32) as i64;
+    words.as_chunks().0.iter().map(|pair| (long(pair) as f64 * unit) as f32).collect()
+}
+
+/// Returns the values of an F32, BF16 or F16 tensor, exactly, or `None` for another type.
+pub(super) fn tensor_reals(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
+    let pairs = || tensor.data().as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair));
+    match tensor.dtype() {
+        Dtype::F32 => Some(tensor.data().as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)).collect()),
+        Dtype::BF16 => Some(pairs().map(|bits| f32::from_bits(u32::from(bits) << 16)).collect()),
+        Dtype::F16 => Some(pairs().map(binary16).collect()),
+        _ => None,
+    }
+}
+
+/// Converts an IEEE binary16 to f32, exactly. Its 15 bits below the sign, shifted into place, give 2^-112 of the value.
+fn binary16(bits: u16) -> f32 {
+    let magnitude = match bits & 0x7fff {
+        finite @ ..0x7c00 => f32::from_bits(u32::from(finite) << 13) * f32::from_bits((127 + 112) << 23),
+        0x7c00 => f32::INFINITY,
+        _ => f32::NAN,
+    };
+    if bits >> 15 == 1 { -magnitude } else { magnitude }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binary16_values_are_exact() {
+        let values =
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x0001, 5.960_464_5e-8), (0x7bff, 65_504.0), (0x3555, 0.333_251_95)];
+        for (bits, value) in values {
+            assert_eq!(binary16(bits), value);
+        }
+        assert_eq!(binary16(0xfc00), f32::NEG_INFINITY);
+        assert!(binary16(0x7e00).is_nan());
+    }
+}

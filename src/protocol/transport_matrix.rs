@@ -1,0 +1,99 @@
+//! `t = ⌊g / 2^shift + dither⌋`: a gradient matrix rounded to int8 or int16. Aggregation sums `t · 2^shift`.
+//!
+//! The shift is the smallest that brings the largest `|g|` of the matrix within the format, so it is a function of the exact
+//! gradient. The dither is the task's stream `transport.<matrix>`.
+
+use super::{
+    error::{WorkError, in_range},
+    job::MatrixSpec,
+    task::Task,
+    transport::Transport,
+};
+use crate::numbers::{fixed::round_dither, lora::GradientMatrix, rng::dither_key};
+
+/// The number of bits that the magnitude of a gradient element may have. A larger element counts as saturated.
+pub const MAX_GRADIENT_BITS: u32 = 54;
+
+/// One gradient matrix, rounded for transport: `values · 2^(shift + exponent)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransportMatrix {
+    pub(super) spec: MatrixSpec,
+    pub(super) shift: u32,
+    pub(super) values: Vec<i16>,
+}
+
+impl TransportMatrix {
+    /// Rounds an exact gradient. Returns `None` if an element has more than [`MAX_GRADIENT_BITS`] bits.
+    pub(super) fn round(task: &Task, spec: &MatrixSpec, gradient: &GradientMatrix) -> Option<Self> {
+        let max = gradient.values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
+        if max >= 1 << MAX_GRADIENT_BITS {
+            return None;
+        }
+        let shift = task.job.transport.shift(max);
+        let dither = dither_key(&task.key(), 0, &format!("transport.{}", spec.name));
+        let mut values = Vec::with_capacity(spec.len());
+        for (row, elements) in (0..).zip(gradient.values.chunks(gradient.columns)) {
+            for (column, &element) in (0..).zip(elements) {
+                values.push(round_dither(element, shift, dither.at(row, column)) as i16);
+            }
+        }
+        Some(Self { spec: spec.clone(), shift, values })
+    }
+
+    /// Decodes the bytes of the leaves. Returns an error for values and shifts that [`round`](Self::round) cannot produce.
+    pub(super) fn from_bytes(
+        transport: Transport,
+        spec: &MatrixSpec,
+        shift: u32,
+        bytes: &[u8],
+    ) -> Result<Self, WorkError> {
+        let expected = (spec.len() * transport.bytes()) as i64;
+        in_range("number of bytes in a gradient matrix", bytes.len() as i64, expected, expected)?;
+        let values: Vec<i16> = match transport {
+            Transport::Int8 => bytes.iter().map(|byte| i16::from(*byte as i8)).collect(),
+            Transport::Int16 => bytes.as_chunks().0.iter().map(|pair| i16::from_le_bytes(*pair)).collect(),
+        };
+        let max = values.iter().map(|value| u64::from(value.unsigned_abs())).max().unwrap_or(0);
+        in_range("magnitude of a gradient element", max as i64, 0, transport.limit() as i64)?;
+        // a shift s > 0 implies that the largest g exceeded limit · 2^(s−1)
+        let plausible = shift == 0 || max >= transport.limit() / 2;
+        if !plausible || shift > transport.shift((1 << MAX_GRADIENT_BITS) - 1) {
+            return Err(WorkError::Shift { name: spec.name.clone(), max, shift });
+        }
+        Ok(Self { spec: spec.clone(), shift, values })
+    }
+
+    /// Returns the bytes of the leaves, row-major.
+    pub(super) fn to_bytes(&self, transport: Transport) -> Vec<u8> {
+        match transport {
+            Transport::Int8 => self.values.iter().map(|value| *value as u8).collect(),
+            Transport::Int16 => self.values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        }
+    }
+
+    /// Returns the name, shape and exponent, which are those of the job.
+    pub fn spec(&self) -> &MatrixSpec {
+        &self.spec
+    }
+
+    /// Returns the number of bits by which the exact gradient was shifted right.
+    pub fn shift(&self) -> u32 {
+        self.shift
+    }
+
+    /// Returns the values `[rows, columns]`, which are within the format's limit.
+    pub fn values(&self) -> &[i16] {
+        &self.values
+    }
+
+    /// Returns the values that aggregation sums: `t · 2^shift`, in units of the job's exponent.
+    pub fn dequantized(&self) -> GradientMatrix {
+        GradientMatrix {
+            name: self.spec.name.clone(),
+            rows: self.spec.rows as usize,
+            columns: self.spec.columns as usize,
+            exponent: self.spec.exponent,
+            values: self.values.iter().map(|value| i64::from(*value) << self.shift).collect(),
+        }
+    }
+}

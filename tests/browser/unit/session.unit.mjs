@@ -1,0 +1,165 @@
+import assert from "node:assert/strict";
+import { beforeEach, mock, test } from "node:test";
+import { Session, backoffSecs } from "../../../www/session.js";
+import { FakeWorker, installWorkers, setGlobal, settle } from "./environment.mjs";
+
+/** @import { MinerEvent, MinerOptions } from "../../../www/r3mes_www.js" */
+
+installWorkers();
+/** @type {string[]} the states so far */
+let states;
+/** @type {string[]} the messages of the failures so far */
+let failures;
+
+beforeEach(() => {
+  [states, failures] = [[], []];
+  FakeWorker.opened = [];
+  FakeWorker.answers = { create: () => "remes1own", setIntensity: () => undefined };
+});
+
+function newSession() {
+  /** @type {MinerOptions} */
+  const options = { node: "http://node", backend: "auto", secret: new Uint8Array(32) };
+  return new Session(async () => options, {
+    onState: (state, reason) => states.push(reason ? `${state}: ${reason}` : state),
+    onEvent: () => {},
+    onAddress: () => {},
+    onFailure: ({ message }) => failures.push(message),
+  });
+}
+
+/** Starts a session and waits until it mines. */
+async function startedSession() {
+  const session = newSession();
+  session.start();
+  await settle();
+  FakeWorker.latest.report({ event: "state", state: "mining", reason: "" });
+  return session;
+}
+
+/** @param {string} reason */
+const rejected = (reason) => /** @type {MinerEvent} */ ({ event: "rejected", transaction: "", code: 1, reason });
+
+test("a session starts, mines, pauses, resumes, finishes", async () => {
+  const session = await startedSession();
+  const worker = FakeWorker.latest;
+  assert.deepEqual(worker.called, ["create", "setIntensity", "start"]);
+  session.pauses.set("button", true, "You paused mining.");
+  session.pauses.override();
+  session.finish();
+  assert.deepEqual(worker.called.slice(3), ["pause", "resume", "resume", "finish"]);
+  worker.resolve("start");
+  await settle();
+  assert.deepEqual(states, [
+    "opening",
+    "mining",
+    "paused: You paused mining.",
+    "mining",
+    "finishing",
+    "stopped: The last task is complete.",
+  ]);
+  assert.ok(worker.terminated && !session.active);
+});
+
+test("a session that starts while a pause reason is active starts paused", async () => {
+  const session = newSession();
+  session.pauses.set("battery", true, "battery");
+  session.start();
+  await settle();
+  assert.deepEqual(FakeWorker.latest.called, ["create", "setIntensity", "start", "pause"]);
+  FakeWorker.latest.report({ event: "state", state: "mining", reason: "" });
+  assert.deepEqual(states, ["opening", "paused: battery"]);
+});
+
+test("after stop() nothing of the old worker counts any more", async () => {
+  const session = await startedSession();
+  const worker = FakeWorker.latest;
+  session.stop("enough");
+  assert.ok(worker.terminated);
+  worker.report({ event: "state", state: "waiting", reason: "late" });
+  worker.dispatchEvent(Object.assign(new Event("error"), { message: "late" }));
+  await settle();
+  assert.deepEqual([states.at(-1), failures], ["stopped: enough", []]);
+  session.start();
+  await settle();
+  assert.equal(FakeWorker.opened.length, 2);
+});
+
+test("stop() during the start prevents it", async () => {
+  const session = newSession();
+  session.start();
+  session.stop("enough");
+  await settle();
+  assert.deepEqual([FakeWorker.opened.length, states], [0, ["opening", "stopped: enough"]]);
+});
+
+test("finish() before mining has begun stops at once", async () => {
+  const session = newSession();
+  session.start();
+  await settle();
+  session.finish("enough");
+  assert.deepEqual(states, ["opening", "stopped: enough"]);
+});
+
+test("the delay before a restart doubles from 1 s to 60 s", () => {
+  assert.deepEqual([1, 2, 3, 6, 7, 100].map(backoffSecs), [1, 2, 4, 32, 60, 60]);
+});
+
+test("a failed engine is restarted three times; an accepted task resets the count", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  const session = newSession();
+  session.start();
+  /** @param {string} message */
+  const fail = async (message) => {
+    for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+    FakeWorker.latest.fail("start", "Backend", message);
+    for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+    mock.timers.tick(60_000);
+  };
+  for (const message of ["1", "2", "3"]) await fail(message);
+  for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+  const accepted = /** @type {MinerEvent} */ ({ event: "accepted" });
+  FakeWorker.latest.report(accepted);
+  for (const message of ["4", "5", "6"]) await fail(message);
+  assert.ok(session.active);
+  await fail("7");
+  mock.timers.reset();
+  assert.deepEqual([FakeWorker.opened.length, session.state, session.reason], [7, "error", "7"]);
+  assert.deepEqual(failures, ["1", "2", "3", "4", "5", "6", "7"]);
+  assert.ok(states.includes("opening: 3; retrying in 4 s") && states.includes("opening: 4; retrying in 1 s"));
+});
+
+test("an unreachable node is retried, a refusal and a wrong option end the session", async () => {
+  for (const [name, state] of [
+    ["Offline", "offline: no node; retrying in 1 s"],
+    ["Refused", "error: no node"],
+    ["Error", "error: no node"],
+  ]) {
+    const session = await startedSession();
+    FakeWorker.latest.report(rejected("no"));
+    FakeWorker.latest.fail("start", name, "no node");
+    await settle();
+    assert.equal(states.at(-1), state);
+    session.stop();
+  }
+});
+
+test("only one tab can hold the lock", async () => {
+  /** @type {{ request: (name: string, options: object, work: (lock: object | null) => unknown) => Promise<unknown> }} */
+  const locks = { request: async (_name, _options, work) => work(null) };
+  setGlobal("navigator", { locks });
+  const session = newSession();
+  await session.start();
+  assert.equal(session.state, "elsewhere");
+  let held = true;
+  locks.request = async (_name, _options, work) => {
+    await work({});
+    held = false;
+  };
+  session.start();
+  await settle();
+  assert.ok(held && session.active);
+  session.stop();
+  await settle();
+  assert.ok(!held);
+});

@@ -1,0 +1,111 @@
+// The statistics panel: loss, accepted and pending tasks, earnings, balance, and rates.
+
+import { Chart } from "./chart.js";
+import { find, tableRow } from "./dom.js";
+import { formatCoins, formatLoss } from "./format.js";
+import { Rates, WINDOWS } from "./rates.js";
+
+/** @import { MinerEvent } from "./r3mes_www.js" */
+/** @import { Submission } from "./storage.js" */
+
+/** Number of earlier losses that the chart shows after the page was loaded. */
+const RESTORED_LOSSES = 200;
+
+/** Shows counts over all visits of this browser, and earnings and rates of the current session. */
+export class Statistics {
+  #root;
+  #chart;
+  #rates = new Rates();
+  #accepted = 0;
+  #rejected = 0;
+  #pending = 0;
+  #earned = 0;
+  /** @type {number | undefined} micro-units */
+  #balance;
+  /** Micro-units that are held back while the address is on probation. */
+  #escrow = 0;
+
+  /** @param {ParentNode} root contains the elements to fill */
+  constructor(root) {
+    this.#root = root;
+    this.#chart = new Chart(find(root, "#chart", HTMLCanvasElement), find(root, "#chart-caption", HTMLElement));
+  }
+
+  /**
+   * Restores the counts, the balance and the chart from the submissions of earlier visits.
+   * @param {Submission[]} submissions latest first
+   */
+  restore(submissions) {
+    const accepted = submissions.filter(({ status }) => status === "accepted");
+    this.#accepted = accepted.length;
+    this.#rejected = submissions.filter(({ status }) => status === "rejected").length;
+    this.#balance = accepted[0]?.balance;
+    this.#escrow = accepted[0]?.escrow ?? 0;
+    for (const { loss } of accepted.slice(0, RESTORED_LOSSES).reverse()) this.#chart.add(loss);
+    this.#show();
+  }
+
+  /** Starts a session: its earnings and rates begin at zero. */
+  beginSession() {
+    this.#rates.begin();
+    this.#earned = 0;
+    this.#show();
+  }
+
+  /** Counts a computed task as pending. */
+  addComputed() {
+    this.#pending = 1;
+    this.#show();
+  }
+
+  /**
+   * Counts the pending task as accepted.
+   * @param {Extract<MinerEvent, { event: "accepted" }>} event
+   */
+  addAccepted({ tokens, loss, reward, balance, escrow }) {
+    this.#accepted += 1;
+    this.#pending = 0;
+    this.#earned += reward;
+    this.#balance = balance;
+    this.#escrow = escrow;
+    this.#rates.add(tokens);
+    this.#chart.add(loss);
+    this.#part("loss").textContent = formatLoss(loss, "void");
+    this.#show();
+  }
+
+  /** Counts the pending task as rejected. */
+  addRejected() {
+    this.#rejected += 1;
+    this.#pending = 0;
+    this.#show();
+  }
+
+  /** Shows the current rates. They fall while no task is accepted. */
+  showRates() {
+    const rows = Object.entries(WINDOWS).map(([name, window]) => {
+      const average = this.#rates.average(window);
+      if (!average) return tableRow(name, "–", "–");
+      return tableRow(name, Math.round(average.tokensPerSecond), average.tasksPerMinute.toFixed(1));
+    });
+    this.#part("rates").replaceChildren(...rows);
+  }
+
+  #show() {
+    const finished = this.#accepted + this.#rejected;
+    this.#part("accepted").textContent = String(this.#accepted);
+    this.#part("pending").textContent = String(this.#pending);
+    this.#part("share").textContent = finished ? `${Math.round((100 * this.#accepted) / finished)} %` : "–";
+    this.#part("earned").textContent = formatCoins(this.#earned);
+    if (this.#balance !== undefined) {
+      const escrow = this.#escrow ? ` + ${formatCoins(this.#escrow)} in escrow` : "";
+      this.#part("balance").textContent = formatCoins(this.#balance) + escrow;
+    }
+    this.showRates();
+  }
+
+  /** @param {string} id */
+  #part(id) {
+    return find(this.#root, `#${id}`, HTMLElement);
+  }
+}

@@ -1,0 +1,89 @@
+// The submissions table: each computed task and whether the node accepted it.
+
+import { element } from "./dom.js";
+import { formatCoins, formatLoss } from "./format.js";
+import { listSubmissions, loadSubmission, saveSubmission } from "./storage.js";
+
+/** @import { MinerEvent } from "./r3mes_www.js" */
+/** @import { Submission } from "./storage.js" */
+
+const MAX_ROWS = 50;
+
+/** Stores the submissions of this browser and shows the latest 50. */
+export class SubmissionTable {
+  #body;
+  /** @type {string | undefined} the CID of the computed task that is neither accepted nor rejected yet */
+  #pending;
+
+  /** @param {HTMLElement} body the body of the table */
+  constructor(body) {
+    this.#body = body;
+  }
+
+  /** Loads and shows the submissions of earlier visits. Resolves to all of them, latest first. */
+  async restore() {
+    const submissions = await listSubmissions();
+    this.#pending = submissions.find(({ status }) => status === "pending")?.cid;
+    this.#show(submissions);
+    return submissions;
+  }
+
+  /**
+   * Adds a task that was computed, or was found already computed.
+   * @param {Extract<MinerEvent, { event: "computed" | "found" }>} event
+   */
+  async addComputed({ cid, task, receipt }) {
+    this.#pending = cid;
+    await this.#save({ cid, task, receipt, status: "pending", time: Date.now() });
+  }
+
+  /**
+   * Marks a task as accepted.
+   * @param {Extract<MinerEvent, { event: "accepted" }>} event
+   */
+  async addAccepted(event) {
+    this.#pending = undefined;
+    await this.#save({ ...event, status: "accepted", time: Date.now() });
+  }
+
+  /**
+   * Marks the pending task as rejected.
+   * @param {Extract<MinerEvent, { event: "rejected" }>} event
+   */
+  async addRejected({ transaction, reason }) {
+    if (!this.#pending) return;
+    const cid = this.#pending;
+    this.#pending = undefined;
+    await this.#save({ cid, transaction, reason, status: "rejected", time: Date.now() });
+  }
+
+  /** @param {Submission} submission */
+  async #save(submission) {
+    await saveSubmission({ ...(await loadSubmission(submission.cid)), ...submission });
+    this.#show(await listSubmissions(MAX_ROWS));
+  }
+
+  /** @param {Submission[]} submissions */
+  #show(submissions) {
+    this.#body.replaceChildren(...submissions.slice(0, MAX_ROWS).map(submissionRow));
+  }
+}
+
+/** @param {Submission} submission */
+function submissionRow({ time, status, reason, loss, reward, cid, gradientDigest, transaction }) {
+  const statusCell = element("td", reason ? `${status}: ${reason}` : status);
+  statusCell.className = status;
+  const digestCells = [cid, gradientDigest, transaction].map((digest) => {
+    const cell = element("td", digest || "–");
+    cell.className = "digest";
+    return cell;
+  });
+  return element(
+    "tr",
+    element("td", new Date(time).toLocaleTimeString()),
+    statusCell,
+    element("td", formatLoss(loss, "–")),
+    element("td", reward ? formatCoins(reward) : "–"),
+    ...digestCells,
+  );
+}
