@@ -23,7 +23,8 @@ const MAX_BACKOFF_SECS = 60;
 const ACTIVE = new Set(["opening", "mining", "paused", "waiting", "offline", "finishing"]);
 
 /**
- * Returns the delay in seconds before a restart: 1, 2, 4, … up to 60.
+ * Returns the delay in seconds before a restart: 1, 2, 4, … up to 60. The engine has a backoff of its own, but it runs in
+ * the worker, which is gone when a restart is due.
  * @param {number} failures the number of consecutive failures, at least 1
  */
 export const backoffSecs = (failures) => Math.min(2 ** (failures - 1), MAX_BACKOFF_SECS);
