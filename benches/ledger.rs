@@ -82,7 +82,7 @@ impl World {
             accounts: Vec::new(),
             nodes: Vec::new(),
             layout_root: Hash([0; 32]),
-            ground: DisputeContext {
+            dispute_context: DisputeContext {
                 program: Hash([0; 32]),
                 step: 1,
                 closing: 1,

@@ -70,7 +70,7 @@ impl SmallJob {
         genesis.job.matrices = adapter.matrices.iter().map(spec).collect();
         let (context, layout) = DisputeContext::for_job(&model, &targets, &genesis.job.matrices, genesis.job.transport);
         genesis.layout_root = layout.root(&adapter, &genesis.job.matrices).expect("the job's adapter");
-        genesis.ground = context;
+        genesis.dispute_context = context;
         genesis.chunks = chunks.iter().map(|chunk| chunk.block().cid()).collect();
         let backend = Backend::Cpu { threads: 1, kernels: cpu::fastest };
         (Self { model, targets, adapter, chunks, backend }, genesis)

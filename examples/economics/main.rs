@@ -76,7 +76,7 @@ fn genesis() -> Genesis {
         quota: 7,
         adapter: Codec::DagCbor.cid(b"adapter"),
         layout_root: Hash([0; 32]),
-        ground: DisputeContext {
+        dispute_context: DisputeContext {
             program: Hash([0; 32]),
             step: 1,
             closing: 1,

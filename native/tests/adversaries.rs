@@ -213,9 +213,9 @@ fn a_seed_that_the_miner_chooses_is_rejected() {
     let other = HeldTask { shard_id: (held.shard_id + 1) % 100, ..held.clone() };
     refused(rogue.say(&other, root, commitment), code::REJECTED, "shard_id");
     // a seed whose dither suits the miner better makes another task
-    let ground = Task::new(TaskTerms { seed: [0; 32], ..(*task).clone() }).unwrap();
-    let artifact = rogue.compute(&ground);
-    assert_mismatch(&rogue.submit(&ground, &held, &artifact));
+    let other_seed = Task::new(TaskTerms { seed: [0; 32], ..(*task).clone() }).unwrap();
+    let artifact = rogue.compute(&other_seed);
+    assert_mismatch(&rogue.submit(&other_seed, &held, &artifact));
     fair(&network);
 }
 

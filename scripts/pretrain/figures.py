@@ -154,10 +154,10 @@ def finetuning(measured, docs):
 def quality(measured, _):
     told = json.loads((measured / "quality.json").read_text())
     lines = [["f64", "", "", "", f"{told['held_out_loss_f64']:.4f}", ""]]
-    for way in told["ways"]:
+    for method in told["methods"]:
         lines.append(
-            [way["way"], f"{way['cosine']:.6f}", f"{min(way['matrices']):.6f}", f"{way['norm_ratio']:.5f}",
-             f"{way['held_out_loss']:.4f}", f"{way['loss_gap']:+.4f}"]
+            [method["method"], f"{method['cosine']:.6f}", f"{min(method['matrices']):.6f}", f"{method['norm_ratio']:.5f}",
+             f"{method['held_out_loss']:.4f}", f"{method['loss_gap']:+.4f}"]
         )  # fmt: skip
     head = ["", "cosine to f64", "cosine of the worst matrix", "ratio of norms", "held-out loss, nats", "difference to f64"]
     words = (

@@ -139,7 +139,7 @@ fn subject(state: &State, submission: &Submission, chunk: &[u8]) -> Result<Subje
     let (words, _) = chunk.as_chunks();
     let tokens: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
     let key = task(state, submission)?.key();
-    Ok(state.genesis.ground.subject(&tokens, &key, &state.genesis.job.matrices, round.layout_root))
+    Ok(state.genesis.dispute_context.subject(&tokens, &key, &state.genesis.job.matrices, round.layout_root))
 }
 
 /// Returns the outcome that a submission's artifact claims; `None` if the artifact is not the one that the submission

@@ -33,7 +33,7 @@ pub struct Genesis {
     /// Layout root of that adapter; see [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
     pub layout_root: Hash,
     /// The dispute context of the job.
-    pub ground: DisputeContext,
+    pub dispute_context: DisputeContext,
     /// CIDs of the text's chunks of 2048 tokens.
     pub chunks: Vec<Cid>,
     /// First accounts: address, and balance in micro-units.
@@ -79,7 +79,7 @@ impl Genesis {
         if !(1..=Aggregate::MAX_ARTIFACTS).contains(&quota) || (chunks as u64) < quota.into() {
             return Err(GenesisError::Quota { quota, chunks });
         }
-        if !self.ground.is_possible() {
+        if !self.dispute_context.is_possible() {
             return Err(GenesisError::DisputeContext);
         }
         let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';

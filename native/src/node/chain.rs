@@ -182,7 +182,7 @@ pub(crate) fn difference(one: &Genesis, other: &Genesis) -> Option<&'static str>
         ("text", one.chunks == other.chunks),
         ("first adapter", one.adapter == other.adapter),
         ("job", one.job == other.job),
-        ("dispute context", (&one.ground, one.layout_root) == (&other.ground, other.layout_root)),
+        ("dispute context", (&one.dispute_context, one.layout_root) == (&other.dispute_context, other.layout_root)),
         ("first accounts and nodes", (&one.nodes, &one.accounts) == (&other.nodes, &other.accounts)),
         ("chain id, seed, quota or rules", one == other),
     ];

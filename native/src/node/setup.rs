@@ -45,7 +45,7 @@ impl Setup {
     pub(crate) fn new(
         terms: GenesisTerms,
         job: Job,
-        (ground, layout_root): (DisputeContext, Hash),
+        (dispute_context, layout_root): (DisputeContext, Hash),
         adapter: &AdapterState,
         chunks: Vec<Chunk>,
     ) -> Result<Self> {
@@ -58,7 +58,7 @@ impl Setup {
         let (quota, adapter) = (quota.min(chunks.len() as u32), dag.root);
         blocks.extend(dag.blocks);
         let genesis =
-            Genesis { chain_id, params, job, seed, quota, adapter, layout_root, ground, chunks, accounts, nodes };
+            Genesis { chain_id, params, job, seed, quota, adapter, layout_root, dispute_context, chunks, accounts, nodes };
         genesis.validate()?;
         Ok(Self { genesis, blocks })
     }

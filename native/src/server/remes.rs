@@ -92,7 +92,7 @@ async fn reward_formula(State(app): SharedApp) -> Json<Value> {
     let coins = |amount: u64| json!({ "amount": amount.to_string(), "denom": DENOM });
     let formulas = json!({
         "accepted_gradient": coins(params.reward), "verification": coins(params.verifier_reward),
-        "stake_lost_by_a_wrong_word": share(params.fraud_penalty), "stake_lost_by_silence": share(params.silence_penalty),
+        "slashed_for_wrong_attestation": share(params.fraud_penalty), "slashed_for_missing_attestation": share(params.silence_penalty),
         "rewards_in_escrow_without_a_stake": params.probation,
     });
     Json(json!({ "formulas": formulas.to_string() }))

@@ -83,7 +83,7 @@ impl DisputeNetwork {
         genesis.job.matrices = adapter.matrices.iter().map(spec).collect();
         let (context, layout) =
             DisputeContext::for_job(&model, &targets(), &genesis.job.matrices, genesis.job.transport);
-        genesis.ground = context;
+        genesis.dispute_context = context;
         genesis.layout_root = layout.root(&adapter, &genesis.job.matrices).unwrap();
         genesis.chunks = chunks.iter().map(|chunk| chunk.block().cid()).collect();
         Self { world: World::new(genesis), model, adapter, chunks }

@@ -57,7 +57,7 @@ fn genesis(quota: u32, params: LedgerParams, nodes: &[(u8, u64)]) -> Genesis {
         quota,
         adapter: Codec::DagCbor.cid(b"adapter 0"),
         layout_root: Hash([0; 32]),
-        ground: DisputeContext {
+        dispute_context: DisputeContext {
             program: Hash([0; 32]),
             step: 1,
             closing: 1,

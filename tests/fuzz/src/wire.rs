@@ -58,7 +58,7 @@ static LEDGER: LazyLock<Ledger> = LazyLock::new(|| {
         accounts: (1..=ACCOUNTS).map(|number| (address(number), 1_000_000_000)).collect(),
         nodes: vec![(address(ACCOUNTS), LedgerParams::EMBEDDED.min_stake, vec![3, 4])],
         layout_root: Hash([0; 32]),
-        ground: DisputeContext {
+        dispute_context: DisputeContext {
             program: Hash([0; 32]),
             step: 1,
             closing: 1,

@@ -50,14 +50,14 @@ impl QualityReport {
         if as_json {
             let rows = others.iter().map(|row| {
                 json!({
-                    "way": row.name, "cosine": cosine(&all(row), &all(first)),
+                    "method": row.name, "cosine": cosine(&all(row), &all(first)),
                     "norm_ratio": norm(&all(row)) / norm(&all(first)), "matrices": matrices(row),
                     "held_out_loss": row.loss, "loss_gap": row.loss - first.loss,
                 })
             });
             output::line(json!({
                 "steps": self.steps, "sequences": self.sequences, "held_out_loss_before": self.before,
-                "held_out_loss_f64": first.loss, "matrices": self.names, "ways": rows.collect::<Vec<_>>(),
+                "held_out_loss_f64": first.loss, "matrices": self.names, "methods": rows.collect::<Vec<_>>(),
             }));
             return;
         }
