@@ -305,7 +305,7 @@ fn quality_compares_gradients_with_floating_point() {
     let ways = report["ways"].as_array().unwrap();
     assert_eq!(
         ways.iter().map(|way| way["way"].as_str().unwrap()).collect::<Vec<_>>(),
-        ["integers", "f32 beside", "bfloat16"]
+        ["integers", "f32, one ulp off", "bfloat16"]
     );
     for way in ways {
         let number = |name: &str| way[name].as_f64().unwrap();

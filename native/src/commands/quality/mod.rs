@@ -69,7 +69,7 @@ type Differentiate<'a> = dyn FnMut(&LoraAdapter, &[u32], u64) -> Result<Gradient
 const METHODS: [(&str, GradientMethod); 4] = [
     ("f64", GradientMethod::Reals { round: exactly }),
     ("integers", GradientMethod::Integers),
-    ("f32 beside", GradientMethod::Reals { round: binary32_off_by_one_ulp }),
+    ("f32, one ulp off", GradientMethod::Reals { round: binary32_off_by_one_ulp }),
     ("bfloat16", GradientMethod::Reals { round: bfloat16 }),
 ];
 
