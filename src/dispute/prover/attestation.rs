@@ -35,8 +35,8 @@ impl Replay {
         Some(SelectedTile { leaf, binding, tile: (second % tiles(words) as u64) as usize })
     }
 
-    /// Returns the leaf that an attestation states, the same as [`attestation_leaf`](crate::protocol::attestation_leaf()) computes from the
-    /// gradient.
+    /// Returns the leaf that an attestation states, the same as
+    /// [`attestation_leaf`](crate::protocol::attestation_leaf()) computes from the gradient.
     pub async fn leaf_digest(&mut self, selector: &[u8; 32]) -> Result<[u8; 32], DisputeError> {
         let selected = self.selected_tile(selector).ok_or(DisputeError::Root("an adapted linear"))?;
         let words = self.snapshot(selected.leaf).await?.after.swap_remove(selected.binding);
