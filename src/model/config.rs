@@ -30,7 +30,7 @@ pub struct ModelConfig {
     pub rope_theta: u32,
     /// Epsilon of RMSNorm, added to the mean square.
     pub norm_epsilon: f64,
-    /// Fraction bits of the residual stream: its values are within ±2^(31 − this).
+    /// Fraction bits of the residual stream, whose values are within ±2^(31 − `residual_fraction_bits`).
     pub residual_fraction_bits: u32,
 }
 
@@ -76,7 +76,7 @@ impl ModelConfig {
         if !self.head_dim.is_multiple_of(2) {
             return Err(Error::Value { what: "head_dim (must be even)", value: self.head_dim as i64 });
         }
-        // the backward pass by key sums up to 2^45 for each pair of key and query, in i64
+        // the backward pass by key adds up to 2^45 for each pair of key and query, in i64
         let queries = self.context * (self.heads / self.kv_heads);
         if queries > 1 << 16 {
             return Err(Error::Value { what: "context · heads / kv_heads", value: queries as i64 });

@@ -36,7 +36,7 @@ pub struct RecordedStep {
     /// The id that should follow each token, `[tokens]`; [`IGNORE`](crate::kernels::cross_entropy::IGNORE) for a token
     /// without a label.
     pub labels: BufferId,
-    /// Position of the first token in its chunk, 0, then the keys of `streams`.
+    /// The position of the first token in its chunk, a zero word, then the keys of `streams`.
     pub dither: BufferId,
     /// Accumulated loss in bits, i64 in Q20.
     pub loss: BufferId,
@@ -83,9 +83,9 @@ impl RecordedStep {
         Self::sharded(model, targets, sequences, BINDING_BYTES)
     }
 
-    /// Records as [`Self::new`] does, with the vocabulary in shards so that no buffer whose length depends on it
-    /// exceeds `binding_bytes`. A shard has at least four tokens, even if their buffers exceed the limit. The number of
-    /// shards does not change any result.
+    /// Records as [`Self::new`] does, with the vocabulary in shards so that no buffer whose length depends on the
+    /// vocabulary exceeds `binding_bytes`. A shard has at least four tokens, even if their buffers exceed the limit.
+    /// The number of shards does not change any result.
     pub fn sharded(model: &Model, targets: &Targets, sequences: usize, binding_bytes: usize) -> Self {
         let config = &model.config;
         let mut recording = Recording::default();
@@ -144,7 +144,7 @@ impl RecordedStep {
     }
 }
 
-/// Returns the adapted linears of some layers, in canonical order, with their names in adapters.
+/// Returns the adapted linears of the given layers, in canonical order, with their names in adapters.
 pub(super) fn adapted_linears(layers: &[(Attention, FeedForward)]) -> Vec<(String, LoraBuffers)> {
     let of_layer = |(i, (attention, feed_forward)): (usize, &(Attention, FeedForward))| {
         let linears = attention.linears().into_iter().chain(feed_forward.linears());
