@@ -13,7 +13,7 @@ pub enum Mismatch {
     /// The claimed artifact's blocks are missing, altered or malformed.
     #[error(transparent)]
     Blocks(#[from] WorkError),
-    /// The receipt's commitment is not that of its task and artifact.
+    /// The receipt's commitment does not follow from its task and artifact.
     #[error("the commitment is {claimed}, but that of the artifact is {found}")]
     Commitment {
         /// Commitment in the receipt.

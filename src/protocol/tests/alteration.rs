@@ -1,4 +1,5 @@
-//! Tests of flipped bits, foreign fields and random bytes: each is an error, and never a panic or a different value.
+//! Tests that flipped bits, invalid fields and random bytes are refused with an error and never cause a panic or yield
+//! a different value unnoticed.
 
 use super::samples::*;
 use crate::{
@@ -48,8 +49,8 @@ fn a_flipped_bit_in_any_block_contradicts_its_cid() {
     }
 }
 
-/// An altered manifest under its new CID: its form, task or commitment is wrong, or it differs from the recomputed
-/// artifact.
+/// Checks a manifest with one flipped bit under the CID of the altered bytes: it is malformed, belongs to another task,
+/// or differs from the recomputed artifact.
 #[test]
 fn an_altered_manifest_under_its_new_cid_is_refused_or_differs() {
     let (receipt, artifact) = receipt(Transport::Int8, 5);

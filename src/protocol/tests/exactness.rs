@@ -1,4 +1,5 @@
-//! Tests that artifacts depend on the exact gradient and the task only.
+//! Tests that every format is read back as written, and that an artifact depends only on the exact gradient and the
+//! task.
 
 use super::samples::*;
 use crate::{
