@@ -48,8 +48,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Records the step and allocates its memory. One run computes [`Backend::sequences_per_run`]`(max_sequences)` sequences,
-    /// but at most as many as a chunk has.
+    /// Records the step and allocates its memory. One run computes `max_sequences` sequences, or on a hardware GPU as
+    /// many as it can (see [`Backend::sequences_per_run`]), but at most as many as a chunk has.
     pub async fn new(
         model: &Model,
         targets: &Targets,
