@@ -1,4 +1,4 @@
-//! The sizes of a BitNet b1.58 decoder, checked once.
+//! The sizes of a BitNet b1.58 decoder, and the check that they are within the limits of the arithmetic.
 
 use crate::{
     error::Error,
@@ -6,7 +6,7 @@ use crate::{
     numbers::fixed::Scale,
 };
 
-/// Sizes and constants of a model. Valid by construction: see [`ModelConfig::check`].
+/// Sizes and constants of a model. Whoever builds one calls [`ModelConfig::check`] before using it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
@@ -51,7 +51,8 @@ impl ModelConfig {
         residual_fraction_bits: 16,
     };
 
-    /// Checks every size against the bounds within which no intermediate value overflows.
+    /// Returns the config unchanged, or an error if a size is outside the bounds within which no intermediate value
+    /// overflows.
     pub fn check(self) -> Result<Self, Error> {
         let ranges = [
             ("layers", self.layers, 1, 512),

@@ -14,7 +14,7 @@ pub struct Embedding {
     pub words: Arc<[u32]>,
     /// Scale of each row, `[vocab]`: u16 in units of 2^-16.
     pub row_scales: Arc<[u32]>,
-    /// Power of two of the table: a value is `int8 · row_scale · 2^(exponent − 16)`.
+    /// Exponent of the table's power of two: a value is `int8 · row_scale · 2^(exponent − 16)`.
     pub exponent: i32,
 }
 

@@ -17,8 +17,8 @@ use crate::{
 /// name.
 ///
 /// Trits are −1, 0, +1 with probability ¼, ½, ¼ and have the scale `√2 / √in_features`, so that a linear keeps the
-/// variance of its input. Embeddings are uniform in ±√(3 / width), so that the first logits have variance 1. Gains are
-/// 1.
+/// variance of its input. Embeddings are uniform in ±√(3 / width), so that the initial logits have variance 1. Gains
+/// are 1.
 pub fn seeded(config: ModelConfig, seed: [u8; 32]) -> Result<Model, Error> {
     let config = config.check()?;
     let gain = |width: usize| Gain::quantize(&vec![1.0; width]);

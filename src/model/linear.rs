@@ -20,7 +20,7 @@ use crate::{
 pub struct RowBuffers {
     /// The rows: byte rows or wide rows.
     pub data: BufferId,
-    /// The rows' infos: scale and sum of each row.
+    /// One info for each row: the row's scale, and the sum of its integers.
     pub info: BufferId,
 }
 

@@ -43,12 +43,12 @@ pub struct TransportGradient {
     pub matrices: Vec<TransportMatrix>,
 }
 
-/// The result of a task.
+/// What a training step on the task's chunk yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ArtifactBody {
     /// A value saturated, so there is no gradient.
     Void,
-    /// The gradient.
+    /// The gradient, rounded for transport.
     Gradient(TransportGradient),
 }
 

@@ -35,7 +35,7 @@ pub enum WorkError {
     /// A matrix is not the one that the job requires at this position.
     #[error("matrix {at} is {found}, but the job requires {expected}")]
     Matrix {
-        /// Position in canonical order.
+        /// Index of the matrix in canonical order.
         at: usize,
         /// The matrix that the job requires.
         expected: String,
@@ -55,7 +55,7 @@ pub enum WorkError {
     Shift {
         /// Name of the matrix.
         name: String,
-        /// Largest magnitude of its values.
+        /// Largest magnitude of the matrix's values.
         max: u64,
         /// Shift of the matrix.
         shift: u32,

@@ -79,7 +79,7 @@ pub struct Job {
     pub matrices: Vec<MatrixSpec>,
     /// The computation that the job's tasks require.
     pub kind: TaskKind,
-    /// Encoding of gradients for the network.
+    /// The integer format in which gradients are sent.
     pub transport: Transport,
 }
 

@@ -1,7 +1,7 @@
 //! A gradient matrix rounded to int8 or int16: `t = ⌊g / 2^shift + dither⌋`. Aggregation sums `t · 2^shift`.
 //!
 //! The shift is the smallest that brings the largest `|g|` of the matrix within the format, so it is a function of the
-//! exact gradient. The dither is the task's stream `transport.<matrix>`.
+//! exact gradient. The dither comes from the task's dither stream `transport.<name of the matrix>`.
 
 use super::{
     error::{WorkError, in_range},

@@ -152,17 +152,17 @@ impl Block {
         Self::check(*cid, fetch(cid)?)
     }
 
-    /// Returns the CID.
+    /// Returns the block's CID.
     pub fn cid(&self) -> Cid {
         self.cid
     }
 
-    /// Returns the bytes.
+    /// Returns the block's bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Returns the bytes, owned.
+    /// Consumes the block and returns its bytes.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }

@@ -9,7 +9,8 @@ use crate::{
     numbers::lora::{GradientMatrix, LoraAdapter},
 };
 
-/// Exponent of accumulated gradients: they are integers in units of 2^-40, with magnitudes below 2^22.
+/// Exponent of accumulated gradients, which are integers of magnitude below 2^62 in units of 2^-40. So a gradient's
+/// value must be below 2^22.
 pub const JOB_EXPONENT: i32 = -40;
 
 /// An adapter, its optimizer, and the trainer that computes gradients.

@@ -20,7 +20,7 @@ use crate::{
 pub struct ChunkGradient {
     /// Gradients of the adapter's matrices, in the adapter's order.
     pub matrices: Vec<GradientMatrix>,
-    /// Loss in bits: the sum of −log2 p(label) over all tokens, in units of 2^-20.
+    /// Loss: the sum of −log2 p(label) over all tokens with a label, in units of 2^-20 bits.
     pub loss: i64,
     /// Number of tokens with a label.
     pub supervised: usize,

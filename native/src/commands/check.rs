@@ -44,7 +44,7 @@ struct CheckResult {
     /// Names of the kernels whose known answers are right; on a GPU, each with its selected lowering.
     kernels: Vec<String>,
     digests: Digests,
-    /// The first dispatch of the step that differs from the reference kernels, if any.
+    /// Label and kernel of the step's first dispatch whose output differs from that of the reference kernels, if any.
     first_difference: Option<String>,
 }
 

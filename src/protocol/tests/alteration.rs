@@ -188,7 +188,7 @@ proptest! {
         prop_assert!(Artifact::fetch(receipt.task(), &cbor, &fetch).is_err());
     }
 
-    /// With several bytes overwritten or inserted, whatever still decodes has exactly one encoding.
+    /// Overwrites or inserts several bytes, and checks that whatever can still be decoded has exactly one encoding.
     #[test]
     fn spliced_bytes_never_panic(cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), insert: bool) {
         let (receipt, artifact) = receipt(Transport::Int8, 5);

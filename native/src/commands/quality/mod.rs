@@ -1,6 +1,6 @@
 //! `quality`: measures how much accuracy the integer arithmetic costs. Trains an adapter and computes gradients with
-//! four methods, and compares the others with f64: exact integers, f64, f32 with each result one unit in the last place
-//! off, and bfloat16.
+//! four methods: f64, exact integers, f32 with each result one unit in the last place off, and bfloat16. The report
+//! compares the last three with f64.
 
 mod report;
 
@@ -57,7 +57,7 @@ pub(crate) struct QualityArgs {
     json: bool,
 }
 
-/// A method to compute gradients.
+/// A method of computing gradients.
 #[derive(Clone, Copy)]
 enum GradientMethod {
     Integers,
