@@ -33,7 +33,8 @@ pub struct Batch {
     pub blocks: usize,
     /// `[blocks, 2]`: first token and length of each block.
     pub spans: BufferId,
-    /// The position of the batch's first token in its chunk, a zero word, then the keys of all dither streams.
+    /// The position of the batch's first token in its chunk, a zero word, then a key of two words for each dither
+    /// stream.
     pub dither: BufferId,
 }
 

@@ -36,9 +36,10 @@ pub struct RecordedStep {
     /// The id that should follow each token, `[tokens]`; [`IGNORE`](crate::kernels::cross_entropy::IGNORE) for a token
     /// without a label.
     pub labels: BufferId,
-    /// The position of the first token in its chunk, a zero word, then the keys of `streams`.
+    /// The position of the batch's first token in its chunk, a zero word, then a key of two words for each stream in
+    /// `streams`.
     pub dither: BufferId,
-    /// Accumulated loss in bits, i64 in Q20.
+    /// Accumulated loss, an i64 in units of 2^-20 bits.
     pub loss: BufferId,
     /// The buffers of every adapted linear, in canonical order, with its name in adapters.
     pub adapted_linears: Vec<(String, LoraBuffers)>,
@@ -65,7 +66,8 @@ impl Targets {
         Self { rank: adapter.rank, linears }
     }
 
-    /// Returns (name, in_features, out_features) of every adapted linear, in canonical order.
+    /// Returns (name, in_features, out_features) of every adapted linear of a model with this config, in canonical
+    /// order.
     pub fn shapes(&self, config: &ModelConfig) -> Vec<(String, usize, usize)> {
         let of_layer = |i| {
             self.linears.iter().map(move |linear| {

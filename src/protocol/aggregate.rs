@@ -14,9 +14,9 @@ use crate::numbers::lora::GradientMatrix;
 pub struct Aggregate {
     /// Sums of the matrices, in the job's order. 4096 elements below 2^51 stay below 2^63.
     pub matrices: Vec<GradientMatrix>,
-    /// Summed loss, in units of 2^-20 bits.
+    /// Summed loss of the added artifacts, in units of 2^-20 bits.
     pub loss: i64,
-    /// Number of supervised tokens.
+    /// Number of supervised tokens in the added artifacts.
     pub tokens: u64,
     /// Number of artifacts added, including those that contribute nothing to the sums.
     pub artifacts: u32,

@@ -15,7 +15,7 @@ pub enum WorkError {
     Range {
         /// The quantity that is out of range.
         what: &'static str,
-        /// The value found.
+        /// The value that is out of range.
         value: i64,
         /// Smallest allowed value.
         min: i64,

@@ -25,9 +25,9 @@ pub enum WorkerError {
     /// The task is for a model that is not loaded.
     #[error("the task is for model {asked}, but the loaded model is {loaded}")]
     Model {
-        /// Root of the task's model.
+        /// Model root of the task's model.
         asked: Cid,
-        /// Root of the loaded model.
+        /// Model root of the loaded model.
         loaded: Box<Cid>,
     },
     /// The chunk or the adapter is missing, altered or malformed.

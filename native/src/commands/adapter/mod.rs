@@ -38,7 +38,7 @@ pub(crate) struct AdapterArgs {
 enum AdapterCommand {
     /// Report the shape of an adapter, its size, and how much smaller it is than full weights
     Inspect(inspect::InspectArgs),
-    /// Merge adapters that started from the same one into their weighted mean
+    /// Merge adapters that were trained from the same initial adapter into their weighted mean
     Merge(MergeArgs),
     /// Export an adapter to PEFT, or an accepted gradient as R3MES's GradientPackage
     Export(ExportArgs),

@@ -82,7 +82,7 @@ struct QualityRun {
     start: LoraAdapter,
     /// Tokens of each training sequence.
     train: Vec<Vec<u32>>,
-    /// Tokens of each held-out sequence.
+    /// Tokens of each held-out sequence, which no method trains on.
     held_out: Vec<Vec<u32>>,
 }
 
