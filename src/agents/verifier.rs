@@ -1,4 +1,4 @@
-//! A verifier recomputes the gradients that it is sampled for. It commits to what it finds, then reveals it.
+//! A verifier recomputes the gradients for which it is sampled. It commits to its finding, then reveals it.
 
 #[cfg(test)]
 mod tests;
@@ -13,36 +13,38 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Time for which a missing artifact may still be on its way from one node to another, in seconds of the chain's time.
+/// How long, in seconds of the chain's time, a missing artifact may still be on its way from one node to another before
+/// it is attested as unavailable.
 const MISSING_SECONDS: u64 = 10;
 
-/// A verifier.
+/// A verifier, which keeps its results until their challenges are settled.
 pub struct Verifier {
     worker: Worker,
     salt: [u8; 32],
-    /// Results of open challenges, by the challenge's number.
+    /// ID of an open challenge → result of the recomputation.
     results: BTreeMap<u64, Recomputation>,
-    /// Correct gradients whose artifacts are not available yet, by the challenge's number.
+    /// ID of an open challenge → correct gradient whose artifact is not available yet.
     missing: BTreeMap<u64, MissingArtifact>,
 }
 
-/// A correct gradient that is a match if its artifact becomes available in time.
+/// A correct gradient, which is attested as a match if its artifact becomes available in time.
 struct MissingArtifact {
     result: Recomputation,
-    /// The chain's time at the first and the last attempt to fetch the artifact, in seconds.
+    /// The chain's time at the first and at the last attempt to fetch the artifact, in seconds.
     attempts: [u64; 2],
-    /// The verifier stops waiting when only this many blocks are left: half of those at the first attempt.
+    /// The verifier stops waiting when at most this many blocks are left: about half of those left at the first
+    /// attempt.
     min_blocks_left: u64,
 }
 
 /// The result of a recomputation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recomputation {
-    /// Number of the gradient.
+    /// ID of the gradient.
     pub id: u64,
     /// `match`, `mismatch` or `unavailable`.
     pub result: &'static str,
-    /// The reason if it is not a match.
+    /// Why the result is not a match; `None` for a match.
     pub reason: Option<String>,
     /// The commitment of the recomputed gradient.
     commitment: Commitment,
@@ -51,20 +53,20 @@ pub struct Recomputation {
 }
 
 impl Verifier {
-    /// Creates a verifier that recomputes with `worker`. `salt` must be secret and random, because it hides what is
-    /// committed.
+    /// Creates a verifier that recomputes with `worker`. `salt` must be secret and random, because it hides the
+    /// commitments until they are revealed.
     pub fn new(worker: Worker, salt: [u8; 32]) -> Self {
         Self { worker, salt, results: BTreeMap::new(), missing: BTreeMap::new() }
     }
 
-    /// Returns the worker.
+    /// Returns the worker that recomputes gradients.
     pub fn worker(&mut self) -> &mut Worker {
         &mut self.worker
     }
 
-    /// Does the next duty, if there is one. Returns the result if a gradient was recomputed in this call. If the
-    /// artifact of a correct gradient is missing, it is requested again for a while, as long as enough blocks are left
-    /// for an attestation.
+    /// Does the next duty, if there is one. Returns the result if this call finished a recomputation. If the artifact
+    /// of a correct gradient is missing, later calls request it again, as long as enough blocks are left for an
+    /// attestation.
     pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Recomputation>, RoleError> {
         let duties = client.duties().await?;
         let is_open = |challenge: &u64| duties.iter().any(|duty| duty.challenge_id == *challenge);
@@ -75,7 +77,7 @@ impl Verifier {
             let mut fresh = None;
             let result = match self.results.get(&duty.challenge_id) {
                 Some(result) => result.clone(),
-                // after a restart the result is the same
+                // a repeated computation after a restart yields the same result
                 None => match self.result(client, duty).await {
                     Ok(None) => continue,
                     Ok(Some(result)) => {

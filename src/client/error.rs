@@ -1,4 +1,4 @@
-//! Errors of a client, and what to do after them.
+//! Errors of a client, and how a caller should react to each.
 
 use super::NoResponse;
 use crate::{
@@ -31,7 +31,7 @@ pub enum ClientError {
         /// The ledger's message.
         log: String,
     },
-    /// The node accepted a transaction that no block contained within ten minutes.
+    /// The node accepted a transaction, but no block contained it within ten minutes.
     #[error("transaction {0} is in no block after ten minutes")]
     Lost(String),
     /// The chain produces no blocks.
@@ -39,7 +39,7 @@ pub enum ClientError {
     Halted {
         /// Height of the last block.
         height: u64,
-        /// Time for which the height was watched, in seconds.
+        /// For how long the height has stayed the same, in seconds.
         seconds: u32,
     },
     /// The node does not return a block that it had accepted.
@@ -50,7 +50,7 @@ pub enum ClientError {
         /// What the node returned instead.
         reason: String,
     },
-    /// The node has no such route. It is another chain's node, or runs an older version.
+    /// The node lacks this route, because it is another chain's node or runs an older version.
     #[error("the node has no route {0}; use an r3mes-wgpu node, because the chain's own nodes may lack it")]
     Unsupported(String),
     /// A response is malformed.
@@ -61,7 +61,7 @@ pub enum ClientError {
         /// What is wrong with the response.
         reason: String,
     },
-    /// A block does not match its CID, is too large, or is missing.
+    /// A block does not match its CID, exceeds the size limit, or is missing.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A transaction could not be built.
@@ -80,7 +80,7 @@ pub enum ErrorClass {
     Fatal,
 }
 
-/// An error that has a class.
+/// An error that belongs to an [`ErrorClass`].
 pub trait Classify {
     /// Returns the class of this error.
     fn class(&self) -> ErrorClass;
@@ -106,7 +106,7 @@ impl Classify for ClientError {
 }
 
 impl ClientError {
-    /// Whether a source of blocks lacks the block, or did not respond. The block may be available later.
+    /// Whether a source of blocks lacked the block or did not respond. The block may become available later.
     pub fn is_absence(&self) -> bool {
         matches!(self, Self::Store(StoreError::Missing(_)) | Self::NoResponse(_))
     }
