@@ -1,4 +1,4 @@
-//! The setup of a node: a genesis with the data that it names.
+//! The setup of a node: a genesis and the data blocks that it names.
 
 use super::chain;
 use anyhow::{Result, ensure};
@@ -9,20 +9,20 @@ use r3mes_wgpu::{
     store::Block,
 };
 
-/// A genesis, and the blocks of its chunks and first adapter.
+/// A genesis, and the blocks of its chunks and of its initial adapter.
 pub(crate) struct Setup {
     pub(super) genesis: Genesis,
     pub(super) blocks: Vec<Block>,
 }
 
-/// The parts of a genesis that do not follow from model and text.
+/// The parts of a genesis that are not derived from the model and the text.
 pub(crate) struct GenesisTerms {
     pub(crate) chain_id: String,
     pub(crate) params: LedgerParams,
     /// Rank of the adapter.
     pub(crate) rank: u32,
     pub(crate) seed: [u8; 32],
-    /// Number of accepted tasks of a round. Limited to the number of chunks of the text.
+    /// The number of accepted tasks that fill a round. Limited to the number of chunks of the text.
     pub(crate) quota: u32,
     /// Address and coins in micro-units of each account.
     pub(crate) accounts: Vec<(String, u64)>,
@@ -31,7 +31,7 @@ pub(crate) struct GenesisTerms {
 }
 
 impl GenesisTerms {
-    /// Returns the terms of a genesis.
+    /// Returns the terms that a genesis contains.
     pub(crate) fn of(genesis: &Genesis) -> Self {
         let Genesis { chain_id, params, job, seed, quota, accounts, nodes, .. } = genesis.clone();
         Self { chain_id, params, rank: job.rank, seed, quota, accounts, nodes }
@@ -39,9 +39,9 @@ impl GenesisTerms {
 }
 
 impl Setup {
-    /// Builds the genesis. The pair is the dispute context of the job and the layout root of the adapter.
+    /// Builds a genesis. The last parameter is a pair: the job's dispute context and the adapter's layout root.
     ///
-    /// Returns an error if terms, job, adapter and text do not fit together.
+    /// Returns an error if the terms, the job, the adapter and the text do not belong together.
     pub(crate) fn new(
         terms: GenesisTerms,
         job: Job,
@@ -68,7 +68,7 @@ impl Setup {
         &self.genesis
     }
 
-    /// Returns the name of this network's folder in the data folder.
+    /// Returns the name of this network's subfolder in the data folder.
     pub(crate) fn folder(&self) -> String {
         chain::folder_name(&self.genesis)
     }
