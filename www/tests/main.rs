@@ -1,4 +1,5 @@
-//! Tests of the page crate in a browser's worker. `wasm-bindgen-test-runner` opens the browser; `scripts/test` says how.
+//! Tests of the page crate in a browser's worker. `wasm-bindgen-test-runner` opens the browser, as `scripts/test`
+//! describes.
 
 #![cfg(target_arch = "wasm32")]
 
