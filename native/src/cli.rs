@@ -1,4 +1,4 @@
-//! The command line: parses it and runs the command. Each command's flags are declared beside the command.
+//! The command line: parses it and runs the command. Each command's flags are declared in the command's module.
 
 use crate::{
     commands::{

@@ -1,6 +1,6 @@
-//! The binary `r3mes-wgpu`: a miner, a node, and the commands around them.
+//! The binary `r3mes-wgpu`: a miner, a node, and the commands for using them.
 //!
-//! A module imports only modules of earlier rows:
+//! A module may import only modules from its own row and the rows above it:
 //!
 //! | modules | role |
 //! |---|---|

@@ -66,7 +66,7 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-/// Returns bytes as lower-case hexadecimal digits.
+/// Returns bytes as a string of lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }

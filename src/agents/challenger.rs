@@ -54,7 +54,7 @@ pub enum Action {
 }
 
 impl Challenger {
-    /// Creates a challenger that runs disputed tasks on `backend`.
+    /// Creates a challenger that runs the tasks of disputed gradients on `backend`.
     pub fn new(model: Model, targets: Targets, backend: Backend) -> Self {
         let (verdicts, provers) = (BTreeMap::new(), BTreeMap::new());
         let (skipped, disputed, refused) = (BTreeSet::new(), Vec::new(), BTreeSet::new());

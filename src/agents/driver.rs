@@ -25,7 +25,7 @@ pub trait Runtime {
 pub enum StepOutcome {
     /// The agent did a piece of work.
     Done,
-    /// There was nothing to do.
+    /// The agent found nothing to do.
     Idle,
     /// The agent is finished and needs no further step.
     Finished,
@@ -34,13 +34,13 @@ pub enum StepOutcome {
 /// What a driver does next.
 #[derive(Clone, Copy, Debug)]
 pub enum DriverState<'a, E> {
-    /// It runs a step: the first one, or the next one after a wait.
+    /// The driver runs a step: the first one, or the next one after a wait.
     Working,
-    /// It waits because there is nothing to do.
+    /// The driver waits because there is nothing to do.
     Idle,
-    /// It retries after an error.
+    /// The driver retries after an error.
     Retrying {
-        /// The error.
+        /// The error of the failed step.
         error: &'a E,
         /// The node to retry with, or the time to wait before.
         retry: Retry,
@@ -50,7 +50,7 @@ pub enum DriverState<'a, E> {
 /// The waiting times of a driver.
 #[derive(Clone, Copy, Debug)]
 pub struct Waits {
-    /// The waiting time if there is nothing to do, in milliseconds.
+    /// The waiting time after an idle step, in milliseconds.
     pub idle_ms: u32,
     /// The waiting times after errors.
     pub backoff: Backoff,
@@ -61,7 +61,7 @@ pub struct Waits {
 pub trait Agent {
     /// The error of a failed step.
     type Error: Classify;
-    /// Does the next piece of work, if there is any.
+    /// Does the next piece of work. Says in the outcome whether there was any.
     async fn step(&mut self) -> Result<StepOutcome, Self::Error>;
     /// Returns the connection to the nodes. The driver makes it fail over after an error.
     fn connection(&self) -> &impl Connection;

@@ -64,7 +64,7 @@ impl Proposer {
     }
 
     /// Computes the next adapter and stores it with the node. A gradient whose artifact is unavailable is an error,
-    /// until the job allows to leave it out.
+    /// until the job allows the proposer to leave it out.
     async fn compute<H: Host>(&self, client: &Client<H>, job: &AggregationJob) -> Result<ComputedAggregate, RoleError> {
         let (mut total, mut matrices, mut gradients) = (None::<Aggregate>, Vec::new(), Vec::new());
         for AggregationInput { id, task, artifact, gradient_hash } in

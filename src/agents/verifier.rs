@@ -42,13 +42,13 @@ struct MissingArtifact {
 pub struct Recomputation {
     /// ID of the gradient.
     pub id: u64,
-    /// `match`, `mismatch` or `unavailable`.
+    /// The finding: `match`, `mismatch` or `unavailable`.
     pub result: &'static str,
     /// Why the result is not a match; `None` for a match.
     pub reason: Option<String>,
     /// The commitment of the recomputed gradient.
     commitment: Commitment,
-    /// The leaf of the trace that the challenge selects, hexadecimal; empty for a void result.
+    /// The leaf of the trace that the challenge selects, hexadecimal. Empty for a void result.
     leaf: String,
 }
 
@@ -102,7 +102,7 @@ impl Verifier {
         failure.map_or(Ok(None), Err)
     }
 
-    /// Returns the result for a duty, or `None` while a missing artifact is waited for.
+    /// Returns the result for a duty, or `None` while the verifier waits for a missing artifact.
     async fn result<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -153,7 +153,7 @@ impl Verifier {
         Ok(Some(Recomputation { result: found, reason, ..result }))
     }
 
-    /// Recomputes a gradient. The result is a match on condition that the artifact is available.
+    /// Recomputes a gradient. A result of `match` is provisional: it also requires that the artifact is available.
     async fn recompute<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -168,15 +168,15 @@ impl Verifier {
         if commitment.to_string() != duty.gradient_hash {
             return Ok(result("mismatch", Some(format!("the recomputed commitment is {commitment}"))));
         }
-        // a gradient has only one artifact
+        // a gradient has exactly one artifact, so any other one is not the artifact of this gradient
         if mine.dag()?.root != duty.ipfs_hash {
             return Ok(result("unavailable", Some("the artifact is not that of the committed gradient".to_owned())));
         }
         Ok(result("match", None))
     }
 
-    /// Returns the result that this verifier committed to before a restart, if it is one that `result` could have been:
-    /// the artifact may have become available, or unavailable, since then.
+    /// Returns the result that this verifier committed to before a restart. Returns `None` unless it is `result`, or
+    /// `result` with an unavailable artifact, because the artifact may have appeared or disappeared since then.
     fn committed_before(
         &self,
         verifier: &str,
@@ -190,7 +190,7 @@ impl Verifier {
         results.find(|result| hex(&self.reveal(verifier, duty.challenge_id, result).commitment()) == *committed)
     }
 
-    /// Returns the message of a stage: the commitment, the reveal, or the vote of the panel.
+    /// Returns the message for the challenge's stage: the commitment, the reveal, or the vote in the panel.
     fn message(&self, verifier: &str, duty: &VerificationDuty, result: &Recomputation) -> Message {
         let verifier = verifier.to_owned();
         let challenge_id = duty.challenge_id;
@@ -217,7 +217,7 @@ impl Verifier {
         Message::CommitAttestation(MsgCommitAttestation { verifier, challenge_id, commitment })
     }
 
-    /// Returns the attestation that is first committed to, then revealed.
+    /// Returns the attestation, whose hash is committed first and which is revealed later.
     fn reveal(&self, verifier: &str, challenge_id: u64, result: &Recomputation) -> MsgRevealAttestation {
         let gradient_hash = match result.result {
             "unavailable" => String::new(),
@@ -233,7 +233,7 @@ impl Verifier {
         }
     }
 
-    /// Returns the salt of a challenge, which is the same after a restart.
+    /// Returns the salt for a challenge. It is derived, so that it is the same after a restart.
     fn salt_of(&self, challenge: u64) -> [u8; 32] {
         use sha2::{Digest, Sha256};
         Sha256::new().chain_update(self.salt).chain_update(challenge.to_le_bytes()).finalize().into()

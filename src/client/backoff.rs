@@ -25,7 +25,7 @@ impl Backoff {
         Self { failures: 0, max_ms }
     }
 
-    /// Starts over after a success.
+    /// Forgets the failures. Called after a success.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
@@ -37,7 +37,7 @@ impl Backoff {
         whole - (u64::from(whole / 2) * u64::from(random) / u64::from(u32::MAX)) as u32
     }
 
-    /// Whether the waiting time has reached its maximum.
+    /// Whether the current waiting time is the maximum.
     pub fn is_longest(&self) -> bool {
         self.failures > 0 && self.whole_ms() == self.max_ms
     }
@@ -48,10 +48,10 @@ impl Backoff {
     }
 }
 
-/// What to do after a request to one of several nodes failed.
+/// How to retry after a request to one of several nodes has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// Retry with the next node at once.
+    /// Retry with the next node without waiting.
     NextNode,
     /// Retry after this many milliseconds.
     After(u32),
@@ -75,7 +75,7 @@ impl RetryPolicy {
         Self { nodes: nodes.max(1), failures: 0, backoff }
     }
 
-    /// Starts over after a success.
+    /// Forgets the failures. Called after a success.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

@@ -1,4 +1,4 @@
-//! What a client needs of the program around it: a connection to a node, a timer, and a file for unfinished work.
+//! What a client needs from the program around it: a connection to a node, a timer, and a file for unfinished work.
 
 use super::ClientError;
 
@@ -42,7 +42,7 @@ pub trait WorkFile {
     async fn save_work(&self, _bytes: &[u8]) {}
 }
 
-/// An HTTP request.
+/// An HTTP request: a GET, or a POST if it has a body.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// Path and query of the URL, starting with the first slash.
@@ -58,10 +58,10 @@ impl<'a> Request<'a> {
     }
 }
 
-/// An HTTP response.
+/// The status and the body of an HTTP response.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// The status code.
+    /// The HTTP status code.
     pub status: u16,
     /// The body, at most [`MAX_RESPONSE_BYTES`] bytes.
     pub body: Vec<u8>,

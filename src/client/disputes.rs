@@ -23,7 +23,7 @@ pub struct ClaimedGradient {
     pub gradient_hash: String,
 }
 
-/// A gradient that can be disputed, or whose attestations can be appealed against.
+/// A gradient that can be disputed, or one on which verifiers' attestations can be appealed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputableGradient {
     /// The disputable gradient.
@@ -34,7 +34,7 @@ pub struct DisputableGradient {
     pub appealable: Option<u64>,
 }
 
-/// An open dispute.
+/// A dispute that is not decided yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenDispute {
     /// ID of the dispute.
@@ -49,7 +49,7 @@ pub struct OpenDispute {
     pub answers: Vec<GivenAnswer>,
 }
 
-/// An answer in a dispute.
+/// An answer in a dispute, with the game that follows from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenAnswer {
     /// Address of the account that gave the answer.
@@ -58,7 +58,7 @@ pub struct GivenAnswer {
     game: String,
 }
 
-/// The gradients that can be disputed, and the open disputes.
+/// The response to a challenger's request: what can be disputed or appealed, and what is in dispute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputeList {
     /// The gradients that can be disputed or appealed about, in the order of their IDs.

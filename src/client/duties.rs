@@ -32,7 +32,7 @@ pub struct VerificationDuty {
     pub committed: Option<String>,
 }
 
-/// A full round whose gradients are to be aggregated.
+/// A full round whose gradients the proposer must aggregate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AggregationJob {
     /// Index of the round.
@@ -71,7 +71,7 @@ pub struct AggregationInput {
 /// The status of a submission on the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GradientStatus {
-    /// `pending`, `challenged`, `accepted`, `disputed`, `withdrawn` or `rejected`.
+    /// The status: `pending`, `challenged`, `accepted`, `disputed`, `withdrawn` or `rejected`.
     pub status: String,
     /// Why the submission was rejected: `mismatch` or `unavailable`. `None` for any other status.
     pub finding: Option<String>,
@@ -110,7 +110,7 @@ impl<H: Connection> Client<H> {
         }
     }
 
-    /// Returns the miner's rewards that are in escrow while it is on probation, in micro-units.
+    /// Returns the miner's rewards in escrow, in micro-units. Rewards are in escrow while a miner is on probation.
     pub async fn escrow(&self) -> Result<u64, ClientError> {
         #[derive(Deserialize)]
         struct MinerScore {
@@ -176,7 +176,7 @@ impl<H: Connection> Client<H> {
     }
 }
 
-/// Serde of 32 bytes as 64 hexadecimal digits.
+/// Serde of 32 bytes as a string of 64 hexadecimal digits.
 mod digits {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

@@ -9,13 +9,13 @@ use std::{
 /// How many blocks a node may be behind the highest block seen. A node that lags more is used only if all nodes lag.
 const MAX_LAG_BLOCKS: u64 = 5;
 
-/// The nodes of the same chain, and which of them is in use.
+/// A list of nodes that belong to the same chain, and which of them is in use.
 #[derive(Debug)]
 pub struct Endpoints {
-    /// URLs of the nodes, for messages.
+    /// URLs of the nodes, which error messages contain.
     names: Vec<String>,
     current: Cell<usize>,
-    /// Whether the current node has been checked.
+    /// Whether the current node has passed the check.
     checked: Cell<bool>,
     /// Chain id and genesis hash that all nodes must have. Set by the first node that responds.
     chain: RefCell<Option<(String, String)>>,

@@ -21,7 +21,7 @@ pub enum ClientError {
         /// The node's message, at most 500 characters.
         message: String,
     },
-    /// A transaction was executed and failed.
+    /// The transaction was executed and failed.
     #[error("transaction {hash} failed with code {code}: {log}")]
     Failed {
         /// Hash of the transaction.
@@ -34,7 +34,7 @@ pub enum ClientError {
     /// The node accepted a transaction, but no block contained it within ten minutes.
     #[error("transaction {0} is in no block after ten minutes")]
     Lost(String),
-    /// The chain produces no blocks.
+    /// The chain has stopped producing blocks.
     #[error("the node has produced no block for {seconds} s (height {height})")]
     Halted {
         /// Height of the last block.
@@ -42,7 +42,7 @@ pub enum ClientError {
         /// For how long the height has stayed the same, in seconds.
         seconds: u32,
     },
-    /// The node does not return a block that it had accepted.
+    /// The node accepted a block but does not return it.
     #[error("the node accepted block {cid} but does not return it: {reason}")]
     BlockLost {
         /// CID of the block.
@@ -64,7 +64,7 @@ pub enum ClientError {
     /// A block does not match its CID, exceeds the size limit, or is missing.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A transaction could not be built.
+    /// The transaction could not be built or signed.
     #[error(transparent)]
     Chain(#[from] TxError),
 }
@@ -76,16 +76,16 @@ pub enum ErrorClass {
     Retryable,
     /// Another node may succeed; this one will not.
     Failover,
-    /// No retry helps: the chain itself refuses, or this program is wrong.
+    /// No retry can help: the chain itself refuses, or this program has a defect.
     Fatal,
 }
 
 /// An error that belongs to an [`ErrorClass`].
 pub trait Classify {
-    /// Returns the class of this error.
+    /// Returns the class of this error, which decides how a caller reacts.
     fn class(&self) -> ErrorClass;
 
-    /// Whether the class is [`ErrorClass::Retryable`].
+    /// Whether the same request may succeed later or with another node.
     fn is_retryable(&self) -> bool {
         self.class() == ErrorClass::Retryable
     }

@@ -55,10 +55,10 @@ impl<H: Connection + Timer + BlockSource + BlockCache> Host for H {}
 /// The route of [`JobInfo`].
 const JOB: &str = "/r3mes/wgpu/v1/job";
 
-/// What a node trains, and the state of its chain.
+/// The job that a node trains, and the state of its chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobInfo {
-    /// The chain id, which every signature covers.
+    /// The chain id, which every signature must cover.
     pub chain_id: String,
     /// Hash of the genesis, hexadecimal.
     pub genesis: String,
@@ -66,13 +66,13 @@ pub struct JobInfo {
     pub height: u64,
     /// The chain's time in seconds since 1970: the time of the last block, or of the next one.
     pub time: u64,
-    /// Version of the arithmetic specification.
+    /// Version of the arithmetic that the network computes with.
     pub arithmetic_version: u32,
     /// CID of the model's manifest.
     pub model: String,
-    /// Rank of the adapter.
+    /// Rank of the trained adapter.
     pub rank: u32,
-    /// Names of the adapted linear layers of a transformer layer.
+    /// Names of the linear layers that are adapted in each transformer layer.
     pub targets: Vec<String>,
     /// The number of closed rounds, which is also the index of the current round.
     pub round: u64,
@@ -92,7 +92,7 @@ pub struct HeldTask {
     pub round: u64,
     /// ID of the miner's shard in this round.
     pub shard_id: u64,
-    /// Seed of the round.
+    /// Seed of the task's round.
     #[serde(with = "text")]
     pub global_seed: u64,
 }
@@ -147,7 +147,7 @@ impl<H> Client<H> {
         self.key.address()
     }
 
-    /// Derives a secret from the key, as [`SessionKey::secret`] does.
+    /// Derives a secret from the key for a purpose. See [`SessionKey::secret`].
     pub fn secret(&self, purpose: &str) -> Result<[u8; 32], ClientError> {
         Ok(self.key.secret(purpose)?)
     }

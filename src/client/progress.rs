@@ -2,7 +2,7 @@
 
 use super::{Client, ClientError, Connection, Timer};
 
-/// Time between two requests for the height, in milliseconds.
+/// The time between two requests for the height, in milliseconds.
 const CHECK_MS: u32 = 5_000;
 /// For how long the height must stay the same before the chain counts as halted, in milliseconds.
 const HALT_MS: u32 = 30_000;
@@ -17,7 +17,7 @@ pub struct ProgressMonitor {
 }
 
 impl ProgressMonitor {
-    /// Returns the milliseconds waited so far.
+    /// Returns how long this monitor has waited so far, in milliseconds.
     pub fn waited_ms(&self) -> u32 {
         self.waited_ms
     }

@@ -74,7 +74,7 @@ pub struct BitLinear {
     state: RefCell<ExecutorState>,
 }
 
-/// The state of the executor, which serves one call at a time.
+/// The state of the layer's executor, which serves one call at a time.
 enum ExecutorState {
     Absent,
     /// Ready for batches with this number of rows.

@@ -53,7 +53,7 @@ impl EventSink {
         }
     }
 
-    /// Sends a `state` event.
+    /// Sends a `state` event with a state and the reason for it.
     pub(crate) fn state(&self, state: &'static str, reason: &str) {
         self.send(&ProgressEvent::State { state, reason: reason.to_owned() });
     }

@@ -57,7 +57,7 @@ const SEQUENCES: usize = 1;
 /// The time between two requests for a chunk while the round has none left, in milliseconds.
 const IDLE_MS: u32 = 2000;
 
-/// A miner for one node. A worker has at most one at a time.
+/// A miner for one node. A worker has at most one miner at a time.
 #[wasm_bindgen]
 pub struct Miner {
     inner: RefCell<Option<miner::Miner<BrowserHost>>>,
@@ -140,7 +140,7 @@ impl Miner {
         self.control.pause();
     }
 
-    /// Ends a pause.
+    /// Continues after a pause.
     pub fn resume(&self) {
         self.control.resume();
     }

@@ -1,5 +1,5 @@
-//! Tests of the page crate in a browser's worker. `wasm-bindgen-test-runner` opens the browser, as `scripts/test`
-//! describes.
+//! Tests of the page crate in a browser's worker. `wasm-bindgen-test-runner` opens the browser, with the
+//! settings in `scripts/test`.
 
 #![cfg(target_arch = "wasm32")]
 

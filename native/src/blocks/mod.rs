@@ -1,4 +1,4 @@
-//! The block store: content-addressed blocks in one redb file, kept as long as a pin holds them.
+//! The block store: content-addressed blocks in one redb file, and the pins that decide which blocks are kept.
 //!
 //! A *pin* keeps a block and all its parts ([`parts`](r3mes_wgpu::protocol::parts)). There are two sets of pins: the
 //! user's, set through Kubo's routes, and the system's, which [`BlockStore::replace_system_pins`] sets to what the
@@ -28,7 +28,7 @@ use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTabl
 use std::{fmt::Display, path::Path};
 use tables::{BYTES, LOOSE_BYTES, NUMBERS, TOTAL_BYTES, digest};
 
-/// A store of blocks, on disk or in memory.
+/// A block store, in a file or in memory.
 pub(crate) struct BlockStore {
     database: Database,
     quota: Quota,

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 enum PinOwner {
     /// The ledger of this node, which pins the data that it names.
     System = 0,
-    /// The user, through Kubo's routes.
+    /// The user, who pins blocks through Kubo's routes.
     User = 1,
 }
 

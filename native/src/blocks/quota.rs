@@ -27,7 +27,7 @@ pub(crate) struct StoreFull {
     pub(crate) what: &'static str,
     /// Total size of these blocks in bytes if the change were made.
     pub(crate) bytes: u64,
-    /// The limit in bytes.
+    /// Limit for these blocks in bytes.
     pub(crate) limit: u64,
 }
 

@@ -10,7 +10,7 @@ pub(super) type Digest = [u8; 32];
 pub(super) const BYTES: TableDefinition<Digest, &[u8]> = TableDefinition::new("bytes");
 /// Digest → number of pins that keep the block.
 pub(super) const HELD: TableDefinition<Digest, u64> = TableDefinition::new("held");
-/// Digest of an unpinned block → its mark.
+/// Digest of an unpinned block → the block's mark, which determines when it is deleted.
 pub(super) const LOOSE: TableDefinition<Digest, u64> = TableDefinition::new("loose");
 /// (Mark, digest) of each unpinned block, in the order in which blocks are deleted.
 pub(super) const QUEUE: TableDefinition<(u64, Digest), ()> = TableDefinition::new("queue");

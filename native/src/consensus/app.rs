@@ -29,7 +29,7 @@ use tracing::{info, warn};
 
 /// The version of the rules for executing blocks, which CometBFT writes into each block's header.
 const APP_VERSION: u64 = 1;
-/// The height of the first block.
+/// The height of the chain's first block.
 const FIRST_HEIGHT: i64 = 1;
 
 /// The application, which all of CometBFT's connections share.

@@ -11,7 +11,7 @@ use std::{
 };
 use tendermint_proto::v0_38::abci::Snapshot;
 
-/// The version of the chunk format.
+/// The version of the format of snapshot chunks.
 pub(super) const FORMAT: u32 = 1;
 /// The size of rows in bytes at which a chunk is ended. CometBFT transfers chunks of at most 16 MB.
 const CHUNK_BYTES: usize = 4 << 20;
@@ -21,7 +21,7 @@ const KEPT: usize = 4;
 /// verify it.
 const NEWER_BLOCKS: u64 = 2;
 
-/// A row in a chunk: key and value.
+/// A row in a chunk: first the key, then the value.
 #[derive(Serialize, Deserialize)]
 struct SnapshotRow(#[serde(with = "serde_bytes")] Vec<u8>, #[serde(with = "serde_bytes")] Vec<u8>);
 

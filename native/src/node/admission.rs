@@ -5,7 +5,7 @@ use r3mes_wgpu::{
     tx::{DENOM, code},
 };
 
-/// The maximum size of a block's transactions in bytes.
+/// The maximum total size of the transactions in a block, in bytes.
 pub(crate) const MAX_BLOCK_BYTES: usize = 1 << 20;
 
 /// A copy of the ledger on which the admitted transactions have paid their fees and used their sequence numbers.

@@ -4,7 +4,7 @@
 //! The node either produces blocks of admitted transactions by itself, or appends the blocks that CometBFT delivers
 //! through [`crate::consensus`].
 //!
-//! `ledger.redb` holds the chain and `blocks.redb` the data blocks.
+//! The file `ledger.redb` contains the chain, and `blocks.redb` the data blocks.
 
 mod admission;
 pub(crate) mod block_sync;
@@ -46,7 +46,7 @@ const IDLE_BLOCK: u64 = 1;
 /// The number of blocks that a listener may lag behind before it misses some.
 const LISTENER_BLOCKS: usize = 256;
 
-/// A ledger with its chain, its mempool and its data blocks.
+/// A node's ledger, chain, mempool and data blocks.
 pub(crate) struct Node {
     ledger: RwLock<Ledger>,
     mempool: Mutex<Mempool>,
@@ -58,7 +58,7 @@ pub(crate) struct Node {
     pinning: Mutex<()>,
     added: broadcast::Sender<Arc<AddedBlock>>,
     min_fee: u64,
-    /// The lock of the ledger's file, or `None` for a node in memory.
+    /// The lock on the ledger's file, or `None` for a node in memory. Dropping it releases the lock.
     #[expect(dead_code, reason = "dropping it releases the lock")]
     lock: Option<File>,
 }

@@ -24,9 +24,9 @@ pub(crate) struct GenesisTerms {
     pub(crate) seed: [u8; 32],
     /// The number of accepted tasks that fill a round. Limited to the number of chunks of the text.
     pub(crate) quota: u32,
-    /// Address and coins in micro-units of each account.
+    /// Address of each account, and its coins in micro-units.
     pub(crate) accounts: Vec<(String, u64)>,
-    /// Address, stake in micro-units and roles of each operator.
+    /// Address of each operator, its stake in micro-units, and the codes of its roles.
     pub(crate) nodes: Vec<(String, u64, Vec<u32>)>,
 }
 
@@ -63,7 +63,7 @@ impl Setup {
         Ok(Self { genesis, blocks })
     }
 
-    /// Returns the genesis.
+    /// Returns the genesis of this setup.
     pub(crate) fn genesis(&self) -> &Genesis {
         &self.genesis
     }

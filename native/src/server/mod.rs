@@ -49,7 +49,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The maximum size of a request body in bytes. The IPFS routes that upload files have a higher limit.
 const MAX_BODY_BYTES: usize = 16 << 20;
 
-/// Flags of the HTTP server of a node in this process.
+/// Flags of a node's HTTP server.
 #[derive(Args, Clone)]
 pub(crate) struct ServeArgs {
     /// Listen on this address [default: 127.0.0.1:7717, or another port if that one is taken]

@@ -98,7 +98,7 @@ async fn reward_formula(State(app): SharedApp) -> Json<Value> {
     Json(json!({ "formulas": formulas.to_string() }))
 }
 
-/// Formats an integer number of ten-thousandths as a decimal fraction.
+/// Formats a count of ten-thousandths as a decimal fraction with four digits.
 fn share(myriad: u64) -> String {
     format!("{}.{:04}", myriad / 10_000, myriad % 10_000)
 }

@@ -284,7 +284,7 @@ fn block(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     }))
 }
 
-/// Returns bytes as upper-case hexadecimal digits.
+/// Returns bytes as a string of upper-case hexadecimal digits.
 fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXUPPER.encode(bytes)
 }

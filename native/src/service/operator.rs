@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 /// The number of sequences in a batch that an operator computes. It does not affect the results.
 pub(crate) const SEQUENCES: usize = 2;
-/// The waiting time if there is no duty, in milliseconds.
+/// The waiting time while no duty is due, in milliseconds.
 const IDLE_MS: u32 = 50;
 /// The longest waiting time after an error, in milliseconds. It is short because the node runs in the same process.
 const MAX_BACKOFF_MS: u32 = 1000;

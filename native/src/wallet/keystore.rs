@@ -31,11 +31,11 @@ const TAG_BYTES: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KdfCost {
-    /// Memory in KiB, 8 to 262,144, and at least 8 for each lane.
+    /// Memory in KiB: 8 to 262,144, and at least 8 per lane.
     memory_kib: u32,
-    /// Passes over the memory, 1 to 16.
+    /// The number of passes over the memory: 1 to 16.
     passes: u32,
-    /// Lanes of the memory, 1 to 4.
+    /// The number of lanes into which the memory is divided: 1 to 4.
     lanes: u32,
 }
 

@@ -7,10 +7,10 @@ use crate::{
     client::{Backoff, Connection, Host, WorkFile},
 };
 
-/// An event of a miner.
+/// An event that a miner reports while it mines.
 #[derive(Debug)]
 pub enum MiningEvent<'a> {
-    /// The driver works, waits or retries.
+    /// The driver's state has changed.
     State(DriverState<'a, MiningError>),
     /// The current task has reached a stage.
     Stage(TaskStage),

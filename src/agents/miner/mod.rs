@@ -79,9 +79,9 @@ impl Classify for MiningError {
 /// A stage that the current task has reached.
 #[derive(Clone, Debug)]
 pub enum TaskStage {
-    /// The miner has claimed the task.
+    /// The miner has claimed the task, or had claimed it before a restart.
     Claimed {
-        /// The task.
+        /// The claimed task.
         task: Box<Task>,
         /// Index of the task's round.
         round: u64,
@@ -96,7 +96,7 @@ pub enum TaskStage {
     Submitted(u64),
 }
 
-/// A task whose gradient was accepted.
+/// A task whose gradient was accepted, with the results that a miner reports.
 #[derive(Clone, Debug)]
 pub struct AcceptedTask {
     /// The receipt, with which anybody can verify the gradient.
@@ -111,7 +111,7 @@ pub struct AcceptedTask {
     pub loss: Option<f64>,
     /// Balance of the payout address, in micro-units.
     pub balance: u64,
-    /// Size of the artifact's blocks in bytes.
+    /// Total size of the artifact's blocks, in bytes.
     pub bytes: u64,
 }
 
@@ -128,7 +128,7 @@ pub struct Miner<H> {
     claimed_chunk: Option<u64>,
 }
 
-/// A computed gradient that is not accepted yet.
+/// A computed gradient that has not been accepted yet.
 struct PendingResult {
     receipt: Receipt,
     artifact: Artifact,

@@ -40,12 +40,12 @@ const CONFIG: ModelConfig = ModelConfig {
     residual_fraction_bits: 20,
 };
 
-/// The response of a node that does not have the artifact.
+/// How the node responds while it does not have the artifact.
 #[derive(Clone, Copy)]
 enum Absence {
-    /// Status 404.
+    /// The node responds with status 404.
     Missing,
-    /// Status 503.
+    /// The node responds with status 503.
     Busy,
 }
 

@@ -132,7 +132,7 @@ struct CarStream<'a, L> {
     blocks: usize,
     /// CIDs of the blocks that had been missing.
     accepted: Vec<Cid>,
-    /// An error if the DAG is malformed or too large, or if a block did not match its CID.
+    /// The first error: the DAG is malformed or too large, or a block does not match its CID.
     result: Result<(), FetchError>,
 }
 

@@ -16,7 +16,7 @@ const MAX_DAG_BYTES: usize = 512 << 20;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// No source returned the right bytes.
+    /// No source returned bytes that match the CID.
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The manifest is malformed.
@@ -41,12 +41,12 @@ impl Classify for FetchError {
     }
 }
 
-/// Checked blocks by their CIDs.
+/// Blocks by their CIDs. Each was checked against its CID.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blocks(BTreeMap<Cid, Vec<u8>>);
 
 impl Blocks {
-    /// Fetches a task's chunk and its adapter, with all leaves.
+    /// Fetches a task's chunk, and its adapter's manifest and leaves.
     pub async fn of_task<S: BlockSource + BlockCache>(source: &S, task: &Task) -> Result<Self, FetchError> {
         let chunk = gateway::block(source, Codec::Raw, &task.chunk).await?;
         let mut blocks = Self::of_adapter(source, &task.adapter).await?;

@@ -50,7 +50,7 @@ pub enum StorageFailure {
     OtherCid {
         /// The CID that this program computed.
         expected: Cid,
-        /// The CID that the store returned.
+        /// The CID in the store's response.
         found: String,
     },
     /// The store accepted a block but does not return it.
@@ -64,12 +64,12 @@ pub enum StorageFailure {
     /// The service has not pinned the root in time, or has refused to.
     #[error("has not pinned {cid}: the status is {status}")]
     NotPinned {
-        /// CID of the root.
+        /// CID of the root that should be pinned.
         cid: Cid,
-        /// The status that the service reports.
+        /// The pin's status, as the service reports it.
         status: String,
     },
-    /// A response is malformed.
+    /// The store's response is malformed.
     #[error("returned an invalid response: {0}")]
     InvalidResponse(String),
     /// The pin list of the blocks could not be built.

@@ -8,7 +8,7 @@ use crate::{
 use serde::Deserialize;
 use serde_json::json;
 
-/// Time between two requests for the status of a pin, in milliseconds.
+/// The time between two requests for the status of a pin, in milliseconds.
 const POLL_MS: u32 = 2000;
 /// The number of requests for the status, after which the pin counts as failed: one minute's worth.
 const POLLS: u32 = 30;

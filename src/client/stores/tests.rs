@@ -1,4 +1,4 @@
-//! Tests that a store that returns wrong data, loses blocks, refuses or does not respond is reported as an error.
+//! Tests that every failure of a store is reported: wrong data, lost blocks, refusals and missing responses.
 
 use super::*;
 use crate::{

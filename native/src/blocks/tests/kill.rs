@@ -16,7 +16,7 @@ fn numbered(number: u64) -> Vec<Block> {
     leaves.into_iter().chain([root]).collect()
 }
 
-/// The child process of [`acknowledged_blocks_survive_kill_nine`]. Does nothing if run directly.
+/// The child process that [`acknowledged_blocks_survive_kill_nine`] starts. Does nothing if run directly.
 #[test]
 #[ignore = "the child process of another test"]
 fn filling_child() {

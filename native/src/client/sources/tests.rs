@@ -166,7 +166,7 @@ fn redirects_of_a_gateway_are_followed_up_to_a_limit() {
     assert_eq!(circle.1.load(Ordering::SeqCst), 1 + REDIRECTS as usize);
 }
 
-/// Neither blocks nor the token are sent to the target of a store's redirect.
+/// Tests that neither blocks nor the token are sent to the target of a store's redirect.
 #[test]
 fn redirects_of_a_store_are_not_followed() {
     let elsewhere = honest();

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 const FOLDER: &str = "R3MES_TEST_LEDGER";
 
-/// The child process of [`acknowledged_blocks_survive_kill_nine`]. Does nothing if run directly.
+/// The child process that [`acknowledged_blocks_survive_kill_nine`] starts. Does nothing if run directly.
 #[test]
 #[ignore = "the child process of another test"]
 fn adding_child() {

@@ -18,7 +18,7 @@ use r3mes_wgpu::{
 use redb::backends::InMemoryBackend;
 use std::sync::OnceLock;
 
-/// The number of blocks of a run.
+/// The number of blocks in a run.
 const BLOCKS: u64 = 24;
 
 pub(crate) fn key(number: u8) -> SessionKey {

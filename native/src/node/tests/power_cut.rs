@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex};
 
 #[derive(Debug, Default)]
 struct SimulatedDisk {
-    /// The bytes that a reader sees.
+    /// The bytes that reads return.
     seen: Vec<u8>,
     /// The bytes that survive a power cut.
     synced: Vec<u8>,
-    /// The writes since the last sync, in order: offset and bytes.
+    /// The writes since the last sync, in order: offset in the file and bytes.
     unsynced: Vec<(usize, Vec<u8>)>,
     /// The number of operations until the power cut.
     left: u64,
@@ -133,7 +133,7 @@ fn acknowledged_blocks_survive_power_cuts_and_none_is_added_twice() {
             if result.is_ok() {
                 break;
             }
-            // the second attempt is cut too, the third is not
+            // the second attempt is interrupted too, but the third is not
             attempt += 1;
             cuts += 1;
             let left = if attempt == 1 { 40 + first_cut % 97 } else { u64::MAX };

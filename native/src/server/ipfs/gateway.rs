@@ -30,9 +30,9 @@ enum GatewayFormat {
 /// The part of a DAG that a CAR contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DagScope {
-    /// The root and all its parts.
+    /// The root block and all its parts.
     All,
-    /// The root alone.
+    /// The root block alone.
     Block,
 }
 

@@ -9,7 +9,7 @@ use std::str::FromStr;
 /// The maximum number of arguments that one command accepts.
 const MAX_ARGUMENTS: usize = 1024;
 
-/// The names and values of a query. `arg` may occur several times.
+/// The names and values in a query string. The name `arg` may occur several times.
 pub(super) struct KuboQuery(Vec<(String, String)>);
 
 impl<S: Send + Sync> FromRequestParts<S> for KuboQuery {
@@ -27,7 +27,7 @@ impl KuboQuery {
         self.0.iter().rev().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the value of a boolean option.
+    /// Returns the value of a boolean option, or `default` if it is missing.
     pub(super) fn flag(&self, name: &str, default: Flag) -> Result<Flag, IpfsError> {
         match self.text(name) {
             None => Ok(default),

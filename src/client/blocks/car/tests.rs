@@ -10,7 +10,7 @@ use crate::{
 use pollster::block_on;
 use std::cell::{Cell, RefCell};
 
-/// The response of a gateway to a request for a CAR.
+/// How a gateway responds to a request for a CAR.
 #[derive(Clone)]
 enum Cars {
     /// The gateway responds with an error status.
@@ -150,7 +150,7 @@ fn one_request_fetches_a_dag_and_cached_blocks_are_not_requested_again() {
     blocks[1..6].iter().for_each(|block| drop(gateways.cache.borrow_mut().remove(&block.cid())));
     gateways.deliver_all();
     assert_eq!(gateways.request_counts(), (1, 0), "most are missing");
-    // cached bytes are checked
+    // bytes from the cache are checked too
     gateways.cache.replace(BTreeMap::from([(dag().root, vec![1])]));
     gateways.deliver_all();
     assert_eq!(gateways.request_counts(), (1, 0));
