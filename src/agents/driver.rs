@@ -61,7 +61,7 @@ pub struct Waits {
 pub trait Agent {
     /// The error of a failed step.
     type Error: Classify;
-    /// Does the next piece of work. Says in the outcome whether there was any.
+    /// Does the next piece of work, if there is any. The outcome tells whether there was.
     async fn step(&mut self) -> Result<StepOutcome, Self::Error>;
     /// Returns the connection to the nodes. The driver makes it fail over after an error.
     fn connection(&self) -> &impl Connection;

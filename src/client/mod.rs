@@ -52,7 +52,7 @@ pub trait Host: Connection + Timer + BlockSource + BlockCache {}
 
 impl<H: Connection + Timer + BlockSource + BlockCache> Host for H {}
 
-/// The route of [`JobInfo`].
+/// Path of the route that returns [`JobInfo`].
 const JOB: &str = "/r3mes/wgpu/v1/job";
 
 /// The job that a node trains, and the state of its chain.
@@ -142,7 +142,7 @@ impl<H> Client<H> {
         &self.host
     }
 
-    /// Returns the address of the key that signs.
+    /// Returns the address of the client's own key, which signs its transactions.
     pub fn address(&self) -> &str {
         self.key.address()
     }

@@ -30,7 +30,7 @@ pub struct ExecutedTx {
 }
 
 impl ExecutedTx {
-    /// Returns the first response of type `M`, also looking inside the response to a `MsgExec`.
+    /// Returns the first response of type `M`. The responses inside the response to a `MsgExec` count too.
     pub fn response<M: prost::Message + Name + Default>(&self) -> Option<M> {
         self.responses.iter().find_map(|response| match response.type_url.as_str() {
             url if url == M::type_url() => M::decode(&*response.value).ok(),

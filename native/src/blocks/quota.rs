@@ -83,7 +83,7 @@ pub(super) fn mark_loose(write: &WriteTransaction, digest: &Digest, mark: u64) -
     Ok(())
 }
 
-/// Records that a pin keeps a block from now on. Does nothing if the block is not unpinned.
+/// Makes an unpinned block pinned. Does nothing to a block that is pinned already.
 pub(super) fn unmark_loose(write: &WriteTransaction, digest: &Digest) -> Result<()> {
     let before = write.open_table(LOOSE)?.remove(digest)?.map(|mark| mark.value());
     if let Some(mark) = before {

@@ -10,7 +10,7 @@ use tendermint_proto::v0_38::abci::{RequestOfferSnapshot, Snapshot};
 /// The maximum number of chunks, enough for a ledger of 64 GiB.
 const MAX_CHUNKS: u32 = 1 << 14;
 
-/// A snapshot while its chunks arrive, in order.
+/// A snapshot that is being restored. Its chunks must arrive in order.
 pub(super) struct SnapshotRestore {
     height: u64,
     app_hash: Vec<u8>,

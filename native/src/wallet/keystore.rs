@@ -176,7 +176,7 @@ impl Keystore {
     }
 }
 
-/// Decodes lower-case hexadecimal digits.
+/// Decodes a string of lower-case hexadecimal digits.
 fn unhex(text: &str) -> Result<Vec<u8>> {
     data_encoding::HEXLOWER.decode(text.as_bytes()).context("expected lower-case hexadecimal digits")
 }

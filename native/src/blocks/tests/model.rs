@@ -41,7 +41,7 @@ struct ReferenceStore {
     blocks: Vec<Block>,
     quota: Quota,
     mark: u64,
-    /// Index of each stored block → its mark.
+    /// Index of each stored block → the mark of the block.
     there: BTreeMap<usize, u64>,
     user: BTreeSet<usize>,
     system: BTreeSet<usize>,
