@@ -1,4 +1,4 @@
-//! The command `wallet`: storing and opening wallets, sending coins, and granting sessions over HTTP.
+//! Tests of the command `wallet`: it stores and opens wallets, and sends coins and grants sessions over HTTP.
 
 use crate::node_process::NodeProcess;
 use crate::work_dir::{WorkDir, accepted};
@@ -132,7 +132,7 @@ fn a_new_mnemonic_restores_the_same_wallet() {
     assert_fails(&wallet(&place, &["new", "other", "--words", "13"]).output().unwrap(), 2, "13");
 }
 
-/// A process that holds a secret can not leave a core dump, and the secret is not among its arguments.
+/// A process that holds a secret cannot leave a core dump, and the secret is not among its arguments.
 #[cfg(target_os = "linux")]
 #[test]
 fn secrets_appear_in_no_core_dump_and_no_argument() {
@@ -198,7 +198,7 @@ fn a_session_mines_for_the_wallet_that_granted_it_until_it_is_revoked() {
     const FEE: u64 = 1000;
     let (work_dir, home, rig) = (WorkDir::new("grant-node"), imported("grant-wallet"), WorkDir::new("grant-rig"));
     let node = NodeProcess::start(&work_dir);
-    // another machine, which knows only the address of the account
+    // mining on another machine, which knows only the address of the account
     let output = mine(&rig, &node.url, "1", &["--granter", ADDRESS]);
     assert_fails(&output, 5, "grants");
     let shown = lines(&wallet(&rig, &["show", "--json"]).output().unwrap());

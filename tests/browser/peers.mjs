@@ -18,10 +18,11 @@ for (const runtime of [webgpu, wasm]) {
 }
 
 /**
- * Number of products in one run on a GPU, each with the result of the previous one, so that the cost of a run is small.
+ * The number of products in one run on a GPU. Each takes the result of the previous one as its input. With several
+ * products, the fixed cost of a run matters little.
  */
 const LAUNCHES = 4;
-/** Number of values along the contracted dimension that share a scale. */
+/** The number of values along the contracted dimension that share a scale. */
 const BLOCK = 32;
 
 /** @type {(PeerReport & Partial<Product>)[]} */
@@ -134,7 +135,7 @@ function checkRow(found, expected, tolerance) {
 async function matMulNBits(tokens, features, bits, accuracyLevel) {
   const random = randomIntegers(2026 + bits);
   const matrices = Array.from({ length: LAUNCHES }, () => randomTrits(features, random));
-  // keeps the variance from one product to the next
+  // with this scale, the output of a product has the variance of its input
   const scale = Math.fround(1 / Math.sqrt((2 / 3) * features));
   const blocks = features / BLOCK;
   const shape = [tokens, features];

@@ -1,5 +1,5 @@
-// Failures while a page mines, in Chromium with a real node: no work is lost or paid twice, and the page shows the
-// reason while it waits.
+// Tests of failures while a page mines, in Chromium with a real node: no work is lost or paid twice, and the page shows
+// the reason while it waits.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

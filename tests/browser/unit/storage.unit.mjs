@@ -14,8 +14,8 @@ import { installStorage } from "./environment.mjs";
 await installStorage();
 
 /**
- * Stores a submission of this time.
- * @param {number} time
+ * Stores an accepted submission.
+ * @param {number} time the time of the submission, which its CID contains
  */
 const save = (time) => saveSubmission({ cid: `cid ${time}`, status: "accepted", time });
 
