@@ -1,3 +1,5 @@
+// Tests of the stored settings, the session key's secret, and the submissions.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
