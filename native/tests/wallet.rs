@@ -14,7 +14,7 @@ use std::{
 const REWARD: u64 = 1_000_000;
 /// Passphrase of the wallets, given in the environment variable `R3MES_PASSPHRASE`.
 const PASSPHRASE: &str = "correct horse battery";
-/// A mnemonic for which CosmJS derives [`ADDRESS`]: `tests/data/cosmjs_addresses.tsv`.
+/// A mnemonic from which CosmJS derives [`ADDRESS`], as `tests/data/cosmjs_addresses.tsv` records.
 const MNEMONIC: &str = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
 /// Address of the first account of [`MNEMONIC`].
 const ADDRESS: &str = "remes1jhg0e7s6gn44tfc5k37kr04sznyhedtc6uec2k";

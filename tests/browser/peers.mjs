@@ -36,7 +36,7 @@ export async function prepare({ tokens, features }) {
   timed = [];
   /** @type {[what: string, backend: "gpu" | "cpu", make: () => Promise<Product>][]} */
   const products = [
-    // 2 bits without int8 inside take a minute for each product on a software GPU
+    // 2-bit weights without int8 products inside are left out, because they take a minute per product on a software GPU
     ...[
       { bits: 4, accuracy: 0 },
       { bits: 4, accuracy: 4 },
