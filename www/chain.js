@@ -53,7 +53,7 @@ export class Chain {
   }
 
   /**
-   * Returns the number of the next session statement between two accounts.
+   * Returns the number that the next session statement between two accounts must have.
    * @param {string} granter
    * @param {string} grantee
    */

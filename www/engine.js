@@ -127,7 +127,7 @@ function namedError(name, message) {
   return Object.assign(new Error(message), { name });
 }
 
-/** Opens the worker. A page of another origin may not load it directly, so there a blob of its own imports it. */
+/** Opens the worker. A page of another origin cannot load it directly, so such a page loads a blob that imports it. */
 function openWorker() {
   const url = new URL("./worker.js", import.meta.url);
   if (url.origin === location.origin) return new Worker(url, { type: "module" });
