@@ -126,10 +126,11 @@ function checkRow(found, expected, tolerance) {
 }
 
 /**
+ * Prepares a chain of `MatMulNBits` products, whose weights are quantized to a few bits.
  * @param {number} tokens
  * @param {number} features
- * @param {number} bits
- * @param {number} accuracyLevel 4: int8 products inside
+ * @param {number} bits of a weight
+ * @param {number} accuracyLevel the operator's attribute: 4 allows int8 products inside, 0 sets no level
  * @returns {Promise<Product>}
  */
 async function matMulNBits(tokens, features, bits, accuracyLevel) {
@@ -182,6 +183,7 @@ function transpose(matrix, features) {
 }
 
 /**
+ * Prepares a `MatMulInteger` product of a uint8 input and int8 weights.
  * @param {number} tokens
  * @param {number} features
  */
@@ -200,6 +202,7 @@ async function matMulInteger(tokens, features) {
 }
 
 /**
+ * Prepares a `DynamicQuantizeMatMul` product, which quantizes its input to 8 bits itself.
  * @param {number} tokens
  * @param {number} features
  */

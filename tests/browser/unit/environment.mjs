@@ -131,7 +131,7 @@ export async function installPage(body) {
   setGlobal("window", window);
   setGlobal("parent", window);
   setGlobal("addEventListener", window.addEventListener.bind(window));
-  // neither the element's interval nor its frame counter must keep the process of a test alive
+  // the element's interval and its frame counter must not keep the process of a test alive
   const { setInterval } = globalThis;
   setGlobal("setInterval", (/** @type {() => void} */ work, /** @type {number} */ ms) => setInterval(work, ms).unref());
   setGlobal("requestAnimationFrame", () => 0);
