@@ -20,7 +20,8 @@ const MAX_POLLS = 240;
  *
  * @typedef {object} Grants
  * @property {string[]} messages type URLs of the messages that the key may send for the account
- * @property {number | undefined} capLeft fees in micro-units that the key may still spend; `undefined` without an allowance
+ * @property {number | undefined} capLeft fees in micro-units that the key may still spend; `undefined` without an
+ *   allowance
  * @property {number} expires when the first grant expires, in seconds since 1970
  */
 
