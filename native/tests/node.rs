@@ -1,4 +1,4 @@
-//! The HTTP interface of a node: for miners, wallets and explorers, and against invalid requests.
+//! Tests of a node's HTTP interface: what miners, wallets and explorers use, and that invalid requests are refused.
 
 use crate::node_process::{CHAIN, NodeProcess, claim};
 use crate::work_dir::{WorkDir, accepted};
@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-/// Returns a `mine` command at the node at `url`, with a working directory of its own.
+/// Returns a `mine` command for the node at `url`, with a working directory of its own.
 fn miner(name: &str, url: &str, tasks: &str) -> (WorkDir, Command) {
     let work_dir = WorkDir::new(name);
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));

@@ -1,5 +1,5 @@
-//! Sessions over HTTP: a session key mines for the account that granted it, up to a cap on fees, until the grant
-//! expires or is revoked.
+//! Tests of sessions over HTTP: a session key mines for the account that granted the session, up to a cap on fees,
+//! until the grant expires or is revoked.
 
 use crate::node_process::{CHAIN, NodeProcess, claim};
 use crate::work_dir::{WorkDir, accepted};
@@ -26,7 +26,7 @@ fn keys() -> (SessionKey, SessionKey) {
     (SessionKey::new(&[11; 32]).unwrap(), SessionKey::new(&[12; 32]).unwrap())
 }
 
-/// Returns granter and grantee.
+/// Returns the addresses of the granter and of the session key, which is the grantee.
 fn pair() -> GrantPair {
     let (account, session) = keys();
     GrantPair { granter: account.address().to_owned(), grantee: session.address().to_owned() }
@@ -98,7 +98,7 @@ fn a_session_mines_for_its_granter_until_its_cap_is_spent() {
     refused(node.pay(&key, &free, &[claim(&key, node.next_chunk())]), 13, "required 1000uremes");
     let own = Fee { amount: FEE, granter: None };
     refused(node.pay(&key, &own, &[claim(&key, node.next_chunk())]), 5, "owns 0uremes");
-    // a task needs two transactions, so that the third task can be claimed but not submitted
+    // each task needs two transactions and the cap pays for five, so the third task is claimed but not submitted
     let output = mine("session-fee", &node.url, "3");
     assert_refused(&output, "of the allowance of");
     assert_eq!(accepted(&output.stdout).len(), 2);

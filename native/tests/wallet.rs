@@ -1,4 +1,4 @@
-//! The command `wallet`: storing and opening wallets, sending coins, and granting sessions over HTTP.
+//! Tests of the command `wallet`: it stores and opens wallets, and sends coins and grants sessions over HTTP.
 
 use crate::node_process::NodeProcess;
 use crate::work_dir::{WorkDir, accepted};
@@ -14,7 +14,7 @@ use std::{
 const REWARD: u64 = 1_000_000;
 /// Passphrase of the wallets, given in the environment variable `R3MES_PASSPHRASE`.
 const PASSPHRASE: &str = "correct horse battery";
-/// A mnemonic for which CosmJS derives [`ADDRESS`]: `tests/data/cosmjs_addresses.tsv`.
+/// A mnemonic from which CosmJS derives [`ADDRESS`], as `tests/data/cosmjs_addresses.tsv` records.
 const MNEMONIC: &str = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
 /// Address of the first account of [`MNEMONIC`].
 const ADDRESS: &str = "remes1jhg0e7s6gn44tfc5k37kr04sznyhedtc6uec2k";
@@ -132,7 +132,7 @@ fn a_new_mnemonic_restores_the_same_wallet() {
     assert_fails(&wallet(&place, &["new", "other", "--words", "13"]).output().unwrap(), 2, "13");
 }
 
-/// A process that holds a secret can not leave a core dump, and the secret is not among its arguments.
+/// A process that holds a secret cannot leave a core dump, and the secret is not among its arguments.
 #[cfg(target_os = "linux")]
 #[test]
 fn secrets_appear_in_no_core_dump_and_no_argument() {
@@ -198,7 +198,7 @@ fn a_session_mines_for_the_wallet_that_granted_it_until_it_is_revoked() {
     const FEE: u64 = 1000;
     let (work_dir, home, rig) = (WorkDir::new("grant-node"), imported("grant-wallet"), WorkDir::new("grant-rig"));
     let node = NodeProcess::start(&work_dir);
-    // another machine, which knows only the address of the account
+    // mining on another machine, which knows only the address of the account
     let output = mine(&rig, &node.url, "1", &["--granter", ADDRESS]);
     assert_fails(&output, 5, "grants");
     let shown = lines(&wallet(&rig, &["show", "--json"]).output().unwrap());
