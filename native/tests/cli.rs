@@ -303,16 +303,16 @@ fn quality_compares_gradients_with_floating_point() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let ways = report["ways"].as_array().unwrap();
+    let methods = report["methods"].as_array().unwrap();
     assert_eq!(
-        ways.iter().map(|way| way["way"].as_str().unwrap()).collect::<Vec<_>>(),
+        methods.iter().map(|method| method["method"].as_str().unwrap()).collect::<Vec<_>>(),
         ["integers", "f32, one ulp off", "bfloat16"]
     );
-    for way in ways {
-        let number = |name: &str| way[name].as_f64().unwrap();
-        assert!(number("cosine") > 0.99 && (0.9..1.1).contains(&number("norm_ratio")), "{way}");
-        assert!(number("loss_gap").abs() < 0.05, "{way}");
-        assert_eq!(way["matrices"].as_array().unwrap().len(), report["matrices"].as_array().unwrap().len());
+    for method in methods {
+        let number = |name: &str| method[name].as_f64().unwrap();
+        assert!(number("cosine") > 0.99 && (0.9..1.1).contains(&number("norm_ratio")), "{method}");
+        assert!(number("loss_gap").abs() < 0.05, "{method}");
+        assert_eq!(method["matrices"].as_array().unwrap().len(), report["matrices"].as_array().unwrap().len());
     }
     assert!(report["held_out_loss_f64"].as_f64() < report["held_out_loss_before"].as_f64());
 }

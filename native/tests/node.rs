@@ -140,7 +140,7 @@ fn an_invalid_transaction_is_refused_with_a_reason_and_changes_nothing() {
     assert_eq!(node.sequence(&key), 0, "refused transactions are in no block");
     refused(node.signed(&key, claim(&key, chunk + 4)), 1101, "not available");
     let payout = MsgSetPayout { miner: key.address().to_owned(), payout: "cosmos1nobody".to_owned() };
-    refused(node.signed(&key, Message::SetPayout(payout)), 2, "no address");
+    refused(node.signed(&key, Message::SetPayout(payout)), 2, "not an address");
     let submit = |held: &Value, cid: &str, hash: &str| {
         Message::SubmitGradient(Box::new(MsgSubmitGradient {
             miner: key.address().to_owned(),
@@ -155,7 +155,7 @@ fn an_invalid_transaction_is_refused_with_a_reason_and_changes_nothing() {
         }))
     };
     let (cid, hash) = (Codec::DagCbor.cid(b"nowhere").to_string(), "ab".repeat(32));
-    refused(node.signed(&key, submit(&Value::Null, "QmNo", &hash)), 1102, "no CID");
+    refused(node.signed(&key, submit(&Value::Null, "QmNo", &hash)), 1102, "not a CID");
     refused(node.signed(&key, submit(&Value::Null, &cid, "xyz")), 1102, "64 hexadecimal");
     refused(node.signed(&key, submit(&Value::Null, &cid, &hash)), 1102, "shard_id");
     assert_eq!(node.signed(&key, claim(&key, chunk)), (0, String::new()));
