@@ -7,16 +7,16 @@ use crate::numbers::fixed::{WIDE_BITS, round_even, shift_for};
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of features of a row.
+    /// The number of features of a row.
     width: u32,
 }
 
-/// Low bits of `gate² · up` that are dropped.
+/// The number of low bits of `gate² · up` that are dropped.
 const DROPPED: u32 = 12;
 
-/// The kernel. It reads `gate` and `up`, and writes `out`, all `[tokens, width]` i32 rows.
+/// This kernel reads `gate` and `up`, and writes `out`, all `[tokens, width]` i32 rows.
 pub static KERNEL: Kernel = Kernel {
     name: "gated_relu_squared",
     params: Params::NAMES,
