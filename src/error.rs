@@ -33,9 +33,9 @@ pub enum Error {
     Shape {
         /// Name of the item.
         what: &'static str,
-        /// Number of elements required.
+        /// The required number of elements.
         expected: usize,
-        /// Number of elements given.
+        /// The actual number of elements.
         found: usize,
     },
     /// A value is outside its range.
@@ -43,13 +43,13 @@ pub enum Error {
     Value {
         /// Name of the value.
         what: &'static str,
-        /// The value.
+        /// The value that is out of range.
         value: i64,
     },
     /// A computed value left the range of its format.
     #[error("{what}: a value left the range of its format")]
     Saturated {
-        /// The computation.
+        /// Name of the computation.
         what: &'static str,
     },
     /// The yield hook stopped the run between two slices.
@@ -119,7 +119,7 @@ pub enum Error {
         /// The backend's word.
         found: u32,
     },
-    /// The GPU may not be used, because no lowering of a kernel computes the right bits on it.
+    /// The GPU must not be used, because no lowering of a kernel computes the right bits on it.
     #[error("{gpu} cannot run kernel {kernel}: {reasons}")]
     GpuUnfit {
         /// Name of the GPU.

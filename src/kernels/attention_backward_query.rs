@@ -1,5 +1,5 @@
 //! The gradient of attention with respect to queries: `dq = dS · k / √head_dim`, where `dS = P ∘ (dP − Σ P ∘ dP)` and
-//! `dP = dout · vᵀ`. `P` are the probabilities of [`attention`], and ∘ is the product of elements.
+//! `dP = dout · vᵀ`. `P` is the matrix of probabilities of [`attention`], and ∘ multiplies element by element.
 //!
 //! `dS · k` is a sum over keys, whose rows have different exponents. So the exponent of each key row is folded into
 //! `dS`, which is then requantized in blocks of 32 keys.
@@ -108,8 +108,8 @@ impl Stats {
         self.normalizer.probability(exp2(tables, self.max.max(score).abs_diff(score)))
     }
 
-    /// Returns `dP` with the exponent of the value row folded in. The result is in units of `2^(dout exponent + top −
-    /// 25)` and ≤ 2^61 in magnitude.
+    /// Returns `dP` with the exponent of the value row folded in. The result is in units of
+    /// `2^(dout exponent + top − 25)` and ≤ 2^61 in magnitude.
     #[inline(always)]
     fn folded(&self, dout: Head<'_>, value: Head<'_>, head_dim: usize) -> i64 {
         align(dout.dot(value, head_dim) << RAISE, -(distance(self.top, value.exponent) as i32))

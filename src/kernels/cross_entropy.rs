@@ -33,9 +33,9 @@ pub const IGNORE: u32 = u32::MAX;
 const DROPPED: u32 = 24;
 
 /// This kernel reads `z [tokens, vocab]` i32, `maximum [tokens]` i32, `sum [tokens]` u64, `labels [tokens]`,
-/// `row_scales [vocab]` u16 in units of 2^-16, the tables and the dither buffer. It writes `out [tokens, 3 ·
-/// row_words(vocab) + 2]`: `dlogits` as three int8 planes, `(256 · p0 + p1) · 256 + p2`, then the loss in bits, as i64
-/// in Q20.
+/// `row_scales [vocab]` u16 in units of 2^-16, the tables and the dither buffer. It writes
+/// `out [tokens, 3 · row_words(vocab) + 2]`: `dlogits` as three int8 planes, `(256 · p0 + p1) · 256 + p2`, then the
+/// loss in bits, as i64 in Q20.
 pub static KERNEL: Kernel = Kernel {
     name: "cross_entropy",
     params: Params::NAMES,

@@ -23,8 +23,8 @@ params! {
     up_stream: u32,
 }
 
-/// This kernel reads `dout`, `gate` and `up [tokens, width]` i32 rows and the dither buffer. It writes `dgate` and `dup
-/// [tokens, width]` wide rows with their row info.
+/// This kernel reads `dout`, `gate` and `up [tokens, width]` i32 rows and the dither buffer. It writes `dgate` and
+/// `dup [tokens, width]` wide rows with their row info.
 pub static KERNEL: Kernel = Kernel {
     name: "gated_relu_squared_backward",
     params: Params::NAMES,

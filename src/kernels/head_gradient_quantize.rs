@@ -18,8 +18,8 @@ params! {
     stream: u32,
 }
 
-/// This kernel reads `gradient [tokens, heads · head_dim]` i32 rows and the dither buffer. It writes `out [tokens,
-/// heads]` head rows.
+/// This kernel reads `gradient [tokens, heads · head_dim]` i32 rows and the dither buffer. It writes
+/// `out [tokens, heads]` head rows.
 pub static KERNEL: Kernel = Kernel {
     name: "head_gradient_quantize",
     params: Params::NAMES,

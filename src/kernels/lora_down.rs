@@ -19,8 +19,8 @@ params! {
     rank: u32,
 }
 
-/// This kernel reads `x [tokens, in_features]` byte rows and `a [rank, in_features]` wide rows. It writes `out [tokens,
-/// rank]` wide rows with their row info, whose scale does not include the scales of `x` and `a`.
+/// This kernel reads `x [tokens, in_features]` byte rows and `a [rank, in_features]` wide rows. It writes
+/// `out [tokens, rank]` wide rows with their row info, whose scale does not include the scales of `x` and `a`.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_down",
     params: Params::NAMES,

@@ -1,5 +1,5 @@
-//! `grad_b[r, i] += Σ_t f[t, r] · dy[t, i]`: adds up the gradient of the factor `b`, block by block. `f` are the folded
-//! rows that `lora_fold` writes.
+//! `grad_b[r, i] += Σ_t f[t, r] · dy[t, i]`: adds up the gradient of the factor `b`, block by block. `f` holds the
+//! folded rows that `lora_fold` writes.
 //!
 //! The sum of a block (≤ 2^14 · 2^14 · 32 = 2^33) is exact. It is shifted to the job's exponent and added in i64, so
 //! gradients add up to the same bits in any order.

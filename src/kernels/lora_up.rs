@@ -1,9 +1,9 @@
-//! `y = product · 2^fraction_bits + (alpha / rank) · u · factorᵀ`: adds the adapter's share to the ternary product `x ·
-//! wᵀ`. The unit of `y` is the product's unit divided by 2^fraction_bits.
+//! `y = product · 2^fraction_bits + (alpha / rank) · u · factorᵀ`: adds the adapter's share to the ternary product
+//! `x · wᵀ`. The unit of `y` is the product's unit divided by 2^fraction_bits.
 //!
-//! In the forward pass `u = x·aᵀ` and the factor is b; in the backward pass `u = dy·b` and the factor is a. `|product|`
-//! is < 2^(30 − fraction_bits). `|Σ u · factor|` is ≤ 2^28 · rank ≤ 2^34, and < 2^58 after multiplication by the 24-bit
-//! ratio.
+//! In the forward pass, `u` is `x · aᵀ` and the factor is `b`; in the backward pass, `u` is `dy · b` and the factor is
+//! `a`. `|product|` is < 2^(30 − fraction_bits). `|Σ u · factor|` is ≤ 2^28 · rank ≤ 2^34, and < 2^58 after
+//! multiplication by the 24-bit ratio.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, as_i32, flag, params, read,

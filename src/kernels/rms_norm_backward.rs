@@ -1,5 +1,5 @@
-//! The gradient of RMSNorm: `dx = residual + (g − c · x) / rms`, where `g = gain · Σ dn` and `c = Σ g·x / (Σ x² + width
-//! · epsilon)`. `residual` is the gradient of the residual stream, which bypasses the norm.
+//! The gradient of RMSNorm: `dx = residual + (g − c · x) / rms`, where `g = gain · Σ dn` and
+//! `c = Σ g·x / (Σ x² + width · epsilon)`. `residual` is the gradient of the residual stream, which bypasses the norm.
 //!
 //! Up to three gradients of the normalized row are aligned and summed, because up to three linear layers read that row.
 //! The quantization after the norm is treated as the identity (straight-through estimator).
@@ -33,8 +33,9 @@ params! {
     inverse_width_exponent: i32,
 }
 
-/// This kernel reads `dn [tokens, slots, width]`, `x [tokens, width]` and `residual [tokens, width]` i32 rows, `gain
-/// [width]` i32 and `norm_info [tokens, 4]`. It writes `dx [tokens, width]` i32 rows whose scales are powers of two.
+/// This kernel reads `dn [tokens, slots, width]`, `x [tokens, width]` and `residual [tokens, width]` i32 rows,
+/// `gain [width]` i32 and `norm_info [tokens, 4]`. It writes `dx [tokens, width]` i32 rows whose scales are powers of
+/// two.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_backward",
     params: Params::NAMES,

@@ -22,8 +22,8 @@ params! {
     position_stride: u32,
 }
 
-/// This kernel reads `y [tokens, heads · head_dim]` i32 rows, `positions [tokens]` and `table [positions, head_dim/2,
-/// 2]` in Q30. It writes `out [tokens, heads]` head rows.
+/// This kernel reads `y [tokens, heads · head_dim]` i32 rows, `positions [tokens]` and
+/// `table [positions, head_dim/2, 2]` in Q30. It writes `out [tokens, heads]` head rows.
 pub static KERNEL: Kernel = Kernel {
     name: "rope",
     params: Params::NAMES,

@@ -26,9 +26,9 @@ params! {
     stream: u32,
 }
 
-/// This kernel reads `dheads [tokens, head_stride, head_dim]` i32 rows, `positions [tokens]`, `table [positions,
-/// head_dim/2, 2]` in Q30 and the dither buffer. It writes `dy [tokens, heads · head_dim]` wide rows with their row
-/// info.
+/// This kernel reads `dheads [tokens, head_stride, head_dim]` i32 rows, `positions [tokens]`,
+/// `table [positions, head_dim/2, 2]` in Q30 and the dither buffer. It writes `dy [tokens, heads · head_dim]` wide rows
+/// with their row info.
 pub static KERNEL: Kernel = Kernel {
     name: "rope_backward",
     params: Params::NAMES,

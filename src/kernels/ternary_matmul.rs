@@ -16,8 +16,8 @@ params! {
 }
 
 /// This kernel reads `x [tokens, in_features]` byte rows with their row info, whose sum is used by implementations that
-/// multiply codes 0..=2 in place of trits, and `weights [out_features, in_features]` block words. It writes `out
-/// [tokens, out_features]` i32 rows, whose row info `lora_up` writes.
+/// multiply codes 0..=2 in place of trits, and `weights [out_features, in_features]` block words. It writes
+/// `out [tokens, out_features]` i32 rows, whose row info `lora_up` writes.
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul",
     params: Params::NAMES,

@@ -22,8 +22,8 @@ params! {
 }
 
 /// This kernel reads `dy [tokens, planes, out_features]` with its row info, whose sum is used by implementations that
-/// multiply codes 0..=2 in place of trits, and `weights [out_features, in_features]` block words. It writes `out
-/// [tokens, slots, in_features]` i32 rows, whose row info `lora_up` writes.
+/// multiply codes 0..=2 in place of trits, and `weights [out_features, in_features]` block words. It writes
+/// `out [tokens, slots, in_features]` i32 rows, whose row info `lora_up` writes.
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul_backward",
     params: Params::NAMES,

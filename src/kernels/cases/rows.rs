@@ -1,4 +1,4 @@
-//! Rows as inputs of cases, with contents from ordinary to extreme.
+//! Rows that serve as inputs of test cases, with contents from ordinary to extreme.
 
 use super::{CaseSource, Draw};
 use crate::{
@@ -92,7 +92,7 @@ pub(super) fn wide_rows(source: &mut CaseSource, [rows, width]: [usize; 2], valu
     words
 }
 
-/// Operands: label, byte, and wide value.
+/// Contents of operands: a label, and functions that return a byte and a wide value.
 pub(super) const OPERANDS: [(&str, Draw, Draw); 4] = [
     ("random", |s| s.within(-127, 127), |s| s.within(-(1 << 14), 1 << 14)),
     ("largest", |s| sign(s) * 127, |s| sign(s) << 14),

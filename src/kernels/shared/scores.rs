@@ -8,8 +8,8 @@ use crate::numbers::{
 
 /// The number of fraction bits of a score.
 pub const SCORE_BITS: u32 = 20;
-/// The largest magnitude of a score, ±1024 in Q20, to which larger scores are clamped. The exponential of a score is
-/// therefore in 2^±1024.
+/// The largest magnitude of a score, 1024 in Q20, to which larger scores are clamped. The exponential of a score is
+/// therefore within 2^±1024.
 pub const SCORE_LIMIT: i32 = 1 << 30;
 
 /// Returns `value · 2^-shift` as a score, and whether it was clamped.
