@@ -58,7 +58,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let words = row_words(params.vocab);
     let stride = row_words(params.width);
     let t = (group.y + params.first_group) << 2u;
-    // Beyond the last token the last one is read again. Beyond the vocabulary the gradients are 0.
+    // Beyond the last token, the last one is read again. Beyond the vocabulary, the gradients are 0.
     let rows = min(vec4(t, t + 1u, t + 2u, t + 3u), vec4(params.tokens - 1u)) * (words * 3u + 2u);
     let last = params.vocab - 1u;
     var high_0 = vec4(0i);

@@ -1,4 +1,4 @@
-// out[t, r] = Σ_i x[t, i] · a[r, i]: byte rows projected to the rank, as wide rows with a power of two each.
+// out[t, r] = Σ_i x[t, i] · a[r, i]: byte rows projected to the rank, as wide rows whose scales are powers of two.
 // The sums are exact, |Σ| < 2^42; fragments/lora_down.wgsl adds up their parts and rounds them.
 
 struct Params {

@@ -18,13 +18,13 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> gradient: array<u32>; // [rank, out_features] i64
 @group(0) @binding(6) var<storage, read_write> flag: atomic<u32>;
 
-// Ranks that an invocation computes.
+// The number of ranks that an invocation computes.
 const RANKS = 2u;
 
 // Sums of 16 blocks: [16, 2 ranks, 32 columns].
 var<workgroup> staged: array<vec2<u32>, 1024>;
 
-// Sums of four columns for one rank by products of planes, each ≤ 2^15 · 32 in magnitude.
+// Sums of four columns for one rank, one field for each product of planes; each sum is ≤ 2^15 · 32 in magnitude.
 struct PlaneSums {
     high: vec4<i32>,
     middle: vec4<i32>,
@@ -37,7 +37,7 @@ struct Sums {
     second: PlaneSums,
 }
 
-// Columns of the gradient.
+// The number of columns of the gradient.
 fn width() -> u32 {
     return params.out_features;
 }

@@ -8,7 +8,7 @@ fn main(
     @builtin(local_invocation_index) index: u32,
 ) {
     let word = group.x * 8u + local.x;
-    // Ranks beyond the last are computed as the last one, and dropped.
+    // For ranks beyond the last, the last rank is computed again, and the result is dropped.
     let first_rank = (group.y + params.first_group) * RANKS;
     let ranks = min(vec4(first_rank) + vec4(0u, 1u, 2u, 3u), vec4(params.rank - 1u));
 

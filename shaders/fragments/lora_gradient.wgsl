@@ -1,6 +1,6 @@
 // Additions to the i64 gradient of a LoRA factor.
 
-// The job's shift of a block's sums for rank r.
+// The left shift that brings a block's sums for rank r to the job's exponent.
 fn shift_of_block(block: u32, r: u32) -> i32 {
     return bitcast<i32>(folded[(block * params.rank + r) * 20u + 16u]) - bitcast<i32>(lora_info[params.exponent_at]);
 }

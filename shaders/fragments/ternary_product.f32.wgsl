@@ -6,7 +6,7 @@
 var<workgroup> bytes: array<vec4<f32>, 256>; // [16 places, 16 × 4 tokens]
 var<workgroup> codes: array<vec4<f32>, 256>; // [16 places, 16 × 4 features]
 
-// Four features of each of eight tokens.
+// The sums of four features of each of eight tokens.
 struct Sums {
     t0: vec4<f32>,
     t1: vec4<f32>,
@@ -18,7 +18,8 @@ struct Sums {
     t7: vec4<f32>,
 }
 
-// Which share of a result is stored: the first sets it, and the last plane counts once.
+// Which partial sums are stored. The first ones overwrite the output, and later ones are added to it. Sums of the last
+// plane count once, and sums of other planes 256 times.
 struct Part {
     first: bool,
     last_plane: bool,
@@ -33,8 +34,8 @@ fn main(
     let words = row_words(places());
     let tile_t = (group.y + params.first_group) * 64u;
     let tile_f = group.x * 64u;
-    // Each invocation stages one word of four tokens, and one block. Beyond the last token or block the last one is
-    // read again, and its result is dropped.
+    // Each invocation stages one word of four tokens, and one block. Beyond the last token or block, the last one is
+    // read again, and the result is dropped.
     let word = index & 3u;
     let quad = index >> 2u;
     let rows = input_rows(tile_t + quad * 4u) + vec4<u32>(word);
@@ -118,8 +119,8 @@ fn store_eight(t: u32, f: u32, sums: Sums, part: Part) {
     store_token(t + 7u, f, vec4<i32>(sums.t7), part);
 }
 
-// Feature f exists; f + 1 .. f + 3 may not.
-// Every plane but the last counts 256 times; the first part subtracts the token's sum, because codes are trits + 1.
+// Stores the sums of features f..f + 4 of a token. Feature f exists; the other three may be beyond the last feature.
+// The first part also subtracts the sum of the token's input, because codes are trits + 1.
 fn store_token(t: u32, f: u32, sums: vec4<i32>, part: Part) {
     if t < params.tokens {
         let at = result_at(t) + f;

@@ -1,5 +1,5 @@
 // Head rows: two int8 planes, then four words, of which the first is the exponent; see src/kernels/shared/heads.rs.
-// In vectors of four words a row is [high plane, low plane, exponent]: row_words / 2 + 1 vectors.
+// Counted in vectors of four words, a row is [high plane, low plane, exponent] and has row_words / 2 + 1 vectors.
 
 // The number of vectors of one plane.
 fn plane_vectors(head_dim: u32) -> u32 {

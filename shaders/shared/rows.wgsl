@@ -8,12 +8,12 @@ fn magnitude_i32(value: i32) -> vec2<u32> {
     return vec2(bitcast<u32>(abs(value)), 0u);
 }
 
-// The word of plane 0 of a wide row, in units of 256, for four values of magnitude ≤ 2^14.
+// The word of plane 0 of a wide row (units of 256) that holds four values of magnitude ≤ 2^14.
 fn wide_high(values: vec4<i32>) -> u32 {
     return pack4xI8((values + 128i) >> vec4(8u));
 }
 
-// The word of plane 1, in units of 1, for the same values.
+// The word of plane 1 of a wide row (units of 1) that holds the same four values.
 fn wide_low(values: vec4<i32>) -> u32 {
     return pack4xI8(values);
 }
@@ -29,7 +29,7 @@ fn join_planes(high: i32, middle: i32, low: i32) -> vec2<u32> {
     return add_64(upper, extend_64(low));
 }
 
-// The exponent of a scale for comparisons; that of the scale 0 is the smallest.
+// The exponent of a scale for comparisons; the scale 0 has the smallest exponent.
 fn exponent_of(scale: Scale) -> i32 {
     return select(scale.exponent, ZERO_EXPONENT, scale.mantissa == 0u);
 }

@@ -1,5 +1,5 @@
-//! Rules of the interface: parameters and bindings are those that the kernel declares, and every WebGPU device supports
-//! the number of bindings and the size of the workgroup.
+//! Checks the interface of a shader: the parameters and bindings are those that the kernel declares, and every WebGPU
+//! device supports their number and the size of the workgroup.
 
 use super::Parsed;
 use naga::{AddressSpace, ArraySize, ScalarKind, ShaderStage, StorageAccess, TypeInner};

@@ -1,5 +1,5 @@
-//! Tests of the rules themselves: each finds a fault that is planted in a sound text, and none finds one in the sound
-//! text.
+//! Tests that each rule reports the fault that is planted in a sound text, and that no rule reports a fault in the
+//! sound text.
 
 use super::{generated, rules::Floats};
 use r3mes_wgpu::kernels::{Access, Binding, Kernel, SHARED};

@@ -1,22 +1,22 @@
-//! Slices: a slice is the work of one submission, short enough that the screen stays responsive.
+//! A slice is the work of one submission, short enough that the screen stays responsive.
 //!
 //! A slice is a list of parts. A part is some rows of one dispatch, and a row is the workgroups with the same y. The
 //! cost of a row is measured for each shape of dispatch, so the first slice with an unknown shape is one row.
 
 use std::ops::Range;
 
-/// The most workgroups of one launch along a dimension (WebGPU's `maxComputeWorkgroupsPerDimension`).
+/// The largest number of workgroups of one launch along a dimension (WebGPU's `maxComputeWorkgroupsPerDimension`).
 pub(super) const MAX_GROUPS: u32 = 65_535;
-/// The most parts of a slice. Each part uses a uniform block, see [`super::executor`].
+/// The largest number of parts of a slice. Each part uses one block of the parameter buffer, see [`super::executor`].
 pub(super) const MAX_PARTS: usize = 512;
-/// The largest factor by which one measurement lowers the cost of a row. A higher cost is adopted at once.
+/// The largest factor by which one measurement lowers the cost of a row. A higher cost is adopted immediately.
 const FASTER: f64 = 8.0;
 
 /// The rows of a dispatch that are to run.
 pub(super) struct DispatchRows {
-    /// Number of the shape, which dispatches of one kernel with equal parameters share.
+    /// Index of the shape, which dispatches of one kernel with equal parameters share.
     pub(super) shape: usize,
-    /// Workgroups along y that are to run.
+    /// The workgroups along y that are to run.
     pub(super) rows: Range<u32>,
 }
 
@@ -32,9 +32,9 @@ pub(super) struct SlicePart {
 pub(super) struct SlicePlanner {
     /// Milliseconds that a slice may take; 0 makes every slice one row.
     budget_ms: f64,
-    /// Milliseconds by which the report of completed work may be late.
+    /// Time, in milliseconds, by which the report of completed work may be late.
     delay_ms: f64,
-    /// Milliseconds of a row, for each shape; `None` until it is measured.
+    /// Cost of a row in milliseconds, for each shape; `None` until it is measured.
     row_ms: Vec<Option<f64>>,
 }
 
@@ -177,7 +177,7 @@ mod tests {
         let (times, ticks) = run_reported(&mut planner, &work, &[0.1, 0.02], 100.0);
         let total: f64 = times.iter().sum();
         assert!((ticks as f64) < 2.5 * total / 100.0, "{ticks} ticks for {total} ms");
-        // The first slices are estimates, at most FASTER times what the reports leave open.
+        // The costs of the first slices are estimates, which are at most `FASTER` times what the reports leave open.
         assert!(times.iter().all(|time| *time < 100.0), "{times:?}");
         let (times, _) = run_reported(&mut planner, &work, &[2.0, 4.0], 100.0);
         assert!(times[50..].iter().all(|time| *time < 32.0), "{times:?}");
