@@ -1,6 +1,6 @@
-//! Measures the ternary products on the CPU in GOP/s, which is 2 · tokens · in_features · out_features / seconds /
-//! 10^9. For comparison, it also measures an f32 product of the same shape, and the highest rate that `vpmaddubsw`
-//! could reach on this machine.
+//! Measures the ternary products on the CPU in GOP/s, which is
+//! `2 · tokens · in_features · out_features / seconds / 10^9`. For comparison, it also measures an f32 product of the
+//! same shape, and the highest rate that `vpmaddubsw` could reach on this machine.
 //!
 //! The summary shows the fastest of many interleaved runs, because other work on the machine only adds time.
 //! `-- --stats` adds criterion's statistics of each case.

@@ -22,7 +22,7 @@ struct Params {
 
 const IGNORE = 0xffffffffu;
 
-// What the dlogits of a token have in common.
+// Data that all dlogits of a token share.
 struct Token {
     start: u32, // index in z of the token's first score
     label: u32, // label, relative to this shard

@@ -14,7 +14,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(3) var<storage, read_write> out: array<u32>; // [tokens, heads] head rows
 
-// What the features of a head have in common.
+// Data that all features of a head share.
 struct Head {
     start: u32, // index in gradient of the head's first value
     index: u32, // row of the dither: position of the token · heads + head

@@ -15,7 +15,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> out_info: array<u32>; // [tokens, 4] row info
 
 // One part of a feature's inner product: every 16th word from `part` on. Each plane's sum is ≤ 2^14 · in_features / 16
-// in magnitude, so in_features ≤ 2^20.
+// in magnitude, which fits in i32 because in_features ≤ 2^20.
 fn partial(token: u32, r: u32, part: u32) -> vec2<u32> {
     let words = row_words(params.in_features);
     var high = 0i;

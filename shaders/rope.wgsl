@@ -15,7 +15,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> table: array<i32>; // [positions, head_dim / 2, 2] cosine and sine, Q30
 @group(0) @binding(4) var<storage, read_write> out: array<u32>; // [tokens, heads] head rows
 
-// What the features of a head have in common.
+// Data that all features of a head share.
 struct Head {
     start: u32, // index in y of the head's first value
     angles: u32, // index in the table of the first angle of the token's position

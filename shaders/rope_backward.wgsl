@@ -20,7 +20,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> dy: array<u32>; // [tokens, heads · head_dim] wide rows
 @group(0) @binding(6) var<storage, read_write> dy_info: array<u32>; // [tokens, 4] row info
 
-// What the features of a token have in common.
+// Data that all features of a token share.
 struct Token {
     start: u32, // index in dheads of the first value of the token's first head
     angles: u32, // index in the table of the first angle of the token's position

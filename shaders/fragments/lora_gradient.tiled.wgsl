@@ -1,5 +1,5 @@
-// One workgroup computes 32 columns of RANKS ranks, 16 blocks at a time. One invocation first computes four columns of
-// all these ranks for one of the 16 blocks; then one column of one rank for all of them, in their order.
+// One workgroup computes 32 columns of RANKS ranks, 16 blocks at a time. Each invocation first computes four columns of
+// all these ranks for one of the 16 blocks. Then it adds up one column of one rank over the 16 blocks, in their order.
 
 @compute @workgroup_size(8, 16, 1)
 fn main(

@@ -14,7 +14,7 @@ fn block_starts(f: u32) -> vec4<u32> {
     return blocks * (row_words(places()) >> 2u);
 }
 
-// The four blocks at each of 16 places, by features.
+// The four blocks at each of 16 places, in the form that by_features returns.
 fn blocks_at(starts: vec4<u32>, quad: u32) -> QuadBlocks {
     let b0 = weights[starts.x + quad];
     let b1 = weights[starts.y + quad];

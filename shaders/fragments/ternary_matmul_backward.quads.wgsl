@@ -13,7 +13,7 @@ fn block_starts(f: u32) -> vec4<u32> {
     return vec4<u32>(f >> 4u);
 }
 
-// The four blocks at each of 16 places, by features.
+// The four blocks at each of 16 places, in the form that by_features returns.
 fn blocks_at(starts: vec4<u32>, quad: u32) -> QuadBlocks {
     let stride = row_words(features()) >> 2u;
     let at = starts.x + quad * 4u * stride;

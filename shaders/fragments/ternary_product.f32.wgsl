@@ -83,7 +83,7 @@ fn stage_bytes(at: u32, words: vec4<u32>) {
     bytes[at + 48u] = vec4<f32>(bitcast<vec4<i32>>(words) >> vec4<u32>(24u));
 }
 
-// Stages a block that is given by features.
+// Stages a block in the form that by_features returns.
 fn stage_codes(at: u32, word: u32) {
     let block = vec4<u32>(word, word >> 8u, word >> 16u, word >> 24u);
     codes[at] = vec4<f32>(block & vec4<u32>(3u));

@@ -4,7 +4,8 @@
 // registers while they are updated with all codes. Pairs are split into i32 sums every 128 places, before a half
 // overflows.
 
-// Four blocks at each of 16 places, by features: one vec4 for four places.
+// Four blocks at each of 16 places, in the form that by_features returns. Each vec4 holds four places of the four
+// blocks.
 struct QuadBlocks {
     p0: vec4<u32>,
     p1: vec4<u32>,

@@ -20,8 +20,8 @@ struct PairCodes {
     bd3: vec4<i32>,
 }
 
-// The pairs of codes of blocks that are given by features: bytes 0 and 2 of a word are features a and c, bytes 1 and 3
-// are b and d, and place i is at bits 2i and 2i + 1.
+// The pairs of codes of blocks in the form that by_features returns: bytes 0 and 2 of a word are features a and c,
+// bytes 1 and 3 are b and d, and place i is at bits 2i and 2i + 1.
 fn pair_codes(words: vec4<u32>) -> PairCodes {
     return PairCodes(
         even_bytes(words), even_bytes(words >> vec4<u32>(2u)), even_bytes(words >> vec4<u32>(4u)),

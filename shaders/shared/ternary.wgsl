@@ -44,7 +44,7 @@ struct BlockCodes {
     d: vec4<u32>,
 }
 
-// The codes of four blocks, whose words are given by places.
+// The codes of four blocks, whose words have the form that by_places returns.
 fn blocks_codes(words: vec4<u32>) -> BlockCodes {
     let mask = vec4<u32>(0x03030303u);
     return BlockCodes(

@@ -11,7 +11,7 @@ struct TileSums {
     t7: vec4<i32>,
 }
 
-// The codes of a block that is given by places: a word for each feature.
+// The codes of a block in the form that by_places returns: a word for each feature.
 fn tile_codes(word: u32) -> vec4<u32> {
     return vec4<u32>(word, word >> 2u, word >> 4u, word >> 6u) & vec4<u32>(0x03030303u);
 }

@@ -1,4 +1,4 @@
-//! Known answers: tests that a backend computes the cases of a kernel as the reference kernel does.
+//! Tests a backend against known answers: the results of the reference kernel for the cases of a kernel.
 
 use super::Backend;
 use crate::{

@@ -35,9 +35,9 @@ params! {
     score_mantissa: u32,
     /// Right shift of scores, as in [`attention`].
     score_shift: i32,
-    /// Mantissa of 1 / √head_dim.
+    /// Mantissa of the scale `1 / √head_dim`.
     inverse_root: u32,
-    /// Exponent of 1 / √head_dim.
+    /// Exponent of the scale `1 / √head_dim`.
     inverse_root_exponent: i32,
     /// Index of the dither stream of `dS`, whose elements are indexed by (token · heads + head, key position).
     stream: u32,

@@ -3,7 +3,7 @@
 //!
 //! `dlogits` is multiplied by the u16 row scale (≤ 1) of each embedding, so that the product with the embeddings, which
 //! `head_backward` computes, needs no scales. That product is bounded by 2 · 2^22 · 127 + rounding < 2^31, because
-//! `dlogits` is in Q22 and Σ_v |dlogits| ≤ 2.
+//! `dlogits` is in Q22 and `Σ_v |dlogits|` ≤ 2.
 
 use super::{
     Kernel, Lowering, Saturated, as_bytes_mut, as_i32, params, read,

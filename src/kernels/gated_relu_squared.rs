@@ -1,6 +1,6 @@
 //! `out = relu(gate)² · up`: BitNet b1.58's feed-forward nonlinearity.
 //!
-//! Each row of gate and up is rounded to 14 bits, so the product has 42 bits, of which 30 are kept.
+//! Each row of `gate` and `up` is rounded to 14 bits, so the product has 42 bits, of which 30 are kept.
 
 use super::{INFO, Kernel, Lowering, Saturated, params, read, shared::rows, texts, write};
 use crate::numbers::fixed::{WIDE_BITS, round_even, shift_for};

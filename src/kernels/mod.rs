@@ -77,7 +77,7 @@ pub struct Binding {
 
 /// How a kernel uses a buffer.
 pub enum Access {
-    /// Any unit reads any word.
+    /// The kernel only reads the buffer. Any unit may read any word.
     Read,
     /// Each unit owns the number of words that the function returns for the given parameters. The unit writes these
     /// words and may also read them.

@@ -27,9 +27,9 @@ params! {
     residual_stride: u32,
     /// Exponent of the gains: an integer `i` in `gain` stands for the gain `i · 2^gain_exponent`.
     gain_exponent: i32,
-    /// Mantissa of 1 / width.
+    /// Mantissa of the scale `1 / width`.
     inverse_width: u32,
-    /// Exponent of 1 / width.
+    /// Exponent of the scale `1 / width`.
     inverse_width_exponent: i32,
 }
 

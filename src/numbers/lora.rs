@@ -60,8 +60,9 @@ pub struct GradientMatrix {
 }
 
 impl LoraAdapter {
-    /// Returns a new adapter for linear layers that are given as (name, in_features, out_features). The values of `a`
-    /// are close to normal(0, 0.01), and `b` is 0, so the model's output is initially that of the backbone.
+    /// Returns a new adapter for linear layers that are given as tuples of name, `in_features` and `out_features`. The
+    /// values of `a` are close to normal(0, 0.01), and `b` is 0, so the model's output is initially that of the
+    /// backbone.
     ///
     /// Each value of `a` depends only on the seed, the name of the matrix, and the row and column of the value.
     pub fn seeded(rank: usize, alpha: u32, shapes: &[(String, usize, usize)], seed: [u8; 32]) -> Result<Self, Error> {

@@ -10,9 +10,9 @@ use naga::{
 /// Whether a text may contain floating-point numbers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Floats {
-    /// It must not contain them.
+    /// The text must not contain floating-point numbers.
     None,
-    /// It may hold integers below 2^24 in magnitude in f32; the text has been audited for that.
+    /// The text may hold integers below 2^24 in magnitude in f32. It has been audited for that.
     Audited,
 }
 

@@ -49,7 +49,7 @@ pub(super) fn each(case: &mut dyn FnMut([usize; 2], RowContent)) {
     }
 }
 
-/// Returns i32 rows. A row whose scale has mantissa 0 has zero integers.
+/// Returns `[rows, width]` i32 rows with the given content. A row whose scale has mantissa 0 has zero integers.
 pub(super) fn i32_rows(source: &mut CaseSource, [rows, width]: [usize; 2], content: RowContent) -> Vec<u32> {
     let mut words = Vec::with_capacity(rows * (width + INFO));
     for _ in 0..rows {
@@ -60,7 +60,7 @@ pub(super) fn i32_rows(source: &mut CaseSource, [rows, width]: [usize; 2], conte
     words
 }
 
-/// Returns row infos without rows.
+/// Returns the row infos of `rows` rows, without the rows.
 pub(super) fn infos(source: &mut CaseSource, rows: usize, content: RowContent) -> Vec<u32> {
     let info = |source: &mut CaseSource| {
         let (mantissa, exponent) = scale(source, content);
@@ -74,7 +74,7 @@ fn scale(source: &mut CaseSource, content: RowContent) -> (u32, u32) {
     if mantissa == 0 { (0, 0) } else { (mantissa, exponent) }
 }
 
-/// Returns byte rows.
+/// Returns `[rows, width]` byte rows, whose bytes come from `value`.
 pub(super) fn byte_rows(source: &mut CaseSource, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * row_words(width)];
     for row in words.chunks_exact_mut(row_words(width)) {
@@ -83,7 +83,7 @@ pub(super) fn byte_rows(source: &mut CaseSource, [rows, width]: [usize; 2], valu
     words
 }
 
-/// Returns wide rows.
+/// Returns `[rows, width]` wide rows, whose integers come from `value`.
 pub(super) fn wide_rows(source: &mut CaseSource, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * wide::wide_words(width)];
     for row in words.chunks_exact_mut(wide::wide_words(width)) {

@@ -49,8 +49,8 @@ impl<'a> Source<'a> {
         exponents
     }
 
-    /// Returns the values by token: `[tokens padded to whole blocks, stride]`, where stride is head_dim padded to whole
-    /// [`LANES`].
+    /// Returns the values by token: `[tokens padded to whole blocks, stride]`, where `stride` is `head_dim` padded to
+    /// whole [`LANES`].
     #[inline(always)]
     pub(super) fn by_token(&self, span: Range<usize>, head: usize) -> Vec<i16> {
         let stride = self.stride();
