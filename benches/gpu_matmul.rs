@@ -24,7 +24,7 @@ const ROUNDS: usize = 7;
 /// The number of launches in one run: so many that the cost of the run itself hardly counts.
 const LAUNCHES: usize = 8;
 
-/// A line of the table.
+/// A line of the printed table.
 struct Timed {
     label: String,
     executor: GpuExecutor,

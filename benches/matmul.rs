@@ -81,7 +81,7 @@ impl Dispatch {
     }
 }
 
-/// The f32 product `out[t, n] = Σ_k x[t, k] · w[n, k]` by the crate `gemm`, on one thread.
+/// The f32 product `out[t, n] = Σ_k x[t, k] · w[n, k]` computed by the crate `gemm` on one thread.
 struct Float {
     x: Vec<f32>,
     weights: Vec<f32>,

@@ -29,7 +29,7 @@ use std::{
 
 const RUNS: usize = 5;
 
-/// A model with as many layers as learning needs, but few weights.
+/// A model with enough layers to learn from text, but with few weights.
 const DEEP: ModelConfig = ModelConfig {
     layers: 6,
     width: 256,

@@ -1,5 +1,6 @@
 // out = softmax(q · kᵀ / √head_dim) · v: causal attention with grouped key/value heads.
-// One workgroup computes one head of one token; an invocation computes one key, then one feature, at a time.
+// One workgroup computes one head of one token; an invocation first computes one key at a time, then one feature at a
+// time.
 // The words `keys` hold scores, then exponentials, then the weights of the values.
 
 struct Params {

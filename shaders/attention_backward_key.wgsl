@@ -1,5 +1,6 @@
 // dk = dSᵀ · q / √head_dim, dv = Pᵀ · dout: the gradient of attention with respect to keys and values. One workgroup
-// computes one key/value head of one token; an invocation computes one query, then one feature, at a time.
+// computes one key/value head of one token; an invocation first computes one query at a time, then one feature at a
+// time.
 
 struct Params {
     first_group: u32,
@@ -35,7 +36,7 @@ var<workgroup> block_shifts: array<vec2<u32>, 4>;
 var<workgroup> key_sums: array<vec2<u32>, 256>;
 var<workgroup> value_sums: array<vec2<u32>, 256>;
 
-// The exponents of dS · q and of dout for a pair of query and head.
+// The exponents of dS · q and of dout for a pair of token and head.
 fn exponents(pair: u32) -> vec2<i32> {
     let at = pair * head_vectors(params.head_dim) + (plane_vectors(params.head_dim) << 1u);
     let value = bitcast<i32>(dout[at].x);
@@ -65,7 +66,8 @@ fn gradient_of(pair: u32, key: u32) -> Gradient {
     return Gradient(probability, round_even_64(multiply_64(difference, probability), 30u));
 }
 
-// Writes the row info of an i32 row of sums, whose largest has `bits` bits, in units of mantissa · 2^exponent.
+// Writes the row info of an i32 row of sums. The sums are in units of mantissa · 2^exponent, and the largest has `bits`
+// bits.
 fn put_info(end: u32, bits: u32, mantissa: u32, exponent: i32) {
     out[end] = select(bitcast<i32>(mantissa), 0i, bits == 0u);
     out[end + 1u] = select(exponent + bitcast<i32>(shift_of(bits, ROW_BITS)), 0i, bits == 0u);
@@ -99,7 +101,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         value_sums[c] = vec2(0u, 0u);
     }
     for (var head = first_head; head < first_head + params.group; head++) {
-        // Four blocks of 32 queries of the sequence at a time, from the block that contains this key.
+        // Process the queries of the sequence in groups of four blocks of 32, from the block that contains this key on.
         for (var start = first + (column & 0xffffffe0u); start < end; start += HEAD_LANES) {
             let t = start + lane;
             let sees = t >= token && t < end;

@@ -1,5 +1,6 @@
 // dq = dS · k / √head_dim, dS = P ∘ (dP − Σ P ∘ dP), dP = dout · vᵀ: the gradient of attention with respect to queries.
-// One workgroup computes one head of one token; an invocation computes one key, then one feature, at a time.
+// One workgroup computes one head of one token; an invocation first computes one key at a time, then one feature at a
+// time.
 // The words `keys` hold probabilities P, then the weights of dS.
 
 struct Params {

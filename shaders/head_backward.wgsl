@@ -17,7 +17,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> embedding: array<u32>; // [vocab, width] byte rows
 @group(0) @binding(3) var<storage, read_write> dn: array<i32>; // [tokens, width + 4] i32 rows
 
-// Adds the sums of planes to features c..c + 4 of token t, as far as the token and the features exist.
+// Adds the sums of planes to features c..c + 4 of token t, if the token and the features exist.
 fn put(t: u32, c: u32, high: vec4<i32>, middle: vec4<i32>, low: vec4<i32>) {
     if t >= params.tokens {
         return;

@@ -19,7 +19,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(8) var<storage, read_write> out: array<u32>; // [blocks, rank, 20]: planes of 32 tokens, exponent
 
-// The scales of the tokens of the block.
+// The product of scales of each token of the block, as mantissa and exponent.
 var<workgroup> mantissas: array<u32, 32>;
 var<workgroup> exponents: array<i32, 32>;
 // For each of 8 ranks, the largest magnitudes that its 8 invocations found.

@@ -50,7 +50,7 @@ fn with_tokens(sums: Sums, span: vec2<u32>, i: u32, word: u32, at: vec4<u32>) ->
     return Sums(with_weights(sums.first, high, low, at.x), with_weights(sums.second, high, low, at.y));
 }
 
-// Four columns of four tokens of one plane, by columns.
+// Four columns of one plane for tokens i..i + 4 of a block, one column to a word.
 fn columns(span: vec2<u32>, i: u32, plane: u32, word: u32) -> vec4<u32> {
     return transpose_bytes(vec4(
         bytes(span, i, plane, word),

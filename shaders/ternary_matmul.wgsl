@@ -1,5 +1,6 @@
 // out[t, n] = Σ_k x[t, k] · w[n, k]: byte rows times the rows of a ternary matrix, exact in i32.
-// A ternary product (fragments/ternary_product.*.wgsl): its features are the rows n of w, its places the columns k.
+// This is a ternary product (fragments/ternary_product.*.wgsl) whose features are the rows n of w and whose places are
+// the columns k.
 
 struct Params {
     first_group: u32,
@@ -47,7 +48,7 @@ fn place_stride() -> u32 {
     return 1u;
 }
 
-// A block with place i in byte i and feature j at bits 2j and 2j + 1 of each byte: as it is stored.
+// A block with place i in byte i and feature j at bits 2j and 2j + 1 of each byte, the form in which it is stored.
 fn by_places(block: u32) -> u32 {
     return block;
 }

@@ -1,5 +1,6 @@
 // out[t, slot, k] = Σ_n dy[t, n] · w[n, k]: gradient rows times the columns of a ternary matrix, exact in i32.
-// A ternary product (fragments/ternary_product.*.wgsl): its features are the columns k of w, its places the rows n.
+// This is a ternary product (fragments/ternary_product.*.wgsl) whose features are the columns k of w and whose places
+// are the rows n.
 
 struct Params {
     first_group: u32,
@@ -55,7 +56,7 @@ fn by_places(block: u32) -> u32 {
     return transpose_block(block);
 }
 
-// A block with feature j in byte j and place i at bits 2i and 2i + 1 of each byte: as it is stored.
+// A block with feature j in byte j and place i at bits 2i and 2i + 1 of each byte, the form in which it is stored.
 fn by_features(block: u32) -> u32 {
     return block;
 }

@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A value differs from the one that it must equal.
+    /// A value differs from the required value.
     #[error("{what}: expected {expected}, found {found}")]
     Mismatch {
         /// Name of the value.
@@ -19,7 +19,7 @@ pub enum Error {
     Malformed {
         /// What the bytes should represent.
         what: &'static str,
-        /// Why they do not.
+        /// Why the bytes do not have that form.
         reason: String,
     },
     /// A required item is missing.
@@ -72,7 +72,7 @@ pub enum Error {
     /// The GPU offers less than the computation needs.
     #[error("{what} needs {limit} of at least {needed}, but the GPU offers {offered}")]
     GpuLimit {
-        /// Name of the buffer, dispatch or device that needs it.
+        /// Name of the buffer, dispatch or device that exceeds the limit.
         what: String,
         /// WebGPU's name of the limit.
         limit: &'static str,
@@ -96,7 +96,7 @@ pub enum Error {
     /// The GPU or its driver refuses an operation.
     #[error("{what}: the GPU or its driver refused it: {reason}")]
     GpuRefused {
-        /// Name of what was refused.
+        /// Name of the operation or object that was refused.
         what: String,
         /// The reason that the driver reports.
         reason: String,

@@ -106,8 +106,8 @@ impl Shape {
         }
     }
 
-    /// Returns the inputs of a product: rows of int8, or of int16 within ±2^14 as planes, with their sums; a ternary
-    /// matrix; and room for the result.
+    /// Returns the inputs of a product: int8 rows, or int16 rows within ±2^14 as planes, and the sum of each row; a
+    /// ternary matrix; and a buffer for the result.
     fn inputs(self, source: &mut CaseSource, planes: usize) -> Vec<Vec<u32>> {
         let Self { tokens, features } = self;
         let stride = 4 * row_words(features);

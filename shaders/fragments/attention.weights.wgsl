@@ -1,6 +1,6 @@
-// total[c] = Σ_i weight[i] · row[i][c] over the visible keys, 32 keys to a block with one shift.
+// total[c] = Σ_i weight[i] · row[i][c] over the visible keys, in blocks of 32 keys that share a shift.
 
-// At least the number of tokens of the longest sequence.
+// The number of words of `keys`, at least the number of tokens of the longest sequence.
 override keys_held: u32 = 2048u;
 // One word for each visible key. It is overwritten in each pass, and finally holds the key's weight.
 var<workgroup> keys: array<u32, keys_held>;

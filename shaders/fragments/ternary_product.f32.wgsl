@@ -1,5 +1,6 @@
 // out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, on integers held in f32.
-// One workgroup computes 64 tokens × 64 features and stages 16 places at a time in 8 KiB; one invocation, 8 × 8.
+// One workgroup computes 64 tokens × 64 features and stages 16 places at a time in 8 KiB; one invocation computes 8 ×
+// 8.
 // Sums are added to `out` as i32 every 32,768 places: |sum| ≤ 2 · 128 · 2^15 = 2^23 < 2^24, so each partial sum is
 // exact, in any order and with or without fused multiply-adds.
 

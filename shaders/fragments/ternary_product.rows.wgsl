@@ -6,7 +6,7 @@ fn input_rows(t: u32) -> vec4<u32> {
     return tokens * (planes() * row_words(places()));
 }
 
-// Writes a token's 16 sums of codes as sums of trits; component c of part j is feature f + 4c + j.
+// Writes a token's 16 sums of codes as sums of trits. Component c of field j (a, b, c, d) is feature f + 4c + j.
 fn store(t: u32, f: u32, sums: BlockSums) {
     if t < params.tokens {
         let row = result_at(t);

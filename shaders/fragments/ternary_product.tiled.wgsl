@@ -73,7 +73,7 @@ fn main(
     store_tile(t + 7u, f, sums.t7);
 }
 
-// Writes features f..f + 4 of a token, as far as they exist.
+// Writes features f..f + 4 of a token, if the token and the features exist.
 fn store_tile(t: u32, f: u32, sums: vec4<i32>) {
     if t < params.tokens && f < features() {
         let at = result_at(t) + f;

@@ -11,7 +11,7 @@ fn head_vectors(head_dim: u32) -> u32 {
     return (plane_vectors(head_dim) << 1u) + 1u;
 }
 
-// The inner product of 16 int8.
+// The inner product of two vectors of 16 int8 values.
 fn dot_bytes(a: vec4<u32>, b: vec4<u32>) -> i32 {
     return dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) + dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w);
 }

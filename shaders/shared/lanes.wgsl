@@ -6,8 +6,8 @@
 const LANES = 256u;
 // The number of lanes of a workgroup that computes a head.
 const HEAD_LANES = 128u;
-// This many lanes reduce 8 of 128 values each, and then every lane reduces the 16 results. For a row of 256 lanes, the
-// upper half is first reduced with the lower half.
+// The number of lanes that first reduce 8 of 128 values each; then every lane reduces the 16 results. For a row of 256
+// lanes, the values of the upper half are reduced with those of the lower half before that.
 const LANE_GROUPS = 16u;
 
 var<workgroup> lanes: array<vec4<u32>, HEAD_LANES>;

@@ -34,7 +34,7 @@ fn even_bytes(words: vec4<u32>) -> vec4<i32> {
     return bitcast<vec4<i32>>(words & vec4<u32>(0x00030003u));
 }
 
-// Adds the products of 16 int8 and their codes.
+// Adds the products of 16 int8 values and their codes to the sums.
 fn add_pairs(
     sums: ptr<function, Pairs>, c0: PairCodes, c1: PairCodes, c2: PairCodes, c3: PairCodes, bytes: vec4<u32>,
 ) {

@@ -1,6 +1,6 @@
-// Functions of rows: magnitudes, planes and exponents; see src/kernels/shared/{rows,wide}.rs.
+// Functions for rows: magnitudes, planes and exponents; see src/kernels/shared/{rows,wide}.rs.
 
-// The exponent of an all-zero row: smaller than that of any other row.
+// The exponent of an all-zero row, smaller than the exponent of any other row.
 const ZERO_EXPONENT = -1024i;
 
 // |value| as a 64-bit integer.
@@ -34,7 +34,7 @@ fn exponent_of(scale: Scale) -> i32 {
     return select(scale.exponent, ZERO_EXPONENT, scale.mantissa == 0u);
 }
 
-// top − exponent as a right shift, 0..=63.
+// top − exponent, clamped to 0..=63: the right shift that aligns a value of this exponent with the exponent top.
 fn distance_to(top: i32, exponent: i32) -> u32 {
     return bitcast<u32>(clamp(top - exponent, 0i, 63i));
 }

@@ -52,7 +52,7 @@ fn blocks_codes(words: vec4<u32>) -> BlockCodes {
     );
 }
 
-// Adds the products of four int8 and their codes.
+// Adds the products of four int8 values and their codes to the sums.
 fn add_dots(sums: ptr<function, BlockSums>, codes: BlockCodes, bytes: u32) {
     (*sums).a += code_dots(codes.a, bytes);
     (*sums).b += code_dots(codes.b, bytes);

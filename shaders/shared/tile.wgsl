@@ -16,7 +16,7 @@ fn tile_codes(word: u32) -> vec4<u32> {
     return vec4<u32>(word, word >> 2u, word >> 4u, word >> 6u) & vec4<u32>(0x03030303u);
 }
 
-// Adds the products of four int8 of each token and their codes.
+// Adds the products of four int8 values of each token and their codes to the sums.
 fn add_tile(sums: ptr<function, TileSums>, codes: vec4<u32>, low: vec4<u32>, high: vec4<u32>) {
     (*sums).t0 += code_dots(codes, low.x);
     (*sums).t1 += code_dots(codes, low.y);

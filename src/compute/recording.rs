@@ -6,7 +6,7 @@
 use crate::kernels::{Access, Kernel, cases::Case};
 use std::sync::Arc;
 
-/// Identifies a buffer of a recording.
+/// ID of a buffer: its index in the recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BufferId(pub(crate) usize);
 
@@ -39,7 +39,7 @@ pub struct Dispatch {
     pub kernel: &'static Kernel,
     /// The parameters of the kernel, as words.
     pub params: Vec<u32>,
-    /// Buffers in binding order, without the flag.
+    /// The buffers that the kernel is bound to, in binding order, without the flag.
     pub buffers: Vec<BufferId>,
     /// Name of the dispatch, shown in traces and errors, such as `layer 3 ffn.down`.
     pub label: String,
@@ -78,7 +78,7 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Adds a buffer.
+    /// Adds a buffer and returns its id.
     pub fn buffer(&mut self, name: impl Into<String>, words: usize, content: BufferContent) -> BufferId {
         if let BufferContent::Constant(data) = &content {
             assert_eq!(data.len(), words);
@@ -87,13 +87,13 @@ impl Recording {
         BufferId(self.buffers.len() - 1)
     }
 
-    /// Adds a constant buffer.
+    /// Adds a constant buffer, which holds `data`, and returns its id.
     pub fn constant(&mut self, name: impl Into<String>, data: impl Into<Arc<[u32]>>) -> BufferId {
         let data = data.into();
         self.buffer(name, data.len(), BufferContent::Constant(data))
     }
 
-    /// Adds a scratch buffer.
+    /// Adds a scratch buffer and returns its id.
     pub fn scratch(&mut self, name: impl Into<String>, words: usize) -> BufferId {
         self.buffer(name, words, BufferContent::Scratch)
     }

@@ -114,7 +114,7 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
             key_sums.fill(0);
             value_sums.fill(0);
             for head in head_rows.clone() {
-                // Blocks of 32 queries of the sequence, from the block that contains this key.
+                // The queries of the sequence in blocks of 32, from the block that contains this key on.
                 for block in ((token - first) / BLOCK * BLOCK + first..end).step_by(BLOCK) {
                     let (mut keys, mut values) = ([0i64; BLOCK], [0i64; BLOCK]);
                     let queries = block.max(token)..(block + BLOCK).min(end);

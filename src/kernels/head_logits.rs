@@ -22,9 +22,9 @@ params! {
     width: u32,
     /// The number of embeddings in this shard.
     vocab: u32,
-    /// Mantissa of log2(e) · 2^20 · the embeddings' scale.
+    /// Mantissa of the scale `log2(e) · 2^20 · (scale of the embeddings)`.
     score_scale: u32,
-    /// Exponent of log2(e) · 2^20 · the embeddings' scale.
+    /// Exponent of the scale `log2(e) · 2^20 · (scale of the embeddings)`.
     score_scale_exponent: i32,
 }
 

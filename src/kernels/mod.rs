@@ -128,7 +128,7 @@ pub(crate) use texts;
 /// which a launch starts if the executor divides the dispatch into several launches.
 macro_rules! params {
     ($($(#[$doc:meta])* $field:ident: $type:ty),* $(,)?) => {
-        /// Uniform parameters, laid out as in WGSL.
+        /// The parameters of the kernel, laid out like the uniform buffer in WGSL.
         #[repr(C)]
         #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
         pub struct Params {

@@ -19,8 +19,8 @@ use std::collections::BTreeSet;
 /// cover other numbers.
 const SEQUENCES: usize = 3;
 
-/// Returns two tests for each name of a lowering; kernels without it use their plain one. The run of a hundred steps is
-/// tested with Vulkan only, because one driver of a GPU is enough.
+/// Returns two tests for each lowering's name; kernels without a lowering of that name use `plain`. The run of a
+/// hundred steps is tested with Vulkan only, because one driver for each GPU is enough.
 pub(crate) fn trials(gpu: &'static Opened) -> impl Iterator<Item = Trial> {
     let lowerings = kernels::ALL.iter().flat_map(|kernel| kernel.lowerings);
     let names: BTreeSet<_> = lowerings.map(|lowering| lowering.name).collect();

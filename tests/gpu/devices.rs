@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-/// Names of the devices of Vulkan's software drivers.
+/// Parts of the names under which Vulkan's software drivers list their devices.
 const SOFTWARE: [&str; 2] = ["llvmpipe", "SwiftShader"];
 /// The folders that hold the manifests of Vulkan drivers.
 const FOLDERS: [&str; 5] = [
@@ -25,8 +25,8 @@ const FOLDERS: [&str; 5] = [
 /// before the process starts.
 const DRIVER_FILES: &str = "VK_DRIVER_FILES";
 
-/// Runs this test again with all drivers in the variable. Does nothing if the variable is already set, by this function
-/// or by the caller.
+/// Runs this test program again with all drivers in the variable, and returns the exit code. Returns `None` if the
+/// variable is already set, by this function or by the caller.
 pub(crate) fn name_drivers() -> Option<ExitCode> {
     if std::env::var_os(DRIVER_FILES).is_some() || cfg!(not(target_os = "linux")) {
         return None;
@@ -82,7 +82,7 @@ impl Opened {
         self.gpu.get_or_init(open).as_ref().map_err(Failed::from)
     }
 
-    /// Opens the GPU separately, with changed options.
+    /// Opens the GPU once more, with changed options.
     pub(crate) fn with(&self, change: impl FnOnce(&mut Options)) -> Result<Gpu, Failed> {
         let mut options = options();
         change(&mut options);

@@ -197,7 +197,8 @@ enum Path {
     Divergent,
 }
 
-/// Returns the blocks of a statement, with the condition on which they run. The body of a loop always starts.
+/// Returns the blocks of a statement, with the condition on which they run. The body of a loop always runs at least
+/// once.
 fn branches(statement: &Statement) -> Vec<(&naga::Block, Option<Handle<Expression>>)> {
     match statement {
         Statement::Block(inner) => vec![(inner, None)],

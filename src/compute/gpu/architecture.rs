@@ -44,7 +44,7 @@ pub enum GpuKind {
     Unknown,
 }
 
-/// The architecture of a GPU.
+/// What a description reveals about a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Architecture {
     /// Name of the vendor, such as `NVIDIA` or `AMD`, or [`UNKNOWN`].

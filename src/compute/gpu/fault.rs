@@ -87,7 +87,7 @@ fn named(what: &str, refusal: UncapturedError) -> Error {
 }
 
 impl Gpu {
-    /// Runs `make`, which creates GPU objects, and returns the errors that this raises.
+    /// Runs `make`, which creates GPU objects, and returns an error if the GPU or its driver reports one.
     pub(super) async fn guarded<T>(&self, what: &str, make: impl FnOnce() -> T) -> Result<T, Error> {
         use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
         self.0.fault.check(what)?;

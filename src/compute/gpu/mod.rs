@@ -72,13 +72,13 @@ struct OpenGpu {
     listed: Device,
     options: Options,
     fault: GpuFault,
-    /// Milliseconds from the completion of work to the notification of it.
+    /// Milliseconds from the completion of work to the notification that it is complete.
     answer_ms: f64,
     pipelines: Mutex<HashMap<pipeline::PipelineKey, Arc<pipeline::Pipeline>>>,
 }
 
 impl Gpu {
-    /// Opens a GPU. Returns [`Error::GpuLimit`] if it offers less than WebGPU's default limits for compute.
+    /// Opens a GPU. Returns [`Error::GpuLimit`] if the GPU offers less than WebGPU's default limits for compute.
     #[cfg_attr(
         target_arch = "wasm32",
         expect(clippy::arc_with_non_send_sync, reason = "a browser's GPU has one thread")

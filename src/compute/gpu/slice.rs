@@ -63,7 +63,7 @@ impl SlicePlanner {
     }
 
     /// Returns the next slice of `dispatches[at.dispatch..end]`, from row `at.first` on, and moves `at` past it. The
-    /// slice is empty at the end.
+    /// slice is empty if no rows are left.
     pub(super) fn slice(&self, dispatches: &[DispatchRows], at: &mut SlicePart, end: usize) -> Vec<SlicePart> {
         let (mut parts, mut left_ms) = (Vec::new(), self.budget_ms);
         while at.dispatch < end && parts.len() < MAX_PARTS {
@@ -92,9 +92,9 @@ impl SlicePlanner {
         parts
     }
 
-    /// Learns from the report that these parts, of which at most the last has an unknown shape, were complete
-    /// `reported_ms` after their start. Returns the milliseconds that they probably took: the expected ones, within
-    /// what the delay of reports allows.
+    /// Updates the costs of rows after a report that these parts were complete `reported_ms` after their start. At most
+    /// the last part has an unknown shape. Returns the milliseconds that the parts probably took: the expected time,
+    /// within the limits that the delay of reports allows.
     pub(super) fn learn(&mut self, dispatches: &[DispatchRows], parts: &[SlicePart], reported_ms: f64) -> f64 {
         let least_ms = (reported_ms - self.delay_ms).max(0.0);
         let known_ms: f64 = parts.iter().filter_map(|part| self.cost_ms(dispatches, part)).sum();

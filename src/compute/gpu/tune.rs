@@ -19,7 +19,7 @@ use std::fmt;
 pub struct Tuning {
     /// The chosen lowerings.
     pub choice: LoweringChoice,
-    /// The result for each kernel, in the order in which they were given.
+    /// The result for each kernel, in the order in which the kernels were given.
     pub kernels: Vec<Tuned>,
 }
 
@@ -37,8 +37,8 @@ pub struct Tuned {
 pub enum TuneOutcome {
     /// All results are correct.
     Passes {
-        /// Milliseconds of one launch of the representative case; `None` if no other lowering passed, so that it was
-        /// not timed.
+        /// Milliseconds of one launch of the representative case; `None` if no other lowering passed; then nothing is
+        /// timed.
         launch_ms: Option<f64>,
     },
     /// A result is wrong, or the lowering does not run.
@@ -153,7 +153,7 @@ impl fmt::Display for TuneOutcome {
     }
 }
 
-/// Writes one line, such as `ternary_matmul: tiled (plain 1.20 ms, tiled 0.31 ms)`.
+/// Writes the result as one line, such as `ternary_matmul: tiled (plain 1.20 ms, tiled 0.31 ms)`.
 impl fmt::Display for Tuned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} (", self.kernel.name, self.chosen.name)?;

@@ -6,7 +6,8 @@ use crate::{
     numbers::ternary::row_words,
 };
 
-/// Numbers of rows and columns; the widths are not multiples of a word, a padded row or a workgroup.
+/// The numbers of rows and columns. No width is a multiple of a padded row or of a workgroup, and three are not
+/// multiples of a word.
 pub(super) const SHAPES: [[usize; 2]; 6] = [[1, 1], [5, 5], [3, 36], [4, 67], [2, 300], [2, 1100]];
 
 /// How i32 rows are filled: their integers, and the mantissa and exponent of each row's scale.
@@ -42,7 +43,7 @@ fn mantissa(source: &mut CaseSource) -> i32 {
     source.within(1 << 30, i32::MAX)
 }
 
-/// Calls `case` with every shape and content.
+/// Calls `case` with every pair of a shape and a content.
 pub(super) fn each(case: &mut dyn FnMut([usize; 2], RowContent)) {
     for shape in SHAPES {
         CONTENTS.iter().for_each(|content| case(shape, *content));

@@ -81,7 +81,7 @@ pub(super) fn b(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &
 
 impl Contraction<'_> {
     /// Adds the sums of all blocks to the gradients. `decode` writes the i16 row of a token; `weight` prepares a folded
-    /// value; `product` returns Σ_i weights[i] · rows[i · stride + lane] for each lane.
+    /// value; `product` returns `Σ_i weights[i] · rows[i · stride + lane]` for each lane.
     #[inline(always)]
     fn compute<W: Copy>(
         &self,

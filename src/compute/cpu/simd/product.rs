@@ -36,7 +36,7 @@ pub(super) trait RegisterTile {
     unsafe fn multiply(rows: &[u32], stride: usize, panel: &[u32], sums: &mut [i32]);
 }
 
-/// A product. Its buffers start at the first token to compute.
+/// A ternary product whose buffers start at the first token to compute.
 pub(super) struct Product<'a> {
     /// The number of rows of each token: 1 for byte rows; 2, one for each plane, for wide rows.
     pub(super) planes: usize,

@@ -38,7 +38,7 @@ impl RegisterTile for Tile {
 /// Converts the codes of columns 0..8, four to a word, to 16-bit pairs of columns 0 and 4, 1 and 5, 2 and 6, 3 and 7.
 fn pair(words: &mut [u32; 8]) {
     let words = words.as_mut_ptr().cast::<v128>();
-    // A pair of codes is a pair of trits plus this.
+    // A pair of codes is a pair of trits plus `ones`.
     let ones = i16x8_splat(1 + (1 << 14));
     let join = |low, high| i16x8_sub(v128_or(low, i16x8_shl(high, 14)), ones);
     // SAFETY: two vectors are the 8 words.
