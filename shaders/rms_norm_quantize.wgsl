@@ -1,4 +1,5 @@
-// q = round(127 · n / max|n|), n = gain · x / rms(x): RMSNorm, then int8 by the largest magnitude of each row.
+// q = round(127 · n / max|n|), n = gain · x / rms(x): RMSNorm, then rounding to int8 by the largest magnitude of each
+// row.
 // fragments/rms_norm.wgsl computes the norm; this text rounds its elements.
 
 struct Params {

@@ -1,4 +1,5 @@
-//! `dgate = 2 · relu(gate) · up · dout`, `dup = relu(gate)² · dout`, as wide rows.
+//! The gradient of the feed-forward nonlinearity, as wide rows: `dgate = 2 · relu(gate) · up · dout` and
+//! `dup = relu(gate)² · dout`.
 //!
 //! The factors have 14 + 14 + 30 bits, so every product is exact in i64 and is rounded only once.
 

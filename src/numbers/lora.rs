@@ -98,8 +98,8 @@ impl LoraAdapter {
 /// Returns a value close to normal(0, 0.01), in Q3.28, for the element (`row`, `column`) of the matrix with this dither
 /// key.
 ///
-/// It is derived from the sum of twelve uniform 16-bit integers, whose mean is 12·32767.5 and whose standard deviation
-/// is 2^16·(1 − 2^-33) (Irwin and Hall), so |value| ≤ 0.06. `column` < 2^30.
+/// The value is derived from the sum of twelve uniform 16-bit integers, whose mean is 12·32767.5 and whose standard
+/// deviation is 2^16·(1 − 2^-33) (Irwin and Hall), so |value| ≤ 0.06. `column` < 2^30.
 fn normal(key: [u32; 2], row: u32, column: u32) -> i32 {
     const HUNDREDTH: i64 = 2_684_355; // 0.01 · 2^28 = 2,684,354.56
     let words = (0..3).flat_map(|block| threefry(key, [row, 4 * column + block]));
