@@ -1,4 +1,5 @@
-//! Tests of the golden digests, of one step and of a run of a hundred steps, with every lowering; and of a decoder.
+//! Tests that a GPU gives the golden digests of one step and of a run of a hundred steps with every lowering, and that
+//! a decoder on it gives the scores of the reference kernels.
 
 use super::devices::Opened;
 use libtest_mimic::{Failed, Trial};
@@ -14,11 +15,12 @@ use r3mes_wgpu::{
 };
 use std::collections::BTreeSet;
 
-/// Sequences in one run: all of the chunk, because software GPUs are slow. The CPU's tests cover other numbers.
+/// The number of sequences in one run: all sequences of the chunk, to save time on software GPUs. The tests of the CPU
+/// cover other numbers.
 const SEQUENCES: usize = 3;
 
-/// Returns two tests for each name of a lowering; kernels without it use their plain one. The run of a hundred steps is
-/// tested with Vulkan only, because one driver of a GPU is enough.
+/// Returns two tests for each lowering's name; kernels without a lowering of that name use `plain`. The run of a
+/// hundred steps is tested with Vulkan only, because one driver for each GPU is enough.
 pub(crate) fn trials(gpu: &'static Opened) -> impl Iterator<Item = Trial> {
     let lowerings = kernels::ALL.iter().flat_map(|kernel| kernel.lowerings);
     let names: BTreeSet<_> = lowerings.map(|lowering| lowering.name).collect();
@@ -37,7 +39,7 @@ pub(crate) fn trials(gpu: &'static Opened) -> impl Iterator<Item = Trial> {
     })])
 }
 
-/// Reads tokens one by one and in parts, before and after the boundary of a workgroup's units.
+/// Reads tokens one by one and in longer parts, below and above 64 tokens, the units of one workgroup.
 fn decoder(gpu: &Opened) -> Result<(), Failed> {
     let config = ModelConfig { layers: 1, width: 64, heads: 2, head_dim: 32, ffn_width: 96, context: 80, ..SMALL };
     let model = seeded(ModelConfig { kv_heads: 1, ..config }, [5; 32])?;
