@@ -1,5 +1,5 @@
-//! What every message handler gets and returns besides the state: the [`Context`] of its transaction, and a
-//! [`Refusal`].
+//! Types that all message handlers share: the [`Context`] of the transaction, which they take, and the [`Refusal`] that
+//! they return on failure.
 
 use super::Event;
 use crate::{
@@ -51,8 +51,8 @@ impl From<DisputeError> for Refusal {
 
 /// The transaction that a message belongs to.
 pub(super) struct Context<'a> {
-    /// Hash of the transaction.
+    /// Hash of the transaction, in upper-case hexadecimal.
     pub(super) hash: &'a str,
-    /// Events of its messages so far.
+    /// Events of the transaction's messages so far.
     pub(super) events: Vec<Event>,
 }

@@ -1,4 +1,4 @@
-//! The genesis: the job, the text, the parameters, and the first accounts and nodes. It never changes.
+//! The genesis: the job, the text, the parameters, and the initial accounts and nodes. It never changes.
 
 use super::params::LedgerParams;
 use crate::{
@@ -26,9 +26,9 @@ pub struct Genesis {
     /// The seed from which all job seeds are derived.
     #[serde(with = "serde_bytes")]
     pub seed: [u8; 32],
-    /// Number of accepted tasks in a round, 1..=4096 and at most the number of chunks.
+    /// The number of accepted tasks that a round needs: 1 to 4096, and at most the number of chunks.
     pub quota: u32,
-    /// Root of the adapter from which the first round starts.
+    /// CID of the adapter from which the first round starts.
     pub adapter: Cid,
     /// Layout root of that adapter; see [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
     pub layout_root: Hash,
@@ -36,9 +36,9 @@ pub struct Genesis {
     pub dispute_context: DisputeContext,
     /// CIDs of the text's chunks of 2048 tokens.
     pub chunks: Vec<Cid>,
-    /// First accounts: address, and balance in micro-units.
+    /// Initial accounts: address, and balance in micro-units.
     pub accounts: Vec<(String, u64)>,
-    /// First nodes: address, stake in micro-units, roles.
+    /// Initial nodes: address, stake in micro-units, and roles.
     pub nodes: Vec<(String, u64, Vec<u32>)>,
 }
 
@@ -54,10 +54,10 @@ pub enum GenesisError {
     Quota {
         /// The quota.
         quota: u32,
-        /// Number of chunks of the text.
+        /// The number of chunks in the text.
         chunks: usize,
     },
-    /// All coins together are too many.
+    /// All balances and stakes together exceed 2^63 micro-units.
     #[error("the balances and stakes of the genesis exceed 2^63 micro-units in total")]
     Coins,
     /// The bytes are not a genesis.
@@ -109,7 +109,8 @@ impl Genesis {
         String::from_utf8(json).expect("JSON is UTF-8")
     }
 
-    /// Reads the JSON of [`to_json`](Self::to_json), with any whitespace and order of keys, and validates it.
+    /// Reads the JSON of [`to_json`](Self::to_json), with any whitespace and any order of keys, and validates the
+    /// genesis.
     pub fn from_json(json: &[u8]) -> Result<Self, GenesisError> {
         if json.len() > MAX_JSON_BYTES {
             return Err(GenesisError::Malformed(format!("{} bytes, more than {MAX_JSON_BYTES}", json.len())));
@@ -141,10 +142,11 @@ impl Genesis {
     }
 }
 
-/// Returns the number of the chunk at a position. Each of `chunks` consecutive positions has another chunk, and
+/// Returns the index of the chunk at a position. Any `chunks` consecutive positions have different chunks, and
 /// neighboring positions have chunks that are far apart.
 ///
-/// The step between neighbors is the first number from `0.618 · chunks` on that has no common factor with `chunks`.
+/// The step from one position to the next is the first number from `0.618 · chunks` upwards that has no common factor
+/// with `chunks`.
 fn chunk_number(position: u64, chunks: u64) -> u64 {
     let coprime = |step: &u64| {
         let (mut a, mut b) = (chunks, *step);

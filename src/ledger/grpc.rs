@@ -1,5 +1,5 @@
-//! Protobuf queries by the paths of the gRPC services of a Cosmos SDK 0.50 node, which wallets and CosmJS send through
-//! `abci_query`.
+//! Protobuf queries under the paths of the gRPC services of a Cosmos SDK 0.50 node, which wallets and CosmJS send
+//! through `abci_query`.
 
 use super::Ledger;
 use crate::tx::{DENOM, check_address};
@@ -52,7 +52,7 @@ impl Ledger {
         }
     }
 
-    /// Fails with `NotFound` for an account that never received nor sent anything.
+    /// Answers an account query. Fails with `NotFound` for an account that has neither received nor sent anything.
     fn account(&self, request: QueryAccountRequest) -> Result<Vec<u8>, QueryError> {
         let address = checked(request.address)?;
         let Some(account) = self.state().accounts.get(&address) else {

@@ -1,7 +1,7 @@
 //! The signature inside a submission: `secp256k1(SHA-256("chain|miner|cid|model|round|shard|hash|arch|nonce"))`.
 //!
-//! It has 64 bytes, `r‖s` with the smaller `s`, and is made by the key that signs the transaction: inside a `MsgExec`,
-//! the session's key.
+//! The signature is 64 bytes long, `r‖s` with the smaller `s`, and is made by the key that signs the transaction. For a
+//! submission inside a `MsgExec` this is the session's key.
 
 use super::{Message, MsgSubmitGradient, TxError};
 use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
@@ -18,7 +18,7 @@ impl MsgSubmitGradient {
     }
 }
 
-/// A key as a function that signs bytes.
+/// A function that signs bytes with a key.
 type Signer<'a> = &'a dyn Fn(&[u8]) -> Result<Vec<u8>, TxError>;
 
 /// Returns the message with every submission in it signed.

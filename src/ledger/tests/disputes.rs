@@ -1,4 +1,5 @@
-//! Disputes on the ledger: real games, in which each move is a transaction.
+//! Tests of disputes on the ledger, with complete games in which each move is a transaction: wrong gradients are
+//! rejected, right ones stay accepted, and bonds and bounties go to those who are right.
 
 use super::{
     dispute_network::{ANSWER, BOND, DisputeNetwork, REWARD, trusting},

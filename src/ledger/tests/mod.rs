@@ -189,7 +189,7 @@ impl World {
         }
     }
 
-    /// Returns the messages that a node has to send now.
+    /// Returns the messages that a node has to send now as verifier and proposer.
     fn pending_messages(&self, number: u8, find: &impl Fn(u8, &Task, Commitment) -> Finding) -> Vec<Message> {
         let verifier = address(number);
         let mut messages = Vec::new();

@@ -1,4 +1,5 @@
-//! Claims, submissions, rounds and their aggregates.
+//! Tests that claims and submissions follow the rules, and that rounds close with the right aggregate and pay their
+//! miners.
 
 use super::*;
 
