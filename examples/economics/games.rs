@@ -1,4 +1,5 @@
-//! Strategies with disputes. The tasks are those of a small model, whose gradients and games are computed.
+//! Simulates the strategies that involve disputes. The tasks are those of a small model, so that their gradients and
+//! the games about them can be computed.
 
 use super::{COINS, COST, World, address, genesis, per_task};
 use pollster::block_on;
@@ -22,13 +23,13 @@ use r3mes_wgpu::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Number of tasks for each strategy.
+/// The number of tasks for each strategy.
 const TASKS: u32 = 40;
-/// Number of the miner's account.
+/// Index of the miner's account.
 const MINER: u8 = 1;
-/// Number of the account that disputes right gradients.
+/// Index of the account that disputes right gradients.
 const GRIEFER: u8 = 2;
-/// Number of the account that recomputes the gradients of others.
+/// Index of the account that recomputes the gradients of others.
 const WATCHER: u8 = 3;
 
 /// A small model, its adapter, and the text, from which tasks can be computed.
@@ -109,8 +110,8 @@ impl SmallJob {
     }
 }
 
-/// Claims a task, submits a gradient, and waits until it is accepted or rejected. Returns its number, task and
-/// artifact.
+/// Claims a task, submits a gradient, and waits until it is accepted or rejected. Returns the gradient's ID, its task
+/// and its artifact.
 fn mine(world: &mut World, job: &SmallJob, forged: bool) -> Option<(u64, Task, Artifact)> {
     let chunk_id = world.ledger.at(world.time + 1).state().available().next()?;
     let claim = Message::ClaimTask(MsgClaimTask { miner: address(MINER), pool_id: 0, chunk_id });
@@ -181,7 +182,7 @@ pub(super) fn forges_and_defends() {
     for _ in 0..TASKS {
         let Some(forged) = mine(&mut world, &job, true) else { continue };
         if world.status(forged.0) == SubmissionStatus::Accepted {
-            // one recomputation, then two runs for the dispute
+            // one run to recompute the gradient, then two for the dispute
             watched += 3;
             let provers = [(MINER, job.prover(&forged.1, true)), (WATCHER, job.prover(&forged.1, false))];
             dispute(&mut world, &job, &forged, WATCHER, MINER, &mut provers.into());

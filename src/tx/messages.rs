@@ -154,7 +154,7 @@ messages! {
         RevealAttestation(MsgRevealAttestation in Box) signed by verifier {
             /// Address of the verifier.
             verifier: String = string "1",
-            /// The number of the challenge for which the verifier was sampled.
+            /// ID of the challenge for which the verifier was sampled.
             challenge_id: u64 = uint64 "2",
             /// `match`, `mismatch` or `unavailable`.
             result: String = string "3",
@@ -305,7 +305,7 @@ protobuf! { "remes.remes.v1":
     }
     /// The response to [`MsgSubmitGradient`].
     MsgSubmitGradientResponse {
-        /// The number of the stored gradient.
+        /// ID of the stored gradient.
         stored_gradient_id: u64 = uint64 "1",
         /// Hash of the transaction.
         tx_hash: String = string "2",

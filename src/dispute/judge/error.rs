@@ -6,7 +6,7 @@ use crate::{error::Error, protocol::WorkError, store::StoreError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DisputeError {
-    /// This phase of the game expects another move.
+    /// This phase of the game expects another kind of move.
     #[error("the move is {found}, but the game expects {expected}")]
     Turn {
         /// The expected kind of move.
@@ -28,7 +28,7 @@ pub enum DisputeError {
     /// A move has too many bytes.
     #[error("a move of {bytes} bytes exceeds the limit of {limit}")]
     TooLarge {
-        /// Number of bytes.
+        /// Size of the move in bytes.
         bytes: usize,
         /// The most bytes of a move.
         limit: usize,
@@ -36,20 +36,20 @@ pub enum DisputeError {
     /// Revealed data does not have the hash that was committed to.
     #[error("{0} does not match the root that was committed to")]
     Root(&'static str),
-    /// A number is out of range.
+    /// An index is out of range.
     #[error("{what} {value} is not below {limit}")]
     Range {
-        /// The kind of thing that the number counts.
+        /// What the index refers to, such as a buffer or a word.
         what: &'static str,
-        /// The number.
+        /// The index.
         value: u64,
-        /// The number of things.
+        /// The exclusive upper bound of the index.
         limit: u64,
     },
-    /// The proof lacks a word that the step reads, or contains one that is not of its format.
+    /// The proof lacks a word that the step reads, or contains a word in a format that no kernel writes.
     #[error(transparent)]
     WordFault(#[from] super::word_program::WordFault),
-    /// No word program exists for a kernel of this name and number of params.
+    /// No word program exists for a kernel with this name and this number of params.
     #[error("unknown kernel {0:?}")]
     Kernel(String),
     /// The bytes are not a move, or a block is invalid.

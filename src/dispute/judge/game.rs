@@ -30,7 +30,7 @@ pub struct Answer {
     pub trace: Hash,
     /// The last leaf of the trace.
     pub last: TraceLeaf,
-    /// Path from this leaf to the root.
+    /// Path from the last leaf to the trace root.
     pub path: Path,
 }
 
@@ -118,7 +118,7 @@ impl Game {
         self.deadline
     }
 
-    /// Returns what the game is about now.
+    /// Returns the phase of the game, which states what is disputed now.
     pub fn phase(&self) -> &Phase {
         &self.phase
     }
@@ -166,7 +166,7 @@ impl Game {
                 let at = below("word", (*at).into(), words.len())?;
                 let binding = dispatch.entry.written()?[slot as usize] as u32;
                 let place = WordPlace { binding, word: (tile * TILE + at) as u64 };
-                // no unit owns the word, so it must be zero
+                // no work unit owns the word, so it must be zero
                 if place.word >= dispatch.entry.owned(binding as usize)? as u64 {
                     return Ok(Phase::Over(if words[at] == 0 { Side::Miner } else { Side::Challenger }));
                 }
@@ -235,7 +235,7 @@ impl Game {
         Ok(Phase::Over(if right { Side::Miner } else { Side::Challenger }))
     }
 
-    /// Returns whether the disputed step is as the answer claims.
+    /// Returns whether the disputed step has the result that the answer claims.
     fn is_right(
         &self,
         disputed: &DisputedWord,
@@ -261,7 +261,7 @@ impl Game {
     }
 }
 
-/// Returns the number of steps of a disputed word.
+/// Returns the number of steps in the word program of a disputed word.
 pub(in crate::dispute) fn steps(disputed: &DisputedWord) -> Result<usize, DisputeError> {
     Ok((disputed.dispatch.entry.word_program()?.steps)(&disputed.dispatch.entry.params, disputed.place))
 }
@@ -271,7 +271,8 @@ fn step_phase(disputed: Box<DisputedWord>, step: usize, node: Hash) -> Result<Ph
     Ok(Phase::Step(disputed, step, (!last).then_some(node)))
 }
 
-/// Returns the phase for a disputed word: that of its proof if it takes one step only.
+/// Returns the phase in which a word is disputed: the proof of its only step if its word program has one step,
+/// otherwise the phase in which the word program must be given.
 fn dispute_word(
     dispatch: DisputedDispatch,
     place: WordPlace,
@@ -282,7 +283,7 @@ fn dispute_word(
     Ok(if steps(&disputed)? == 1 { Phase::Step(disputed, 0, None) } else { Phase::Word(disputed) })
 }
 
-/// Checks that a dispatch writes the word at a place.
+/// Checks that a dispatch writes the word at `place`.
 fn check_place(entry: &DispatchEntry, place: WordPlace) -> Result<(), DisputeError> {
     let binding = below("buffer", place.binding.into(), entry.bindings.len())?;
     below("word", place.word, entry.owned(binding)?).map(|_| ())

@@ -1,4 +1,5 @@
-//! Blocks and the objects in them.
+//! Fuzz targets for blocks and for the objects that they encode: manifests, CAR files, chunks, UnixFS nodes, moves of
+//! disputes.
 
 use crate::wire::job;
 use r3mes_wgpu::{
@@ -80,7 +81,7 @@ pub(crate) fn manifests() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Reads a CAR file at once and in pieces.
+/// Reads a CAR file as a whole and in pieces.
 pub(crate) fn car(bytes: &[u8]) {
     let read = |piece: usize| -> Result<(Vec<Cid>, Vec<Block>), StoreError> {
         let (mut reader, mut blocks) = (CarReader::new(MAX_CAR_BYTES), Vec::new());

@@ -1,4 +1,4 @@
-//! Model files of other programs.
+//! Fuzz targets for the model files of other programs: safetensors and GGUF.
 
 use r3mes_wgpu::model::{config::ModelConfig, file, generator};
 

@@ -1,4 +1,5 @@
-//! The leaf of a matrix in the tree of the gradient root: the hash of its name, shape, exponent, shift and block CIDs.
+//! The leaf of a matrix in the tree of the gradient root: the hash of the matrix's name, shape, exponent, shift and
+//! block CIDs.
 
 use super::{
     gradient_max::long,
@@ -13,23 +14,24 @@ use crate::{
 use std::ops::Range;
 
 params! {
-    /// Number of bytes of the matrix's name.
+    /// Length of the matrix's name in bytes.
     name_bytes: u32,
-    /// Number of rows, which is the rank.
+    /// The number of rows, which is the rank.
     rows: u32,
-    /// Number of columns, which is that of the features.
+    /// The number of columns, which is the number of features.
     columns: u32,
     /// Exponent of the gradient.
     exponent: i32,
-    /// Number of bytes of an element, 1 or 2.
+    /// Size of an element in bytes: 1 or 2.
     bytes: u32,
-    /// Number of the matrix.
+    /// Index of the matrix.
     matrix: u32,
-    /// Number of all matrices.
+    /// The number of matrices in the job.
     matrices: u32,
 }
 
-/// `max [1]` u64, `digests [blocks, 8]`, `name` bytes; `leaves [matrices, 8]`, of which it writes the matrix's.
+/// Reads `max [1]` u64, `digests [blocks, 8]` and the bytes of `name`; writes the matrix's row of `leaves [matrices,
+/// 8]`.
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "matrix_leaf",
     params: Params::NAMES,
