@@ -2,7 +2,7 @@
 //! of the state in bytes.
 //!
 //! `cargo bench --bench ledger` executes signed transactions in blocks, as a node does, without disk or network. No
-//! gradient is sampled for recomputation, so the figures do not include any attestation.
+//! gradient is sampled, so the figures include no recomputation of gradients.
 
 use r3mes_wgpu::{
     dispute::judge::{DisputeContext, Hash},

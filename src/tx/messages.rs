@@ -105,8 +105,8 @@ messages! {
             computed_hash: String = string "4",
             /// The commitment that the miner submitted, hexadecimal.
             expected_hash: String = string "5",
-            /// The leaf of the attestation, which the challenge selects from the trace: a digest in hexadecimal, empty
-            /// for a void task. The R3MES chain does not have this field.
+            /// The attestation's leaf under the challenge's selector: a digest in hexadecimal, empty for a void task.
+            /// The R3MES chain does not have this field.
             leaf: String = string "101",
         }
         /// Commits to the aggregate of a round, which [`MsgRevealAggregation`] reveals.
@@ -160,8 +160,7 @@ messages! {
             result: String = string "3",
             /// The commitment that the verifier computed, hexadecimal; empty if it could not get the gradient's bytes.
             gradient_hash: String = string "4",
-            /// The leaf of the attestation, which the challenge selects from the trace: a digest in hexadecimal, empty
-            /// for a void task.
+            /// The attestation's leaf under the challenge's selector: a digest in hexadecimal, empty for a void task.
             leaf: String = string "5",
             /// Random bytes that keep the commitment from being guessed.
             salt: Vec<u8> = bytes "6",

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 /// Upper limit for the number of dispatches in a run, of those in the artifact encoding, and of dither streams.
 const MAX_COUNT: u32 = 1 << 20;
 
-/// What all tasks of a job have in common. It is a function of the model, the targets, the job's matrices and
-/// transport.
+/// What the disputes about all tasks of a job have in common. The dispute context is a function of the model, the
+/// targets, the job's matrices and transport.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DisputeContext {

@@ -1,4 +1,4 @@
-//! Errors of disputes.
+//! The error type of disputes.
 
 use crate::{error::Error, protocol::WorkError, store::StoreError};
 
@@ -25,12 +25,12 @@ pub enum DisputeError {
         /// Height of the last block of the turn.
         deadline: u64,
     },
-    /// A move has too many bytes.
+    /// The move or answer is too large.
     #[error("a move of {bytes} bytes exceeds the limit of {limit}")]
     TooLarge {
         /// Size of the move in bytes.
         bytes: usize,
-        /// The most bytes of a move.
+        /// The most bytes that a move or an answer may have.
         limit: usize,
     },
     /// Revealed data does not have the hash that was committed to.

@@ -3,7 +3,7 @@
 //! In each tree that the answer commits to, every leaf follows from leaves to its left. The miner's side opens nodes,
 //! and the challenger picks the first part with which it disagrees. So both agree on everything to the left of the leaf
 //! that is reached, and only this leaf is recomputed. An honest answer contains no wrong leaf; a wrong answer contains
-//! a first one.
+//! a first wrong leaf.
 
 use super::{
     error::{DisputeError, below},
@@ -35,12 +35,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Returns the canonical bytes.
+    /// Encodes the value in canonical DAG-CBOR.
     pub fn encode(&self) -> Vec<u8> {
         dag_cbor::encode(ANSWER_FORMAT, self)
     }
 
-    /// Reads canonical bytes, at most [`MAX_MOVE_BYTES`](super::MAX_MOVE_BYTES).
+    /// Decodes an answer from canonical DAG-CBOR of at most [`MAX_MOVE_BYTES`](super::MAX_MOVE_BYTES) bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DisputeError> {
         match bytes.len() {
             0..=super::MAX_MOVE_BYTES => Ok(dag_cbor::decode(ANSWER_FORMAT, bytes)?),
@@ -49,7 +49,7 @@ impl Answer {
     }
 }
 
-/// The state of a game.
+/// A game: the subject, the answer's trace root, the current phase, and the deadline of the current turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Game {
     pub(in crate::dispute) subject: Subject,
@@ -81,12 +81,12 @@ impl Game {
         Ok(Self { subject, trace: answer.trace, phase, deadline: height.saturating_add(patience), patience })
     }
 
-    /// Returns the canonical bytes.
+    /// Encodes the value in canonical DAG-CBOR.
     pub fn encode(&self) -> Vec<u8> {
         dag_cbor::encode(GAME_FORMAT, self)
     }
 
-    /// Reads canonical bytes.
+    /// Decodes a game from canonical DAG-CBOR.
     pub fn decode(bytes: &[u8]) -> Result<Self, DisputeError> {
         Ok(dag_cbor::decode(GAME_FORMAT, bytes)?)
     }

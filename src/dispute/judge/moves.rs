@@ -64,7 +64,7 @@ pub enum Move {
         word: u32,
         /// Whether a value left its range in the computation of the word.
         saturated: bool,
-        /// Path from the result to the root.
+        /// Path from the result, which is the last leaf, to the root.
         path: Path,
     },
     /// Made by anybody: reveals what the disputed step reads.
@@ -83,12 +83,12 @@ pub enum Role {
 }
 
 impl Move {
-    /// Returns the canonical bytes.
+    /// Encodes the move in canonical DAG-CBOR.
     pub fn encode(&self) -> Vec<u8> {
         dag_cbor::encode(FORMAT, self)
     }
 
-    /// Reads canonical bytes, at most [`MAX_MOVE_BYTES`].
+    /// Decodes a move from canonical DAG-CBOR of at most [`MAX_MOVE_BYTES`] bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DisputeError> {
         match bytes.len() {
             0..=MAX_MOVE_BYTES => Ok(dag_cbor::decode(FORMAT, bytes)?),

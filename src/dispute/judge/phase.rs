@@ -1,4 +1,4 @@
-//! The phases of a game: what is disputed at the moment, from a node of the trace down to a step.
+//! The phases of a game. Each states what is disputed at the moment, from a node of the trace down to a step.
 
 use super::{
     error::{DisputeError, below},
@@ -81,7 +81,7 @@ pub enum Phase {
     /// One step: the word, the index of the step, and the claimed leaf of the word program's tree after the step, which
     /// is `None` for the last step.
     Step(Box<DisputedWord>, usize, Option<Hash>),
-    /// Nothing: this side has won.
+    /// Nothing is disputed any more, because this side has won.
     Over(Side),
 }
 

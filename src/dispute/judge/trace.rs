@@ -50,7 +50,7 @@ impl Trace {
         self.leaves.iter().map(TraceLeaf::hash).collect()
     }
 
-    /// Returns the trace root.
+    /// Returns the trace root, which is the Merkle root over the leaves.
     pub fn root(&self) -> Hash {
         tree::root(&self.hashes())
     }

@@ -50,7 +50,7 @@ const ELEMENTS: usize = 2048;
 const HASHED: usize = 1 << 15;
 /// The number of leaves that one step adds to the tree.
 const LEAVES: usize = 256;
-/// The number of levels for which subtree roots are stored: enough for 4096 matrices, the most that a job has.
+/// The number of levels for which subtree roots are stored. It suffices for 4096 matrices, the most that a job has.
 const LEVELS: usize = 14;
 
 fn gradient_max(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {

@@ -97,8 +97,8 @@ fn logits_sum(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     ctx.set_result((sum >> (32 * word)) as u32)
 }
 
-/// Computes `exp2` of `−below` as the kernels do, with the table in buffer `tables`. Fails if the table's entries are
-/// not valid.
+/// Returns 2^(−below / 2^20) in Q30, computed as the kernels do from the table in buffer `tables`. Fails if the entries
+/// of the table are invalid.
 pub(super) fn exp2(ctx: &mut StepContext, tables: usize, below: u32) -> Result<u32, WordFault> {
     let (whole, index) = (below >> 20, (below >> 12 & 255) as usize);
     if whole > 31 {
