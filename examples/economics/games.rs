@@ -81,7 +81,7 @@ impl SmallJob {
         self.chunks.iter().find(|chunk| chunk.block().cid() == task.chunk).expect("a chunk of the text")
     }
 
-    /// Returns the inputs of a task; a forger changes a token.
+    /// Returns the inputs of a task. A forger changes one token.
     fn inputs(&self, task: &Task, forged: bool) -> TaskInputs {
         let mut tokens = self.chunk(task).tokens().to_vec();
         tokens[1000] ^= u32::from(forged);
@@ -157,7 +157,7 @@ fn dispute(
             _ => challenger,
         };
         let prover = provers.get_mut(&mover);
-        // a party that has no move, or only refused ones, lets its turn pass
+        // a party that has no move, or only moves that are refused, lets its turn pass
         let step = game.zip(prover).and_then(|(game, prover)| block_on(prover.next(&game)).ok().flatten());
         let Some(step) = step else {
             world.until(|world| world.ledger.state().dispute(dispute_id).is_none());

@@ -52,7 +52,7 @@ struct World {
     rights: BTreeMap<String, bool>,
 }
 
-/// Returns the genesis of every simulation.
+/// Returns the genesis from which every simulation starts.
 fn genesis() -> Genesis {
     let matrix = |factor: &str| MatrixSpec {
         name: format!("layers.0.attention.q.{factor}"),
@@ -119,7 +119,7 @@ impl World {
         key(number).sign("economics-1", sequence, &Fee::default(), messages).expect("messages that can be signed")
     }
 
-    /// Applies a block of one transaction, and returns its code.
+    /// Applies a block of one transaction, and returns the transaction's error code.
     fn send(&mut self, number: u8, message: Message) -> u32 {
         let tx = self.sign(number, &[message]);
         self.block(vec![tx])[0]
@@ -166,7 +166,7 @@ impl World {
         unreachable!("the condition must hold within 10,000 blocks");
     }
 
-    /// Returns the status of a submission. One that is no longer stored was accepted.
+    /// Returns the status of a submission. A submission that is no longer stored counts as accepted.
     fn status(&self, id: u64) -> SubmissionStatus {
         self.ledger.state().submission(id).map_or(SubmissionStatus::Accepted, |submission| submission.status)
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// A block of transactions.
+/// A block: the transactions that the ledger executes together, with a height, a time and a hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainBlock {
     /// Height, one more than the previous block's height.

@@ -13,7 +13,7 @@ use crate::{
 pub struct Refusal {
     /// The error code, one of [`code`].
     pub code: u32,
-    /// The reason, in words.
+    /// Reason of the refusal, in words.
     pub log: String,
 }
 
@@ -49,7 +49,7 @@ impl From<DisputeError> for Refusal {
     }
 }
 
-/// The transaction that a message belongs to.
+/// The transaction to which a message belongs.
 pub(super) struct Context<'a> {
     /// Hash of the transaction, in upper-case hexadecimal.
     pub(super) hash: &'a str,

@@ -74,7 +74,7 @@ pub enum Event {
         /// Address of the challenger.
         challenger: String,
     },
-    /// A dispute was decided.
+    /// A dispute was upheld or dismissed.
     Judged {
         /// ID of the dispute.
         dispute: u64,
@@ -95,7 +95,7 @@ pub enum Event {
         /// Index of the round.
         round: u64,
     },
-    /// A round ended.
+    /// A round ended with an aggregate.
     RoundClosed {
         /// Index of the round.
         round: u64,

@@ -13,7 +13,7 @@ const FORMAT: &str = "r3mes/genesis/3";
 /// The most bytes of a genesis in JSON: enough for a text of a million chunks.
 const MAX_JSON_BYTES: usize = 96 << 20;
 
-/// The genesis of a network.
+/// The genesis of a network, from which every ledger of the network starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Genesis {
@@ -52,7 +52,7 @@ pub enum GenesisError {
     /// The quota is not within its limits.
     #[error("a round of {quota} tasks: the quota must be 1 to 4096, and at most the number of chunks, {chunks}")]
     Quota {
-        /// The quota.
+        /// The quota that the genesis states.
         quota: u32,
         /// The number of chunks in the text.
         chunks: usize,
@@ -63,10 +63,10 @@ pub enum GenesisError {
     /// The bytes are not a genesis.
     #[error("not a genesis in DAG-JSON: {0}")]
     Malformed(String),
-    /// The dispute context is invalid.
+    /// The dispute context contains a count that is out of range.
     #[error("the dispute context is invalid: it has no dispatches, no tokens, or too many of them")]
     DisputeContext,
-    /// The chain id is invalid.
+    /// The chain id is empty, too long, or contains other characters than letters, digits and dashes.
     #[error("the chain id must have 1 to 64 letters, digits and dashes")]
     ChainId,
 }
@@ -98,7 +98,7 @@ impl Genesis {
         balances.chain(self.nodes.iter().map(|(_, stake, _)| *stake)).try_fold(0u64, u64::checked_add)
     }
 
-    /// Returns SHA-256 of the canonical bytes.
+    /// Returns the SHA-256 hash of the genesis in canonical DAG-CBOR.
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(dag_cbor::encode(FORMAT, self)).into()
     }
@@ -126,7 +126,7 @@ impl Genesis {
         self.chunks[chunk_number(position, self.chunks.len() as u64) as usize]
     }
 
-    /// Returns the positions of a round.
+    /// Returns the positions that a round covers, one for each of its chunk slots.
     pub fn positions(&self, round: u64) -> std::ops::Range<u64> {
         let quota = u64::from(self.quota);
         let start = round.saturating_mul(quota);

@@ -21,7 +21,7 @@ use prost::{Message, Name};
 pub struct QueryError {
     /// The error code of the Cosmos SDK.
     pub code: u32,
-    /// The reason, in words. Clients look for `NotFound` in it.
+    /// Reason of the failure, in words. Clients look for `NotFound` in it.
     pub log: String,
 }
 

@@ -62,7 +62,7 @@ pub struct Ledger {
     tree: Tree,
 }
 
-/// The results of a block.
+/// The results of applying a block.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Results of the block's transactions, in order.

@@ -34,35 +34,37 @@ pub struct LedgerParams {
     pub submissions_per_ten_blocks: u32,
     /// Leading zero bits that a submission's proof of work must have.
     pub proof_of_work_bits: u32,
-    /// Blocks from a submission to its sampling block, at least 1. Until then the miner may withdraw the submission.
+    /// The number of blocks from a submission to its sampling block, at least 1. Until then the miner may withdraw the
+    /// submission.
     pub draw_blocks: u64,
     /// The sampling rate: how many of [`ALL`] submissions are recomputed.
     pub sampling: u32,
     /// The number of verifiers that are sampled for each recomputation.
     pub verifiers: u32,
-    /// Blocks in which verifiers must commit, and then as many in which they must reveal.
+    /// The number of blocks in which verifiers must commit, and then again in which they must reveal.
     pub attestation_blocks: u64,
-    /// Blocks in which validators vote if verifiers disagree, and in which proposers agree on an aggregate.
+    /// The number of blocks in which validators vote if verifiers disagree, and in which proposers agree on an
+    /// aggregate.
     pub decision_blocks: u64,
     /// How many of [`ALL`] recomputations that found a match are repeated by other verifiers, which are sampled after
     /// the first verifiers revealed their findings.
     pub trap_share: u32,
-    /// Blocks in which an accepted gradient may be disputed and a finding be appealed against. A full round waits as
-    /// long for disputes. 0 permits neither disputes nor appeals.
+    /// The number of blocks in which an accepted gradient may be disputed, and in which a finding may be appealed
+    /// against. A full round waits as long for disputes. 0 permits neither disputes nor appeals.
     pub challenge_blocks: u64,
     /// Bond of a dispute in micro-units. It exceeds the cost of computing the task.
     pub dispute_bond: u64,
     /// Bond of an answer in micro-units.
     pub answer_bond: u64,
-    /// Blocks for which each turn of a game lasts, and for which a dispute accepts answers.
+    /// The number of blocks for which each turn of a game lasts, and for which a dispute accepts answers.
     pub move_blocks: u64,
     /// The most open disputes of one challenger.
     pub disputes_per_challenger: u32,
-    /// Blocks in which a miner may claim nothing after a withdrawal.
+    /// The number of blocks in which a miner may claim nothing after a withdrawal.
     pub quarantine_blocks: u64,
     /// Minimum stake of a node in micro-units.
     pub min_stake: u64,
-    /// Blocks until the stake of a node that unregistered is returned.
+    /// The number of blocks until the stake of a node that has unregistered is returned.
     pub unbonding_blocks: u64,
     /// Share of the stake that a wrong attestation, vote, aggregate or gradient costs, in ten-thousandths.
     pub fraud_penalty: u64,

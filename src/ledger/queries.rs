@@ -26,16 +26,16 @@ pub struct HeldClaim {
     pub global_seed: u64,
 }
 
-/// A verifier's part in a challenge.
+/// What a verifier has to do in a challenge.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assignment {
     /// ID of the challenge.
     pub challenge: u64,
     /// Stage of the challenge.
     pub stage: ChallengeStage,
-    /// Whether the verifier has done its part of the stage.
+    /// Whether the verifier has already done what the stage requires.
     pub done: bool,
-    /// The verifier's commitment, 32 bytes.
+    /// The verifier's commitment, 32 bytes; `None` if it has not committed.
     pub committed: Option<Vec<u8>>,
     /// The number of blocks that are left in which the verifier can do its part.
     pub blocks_left: u64,
@@ -45,7 +45,7 @@ pub struct Assignment {
     pub task: Task,
     /// ID of the submission.
     pub id: u64,
-    /// The submission.
+    /// The submission of the gradient.
     pub submission: Submission,
 }
 
@@ -54,7 +54,7 @@ pub struct Assignment {
 pub struct ContestableGradient {
     /// ID of the submission.
     pub id: u64,
-    /// The submission.
+    /// The submission of the gradient.
     pub submission: Submission,
     /// The task of the submission.
     pub task: Task,
@@ -65,7 +65,7 @@ pub struct ContestableGradient {
     pub appealable: Option<u64>,
 }
 
-/// A proposer's part in a full round.
+/// What a proposer has to do in a full round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregation {
     /// Index of the round.
@@ -177,7 +177,7 @@ impl Ledger {
         Ok(tasks)
     }
 
-    /// Returns the challenges in which a verifier has a part, ordered by ID.
+    /// Returns what a verifier has to do in each open challenge, ordered by ID.
     pub fn assignments(&self, verifier: &str) -> Result<Vec<Assignment>, WorkError> {
         let state = self.state();
         let sampled =

@@ -88,13 +88,13 @@ tables! {
     submitted: (String, u64) => (),
     /// Commitment → ID of the submission that states it.
     commitments: Commitment => u64,
-    /// Open challenges.
+    /// Challenge ID → open challenge.
     challenges: u64 => Challenge,
-    /// Open disputes.
+    /// Dispute ID → open dispute.
     disputes: u64 => DisputeCase,
-    /// Aggregates of the current round to which proposers committed.
+    /// Commitment ID → aggregate of the current round to which a proposer committed.
     proposals: u64 => Proposal,
-    /// The current round, and closed rounds that are still stored.
+    /// Index → round: the current round, and closed rounds that are still stored.
     rounds: u64 => Round,
 }
 
@@ -117,21 +117,21 @@ pub struct ChainHead {
     pub full_since: Option<u64>,
     /// The number of gradients that were accepted in all rounds.
     pub accepted_total: u64,
-    /// The number of all submissions.
+    /// The number of submissions so far, which is the ID of the latest one.
     pub submissions: u64,
-    /// The number of all challenges.
+    /// The number of challenges so far, which is the ID of the latest one.
     pub challenges: u64,
-    /// The number of all disputes.
+    /// The number of disputes so far.
     pub disputes: u64,
-    /// The number of all registrations.
+    /// The number of registrations so far.
     pub registrations: u64,
-    /// The number of all proposed aggregates.
+    /// The number of proposed aggregates so far, which is the ID of the latest one.
     pub proposals: u64,
     /// All micro-units ever minted: those of the genesis, and rewards.
     pub minted: u64,
     /// All micro-units ever burned: fees, bonds, penalties.
     pub burned: u64,
-    /// The part of the burned micro-units that were fees.
+    /// How many of the burned micro-units were fees.
     pub fees: u64,
     /// Fees that the fee pool paid in this block, in micro-units.
     pub pooled: u64,
@@ -171,7 +171,7 @@ pub struct Registration {
     pub stake: u64,
 }
 
-/// The reputation of a miner.
+/// The reputation of a miner, which affects its sampling rate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reputation {
@@ -211,7 +211,7 @@ pub struct Claim {
     pub since: u64,
     /// Expiry in seconds since 1970.
     pub expires: u64,
-    /// Bond in micro-units.
+    /// Bond of the claim in micro-units; 0 if the miner claimed without one.
     pub bond: u64,
 }
 
@@ -249,13 +249,13 @@ pub enum SubmissionStatus {
     Pending,
     /// Verifiers were sampled for the challenge with this ID.
     Challenged(u64),
-    /// It is accepted and paid.
+    /// The gradient is accepted and paid.
     Accepted,
-    /// It was accepted, and is disputed now.
+    /// The gradient was accepted, and is disputed now.
     Disputed,
-    /// The miner withdrew it.
+    /// The miner withdrew the submission.
     Withdrawn,
-    /// It is rejected.
+    /// The gradient is rejected because of this finding.
     Rejected(Finding),
 }
 
@@ -284,7 +284,7 @@ pub struct Challenge {
     /// Hash of the block that sampled the verifiers. It selects the leaf that they must reveal.
     #[serde(with = "serde_bytes")]
     pub selector: [u8; 32],
-    /// The sampled verifiers.
+    /// The verifiers that are sampled for this challenge.
     pub sampled: Vec<SampledVerifier>,
     /// In a trap, the verifiers that were sampled first.
     pub first: Vec<SampledVerifier>,
@@ -302,15 +302,15 @@ pub enum ChallengeStage {
     Commit,
     /// The sampled verifiers reveal their findings.
     Reveal,
-    /// All validators vote.
+    /// The sampled verifiers disagree, and all validators vote.
     Panel,
-    /// The gradient will be rejected unless somebody appeals.
+    /// A mismatch was found, and the gradient will be rejected unless somebody appeals.
     Appeal,
-    /// The outcome of disputes decides.
+    /// The disputes about the gradient decide.
     Contested,
 }
 
-/// An open dispute.
+/// An open dispute about a submission, with the bonds of its parties.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DisputeCase {
@@ -323,7 +323,7 @@ pub struct DisputeCase {
     pub bond: Option<u64>,
     /// For each answer, the address of the account that gave it and its bond in micro-units.
     pub answers: Vec<(String, u64)>,
-    /// The games over the answers.
+    /// The disputed claim, and the games over the answers.
     pub dispute: Dispute,
 }
 
@@ -347,7 +347,7 @@ pub struct SampledVerifier {
 pub struct Vote {
     /// Address of the validator.
     pub validator: String,
-    /// Whether the gradient is right.
+    /// Whether the gradient is right, according to the validator.
     pub valid: bool,
     /// The leaf that the validator computed, hexadecimal.
     pub leaf: String,
@@ -359,7 +359,7 @@ pub struct Vote {
 pub struct Proposal {
     /// Address of the proposer.
     pub proposer: String,
-    /// The commitment, hexadecimal.
+    /// The proposer's commitment, hexadecimal.
     pub committed: String,
     /// Height of the block with the commitment.
     pub height: u64,

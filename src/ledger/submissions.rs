@@ -150,7 +150,7 @@ fn count_submission(state: &mut State, miner: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Confirms that a miner's gradient of a chunk is stored.
+/// Confirms that a miner's gradient for a chunk is stored. Fails if it is not.
 pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Context) -> Result<Vec<u8>, Refusal> {
     let is_stored = Commitment::from_hex(&message.gradient_hash)
         .and_then(|commitment| state.commitments.get(&commitment))

@@ -14,7 +14,7 @@ use cosmrs::{
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
-/// The result of a transaction.
+/// The result of executing a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TxOutcome {
     /// Hash of the transaction.

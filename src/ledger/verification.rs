@@ -316,7 +316,7 @@ fn end_panel(state: &mut State, id: u64, challenge: &Challenge, late: bool, even
         return;
     }
     if valid == wrong {
-        // no votes, or a tie
+        // there are no votes, or both sides have the same stake
         return sample_again(state, id, challenge);
     }
     match valid > wrong {

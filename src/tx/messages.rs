@@ -34,7 +34,7 @@ messages! {
             ipfs_hash: String = string "2",
             /// CID of the model's manifest.
             model_version: String = string "3",
-            /// The round in which the task was claimed.
+            /// Index of the round in which the task was claimed.
             training_round_id: u64 = uint64 "4",
             /// Shard of the miner in this round; see [`shard`](crate::ledger::shard).
             shard_id: u64 = uint64 "5",
@@ -197,7 +197,7 @@ messages! {
             /// Address of the miner.
             miner: String = string "1",
         }
-        /// Disputes a gradient, with a bond.
+        /// Opens a dispute about a gradient, with a bond.
         OpenDispute(MsgOpenDispute in Box) signed by challenger {
             /// Address of the challenger, which makes the challenger's moves.
             challenger: String = string "1",
@@ -297,7 +297,7 @@ messages! {
 protobuf! { "remes.remes.v1":
     /// The response to [`MsgClaimTask`].
     MsgClaimTaskResponse {
-        /// Whether the miner holds the chunk.
+        /// Whether the miner holds a claim to the chunk.
         success: bool = bool "1",
         /// Hash of the transaction.
         tx_hash: String = string "2",

@@ -56,7 +56,7 @@ pub mod code {
     pub const WRONG_SEQUENCE: u32 = 32;
     /// The object to which the message refers, such as a challenge or a submission, does not exist.
     pub const NOT_FOUND: u32 = 38;
-    /// The chunk cannot be claimed.
+    /// The chunk slot cannot be claimed now.
     pub const TAKEN: u32 = 1101;
     /// The rules of the network do not permit the message now.
     pub const REJECTED: u32 = 1102;
@@ -66,7 +66,7 @@ pub mod code {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TxError {
-    /// The bytes are malformed.
+    /// The bytes or values are not a well-formed transaction, message or path.
     #[error("malformed transaction: {0}")]
     Malformed(String),
     /// The ledger does not know messages of this type URL.

@@ -10,7 +10,7 @@ use super::{
     rfc3339,
 };
 
-/// The terms of a session.
+/// The terms of a session: who mines for whom, until when, and for how much in fees at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// The account as the granter, and the address of the session's key as the grantee.

@@ -48,7 +48,7 @@ impl Unsigned {
         Ok(Self { body_bytes, auth_info_bytes })
     }
 
-    /// Returns the bytes to sign.
+    /// Returns the bytes that the owner of the key must sign, the `SignDoc`.
     pub fn sign_bytes(&self, chain_id: &str) -> Result<Vec<u8>, TxError> {
         let Self { body_bytes, auth_info_bytes } = self.clone();
         let chain_id = chain_id.to_owned();

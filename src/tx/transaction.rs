@@ -53,7 +53,7 @@ pub fn tx_hash(tx: &[u8]) -> String {
     HEXUPPER.encode(&Sha256::digest(tx))
 }
 
-/// A transaction whose signature is verified.
+/// A transaction whose signatures have been verified.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Signed {
     /// Address of the signer.

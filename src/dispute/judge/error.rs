@@ -14,15 +14,15 @@ pub enum DisputeError {
         /// The kind of the move that was made.
         found: &'static str,
     },
-    /// The game is over.
+    /// A move was made after the game had ended.
     #[error("the game is over")]
     Over,
-    /// The move or answer is too late.
+    /// The move or answer came after its deadline.
     #[error("block {height} is after the deadline, {deadline}")]
     Late {
-        /// Height of the block with the move.
+        /// Height of the block with the move or answer.
         height: u64,
-        /// Height of the last block of the turn.
+        /// Height of the last block in which it would have been accepted.
         deadline: u64,
     },
     /// The move or answer is too large.
@@ -33,7 +33,7 @@ pub enum DisputeError {
         /// The most bytes that a move or an answer may have.
         limit: usize,
     },
-    /// Revealed data does not have the hash that was committed to.
+    /// Revealed data does not match a hash that was committed to. The text names the data.
     #[error("{0} does not match the root that was committed to")]
     Root(&'static str),
     /// An index is out of range.
@@ -41,9 +41,9 @@ pub enum DisputeError {
     Range {
         /// What the index refers to, such as a buffer or a word.
         what: &'static str,
-        /// The index.
+        /// The index that is out of range.
         value: u64,
-        /// The exclusive upper bound of the index.
+        /// Exclusive upper bound of the index.
         limit: u64,
     },
     /// The proof lacks a word that the step reads, or contains a word in a format that no kernel writes.
@@ -55,10 +55,10 @@ pub enum DisputeError {
     /// The bytes are not a move, or a block is invalid.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The task or its data is invalid.
+    /// The task that is run again, or its data, is invalid.
     #[error(transparent)]
     Work(#[from] WorkError),
-    /// The backend failed.
+    /// The backend on which the task is run again failed.
     #[error(transparent)]
     Backend(#[from] Error),
 }

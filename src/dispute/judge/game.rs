@@ -26,7 +26,7 @@ const GAME_FORMAT: &str = "r3mes/dispute-game/1";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
-    /// Trace root.
+    /// Trace root of the answer.
     pub trace: Hash,
     /// The last leaf of the trace.
     pub last: TraceLeaf,
@@ -35,7 +35,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Encodes the value in canonical DAG-CBOR.
+    /// Encodes the answer or game in canonical DAG-CBOR.
     pub fn encode(&self) -> Vec<u8> {
         dag_cbor::encode(ANSWER_FORMAT, self)
     }
@@ -81,7 +81,7 @@ impl Game {
         Ok(Self { subject, trace: answer.trace, phase, deadline: height.saturating_add(patience), patience })
     }
 
-    /// Encodes the value in canonical DAG-CBOR.
+    /// Encodes the answer or game in canonical DAG-CBOR.
     pub fn encode(&self) -> Vec<u8> {
         dag_cbor::encode(GAME_FORMAT, self)
     }
@@ -91,7 +91,7 @@ impl Game {
         Ok(dag_cbor::decode(GAME_FORMAT, bytes)?)
     }
 
-    /// Returns the root of the disputed trace.
+    /// Returns the root of the trace that the answer commits to.
     pub fn trace(&self) -> Hash {
         self.trace
     }
@@ -108,7 +108,7 @@ impl Game {
         }
     }
 
-    /// Returns the winner if the game is over.
+    /// Returns the winner if the game is over, otherwise `None`.
     pub fn winner(&self) -> Option<Side> {
         if let Phase::Over(winner) = self.phase { Some(winner) } else { None }
     }

@@ -20,7 +20,7 @@ pub const MAX_MOVE_BYTES: usize = 1 << 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LeafChallenge {
-    /// The tensor in this slot is wrong.
+    /// The tensor that the dispatch wrote to this slot is wrong.
     Output(u32),
     /// The leaf's flag is not set, although this word saturates.
     Saturates(WordPlace),
@@ -28,7 +28,7 @@ pub enum LeafChallenge {
     Sound,
 }
 
-/// A move in a game.
+/// A move in a game, made by one of the sides or by anybody else; see [`Role`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Move {
@@ -60,7 +60,7 @@ pub enum Move {
     WordProgram {
         /// Root over the scratch tensors and the result.
         root: Hash,
-        /// The resulting word.
+        /// Value of the word that the word program computes.
         word: u32,
         /// Whether a value left its range in the computation of the word.
         saturated: bool,

@@ -50,7 +50,7 @@ pub struct DisputedDispatch {
 pub struct DisputedWord {
     /// The dispatch that writes the word.
     pub(in crate::dispute) dispatch: DisputedDispatch,
-    /// The place of the word.
+    /// The place of the word among the dispatch's buffers.
     pub(in crate::dispute) place: WordPlace,
     /// The claimed value; `None` if no value is claimed.
     pub(in crate::dispute) word: Option<u32>,
@@ -64,22 +64,22 @@ pub struct DisputedWord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// A node of the trace.
+    /// A node of the trace's tree is disputed.
     Trace(Bisection),
-    /// A leaf whose content and dispatch are revealed.
+    /// A leaf of the trace is disputed, whose content and dispatch are revealed.
     Dispatch(Box<DisputedDispatch>),
-    /// A node of the tensor in a slot of a leaf.
+    /// A node in the tree of a tensor is disputed: the dispatch, the slot of the tensor, and the search.
     Tensor(Box<DisputedDispatch>, u32, Bisection),
-    /// A revealed tile: the dispatch, the slot, the index of the tile, and the tile's words.
+    /// A word of a revealed tile is disputed: the dispatch, the slot, the index of the tile, and the tile's words.
     Tile(Box<DisputedDispatch>, u32, usize, #[serde(with = "serde_bytes")] Vec<u8>),
-    /// Whether anything saturated: a saturating word must be named.
+    /// It is disputed whether anything saturated, so that the answerer must name a word that saturates.
     Saturation(Box<DisputedDispatch>),
-    /// A word whose word program must be given.
+    /// A word is disputed, whose word program must be given.
     Word(Box<DisputedWord>),
-    /// A node of the tree of a word program.
+    /// A node in the tree of a word program is disputed.
     WordProgram(Box<DisputedWord>, Bisection),
-    /// One step: the word, the index of the step, and the claimed leaf of the word program's tree after the step, which
-    /// is `None` for the last step.
+    /// One step is disputed: the word, the index of the step, and the claimed leaf of the word program's tree after the
+    /// step, which is `None` for the last step.
     Step(Box<DisputedWord>, usize, Option<Hash>),
     /// Nothing is disputed any more, because this side has won.
     Over(Side),

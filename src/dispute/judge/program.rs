@@ -17,29 +17,29 @@ const FORMAT: &str = "r3mes/dispatch/1";
 pub enum BufferSource {
     /// Nothing has written the buffer in this run: all words are 0.
     Zero,
-    /// The model, by the tensor root of the words.
+    /// The words are constants of the model and have this tensor root.
     Constant(Hash),
-    /// An input of the run: 0 for its ids, 1 for its labels, 2 for its dither.
+    /// The words are an input of the run: 0 for its token ids, 1 for its labels, 2 for its dither.
     SequenceInput(u32),
-    /// An input of all runs: a buffer of the adapter, or the transport keys.
+    /// The words are an input of all runs: a buffer of the adapter, or the transport keys.
     Shared(u32),
-    /// An earlier dispatch of this run.
+    /// An earlier dispatch of this run wrote the words.
     Step {
-        /// Index of the dispatch.
+        /// Index of the dispatch within its run.
         entry: u32,
         /// Index of the buffer among those that the dispatch writes.
         slot: u32,
     },
-    /// A dispatch of the previous run; all words are 0 in the first run.
+    /// A dispatch of the previous run wrote the words; in the first run, all words are 0.
     Carried {
-        /// Index of the dispatch.
+        /// Index of the dispatch within its run.
         entry: u32,
         /// Index of the buffer among those that the dispatch writes.
         slot: u32,
     },
 }
 
-/// A buffer of a dispatch.
+/// A buffer that a dispatch reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BoundBuffer {
@@ -49,13 +49,13 @@ pub struct BoundBuffer {
     pub source: BufferSource,
 }
 
-/// A dispatch of a program.
+/// A dispatch of a program, as one leaf of the program's tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DispatchEntry {
-    /// Name of the kernel.
+    /// Name of the dispatched kernel.
     pub kernel: String,
-    /// Params of the kernel.
+    /// Params of the kernel, as words.
     pub params: Vec<u32>,
     /// The buffers in binding order, without the flag.
     pub bindings: Vec<BoundBuffer>,
@@ -101,7 +101,7 @@ const SEQUENCE_INPUTS: usize = 3;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subject {
-    /// Program root.
+    /// Program root of the job.
     pub program: Hash,
     /// The number of dispatches in a run.
     pub step: u32,
@@ -120,7 +120,7 @@ pub struct Subject {
 /// The commitment that fixes the words of a buffer before a dispatch of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nothing: all words are 0.
+    /// There is no commitment, because all words are 0.
     Zero,
     /// The program states this tensor root.
     Constant(Hash),
@@ -128,17 +128,17 @@ pub enum Origin {
     Input(usize),
     /// A buffer of the adapter, by its index.
     Adapter(usize),
-    /// A slot of a leaf of the trace.
+    /// A leaf of the trace states the tensor root in one of its slots.
     Leaf {
-        /// Index of the leaf.
+        /// Index of the leaf in the trace.
         leaf: usize,
-        /// Index of the slot.
+        /// Index of the slot in the leaf.
         slot: usize,
     },
 }
 
 impl Subject {
-    /// Returns the number of leaves of a trace.
+    /// Returns the number of leaves that a trace of the task has.
     pub fn leaves(&self) -> usize {
         self.sequences as usize * self.step as usize + self.closing as usize
     }
@@ -148,7 +148,7 @@ impl Subject {
         self.step as usize + self.closing as usize
     }
 
-    /// Returns the number of inputs of the task.
+    /// Returns the number of input tensors that a task has: those of all runs, and the transport keys.
     pub fn input_count(&self) -> usize {
         self.sequences as usize * SEQUENCE_INPUTS + 1
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Some tiles of a tensor, and the other hashes of its tree.
+/// Some tiles of a tensor, and the other hashes that are needed to compute the tensor root.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevealedTiles {
@@ -36,16 +36,16 @@ pub enum RootProof {
     Program,
     /// The tensor is an input of the task or a buffer of the adapter.
     Input {
-        /// The tensor root.
+        /// Tensor root of the input or the adapter's buffer.
         root: Hash,
-        /// Path to the inputs root or the layout root.
+        /// Path from the tensor root to the inputs root or the layout root.
         path: Path,
     },
     /// A leaf of the trace states the root.
     Leaf {
         /// The leaf of the trace.
         leaf: TraceLeaf,
-        /// Path to the trace root.
+        /// Path from the leaf to the trace root.
         path: Path,
     },
 }
@@ -62,11 +62,11 @@ pub struct RevealedBuffer {
     pub tiles: RevealedTiles,
 }
 
-/// Everything that a step reads.
+/// A one-step proof: the tiles that a step reads, with the hashes that prove them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proof {
-    /// The dispatch's buffers that the step reads.
+    /// Those of the dispatch's buffers that the step reads.
     pub tensors: Vec<RevealedBuffer>,
     /// Root of the scratch tensor before the step; the root of zeros for the first step.
     pub scratch: Hash,
@@ -76,10 +76,10 @@ pub struct Proof {
     pub tiles: RevealedTiles,
 }
 
-/// A step and its claimed result.
+/// A step of a word program, and its claimed result.
 pub(in crate::dispute) struct StepClaim<'a> {
     pub(in crate::dispute) subject: &'a Subject,
-    /// Trace root.
+    /// Trace root of the answer.
     pub(in crate::dispute) trace: Hash,
     /// Index of the disputed leaf in the trace.
     pub(in crate::dispute) leaf: usize,
@@ -87,7 +87,7 @@ pub(in crate::dispute) struct StepClaim<'a> {
     pub(in crate::dispute) place: WordPlace,
     /// Root of the word program's tree, if the word program has more than one step.
     pub(in crate::dispute) word_program: Option<Hash>,
-    /// Index of the step.
+    /// Index of the step in the word program.
     pub(in crate::dispute) step: usize,
     pub(in crate::dispute) left: StepResult,
 }
@@ -117,7 +117,7 @@ pub(in crate::dispute) fn empty_scratch(words: usize) -> Hash {
 }
 
 impl RevealedTiles {
-    /// Reads the tiles of a tensor of `words` words.
+    /// Checks the format of the tiles and returns them as parts of a tensor of `words` words.
     fn read(&self, words: usize) -> Result<RevealedTensor, DisputeError> {
         let mut rest = from_bytes(&self.words).ok_or(DisputeError::Root("a tile"))?;
         let mut revealed = RevealedTensor { words, ..RevealedTensor::default() };

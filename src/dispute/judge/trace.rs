@@ -31,13 +31,13 @@ pub struct TraceLeaf {
 }
 
 impl TraceLeaf {
-    /// Returns the hash of the leaf in the trace's tree.
+    /// Returns the hash by which the trace's tree contains the leaf.
     pub fn hash(&self) -> Hash {
         Hash::leaf(&dag_cbor::encode(FORMAT, self))
     }
 }
 
-/// The trace of a task.
+/// The trace of a task, with all its leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
     /// One leaf for each dispatch, in the order of execution.
@@ -62,7 +62,7 @@ impl Trace {
 pub enum TaskOutcome {
     /// A value saturated, so the task has no gradient.
     Void,
-    /// A gradient.
+    /// The task has a gradient.
     Gradient {
         /// Gradient root, as [`Artifact::gradient_root`] returns it.
         root: Hash,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{fmt, ops::Range};
 
-/// SHA-256 of a leaf or a node.
+/// The SHA-256 hash of a leaf or of a node of a Merkle tree.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Hash(#[serde(with = "serde_bytes")] pub [u8; 32]);

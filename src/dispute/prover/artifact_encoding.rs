@@ -9,7 +9,7 @@ use crate::{
 
 /// The recording from the gradients to the gradient root, and its buffers.
 pub struct ArtifactEncoding {
-    /// The recording.
+    /// The recording, whose dispatches follow the last run of a task.
     pub recording: Recording,
     /// The gradient of each matrix in the job's order, `[rows, columns]` i64.
     pub gradients: Vec<BufferId>,

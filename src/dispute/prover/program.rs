@@ -50,12 +50,12 @@ impl Program {
         Self { step, encoding, shared }
     }
 
-    /// Returns all dispatches, those of the step first.
+    /// Returns all dispatches: those of a run, then those of the artifact encoding.
     pub fn entries(&self) -> impl Iterator<Item = &DispatchEntry> {
         self.step.iter().chain(&self.encoding)
     }
 
-    /// Returns the leaves of the program's tree.
+    /// Returns the hashes of all dispatches, which are the leaves of the program's tree.
     pub fn hashes(&self) -> Vec<Hash> {
         self.entries().map(DispatchEntry::hash).collect()
     }

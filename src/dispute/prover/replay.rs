@@ -27,7 +27,7 @@ use std::{collections::BTreeSet, sync::Arc};
 /// The inputs of a task, which determine its trace together with the model.
 #[derive(Clone, Debug)]
 pub struct TaskInputs {
-    /// The adapter at which the gradient is computed.
+    /// The adapter for which the gradient is computed.
     pub adapter: LoraAdapter,
     /// Tokens of the chunk.
     pub tokens: Vec<u32>,
@@ -130,7 +130,7 @@ impl Replay {
         })
     }
 
-    /// Returns the program.
+    /// Returns the program of the task's job.
     pub fn program(&self) -> &Program {
         &self.program
     }
@@ -206,7 +206,7 @@ impl Replay {
     }
 }
 
-/// The progress of running a task.
+/// The progress of executing all dispatches of a task.
 #[derive(Default)]
 struct ReplayRun {
     wanted: Option<usize>,

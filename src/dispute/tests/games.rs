@@ -44,7 +44,7 @@ fn gradient(model: &Model, material: &TaskInputs) -> Gradient {
     Gradient { loss: found.loss, tokens: found.supervised as u32, matrices: found.matrices }
 }
 
-/// The course of a game.
+/// What happened in a game that has ended.
 #[derive(Debug)]
 struct GameSummary {
     winner: Side,

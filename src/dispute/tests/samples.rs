@@ -1,4 +1,4 @@
-//! A small task with every kernel of a step, and provers of it.
+//! A small task whose training step uses every kernel, and provers that run it, for the tests of disputes.
 
 use crate::{
     compute::{Backend, cpu},

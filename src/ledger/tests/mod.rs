@@ -71,7 +71,7 @@ fn genesis(quota: u32, params: LedgerParams, nodes: &[(u8, u64)]) -> Genesis {
     }
 }
 
-/// A ledger, and the blocks that were applied to it.
+/// A ledger, to which the methods apply blocks.
 #[derive(Clone)]
 struct World {
     ledger: Ledger,

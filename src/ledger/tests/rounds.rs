@@ -227,7 +227,7 @@ fn a_commitment_is_revealed_in_a_later_block() {
     });
     assert_eq!(world.head().round, 1);
     world.mine(1, honest);
-    // verification only, no aggregation
+    // nodes send the messages of verification only, not those of aggregation
     for _ in 0..4 {
         let messages: Vec<_> = world
             .pending_messages(9, &honest_finding)

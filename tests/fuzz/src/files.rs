@@ -28,7 +28,7 @@ pub(crate) fn safetensors(bytes: &[u8]) {
     assert!(again == model, "it is the same model");
 }
 
-/// Returns a small model.
+/// Returns the files of a small model in the format of [`safetensors`].
 pub(crate) fn safetensors_files() -> Vec<Vec<u8>> {
     let model = generator::seeded(small(), [1; 32]).expect("sizes within their limits");
     let (config, tensors) = file::write(&model).expect("a small model");

@@ -18,7 +18,7 @@ pub struct Target {
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// All fuzz targets.
+/// All fuzz targets, which `scripts/fuzz` and the tests run by name.
 pub const TARGETS: &[Target] = &[
     Target { name: "transaction", run: wire::transaction, seeds: wire::transactions },
     Target { name: "ledger", run: wire::ledger, seeds: wire::bodies },

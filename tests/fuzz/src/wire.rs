@@ -27,7 +27,7 @@ fn address(number: u8) -> String {
     key(number).address().to_owned()
 }
 
-/// Returns a job of two small matrices.
+/// Returns a job with two small matrices.
 pub(crate) fn job() -> Job {
     let matrix = |factor: &str| {
         let name = format!("layers.0.attention.q.{factor}");
@@ -293,7 +293,7 @@ pub(crate) fn text(bytes: &[u8]) {
     }
 }
 
-/// Returns an address, CIDs and digits.
+/// Returns an address, CIDs and hexadecimal digits.
 pub(crate) fn texts() -> Vec<Vec<u8>> {
     let cid = Codec::Raw.cid(b"x");
     [address(1), cid.to_string(), "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG".to_owned(), "ab".repeat(32)]

@@ -22,7 +22,7 @@ pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     lowerings: &[],
 };
 
-/// Returns the i64 that two words contain.
+/// Returns the i64 that two words contain, the lower half first.
 pub(super) fn long(words: &[u32]) -> i64 {
     (u64::from(words[0]) | u64::from(words[1]) << 32) as i64
 }

@@ -20,11 +20,11 @@ params! {
     rows: u32,
     /// The number of columns, which is the number of features.
     columns: u32,
-    /// Exponent of the gradient.
+    /// Exponent of the matrix's gradient, which the job fixes.
     exponent: i32,
     /// Size of an element in bytes: 1 or 2.
     bytes: u32,
-    /// Index of the matrix.
+    /// Index of the matrix in the job's order.
     matrix: u32,
     /// The number of matrices in the job.
     matrices: u32,
@@ -42,7 +42,7 @@ pub(in crate::dispute) static KERNEL: Kernel = Kernel {
 };
 
 impl Params {
-    /// Returns the number of blocks of the matrix.
+    /// Returns the number of blocks into which the matrix's bytes are cut.
     pub(super) fn blocks(&self) -> usize {
         (self.rows as usize * self.columns as usize * self.bytes as usize).div_ceil(LEAF_BYTES)
     }

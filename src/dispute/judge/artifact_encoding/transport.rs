@@ -11,11 +11,11 @@ use std::ops::Range;
 params! {
     /// The number of elements in the matrix.
     elements: u32,
-    /// The number of elements in a row.
+    /// The number of elements in a row of the matrix.
     columns: u32,
     /// Size of an element in bytes: 1 or 2.
     bytes: u32,
-    /// Index of the matrix.
+    /// Index of the matrix in the job's order.
     matrix: u32,
 }
 
@@ -45,7 +45,7 @@ impl Params {
         word * each..((word + 1) * each).min(self.elements as usize)
     }
 
-    /// Packs elements into a word.
+    /// Packs the elements of one word into 32 bits, the first element lowest.
     pub(super) fn packed(&self, elements: impl Iterator<Item = i64>) -> u32 {
         let bits = 8 * self.bytes;
         elements.enumerate().fold(0, |word, (at, t)| word | (t as u32 & ((1 << bits) - 1)) << (bits * at as u32))

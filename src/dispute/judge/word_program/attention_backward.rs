@@ -97,7 +97,7 @@ fn stats(ctx: &mut StepContext, binding: usize, row: usize) -> Result<Stats, Wor
     if fits { Ok(stats) } else { Err(WordFault::Format("statistics of a query")) }
 }
 
-/// Returns the probability of a score.
+/// Returns the softmax probability of a score, given the statistics of its query.
 fn probability(ctx: &mut StepContext, tables: usize, stats: &Stats, score: i32) -> Result<u32, WordFault> {
     let exponential = exp2(ctx, tables, stats.max.max(score).abs_diff(score))?;
     Ok(stats.normalizer.probability(exponential))

@@ -33,7 +33,7 @@ struct NormRow {
     x: usize,
     residual: usize,
     rms: Rms,
-    /// The largest exponent of the slots.
+    /// The largest exponent among the slots of `dn`.
     top: i32,
     /// The shifts after the first, the third and the fourth pass.
     shifts: [u32; 3],

@@ -26,7 +26,7 @@ pub enum WordFault {
     Absent {
         /// Index of the buffer; `None` for the scratch tensor.
         binding: Option<usize>,
-        /// Index of the word.
+        /// Index of the word in the buffer or the scratch tensor.
         at: usize,
     },
     /// The named object is encoded as no kernel would write it, so the side that committed to it is wrong.
@@ -36,21 +36,21 @@ pub enum WordFault {
 
 /// The memory of a dispatch: its buffers, and the scratch tensor of a word program.
 pub trait WordMemory {
-    /// Returns a word of a buffer as it was before the dispatch.
+    /// Returns word `at` of a buffer as it was before the dispatch.
     fn word(&mut self, binding: usize, at: usize) -> Result<u32, WordFault>;
-    /// Returns a word of the scratch tensor.
+    /// Returns word `at` of the scratch tensor.
     fn scratch(&mut self, at: usize) -> Result<u32, WordFault>;
-    /// Sets a word of the scratch tensor.
+    /// Sets word `at` of the scratch tensor.
     fn set(&mut self, at: usize, word: u32) -> Result<(), WordFault>;
 }
 
-/// The input of one step of a word program.
+/// The input of one step of a word program, with methods that read words and check their formats.
 pub struct StepContext<'a> {
-    /// The dispatch's params.
+    /// Params of the dispatch, as words.
     pub params: &'a [u32],
-    /// The place of the word.
+    /// The place of the word that the word program computes.
     pub place: WordPlace,
-    /// The memory.
+    /// The memory from which the step reads and to which it writes.
     pub memory: &'a mut dyn WordMemory,
 }
 
