@@ -127,9 +127,9 @@ fn close(state: &mut State, next: RevealedAggregate, events: &mut Vec<Event>) {
     prune(state, round.saturating_sub(state.genesis.params.retention_rounds));
 }
 
-/// Removes the rounds before `end` with their submissions and commitments, but no round after the first one that has an
-/// open challenge or dispute. A removed commitment cannot be accepted again, because the seed of its task depends on
-/// the round.
+/// Removes the rounds before `end` with their submissions and commitments. All rounds are kept from the first one on
+/// that has an open challenge or dispute. A removed commitment cannot be accepted again, because the seed of its task
+/// depends on the round.
 fn prune(state: &mut State, end: u64) {
     let challenged = state.challenges.values().map(|challenge| challenge.submission);
     let open = challenged.chain(state.disputes.values().map(|case| case.submission));

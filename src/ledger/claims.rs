@@ -58,8 +58,8 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     Ok(answer)
 }
 
-/// Locks the bond of a claim and returns its amount. A miner that has too few coins claims without a bond, which is 0
-/// then. Fails if `unbonded_share` of the round's chunk slots are already claimed without a bond.
+/// Locks the bond of a claim and returns its amount. For a miner that has too few coins the bond is 0, unless
+/// `unbonded_share` of the round's chunk slots are already claimed without a bond; then this fails.
 fn bond(state: &mut State, miner: &str) -> Result<u64, Refusal> {
     let LedgerParams { claim_bond, unbonded_share, .. } = state.genesis.params;
     if claim_bond == 0 || coins::take(state, miner, claim_bond, "the bond of a claim").is_ok() {

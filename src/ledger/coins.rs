@@ -46,7 +46,7 @@ pub(super) fn mint(state: &mut State, amount: u64) -> u64 {
     amount
 }
 
-/// Pays the reward for a gradient. For a miner without a stake, the last `probation` rewards stay in escrow. Returns
+/// Pays the reward for a gradient. For a miner without a stake, the latest `probation` rewards stay in escrow. Returns
 /// the address of the account that is paid, and its new balance.
 pub(super) fn reward(state: &mut State, miner: &str) -> (String, u64) {
     let LedgerParams { reward, probation, .. } = state.genesis.params;

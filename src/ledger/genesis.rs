@@ -30,7 +30,8 @@ pub struct Genesis {
     pub quota: u32,
     /// CID of the adapter from which the first round starts.
     pub adapter: Cid,
-    /// Layout root of that adapter; see [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
+    /// Layout root of the adapter from which the first round starts; see
+    /// [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
     pub layout_root: Hash,
     /// The dispute context of the job.
     pub dispute_context: DisputeContext,

@@ -6,7 +6,8 @@
 //! state, which they compare by one hash, the [root](Ledger::root). A single node applies blocks that it makes from its
 //! own queue of transactions; replicas apply those of a consensus engine.
 //!
-//! docs/LEDGER.md describes the rules and their reasons. Their parameters are the genesis's [`LedgerParams`].
+//! docs/LEDGER.md describes the rules and their reasons. The genesis states the parameters of the rules as
+//! [`LedgerParams`].
 
 mod aggregation;
 mod block;

@@ -377,7 +377,8 @@ pub struct Proposal {
 pub struct Round {
     /// CID of the adapter from which the round starts.
     pub adapter: Cid,
-    /// Layout root of that adapter; see [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
+    /// Layout root of the adapter from which the round starts; see
+    /// [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
     pub layout_root: Hash,
     /// Hash of the block with which the round began, known to every miner of the round.
     #[serde(with = "serde_bytes")]
@@ -436,7 +437,7 @@ impl State {
         self.genesis.task(self.head().round, self.round().adapter, position, miner)
     }
 
-    /// Returns the task of a submission. Its round is stored until the submission is settled.
+    /// Returns the task of a submission. The submission's round is stored until the submission is settled.
     pub(super) fn task_of(&self, submission: &Submission) -> Result<Task, WorkError> {
         let Submission { round, position, miner, .. } = submission;
         let adapter = self.rounds.get(round).unwrap_or(self.round()).adapter;

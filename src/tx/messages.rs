@@ -347,7 +347,7 @@ protobuf! { "r3mes.wgpu.v1":
     /// The response to [`MsgOpenDispute`] and [`MsgAppeal`].
     MsgOpenDisputeResponse {
         /// IDs of the opened disputes. The list is empty if the artifact is not the one that the submission committed
-        /// to, because the dispute is then upheld at once.
+        /// to, because the dispute is then upheld immediately.
         dispute_ids: Vec<u64> = uint64, repeated "1",
     }
     /// The response to [`MsgAnswerDispute`].

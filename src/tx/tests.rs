@@ -354,7 +354,7 @@ fn every_message_has_the_same_bytes_as_from_cosmjs() {
     }
 }
 
-/// The expected values were made by CosmJS, the hash of a transaction with the grants and the allowance, and the
+/// CosmJS made the expected values, which are the hash of a transaction with the grants and the allowance, and the
 /// signature of the statement: `tests/data/cosmjs_session.mjs`.
 #[test]
 fn a_session_has_the_same_bytes_as_from_cosmjs() {

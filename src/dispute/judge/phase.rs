@@ -72,7 +72,7 @@ pub enum Phase {
     Tensor(Box<DisputedDispatch>, u32, Bisection),
     /// A word of a revealed tile is disputed: the dispatch, the slot, the index of the tile, and the tile's words.
     Tile(Box<DisputedDispatch>, u32, usize, #[serde(with = "serde_bytes")] Vec<u8>),
-    /// It is disputed whether anything saturated, so that the answerer must name a word that saturates.
+    /// It is disputed whether anything saturated. The answerer must name a word that saturates.
     Saturation(Box<DisputedDispatch>),
     /// A word is disputed, whose word program must be given.
     Word(Box<DisputedWord>),

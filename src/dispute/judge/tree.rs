@@ -30,7 +30,7 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// The number of levels that one opening goes down, so that it reveals up to 16 nodes.
+/// The number of levels from an opened node down to the nodes that the opening reveals, of which there are up to 16.
 pub const OPENED_LEVELS: u32 = 4;
 
 /// Returns the index of the first leaf in the right subtree of a node over at least two leaves.
@@ -73,8 +73,8 @@ pub fn fold(range: Range<usize>, levels: u32, parts: &[Hash]) -> Option<Hash> {
     down(range, levels, &mut rest).filter(|_| rest.next().is_none())
 }
 
-/// Returns the hashes from which, together with the leaves numbered `revealed` (ascending), the root can be computed:
-/// the roots of the largest subtrees that contain none of these leaves, left to right.
+/// Returns the hashes from which, together with the leaves at the indexes `revealed` (ascending), the root can be
+/// computed: the roots of the largest subtrees that contain none of these leaves, left to right.
 pub fn prove(leaves: &[Hash], revealed: &[usize]) -> Vec<Hash> {
     fn down(leaves: &[Hash], first: usize, revealed: &[usize], proof: &mut Vec<Hash>) {
         if revealed.is_empty() {

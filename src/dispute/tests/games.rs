@@ -53,7 +53,8 @@ struct GameSummary {
     proof: Option<usize>,
 }
 
-/// Runs a game about the honest subject. A side that has no move, or only refused ones, lets the deadline pass.
+/// Runs a game about the honest subject. A side that has no move, or only moves that are refused, lets the deadline
+/// pass.
 fn run_game(honest: &Replay, miner: &mut Prover, challenger: &mut Prover) -> GameSummary {
     let claim = outcome(miner);
     let mut game = Game::new(honest.subject().clone(), claim, &miner.answer().unwrap(), 1, TURN_BLOCKS).unwrap();

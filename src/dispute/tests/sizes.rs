@@ -84,8 +84,8 @@ impl WordMemory for Counting {
     }
 }
 
-/// Returns the number of hashes that prove the leaves `shown` of a subtree with `count` leaves, of which `first` is the
-/// first.
+/// Returns the number of hashes that prove the leaves `shown` of a subtree that has `count` leaves and starts at leaf
+/// `first`.
 fn rest(count: usize, shown: &[usize], first: usize) -> usize {
     match (count, shown) {
         (_, []) => 1,

@@ -235,7 +235,7 @@ impl World {
         self.aggregate_without(number, salt, 0)
     }
 
-    /// Does the same as [`Self::aggregate`], but leaves out the gradient with the number `missing`.
+    /// Returns the same message as [`Self::aggregate`], but leaves out the gradient with the ID `missing`.
     fn aggregate_without(&self, number: u8, salt: &[u8], missing: u64) -> Option<Message> {
         let proposer = address(number);
         let job = self.ledger.aggregation(&proposer).unwrap()?;

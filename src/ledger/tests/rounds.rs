@@ -38,7 +38,7 @@ fn a_claim_belongs_to_one_miner_until_it_expires() {
     let far = world.claim(3, free + 2);
     assert_eq!(world.send(3, far).0, 1101, "this chunk belongs to the next round");
 
-    // both claims are older than claim_grace: others may claim too, and the first submission has the chunk
+    // both claims are older than claim_grace: others may claim too, and the first submission gets the chunk
     world.time += LedgerParams::EMBEDDED.claim_grace;
     world.done(3, world.claim(3, free));
     let message = world.submission(3, honest);

@@ -109,7 +109,7 @@ pub(crate) fn cars() -> Vec<Vec<u8>> {
     vec![in_order, dag.to_car(), ADAPTER.to_car(), file.to_car(), Vec::new()]
 }
 
-/// Returns a function that fetches the bytes under their own CID, and blocks of a DAG.
+/// Returns a function that fetches blocks: `bytes` under the CID `root`, and all others from `dag`.
 fn among<'a>(root: Cid, bytes: &'a [u8], dag: &'a Dag) -> impl Fn(&Cid) -> Result<Vec<u8>, StoreError> + 'a {
     move |cid| if *cid == root { Ok(bytes.to_vec()) } else { dag.get(cid) }
 }

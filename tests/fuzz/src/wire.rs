@@ -120,8 +120,8 @@ pub(crate) fn transaction(bytes: &[u8]) {
     }
 }
 
-/// Executes validly signed transactions. Each of them is given as one byte with the account's index, two bytes with the
-/// length of a `TxBody`, and the `TxBody`.
+/// Executes validly signed transactions. Each transaction is given as one byte with the account's index, two bytes with
+/// the length of a `TxBody`, and the `TxBody`.
 pub(crate) fn ledger(bytes: &[u8]) {
     let (mut ledger, mut rest) = (LEDGER.clone(), bytes);
     for _ in 0..16 {

@@ -15,7 +15,8 @@ pub struct WordProgram {
     pub step: fn(&mut StepContext, usize) -> Result<(), WordFault>,
 }
 
-/// The number of scratch words at the start that every word program has: the result and the flag.
+/// The number of words at the start of every word program's scratch tensor that have a fixed meaning: the result and
+/// the flag.
 pub(in crate::dispute::judge) const RESULT: usize = 2;
 
 /// The number of columns that one step reads of a row, if it reads the row in parts.
