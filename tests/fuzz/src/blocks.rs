@@ -99,7 +99,8 @@ pub(crate) fn car(bytes: &[u8]) {
     }
 }
 
-/// Returns CARs of an artifact, also with its root first, of an adapter and of a file.
+/// Returns two CARs of an artifact, one of which starts with the root, a CAR of an adapter, a CAR of a file, and an
+/// empty input.
 pub(crate) fn cars() -> Vec<Vec<u8>> {
     let layout = FileLayout::new(16, 3).expect("a small layout");
     let file = Dag::file(layout, &[9; 200]).expect("a small file");
