@@ -57,8 +57,19 @@ impl Setup {
         let dag = adapter.dag()?;
         let (quota, adapter) = (quota.min(chunks.len() as u32), dag.root);
         blocks.extend(dag.blocks);
-        let genesis =
-            Genesis { chain_id, params, job, seed, quota, adapter, layout_root, dispute_context, chunks, accounts, nodes };
+        let genesis = Genesis {
+            chain_id,
+            params,
+            job,
+            seed,
+            quota,
+            adapter,
+            layout_root,
+            dispute_context,
+            chunks,
+            accounts,
+            nodes,
+        };
         genesis.validate()?;
         Ok(Self { genesis, blocks })
     }
