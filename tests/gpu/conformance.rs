@@ -19,9 +19,11 @@ use std::collections::BTreeSet;
 /// cover other numbers.
 const SEQUENCES: usize = 3;
 
-/// Returns two tests for each lowering's name; kernels without a lowering of that name use `plain`. The run of a
-/// hundred steps is tested with Vulkan only, because one driver for each GPU is enough.
-pub(crate) fn trials(gpu: &'static Opened) -> impl Iterator<Item = Trial> {
+/// Returns the tests of the golden digests with each name of a lowering; kernels without it use their plain one.
+///
+/// Every GPU computes the step. The run of a hundred steps is tested with Vulkan only, because one driver of a GPU is
+/// enough. The software GPUs, which take a minute for it, share the names, so that each name is tested on one of them.
+pub(crate) fn trials(gpu: &'static Opened, gpus: &'static [Opened]) -> impl Iterator<Item = Trial> {
     let lowerings = kernels::ALL.iter().flat_map(|kernel| kernel.lowerings);
     let names: BTreeSet<_> = lowerings.map(|lowering| lowering.name).collect();
     let step = move |name: &'static str| {
@@ -32,8 +34,12 @@ pub(crate) fn trials(gpu: &'static Opened) -> impl Iterator<Item = Trial> {
         let test = move || same(block_on(run_digest(&backend(gpu, name)?, SEQUENCES))?, GOLDEN.run);
         Trial::test(format!("golden run by {name} on {}", gpu.listed), test)
     };
-    let runs = gpu.listed.graphics_api == "vulkan";
-    let digests = names.into_iter().flat_map(move |name| [Some(step(name)), runs.then(|| run(name))]).flatten();
+    let is_vulkan = |gpu: &Opened| gpu.listed.graphics_api == "vulkan";
+    let sharing: Vec<_> = gpus.iter().filter(|gpu| is_vulkan(gpu) && gpu.listed.software).collect();
+    let share = sharing.iter().position(|other| std::ptr::eq(*other, gpu));
+    let runs = move |number: usize| is_vulkan(gpu) && share.is_none_or(|share| number % sharing.len() == share);
+    let digests = names.into_iter().enumerate();
+    let digests = digests.flat_map(move |(number, name)| [Some(step(name)), runs(number).then(|| run(name))]).flatten();
     digests.chain([Trial::test(format!("a decoder returns the scores of the CPU on {}", gpu.listed), move || {
         decoder(gpu)
     })])

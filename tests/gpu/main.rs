@@ -30,14 +30,14 @@ fn main() -> ExitCode {
         return code;
     }
     let gpus = devices::all();
-    let trials = devices::presence(gpus).chain(gpus.iter().flat_map(trials));
+    let trials = devices::presence(gpus).chain(gpus.iter().flat_map(|gpu| trials(gpu, gpus)));
     let mut arguments = Arguments::from_args();
     // A software GPU uses all cores by itself, and GL drivers give their context to one thread at a time.
     arguments.test_threads.get_or_insert(1);
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
-fn trials(gpu: &'static Opened) -> Vec<Trial> {
+fn trials(gpu: &'static Opened, gpus: &'static [Opened]) -> Vec<Trial> {
     let each = kernels::ALL.iter().flat_map(|kernel| kernel.lowerings.iter().map(move |lowering| (*kernel, lowering)));
     let kernels = each.map(|(kernel, lowering)| {
         let name = format!("{}.{} on {}", kernel.name, lowering.name, gpu.listed);
@@ -46,7 +46,7 @@ fn trials(gpu: &'static Opened) -> Vec<Trial> {
     let fixed_point = Trial::test(format!("fixed_point on {}", gpu.listed), move || {
         equals_reference(gpu, &fixed_point::KERNEL.lowerings[0], fixed_point::cases(seed()))
     });
-    kernels.chain([fixed_point]).chain(executor::trials(gpu)).chain(conformance::trials(gpu)).collect()
+    kernels.chain([fixed_point]).chain(executor::trials(gpu)).chain(conformance::trials(gpu, gpus)).collect()
 }
 
 /// Returns the seed of this run: the one in `SEED`, or a new one.
