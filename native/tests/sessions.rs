@@ -201,7 +201,7 @@ fn a_signed_statement_opens_a_session_once_and_not_after_it_was_closed() {
     // the fee of opening a session counts against its cap
     let node = NodeProcess::run(work_dir.node("0").args(["--min-fee", &FEE.to_string()]));
     let of_account = |amount: u64| Fee { amount, granter: Some(account.address().to_owned()) };
-    refused(node.pay(&key, &of_account(41), &[open(40, 2)]), 5, "40uremes are left");
+    refused(node.pay(&key, &of_account(41), &[open(40, 2)]), 5, "has 40uremes left");
     assert_eq!(node.pay(&key, &of_account(FEE), &[open(40, 2)]), (0, String::new()));
     assert_eq!((allowance(&node), node.balance(account.address())), (30, REWARD - FEE));
     assert_eq!(node.pay(&key, &of_account(FEE), &[close(&key, 3)]), (0, String::new()));
