@@ -1,5 +1,6 @@
 // out[t, n] = Σ_k x[t, k] · w[n, k] in f32: the product with which ternary products are compared.
-// One workgroup computes 64 tokens × 64 rows and stages 16 k at a time; one invocation, 4 × 4. Sizes are multiples of 64.
+// One workgroup computes 64 tokens × 64 rows and stages 16 values of k at a time; one invocation computes 4 × 4. Sizes
+// are multiples of 64.
 
 struct Params {
     first_group: u32,

@@ -1,9 +1,9 @@
 //! Times every lowering of the two ternary products and, for comparison, a tiled f32 product of the same shape.
 //!
-//! `cargo bench --bench gpu_matmul -- [DEVICE] [checked] [TOKENSxFEATURES]`; DEVICE is a number or a part of a name,
-//! the default is the first device. All of them run by the same executor with the same runtime checks, and every result
-//! is first compared with the reference kernel's, at the usual shape. Rounds are interleaved, and the fastest run of
-//! eight launches counts, because noise only adds time.
+//! `cargo bench --bench gpu_matmul -- [DEVICE] [checked] [TOKENSxFEATURES]`; DEVICE is an index or a part of a name
+//! (default: the first device). All products run on the same executor with the same runtime checks, and every result is
+//! first compared with the reference kernel's, at the usual shape. Rounds are interleaved, and the fastest run of eight
+//! launches counts, because noise only adds time.
 
 mod products;
 
@@ -21,10 +21,10 @@ use std::{sync::OnceLock, time::Instant};
 
 const SHAPE: Shape = Shape { tokens: 128, features: 2048 };
 const ROUNDS: usize = 7;
-/// Launches in one run, so that the cost of the run itself does not count.
+/// The number of launches in one run: so many that the cost of the run itself hardly counts.
 const LAUNCHES: usize = 8;
 
-/// A line of the table.
+/// A line of the printed table.
 struct Timed {
     label: String,
     executor: GpuExecutor,

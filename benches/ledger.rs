@@ -1,7 +1,8 @@
-//! The cost of the ledger: time of a claim and of a submission, and bytes of the state, for rounds of several sizes.
+//! Measures the cost of the ledger for rounds of several sizes: the time of a claim and of a submission, and the size
+//! of the state in bytes.
 //!
 //! `cargo bench --bench ledger` executes signed transactions in blocks, as a node does, without disk or network. No
-//! gradient is sampled, so the figures contain no recomputation.
+//! gradient is sampled, so the figures include no recomputation of gradients.
 
 use r3mes_wgpu::{
     dispute::judge::{DisputeContext, Hash},
@@ -13,7 +14,7 @@ use r3mes_wgpu::{
 use std::time::{Duration, Instant};
 
 const CHAIN: &str = "bench-1";
-/// Number of transactions in a block.
+/// The number of transactions in a block.
 const BLOCK: usize = 256;
 
 fn main() {
@@ -47,9 +48,9 @@ struct World {
 
 /// Time spent on all transactions of one kind.
 struct Timing {
-    /// Time of admitting them, most of which is the verification of signatures.
+    /// Time to admit the transactions, most of which is the verification of signatures.
     admitted: Duration,
-    /// Time of executing them in blocks, which verifies the signatures again.
+    /// Time to execute the transactions in blocks, which verifies the signatures again.
     applied: Duration,
 }
 

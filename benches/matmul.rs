@@ -1,8 +1,9 @@
-//! Measures the ternary products on the CPU in GOP/s = 2 · tokens · in_features · out_features / seconds, beside an f32
-//! product of the same shape and the highest rate that `vpmaddubsw` could reach on this machine.
+//! Measures the ternary products on the CPU in GOP/s, which is
+//! `2 · tokens · in_features · out_features / seconds / 10^9`. For comparison, it also measures an f32 product of the
+//! same shape, and the highest rate that `vpmaddubsw` could reach on this machine.
 //!
-//! The summary shows the fastest of many interleaved runs, because other work on the machine only adds time. `--
-//! --stats` adds criterion's statistics of each case.
+//! The summary shows the fastest of many interleaved runs, because other work on the machine only adds time.
+//! `-- --stats` adds criterion's statistics of each case.
 
 use criterion::Criterion;
 use r3mes_wgpu::{
@@ -80,7 +81,7 @@ impl Dispatch {
     }
 }
 
-/// The f32 product `out[t, n] = Σ_k x[t, k] · w[n, k]` by the crate `gemm`, on one thread.
+/// The f32 product `out[t, n] = Σ_k x[t, k] · w[n, k]` computed by the crate `gemm` on one thread.
 struct Float {
     x: Vec<f32>,
     weights: Vec<f32>,
@@ -113,7 +114,7 @@ impl Float {
     }
 }
 
-/// Executes as many operations as a product, divided by `share`, in twelve independent chains of `vpmaddubsw` in
+/// Executes the number of operations of a product, divided by `share`, in twelve independent chains of `vpmaddubsw` in
 /// registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]

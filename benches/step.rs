@@ -1,8 +1,8 @@
-//! Milliseconds of one training step, whole and kernel by kernel, for three model sizes.
+//! Measures the milliseconds of one training step, in total and for each kernel, for three model sizes.
 //!
-//! `cargo bench --bench step -- [scalar] [THREADS] [gpu DEVICE]`: `scalar` uses the reference kernels. DEVICE is a
-//! number or a part of a name, and the GPU uses the lowerings that tuning chooses. The time of the shortest dispatch is
-//! subtracted from each, because it is the cost of the run itself.
+//! `cargo bench --bench step -- [scalar] [THREADS] [gpu DEVICE]`: `scalar` uses the reference kernels. DEVICE is an
+//! index or a part of a name, and the GPU uses the lowerings that tuning chooses. The time of the shortest dispatch is
+//! subtracted from the time of each dispatch, because it is the cost of the run itself.
 
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -29,7 +29,7 @@ use std::{
 
 const RUNS: usize = 5;
 
-/// A model with as many layers as learning needs, but few weights.
+/// A model with enough layers to learn from text, but with few weights.
 const DEEP: ModelConfig = ModelConfig {
     layers: 6,
     width: 256,

@@ -1,6 +1,6 @@
 //! Writes a random model with the shape of BitNet b1.58 2B4T into a folder: 2.08 billion ternary weights, 0.85 GB.
 //!
-//! `cargo run --release --example random_model -- DIR` needs 4 GB of memory.
+//! Run it with `cargo run --release --example random_model -- DIR`; it needs 4 GB of memory.
 
 use r3mes_wgpu::model::{config::ModelConfig, file, generator::seeded};
 use std::{

@@ -1,5 +1,6 @@
 // out = softmax(q · kᵀ / √head_dim) · v: causal attention with grouped key/value heads.
-// One workgroup computes one head of one token; an invocation computes one key, then one feature, at a time.
+// One workgroup computes one head of one token; an invocation first computes one key at a time, then one feature at a
+// time.
 // The words `keys` hold scores, then exponentials, then the weights of the values.
 
 struct Params {
@@ -23,7 +24,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> stats: array<u32>; // [tokens, heads, 8], see src/kernels/attention.rs
 @group(0) @binding(8) var<storage, read_write> flag: atomic<u32>;
 
-// The byte of feature c in the vector of a plane; weighted sums run over the rows of v.
+// The byte of feature c in a vector of v, over whose rows weighted_sum sums.
 fn summed_byte(vector: u32, c: u32) -> i32 {
     return byte_of(v[vector][(c >> 2u) & 3u], c);
 }
@@ -37,7 +38,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let count = positions[token] + 1u;
     let row = head_vectors(params.head_dim);
     let exponent_at = row - 1u;
-    // The vector of the head's first visible key, and the distance from one key to the next.
+    // The index of the vector at which the head's first visible key starts, and the number of vectors to the next key.
     let start = (first * params.kv_heads + ((head * params.group_inverse) >> 16u)) * row;
     let stride = params.kv_heads * row;
 

@@ -1,5 +1,6 @@
-// dk = dSᵀ · q / √head_dim, dv = Pᵀ · dout: attention's gradient by key and value. One workgroup computes one key/value
-// head of one token; an invocation computes one query, then one feature, at a time.
+// dk = dSᵀ · q / √head_dim, dv = Pᵀ · dout: the gradient of attention with respect to keys and values. One workgroup
+// computes one key/value head of one token; an invocation first computes one query at a time, then one feature at a
+// time.
 
 struct Params {
     first_group: u32,
@@ -27,15 +28,15 @@ struct Params {
 @group(0) @binding(7) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(8) var<storage, read_write> out: array<i32>; // [tokens, 2, kv_heads, head_dim + 4] i32 rows: dk, dv
 
-// The weights of dS and of P for 128 queries, and the shifts of their four blocks.
+// The weights of 128 queries, from dS and from P, and the shifts of their four blocks.
 var<workgroup> key_weights: array<i32, 128>;
 var<workgroup> value_weights: array<i32, 128>;
 var<workgroup> block_shifts: array<vec2<u32>, 4>;
-// The sums of the features.
+// The sums of dk and of dv, by feature.
 var<workgroup> key_sums: array<vec2<u32>, 256>;
 var<workgroup> value_sums: array<vec2<u32>, 256>;
 
-// The exponents of dS · q and of dout for a pair of query and head.
+// The exponents of dS · q and of dout for a pair of token and head.
 fn exponents(pair: u32) -> vec2<i32> {
     let at = pair * head_vectors(params.head_dim) + (plane_vectors(params.head_dim) << 1u);
     let value = bitcast<i32>(dout[at].x);
@@ -46,7 +47,7 @@ fn exponents(pair: u32) -> vec2<i32> {
     return vec2(select(gradient + query, ZERO_EXPONENT, zero), value);
 }
 
-// P in Q30, and dS, of a query for a key.
+// For a query and a key: the probability P in Q30, and dS.
 struct Gradient {
     probability: u32,
     gradient: vec2<u32>,
@@ -65,7 +66,8 @@ fn gradient_of(pair: u32, key: u32) -> Gradient {
     return Gradient(probability, round_even_64(multiply_64(difference, probability), 30u));
 }
 
-// Writes the row info of an i32 row of sums, whose largest has `bits` bits, in units of mantissa · 2^exponent.
+// Writes the row info of an i32 row of sums. The sums are in units of mantissa · 2^exponent, and the largest has `bits`
+// bits.
 fn put_info(end: u32, bits: u32, mantissa: u32, exponent: i32) {
     out[end] = select(bitcast<i32>(mantissa), 0i, bits == 0u);
     out[end + 1u] = select(exponent + bitcast<i32>(shift_of(bits, ROW_BITS)), 0i, bits == 0u);
@@ -99,7 +101,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         value_sums[c] = vec2(0u, 0u);
     }
     for (var head = first_head; head < first_head + params.group; head++) {
-        // Four blocks of 32 queries of the sequence at a time, from the block that contains this key.
+        // Process the queries of the sequence in groups of four blocks of 32, from the block that contains this key on.
         for (var start = first + (column & 0xffffffe0u); start < end; start += HEAD_LANES) {
             let t = start + lane;
             let sees = t >= token && t < end;
@@ -133,8 +135,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             workgroupBarrier();
 
             for (var c = lane; c < params.head_dim; c += HEAD_LANES) {
-                var key_sum = key_sums[c]; // in 2^(tops.x − 2)
-                var value_sum = value_sums[c]; // in 2^(tops.y − 20)
+                var key_sum = key_sums[c]; // in units of 2^(tops.x − 2)
+                var value_sum = value_sums[c]; // in units of 2^(tops.y − 20)
                 for (var block = start; block < min(start + HEAD_LANES, end); block += 32u) {
                     var high = vec2(0i); // |.| ≤ 2^14 · 2^6 · 32
                     var low = vec2(0i);

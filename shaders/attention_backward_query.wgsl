@@ -1,5 +1,6 @@
-// dq = dS · k / √head_dim, dS = P ∘ (dP − Σ P ∘ dP), dP = dout · vᵀ: attention's gradient by query.
-// One workgroup computes one head of one token; an invocation computes one key, then one feature, at a time.
+// dq = dS · k / √head_dim, dS = P ∘ (dP − Σ P ∘ dP), dP = dout · vᵀ: the gradient of attention with respect to queries.
+// One workgroup computes one head of one token; an invocation first computes one key at a time, then one feature at a
+// time.
 // The words `keys` hold probabilities P, then the weights of dS.
 
 struct Params {
@@ -26,11 +27,11 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> stats: array<u32>; // [tokens, heads, 8], see src/kernels/attention.rs
 @group(0) @binding(8) var<storage, read_write> dq: array<i32>; // [tokens, heads, head_dim + 4] i32 rows
 
-// The sums of the features.
+// The sums of dq, by feature.
 var<workgroup> sums: array<vec2<u32>, 256>;
 var<workgroup> first_key: u32;
 
-// The byte of feature c in the vector of a plane; weighted sums run over the rows of k.
+// The byte of feature c in a vector of k, over whose rows weighted_sum sums.
 fn summed_byte(vector: u32, c: u32) -> i32 {
     return byte_of(k[vector][(c >> 2u) & 3u], c);
 }
@@ -50,7 +51,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     let first = workgroupUniformLoad(&first_key);
     let count = token - first + 1u;
-    // The vector of the head's first visible key, and the distance from one key to the next.
+    // The index of the vector at which the head's first visible key starts, and the number of vectors to the next key.
     let start = (first * params.kv_heads + ((head * params.group_inverse) >> 16u)) * row;
     let stride = params.kv_heads * row;
 

@@ -22,11 +22,11 @@ struct Params {
 
 const IGNORE = 0xffffffffu;
 
-// What the dlogits of a token have in common.
+// Data that all dlogits of a token share.
 struct Token {
-    start: u32, // of its scores in z
-    label: u32, // in this shard
-    largest: u32, // its largest score
+    start: u32, // index in z of the token's first score
+    label: u32, // label, relative to this shard
+    largest: u32, // largest score of the token
     normalizer: Normalizer,
 }
 

@@ -12,7 +12,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> ids: array<u32>; // [tokens], of the whole vocabulary
+@group(0) @binding(1) var<storage, read> ids: array<u32>; // [tokens], IDs in the whole vocabulary
 @group(0) @binding(2) var<storage, read> embedding: array<u32>; // [vocab, width] byte rows
 @group(0) @binding(3) var<storage, read> row_scales: array<u32>; // [vocab] u16, in units of 2^-16
 @group(0) @binding(4) var<storage, read_write> out: array<u32>; // [tokens, width + 4] i32 rows

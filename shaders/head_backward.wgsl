@@ -17,7 +17,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> embedding: array<u32>; // [vocab, width] byte rows
 @group(0) @binding(3) var<storage, read_write> dn: array<i32>; // [tokens, width + 4] i32 rows
 
-// Adds the sums of planes to features c..c + 4 of token t, as far as the token and the features exist.
+// Adds the sums of planes to features c..c + 4 of token t, if the token and the features exist.
 fn put(t: u32, c: u32, high: vec4<i32>, middle: vec4<i32>, low: vec4<i32>) {
     if t >= params.tokens {
         return;
@@ -58,7 +58,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let words = row_words(params.vocab);
     let stride = row_words(params.width);
     let t = (group.y + params.first_group) << 2u;
-    // Beyond the last token the last one is read again. Beyond the vocabulary the gradients are 0.
+    // Beyond the last token, the last one is read again. Beyond the vocabulary, the gradients are 0.
     let rows = min(vec4(t, t + 1u, t + 2u, t + 3u), vec4(params.tokens - 1u)) * (words * 3u + 2u);
     let last = params.vocab - 1u;
     var high_0 = vec4(0i);

@@ -14,12 +14,12 @@ struct Params {
 @group(0) @binding(2) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(3) var<storage, read_write> out: array<u32>; // [tokens, heads] head rows
 
-// What the features of a head have in common.
+// Data that all features of a head share.
 struct Head {
-    start: u32, // of the head in gradient
+    start: u32, // index in gradient of the head's first value
     index: u32, // row of the dither: position of the token · heads + head
-    mantissa: u32, // of the row's scale
-    exponent: i32, // of the values
+    mantissa: u32, // mantissa of the row's scale
+    exponent: i32, // exponent of the values
 }
 
 fn head_of(token: u32, index: u32) -> Head {
@@ -35,7 +35,7 @@ fn value_of(head: Head, c: u32) -> vec2<u32> {
     return multiply_64(extend_64(gradient[head.start + c]), head.mantissa);
 }
 
-// Four features / 2^shift, rounded by their dithers.
+// Four features divided by 2^shift, rounded by their dithers.
 fn rounded_word(head: Head, word: u32, shift: u32) -> vec4<i32> {
     let c = word << 2u;
     let key = vec2(dither[2u + (params.stream << 1u)], dither[3u + (params.stream << 1u)]);
@@ -48,7 +48,7 @@ fn rounded_word(head: Head, word: u32, shift: u32) -> vec4<i32> {
     );
 }
 
-// Feature c / 2^shift; 0 in the padding.
+// Feature c divided by 2^shift and rounded by its dither; 0 in the padding.
 fn rounded(head: Head, c: u32, shift: u32, bits: u32) -> i32 {
     if c >= params.head_dim {
         return 0i;

@@ -42,7 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     let vectors = row_words(params.width) >> 2u;
     let t = (group.y + params.first_group) << 2u;
-    // Beyond the last token the last one is computed again, and dropped.
+    // Beyond the last token, the last one is computed again, and the result is dropped.
     let last = params.tokens - 1u;
     let rows = min(vec4(t, t + 1u, t + 2u, t + 3u), vec4(last)) * (vectors << 1u);
     var high = vec4(0i);

@@ -19,17 +19,18 @@ struct Params {
 @group(0) @binding(7) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(8) var<storage, read_write> out: array<u32>; // [blocks, rank, 20]: planes of 32 tokens, exponent
 
-// The scales of the tokens of the block.
+// The product of scales of each token of the block, as mantissa and exponent.
 var<workgroup> mantissas: array<u32, 32>;
 var<workgroup> exponents: array<i32, 32>;
-// The largest magnitude of 8 ranks, found by each of their 8 invocations.
+// For each of 8 ranks, the largest magnitudes that its 8 invocations found.
 var<workgroup> largest: array<vec2<u32>, 64>;
 
 fn scale_at(at: vec2<u32>) -> Scale {
     return Scale(at.x, bitcast<i32>(at.y));
 }
 
-// The product of the scales of a token's rows of x, dy and u and of the adapter's scale. That of u is a power of two.
+// The product of the scales of a token's rows of x, dy and u and of the adapter's scale. The scale of u is a power of
+// two.
 fn row_scale(token: u32) -> Scale {
     let info = token * 4u;
     let x = scale_at(vec2(x_info[info], x_info[info + 1u]));
@@ -51,7 +52,7 @@ fn element(token: u32, r: u32) -> i32 {
     return high * 256i + low;
 }
 
-// Row i of the block in units of 2^(top − 16), ≤ 2^61 in magnitude; 0 beyond the block.
+// The value of token i of the block in units of 2^(top − 16), ≤ 2^61 in magnitude; 0 beyond the block.
 fn folded(span: vec2<u32>, i: u32, r: u32, top: i32) -> vec2<u32> {
     if i >= span.y || r >= params.rank {
         return vec2(0u);
@@ -60,7 +61,7 @@ fn folded(span: vec2<u32>, i: u32, r: u32, top: i32) -> vec2<u32> {
     return shift_right_signed_64(product, distance_to(top, exponents[i]));
 }
 
-// Row i of the block rounded to 14 bits; 0 beyond the block.
+// The value of token i of the block, rounded to 14 bits; 0 beyond the block.
 fn rounded(span: vec2<u32>, i: u32, r: u32, value: vec2<u32>, shift: u32) -> i32 {
     if i >= span.y {
         return 0i;

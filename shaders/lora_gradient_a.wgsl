@@ -18,13 +18,13 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> gradient: array<u32>; // [rank, in_features] i64
 @group(0) @binding(6) var<storage, read_write> flag: atomic<u32>;
 
-// Ranks that an invocation computes.
+// The number of ranks that an invocation computes.
 const RANKS = 4u;
 
 // Sums of 16 blocks: [16, 4 ranks, 32 columns].
 var<workgroup> staged: array<i32, 2048>;
 
-// Sums of four columns for one rank, by plane of f.
+// Sums of four columns for one rank, one field for each plane of f.
 struct PlaneSums {
     high: vec4<i32>,
     low: vec4<i32>,
@@ -38,7 +38,7 @@ struct Sums {
     fourth: PlaneSums,
 }
 
-// Columns of the gradient.
+// The number of columns of the gradient.
 fn width() -> u32 {
     return params.in_features;
 }

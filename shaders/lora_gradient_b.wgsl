@@ -18,13 +18,13 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> gradient: array<u32>; // [rank, out_features] i64
 @group(0) @binding(6) var<storage, read_write> flag: atomic<u32>;
 
-// Ranks that an invocation computes.
+// The number of ranks that an invocation computes.
 const RANKS = 2u;
 
 // Sums of 16 blocks: [16, 2 ranks, 32 columns].
 var<workgroup> staged: array<vec2<u32>, 1024>;
 
-// Sums of four columns for one rank by products of planes, each ≤ 2^15 · 32 in magnitude.
+// Sums of four columns for one rank, one field for each product of planes; each sum is ≤ 2^15 · 32 in magnitude.
 struct PlaneSums {
     high: vec4<i32>,
     middle: vec4<i32>,
@@ -37,7 +37,7 @@ struct Sums {
     second: PlaneSums,
 }
 
-// Columns of the gradient.
+// The number of columns of the gradient.
 fn width() -> u32 {
     return params.out_features;
 }
@@ -50,7 +50,7 @@ fn with_tokens(sums: Sums, span: vec2<u32>, i: u32, word: u32, at: vec4<u32>) ->
     return Sums(with_weights(sums.first, high, low, at.x), with_weights(sums.second, high, low, at.y));
 }
 
-// Four columns of four tokens of one plane, by columns.
+// Four columns of one plane for tokens i..i + 4 of a block, one column to a word.
 fn columns(span: vec2<u32>, i: u32, plane: u32, word: u32) -> vec4<u32> {
     return transpose_bytes(vec4(
         bytes(span, i, plane, word),

@@ -1,4 +1,4 @@
-// total += Σ_t loss[t]: the loss of a batch, i64 in bits, Q20.
+// total += Σ_t loss[t]: the loss of a batch in bits, as i64 in Q20.
 // There is one workgroup; an invocation adds up every 64th token.
 
 struct Params {

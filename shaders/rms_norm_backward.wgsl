@@ -25,7 +25,7 @@ fn slot_scale(row: u32) -> Scale {
     return Scale(bitcast<u32>(dn[info]), dn[info + 1u]);
 }
 
-// The largest exponent of the slots of a token.
+// The largest exponent among the slots of a token.
 fn top_exponent(token: u32) -> i32 {
     var top = ZERO_EXPONENT;
     for (var slot = 0u; slot < params.slots; slot++) {
@@ -89,7 +89,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let inverse_rms = Scale(norm_info[token * 4u], bitcast<i32>(norm_info[token * 4u + 1u]));
     let inverse = Scale(norm_info[token * 4u + 2u], bitcast<i32>(norm_info[token * 4u + 3u]));
 
-    // The shifts that reduce Σ dn and x to 30 and 15 bits.
+    // Compute the shifts that reduce Σ dn to 30 bits and x to 15 bits.
     let top = top_exponent(token);
     var best = vec4(0u);
     for (var column = lane; column < width; column += LANES) {
@@ -100,7 +100,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let sum_shift = shift_for(best.xy, ROW_BITS);
     let x_shift = copy_shift(best.zw);
 
-    // c, from copies of 30 and 15 bits: Σ ≤ 2^45 · width.
+    // Compute c from copies of g and x of 30 and 15 bits, so that Σ ≤ 2^45 · width.
     var sums = vec4(0u);
     for (var column = lane; column < width; column += LANES) {
         let value = bitcast<i32>(round_even_64(slot_sum(token, column, top), sum_shift).x);
@@ -117,7 +117,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let left = bitcast<u32>(clamp(scale.exponent, 0i, 24i));
     let c = Projection(select(mantissa, -mantissa, is_negative(dot)), right, left);
 
-    // g − c · x.
+    // Compute g − c · x.
     best = vec4(0u);
     for (var column = lane; column < width; column += LANES) {
         let value = projected(dx[at + column], gain[column], x[at + column], c);

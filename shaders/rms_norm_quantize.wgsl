@@ -1,4 +1,5 @@
-// q = round(127 · n / max|n|), n = gain · x / rms(x): RMSNorm, then int8 by the largest magnitude of each row.
+// q = round(127 · n / max|n|), n = gain · x / rms(x): RMSNorm, then rounding to int8 by the largest magnitude of each
+// row.
 // fragments/rms_norm.wgsl computes the norm; this text rounds its elements.
 
 struct Params {
@@ -21,8 +22,8 @@ struct Params {
 
 // How the elements of a row are rounded.
 struct Rounding {
-    bits: u32, // of the largest product gain · x
-    largest: u32, // that product brought to 31 bits: 0, or in 2^30..2^31
+    bits: u32, // number of bits of the largest product gain · x
+    largest: u32, // that product, shifted to 31 bits: 0, or in 2^30..2^31
     steps: u32, // 127 · 2^54 / largest
 }
 
@@ -36,7 +37,7 @@ fn rounding_of(largest: vec2<u32>) -> Rounding {
     return Rounding(bits, top, steps);
 }
 
-// A magnitude ≤ 2^47, scaled as the row's largest magnitude of `bits` bits is to 31 bits.
+// A magnitude ≤ 2^47, shifted by the shift that brings the row's largest magnitude, of `bits` bits, to 31 bits.
 fn normalized(magnitude: vec2<u32>, bits: u32) -> u32 {
     if bits > 31u {
         return shift_right_64(magnitude, bits - 31u).x;

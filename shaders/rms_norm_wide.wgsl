@@ -21,14 +21,14 @@ struct Params {
 
 // How the elements of a row are rounded.
 struct Rounding {
-    shift: u32, // that leaves 14 bits of the largest product gain · x
+    shift: u32, // right shift that leaves 14 bits of the largest product gain · x
 }
 
 fn rounding_of(largest: vec2<u32>) -> Rounding {
     return Rounding(shift_for(largest, WIDE_BITS));
 }
 
-// A product gain · x to 14 bits.
+// A product gain · x, rounded to 14 bits.
 fn rounded(product: vec2<u32>, rounding: Rounding) -> i32 {
     return bitcast<i32>(round_even_64(product, rounding.shift).x);
 }

@@ -15,12 +15,12 @@ struct Params {
 @group(0) @binding(3) var<storage, read> table: array<i32>; // [positions, head_dim / 2, 2] cosine and sine, Q30
 @group(0) @binding(4) var<storage, read_write> out: array<u32>; // [tokens, heads] head rows
 
-// What the features of a head have in common.
+// Data that all features of a head share.
 struct Head {
-    start: u32, // of the head in y
-    angles: u32, // of the token's position in the table
-    mantissa: u32, // of the row's scale
-    exponent: i32, // of the values
+    start: u32, // index in y of the head's first value
+    angles: u32, // index in the table of the first angle of the token's position
+    mantissa: u32, // mantissa of the row's scale
+    exponent: i32, // exponent of the values
 }
 
 fn head_of(token: u32, index: u32) -> Head {
@@ -42,7 +42,7 @@ fn value_of(head: Head, c: u32) -> vec2<u32> {
     return multiply_64(round_even_64(add_64(a, b), 31u), head.mantissa);
 }
 
-// Four features / 2^shift, to nearest even.
+// Four features divided by 2^shift, rounded to nearest even.
 fn rounded_word(head: Head, word: u32, shift: u32) -> vec4<i32> {
     let c = word << 2u;
     return vec4(
@@ -53,7 +53,7 @@ fn rounded_word(head: Head, word: u32, shift: u32) -> vec4<i32> {
     );
 }
 
-// Feature c / 2^shift; 0 in the padding.
+// Feature c divided by 2^shift, rounded to nearest even; 0 in the padding.
 fn rounded(head: Head, c: u32, shift: u32) -> i32 {
     if c >= params.head_dim {
         return 0i;

@@ -20,11 +20,11 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> dy: array<u32>; // [tokens, heads · head_dim] wide rows
 @group(0) @binding(6) var<storage, read_write> dy_info: array<u32>; // [tokens, 4] row info
 
-// What the features of a token have in common.
+// Data that all features of a token share.
 struct Token {
-    start: u32, // of the first head in dheads
-    angles: u32, // of the position in the table
-    largest: i32, // exponent of the heads
+    start: u32, // index in dheads of the first value of the token's first head
+    angles: u32, // index in the table of the first angle of the token's position
+    largest: i32, // largest exponent of the token's heads
     inverse: u32, // floor(2^32 / head_dim) + 1, which maps a column to its head without a division
 }
 
@@ -45,7 +45,7 @@ fn turned(token: Token, c: u32) -> vec2<u32> {
     return round_even_64(product, distance_to(token.largest, dheads[end + 1u]));
 }
 
-// Column c / 2^shift, rounded by dither; 0 in the padding.
+// Column c divided by 2^shift, rounded by dither; 0 in the padding.
 fn rounded(token: Token, c: u32, shift: u32, bits: u32) -> i32 {
     if c >= params.heads * params.head_dim {
         return 0i;
@@ -64,7 +64,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         let end = start + head * (params.head_dim + 4u) + params.head_dim;
         largest = max(largest, select(ZERO_EXPONENT, dheads[end + 1u], dheads[end] != 0i));
     }
-    // The exponent as a magnitude: exponents of nonzero heads are larger than ZERO_EXPONENT.
+    // The exponent is passed as a magnitude: exponents of nonzero heads are larger than ZERO_EXPONENT.
     let above = vec4(bitcast<u32>(largest - ZERO_EXPONENT), vec3(0u));
     largest = bitcast<i32>(row_max(local.x, above).x) + ZERO_EXPONENT;
     largest = select(largest, 0i, largest == ZERO_EXPONENT);

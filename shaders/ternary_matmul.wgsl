@@ -1,5 +1,6 @@
 // out[t, n] = Σ_k x[t, k] · w[n, k]: byte rows times the rows of a ternary matrix, exact in i32.
-// A ternary product (fragments/ternary_product.*.wgsl): its features are the rows n of w, its places the columns k.
+// This is a ternary product (fragments/ternary_product.*.wgsl) whose features are the rows n of w and whose places are
+// the columns k.
 
 struct Params {
     first_group: u32,
@@ -12,17 +13,17 @@ struct Params {
 @group(0) @binding(2) var<storage, read> x_info: array<u32>; // [tokens, 4] row info: word 2 is Σ_k x[t, k]
 @group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, out_features + 4] i32 rows
 
-// Features of a result.
+// The number of features of a result.
 fn features() -> u32 {
     return params.out_features;
 }
 
-// Places that each feature is summed over.
+// The number of places over which each feature is summed.
 fn places() -> u32 {
     return params.in_features;
 }
 
-// int8 planes of an input row.
+// The number of int8 planes of an input row.
 fn planes() -> u32 {
     return 1u;
 }
@@ -32,22 +33,22 @@ fn input_sum(token: u32) -> i32 {
     return bitcast<i32>(x_info[token * 4u + 2u]);
 }
 
-// Start of a token's result in `out`.
+// The index in `out` at which a token's result starts.
 fn result_at(token: u32) -> u32 {
     return token * (params.out_features + 4u);
 }
 
-// Words of `weights` from a block of four features to the next.
+// The number of words of `weights` from a block of four features to the next block.
 fn block_stride() -> u32 {
     return row_words(params.in_features);
 }
 
-// Words of `weights` from four places to the next four.
+// The number of words of `weights` from a block of four places to the next block.
 fn place_stride() -> u32 {
     return 1u;
 }
 
-// A block with place i in byte i and feature j at bits 2j and 2j + 1 of each byte: as it is stored.
+// A block with place i in byte i and feature j at bits 2j and 2j + 1 of each byte, the form in which it is stored.
 fn by_places(block: u32) -> u32 {
     return block;
 }
@@ -57,7 +58,8 @@ fn by_features(block: u32) -> u32 {
     return transpose_block(block);
 }
 
-// Which of two (block, word) pairs an invocation stages: neighbours stage neighbouring words, which are adjacent.
+// Which of two (block, word) pairs an invocation stages: neighbouring invocations stage neighbouring words, which are
+// adjacent.
 fn staged(by_word: vec2<u32>, by_block: vec2<u32>) -> vec2<u32> {
     return by_word;
 }

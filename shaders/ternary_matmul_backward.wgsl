@@ -1,5 +1,6 @@
 // out[t, slot, k] = Σ_n dy[t, n] · w[n, k]: gradient rows times the columns of a ternary matrix, exact in i32.
-// A ternary product (fragments/ternary_product.*.wgsl): its features are the columns k of w, its places the rows n.
+// This is a ternary product (fragments/ternary_product.*.wgsl) whose features are the columns k of w and whose places
+// are the rows n.
 
 struct Params {
     first_group: u32,
@@ -15,17 +16,17 @@ struct Params {
 @group(0) @binding(2) var<storage, read> dy_info: array<u32>; // [tokens, 4] row info: word 2 is Σ_n dy[t, n]
 @group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, slots, in_features + 4] i32 rows
 
-// Features of a result.
+// The number of features of a result.
 fn features() -> u32 {
     return params.in_features;
 }
 
-// Places that each feature is summed over.
+// The number of places over which each feature is summed.
 fn places() -> u32 {
     return params.out_features;
 }
 
-// int8 planes of an input row: 2 for wide rows, 1 for byte rows.
+// The number of int8 planes of an input row: 2 for wide rows, 1 for byte rows.
 fn planes() -> u32 {
     return params.planes;
 }
@@ -35,17 +36,17 @@ fn input_sum(token: u32) -> i32 {
     return bitcast<i32>(dy_info[token * 4u + 2u]);
 }
 
-// Start of a token's result in `out`.
+// The index in `out` at which a token's result starts.
 fn result_at(token: u32) -> u32 {
     return (token * params.slots + params.slot) * (params.in_features + 4u);
 }
 
-// Words of `weights` from a block of four features to the next.
+// The number of words of `weights` from a block of four features to the next block.
 fn block_stride() -> u32 {
     return 1u;
 }
 
-// Words of `weights` from four places to the next four.
+// The number of words of `weights` from a block of four places to the next block.
 fn place_stride() -> u32 {
     return row_words(params.in_features);
 }
@@ -55,12 +56,13 @@ fn by_places(block: u32) -> u32 {
     return transpose_block(block);
 }
 
-// A block with feature j in byte j and place i at bits 2i and 2i + 1 of each byte: as it is stored.
+// A block with feature j in byte j and place i at bits 2i and 2i + 1 of each byte, the form in which it is stored.
 fn by_features(block: u32) -> u32 {
     return block;
 }
 
-// Which of two (block, word) pairs an invocation stages: neighbours stage neighbouring blocks, which are adjacent.
+// Which of two (block, word) pairs an invocation stages: neighbouring invocations stage neighbouring blocks, which are
+// adjacent.
 fn staged(by_word: vec2<u32>, by_block: vec2<u32>) -> vec2<u32> {
     return by_block;
 }

@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A value differs from the one that it must equal.
+    /// A value differs from the required value.
     #[error("{what}: expected {expected}, found {found}")]
     Mismatch {
         /// Name of the value.
@@ -19,7 +19,7 @@ pub enum Error {
     Malformed {
         /// What the bytes should represent.
         what: &'static str,
-        /// Why they do not.
+        /// Why the bytes do not have that form.
         reason: String,
     },
     /// A required item is missing.
@@ -33,9 +33,9 @@ pub enum Error {
     Shape {
         /// Name of the item.
         what: &'static str,
-        /// Number of elements required.
+        /// The required number of elements.
         expected: usize,
-        /// Number of elements given.
+        /// The actual number of elements.
         found: usize,
     },
     /// A value is outside its range.
@@ -43,13 +43,13 @@ pub enum Error {
     Value {
         /// Name of the value.
         what: &'static str,
-        /// The value.
+        /// The value that is out of range.
         value: i64,
     },
     /// A computed value left the range of its format.
     #[error("{what}: a value left the range of its format")]
     Saturated {
-        /// The computation.
+        /// Name of the computation.
         what: &'static str,
     },
     /// The yield hook stopped the run between two slices.
@@ -72,7 +72,7 @@ pub enum Error {
     /// The GPU offers less than the computation needs.
     #[error("{what} needs {limit} of at least {needed}, but the GPU offers {offered}")]
     GpuLimit {
-        /// Name of the buffer, dispatch or device that needs it.
+        /// Name of the buffer, dispatch or device that exceeds the limit.
         what: String,
         /// WebGPU's name of the limit.
         limit: &'static str,
@@ -96,7 +96,7 @@ pub enum Error {
     /// The GPU or its driver refuses an operation.
     #[error("{what}: the GPU or its driver refused it: {reason}")]
     GpuRefused {
-        /// Name of what was refused.
+        /// Name of the operation or object that was refused.
         what: String,
         /// The reason that the driver reports.
         reason: String,
@@ -119,7 +119,7 @@ pub enum Error {
         /// The backend's word.
         found: u32,
     },
-    /// The GPU may not be used, because no lowering of a kernel computes the right bits on it.
+    /// The GPU must not be used, because no lowering of a kernel computes the right bits on it.
     #[error("{gpu} cannot run kernel {kernel}: {reasons}")]
     GpuUnfit {
         /// Name of the GPU.

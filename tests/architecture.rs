@@ -1,8 +1,9 @@
-//! Recognition of GPUs from how real ones describe themselves (`tests/data/gpu_adapters.tsv`).
+//! Tests that GPUs are recognized from the descriptions that real GPUs give of themselves
+//! (`tests/data/gpu_adapters.tsv`).
 //!
-//! The expected architectures are our labels, taken from the chips' public code names. Kinds of rows: `observed` (logs,
-//! vulkaninfo), `renderer` (WebGL and OpenGL renderer strings), `table` (ids and browser words from public tables). `-`
-//! means that a field was not recorded.
+//! The expected architectures are our labels, taken from the chips' public code names. There are three kinds of rows:
+//! `observed` rows come from logs and vulkaninfo; `renderer` rows are WebGL and OpenGL renderer strings; `table` rows
+//! are ids and browser words from public tables. `-` means that a field was not recorded.
 
 use r3mes_wgpu::compute::gpu::architecture::{Architecture, Description, GpuKind, UNKNOWN, classify};
 use std::collections::BTreeMap;
@@ -81,8 +82,8 @@ fn with_id(vendor_id: u32, device_id: u32, name: &str) -> Architecture {
     classify(&Description { name, vendor_id, device_id, ..Description::default() })
 }
 
-/// Names as drivers report them, of GPUs that are not in the file; the expected architecture follows from the code
-/// name.
+/// Checks names of GPUs that are not in the file, as drivers report them. The expected architecture follows from the
+/// code name.
 #[test]
 fn gpus_outside_the_recorded_ones_are_recognized() {
     let others = [

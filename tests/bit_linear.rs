@@ -1,5 +1,5 @@
-//! Tests of a single linear against its formula in f64, without quantized activations:
-//! `y = x·wᵀ + (alpha / rank)·x·aᵀ·bᵀ`.
+//! Tests that a single linear and its gradients are close to the formula in f64 without quantized activations, `y =
+//! x·wᵀ + (alpha / rank)·x·aᵀ·bᵀ`, have the same bits on every backend, and that invalid arguments are refused.
 
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -19,7 +19,8 @@ const RANK: usize = 8;
 const ALPHA: u32 = 16;
 const BACKEND: Backend = Backend::Cpu { threads: 0, kernels: fastest };
 
-/// Returns values that are close to normal(0, `deviation`): each is a sum of twelve uniform values.
+/// Returns approximately normal values with mean 0 and standard deviation `deviation`: each is a sum of twelve uniform
+/// values.
 fn normal(count: usize, stream: u32, deviation: f64) -> Vec<f32> {
     let value = |at: u32| {
         let words = (0..6).flat_map(|word| threefry([2027, stream], [at, word]));
@@ -68,7 +69,8 @@ struct Formula {
 }
 
 impl Formula {
-    /// `w [out, in]`, `a [rank, in]`, `b [out, rank]`, `x [tokens, in]`, `dy [tokens, out]`.
+    /// Computes y and the gradients from `w [out, in]`, `a [rank, in]`, `b [out, rank]`, `x [tokens, in]` and `dy
+    /// [tokens, out]`.
     fn new(w: &[f64], a: &[f32], b: &[f32], x: &[f32], dy: &[f32]) -> Self {
         let (a, b, x, dy) = (wide(a), wide(b), wide(x), wide(dy));
         let scaling = f64::from(ALPHA) / RANK as f64;
@@ -86,7 +88,8 @@ impl Formula {
     }
 }
 
-/// Returns the cosine of y, and the smallest cosine of the gradients of a, b and x.
+/// Runs a layer forward and backward. Returns the cosine between its y and the formula's, and the smallest of the
+/// cosines for the gradients of a, b and x. `trit` computes the formula's weight from a weight and the mean magnitude.
 fn compare(ternarize: Ternarize, trit: impl Fn(f64, f64) -> f64) -> (f64, f64) {
     let weights = normal(FEATURES * FEATURES, 1, 0.5);
     let layer = trained(&weights, ternarize);
@@ -106,8 +109,9 @@ fn compare(ternarize: Ternarize, trit: impl Fn(f64, f64) -> f64) -> (f64, f64) {
     (cosine(&y, &expected.y), worst)
 }
 
-/// Trains a layer with the settings of the original R3MES miner: signs of weights, b = 0 at first, mean squared error,
-/// clipping to a norm of 1, AdamW. At every step, y and the gradients are close to the formula at the same parameters.
+/// Trains a layer with the settings of the original R3MES miner: weights rounded to their sign, an initial b of 0, mean
+/// squared error, clipping to a norm of 1, AdamW. At every step, y and the gradients are close to those of the formula
+/// with the same parameters.
 #[test]
 fn close_to_the_formula_during_training() {
     let weights = normal(FEATURES * FEATURES, 1, 0.5);
@@ -222,7 +226,7 @@ fn invalid_arguments_are_refused() {
     assert_eq!(block_on(executor.backward(&[0.0; 4], &[0; 32])).unwrap().x, [0.0; 6]);
 }
 
-/// The digests that the browser's `BitLinear` must compute too, in `www/tests/bit_linear.rs`.
+/// Checks digests that the browser's `BitLinear` must compute too, which `www/tests/bit_linear.rs` checks.
 #[test]
 fn golden_digests_of_a_seeded_layer() {
     let ramp =

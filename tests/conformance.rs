@@ -1,4 +1,5 @@
-//! Tests of the golden digests on the CPU: scalar and SIMD, with several numbers of threads and of sequences in a run.
+//! Tests that the CPU gives the golden digests with scalar, optimized and SIMD kernels, and with several numbers of
+//! threads and of sequences in a run.
 
 use pollster::block_on;
 use r3mes_wgpu::{

@@ -9,7 +9,7 @@ use r3mes_wgpu::{
     },
 };
 
-/// Returns a new seed, or that of `CPU_SEED`.
+/// Returns the seed in the environment variable `CPU_SEED`, or a new one.
 fn seed() -> u64 {
     let given = std::env::var("CPU_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = given.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
@@ -17,7 +17,7 @@ fn seed() -> u64 {
     seed
 }
 
-/// Runs a case in ranges of `each` units. Returns all buffers after it, and whether it saturated.
+/// Runs a case in ranges of `each` units. Returns all buffers after the dispatch, and whether it saturated.
 fn run(case: &Case, kernel: CpuKernel, each: usize) -> (Vec<Vec<u32>>, Saturated) {
     let units = (case.kernel.units)(&case.params);
     let mut after = case.inputs.clone();

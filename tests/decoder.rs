@@ -1,5 +1,5 @@
-//! Tests of the decoder: reading tokens one by one, in parts or all at once gives the same scores, which are those of
-//! the training step.
+//! Tests that the decoder gives the same scores whether it reads tokens one by one, in parts or all together, that
+//! these are the scores of the training step, and that a seed determines the generated text.
 
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -39,7 +39,7 @@ fn model() -> Model {
     seeded(config, [3; 32]).unwrap()
 }
 
-/// Returns an adapter of four of the seven linears, with both factors not zero.
+/// Returns an adapter of four of the seven linears. Neither of its factors is zero.
 fn adapter(model: &Model) -> LoraAdapter {
     let linears = vec![Linear::Query, Linear::Value, Linear::Gate, Linear::Down];
     let targets = Targets { rank: 5, linears };
@@ -60,7 +60,7 @@ fn cpu(threads: usize) -> Backend {
     Backend::Cpu { threads, kernels: if threads == 1 { scalar } else { fastest } }
 }
 
-/// Returns the scores after each part.
+/// Reads the text in parts of the given lengths and returns the scores after each part.
 fn read(backend: &Backend, parts: &[usize]) -> Vec<Vec<i32>> {
     let model = model();
     let adapter = adapter(&model);

@@ -1,4 +1,5 @@
-//! Tests that the bits of a gradient depend on the chunk, the adapter and the task key only.
+//! Tests that the bits of a gradient depend only on the chunk, the adapter and the task key, and that extreme values
+//! saturate without an overflow.
 
 use crate::cases::{self, Random, model, small, targets, text, trainer};
 use r3mes_wgpu::{
@@ -13,7 +14,7 @@ use r3mes_wgpu::{
 
 const KEY: [u8; 32] = [7; 32];
 
-/// A config with groups of three heads, and no size that is a multiple of a block.
+/// Returns a config with groups of three heads, in which no size is a multiple of a block.
 fn odd() -> ModelConfig {
     let sizes = ModelConfig { layers: 2, width: 36, heads: 6, kv_heads: 2, head_dim: 6, ffn_width: 50, ..small() };
     ModelConfig { vocab: 37, context: 33, ..sizes }
@@ -32,7 +33,7 @@ fn cosine(x: &[f64], y: &[f64]) -> f64 {
     dot(x, y) / (dot(x, x) * dot(y, y)).sqrt()
 }
 
-/// The number of sequences in a run, threads and padding do not change the gradient.
+/// Checks that the number of sequences in a run, the number of threads and padding do not change the gradient.
 #[test]
 fn batch_size_and_threads_change_no_bit() {
     let (model, targets) = (model(odd(), 1), targets(5));
@@ -51,7 +52,7 @@ fn batch_size_and_threads_change_no_bit() {
     }
 }
 
-/// Gradient and loss do not depend on what a trainer computed before.
+/// Checks that gradient and loss do not depend on what the trainer computed before.
 #[test]
 fn a_trainer_has_no_state_between_chunks() {
     let (model, targets) = (model(odd(), 2), targets(4));
@@ -65,7 +66,7 @@ fn a_trainer_has_no_state_between_chunks() {
     assert!(used.gradient(&chunk, &KEY, 0) == fresh);
 }
 
-/// Different keys and steps round differently, but the gradients are close.
+/// Checks that gradients with different keys or steps are rounded differently, but are close to each other.
 #[test]
 fn keys_and_steps_change_the_rounding_only() {
     let (model, targets) = (model(small(), 3), targets(8));
@@ -83,7 +84,7 @@ fn keys_and_steps_change_the_rounding_only() {
     }
 }
 
-/// The sum of gradients does not depend on their order, and all have the exponent of the job.
+/// Checks that the sum of gradients does not depend on their order, and that all matrices have the job's exponent.
 #[test]
 fn sums_of_gradients_do_not_depend_on_the_order() {
     let (model, targets) = (model(odd(), 4), targets(4));
@@ -106,7 +107,7 @@ fn sums_of_gradients_do_not_depend_on_the_order() {
     assert!(matrices().all(|exponents| exponents.eq(std::iter::repeat_n(JOB_EXPONENT, 28))));
 }
 
-/// Removing the adapters with b = 0 does not change the gradients of the others.
+/// Checks that removing the linears whose factor b is 0 from the adapter does not change the gradients of the others.
 #[test]
 fn adapters_with_zero_b_can_be_removed() {
     let model = model(odd(), 5);
@@ -128,7 +129,7 @@ fn adapters_with_zero_b_can_be_removed() {
     assert!(full.matrices.iter().filter(|matrix| remains(&matrix.name)).eq(&less.matrices));
 }
 
-/// An adapter at the limits of its range makes values saturate. This is reported, without a panic.
+/// Checks that saturation is reported, without a panic, if an adapter's values are at the limits of their range.
 #[test]
 fn saturation_is_reported() {
     let model = model(small(), 6);
@@ -153,8 +154,8 @@ fn saturation_is_reported() {
     assert!(!trainer.gradient(&chunk, &KEY, 0).saturated);
 }
 
-/// Steps with sizes and values at the limits of every range: nothing overflows, which the test profile checks, and
-/// saturation is only reported by the flag.
+/// Runs steps with sizes and values at the limits of every range. No integer overflows, which the test profile would
+/// turn into a panic; saturation only sets the flag.
 #[test]
 fn extreme_values_do_not_overflow() {
     let config =
@@ -238,7 +239,7 @@ fn extreme_values_do_not_overflow() {
     }
 }
 
-/// Random combinations of extreme values: no overflow, and the same bits in two runs.
+/// Checks random combinations of extreme values: no integer overflows, and two runs give the same bits.
 #[test]
 fn random_extreme_values_do_not_overflow() {
     let mut random = Random(11);
@@ -259,7 +260,7 @@ fn random_extreme_values_do_not_overflow() {
             norm_epsilon: 10f64.powi(at(-12, 0) as i32),
             ..small()
         };
-        // one time in twenty, and mostly downwards, because large values saturate
+        // an exponent is moved one time in twenty, and mostly downwards, because large values saturate
         let far = |at: &mut dyn FnMut(i64, i64) -> i64| if at(0, 19) == 0 { at(-90, 30) as i32 } else { 0 };
         let mut model = model(config, at(1, 9) as u64);
         for layer in &mut model.layers {

@@ -64,8 +64,8 @@ fn a_trace_identifies_the_first_dispatch_that_differs() {
 fn a_run_split_over_two_backends_gives_the_same_bits() {
     let dispatches = block_on(step_trace(&cpu(fastest), 3)).unwrap().len();
     for prefix in (0..dispatches).step_by(5).chain([dispatches, usize::MAX]) {
-        // One sequence in a run, so that accumulated buffers are copied from one backend to the other and back in each
-        // run.
+        // Each run has one sequence, so that accumulated buffers are copied from one backend to the other and back in
+        // every run.
         assert_eq!(block_on(step_digest(&split(fastest, scalar, prefix), 1)).unwrap(), GOLDEN.step, "prefix {prefix}");
     }
 }

@@ -1,4 +1,6 @@
-//! Tests of reading models of other programs. `tests/data/bitnet/make.py` describes the models and generates them.
+//! Tests that models of other programs give the logits of `transformers`, are written and read back unchanged, and are
+//! refused with the name of what is unsupported or damaged. `tests/data/bitnet/make.py` describes and generates the
+//! models.
 
 use pollster::block_on;
 use proptest::prelude::*;
@@ -178,7 +180,7 @@ fn errors_name_the_unsupported_feature_of_a_gguf() {
         (kind("token_embd.weight", 14), "Q6_K"),
         (kind("blk.0.attn_q.weight", 12), "Q4_K"),
         (kind("blk.0.attn_q.weight", 1), "i2_s, TQ1_0 or TQ2_0"),
-        // i2_s bytes in place of TQ2_0 blocks: their scales are invalid or differ
+        // i2_s bytes read as TQ2_0 blocks: their scales are invalid or differ
         (kind("blk.0.ffn_down.weight", 35), "blk.0.ffn_down.weight"),
         (bytes[..bytes.len() - 40].to_vec(), "ends"),
     ] {
@@ -187,7 +189,8 @@ fn errors_name_the_unsupported_feature_of_a_gguf() {
     }
 }
 
-/// Returns the bytes with some of them changed, mostly in the header, and the end removed if `cut` is given.
+/// Returns the bytes with some of them changed, mostly in the first `header` bytes, and the end removed if `cut` is
+/// given.
 fn damage(bytes: &[u8], changes: &[(usize, u8)], cut: Option<usize>, header: usize) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for (number, (at, value)) in changes.iter().enumerate() {
@@ -237,7 +240,7 @@ proptest! {
 
 #[test]
 fn stated_sizes_in_a_gguf_allocate_nothing() {
-    // counts, lengths and shapes of 2^63 and 2^32 in every eight bytes of the header
+    // overwrites eight bytes at every fourth offset of the header, so that counts, lengths and shapes become huge
     let bytes = gguf();
     for at in (8..3000).step_by(4) {
         for claim in [u64::MAX / 2, 1 << 32, u64::MAX] {

@@ -1,4 +1,4 @@
-//! The layering of docs/ARCHITECTURE.md: a module imports only its own module and modules of lower layers.
+//! Tests the layering of docs/ARCHITECTURE.md: a module imports only from itself and from modules of lower layers.
 //!
 //! Unit tests are exempt: they may use what is above the code that they test.
 
@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The modules of each layer, lowest first, as the table under a heading of docs/ARCHITECTURE.md lists them.
+/// Returns the modules of each layer, lowest layer first, as the table under a heading of docs/ARCHITECTURE.md lists
+/// them.
 fn layers(heading: &str) -> Vec<Vec<String>> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ARCHITECTURE.md")).unwrap();
     let (_, section) = text.split_once(&format!("## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
@@ -30,7 +31,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The module of a file below the folder of a crate's sources.
+/// Returns the module of a file, given the file's path below the folder of a crate's sources.
 fn module(path: &Path) -> Vec<String> {
     let mut names: Vec<String> = path.with_extension("").iter().map(|name| name.to_str().unwrap().to_owned()).collect();
     if ["mod", "lib", "main"].contains(&names.last().unwrap().as_str()) {
@@ -39,14 +40,15 @@ fn module(path: &Path) -> Vec<String> {
     names
 }
 
-/// Every path that a text starts at `crate` or `super`, also in braces, seen from a module; comments are left out.
+/// Returns every path in a source text that starts at `crate` or `super`, from the crate's root, for a text in the
+/// given module. Lists in braces yield one path for each item. Comments are ignored.
 fn imports(text: &str, module: &[String]) -> Vec<Vec<String>> {
     let code: String =
         text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
     let mut found = Vec::new();
     let starts = code.match_indices("crate::").chain(code.match_indices("super::"));
     for (at, root) in starts {
-        // a second `super`, and words that merely end so
+        // skips a second `super`, and longer words that end in `crate` or `super`
         if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') {
             continue;
         }
@@ -61,7 +63,7 @@ fn imports(text: &str, module: &[String]) -> Vec<Vec<String>> {
     found
 }
 
-/// Reads one tree of a `use`, or a path, and returns what follows it.
+/// Reads one tree of a `use`, or a path, adds its paths to `found`, and returns the text after it.
 fn tree<'a>(mut text: &'a str, base: &[String], found: &mut Vec<Vec<String>>) -> &'a str {
     let mut path = base.to_vec();
     loop {
@@ -95,7 +97,8 @@ fn tree<'a>(mut text: &'a str, base: &[String], found: &mut Vec<Vec<String>>) ->
     }
 }
 
-/// The layer and the name of the listed module that a path is in.
+/// Returns the index of the layer and the name of the listed module that a path is in, or `None` if no listed module
+/// contains it.
 fn layer<'a>(layers: &'a [Vec<String>], path: &[String]) -> Option<(usize, &'a str)> {
     let path = path.join("::");
     let within = |name: &str| path == name || path.starts_with(&format!("{name}::"));
@@ -103,7 +106,8 @@ fn layer<'a>(layers: &'a [Vec<String>], path: &[String]) -> Option<(usize, &'a s
     all.filter(|(_, name)| within(name)).max_by_key(|(_, name)| name.len())
 }
 
-/// Checks every file of a crate against its table.
+/// Checks every file of a crate against the table under `heading`. Finding no more than `least` imports is an error,
+/// because imports were then overlooked.
 fn check(heading: &str, folder: &str, least: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let layers = layers(heading);

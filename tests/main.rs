@@ -1,18 +1,19 @@
-//! Integration tests of the library. One binary, so that it is linked once; `gpu` has a harness of its own.
+//! Integration tests of the library, in one binary so that linking happens once. The tests in `gpu` have a harness of
+//! their own.
 
-// a small model, an adapter and a text, for the tests below and those of `tests/reference`
+// a small model, an adapter and a text, shared by the tests below and those of `tests/reference`
 mod cases;
 
-// the sources
+// tests of the sources: layering, page files, shaders
 mod layers;
 mod page;
 mod shaders;
 
-// kernels
+// tests of kernels on the CPU
 mod cpu;
 mod simd;
 
-// training steps
+// tests of training steps
 mod bit_linear;
 mod conformance;
 mod decoder;
@@ -21,9 +22,9 @@ mod faults;
 mod optimizer;
 mod shards;
 
-// files of other programs
+// tests of files of other programs
 mod import;
 mod peft;
 
-// GPUs, as they describe themselves
+// tests of how GPUs are classified by what their drivers report
 mod architecture;

@@ -1,4 +1,5 @@
-//! Tests of the optimizer against the textbook formulas, of its golden digests, and of the encoding of its state.
+//! Tests that the optimizer is close to the papers' formulas, reproduces golden digests, continues with the same bits
+//! from an encoded state, and refuses mismatched arguments and altered states.
 
 use r3mes_wgpu::{
     error::Error,
@@ -63,8 +64,8 @@ fn all_settings() -> [Settings; 4] {
     ]
 }
 
-/// A Python script with the same formulas computed the same digests. Changing any of them requires a new arithmetic
-/// version.
+/// Checks digests that a Python script with the same formulas computed too. Changing any of them requires a new
+/// arithmetic version.
 #[test]
 fn fifty_steps_have_golden_digests() {
     let digests = all_settings().map(|settings| {
@@ -83,7 +84,8 @@ const GOLDEN: [&str; 4] = [
     "284af355d6791e4ee68a99e670f7aeaed2a3897f6ee90ebb219394ddb1414879",
 ];
 
-/// A naive optimizer of one f64 parameter vector, by the papers' formulas, with powers and without fixed point.
+/// A naive optimizer of one vector of f64 parameters. It follows the papers' formulas literally: with powers of the
+/// betas, and without fixed-point numbers.
 struct Naive {
     settings: Settings,
     parameters: Vec<f64>,
@@ -150,7 +152,8 @@ fn steps_are_close_to_the_formulas() {
         let start = real(self::adapter().matrices.iter().flat_map(|matrix| matrix.values.clone()));
         let moved = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         let found = masters(&adapter);
-        // the error of fifty roundings to 2^-29 and of moments of 24 bits, compared to a distance of more than 0.01
+        // this allows for fifty roundings by up to 2^-29 and for moments of 24 bits; the parameters move by more than
+        // 0.01
         assert!(moved(&found, &naive.parameters) < 3e-7, "{settings:?} {}", moved(&found, &naive.parameters));
         assert!(moved(&found, &start) > 0.01, "{settings:?}");
     }

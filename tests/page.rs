@@ -1,5 +1,5 @@
-//! Tests of the page's files: Trunk copies all of them, and none needs a looser content security policy than the
-//! node's.
+//! Tests that Trunk copies all of the page's files, that their imports exist, and that none needs a looser content
+//! security policy than the node's.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! Tests of the vocabulary in shards: the number of shards follows from the limit, and does not change any result.
+//! Tests that splitting the vocabulary into shards keeps buffers within a limit and does not change any result.
 
 use crate::cases::{adapter, model, small, targets, text};
 use pollster::block_on;
@@ -25,7 +25,8 @@ fn shards_change_no_bit() {
         };
         let whole = gradient(RecordedStep::new(&model, &targets, 1));
         assert!(whole.loss > 0 && !whole.saturated);
-        // an embedding of 64 features has 64 bytes, and the logits of one vocabulary token 128 bytes for 32 tokens
+        // an embedding row of 64 features takes 64 bytes; the logits of one vocabulary token for 32 tokens take 128
+        // bytes
         for (binding_bytes, shards) in [(1 << 14, 1), (6000, 3), (2048, 8), (1, 32)] {
             let step = RecordedStep::sharded(&model, &targets, 1, binding_bytes);
             let embeds = step.recording.dispatches().iter().filter(|dispatch| dispatch.kernel.name == "embed");

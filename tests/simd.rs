@@ -12,7 +12,7 @@ use r3mes_wgpu::{
 };
 use std::ops::Range;
 
-/// A source of random 32-bit words, with a new seed or that of `SIMD_SEED`.
+/// A source of random 32-bit words. The seed comes from the environment variable `SIMD_SEED`, or is new.
 struct Random {
     seed: u32,
     at: u32,
@@ -33,7 +33,8 @@ impl Random {
     }
 }
 
-/// A dispatch of a product. `planes` is 0 for the forward product, and 1 or 2 for the backward one from int8 or int16.
+/// A dispatch of a product. `planes` is 0 for the forward product; for the backward product it is 1 if `dy` is int8,
+/// and 2 if it is int16.
 struct Case {
     kernel: &'static Kernel,
     params: Vec<u32>,
@@ -51,7 +52,7 @@ struct Size {
 }
 
 impl Case {
-    /// Returns a case. `value(element)` must be within ±127, or within ±2^14 if planes = 2.
+    /// Returns a case. `value(element)` must be within ±127, or within ±2^14 if `planes` is 2.
     fn new(size: Size, mut trit: impl FnMut() -> i8, mut value: impl FnMut(usize) -> i32) -> Self {
         let Size { planes, tokens, in_features, out_features, slots } = size;
         let trits: Vec<i8> = (0..in_features * out_features).map(|_| trit()).collect();
@@ -98,7 +99,7 @@ impl Case {
         Self { kernel, params, reads: [rows, infos, weights.to_vec()], words_per_token }
     }
 
-    /// Returns the output for some tokens, computed at a level, or by the reference kernel if there is none.
+    /// Returns the output for some tokens, computed at a level, or by the reference kernel if `level` is `None`.
     fn run(&self, level: Option<Level>, tokens: Range<usize>) -> Vec<u32> {
         let kernel = level.map_or(self.kernel.reference, |level| implementation(level, self.kernel.name).unwrap());
         let mut out: Vec<u32> = (0..(tokens.len() * self.words_per_token) as u32).map(|at| !at).collect();
@@ -146,14 +147,14 @@ fn random_products_equal_the_reference_kernels() {
     }
 }
 
-/// Uses the largest possible partial sums: an i16 lane reaches −32,768 at the 64th step of each level that has one.
+/// Uses the largest possible partial sums: at levels that sum in i16, a lane reaches −32,768 at the 64th step.
 #[test]
 fn extreme_products_equal_the_formula() {
     for contracted in [4096, 4128, 2048, 260] {
         for planes in [0, 1, 2] {
             let (in_features, out_features) = if planes == 0 { (contracted, 37) } else { (37, contracted) };
             let size = Size { planes, tokens: 7, in_features, out_features, slots: 1 };
-            // 16,256 has low plane −128, 16,255 has 127; both have high plane ±64 or 63.
+            // The low plane is −128 for 16,256 and 127 for 16,255; the high plane is ±64 or 63.
             let extremes: &[i32] =
                 if planes == 2 { &[16_384, -16_384, 16_256, -16_512 + 256, 16_255, 0] } else { &[127, -127, -128, 0] };
             for trit in [-1i8, 0, 1] {

@@ -9,12 +9,12 @@ import { errorMessage } from "./format.js";
 /** @import { BenchEvent, BenchOptions } from "./r3mes_www.js" */
 
 /**
- * A product or a step, with its measured times in milliseconds.
+ * A product or a step, with its measured times: `samples` has one in milliseconds for each round.
  * @typedef {Omit<Extract<BenchEvent, { event: "subject" }>, "event"> & { samples: number[] }} Subject
  */
 
 /**
- * The results so far.
+ * What has been measured so far, on which device, and by which lowerings.
  *
  * @typedef {object} Results
  * @property {string} userAgent
@@ -41,7 +41,7 @@ let results;
 /**
  * Prepares everything that is timed and checks its results.
  * @param {BenchOptions} options
- * @returns {Promise<Results>} without samples
+ * @returns {Promise<Results>} the subjects, still without samples
  */
 export async function prepare(options) {
   /** @type {Results} */
@@ -66,6 +66,7 @@ export async function round() {
 }
 
 /**
+ * Adds what an event of the engine reports to the results.
  * @param {Results} results
  * @param {BenchEvent} event
  */
@@ -148,8 +149,9 @@ function show({ device, tokens, features, subjects }) {
 }
 
 /**
+ * Returns the table row of a product.
  * @param {Subject} product
- * @param {Subject | undefined} base the product to compare with
+ * @param {Subject | undefined} base the product whose speed the row is compared with
  */
 function productRow(product, base) {
   const { what, by, operations = 0 } = product;
@@ -169,7 +171,7 @@ function stepRow(step) {
  * Appends a table with a heading and a description to the results.
  * @param {string} title
  * @param {string} description
- * @param {string[]} heads
+ * @param {string[]} heads the headings of the columns
  * @param {HTMLElement[]} rows
  */
 function showTable(title, description, heads, rows) {

@@ -1,4 +1,4 @@
-// The block cache: the model and blocks of IPFS by name, in the origin private file system of the browser.
+// The block cache: the model and IPFS blocks, each in a file of the browser's origin private file system.
 //
 // The engine checks the hash of everything that it reads from the cache.
 
@@ -49,7 +49,7 @@ export async function clearCache() {
 }
 
 /**
- * Returns the names of the oldest files to remove, so that at most `maxBytes` remain.
+ * Returns the names of the files to remove, oldest first, so that at most `maxBytes` remain.
  * @param {{ name: string, size: number, lastModified: number }[]} files
  * @param {number} maxBytes
  */

@@ -5,7 +5,10 @@ const COIN_TYPE = 118;
 const DECIMALS = 6;
 /** Gas limit of a transaction, from which the gas price for the wallet is derived. */
 const GAS = 200_000;
-/** Milliseconds between two requests for a transaction's result, and the number of requests: about a minute in all. */
+/**
+ * Milliseconds between two requests for a transaction's result, and the number of requests before `broadcast` gives up:
+ * about a minute in all.
+ */
 const POLL_MS = 250;
 const MAX_POLLS = 240;
 
@@ -17,7 +20,8 @@ const MAX_POLLS = 240;
  *
  * @typedef {object} Grants
  * @property {string[]} messages type URLs of the messages that the key may send for the account
- * @property {number | undefined} capLeft fees in micro-units that it may still spend; `undefined` without an allowance
+ * @property {number | undefined} capLeft fees in micro-units that the key may still spend; `undefined` without an
+ *   allowance
  * @property {number} expires when the first grant expires, in seconds since 1970
  */
 
@@ -30,7 +34,7 @@ export class Chain {
     this.#node = new URL(node || "/", location.href).href.replace(/\/$/, "");
   }
 
-  /** Returns the parameters of the chain. `min_fee` is in micro-units, for each transaction. */
+  /** Returns the parameters of the chain. `min_fee` is the smallest fee of a transaction in micro-units. */
   async params() {
     const { params } = /** @type {{ params: Record<"chain_id" | "bech32_prefix" | "denom" | "min_fee", string> }} */ (
       await this.#get("/remes/remes/v1/params")
@@ -50,7 +54,7 @@ export class Chain {
   }
 
   /**
-   * Returns the number of the next session statement between two accounts.
+   * Returns the number that the next session statement between two accounts must have.
    * @param {string} granter
    * @param {string} grantee
    */

@@ -6,7 +6,10 @@ import { errorMessage } from "./format.js";
 
 /** @import { CheckEvent, DeviceCard } from "./r3mes_www.js" */
 
-/** @typedef {"same" | "different" | "missing"} Verdict "missing": the browser offers no GPU */
+/**
+ * How a backend's results compare with the published ones; "missing" if the browser offers no GPU.
+ * @typedef {"same" | "different" | "missing"} Verdict
+ */
 
 /**
  * The results of one backend, for bug reports.
@@ -66,6 +69,7 @@ async function checkBackend(backend) {
 }
 
 /**
+ * Runs the check of a backend, records its results in `execution` and shows them in `section`.
  * @param {Execution} execution
  * @param {HTMLElement} section
  * @returns {Promise<Verdict>}
@@ -96,8 +100,9 @@ async function runCheck(execution, section) {
 }
 
 /**
+ * Records the result of a kernel's known answers and adds a row for it.
  * @param {Execution} execution
- * @param {HTMLElement} table
+ * @param {HTMLElement} table the body of the table
  * @param {Extract<CheckEvent, { event: "kernel" }>} event
  */
 function addKernel(execution, table, { kernel, lowering, lowerings, error }) {
@@ -107,8 +112,9 @@ function addKernel(execution, table, { kernel, lowering, lowerings, error }) {
 }
 
 /**
+ * Records a digest and adds a row for it.
  * @param {Execution} execution
- * @param {HTMLElement} table
+ * @param {HTMLElement} table the body of the table
  * @param {Extract<CheckEvent, { event: "digest" }>} event
  */
 function addDigest(execution, table, { digest, steps, expected, found, error }) {
@@ -142,7 +148,7 @@ function addTable(section, ...heads) {
 /**
  * Appends a row to the body of a table.
  * @param {HTMLElement} body
- * @param {boolean} correct
+ * @param {boolean} correct whether the row shows a correct result
  * @param {...string} cells
  */
 function addRow(body, correct, ...cells) {

@@ -1,4 +1,4 @@
-// The device panel: what computes, why it was chosen, and its capabilities.
+// The device panel: the device that computes, why it was chosen, and its capabilities.
 
 import { element, find } from "./dom.js";
 import { formatMegabytes } from "./format.js";

@@ -1,5 +1,5 @@
-// The page for frames on other sites: <r3mes-miner>, controlled by messages of the parent page. docs/EMBEDDING.md
-// documents the protocol.
+// The page that other sites embed in a frame: <r3mes-miner>, controlled by messages of the parent page.
+// docs/EMBEDDING.md documents the protocol.
 //
 // The node decides which sites may frame this page, by `frame-ancestors` in its Content-Security-Policy header.
 

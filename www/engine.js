@@ -19,7 +19,8 @@ export class Engine {
   /** @type {Map<number, { resolve: (result: unknown) => void, reject: (error: Error) => void }>} */
   #pending = new Map();
   /**
-   * Event listeners by call. They stay after the call has returned, because a miner reports events until it stops.
+   * Event listeners by the ID of their call. They stay after the call has returned, because a miner reports events
+   * until it stops.
    * @type {Map<number, (event: unknown) => void>}
    */
   #listeners = new Map();
@@ -92,7 +93,7 @@ export class Engine {
     return /** @type {Promise<Awaited<ReturnType<Calls[Name]>>>} */ (result);
   }
 
-  /** Stops the worker at once, whatever it is doing. Pending calls are rejected. */
+  /** Stops the worker immediately, whatever it is doing. Pending calls are rejected. */
   terminate() {
     this.#worker.terminate();
     this.#rejectPending(new Error("the engine was stopped"));
@@ -118,7 +119,7 @@ export class Engine {
 }
 
 /**
- * Creates an error whose name tells the caller what failed: see `Session`.
+ * Creates an error whose name tells the caller what failed: `Session` decides by it whether to restart.
  * @param {string} name
  * @param {string} message
  */
@@ -126,7 +127,7 @@ function namedError(name, message) {
   return Object.assign(new Error(message), { name });
 }
 
-/** Opens the worker. A page of another origin may not load it directly, so there a blob of its own imports it. */
+/** Opens the worker. A page of another origin cannot load it directly, so such a page loads a blob that imports it. */
 function openWorker() {
   const url = new URL("./worker.js", import.meta.url);
   if (url.origin === location.origin) return new Worker(url, { type: "module" });

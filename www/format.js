@@ -1,4 +1,4 @@
-// Values as text for people.
+// Functions that format amounts, sizes, losses, CIDs and errors for display.
 
 /** Micro-units in one R3MES. */
 export const MICRO_UNITS = 1_000_000;
@@ -17,7 +17,7 @@ export const formatCoins = (microUnits) =>
 export const formatMegabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
 
 /**
- * Returns a loss in nats with 4 decimals, or `missing` if there is none.
+ * Returns a loss in nats with 4 decimals, or the text `missing` if there is no loss.
  * @param {number | undefined} loss
  * @param {string} missing
  */

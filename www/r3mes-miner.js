@@ -41,7 +41,7 @@ const STATE_TEXTS = {
 /** Milliseconds between two updates of the rates. */
 const RATES_UPDATE_MS = 5000;
 
-/** The element. Nothing is computed before the visitor has given consent inside of it. */
+/** The custom element <r3mes-miner>. Nothing is computed before the visitor has given consent inside of it. */
 export class R3mesMiner extends HTMLElement {
   static observedAttributes = ["intensity"];
 
@@ -107,7 +107,7 @@ export class R3mesMiner extends HTMLElement {
     return this.#session.state;
   }
 
-  /** A wallet of the embedding site, offered beside the wallets of the browser. */
+  /** A wallet of the embedding site, offered in addition to the wallets of the browser. */
   get signer() {
     return this.#signer;
   }
@@ -135,7 +135,7 @@ export class R3mesMiner extends HTMLElement {
     if (this.#session.active) this.#session.pauses.set("button", true, "You paused mining.");
   }
 
-  /** Continues, whatever the reasons for the pause were. */
+  /** Continues mining, whatever the reasons for the pause were. */
   resume() {
     this.#session.pauses.override();
   }
@@ -145,7 +145,7 @@ export class R3mesMiner extends HTMLElement {
     this.#session.finish();
   }
 
-  /** Stops at once: after this call nothing is computed and nothing is sent to the node. */
+  /** Stops immediately: after this call nothing is computed and nothing is sent to the node. */
   stop() {
     this.#session.stop();
   }

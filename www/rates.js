@@ -6,7 +6,7 @@
  */
 export const WINDOWS = { "60 s": 60_000, "15 min": 900_000, session: Infinity };
 
-/** Longest finite window: earlier tasks count for the session only. */
+/** Longest finite window in milliseconds. Tasks that are older count for the session only. */
 const LONGEST_WINDOW = Math.max(...Object.values(WINDOWS).filter(Number.isFinite));
 
 /** Counts accepted tasks and their tokens, and averages them over time. Times are in milliseconds. */
@@ -26,7 +26,7 @@ export class Rates {
 
   /**
    * Adds an accepted task.
-   * @param {number} tokens
+   * @param {number} tokens the number of tokens of the task
    */
   add(tokens, now = performance.now()) {
     this.#sessionTotals.tokens += tokens;

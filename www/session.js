@@ -1,5 +1,5 @@
-// A mining session: the engine from Start to Stop. Owns the worker, the lock that only one tab can hold, the restarts
-// after failures, and the effect of pauses. Draws nothing.
+// A mining session: the engine from Start to Stop. The session owns the worker and the lock that only one tab can hold,
+// restarts the engine after failures, and applies pauses. It draws nothing.
 
 import { Engine } from "./engine.js";
 import { PauseReasons } from "./pauses.js";
@@ -7,14 +7,14 @@ import { PauseReasons } from "./pauses.js";
 /** @import { MinerEvent, MinerOptions } from "./r3mes_www.js" */
 
 /**
- * What the miner is doing. A session is running in the first six states. "elsewhere": another tab is mining.
+ * What the miner is doing. A session is running in the first six states. "elsewhere" means that another tab is mining.
  * @typedef {"opening" | "mining" | "paused" | "waiting" | "offline" | "finishing" | "ready" | "stopped" | "elsewhere" |
  *   "error"} State
  */
 
-/** Name of the Web Lock. */
+/** Name of the Web Lock that a mining tab holds, so that only one tab mines. */
 const LOCK = "r3mes-miner";
-/** Number of restarts of the engine in a row. The next failure ends the session. */
+/** The number of consecutive restarts of the engine after which the next failure ends the session. */
 const MAX_RESTARTS = 3;
 /** Longest delay before a restart, in seconds. */
 const MAX_BACKOFF_SECS = 60;
@@ -23,8 +23,8 @@ const MAX_BACKOFF_SECS = 60;
 const ACTIVE = new Set(["opening", "mining", "paused", "waiting", "offline", "finishing"]);
 
 /**
- * Returns the delay in seconds before a restart: 1, 2, 4, … up to 60. The engine has a backoff of its own, but it runs in
- * the worker, which is gone when a restart is due.
+ * Returns the delay in seconds before a restart: 1, 2, 4, … up to 60. The engine has a backoff of its own, but it runs
+ * in the worker, which is gone when a restart is due.
  * @param {number} failures the number of consecutive failures, at least 1
  */
 export const backoffSecs = (failures) => Math.min(2 ** (failures - 1), MAX_BACKOFF_SECS);
@@ -62,7 +62,7 @@ export class Session {
   #failures = 0;
   /** @type {(() => void) | undefined} */
   #releaseLock;
-  /** Number of the current run of the engine. Results and events of earlier runs are ignored. */
+  /** Index of the current run of the engine. Results and events of earlier runs are ignored. */
   #run = 0;
 
   /**
@@ -115,7 +115,7 @@ export class Session {
     this.#showEngineState();
   }
 
-  /** Stops at once: after this call nothing is computed and nothing is sent to the node. */
+  /** Stops immediately: after this call nothing is computed and nothing is sent to the node. */
   stop(reason = "The current task stays claimed. Start again to complete it.") {
     if (!this.active) return;
     this.#run += 1;
@@ -162,9 +162,9 @@ export class Session {
 
   /**
    * Restarts the engine after a delay. Ends the session instead after too many consecutive failures, or if a restart
-   * cannot help. The name of the error tells which: "Offline" (the node cannot be reached) is retried without limit,
-   * "Refused" (by the node) and "Error" (wrong options) end the session, all others are failures of the engine.
-   * @param {number} run
+   * cannot help. The error's name decides: "Offline" (the node cannot be reached) is retried without limit, "Refused"
+   * (by the node) and "Error" (wrong options) end the session, and all other errors are failures of the engine.
+   * @param {number} run the index of the run that failed
    * @param {Error} error
    */
   #fail(run, error) {

@@ -10,7 +10,7 @@ import { loadSetting, saveSetting } from "./storage.js";
 export const MIN_INTENSITY = 0.05;
 export const MAX_INTENSITY = 1;
 
-/** Settings of a visitor who has changed none, if the page does not give another one as an attribute. */
+/** Settings that apply until the visitor changes them, unless an attribute of the element sets another value. */
 const DEFAULTS = {
   intensity: 0.6,
   /** @type {MinerOptions["backend"]} */
@@ -54,7 +54,7 @@ export class Settings {
   }
 
   /**
-   * Fills the fields with the stored settings, else with the attributes, else with the defaults.
+   * Fills each field with the stored setting, otherwise with the attribute, otherwise with the default.
    * @param {{ intensity: string | null, backend: string | null }} attributes
    */
   async restore(attributes) {
@@ -90,7 +90,7 @@ export class Settings {
 
   /**
    * Sets and stores the intensity.
-   * @param {number} share limited to 0.05 to 1
+   * @param {number} share the share of time to compute; values outside 0.05 to 1 are limited to this range
    */
   setIntensity(share) {
     const intensity = clampIntensity(share);
@@ -123,7 +123,7 @@ export class Settings {
 }
 
 /**
- * Returns the intensity limited to its range; the default if it is not a number.
+ * Returns an intensity limited to its range, or the default intensity if `share` is not a number.
  * @param {number} share
  */
 export function clampIntensity(share) {

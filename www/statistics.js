@@ -8,7 +8,7 @@ import { Rates, WINDOWS } from "./rates.js";
 /** @import { MinerEvent } from "./r3mes_www.js" */
 /** @import { Submission } from "./storage.js" */
 
-/** Number of earlier losses that the chart shows after the page was loaded. */
+/** The number of losses of earlier visits that the chart shows when the page has been loaded. */
 const RESTORED_LOSSES = 200;
 
 /** Shows counts over all visits of this browser, and earnings and rates of the current session. */
@@ -81,7 +81,7 @@ export class Statistics {
     this.#show();
   }
 
-  /** Shows the current rates. They fall while no task is accepted. */
+  /** Shows the current rates, which fall while no task is accepted; to be called at intervals. */
   showRates() {
     const rows = Object.entries(WINDOWS).map(([name, window]) => {
       const average = this.#rates.average(window);

@@ -36,8 +36,8 @@ const MAX_SUBMISSIONS = 1000;
  * @property {string} [gradientDigest]
  * @property {number} [loss] mean loss in nats; missing for a void task
  * @property {number} [reward] micro-units
- * @property {number} [balance] micro-units that the payout address had then
- * @property {number} [escrow] micro-units held back then
+ * @property {number} [balance] micro-units that the payout address had when the task was accepted
+ * @property {number} [escrow] micro-units that were held back when the task was accepted
  */
 
 /** @type {Promise<IDBDatabase> | undefined} */
@@ -119,7 +119,7 @@ export async function sessionSecret() {
 export const loadSubmission = (cid) => transact("submissions", "readonly", (store) => store.get(cid));
 
 /**
- * Stores a submission; replaces the one with the same CID. Deletes the oldest ones beyond 1000.
+ * Stores a submission; replaces the one with the same CID. Deletes the oldest submissions if there are more than 1000.
  * @param {Submission} submission
  */
 export async function saveSubmission(submission) {

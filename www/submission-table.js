@@ -29,7 +29,7 @@ export class SubmissionTable {
   }
 
   /**
-   * Adds a task that was computed, or was found already computed.
+   * Adds a task that was computed now, or that was found computed by an earlier run.
    * @param {Extract<MinerEvent, { event: "computed" | "found" }>} event
    */
   async addComputed({ cid, task, receipt }) {

@@ -1,5 +1,5 @@
 // Two checks that a visitor can start: whether this device computes the published digests, and whether a receipt is
-// valid. Each runs in a worker of its own, beside mining.
+// valid. Each runs in a worker of its own, while mining continues.
 
 import { element } from "./dom.js";
 import { Engine } from "./engine.js";

@@ -86,8 +86,8 @@ export class WalletCard {
   }
 
   /**
-   * Returns who is paid, as the engine's `MinerOptions` name it: the account that granted a session, else the payout
-   * address, else neither.
+   * Returns who is paid, in the fields of the engine's `MinerOptions`: the account that granted a session if there is
+   * one, otherwise the payout address if there is one, otherwise an empty object.
    * @returns {{ granter?: string, payout?: string }}
    */
   payee() {

@@ -1,6 +1,7 @@
 // The worker: loads the engine and calls its functions for the page.
 //
-// The page sends a `Request`. The worker answers with any number of events, then with one result or one error.
+// The page sends a `Request`. The worker answers with any number of events and one result or one error. A miner reports
+// events after its result, too.
 
 import init, * as engine from "./r3mes_www.js";
 import { openBlockCache } from "./block-cache.js";

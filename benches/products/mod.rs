@@ -1,5 +1,5 @@
-//! Products of one shape with random operands, as cases: the two ternary products, and the f32 product with which they
-//! are compared. The benchmark of the page times the same products.
+//! Products of one shape with random operands, as kernel cases: the two ternary products, and the f32 product with
+//! which they are compared. The benchmark of the web page times the same products.
 
 use r3mes_wgpu::{
     kernels::{
@@ -46,9 +46,9 @@ static GEMM_F32: Kernel = Kernel {
 /// The shape of a product of `tokens` rows and a square matrix.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
-    /// Number of rows, a multiple of 64.
+    /// The number of rows, a multiple of 64.
     pub(crate) tokens: usize,
-    /// Rows and columns of the matrix, a multiple of 64.
+    /// The number of rows and of columns of the matrix, a multiple of 64.
     pub(crate) features: usize,
 }
 
@@ -106,8 +106,8 @@ impl Shape {
         }
     }
 
-    /// Returns the inputs of a product: rows of int8, or of int16 within ±2^14 as planes, with their sums; a ternary
-    /// matrix; and room for the result.
+    /// Returns the inputs of a product: int8 rows, or int16 rows within ±2^14 as planes, and the sum of each row; a
+    /// ternary matrix; and a buffer for the result.
     fn inputs(self, source: &mut CaseSource, planes: usize) -> Vec<Vec<u32>> {
         let Self { tokens, features } = self;
         let stride = 4 * row_words(features);

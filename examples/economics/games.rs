@@ -1,4 +1,5 @@
-//! Strategies with disputes. The tasks are those of a small model, whose gradients and games are computed.
+//! Simulates the strategies that involve disputes. The tasks are those of a small model, so that their gradients and
+//! the games about them can be computed.
 
 use super::{COINS, COST, World, address, genesis, per_task};
 use pollster::block_on;
@@ -22,13 +23,13 @@ use r3mes_wgpu::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Number of tasks for each strategy.
+/// The number of tasks for each strategy.
 const TASKS: u32 = 40;
-/// Number of the miner's account.
+/// Index of the miner's account.
 const MINER: u8 = 1;
-/// Number of the account that disputes right gradients.
+/// Index of the account that disputes right gradients.
 const GRIEFER: u8 = 2;
-/// Number of the account that recomputes the gradients of others.
+/// Index of the account that recomputes the gradients of others.
 const WATCHER: u8 = 3;
 
 /// A small model, its adapter, and the text, from which tasks can be computed.
@@ -80,7 +81,7 @@ impl SmallJob {
         self.chunks.iter().find(|chunk| chunk.block().cid() == task.chunk).expect("a chunk of the text")
     }
 
-    /// Returns the inputs of a task; a forger changes a token.
+    /// Returns the inputs of a task. A forger changes one token.
     fn inputs(&self, task: &Task, forged: bool) -> TaskInputs {
         let mut tokens = self.chunk(task).tokens().to_vec();
         tokens[1000] ^= u32::from(forged);
@@ -109,8 +110,8 @@ impl SmallJob {
     }
 }
 
-/// Claims a task, submits a gradient, and waits until it is accepted or rejected. Returns its number, task and
-/// artifact.
+/// Claims a task, submits a gradient, and waits until it is accepted or rejected. Returns the gradient's ID, its task
+/// and its artifact.
 fn mine(world: &mut World, job: &SmallJob, forged: bool) -> Option<(u64, Task, Artifact)> {
     let chunk_id = world.ledger.at(world.time + 1).state().available().next()?;
     let claim = Message::ClaimTask(MsgClaimTask { miner: address(MINER), pool_id: 0, chunk_id });
@@ -156,7 +157,7 @@ fn dispute(
             _ => challenger,
         };
         let prover = provers.get_mut(&mover);
-        // a party that has no move, or only refused ones, lets its turn pass
+        // a party that has no move, or only moves that are refused, lets its turn pass
         let step = game.zip(prover).and_then(|(game, prover)| block_on(prover.next(&game)).ok().flatten());
         let Some(step) = step else {
             world.until(|world| world.ledger.state().dispute(dispute_id).is_none());
@@ -181,7 +182,7 @@ pub(super) fn forges_and_defends() {
     for _ in 0..TASKS {
         let Some(forged) = mine(&mut world, &job, true) else { continue };
         if world.status(forged.0) == SubmissionStatus::Accepted {
-            // one recomputation, then two runs for the dispute
+            // one run to recompute the gradient, then two for the dispute
             watched += 3;
             let provers = [(MINER, job.prover(&forged.1, true)), (WATCHER, job.prover(&forged.1, false))];
             dispute(&mut world, &job, &forged, WATCHER, MINER, &mut provers.into());

@@ -1,4 +1,5 @@
-//! Simulates strategies on the real ledger with the `NETWORK` parameters, and prints what they earn.
+//! Simulates strategies of miners, verifiers and challengers with the actual ledger code and the parameters `NETWORK`,
+//! and prints what each strategy earns.
 //!
 //! Every transaction is signed and executed. Gradients are computed only for the strategies with disputes. In the
 //! others, an honest gradient is represented by the commitment that honest verifiers find, and a forged one by another
@@ -19,13 +20,13 @@ use r3mes_wgpu::{
 };
 use std::{collections::BTreeMap, sync::LazyLock};
 
-/// Number of tasks for each strategy.
+/// The number of tasks for each strategy.
 const TASKS: u32 = 300;
-/// First balance of each account, in micro-units.
+/// Initial balance of each account, in micro-units.
 const COINS: u64 = 1_000_000_000;
 /// Cost of computing a gradient in micro-units: 60 % of the reward.
 const COST: i64 = 600_000;
-/// Numbers of the accounts that verify and propose.
+/// Indexes of the accounts that verify and propose.
 const VERIFIERS: [u8; 5] = [201, 202, 203, 204, 205];
 
 fn key(number: u8) -> SessionKey {
@@ -45,13 +46,13 @@ struct World {
     time: u64,
     /// Verifiers that attest a match without recomputing.
     lazy: Vec<u8>,
-    /// Number of gradients that the first verifier recomputed.
+    /// The number of gradients that the first verifier recomputed.
     recomputed: i64,
-    /// For each computed gradient, by its commitment, whether it is right.
+    /// Whether each computed gradient is right, by the gradient's commitment.
     rights: BTreeMap<String, bool>,
 }
 
-/// Returns the genesis of every simulation.
+/// Returns the genesis from which every simulation starts.
 fn genesis() -> Genesis {
     let matrix = |factor: &str| MatrixSpec {
         name: format!("layers.0.attention.q.{factor}"),
@@ -118,7 +119,7 @@ impl World {
         key(number).sign("economics-1", sequence, &Fee::default(), messages).expect("messages that can be signed")
     }
 
-    /// Applies a block of one transaction, and returns its code.
+    /// Applies a block of one transaction, and returns the transaction's error code.
     fn send(&mut self, number: u8, message: Message) -> u32 {
         let tx = self.sign(number, &[message]);
         self.block(vec![tx])[0]
@@ -165,7 +166,7 @@ impl World {
         unreachable!("the condition must hold within 10,000 blocks");
     }
 
-    /// Returns the status of a submission. One that is no longer stored was accepted.
+    /// Returns the status of a submission. A submission that is no longer stored counts as accepted.
     fn status(&self, id: u64) -> SubmissionStatus {
         self.ledger.state().submission(id).map_or(SubmissionStatus::Accepted, |submission| submission.status)
     }
@@ -184,7 +185,7 @@ impl World {
         self.block(txs);
     }
 
-    /// Returns the messages that a verifier and proposer has to send now.
+    /// Returns the messages that an account has to send now as verifier and proposer.
     fn pending_messages(&self, number: u8) -> Vec<Message> {
         let verifier = address(number);
         let mut messages = Vec::new();
@@ -235,7 +236,7 @@ impl World {
             gradient_ids: ids.clone(),
             training_round_id: job.round,
             model_version: self.ledger.genesis().job.model.to_string(),
-            // the simulation computes no adapters, so that every adapter has the layout root of the first one
+            // the simulation computes no adapters, so every adapter gets the layout root of the first one
             layout_root: HEXLOWER.encode(&self.ledger.genesis().layout_root.0),
             salt: vec![number],
         };

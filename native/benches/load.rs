@@ -59,9 +59,9 @@ struct PreparedSubmission {
 
 /// A submission that was accepted.
 struct Settled {
-    /// Time at which its miner sees it accepted, in seconds since the start.
+    /// Time at which the miner sees the submission accepted, in seconds since the start.
     at: f64,
-    /// Seconds from its submission until then.
+    /// Seconds from the submission until its miner sees it accepted.
     latency: f64,
 }
 
@@ -88,8 +88,8 @@ fn main() {
         params["sampling"] = json!((1 << 16) / sampling);
         params["verifiers"] = json!(1);
         params["probation"] = json!(0);
-        // waiting times of the rules are not to be measured; deadlines are long, because they count blocks, and blocks
-        // come faster here than the rules expect
+        // the delays that the rules impose are short, so that they are not measured; deadlines are long, because they
+        // count blocks, and blocks come faster here than the rules expect
         params["attestation_blocks"] = json!(100_000);
         params["draw_blocks"] = json!(1);
         params["challenge_blocks"] = json!(0);
@@ -122,7 +122,7 @@ fn main() {
     report(settled.into_inner().expect("no thread has panicked"), &before, &Costs::of(&network));
 }
 
-/// Returns the key of miner `number`.
+/// Returns the key of the miner with index `number`.
 fn key(number: usize) -> SessionKey {
     let mut secret = [0x5a; 32];
     secret[..8].copy_from_slice(&(number as u64 + 1).to_le_bytes());

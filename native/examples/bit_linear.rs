@@ -1,4 +1,5 @@
-//! Trains a 768 × 768 BitNet linear with an adapter of rank 8 for three steps of gradient descent.
+//! Trains the adapter, of rank 8, of a 768 × 768 BitNet linear for three steps of gradient descent, and prints the
+//! losses.
 //!
 //! `cargo run --release -p r3mes-wgpu --example bit_linear`
 

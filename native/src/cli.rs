@@ -1,4 +1,4 @@
-//! The command line: parses it and runs the command. Each command's flags are declared beside the command.
+//! The command line: parses it and runs the command. Each command's flags are declared in the command's module.
 
 use crate::{
     commands::{
@@ -58,7 +58,7 @@ enum Command {
     Probe,
 }
 
-/// Runs the command that the command line names.
+/// Runs the command given on the command line.
 pub(crate) fn run(cli: Cli) -> Result<Exit> {
     match cli.command {
         command if command.compute().is_some_and(|compute| compute.list_devices) => devices::run(Default::default()),
@@ -81,7 +81,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
 }
 
 impl Command {
-    /// Returns the backend flags, or `None` for a command that has none.
+    /// Returns the command's backend flags, or `None` if the command has none.
     fn compute(&self) -> Option<&ComputeArgs> {
         match self {
             Self::Mine(args) => Some(&args.compute),

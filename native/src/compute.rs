@@ -1,4 +1,4 @@
-//! Backends: the flags that select one, and the selection.
+//! Selects the backend that a command computes on, and defines the flags for it.
 
 use crate::{clock::elapsed_ms, output::Exit};
 use anyhow::{Context, Result, anyhow};
@@ -17,11 +17,12 @@ use std::process::{Command, Stdio};
 /// Flags that select a backend.
 #[derive(Args, Clone)]
 pub(crate) struct ComputeArgs {
-    /// Select the backend; auto takes the fastest hardware GPU that computes all known answers, otherwise the CPU
+    /// Select the backend; auto takes the fastest hardware GPU that computes all known answers, or the CPU if there is
+    /// none
     #[arg(long, value_enum, default_value_t = BackendKind::Auto, env = "R3MES_BACKEND")]
     pub(crate) backend: BackendKind,
-    /// Use this GPU, by number or by part of its name (see `devices`); of several, the fastest that computes all known
-    /// answers
+    /// Use this GPU, given by its index or by a part of its name (see `devices`); if repeated, use the fastest of these
+    /// GPUs that computes all known answers
     #[arg(short, long, value_name = "GPU", env = "R3MES_DEVICE")]
     pub(crate) device: Vec<String>,
     /// List the GPUs and stop
@@ -39,7 +40,7 @@ pub(crate) enum BackendKind {
     Gpu,
 }
 
-/// A backend with a name to display.
+/// A selected backend, with its name for messages.
 #[derive(Clone)]
 pub(crate) struct Compute {
     pub(crate) backend: Backend,
@@ -48,7 +49,7 @@ pub(crate) struct Compute {
     pub(crate) real_gpu: bool,
 }
 
-/// The seed of random known answers. Any value serves.
+/// The seed of the random test cases for known answers. Any value would do.
 pub(crate) const SEED: u64 = 1;
 
 /// Returns the CPU backend with the fastest SIMD code of this processor.
@@ -57,7 +58,7 @@ fn cpu(threads: usize) -> Compute {
     Compute { backend: Backend::Cpu { threads, kernels: cpu::fastest }, name, real_gpu: false }
 }
 
-/// Returns a CPU backend whose SIMD code differs from that of [`cpu`] if this processor has a second kind.
+/// Returns a CPU backend whose SIMD code differs from that of [`cpu`], if this processor supports a second kind.
 pub(crate) fn second_cpu(threads: usize) -> Compute {
     let name = format!("CPU ({})", Level::second().name());
     Compute { backend: Backend::Cpu { threads, kernels: cpu::second }, name, real_gpu: false }
@@ -72,9 +73,9 @@ pub(crate) fn open(device: &Device) -> Result<(Gpu, Tuning)> {
 
 /// Selects the backend that the flags ask for. A GPU passes if it computes all known answers.
 ///
-/// If GPUs are named: the fastest of them that passes. Otherwise `auto` selects the fastest hardware GPU that passes,
-/// or the CPU if there is none; `gpu` selects the fastest hardware GPU that passes, or the first software GPU that
-/// passes. Returns an error with [`Exit::NoGpu`] if no GPU qualifies.
+/// If GPUs are named with `--device`, the fastest of them that passes is selected. Otherwise `auto` selects the fastest
+/// hardware GPU that passes, or the CPU if there is none, and `gpu` selects the fastest hardware GPU that passes, or
+/// the first software GPU that passes if there is none. Returns an error with [`Exit::NoGpu`] if no GPU qualifies.
 pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
     if args.backend == BackendKind::Cpu {
         return Ok(cpu(args.threads));
@@ -106,8 +107,8 @@ pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
         .context(Exit::NoGpu))
 }
 
-/// Opens the first GPU named with the given lowerings, without testing known answers. For benchmarks, which compare the
-/// digest of a step instead.
+/// Opens the first GPU named with `--device`, or GPU 0, with the given lowerings and without testing known answers.
+/// Only benchmarks use it; they report the digest of a step instead.
 pub(crate) fn with_lowerings(args: &ComputeArgs, choice: LoweringChoice) -> Result<Compute> {
     let devices = block_on(gpu::devices());
     let wanted = args.device.first().map_or("0", String::as_str);
@@ -123,8 +124,8 @@ pub(crate) fn probe() -> Exit {
     if real { Exit::Ok } else { Exit::NoGpu }
 }
 
-/// Returns whether this machine lists a hardware GPU. A child process looks, because drivers of software GPUs stay in
-/// memory once loaded and print to stderr, and a broken driver ends its process.
+/// Returns whether this machine lists a hardware GPU. A child process lists the GPUs, because the drivers of software
+/// GPUs stay in memory once loaded and print to stderr, and because a broken driver can end the process that loads it.
 fn lists_real_gpu() -> bool {
     let probe = |program| {
         let (input, output, errors) = (Stdio::null(), Stdio::null(), Stdio::null());

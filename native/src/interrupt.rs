@@ -1,5 +1,5 @@
-//! Ctrl-C: the first one requests a stop after the current task, the second one stops at once. No work is lost either
-//! way.
+//! Handles Ctrl-C. The first one requests a stop after the current task, and the second one stops the process
+//! immediately. No work is lost in either case.
 
 use anyhow::{Context, Result};
 use std::{
@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-/// The time that a passphrase prompt has to turn the terminal's echo on again.
+/// The time that a passphrase prompt needs to turn the terminal's echo on again.
 const PROMPT_TIME: Duration = Duration::from_millis(200);
 
-/// Handles Ctrl-C for commands that have nothing to finish. It ends the process, but only after a passphrase prompt,
-/// which gets the signal too, has had the time to restore the terminal.
+/// Handles Ctrl-C for commands that have nothing to finish. The process ends after a short wait, in which a passphrase
+/// prompt, which receives the signal too, can restore the terminal.
 pub(crate) fn end_at_once() -> Result<()> {
     ctrlc::set_handler(|| {
         std::thread::sleep(PROMPT_TIME);
@@ -23,12 +23,12 @@ pub(crate) fn end_at_once() -> Result<()> {
     .context("listening for Ctrl-C")
 }
 
-/// Whether Ctrl-C was pressed.
+/// A flag that Ctrl-C sets.
 #[derive(Clone)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Starts to listen for Ctrl-C.
+    /// Starts to handle Ctrl-C.
     pub(crate) fn listen() -> Result<Self> {
         let requested = Arc::new(AtomicBool::new(false));
         let flag = requested.clone();

@@ -1,4 +1,4 @@
-//! The job of a model: what all tasks of a network share, and the adapter that training starts from.
+//! Creates the job of a model, which all tasks of a network share, and the adapter that training starts from.
 
 use anyhow::Result;
 use r3mes_wgpu::{
@@ -12,10 +12,11 @@ use r3mes_wgpu::{
     },
 };
 
-/// Alpha of the adapter divided by its rank: the scaling is 2.
+/// The adapter's alpha divided by its rank. It is the factor by which the adapter's output is multiplied.
 const ALPHA_PER_RANK: u32 = 2;
 
-/// Returns the job of training `targets` on a model, and the adapter that it starts from.
+/// Returns the job of training an adapter of the linears in `targets` on a model, and the state that the first round
+/// starts from: a new adapter, generated from `seed`, and an optimizer with `settings`.
 pub(crate) fn create(
     model: &Model,
     targets: &Targets,

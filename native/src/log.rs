@@ -24,14 +24,14 @@ pub(crate) enum LogFormat {
 }
 
 impl LogArgs {
-    /// Starts logging to stderr. Call it once per process; events before it are discarded.
+    /// Starts logging to stderr. Call this once per process. Earlier events are discarded.
     ///
     /// Returns an error if the filter cannot be parsed.
     pub(crate) fn start(&self) -> Result<()> {
         let filter = EnvFilter::try_new(&self.log).with_context(|| format!("--log {}: invalid filter", self.log))?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
         let started = match self.log_format {
-            // systemd's journal and terminals have their own clock, and module paths do not help a reader
+            // terminals and systemd's journal add the time themselves, and module paths do not help a reader
             LogFormat::Text => log.without_time().with_target(false).try_init(),
             LogFormat::Json => log.json().flatten_event(true).try_init(),
         };

@@ -1,10 +1,11 @@
-//! The binary `r3mes-wgpu`: a miner, a node, and the commands around them.
+//! The binary `r3mes-wgpu`: a miner, a node, and the commands for using them.
 //!
-//! A module imports only modules of earlier rows:
+//! The modules, lowest layer first. docs/ARCHITECTURE.md says which may import which.
 //!
 //! | modules | role |
 //! |---|---|
-//! | `output`, `clock`, `log`, `paths`, `interrupt`, `threads` | stdout, exit codes, time, log, files, Ctrl-C, threads |
+//! | `output`, `clock`, `log`, `interrupt` | stdout, exit codes, time, log, Ctrl-C |
+//! | `paths`, `threads` | the data folder, durable writing of files, threads |
 //! | `wallet`, `blocks`, `model`, `compute`, `job` | keys, block store, model files and text, backends, the job of a model |
 //! | `client` | HTTP to nodes, gateways and stores |
 //! | `node` | mempool, chain and the blocks that the ledger names |

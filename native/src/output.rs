@@ -1,5 +1,5 @@
-//! The interface for scripts: exit codes, and results on stdout, with `--json` one object per line. Messages for people
-//! go to stderr.
+//! The interface for scripts: exit codes, and results on stdout. With `--json`, each result is one JSON object on one
+//! line. Messages for people go to stderr.
 
 use std::{
     fmt,
@@ -24,8 +24,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Describes the code in one phrase. As the context of an `anyhow` error, an `Exit` sets the code that the program
-/// exits with.
+/// Describes the exit code in one phrase. An `Exit` added to an `anyhow` error as context determines the code with
+/// which the program exits.
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -41,8 +41,8 @@ impl fmt::Display for Exit {
 
 impl std::error::Error for Exit {}
 
-/// Prints one line on stdout. If the reader has closed the pipe (`r3mes-wgpu … | head -1`), the process exits with 0;
-/// everything acknowledged is already on disk.
+/// Prints one line on stdout. If the reader has closed the pipe (`r3mes-wgpu … | head -1`), the process exits with code
+/// 0. No data is lost, because everything acknowledged is already on disk.
 pub(crate) fn line(text: impl fmt::Display) {
     piece(&format!("{text}\n"));
 }
@@ -66,7 +66,7 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-/// Returns bytes as lower-case hexadecimal digits.
+/// Returns bytes as a string of lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }

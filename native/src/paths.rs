@@ -1,4 +1,4 @@
-//! The data folder (`models/<name>/`, `<job>/ledger.redb`, `<job>/receipts/`), and durable writing of files.
+//! Paths in the data folder (`models/<name>/`, `<job>/ledger.redb`, `<job>/receipts/`), and durable writing of files.
 
 use anyhow::{Context, Result};
 use std::{
@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Returns the data folder given, or the user's own by default, and creates it if it does not exist.
+/// Returns the data folder `given`, or else the user's default one. Creates the folder if it does not exist.
 pub(crate) fn data_dir(given: Option<PathBuf>) -> Result<PathBuf> {
     let dir = match given {
         Some(dir) => dir,
@@ -20,7 +20,8 @@ pub(crate) fn data_dir(given: Option<PathBuf>) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Replaces a file atomically: writes a file beside it, syncs it and renames it. If this fails, the old file remains.
+/// Replaces a file atomically: writes a temporary file in the same folder, syncs it and renames it. If this fails, the
+/// old file remains.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let partial = path.with_extension("partial");
     let write = || -> std::io::Result<()> {
@@ -32,7 +33,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     write().with_context(|| format!("writing {}", path.display()))
 }
 
-/// Writes a new file, which on Unix only its user may read. Returns an error if the file exists.
+/// Writes a new file. On Unix only the current user can read it. Returns an error if the file exists.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
@@ -46,7 +47,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     write().with_context(|| format!("writing {}", path.display()))
 }
 
-/// Creates a folder, which on Unix only its user may enter, unless it exists.
+/// Creates a folder if it does not exist. On Unix only the current user can enter it.
 pub(crate) fn private_folder(path: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -62,7 +63,7 @@ pub(crate) fn sync_folder(path: &Path) -> Result<()> {
     Ok(fs::File::open(folder)?.sync_all()?)
 }
 
-/// Does nothing: Windows journals file names and cannot sync a folder.
+/// Does nothing, because Windows journals file names and cannot sync a folder.
 #[cfg(not(unix))]
 pub(crate) fn sync_folder(_path: &Path) -> Result<()> {
     Ok(())

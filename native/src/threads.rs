@@ -1,10 +1,10 @@
-//! Threads that the process cannot continue without.
+//! Starts threads without which the process cannot continue.
 
 use crate::output::Exit;
 use anyhow::{Context, Result};
 use std::{process::exit, thread};
 
-/// Ends the process if the thread that drops it is panicking.
+/// Ends the process if this value is dropped while its thread panics.
 struct Guard;
 
 impl Drop for Guard {
@@ -16,7 +16,7 @@ impl Drop for Guard {
     }
 }
 
-/// Starts a thread. If it panics, the process exits with 1, because other threads would wait for it forever.
+/// Starts a thread. If it panics, the process exits with code 1, because other threads would wait for it forever.
 pub(crate) fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
     let guarded = || {
         let _guard = Guard;

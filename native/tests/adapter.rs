@@ -1,4 +1,5 @@
-//! The commands `adapter` (inspect, exchange with PEFT, merge, export from a ledger and from a node) and `generate`.
+//! Tests that `adapter` inspects, merges, exports and imports adapters of checkpoints, PEFT folders, ledgers and nodes,
+//! and that `generate` continues a text with them.
 
 use crate::work_dir::{SMALL_MODEL, WorkDir};
 use prost::Message;
@@ -12,7 +13,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Folder of a model and of an adapter in PEFT's format.
+/// Folder with a model and an adapter in PEFT's format.
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/peft");
 
 /// Runs the program. Returns stdout if it exits with 0, otherwise exit code and stderr.
@@ -59,7 +60,7 @@ fn an_adapter_survives_peft_export_and_import_and_can_be_trained_further() {
     adapter(["export", &trained, "--out", &exported]).unwrap();
     let file = format!("{imported}/checkpoint.safetensors");
     adapter(["import", &exported, "--out", &file, "--model", SMALL_MODEL]).unwrap();
-    // f32 keeps every bit of parameters as small as these
+    // parameters as small as these lose no bit in f32
     assert_eq!(read(Path::new(&file)), read(&Path::new(&trained).join("checkpoint.safetensors")));
     for (source, kind, steps) in
         [(&trained, "a checkpoint", Some(2)), (&exported, "a PEFT adapter", None), (&imported, "a checkpoint", Some(0))]
@@ -70,7 +71,7 @@ fn an_adapter_survives_peft_export_and_import_and_can_be_trained_further() {
             (report["rank"].as_u64(), report["alpha"].as_u64(), report["layers"].as_u64()),
             (Some(4), Some(8), Some(1))
         );
-        // rank 4, 4 bytes a parameter; in + out features of q, k, v and o, then of gate, up and down
+        // rank 4 · 4 bytes per parameter · the sum of in + out features over q, k, v, o, gate, up and down
         assert_eq!(report["bytes"].as_u64(), Some(4 * 4 * (64 + 48 + 48 + 64 + 3 * 80)));
     }
     train(&work_dir, Path::new(&imported), "1").unwrap();
@@ -88,7 +89,7 @@ fn inspect_compares_sizes_with_named_baselines() {
     assert!(
         text.contains("0.031 MB in f32") && text.contains("q_proj k_proj v_proj o_proj gate_proj up_proj down_proj")
     );
-    // rank 4 on 2B4T: 30 · 4 · 45,056 parameters beside 2,412,820,480 in bf16
+    // rank 4 on 2B4T: 30 · 4 · 45,056 parameters, compared with 2,412,820,480 parameters in bf16
     assert!(text.contains("BitNet b1.58 2B4T at this rank: a gradient in int8, 5.156 MB, 99.88 % less"), "{text}");
     assert!(text.contains("at least the 99.6 % promised"));
     let error = adapter(["inspect", &format!("{FIXTURE}/adapter"), "--model", SMALL_MODEL]).unwrap_err();
@@ -167,7 +168,7 @@ fn an_invalid_adapter_source_is_named_in_the_error() {
     assert!(adapter(["merge", &nowhere]).unwrap_err().contains("Some(2)"));
 }
 
-/// Returns the text that `generate` makes of a fixed prompt.
+/// Returns the text that `generate` prints for a fixed prompt, run with the additional arguments `more`.
 fn generate(work_dir: &WorkDir, more: &[&str]) -> Result<String, String> {
     let data = work_dir.data().to_str().unwrap().to_owned();
     let flags = ["generate", "--backend", "cpu", "--model", SMALL_MODEL, "--data-dir", &data, "--json"];

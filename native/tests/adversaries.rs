@@ -1,5 +1,6 @@
-//! Attacks on a node in a process of its own, one test each: attempts to be paid for nothing, or to keep others from
-//! being paid. Honest miners are still paid, and honest miners and verifiers lose nothing.
+//! Tests of attacks on a node in a process of its own, one attack per test: attempts to be paid for nothing, or to keep
+//! others from being paid. The tests check that honest miners are still paid, and that honest miners and verifiers lose
+//! nothing.
 
 use crate::scripted_miner::{ScriptedMiner, TestNetwork};
 use pollster::block_on;
@@ -97,7 +98,7 @@ fn a_gradient_of_low_precision_is_slashed() {
         rogue.forge(task, |matrices| {
             for matrix in matrices {
                 let most = matrix.values.iter().map(|value| value.unsigned_abs()).max().unwrap_or_default();
-                // three bits and a sign, as a format of 4 bits would keep
+                // keeps three bits and a sign of each value, as a 4-bit format would
                 let unit = (most / 7).max(1) as i64;
                 matrix.values.iter_mut().for_each(|value| *value = *value / unit * unit);
             }
@@ -247,11 +248,11 @@ fn an_accepted_gradient_is_not_paid_again() {
     let (root, commitment) = (artifact.dag().unwrap().root, Commitment::new(&task, &artifact.gradient_root()));
     let id = rogue.say(&held, root, commitment).unwrap();
     assert_eq!((rogue.settled(id).status.as_str(), network.node.balance(rogue.address())), ("accepted", paid), "once");
-    // the same bytes for the next task
+    // the attacker submits the same bytes for its next task
     let (_, next) = rogue.claim().unwrap();
     let other = Codec::DagCbor.cid(b"another name");
     refused(rogue.say(&next, other, commitment), code::REJECTED, "nonce");
-    // a transaction that was executed before
+    // the attacker sends a transaction that has already been executed
     let message = Message::ClaimTask(MsgClaimTask { miner: rogue.address().to_owned(), pool_id: 0, chunk_id: 9 });
     let sequence = network.node.sequence(&rogue.key);
     let tx = rogue.key.sign(crate::node_process::CHAIN, sequence - 1, &Default::default(), &[message]).unwrap();
@@ -328,10 +329,10 @@ fn attest_match_blindly(rogue: &ScriptedMiner) {
                 Message::CommitAttestation(MsgCommitAttestation { verifier, challenge_id, commitment })
             }
             "reveal" => Message::RevealAttestation(Box::new(shown)),
-            // all validators look; it has nothing to say
+            // in other stages all validators vote; this verifier sends nothing
             _ => continue,
         };
-        // the stage may be over by now
+        // ignored, because the node refuses the message if the stage has ended meanwhile
         let _ = block_on(rogue.client.send(message));
     }
 }

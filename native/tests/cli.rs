@@ -1,4 +1,5 @@
-//! The commands `mine`, `verify`, `train`, `quality` and `devices` as users run them, also killed and resumed.
+//! Tests of the commands `mine`, `verify`, `train`, `quality` and `devices`: their output and exit codes, invalid
+//! input, and that a run that was interrupted or killed can be resumed.
 
 use crate::work_dir::{SMALL_MODEL, WorkDir, accepted};
 use r3mes_wgpu::{
@@ -36,7 +37,7 @@ fn mined_gradients_are_accepted_and_verify_and_tampered_receipts_are_rejected() 
     let output = work_dir.verify(receipt);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
 
-    // a changed character of the commitment, another miner, and a file cut in half
+    // receipts with a changed character of the commitment, with another miner, and cut in half
     let text = fs::read_to_string(receipt).unwrap();
     let at = text.find("\"commitment\"").unwrap()
         + text[text.find("\"commitment\"").unwrap()..].find("\"bytes\":\"").unwrap()
@@ -110,7 +111,7 @@ fn verify_refuses_a_model_with_a_flipped_bit_unless_it_decodes_to_the_same_model
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             fs::write(path, flipped).unwrap();
-            // a bit of a name that nothing reads, or one that rounding to the embedding's int8 removes
+            // the bit is in a name that nothing reads, or is lost when the embedding is rounded to int8
             if read().is_ok_and(|read| read == model) {
                 assert_eq!(work_dir.verify(receipt).status.code(), Some(0), "bit {bit} of {}", path.display());
             } else {
@@ -182,7 +183,7 @@ fn after_kill_9_no_gradient_is_lost_or_counted_twice() {
         let mut child = work_dir.mine("1000").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut printed = Vec::new();
-        // after none, one or two gradients of this run are accepted, and then after a varying delay
+        // the kill comes after 0, 1 or 2 accepted gradients of this run and a further delay that varies
         for _ in 0..kill % 3 {
             stdout.read_until(b'\n', &mut printed).unwrap();
         }
@@ -268,7 +269,7 @@ fn the_held_out_loss_is_reported_before_between_and_after_steps() {
     let first = evaluations(train(&eval, "5"));
     assert_eq!(first.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [0, 2, 4, 5]);
     assert!(first[0].1 > first[3].1 && (7.0..9.0).contains(&first[0].1), "{first:?}");
-    // no step is left, so that the same adapter is evaluated on the same text
+    // no step is left to do, so the same adapter is evaluated on the same text
     assert_eq!(evaluations(train(&eval, "5")), [first[3]]);
 
     fs::write(&eval, "a").unwrap();
@@ -302,16 +303,16 @@ fn quality_compares_gradients_with_floating_point() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let ways = report["ways"].as_array().unwrap();
+    let methods = report["methods"].as_array().unwrap();
     assert_eq!(
-        ways.iter().map(|way| way["way"].as_str().unwrap()).collect::<Vec<_>>(),
+        methods.iter().map(|method| method["method"].as_str().unwrap()).collect::<Vec<_>>(),
         ["integers", "f32, one ulp off", "bfloat16"]
     );
-    for way in ways {
-        let number = |name: &str| way[name].as_f64().unwrap();
-        assert!(number("cosine") > 0.99 && (0.9..1.1).contains(&number("norm_ratio")), "{way}");
-        assert!(number("loss_gap").abs() < 0.05, "{way}");
-        assert_eq!(way["matrices"].as_array().unwrap().len(), report["matrices"].as_array().unwrap().len());
+    for method in methods {
+        let number = |name: &str| method[name].as_f64().unwrap();
+        assert!(number("cosine") > 0.99 && (0.9..1.1).contains(&number("norm_ratio")), "{method}");
+        assert!(number("loss_gap").abs() < 0.05, "{method}");
+        assert_eq!(method["matrices"].as_array().unwrap().len(), report["matrices"].as_array().unwrap().len());
     }
     assert!(report["held_out_loss_f64"].as_f64() < report["held_out_loss_before"].as_f64());
 }

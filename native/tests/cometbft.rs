@@ -1,5 +1,5 @@
-//! Replicas with real CometBFTs: they agree after any of them is killed, and new ones can join. These tests are run by
-//! `scripts/interop cometbft`.
+//! Tests that replicas with real CometBFTs agree after any of them is killed, that new ones can join, and that a forged
+//! gradient is rejected. `scripts/interop cometbft` runs them.
 
 use crate::forger::Forger;
 use crate::replicas::{CHAIN, Replica, ReplicaNetwork};
@@ -100,12 +100,13 @@ fn cometbft_replicas_agree_after_kills_and_new_replicas_join() {
     first.wait_for("closed round", |replica| (replica.round() >= 1).then_some(()));
     assert_agree(&[&first, &second, &third]);
 
-    // it is restarted
+    // the fourth replica is restarted
     let fourth = start(3);
     assert_agree(&[&first, &second, &third, &fourth]);
     assert_serves_adapter(&fourth);
 
-    // CometBFT exits at each of the points of a block that its own tests use, by turns with the node and without it
+    // CometBFT exits at each point of a block at which its own tests make it exit; the node is restarted with it every
+    // other time
     third.kill();
     let failing = |index: u32| [("FAIL_TEST_INDEX", index.to_string())];
     third = network.start(2, &failing(0));
@@ -141,7 +142,7 @@ fn cometbft_replicas_agree_after_kills_and_new_replicas_join() {
     assert_agree(&[&first, &fifth]);
     assert_serves_adapter(&fifth);
 
-    // another one starts from a snapshot
+    // another new replica starts from a snapshot
     let trusted = first.wait_for("block to trust", |first| first.call("commit", &json!({ "height": "2" })));
     let hash = trusted["signed_header"]["commit"]["block_id"]["hash"].as_str().unwrap().to_owned();
     let joined = network.start(
@@ -161,7 +162,7 @@ fn cometbft_replicas_agree_after_kills_and_new_replicas_join() {
     let joined = start(5);
     assert_makes_progress(&joined, &first);
 
-    // it answers the requests of CosmJS through its CometBFT, and miners can use it
+    // the replica answers CosmJS's requests through its CometBFT, and miners can use it
     let status = joined.call("status", &json!({})).unwrap();
     assert_eq!(status["node_info"]["network"], CHAIN);
     let rest = |path: &str| joined.get(&format!("/cosmos/base/tendermint/v1beta1/{path}")).unwrap();
@@ -194,13 +195,13 @@ fn cometbft_replicas_agree_after_kills_and_new_replicas_join() {
 fn cometbft_replicas_reject_a_forged_gradient_although_one_dies_during_the_dispute() {
     let network = ReplicaNetwork::new("cometbft-forged", 4, 0, |genesis| {
         shorten_waits(genesis);
-        // no verifier is sampled, and there is time for the whole game of a challenger
+        // no verifier is sampled, and a challenger has time for a whole game
         genesis["params"]["sampling"] = json!(0);
         genesis["params"]["trap_share"] = json!(0);
         genesis["params"]["probation"] = json!(0);
         genesis["params"]["challenge_blocks"] = json!(200);
         genesis["params"]["move_blocks"] = json!(60);
-        // only one operator can pay the bond of a dispute, so that one game is played
+        // only one operator can pay the bond of a dispute, so that only one game is played
         let rich = [genesis["nodes"][0][0].clone(), json!(ScriptedMiner::address_of(66))];
         let coins = rich.map(|address| json!([address, COINS]));
         genesis["accounts"].as_array_mut().unwrap().extend(coins);

@@ -1,5 +1,6 @@
-//! Disputes about gradients that no verifier was sampled for, on a node in a process of its own. The node's operator
-//! challenges forged gradients and defends correct ones; a miner whose backend fails withdraws its submission in time.
+//! Tests of disputes about gradients that no verifier was sampled for, on a node in a process of its own: the node's
+//! operator challenges forged gradients and defends correct ones, and a miner whose backend fails withdraws its
+//! submission in time.
 
 use crate::forger::Forger;
 use crate::scripted_miner::{HttpHost, ScriptedMiner, TestNetwork, model};
@@ -20,7 +21,7 @@ use std::ops::Range;
 const STAKE: u64 = 2_000_000;
 /// Balance of an account in the genesis, in micro-units.
 const COINS: u64 = 1_000_000_000;
-/// Bond of a dispute and bond of an answer, in micro-units.
+/// The bonds in micro-units: that of a dispute, then that of an answer.
 const BONDS: [u64; 2] = [4_000_000, 2_000_000];
 
 /// Starts a network that accepts every submission without recomputing it, until somebody disputes it.

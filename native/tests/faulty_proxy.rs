@@ -30,8 +30,8 @@ pub struct FaultyProxy {
 }
 
 impl FaultyProxy {
-    /// Starts a proxy in front of the node at `target`. `decide` gets method and path of a request (`GET /health`) and
-    /// those of all requests before it.
+    /// Starts a proxy in front of the node at `target`. For each request, `decide` receives its method and path, such
+    /// as `GET /health`, and those of all earlier requests, and returns what to do.
     pub fn start(target: &str, decide: impl Fn(&str, &[String]) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

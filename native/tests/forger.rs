@@ -53,8 +53,8 @@ impl Forger {
         miner.say(&held, dag.root, Commitment::new(&task, &self.forged.gradient_root())).unwrap()
     }
 
-    /// Answers and moves in every dispute about submission `id` until that is rejected. Returns the number of messages
-    /// that the node accepted.
+    /// Answers and moves in every dispute about submission `id` until the submission is rejected. Returns the number of
+    /// messages that the node accepted.
     pub fn defend(&mut self, miner: &ScriptedMiner, id: u64) -> u32 {
         let mut sent = 0;
         while block_on(miner.client.gradient_status(id)).unwrap().status != "rejected" {

@@ -1,4 +1,5 @@
-//! `model import` and `model info`, and training on an imported model.
+//! Tests that `model import` converts every source format and leaves nothing behind when it fails, that `model info`
+//! reports the result, and that `train` uses an imported model with its tokenizer.
 
 use crate::work_dir::WorkDir;
 use r3mes_wgpu::model::{config::ModelConfig, file, generator::seeded};
@@ -155,7 +156,7 @@ fn training_uses_the_tokenizer_that_was_imported_with_the_model() {
     assert_eq!(info(&imported)["tokenizer"], true);
     let output = train(&imported, "with");
     assert!(output.status.success(), "{}", said(&output));
-    // 60,000 bytes make 29 chunks if each byte is a token, and about nine with this tokenizer
+    // 60,000 bytes are 29 chunks if each byte is a token, and about nine with this tokenizer
     let chunks = said(&output).split(" chunks").next().unwrap().rsplit(' ').next().unwrap().parse::<u32>().unwrap();
     assert!((5..15).contains(&chunks), "{chunks}");
     let events =

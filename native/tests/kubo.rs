@@ -1,5 +1,5 @@
-//! Tests against a real Kubo, which `scripts/interop` starts: it computes the same CIDs, exchanges blocks and CARs, and
-//! stores a miner's artifacts.
+//! Tests against a real Kubo, which `scripts/interop` starts: Kubo and this library compute the same CIDs and exchange
+//! blocks and CARs, and Kubo stores a miner's artifacts.
 
 use crate::node_process::NodeProcess;
 use crate::work_dir::{WorkDir, accepted};
@@ -105,7 +105,8 @@ fn kubo_computes_the_same_cids_for_files_around_every_size_boundary() {
     }
 }
 
-/// Trees of three and more levels. Files small enough for a test have them only if their chunks are small.
+/// Trees of three or more levels. The chunks are small, because files that are small enough for a test have so many
+/// levels only with small chunks.
 #[test]
 #[ignore = "needs a Kubo: scripts/interop"]
 fn kubo_computes_the_same_cids_for_deep_files() {
@@ -185,7 +186,7 @@ fn kubo_and_this_library_read_each_others_cars() {
     assert_eq!(old.blocks.len(), 5);
 }
 
-/// A node that has no blocks, and Kubo's gateway as gateway 1.
+/// A source of blocks in which source 0, the node, has no blocks, and source 1, the only gateway, is Kubo's.
 struct EmptyNodeWithGateway(Peer);
 
 impl BlockSource for EmptyNodeWithGateway {

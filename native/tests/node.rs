@@ -1,4 +1,4 @@
-//! The HTTP interface of a node: for miners, wallets and explorers, and against invalid requests.
+//! Tests of a node's HTTP interface: what miners, wallets and explorers use, and that invalid requests are refused.
 
 use crate::node_process::{CHAIN, NodeProcess, claim};
 use crate::work_dir::{WorkDir, accepted};
@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-/// Returns a `mine` command at the node at `url`, with a working directory of its own.
+/// Returns a `mine` command for the node at `url`, with a working directory of its own.
 fn miner(name: &str, url: &str, tasks: &str) -> (WorkDir, Command) {
     let work_dir = WorkDir::new(name);
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
@@ -140,7 +140,7 @@ fn an_invalid_transaction_is_refused_with_a_reason_and_changes_nothing() {
     assert_eq!(node.sequence(&key), 0, "refused transactions are in no block");
     refused(node.signed(&key, claim(&key, chunk + 4)), 1101, "not available");
     let payout = MsgSetPayout { miner: key.address().to_owned(), payout: "cosmos1nobody".to_owned() };
-    refused(node.signed(&key, Message::SetPayout(payout)), 2, "no address");
+    refused(node.signed(&key, Message::SetPayout(payout)), 2, "not an address");
     let submit = |held: &Value, cid: &str, hash: &str| {
         Message::SubmitGradient(Box::new(MsgSubmitGradient {
             miner: key.address().to_owned(),
@@ -155,7 +155,7 @@ fn an_invalid_transaction_is_refused_with_a_reason_and_changes_nothing() {
         }))
     };
     let (cid, hash) = (Codec::DagCbor.cid(b"nowhere").to_string(), "ab".repeat(32));
-    refused(node.signed(&key, submit(&Value::Null, "QmNo", &hash)), 1102, "no CID");
+    refused(node.signed(&key, submit(&Value::Null, "QmNo", &hash)), 1102, "not a CID");
     refused(node.signed(&key, submit(&Value::Null, &cid, "xyz")), 1102, "64 hexadecimal");
     refused(node.signed(&key, submit(&Value::Null, &cid, &hash)), 1102, "shard_id");
     assert_eq!(node.signed(&key, claim(&key, chunk)), (0, String::new()));

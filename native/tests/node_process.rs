@@ -16,7 +16,7 @@ pub const CHAIN: &str = "r3mes-local-1";
 /// A node in a process of its own. Dropping the value kills the process.
 pub struct NodeProcess {
     process: Child,
-    /// Base URL of its HTTP interface, without a slash at the end.
+    /// Base URL of the node's HTTP interface, without a slash at the end.
     pub url: String,
     pub agent: ureq::Agent,
 }

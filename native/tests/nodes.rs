@@ -1,4 +1,5 @@
-//! A miner with several nodes of one chain, some of which are down, return wrong data, lose blocks or produce none.
+//! Tests of a miner with several nodes of the same chain, some of which are down, return wrong data, lose blocks or
+//! produce none: the miner fails over, and no gradient is lost or paid twice.
 
 use crate::faulty_proxy::{FaultyProxy, Reply};
 use crate::node_process::NodeProcess;
@@ -21,7 +22,8 @@ const TXS: &str = "/cosmos/tx/v1beta1/txs";
 /// Reward of an accepted gradient, in micro-units.
 const REWARD: u64 = 1_000_000;
 
-/// Returns a `mine` command at nodes, whose data is in `home`.
+/// Returns a `mine` command for the nodes at `urls`, which keeps its data in `home`, with the additional arguments
+/// `more`.
 fn miner(home: &WorkDir, urls: &[&str], more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu"]).args(urls.iter().flat_map(|url| ["--node", url])).args(more);
@@ -29,7 +31,7 @@ fn miner(home: &WorkDir, urls: &[&str], more: &[&str]) -> Command {
     command
 }
 
-/// Runs `mine` at nodes in a new working directory.
+/// Runs `mine` for the nodes at `urls` in a new working directory.
 fn mine(name: &str, urls: &[&str], more: &[&str]) -> Output {
     miner(&WorkDir::new(name), urls, more).output().unwrap()
 }
@@ -58,10 +60,10 @@ fn a_miner_fails_over_when_a_node_misbehaves() {
         of(|_, _| Reply::Answer(200, b"{}".to_vec())),
         // a Cosmos node without the routes of this project
         of(|line, _| if line.contains("/r3mes/") { Reply::Answer(404, b"Not Found".to_vec()) } else { Reply::Forward }),
-        // returns half of a model file, or half of each block
+        // nodes that return half of a model file, or half of each block
         of(|line, _| if line.contains("model.safetensors") { Reply::TruncateAnswer } else { Reply::Forward }),
         of(|line, _| if line.contains("/ipfs/") { Reply::TruncateAnswer } else { Reply::Forward }),
-        // accepts blocks without keeping them, or returns another block's CID for them
+        // nodes that accept blocks without keeping them, or return another block's CID for them
         of(|line, before| {
             let stored = before.iter().any(|line| line.contains("/block/put"));
             if stored && line.contains("/ipfs/") { Reply::Answer(404, vec![]) } else { Reply::Forward }

@@ -1,4 +1,4 @@
-//! How a node serves the page: with ETags of the content, compressed, and only from its folder.
+//! Tests that a node serves the page with ETags of the content, compressed, and only from the page's folder.
 
 use crate::work_dir::WorkDir;
 use flate2::read::GzDecoder;
@@ -21,7 +21,7 @@ struct PageServer {
 }
 
 impl PageServer {
-    /// Starts a node that serves these files, by name and content, to these origins.
+    /// Starts a node that serves `files`, given as names and contents, and allows pages of `origins` to use them.
     fn start(name: &str, files: &[(&str, &[u8])], origins: &[&str]) -> Self {
         let work_dir = WorkDir::new(name);
         let mut command = work_dir.node("0");

@@ -1,4 +1,4 @@
-//! Replicas of one chain. Each consists of a CometBFT and a node in processes of their own; all share one genesis.
+//! Replicas of the same chain. Each consists of a CometBFT and a node in processes of their own; all share one genesis.
 
 use super::work_dir::{SMALL_MODEL, WorkDir};
 use serde_json::{Value, json};
@@ -261,7 +261,7 @@ fn append_to(path: &Path) -> File {
     File::options().create(true).append(true).open(path).unwrap()
 }
 
-/// Returns the last 12 lines of a file, or nothing if it can not be read.
+/// Returns the last 12 lines of a file, or an empty string if it cannot be read.
 fn tail(path: &Path) -> String {
     let log = fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();

@@ -118,7 +118,7 @@ impl TestNetwork {
         command
     }
 
-    /// Returns a miner at this network's node, with key number `number`.
+    /// Returns a miner for this network's node, with [`key`]`(number)`.
     pub fn miner(&self, number: u8) -> ScriptedMiner {
         ScriptedMiner::new(&self.node.url, &self.work_dir, number)
     }
@@ -130,7 +130,7 @@ impl TestNetwork {
     }
 }
 
-/// Returns the model of a working directory, and the trained part of it: rank 4, all linear layers.
+/// Returns the model of a working directory, and what its adapter trains: all linear layers at rank 4.
 pub fn model(work_dir: &WorkDir) -> (Model, Targets) {
     let read = |name: &str| fs::read(work_dir.model().join(name)).unwrap();
     let model = file::read(&read("config.json"), &read("model.safetensors")).unwrap();
@@ -157,13 +157,13 @@ pub struct ScriptedMiner {
 }
 
 impl ScriptedMiner {
-    /// Returns a miner with key number `number` at the node at `url`.
+    /// Returns a miner for the node at `url`, with [`key`]`(number)`.
     pub fn new(url: &str, work_dir: &WorkDir, number: u8) -> Self {
         let worker = worker(work_dir, 1, 1);
         Self { key: key(number), client: Client::new(HttpHost::new(url), key(number)), worker }
     }
 
-    /// Returns the address of key number `number`.
+    /// Returns the address of [`key`]`(number)`.
     pub fn address_of(number: u8) -> String {
         key(number).address().to_owned()
     }

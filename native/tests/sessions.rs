@@ -1,5 +1,5 @@
-//! Sessions over HTTP: a session key mines for the account that granted it, up to a cap on fees, until the grant
-//! expires or is revoked.
+//! Tests of sessions over HTTP: a session key mines for the account that granted the session, up to a cap on fees,
+//! until the grant expires or is revoked.
 
 use crate::node_process::{CHAIN, NodeProcess, claim};
 use crate::work_dir::{WorkDir, accepted};
@@ -26,7 +26,7 @@ fn keys() -> (SessionKey, SessionKey) {
     (SessionKey::new(&[11; 32]).unwrap(), SessionKey::new(&[12; 32]).unwrap())
 }
 
-/// Returns granter and grantee.
+/// Returns the addresses of the granter and of the session key, which is the grantee.
 fn pair() -> GrantPair {
     let (account, session) = keys();
     GrantPair { granter: account.address().to_owned(), grantee: session.address().to_owned() }
@@ -82,7 +82,7 @@ fn a_session_mines_for_its_granter_until_its_cap_is_spent() {
     let work_dir = WorkDir::new("session-cap");
     let (account, key) = keys();
     let node = NodeProcess::start(&work_dir);
-    assert_refused(&mine("session-none", &node.url, "1"), "grants");
+    assert_refused(&mine("session-none", &node.url, "1"), "granted");
     let free = Fee::default();
     assert_eq!(node.pay(&account, &free, &session(5 * FEE, 600).grant()), (0, String::new()));
     assert_eq!((granted(&node), allowance(&node)), (GRANTABLE.map(str::to_owned).to_vec(), 5 * FEE));
@@ -97,10 +97,10 @@ fn a_session_mines_for_its_granter_until_its_cap_is_spent() {
     assert_eq!(node.get("/remes/remes/v1/params")["params"]["min_fee"], FEE.to_string());
     refused(node.pay(&key, &free, &[claim(&key, node.next_chunk())]), 13, "required 1000uremes");
     let own = Fee { amount: FEE, granter: None };
-    refused(node.pay(&key, &own, &[claim(&key, node.next_chunk())]), 5, "owns 0uremes");
-    // a task needs two transactions, so that the third task can be claimed but not submitted
+    refused(node.pay(&key, &own, &[claim(&key, node.next_chunk())]), 5, "has 0uremes");
+    // each task needs two transactions and the cap pays for five, so the third task is claimed but not submitted
     let output = mine("session-fee", &node.url, "3");
-    assert_refused(&output, "of the allowance of");
+    assert_refused(&output, "but the allowance of");
     assert_eq!(accepted(&output.stdout).len(), 2);
     let fees = 5 * FEE;
     assert_eq!((allowance(&node), node.balance(account.address())), (0, 4 * REWARD - fees));
@@ -109,9 +109,9 @@ fn a_session_mines_for_its_granter_until_its_cap_is_spent() {
 
     let other = SessionKey::new(&[13; 32]).unwrap();
     let theirs = Fee { amount: FEE, granter: Some(account.address().to_owned()) };
-    refused(node.pay(&other, &theirs, &[claim(&other, node.next_chunk())]), 4, "for MsgExec alone");
+    refused(node.pay(&other, &theirs, &[claim(&other, node.next_chunk())]), 4, "for MsgExec only");
     let mine_too = Message::Exec(other.address().to_owned(), vec![claim(&account, node.next_chunk())]);
-    refused(node.pay(&other, &theirs, &[mine_too]), 4, "grants");
+    refused(node.pay(&other, &theirs, &[mine_too]), 4, "granted");
 }
 
 #[test]
@@ -133,12 +133,12 @@ fn an_expired_revoked_or_foreign_grant_is_refused() {
     assert_eq!(node.pay(&account, &free, &session(9, 600).grant()), (0, String::new()));
     assert_eq!(node.pay(&key, &free, &[exec(&account)]), (0, String::new()), "claiming the held chunk again succeeds");
     let foreign = SessionKey::new(&[13; 32]).unwrap();
-    refused(node.pay(&key, &free, &[exec(&foreign)]), 4, "grants");
+    refused(node.pay(&key, &free, &[exec(&foreign)]), 4, "granted");
     let payout = MsgSetPayout { miner: account.address().to_owned(), payout: key.address().to_owned() };
     refused(
         node.pay(&key, &free, &[Message::Exec(key.address().to_owned(), vec![Message::SetPayout(payout)])]),
         4,
-        "can not be granted",
+        "cannot be granted",
     );
     let claims = Message::ClaimTask(MsgClaimTask { miner: account.address().to_owned(), pool_id: 0, chunk_id: 0 });
     refused(node.pay(&key, &free, &[claims]), 4, "signed");
@@ -149,12 +149,12 @@ fn an_expired_revoked_or_foreign_grant_is_refused() {
     let revoke = GRANTABLE.map(|message| Message::Revoke(pair(), message.to_owned()));
     // a transaction whose last message fails changes nothing, although the first ones succeed
     let twice = [&revoke[..], &revoke[..1]].concat();
-    refused(node.pay(&account, &free, &twice), 38, "grants");
+    refused(node.pay(&account, &free, &twice), 38, "granted");
     assert_eq!(granted(&node).len(), 2);
     let all = [&revoke[..], &[Message::RevokeAllowance(pair())]].concat();
     assert_eq!(node.pay(&account, &free, &all), (0, String::new()));
-    refused(node.pay(&key, &free, &[exec(&account)]), 4, "not any more");
-    assert_refused(&mine("session-revoked", &node.url, "1"), "not any more");
+    refused(node.pay(&key, &free, &[exec(&account)]), 4, "or revoked it");
+    assert_refused(&mine("session-revoked", &node.url, "1"), "or revoked it");
     let GrantPair { granter, grantee } = pair();
     assert_eq!(node.bytes(&format!("/cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}")).0, 404);
 }
@@ -195,7 +195,7 @@ fn a_signed_statement_opens_a_session_once_and_not_after_it_was_closed() {
     for older in [first, unused] {
         refused(node.pay(&key, &free, &[older]), 4, "it was used or revoked");
     }
-    assert_refused(&mine("session-closed", &node.url, "1"), "not any more");
+    assert_refused(&mine("session-closed", &node.url, "1"), "or revoked it");
     drop(node);
 
     // the fee of opening a session counts against its cap

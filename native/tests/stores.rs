@@ -1,4 +1,5 @@
-//! A miner whose block store is down or returns wrong CIDs: it submits nothing and keeps the artifact for a later run.
+//! Tests that a miner whose block store is down or returns wrong CIDs submits nothing, and keeps the artifact for a
+//! later run.
 
 use crate::node_process::NodeProcess;
 use crate::work_dir::{WorkDir, accepted};
@@ -8,7 +9,7 @@ use std::{
     process::{Command, Output},
 };
 
-/// Runs `mine` for one task.
+/// Runs `mine` for one task, with the additional arguments `more`.
 fn mine(home: &WorkDir, node: &NodeProcess, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", "1", "--node", &node.url]).args(more);

@@ -1,5 +1,5 @@
-//! The command `verifier`, run by an outsider: somebody other than the node's operator, with a stake and a machine of
-//! its own.
+//! Tests of the command `verifier`, run by an outsider: somebody other than the node's operator, with a stake and a
+//! data folder of its own. It confirms honest gradients, catches forged ones, and is slashed if it stays silent.
 
 use crate::node_process::{NodeProcess, claim};
 use crate::scripted_miner::TestNetwork;
@@ -25,7 +25,7 @@ struct VerifierProcess {
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-/// Returns a `verifier` command at the node at `url`.
+/// Returns a `verifier` command for the node at `url`.
 fn command(home: &WorkDir, url: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["verifier", "--json", "--backend", "cpu", "--node", url]).arg("--data-dir").arg(home.data());
@@ -52,7 +52,7 @@ impl VerifierProcess {
         assert!(Command::new("kill").args([name, &self.process.id().to_string()]).status().unwrap().success());
     }
 
-    /// Returns gradient and result of the next event, which must be a recomputation.
+    /// Returns the gradient's ID and the result in the next event, which must report a recomputation.
     fn recomputed(&mut self) -> (u64, String) {
         let event = self.next_event();
         assert_eq!(event["event"], "recomputed", "{event}");
@@ -151,7 +151,7 @@ fn a_staked_outsider_confirms_honest_gradients_and_catches_a_forged_one() {
 fn without_coins_nobody_can_register_and_without_stake_nobody_can_leave() {
     let (work_dir, (home, key)) = (WorkDir::new("verifier-poor-node"), home("verifier-poor", [23; 32]));
     let node = NodeProcess::start(&work_dir);
-    for (flags, words) in [(&["--max-gradients", "1"][..], "owns 0uremes"), (&["--leave"], "has no stake")] {
+    for (flags, words) in [(&["--max-gradients", "1"][..], "has 0uremes"), (&["--leave"], "has no stake")] {
         let output = command(&home, &node.url).args(flags).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(5), "{said}");

@@ -1,4 +1,4 @@
-//! The command `wallet`: storing and opening wallets, sending coins, and granting sessions over HTTP.
+//! Tests of the command `wallet`: it stores and opens wallets, and sends coins and grants sessions over HTTP.
 
 use crate::node_process::NodeProcess;
 use crate::work_dir::{WorkDir, accepted};
@@ -14,7 +14,7 @@ use std::{
 const REWARD: u64 = 1_000_000;
 /// Passphrase of the wallets, given in the environment variable `R3MES_PASSPHRASE`.
 const PASSPHRASE: &str = "correct horse battery";
-/// A mnemonic for which CosmJS derives [`ADDRESS`]: `tests/data/cosmjs_addresses.tsv`.
+/// A mnemonic from which CosmJS derives [`ADDRESS`], as `tests/data/cosmjs_addresses.tsv` records.
 const MNEMONIC: &str = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
 /// Address of the first account of [`MNEMONIC`].
 const ADDRESS: &str = "remes1jhg0e7s6gn44tfc5k37kr04sznyhedtc6uec2k";
@@ -27,7 +27,7 @@ fn wallet(work_dir: &WorkDir, args: &[&str]) -> Command {
 }
 
 /// Runs a command with `text` on stdin.
-fn told(command: &mut Command, text: &str) -> Output {
+fn with_stdin(command: &mut Command, text: &str) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
@@ -53,7 +53,7 @@ fn assert_fails(output: &Output, code: i32, words: &str) {
 /// Returns a working directory whose wallet is that of [`MNEMONIC`].
 fn imported(name: &str) -> WorkDir {
     let work_dir = WorkDir::new(name);
-    let output = told(&mut wallet(&work_dir, &["import", "--json"]), MNEMONIC);
+    let output = with_stdin(&mut wallet(&work_dir, &["import", "--json"]), MNEMONIC);
     assert_eq!(lines(&output)[0]["address"], ADDRESS);
     work_dir
 }
@@ -67,12 +67,12 @@ fn mine(work_dir: &WorkDir, url: &str, tasks: &str, args: &[&str]) -> Output {
 
 #[test]
 fn a_mnemonic_is_stored_once_and_never_shown() {
-    let place = imported("wallet-kept");
-    let shown = lines(&wallet(&place, &["show", "--json"]).output().unwrap());
+    let work_dir = imported("wallet-kept");
+    let shown = lines(&wallet(&work_dir, &["show", "--json"]).output().unwrap());
     assert_eq!(shown.len(), 1);
     assert_eq!((&shown[0]["name"], &shown[0]["address"]), (&"default".into(), &ADDRESS.into()));
     assert_eq!(shown[0]["path"], "m/44'/118'/0'/0/0");
-    let dir = place.data().join("wallets");
+    let dir = work_dir.data().join("wallets");
     let kept = fs::read_to_string(dir.join("default.json")).unwrap();
     #[cfg(unix)]
     {
@@ -81,36 +81,36 @@ fn a_mnemonic_is_stored_once_and_never_shown() {
         assert_eq!((mode(&dir), mode(&dir.join("default.json"))), (0o700, 0o600));
     }
 
-    assert_fails(&told(&mut wallet(&place, &["import"]), MNEMONIC), 1, "never overwritten");
-    assert_fails(&wallet(&place, &["new", "--print-mnemonic"]).output().unwrap(), 1, "never overwritten");
+    assert_fails(&with_stdin(&mut wallet(&work_dir, &["import"]), MNEMONIC), 1, "never overwritten");
+    assert_fails(&wallet(&work_dir, &["new", "--print-mnemonic"]).output().unwrap(), 1, "never overwritten");
     assert_eq!(fs::read_to_string(dir.join("default.json")).unwrap(), kept);
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "no temporary file is left");
 
-    let (words, secret) = (place.data().join("words"), place.data().join("secret"));
+    let (words, secret) = (work_dir.data().join("words"), work_dir.data().join("secret"));
     fs::write(&words, format!("{}\n", MNEMONIC.to_uppercase())).unwrap();
     fs::write(&secret, format!("{PASSPHRASE}\r\n")).unwrap();
-    let mut by_files = wallet(&place, &["import", "second", "--index", "1", "--json"]);
+    let mut by_files = wallet(&work_dir, &["import", "second", "--index", "1", "--json"]);
     by_files.arg("--mnemonic-file").arg(&words).arg("--passphrase-file").arg(&secret).env_remove("R3MES_PASSPHRASE");
     assert_eq!(lines(&by_files.output().unwrap())[0]["address"], "remes1jc26t6dp59smtkf75e784dzwmgjlhkscj799te");
 
-    let output = told(&mut wallet(&place, &["import", "third"]), &MNEMONIC.replace("salute", "solute"));
-    assert_fails(&output, 1, "word 6 is not of BIP39's English list");
+    let output = with_stdin(&mut wallet(&work_dir, &["import", "third"]), &MNEMONIC.replace("salute", "solute"));
+    assert_fails(&output, 1, "word 6 is not in BIP39's English list");
     assert!(!said(&output).contains("solute"), "{}", said(&output));
     assert_fails(
-        &told(wallet(&place, &["import", "third"]).env("R3MES_PASSPHRASE", "short"), MNEMONIC),
+        &with_stdin(wallet(&work_dir, &["import", "third"]).env("R3MES_PASSPHRASE", "short"), MNEMONIC),
         1,
         "at least 8",
     );
     assert_fails(
-        &told(wallet(&place, &["import", "third"]).env_remove("R3MES_PASSPHRASE"), MNEMONIC),
+        &with_stdin(wallet(&work_dir, &["import", "third"]).env_remove("R3MES_PASSPHRASE"), MNEMONIC),
         1,
         "no terminal",
     );
-    assert_fails(&told(&mut wallet(&place, &["import", "../third"]), MNEMONIC), 1, "a-z");
-    assert_fails(&wallet(&place, &["show", "third"]).output().unwrap(), 1, "there is no wallet third");
+    assert_fails(&with_stdin(&mut wallet(&work_dir, &["import", "../third"]), MNEMONIC), 1, "a-z");
+    assert_fails(&wallet(&work_dir, &["show", "third"]).output().unwrap(), 1, "there is no wallet third");
     for text in [&kept[..kept.len() / 2], ""] {
         fs::write(dir.join("cut.json"), text).unwrap();
-        let output = wallet(&place, &["show", "--json"]).output().unwrap();
+        let output = wallet(&work_dir, &["show", "--json"]).output().unwrap();
         assert_fails(&output, 1, "cut.json: not a keystore");
         assert!(said(&output).contains(ADDRESS), "the other wallets are still shown");
     }
@@ -118,21 +118,22 @@ fn a_mnemonic_is_stored_once_and_never_shown() {
 
 #[test]
 fn a_new_mnemonic_restores_the_same_wallet() {
-    let place = WorkDir::new("wallet-new");
-    assert_fails(&wallet(&place, &["new"]).output().unwrap(), 1, "no terminal to show the mnemonic on");
+    let work_dir = WorkDir::new("wallet-new");
+    assert_fails(&wallet(&work_dir, &["new"]).output().unwrap(), 1, "no terminal to show the mnemonic on");
     for (words, name) in [("12", "short"), ("24", "long")] {
-        let output = wallet(&place, &["new", name, "--words", words, "--print-mnemonic", "--json"]).output().unwrap();
+        let output =
+            wallet(&work_dir, &["new", name, "--words", words, "--print-mnemonic", "--json"]).output().unwrap();
         let made = &lines(&output)[0];
         let mnemonic = made["mnemonic"].as_str().unwrap();
         assert_eq!(mnemonic.split(' ').count().to_string(), words);
         assert!(!String::from_utf8_lossy(&output.stderr).contains(mnemonic));
-        let again = told(&mut wallet(&place, &["import", &format!("{name}-again"), "--json"]), mnemonic);
+        let again = with_stdin(&mut wallet(&work_dir, &["import", &format!("{name}-again"), "--json"]), mnemonic);
         assert_eq!(lines(&again)[0]["address"], made["address"]);
     }
-    assert_fails(&wallet(&place, &["new", "other", "--words", "13"]).output().unwrap(), 2, "13");
+    assert_fails(&wallet(&work_dir, &["new", "other", "--words", "13"]).output().unwrap(), 2, "13");
 }
 
-/// A process that holds a secret can not leave a core dump, and the secret is not among its arguments.
+/// A process that holds a secret cannot leave a core dump, and the secret is not among its arguments.
 #[cfg(target_os = "linux")]
 #[test]
 fn secrets_appear_in_no_core_dump_and_no_argument() {
@@ -176,7 +177,7 @@ fn sent_coins_arrive_and_their_total_is_preserved() {
         .output()
         .unwrap();
     assert_fails(&wrong, 1, "the passphrase is wrong, or the file was changed");
-    assert_fails(&send(&node, "cosmos1jhg0e7s6gn44tfc5k37kr04sznyhedtc9rzys5", "1"), 1, "no address of this chain");
+    assert_fails(&send(&node, "cosmos1jhg0e7s6gn44tfc5k37kr04sznyhedtc9rzys5", "1"), 1, "not an address of this chain");
     assert_fails(&send(&node, to.address(), "0"), 1, "the amount must be greater than 0");
     assert_fails(&send(&node, to.address(), "1.5"), 2, "whole number");
     assert_fails(&send(&node, to.address(), "-1"), 2, "");
@@ -198,9 +199,9 @@ fn a_session_mines_for_the_wallet_that_granted_it_until_it_is_revoked() {
     const FEE: u64 = 1000;
     let (work_dir, home, rig) = (WorkDir::new("grant-node"), imported("grant-wallet"), WorkDir::new("grant-rig"));
     let node = NodeProcess::start(&work_dir);
-    // another machine, which knows only the address of the account
+    // mining on another machine, which knows only the address of the account
     let output = mine(&rig, &node.url, "1", &["--granter", ADDRESS]);
-    assert_fails(&output, 5, "grants");
+    assert_fails(&output, 5, "granted");
     let shown = lines(&wallet(&rig, &["show", "--json"]).output().unwrap());
     assert_eq!(shown[0]["event"], "session");
     let session = shown[0]["address"].as_str().unwrap().to_owned();
@@ -225,12 +226,12 @@ fn a_session_mines_for_the_wallet_that_granted_it_until_it_is_revoked() {
     lines(&grant(&node, 2 * FEE));
     assert_eq!(left(&node), (2 * FEE).to_string(), "a new grant replaces an existing one");
     let output = mine(&rig, &node.url, "3", &["--granter", ADDRESS]);
-    assert_fails(&output, 5, "of the allowance of");
+    assert_fails(&output, 5, "but the allowance of");
     assert_eq!(accepted(&output.stdout).len(), 1);
     assert_eq!((node.balance(ADDRESS), left(&node)), (3 * REWARD - 3 * FEE, "0".to_owned()));
 
     lines(&run(&node, &["revoke", &session]));
-    assert_fails(&mine(&rig, &node.url, "1", &["--granter", ADDRESS]), 5, "grants");
+    assert_fails(&mine(&rig, &node.url, "1", &["--granter", ADDRESS]), 5, "granted");
     assert_fails(&run(&node, &["grant", ADDRESS, "--cap", "1", "--expires", "10m"]), 1, "the same account");
     assert_fails(&run(&node, &["grant", &session, "--cap", "1", "--expires", "10"]), 2, "600s");
 }

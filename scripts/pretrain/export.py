@@ -1,4 +1,5 @@
-"""Writes a checkpoint as Hugging Face's BitNetForCausalLM: trits packed by four, a scale each, an embedding in F32.
+"""Writes a checkpoint in the format of Hugging Face's BitNetForCausalLM: each linear layer as trits, four per byte, and
+a scale; the embedding and the gains in F32.
 
     python3 export.py DIR OUT      reads DIR/checkpoint.pt and DIR/tokenizer.json
     r3mes-wgpu model import OUT --out MODEL
@@ -15,7 +16,10 @@ from safetensors.torch import save_file
 
 
 def packed(trits):
-    """[rows, columns] of trits to U8 [ceil(rows / 4), columns]: row r + i * ceil(rows / 4) at bit 2i, code trit + 1."""
+    """Packs trits [rows, columns] into U8 [ceil(rows / 4), columns].
+
+    Bits 2i and 2i + 1 of row r hold the code, trit + 1, of row r + i * ceil(rows / 4).
+    """
     quarter = -(-trits.shape[0] // 4)
     codes = torch.full((4 * quarter, trits.shape[1]), 1, dtype=torch.uint8)
     codes[: trits.shape[0]] = (trits + 1).to(torch.uint8)
@@ -24,7 +28,7 @@ def packed(trits):
 
 
 def path(name):
-    """Where transformers has a weight of ours."""
+    """Returns the name that transformers gives to the weight that is called `name` here."""
     part = name.split(".")
     if part[0] == "layers" and part[2] in ("q_proj", "k_proj", "v_proj", "o_proj", "attn_sub_norm"):
         part.insert(2, "self_attn")

@@ -1,8 +1,9 @@
-"""Tables and pictures of docs/BACKBONE.md from what `ship` measured.
+"""Writes the tables and pictures of docs/BACKBONE.md from what `ship` measured.
 
     python3 figures.py MEASURED DOCS
 
-Writes DOCS/backbone/*.tsv and *.svg, and in DOCS/BACKBONE.md what stands between `<!-- name -->` and `<!-- end -->`.
+Writes DOCS/backbone/*.tsv and *.svg, and replaces what is between `<!-- name -->` and `<!-- end -->` in
+DOCS/BACKBONE.md.
 """
 
 import json
@@ -24,7 +25,7 @@ SEEDS = (0, 1, 2)
 
 
 def ticks(low, high, wanted=6):
-    """Round numbers that cover a range."""
+    """Returns about `wanted` equally spaced round numbers that cover the range from `low` to `high`."""
     raw = (high - low) / wanted
     unit = 10 ** math.floor(math.log10(raw))
     step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= raw)
@@ -33,7 +34,9 @@ def ticks(low, high, wanted=6):
 
 
 def chart(x_name, y_name, series, levels=(), highest=math.inf):
-    """An SVG of lines `(name, color, dashes, points)` and of horizontal `levels`; points above `highest` are left out."""
+    """Returns an SVG of a line for each `(name, color, dashes, points)` of `series` and of a horizontal line for each
+    `(name, y)` of `levels`. Points above `highest` are left out.
+    """
     series = [(name, color, dash, [p for p in points if p[1] <= highest]) for name, color, dash, points in series]
     points = [point for *_, points in series for point in points]
     ys = [y for _, y in points] + [y for _, y in levels]
@@ -73,7 +76,7 @@ def table(head, rows):
 
 
 def events(path, kind):
-    """Of the lines that `train --json` printed."""
+    """Returns the events of one kind among the lines that `train --json` printed."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     return [line for line in lines if line["event"] == kind]
 
@@ -83,7 +86,9 @@ def rows(path):
 
 
 def pretraining(measured, docs):
-    """The curve of train.py: step, tokens, running mean, held out."""
+    """Writes the table and the chart of train.py's curve.tsv, whose columns are the step, the tokens so far, the
+    running mean of the training loss and the held-out loss, both losses in bits per byte.
+    """
     text = (measured / "curve.tsv").read_text()
     curve = rows(measured / "curve.tsv")
     (docs / "backbone/pretraining.tsv").write_text("step\ttokens\ttraining\theld_out\n" + text)
@@ -113,12 +118,15 @@ def held_out(measured, _):
 
 
 def spread(values):
-    """Sample standard deviation."""
+    """Returns the sample standard deviation."""
     return statistics.stdev(values)
 
 
 def finetuning(measured, docs):
-    """Two paths, several seeds; the margin beside what a seed is worth."""
+    """Returns the table of fine-tuning, in integers and in f32, each with several seeds; writes its chart.
+
+    The table compares the change of the loss with its standard deviation over the seeds.
+    """
     runs = {}
     for seed in SEEDS:
         told = events(measured / f"finetune/integers.{seed}.json", "evaluation")

@@ -2,8 +2,9 @@
 
     python3 finetune.py MODEL ADAPTER TRAIN EVAL --steps N
 
-MODEL is what `model import` wrote, ADAPTER a PEFT folder with the adapter to start from, TRAIN and EVAL texts. Prints
-`step<TAB>bits per byte` of EVAL. f32 by PyTorch's autograd; a chunk of 2048 tokens a step, AdamW of the same settings.
+MODEL is a folder that `model import` wrote, ADAPTER a PEFT folder with the initial adapter; TRAIN and EVAL are texts.
+Prints lines `step<TAB>bits per byte`, measured on EVAL. The gradients are those of PyTorch's autograd in f32. Each step
+takes a chunk of 2048 tokens, by AdamW with the settings of `train`.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 CHUNK = 2048
-SEQUENCES = 32  # of an evaluation, at a time
+SEQUENCES = 32  # the number of sequences that are computed at a time
 CLIP = 1.0
 ADAMW = {"lr": 0.002, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
 NO_LABEL = -100
@@ -39,13 +40,16 @@ def config(folder):
 
 
 def masters(codes, scale, rows):
-    """Weights whose absolute mean is `scale` and whose signs are the trits: `model.ternary` finds both again."""
+    """Returns weights whose absolute mean is `scale` and whose signs are the trits that `codes` packs.
+
+    `model.ternary` computes the same trits and the same scale from these weights.
+    """
     trits = torch.cat([codes >> 2 * i & 3 for i in range(4)])[:rows].float() - 1
     return trits * scale / trits.abs().mean()
 
 
 def frozen(folder):
-    """The model of a folder, all weights constant."""
+    """Returns the model in a folder. Its weights have no gradients."""
     tensors = load_file(folder / "model.safetensors")
     model = Decoder(config(folder)).requires_grad_(False)
     for name, weight in model.named_parameters():
@@ -63,7 +67,7 @@ def frozen(folder):
 
 
 def adapt(model, folder):
-    """Gives every linear the factors of a PEFT adapter; returns them."""
+    """Gives every linear layer its factors of the PEFT adapter in a folder; returns all factors."""
     settings = json.loads((folder / "adapter_config.json").read_text())
     scaling = settings["lora_alpha"] / settings["r"]
     tensors = load_file(folder / "adapter_model.safetensors")
@@ -80,13 +84,16 @@ def adapt(model, folder):
 
 
 def labelled(tokens, context):
-    """Sequences and the tokens that follow; what follows the last token is unknown."""
+    """Cuts tokens into sequences; returns pairs of a sequence and its labels, which are the following tokens.
+
+    The last token has no label.
+    """
     labels = torch.cat((tokens[1:], torch.tensor([NO_LABEL])))
     return list(zip(tokens.split(context), labels.split(context)))
 
 
 def sums(model, sequences):
-    """The summed loss of sequences, in nats; only the last may be short."""
+    """Yields losses in nats, each summed over some of the sequences; only the last sequence can be short."""
     whole = [pair for pair in sequences if len(pair[0]) == model.c.context]
     rest = [pair for pair in sequences if len(pair[0]) != model.c.context]
     for part in [whole[at : at + SEQUENCES] for at in range(0, len(whole), SEQUENCES)] + [[pair] for pair in rest]:

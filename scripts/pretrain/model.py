@@ -1,8 +1,9 @@
-"""The BitNet b1.58 decoder in PyTorch, quantization-aware: what docs/ARITHMETIC.md computes, in floating point.
+"""The BitNet b1.58 decoder for quantization-aware training in PyTorch: the model of docs/ARITHMETIC.md in floating
+point.
 
 Ma et al., "The Era of 1-bit LLMs: All Large Language Models are in 1.58 Bits", 2024, and "BitNet b1.58 2B4T Technical
-Report", 2025: absmean ternary weights, per-token absmax int8 activations, straight-through gradients, sub-norms, squared
-ReLU, rotary positions, grouped-query attention, a tied head.
+Report", 2025, describe it: absmean ternary weights, per-token absmax int8 activations, straight-through gradients,
+sub-norms, squared ReLU, rotary positions, grouped-query attention, a tied head.
 """
 
 from dataclasses import dataclass
@@ -27,18 +28,21 @@ class Config:
 
 
 def through(x, quantized):
-    """`quantized` forward, the identity backward."""
+    """Returns `quantized` in the forward pass; the backward pass treats it as `x` (straight-through estimator)."""
     return x + (quantized - x).detach()
 
 
 def ternary(w):
-    """Absmean: the trits and the scale that multiplies them."""
+    """Quantizes weights by their absolute mean; returns the trits and the scale by which they are multiplied."""
     scale = w.abs().mean().clamp(min=1e-5)
     return (w / scale).round().clamp(-1, 1), scale
 
 
 class BitLinear(nn.Linear):
-    """A linear of trits on int8. `adapter`, where set, is (A [rank, in], B [out, rank], alpha / rank)."""
+    """A linear layer with ternary weights and int8 inputs.
+
+    `adapter` is None or (A [rank, in], B [out, rank], alpha / rank).
+    """
 
     adapter = None
 
@@ -58,7 +62,7 @@ class BitLinear(nn.Linear):
 
 
 def rotate(x, cos, sin):
-    """Rotary positions, halves paired: feature i with i + head_dim / 2."""
+    """Applies the rotary position embedding, which pairs feature i with feature i + head_dim / 2."""
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
 
@@ -105,7 +109,7 @@ class Decoder(nn.Module):
         self.register_buffer("sin", angle.sin(), persistent=False)
 
     def forward(self, ids):
-        """[batch, tokens] to logits [batch, tokens, vocab]."""
+        """Returns the logits [batch, tokens, vocab] of token IDs [batch, tokens]."""
         h = self.embed_tokens(ids)
         cos, sin = self.cos[: ids.shape[1]], self.sin[: ids.shape[1]]
         for layer in self.layers:
@@ -113,5 +117,5 @@ class Decoder(nn.Module):
         return F.linear(self.norm(h), self.embed_tokens.weight)
 
     def loss(self, ids, labels):
-        """Mean cross-entropy in nats."""
+        """Returns the mean cross-entropy in nats over the tokens that have a label."""
         return F.cross_entropy(self(ids).flatten(0, 1).float(), labels.flatten())

@@ -1,9 +1,9 @@
-"""Bits per byte of interpolated modified Kneser-Ney models: what the backbone is compared with.
+"""Prints the bits per byte of interpolated modified Kneser-Ney models, with which the backbone is compared.
 
     python3 ngram.py DIR      trains on DIR/train.*, tests on DIR/held_out.*: tokens in order 5, bytes in order 8
 
-Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling", 1998. A gram is one 64-bit integer,
-its last symbol lowest.
+Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling", 1998. A gram is stored
+as one 64-bit integer, with its last symbol in the lowest bits.
 """
 
 import pathlib
@@ -13,7 +13,7 @@ import numpy
 
 
 def grams(data, order, bits):
-    """[len(data) - order + 1] grams that end at each symbol from the `order`-th on."""
+    """Returns the grams of `order` symbols, an array of length len(data) - order + 1."""
     values = numpy.zeros(len(data) - order + 1, dtype=numpy.uint64)
     for at in range(order):
         values = values << numpy.uint64(bits) | data[at : at + len(values)].astype(numpy.uint64)
@@ -21,7 +21,7 @@ def grams(data, order, bits):
 
 
 class Level:
-    """Counts of one order, with what smoothing needs of each context."""
+    """The counts of grams of one length, and the discounts and sums that smoothing needs for each context."""
 
     def __init__(self, seen, counts, bits):
         self.seen, self.counts, self.bits = seen, counts, numpy.uint64(bits)
@@ -37,7 +37,10 @@ class Level:
         self.left = numpy.add.reduceat(self.discounts[numpy.minimum(counts, 3)], starts)
 
     def probability(self, asked, lower):
-        """Of each gram asked for, given that of its suffix."""
+        """Returns the probability of each gram in `asked`.
+
+        `lower` has the probabilities of these grams without their first symbol.
+        """
         at = numpy.minimum(numpy.searchsorted(self.seen, asked), len(self.seen) - 1)
         counts = numpy.where(self.seen[at] == asked, self.counts[at], 0)
         context = asked >> self.bits
@@ -48,7 +51,10 @@ class Level:
 
 
 def levels(data, order, bits):
-    """Highest order first: its counts are of grams, those below of the different symbols before a gram."""
+    """Returns a level for each length, longest grams first.
+
+    The first level counts how often each gram occurs. The others count the different symbols that precede a gram.
+    """
     seen, counts = numpy.unique(grams(data, order, bits), return_counts=True)
     found = [Level(seen, counts, bits)]
     for length in range(order - 1, 0, -1):
@@ -59,7 +65,7 @@ def levels(data, order, bits):
 
 
 def bits(data, held_out, order, symbol_bits):
-    """Of the whole held-out text."""
+    """Returns the bits that a model of `data` needs for the whole held-out text."""
     text = numpy.concatenate((data[-order + 1 :], held_out))  # a context for the first symbols
     probability = numpy.full(len(held_out), 2.0**-symbol_bits)
     for level, length in zip(reversed(levels(data, order, symbol_bits)), range(1, order + 1)):

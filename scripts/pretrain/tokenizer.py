@@ -1,9 +1,10 @@
-"""Byte-level BPE of 1024 tokens, trained on the corpus, and the corpus in its tokens.
+"""Trains a byte-level BPE of 1024 tokens on the corpus, and writes the corpus in its tokens.
 
     python3 tokenizer.py DIR      reads DIR/*.bin; writes DIR/tokenizer.json, DIR/train.u16, DIR/held_out.u16
 
-Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", 2016; on bytes, so that every text has
-tokens and every token bytes. Package `tokenizers`; the file is what its Rust crate reads.
+Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", 2016, applied to bytes,
+so that every text has tokens and every token stands for bytes. Uses the package `tokenizers`, whose Rust crate
+reads the file.
 """
 
 import pathlib
@@ -17,8 +18,8 @@ PIECE = 1 << 20
 
 
 def pieces(path):
-    """The text in pieces that end at a line's end."""
-    rest = path.read_bytes().decode("latin-1")  # the corpus is ASCII but for a few bytes
+    """Yields the text in pieces of at most `PIECE` characters that end at the end of a line."""
+    rest = path.read_bytes().decode("latin-1")  # the corpus is ASCII except for a few bytes
     while rest:
         end = rest.rfind("\n", 0, PIECE) + 1 or len(rest)
         yield rest[:end]

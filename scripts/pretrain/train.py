@@ -1,10 +1,10 @@
-"""Trains the shipped backbone; stops and goes on at any time.
+"""Trains the shipped backbone. It can be stopped and continued at any time.
 
-    python3 train.py DIR                until Ctrl-C; the same command goes on from DIR/checkpoint.pt
-    python3 train.py DIR --decay 600    the last 600 steps, the learning rate going to zero
+    python3 train.py DIR                until Ctrl-C; the same command continues from DIR/checkpoint.pt
+    python3 train.py DIR --decay 600    the last 600 steps, with the learning rate falling to zero
 
-A constant learning rate after a warm-up, and a linear decay that is started by hand (Hu et al., "MiniCPM", 2024). Muon
-(Jordan et al., 2024) for the ternary matrices, AdamW for the embedding and the gains. PyTorch 2.15 on a CPU.
+The learning rate is constant after a warm-up; its linear decay is started by hand (Hu et al., "MiniCPM", 2024). Muon
+(Jordan et al., 2024) optimizes the ternary matrices, AdamW the embedding and the gains. Runs on PyTorch 2.15 on a CPU.
 """
 
 import argparse
@@ -19,7 +19,7 @@ SEQUENCES = 32
 WARM_UP = 100
 MUON = {"lr": 0.02, "momentum": 0.95, "weight_decay": 0.02}
 ADAMW = {"lr": 0.003, "betas": (0.9, 0.95), "weight_decay": 0.0}
-MINUTES = 5  # between checkpoints
+MINUTES = 5  # the time between two checkpoints
 
 
 def tokens(path):
@@ -27,7 +27,7 @@ def tokens(path):
 
 
 def batch(data, context, step):
-    """Sequences at random places, a function of the step alone."""
+    """Returns sequences at random places of the data, and their labels. They depend on the step only."""
     generator = torch.Generator().manual_seed(step)
     starts = torch.randint(len(data) - context, (SEQUENCES,), generator=generator)
     return torch.stack([data[at : at + context] for at in starts]), torch.stack(
@@ -37,7 +37,10 @@ def batch(data, context, step):
 
 @torch.no_grad()
 def bits_per_token(model, data, every=1):
-    """Over windows of the whole context, or one in `every`; the first tokens of a window are predicted cold."""
+    """Returns the mean loss over one in `every` windows of the context's length.
+
+    The first tokens of a window are predicted with little context.
+    """
     context = model.c.context
     count = (len(data) - 1) // context
     ids, labels = data[: count * context].view(count, context), data[1 : count * context + 1].view(count, context)

@@ -1,14 +1,14 @@
-// total[c] = Σ_i weight[i] · row[i][c] over the visible keys, 32 keys to a block with one shift.
+// total[c] = Σ_i weight[i] · row[i][c] over the visible keys, in blocks of 32 keys that share a shift.
 
-// At least the number of tokens of the longest sequence.
+// The number of words of `keys`, at least the number of tokens of the longest sequence.
 override keys_held: u32 = 2048u;
-// One word for each visible key. It is overwritten in each pass, at last with the weight of the key.
+// One word for each visible key. It is overwritten in each pass, and finally holds the key's weight.
 var<workgroup> keys: array<u32, keys_held>;
 // The shift of each block's weights.
 var<workgroup> shifts: array<u32, 64>;
 
-// Feature c of the sum. Each block's exact sum, |.| ≤ 2^14 · 2^14 · 32, is multiplied by 2^(its shift − left). `start`
-// is the first row's vector, and `stride` is the number of vectors from one key's row to the next.
+// Feature c of the sum. Each block's exact sum, |.| ≤ 2^14 · 2^14 · 32, is multiplied by 2^(shift of the block − left).
+// `start` is the first row's vector, and `stride` is the number of vectors from one key's row to the next.
 fn weighted_sum(start: u32, stride: u32, count: u32, c: u32, left: i32) -> vec2<u32> {
     let vectors = plane_vectors(params.head_dim);
     var total = vec2(0u, 0u);

@@ -1,4 +1,4 @@
-// dP = dout · v, with the exponent of the value folded in.
+// dP = dout · v, with the exponent of the value row folded in.
 
 // dP of a query row and a key's value row in units of 2^(dout's exponent + top − 25), |dP| ≤ 2^61.
 fn folded_gradient(query: u32, key: u32, top: i32) -> vec2<u32> {

@@ -2,18 +2,18 @@
 // the least one for the token's row. The row info holds 2^shift and the sum of the row's integers.
 // One workgroup computes one token, eight features at a time.
 
-// Invocations: 16 parts of the sum by 8 features.
+// A workgroup has an invocation for each of 16 parts of the sum and each of 8 features.
 const PARTS = 16u;
 const FEATURES = 8u;
-// The most features of a result.
+// The largest number of features of a result.
 const MAX_RANK = 64u;
 
-// By feature, then part.
+// Partial sums, by feature, then by part.
 var<workgroup> partials: array<vec2<u32>, PARTS * FEATURES>;
-// By feature, |sum| < 2^49.
+// Complete sums, by feature; |sum| < 2^49.
 var<workgroup> sums: array<vec2<u32>, MAX_RANK>;
 
-// One feature rounded to 14 bits; 0 beyond the row.
+// Feature r, rounded to 14 bits; 0 beyond the row.
 fn rounded(r: u32, shift: u32) -> i32 {
     if r >= params.rank {
         return 0i;

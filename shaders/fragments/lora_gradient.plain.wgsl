@@ -7,7 +7,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     if column >= width() {
         return;
     }
-    // Ranks beyond the last are computed as the last one, and dropped.
+    // For ranks beyond the last, the last rank is computed again, and the result is dropped.
     let r = vec4((group.y + params.first_group) * RANKS) + vec4(0u, 1u, 2u, 3u);
     let ranks = min(r, vec4(params.rank - 1u));
     for (var block = 0u; block < params.blocks; block++) {

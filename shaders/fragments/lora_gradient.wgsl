@@ -1,11 +1,11 @@
 // Additions to the i64 gradient of a LoRA factor.
 
-// The job's shift of a block's sums for rank r.
+// The left shift that brings a block's sums for rank r to the job's exponent.
 fn shift_of_block(block: u32, r: u32) -> i32 {
     return bitcast<i32>(folded[(block * params.rank + r) * 20u + 16u]) - bitcast<i32>(lora_info[params.exponent_at]);
 }
 
-// Adds a block's sums of four columns to the gradient of rank r, as far as the rank and the columns exist.
+// Adds a block's sums of four columns to the gradient of rank r. Ranks and columns beyond the last are left out.
 fn add_columns(block: u32, r: u32, column: u32, x: vec2<u32>, y: vec2<u32>, z: vec2<u32>, w: vec2<u32>) {
     if r >= params.rank {
         return;

@@ -16,7 +16,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let at = token * (params.width + 4u);
     let words = row_words(params.width);
 
-    var best = vec4(0u); // |x|, |gain · x|
+    var best = vec4(0u); // the largest |x| and |gain · x|
     for (var column = lane; column < params.width; column += LANES) {
         let value = x[at + column];
         best = max_pair(best, vec4(magnitude_i32(value), magnitude_64(multiply_i32(value, gain[column]))));
@@ -25,7 +25,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let shift = copy_shift(best.xy);
     let rounding = rounding_of(best.zw);
 
-    var sums = vec4(0u); // of the squares of x's copies, of the result's integers
+    var sums = vec4(0u); // sums of the squares of x's copies, and of the result's integers
     for (var word = lane; word < words; word += LANES) {
         let column = word << 2u;
         for (var i = column; i < min(column + 4u, params.width); i++) {

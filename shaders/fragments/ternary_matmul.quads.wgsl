@@ -8,13 +8,13 @@ fn input(at: u32) -> vec4<u32> {
     return x[at];
 }
 
-// The starts of the four blocks of the 16 features from f on; beyond the last block, the start of the last one.
+// The starts of the four blocks of features f..f + 16. Beyond the last block, the start of the last block is returned.
 fn block_starts(f: u32) -> vec4<u32> {
     let blocks = min(vec4<u32>(f >> 2u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(row_words(features()) - 1u));
     return blocks * (row_words(places()) >> 2u);
 }
 
-// The four blocks at 16 places, by features.
+// The four blocks at each of 16 places, in the form that by_features returns.
 fn blocks_at(starts: vec4<u32>, quad: u32) -> QuadBlocks {
     let b0 = weights[starts.x + quad];
     let b1 = weights[starts.y + quad];

@@ -8,12 +8,12 @@ fn input(at: u32) -> vec4<u32> {
     return dy[at];
 }
 
-// The starts of the four blocks of the 16 features from f on: they are one quad.
+// The starts of the four blocks of features f..f + 16: all four blocks are in one quad.
 fn block_starts(f: u32) -> vec4<u32> {
     return vec4<u32>(f >> 4u);
 }
 
-// The four blocks at 16 places, by features.
+// The four blocks at each of 16 places, in the form that by_features returns.
 fn blocks_at(starts: vec4<u32>, quad: u32) -> QuadBlocks {
     let stride = row_words(features()) >> 2u;
     let at = starts.x + quad * 4u * stride;

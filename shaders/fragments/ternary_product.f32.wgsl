@@ -1,12 +1,13 @@
 // out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, on integers held in f32.
-// One workgroup computes 64 tokens × 64 features and stages 16 places at a time in 8 KiB; one invocation, 8 × 8.
+// One workgroup computes 64 tokens × 64 features and stages 16 places at a time in 8 KiB; one invocation computes 8 ×
+// 8.
 // Sums are added to `out` as i32 every 32,768 places: |sum| ≤ 2 · 128 · 2^15 = 2^23 < 2^24, so each partial sum is
 // exact, in any order and with or without fused multiply-adds.
 
 var<workgroup> bytes: array<vec4<f32>, 256>; // [16 places, 16 × 4 tokens]
 var<workgroup> codes: array<vec4<f32>, 256>; // [16 places, 16 × 4 features]
 
-// Four features of each of eight tokens.
+// The sums of four features of each of eight tokens.
 struct Sums {
     t0: vec4<f32>,
     t1: vec4<f32>,
@@ -18,7 +19,8 @@ struct Sums {
     t7: vec4<f32>,
 }
 
-// Which share of a result is stored: the first sets it, and the last plane counts once.
+// Which partial sums are stored. The first ones overwrite the output, and later ones are added to it. Sums of the last
+// plane count once, and sums of other planes 256 times.
 struct Part {
     first: bool,
     last_plane: bool,
@@ -33,8 +35,8 @@ fn main(
     let words = row_words(places());
     let tile_t = (group.y + params.first_group) * 64u;
     let tile_f = group.x * 64u;
-    // Each invocation stages one word of four tokens, and one block. Beyond the last token or block the last one is
-    // read again, and its result is dropped.
+    // Each invocation stages one word of four tokens, and one block. Beyond the last token or block, the last one is
+    // read again, and the result is dropped.
     let word = index & 3u;
     let quad = index >> 2u;
     let rows = input_rows(tile_t + quad * 4u) + vec4<u32>(word);
@@ -82,7 +84,7 @@ fn stage_bytes(at: u32, words: vec4<u32>) {
     bytes[at + 48u] = vec4<f32>(bitcast<vec4<i32>>(words) >> vec4<u32>(24u));
 }
 
-// Stages a block that is given by features.
+// Stages a block in the form that by_features returns.
 fn stage_codes(at: u32, word: u32) {
     let block = vec4<u32>(word, word >> 8u, word >> 16u, word >> 24u);
     codes[at] = vec4<f32>(block & vec4<u32>(3u));
@@ -118,8 +120,8 @@ fn store_eight(t: u32, f: u32, sums: Sums, part: Part) {
     store_token(t + 7u, f, vec4<i32>(sums.t7), part);
 }
 
-// Feature f exists; f + 1 .. f + 3 may not.
-// Every plane but the last counts 256 times; the first part subtracts the token's sum, because codes are trits + 1.
+// Stores the sums of features f..f + 4 of a token. Feature f exists; the other three may be beyond the last feature.
+// The first part also subtracts the sum of the token's input, because codes are trits + 1.
 fn store_token(t: u32, f: u32, sums: vec4<i32>, part: Part) {
     if t < params.tokens {
         let at = result_at(t) + f;

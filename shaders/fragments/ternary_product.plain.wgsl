@@ -9,7 +9,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         return;
     }
     let words = row_words(places());
-    // Beyond the last block or token the last one is read again, and its result is dropped.
+    // Beyond the last block or token, the last one is read again, and the result is dropped.
     let last = vec4<u32>(row_words(features()) - 1u);
     let w = min(vec4<u32>(f >> 2u) + vec4<u32>(0u, 1u, 2u, 3u), last) * block_stride();
     let rows = input_rows(t);

@@ -1,12 +1,12 @@
-// Rows of a ternary product: the starts of the inputs of four tokens, and the output of 16 sums of a token.
+// Rows of a ternary product: where the inputs of four tokens start, and how 16 sums of a token are written.
 
-// The words at which the inputs of tokens t..t + 4 start; beyond the last token, the start of the last one.
+// The words at which the inputs of tokens t..t + 4 start; beyond the last token, the start of the last token.
 fn input_rows(t: u32) -> vec4<u32> {
     let tokens = min(vec4<u32>(t) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.tokens - 1u));
     return tokens * (planes() * row_words(places()));
 }
 
-// Writes a token's 16 sums of codes as sums of trits; component c of part j is feature f + 4c + j.
+// Writes a token's 16 sums of codes as sums of trits. Component c of field j (a, b, c, d) is feature f + 4c + j.
 fn store(t: u32, f: u32, sums: BlockSums) {
     if t < params.tokens {
         let row = result_at(t);

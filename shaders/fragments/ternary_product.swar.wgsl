@@ -1,9 +1,11 @@
 // out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, two features to a product:
 // input · (code + 2^16 · code′).
-// One invocation computes 16 features of 8 tokens in registers, 16 places at a time: a token meets all codes while its
-// pairs are in registers. Pairs are split into i32 sums every 128 places, before a half overflows.
+// One invocation computes 16 features of 8 tokens in registers, 16 places at a time. The pairs of one token stay in
+// registers while they are updated with all codes. Pairs are split into i32 sums every 128 places, before a half
+// overflows.
 
-// Four blocks at each of 16 places, by features: one vec4 for four places.
+// Four blocks at each of 16 places, in the form that by_features returns. Each vec4 holds four places of the four
+// blocks.
 struct QuadBlocks {
     p0: vec4<u32>,
     p1: vec4<u32>,
@@ -18,8 +20,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     if f >= features() || t >= params.tokens {
         return;
     }
-    let quads = row_words(places()) >> 2u; // of words
-    // Beyond the last block or token the last one is read again, and its result is dropped.
+    let quads = row_words(places()) >> 2u; // the number of vectors of four words in a row
+    // Beyond the last block or token, the last one is read again, and the result is dropped.
     let starts = block_starts(f);
     let rows = input_rows(t) >> vec4<u32>(2u);
     let next_rows = input_rows(t + 4u) >> vec4<u32>(2u);

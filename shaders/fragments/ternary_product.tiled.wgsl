@@ -1,5 +1,5 @@
 // out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, by packed dot products of tiles.
-// One workgroup computes 64 tokens × 64 features and stages 32 places at a time, the codes unpacked, in 4 KiB.
+// One workgroup computes 64 tokens × 64 features and stages 32 places at a time, with unpacked codes, in 4 KiB.
 // One invocation computes 8 tokens × 4 features; between barriers it only loads and takes dot products.
 
 var<workgroup> bytes: array<vec4<u32>, 128>; // [8 words, 16 × 4 tokens]
@@ -15,8 +15,8 @@ fn main(
     let words = row_words(places());
     let tile_t = (group.y + params.first_group) * 64u;
     let tile_f = group.x * 64u;
-    // Each invocation stages one word of four tokens, and one block. Beyond the last token or block the last one is
-    // read again, and its result is dropped.
+    // Each invocation stages one word of four tokens, and one block. Beyond the last token or block, the last one is
+    // read again, and the result is dropped.
     let word = index & 7u;
     let quad = index >> 3u;
     let rows = input_rows(tile_t + quad * 4u) + vec4<u32>(word);
@@ -37,7 +37,7 @@ fn main(
             offsets[index] = select(0, -sum, plane + 1u == planes());
         }
         workgroupBarrier();
-        // This may wrap, because sums of codes may exceed an i32; sums of trits do not.
+        // This may wrap, because sums of codes may exceed an i32, but the final sums of trits do not.
         sums.t0 = sums.t0 * 256 + offsets[o];
         sums.t1 = sums.t1 * 256 + offsets[o + 1u];
         sums.t2 = sums.t2 * 256 + offsets[o + 2u];
@@ -73,7 +73,7 @@ fn main(
     store_tile(t + 7u, f, sums.t7);
 }
 
-// Writes features f..f + 4 of a token, as far as they exist.
+// Writes features f..f + 4 of a token, if the token and the features exist.
 fn store_tile(t: u32, f: u32, sums: vec4<i32>) {
     if t < params.tokens && f < features() {
         let at = result_at(t) + f;

@@ -18,7 +18,7 @@ fn threefry(key: vec2<u32>, counter: vec2<u32>) -> vec2<u32> {
     return threefry_round(x, 17u);
 }
 
-// The 16-bit dither of element (row, column) under a key. Four columns share a call of Threefry.
+// The 16-bit dither of element (row, column) for a stream's key. Four columns share a call of Threefry.
 fn dither_at(key: vec2<u32>, row: u32, column: u32) -> u32 {
     let words = threefry(key, vec2(row, column >> 2u));
     let word = select(words.x, words.y, (column & 2u) != 0u);

@@ -1,8 +1,8 @@
 // 64-bit integers as vec2<u32>(low, high) in two's complement, and scales; see src/numbers/fixed.rs.
 
-// Magnitude bits of a wide value, which is ≤ 2^14.
+// The number of magnitude bits of a wide value, which is ≤ 2^14 in magnitude.
 const WIDE_BITS = 14u;
-// Magnitude bits to which an i32 row is normalized.
+// The number of magnitude bits to which an i32 row is normalized.
 const ROW_BITS = 30u;
 
 // a · b, unsigned, computed from 16-bit halves.
@@ -86,7 +86,7 @@ fn shift_right_signed_64(a: vec2<u32>, shift: u32) -> vec2<u32> {
     return select(small, vec2(small.y, sign), (shift & 32u) != 0u);
 }
 
-// The length in bits; 0 for 0.
+// The number of bits of a without leading zeros; 0 for 0.
 fn bits_64(a: vec2<u32>) -> u32 {
     return select(64u - countLeadingZeros(a.y), 32u - countLeadingZeros(a.x), a.y == 0u);
 }
@@ -122,7 +122,8 @@ fn round_dither_64(value: vec2<u32>, shift: u32, dither: u32) -> vec2<u32> {
     return shift_right_signed_64(add_64(value, added), shift);
 }
 
-// value · 2^shift: exact to the left, which the caller bounds, and rounded towards −∞ to the right.
+// value · 2^shift. A left shift is exact, and the caller ensures that it does not overflow; a right shift rounds
+// towards −∞.
 fn align_64(value: vec2<u32>, shift: i32) -> vec2<u32> {
     if shift >= 0i {
         return shift_left_64(value, bitcast<u32>(min(shift, 63i)));
@@ -187,7 +188,7 @@ fn scale_new(value: vec2<u32>, exponent: i32) -> Scale {
         return Scale(value.x << (shift & 31u), exponent - bitcast<i32>(shift));
     }
     let shift = bits - 31u;
-    // Rounds without sign, because value may have 64 bits.
+    // This rounds unsigned values, because value may have 64 bits.
     let quotient = shift_right_64(value, shift).x;
     let rest = subtract_64(value, shift_left_64(vec2(quotient, 0u), shift));
     let half = shift_left_64(vec2(1u, 0u), shift - 1u);

@@ -1,6 +1,6 @@
-// Sums over tokens: transposes of 4×4 bytes, and additions to i64 gradients.
+// Functions for sums over tokens: transposes of 4×4 bytes, and additions to i64 gradients.
 
-// The bytes of a 4×4 matrix by columns, from its bytes by rows.
+// The columns of a 4×4 matrix of bytes, one to a word, from its rows.
 fn transpose_bytes(rows: vec4<u32>) -> vec4<u32> {
     let low = (rows.xz & vec2(0x00ff00ffu)) | ((rows.yw & vec2(0x00ff00ffu)) << vec2(8u)); // columns 0 and 2
     let high = ((rows.xz >> vec2(8u)) & vec2(0x00ff00ffu)) | (rows.yw & vec2(0xff00ff00u)); // columns 1 and 3

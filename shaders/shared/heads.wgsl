@@ -1,5 +1,5 @@
 // Head rows: two int8 planes, then four words, of which the first is the exponent; see src/kernels/shared/heads.rs.
-// In vectors of four words a row is [high plane, low plane, exponent]: row_words / 2 + 1 vectors.
+// Counted in vectors of four words, a row is [high plane, low plane, exponent] and has row_words / 2 + 1 vectors.
 
 // The number of vectors of one plane.
 fn plane_vectors(head_dim: u32) -> u32 {
@@ -11,7 +11,7 @@ fn head_vectors(head_dim: u32) -> u32 {
     return (plane_vectors(head_dim) << 1u) + 1u;
 }
 
-// The inner product of 16 int8.
+// The inner product of two vectors of 16 int8 values.
 fn dot_bytes(a: vec4<u32>, b: vec4<u32>) -> i32 {
     return dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) + dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w);
 }

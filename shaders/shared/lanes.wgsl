@@ -1,13 +1,13 @@
 // Reductions over the lanes of a workgroup, the invocations that together compute a row or a head.
-// All lanes must call these functions. Each passes its own value, and all get the same result.
+// All lanes must call these functions. Each lane passes its own value, and all lanes get the same result.
 // They use little workgroup memory, because browsers zero it for each workgroup, and software GPUs for each invocation.
 
-// Lanes of a workgroup that computes a row: the kernel's @workgroup_size.
+// The number of lanes of a workgroup that computes a row: the kernel's @workgroup_size.
 const LANES = 256u;
-// Lanes of a workgroup that computes a head.
+// The number of lanes of a workgroup that computes a head.
 const HEAD_LANES = 128u;
-// This many lanes reduce 8 of 128 values each, and then every lane reduces the 16 results. For a row of 256 lanes, the
-// upper half is first reduced with the lower half.
+// The number of lanes that first reduce 8 of 128 values each; then every lane reduces the 16 results. For a row of 256
+// lanes, the values of the upper half are reduced with those of the lower half before that.
 const LANE_GROUPS = 16u;
 
 var<workgroup> lanes: array<vec4<u32>, HEAD_LANES>;
@@ -26,7 +26,7 @@ fn add_pair(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
 }
 
 // The largest pair of magnitudes, by element, over the lanes of a row.
-// It may be called again at once: no lane still reads `lanes` after the last barrier.
+// It may be called again immediately, because after the last barrier no lane reads `lanes`.
 fn row_max(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     if lane >= HEAD_LANES {
         lanes[lane - HEAD_LANES] = pair;
@@ -51,7 +51,7 @@ fn row_max(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     return best;
 }
 
-// The sum of the pairs of integers, by element, mod 2^64, over the lanes of a row. It may be called again at once.
+// The sum of the pairs of integers, by element, mod 2^64, over the lanes of a row. It may be called again immediately.
 fn row_sum(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     if lane >= HEAD_LANES {
         lanes[lane - HEAD_LANES] = pair;
@@ -116,7 +116,7 @@ fn head_sum(lane: u32, value: vec2<u32>) -> vec2<u32> {
     return sum;
 }
 
-// The largest values, by component, over the 32 lanes of a head's block to which the lane belongs.
+// The largest values, by component, over the 32 lanes of the block to which the lane belongs.
 fn block_max(lane: u32, value: vec2<u32>) -> vec2<u32> {
     head_lanes[lane] = value;
     workgroupBarrier();

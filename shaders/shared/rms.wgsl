@@ -1,6 +1,6 @@
 // The reciprocal root mean square of a row; see src/kernels/shared/rms.rs.
 
-// Bits of the copies whose squares are summed.
+// The number of bits of the copies of a row's integers whose squares are summed.
 const COPY_BITS = 15u;
 
 // The right shift, ≤ 17, that makes 15-bit copies of a row whose largest magnitude is max.
@@ -14,13 +14,13 @@ fn copy_of(value: i32, shift: u32) -> i32 {
     return (value >> (shift & 31u)) + half;
 }
 
-// 1 / sqrt(mean(value²) + epsilon), and the same times the row's scale.
+// inverse_rms is 1 / sqrt(mean(value²) + epsilon), and inverse is the same times the row's scale.
 struct Rms {
     inverse_rms: Scale,
     inverse: Scale,
 }
 
-// The factors from the sum of the squares of the copies and the shift of the copies.
+// The factors of a row, from the sum of the squares of its copies and the right shift that made the copies.
 fn rms_new(squares: vec2<u32>, shift: u32, scale: Scale, inverse_width: Scale, epsilon: Scale) -> Rms {
     let sum = scale_new(squares, bitcast<i32>(2u * shift));
     let mean = scale_multiply(scale_multiply(scale_multiply(sum, scale), scale), inverse_width);

@@ -1,6 +1,6 @@
-// Functions of rows: magnitudes, planes and exponents; see src/kernels/shared/{rows,wide}.rs.
+// Functions for rows: magnitudes, planes and exponents; see src/kernels/shared/{rows,wide}.rs.
 
-// The exponent of an all-zero row: smaller than that of any other row.
+// The exponent of an all-zero row, smaller than the exponent of any other row.
 const ZERO_EXPONENT = -1024i;
 
 // |value| as a 64-bit integer.
@@ -8,12 +8,12 @@ fn magnitude_i32(value: i32) -> vec2<u32> {
     return vec2(bitcast<u32>(abs(value)), 0u);
 }
 
-// The word of plane 0 of a wide row, in units of 256, for four values of magnitude ≤ 2^14.
+// The word of plane 0 of a wide row (units of 256) that holds four values of magnitude ≤ 2^14.
 fn wide_high(values: vec4<i32>) -> u32 {
     return pack4xI8((values + 128i) >> vec4(8u));
 }
 
-// The word of plane 1, in units of 1, for the same values.
+// The word of plane 1 of a wide row (units of 1) that holds the same four values.
 fn wide_low(values: vec4<i32>) -> u32 {
     return pack4xI8(values);
 }
@@ -29,12 +29,12 @@ fn join_planes(high: i32, middle: i32, low: i32) -> vec2<u32> {
     return add_64(upper, extend_64(low));
 }
 
-// The exponent of a scale for comparisons; that of the scale 0 is the smallest.
+// The exponent of a scale for comparisons; the scale 0 has the smallest exponent.
 fn exponent_of(scale: Scale) -> i32 {
     return select(scale.exponent, ZERO_EXPONENT, scale.mantissa == 0u);
 }
 
-// top − exponent as a right shift, 0..=63.
+// top − exponent, clamped to 0..=63: the right shift that aligns a value of this exponent with the exponent top.
 fn distance_to(top: i32, exponent: i32) -> u32 {
     return bitcast<u32>(clamp(top - exponent, 0i, 63i));
 }

@@ -7,12 +7,12 @@ fn score(value: vec2<u32>, shift: i32) -> Clamped {
     return Clamped(limited, wide.saturated || limited != wide.value);
 }
 
-// The index of the entry of the table of exponentials at or above 2^(30 − below / 2^20).
+// The index, in the table of exponentials, of the upper of the two entries from which exponential_between interpolates.
 fn exponential_index(below: u32) -> u32 {
     return (below >> 12u) & 255u;
 }
 
-// 2^(30 − below / 2^20), by linear interpolation between two entries of the table and a shift.
+// 2^(30 − below / 2^20), by linear interpolation between two entries of the table, high and low, and a shift.
 fn exponential_between(high: u32, low: u32, below: u32) -> u32 {
     let whole = below >> 20u;
     let value = high - ((((high - low) >> 2u) * (below & 4095u)) >> 10u);
@@ -24,7 +24,7 @@ fn logarithm_fraction(sum: vec2<u32>) -> u32 {
     return shift_left_64(sum, 64u - bits_64(sum)).y & 0x7fffffffu;
 }
 
-// The index, in the tables, of the entry of the table of logarithms at or below a fraction.
+// The index, in the tables, of the lower of the two logarithms from which logarithm_between interpolates.
 fn logarithm_index(fraction: u32) -> u32 {
     return 257u + (fraction >> 23u);
 }

@@ -1,4 +1,4 @@
-// Block words of ternary matrices, see src/numbers/ternary.rs, and their products with codes 0..=2.
+// Block words of ternary matrices (see src/numbers/ternary.rs), and products of bytes with their codes 0..=2.
 
 // The number of words of a byte row, whose width is padded to a multiple of 32.
 fn row_words(width: u32) -> u32 {
@@ -27,7 +27,8 @@ fn code_dots(codes: vec4<u32>, bytes: u32) -> vec4<i32> {
     );
 }
 
-// The sums of 16 features of one token, by four blocks: component c of part j belongs to feature 4c + j.
+// The sums of the 16 features of four blocks, for one token: component c of field j (a, b, c, d) belongs to feature 4c
+// + j.
 struct BlockSums {
     a: vec4<i32>,
     b: vec4<i32>,
@@ -43,7 +44,7 @@ struct BlockCodes {
     d: vec4<u32>,
 }
 
-// The codes of four blocks that are given by places.
+// The codes of four blocks, whose words have the form that by_places returns.
 fn blocks_codes(words: vec4<u32>) -> BlockCodes {
     let mask = vec4<u32>(0x03030303u);
     return BlockCodes(
@@ -51,7 +52,7 @@ fn blocks_codes(words: vec4<u32>) -> BlockCodes {
     );
 }
 
-// Adds the products of four int8 and their codes.
+// Adds the products of four int8 values and their codes to the sums.
 fn add_dots(sums: ptr<function, BlockSums>, codes: BlockCodes, bytes: u32) {
     (*sums).a += code_dots(codes.a, bytes);
     (*sums).b += code_dots(codes.b, bytes);
@@ -59,7 +60,8 @@ fn add_dots(sums: ptr<function, BlockSums>, codes: BlockCodes, bytes: u32) {
     (*sums).d += code_dots(codes.d, bytes);
 }
 
-// Multiplies the sums by 256 before the next plane is added. Sums of codes may wrap; sums of trits do not.
+// Multiplies the sums by 256 before the next plane is added. Sums of codes may wrap, but the final sums of trits do
+// not.
 fn next_plane(sums: ptr<function, BlockSums>) {
     *sums = BlockSums((*sums).a * 256, (*sums).b * 256, (*sums).c * 256, (*sums).d * 256);
 }

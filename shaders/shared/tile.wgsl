@@ -11,12 +11,12 @@ struct TileSums {
     t7: vec4<i32>,
 }
 
-// The codes of a block that is given by places: a word for each feature.
+// The codes of a block in the form that by_places returns: a word for each feature.
 fn tile_codes(word: u32) -> vec4<u32> {
     return vec4<u32>(word, word >> 2u, word >> 4u, word >> 6u) & vec4<u32>(0x03030303u);
 }
 
-// Adds the products of four int8 of each token and their codes.
+// Adds the products of four int8 values of each token and their codes to the sums.
 fn add_tile(sums: ptr<function, TileSums>, codes: vec4<u32>, low: vec4<u32>, high: vec4<u32>) {
     (*sums).t0 += code_dots(codes, low.x);
     (*sums).t1 += code_dots(codes, low.y);

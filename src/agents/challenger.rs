@@ -1,5 +1,5 @@
-//! A challenger recomputes gradients that can be disputed. It disputes wrong ones, defends correct ones that are
-//! disputed, and makes every move of its games.
+//! A challenger recomputes the gradients that can be disputed. It disputes wrong ones, defends correct ones in disputes
+//! that others opened, and makes its moves in the games.
 
 use super::RoleError;
 use crate::{
@@ -21,48 +21,48 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A challenger.
+/// A challenger, which keeps its results between steps.
 pub struct Challenger {
     model: Model,
     targets: Targets,
     backend: Backend,
-    /// Whether each recomputed gradient is correct, by its number.
+    /// ID of each recomputed gradient → whether the gradient is correct.
     verdicts: BTreeMap<u64, bool>,
-    /// Provers of the disputed tasks that it has run, by the gradient's number.
+    /// ID of a disputed gradient → prover of its task, once the task has been run.
     provers: BTreeMap<u64, Prover>,
-    /// Gradients that are skipped because of an error.
+    /// IDs of the gradients that are ignored after an error.
     skipped: BTreeSet<u64>,
-    /// Numbers of the gradients in dispute at the last step, one for each dispute.
+    /// IDs of the gradients that were in dispute at the last step, one per dispute.
     disputed: Vec<u64>,
-    /// Hashes of messages that the ledger refused since the disputed gradients last changed.
+    /// Hashes of the messages that the ledger has refused since the list of disputed gradients last changed.
     refused: BTreeSet<[u8; 32]>,
 }
 
-/// Something that a challenger did.
+/// An action of a challenger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It recomputed the gradient of this number, which is correct or not.
+    /// It recomputed the gradient with this ID. True if the gradient is correct.
     Recomputed(u64, bool),
-    /// It opened a dispute about the gradient of this number.
+    /// It opened a dispute about the gradient with this ID.
     Disputed(u64),
-    /// It appealed against the attestations about the gradient of this number.
+    /// It appealed against the attestations about the gradient with this ID.
     Appealed(u64),
-    /// It answered in the dispute of this number.
+    /// It answered in the dispute with this ID.
     Answered(u64),
-    /// It made a move in the dispute of this number.
+    /// It made a move in the dispute with this ID.
     Moved(u64),
 }
 
 impl Challenger {
-    /// Creates a challenger that runs disputed tasks on `backend`.
+    /// Creates a challenger that runs the tasks of disputed gradients on `backend`.
     pub fn new(model: Model, targets: Targets, backend: Backend) -> Self {
         let (verdicts, provers) = (BTreeMap::new(), BTreeMap::new());
         let (skipped, disputed, refused) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
         Self { model, targets, backend, verdicts, provers, skipped, disputed, refused }
     }
 
-    /// Does the next action, if there is one. `worker`, which must be of the same model, recomputes gradients. A
-    /// gradient whose action fails with an error that is not retryable is skipped from then on.
+    /// Does the next action, if there is one. `worker`, which recomputes gradients, must use the same model. If an
+    /// action about a gradient fails with an error that is not retryable, that gradient is ignored from then on.
     pub async fn work<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -87,7 +87,7 @@ impl Challenger {
         Ok(None)
     }
 
-    /// Recomputes the gradient of an open dispute, or makes the next move or answer in it.
+    /// Recomputes the gradient of an open dispute if that has not been done; otherwise sends the next move or answer.
     async fn take_part<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -106,8 +106,8 @@ impl Challenger {
         }
     }
 
-    /// Recomputes a gradient; disputes it if it is wrong, and appeals if it is correct and verifiers attested a
-    /// mismatch.
+    /// Recomputes a gradient if that has not been done. Otherwise disputes it if it is wrong, or appeals if it is
+    /// correct although verifiers attested a mismatch.
     async fn examine<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -137,7 +137,7 @@ impl Challenger {
         }
     }
 
-    /// Skips a gradient from now on if an action about it failed with an error that is not retryable.
+    /// Ignores a gradient from now on if an action about it failed with an error that is not retryable.
     fn skip_on_error(&mut self, id: u64, done: Result<Option<Action>, RoleError>) -> Result<Option<Action>, RoleError> {
         if done.as_ref().is_err_and(|error| error.class() != ErrorClass::Retryable) {
             self.skipped.insert(id);
@@ -145,8 +145,8 @@ impl Challenger {
         done
     }
 
-    /// Returns the next move or answer in a dispute: of a challenger if the gradient is wrong, of a defender if it is
-    /// correct.
+    /// Returns the next move or answer in a dispute. The challenger makes it if the gradient is wrong, a defender if it
+    /// is correct.
     async fn next_move<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -183,7 +183,7 @@ impl Challenger {
         }))
     }
 
-    /// Recomputes a gradient, and records whether its commitment and its artifact are those of its task.
+    /// Recomputes a gradient, and records whether its commitment and artifact are the right ones for its task.
     async fn recompute<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -199,7 +199,7 @@ impl Challenger {
         Ok(Action::Recomputed(claimed.stored_gradient_id, is_correct))
     }
 
-    /// Returns the prover of a gradient's task, running the task at the first call.
+    /// Returns the prover of a gradient's task. The first call runs the task.
     async fn prover<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -216,7 +216,7 @@ impl Challenger {
         Ok(self.provers.entry(id).or_insert_with(|| unreachable!("it was inserted above")))
     }
 
-    /// Sends a message, unless the same message was refused before.
+    /// Sends a message, unless the ledger has refused the same message before.
     async fn send<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -239,7 +239,7 @@ impl Challenger {
         }
     }
 
-    /// Removes what it knows of gradients that can no longer be disputed.
+    /// Removes all data about gradients that can no longer be disputed.
     fn forget_settled(&mut self, list: &DisputeList) {
         let disputed: Vec<u64> = list.disputes.iter().map(id).collect();
         let disputable = list.gradients.iter().map(|disputable| disputable.gradient.stored_gradient_id);
@@ -258,14 +258,14 @@ async fn task<H: Host>(client: &Client<H>, claimed: &ClaimedGradient) -> Result<
     Ok(Task::decode(&client.block(Codec::DagCbor, &claimed.task).await?)?)
 }
 
-/// Returns the blocks that prove the subject of a dispute: the chunk, and the artifact's manifest.
+/// Returns the blocks from which the ledger checks a dispute's subject: the chunk, and the artifact's manifest.
 async fn subject_blocks<H: Host>(client: &Client<H>, claimed: &ClaimedGradient) -> Result<[Vec<u8>; 2], RoleError> {
     let chunk = task(client, claimed).await?.chunk;
     let manifest = client.block(Codec::DagCbor, &claimed.ipfs_hash).await?;
     Ok([client.block(Codec::Raw, &chunk).await?, manifest])
 }
 
-/// Returns the number of the gradient that a dispute is about.
+/// Returns the ID of the disputed gradient.
 fn id(dispute: &OpenDispute) -> u64 {
     dispute.gradient.stored_gradient_id
 }

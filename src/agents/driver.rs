@@ -1,79 +1,79 @@
-//! The loop of every agent: it does one piece of work after the other, waits if there is none, and retries after
+//! The loop that runs every agent: it does one step after the other, waits if there is nothing to do, and retries after
 //! errors.
 //!
-//! The program around it gives a [`Runtime`]: a clock, random numbers, a way to wait and the wish to stop.
+//! The program around the loop implements [`Runtime`]: a clock, random numbers, a way to wait, and the request to stop.
 
 use crate::client::{Backoff, Classify, Connection, ErrorClass, Retry, RetryPolicy};
 
-/// What a driver needs of the program around it.
+/// The services that a driver needs from the program around it.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait Runtime {
-    /// Whether no further piece of work is to be started.
+    /// Whether the driver must stop before the next step.
     fn should_stop(&self) -> bool;
-    /// Waits this long, or until [`should_stop`](Self::should_stop) is true.
+    /// Waits this many milliseconds, or until [`should_stop`](Self::should_stop) is true.
     async fn wait(&self, milliseconds: u32);
-    /// Waits as long as work is paused.
+    /// Returns when work is no longer paused. By default work is never paused.
     async fn wait_while_paused(&self) {}
-    /// Returns a random number, uniform over all values.
+    /// Returns a uniformly random `u32`.
     fn random(&self) -> u32;
-    /// Returns the time in milliseconds since some moment in the past.
+    /// Returns the milliseconds since a fixed moment in the past.
     fn now_ms(&self) -> f64;
 }
 
-/// What an agent did in one step.
+/// The outcome of one step of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepOutcome {
-    /// It did a piece of work.
+    /// The agent did a piece of work.
     Done,
-    /// There was nothing to do.
+    /// The agent found nothing to do.
     Idle,
-    /// It has nothing to do any more.
+    /// The agent is finished and needs no further step.
     Finished,
 }
 
-/// What a driver is about to do.
+/// What a driver does next.
 #[derive(Clone, Copy, Debug)]
 pub enum DriverState<'a, E> {
-    /// It starts a step, at the beginning or after a wait.
+    /// The driver runs a step: the first one, or the next one after a wait.
     Working,
-    /// It waits because there is nothing to do.
+    /// The driver waits because there is nothing to do.
     Idle,
-    /// It retries after an error.
+    /// The driver retries after an error.
     Retrying {
-        /// The error.
+        /// The error of the failed step.
         error: &'a E,
-        /// When, and with which node.
+        /// The node to retry with, or the time to wait before.
         retry: Retry,
     },
 }
 
-/// How long a driver waits.
+/// The waiting times of a driver.
 #[derive(Clone, Copy, Debug)]
 pub struct Waits {
-    /// The waiting time if there is nothing to do, in milliseconds.
+    /// The waiting time after an idle step, in milliseconds.
     pub idle_ms: u32,
     /// The waiting times after errors.
     pub backoff: Backoff,
 }
 
-/// Something that a driver runs: a miner, or an operator.
+/// A miner or an operator, as a sequence of steps that a driver runs.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait Agent {
-    /// Error of a step.
+    /// The error of a failed step.
     type Error: Classify;
-    /// Does the next piece of work, if there is any.
+    /// Does the next piece of work, if there is any. The outcome tells whether there was.
     async fn step(&mut self) -> Result<StepOutcome, Self::Error>;
-    /// Returns the connection that fails over after an error.
+    /// Returns the connection to the nodes. The driver makes it fail over after an error.
     fn connection(&self) -> &impl Connection;
-    /// Returns the class by which an error is handled.
+    /// Returns the class of an error, which decides whether the step is retried.
     fn class(&self, error: &Self::Error) -> ErrorClass {
         error.class()
     }
-    /// Called whenever the state changes.
+    /// Called whenever the driver starts to work, to idle or to retry.
     fn on_state(&mut self, _state: DriverState<'_, Self::Error>) {}
 }
 
-/// Runs an agent until it has finished, the runtime stops it, or an error occurs after which no retry helps.
+/// Runs an agent until it is finished, the runtime stops it, or an error occurs that no retry can resolve.
 pub async fn run<A: Agent>(agent: &mut A, runtime: &impl Runtime, waits: Waits) -> Result<(), A::Error> {
     let mut policy = RetryPolicy::new(agent.connection().node_count(), waits.backoff);
     agent.on_state(DriverState::Working);
@@ -106,8 +106,8 @@ pub async fn run<A: Agent>(agent: &mut A, runtime: &impl Runtime, waits: Waits) 
     Ok(())
 }
 
-/// Sends one request until it succeeds, with the retries of [`run`]. Returns `None` if the runtime stopped it.
-/// `on_retry` is called before each retry.
+/// Sends one request until it succeeds, with the same retries as [`run`]. Returns `None` if the runtime stopped it
+/// before. `on_retry` is called before each retry.
 pub async fn retry<T, E: Classify>(
     connection: &impl Connection,
     runtime: &impl Runtime,
@@ -119,7 +119,7 @@ pub async fn retry<T, E: Classify>(
     Ok(request.result)
 }
 
-/// One request as an agent.
+/// A request as an agent that is finished when the request succeeds.
 struct RepeatedRequest<'t, H, A, F, T> {
     connection: &'t H,
     attempt: A,
@@ -159,7 +159,7 @@ mod tests {
     use pollster::block_on;
     use std::cell::{Cell, RefCell};
 
-    /// Nodes that count failovers, and a clock that only waits advance.
+    /// Nodes that count failovers, with a clock that advances only while waiting.
     #[derive(Default)]
     struct World {
         nodes: u32,
@@ -200,7 +200,7 @@ mod tests {
         }
     }
 
-    /// An agent whose steps have these outcomes, and then finish.
+    /// An agent whose steps have the given outcomes, after which it is finished.
     struct Script<'w> {
         world: &'w World,
         outcomes: Vec<Result<StepOutcome, ClientError>>,

@@ -1,6 +1,6 @@
-//! What miners and operators do, wherever the program runs: a miner computes gradients; an operator, with a stake,
-//! recomputes gradients that it is sampled for, aggregates rounds, and disputes wrong gradients. All use the same
-//! routes of a node.
+//! The agents of the R3MES network, independent of the program that runs them. A miner computes gradients. An operator,
+//! who has a stake, recomputes the gradients for which it is sampled, aggregates rounds, and disputes wrong gradients.
+//! All of them use the same routes of a node.
 
 mod challenger;
 pub mod driver;
@@ -25,14 +25,14 @@ use crate::{
     training::worker::WorkerError,
 };
 
-/// Error returned when a duty could not be done. It stays due.
+/// Error returned when a duty could not be done. The duty remains due.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoleError {
     /// A request to the node failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The backend failed.
+    /// The backend failed, or the task belongs to another job than the worker.
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// A task, an adapter or an artifact is malformed.

@@ -1,5 +1,5 @@
-//! An operator: a verifier, which recomputes what it is sampled for, with a proposer, which aggregates rounds, and a
-//! challenger, which disputes wrong gradients.
+//! An operator: a verifier, which recomputes the gradients for which it is sampled. It may also be a proposer, which
+//! aggregates rounds, and a challenger, which disputes wrong gradients.
 
 use super::{Action, Challenger, Proposer, Recomputation, RoleError, Verifier};
 use crate::{
@@ -11,10 +11,10 @@ use crate::{
     training::worker::Worker,
 };
 
-/// The purpose of the secret salt that hides an operator's commitments until it reveals them.
+/// The purpose from which the key derives the secret salt that hides an operator's commitments until they are revealed.
 const SALT_PURPOSE: &str = "sealing salt";
 
-/// A verifier that may be a proposer and a challenger too.
+/// A verifier that may also be a proposer and a challenger.
 pub struct Operator<H> {
     client: Client<H>,
     verifier: Verifier,
@@ -24,22 +24,22 @@ pub struct Operator<H> {
 
 /// A duty that an operator has done.
 pub enum CompletedDuty {
-    /// It recomputed a gradient that it was sampled for.
+    /// It recomputed a gradient for which it was sampled.
     Recomputed(Recomputation),
     /// It aggregated a round. Contains the CID of the next adapter.
     Aggregated(Cid),
-    /// It took part in a dispute, or recomputed a gradient to find out whether to dispute it.
+    /// It took part in a dispute, or recomputed a gradient to decide whether to dispute it.
     Disputed(Action),
 }
 
 impl<H: Host> Operator<H> {
-    /// Creates a verifier that recomputes with `worker`.
+    /// Creates an operator that is a verifier only. `worker` recomputes the gradients.
     pub fn new(client: Client<H>, worker: Worker) -> Result<Self, ClientError> {
         let verifier = Verifier::new(worker, client.secret(SALT_PURPOSE)?);
         Ok(Self { client, verifier, proposer: None, challenger: None })
     }
 
-    /// Adds the role of a proposer. `layout` is that of the job's adapter.
+    /// Adds the role of a proposer. `layout` is the layout of the job's adapter.
     pub fn with_proposer(self, layout: AdapterLayout) -> Result<Self, ClientError> {
         let proposer = Proposer::new(layout, self.client.secret(SALT_PURPOSE)?);
         Ok(Self { proposer: Some(proposer), ..self })

@@ -1,5 +1,5 @@
-//! A proposer aggregates a round: it adds up the gradients and takes an optimizer step, then commits to the next
-//! adapter and reveals it.
+//! A proposer aggregates a round: it adds up the gradients, takes an optimizer step, commits to the resulting adapter,
+//! and reveals it.
 
 use super::{RoleError, hex};
 use crate::{
@@ -14,18 +14,18 @@ use crate::{
 };
 use sha2::{Digest, Sha256};
 
-/// A proposer.
+/// A proposer, which keeps the aggregate that it computed last.
 pub struct Proposer {
     layout: AdapterLayout,
     salt: [u8; 32],
     computed: Option<ComputedAggregate>,
 }
 
-/// The aggregate that was computed last.
+/// An aggregate, with what is needed to commit to it and to reveal it.
 #[derive(Clone)]
 struct ComputedAggregate {
     round: u64,
-    /// Numbers and hexadecimal commitments of the gradients in it.
+    /// IDs and hexadecimal commitments of the gradients that were added up.
     gradients: Vec<(u64, String)>,
     /// CID of the next adapter.
     adapter: Cid,
@@ -34,14 +34,14 @@ struct ComputedAggregate {
 }
 
 impl Proposer {
-    /// Creates a proposer. `layout` is that of the job's adapter; `salt` must be secret and random, because it hides
-    /// what is committed.
+    /// Creates a proposer. `layout` is the layout of the job's adapter. `salt` must be secret and random, because it
+    /// hides the commitments until they are revealed.
     pub fn new(layout: AdapterLayout, salt: [u8; 32]) -> Self {
         Self { layout, salt, computed: None }
     }
 
-    /// Commits to the aggregate of a round or reveals it, if that is due. Returns the CID of the next adapter if it was
-    /// computed in this call.
+    /// Commits to the aggregate of the current round or reveals it, if one of them is due. Returns the CID of the next
+    /// adapter if this call computed it.
     pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Cid>, RoleError> {
         let Some(job) = client.aggregation_job().await?.filter(|job| !job.shown) else { return Ok(None) };
         let known = self.computed.take().filter(|computed| computed.is_of(&job));
@@ -56,7 +56,7 @@ impl Proposer {
         let message = self.message(client, &job, &computed).await?;
         self.computed = Some(computed);
         match client.send(message).await {
-            // another proposer's aggregate closed the round, or no block has followed the one that contains the
+            // another proposer's aggregate has closed the round, or no block has followed the one that contains the
             // commitment
             Ok(_) | Err(ClientError::Failed { code: code::REJECTED | code::NOT_FOUND, .. }) => Ok(fresh),
             Err(error) => Err(error.into()),
@@ -64,7 +64,7 @@ impl Proposer {
     }
 
     /// Computes the next adapter and stores it with the node. A gradient whose artifact is unavailable is an error,
-    /// until the job allows to leave it out.
+    /// until the job allows the proposer to leave it out.
     async fn compute<H: Host>(&self, client: &Client<H>, job: &AggregationJob) -> Result<ComputedAggregate, RoleError> {
         let (mut total, mut matrices, mut gradients) = (None::<Aggregate>, Vec::new(), Vec::new());
         for AggregationInput { id, task, artifact, gradient_hash } in
@@ -92,7 +92,8 @@ impl Proposer {
         Ok(ComputedAggregate { round: job.round, gradients, adapter: dag.root, layout_root })
     }
 
-    /// Returns the message that reveals the aggregate if it is committed to, else the one that commits to it.
+    /// Returns the message that reveals the aggregate if the proposer has committed to it, else the one that commits to
+    /// it.
     async fn message<H: Host>(
         &self,
         client: &Client<H>,
@@ -128,8 +129,8 @@ impl Proposer {
 }
 
 impl ComputedAggregate {
-    /// Whether it is the aggregate of this job. A dispute may have removed a gradient from the round, and another one
-    /// may have taken its place.
+    /// Whether this is the aggregate for `job`. A dispute may have removed a gradient from the round, and another
+    /// gradient may have taken its place.
     fn is_of(&self, job: &AggregationJob) -> bool {
         let known = |(id, _): &(u64, String)| job.gradients.iter().any(|input| input.id == *id && job.includes(input));
         let all = job.gradients.iter().filter(|input| job.includes(input)).count();
@@ -139,7 +140,7 @@ impl ComputedAggregate {
 }
 
 impl AggregationJob {
-    /// Whether a gradient belongs to the aggregate. After a commitment, only those that were committed to do.
+    /// Whether a gradient is part of the aggregate. After a commitment, only the gradients that it covers are.
     fn includes(&self, input: &AggregationInput) -> bool {
         self.commitment_id.is_none() || self.committed.contains(&input.id)
     }
@@ -150,7 +151,7 @@ async fn fetch<H: Host>(host: &H, task: &Task, artifact: &Cid) -> Result<Artifac
     Ok(Artifact::fetch(task, artifact, &|cid| blocks.get(cid))?)
 }
 
-/// Whether the error is that no source has a block.
+/// Whether the error means that no source has a block.
 fn is_missing_block(error: &RoleError) -> bool {
     match error {
         RoleError::Blocks(error) => matches!(error, FetchError::Client(ClientError::Store(StoreError::Missing(_)))),

@@ -5,8 +5,8 @@ use crate::{
     tx::{DENOM, Message, MsgRegisterNode, MsgUnregisterNode, code},
 };
 
-/// Registers the client's address for these roles in addition to those it has, and raises its stake to `stake`
-/// micro-units, or to the network's least stake if `stake` is `None`. A greater stake is left as it is.
+/// Registers the client's address for these roles in addition to its present ones. Raises its stake to `stake`
+/// micro-units, or to the network's minimum if `stake` is `None`. A stake that is already larger does not change.
 pub async fn register<H: Connection + Timer>(
     client: &Client<H>,
     roles: &[u32],
@@ -33,8 +33,9 @@ pub async fn register<H: Connection + Timer>(
     client.registration().await
 }
 
-/// Gives up all roles; the stake is returned after the network's unbonding time. Returns false while the stake is still
-/// liable: the address was sampled as a verifier, or has a claim or a submission that is not settled.
+/// Gives up all roles. The stake is returned after the network's unbonding time. Returns false, and changes nothing, as
+/// long as the stake may still be slashed: the address was sampled as a verifier, or has a claim or submission that is
+/// not settled.
 pub async fn unregister<H: Connection + Timer>(client: &Client<H>) -> Result<bool, ClientError> {
     let message = MsgUnregisterNode { node_address: client.address().to_owned() };
     match client.send(Message::UnregisterNode(message)).await {

@@ -1,4 +1,4 @@
-//! A verifier recomputes the gradients that it is sampled for. It commits to what it finds, then reveals it.
+//! A verifier recomputes the gradients for which it is sampled. It commits to its finding, then reveals it.
 
 #[cfg(test)]
 mod tests;
@@ -13,58 +13,60 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Time for which a missing artifact may still be on its way from one node to another, in seconds of the chain's time.
+/// How long, in seconds of the chain's time, a missing artifact may still be on its way from one node to another before
+/// it is attested as unavailable.
 const MISSING_SECONDS: u64 = 10;
 
-/// A verifier.
+/// A verifier, which keeps its results until their challenges are settled.
 pub struct Verifier {
     worker: Worker,
     salt: [u8; 32],
-    /// Results of open challenges, by the challenge's number.
+    /// ID of an open challenge → result of the recomputation.
     results: BTreeMap<u64, Recomputation>,
-    /// Correct gradients whose artifacts are not available yet, by the challenge's number.
+    /// ID of an open challenge → correct gradient whose artifact is not available yet.
     missing: BTreeMap<u64, MissingArtifact>,
 }
 
-/// A correct gradient that is a match if its artifact becomes available in time.
+/// A correct gradient, which is attested as a match if its artifact becomes available in time.
 struct MissingArtifact {
     result: Recomputation,
-    /// The chain's time at the first and the last attempt to fetch the artifact, in seconds.
+    /// The chain's time at the first and at the last attempt to fetch the artifact, in seconds.
     attempts: [u64; 2],
-    /// The verifier stops waiting when only this many blocks are left: half of those at the first attempt.
+    /// The verifier stops waiting when at most this many blocks are left: about half of those left at the first
+    /// attempt.
     min_blocks_left: u64,
 }
 
 /// The result of a recomputation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recomputation {
-    /// Number of the gradient.
+    /// ID of the gradient.
     pub id: u64,
-    /// `match`, `mismatch` or `unavailable`.
+    /// The finding: `match`, `mismatch` or `unavailable`.
     pub result: &'static str,
-    /// The reason if it is not a match.
+    /// Why the result is not a match; `None` for a match.
     pub reason: Option<String>,
     /// The commitment of the recomputed gradient.
     commitment: Commitment,
-    /// The leaf of the trace that the challenge selects, hexadecimal; empty for a void result.
+    /// The leaf of the trace that the challenge selects, hexadecimal. Empty for a void result.
     leaf: String,
 }
 
 impl Verifier {
-    /// Creates a verifier that recomputes with `worker`. `salt` must be secret and random, because it hides what is
-    /// committed.
+    /// Creates a verifier that recomputes with `worker`. `salt` must be secret and random, because it hides the
+    /// commitments until they are revealed.
     pub fn new(worker: Worker, salt: [u8; 32]) -> Self {
         Self { worker, salt, results: BTreeMap::new(), missing: BTreeMap::new() }
     }
 
-    /// Returns the worker.
+    /// Returns the worker that recomputes gradients.
     pub fn worker(&mut self) -> &mut Worker {
         &mut self.worker
     }
 
-    /// Does the next duty, if there is one. Returns the result if a gradient was recomputed in this call. If the
-    /// artifact of a correct gradient is missing, it is requested again for a while, as long as enough blocks are left
-    /// for an attestation.
+    /// Does the next duty, if there is one. Returns the result if this call finished a recomputation. If the artifact
+    /// of a correct gradient is missing, later calls request it again, as long as enough blocks are left for an
+    /// attestation.
     pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Recomputation>, RoleError> {
         let duties = client.duties().await?;
         let is_open = |challenge: &u64| duties.iter().any(|duty| duty.challenge_id == *challenge);
@@ -75,7 +77,7 @@ impl Verifier {
             let mut fresh = None;
             let result = match self.results.get(&duty.challenge_id) {
                 Some(result) => result.clone(),
-                // after a restart the result is the same
+                // a repeated computation after a restart yields the same result
                 None => match self.result(client, duty).await {
                     Ok(None) => continue,
                     Ok(Some(result)) => {
@@ -100,7 +102,7 @@ impl Verifier {
         failure.map_or(Ok(None), Err)
     }
 
-    /// Returns the result for a duty, or `None` while a missing artifact is waited for.
+    /// Returns the result for a duty, or `None` while the verifier waits for a missing artifact.
     async fn result<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -151,7 +153,7 @@ impl Verifier {
         Ok(Some(Recomputation { result: found, reason, ..result }))
     }
 
-    /// Recomputes a gradient. The result is a match on condition that the artifact is available.
+    /// Recomputes a gradient. A result of `match` is provisional: it also requires that the artifact is available.
     async fn recompute<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -166,15 +168,15 @@ impl Verifier {
         if commitment.to_string() != duty.gradient_hash {
             return Ok(result("mismatch", Some(format!("the recomputed commitment is {commitment}"))));
         }
-        // a gradient has only one artifact
+        // a gradient has exactly one artifact, so any other one is not the artifact of this gradient
         if mine.dag()?.root != duty.ipfs_hash {
             return Ok(result("unavailable", Some("the artifact is not that of the committed gradient".to_owned())));
         }
         Ok(result("match", None))
     }
 
-    /// Returns the result that this verifier committed to before a restart, if it is one that `result` could have been:
-    /// the artifact may have become available, or unavailable, since then.
+    /// Returns the result that this verifier committed to before a restart. Returns `None` unless it is `result`, or
+    /// `result` with an unavailable artifact, because the artifact may have appeared or disappeared since then.
     fn committed_before(
         &self,
         verifier: &str,
@@ -188,7 +190,7 @@ impl Verifier {
         results.find(|result| hex(&self.reveal(verifier, duty.challenge_id, result).commitment()) == *committed)
     }
 
-    /// Returns the message of a stage: the commitment, the reveal, or the vote of the panel.
+    /// Returns the message for the challenge's stage: the commitment, the reveal, or the vote in the panel.
     fn message(&self, verifier: &str, duty: &VerificationDuty, result: &Recomputation) -> Message {
         let verifier = verifier.to_owned();
         let challenge_id = duty.challenge_id;
@@ -215,7 +217,7 @@ impl Verifier {
         Message::CommitAttestation(MsgCommitAttestation { verifier, challenge_id, commitment })
     }
 
-    /// Returns the attestation that is first committed to, then revealed.
+    /// Returns the attestation, whose hash is committed first and which is revealed later.
     fn reveal(&self, verifier: &str, challenge_id: u64, result: &Recomputation) -> MsgRevealAttestation {
         let gradient_hash = match result.result {
             "unavailable" => String::new(),
@@ -231,7 +233,7 @@ impl Verifier {
         }
     }
 
-    /// Returns the salt of a challenge, which is the same after a restart.
+    /// Returns the salt for a challenge. It is derived, so that it is the same after a restart.
     fn salt_of(&self, challenge: u64) -> [u8; 32] {
         use sha2::{Digest, Sha256};
         Sha256::new().chain_update(self.salt).chain_update(challenge.to_le_bytes()).finalize().into()

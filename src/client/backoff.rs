@@ -1,8 +1,8 @@
-//! How long to wait before a retry, and with which node to retry.
+//! Decides how long to wait before a retry, and whether to retry with another node.
 
 use super::ErrorClass;
 
-/// The longest waiting time of a [`Backoff`] by default, in milliseconds.
+/// The longest waiting time of the default [`Backoff`], in milliseconds.
 const MAX_BACKOFF_MS: u32 = 60_000;
 
 /// Waiting times between retries: 1, 2, 4 … 60 s, each shortened at random by up to a half, so that the clients of a
@@ -25,33 +25,33 @@ impl Backoff {
         Self { failures: 0, max_ms }
     }
 
-    /// Starts over after a success.
+    /// Forgets the failures. Called after a success.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// Counts a failure and returns the milliseconds to wait. `random` is uniform over all values of `u32`.
+    /// Counts a failure and returns the milliseconds to wait. `random` is a uniformly random `u32`.
     pub fn next_ms(&mut self, random: u32) -> u32 {
         self.failures = self.failures.saturating_add(1);
         let whole = self.whole_ms();
         whole - (u64::from(whole / 2) * u64::from(random) / u64::from(u32::MAX)) as u32
     }
 
-    /// Whether the waiting time has reached its maximum.
+    /// Whether the current waiting time is the maximum.
     pub fn is_longest(&self) -> bool {
         self.failures > 0 && self.whole_ms() == self.max_ms
     }
 
-    /// The waiting time before it is shortened.
+    /// Returns the waiting time in milliseconds before it is shortened at random.
     fn whole_ms(&self) -> u32 {
         (1000 << self.failures.saturating_sub(1).min(6)).min(self.max_ms)
     }
 }
 
-/// What to do after a request to one of several nodes failed.
+/// How to retry after a request to one of several nodes has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// Retry with the next node at once.
+    /// Retry with the next node without waiting.
     NextNode,
     /// Retry after this many milliseconds.
     After(u32),
@@ -61,26 +61,28 @@ pub enum Retry {
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
     nodes: u32,
-    /// Failures since the last success.
+    /// The number of failures since the last success.
     failures: u32,
-    /// Its waiting times, whose own count of failures is unused.
+    /// Source of the waiting times. The count of failures inside is not used; it is replaced by the number of times
+    /// that all nodes have failed.
     backoff: Backoff,
 }
 
 impl RetryPolicy {
-    /// Returns a policy for this many nodes. All of them are tried once before the first waiting time, and the waiting
-    /// time grows each time that all of them have failed.
+    /// Returns a policy for `nodes` nodes. All of them are tried once before the first wait. The waiting time grows
+    /// each time that all of them have failed.
     pub fn new(nodes: u32, backoff: Backoff) -> Self {
         Self { nodes: nodes.max(1), failures: 0, backoff }
     }
 
-    /// Starts over after a success.
+    /// Forgets the failures. Called after a success.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// Counts an error and returns how to retry. Returns `None` if no retry helps: the error is fatal, or it needs
-    /// another node and all of them have failed since the last success. `random` is uniform over all values of `u32`.
+    /// Counts an error and returns how to retry. Returns `None` if no retry helps, either because the error is fatal,
+    /// or because it needs another node and all of them have failed since the last success. `random` is a uniformly
+    /// random `u32`.
     pub fn after(&mut self, class: ErrorClass, random: u32) -> Option<Retry> {
         let gives_up = match class {
             ErrorClass::Retryable => false,

@@ -1,4 +1,4 @@
-//! Requests of challengers: the gradients that can be disputed, and the state of the open disputes.
+//! Requests of challengers: the gradients that can be disputed, and the open disputes.
 
 use super::{Client, ClientError, Connection, text};
 use crate::{
@@ -8,10 +8,10 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Serialize};
 
-/// A submitted gradient, with what a recomputation of it needs.
+/// A submitted gradient, with the fields that are needed to recompute and check it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimedGradient {
-    /// Number of the gradient.
+    /// ID of the gradient.
     pub stored_gradient_id: u64,
     /// CID of the task.
     #[serde(with = "text")]
@@ -23,57 +23,57 @@ pub struct ClaimedGradient {
     pub gradient_hash: String,
 }
 
-/// A gradient that can be disputed, or whose attestations can be appealed against.
+/// A gradient that can be disputed, or one on which verifiers' attestations can be appealed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputableGradient {
-    /// The gradient.
+    /// The disputable gradient.
     pub gradient: ClaimedGradient,
-    /// Whether a dispute can be opened.
+    /// Whether a dispute about the gradient can be opened now.
     pub disputable: bool,
-    /// Number of the challenge in which verifiers attested a mismatch, if nobody has appealed against it yet.
+    /// ID of the challenge in which verifiers attested a mismatch, if nobody has appealed against it yet.
     pub appealable: Option<u64>,
 }
 
-/// An open dispute.
+/// A dispute that is not decided yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenDispute {
-    /// Number of the dispute.
+    /// ID of the dispute.
     pub dispute_id: u64,
     /// The disputed gradient.
     pub gradient: ClaimedGradient,
     /// Address of the challenger.
     pub challenger: String,
-    /// Whether the next block accepts answers.
+    /// Whether the next block can still contain an answer.
     pub answerable: bool,
-    /// The answers, indexed by their numbers.
+    /// The answers, in the order of their indices.
     pub answers: Vec<GivenAnswer>,
 }
 
-/// An answer in a dispute.
+/// An answer in a dispute, with the game that follows from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenAnswer {
-    /// Address of the sender.
+    /// Address of the account that gave the answer.
     pub sender: String,
-    /// The game over the answer: [`Game::encode`] in base64.
+    /// State of the game about this answer: [`Game::encode`] in base64.
     game: String,
 }
 
-/// The gradients that can be disputed, and the open disputes.
+/// The response to a challenger's request: what can be disputed or appealed, and what is in dispute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputeList {
-    /// The gradients, in the order of their numbers.
+    /// The gradients that can be disputed or appealed about, in the order of their IDs.
     pub gradients: Vec<DisputableGradient>,
-    /// The open disputes, in the order of their numbers.
+    /// The open disputes, in the order of their IDs.
     pub disputes: Vec<OpenDispute>,
 }
 
 impl GivenAnswer {
-    /// Creates an answer with the current state of its game.
+    /// Creates an answer from its sender and the current state of its game.
     pub fn new(sender: String, game: &Game) -> Self {
         Self { sender, game: BASE64.encode(game.encode()) }
     }
 
-    /// Decodes the game over the answer.
+    /// Decodes the game about this answer.
     pub fn game(&self) -> Result<Game, DisputeError> {
         let bytes = BASE64.decode(&self.game).map_err(|_| DisputeError::Root("a game in base64"))?;
         Game::decode(&bytes)

@@ -1,52 +1,53 @@
-//! Requests of verifiers and proposers: their duties and registration; and the status of submissions.
+//! Requests of verifiers and proposers: duties, registration, and the status of submissions.
 
 use super::{Client, ClientError, Connection, invalid_response, text};
 use crate::store::Cid;
 use serde::{Deserialize, Serialize};
 
-/// A recomputation that a verifier was sampled for.
+/// A recomputation for which a verifier was sampled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerificationDuty {
-    /// Number of the challenge.
+    /// ID of the challenge.
     pub challenge_id: u64,
     /// Stage of the challenge: `commit`, `reveal` or `panel`.
     pub stage: String,
-    /// Whether the verifier has sent its transaction of this stage.
+    /// Whether the verifier has sent its transaction for this stage.
     pub done: bool,
-    /// Number of blocks left that can contain its transaction.
+    /// The number of remaining blocks that can contain the transaction.
     pub blocks_left: u64,
-    /// The bytes that select the leaf of the trace to attest.
+    /// Bytes that select which leaf of the trace must be attested.
     #[serde(with = "digits")]
     pub selector: [u8; 32],
     /// CID of the task.
     #[serde(with = "text")]
     pub task: Cid,
-    /// Number of the gradient.
+    /// ID of the gradient.
     pub stored_gradient_id: u64,
     /// CID of the artifact's manifest.
     #[serde(with = "text")]
     pub ipfs_hash: Cid,
     /// The submission's commitment, hexadecimal.
     pub gradient_hash: String,
-    /// The hash that the verifier has committed, hexadecimal.
+    /// The hash to which the verifier has committed, hexadecimal; `None` before its commitment.
     pub committed: Option<String>,
 }
 
-/// A full round whose gradients are to be aggregated.
+/// A full round whose gradients the proposer must aggregate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AggregationJob {
-    /// Number of the round.
+    /// Index of the round.
     pub round: u64,
-    /// CID of the adapter that the round started from.
+    /// CID of the adapter with which the round started.
     #[serde(with = "text")]
     pub adapter: Cid,
     /// The accepted gradients of the round.
     pub gradients: Vec<AggregationInput>,
-    /// Whether gradients whose artifacts are still unavailable may be left out by now.
+    /// Whether the waiting time for missing artifacts is over, so that gradients without an available artifact may be
+    /// left out.
     pub waited: bool,
-    /// Number of the proposer's commitment, if it has committed.
+    /// ID of the proposer's commitment, if it has committed.
     pub commitment_id: Option<u64>,
-    /// Numbers of the gradients in that commitment.
+    /// IDs of the gradients that the commitment covers.
     pub committed: Vec<u64>,
     /// Whether the proposer has revealed its aggregate.
     pub shown: bool,
@@ -55,7 +56,7 @@ pub struct AggregationJob {
 /// An accepted gradient of a round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AggregationInput {
-    /// Number of the gradient.
+    /// ID of the gradient.
     pub id: u64,
     /// CID of the task.
     #[serde(with = "text")]
@@ -67,28 +68,28 @@ pub struct AggregationInput {
     pub gradient_hash: String,
 }
 
-/// The status of a submission.
+/// The status of a submission on the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GradientStatus {
-    /// `pending`, `challenged`, `accepted`, `disputed`, `withdrawn` or `rejected`.
+    /// The status: `pending`, `challenged`, `accepted`, `disputed`, `withdrawn` or `rejected`.
     pub status: String,
-    /// Why a rejected submission is rejected: `mismatch` or `unavailable`.
+    /// Why the submission was rejected: `mismatch` or `unavailable`. `None` for any other status.
     pub finding: Option<String>,
-    /// Round of the submission.
+    /// Index of the round to which the submission belongs.
     pub round: u64,
 }
 
 /// The roles and the stake of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeRegistration {
-    /// Numbers of the roles, in order.
+    /// Codes of the roles, in ascending order.
     pub roles: Vec<u32>,
     /// The stake, in micro-units.
     pub stake: u64,
 }
 
 impl<H: Connection> Client<H> {
-    /// Returns the registration of the client's address: without roles and stake if it is not registered.
+    /// Returns the registration of the client's address. It has no roles and no stake if the address is not registered.
     pub async fn registration(&self) -> Result<NodeRegistration, ClientError> {
         #[derive(Deserialize)]
         struct RolesAndStake {
@@ -109,7 +110,7 @@ impl<H: Connection> Client<H> {
         }
     }
 
-    /// Returns the miner's rewards that are in escrow while it is on probation, in micro-units.
+    /// Returns the miner's rewards in escrow, in micro-units. Rewards are in escrow while a miner is on probation.
     pub async fn escrow(&self) -> Result<u64, ClientError> {
         #[derive(Deserialize)]
         struct MinerScore {
@@ -124,7 +125,7 @@ impl<H: Connection> Client<H> {
         Ok(miner_score.escrow)
     }
 
-    /// Returns the least stake of a node with a role, in micro-units.
+    /// Returns the minimum stake of a node with a role, in micro-units.
     pub async fn min_stake(&self) -> Result<u64, ClientError> {
         #[derive(Deserialize)]
         struct StakeParams {
@@ -138,7 +139,7 @@ impl<H: Connection> Client<H> {
         Ok(min_stake)
     }
 
-    /// Returns the recomputations that this address was sampled for.
+    /// Returns the recomputations for which this address was sampled.
     pub async fn duties(&self) -> Result<Vec<VerificationDuty>, ClientError> {
         #[derive(Deserialize)]
         struct ChallengesResponse {
@@ -149,7 +150,7 @@ impl<H: Connection> Client<H> {
         Ok(challenges)
     }
 
-    /// Returns the aggregation that is due from this address, if there is one.
+    /// Returns the aggregation that this address must compute or reveal, if there is one.
     pub async fn aggregation_job(&self) -> Result<Option<AggregationJob>, ClientError> {
         #[derive(Deserialize)]
         struct AggregationResponse {
@@ -160,7 +161,7 @@ impl<H: Connection> Client<H> {
         Ok(aggregation)
     }
 
-    /// Returns the status of the submission of this number.
+    /// Returns the status of the submission with this ID.
     pub async fn gradient_status(&self, id: u64) -> Result<GradientStatus, ClientError> {
         #[derive(Deserialize)]
         struct StatusResponse {
@@ -175,7 +176,7 @@ impl<H: Connection> Client<H> {
     }
 }
 
-/// Serde of 32 bytes as 64 hexadecimal digits.
+/// Serde of 32 bytes as a string of 64 hexadecimal digits.
 mod digits {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

@@ -1,4 +1,4 @@
-//! Several nodes of one chain, of which one is used until it fails.
+//! Several nodes of the same chain, of which one is used until it fails.
 
 use super::{JOB, JobInfo, NoResponse, Request, Response, parse};
 use std::{
@@ -6,21 +6,20 @@ use std::{
     fmt,
 };
 
-/// The number of blocks that a node may be behind the highest block seen before nodes that are less far behind are
-/// preferred.
+/// How many blocks a node may be behind the highest block seen. A node that lags more is used only if all nodes lag.
 const MAX_LAG_BLOCKS: u64 = 5;
 
-/// The nodes of one chain, and which of them is in use.
+/// A list of nodes that belong to the same chain, and which of them is in use.
 #[derive(Debug)]
 pub struct Endpoints {
-    /// URLs of the nodes, for messages.
+    /// URLs of the nodes, which error messages contain.
     names: Vec<String>,
     current: Cell<usize>,
-    /// Whether the current node has been checked.
+    /// Whether the current node has passed the check.
     checked: Cell<bool>,
-    /// Chain id and genesis that all nodes must have, once known.
+    /// Chain id and genesis hash that all nodes must have. Set by the first node that responds.
     chain: RefCell<Option<(String, String)>>,
-    /// The greatest height seen.
+    /// The greatest height that a node has reported.
     height: Cell<u64>,
 }
 
@@ -36,31 +35,32 @@ pub enum EndpointError {
         /// What failed.
         reason: String,
     },
-    /// The node belongs to another chain than the first node that responded.
+    /// The node belongs to a different chain than the first node that responded.
     #[error("{name} belongs to {found}, not to {expected}; pass nodes of one chain")]
     OtherChain {
         /// URL of the node.
         name: String,
-        /// Chain id and genesis of the node.
+        /// Chain id and genesis hash of this node.
         found: String,
-        /// Chain id and genesis of the others.
+        /// Chain id and genesis hash of the node that responded first.
         expected: String,
     },
 }
 
 impl Endpoints {
-    /// Creates the list of these URLs, of which the first is used first. A single node is used without a check.
+    /// Creates a list of nodes from their URLs. The first URL is tried first. A single node is used without a check.
     pub fn new(names: Vec<String>) -> Self {
         let checked = Cell::new(names.len() < 2);
         Self { names, current: Cell::default(), checked, chain: RefCell::default(), height: Cell::default() }
     }
 
-    /// Returns the URLs, in their order.
+    /// Returns the URLs of the nodes, in the order in which they are tried.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// Records a height, as [`Connection::observe_height`](super::Connection::observe_height) does.
+    /// Records that a block of this height exists, as [`Connection::observe_height`](super::Connection::observe_height)
+    /// does.
     pub fn observe_height(&self, height: u64) {
         self.height.set(self.height.get().max(height));
     }
@@ -73,8 +73,9 @@ impl Endpoints {
         }
     }
 
-    /// Sends a request to the current node by `send`, which gets the node's number. A request is sent to one node only:
-    /// if it fails, the caller starts over with the next node, from the blocks to the transaction.
+    /// Passes a request to `send` with the index of the current node. The request goes to one node only. If it fails,
+    /// the caller must repeat the whole operation with the next node, from storing the blocks to sending the
+    /// transaction.
     pub async fn request(
         &self,
         request: Request<'_>,
@@ -83,8 +84,8 @@ impl Endpoints {
         send(self.current(&send).await?, request).await
     }
 
-    /// Returns the number of the current node. If it has not been checked, the next node that passes the check becomes
-    /// the current one.
+    /// Returns the index of the current node. If that node has not been checked, the next node that passes the check
+    /// becomes the current one.
     pub async fn current(
         &self,
         send: impl AsyncFn(usize, Request<'_>) -> Result<Response, NoResponse>,
@@ -95,7 +96,7 @@ impl Endpoints {
         Ok(self.current.get())
     }
 
-    /// Checks all nodes, and returns an error for each that cannot be used.
+    /// Checks all nodes, and returns an error for each node that cannot be used.
     pub async fn check_all(
         &self,
         send: impl AsyncFn(usize, Request<'_>) -> Result<Response, NoResponse>,
@@ -107,7 +108,7 @@ impl Endpoints {
         errors
     }
 
-    /// Chooses the next node of the chain that does not lag; if all lag, the one with the greatest height.
+    /// Chooses the next node of the chain that does not lag. If all lag, chooses the one with the greatest height.
     async fn choose(
         &self,
         send: &impl AsyncFn(usize, Request<'_>) -> Result<Response, NoResponse>,
@@ -136,7 +137,8 @@ impl Endpoints {
         Ok(())
     }
 
-    /// Returns a node's height if it belongs to the chain, which the first node that responds determines.
+    /// Returns a node's height if the node belongs to the chain. The first node that responds determines which chain
+    /// that is.
     async fn check(
         &self,
         node: usize,
@@ -164,7 +166,7 @@ mod tests {
     use pollster::block_on;
     use serde_json::json;
 
-    /// Nodes by their chain and height, of which those with `None` do not respond. Records all requests.
+    /// Nodes that each report a chain id and a height. A node with `None` does not respond. All requests are recorded.
     struct Nodes {
         endpoints: Endpoints,
         heads: RefCell<Vec<Option<(&'static str, u64)>>>,
@@ -188,7 +190,7 @@ mod tests {
             Ok(Response { status: 200, body: job.to_string().into_bytes() })
         }
 
-        /// Returns the number of the node that a request is sent to.
+        /// Sends a request and returns the index of the node that received it.
         fn responder(&self) -> Result<usize, NoResponse> {
             let request = Request::get("/path");
             block_on(self.endpoints.request(request, async |node, request| self.send(node, request)))?;

@@ -1,4 +1,4 @@
-//! Errors of a client, and what to do after them.
+//! Errors of a client, and how a caller should react to each.
 
 use super::NoResponse;
 use crate::{
@@ -21,7 +21,7 @@ pub enum ClientError {
         /// The node's message, at most 500 characters.
         message: String,
     },
-    /// A transaction was executed and failed.
+    /// The transaction was executed and failed.
     #[error("transaction {hash} failed with code {code}: {log}")]
     Failed {
         /// Hash of the transaction.
@@ -31,18 +31,18 @@ pub enum ClientError {
         /// The ledger's message.
         log: String,
     },
-    /// The node accepted a transaction that no block contained within ten minutes.
+    /// The node accepted a transaction, but no block contained it within ten minutes.
     #[error("transaction {0} is in no block after ten minutes")]
     Lost(String),
-    /// The chain produces no blocks.
+    /// The chain has stopped producing blocks.
     #[error("the node has produced no block for {seconds} s (height {height})")]
     Halted {
         /// Height of the last block.
         height: u64,
-        /// Time for which the height was watched, in seconds.
+        /// For how long the height has stayed the same, in seconds.
         seconds: u32,
     },
-    /// The node does not return a block that it had accepted.
+    /// The node accepted a block but does not return it.
     #[error("the node accepted block {cid} but does not return it: {reason}")]
     BlockLost {
         /// CID of the block.
@@ -50,7 +50,7 @@ pub enum ClientError {
         /// What the node returned instead.
         reason: String,
     },
-    /// The node has no such route. It is another chain's node, or runs an older version.
+    /// The node lacks this route, because it is another chain's node or runs an older version.
     #[error("the node has no route {0}; use an r3mes-wgpu node, because the chain's own nodes may lack it")]
     Unsupported(String),
     /// A response is malformed.
@@ -61,10 +61,10 @@ pub enum ClientError {
         /// What is wrong with the response.
         reason: String,
     },
-    /// A block does not match its CID, is too large, or is missing.
+    /// A block does not match its CID, exceeds the size limit, or is missing.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A transaction could not be built.
+    /// The transaction could not be built or signed.
     #[error(transparent)]
     Chain(#[from] TxError),
 }
@@ -76,16 +76,16 @@ pub enum ErrorClass {
     Retryable,
     /// Another node may succeed; this one will not.
     Failover,
-    /// No retry helps: the chain itself refuses, or this program is wrong.
+    /// No retry can help: the chain itself refuses, or this program has a defect.
     Fatal,
 }
 
-/// An error that has a class.
+/// An error that belongs to an [`ErrorClass`].
 pub trait Classify {
-    /// Returns the class of this error.
+    /// Returns the class of this error, which decides how a caller reacts.
     fn class(&self) -> ErrorClass;
 
-    /// Whether the class is [`ErrorClass::Retryable`].
+    /// Whether the same request may succeed later or with another node.
     fn is_retryable(&self) -> bool {
         self.class() == ErrorClass::Retryable
     }
@@ -106,7 +106,7 @@ impl Classify for ClientError {
 }
 
 impl ClientError {
-    /// Whether a source of blocks lacks the block, or did not respond. The block may be available later.
+    /// Whether a source of blocks lacked the block or did not respond. The block may become available later.
     pub fn is_absence(&self) -> bool {
         matches!(self, Self::Store(StoreError::Missing(_)) | Self::NoResponse(_))
     }

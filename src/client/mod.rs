@@ -18,8 +18,8 @@
 //! | `GET /cosmos/bank/v1beta1/balances/{address}` | the balance of an account |
 //! | `GET /cosmos/authz/v1beta1/grants`, `GET /cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}` | a session |
 //!
-//! The program around a client implements small traits: [`Connection`] and [`Timer`]; [`BlockSource`] and
-//! [`BlockCache`] for what fetches blocks; [`WorkFile`] for what mines.
+//! The program around a client implements small traits: [`Connection`] and [`Timer`] for every client, [`BlockSource`]
+//! and [`BlockCache`] if it fetches blocks, and [`WorkFile`] if it mines.
 
 mod backoff;
 pub mod blocks;
@@ -47,57 +47,57 @@ pub use sessions::ActiveGrants;
 use crate::{store::Cid, tx::SessionKey};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// All that agents need of the program around them, short of a [`WorkFile`].
+/// All traits that agents need the program around them to implement, except [`WorkFile`].
 pub trait Host: Connection + Timer + BlockSource + BlockCache {}
 
 impl<H: Connection + Timer + BlockSource + BlockCache> Host for H {}
 
-/// The route of [`JobInfo`].
+/// Path of the route that returns [`JobInfo`].
 const JOB: &str = "/r3mes/wgpu/v1/job";
 
-/// What a node trains, and the state of its chain.
+/// The job that a node trains, and the state of its chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobInfo {
-    /// The chain id, which every signature covers.
+    /// The chain id, which every signature must cover.
     pub chain_id: String,
     /// Hash of the genesis, hexadecimal.
     pub genesis: String,
     /// Height of the last block.
     pub height: u64,
-    /// The chain's time in seconds since 1970: that of the last block, or of the next one.
+    /// The chain's time in seconds since 1970: the time of the last block, or of the next one.
     pub time: u64,
-    /// Version of the arithmetic specification.
+    /// Version of the arithmetic that the network computes with.
     pub arithmetic_version: u32,
     /// CID of the model's manifest.
     pub model: String,
-    /// Rank of the adapter.
+    /// Rank of the trained adapter.
     pub rank: u32,
-    /// Names of the adapted linear layers of a transformer layer.
+    /// Names of the linear layers that are adapted in each transformer layer.
     pub targets: Vec<String>,
-    /// Number of closed rounds.
+    /// The number of closed rounds, which is also the index of the current round.
     pub round: u64,
-    /// Number of gradients accepted since the genesis.
+    /// The number of gradients accepted since the genesis.
     pub accepted: u64,
     /// Reward for an accepted task, in micro-units.
     pub reward: u64,
 }
 
-/// A task that a miner has claimed, and fields that its submission must repeat.
+/// A task that a miner has claimed, with the fields that the submission must repeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldTask {
     /// CID of the task.
     #[serde(with = "text")]
     pub task: Cid,
-    /// Round of the task.
+    /// Index of the task's round.
     pub round: u64,
-    /// The miner's shard in this round.
+    /// ID of the miner's shard in this round.
     pub shard_id: u64,
-    /// Seed of the round.
+    /// Seed of the task's round.
     #[serde(with = "text")]
     pub global_seed: u64,
 }
 
-/// Serde of values that JSON carries as text: CIDs, and numbers that may exceed 2^53.
+/// Serde of values that JSON carries as text: CIDs, and integers that may exceed 2^53.
 mod text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use std::{fmt::Display, str::FromStr};
@@ -111,7 +111,7 @@ mod text {
     }
 }
 
-/// What a transaction must declare and pay.
+/// The chain's parameters that a transaction must follow.
 struct TxParams {
     chain_id: String,
     min_fee: u64,
@@ -132,34 +132,34 @@ impl<H> Client<H> {
         Self { host, key, granter: None }
     }
 
-    /// Makes the client act for the account that granted a session to its key.
+    /// Makes the client act for the account `granter`, which has granted a session to the client's key.
     pub fn for_granter(self, granter: String) -> Self {
         Self { granter: Some(granter), ..self }
     }
 
-    /// Returns the program around the client.
+    /// Returns the host: the program around the client, which connects it to the node.
     pub fn host(&self) -> &H {
         &self.host
     }
 
-    /// Returns the address of the key that signs.
+    /// Returns the address of the client's own key, which signs its transactions.
     pub fn address(&self) -> &str {
         self.key.address()
     }
 
-    /// Derives a secret from the key, as [`SessionKey::secret`] does.
+    /// Derives a secret from the key for a purpose. See [`SessionKey::secret`].
     pub fn secret(&self, purpose: &str) -> Result<[u8; 32], ClientError> {
         Ok(self.key.secret(purpose)?)
     }
 
-    /// Returns the address that mines: the granter's if there is one, else that of the key.
+    /// Returns the address that mines: the granter's if there is one, else the key's own.
     pub fn miner(&self) -> &str {
         self.granter.as_deref().unwrap_or(self.address())
     }
 }
 
 impl<H: Connection> Client<H> {
-    /// Returns what the node trains.
+    /// Returns what the node trains, and the state of its chain.
     pub async fn job(&self) -> Result<JobInfo, ClientError> {
         self.json(JOB).await
     }
@@ -186,7 +186,7 @@ impl<H: Connection> Client<H> {
         Ok(TxParams { chain_id, min_fee, fee_pool })
     }
 
-    /// Returns a file of the node's model, as [`model_file`] does.
+    /// Returns a file of the node's model. See the function [`model_file`] for the names.
     pub async fn model_file(&self, name: &str) -> Result<Vec<u8>, ClientError> {
         model_file(&self.host, name).await
     }
@@ -202,8 +202,8 @@ impl<H: Connection> Client<H> {
         amount(&path, &balances)
     }
 
-    /// Returns the number of the active pool and the numbers of at most `limit` chunks in it that can be claimed.
-    /// Returns `None` if no pool is active.
+    /// Returns the ID of the active pool and the IDs of at most `limit` of its chunks that can be claimed. Returns
+    /// `None` if no pool is active.
     pub async fn available(&self, limit: u32) -> Result<Option<(u64, Vec<u64>)>, ClientError> {
         #[derive(Deserialize)]
         struct Pool {
@@ -232,7 +232,7 @@ impl<H: Connection> Client<H> {
         Ok(Some((pool, chunks)))
     }
 
-    /// Returns the task that the miner has claimed, if there is one.
+    /// Returns the task that the miner has claimed, or `None` if it has claimed none.
     pub async fn held_task(&self) -> Result<Option<HeldTask>, ClientError> {
         #[derive(Deserialize)]
         struct TaskResponse {
@@ -242,7 +242,7 @@ impl<H: Connection> Client<H> {
         Ok(held)
     }
 
-    /// Returns the JSON at a path.
+    /// Requests a path of the node and parses the JSON of the response.
     async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         match connection::send(&self.host, path, None).await {
             Err(ClientError::Refused { status: 404 | 405 | 501, .. }) if path.starts_with("/r3mes/") => {
@@ -253,13 +253,13 @@ impl<H: Connection> Client<H> {
     }
 }
 
-/// An amount in a response.
+/// A coin in a response, of which only the amount is read.
 #[derive(Deserialize)]
 struct Coin {
     amount: String,
 }
 
-/// Returns the amount of the first coin, or 0 if there is none.
+/// Returns the amount of the first coin, or 0 if the list is empty. `path` is the request's, for the error message.
 fn amount(path: &str, coins: &[Coin]) -> Result<u64, ClientError> {
     let amount = coins.first().map_or("0", |coin| &coin.amount);
     amount.parse().map_err(|_| invalid_response(path, "an amount is not a number"))

@@ -1,29 +1,29 @@
-//! Waits for the chain, and detects that it produces no blocks.
+//! Waits for the chain, and detects when it has stopped producing blocks.
 
 use super::{Client, ClientError, Connection, Timer};
 
-/// Time between two requests for the height, in milliseconds.
+/// The time between two requests for the height, in milliseconds.
 const CHECK_MS: u32 = 5_000;
-/// Time for which the height must stay the same until the chain counts as halted, in milliseconds.
+/// For how long the height must stay the same before the chain counts as halted, in milliseconds.
 const HALT_MS: u32 = 30_000;
 
-/// Monitors the height while something waits for the chain, so that the wait ends with an error if no block comes.
+/// Monitors the height while a caller waits for the chain, so that the wait ends with an error if no block is produced.
 #[derive(Debug, Default)]
 pub struct ProgressMonitor {
     waited_ms: u32,
     next_check_ms: u32,
-    /// The last height, and the time when it was first seen.
+    /// The last height seen, and the value of `waited_ms` when it was first seen.
     seen: Option<(u64, u32)>,
 }
 
 impl ProgressMonitor {
-    /// Returns the milliseconds waited so far.
+    /// Returns how long this monitor has waited so far, in milliseconds.
     pub fn waited_ms(&self) -> u32 {
         self.waited_ms
     }
 
-    /// Waits. Returns [`ClientError::Halted`] if the height has been the same for 30 seconds. The height of a node that
-    /// does not have the route for it is not monitored.
+    /// Waits for this many milliseconds. Returns [`ClientError::Halted`] if the height has been the same for 30
+    /// seconds. A node without the route for the height is not monitored.
     pub async fn wait<H: Connection + Timer>(
         &mut self,
         client: &Client<H>,
@@ -65,10 +65,11 @@ mod tests {
     use serde_json::{Value, json};
     use std::cell::{Cell, RefCell};
 
-    /// A node that produces blocks as `height` says, accepts every transaction, and executes it at height `runs_at`.
+    /// A node whose height follows the function `height`. It accepts every transaction and executes it at height
+    /// `runs_at`.
     struct Chain {
         now_ms: Cell<u32>,
-        /// The height as a function of the time in milliseconds.
+        /// Returns the height at a time in milliseconds.
         height: fn(u32) -> u64,
         runs_at: u64,
         sequence: Cell<u64>,
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_halted_chain_is_an_error_and_the_same_transaction_is_sent_again() {
-        // no block for an hour
+        // the chain produces no block for an hour
         let client = client(Chain::new(|now_ms| if now_ms < 3_600_000 { 7 } else { 8 }, 8));
         let mut attempts = 0;
         while let Err(error) = send(&client) {

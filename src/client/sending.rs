@@ -13,11 +13,11 @@ use prost::{Message as _, Name};
 use serde::Deserialize;
 use serde_json::json;
 
-/// The longest time between two requests for a transaction's result, in milliseconds. The first ones follow sooner.
+/// The longest time between two requests for a transaction's result, in milliseconds. The first requests follow sooner.
 const POLL_MS: u32 = 250;
-/// Time after which a transaction counts as lost, in milliseconds.
+/// Time after which a transaction that no block contains counts as lost, in milliseconds.
 const TIMEOUT_MS: u32 = 600_000;
-/// Time after which a transaction is sent again, in milliseconds, because a node that was killed may have lost it.
+/// Time after which a transaction is sent again, in milliseconds. A node that was killed may have lost it.
 const RESEND_MS: u32 = 5_000;
 
 /// A transaction that was executed successfully.
@@ -25,16 +25,16 @@ const RESEND_MS: u32 = 5_000;
 pub struct ExecutedTx {
     /// Hash of the transaction.
     pub hash: String,
-    /// Responses to its messages.
+    /// Responses to the transaction's messages.
     responses: Vec<Any>,
 }
 
 impl ExecutedTx {
-    /// Returns the first response of type `M`, including those inside the response to a `MsgExec`.
+    /// Returns the first response of type `M`. The responses inside the response to a `MsgExec` count too.
     pub fn response<M: prost::Message + Name + Default>(&self) -> Option<M> {
         self.responses.iter().find_map(|response| match response.type_url.as_str() {
             url if url == M::type_url() => M::decode(&*response.value).ok(),
-            // the responses inside have no types; a session sends one message at a time
+            // the inner responses carry no type; the first one is right because a session sends one message at a time
             url if url == MsgExecResponse::type_url() => {
                 let inside = MsgExecResponse::decode(&*response.value).ok()?;
                 inside.results.first().and_then(|response| M::decode(&**response).ok())
@@ -45,14 +45,16 @@ impl ExecutedTx {
 }
 
 impl<H: Connection + Timer> Client<H> {
-    /// Signs a message of the miner, sends it, and waits until it was executed. The fee is paid by the granter if there
-    /// is one, else by the key's own account; if that account owns less than the fee, by the chain's fee pool, if there
-    /// is one.
+    /// Signs a message of the miner, sends it, and waits until it is executed.
+    ///
+    /// The fee is paid by the granter if there is one, else by the key's own account. If the miner's account owns
+    /// less than the fee and the chain has a fee pool, the pool pays.
     pub async fn send(&self, message: Message) -> Result<ExecutedTx, ClientError> {
         self.send_all(vec![message]).await
     }
 
-    /// Sends several messages in one transaction, as [`send`](Self::send) does. Either all of them take effect or none.
+    /// Sends several messages in one transaction, as [`send`](Self::send) does. Either all of them take effect or none
+    /// does.
     pub async fn send_all(&self, messages: Vec<Message>) -> Result<ExecutedTx, ClientError> {
         #[derive(Deserialize)]
         struct Account {
@@ -76,8 +78,8 @@ impl<H: Connection + Timer> Client<H> {
         self.broadcast(&self.key.sign(&chain_id, sequence, &fee, &messages)?).await
     }
 
-    /// Sends a signed transaction and waits until it was executed. It is sent again every few seconds, which is safe
-    /// because its sequence number allows one execution only.
+    /// Sends a signed transaction and waits until it is executed. It is sent again every few seconds, which is safe
+    /// because its sequence number allows only one execution.
     async fn broadcast(&self, tx: &[u8]) -> Result<ExecutedTx, ClientError> {
         #[derive(Deserialize)]
         struct TxResult {
@@ -117,7 +119,7 @@ impl<H: Connection + Timer> Client<H> {
                     self.host().observe_height(tx_response.height);
                     return outcome(tx_response);
                 }
-                // it was refused when sent again and is in no block, so it never will be
+                // the transaction was refused when sent again and no block contains it, so it will never be executed
                 (Err(ClientError::Refused { status: 404, .. }), Some(refused)) => return outcome(refused),
                 (Err(ClientError::Refused { status: 404, .. }), None) => progress.wait(self, pause_ms).await?,
                 (Err(error), _) => return Err(error),
@@ -128,7 +130,7 @@ impl<H: Connection + Timer> Client<H> {
     }
 }
 
-/// Decodes the message responses of a hexadecimal `TxMsgData`.
+/// Decodes a hexadecimal `TxMsgData` and returns the responses to the messages.
 fn responses(data: &str) -> Option<Vec<Any>> {
     let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(data.as_bytes()).ok()?;
     Some(TxMsgData::decode(&*bytes).ok()?.msg_responses)

@@ -1,28 +1,28 @@
-//! Requests what an account grants to another.
+//! Requests the grants that one account has given to another.
 
 use super::{Client, ClientError, Coin, Connection, amount};
 use crate::tx::{GRANTABLE, GrantPair, Message, Session};
 use serde::Deserialize;
 
-/// The grants of one account to another that are in force.
+/// The grants from one account to another that are in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ActiveGrants {
     /// Type URLs of the messages that the grantee may send.
     pub messages: Vec<String>,
-    /// Micro-units left of the fee allowance, if there is one.
+    /// What is left of the fee allowance, in micro-units; `None` if there is no allowance.
     pub allowance: Option<u64>,
 }
 
 impl ActiveGrants {
-    /// Returns the messages by which the granter revokes all of them.
+    /// Returns the messages with which the granter revokes all of these grants.
     pub fn revoke(&self, pair: &GrantPair) -> Vec<Message> {
         let revoke = |message: &String| Message::Revoke(pair.clone(), message.clone());
         let allowance = self.allowance.map(|_| Message::RevokeAllowance(pair.clone()));
         self.messages.iter().map(revoke).chain(allowance).collect()
     }
 
-    /// Returns the messages by which the granter grants a session in their place. An allowance must be revoked before a
-    /// new one is granted.
+    /// Returns the messages with which the granter replaces these grants by those of a session. An existing allowance
+    /// is revoked first, because the ledger accepts no second one.
     pub fn replace(&self, session: &Session) -> Vec<Message> {
         let allowance = self.allowance.map(|_| Message::RevokeAllowance(session.pair.clone()));
         allowance.into_iter().chain(session.grant()).collect()
@@ -30,7 +30,7 @@ impl ActiveGrants {
 }
 
 impl<H: Connection> Client<H> {
-    /// Returns what a granter grants to a grantee now. Of the granted messages it lists those that mining needs.
+    /// Returns the grants in force between two accounts. Message types that mining does not need are left out.
     pub async fn granted(&self, pair: &GrantPair) -> Result<ActiveGrants, ClientError> {
         #[derive(Deserialize)]
         struct Authorization {

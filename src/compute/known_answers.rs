@@ -1,4 +1,4 @@
-//! Known answers: tests that a backend computes the cases of a kernel as the reference kernel does.
+//! Tests a backend against known answers: the results of the reference kernel for the cases of a kernel.
 
 use super::Backend;
 use crate::{
@@ -11,7 +11,8 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Runs a case. Returns all buffers after the dispatch, in the order of the case's inputs, and whether it saturated.
+/// Runs a case on a backend. Returns all buffers after the dispatch, in the order of the case's inputs, and whether it
+/// saturated.
 pub async fn run(backend: &Backend, case: &Case) -> Result<(Vec<Vec<u32>>, Saturated), Error> {
     let (recording, ids) = Recording::single(case);
     let mut executor = backend.executor(&Arc::new(recording)).await?;
@@ -45,7 +46,7 @@ pub async fn passes(backend: &Backend, case: &Case) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the name of what runs a kernel on a backend.
+/// Returns the name of the lowering that runs a kernel on a GPU; for other backends, `cpu` or `split`.
 #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU has lowerings"))]
 fn lowering(backend: &Backend, kernel: &'static Kernel) -> &'static str {
     match backend {

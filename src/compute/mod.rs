@@ -1,4 +1,4 @@
-//! Backends: what runs a [`Recording`], on the CPU or on a GPU.
+//! Backends, which run a [`Recording`] on the CPU or on a GPU.
 
 pub mod cpu;
 #[cfg(feature = "gpu")]
@@ -30,38 +30,38 @@ pub struct YieldHook {
 pub struct Slice {
     /// Milliseconds that the slice took.
     pub worked_ms: f64,
-    /// Dispatches of the run that are complete after this slice.
+    /// The number of dispatches of the run that are complete after this slice.
     pub dispatches_done: usize,
-    /// All dispatches of the run.
+    /// The number of all dispatches of the run.
     pub dispatches: usize,
 }
 
 /// A recording in the memory of a backend, ready to run. The methods are async because a GPU's results must be awaited;
-/// on the CPU they complete at once.
+/// on the CPU they complete immediately.
 pub enum Executor {
-    /// On CPU threads.
+    /// Runs on CPU threads.
     Cpu(CpuExecutor),
-    /// On a GPU.
+    /// Runs on a GPU.
     #[cfg(feature = "gpu")]
     Gpu(Box<gpu::GpuExecutor>),
-    /// On two backends, one after the other.
+    /// Runs on two backends, one after the other.
     Split(Box<split::SplitExecutor>),
 }
 
-/// What recordings run on.
+/// The hardware that runs recordings.
 #[derive(Clone)]
 pub enum Backend {
     /// CPU threads.
     Cpu {
-        /// Number of threads; 0 means one per core.
+        /// The number of threads; 0 means one per core.
         threads: usize,
-        /// The implementation of each kernel.
+        /// Returns the implementation of each kernel.
         kernels: cpu::executor::CpuKernels,
     },
     /// An open GPU.
     #[cfg(feature = "gpu")]
     Gpu {
-        /// The GPU.
+        /// The GPU that runs the recordings.
         gpu: gpu::Gpu,
         /// The lowering of each kernel.
         choice: gpu::LoweringChoice,
@@ -69,18 +69,18 @@ pub enum Backend {
     /// Two backends: one for a prefix of the dispatches, the other for the rest. It serves to find the dispatch that a
     /// backend computes wrongly.
     Split {
-        /// Runs the prefix.
+        /// Backend that runs the prefix.
         first: Box<Backend>,
-        /// Runs the rest.
+        /// Backend that runs the rest.
         second: Box<Backend>,
-        /// Number of dispatches in the prefix.
+        /// The number of dispatches in the prefix.
         prefix: usize,
     },
 }
 
 impl Backend {
     /// Returns the number of sequences to compute in one run: `default`, or [`usize::MAX`] on a hardware GPU, which
-    /// would be mostly idle with few. The number affects memory, not the result.
+    /// would be mostly idle with few sequences. The number affects memory, not the result.
     pub fn sequences_per_run(&self, default: usize) -> usize {
         match self {
             #[cfg(feature = "gpu")]
@@ -204,8 +204,8 @@ impl Executor {
         }
     }
 
-    /// Audits these dispatches, given by number: on the CPU, each also runs by its reference kernel from now on, and
-    /// the run fails with [`Error::WrongAnswer`] if a word differs. On other backends this has no effect.
+    /// Audits the dispatches with these indices: on the CPU, from now on, each of them also runs with its reference
+    /// kernel, and the run fails with [`Error::WrongAnswer`] if a word differs. On other backends this has no effect.
     pub fn audit(&mut self, dispatches: Vec<usize>) {
         if let Self::Cpu(executor) = self {
             executor.audit(dispatches);

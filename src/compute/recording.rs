@@ -1,4 +1,4 @@
-//! Recordings: a training step as data, a list of kernel dispatches over named buffers.
+//! A recording is a training step as data: a list of kernel dispatches over named buffers.
 //!
 //! The model builds a recording once for each shape, and a backend runs it, whole or in ranges. No dispatch depends on
 //! words that the host has read back.
@@ -6,7 +6,7 @@
 use crate::kernels::{Access, Kernel, cases::Case};
 use std::sync::Arc;
 
-/// Identifies a buffer of a recording.
+/// ID of a buffer: its index in the recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BufferId(pub(crate) usize);
 
@@ -15,7 +15,7 @@ pub struct BufferId(pub(crate) usize);
 pub enum BufferContent {
     /// The same words in every run, such as weights and tables.
     Constant(Arc<[u32]>),
-    /// Zero at first and kept between runs. The host reads and writes them.
+    /// Initially zero, and kept between runs. The host reads and writes them.
     Persistent,
     /// Written before they are read in each run. The memory is shared with other scratch buffers.
     Scratch,
@@ -24,9 +24,9 @@ pub enum BufferContent {
 /// A buffer of 32-bit words.
 #[derive(Clone, Debug)]
 pub struct Buffer {
-    /// Name, shown in traces and errors.
+    /// Name of the buffer, shown in traces and errors.
     pub name: String,
-    /// Length in words.
+    /// Length of the buffer in words.
     pub words: usize,
     /// Where the words come from and how long they are kept.
     pub content: BufferContent,
@@ -35,13 +35,13 @@ pub struct Buffer {
 /// One launch of a kernel.
 #[derive(Clone)]
 pub struct Dispatch {
-    /// The kernel.
+    /// The kernel that is launched.
     pub kernel: &'static Kernel,
-    /// Parameters, as words.
+    /// The parameters of the kernel, as words.
     pub params: Vec<u32>,
-    /// Buffers in binding order, without the flag.
+    /// The buffers that the kernel is bound to, in binding order, without the flag.
     pub buffers: Vec<BufferId>,
-    /// Name, shown in traces and errors, such as `layer 3 ffn.down`.
+    /// Name of the dispatch, shown in traces and errors, such as `layer 3 ffn.down`.
     pub label: String,
 }
 
@@ -50,9 +50,9 @@ pub struct Dispatch {
 pub struct Written {
     /// Name of the binding in the kernel.
     pub name: &'static str,
-    /// The buffer.
+    /// ID of the buffer.
     pub id: BufferId,
-    /// Number of words written, from the first.
+    /// The number of words that are written, starting with the first word of the buffer.
     pub words: usize,
 }
 
@@ -78,7 +78,7 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Adds a buffer.
+    /// Adds a buffer and returns its id.
     pub fn buffer(&mut self, name: impl Into<String>, words: usize, content: BufferContent) -> BufferId {
         if let BufferContent::Constant(data) = &content {
             assert_eq!(data.len(), words);
@@ -87,13 +87,13 @@ impl Recording {
         BufferId(self.buffers.len() - 1)
     }
 
-    /// Adds a constant buffer.
+    /// Adds a constant buffer, which holds `data`, and returns its id.
     pub fn constant(&mut self, name: impl Into<String>, data: impl Into<Arc<[u32]>>) -> BufferId {
         let data = data.into();
         self.buffer(name, data.len(), BufferContent::Constant(data))
     }
 
-    /// Adds a scratch buffer.
+    /// Adds a scratch buffer and returns its id.
     pub fn scratch(&mut self, name: impl Into<String>, words: usize) -> BufferId {
         self.buffer(name, words, BufferContent::Scratch)
     }
@@ -101,7 +101,7 @@ impl Recording {
     /// Adds a dispatch.
     ///
     /// # Panics
-    /// If the buffers do not suit the kernel's bindings, which is a mistake in the model's code, not in its input.
+    /// If the buffers do not match the kernel's bindings. That is a mistake in the model's code, not in its input.
     pub fn dispatch(
         &mut self,
         label: impl Into<String>,
@@ -138,8 +138,8 @@ impl Recording {
         self.buffers[id.0].words = words;
     }
 
-    /// Returns a recording of one dispatch, that of a case, with the ids of its buffers in the order of the case's
-    /// inputs. The caller writes the inputs to these buffers.
+    /// Returns a recording of one dispatch, which runs a case, and the ids of the recording's buffers in the order of
+    /// the case's inputs. The caller writes the inputs to these buffers.
     pub fn single(case: &Case) -> (Self, Vec<BufferId>) {
         let mut recording = Self::default();
         let bound = case.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
@@ -165,7 +165,7 @@ impl Recording {
         (0..self.buffers.len()).map(BufferId)
     }
 
-    /// Returns a buffer.
+    /// Returns the buffer with this id.
     pub fn get(&self, id: BufferId) -> &Buffer {
         &self.buffers[id.0]
     }

@@ -15,7 +15,7 @@ use std::ops::Range;
 pub struct SplitExecutor {
     first: Executor,
     second: Executor,
-    /// Number of dispatches in the prefix.
+    /// The number of dispatches in the prefix.
     prefix: usize,
     /// Buffers that the prefix writes and the rest uses.
     forward: Vec<BufferId>,
@@ -26,7 +26,7 @@ pub struct SplitExecutor {
 }
 
 impl SplitExecutor {
-    /// Combines two executors of `recording`; the first one runs its first `prefix` dispatches.
+    /// Combines two executors of `recording`. `first` runs the first `prefix` dispatches, and `second` runs the rest.
     pub fn new(recording: &Recording, first: Executor, second: Executor, prefix: usize) -> Self {
         let (before, after) = recording.dispatches().split_at(prefix.min(recording.dispatches().len()));
         let used = |id, part: &[Dispatch]| part.iter().any(|dispatch| dispatch.buffers.contains(&id));

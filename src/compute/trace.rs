@@ -40,7 +40,7 @@ pub async fn run_traced(
     Ok(saturated)
 }
 
-/// Returns the first entry of `found` that differs from the one at its place in `expected`.
+/// Returns the first entry of `found` that differs from the entry with the same index in `expected`.
 pub fn first_difference<'a>(expected: &[Traced], found: &'a [Traced]) -> Option<&'a Traced> {
     (0..found.len()).find(|at| expected.get(*at) != found.get(*at)).map(|at| &found[at])
 }

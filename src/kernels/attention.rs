@@ -1,7 +1,8 @@
-//! `out = softmax(q · kᵀ / √head_dim) · v`, causal, with grouped key/value heads.
+//! Causal attention with grouped key/value heads: `out = P · v`, where `P = softmax(q · kᵀ / √head_dim)`.
 //!
-//! A token sees the keys of its own sequence up to its own. P·v sums over keys, so the exponent of each value row is
-//! folded into its probability, which is requantized in blocks of 32 keys.
+//! A token sees the keys of its own sequence up to and including its own. `P · v` is a sum over keys, whose value rows
+//! have different exponents. So the exponent of each value row is folded into its probability, and the products are
+//! requantized in blocks of 32 keys.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, flag, params, read,
@@ -17,32 +18,34 @@ use crate::numbers::fixed::{Scale, WIDE_BITS, round_even, round_even_u64, shift_
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of query heads.
+    /// The number of query heads.
     heads: u32,
-    /// Number of key/value heads.
+    /// The number of key/value heads.
     kv_heads: u32,
-    /// Number of features of a head.
+    /// The number of features of a head.
     head_dim: u32,
     /// `ceil(2^16 / (heads / kv_heads))`, which maps a query head to its key/value head without a division.
     group_inverse: u32,
-    /// 24-bit mantissa of log2(e) / √head_dim · 2^20.
+    /// 24-bit mantissa of `log2(e) / √head_dim · 2^20`, the factor that turns an inner product into a score.
     score_mantissa: u32,
-    /// Right shift of the score, after multiplication by the mantissa.
+    /// Right shift after the multiplication by `score_mantissa`; the exponents of query and key are subtracted from it.
     score_shift: i32,
 }
 
-/// The most tokens of a sequence. A workgroup holds a word for every key.
+/// The largest number of tokens of a sequence. It is limited because a workgroup holds one word for every key.
 pub const MAX_CONTEXT: usize = 2048;
-/// The most features of a head, bounded by the i64 sums of shifted products and by a workgroup's sums of features.
+/// The largest number of features of a head. It is limited because sums of shifted products must fit in i64, and
+/// because a workgroup holds one sum for every feature.
 pub const MAX_HEAD_DIM: usize = 256;
-/// Words of statistics for each pair of token and head: maximum score; mantissa and shift of the normalizer; first
-/// visible key; exponent of out's unit + 32; two words of the backward pass; one unused.
+/// The number of words of statistics for each pair of token and head: the maximum score; the mantissa and the shift of
+/// the normalizer; the index of the first visible key; the largest exponent of the visible value rows; two words that
+/// the backward pass writes; and one unused word.
 pub const STATS: usize = 8;
 
-/// The kernel. It reads `q [tokens, heads]`, `k` and `v [tokens, kv_heads]` head rows, `positions [tokens]`, and the
-/// exp2 and log2 tables. It writes `out [tokens, heads · head_dim]` i32 rows and `stats [tokens, heads, 8]`.
+/// This kernel reads `q [tokens, heads]`, `k` and `v [tokens, kv_heads]` head rows, `positions [tokens]`, and the exp2
+/// and log2 tables. It writes `out [tokens, heads · head_dim]` i32 rows and `stats [tokens, heads, 8]`.
 pub static KERNEL: Kernel = Kernel {
     name: "attention",
     params: Params::NAMES,
@@ -72,7 +75,8 @@ pub static KERNEL: Kernel = Kernel {
     }],
 };
 
-/// Returns the number of keys that a workgroup holds if the batch has `tokens` tokens; no token sees more keys.
+/// Returns the number of keys for which a workgroup reserves memory if the batch has `tokens` tokens. No token sees
+/// more keys.
 pub(super) fn keys_held(tokens: u32) -> u32 {
     tokens.next_power_of_two().clamp(128, MAX_CONTEXT as u32)
 }

@@ -1,7 +1,9 @@
-//! `dk = dSᵀ · q / √head_dim` and `dv = Pᵀ · dout`: attention's gradient by key.
+//! The gradient of attention with respect to keys and values: `dk = dSᵀ · q / √head_dim` and `dv = Pᵀ · dout`. `dS` and
+//! `P` are defined in [`attention_backward_query`](super::attention_backward_query).
 //!
-//! Both sum over queries: the exponents of each query are folded into dS and P, which are requantized in blocks of 32
-//! queries. P and dS are recomputed from the statistics of each query.
+//! Both are sums over queries, whose rows have different exponents. So the exponents of each query are folded into `dS`
+//! and `P`, which are then requantized in blocks of 32 queries. `P` and `dS` are recomputed from the statistics of each
+//! query.
 
 use super::{
     INFO, Kernel, Lowering, Saturated,
@@ -19,34 +21,34 @@ use crate::numbers::fixed::{Scale, WIDE_BITS, round_dither, shift_for};
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of tokens of a sequence.
+    /// The number of tokens of a sequence.
     context: u32,
-    /// Number of query heads.
+    /// The number of query heads.
     heads: u32,
-    /// Number of key/value heads.
+    /// The number of key/value heads.
     kv_heads: u32,
-    /// Number of features of a head.
+    /// The number of features of a head.
     head_dim: u32,
-    /// Number of query heads for each key/value head.
+    /// The number of query heads for each key/value head.
     group: u32,
-    /// Mantissa of the factor of scores, as in attention.
+    /// Mantissa of the factor that turns an inner product into a score, as in [`attention`].
     score_mantissa: u32,
-    /// Right shift of scores, as in attention.
+    /// Right shift of scores, as in [`attention`].
     score_shift: i32,
-    /// Mantissa of 1 / √head_dim.
+    /// Mantissa of the scale `1 / √head_dim`.
     inverse_root: u32,
-    /// Exponent of 1 / √head_dim.
+    /// Exponent of the scale `1 / √head_dim`.
     inverse_root_exponent: i32,
-    /// Number of the dither stream of dS; its elements are (query · heads + head, key position).
+    /// Index of the dither stream of `dS`, whose elements are indexed by (query · heads + head, key position).
     key_stream: u32,
-    /// Number of the dither stream of P, with the same elements.
+    /// Index of the dither stream of `P`, whose elements are indexed like those of `dS`.
     value_stream: u32,
 }
 
-/// The kernel. It reads `q`, `k`, `v` and `dout` head rows, `stats [tokens, heads, 8]`, the tables and the dither
-/// buffer. It writes `out [tokens, 2, kv_heads, head_dim]` i32 rows: dk, then dv.
+/// This kernel reads `q`, `k`, `v` and `dout` head rows, `stats [tokens, heads, 8]`, the tables and the dither buffer.
+/// It writes `out [tokens, 2, kv_heads, head_dim]` i32 rows: `dk`, then `dv`.
 pub static KERNEL: Kernel = Kernel {
     name: "attention_backward_key",
     params: Params::NAMES,
@@ -112,7 +114,7 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
             key_sums.fill(0);
             value_sums.fill(0);
             for head in head_rows.clone() {
-                // Blocks of 32 queries of the sequence, from the block that contains this key.
+                // The queries of the sequence in blocks of 32, from the block that contains this key on.
                 for block in ((token - first) / BLOCK * BLOCK + first..end).step_by(BLOCK) {
                     let (mut keys, mut values) = ([0i64; BLOCK], [0i64; BLOCK]);
                     let queries = block.max(token)..(block + BLOCK).min(end);

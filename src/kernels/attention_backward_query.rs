@@ -1,6 +1,8 @@
-//! `dq = dS · k / √head_dim`, `dS = P ∘ (dP − Σ P ∘ dP)`, `dP = dout · vᵀ`: attention's gradient by query.
+//! The gradient of attention with respect to queries: `dq = dS · k / √head_dim`, where `dS = P ∘ (dP − Σ P ∘ dP)` and
+//! `dP = dout · vᵀ`. `P` is the matrix of probabilities of [`attention`], and ∘ multiplies element by element.
 //!
-//! dS · k sums over keys: the exponent of each key row is folded into dS, which is requantized in blocks of 32 keys.
+//! `dS · k` is a sum over keys, whose rows have different exponents. So the exponent of each key row is folded into
+//! `dS`, which is then requantized in blocks of 32 keys.
 
 use super::{
     INFO, Kernel, Lowering, Saturated,
@@ -19,30 +21,30 @@ use crate::numbers::fixed::{ROW_BITS, Scale, WIDE_BITS, round_dither, round_even
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of query heads.
+    /// The number of query heads.
     heads: u32,
-    /// Number of key/value heads.
+    /// The number of key/value heads.
     kv_heads: u32,
-    /// Number of features of a head.
+    /// The number of features of a head.
     head_dim: u32,
-    /// `ceil(2^16 / (heads / kv_heads))`, as in attention.
+    /// `ceil(2^16 / (heads / kv_heads))`, as in [`attention`].
     group_inverse: u32,
-    /// Mantissa of the factor of scores, as in attention.
+    /// Mantissa of the factor that turns an inner product into a score, as in [`attention`].
     score_mantissa: u32,
-    /// Right shift of scores, as in attention.
+    /// Right shift of scores, as in [`attention`].
     score_shift: i32,
-    /// Mantissa of 1 / √head_dim.
+    /// Mantissa of the scale `1 / √head_dim`.
     inverse_root: u32,
-    /// Exponent of 1 / √head_dim.
+    /// Exponent of the scale `1 / √head_dim`.
     inverse_root_exponent: i32,
-    /// Number of the dither stream of dS; its elements are (token · heads + head, key position).
+    /// Index of the dither stream of `dS`, whose elements are indexed by (token · heads + head, key position).
     stream: u32,
 }
 
-/// The kernel. It reads `q`, `k`, `v` and `dout [tokens, heads]` head rows, the tables and the dither buffer. It
-/// completes `stats`, which attention has written, and writes `dq [tokens, heads, head_dim]` i32 rows.
+/// This kernel reads `q`, `k`, `v` and `dout [tokens, heads]` head rows, the tables and the dither buffer. It completes
+/// `stats`, which [`attention`] has written, and writes `dq [tokens, heads, head_dim]` i32 rows.
 pub static KERNEL: Kernel = Kernel {
     name: "attention_backward_query",
     params: Params::NAMES,
@@ -78,14 +80,14 @@ pub static KERNEL: Kernel = Kernel {
 pub(crate) struct Stats {
     pub(crate) max: i32,
     pub(crate) normalizer: Normalizer,
-    /// First visible key.
+    /// Index of the first visible key.
     pub(crate) first: usize,
     pub(crate) top: i32,
     pub(crate) mean: i32,
     pub(crate) shift: u32,
 }
 
-/// Left shift of dP before the exponents of values are folded in.
+/// Left shift of `dP` before the exponents of values are folded in.
 pub(crate) const RAISE: u32 = 25;
 
 impl Stats {
@@ -100,26 +102,27 @@ impl Stats {
         }
     }
 
-    /// Returns P in Q30 for a recomputed score.
+    /// Returns the probability of a key in Q30, given its recomputed score.
     #[inline(always)]
     pub(crate) fn probability(&self, tables: &[u32], score: i32) -> u32 {
         self.normalizer.probability(exp2(tables, self.max.max(score).abs_diff(score)))
     }
 
-    /// Returns dP with the exponent of the value folded in, ≤ 2^61, in units of `2^(dout exponent + top − 25)`.
+    /// Returns `dP` with the exponent of the value row folded in. The result is in units of
+    /// `2^(dout exponent + top − 25)` and ≤ 2^61 in magnitude.
     #[inline(always)]
     fn folded(&self, dout: Head<'_>, value: Head<'_>, head_dim: usize) -> i64 {
         align(dout.dot(value, head_dim) << RAISE, -(distance(self.top, value.exponent) as i32))
     }
 
-    /// Returns dS in units of `2^`[`exponent`](Self::exponent).
+    /// Returns `dS` in units of 2 to the power of [`exponent`](Self::exponent).
     #[inline(always)]
     pub(crate) fn gradient(&self, probability: u32, dout: Head<'_>, value: Head<'_>, head_dim: usize) -> i64 {
         let dp = round_even(self.folded(dout, value, head_dim), self.shift);
         round_even(i64::from(probability) * (dp - i64::from(self.mean)), 30)
     }
 
-    /// Returns the exponent of the unit of dS.
+    /// Returns the exponent of the unit in which [`gradient`](Self::gradient) returns `dS`.
     #[inline(always)]
     pub(crate) fn exponent(&self, dout_exponent: i32) -> i32 {
         if self.top == ZERO_EXPONENT || dout_exponent == ZERO_EXPONENT {
@@ -130,7 +133,7 @@ impl Stats {
 }
 
 impl Params {
-    /// Returns the parameters on which scores depend.
+    /// Returns the parameters of [`attention`] on which scores depend; the others are 0.
     pub(crate) fn attention(&self) -> attention::Params {
         attention::Params {
             heads: self.heads,
@@ -204,7 +207,7 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
     false
 }
 
-/// Writes i64 sums, in units of `factor · 2^(a + b)`, as an i32 row.
+/// Writes i64 sums as an i32 row. The sums are in units of `factor · 2^(a + b)`.
 pub(crate) fn put_row(out: &mut [u32], head_dim: usize, sums: &[i64], factor: Scale, a: i32, b: i32) {
     let shift = shift_for(sums.iter().map(|sum| sum.unsigned_abs()).max().unwrap_or(0), ROW_BITS);
     let (out, info) = rows::split(out, head_dim);

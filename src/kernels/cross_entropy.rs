@@ -1,7 +1,9 @@
-//! `loss[t] = log2 Σ 2^z − z[label]`, `dlogits = softmax − onehot`, one shard of the vocabulary.
+//! The loss and the gradient of the logits for one shard of the vocabulary: `loss[t] = log2 Σ 2^z − z[label]` and
+//! `dlogits = softmax − onehot`.
 //!
-//! dlogits is multiplied by the u16 scale (≤ 1) of each embedding, so that the product with the embeddings needs no
-//! scales. It is in Q22, and Σ_v |dlogits| ≤ 2, so that product is bounded by 2 · 2^22 · 127 + rounding < 2^31.
+//! `dlogits` is multiplied by the u16 row scale (≤ 1) of each embedding, so that the product with the embeddings, which
+//! `head_backward` computes, needs no scales. That product is bounded by 2 · 2^22 · 127 + rounding < 2^31, because
+//! `dlogits` is in Q22 and `Σ_v |dlogits|` ≤ 2.
 
 use super::{
     Kernel, Lowering, Saturated, as_bytes_mut, as_i32, params, read,
@@ -15,25 +17,25 @@ use crate::numbers::{fixed::round_dither, ternary::row_words};
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of scores in this shard.
+    /// The number of scores in this shard.
     vocab: u32,
-    /// Number of tokens of the vocabulary before this shard, a multiple of 4.
+    /// The number of tokens of the vocabulary before this shard, a multiple of 4.
     vocab_offset: u32,
-    /// Number of the dither stream; its elements are (token, vocabulary).
+    /// Index of the dither stream, whose elements are indexed by (token, vocabulary).
     stream: u32,
 }
 
-/// The label of a token without loss and gradient.
+/// The label of a token that contributes neither loss nor gradient.
 pub const IGNORE: u32 = u32::MAX;
-/// Fraction bits that are dropped from a Q30 probability times a Q16 scale to get Q22.
+/// The number of fraction bits that are dropped from the product of a Q30 probability and a Q16 scale, to get Q22.
 const DROPPED: u32 = 24;
 
-/// The kernel. It reads `z [tokens, vocab]` i32, `maximum [tokens]` i32, `sum [tokens]` u64, `labels [tokens]`,
-/// `row_scales [vocab]` u16 in 2^-16, the tables and the dither buffer. It writes
-/// `out [tokens, 3 · row_words(vocab) + 2]`: dlogits as int8 planes `(256 · p0 + p1) · 256 + p2`, then the loss as i64,
-/// in bits, Q20.
+/// This kernel reads `z [tokens, vocab]` i32, `maximum [tokens]` i32, `sum [tokens]` u64, `labels [tokens]`,
+/// `row_scales [vocab]` u16 in units of 2^-16, the tables and the dither buffer. It writes
+/// `out [tokens, 3 · row_words(vocab) + 2]`: `dlogits` as three int8 planes, `(256 · p0 + p1) · 256 + p2`, then the
+/// loss in bits, as i64 in Q20.
 pub static KERNEL: Kernel = Kernel {
     name: "cross_entropy",
     params: Params::NAMES,

@@ -1,18 +1,19 @@
-//! `digest[i] = SHA-256(tile i)` (FIPS 180-4): the digests of a buffer's tiles of 1 KiB, the leaves of its Merkle tree.
+//! `digest[i] = SHA-256(tile i)` (FIPS 180-4): the digests of a buffer's 1 KiB tiles, which are the leaves of the
+//! buffer's Merkle tree.
 
 use super::{Kernel, Lowering, Saturated, params, read, texts, write};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 
 params! {
-    /// Number of words of `data`.
+    /// The number of words of `data`.
     words: u32,
 }
 
-/// Words of a tile. The last tile may be shorter.
+/// The number of words of a tile. The last tile of a buffer may be shorter.
 pub const TILE: usize = 256;
 
-/// The kernel. It reads `data [words]` and writes `digests [ceil(words / 256), 8]` whose little-endian bytes are the
+/// This kernel reads `data [words]` and writes `digests [ceil(words / 256), 8]`, whose little-endian bytes are the
 /// digests.
 pub static KERNEL: Kernel = Kernel {
     name: "digest",

@@ -1,4 +1,4 @@
-//! `out[t] = embedding[ids[t]] · row scale · 2^-shift`: the first value of the residual stream, in fixed point.
+//! `out[t] = embedding[ids[t]] · row scale · 2^-shift`: the initial value of the residual stream, in fixed point.
 
 use super::{INFO, Kernel, Lowering, Saturated, as_bytes, flag, params, read, shared::rows, texts, write};
 use crate::numbers::{
@@ -8,23 +8,23 @@ use crate::numbers::{
 use std::ops::Range;
 
 params! {
-    /// Number of rows of out.
+    /// The number of rows of `out`.
     tokens: u32,
-    /// Number of features of an embedding.
+    /// The number of features of an embedding.
     width: u32,
     /// Right shift from an int8 · u16 product to the residual's fixed point.
     shift: i32,
-    /// Number of fraction bits of the residual.
+    /// The number of fraction bits of the residual.
     fraction_bits: u32,
-    /// First token of the vocabulary in this shard. The shard that starts at 0 must run first, because it also sets the
-    /// rows of other shards' tokens to zero.
+    /// ID of the first token in this shard of the vocabulary. The shard that starts at 0 must run first, because it
+    /// also sets the rows of other shards' tokens to zero.
     vocab_offset: u32,
-    /// Number of tokens of the vocabulary in this shard.
+    /// The number of tokens in this shard of the vocabulary.
     vocab: u32,
 }
 
-/// The kernel. It reads `ids [tokens]` of the whole vocabulary, `embedding [vocab, width]` byte rows and
-/// `row_scales [vocab]` u16 in 2^-16. It writes `out [tokens, width]` i32 rows.
+/// This kernel reads `ids [tokens]`, which are IDs in the whole vocabulary, `embedding [vocab, width]` byte rows and
+/// `row_scales [vocab]` u16 in units of 2^-16. It writes `out [tokens, width]` i32 rows.
 pub static KERNEL: Kernel = Kernel {
     name: "embed",
     params: Params::NAMES,

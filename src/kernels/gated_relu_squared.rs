@@ -1,22 +1,22 @@
 //! `out = relu(gate)² · up`: BitNet b1.58's feed-forward nonlinearity.
 //!
-//! Each row of gate and up is rounded to 14 bits, so the product has 42 bits, of which 30 are kept.
+//! Each row of `gate` and `up` is rounded to 14 bits, so the product has 42 bits, of which 30 are kept.
 
 use super::{INFO, Kernel, Lowering, Saturated, params, read, shared::rows, texts, write};
 use crate::numbers::fixed::{WIDE_BITS, round_even, shift_for};
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of features of a row.
+    /// The number of features of a row.
     width: u32,
 }
 
-/// Low bits of `gate² · up` that are dropped.
+/// The number of low bits of `gate² · up` that are dropped.
 const DROPPED: u32 = 12;
 
-/// The kernel. It reads `gate` and `up`, and writes `out`, all `[tokens, width]` i32 rows.
+/// This kernel reads `gate` and `up`, and writes `out`, all `[tokens, width]` i32 rows.
 pub static KERNEL: Kernel = Kernel {
     name: "gated_relu_squared",
     params: Params::NAMES,

@@ -1,6 +1,7 @@
-//! `dgate = 2 · relu(gate) · up · dout`, `dup = relu(gate)² · dout`, as wide rows.
+//! The gradient of the feed-forward nonlinearity, as wide rows: `dgate = 2 · relu(gate) · up · dout` and
+//! `dup = relu(gate)² · dout`.
 //!
-//! The factors have 14 + 14 + 30 bits, so every product is exact in i64 before it is rounded, once.
+//! The factors have 14 + 14 + 30 bits, so every product is exact in i64 and is rounded only once.
 
 use super::{
     INFO, Kernel, Lowering, Saturated,
@@ -13,17 +14,17 @@ use crate::numbers::fixed::round_even;
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of features of a row.
+    /// The number of features of a row.
     width: u32,
-    /// Number of the dither stream of dgate.
+    /// Index of the dither stream of `dgate`.
     gate_stream: u32,
-    /// Number of the dither stream of dup.
+    /// Index of the dither stream of `dup`.
     up_stream: u32,
 }
 
-/// The kernel. It reads `dout`, `gate` and `up [tokens, width]` i32 rows and the dither buffer. It writes `dgate` and
+/// This kernel reads `dout`, `gate` and `up [tokens, width]` i32 rows and the dither buffer. It writes `dgate` and
 /// `dup [tokens, width]` wide rows with their row info.
 pub static KERNEL: Kernel = Kernel {
     name: "gated_relu_squared_backward",

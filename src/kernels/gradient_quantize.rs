@@ -9,15 +9,15 @@ use super::{
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of features of a row.
+    /// The number of features of a row.
     width: u32,
-    /// Number of the dither stream.
+    /// Index of the dither stream.
     stream: u32,
 }
 
-/// The kernel. It reads `gradient [tokens, width]` i32 rows and the dither buffer. It writes `dy [tokens, width]` wide
+/// This kernel reads `gradient [tokens, width]` i32 rows and the dither buffer. It writes `dy [tokens, width]` wide
 /// rows with their row info.
 pub static KERNEL: Kernel = Kernel {
     name: "gradient_quantize",

@@ -7,20 +7,20 @@ use crate::numbers::{fixed::Scale, ternary::row_words};
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of features of a row.
+    /// The number of features of a row.
     width: u32,
-    /// Number of embeddings in this shard, which the products are summed over.
+    /// The number of embeddings in this shard, over which the products are summed.
     vocab: u32,
-    /// Number of the shard. Shard 0 overwrites dn, and later shards accumulate into it.
+    /// Index of the shard. Shard 0 overwrites `dn`, and later shards accumulate into it.
     shard: u32,
-    /// Exponent of dn: that of the embeddings − 22.
+    /// Exponent of `dn`: the embeddings' exponent minus 22, because `dlogits` are in Q22.
     exponent: i32,
 }
 
-/// The kernel. It reads `dlogits`, as cross_entropy writes them, and `embedding [vocab, width]` byte rows. It writes
-/// `dn [tokens, width]` i32 rows.
+/// This kernel reads `dlogits`, in the format in which `cross_entropy` writes them, and `embedding [vocab, width]` byte
+/// rows. It writes `dn [tokens, width]` i32 rows.
 pub static KERNEL: Kernel = Kernel {
     name: "head_backward",
     params: Params::NAMES,

@@ -8,17 +8,17 @@ use super::{
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of heads of a row.
+    /// The number of heads of a row.
     heads: u32,
-    /// Number of features of a head.
+    /// The number of features of a head.
     head_dim: u32,
-    /// Number of the dither stream; its elements are (token · heads + head, feature).
+    /// Index of the dither stream, whose elements are indexed by (token · heads + head, feature).
     stream: u32,
 }
 
-/// The kernel. It reads `gradient [tokens, heads · head_dim]` i32 rows and the dither buffer. It writes
+/// This kernel reads `gradient [tokens, heads · head_dim]` i32 rows and the dither buffer. It writes
 /// `out [tokens, heads]` head rows.
 pub static KERNEL: Kernel = Kernel {
     name: "head_gradient_quantize",

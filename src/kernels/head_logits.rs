@@ -1,7 +1,8 @@
-//! `z[t, v] = n[t] · embedding[v]` as base-2 scores: the logits of one shard of the vocabulary, by the tied embeddings.
+//! The logits of one shard of the vocabulary, as base-2 scores: `z[t, v] = n[t] · embedding[v]`. The embeddings are
+//! those of the model's input (tied embeddings).
 //!
-//! |Σ| ≤ 2^14 · 127 · width < 2^37 for width ≤ 2^16. The sum is multiplied by the row's u16 scale, and the product is
-//! rounded by 16 bits.
+//! The inner product is ≤ 2^14 · 127 · width < 2^37 in magnitude, because width ≤ 2^16. It is multiplied by the
+//! embedding's u16 row scale, and the low 16 bits of that product are rounded off.
 
 use super::{
     Kernel, Lowering, Saturated, as_bytes, as_i32_mut, flag, params, read,
@@ -15,20 +16,20 @@ use crate::numbers::{
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of features that the products are summed over.
+    /// The number of features over which the products are summed.
     width: u32,
-    /// Number of embeddings in this shard.
+    /// The number of embeddings in this shard.
     vocab: u32,
-    /// Mantissa of log2(e) · 2^20 · the embeddings' scale.
+    /// Mantissa of the scale `log2(e) · 2^20 · (scale of the embeddings)`.
     score_scale: u32,
-    /// Exponent of log2(e) · 2^20 · the embeddings' scale.
+    /// Exponent of the scale `log2(e) · 2^20 · (scale of the embeddings)`.
     score_scale_exponent: i32,
 }
 
-/// The kernel. It reads `n [tokens, width]` wide rows with their row info, `embedding [vocab, width]` byte rows and
-/// `row_scales [vocab]` u16 in 2^-16. It writes `z [tokens, vocab]` i32 in Q20.
+/// This kernel reads `n [tokens, width]` wide rows with their row info, `embedding [vocab, width]` byte rows and
+/// `row_scales [vocab]` u16 in units of 2^-16. It writes `z [tokens, vocab]` i32 in Q20.
 pub static KERNEL: Kernel = Kernel {
     name: "head_logits",
     params: Params::NAMES,

@@ -4,15 +4,15 @@ use super::{Kernel, Lowering, Saturated, as_i32, params, read, texts, write};
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of scores in this shard.
+    /// The number of scores in this shard.
     vocab: u32,
-    /// Number of the shard. Shard 0 overwrites maximum, and later shards accumulate into it.
+    /// Index of the shard. Shard 0 overwrites `maximum`, and later shards accumulate into it.
     shard: u32,
 }
 
-/// The kernel. It reads `z [tokens, vocab]` i32 and writes `maximum [tokens]` i32.
+/// This kernel reads `z [tokens, vocab]` i32 and writes `maximum [tokens]` i32.
 pub static KERNEL: Kernel = Kernel {
     name: "logits_max",
     params: Params::NAMES,

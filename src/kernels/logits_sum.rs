@@ -6,15 +6,15 @@ use super::{Kernel, Lowering, Saturated, as_i32, params, read, shared::scores::e
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of scores in this shard.
+    /// The number of scores in this shard.
     vocab: u32,
-    /// Number of the shard. Shard 0 overwrites sum, and later shards accumulate into it.
+    /// Index of the shard. Shard 0 overwrites `sum`, and later shards accumulate into it.
     shard: u32,
 }
 
-/// The kernel. It reads `z [tokens, vocab]` i32, `maximum [tokens]` i32 and the tables. It writes `sum [tokens]` u64.
+/// This kernel reads `z [tokens, vocab]` i32, `maximum [tokens]` i32 and the tables. It writes `sum [tokens]` u64.
 pub static KERNEL: Kernel = Kernel {
     name: "logits_sum",
     params: Params::NAMES,

@@ -1,6 +1,6 @@
-//! `out[t] = x[t] · aᵀ`: projects byte rows to the rank, as wide rows with a power of two each.
+//! `out[t] = x[t] · aᵀ`: projects byte rows to the rank. The results are wide rows whose scales are powers of two.
 //!
-//! |Σ| ≤ 127 · 2^14 · in_features < 2^42.
+//! The sums are exact: they are ≤ 127 · 2^14 · `in_features` < 2^42 in magnitude.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, as_bytes, params, read,
@@ -11,16 +11,16 @@ use crate::numbers::{fixed::Scale, ternary::row_words};
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of features that the products are summed over, ≤ 2^20.
+    /// The number of features over which the products are summed, ≤ 2^20.
     in_features: u32,
-    /// Number of features of the result, ≤ 64.
+    /// The number of features of the result, ≤ 64.
     rank: u32,
 }
 
-/// The kernel. It reads `x [tokens, in_features]` byte rows and `a [rank, in_features]` wide rows. It writes
-/// `out [tokens, rank]` wide rows with their row info, whose scale does not include the scales of x and a.
+/// This kernel reads `x [tokens, in_features]` byte rows and `a [rank, in_features]` wide rows. It writes
+/// `out [tokens, rank]` wide rows with their row info, whose scale does not include the scales of `x` and `a`.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_down",
     params: Params::NAMES,

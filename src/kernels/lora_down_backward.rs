@@ -1,7 +1,7 @@
-//! `out[t] = dy[t] · bᵀ`, b stored as `[rank, out_features]`: projects gradient rows to the rank, as wide rows with a
-//! power of two each.
+//! `out[t] = dy[t] · bᵀ`, where `b` is stored as `[rank, out_features]`: projects gradient rows to the rank. The
+//! results are wide rows whose scales are powers of two.
 //!
-//! |Σ| ≤ 2^28 · out_features < 2^49.
+//! The sums are exact: they are ≤ 2^28 · `out_features` < 2^49 in magnitude.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, params, read,
@@ -12,16 +12,16 @@ use crate::numbers::fixed::Scale;
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of features that the products are summed over, ≤ 2^20.
+    /// The number of features over which the products are summed, ≤ 2^20.
     out_features: u32,
-    /// Number of features of the result, ≤ 64.
+    /// The number of features of the result, ≤ 64.
     rank: u32,
 }
 
-/// The kernel. It reads `dy [tokens, out_features]` and `b [rank, out_features]` wide rows. It writes
-/// `out [tokens, rank]` wide rows with their row info, whose scale does not include the scales of dy and b.
+/// This kernel reads `dy [tokens, out_features]` and `b [rank, out_features]` wide rows. It writes `out [tokens, rank]`
+/// wide rows with their row info, whose scale does not include the scales of `dy` and `b`.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_down_backward",
     params: Params::NAMES,

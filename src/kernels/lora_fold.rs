@@ -1,7 +1,8 @@
-//! `f[t, r] = u[t, r] · (product of the scales of row t)`, in blocks of 32 tokens with one exponent each, so that sums
-//! over the tokens of a block are exact sums of integers.
+//! `f[t, r] = u[t, r] · (product of the scales of row t)`, in blocks of 32 tokens. The values of one block and one rank
+//! share an exponent, so sums over the tokens of a block are exact sums of integers.
 //!
-//! For grad b, u is `x · aᵀ`; for grad a it is `dy · b`. Both are multiplied by the scales of the rows of x and dy.
+//! For the gradient of `b`, `u` is `x · aᵀ`; for the gradient of `a`, it is `dy · b`. In both cases `u` is multiplied
+//! by the scales of the rows of `x` and `dy`.
 
 use super::{
     Kernel, Lowering, Saturated, as_bytes_mut, params, read,
@@ -15,21 +16,22 @@ use crate::numbers::fixed::{Scale, WIDE_BITS, round_dither, shift_for};
 use std::ops::Range;
 
 params! {
-    /// Number of blocks.
+    /// The number of blocks of tokens.
     blocks: u32,
     /// Rank of the adapter.
     rank: u32,
     /// Index in `lora_info` of a scale (mantissa, exponent): alpha / rank times the unit of the other factor.
     scale_at: u32,
-    /// Number of the dither stream; its elements are (token, rank).
+    /// Index of the dither stream, whose elements are indexed by (token, rank).
     stream: u32,
 }
 
-/// Words of a folded row: 32 tokens as a wide row, its exponent, and three words of padding.
+/// The number of words of a folded row: the values of 32 tokens as a wide row, their exponent, and three words of
+/// padding.
 pub const FOLD: usize = 20;
 
-/// The kernel. It reads `u [tokens, rank]` wide rows with `u_info`, `x_info`, `dy_info`, `spans [blocks, 2]` (first
-/// token, number of tokens ≤ 32), `lora_info` and the dither buffer. It writes `out [blocks, rank, 20]`.
+/// This kernel reads `u [tokens, rank]` wide rows with `u_info`, `x_info`, `dy_info`, `spans [blocks, 2]` (first token,
+/// number of tokens ≤ 32), `lora_info` and the dither buffer. It writes `out [blocks, rank, 20]`.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_fold",
     params: Params::NAMES,

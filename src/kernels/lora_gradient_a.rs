@@ -1,4 +1,5 @@
-//! `grad_a[r, i] += Σ_t f[t, r] · x[t, i]`: the gradient of the factor a, block by block.
+//! `grad_a[r, i] += Σ_t f[t, r] · x[t, i]`: adds up the gradient of the factor `a`, block by block. `f` holds the
+//! folded rows that `lora_fold` writes.
 //!
 //! The sum of a block (≤ 127 · 2^14 · 32 < 2^26) is exact. It is shifted to the job's exponent and added in i64, so
 //! gradients add up to the same bits in any order.
@@ -18,17 +19,17 @@ use crate::numbers::ternary::row_words;
 use std::ops::Range;
 
 params! {
-    /// Number of blocks.
+    /// The number of blocks of tokens.
     blocks: u32,
-    /// Number of features of x.
+    /// The number of features of `x`.
     in_features: u32,
     /// Rank of the adapter.
     rank: u32,
-    /// Index of the job's exponent in `lora_info`.
+    /// Index in `lora_info` of the exponent that the job fixes for this gradient.
     exponent_at: u32,
 }
 
-/// The kernel. It reads `x [tokens, in_features]` byte rows, the `folded` rows that lora_fold writes, `spans` and
+/// This kernel reads `x [tokens, in_features]` byte rows, the `folded` rows that `lora_fold` writes, `spans` and
 /// `lora_info`. It adds to `gradient [rank, in_features]` i64.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_gradient_a",

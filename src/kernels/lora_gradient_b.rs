@@ -1,4 +1,5 @@
-//! `grad_b[r, i] += Σ_t f[t, r] · dy[t, i]`: the gradient of the factor b, block by block.
+//! `grad_b[r, i] += Σ_t f[t, r] · dy[t, i]`: adds up the gradient of the factor `b`, block by block. `f` holds the
+//! folded rows that `lora_fold` writes.
 //!
 //! The sum of a block (≤ 2^14 · 2^14 · 32 = 2^33) is exact. It is shifted to the job's exponent and added in i64, so
 //! gradients add up to the same bits in any order.
@@ -17,20 +18,20 @@ use super::{
 use std::ops::Range;
 
 params! {
-    /// Number of blocks.
+    /// The number of blocks of tokens.
     blocks: u32,
-    /// Number of features of dy.
+    /// The number of features of `dy`.
     out_features: u32,
     /// Rank of the adapter.
     rank: u32,
-    /// Index of the job's exponent in `lora_info`.
+    /// Index in `lora_info` of the exponent that the job fixes for this gradient.
     exponent_at: u32,
 }
 
 /// An accumulated gradient that leaves `-LIMIT..LIMIT` counts as saturated.
 pub(crate) const LIMIT: i64 = 1 << 62;
 
-/// The kernel. It reads `dy [tokens, out_features]` wide rows, the `folded` rows that lora_fold writes, `spans` and
+/// This kernel reads `dy [tokens, out_features]` wide rows, the `folded` rows that `lora_fold` writes, `spans` and
 /// `lora_info`. It adds to `gradient [rank, out_features]` i64.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_gradient_b",

@@ -1,9 +1,9 @@
 //! `y = product · 2^fraction_bits + (alpha / rank) · u · factorᵀ`: adds the adapter's share to the ternary product
-//! `x · wᵀ`, in the product's unit / 2^fraction_bits.
+//! `x · wᵀ`. The unit of `y` is the product's unit divided by 2^fraction_bits.
 //!
-//! In the forward pass `u = x·aᵀ` and the factor is b; in the backward pass `u = dy·b` and the factor is a.
-//! |product| < 2^(30 − fraction_bits). |Σ u·factor| ≤ 2^28 · rank ≤ 2^34, and < 2^58 after multiplication by the 24-bit
-//! ratio.
+//! In the forward pass, `u` is `x · aᵀ` and the factor is `b`; in the backward pass, `u` is `dy · b` and the factor is
+//! `a`. `|product|` is < 2^(30 − fraction_bits). `|Σ u · factor|` is ≤ 2^28 · rank ≤ 2^34, and < 2^58 after
+//! multiplication by the 24-bit ratio.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, as_i32, flag, params, read,
@@ -14,29 +14,29 @@ use crate::numbers::fixed::{Scale, saturate, shift_to_i32};
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of features of y.
+    /// The number of features of `y`.
     width: u32,
     /// Rank of the adapter; 0 if the linear layer has no adapter.
     rank: u32,
-    /// Index of the row of each token that the dispatch writes.
+    /// Index of the row that the dispatch writes, among the rows of a token.
     slot: u32,
-    /// Number of rows of each token in `y`.
+    /// The number of rows of each token in `y`.
     slots: u32,
     /// Left shift of the product.
     fraction_bits: u32,
-    /// Index in `lora_info` of the ratio: a 24-bit mantissa and a right shift.
+    /// Index in `lora_info` of the ratio, which is stored as a 24-bit mantissa and a right shift.
     ratio_at: u32,
-    /// Mantissa of the product's scale, which is the scale of w times 2^-fraction_bits.
+    /// Mantissa of the product's scale, which is the scale of `w` times 2^-fraction_bits.
     product_scale: u32,
     /// Exponent of the product's scale.
     product_scale_exponent: i32,
 }
 
-/// The kernel. It reads `x_info [tokens, 4]`, the scales of the product's rows; `u [tokens, rank]` wide rows with
+/// This kernel reads `x_info [tokens, 4]`, the scales of the product's rows; `u [tokens, rank]` wide rows with
 /// `u_info`; `factor [width, rank]` wide rows; and `lora_info`. It updates `y [tokens, slots, width]` i32 rows, which
-/// hold the product.
+/// initially hold the product.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_up",
     params: Params::NAMES,

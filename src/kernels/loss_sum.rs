@@ -1,16 +1,16 @@
-//! `total += Σ_t loss[t]`: the loss of a batch as i64, in bits, Q20.
+//! `total += Σ_t loss[t]`: adds the loss of a batch to the total, which is an i64 in bits, in Q20.
 
 use super::{Kernel, Lowering, Saturated, cross_entropy::dlogits_words, params, read, texts, write};
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of scores in this shard.
+    /// The number of scores in this shard.
     vocab: u32,
 }
 
-/// The kernel. It reads `dlogits`, as cross_entropy writes them, and adds to `total [1]` i64.
+/// This kernel reads `dlogits`, in the format in which `cross_entropy` writes them, and adds to `total [1]` i64.
 pub static KERNEL: Kernel = Kernel {
     name: "loss_sum",
     params: Params::NAMES,

@@ -1,9 +1,9 @@
-//! Kernels: each is a WGSL text, a reference kernel of the same name in Rust that defines its result, and a line in
-//! [`ALL`].
+//! Kernels. Each consists of WGSL text, a reference kernel in the Rust module of the same name, which defines the
+//! result, and an entry in [`ALL`].
 //!
 //! A kernel reads some buffers of 32-bit words and writes others. Its work is divided into *work units*, mostly token
-//! rows. Unit `u` owns words `u·n .. (u+1)·n` of each buffer that the kernel writes, so units may run in any order, on
-//! any number of threads or workgroups, with the same result.
+//! rows. Unit `u` owns words `u·n .. (u+1)·n` of each buffer that the kernel writes (`n` may differ between buffers),
+//! so units may run in any order, on any number of threads or workgroups, with the same result.
 //!
 //! Formats that several kernels share:
 //! - *byte rows* `[rows, row_words(width)]`: int8, four to a word, zero padded;
@@ -48,7 +48,7 @@ pub mod shared;
 pub mod ternary_matmul;
 pub mod ternary_matmul_backward;
 
-/// Words of one row info.
+/// The number of words of one row info.
 pub const INFO: usize = 4;
 
 /// A kernel: its interface, its reference kernel, and its WGSL.
@@ -57,7 +57,7 @@ pub struct Kernel {
     pub name: &'static str,
     /// Names of the 32-bit fields of WGSL's `struct Params`, in order.
     pub params: &'static [&'static str],
-    /// The storage buffers, in the order of `@binding`, from 1; `params` is at 0.
+    /// The storage buffers, in the order of their `@binding` numbers, which start at 1; the parameters are at 0.
     pub bindings: &'static [Binding],
     /// Returns the number of work units for the given parameters.
     pub units: fn(&[u32]) -> usize,
@@ -77,12 +77,13 @@ pub struct Binding {
 
 /// How a kernel uses a buffer.
 pub enum Access {
-    /// Any unit reads any word.
+    /// The kernel only reads the buffer. Any unit may read any word.
     Read,
-    /// Each unit owns the returned number of words, which it writes and may also read.
+    /// Each unit owns the number of words that the function returns for the given parameters. The unit writes these
+    /// words and may also read them.
     Write(fn(&[u32]) -> usize),
-    /// The recording's saturation flag, which WGSL sets to 1 by atomic max and never reads. CPU kernels do not get it;
-    /// they return it.
+    /// The recording's saturation flag, which WGSL sets to 1 by atomic max and never reads. A CPU kernel does not get
+    /// this buffer; it returns [`Saturated`] instead.
     Flag,
 }
 
@@ -90,23 +91,23 @@ pub enum Access {
 pub type Saturated = bool;
 
 /// A CPU implementation of a kernel. Its arguments are the parameters, the range of work units to compute, the buffers
-/// that the kernel reads, and of each buffer that it writes the words that these units own.
+/// that the kernel reads, and, for each buffer that the kernel writes, the words that these units own.
 pub type CpuKernel = fn(&[u32], Range<usize>, &[&[u32]], &mut [&mut [u32]]) -> Saturated;
 
 /// A WGSL implementation of a kernel.
 pub struct Lowering {
-    /// `plain`, `tiled`, `f32` or `swar`.
+    /// Name of the lowering: `plain`, `tiled`, `f32` or `swar`.
     pub name: &'static str,
-    /// The texts of files in `shaders/`, of which the implementation is the concatenation. The first is the kernel's
-    /// own, `<kernel>.wgsl`; the others are in `fragments/`, and other lowerings may use them too.
+    /// The texts of files in `shaders/`, which are concatenated. The first file is the kernel's own, `<kernel>.wgsl`;
+    /// the others are in `fragments/`, and other lowerings may use them too.
     pub texts: &'static [&'static str],
     /// Returns the number of workgroups along x for the given parameters.
     pub groups_x: fn(&[u32]) -> u32,
-    /// Units that one workgroup along y computes.
+    /// The number of work units that each workgroup along y computes.
     pub units_per_group: u32,
-    /// Returns the value of WGSL's override `keys_held` for the given parameters; `None` if there is no such override.
-    /// It is a number of words of workgroup memory. A browser zeroes them for each workgroup, so more words than needed
-    /// cost time.
+    /// Returns the value of WGSL's override `keys_held` for the given parameters; `None` if the WGSL has no such
+    /// override. The value is a number of words of workgroup memory. A browser zeroes these words for each workgroup,
+    /// so more of them than needed cost time.
     pub keys_held: Option<fn(&[u32]) -> u32>,
 }
 
@@ -117,21 +118,21 @@ impl Lowering {
     }
 }
 
-/// Returns the texts of files in `shaders/`.
+/// Expands to the texts of the given files in `shaders/`.
 macro_rules! texts {
     ($($file:literal),+ $(,)?) => { &[$(include_str!(concat!("../../shaders/", $file))),+] };
 }
 pub(crate) use texts;
 
-/// Declares a kernel's `Params`: 32-bit fields, the first of which is `first_group`, the workgroup along y from which a
-/// dispatch runs if the executor divides it.
+/// Declares a kernel's `Params`, a struct of 32-bit fields. The first field is `first_group`: the workgroup along y at
+/// which a launch starts if the executor divides the dispatch into several launches.
 macro_rules! params {
     ($($(#[$doc:meta])* $field:ident: $type:ty),* $(,)?) => {
-        /// Uniform parameters, laid out as in WGSL.
+        /// The parameters of the kernel, laid out like the uniform buffer in WGSL.
         #[repr(C)]
         #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
         pub struct Params {
-            /// First workgroup along y. Only a GPU executor sets it.
+            /// Index along y of the first workgroup. Only a GPU executor sets it.
             pub first_group: u32,
             $($(#[$doc])* pub $field: $type,)*
         }
@@ -143,7 +144,7 @@ macro_rules! params {
                 bytemuck::from_bytes(bytemuck::cast_slice(words))
             }
 
-            /// Returns the parameters as words.
+            /// Returns the parameters as 32-bit words, in the order of the fields.
             pub fn words(&self) -> Vec<u32> {
                 bytemuck::cast_slice(bytemuck::bytes_of(self)).to_vec()
             }

@@ -1,19 +1,19 @@
-//! `out = residual + y`: adds the output of a linear layer to the residual stream, in its fixed point.
+//! `out = residual + y`: adds the output of a linear layer to the residual stream, in the stream's fixed point.
 
 use super::{INFO, Kernel, Lowering, Saturated, flag, params, read, shared::rows, texts, write};
 use crate::numbers::fixed::{Scale, saturate, shift_to_i32};
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of features of a row.
+    /// The number of features of a row.
     width: u32,
-    /// Number of fraction bits of the residual.
+    /// The number of fraction bits of the residual.
     fraction_bits: u32,
 }
 
-/// The kernel. It reads `residual` and `y`, and writes `out`, all `[tokens, width]` i32 rows.
+/// This kernel reads `residual` and `y`, and writes `out`, all `[tokens, width]` i32 rows.
 pub static KERNEL: Kernel = Kernel {
     name: "residual_add",
     params: Params::NAMES,

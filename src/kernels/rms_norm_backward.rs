@@ -1,6 +1,7 @@
-//! `dx = residual + (g − c · x) / rms`, `g = gain · Σ dn`, `c = Σ g·x / (Σ x² + width · epsilon)`.
+//! The gradient of RMSNorm: `dx = residual + (g − c · x) / rms`, where `g = gain · Σ dn` and
+//! `c = Σ g·x / (Σ x² + width · epsilon)`. `residual` is the gradient of the residual stream, which bypasses the norm.
 //!
-//! Up to three gradients of the normalized row are aligned and summed, because up to three linear layers may read it.
+//! Up to three gradients of the normalized row are aligned and summed, because up to three linear layers read that row.
 //! The quantization after the norm is treated as the identity (straight-through estimator).
 
 use super::{
@@ -16,24 +17,25 @@ use crate::numbers::fixed::{ROW_BITS, Scale, round_even, shift_for};
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of features of a row.
+    /// The number of features of a row.
     width: u32,
-    /// Number of gradients of each normalized row.
+    /// The number of gradients of each normalized row.
     slots: u32,
-    /// 1, or 0 if there is no residual, so that `residual` is a single row of zeros.
+    /// Step from the row of one token in `residual` to the next: 1, or 0 if `residual` is a single row of zeros.
     residual_stride: u32,
-    /// Exponent of the gains: a gain is its integer times this power of two.
+    /// Exponent of the gains: an integer `i` in `gain` stands for the gain `i · 2^gain_exponent`.
     gain_exponent: i32,
-    /// Mantissa of 1 / width.
+    /// Mantissa of the scale `1 / width`.
     inverse_width: u32,
-    /// Exponent of 1 / width.
+    /// Exponent of the scale `1 / width`.
     inverse_width_exponent: i32,
 }
 
-/// The kernel. It reads `dn [tokens, slots, width]`, `x [tokens, width]` and `residual [tokens, width]` i32 rows,
-/// `gain [width]` i32 and `norm_info [tokens, 4]`. It writes `dx [tokens, width]` i32 rows with a power of two each.
+/// This kernel reads `dn [tokens, slots, width]`, `x [tokens, width]` and `residual [tokens, width]` i32 rows,
+/// `gain [width]` i32 and `norm_info [tokens, 4]`. It writes `dx [tokens, width]` i32 rows whose scales are powers of
+/// two.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_backward",
     params: Params::NAMES,
@@ -87,7 +89,7 @@ pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], w
             *value = round_even(*value, shift) * i64::from(gain); // g ≤ 2^46
         }
 
-        // c, from copies of 30 and 15 bits: Σ ≤ 2^45 · width.
+        // c is computed from copies of g and x of 30 and 15 bits, so Σ ≤ 2^45 · width.
         let x_shift = copy_shift(x);
         let dot: i64 = values.iter().zip(x).map(|(&g, &x)| round_even(g, 16) * i64::from(copy(x, x_shift))).sum();
         let c = Scale::new(dot.unsigned_abs(), 16 + x_shift as i32);

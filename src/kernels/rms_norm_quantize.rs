@@ -1,8 +1,8 @@
 //! `q = round(127 · n / max|n|)`, `n = gain · x / rms(x)`: RMSNorm, then BitNet's int8 quantization by the largest
 //! magnitude of each token.
 //!
-//! The RMS cancels in q and only affects the row's scale. The maximum is taken of the exact products gain · x, so each
-//! value is rounded only once.
+//! The RMS cancels in `q` and only affects the row's scale. The maximum is that of the exact products `gain · x`, so
+//! each value is rounded only once.
 
 use super::{
     INFO, Kernel, Lowering, Saturated, as_bytes_mut, as_i32, params, read,
@@ -16,24 +16,24 @@ use crate::numbers::{
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of features of a row.
+    /// The number of features of a row.
     width: u32,
-    /// Exponent of the gains: a gain is its integer times this power of two.
+    /// Exponent of the gains: an integer `i` in `gain` stands for the gain `i · 2^gain_exponent`.
     gain_exponent: i32,
-    /// Mantissa of 1 / width.
+    /// Mantissa of the scale `1 / width`.
     inverse_width: u32,
-    /// Exponent of 1 / width.
+    /// Exponent of the scale `1 / width`.
     inverse_width_exponent: i32,
-    /// Mantissa of epsilon.
+    /// Mantissa of the norm's epsilon.
     epsilon: u32,
-    /// Exponent of epsilon.
+    /// Exponent of the norm's epsilon.
     epsilon_exponent: i32,
 }
 
-/// The kernel. It reads `x [tokens, width]` i32 rows and `gain [width]` i32 within ±65,535. It writes
-/// `q [tokens, width]` byte rows with `q_info`, and `norm_info [tokens, 4]` for the backward pass.
+/// This kernel reads `x [tokens, width]` i32 rows and `gain [width]` i32 within ±65,535. It writes `q [tokens, width]`
+/// byte rows with `q_info`, and `norm_info [tokens, 4]` for the backward pass.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_quantize",
     params: Params::NAMES,
@@ -55,7 +55,8 @@ pub static KERNEL: Kernel = Kernel {
     }],
 };
 
-/// 1 / 127 as `floor(2^61 / 127)`, normalized: the value of one int8 step relative to the row's maximum.
+/// Returns 1 / 127, computed as `floor(2^61 / 127)` and normalized: the value of one int8 step relative to the row's
+/// maximum.
 fn inverse_127() -> Scale {
     Scale::new(127, 0).reciprocal()
 }

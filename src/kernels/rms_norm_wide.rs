@@ -9,24 +9,24 @@ use crate::numbers::fixed::Scale;
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of features of a row.
+    /// The number of features of a row.
     width: u32,
-    /// Exponent of the gains: a gain is its integer times this power of two.
+    /// Exponent of the gains: an integer `i` in `gain` stands for the gain `i · 2^gain_exponent`.
     gain_exponent: i32,
-    /// Mantissa of 1 / width.
+    /// Mantissa of the scale `1 / width`.
     inverse_width: u32,
-    /// Exponent of 1 / width.
+    /// Exponent of the scale `1 / width`.
     inverse_width_exponent: i32,
-    /// Mantissa of epsilon.
+    /// Mantissa of the norm's epsilon.
     epsilon: u32,
-    /// Exponent of epsilon.
+    /// Exponent of the norm's epsilon.
     epsilon_exponent: i32,
 }
 
-/// The kernel. It reads `x [tokens, width]` i32 rows and `gain [width]` i32 within ±65,535. It writes
-/// `n [tokens, width]` wide rows with `n_info`, and `norm_info [tokens, 4]` for the backward pass.
+/// This kernel reads `x [tokens, width]` i32 rows and `gain [width]` i32 within ±65,535. It writes `n [tokens, width]`
+/// wide rows with `n_info`, and `norm_info [tokens, 4]` for the backward pass.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_wide",
     params: Params::NAMES,

@@ -1,6 +1,7 @@
 //! `out = rotate(y)`: rotary position embedding, as head rows for attention.
 //!
-//! Features i and i + head_dim/2 are rotated as a pair, by the table's angle at the token's position in its sequence.
+//! Features `i` and `i + head_dim / 2` are rotated as a pair, by the table's angle at the token's position in its
+//! sequence.
 
 use super::{
     Kernel, Lowering, Saturated, as_i32, params, read,
@@ -11,17 +12,17 @@ use crate::numbers::fixed::round_even;
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of heads of a row.
+    /// The number of heads of a row.
     heads: u32,
-    /// Number of features of a head, even.
+    /// The number of features of a head, even.
     head_dim: u32,
-    /// 1, or 0 if every position is rotated by the table's first row.
+    /// Step from the row of one position in the table to the next: 1, or 0 if every position uses the first row.
     position_stride: u32,
 }
 
-/// The kernel. It reads `y [tokens, heads · head_dim]` i32 rows, `positions [tokens]` and
+/// This kernel reads `y [tokens, heads · head_dim]` i32 rows, `positions [tokens]` and
 /// `table [positions, head_dim/2, 2]` in Q30. It writes `out [tokens, heads]` head rows.
 pub static KERNEL: Kernel = Kernel {
     name: "rope",

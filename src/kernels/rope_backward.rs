@@ -10,23 +10,23 @@ use crate::numbers::fixed::{Scale, round_even};
 use std::ops::Range;
 
 params! {
-    /// Number of token rows.
+    /// The number of token rows.
     tokens: u32,
-    /// Number of heads of a row.
+    /// The number of heads of a row.
     heads: u32,
-    /// Number of features of a head, even.
+    /// The number of features of a head, even.
     head_dim: u32,
-    /// 1, or 0 if every position is rotated by the table's first row.
+    /// Step from the row of one position in the table to the next: 1, or 0 if every position uses the first row.
     position_stride: u32,
-    /// Number of heads from one token to the next in `dheads`.
+    /// The number of heads of each token in `dheads`, of which the dispatch reads `heads`.
     head_stride: u32,
-    /// Index of the first head of a token in `dheads`.
+    /// Index of the first head that the dispatch reads, among the heads of a token in `dheads`.
     head_offset: u32,
-    /// Number of the dither stream.
+    /// Index of the dither stream.
     stream: u32,
 }
 
-/// The kernel. It reads `dheads [tokens, head_stride, head_dim]` i32 rows, `positions [tokens]`,
+/// This kernel reads `dheads [tokens, head_stride, head_dim]` i32 rows, `positions [tokens]`,
 /// `table [positions, head_dim/2, 2]` in Q30 and the dither buffer. It writes `dy [tokens, heads · head_dim]` wide rows
 /// with their row info.
 pub static KERNEL: Kernel = Kernel {

@@ -1,23 +1,23 @@
 //! `out[t, n] = Σ_k x[t, k] · w[n, k]`: byte rows times a ternary matrix, exact in i32.
 //!
-//! |out| ≤ 127 · in_features, so in_features must be ≤ 2^24.
+//! `in_features` must be ≤ 2^24, because `|out|` reaches 127 · `in_features`.
 
 use super::{INFO, Kernel, Lowering, Saturated, as_bytes, params, read, shared::rows, texts, write};
 use crate::numbers::ternary::{row_words, trit};
 use std::ops::Range;
 
 params! {
-    /// Number of rows of x.
+    /// The number of rows of `x`.
     tokens: u32,
-    /// Number of features that the products are summed over.
+    /// The number of features over which the products are summed.
     in_features: u32,
-    /// Number of rows of w.
+    /// The number of rows of `w`.
     out_features: u32,
 }
 
-/// The kernel. It reads `x [tokens, in_features]` byte rows with their row info, whose sum is used by implementations
-/// that multiply codes 0..=2, and `weights [out_features, in_features]` block words. It writes
-/// `out [tokens, out_features]` i32 rows, whose row info lora_up writes.
+/// This kernel reads `x [tokens, in_features]` byte rows with their row info, whose sum is used by implementations that
+/// multiply codes 0..=2 in place of trits, and `weights [out_features, in_features]` block words. It writes
+/// `out [tokens, out_features]` i32 rows, whose row info `lora_up` writes.
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul",
     params: Params::NAMES,
@@ -73,7 +73,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// A lowering whose workgroups compute 64 tokens each.
+/// Returns a lowering whose workgroups compute 64 tokens each.
 const fn lowering(name: &'static str, texts: &'static [&'static str], groups_x: fn(&[u32]) -> u32) -> Lowering {
     Lowering { name, texts, groups_x, units_per_group: 64, keys_held: None }
 }

@@ -1,29 +1,29 @@
 //! `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`: wide rows times a transposed ternary matrix, exact in i32.
 //!
-//! |out| ≤ 2^14 · out_features, so out_features must be ≤ 65,536.
+//! `out_features` must be ≤ 65,536, because `|out|` reaches 2^14 · `out_features`.
 
 use super::{INFO, Kernel, Lowering, Saturated, as_bytes, params, read, shared::rows, texts, write};
 use crate::numbers::ternary::{row_words, trit};
 use std::ops::Range;
 
 params! {
-    /// Number of rows of dy.
+    /// The number of rows of `dy`.
     tokens: u32,
-    /// Number of columns of w.
+    /// The number of columns of `w`.
     in_features: u32,
-    /// Number of features that the products are summed over.
+    /// The number of features over which the products are summed.
     out_features: u32,
-    /// Index of the result of each token that the dispatch writes.
+    /// Index of the result that the dispatch writes, among the results of a token.
     slot: u32,
-    /// Number of results of each token in the output buffer.
+    /// The number of results of each token in the output buffer.
     slots: u32,
-    /// Number of int8 planes of dy: 2 for wide rows, 1 for byte rows.
+    /// The number of int8 planes of `dy`: 2 for wide rows, 1 for byte rows.
     planes: u32,
 }
 
-/// The kernel. It reads `dy [tokens, planes, out_features]` with its row info, whose sum is used by implementations
-/// that multiply codes 0..=2, and `weights [out_features, in_features]` block words. It writes
-/// `out [tokens, slots, in_features]` i32 rows, whose row info lora_up writes.
+/// This kernel reads `dy [tokens, planes, out_features]` with its row info, whose sum is used by implementations that
+/// multiply codes 0..=2 in place of trits, and `weights [out_features, in_features]` block words. It writes
+/// `out [tokens, slots, in_features]` i32 rows, whose row info `lora_up` writes.
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul_backward",
     params: Params::NAMES,
@@ -79,7 +79,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// A lowering whose workgroups compute 64 tokens each.
+/// Returns a lowering whose workgroups compute 64 tokens each.
 const fn lowering(name: &'static str, texts: &'static [&'static str], groups_x: fn(&[u32]) -> u32) -> Lowering {
     Lowering { name, texts, groups_x, units_per_group: 64, keys_held: None }
 }

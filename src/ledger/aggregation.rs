@@ -1,5 +1,6 @@
-//! The end of a round: its aggregate, which is the adapter after one optimizer step with the round's gradients.
-//! Proposers compute it, commit to it and reveal it. The one with the most stake starts the next round.
+//! The end of a round. The round's aggregate is the adapter after one optimizer step with the round's gradients.
+//! Proposers compute it, commit to it and reveal it. The next round starts from the aggregate that is backed by the
+//! most stake.
 
 use super::{
     ChunkSlot, Event, Finding, Proposal, Round, State,
@@ -76,8 +77,8 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Resul
     Ok(())
 }
 
-/// Closes the round if more than half of the proposers' stake revealed the same aggregate or, after `decision_blocks`,
-/// with the aggregate that has the most stake.
+/// Closes the round with the aggregate that proposers with more than half of all proposers' stake have revealed or,
+/// after `decision_blocks`, with the revealed aggregate that has the most stake.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let Some(since) = state.settled_since() else { return };
     let stakes: BTreeMap<&String, u128> =
@@ -95,13 +96,14 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// An aggregate that a proposer revealed: the gradients added up, the next adapter, and its layout root.
+/// An aggregate that a proposer revealed: the IDs of the gradients that it adds up, the CID of the next adapter, and
+/// the layout root of that adapter.
 type RevealedAggregate = (Vec<u64>, Cid, Hash);
 
 fn close(state: &mut State, next: RevealedAggregate, events: &mut Vec<Event>) {
     let penalty = state.genesis.params.fraud_penalty;
-    // other gradients prove nothing, because bytes may be available to one proposer only; another aggregate of the same
-    // gradients is wrong
+    // an aggregate of other gradients proves nothing, because bytes may be available to one proposer only; a different
+    // aggregate of the same gradients is wrong
     let others =
         |proposal: &&Proposal| proposal.ids == next.0 && proposal.revealed().is_some_and(|other| other != next);
     let wrong: Vec<String> = state.proposals.values().filter(others).map(|other| other.proposer.clone()).collect();
@@ -125,9 +127,9 @@ fn close(state: &mut State, next: RevealedAggregate, events: &mut Vec<Event>) {
     prune(state, round.saturating_sub(state.genesis.params.retention_rounds));
 }
 
-/// Removes rounds before `end` with their submissions and commitments, and keeps those from the first round on that has
-/// an unsettled submission. A removed commitment cannot be accepted again, because the seed of its task depends on the
-/// round.
+/// Removes the rounds before `end` with their submissions and commitments. All rounds are kept from the first one on
+/// that has an open challenge or dispute. A removed commitment cannot be accepted again, because the seed of its task
+/// depends on the round.
 fn prune(state: &mut State, end: u64) {
     let challenged = state.challenges.values().map(|challenge| challenge.submission);
     let open = challenged.chain(state.disputes.values().map(|case| case.submission));
@@ -152,13 +154,14 @@ impl Proposal {
 }
 
 impl State {
-    /// Returns the height since which the round is full and none of its gradients can be disputed any more.
+    /// Returns the height since which the round has been full and none of its gradients could be disputed; `None` if
+    /// that is not so yet.
     pub(super) fn settled_since(&self) -> Option<u64> {
         let since = self.head().full_since?.saturating_add(self.genesis.params.challenge_blocks);
         (since <= self.head().height).then_some(since)
     }
 
-    /// Returns the numbers of the accepted gradients of this round, ascending.
+    /// Returns the IDs of the gradients that are accepted in this round, ascending.
     pub fn accepted_ids(&self) -> Vec<u64> {
         let accepted = |slot: &ChunkSlot| if let ChunkSlot::Accepted(id) = slot { Some(*id) } else { None };
         let mut ids: Vec<u64> = self.chunk_slots.values().filter_map(accepted).collect();
@@ -166,8 +169,8 @@ impl State {
         ids
     }
 
-    /// Returns whether a quarter of the proposers' time is over, after which they leave out gradients whose bytes they
-    /// cannot fetch.
+    /// Returns whether a quarter of `decision_blocks` is over. From then on, proposers leave out gradients whose bytes
+    /// they cannot fetch.
     pub(super) fn waited(&self) -> bool {
         let blocks = self.genesis.params.decision_blocks / 4;
         self.settled_since().is_some_and(|since| self.head().height >= since.saturating_add(blocks))

@@ -1,8 +1,8 @@
 //! Claims: a claim reserves one chunk slot of the round for one miner until it expires.
 //!
 //! A round has one chunk slot for each of a range of positions. If all slots are taken, those that were claimed more
-//! than `claim_grace` seconds ago may be claimed by other miners too, so that a miner that left does not hold up the
-//! round. The miner that submits first has the slot.
+//! than `claim_grace` seconds ago may be claimed by other miners too, so that a miner that has left does not hold up
+//! the round. The miner that submits first gets the slot.
 
 use super::{
     ChunkSlot, Claim, Event, LedgerParams, State, coins,
@@ -11,10 +11,10 @@ use super::{
 use crate::tx::{DENOM, MsgClaimTask, MsgClaimTaskResponse, code};
 use prost::Message;
 
-/// Number of the only pool.
+/// ID of the only pool.
 pub(super) const POOL: u64 = 0;
 
-/// Claims a chunk slot. A claim that the miner already holds succeeds again.
+/// Claims a chunk slot. Claiming a slot that the miner already holds succeeds.
 pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Context) -> Result<Vec<u8>, Refusal> {
     let taken = |log: &str| Err(Refusal::new(code::TAKEN, log));
     let MsgClaimTask { miner, pool_id, chunk_id } = message;
@@ -58,8 +58,8 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     Ok(answer)
 }
 
-/// Locks the bond of a claim and returns it. It is 0 for a miner that has too few coins, if fewer than `unbonded_share`
-/// of the chunk slots are claimed without a bond.
+/// Locks the bond of a claim and returns its amount. For a miner that has too few coins the bond is 0, unless
+/// `unbonded_share` of the round's chunk slots are already claimed without a bond; then this fails.
 fn bond(state: &mut State, miner: &str) -> Result<u64, Refusal> {
     let LedgerParams { claim_bond, unbonded_share, .. } = state.genesis.params;
     if claim_bond == 0 || coins::take(state, miner, claim_bond, "the bond of a claim").is_ok() {
@@ -102,7 +102,7 @@ pub(super) fn expire(state: &mut State) {
     }
 }
 
-/// Ends all claims to a chunk slot that a submission now has, and returns their bonds.
+/// Ends all claims to a chunk slot for which a gradient has been submitted, and returns their bonds.
 pub(super) fn release(state: &mut State, position: u64, submission: u64) {
     if let Some(ChunkSlot::Claimed(claims)) = state.chunk_slots.insert(position, ChunkSlot::Submitted(submission)) {
         for claim in claims {
@@ -130,8 +130,8 @@ impl State {
         self.genesis.positions(self.head().round).filter(|position| self.is_available(*position))
     }
 
-    /// Returns whether a chunk slot can be claimed: it is free; or no slot is free, and all claims to it are older than
-    /// `claim_grace` and fewer than `claims_per_chunk`.
+    /// Returns whether a chunk slot can be claimed. Either it is free; or no slot of the round is free, and this one
+    /// has fewer than `claims_per_chunk` claims, all of them older than `claim_grace`.
     fn is_available(&self, position: u64) -> bool {
         let LedgerParams { claim_grace, claims_per_chunk, .. } = self.genesis.params;
         let now = self.head().time;

@@ -1,4 +1,4 @@
-//! Coins. They are minted by the genesis and as rewards only; every other operation moves or burns them.
+//! Coins. Only the genesis and rewards mint coins; every other operation moves or burns them.
 
 use super::{LedgerParams, State, context::Refusal};
 use crate::tx::{DENOM, MsgSetPayout, Transfer, check_address, code};
@@ -12,12 +12,12 @@ pub(super) fn transfer(state: &mut State, transfer: &Transfer) -> Result<(), Ref
         return Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));
     };
     state.account_mut(from).balance = left;
-    // all coins together are fewer than 2^64
+    // no overflow: all coins together are fewer than 2^64
     state.account_mut(to).balance += amount;
     Ok(())
 }
 
-/// Takes coins from an account. Fails with a log that names the purpose if it has too few.
+/// Takes coins from an account. Fails if the account has too few; the error's log then names `purpose`.
 pub(super) fn take(state: &mut State, from: &str, amount: u64, purpose: &str) -> Result<(), Refusal> {
     let owned = state.account(from).balance;
     let Some(left) = owned.checked_sub(amount) else {
@@ -30,15 +30,15 @@ pub(super) fn take(state: &mut State, from: &str, amount: u64, purpose: &str) ->
     Ok(())
 }
 
-/// Adds coins to an account that were locked or minted.
+/// Adds coins, which were locked or minted before, to an account.
 pub(super) fn give_back(state: &mut State, to: &str, amount: u64) {
     if amount > 0 {
         state.account_mut(to).balance += amount;
     }
 }
 
-/// Mints coins, at most until all minted coins are 2^64 − 1, and returns how many. The caller must give them to an
-/// account.
+/// Mints `amount` micro-units, or fewer if the total ever minted would exceed 2^64 − 1, and returns how many. The
+/// caller must give them to an account.
 pub(super) fn mint(state: &mut State, amount: u64) -> u64 {
     let head = state.head_mut();
     let amount = amount.min(u64::MAX - head.minted);
@@ -46,8 +46,8 @@ pub(super) fn mint(state: &mut State, amount: u64) -> u64 {
     amount
 }
 
-/// Pays the reward for a gradient. For a miner without a stake, the last `probation` rewards stay in escrow. Returns
-/// the address of the account that is paid, and its balance.
+/// Pays the reward for a gradient. For a miner without a stake, the latest `probation` rewards stay in escrow. Returns
+/// the address of the account that is paid, and its new balance.
 pub(super) fn reward(state: &mut State, miner: &str) -> (String, u64) {
     let LedgerParams { reward, probation, .. } = state.genesis.params;
     let minted = mint(state, reward);
@@ -70,7 +70,7 @@ pub(super) fn pay_bounty(state: &mut State, winner: &str, lost: u64) {
     give_back(state, winner, bounty);
 }
 
-/// Returns the stakes whose unbonding time is over.
+/// Pays the stakes whose unbonding time is over back to their owners.
 pub(super) fn unbond(state: &mut State) {
     let height = state.head().height;
     while let Some(((due, _), _)) = state.unbonding.get_min() {

@@ -1,5 +1,5 @@
-//! What every message handler gets and returns besides the state: the [`Context`] of its transaction, and a
-//! [`Refusal`].
+//! Types that all message handlers share: the [`Context`] of the transaction, which they take, and the [`Refusal`] that
+//! they return on failure.
 
 use super::Event;
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 pub struct Refusal {
     /// The error code, one of [`code`].
     pub code: u32,
-    /// The reason, in words.
+    /// Reason of the refusal, in words.
     pub log: String,
 }
 
@@ -49,10 +49,10 @@ impl From<DisputeError> for Refusal {
     }
 }
 
-/// The transaction that a message belongs to.
+/// The transaction to which a message belongs.
 pub(super) struct Context<'a> {
-    /// Hash of the transaction.
+    /// Hash of the transaction, in upper-case hexadecimal.
     pub(super) hash: &'a str,
-    /// Events of its messages so far.
+    /// Events of the transaction's messages so far.
     pub(super) events: Vec<Event>,
 }

@@ -3,7 +3,7 @@
 //! them are dismissed.
 //!
 //! The subject of a dispute follows from the genesis, the round's adapter, and the bytes of the chunk and of the
-//! artifact's manifest, which are checked against their CIDs. So the ledger need not believe either party.
+//! artifact's manifest, which are checked against their CIDs. So the ledger need not trust either party.
 
 use super::{
     ChallengeStage, DisputeCase, Event, LedgerParams, State, Submission, SubmissionStatus, coins,
@@ -21,7 +21,7 @@ use crate::{
 };
 use prost::Message;
 
-/// The most disputes that may be open about one gradient at a time, without those of an appeal.
+/// The most disputes that may be open about one gradient at a time, not counting those that an appeal opened.
 const MAX_DISPUTES: usize = 8;
 
 fn refused<T>(log: impl Into<String>) -> Result<T, Refusal> {
@@ -54,8 +54,8 @@ pub(super) fn open(state: &mut State, message: &MsgOpenDispute, context: &mut Co
     Ok(MsgOpenDisputeResponse { dispute_ids: vec![dispute] }.encode_to_vec())
 }
 
-/// Opens a dispute in the name of every verifier of a challenge that found a mismatch or voted so. The verifier's stake
-/// is the bond.
+/// Opens one dispute for each verifier that found a mismatch in the challenge or voted for one. The verifier is the
+/// challenger, and its stake serves as the bond.
 pub(super) fn appeal(state: &mut State, message: &MsgAppeal, context: &mut Context) -> Result<Vec<u8>, Refusal> {
     let MsgAppeal { challenge_id, chunk, manifest, .. } = message;
     let Some(challenge) = state.challenges.get(challenge_id).cloned() else {
@@ -79,7 +79,8 @@ pub(super) fn appeal(state: &mut State, message: &MsgAppeal, context: &mut Conte
     Ok(MsgOpenDisputeResponse { dispute_ids }.encode_to_vec())
 }
 
-/// Adds an answer for a gradient to a dispute. The last answer that a dispute takes is reserved for the miner.
+/// Adds an answer that defends a gradient to a dispute. The last answer that a dispute accepts is reserved for the
+/// miner.
 pub(super) fn answer(state: &mut State, message: &MsgAnswerDispute) -> Result<Vec<u8>, Refusal> {
     let MsgAnswerDispute { sender, dispute_id, answer } = message;
     let (height, bond) = (state.head().height, state.genesis.params.answer_bond);
@@ -128,7 +129,7 @@ fn is_bonded(case: &&DisputeCase) -> bool {
     case.bond.is_some()
 }
 
-/// Returns the subject of a dispute about a submission. Fails if `chunk` is not the chunk of its task.
+/// Returns the subject of a dispute about a submission. Fails if `chunk` is not the chunk of the submission's task.
 fn subject(state: &State, submission: &Submission, chunk: &[u8]) -> Result<Subject, Refusal> {
     if Codec::Raw.cid(chunk) != state.genesis.chunk(submission.position) || chunk.len() != 4 * CHUNK_TOKENS {
         return refused("the chunk is not that of the gradient's task");
@@ -158,7 +159,7 @@ fn task(state: &State, submission: &Submission) -> Result<Task, Refusal> {
     state.task_of(submission).map_err(|error| Refusal::rejected(error.to_string()))
 }
 
-/// Adds a dispute to the state and returns its number.
+/// Adds a dispute to the state and returns its ID.
 fn add(
     state: &mut State,
     submission: u64,
@@ -178,7 +179,7 @@ fn add(
     id
 }
 
-/// Takes a disputed gradient out of its round. Its chunk slot is free, so that the round does not wait for the game.
+/// Takes a disputed gradient out of its round. This frees the chunk slot, so that the round does not wait for the game.
 fn suspend(state: &mut State, id: u64) {
     submissions::leave_round(state, id);
     let Some(submission) = state.submissions.get_mut(&id) else { return };
@@ -215,8 +216,8 @@ impl State {
         self.disputes_about(id).filter(is_bonded).count() < MAX_DISPUTES
     }
 
-    /// Returns the number of the challenge in which verifiers found a mismatch, if nobody has appealed against that
-    /// yet.
+    /// Returns the ID of the challenge in which verifiers found a mismatch, if the finding can still be appealed
+    /// against and nobody has done so yet.
     pub(super) fn appealable(&self, id: u64, submission: &Submission) -> Option<u64> {
         let SubmissionStatus::Challenged(number) = submission.status else { return None };
         let challenge = self.challenges.get(&number)?;

@@ -1,10 +1,10 @@
-//! Events: what a block changed that users and nodes wait for.
+//! Events: those changes by a block for which users and nodes wait.
 
 use super::Finding;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A change that users and nodes wait for.
+/// A change for which users and nodes wait.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 #[non_exhaustive]
@@ -13,14 +13,14 @@ pub enum Event {
     Claimed {
         /// Address of the miner.
         miner: String,
-        /// Number of the round.
+        /// Index of the round.
         round: u64,
         /// Position of the chunk slot.
         position: u64,
     },
     /// A gradient was submitted.
     Submitted {
-        /// Number of the gradient.
+        /// ID of the gradient.
         id: u64,
         /// Address of the miner.
         miner: String,
@@ -29,20 +29,20 @@ pub enum Event {
     },
     /// Verifiers were sampled to recompute a gradient.
     Sampled {
-        /// Number of the challenge.
+        /// ID of the challenge.
         challenge: u64,
         /// Addresses of the verifiers.
         verifiers: Vec<String>,
     },
     /// A gradient was accepted and paid.
     Accepted {
-        /// Number of the gradient.
+        /// ID of the gradient.
         id: u64,
         /// Address of the miner.
         miner: String,
         /// CID of the artifact's root.
         artifact: String,
-        /// Number of the round.
+        /// Index of the round.
         round: u64,
         /// Address of the account that was paid.
         payee: String,
@@ -51,53 +51,53 @@ pub enum Event {
     },
     /// A gradient was rejected.
     Rejected {
-        /// Number of the gradient.
+        /// ID of the gradient.
         id: u64,
         /// Address of the miner.
         miner: String,
-        /// The reason.
+        /// The finding for which the gradient was rejected.
         finding: Finding,
     },
     /// A miner withdrew a gradient.
     Withdrawn {
-        /// Number of the gradient.
+        /// ID of the gradient.
         id: u64,
         /// Address of the miner.
         miner: String,
     },
     /// A dispute about a gradient was opened.
     Disputed {
-        /// Number of the dispute.
+        /// ID of the dispute.
         dispute: u64,
-        /// Number of the gradient.
+        /// ID of the gradient.
         id: u64,
         /// Address of the challenger.
         challenger: String,
     },
-    /// A dispute was decided.
+    /// A dispute was upheld or dismissed.
     Judged {
-        /// Number of the dispute.
+        /// ID of the dispute.
         dispute: u64,
-        /// Number of the gradient.
+        /// ID of the gradient.
         id: u64,
-        /// Whether an answer won, so that the dispute was dismissed.
+        /// True if an answer won and the dispute was dismissed; false if the dispute was upheld.
         stands: bool,
     },
     /// A node lost part of its stake.
     Slashed {
         /// Address of the node.
         node: String,
-        /// Micro-units.
+        /// Lost amount in micro-units.
         amount: u64,
     },
     /// A round has as many accepted gradients as its quota, and waits for its aggregate.
     RoundFull {
-        /// Number of the round.
+        /// Index of the round.
         round: u64,
     },
-    /// A round ended.
+    /// A round ended with an aggregate.
     RoundClosed {
-        /// Number of the round.
+        /// Index of the round.
         round: u64,
         /// CID of the adapter from which the next round starts.
         adapter: String,

@@ -38,7 +38,7 @@ pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Counts a fee that the pool pays. Fails if the pool does not pay it.
+/// Counts a fee against the limits of the fee pool. Fails if the pool does not pay it.
 fn charge_pool(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let LedgerParams { pool_allowance, pool_per_block, .. } = state.genesis.params;
     let (fee, signer) = (signed.fee.amount, &signed.signer);
@@ -74,7 +74,8 @@ fn is_mining(message: &Message) -> bool {
     }
 }
 
-/// Takes the fee from the allowance that pays it.
+/// Takes a transaction's fee from the fee allowance that `granter` gave the signer. Fails if that allowance does not
+/// cover the fee or the messages.
 fn charge_allowance(state: &mut State, signed: &Signed, granter: &str) -> Result<(), Refusal> {
     let (fee, now) = (signed.fee.amount, state.head().time);
     let refused = |log: String| Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));
@@ -93,21 +94,23 @@ fn charge_allowance(state: &mut State, signed: &Signed, granter: &str) -> Result
     let Some(left) = left.checked_sub(fee) else {
         return refused(format!("the fee is {fee}{DENOM}, but the allowance of {granter} has {left}{DENOM} left"));
     };
-    // an allowance by a statement in this transaction is not in the state yet
+    // an allowance that this transaction's own statement grants is not in the state yet
     if opened.is_none() {
         state.allowances.insert(key, FeeAllowance { left, expires });
     }
     Ok(())
 }
 
-/// Returns the allowance that a statement in the transaction itself grants, which the granter has signed.
+/// Returns the fee allowance that the transaction itself opens by a statement that the granter signed; `None` if the
+/// transaction is not a single `MsgOpenSession` of that granter.
 fn opened(signed: &Signed, granter: &str) -> Option<FeeAllowance> {
     let [Message::OpenSession(opening)] = &signed.messages[..] else { return None };
     let session = opening.session().ok()?;
     (session.pair.granter == granter).then_some(FeeAllowance { left: session.cap, expires: session.expires })
 }
 
-/// Returns whether an allowance pays for a message: a `MsgExec`, or the end of the session by the granter's statement.
+/// Returns whether an allowance pays for a message: for a `MsgExec`, and for a `MsgCloseSession` with a statement of
+/// the granter.
 fn is_covered(message: &Message, granter: &str) -> bool {
     match message {
         Message::Exec(..) => true,

@@ -1,4 +1,4 @@
-//! The genesis: the job, the text, the parameters, and the first accounts and nodes. It never changes.
+//! The genesis: the job, the text, the parameters, and the initial accounts and nodes. It never changes.
 
 use super::params::LedgerParams;
 use crate::{
@@ -13,7 +13,7 @@ const FORMAT: &str = "r3mes/genesis/3";
 /// The most bytes of a genesis in JSON: enough for a text of a million chunks.
 const MAX_JSON_BYTES: usize = 96 << 20;
 
-/// The genesis of a network.
+/// The genesis of a network, from which every ledger of the network starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Genesis {
@@ -26,19 +26,20 @@ pub struct Genesis {
     /// The seed from which all job seeds are derived.
     #[serde(with = "serde_bytes")]
     pub seed: [u8; 32],
-    /// Number of accepted tasks in a round, 1..=4096 and at most the number of chunks.
+    /// The number of accepted tasks that a round needs: 1 to 4096, and at most the number of chunks.
     pub quota: u32,
-    /// Root of the adapter from which the first round starts.
+    /// CID of the adapter from which the first round starts.
     pub adapter: Cid,
-    /// Layout root of that adapter; see [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
+    /// Layout root of the adapter from which the first round starts; see
+    /// [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
     pub layout_root: Hash,
     /// The dispute context of the job.
     pub dispute_context: DisputeContext,
     /// CIDs of the text's chunks of 2048 tokens.
     pub chunks: Vec<Cid>,
-    /// First accounts: address, and balance in micro-units.
+    /// Initial accounts: address, and balance in micro-units.
     pub accounts: Vec<(String, u64)>,
-    /// First nodes: address, stake in micro-units, roles.
+    /// Initial nodes: address, stake in micro-units, and roles.
     pub nodes: Vec<(String, u64, Vec<u32>)>,
 }
 
@@ -52,21 +53,21 @@ pub enum GenesisError {
     /// The quota is not within its limits.
     #[error("a round of {quota} tasks: the quota must be 1 to 4096, and at most the number of chunks, {chunks}")]
     Quota {
-        /// The quota.
+        /// The quota that the genesis states.
         quota: u32,
-        /// Number of chunks of the text.
+        /// The number of chunks in the text.
         chunks: usize,
     },
-    /// All coins together are too many.
+    /// All balances and stakes together exceed 2^63 micro-units.
     #[error("the balances and stakes of the genesis exceed 2^63 micro-units in total")]
     Coins,
     /// The bytes are not a genesis.
     #[error("not a genesis in DAG-JSON: {0}")]
     Malformed(String),
-    /// The dispute context is invalid.
+    /// The dispute context contains a count that is out of range.
     #[error("the dispute context is invalid: it has no dispatches, no tokens, or too many of them")]
     DisputeContext,
-    /// The chain id is invalid.
+    /// The chain id is empty, too long, or contains other characters than letters, digits and dashes.
     #[error("the chain id must have 1 to 64 letters, digits and dashes")]
     ChainId,
 }
@@ -98,7 +99,7 @@ impl Genesis {
         balances.chain(self.nodes.iter().map(|(_, stake, _)| *stake)).try_fold(0u64, u64::checked_add)
     }
 
-    /// Returns SHA-256 of the canonical bytes.
+    /// Returns the SHA-256 hash of the genesis in canonical DAG-CBOR.
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(dag_cbor::encode(FORMAT, self)).into()
     }
@@ -109,7 +110,8 @@ impl Genesis {
         String::from_utf8(json).expect("JSON is UTF-8")
     }
 
-    /// Reads the JSON of [`to_json`](Self::to_json), with any whitespace and order of keys, and validates it.
+    /// Reads the JSON of [`to_json`](Self::to_json), with any whitespace and any order of keys, and validates the
+    /// genesis.
     pub fn from_json(json: &[u8]) -> Result<Self, GenesisError> {
         if json.len() > MAX_JSON_BYTES {
             return Err(GenesisError::Malformed(format!("{} bytes, more than {MAX_JSON_BYTES}", json.len())));
@@ -125,7 +127,7 @@ impl Genesis {
         self.chunks[chunk_number(position, self.chunks.len() as u64) as usize]
     }
 
-    /// Returns the positions of a round.
+    /// Returns the positions that a round covers, one for each of its chunk slots.
     pub fn positions(&self, round: u64) -> std::ops::Range<u64> {
         let quota = u64::from(self.quota);
         let start = round.saturating_mul(quota);
@@ -141,10 +143,11 @@ impl Genesis {
     }
 }
 
-/// Returns the number of the chunk at a position. Each of `chunks` consecutive positions has another chunk, and
+/// Returns the index of the chunk at a position. Any `chunks` consecutive positions have different chunks, and
 /// neighboring positions have chunks that are far apart.
 ///
-/// The step between neighbors is the first number from `0.618 · chunks` on that has no common factor with `chunks`.
+/// The step from one position to the next is the first number from `0.618 · chunks` upwards that has no common factor
+/// with `chunks`.
 fn chunk_number(position: u64, chunks: u64) -> u64 {
     let coprime = |step: &u64| {
         let (mut a, mut b) = (chunks, *step);

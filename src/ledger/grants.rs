@@ -8,7 +8,8 @@ use prost::Name as _;
 /// Seconds for which an expired grant or allowance is kept, so that errors can say that it has expired.
 const KEPT_SECONDS: u64 = 86_400;
 
-/// Checks that a transaction has the grants that it needs, and that its statements have the next numbers.
+/// Checks that the signer has a grant for every message that it sends in another account's name, and that each session
+/// statement carries the next number.
 pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
     let now = state.head().time;
     let refused = |log: String| Err(Refusal::new(code::UNAUTHORIZED, log));
@@ -156,7 +157,7 @@ fn revoke_allowance(state: &mut State, pair: &GrantPair) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Increments the number that the next statement must have, which makes all statements signed before void.
+/// Increments the number that the next statement must carry, which invalidates all statements that were signed earlier.
 fn void_statements(state: &mut State, pair: &GrantPair) {
     *state.sessions.entry(key(pair)).or_insert(0) += 1;
 }
@@ -175,13 +176,14 @@ impl State {
         of_both.map(|((_, _, message), expires)| (message.clone(), *expires)).collect()
     }
 
-    /// Returns a fee allowance. An expired one is included until it is removed.
+    /// Returns the fee allowance that a granter has given to a grantee. An expired allowance is returned until it is
+    /// removed.
     pub fn allowance(&self, pair: &GrantPair) -> Option<FeeAllowance> {
         self.allowances.get(&key(pair)).copied()
     }
 
-    /// Returns the number that the next statement between two accounts must have: the count of openings and
-    /// revocations.
+    /// Returns the number that the next statement between two accounts must carry: the count of their openings and
+    /// revocations so far.
     pub fn session_number(&self, pair: &GrantPair) -> u64 {
         self.sessions.get(&key(pair)).copied().unwrap_or_default()
     }

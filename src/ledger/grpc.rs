@@ -1,5 +1,5 @@
-//! Protobuf queries by the paths of the gRPC services of a Cosmos SDK 0.50 node, which wallets and CosmJS send through
-//! `abci_query`.
+//! Protobuf queries under the paths of the gRPC services of a Cosmos SDK 0.50 node, which wallets and CosmJS send
+//! through `abci_query`.
 
 use super::Ledger;
 use crate::tx::{DENOM, check_address};
@@ -21,7 +21,7 @@ use prost::{Message, Name};
 pub struct QueryError {
     /// The error code of the Cosmos SDK.
     pub code: u32,
-    /// The reason, in words. Clients look for `NotFound` in it.
+    /// Reason of the failure, in words. Clients look for `NotFound` in it.
     pub log: String,
 }
 
@@ -52,7 +52,7 @@ impl Ledger {
         }
     }
 
-    /// Fails with `NotFound` for an account that never received nor sent anything.
+    /// Answers an account query. Fails with `NotFound` for an account that has neither received nor sent anything.
     fn account(&self, request: QueryAccountRequest) -> Result<Vec<u8>, QueryError> {
         let address = checked(request.address)?;
         let Some(account) = self.state().accounts.get(&address) else {

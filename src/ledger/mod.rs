@@ -3,10 +3,11 @@
 //!
 //! It has no files, sockets or clocks, and computes no gradients: it stores their hashes, and verifiers attest whether
 //! they are right. Blocks are its only input, so two ledgers with the same genesis and the same blocks have the same
-//! state, which they compare by one hash, the [root](Ledger::root). A node applies blocks from a queue in one process,
-//! or from a consensus engine in many.
+//! state, which they compare by one hash, the [root](Ledger::root). A single node applies blocks that it makes from its
+//! own queue of transactions; replicas apply those of a consensus engine.
 //!
-//! docs/LEDGER.md describes the rules and their reasons. Their parameters are the genesis's [`LedgerParams`].
+//! docs/LEDGER.md describes the rules and their reasons. The genesis states the parameters of the rules as
+//! [`LedgerParams`].
 
 mod aggregation;
 mod block;
@@ -55,19 +56,19 @@ use crate::{
 use std::sync::Arc;
 use tree::Tree;
 
-/// A state and its Merkle trie. Copying it is cheap.
+/// A ledger: a state, and the Merkle trie over the state's rows. Copying it is cheap.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     state: State,
     tree: Tree,
 }
 
-/// The results of a block.
+/// The results of applying a block.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// The results of its transactions, in order.
+    /// Results of the block's transactions, in order.
     pub outcomes: Vec<TxOutcome>,
-    /// The events that no transaction caused, before and after the transactions.
+    /// Events that no transaction caused, both from before and from after the transactions.
     pub events: Vec<Event>,
 }
 
@@ -128,7 +129,7 @@ impl Ledger {
         Ok(Self { tree: updated(tree, &state, &empty), state })
     }
 
-    /// Returns all rows.
+    /// Returns all rows of the state.
     pub fn rows(&self) -> Vec<StateRow> {
         self.state.changes(&State::empty(self.state.genesis.clone()))
     }
@@ -138,23 +139,23 @@ impl Ledger {
         self.state.changes(&before.state)
     }
 
-    /// Returns one hash of the genesis and of all rows.
+    /// Returns the ledger root: one hash over the genesis and all rows.
     pub fn root(&self) -> [u8; 32] {
         self.tree.root()
     }
 
-    /// Returns the state.
+    /// Returns the state after the last block.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Returns the genesis.
+    /// Returns the genesis from which the ledger started.
     pub fn genesis(&self) -> &Genesis {
         &self.state.genesis
     }
 
-    /// Returns the ledger after a block, and the block's results. The caller must apply blocks in order: a block is
-    /// treated as the next one, at the previous time if its own is earlier.
+    /// Returns the ledger after a block, and the block's results. The caller must apply blocks in order: every block is
+    /// treated as the next one, and gets the previous block's time if its own is earlier.
     pub fn apply(&self, block: &ChainBlock) -> (Self, Applied) {
         let mut state = self.state.clone();
         let mut applied = Applied::default();
@@ -183,7 +184,7 @@ impl Ledger {
         transactions::admit(&mut self.state, tx)
     }
 
-    /// Returns the ledger as it would be at a later time without another block, when more claims have expired.
+    /// Returns the ledger as it would be at a later time if no block came in between: more claims have expired.
     pub fn at(&self, time: u64) -> Self {
         let mut later = self.clone();
         if time > self.state.head().time {
@@ -193,14 +194,15 @@ impl Ledger {
         later
     }
 
-    /// Returns the ledger for admitting transactions to the next block: the limits per block start anew.
+    /// Returns a copy of the ledger in which the limits per block are reset, for admitting transactions to the next
+    /// block.
     pub fn next(&self) -> Self {
         let mut next = self.clone();
         next.state.head_mut().pooled = 0;
         next
     }
 
-    /// Returns whether the next block should be made at once, even without transactions, because it samples
+    /// Returns whether the next block should be made immediately, even without transactions, because it samples
     /// submissions.
     pub fn wants_block(&self) -> bool {
         let next = self.state.head().height + 1;

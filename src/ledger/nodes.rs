@@ -4,9 +4,9 @@ use super::{Challenge, Event, LedgerParams, Registration, State, coins, context:
 use crate::tx::{DENOM, MsgRegisterNode, MsgRegisterNodeResponse, MsgUnregisterNode, code};
 use prost::Message;
 
-/// Number of the validator role. Validators are sampled to recompute gradients, and vote.
+/// ID of the validator role. Validators are sampled to recompute gradients, and vote.
 pub const VALIDATOR: u32 = 3;
-/// Number of the proposer role. Proposers compute the aggregates of rounds.
+/// ID of the proposer role. Proposers compute the aggregates of rounds.
 pub const PROPOSER: u32 = 4;
 
 /// Registers a node's roles and takes the coins that the message adds to its stake.
@@ -25,7 +25,7 @@ pub(super) fn register(state: &mut State, message: &MsgRegisterNode) -> Result<V
     }
     let (node, least) = (&message.node_address, state.genesis.params.min_stake);
     let present = state.nodes.get(node).map_or(0, |node| node.stake);
-    // all coins together are fewer than 2^64
+    // no overflow: all coins together are fewer than 2^64
     if present.saturating_add(stake) < least {
         return Err(Refusal::new(
             code::INSUFFICIENT_FUNDS,
@@ -37,7 +37,7 @@ pub(super) fn register(state: &mut State, message: &MsgRegisterNode) -> Result<V
     Ok(MsgRegisterNodeResponse { registration_id }.encode_to_vec())
 }
 
-/// Adds to a node's stake and replaces its roles. Returns its number.
+/// Adds to a node's stake and replaces its roles. Returns the ID of its registration.
 pub(super) fn add(state: &mut State, node: &str, stake: u64, roles: &[u32]) -> u64 {
     let mut roles = roles.to_vec();
     roles.sort_unstable();
@@ -54,8 +54,8 @@ pub(super) fn add(state: &mut State, node: &str, stake: u64, roles: &[u32]) -> u
     id
 }
 
-/// Ends a node's roles and a miner's probation. Stake and escrow are returned after `unbonding_blocks`, and can be
-/// slashed until then.
+/// Ends an account's roles as a node and its probation as a miner. Its stake and escrow are returned after
+/// `unbonding_blocks`, and can be slashed until then.
 pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Result<(), Refusal> {
     let node = &message.node_address;
     let is_sampled = |challenge: &Challenge| {
@@ -78,7 +78,8 @@ pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Resu
     Ok(())
 }
 
-/// Burns a share, in ten-thousandths, of a node's stake and of its stakes that are unbonding. Returns the amount.
+/// Burns a share of a node's stake, including the part that is unbonding, and returns the burned amount. The share is
+/// in ten-thousandths.
 pub(super) fn slash(state: &mut State, node: &str, of_myriad: u64, events: &mut Vec<Event>) -> u64 {
     let mut amount = 0;
     let mut take = |stake: &mut u64| {
@@ -98,7 +99,7 @@ pub(super) fn slash(state: &mut State, node: &str, of_myriad: u64, events: &mut 
     amount
 }
 
-/// Burns `amount` micro-units of a node's stake, or all of it if it is less. Returns how many.
+/// Burns `amount` micro-units of a node's stake, or the whole stake if it is less. Returns the burned amount.
 pub(super) fn burn_stake(state: &mut State, node: &str, amount: u64, events: &mut Vec<Event>) -> u64 {
     let Some(registration) = state.nodes.get_mut(node) else { return 0 };
     let amount = amount.min(registration.stake);
@@ -116,7 +117,7 @@ impl State {
         self.nodes.get(address).is_some_and(|node| node.stake >= self.genesis.params.min_stake)
     }
 
-    /// Returns the nodes of a role that have at least the minimum stake, ordered by address.
+    /// Returns the nodes that have a role and at least the minimum stake, ordered by address.
     pub(super) fn nodes_of(&self, role: u32) -> impl Iterator<Item = (&String, &Registration)> {
         let least = self.genesis.params.min_stake;
         self.nodes.iter().filter(move |(_, node)| node.stake >= least && node.roles.contains(&role))

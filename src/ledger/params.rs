@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The value of [`LedgerParams::sampling`] and [`LedgerParams::trap_share`] that means all; they are in units of 2^-16.
+/// The value that means "all" in [`LedgerParams::sampling`] and [`LedgerParams::trap_share`], whose unit is 2^-16.
 pub const ALL: u32 = 1 << 16;
-/// The value of a share in ten-thousandths that means the whole.
+/// The value that means "the whole" in shares whose unit is one ten-thousandth.
 pub const PER_MYRIAD: u64 = 10_000;
 
 /// The parameters of a network's rules.
@@ -18,7 +18,7 @@ pub struct LedgerParams {
     /// Seconds until a claim expires.
     pub claim_lifetime: u64,
     /// Seconds after which a claimed chunk may be claimed by other miners too, if no chunk is free. The miner that
-    /// submits first has it.
+    /// submits first gets the chunk.
     pub claim_grace: u64,
     /// The most claims to one chunk.
     pub claims_per_chunk: u32,
@@ -26,7 +26,7 @@ pub struct LedgerParams {
     pub claim_bond: u64,
     /// Share of a round's chunks that miners without a bond may hold at a time, in ten-thousandths.
     pub unbonded_share: u64,
-    /// Number of closed rounds whose submissions and adapters are kept.
+    /// The number of closed rounds whose submissions and adapters are kept.
     pub retention_rounds: u64,
     /// The most submissions of one miner in a block.
     pub submissions_per_block: u32,
@@ -34,36 +34,37 @@ pub struct LedgerParams {
     pub submissions_per_ten_blocks: u32,
     /// Leading zero bits that a submission's proof of work must have.
     pub proof_of_work_bits: u32,
-    /// Blocks from a submission to the block that samples, at least 1. Until then the miner may withdraw the
+    /// The number of blocks from a submission to its sampling block, at least 1. Until then the miner may withdraw the
     /// submission.
     pub draw_blocks: u64,
-    /// Number of submissions out of [`ALL`] that are recomputed.
+    /// The sampling rate: how many of [`ALL`] submissions are recomputed.
     pub sampling: u32,
-    /// Number of verifiers that are sampled for each of them.
+    /// The number of verifiers that are sampled for each recomputation.
     pub verifiers: u32,
-    /// Blocks in which verifiers must commit, and then as many in which they must reveal.
+    /// The number of blocks in which verifiers must commit, and then again in which they must reveal.
     pub attestation_blocks: u64,
-    /// Blocks in which validators vote if verifiers disagree, and in which proposers agree on an aggregate.
+    /// The number of blocks in which validators vote if verifiers disagree, and in which proposers agree on an
+    /// aggregate.
     pub decision_blocks: u64,
-    /// Number of recomputations out of [`ALL`], among those that found a match, that other verifiers repeat. These are
-    /// sampled after the first verifiers revealed.
+    /// How many of [`ALL`] recomputations that found a match are repeated by other verifiers, which are sampled after
+    /// the first verifiers revealed their findings.
     pub trap_share: u32,
-    /// Blocks in which an accepted gradient may be disputed and a finding be appealed against. A full round waits as
-    /// long. 0 permits neither.
+    /// The number of blocks in which an accepted gradient may be disputed, and in which a finding may be appealed
+    /// against. A full round waits as long for disputes. 0 permits neither disputes nor appeals.
     pub challenge_blocks: u64,
-    /// Bond of a dispute in micro-units, more than computing the task costs.
+    /// Bond of a dispute in micro-units. It exceeds the cost of computing the task.
     pub dispute_bond: u64,
     /// Bond of an answer in micro-units.
     pub answer_bond: u64,
-    /// Blocks in which each turn of a game must be made, and in which a dispute takes answers.
+    /// The number of blocks for which each turn of a game lasts, and for which a dispute accepts answers.
     pub move_blocks: u64,
     /// The most open disputes of one challenger.
     pub disputes_per_challenger: u32,
-    /// Blocks in which a miner may claim nothing after a withdrawal.
+    /// The number of blocks in which a miner may claim nothing after a withdrawal.
     pub quarantine_blocks: u64,
     /// Minimum stake of a node in micro-units.
     pub min_stake: u64,
-    /// Blocks until the stake of a node that unregistered is returned.
+    /// The number of blocks until the stake of a node that has unregistered is returned.
     pub unbonding_blocks: u64,
     /// Share of the stake that a wrong attestation, vote, aggregate or gradient costs, in ten-thousandths.
     pub fraud_penalty: u64,
@@ -73,8 +74,8 @@ pub struct LedgerParams {
     pub pool_allowance: u64,
     /// The most micro-units that the fee pool pays for all accounts in one block.
     pub pool_per_block: u64,
-    /// Number of first gradients of a miner without a stake that are all recomputed, and number of its last rewards
-    /// that are in escrow, which it loses for a wrong gradient.
+    /// Length of the probation of a miner without a stake: this many of its first gradients are all recomputed, and as
+    /// many of its latest rewards are in escrow, which it loses for a wrong gradient.
     pub probation: u64,
 }
 

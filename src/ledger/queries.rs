@@ -1,4 +1,4 @@
-//! Queries of miners, verifiers, proposers and challengers.
+//! Queries that tell miners, verifiers, proposers and challengers what they can do next.
 
 use super::{
     Account, ChainHead, Challenge, ChallengeStage, ChunkSlot, DisputeCase, Ledger, Proposal, Registration, Reputation,
@@ -14,9 +14,9 @@ use crate::{
 /// A miner's claim, and the values that its submission must contain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldClaim {
-    /// The task.
+    /// The task that the miner has claimed.
     pub task: Task,
-    /// Number of the round.
+    /// Index of the round.
     pub round: u64,
     /// Position of the chunk slot.
     pub position: u64,
@@ -26,56 +26,57 @@ pub struct HeldClaim {
     pub global_seed: u64,
 }
 
-/// A verifier's part in a challenge.
+/// What a verifier has to do in a challenge.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assignment {
-    /// Number of the challenge.
+    /// ID of the challenge.
     pub challenge: u64,
     /// Stage of the challenge.
     pub stage: ChallengeStage,
-    /// Whether the verifier has done its part of the stage.
+    /// Whether the verifier has already done what the stage requires.
     pub done: bool,
-    /// The verifier's commitment, 32 bytes.
+    /// The verifier's commitment, 32 bytes; `None` if it has not committed.
     pub committed: Option<Vec<u8>>,
-    /// Number of future blocks in which it can do its part.
+    /// The number of blocks that are left in which the verifier can do its part.
     pub blocks_left: u64,
-    /// The block hash that selects the leaf of the trace.
+    /// Hash of the block that sampled the verifiers. It selects the leaf that they attest.
     pub selector: [u8; 32],
     /// The task of the submission.
     pub task: Task,
-    /// Number of the submission.
+    /// ID of the submission.
     pub id: u64,
-    /// The submission.
+    /// The submission of the gradient.
     pub submission: Submission,
 }
 
 /// A gradient that may be disputed, or whose verifiers' finding may be appealed against.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContestableGradient {
-    /// Number of the submission.
+    /// ID of the submission.
     pub id: u64,
-    /// The submission.
+    /// The submission of the gradient.
     pub submission: Submission,
     /// The task of the submission.
     pub task: Task,
     /// Whether a dispute may be opened.
     pub disputable: bool,
-    /// Number of the challenge in which verifiers found a mismatch, if nobody has appealed against it yet.
+    /// ID of the challenge in which verifiers found a mismatch, if the finding can still be appealed against and nobody
+    /// has done so yet.
     pub appealable: Option<u64>,
 }
 
-/// A proposer's part in a full round.
+/// What a proposer has to do in a full round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregation {
-    /// Number of the round.
+    /// Index of the round.
     pub round: u64,
     /// CID of the adapter from which the round started.
     pub adapter: Cid,
-    /// The accepted gradients: number, task and submission.
+    /// The accepted gradients: ID, task and submission of each.
     pub gradients: Vec<(u64, Task, Submission)>,
     /// Whether proposers should now leave out gradients whose bytes they cannot fetch.
     pub waited: bool,
-    /// Number of this proposer's commitment, and its proposal.
+    /// ID of this proposer's commitment, and the proposal; `None` if the proposer has not committed yet.
     pub own: Option<(u64, Proposal)>,
 }
 
@@ -90,12 +91,12 @@ impl State {
         self.head()
     }
 
-    /// Returns a submission by its number; `None` if it does not exist or is no longer stored.
+    /// Returns a submission by its ID; `None` if it does not exist or is no longer stored.
     pub fn submission(&self, id: u64) -> Option<&Submission> {
         self.submissions.get(&id)
     }
 
-    /// Returns an open dispute by its number.
+    /// Returns an open dispute by its ID.
     pub fn dispute(&self, id: u64) -> Option<&DisputeCase> {
         self.disputes.get(&id)
     }
@@ -110,7 +111,7 @@ impl State {
         self.nodes.get(address)
     }
 
-    /// Returns a round by its number, if it is still stored.
+    /// Returns a round by its index, if the round is still stored.
     pub fn round_of(&self, round: u64) -> Option<&Round> {
         self.rounds.get(&round)
     }
@@ -168,7 +169,7 @@ impl Ledger {
                 tasks.push(state.task(*position, &claim.miner)?);
             }
         }
-        // without its round's adapter a task cannot be computed
+        // a task cannot be computed without the adapter of its round
         let kept = state.submissions.values().filter(|submission| state.rounds.contains_key(&submission.round));
         for submission in kept {
             tasks.push(state.task_of(submission)?);
@@ -176,7 +177,7 @@ impl Ledger {
         Ok(tasks)
     }
 
-    /// Returns the challenges in which a verifier has a part, ordered by number.
+    /// Returns what a verifier has to do in each open challenge, ordered by ID.
     pub fn assignments(&self, verifier: &str) -> Result<Vec<Assignment>, WorkError> {
         let state = self.state();
         let sampled =
@@ -209,7 +210,7 @@ impl Ledger {
         Ok(all)
     }
 
-    /// Returns the gradients that may be disputed or whose finding may be appealed against, ordered by number.
+    /// Returns the gradients that may be disputed or whose finding may be appealed against, ordered by ID.
     pub fn contestable(&self) -> Result<Vec<ContestableGradient>, WorkError> {
         let state = self.state();
         let mut contestable = Vec::new();
@@ -224,7 +225,7 @@ impl Ledger {
         Ok(contestable)
     }
 
-    /// Returns the open disputes: number, case, submission and task.
+    /// Returns the open disputes: ID, case, submission and task of each.
     pub fn disputes(&self) -> Result<Vec<(u64, &DisputeCase, &Submission, Task)>, WorkError> {
         let state = self.state();
         let mut open = Vec::new();

@@ -1,5 +1,5 @@
-//! Settling challenges: verifiers that attested otherwise than the finding are slashed, sampled verifiers that attested
-//! it are paid, and the gradient is accepted or rejected.
+//! Settling challenges. A challenge is settled by a finding: verifiers that attested something else are slashed,
+//! sampled verifiers that attested it are paid, and the gradient is accepted or rejected.
 
 use super::{
     Challenge, ChallengeStage, Event, Finding, SampledVerifier, State, SubmissionStatus, Vote, coins, nodes,
@@ -7,7 +7,8 @@ use super::{
 };
 use std::collections::BTreeMap;
 
-/// Opens a finding of a mismatch to appeal before it is settled. The chunk slot is free meanwhile.
+/// Opens a finding of a mismatch to appeal before the challenge is settled. The gradient's chunk slot is free in the
+/// meantime.
 pub(super) fn open_to_appeal(state: &mut State, id: u64, mut challenge: Challenge) {
     submissions::leave_round(state, challenge.submission);
     challenge.stage = ChallengeStage::Appeal;
@@ -15,7 +16,7 @@ pub(super) fn open_to_appeal(state: &mut State, id: u64, mut challenge: Challeng
     state.challenges.insert(id, challenge);
 }
 
-/// Settles a challenge by a finding, and returns what the miner lost.
+/// Settles a challenge by a finding, and returns the micro-units that the miner lost.
 pub(super) fn settle(
     state: &mut State,
     id: u64,
@@ -42,7 +43,7 @@ pub(super) fn settle(
     }
 }
 
-/// Settles a challenge by what a dispute found, and returns what the miner lost.
+/// Settles a challenge by the finding of a dispute, and returns the micro-units that the miner lost.
 pub(super) fn overrule(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
     let challenge = state.challenges.get(&id).cloned();
     challenge.map_or(0, |challenge| settle(state, id, &challenge, finding, events))
@@ -66,7 +67,7 @@ fn slash_wrong(state: &mut State, challenge: &Challenge, verifier: &str, events:
     }
 }
 
-/// Pays or slashes verifiers that were sampled together. If a panel decided, its leaf is the right one.
+/// Pays or slashes verifiers that were sampled together. If a panel decided, the leaf of its voters is the right one.
 fn pay(
     state: &mut State,
     challenge: &Challenge,
@@ -82,7 +83,7 @@ fn pay(
             let paid = coins::mint(state, verifier_reward);
             coins::give_back(state, &sampled.verifier, paid);
         } else if sampled.finding != Some(Finding::Unavailable) {
-            // bytes that one verifier can fetch and another cannot prove nothing against either
+            // if one verifier can fetch the bytes and another cannot, this proves nothing against either
             slash_wrong(state, challenge, &sampled.verifier, events);
         }
     }

@@ -1,4 +1,4 @@
-//! The state: tables of rows, each a value under a key, in persistent maps. A copy shares its maps with the original
+//! The state: tables of rows in persistent maps. A row is a value under a key. A copy shares its maps with the original
 //! and costs nothing; a comparison of two states visits only the parts that they do not share.
 
 use super::genesis::Genesis;
@@ -11,7 +11,7 @@ use imbl::{OrdMap, ordmap::DiffItem};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 
-/// A row or its change, in canonical DAG-CBOR.
+/// A row, or the change of a row, in canonical DAG-CBOR.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateRow {
     /// The pair `[table, key]`.
@@ -27,7 +27,7 @@ pub struct InvalidRow(pub(super) String);
 
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident: $key:ty => $value:ty,)*) => {
-        /// The state of a ledger.
+        /// The state of a ledger: the genesis, and the tables that blocks change.
         #[derive(Clone, Debug, PartialEq)]
         pub struct State {
             pub(super) genesis: Arc<Genesis>,
@@ -46,7 +46,7 @@ macro_rules! tables {
                 rows
             }
 
-            /// Inserts or removes a row of [`Self::changes`].
+            /// Applies one of the changes that [`Self::changes`] returned: inserts or removes a row.
             pub(super) fn insert(&mut self, row: &StateRow) -> Result<(), InvalidRow> {
                 let table = table(&row.key)?;
                 match table.as_str() {
@@ -71,7 +71,7 @@ tables! {
     ends: (u64, String, String, String) => (),
     /// Account → fees that the pool has paid for it, in micro-units.
     pooled: String => u64,
-    /// (granter, grantee) → number of openings and revocations between them.
+    /// (granter, grantee) → the number of openings and revocations between them.
     sessions: (String, String) => u64,
     /// Address of a node → its roles and stake.
     nodes: String => Registration,
@@ -79,26 +79,26 @@ tables! {
     unbonding: (u64, String) => u64,
     /// Address of a miner → its reputation.
     reputations: String => Reputation,
-    /// Position → chunk slot of the current round. Free slots have no row.
+    /// Position → the chunk slot of the current round at this position. Free slots have no row.
     chunk_slots: u64 => ChunkSlot,
     /// Address of a miner → position that it has claimed.
     held: String => u64,
     submissions: u64 => Submission,
-    /// (miner, number) of each stored submission.
+    /// (miner, submission ID) of each stored submission.
     submitted: (String, u64) => (),
-    /// Commitment → number of its submission.
+    /// Commitment → ID of the submission that states it.
     commitments: Commitment => u64,
-    /// Open challenges.
+    /// Challenge ID → open challenge.
     challenges: u64 => Challenge,
-    /// Open disputes.
+    /// Dispute ID → open dispute.
     disputes: u64 => DisputeCase,
-    /// Aggregates of the current round to which proposers committed.
+    /// Commitment ID → aggregate of the current round to which a proposer committed.
     proposals: u64 => Proposal,
-    /// The current round, and closed rounds that are still stored.
+    /// Index → round: the current round, and closed rounds that are still stored.
     rounds: u64 => Round,
 }
 
-/// The values that a state has once: the last block, counters and totals.
+/// The values of which a state has only one: the last block, counters and totals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChainHead {
@@ -109,29 +109,29 @@ pub struct ChainHead {
     /// Hash of the last block.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
-    /// Number of the current round, which is the number of closed rounds.
+    /// Index of the current round, which is the number of closed rounds.
     pub round: u64,
-    /// Number of accepted gradients in this round.
+    /// The number of accepted gradients in this round.
     pub accepted_in_round: u32,
-    /// Height since which the round is full.
+    /// Height since which the round has been full; `None` if it is not full.
     pub full_since: Option<u64>,
-    /// Number of all accepted gradients.
+    /// The number of gradients that were accepted in all rounds.
     pub accepted_total: u64,
-    /// Number of all submissions.
+    /// The number of submissions so far, which is the ID of the latest one.
     pub submissions: u64,
-    /// Number of all challenges.
+    /// The number of challenges so far, which is the ID of the latest one.
     pub challenges: u64,
-    /// Number of all disputes.
+    /// The number of disputes so far.
     pub disputes: u64,
-    /// Number of all registrations.
+    /// The number of registrations so far.
     pub registrations: u64,
-    /// Number of all proposed aggregates.
+    /// The number of proposed aggregates so far, which is the ID of the latest one.
     pub proposals: u64,
     /// All micro-units ever minted: those of the genesis, and rewards.
     pub minted: u64,
     /// All micro-units ever burned: fees, bonds, penalties.
     pub burned: u64,
-    /// The part of the burned micro-units that were fees.
+    /// How many of the burned micro-units were fees.
     pub fees: u64,
     /// Fees that the fee pool paid in this block, in micro-units.
     pub pooled: u64,
@@ -141,11 +141,11 @@ pub struct ChainHead {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Account {
-    /// Number of transactions sent.
+    /// The number of transactions that the account has sent.
     pub sequence: u64,
     /// Balance in micro-units.
     pub balance: u64,
-    /// Address of the account that receives the rewards; `None` if it is this one.
+    /// Address of the account that receives the rewards; `None` if this account receives them.
     pub payout: Option<String>,
 }
 
@@ -153,7 +153,7 @@ pub struct Account {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeeAllowance {
-    /// Micro-units that are left.
+    /// Micro-units that the grantee may still spend.
     pub left: u64,
     /// Expiry in seconds since 1970.
     pub expires: u64,
@@ -163,7 +163,7 @@ pub struct FeeAllowance {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
-    /// Number of the registration.
+    /// ID of the registration.
     pub id: u64,
     /// Roles, 1 to 4, ascending.
     pub roles: Vec<u32>,
@@ -171,21 +171,21 @@ pub struct Registration {
     pub stake: u64,
 }
 
-/// The reputation of a miner.
+/// The reputation of a miner, which affects its sampling rate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reputation {
-    /// Trust in points, 0 to 10,000; 5,000 at first. Fewer points mean more recomputations.
+    /// Trust in points, 0 to 10,000; initially 5,000. Fewer points mean more recomputations.
     pub trust: u32,
-    /// Number of accepted gradients.
+    /// The number of accepted gradients.
     pub accepted: u64,
-    /// Number of rejected gradients.
+    /// The number of rejected gradients.
     pub rejected: u64,
     /// Rewards in escrow, in micro-units.
     pub escrow: u64,
-    /// Heights of its last submissions, at most ten.
+    /// Heights of the miner's latest submissions, at most ten.
     pub recent: Vec<u64>,
-    /// Height of the last block in which the miner may claim nothing, after a withdrawal.
+    /// Height of the last block of the quarantine after a withdrawal, in which the miner may claim nothing.
     pub quarantined: u64,
 }
 
@@ -195,9 +195,9 @@ pub struct Reputation {
 pub enum ChunkSlot {
     /// Claimed by one or more miners.
     Claimed(Vec<Claim>),
-    /// The gradient with this number is submitted, and not settled yet.
+    /// The gradient with this ID is submitted, and not settled yet.
     Submitted(u64),
-    /// The gradient with this number is accepted.
+    /// The gradient with this ID is accepted.
     Accepted(u64),
 }
 
@@ -211,7 +211,7 @@ pub struct Claim {
     pub since: u64,
     /// Expiry in seconds since 1970.
     pub expires: u64,
-    /// Bond in micro-units.
+    /// Bond of the claim in micro-units; 0 if the miner claimed without one.
     pub bond: u64,
 }
 
@@ -221,7 +221,7 @@ pub struct Claim {
 pub struct Submission {
     /// Address of the miner.
     pub miner: String,
-    /// Number of the round.
+    /// Index of the round.
     pub round: u64,
     /// Position of the chunk slot.
     pub position: u64,
@@ -233,9 +233,9 @@ pub struct Submission {
     pub nonce: u64,
     /// Height of the block with the submission.
     pub height: u64,
-    /// Height of the block in which it was accepted, or in which its last dispute was dismissed.
+    /// Height of the block in which the gradient was accepted, or in which its last dispute was dismissed.
     pub accepted: Option<u64>,
-    /// Verifiers by whose attestations it was accepted, and which are slashed if it is wrong.
+    /// Verifiers whose attestations led to the acceptance, and which are slashed if the gradient proves wrong.
     pub attested_by: Vec<String>,
     /// Status of the submission.
     pub status: SubmissionStatus,
@@ -245,17 +245,17 @@ pub struct Submission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SubmissionStatus {
-    /// A later block decides whether it is recomputed.
+    /// A later block decides whether the gradient is recomputed.
     Pending,
-    /// Verifiers were sampled for the challenge with this number.
+    /// Verifiers were sampled for the challenge with this ID.
     Challenged(u64),
-    /// It is accepted and paid.
+    /// The gradient is accepted and paid.
     Accepted,
-    /// It was accepted, and is disputed now.
+    /// The gradient was accepted, and is disputed now.
     Disputed,
-    /// The miner withdrew it.
+    /// The miner withdrew the submission.
     Withdrawn,
-    /// It is rejected.
+    /// The gradient is rejected because of this finding.
     Rejected(Finding),
 }
 
@@ -263,9 +263,9 @@ pub enum SubmissionStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finding {
-    /// The commitment is that of the right gradient.
+    /// The submission commits to the right gradient.
     Match,
-    /// The commitment is not that of the right gradient.
+    /// The submission commits to a wrong gradient.
     Mismatch,
     /// The blocks of the artifact cannot be fetched.
     Unavailable,
@@ -275,16 +275,16 @@ pub enum Finding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Challenge {
-    /// Number of the submission.
+    /// ID of the submission.
     pub submission: u64,
     /// Stage of the challenge.
     pub stage: ChallengeStage,
     /// Height of the block at which the stage ends even if it is not complete.
     pub until: u64,
-    /// Hash of the block that sampled the verifiers. It selects the leaf of the trace that they must reveal.
+    /// Hash of the block that sampled the verifiers. It selects the leaf that they must reveal.
     #[serde(with = "serde_bytes")]
     pub selector: [u8; 32],
-    /// The sampled verifiers.
+    /// The verifiers that are sampled for this challenge.
     pub sampled: Vec<SampledVerifier>,
     /// In a trap, the verifiers that were sampled first.
     pub first: Vec<SampledVerifier>,
@@ -302,19 +302,19 @@ pub enum ChallengeStage {
     Commit,
     /// The sampled verifiers reveal their findings.
     Reveal,
-    /// All validators vote.
+    /// The sampled verifiers disagree, and all validators vote.
     Panel,
-    /// The gradient will be rejected unless somebody appeals.
+    /// A mismatch was found, and the gradient will be rejected unless somebody appeals.
     Appeal,
-    /// Disputes decide.
+    /// The disputes about the gradient decide.
     Contested,
 }
 
-/// An open dispute.
+/// An open dispute about a submission, with the bonds of its parties.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DisputeCase {
-    /// Number of the submission.
+    /// ID of the submission.
     pub submission: u64,
     /// Address of the challenger.
     pub challenger: String,
@@ -323,7 +323,7 @@ pub struct DisputeCase {
     pub bond: Option<u64>,
     /// For each answer, the address of the account that gave it and its bond in micro-units.
     pub answers: Vec<(String, u64)>,
-    /// The games over the answers.
+    /// The disputed claim, and the games over the answers.
     pub dispute: Dispute,
 }
 
@@ -333,11 +333,11 @@ pub struct DisputeCase {
 pub struct SampledVerifier {
     /// Address of the verifier.
     pub verifier: String,
-    /// Its commitment, 32 bytes.
+    /// The verifier's commitment, 32 bytes; `None` until it commits.
     pub committed: Option<serde_bytes::ByteBuf>,
-    /// The finding that it revealed.
+    /// The finding that the verifier revealed; `None` until then.
     pub finding: Option<Finding>,
-    /// The leaf of the trace that it revealed, hexadecimal.
+    /// The leaf that the verifier revealed, hexadecimal.
     pub leaf: String,
 }
 
@@ -347,9 +347,9 @@ pub struct SampledVerifier {
 pub struct Vote {
     /// Address of the validator.
     pub validator: String,
-    /// Whether the gradient is right.
+    /// Whether the gradient is right, according to the validator.
     pub valid: bool,
-    /// The leaf of the trace that it computed, hexadecimal.
+    /// The leaf that the validator computed, hexadecimal.
     pub leaf: String,
 }
 
@@ -359,15 +359,15 @@ pub struct Vote {
 pub struct Proposal {
     /// Address of the proposer.
     pub proposer: String,
-    /// The commitment, hexadecimal.
+    /// The proposer's commitment, hexadecimal.
     pub committed: String,
     /// Height of the block with the commitment.
     pub height: u64,
-    /// Numbers of the gradients that it adds up, ascending: those whose bytes the proposer could fetch.
+    /// IDs of the gradients that the aggregate adds up, ascending: those whose bytes the proposer could fetch.
     pub ids: Vec<u64>,
-    /// CID of the next adapter, once it is revealed.
+    /// CID of the next adapter; `None` until the proposer reveals it.
     pub adapter: Option<Cid>,
-    /// Layout root of the next adapter, once it is revealed.
+    /// Layout root of the next adapter; `None` until the proposer reveals it.
     pub layout_root: Option<Hash>,
 }
 
@@ -375,11 +375,12 @@ pub struct Proposal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Round {
-    /// CID of the adapter from which it starts.
+    /// CID of the adapter from which the round starts.
     pub adapter: Cid,
-    /// Layout root of that adapter; see [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
+    /// Layout root of the adapter from which the round starts; see
+    /// [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
     pub layout_root: Hash,
-    /// Hash of the block with which it began, known to every miner of the round.
+    /// Hash of the block with which the round began, known to every miner of the round.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
 }
@@ -406,7 +407,7 @@ impl State {
         self.accounts.entry(address.to_owned()).or_default()
     }
 
-    /// Returns the stored submissions of a miner with their numbers, ascending.
+    /// Returns the stored submissions of a miner with their IDs, in ascending order.
     pub(super) fn submissions_of(&self, miner: &str) -> impl Iterator<Item = (u64, &Submission)> {
         let all = self.submitted.range((miner.to_owned(), 0)..=(miner.to_owned(), u64::MAX));
         all.filter_map(|((_, id), ())| Some((*id, self.submissions.get(id)?)))
@@ -436,7 +437,7 @@ impl State {
         self.genesis.task(self.head().round, self.round().adapter, position, miner)
     }
 
-    /// Returns the task of a submission. Its round is stored until the submission is settled.
+    /// Returns the task of a submission. The submission's round is stored until the submission is settled.
     pub(super) fn task_of(&self, submission: &Submission) -> Result<Task, WorkError> {
         let Submission { round, position, miner, .. } = submission;
         let adapter = self.rounds.get(round).unwrap_or(self.round()).adapter;
@@ -484,7 +485,7 @@ fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     serde_ipld_dagcbor::to_vec(value).expect("rows hold integers, strings, bytes, lists, maps and CIDs only")
 }
 
-/// Reads the encoding that [`encode`] writes, and no other of the same value.
+/// Decodes a value. Fails for every encoding of the value except the one that [`encode`] writes.
 fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, InvalidRow> {
     let value = serde_ipld_dagcbor::from_slice(bytes).map_err(|error| InvalidRow(error.to_string()))?;
     match encode(&value) == bytes {

@@ -17,26 +17,26 @@ use data_encoding::HEXLOWER;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-/// Number of shards.
+/// The number of shards to which a round's miners are assigned.
 const SHARDS: u64 = 100;
-/// Number of blocks over which the rate of submissions is limited.
+/// The number of blocks over which the rate of submissions is limited.
 const RATE_BLOCKS: u64 = 10;
 
 /// Returns a miner's shard in a round: the first 8 bytes of SHA-256 of `address|block hash|round`, modulo 100. `hash`
-/// is that of the block with which the round began.
+/// is the hash of the block with which the round began.
 pub fn shard(miner: &str, hash: &[u8; 32], round: u64) -> u64 {
     let hash = HEXLOWER.encode(hash);
     first_u64(Sha256::digest(format!("{miner}|{hash}|{round}")).into()) % SHARDS
 }
 
-/// Returns the seed of a round: the first 8 bytes of SHA-256 of its number after the hash of the block with which it
-/// began.
+/// Returns the seed of a round: the first 8 bytes of SHA-256 over `hash`, the hash of the block with which the round
+/// began, followed by the round's index (u64 BE).
 pub fn global_seed(hash: &[u8; 32], round: u64) -> u64 {
     first_u64(Sha256::new().chain_update(hash).chain_update(round.to_be_bytes()).finalize().into())
 }
 
-/// Returns whether a submission proves work: whether SHA-256 of the submission's hash and its nonce has `bits` leading
-/// zero bits.
+/// Returns whether a submission's proof of work is valid: SHA-256 over the submission's hash, followed by the proof's
+/// nonce, must have at least `bits` leading zero bits.
 pub fn proves_work(message: &MsgSubmitGradient, chain_id: &str, bits: u32) -> bool {
     let hash = Sha256::digest(message.signed_text(chain_id));
     let proof = Sha256::new().chain_update(hash).chain_update(message.proof_of_work_nonce.to_be_bytes()).finalize();
@@ -53,7 +53,7 @@ fn rejected<T>(log: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::rejected(log))
 }
 
-/// Stores a submission. One that the ledger already has succeeds again.
+/// Stores a submission. Sending a submission again that is already stored succeeds.
 pub(super) fn submit(
     state: &mut State,
     message: &MsgSubmitGradient,
@@ -133,7 +133,7 @@ fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal
     Ok(())
 }
 
-/// Counts a submission of a miner. Fails if it exceeds the rate limit.
+/// Counts a submission against its miner's rate limits. Fails if it exceeds one of them.
 fn count_submission(state: &mut State, miner: &str) -> Result<(), Refusal> {
     let LedgerParams { submissions_per_block, submissions_per_ten_blocks, .. } = state.genesis.params;
     let height = state.head().height;
@@ -150,7 +150,7 @@ fn count_submission(state: &mut State, miner: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Confirms that a miner's gradient of a chunk is stored.
+/// Confirms that a miner's gradient for a chunk is stored. Fails if it is not.
 pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Context) -> Result<Vec<u8>, Refusal> {
     let is_stored = Commitment::from_hex(&message.gradient_hash)
         .and_then(|commitment| state.commitments.get(&commitment))
@@ -165,8 +165,9 @@ pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Conte
     }
 }
 
-/// Withdraws a miner's claim and its submissions for which no block has sampled yet. A later withdrawal is not
-/// possible, because a miner that knows whether it is recomputed would withdraw only what it is about to lose.
+/// Withdraws a miner's claim and those of its submissions whose sampling block has not come yet. A later withdrawal is
+/// not possible, because a miner that knows whether a gradient is recomputed would withdraw only what it is about to
+/// lose.
 pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut Context) -> Result<(), Refusal> {
     let miner = &message.miner;
     let pending =
@@ -186,7 +187,8 @@ pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut C
     Ok(())
 }
 
-/// Refuses the result of a trap job. A job with a name is no trap, because its miner knows that it is tested.
+/// Refuses the result of a trap job. A job with a name cannot be a trap, because its miner knows that it is being
+/// tested.
 pub(super) fn answer_trap(message: &MsgSubmitTrapJobResult) -> Result<(), Refusal> {
     let name: String = message.trap_job_id.chars().take(64).collect();
     rejected(format!("trap job {name:?} does not exist: traps are sampled after the gradient was submitted"))
@@ -225,8 +227,8 @@ fn join_round(state: &mut State, id: u64, events: &mut Vec<Event>) {
     }
 }
 
-/// Accepts a disputed gradient again, because all of its disputes were dismissed. It may be disputed again, since there
-/// may have been no place for other challengers.
+/// Accepts a disputed gradient again, because all of its disputes were dismissed. It may be disputed again, because the
+/// limit of open disputes may have kept other challengers out.
 pub(super) fn reinstate(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let height = state.head().height;
     let Some(submission) = state.submissions.get_mut(&id) else { return };
@@ -254,7 +256,7 @@ pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut 
     let (penalty, reputation) = (state.genesis.params.fraud_penalty, state.reputation_mut(&miner));
     reputation.rejected += 1;
     reputation.accepted -= u64::from(accepted.is_some());
-    // unavailable bytes may be a fault of the network; a wrong gradient is the miner's
+    // unavailable bytes may be the network's fault; a wrong gradient is the miner's fault
     reputation.trust = reputation.trust.saturating_sub(if finding == Finding::Mismatch { 1_000 } else { 200 });
     events.push(Event::Rejected { id, miner: miner.clone(), finding });
     if finding != Finding::Mismatch {
@@ -266,8 +268,9 @@ pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut 
     escrow + nodes::slash(state, &miner, penalty, events)
 }
 
-/// Burns the reward for a gradient whose bytes cannot be fetched, and a little more: from the miner's stake, or twice
-/// the reward from its escrow. Returns the amount.
+/// Takes back the reward for a gradient whose bytes cannot be fetched, and a little more: burns the reward and
+/// `silence_penalty` from the miner's stake or, if it has no stake, twice the reward from its escrow. Returns the
+/// burned amount.
 fn take_back(state: &mut State, miner: &str, paid: u64, events: &mut Vec<Event>) -> u64 {
     if state.has_stake(miner) {
         let penalty = state.genesis.params.silence_penalty;

@@ -1,4 +1,4 @@
-//! Executing transactions. The messages of a transaction are executed all together or not at all; its fee is paid
+//! Executing transactions. The messages of a transaction are executed all together or not at all; the fee is paid
 //! either way.
 
 use super::{
@@ -14,20 +14,20 @@ use cosmrs::{
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
-/// The result of a transaction.
+/// The result of executing a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TxOutcome {
     /// Hash of the transaction.
     pub hash: String,
-    /// 0 if it succeeded, otherwise the error code.
+    /// 0 if the transaction succeeded, otherwise the error code.
     pub code: u32,
-    /// The reason of the error, in words.
+    /// Reason of the failure, in words; empty if the transaction succeeded.
     pub log: String,
     /// Address of the signer; empty if the transaction could not be admitted.
     pub signer: String,
-    /// The responses to its messages: type URL and protobuf bytes.
+    /// Responses to the transaction's messages, each as a type URL and protobuf bytes.
     pub answers: Vec<(String, serde_bytes::ByteBuf)>,
-    /// The events of its messages.
+    /// Events of the transaction's messages.
     pub events: Vec<Event>,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn admit(state: &mut State, tx: &[u8]) -> Result<Signed, Refusal> {
     Ok(signed)
 }
 
-/// Executes a transaction.
+/// Admits and executes a transaction. If a message fails, only the fee and the incremented sequence remain.
 pub(super) fn deliver(state: &mut State, tx: &[u8]) -> TxOutcome {
     let hash = tx_hash(tx);
     let failed = |hash, signer, Refusal { code, log }| TxOutcome {

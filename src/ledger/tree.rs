@@ -1,8 +1,8 @@
 //! A Merkle trie: one hash of a set of rows, independent of the order in which they were inserted.
 //!
-//! The path of a row is the bits of its key's hash. `leaf = H(0 ‖ path ‖ H(value))`, `fork = H(1 ‖ left ‖ right)`, and
-//! an empty trie is 32 zeros. A subtrie with one row is that row's leaf, so that equal sets have equal tries. Tries
-//! share common subtries: a copy costs nothing, and a change makes the nodes of one path anew.
+//! The path of a row consists of the bits of its key's hash. `leaf = H(0 ‖ path ‖ H(value))`, `fork = H(1 ‖ left ‖
+//! right)`, and an empty trie is 32 zeros. A subtrie with one row is that row's leaf, so that equal sets have equal
+//! tries. Tries share common subtries: a copy costs nothing, and a change creates new nodes along one path only.
 
 use sha2::{Digest, Sha256};
 use std::sync::Arc;

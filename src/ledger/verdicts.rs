@@ -8,7 +8,7 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let height = state.head().height;
     let ids: Vec<u64> = state.disputes.keys().copied().collect();
     for id in ids {
-        // an upheld dispute also ends the others about its gradient
+        // an upheld dispute also ends the other disputes about the same gradient
         let Some(mut case) = state.disputes.get(&id).cloned() else { continue };
         match case.dispute.settle(height) {
             None => drop(state.disputes.insert(id, case)),
@@ -53,7 +53,8 @@ pub(super) fn uphold(state: &mut State, id: u64, challenger: &str, events: &mut 
     }
 }
 
-/// Dismisses a dispute in which an answer won: the account that gave it gets the bounty from the challenger's bond.
+/// Dismisses a dispute in which an answer won. The account that gave the answer gets a bounty from the challenger's
+/// bond; if an appeal opened the dispute, the bounty follows when the challenge is settled.
 fn dismiss(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<Event>) {
     let DisputeCase { submission, challenger, bond, .. } = case;
     state.disputes.remove(&id);
@@ -72,7 +73,8 @@ fn dismiss(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<Even
     }
 }
 
-/// Returns the bonds of the answers; that of an answer whose game the challenger won is burned, less a bounty.
+/// Returns the bonds of the answers, except of those whose game the challenger won: these bonds are burned, less a
+/// bounty for the challenger.
 fn release_answers(state: &mut State, case: &DisputeCase) {
     for (answer, (answerer, bond)) in case.answers.iter().enumerate() {
         if case.winner(answer) == Some(Side::Challenger) {
@@ -90,7 +92,7 @@ impl DisputeCase {
         self.answers.iter().map(|(_, bond)| u128::from(*bond)).sum::<u128>() + u128::from(self.bond.unwrap_or_default())
     }
 
-    /// Returns the winner of the game over an answer.
+    /// Returns the side that won the game over an answer; `None` if the game is not over.
     fn winner(&self, answer: usize) -> Option<Side> {
         self.dispute.game(answer)?.winner()
     }

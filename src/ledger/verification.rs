@@ -20,7 +20,7 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Decides, for each submission whose sampling block this is, whether it is recomputed or accepted at once.
+/// Decides, for each submission whose sampling block this is, whether it is recomputed or accepted immediately.
 pub(super) fn sample(state: &mut State, events: &mut Vec<Event>) {
     let submitted = |slot: &ChunkSlot| if let ChunkSlot::Submitted(id) = slot { Some(*id) } else { None };
     let ids: Vec<u64> = state.chunk_slots.values().filter_map(submitted).collect();
@@ -42,15 +42,16 @@ pub(super) fn sample(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// Returns a number that nobody can choose: a hash of a block's hash, a purpose and two numbers.
+/// Returns a pseudorandom number that nobody can choose: the first 8 bytes of a hash over a purpose, a block's hash and
+/// two numbers.
 fn random(hash: &[u8; 32], purpose: &str, numbers: [u64; 2]) -> u64 {
     let digest = Sha256::new().chain_update(purpose).chain_update(hash);
     let digest = numbers.iter().fold(digest, |digest, number| digest.chain_update(number.to_le_bytes())).finalize();
     u64::from_be_bytes(digest[..8].try_into().expect("8 of 32 bytes"))
 }
 
-/// Returns how many of [`ALL`] submissions of a miner are recomputed: more if its trust is below the initial trust, all
-/// if it is on probation without a stake.
+/// Returns a miner's sampling rate: how many of [`ALL`] submissions are recomputed. The rate is higher if the miner's
+/// trust is below the initial trust, and [`ALL`] if the miner is on probation.
 fn rate(state: &State, miner: &str) -> u64 {
     let LedgerParams { sampling, probation, .. } = state.genesis.params;
     let accepted = state.reputations.get(miner).map_or(0, |reputation| reputation.accepted);
@@ -63,7 +64,7 @@ fn rate(state: &State, miner: &str) -> u64 {
     sampling + (u64::from(ALL) - sampling) * missing / (PER_MYRIAD / 2)
 }
 
-/// Samples different validators, each with a probability in proportion to its stake, without those in `excluded`.
+/// Samples distinct validators that are not in `excluded`, each with a probability proportional to its stake.
 pub(super) fn verifiers(state: &State, id: u64, excluded: &[&str]) -> Vec<String> {
     let nodes = state.nodes_of(VALIDATOR).filter(|(address, _)| !excluded.contains(&address.as_str()));
     let mut nodes: Vec<(&String, u64)> = nodes.map(|(address, node)| (address, node.stake.max(1))).collect();
@@ -73,7 +74,8 @@ pub(super) fn verifiers(state: &State, id: u64, excluded: &[&str]) -> Vec<String
         if total == 0 {
             break;
         }
-        // 64 random bits over a total below 2^64: scaled, not reduced, so that no remainder favors the first
+        // scales 64 random bits to the total, which is below 2^64; a remainder modulo the total would favor the first
+        // nodes
         let mut at = (u128::from(random(&state.head().hash, "r3mes/verifier/1", [id, turn])) * total) >> 64;
         let index = nodes.iter().position(|(_, stake)| match at.checked_sub(u128::from(*stake)) {
             Some(rest) => {
@@ -161,7 +163,7 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAttestation) -> Resul
     }
 }
 
-/// Cuts a leaf to the 64 digits that a valid one has.
+/// Cuts a leaf to 64 characters, the length of a valid one.
 fn truncated(leaf: &str) -> String {
     leaf.chars().take(64).collect()
 }
@@ -293,7 +295,7 @@ fn remove_silent(
     challenge.sampled = done;
 }
 
-/// Ends a challenge without a finding. The next block samples for the submission again.
+/// Ends a challenge without a finding. The next block samples verifiers for the submission again.
 fn sample_again(state: &mut State, id: u64, challenge: &Challenge) {
     state.challenges.remove(&id);
     if let Some(submission) = state.submissions.get_mut(&challenge.submission) {
@@ -301,7 +303,7 @@ fn sample_again(state: &mut State, id: u64, challenge: &Challenge) {
     }
 }
 
-/// Ends the vote if one side has more than half of all stake, or if time is up.
+/// Ends the vote if one side has more than half of all validators' stake, or if time is up.
 fn end_panel(state: &mut State, id: u64, challenge: &Challenge, late: bool, events: &mut Vec<Event>) {
     let stakes: BTreeMap<String, u128> =
         state.nodes_of(VALIDATOR).map(|(address, node)| (address.clone(), node.stake.into())).collect();
@@ -314,7 +316,7 @@ fn end_panel(state: &mut State, id: u64, challenge: &Challenge, late: bool, even
         return;
     }
     if valid == wrong {
-        // no votes, or a tie
+        // there are no votes, or both sides have the same stake
         return sample_again(state, id, challenge);
     }
     match valid > wrong {
@@ -350,7 +352,7 @@ impl Challenge {
 }
 
 impl State {
-    /// Returns the height of the block that samples for a submission.
+    /// Returns the height of a submission's sampling block.
     pub(super) fn sampling_height(&self, submission: &Submission) -> u64 {
         submission.height.saturating_add(self.genesis.params.draw_blocks.max(1))
     }

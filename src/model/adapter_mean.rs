@@ -1,4 +1,4 @@
-//! `mean_i = Σ weight · master_i / Σ weight`: the weighted mean of adapters of one shape.
+//! The weighted mean of adapters that have the same shape: `mean_i = Σ weight · master_i / Σ weight`.
 //!
 //! This is the mean of the factors, as in federated averaging, and suits adapters that were trained from the same seed.
 //! It is not the mean of the products `b·a`, so for adapters with different initial values it is a poor average.
@@ -59,8 +59,8 @@ impl LoraAdapter {
             .try_for_each(|(a, b)| differ("matrix of an adapter", shape(a), shape(b)))
     }
 
-    /// Returns an error unless the matrices are those of the given linears, (name, in_features, out_features), in that
-    /// order.
+    /// Returns an error unless the adapter has exactly the matrices of the given linears, in the same order. A linear
+    /// is given as (name, in_features, out_features).
     pub fn check_shapes(&self, shapes: &[(String, usize, usize)]) -> Result<(), Error> {
         let expected = shapes
             .iter()

@@ -44,11 +44,11 @@ struct Sizes {
 pub struct Tables {
     /// `[tokens]`: position of each token in its sequence.
     pub positions: BufferId,
-    /// The exp2 table, then the log2 table.
+    /// The exp2 table, followed by the log2 table.
     pub exponentials: BufferId,
-    /// Rotary embedding, `[context, head_dim / 2, 2]`.
+    /// The rotary table, `[context, head_dim / 2, 2]`: cosine and sine of each angle.
     pub rope: BufferId,
-    /// One row of such a table that rotates by 0, used for values.
+    /// One row of a rotary table that rotates by 0. Values use it, because they are not rotated.
     pub identity: BufferId,
 }
 
@@ -133,7 +133,7 @@ impl Attention {
 
     /// Records the gradients of the adapters, given `dh`, the gradient of the residual after attention.
     ///
-    /// Returns the gradient of x, or `None` for the bottom layer, below which nothing is trained.
+    /// Returns the gradient of x, or `None` if `bottom` is set: nothing is trained below the bottom layer.
     #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     pub fn backward(
         &self,
@@ -175,12 +175,13 @@ impl Attention {
         dx.map(|dx| self.norm.backward(recording, batch, (dx, 3), saved.norm, Some(dh)))
     }
 
-    /// Returns ⌈2^16 / (heads / kv_heads)⌉, by which kernels map a query head to its key head.
+    /// Returns ⌈2^16 / (heads / kv_heads)⌉. Kernels multiply a query head's index by it to find its key head.
     fn group_inverse(&self) -> u32 {
         (1u32 << 16).div_ceil((self.sizes.heads / self.sizes.kv_heads) as u32)
     }
 
-    /// Records head rows of y, rotated by position if `turned`.
+    /// Records the conversion of y to head rows, rotated by each token's position if `turned` is set, and returns their
+    /// buffer.
     #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     fn rotate(
         &self,
@@ -207,7 +208,9 @@ impl Attention {
         out
     }
 
-    /// Records the backward pass of [`rotate`](Self::rotate): wide rows of dy from the gradient of head rows.
+    /// Records the backward pass of [`rotate`](Self::rotate): wide rows of dy, computed from `dheads`, the gradient of
+    /// the head rows. `dheads` has `head_stride` heads for each token, of which `heads` are used, starting at
+    /// `head_offset`.
     #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     fn rotate_backward(
         &self,
@@ -240,8 +243,8 @@ impl Attention {
         dy
     }
 
-    /// Records the gradients of q, `[tokens, heads]`, and of k and v, `[tokens, 2, kv_heads]`, both i32 rows, from the
-    /// gradient of attention's output.
+    /// Records the gradients of q, k and v, given `dout`, the gradient of attention's output. Returns two buffers of
+    /// i32 rows: `[tokens, heads]` for q, and `[tokens, 2, kv_heads]` for k and v.
     fn core_backward(
         &self,
         recording: &mut Recording,

@@ -1,8 +1,9 @@
-//! `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`: a single BitNet linear with its LoRA adapter.
+//! A single BitNet linear with its LoRA adapter: `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`.
 //!
-//! Inputs and outputs are f32; the computation between is in integers. x is rounded to int8 by each token's absmax, as
-//! in BitNet b1.58, and dy to 14 bits and a sign with a power of two as scale. The results have the same bits on every
-//! backend. The gradient takes the quantizers as the identity (straight-through estimator).
+//! Inputs and outputs are f32; the computation between them is in integers. x is rounded to int8 by each token's
+//! absmax, as in BitNet b1.58. dy is rounded to 14 bits and a sign, with a power of two as each token's scale. The
+//! results have the same bits on every backend. The gradient treats the quantizers as the identity (straight-through
+//! estimator).
 
 use super::{
     float_conversion::{absmax, byte_rows, check_finite, i64_to_f32, rows_to_f32, transpose, wide_rows},
@@ -36,7 +37,7 @@ pub enum Ternarize {
     AbsMean,
     /// `sign(w)`, but 0 if |w| is below the threshold; with a dequantization scale of 1.
     Sign {
-        /// Least |w| that is not rounded to 0; at least 0.
+        /// The smallest |w| that is not rounded to 0. It must be at least 0.
         threshold: f32,
     },
 }
@@ -63,8 +64,8 @@ pub struct BitLinearGradients {
 }
 
 impl BitLinear {
-    /// Builds a layer from f32 weights `[out_features, in_features]`. The factor a is generated from the seed, close to
-    /// normal(0, 0.01); the factor b is 0.
+    /// Builds a layer from f32 weights `[out_features, in_features]`. The factor a is generated from the seed,
+    /// approximately normal with mean 0 and standard deviation 0.01; the factor b is 0.
     ///
     /// Returns an error if a length disagrees with the shape, a weight is not finite, or the rank is outside 4..=64.
     pub fn new(
@@ -270,7 +271,8 @@ impl BitLinearExecutor {
         &mut self.layer
     }
 
-    /// Returns the exponents of the gradients of a and b: [`GRADIENT_BITS`] below a bound of their magnitude.
+    /// Returns the exponents at which the gradients of a and b are accumulated, [`GRADIENT_BITS`] below an upper bound
+    /// of their magnitudes.
     fn exponents(&self, dy_absmax: f64) -> (i32, i32) {
         let [a, b] = self.layer.factors().map(|factor| {
             let max = factor.values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
@@ -303,10 +305,11 @@ impl BitLinearExecutor {
     }
 }
 
-/// Bits of an accumulated gradient below the bound of its magnitude.
+/// The number of bits that an accumulated gradient keeps below the upper bound of its magnitude.
 ///
 /// The bound assumes that all products have the same sign, so actual gradients are far below it. A block's folded rows
-/// keep at least 21 bits below it, so the sums stay within the 2^28 that an accumulator aligns.
+/// keep at least 21 bits below the bound, so their sum is shifted left by less than 28 bits, the largest shift that an
+/// accumulator accepts.
 const GRADIENT_BITS: i32 = 44;
 
 /// Returns the value of a master parameter's lowest bit, 2^-28.

@@ -1,4 +1,4 @@
-//! The sizes of a BitNet b1.58 decoder, checked once.
+//! The sizes of a BitNet b1.58 decoder, and the check that they are within the limits of the arithmetic.
 
 use crate::{
     error::Error,
@@ -6,7 +6,7 @@ use crate::{
     numbers::fixed::Scale,
 };
 
-/// Sizes and constants of a model. Valid by construction: see [`ModelConfig::check`].
+/// Sizes and constants of a model. Whoever builds one calls [`ModelConfig::check`] before using it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
@@ -30,7 +30,7 @@ pub struct ModelConfig {
     pub rope_theta: u32,
     /// Epsilon of RMSNorm, added to the mean square.
     pub norm_epsilon: f64,
-    /// Fraction bits of the residual stream: its values are within ±2^(31 − this).
+    /// Fraction bits of the residual stream, whose values are within ±2^(31 − `residual_fraction_bits`).
     pub residual_fraction_bits: u32,
 }
 
@@ -51,7 +51,8 @@ impl ModelConfig {
         residual_fraction_bits: 16,
     };
 
-    /// Checks every size against the bounds within which no intermediate value overflows.
+    /// Returns the config unchanged, or an error if a size is outside the bounds within which no intermediate value
+    /// overflows.
     pub fn check(self) -> Result<Self, Error> {
         let ranges = [
             ("layers", self.layers, 1, 512),
@@ -76,7 +77,7 @@ impl ModelConfig {
         if !self.head_dim.is_multiple_of(2) {
             return Err(Error::Value { what: "head_dim (must be even)", value: self.head_dim as i64 });
         }
-        // the backward pass by key sums up to 2^45 for each pair of key and query, in i64
+        // the backward pass by key adds up to 2^45 for each pair of key and query, in i64
         let queries = self.context * (self.heads / self.kv_heads);
         if queries > 1 << 16 {
             return Err(Error::Value { what: "context · heads / kv_heads", value: queries as i64 });

@@ -14,7 +14,7 @@ pub struct Embedding {
     pub words: Arc<[u32]>,
     /// Scale of each row, `[vocab]`: u16 in units of 2^-16.
     pub row_scales: Arc<[u32]>,
-    /// Power of two of the table: a value is `int8 · row_scale · 2^(exponent − 16)`.
+    /// Exponent of the table's power of two: a value is `int8 · row_scale · 2^(exponent − 16)`.
     pub exponent: i32,
 }
 
@@ -52,7 +52,8 @@ impl Embedding {
         Ok(Self { words: words.into(), row_scales: row_scales.into(), exponent })
     }
 
-    /// Builds a table from int8 values `[vocab, width]` within ±127 and the scale of each row, finite and not negative.
+    /// Builds a table from int8 values `[vocab, width]` within ±127 and one scale for each row, which must be finite
+    /// and not negative.
     pub fn from_int8(values: &[i8], width: usize, scales: &[f32]) -> Result<Self, Error> {
         if values.len() != scales.len() * width {
             let (what, expected) = ("int8 embedding", scales.len() * width);
@@ -90,7 +91,7 @@ impl Embedding {
     }
 }
 
-/// Returns the exponent of the smallest power of two above the largest row scale.
+/// Returns the exponent of the smallest power of two above `top`, the largest row scale.
 fn exponent_of(top: f64) -> i32 {
     Scale::from_f64(top).map_or(0, |scale| scale.exponent + 31)
 }

@@ -1,4 +1,4 @@
-//! `y = down(norm(relu(gate(n))² · up(n)))`, `n = norm(x)`: records the feed-forward block of a layer.
+//! Records the feed-forward block of a layer: `y = down(norm(relu(gate(n))² · up(n)))` with `n = norm(x)`.
 
 use super::{
     attention::quantize_gradient,

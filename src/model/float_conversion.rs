@@ -25,7 +25,7 @@ pub(super) fn check_finite(what: &'static str, values: &[f32], expected: usize) 
     }
 }
 
-/// Returns the largest magnitude.
+/// Returns the largest magnitude among `values`, or 0 if there are none.
 pub(super) fn absmax(values: &[f32]) -> f64 {
     values.iter().fold(0.0, |absmax, &value| absmax.max(f64::from(value.abs())))
 }
@@ -35,7 +35,7 @@ pub(super) fn transpose(values: &[f32], stride: usize) -> Vec<f32> {
     (0..stride).flat_map(|at| values.iter().skip(at).step_by(stride).copied()).collect()
 }
 
-/// Returns byte rows and their infos: `round(x · 127 / absmax)` for each token.
+/// Returns byte rows and their infos: `round(x · 127 / absmax)`, with the absmax of each token's row.
 pub(super) fn byte_rows(x: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
     let tokens = x.len() / width;
     let (mut data, mut info) = (vec![0; tokens * row_words(width)], vec![0; tokens * INFO]);
@@ -103,7 +103,8 @@ pub(super) fn tensor_to_f32(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
     }
 }
 
-/// Converts an IEEE binary16 to f32, exactly. Its 15 bits below the sign, shifted into place, give 2^-112 of the value.
+/// Converts an IEEE binary16 to f32, exactly. Its 15 bits below the sign, moved to the bits of an f32 below the sign,
+/// are the magnitude times 2^-112.
 fn binary16(bits: u16) -> f32 {
     let magnitude = match bits & 0x7fff {
         finite @ ..0x7c00 => f32::from_bits(u32::from(finite) << 13) * f32::from_bits((127 + 112) << 23),

@@ -13,11 +13,12 @@ use crate::{
     },
 };
 
-/// Returns a model of random weights. Each tensor comes from the counter hash keyed by `seed` and the tensor's name.
+/// Returns a model of random weights. Each tensor's words come from the counter hash, keyed by `seed` and the tensor's
+/// name.
 ///
 /// Trits are −1, 0, +1 with probability ¼, ½, ¼ and have the scale `√2 / √in_features`, so that a linear keeps the
-/// variance of its input. Embeddings are uniform in ±√(3 / width), so that the first logits have variance 1. Gains are
-/// 1.
+/// variance of its input. Embeddings are uniform in ±√(3 / width), so that the initial logits have variance 1. Gains
+/// are 1.
 pub fn seeded(config: ModelConfig, seed: [u8; 32]) -> Result<Model, Error> {
     let config = config.check()?;
     let gain = |width: usize| Gain::quantize(&vec![1.0; width]);
@@ -53,7 +54,7 @@ pub fn seeded(config: ModelConfig, seed: [u8; 32]) -> Result<Model, Error> {
     .check()
 }
 
-/// Returns the random words of one tensor, without end.
+/// Returns the random words of one tensor, almost 2^33 of them. The caller takes as many as the tensor needs.
 fn words(seed: &[u8; 32], tensor: &str) -> impl Iterator<Item = u32> + use<> {
     let key = dither_key(seed, 0, tensor).0;
     (0..u32::MAX).flat_map(move |counter| threefry(key, [counter, 0]))

@@ -1,4 +1,4 @@
-//! `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`: records a BitNet linear and its LoRA adapter.
+//! Records a BitNet linear and its LoRA adapter: `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`.
 
 use crate::{
     compute::recording::{BufferContent, BufferId, Recording},
@@ -15,12 +15,12 @@ use crate::{
     },
 };
 
-/// The buffer of integer rows and the buffer of their infos.
+/// Two buffers: integer rows, and the infos of the rows.
 #[derive(Clone, Copy, Debug)]
 pub struct RowBuffers {
     /// The rows: byte rows or wide rows.
     pub data: BufferId,
-    /// The rows' infos: scale and sum of each row.
+    /// One info for each row: the row's scale, and the sum of its integers.
     pub info: BufferId,
 }
 
@@ -33,7 +33,8 @@ pub struct Batch {
     pub blocks: usize,
     /// `[blocks, 2]`: first token and length of each block.
     pub spans: BufferId,
-    /// Position of the first token in its chunk, 0, then the keys of all dither streams.
+    /// The position of the batch's first token in its chunk, a zero word, then a key of two words for each dither
+    /// stream.
     pub dither: BufferId,
 }
 
@@ -66,7 +67,7 @@ pub struct LoraBuffers {
     pub grad_b: BufferId,
 }
 
-/// Positions of the words in a `lora_info` buffer.
+/// Index of the first word of each entry of the `info` buffer, which kernels bind as `lora_info`.
 mod info_word {
     pub(super) const FORWARD_RATIO: u32 = 0;
     pub(super) const BACKWARD_RATIO: u32 = 2;
@@ -84,7 +85,7 @@ pub struct SavedLinear {
     u: RowBuffers,
 }
 
-/// Returns how many bits a sum of `terms` products of at most `max` can be shifted left and stay below 2^30.
+/// Returns by how many bits a sum of `terms` products, each at most `max`, can be shifted left and stay below 2^30.
 fn fraction_bits(max: u64, terms: usize) -> u32 {
     30u32.saturating_sub(bits(max * terms as u64))
 }
@@ -207,8 +208,9 @@ impl RecordedLinear {
         }
     }
 
-    /// Records the adapter's contribution to the product, forward by factor b or backward by factor a, and the infos of
-    /// the product's rows.
+    /// Records the adapter's contribution to the product, and the infos of the product's rows. The contribution comes
+    /// from the factor b in the forward pass and from the factor a in the backward pass; `ratio_at` states which pass
+    /// it is.
     fn up(
         &self,
         recording: &mut Recording,
@@ -290,18 +292,19 @@ pub fn rows(recording: &mut Recording, name: String, tokens: usize, words: usize
     RowBuffers { data: recording.scratch(name, tokens * words), info }
 }
 
-/// The names of the dither streams of a recording, numbered in the order of use.
+/// The names of a recording's dither streams, in the order of use. A stream's index selects its key in the dither
+/// buffer.
 #[derive(Clone, Debug, Default)]
 pub struct DitherStreams(Vec<String>);
 
 impl DitherStreams {
-    /// Adds a stream and returns its number.
+    /// Adds a stream and returns its index.
     pub fn add(&mut self, name: String) -> u32 {
         self.0.push(name);
         self.0.len() as u32 - 1
     }
 
-    /// Returns all names, by number.
+    /// Returns the names of all streams, by index.
     pub fn names(&self) -> &[String] {
         &self.0
     }
@@ -326,8 +329,9 @@ impl LoraBuffers {
 
     /// Returns the words of every buffer that the forward and backward passes read.
     ///
-    /// These are both factors, rounded to wide values under one power of two each, row by row and column by column, and
-    /// the scales that relate them to the backbone. `exponents` are the job's exponents of the gradients of a and b.
+    /// These are both factors, and the scales that relate them to the backbone. Each factor is rounded to wide values
+    /// with one power of two as scale, and is stored twice: row by row and column by column. `exponents` are the job's
+    /// exponents of the gradients of a and b.
     pub fn pack(&self, alpha: u32, a: &LoraMatrix, b: &LoraMatrix, exponents: (i32, i32)) -> Vec<(BufferId, Vec<u32>)> {
         let (a_rows, a_columns, a_exponent) = pack_factor(&a.values, self.rank, self.in_features);
         let (b_rows, b_columns, b_exponent) = pack_factor(&b.values, self.rank, self.out_features);

@@ -31,7 +31,8 @@ impl TensorDigest {
 
 /// Returns the manifest of a model. Its CID is the model root.
 ///
-/// The order of tensors is: embedding, its row scales, the four gains and the seven linears of each layer, final gain.
+/// The order of tensors is: embedding, its row scales, the four gains and the seven linears of each layer, the gains of
+/// the final norm.
 pub fn model_manifest(model: &Model) -> Result<Block, StoreError> {
     let embedding = &model.embedding;
     let mut tensors = vec![

@@ -1,4 +1,4 @@
-//! Records RMSNorm: with byte rows as output in front of linears, with wide rows in front of the head.
+//! Records RMSNorm. Its output is byte rows in front of linears, and wide rows in front of the head.
 
 use super::{
     config::ModelConfig,
@@ -11,7 +11,7 @@ use crate::{
     numbers::{fixed::Scale, ternary::row_words},
 };
 
-/// An RMSNorm and its gains in a recording.
+/// An RMSNorm whose gains are a buffer of a recording.
 pub struct Norm {
     name: String,
     width: usize,
@@ -77,8 +77,8 @@ impl Norm {
         (n, SavedNorm { x, info })
     }
 
-    /// Records the gradient of x and returns its buffer: the backward pass of the sum of `slots` gradients of the
-    /// norm's output, plus the gradient of a residual, if given.
+    /// Records the gradient of x and returns its buffer. The gradient of the norm's output is the sum of the `slots`
+    /// gradients in `dn`. The gradient of the residual is added to the result if `residual` is given.
     pub fn backward(
         &self,
         recording: &mut Recording,

@@ -36,9 +36,10 @@ pub struct RecordedStep {
     /// The id that should follow each token, `[tokens]`; [`IGNORE`](crate::kernels::cross_entropy::IGNORE) for a token
     /// without a label.
     pub labels: BufferId,
-    /// Position of the first token in its chunk, 0, then the keys of `streams`.
+    /// The position of the batch's first token in its chunk, a zero word, then a key of two words for each stream in
+    /// `streams`.
     pub dither: BufferId,
-    /// Accumulated loss in bits, i64 in Q20.
+    /// Accumulated loss, an i64 in units of 2^-20 bits.
     pub loss: BufferId,
     /// The buffers of every adapted linear, in canonical order, with its name in adapters.
     pub adapted_linears: Vec<(String, LoraBuffers)>,
@@ -65,7 +66,8 @@ impl Targets {
         Self { rank: adapter.rank, linears }
     }
 
-    /// Returns (name, in_features, out_features) of every adapted linear, in canonical order.
+    /// Returns (name, in_features, out_features) of every adapted linear of a model with this config, in canonical
+    /// order.
     pub fn shapes(&self, config: &ModelConfig) -> Vec<(String, usize, usize)> {
         let of_layer = |i| {
             self.linears.iter().map(move |linear| {
@@ -83,9 +85,9 @@ impl RecordedStep {
         Self::sharded(model, targets, sequences, BINDING_BYTES)
     }
 
-    /// Records as [`Self::new`] does, with the vocabulary in shards so that no buffer whose length depends on it
-    /// exceeds `binding_bytes`. A shard has at least four tokens, even if their buffers exceed the limit. The number of
-    /// shards does not change any result.
+    /// Records as [`Self::new`] does, with the vocabulary in shards so that no buffer whose length depends on the
+    /// vocabulary exceeds `binding_bytes`. A shard has at least four tokens, even if their buffers exceed the limit.
+    /// The number of shards does not change any result.
     pub fn sharded(model: &Model, targets: &Targets, sequences: usize, binding_bytes: usize) -> Self {
         let config = &model.config;
         let mut recording = Recording::default();
@@ -144,7 +146,7 @@ impl RecordedStep {
     }
 }
 
-/// Returns the adapted linears of some layers, in canonical order, with their names in adapters.
+/// Returns the adapted linears of the given layers, in canonical order, with their names in adapters.
 pub(super) fn adapted_linears(layers: &[(Attention, FeedForward)]) -> Vec<(String, LoraBuffers)> {
     let of_layer = |(i, (attention, feed_forward)): (usize, &(Attention, FeedForward))| {
         let linears = attention.linears().into_iter().chain(feed_forward.linears());

@@ -18,7 +18,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The embedding table in a recording.
+/// The embedding table in a recording, which the head reads too.
 pub struct Vocabulary {
     width: usize,
     exponent: i32,
@@ -34,7 +34,8 @@ struct Shard {
 }
 
 impl Vocabulary {
-    /// Adds the embedding table, in shards whose buffers have at most `binding_bytes` bytes.
+    /// Adds the embedding table, in shards. For batches of `tokens` tokens, no buffer of a shard has more than
+    /// `binding_bytes` bytes.
     pub fn new(recording: &mut Recording, model: &Model, tokens: usize, binding_bytes: usize) -> Self {
         let (vocab, width, table) = (model.config.vocab, model.config.width, &model.embedding);
         let rows = shard_rows(width, tokens, binding_bytes);
@@ -149,7 +150,7 @@ impl Vocabulary {
         gradients
     }
 
-    /// Records the gradient of the rows that the head reads, and returns its buffer.
+    /// Records the gradient of n, the rows that the head reads, and returns its buffer.
     pub fn backward(&self, recording: &mut Recording, batch: &Batch, dlogits: &[BufferId]) -> BufferId {
         let dn = recording.scratch("head.dn", batch.tokens * (self.width + INFO));
         for (shard, (part, &dlogits)) in self.shards.iter().zip(dlogits).enumerate() {

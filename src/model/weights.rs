@@ -19,7 +19,7 @@ const MAX_GAIN: u32 = 65_535;
 pub struct Gain {
     /// Mantissas, `[width]`: i32 within ±65,535.
     pub mantissas: Arc<[u32]>,
-    /// Exponent of the power of two that all gains share.
+    /// The exponent that the norm's gains share: a gain is `mantissa · 2^exponent`.
     pub exponent: i32,
 }
 

@@ -4,9 +4,9 @@
 //! a scale. All results are exact functions of integers, so the WGSL functions in `shaders/shared/fixed.wgsl` return
 //! the same bits.
 
-/// Number of magnitude bits of a *wide* value, which is ≤ 2^14 in magnitude.
+/// The number of magnitude bits of a *wide* value, which is ≤ 2^14 in magnitude.
 pub const WIDE_BITS: u32 = 14;
-/// Number of magnitude bits to which an i32 row is normalized.
+/// The number of magnitude bits to which an i32 row is normalized.
 pub const ROW_BITS: u32 = 30;
 
 /// A non-negative number `mantissa · 2^exponent`; the mantissa is 0 or in `2^30..2^31`.
@@ -126,7 +126,7 @@ pub fn power_of_two_f64(exponent: i32) -> f64 {
     }
 }
 
-/// Returns the length of a value in bits, 0 for 0.
+/// Returns the number of bits of a value without leading zeros; 0 for 0.
 pub fn bits(value: u64) -> u32 {
     64 - value.leading_zeros()
 }

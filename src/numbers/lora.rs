@@ -1,7 +1,7 @@
-//! LoRA adapters: `y += (alpha / rank) · x · aᵀ · bᵀ` beside a frozen linear layer (Hu et al., 2021).
+//! LoRA adapters, which add `(alpha / rank) · x · aᵀ · bᵀ` to the output of a frozen linear layer (Hu et al., 2021).
 //!
 //! Both factors are stored rank-major: `a [rank, in_features]` and `b [rank, out_features]`. PEFT's `lora_B` is the
-//! transpose of this b.
+//! transpose of this `b`.
 
 use crate::{
     error::Error,
@@ -14,29 +14,29 @@ use crate::{
 /// The ranks that an adapter may have.
 pub const RANKS: std::ops::RangeInclusive<usize> = 4..=64;
 
-/// The most features of an adapted linear layer.
+/// The largest number of input or output features of an adapted linear layer.
 pub const MAX_FEATURES: usize = 1 << 24;
 
-/// Fraction bits of a parameter: it is in Q3.28, so values are in ±8.
+/// The number of fraction bits of a parameter. Parameters are in Q3.28, so their values are within ±8.
 pub const MASTER_FRACTION_BITS: u32 = 28;
 
 /// One factor of one adapted linear layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoraMatrix {
-    /// Name, `layers.<i>.<linear>.a` or `.b`, such as `layers.0.attention.q.a`.
+    /// Name of the matrix, `layers.<i>.<linear>.a` or `.b`, such as `layers.0.attention.q.a`.
     pub name: String,
-    /// Number of rows: the rank.
+    /// The number of rows: the rank.
     pub rows: usize,
-    /// Number of columns: in_features for a, out_features for b.
+    /// The number of columns: `in_features` for `a`, `out_features` for `b`.
     pub columns: usize,
-    /// Values `[rows, columns]`, in Q3.28.
+    /// Values of the matrix, `[rows, columns]`, in Q3.28.
     pub values: Vec<i32>,
 }
 
-/// The trainable parameters of a model, in canonical order (layer, linear, a before b).
+/// The trainable parameters of a model, in canonical order: by layer, then by linear layer within it, `a` before `b`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoraAdapter {
-    /// Rank, 4..=64.
+    /// Rank of the adapter, 4..=64.
     pub rank: usize,
     /// Numerator of the scaling `alpha / rank`.
     pub alpha: u32,
@@ -49,21 +49,22 @@ pub struct LoraAdapter {
 pub struct GradientMatrix {
     /// Name of the matrix.
     pub name: String,
-    /// Number of rows of the matrix.
+    /// The number of rows of the matrix.
     pub rows: usize,
-    /// Number of columns of the matrix.
+    /// The number of columns of the matrix.
     pub columns: usize,
-    /// Exponent, which the job fixes so that gradients of different miners add up exactly.
+    /// Exponent of the gradient, which the job fixes so that gradients of different miners add up exactly.
     pub exponent: i32,
-    /// Integers `[rows, columns]`.
+    /// Integers of the gradient, `[rows, columns]`.
     pub values: Vec<i64>,
 }
 
 impl LoraAdapter {
-    /// Returns a new adapter for linear layers that are given as (name, in_features, out_features). The values of a are
-    /// close to normal(0, 0.01), and b is 0, so that the model's output is at first that of the backbone.
+    /// Returns a new adapter for linear layers that are given as tuples of name, `in_features` and `out_features`. The
+    /// values of `a` are close to normal(0, 0.01), and `b` is 0, so the model's output is initially that of the
+    /// backbone.
     ///
-    /// Each value of a depends only on the seed, the name of its matrix and its place in it.
+    /// Each value of `a` depends only on the seed, the name of the matrix, and the row and column of the value.
     pub fn seeded(rank: usize, alpha: u32, shapes: &[(String, usize, usize)], seed: [u8; 32]) -> Result<Self, Error> {
         if !RANKS.contains(&rank) {
             return Err(Error::Value { what: "LoRA rank", value: rank as i64 });
@@ -87,17 +88,18 @@ impl LoraAdapter {
         Ok(Self { rank, alpha, matrices })
     }
 
-    /// Returns the bytes of all parameters, `4 · rank · Σ(in_features + out_features)`, which the adapter also has in
-    /// f32.
+    /// Returns the size of all parameters in bytes, `4 · rank · Σ(in_features + out_features)`. The size in f32 is the
+    /// same.
     pub fn size_bytes(&self) -> u64 {
         self.matrices.iter().map(|matrix| 4 * matrix.values.len() as u64).sum()
     }
 }
 
-/// Returns a value close to normal(0, 0.01), in Q3.28, for a place of the matrix with this key.
+/// Returns a value close to normal(0, 0.01), in Q3.28, for the element (`row`, `column`) of the matrix with this dither
+/// key.
 ///
-/// It is derived from the sum of twelve uniform 16-bit integers, whose mean is 12·32767.5 and whose standard deviation
-/// is 2^16·(1 − 2^-33) (Irwin and Hall), so |value| ≤ 0.06. `column` < 2^30.
+/// The value is derived from the sum of twelve uniform 16-bit integers, whose mean is 12·32767.5 and whose standard
+/// deviation is 2^16·(1 − 2^-33) (Irwin and Hall), so |value| ≤ 0.06. `column` < 2^30.
 fn normal(key: [u32; 2], row: u32, column: u32) -> i32 {
     const HUNDREDTH: i64 = 2_684_355; // 0.01 · 2^28 = 2,684,354.56
     let words = (0..3).flat_map(|block| threefry(key, [row, 4 * column + block]));

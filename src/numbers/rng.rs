@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 /// Returns 64 random bits for a 64-bit key and a 64-bit counter.
 ///
-/// The rounds are not a loop, so that the compiler vectorizes loops over counters.
+/// The rounds are written out instead of looped, so that the compiler vectorizes loops over counters.
 #[inline(always)]
 pub fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
     let keys = [key[0], key[1], 0x1BD1_1BDA ^ key[0] ^ key[1]];
@@ -43,7 +43,7 @@ impl Dither {
         (words[(column >> 1 & 1) as usize] >> (16 * (column & 1))) & 0xffff
     }
 
-    /// Returns the dithers of 32 columns of a row, from column `first` on, which is a multiple of 4.
+    /// Returns the dithers of 32 columns of a row, starting at column `first`, a multiple of 4.
     #[inline(always)]
     pub fn columns(self, row: u32, first: u32) -> [u32; 32] {
         let (mut low, mut high) = ([0; 8], [0; 8]);

@@ -1,7 +1,7 @@
 //! Tables of transcendental functions, computed by integer arithmetic only, so that they have the same words on every
 //! platform. Intermediate values are i128 with 60 fraction bits.
 
-/// Fraction bits of intermediate values.
+/// The number of fraction bits of intermediate values.
 const FRACTION: u32 = 60;
 const ONE: i128 = 1 << FRACTION;
 /// π · 2^60, rounded to nearest.
@@ -9,7 +9,7 @@ const PI: i128 = 3_622_009_729_038_561_421;
 /// ln 2 · 2^60, rounded to nearest.
 const LN_2: i128 = 799_144_290_325_165_979;
 
-/// Number of entries of [`exp2_table`] and of [`log2_table`]: one for each 1/256, both ends included.
+/// The number of entries of [`exp2_table`] and of [`log2_table`], which are 1/256 apart and include both ends.
 pub const TABLE_LEN: usize = 257;
 
 /// Returns `round(2^(30 − i/256))` for i = 0..=256, between which softmax interpolates.
@@ -39,7 +39,7 @@ pub fn rope_table(positions: usize, head_dim: usize, theta: u32) -> Vec<u32> {
     table
 }
 
-/// Returns the identity rotation, for one position.
+/// Returns a rotary table of one position, which rotates nothing.
 pub fn identity_rope(head_dim: usize) -> Vec<u32> {
     [1 << 30, 0].repeat(head_dim / 2)
 }

@@ -11,10 +11,10 @@ use std::sync::Arc;
 /// Rows that a product sums over are padded with zeros to a multiple of this many elements.
 pub const ROW_ALIGN: usize = 32;
 
-/// A block of zero trits.
+/// The word of a block whose trits are all 0.
 const PADDING: u32 = 0x5555_5555;
 
-/// Returns the words of a row of `width` bytes, padded.
+/// Returns the number of words of a row of `width` bytes after padding.
 pub const fn row_words(width: usize) -> usize {
     width.div_ceil(ROW_ALIGN) * (ROW_ALIGN / 4)
 }
@@ -22,9 +22,9 @@ pub const fn row_words(width: usize) -> usize {
 /// A ternary matrix `[rows, columns]` and its dequantization scale.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ternary {
-    /// Number of rows: the output features of a linear layer.
+    /// The number of rows: the output features of a linear layer.
     pub rows: usize,
-    /// Number of columns: the input features of a linear layer.
+    /// The number of columns: the input features of a linear layer.
     pub columns: usize,
     /// Block words `[row_words(rows), row_words(columns)]`. Trits of the padding are 0.
     pub words: Arc<[u32]>,
@@ -33,7 +33,8 @@ pub struct Ternary {
 }
 
 impl Ternary {
-    /// Packs row-major trits. Returns an error if their number is not `rows · columns`, or if one is outside −1..=1.
+    /// Packs row-major trits. Returns an error if the matrix is empty, if there are not exactly `rows · columns` trits,
+    /// or if one of them is outside −1..=1.
     pub fn pack(rows: usize, columns: usize, trits: &[i8], dequant_scale: Scale) -> Result<Self, Error> {
         if rows == 0 || columns == 0 || trits.len() != rows * columns {
             return Err(Error::Shape { what: "ternary matrix", expected: rows * columns, found: trits.len() });

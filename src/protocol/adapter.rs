@@ -1,7 +1,8 @@
-//! The adapter state: a LoRA adapter with its optimizer's state, which a round starts from. The adapter root is the CID
-//! of its manifest.
+//! The adapter state, which a round starts from: a LoRA adapter and its optimizer's state. The adapter root is the CID
+//! of the state's manifest.
 //!
-//! Leaves hold each matrix as little-endian i32 in Q3.28, row-major, and the optimizer's state in its own encoding.
+//! Leaves hold each matrix as little-endian i32 in Q3.28, row-major, and the optimizer's state as `Optimizer::to_bytes`
+//! encodes it.
 
 use super::{
     error::{WorkError, in_range},

@@ -1,5 +1,5 @@
-//! The aggregate of a round: `Σ t · 2^shift` over its accepted artifacts. The sum is exact, so it does not depend on
-//! their order.
+//! The aggregate of a round: `Σ t · 2^shift` over the round's accepted artifacts. The sum is exact, so it does not
+//! depend on the order of the artifacts.
 
 use super::{
     artifact::Artifact,
@@ -14,9 +14,9 @@ use crate::numbers::lora::GradientMatrix;
 pub struct Aggregate {
     /// Sums of the matrices, in the job's order. 4096 elements below 2^51 stay below 2^63.
     pub matrices: Vec<GradientMatrix>,
-    /// Summed loss, in units of 2^-20 bits.
+    /// Summed loss of the added artifacts, in units of 2^-20 bits.
     pub loss: i64,
-    /// Number of supervised tokens.
+    /// Number of supervised tokens in the added artifacts.
     pub tokens: u64,
     /// Number of artifacts added, including those that contribute nothing to the sums.
     pub artifacts: u32,
@@ -25,11 +25,12 @@ pub struct Aggregate {
 impl Aggregate {
     /// The largest number of artifacts in one aggregate.
     pub const MAX_ARTIFACTS: u32 = 4096;
-    /// An artifact with an element of 2^51 or more contributes nothing: it is far outside what training produces, and
-    /// would outweigh the rest of the round.
+    /// The largest number of bits that an element's magnitude may have. An artifact with an element of 2^51 or more
+    /// contributes nothing: such an element is far outside what training produces, and would outweigh the rest of the
+    /// round.
     const ELEMENT_BITS: u32 = 51;
 
-    /// Returns the aggregate of no artifacts.
+    /// Returns an aggregate to which no artifact has been added.
     pub fn new(job: &Job) -> Self {
         let zero = |spec: &super::MatrixSpec| GradientMatrix {
             name: spec.name.clone(),
@@ -64,7 +65,7 @@ impl Aggregate {
                     *sum += i64::from(*value) << matrix.shift();
                 }
             }
-            // the loss of an accepted artifact is far below 2^54; wrapping avoids a panic for any other
+            // the loss of an accepted artifact is far below 2^54; for any other, wrapping avoids a panic
             self.loss = self.loss.wrapping_add(gradient.loss);
             self.tokens += u64::from(gradient.tokens);
         }

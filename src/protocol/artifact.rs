@@ -1,8 +1,8 @@
 //! The artifact: the gradient of one task as canonical blocks, a DAG-CBOR manifest over raw leaves.
 //!
 //! An artifact contains no time, no unordered map and nothing that the miner can choose, so its CID is a function of
-//! the task. If a value saturated, the artifact is the task's *void*: it is verified and paid like any other, and
-//! contributes nothing to the aggregate.
+//! the task. If a value saturated, the artifact is the task's *void*: it is verified and paid like any other artifact,
+//! but contributes nothing to the aggregate.
 
 use super::{
     error::{WorkError, in_range},
@@ -43,12 +43,12 @@ pub struct TransportGradient {
     pub matrices: Vec<TransportMatrix>,
 }
 
-/// The result of a task.
+/// What a training step on the task's chunk yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ArtifactBody {
     /// A value saturated, so there is no gradient.
     Void,
-    /// The gradient.
+    /// The gradient, rounded for transport.
     Gradient(TransportGradient),
 }
 
@@ -60,7 +60,7 @@ pub struct Artifact {
     body: ArtifactBody,
 }
 
-/// The content of a manifest, without the leaves.
+/// What an artifact's manifest states, which can be read without fetching the leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArtifactClaim {
     /// CID of the task.

@@ -9,7 +9,7 @@ use crate::store::{Block, Cid, Codec, Fetch};
 /// Number of tokens in a chunk.
 pub const CHUNK_TOKENS: usize = 2048;
 
-/// 2048 tokens, each below the vocabulary size that it was checked with.
+/// 2048 tokens, each checked to be below the size of a vocabulary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk(Vec<u32>);
 

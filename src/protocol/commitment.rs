@@ -1,4 +1,4 @@
-//! The commitment of a gradient: `SHA-256(arithmetic version, model, adapter, data, job seed, miner, gradient root)`.
+//! The commitment of a gradient: `SHA-256(arithmetic version, model, adapter, chunk, seed, miner, gradient root)`.
 
 use super::task::Task;
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
@@ -14,8 +14,9 @@ pub struct Commitment(#[serde(with = "serde_bytes")] pub [u8; 32]);
 impl Commitment {
     /// Computes the commitment to a task and a gradient root.
     ///
-    /// The hash is over `r3mes/commitment/1` and then the fields in the order above. Each is preceded by its length in
-    /// bytes. The lengths and the version are u32, little-endian.
+    /// The hash is over `r3mes/commitment/1` and then arithmetic version, model, adapter, chunk, seed, miner and
+    /// gradient root. Each field is preceded by its length in bytes. The lengths and the version are u32,
+    /// little-endian.
     pub fn new(task: &Task, gradient_root: &[u8; 32]) -> Self {
         let fields: [&[u8]; 8] = [
             b"r3mes/commitment/1",

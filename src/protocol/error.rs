@@ -1,4 +1,5 @@
-//! The errors of this module, which name the invalid value and its limits.
+//! The errors of tasks, chunks, artifacts, adapters and receipts. Each names the invalid value and the limits it must
+//! meet.
 
 use crate::store::StoreError;
 
@@ -6,15 +7,15 @@ use crate::store::StoreError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkError {
-    /// Its blocks are missing or invalid.
+    /// A block of the object is missing or invalid.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A number is outside its range.
     #[error("{what} is {value}, but must be in {min}..={max}")]
     Range {
-        /// Name of the quantity.
+        /// The quantity that is out of range.
         what: &'static str,
-        /// Its value.
+        /// The value that is out of range.
         value: i64,
         /// Smallest allowed value.
         min: i64,
@@ -24,9 +25,9 @@ pub enum WorkError {
     /// A name contains characters or has a form that is not allowed.
     #[error("{what} {name:?} {problem}")]
     Name {
-        /// Kind of the named thing.
+        /// What the name belongs to, such as `matrix` or `miner address`.
         what: &'static str,
-        /// The name.
+        /// The invalid name, shortened if it is too long.
         name: String,
         /// The rule that the name breaks.
         problem: &'static str,
@@ -34,7 +35,7 @@ pub enum WorkError {
     /// A matrix is not the one that the job requires at this position.
     #[error("matrix {at} is {found}, but the job requires {expected}")]
     Matrix {
-        /// Position in canonical order.
+        /// Index of the matrix in canonical order.
         at: usize,
         /// The matrix that the job requires.
         expected: String,
@@ -54,7 +55,7 @@ pub enum WorkError {
     Shift {
         /// Name of the matrix.
         name: String,
-        /// Largest magnitude of its values.
+        /// Largest magnitude of the matrix's values.
         max: u64,
         /// Shift of the matrix.
         shift: u32,

@@ -8,8 +8,8 @@ use super::{
 use crate::{numbers::lora::LoraAdapter, store::Cid};
 use serde::{Deserialize, Serialize};
 
-/// The largest magnitude of a gradient's exponent. It keeps the squares of all values, and the sum of 2^60 of them,
-/// within the range of f64.
+/// The largest magnitude of a gradient's exponent. It keeps the squares of all gradient values, and the sum of 2^60
+/// such squares, within the range of f64.
 pub const MAX_EXPONENT: i32 = 256;
 
 /// The largest number of matrices in one adapter.
@@ -35,7 +35,8 @@ pub struct MatrixSpec {
     pub rows: u32,
     /// Number of columns: the input features for a, the output features for b.
     pub columns: u32,
-    /// Exponent of the accumulated gradient. All miners use the same, so that their gradients add up exactly.
+    /// Exponent of the accumulated gradient. All miners use the same exponent, so that their gradients can be added
+    /// exactly.
     pub exponent: i32,
 }
 
@@ -45,7 +46,7 @@ impl MatrixSpec {
         self.rows as usize * self.columns as usize
     }
 
-    /// Returns whether there are no elements, which is never the case in a valid job.
+    /// Returns whether the matrix has no elements. In a valid job, every matrix has some.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -76,9 +77,9 @@ pub struct Job {
     pub targets: Vec<String>,
     /// The matrices of the adapter in canonical order: by layer, then by target, then a before b.
     pub matrices: Vec<MatrixSpec>,
-    /// Kind of computation.
+    /// The computation that the job's tasks require.
     pub kind: TaskKind,
-    /// Encoding of gradients for the network.
+    /// The integer format in which gradients are sent.
     pub transport: Transport,
 }
 
@@ -138,7 +139,8 @@ impl Job {
 }
 
 impl MatrixSpec {
-    /// Returns an error unless the given matrix, at position `at`, is the one that this describes.
+    /// Returns an error unless the given matrix has this name, shape and exponent. The error states `at`, the matrix's
+    /// position in canonical order.
     pub(crate) fn check(
         &self,
         at: usize,

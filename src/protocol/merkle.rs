@@ -1,7 +1,8 @@
-//! Merkle roots by SHA-256: `leaf = H(0 ‖ bytes)`, `node = H(1 ‖ left ‖ right)`, and `H(2)` for a tree without leaves.
+//! Merkle roots with H = SHA-256: `leaf = H(0 ‖ bytes)`, `node = H(1 ‖ left ‖ right)`, and `H(2)` for a tree without
+//! leaves.
 //!
-//! The tree has the shape of RFC 6962: of n leaves, the left subtree has the largest power of two below n. Leaves are
-//! never duplicated, so two different lists have different roots.
+//! The tree has the shape of RFC 6962: of n leaves, the left subtree gets as many as the largest power of two below n.
+//! Leaves are never duplicated, so two different lists have different roots.
 
 use sha2::{Digest, Sha256};
 
@@ -23,7 +24,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// Published roots of RFC 6962 trees of 1 to 8 leaves, which have the same shape and prefixes.
+    /// Compares roots with published ones of RFC 6962 trees of 1 to 8 leaves, which have the same shape and prefixes.
     #[test]
     fn roots_are_those_of_rfc_6962() {
         let leaves: [&[u8]; 8] = [

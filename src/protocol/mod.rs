@@ -1,7 +1,8 @@
 //! The data that miners, nodes and verifiers exchange, without IO.
 //!
 //! A [`Task`] names everything that a gradient depends on. An [`Artifact`] is the gradient as blocks. A [`Commitment`]
-//! binds both. A [`Receipt`] carries them to anybody who wants to [`verify`] the gradient.
+//! binds the gradient to the task. A [`Receipt`] contains the task, the artifact's CID and the commitment, for anybody
+//! who wants to [`verify`] the gradient.
 
 mod adapter;
 mod aggregate;

@@ -1,4 +1,5 @@
-//! The parts of a block: the blocks that a store must keep with it so that the object is complete.
+//! The parts of a block: the blocks that a store must keep with it, so that the object encoded in the block is
+//! complete.
 
 use super::{AdapterState, Artifact, WorkError};
 use super::{adapter, artifact, task};
@@ -6,8 +7,9 @@ use crate::store::{Block, Cid, Codec, dag_cbor, links};
 
 /// Returns the parts of a block.
 ///
-/// These are all blocks that it links to, except in this program's own formats. An artifact also links to its task, and
-/// a task to its model, adapter and chunk, but each is complete without them.
+/// In general these are all blocks that the block links to. Some formats of this program have links that are not parts:
+/// an artifact links to its task, and a task to its model, adapter and chunk, but artifact and task are complete
+/// without them.
 pub fn parts(block: &Block) -> Result<Vec<Cid>, WorkError> {
     let bytes = block.bytes();
     let format = if Codec::of(&block.cid())? == Codec::DagCbor { dag_cbor::format_of(bytes) } else { None };

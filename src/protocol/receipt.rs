@@ -20,7 +20,7 @@ struct ReceiptFields {
     locations: Vec<String>,
 }
 
-/// A record of a computed task, which its miner keeps.
+/// A record of a computed task, which the task's miner keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ReceiptFields", into = "ReceiptFields")]
 pub struct Receipt(ReceiptFields);
@@ -47,7 +47,8 @@ impl Receipt {
         self.0.commitment
     }
 
-    /// Returns URLs that serve the blocks. They are only hints, because blocks are checked whatever their source.
+    /// Returns URLs that serve the blocks. They are only hints and need not be trusted, because every block is checked
+    /// against its CID.
     pub fn locations(&self) -> &[String] {
         &self.0.locations
     }
@@ -68,7 +69,7 @@ impl Receipt {
         String::from_utf8(json).expect("JSON is UTF-8")
     }
 
-    /// Parses a receipt in DAG-JSON, with any order of keys and any white space.
+    /// Parses a receipt in DAG-JSON. The order of keys and the white space do not matter.
     pub fn from_json(json: &str) -> Result<Self, WorkError> {
         let malformed = |reason| StoreError::Malformed { what: "r3mes/receipt/1 in DAG-JSON", reason };
         if json.len() > 4 * crate::store::MAX_BLOCK_BYTES {

@@ -1,4 +1,4 @@
-//! The task: everything that a gradient is a function of, which is job, adapter, chunk, seed and miner.
+//! The task: everything that a gradient is a function of, namely job, adapter, chunk, seed and miner.
 
 use super::error::{WorkError, plain_name};
 use super::job::Job;
@@ -68,7 +68,8 @@ impl Task {
     }
 }
 
-/// Returns `SHA-256(seed ‖ miner address)`. It makes each miner round differently, in a way that anybody can reproduce.
+/// Returns the task key, `SHA-256(seed ‖ miner address)`. It makes each miner round differently, in a way that anybody
+/// can reproduce.
 pub fn task_key(seed: &[u8; 32], miner: &str) -> [u8; 32] {
     Sha256::new().chain_update(seed).chain_update(miner).finalize().into()
 }

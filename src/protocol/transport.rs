@@ -1,4 +1,4 @@
-//! The transport: the integer format of gradient elements on the network.
+//! The transport: the integer format in which gradient elements are sent.
 
 use serde::{Deserialize, Serialize};
 

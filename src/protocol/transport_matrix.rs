@@ -1,7 +1,7 @@
-//! `t = ⌊g / 2^shift + dither⌋`: a gradient matrix rounded to int8 or int16. Aggregation sums `t · 2^shift`.
+//! A gradient matrix rounded to int8 or int16: `t = ⌊g / 2^shift + dither⌋`. Aggregation sums `t · 2^shift`.
 //!
 //! The shift is the smallest that brings the largest `|g|` of the matrix within the format, so it is a function of the
-//! exact gradient. The dither is the task's stream `transport.<matrix>`.
+//! exact gradient. The dither comes from the task's dither stream `transport.<name of the matrix>`.
 
 use super::{
     error::{WorkError, in_range},
@@ -72,7 +72,7 @@ impl TransportMatrix {
         }
     }
 
-    /// Returns the name, shape and exponent, which are those of the job.
+    /// Returns the matrix's name, shape and exponent, as the job states them.
     pub fn spec(&self) -> &MatrixSpec {
         &self.spec
     }

@@ -1,8 +1,8 @@
-//! The size of an upload compared to its baseline: all backbone weights in bf16, at two bytes each.
+//! Compares the size of an upload with a baseline: uploading all backbone weights in bf16, two bytes each.
 
 use std::fmt;
 
-/// The size of an artifact and of the baseline, sending the full weights.
+/// The size of an artifact, and the size of the full weights as the baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UploadSize {
     /// Size of the artifact's blocks, in bytes.

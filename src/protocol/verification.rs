@@ -13,7 +13,7 @@ pub enum Mismatch {
     /// The claimed artifact's blocks are missing, altered or malformed.
     #[error(transparent)]
     Blocks(#[from] WorkError),
-    /// The receipt's commitment is not that of its task and artifact.
+    /// The receipt's commitment does not follow from its task and artifact.
     #[error("the commitment is {claimed}, but that of the artifact is {found}")]
     Commitment {
         /// Commitment in the receipt.
@@ -24,9 +24,9 @@ pub enum Mismatch {
     /// The two artifacts belong to different tasks.
     #[error("the claim is for task {claimed}, but task {recomputed} was recomputed")]
     Task {
-        /// Claimed value.
+        /// CID of the task that the claimed artifact belongs to.
         claimed: Cid,
-        /// Recomputed value.
+        /// CID of the task that the recomputed artifact belongs to.
         recomputed: Box<Cid>,
     },
     /// One of the two artifacts is void, the other is not.
@@ -38,27 +38,27 @@ pub enum Mismatch {
     /// The loss differs.
     #[error("the loss is {recomputed} · 2^-20 bits, but {claimed} was claimed")]
     Loss {
-        /// Claimed value.
+        /// Summed loss of the claimed artifact, in units of 2^-20 bits.
         claimed: i64,
-        /// Recomputed value.
+        /// Summed loss of the recomputed artifact, in units of 2^-20 bits.
         recomputed: i64,
     },
     /// The numbers of supervised tokens differ.
     #[error("the number of supervised tokens is {recomputed}, but {claimed} was claimed")]
     Tokens {
-        /// Claimed value.
+        /// Number of supervised tokens of the claimed artifact.
         claimed: u32,
-        /// Recomputed value.
+        /// Number of supervised tokens of the recomputed artifact.
         recomputed: u32,
     },
     /// A matrix differs in name, shape or exponent.
     #[error("matrix {at} is {recomputed}, but {claimed} was claimed")]
     Matrix {
-        /// Position in canonical order.
+        /// Index of the matrix in canonical order.
         at: usize,
-        /// Claimed value.
+        /// Name, shape and exponent of the matrix in the claimed artifact, or `absent`.
         claimed: String,
-        /// Recomputed value.
+        /// Name, shape and exponent of the matrix in the recomputed artifact, or `absent`.
         recomputed: String,
     },
     /// The shifts of a matrix differ.
@@ -66,9 +66,9 @@ pub enum Mismatch {
     Shift {
         /// Name of the matrix.
         name: String,
-        /// Claimed value.
+        /// Shift of the matrix in the claimed artifact.
         claimed: u32,
-        /// Recomputed value.
+        /// Shift of the matrix in the recomputed artifact.
         recomputed: u32,
     },
     /// An element differs.
@@ -80,9 +80,9 @@ pub enum Mismatch {
         row: usize,
         /// Column of the element.
         column: usize,
-        /// Claimed value.
+        /// The element in the claimed artifact.
         claimed: i16,
-        /// Recomputed value.
+        /// The element in the recomputed artifact.
         recomputed: i16,
     },
 }

@@ -55,14 +55,14 @@ impl Codec {
         self.named(&Sha256::digest(bytes).into())
     }
 
-    /// Returns the CID of bytes whose SHA-256 is `sha256`.
+    /// Returns the CID, in this codec, of the bytes whose SHA-256 is `sha256`.
     pub fn named(self, sha256: &[u8; 32]) -> Cid {
         let hash = Multihash::wrap(SHA2_256, sha256).expect("32 bytes fit a 64-byte multihash");
         Cid::new_v1(self.code(), hash)
     }
 }
 
-/// Errors of blocks and of values that are decoded from them.
+/// The errors of blocks, and of values that are decoded from blocks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -80,7 +80,7 @@ pub enum StoreError {
         /// CID of the bytes.
         found: Box<Cid>,
     },
-    /// A CID is not version 1 with sha2-256 and a codec that is allowed here.
+    /// A CID is not of version 1 with a sha2-256 hash and the codec that the reader expects.
     #[error("{0} is not a CIDv1 with sha2-256 and the expected codec")]
     Codec(Cid),
     /// The block was not found.
@@ -114,7 +114,8 @@ pub enum StoreError {
     },
 }
 
-/// A function that returns the bytes of a block. They need not be trusted, because readers check them against the CID.
+/// A function that returns the bytes of the block with a given CID. The bytes need not be trusted, because readers
+/// check them against the CID.
 pub type Fetch<'a> = &'a dyn Fn(&Cid) -> Result<Vec<u8>, StoreError>;
 
 /// Bytes and their CID.
@@ -133,7 +134,7 @@ impl Block {
         Ok(Self { cid: codec.cid(&bytes), bytes })
     }
 
-    /// Builds a block from bytes that were received for `cid`. Returns an error if they have another CID.
+    /// Builds a block from bytes that were received for `cid`. Returns an error if the bytes have another CID.
     pub fn check(cid: Cid, bytes: Vec<u8>) -> Result<Self, StoreError> {
         let block = Self::new(Codec::of(&cid)?, bytes)?;
         if block.cid == cid {
@@ -151,17 +152,17 @@ impl Block {
         Self::check(*cid, fetch(cid)?)
     }
 
-    /// Returns the CID.
+    /// Returns the block's CID.
     pub fn cid(&self) -> Cid {
         self.cid
     }
 
-    /// Returns the bytes.
+    /// Returns the block's bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Returns the bytes, owned.
+    /// Consumes the block and returns its bytes.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
@@ -194,12 +195,12 @@ impl Dag {
         Self { root: cid, blocks: leaves }
     }
 
-    /// Returns the size of all blocks in bytes.
+    /// Returns the total size of all blocks in bytes.
     pub fn bytes(&self) -> usize {
         self.blocks.iter().map(|block| block.bytes.len()).sum()
     }
 
-    /// Returns the CIDs of the root and of one leaf, if there is any, which the root's hash selects.
+    /// Returns the CID of the root and, if there are leaves, the CID of one leaf that the root's hash selects.
     ///
     /// A client requests these blocks from a store to check that the store has kept the DAG.
     pub(crate) fn spot_check_cids(&self) -> impl Iterator<Item = Cid> {
@@ -222,7 +223,7 @@ impl Dag {
 mod tests {
     use super::*;
 
-    /// CIDs that `ipfs block put` returns.
+    /// Compares CIDs with those that `ipfs block put` returns.
     #[test]
     fn cids_are_those_of_ipfs() {
         let raw = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e";

@@ -1,4 +1,5 @@
-//! CAR version 1: a DAG as one file. A header names the root; each block follows, preceded by its length and its CID.
+//! CAR version 1: a DAG as one file. A header names the root. The blocks follow, each preceded by its length and its
+//! CID.
 //!
 //! <https://ipld.io/specs/transport/car/carv1/>
 
@@ -6,13 +7,13 @@ use super::{Block, Cid, Dag, MAX_BLOCK_BYTES, StoreError, version_1};
 use serde::{Deserialize, Serialize};
 use unsigned_varint::{decode, encode};
 
-/// The largest size of a file that is read into memory, in bytes.
+/// The largest size of a CAR file that is read into memory, in bytes.
 pub const MAX_CAR_BYTES: usize = 256 << 20;
-/// The largest size of a header in bytes, enough for some hundred roots.
+/// The largest size of a header in bytes, enough for a few hundred roots.
 const MAX_HEADER_BYTES: usize = 16 << 10;
 /// The largest size of a section, a CID with its block, in bytes.
 const MAX_SECTION_BYTES: usize = MAX_BLOCK_BYTES + 128;
-/// The largest number of bytes that are added to the buffer before sections are parsed.
+/// The largest number of bytes that the reader buffers before it parses the complete sections among them.
 const PIECE_BYTES: usize = 1 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -31,17 +32,17 @@ pub fn car_header(root: Cid) -> Vec<u8> {
     car
 }
 
-/// Returns the section of one block.
+/// Returns the section of one block: length, CID and bytes.
 pub fn car_section(block: &Block) -> Vec<u8> {
     let mut car = Vec::with_capacity(block.bytes().len() + 64);
     section(&mut car, &[&block.cid().to_bytes(), block.bytes()]);
     car
 }
 
-/// A streaming parser of CAR files. It buffers at most one block and a piece, and checks each block before returning
-/// it.
+/// A streaming parser of CAR files. It buffers at most one incomplete section and 1 MiB of further bytes, and checks
+/// each block before returning it.
 pub struct CarReader {
-    /// Number of bytes that the file may still have.
+    /// Number of bytes that the file may still have; more are an error.
     remaining_bytes: usize,
     pending: Vec<u8>,
     roots: Option<Vec<Cid>>,
@@ -53,7 +54,8 @@ impl CarReader {
         Self { remaining_bytes: max_bytes, pending: Vec::new(), roots: None }
     }
 
-    /// Parses the next bytes. The blocks that they complete are checked against their CIDs and added to `done`.
+    /// Parses the next bytes of the file. The blocks that are complete with these bytes are checked against their CIDs
+    /// and added to `done`.
     pub fn push(&mut self, bytes: &[u8], done: &mut Vec<Block>) -> Result<(), StoreError> {
         let too_large = || malformed("it is longer than the limit");
         self.remaining_bytes = self.remaining_bytes.checked_sub(bytes.len()).ok_or_else(too_large)?;
@@ -95,7 +97,8 @@ impl Dag {
         car
     }
 
-    /// Reads a file that has one root and contains its block. Every block is checked against its CID.
+    /// Reads a CAR file that has exactly one root and contains the root's block. Every block is checked against its
+    /// CID.
     pub fn from_car(car: &[u8]) -> Result<Self, StoreError> {
         let (mut reader, mut blocks) = (CarReader::new(MAX_CAR_BYTES), Vec::new());
         reader.push(car, &mut blocks)?;
@@ -107,14 +110,15 @@ impl Dag {
     }
 }
 
-/// Appends a section to a file.
+/// Appends a section, whose content is the concatenated `parts`, to a file.
 fn section(car: &mut Vec<u8>, parts: &[&[u8]]) {
     let bytes: usize = parts.iter().map(|part| part.len()).sum();
     car.extend_from_slice(encode::usize(bytes, &mut encode::usize_buffer()));
     parts.iter().for_each(|part| car.extend_from_slice(part));
 }
 
-/// Returns the next section, or `None` if it is not complete yet.
+/// Removes the next section from `rest` and returns its content, or returns `None` if the section is not complete yet.
+/// A section of more than `most` bytes is an error.
 fn take<'a>(rest: &mut &'a [u8], most: usize) -> Result<Option<&'a [u8]>, StoreError> {
     let (bytes, after) = match decode::usize(rest) {
         Err(decode::Error::Insufficient) => return Ok(None),
@@ -184,7 +188,8 @@ mod tests {
         }
     }
 
-    /// Files are parsed in pieces of any length, and a section that announces too many bytes is refused.
+    /// Checks that files are parsed in pieces of any length, and that files and sections above their size limits are
+    /// refused.
     #[test]
     fn files_are_parsed_in_pieces() {
         let car = dag().to_car();

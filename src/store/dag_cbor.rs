@@ -1,4 +1,4 @@
-//! Canonical DAG-CBOR: `decode(bytes) = value` holds only if `encode(value) = bytes`.
+//! Canonical DAG-CBOR: `decode` accepts bytes only if `encode(decode(bytes)) = bytes`.
 //!
 //! Every object is `{"body": …, "format": "r3mes/<what>/1"}`, so that an object of one format is never decoded as
 //! another.
@@ -24,7 +24,7 @@ pub fn encode<T: Serialize>(format: &'static str, value: &T) -> Vec<u8> {
         .expect("all formats consist of integers, strings, bytes, lists, maps and CIDs")
 }
 
-/// Decodes what [`encode`] returned. Any other bytes are an error.
+/// Decodes bytes that [`encode`] returned for the same format. Any other bytes are an error.
 pub fn decode<T: Serialize + DeserializeOwned>(format: &'static str, bytes: &[u8]) -> Result<T, StoreError> {
     if bytes.len() > super::MAX_BLOCK_BYTES {
         return Err(StoreError::TooLarge { bytes: bytes.len() });

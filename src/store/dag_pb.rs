@@ -1,4 +1,4 @@
-//! dag-pb: nodes of links and data in protobuf.
+//! dag-pb: nodes that consist of links and data, encoded in protobuf.
 //!
 //! <https://ipld.io/specs/codecs/dag-pb/spec/>
 
@@ -18,7 +18,8 @@ pub(super) struct PbLink {
 }
 
 impl PbLink {
-    /// Returns a link without a name, as in files.
+    /// Returns a link without a name, as the nodes of files have. `size` is the total size of the blocks under the
+    /// link.
     pub(super) fn new(cid: &Cid, size: u64) -> Self {
         Self { hash: Some(cid.to_bytes()), name: Some(String::new()), size: Some(size) }
     }
@@ -30,7 +31,7 @@ impl PbLink {
     }
 }
 
-/// A node of links and data.
+/// A dag-pb node: its data and its links to other nodes.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct PbNode {
     #[prost(bytes = "vec", optional, tag = "1")]
@@ -40,7 +41,7 @@ pub(super) struct PbNode {
 }
 
 impl PbNode {
-    /// Decodes the bytes of a node.
+    /// Decodes a node, in canonical form or not.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, StoreError> {
         Self::decode(bytes).map_err(malformed)
     }

@@ -1,4 +1,4 @@
-//! Long values as leaves: raw blocks of 1 MiB each, of which the last one may be shorter.
+//! Long values, stored as leaves: raw blocks of 1 MiB each, of which the last one can be shorter.
 
 use super::{Block, Codec, Fetch, MAX_BLOCK_BYTES, StoreError};
 use cid::Cid;
@@ -14,7 +14,7 @@ pub fn split(bytes: &[u8]) -> Vec<Block> {
 
 /// Fetches, checks and joins the leaves of a value of exactly `bytes` bytes.
 ///
-/// Memory is allocated only as checked leaves arrive, not from the stated length.
+/// Memory grows with the checked leaves. Nothing is allocated from the stated length.
 pub fn join(leaves: &[Cid], bytes: u64, fetch: Fetch) -> Result<Vec<u8>, StoreError> {
     let length = |found| StoreError::Length { expected: bytes, leaves: leaves.len(), found };
     if bytes.div_ceil(LEAF_BYTES as u64) != leaves.len() as u64 {

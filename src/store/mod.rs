@@ -1,4 +1,5 @@
-//! Content addressing: values as blocks, and blocks under CIDs, which contain the SHA-256 of their bytes.
+//! Content addressing: encodes values as blocks, and names each block by a CID, which contains the SHA-256 of its
+//! bytes.
 //!
 //! This module does no IO. Blocks are read through [`Fetch`], and their storage belongs to other crates.
 

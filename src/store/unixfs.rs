@@ -21,10 +21,10 @@ struct UnixFsData {
     kind: i32,
     #[prost(bytes = "vec", optional, tag = "2")]
     data: Option<Vec<u8>>,
-    /// Number of bytes of the file under this node.
+    /// Number of the file's bytes under this node.
     #[prost(uint64, optional, tag = "3")]
     file_bytes: Option<u64>,
-    /// Number of bytes of the file under each link.
+    /// Number of the file's bytes under each link.
     #[prost(uint64, repeated, packed = "false", tag = "4")]
     part_bytes: Vec<u64>,
 }

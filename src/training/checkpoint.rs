@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 const OPTIMIZER: &str = "optimizer";
 
-/// Returns the bytes of a checkpoint: each matrix as I32 in Q3.28, the optimizer's state as U8, and rank, alpha and the
-/// order of the matrices in the metadata.
+/// Returns the bytes of a checkpoint: each matrix as I32 in Q3.28, the optimizer's state as U8, and in the metadata
+/// rank, alpha and the order of the matrices.
 pub fn write(adapter: &LoraAdapter, optimizer: &Optimizer) -> Result<Vec<u8>, Error> {
     let state = optimizer.to_bytes();
     let mut views = vec![(OPTIMIZER.to_owned(), view(Dtype::U8, vec![state.len()], &state)?)];

@@ -1,5 +1,5 @@
-//! Golden digests: the SHA-256 of the results of one small training step and of a run of a hundred steps, which every
-//! backend must reproduce.
+//! Golden digests, which every backend must reproduce: the SHA-256 of the result of one small training step, and that
+//! of the result of a run of a hundred steps.
 
 use super::{
     optimizer::{Optimizer, Settings},
@@ -19,7 +19,7 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// The digests of the conformance model on one backend.
+/// The digests that one backend computes for the conformance model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digests {
     /// Digest of the loss and the gradient of one chunk, for an adapter whose factors are not zero.
@@ -28,7 +28,7 @@ pub struct Digests {
     pub run: [u8; 32],
 }
 
-/// Number of steps in the run of [`Digests::run`].
+/// The number of steps in the run whose digest is [`Digests::run`].
 pub const RUN_STEPS: u64 = 100;
 
 /// The digests that every backend must reproduce.
@@ -57,18 +57,18 @@ const fn config(layers: usize, context: usize) -> ModelConfig {
 const RANK: usize = 4;
 const SEED: [u8; 32] = *b"r3mes-wgpu conformance model v1.";
 
-/// Number of the step whose digest is [`Digests::step`]. Before it, one step changes b from its initial zeros.
+/// Index of the step whose digest is [`Digests::step`]. The step before it changes b from its initial zeros.
 const STEP: u64 = 1;
-/// The model of that step, and the length of its chunk in tokens.
+/// The model of the step whose digest is [`Digests::step`]; `STEP_TOKENS` is the length of its chunk.
 const STEP_CONFIG: ModelConfig = config(2, 37);
 const STEP_TOKENS: u32 = 90;
 
-/// Computes both digests, with `sequences` sequences in each run, a number that does not affect the result.
+/// Computes both digests, with `sequences` sequences in each run. The number of sequences does not affect the result.
 pub async fn digests(backend: &Backend, sequences: usize) -> Result<Digests, Error> {
     Ok(Digests { step: step_digest(backend, sequences).await?, run: run_digest(backend, sequences).await? })
 }
 
-/// Computes [`Digests::step`]: two layers, 90 tokens in sequences of 37.
+/// Computes [`Digests::step`] with a model of two layers and a chunk of 90 tokens in sequences of 37.
 pub async fn step_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32], Error> {
     Ok(digest(&Training::before_golden_step(backend, sequences).await?.step(STEP).await?))
 }
@@ -85,8 +85,8 @@ pub async fn step_trace(backend: &Backend, sequences: usize) -> Result<Vec<Trace
     Ok(training.trainer.traced_gradient(&training.chunk, &SEED, STEP).await?.1)
 }
 
-/// Computes [`Digests::run`]: one layer and 16 tokens in sequences of 9, few enough that software GPUs need only
-/// minutes.
+/// Computes [`Digests::run`] with a model of one layer and a chunk of 16 tokens in sequences of 9. They are so small
+/// that a software GPU needs only minutes.
 pub async fn run_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32], Error> {
     let mut training = Training::new(backend, sequences, config(1, 9), 16).await?;
     let mut hash = Sha256::new();

@@ -35,7 +35,7 @@ pub struct StepReport {
 pub struct Optimizer {
     settings: Settings,
     step: u64,
-    /// `beta^step` for both betas, as running products: the bias correction of AdamW.
+    /// `beta^step` for both betas, as running products, for the bias correction of AdamW.
     beta_products: [f64; 2],
     moments: Vec<Moments>,
 }
@@ -208,7 +208,7 @@ impl UpdateRule {
     }
 }
 
-/// Returns −1, 0 or 1; for both zeros 0, unlike `f64::signum`.
+/// Returns −1, 0 or 1. Unlike `f64::signum`, it returns 0 for both zeros.
 fn sign(value: f64) -> f64 {
     f64::from(i8::from(value > 0.0) - i8::from(value < 0.0))
 }
@@ -219,7 +219,7 @@ fn from_master(master: i32) -> f64 {
 
 /// Rounds to Q3.28, ties to even, and clamps to ±(8 − 2^-28). Also returns whether clamping changed the value.
 fn to_master(value: f64) -> (i32, bool) {
-    /// Adding this to x, |x| ≤ 2^51, rounds x to an integer, ties to even.
+    /// Adding and then subtracting this constant rounds a number of magnitude ≤ 2^51 to an integer, ties to even.
     const WHOLE: f64 = (3u64 << 51) as f64;
     let limit = f64::from(i32::MAX);
     let scaled = value * power_of_two_f64(MASTER_FRACTION_BITS as i32);

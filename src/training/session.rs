@@ -9,7 +9,8 @@ use crate::{
     numbers::lora::{GradientMatrix, LoraAdapter},
 };
 
-/// Exponent of accumulated gradients: they are integers in units of 2^-40, with magnitudes below 2^22.
+/// Exponent of accumulated gradients, which are integers of magnitude below 2^62 in units of 2^-40. So a gradient's
+/// value must be below 2^22.
 pub const JOB_EXPONENT: i32 = -40;
 
 /// An adapter, its optimizer, and the trainer that computes gradients.
@@ -37,7 +38,8 @@ impl TrainingSession {
         Self { trainer, adapter, optimizer, dither }
     }
 
-    /// Takes one optimizer step along the summed gradient of some chunks.
+    /// Takes one optimizer step along the summed gradient of the given chunks. If a value saturates, the step is
+    /// skipped.
     pub async fn step(&mut self, chunks: &[&[u32]]) -> Result<SessionStep, Error> {
         self.load().await?;
         let mut sum: Option<ChunkGradient> = None;
@@ -58,7 +60,7 @@ impl TrainingSession {
         Ok(SessionStep { loss, supervised, report })
     }
 
-    /// Returns the mean loss of some chunks, in nats per token.
+    /// Returns the mean loss of the given chunks, in nats per token.
     pub async fn evaluate(&mut self, chunks: &[&[u32]]) -> Result<f64, Error> {
         self.load().await?;
         let (mut loss, mut supervised) = (0, 0);
@@ -86,7 +88,7 @@ impl TrainingSession {
 }
 
 impl ChunkGradient {
-    /// Returns the sum of two gradients. The bits do not depend on the order.
+    /// Returns the sum of two gradients. It has the same bits in either order.
     pub fn plus(mut self, other: Self) -> Result<Self, Error> {
         for (a, b) in self.matrices.iter_mut().zip(&other.matrices) {
             add_matrix(a, b)?;

@@ -20,7 +20,7 @@ use crate::{
 pub struct ChunkGradient {
     /// Gradients of the adapter's matrices, in the adapter's order.
     pub matrices: Vec<GradientMatrix>,
-    /// Loss in bits: the sum of −log2 p(label) over all tokens, in units of 2^-20.
+    /// Loss: the sum of −log2 p(label) over all tokens with a label, in units of 2^-20 bits.
     pub loss: i64,
     /// Number of tokens with a label.
     pub supervised: usize,
@@ -40,7 +40,7 @@ pub fn nats(loss: i64, supervised: usize) -> f64 {
     loss as f64 / f64::from(1 << 20) * std::f64::consts::LN_2 / supervised.max(1) as f64
 }
 
-/// A recorded step with its executor.
+/// A recorded step and the executor that runs it.
 pub struct Trainer {
     step: RecordedStep,
     executor: Executor,
@@ -101,8 +101,8 @@ impl Trainer {
         Ok(ChunkGradient { matrices, loss, supervised, saturated })
     }
 
-    /// Computes as [`Self::gradient`] does, one dispatch at a time, and also returns a digest of the output of each
-    /// dispatch. This is slow.
+    /// Computes as [`Self::gradient`] does, but one dispatch at a time, which is slow, and also returns a digest of
+    /// each dispatch's output.
     pub async fn traced_gradient(
         &mut self,
         chunk: &[u32],
@@ -115,13 +115,13 @@ impl Trainer {
         Ok((gradient?, trace))
     }
 
-    /// Sets the yield hook, as [`Executor::set_yield_hook`] does.
+    /// Sets the executor's yield hook, as [`Executor::set_yield_hook`] does.
     pub fn set_yield_hook(&mut self, hook: YieldHook) {
         self.executor.set_yield_hook(hook);
     }
 
-    /// Audits all later dispatches of one adapted linear with [`Executor::audit`]: the one at `number` modulo the
-    /// number of adapted linears. Returns its name.
+    /// Audits all later dispatches of one adapted linear with [`Executor::audit`], and returns the linear's name. The
+    /// linear's index is `number` modulo the number of adapted linears.
     pub fn audit(&mut self, number: u64) -> Option<&str> {
         let at = number.checked_rem(self.step.adapted_linears.len() as u64)?;
         let name = self.step.adapted_linears[at as usize].0.as_str();

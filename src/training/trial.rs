@@ -1,4 +1,5 @@
-//! The training steps that benchmarks time: a seeded model, so that every machine runs the same ones.
+//! The training steps that benchmarks time. Their model is generated from a fixed seed, so that every machine runs the
+//! same steps.
 
 use super::{
     optimizer::{Optimizer, Settings},
@@ -18,7 +19,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// A model of 50.9 M ternary weights: the shape for which other trainers publish timings.
+/// A model of 50.9 M ternary weights, in the shape for which other trainers publish timings.
 pub const WIDE: ModelConfig = ModelConfig {
     layers: 4,
     width: 1024,
@@ -33,8 +34,8 @@ pub const WIDE: ModelConfig = ModelConfig {
     residual_fraction_bits: 16,
 };
 
-/// A model of one layer, half the width and half the context: 3.2 M ternary weights. A software GPU needs seconds for a
-/// step.
+/// A model of 3.2 M ternary weights: one layer, and half the width and context of [`WIDE`]. A software GPU needs
+/// seconds for a step.
 pub const SMALL: ModelConfig =
     ModelConfig { layers: 1, width: 512, heads: 8, kv_heads: 8, ffn_width: 1408, vocab: 256, context: 64, ..WIDE };
 

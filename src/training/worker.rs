@@ -25,9 +25,9 @@ pub enum WorkerError {
     /// The task is for a model that is not loaded.
     #[error("the task is for model {asked}, but the loaded model is {loaded}")]
     Model {
-        /// Root of the task's model.
+        /// Model root of the task's model.
         asked: Cid,
-        /// Root of the loaded model.
+        /// Model root of the loaded model.
         loaded: Box<Cid>,
     },
     /// The chunk or the adapter is missing, altered or malformed.
@@ -43,13 +43,13 @@ pub struct Worker {
     model: Cid,
     vocab: u32,
     trainer: Trainer,
-    /// The uploaded adapter, and the matrices of its job with their exponents.
+    /// The CID of the uploaded adapter, and the matrices of the job for whose exponents it was uploaded.
     adapter: Option<(Cid, Vec<MatrixSpec>)>,
 }
 
 impl Worker {
-    /// Records the step and allocates its memory. One run computes [`Backend::sequences_per_run`]`(max_sequences)` sequences,
-    /// but at most as many as a chunk has.
+    /// Records the step and allocates its memory. One run computes `max_sequences` sequences, or on a hardware GPU as
+    /// many as it can (see [`Backend::sequences_per_run`]), but at most as many as a chunk has.
     pub async fn new(
         model: &Model,
         targets: &Targets,
@@ -64,7 +64,7 @@ impl Worker {
         Ok(Self { model: manifest.cid(), vocab, trainer: Trainer::new(step, executor), adapter: None })
     }
 
-    /// Computes the artifact of a task. Its adapter and chunk are read from `blocks`.
+    /// Computes the artifact of a task. The task's adapter and chunk are read from `blocks`.
     pub async fn compute(&mut self, task: &Task, blocks: Fetch<'_>) -> Result<Artifact, WorkerError> {
         artifact(task, self.gradient(task, blocks).await?.as_ref())
     }
@@ -99,8 +99,8 @@ impl Worker {
         Ok(self.attest(task, &[0; 32], blocks).await?.0)
     }
 
-    /// Computes as [`Self::audit`] does, and also returns the [attestation leaf](attestation_leaf()) that a selector
-    /// names, or `None` if the artifact is void.
+    /// Computes as [`Self::audit`] does, and also returns the [attestation leaf](attestation_leaf()) of the tile that
+    /// `selector` selects, or `None` if the artifact is void.
     pub async fn attest(
         &mut self,
         task: &Task,
@@ -114,7 +114,7 @@ impl Worker {
         Ok((artifact(task, gradient.as_ref())?, leaf))
     }
 
-    /// Sets the yield hook, as [`Executor::set_yield_hook`](crate::compute::Executor::set_yield_hook).
+    /// Sets the executor's yield hook, as [`Executor::set_yield_hook`](crate::compute::Executor::set_yield_hook) does.
     pub fn set_yield_hook(&mut self, hook: YieldHook) {
         self.trainer.set_yield_hook(hook);
     }

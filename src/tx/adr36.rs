@@ -1,18 +1,18 @@
-//! ADR-36 signatures over texts, in amino JSON, for wallets that sign nothing else for a page.
+//! ADR-36 signatures: signatures over texts, in amino JSON, for wallets that let a web page sign nothing but texts.
 //!
-//! <https://docs.cosmos.network/main/build/architecture/adr-036-arbitrary-signature>. The signed document has neither a
-//! chain id nor a sequence, so it can never be a transaction. The text itself must say for which chain it is and how
-//! often it may be used.
+//! <https://docs.cosmos.network/main/build/architecture/adr-036-arbitrary-signature>. The signed document has an empty
+//! chain id and the sequence 0, so it can never be a transaction. The text itself must state for which chain it is
+//! valid and how often it may be used.
 
 use super::{TxError, address::address};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cosmrs::crypto::PublicKey;
 use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 
-/// Returns the bytes to sign: a `StdSignDoc` with sorted keys, empty except for the text and its signer.
+/// Returns the bytes that `signer` signs for `text`: a `StdSignDoc` with sorted keys, empty except for these two.
 pub fn sign_bytes(signer: &str, text: &str) -> Vec<u8> {
     let data = BASE64.encode(text);
-    // neither base64 nor an address has a character that JSON escapes
+    // neither base64 nor an address contains a character that JSON would escape
     format!(
         "{{\"account_number\":\"0\",\"chain_id\":\"\",\"fee\":{{\"amount\":[],\"gas\":\"0\"}},\"memo\":\"\",\"msgs\":\
          [{{\"type\":\"sign/MsgSignData\",\"value\":{{\"data\":\"{data}\",\"signer\":\"{signer}\"}}}}],\
@@ -21,7 +21,7 @@ pub fn sign_bytes(signer: &str, text: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Returns the address of a compressed secp256k1 key.
+/// Returns the address of a compressed secp256k1 public key, which must be 33 bytes long.
 pub fn signer(public_key: &[u8]) -> Result<String, TxError> {
     match public_key.len() {
         33 => address(&PublicKey::from(VerifyingKey::from_sec1_bytes(public_key).map_err(|_| TxError::Key)?)),
@@ -29,7 +29,7 @@ pub fn signer(public_key: &[u8]) -> Result<String, TxError> {
     }
 }
 
-/// Checks that the key signed the text.
+/// Checks that `signature` is an ADR-36 signature over `text` by this key.
 pub(super) fn verify(public_key: &[u8], text: &str, signature: &[u8]) -> Result<(), TxError> {
     let signer = signer(public_key)?;
     let key = VerifyingKey::from_sec1_bytes(public_key).map_err(|_| TxError::Key)?;

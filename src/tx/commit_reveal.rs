@@ -1,13 +1,13 @@
-//! Commit and reveal: a hash first, the values under it in a later block, so that nobody can copy another's values in
-//! time.
+//! The commitments of commit/reveal. A first message publishes a hash, and a message in a later block reveals the
+//! values that were hashed, so that nobody can copy another account's values in time.
 
 use super::{MsgRevealAggregation, MsgRevealAttestation};
 use sha2::{Digest, Sha256};
 
 impl MsgRevealAttestation {
     /// Returns the commitment for [`MsgCommitAttestation`](super::MsgCommitAttestation): SHA-256 of
-    /// `r3mes/attestation-commitment/1` and of verifier, challenge, result, gradient hash, leaf and salt, each preceded
-    /// by its length.
+    /// `r3mes/attestation-commitment/1`, followed by verifier, challenge, result, gradient hash, leaf and salt, each of
+    /// which is preceded by its length (u32 LE).
     pub fn commitment(&self) -> [u8; 32] {
         let Self { verifier, challenge_id, result, gradient_hash, leaf, salt } = self;
         hash_fields(
@@ -26,8 +26,8 @@ impl MsgRevealAttestation {
 
 impl MsgRevealAggregation {
     /// Returns the commitment for [`MsgCommitAggregation`](super::MsgCommitAggregation), which states it in
-    /// hexadecimal: SHA-256 of `r3mes/aggregation-commitment/1` and of proposer, round, adapter, layout root, Merkle
-    /// root and salt, each preceded by its length.
+    /// hexadecimal: SHA-256 of `r3mes/aggregation-commitment/1`, followed by proposer, round, adapter, layout root,
+    /// Merkle root and salt, each of which is preceded by its length (u32 LE).
     pub fn commitment(&self) -> [u8; 32] {
         let Self { proposer, training_round_id, adapter, layout_root, merkle_root, salt, .. } = self;
         hash_fields(

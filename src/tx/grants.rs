@@ -1,9 +1,10 @@
 //! Grants and fee allowances. A grant lets one account (the grantee) send one type of message for another (the
-//! granter); an allowance lets it pay fees from the granter's balance, up to a cap. Both have an expiry.
+//! granter); a fee allowance lets the grantee pay fees from the granter's balance, up to a cap. Both have an expiry.
 //!
-//! The messages are those of the Cosmos SDK 0.50, `cosmos.authz.v1beta1` and `cosmos.feegrant.v1beta1`. Of the forms
-//! that they can have, this ledger accepts one each: a `GenericAuthorization` with an expiry, and an
-//! `AllowedMsgAllowance` of `MsgExec` around a `BasicAllowance` with a limit and an expiry.
+//! The messages are those of the Cosmos SDK 0.50, `cosmos.authz.v1beta1` and `cosmos.feegrant.v1beta1`. The SDK permits
+//! several forms of each, of which this ledger accepts one: for a grant, a `GenericAuthorization` with an expiry; for
+//! an allowance, an `AllowedMsgAllowance` that permits `MsgExec` only, around a `BasicAllowance` with a limit and an
+//! expiry.
 
 use super::{DENOM, TxError, check_address};
 use cosmrs::{
@@ -27,9 +28,9 @@ const END_OF_TIME: u64 = 253_402_300_799;
 /// The two accounts of a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantPair {
-    /// Address of the account that grants, and whose balance pays.
+    /// Address of the account that gives the grant, and whose balance pays the fees.
     pub granter: String,
-    /// Address of the account to which it grants.
+    /// Address of the account that receives the grant.
     pub grantee: String,
 }
 
@@ -49,13 +50,13 @@ pub struct Grant {
 pub struct Allowance {
     /// The granter and the grantee.
     pub pair: GrantPair,
-    /// Micro-units in total.
+    /// The most micro-units that the grantee may spend in total.
     pub cap: u64,
     /// Expiry in seconds since 1970; the allowance is valid before it.
     pub expires: u64,
 }
 
-/// Formats a time as the JSON of Cosmos chains does: `2026-11-25T18:00:00Z`.
+/// Formats a time, in seconds since 1970, as Cosmos chains do in JSON: `2026-11-25T18:00:00Z`.
 pub fn rfc3339(seconds: u64) -> String {
     let time = i64::try_from(seconds.min(END_OF_TIME))
         .map(|seconds| cosmrs::tendermint::Time::from_unix_timestamp(seconds, 0));
@@ -129,7 +130,7 @@ pub(super) fn revoke_to_any(pair: &GrantPair, message: &str) -> Any {
     wrap(&MsgRevoke { granter, grantee, msg_type_url: message.to_owned() })
 }
 
-/// Reads a `MsgRevokeAllowance`.
+/// Reads a `MsgRevokeAllowance`: the accounts between which the allowance is revoked.
 pub(super) fn read_revoke_allowance(value: &[u8], _: &str) -> Result<GrantPair, TxError> {
     let MsgRevokeAllowance { granter, grantee } = decode(value)?;
     let pair = GrantPair { granter, grantee };
@@ -142,7 +143,8 @@ pub(super) fn revoke_allowance_to_any(pair: &GrantPair) -> Any {
     wrap(&MsgRevokeAllowance { granter, grantee })
 }
 
-/// Returns the amount of a list of coins: `None` for an empty list, an error for another denomination.
+/// Returns the micro-units in a list of coins; `None` if the list is empty. Fails if there are several amounts or
+/// another denomination.
 pub(super) fn amount(coins: &[Coin]) -> Result<Option<u64>, TxError> {
     match coins {
         [] => Ok(None),
@@ -158,7 +160,7 @@ pub(super) fn coins(amount: u64) -> Vec<Coin> {
     vec![Coin { denom: DENOM.to_owned(), amount: amount.to_string() }]
 }
 
-/// Checks that an expiry is between 1970 and 9999, and returns it.
+/// Checks that an expiry, in seconds since 1970, is at least 1 and not after the year 9999, and returns it.
 pub(super) fn check_expiry(seconds: u64) -> Result<u64, TxError> {
     match seconds {
         1..=END_OF_TIME => Ok(seconds),

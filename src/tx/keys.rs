@@ -1,8 +1,8 @@
 //! Keys of a wallet: `mnemonic → seed → m/44'/coin'/account'/0/index → secp256k1 key → remes1…`.
 //!
 //! Derivation follows BIP39 (English word list, no passphrase), BIP32 and BIP44, as in Keplr, Leap and CosmJS, so that
-//! a mnemonic gives the same address everywhere. Random bytes are arguments. Secrets are overwritten when they are
-//! dropped, and `Debug` does not print them.
+//! a mnemonic gives the same address everywhere. Random bytes are passed in by the caller. Secrets are overwritten when
+//! they are dropped, and `Debug` does not print them.
 
 use super::{SessionKey, TxError};
 use bip39::{Error, Language};
@@ -16,10 +16,10 @@ pub const COIN_TYPE: u32 = 118;
 pub const MNEMONIC_WORDS: [usize; 5] = [12, 15, 18, 21, 24];
 /// The most bytes of a text that is read as a mnemonic.
 pub const MAX_MNEMONIC_BYTES: usize = 1024;
-/// Exclusive upper bound of the numbers in a path; BIP32 uses larger ones for hardened keys.
+/// Exclusive upper bound of the indexes in a path; BIP32 uses larger indexes for hardened keys.
 const HARDENED: u32 = 1 << 31;
 
-/// Path of a key in a wallet's tree of keys.
+/// Derivation path of a key: the key's place in the tree of a wallet's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyPath {
     coin_type: u32,
@@ -28,7 +28,7 @@ pub struct KeyPath {
 }
 
 impl KeyPath {
-    /// Makes the path `m/44'/coin_type'/account'/0/index`. Each number must be below 2^31.
+    /// Makes the path `m/44'/coin_type'/account'/0/index`. Each of the three numbers must be below 2^31.
     pub fn new(coin_type: u32, account: u32, index: u32) -> Result<Self, TxError> {
         match [coin_type, account, index].into_iter().all(|number| number < HARDENED) {
             true => Ok(Self { coin_type, account, index }),
@@ -76,7 +76,7 @@ impl Mnemonic {
         if text.len() > MAX_MNEMONIC_BYTES {
             return Err(reason(format!("more than {MAX_MNEMONIC_BYTES} bytes")));
         }
-        // full capacity at once, because growing would leave copies of the words in freed memory
+        // the full capacity is allocated up front, because growing would leave copies of the words in freed memory
         let mut plain = Zeroizing::new(String::with_capacity(text.len() + 1));
         for word in text.split_whitespace() {
             if !plain.is_empty() {
@@ -135,7 +135,7 @@ mod tests {
 
     const WORDS_12: &str = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
 
-    /// Made by @cosmjs/proto-signing 0.39: `tests/data/cosmjs_addresses.mjs`.
+    /// The expected addresses were made by @cosmjs/proto-signing 0.39: `tests/data/cosmjs_addresses.mjs`.
     #[test]
     fn addresses_equal_those_of_cosmjs() {
         let rows: Vec<Vec<&str>> = include_str!("../../tests/data/cosmjs_addresses.tsv")

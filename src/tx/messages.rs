@@ -1,4 +1,5 @@
-//! The messages that the ledger executes, each declared once: type URL, fields, arm of [`Message`], signer, checks.
+//! The messages that the ledger executes, each declared once with its type URL, its fields, its arm of [`Message`], its
+//! signer and its checks.
 //!
 //! The messages of `remes.remes.v1` have the field numbers of the R3MES chain. Those of `r3mes.wgpu.v1` are this
 //! project's.
@@ -20,9 +21,9 @@ messages! {
         ClaimTask(MsgClaimTask) signed by miner, allowed in MsgExec {
             /// Address of the miner, which is paid for the gradient.
             miner: String = string "1",
-            /// Number of the pool.
+            /// ID of the pool.
             pool_id: u64 = uint64 "2",
-            /// Number of the chunk, one of those that the pool has available.
+            /// ID of the chunk, one of the IDs that the pool lists as available.
             chunk_id: u64 = uint64 "3",
         }
         /// Submits a gradient by the CID of its artifact.
@@ -33,48 +34,48 @@ messages! {
             ipfs_hash: String = string "2",
             /// CID of the model's manifest.
             model_version: String = string "3",
-            /// The round in which the task was claimed.
+            /// Index of the round in which the task was claimed.
             training_round_id: u64 = uint64 "4",
             /// Shard of the miner in this round; see [`shard`](crate::ledger::shard).
             shard_id: u64 = uint64 "5",
             /// The commitment to task and gradient, hexadecimal.
             gradient_hash: String = string "6",
-            /// Class of the GPU that computed the gradient.
+            /// Architecture class of the GPU that computed the gradient.
             gpu_architecture: String = string "7",
-            /// A number that this miner has not used before.
+            /// A number other than 0 that this miner has not used before in this round.
             nonce: u64 = uint64 "8",
             /// Signature over [`MsgSubmitGradient::signed_text`] by the key that signs the transaction.
             signature: Vec<u8> = bytes "9",
-            /// Proof of work, if the network asks for one.
+            /// Nonce of the proof of work, if the network requires one.
             proof_of_work_nonce: u64 = uint64 "10",
-            /// Number of the model's configuration.
+            /// ID of the model's configuration.
             model_config_id: u64 = uint64 "11",
             /// Hash of the miner's container, if it runs in one.
             container_hash: String = string "12",
-            /// Signature of that container.
+            /// Signature of the miner's container, if it runs in one.
             container_signature: Vec<u8> = bytes "13",
-            /// Seed of the round.
+            /// Seed of the round; see [`global_seed`](crate::ledger::global_seed).
             global_seed: u64 = uint64 "14",
-            /// Mean loss in nats, decimal. Not checked.
+            /// Mean loss in nats, as a decimal number. The ledger does not check it.
             claimed_loss: String = string "15",
-            /// CID of a proof of replication. Not used.
+            /// CID of a proof of replication. The ledger does not use it.
             porep_proof_ipfs_hash: String = string "16",
-            /// Number of tokens of the chunk: 2048.
+            /// The number of tokens in the chunk: 2048.
             token_count: u64 = uint64 "17",
         }
         /// States that the gradient of a claimed chunk was submitted.
         CompleteTask(MsgCompleteTask) signed by miner, allowed in MsgExec {
             /// Address of the miner.
             miner: String = string "1",
-            /// Number of the pool.
+            /// ID of the pool.
             pool_id: u64 = uint64 "2",
-            /// Number of the chunk.
+            /// ID of the chunk.
             chunk_id: u64 = uint64 "3",
             /// The commitment, as in the submission.
             gradient_hash: String = string "4",
             /// CID of the artifact's root, as in the submission.
             gradient_ipfs_hash: String = string "5",
-            /// Class of the GPU, as in the submission.
+            /// Architecture class of the GPU, as in the submission.
             miner_gpu: String = string "6",
         }
         /// Registers a node's roles and adds to its stake.
@@ -87,7 +88,7 @@ messages! {
             resources: Option<NodeResources> = message, optional "3",
             /// Coins added to the stake, like `1000uremes`.
             stake: String = string "4",
-            /// Further roles.
+            /// Roles in addition to `node_type`.
             roles: Vec<i32> = int32, repeated "5",
             /// CID of a proof of the hardware, for statistics.
             resource_proof_ipfs_hash: String = string "7",
@@ -96,7 +97,7 @@ messages! {
         Arbitrate(MsgSubmitCPUVerification) signed by validator {
             /// Address of the validator.
             validator: String = string "1",
-            /// Number of the challenge.
+            /// ID of the challenge.
             challenge_id: u64 = uint64 "2",
             /// Whether the gradient is right.
             is_valid: bool = bool "3",
@@ -104,22 +105,23 @@ messages! {
             computed_hash: String = string "4",
             /// The commitment that the miner submitted, hexadecimal.
             expected_hash: String = string "5",
-            /// Digest of the trace's leaf that the challenge selects, hexadecimal; empty for a void task. The R3MES
-            /// chain does not have this field.
+            /// The attestation's leaf under the challenge's selector: a digest in hexadecimal, empty for a void task.
+            /// The R3MES chain does not have this field.
             leaf: String = string "101",
         }
         /// Commits to the aggregate of a round, which [`MsgRevealAggregation`] reveals.
         CommitAggregation(MsgCommitAggregation) signed by proposer {
             /// Address of the proposer.
             proposer: String = string "1",
-            /// [`MsgRevealAggregation::commitment`], hexadecimal.
+            /// The commitment that [`MsgRevealAggregation::commitment`] computes, hexadecimal.
             commitment_hash: String = string "2",
-            /// Number of the round.
+            /// Index of the round.
             training_round_id: u64 = uint64 "3",
-            /// Numbers of the gradients that are added up.
+            /// IDs of the gradients that the aggregate adds up.
             gradient_ids: Vec<u64> = uint64, repeated "4",
         }
-        /// A result of a named trap job. This ledger always refuses it, because it samples traps after the submission.
+        /// Hands in the result of a named trap job. The ledger always refuses it, because it has no named trap jobs: it
+        /// samples traps after the submission.
         AnswerTrap(MsgSubmitTrapJobResult) signed by miner {
             /// Address of the miner.
             miner: String = string "1",
@@ -143,22 +145,22 @@ messages! {
         CommitAttestation(MsgCommitAttestation) signed by verifier {
             /// Address of the verifier.
             verifier: String = string "1",
-            /// Number of the challenge.
+            /// ID of the challenge.
             challenge_id: u64 = uint64 "2",
-            /// [`MsgRevealAttestation::commitment`], 32 bytes.
+            /// The commitment that [`MsgRevealAttestation::commitment`] computes, 32 bytes.
             commitment: Vec<u8> = bytes "3",
         }
         /// Reveals the attestation to which [`MsgCommitAttestation`] committed.
         RevealAttestation(MsgRevealAttestation in Box) signed by verifier {
             /// Address of the verifier.
             verifier: String = string "1",
-            /// Number of the challenge for which the verifier was sampled.
+            /// ID of the challenge for which the verifier was sampled.
             challenge_id: u64 = uint64 "2",
             /// `match`, `mismatch` or `unavailable`.
             result: String = string "3",
             /// The commitment that the verifier computed, hexadecimal; empty if it could not get the gradient's bytes.
             gradient_hash: String = string "4",
-            /// Digest of the trace's leaf that the challenge selects, hexadecimal; empty for a void task.
+            /// The attestation's leaf under the challenge's selector: a digest in hexadecimal, empty for a void task.
             leaf: String = string "5",
             /// Random bytes that keep the commitment from being guessed.
             salt: Vec<u8> = bytes "6",
@@ -167,11 +169,11 @@ messages! {
         RevealAggregation(MsgRevealAggregation in Box) signed by proposer {
             /// Address of the proposer.
             proposer: String = string "1",
-            /// Number of the commitment.
+            /// ID of the commitment.
             commitment_id: u64 = uint64 "2",
-            /// Number of the round.
+            /// Index of the round.
             training_round_id: u64 = uint64 "3",
-            /// Numbers of the gradients that were added up.
+            /// IDs of the gradients that the aggregate adds up.
             gradient_ids: Vec<u64> = uint64, repeated "4",
             /// Merkle root over the commitments of these gradients, hexadecimal.
             merkle_root: String = string "5",
@@ -189,39 +191,40 @@ messages! {
             /// Address of the node.
             node_address: String = string "1",
         }
-        /// Withdraws a miner's claim and its submissions for which no block has sampled yet, for example because its
-        /// GPU computes wrongly. The miner may claim nothing for `quarantine_blocks`.
+        /// Withdraws a miner's claim and those of its submissions whose sampling block has not come yet, for example
+        /// because its GPU computes wrongly. The miner may claim nothing for `quarantine_blocks`.
         Withdraw(MsgWithdraw) signed by miner, allowed in MsgExec {
             /// Address of the miner.
             miner: String = string "1",
         }
-        /// Disputes a gradient, with a bond.
+        /// Opens a dispute about a gradient, with a bond.
         OpenDispute(MsgOpenDispute in Box) signed by challenger {
             /// Address of the challenger, which makes the challenger's moves.
             challenger: String = string "1",
-            /// Number of the gradient.
+            /// ID of the gradient.
             stored_gradient_id: u64 = uint64 "2",
-            /// Block of the gradient's chunk.
+            /// The chunk from which the gradient was computed, as the bytes of its block.
             chunk: Vec<u8> = bytes "3",
-            /// Manifest of the gradient's artifact.
+            /// The manifest of the gradient's artifact, as the bytes of its block.
             manifest: Vec<u8> = bytes "4",
         }
-        /// Appeals against the verifiers of a challenge that found a mismatch: each of them must dispute the gradient.
+        /// Appeals against a finding of a mismatch: each verifier that found it becomes the challenger in a dispute
+        /// about the gradient.
         Appeal(MsgAppeal in Box) signed by sender {
-            /// Address of any account.
+            /// Address of the sender, which may be any account.
             sender: String = string "1",
-            /// Number of the challenge.
+            /// ID of the challenge.
             challenge_id: u64 = uint64 "2",
-            /// Block of the gradient's chunk.
+            /// The chunk from which the gradient was computed, as the bytes of its block.
             chunk: Vec<u8> = bytes "3",
-            /// Manifest of the gradient's artifact.
+            /// The manifest of the gradient's artifact, as the bytes of its block.
             manifest: Vec<u8> = bytes "4",
         }
-        /// Answers for a gradient in a dispute, with a bond.
+        /// Gives an answer that defends a gradient in a dispute, with a bond.
         AnswerDispute(MsgAnswerDispute) signed by sender {
-            /// Address of any account.
+            /// Address of the sender, which may be any account.
             sender: String = string "1",
-            /// Number of the dispute.
+            /// ID of the dispute.
             dispute_id: u64 = uint64 "2",
             /// The answer, as [`Answer::encode`](crate::dispute::judge::Answer::encode) writes it.
             answer: Vec<u8> = bytes "3",
@@ -230,9 +233,9 @@ messages! {
         MoveDispute(MsgMoveDispute) signed by sender {
             /// Address of the account whose turn it is.
             sender: String = string "1",
-            /// Number of the dispute.
+            /// ID of the dispute.
             dispute_id: u64 = uint64 "2",
-            /// Number of the answer.
+            /// Index of the answer in its dispute.
             answer: u64 = uint64 "3",
             /// The move, as [`Move::encode`](crate::dispute::judge::Move::encode) writes it.
             step: Vec<u8> = bytes "4",
@@ -247,42 +250,45 @@ messages! {
             expiration: u64 = uint64 "3",
             /// Micro-units of the account's balance that the session may spend on fees.
             cap: u64 = uint64 "4",
-            /// Number of openings and revocations so far between the two accounts.
+            /// The number of openings and revocations between the two accounts so far. A statement with another number
+            /// is refused.
             number: u64 = uint64 "5",
             /// ADR-36 signature of [`MsgOpenSession::statement`] by the account's key.
             signature: Vec<u8> = bytes "6",
         }
-        /// Closes a session by a statement that the account signed: revokes everything that it granted to the grantee.
+        /// Closes a session by a statement that the account signed. This revokes everything that the account granted to
+        /// the grantee.
         CloseSession(MsgCloseSession in Box) signed by sender, checked by verify {
-            /// Address of any account.
+            /// Address of the sender, which may be any account.
             sender: String = string "1",
             /// Address of the session's key.
             grantee: String = string "2",
             /// The account's compressed secp256k1 key.
             pub_key: Vec<u8> = bytes "3",
-            /// Number of openings and revocations so far between the two accounts.
+            /// The number of openings and revocations between the two accounts so far. A statement with another number
+            /// is refused.
             number: u64 = uint64 "4",
             /// ADR-36 signature of [`MsgCloseSession::statement`] by the account's key.
             signature: Vec<u8> = bytes "5",
         }
     }
     foreign {
-        /// `MsgSend`.
+        /// A `MsgSend`, which transfers coins.
         Send(transfer: Transfer) = "/cosmos.bank.v1beta1.MsgSend",
             signed by transfer.from, read by Transfer::read, written by Transfer::to_any;
-        /// `MsgGrant`.
+        /// A `MsgGrant`, which permits another account to send one type of message.
         Grant(grant: Grant) = "/cosmos.authz.v1beta1.MsgGrant",
             signed by grant.pair.granter, read by Grant::read, written by Grant::to_any;
-        /// `MsgRevoke`: the accounts, and the type URL of the message whose grant is revoked.
+        /// A `MsgRevoke`: the two accounts, and the type URL of the message whose grant is revoked.
         Revoke(pair: GrantPair, message: String) = "/cosmos.authz.v1beta1.MsgRevoke",
             signed by pair.granter, read by grants::read_revoke, written by grants::revoke_to_any;
-        /// `MsgGrantAllowance`.
+        /// A `MsgGrantAllowance`, which permits another account to pay fees from the granter's balance.
         GrantAllowance(allowance: Allowance) = "/cosmos.feegrant.v1beta1.MsgGrantAllowance",
             signed by allowance.pair.granter, read by Allowance::read, written by Allowance::to_any;
-        /// `MsgRevokeAllowance`.
+        /// A `MsgRevokeAllowance`, which ends the fee allowance between two accounts.
         RevokeAllowance(pair: GrantPair) = "/cosmos.feegrant.v1beta1.MsgRevokeAllowance",
             signed by pair.granter, read by grants::read_revoke_allowance, written by grants::revoke_allowance_to_any;
-        /// `MsgExec`: the grantee, and messages of other accounts that it may send for them.
+        /// A `MsgExec`: the grantee, and messages that it sends in the name of other accounts.
         Exec(grantee: String, messages: Vec<Message>) = "/cosmos.authz.v1beta1.MsgExec",
             signed by grantee, read by read_exec, written by exec_to_any;
     }
@@ -291,14 +297,14 @@ messages! {
 protobuf! { "remes.remes.v1":
     /// The response to [`MsgClaimTask`].
     MsgClaimTaskResponse {
-        /// Whether the miner holds the chunk.
+        /// Whether the miner holds a claim to the chunk.
         success: bool = bool "1",
         /// Hash of the transaction.
         tx_hash: String = string "2",
     }
     /// The response to [`MsgSubmitGradient`].
     MsgSubmitGradientResponse {
-        /// Number of the stored gradient.
+        /// ID of the stored gradient.
         stored_gradient_id: u64 = uint64 "1",
         /// Hash of the transaction.
         tx_hash: String = string "2",
@@ -312,11 +318,11 @@ protobuf! { "remes.remes.v1":
     }
     /// A node's hardware.
     NodeResources {
-        /// Number of CPU cores.
+        /// The number of CPU cores.
         cpu_cores: u32 = uint32 "1",
         /// Memory in GB.
         memory_gb: u32 = uint32 "2",
-        /// Number of GPUs.
+        /// The number of GPUs.
         gpu_count: u32 = uint32 "3",
         /// Memory of one GPU in GB.
         gpu_memory_gb: u32 = uint32 "4",
@@ -327,12 +333,12 @@ protobuf! { "remes.remes.v1":
     }
     /// The response to [`MsgRegisterNode`].
     MsgRegisterNodeResponse {
-        /// Number of the registration.
+        /// ID of the registration.
         registration_id: u64 = uint64 "1",
     }
     /// The response to [`MsgCommitAggregation`].
     MsgCommitAggregationResponse {
-        /// Number of the commitment.
+        /// ID of the commitment.
         commitment_id: u64 = uint64 "1",
     }
 }
@@ -340,19 +346,20 @@ protobuf! { "remes.remes.v1":
 protobuf! { "r3mes.wgpu.v1":
     /// The response to [`MsgOpenDispute`] and [`MsgAppeal`].
     MsgOpenDisputeResponse {
-        /// Numbers of the disputes; none if the artifact is not the one that the submission committed to, because the
-        /// dispute is then upheld at once.
+        /// IDs of the opened disputes. The list is empty if the artifact is not the one that the submission committed
+        /// to, because the dispute is then upheld immediately.
         dispute_ids: Vec<u64> = uint64, repeated "1",
     }
     /// The response to [`MsgAnswerDispute`].
     MsgAnswerDisputeResponse {
-        /// Number of the answer in its dispute.
+        /// Index of the answer in its dispute.
         answer: u64 = uint64 "1",
     }
 }
 
 impl Message {
-    /// Returns the messages of mining that this message is or carries.
+    /// Returns the mining messages in this message: those that a `MsgExec` carries, the message itself if a `MsgExec`
+    /// could carry it, and otherwise none.
     pub fn work(&self) -> &[Self] {
         match self {
             Self::Exec(_, messages) => messages,
@@ -362,7 +369,8 @@ impl Message {
     }
 }
 
-/// Reads a `MsgExec`. It carries messages of mining only, so it cannot carry another `MsgExec`.
+/// Reads a `MsgExec`: the grantee and the messages. A `MsgExec` carries mining messages only, so it cannot carry
+/// another `MsgExec`.
 fn read_exec(value: &[u8], chain_id: &str) -> Result<(String, Vec<Message>), TxError> {
     let MsgExec { grantee, msgs } = decode(value)?;
     if msgs.is_empty() || msgs.len() > MAX_MESSAGES {

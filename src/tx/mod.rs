@@ -44,7 +44,7 @@ pub const DENOM: &str = "uremes";
 pub mod code {
     /// The transaction is malformed.
     pub const MALFORMED: u32 = 2;
-    /// The signer is not the one that the message needs, or has no grant.
+    /// The signer is not the account that must sign the message, or has no grant from that account.
     pub const UNAUTHORIZED: u32 = 4;
     /// The account has fewer coins than the fee, the transfer or the bond.
     pub const INSUFFICIENT_FUNDS: u32 = 5;
@@ -54,9 +54,9 @@ pub mod code {
     pub const MEMPOOL_FULL: u32 = 20;
     /// The sequence is not the account's next one.
     pub const WRONG_SEQUENCE: u32 = 32;
-    /// The thing that the message names does not exist.
+    /// The object to which the message refers, such as a challenge or a submission, does not exist.
     pub const NOT_FOUND: u32 = 38;
-    /// The chunk cannot be claimed.
+    /// The chunk slot cannot be claimed now.
     pub const TAKEN: u32 = 1101;
     /// The rules of the network do not permit the message now.
     pub const REJECTED: u32 = 1102;
@@ -66,7 +66,7 @@ pub mod code {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TxError {
-    /// The bytes are malformed.
+    /// The bytes or values are not a well-formed transaction, message or path.
     #[error("malformed transaction: {0}")]
     Malformed(String),
     /// The ledger does not know messages of this type URL.
@@ -75,15 +75,15 @@ pub enum TxError {
     /// The signature of this address does not verify.
     #[error("the signature of {0} does not verify")]
     Signature(String),
-    /// The signature inside a submission is not made by the key that signed the transaction.
+    /// The signature inside a submission was not made by the key that signed the transaction.
     #[error("the signature inside the submission of {0} does not verify")]
     Submission(String),
-    /// The transaction is signed by another key than that of the message's signer.
+    /// The key that signed the transaction is not the key of the message's signer.
     #[error("the message must be signed by {signer}, but the transaction is signed by {found}")]
     Signer {
-        /// Address that the message names.
+        /// Address that the message names as its signer.
         signer: String,
-        /// Address of the key that signed.
+        /// Address of the key that signed the transaction.
         found: String,
     },
     /// A message of this type cannot be granted to another account.

@@ -1,4 +1,5 @@
-//! Sessions: another key may mine for an account until an expiry, and may pay fees from its balance up to a cap.
+//! Sessions. A session permits another key to mine for an account until an expiry, and to pay fees from the account's
+//! balance up to a cap.
 //!
 //! An account opens a session by a transaction of its own ([`Session::grant`]). If its wallet signs texts only, the
 //! account signs a statement, which the session's key sends to the chain. Statements are numbered: the ledger counts
@@ -9,10 +10,10 @@ use super::{
     rfc3339,
 };
 
-/// The terms of a session.
+/// The terms of a session: who mines for whom, until when, and for how much in fees at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The account as granter, and the session's address as grantee.
+    /// The account as the granter, and the address of the session's key as the grantee.
     pub pair: GrantPair,
     /// Micro-units of the account's balance that the session may spend on fees in total.
     pub cap: u64,

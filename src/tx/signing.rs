@@ -26,7 +26,7 @@ pub struct Unsigned {
 }
 
 impl Unsigned {
-    /// Makes a transaction that the owner of a compressed secp256k1 key is to sign.
+    /// Makes a transaction to be signed by the owner of a compressed secp256k1 public key.
     pub fn new(public_key: &[u8], sequence: u64, fee: &Fee, messages: &[Message]) -> Result<Self, TxError> {
         let key = VerifyingKey::from_sec1_bytes(public_key).map_err(|_| TxError::Key)?;
         Self::with_key(PublicKey::from(key), sequence, fee, messages)
@@ -48,7 +48,7 @@ impl Unsigned {
         Ok(Self { body_bytes, auth_info_bytes })
     }
 
-    /// Returns the bytes to sign.
+    /// Returns the bytes that the owner of the key must sign, the `SignDoc`.
     pub fn sign_bytes(&self, chain_id: &str) -> Result<Vec<u8>, TxError> {
         let Self { body_bytes, auth_info_bytes } = self.clone();
         let chain_id = chain_id.to_owned();
@@ -64,7 +64,7 @@ impl Unsigned {
     }
 }
 
-/// A secp256k1 key that signs transactions of its own address, that of a session or of an account.
+/// A secp256k1 key that signs transactions of its own address. It is the key of a session or of an account.
 pub struct SessionKey {
     key: SigningKey,
     address: String,
@@ -100,7 +100,7 @@ impl SessionKey {
         Ok(self.key.sign(bytes).map_err(|_| TxError::Key)?.to_vec())
     }
 
-    /// Returns 32 bytes that only the key's owner can compute, always the same for one purpose.
+    /// Returns 32 bytes that only the key's owner can compute, and that are always the same for the same purpose.
     ///
     /// They are the hash of a signature that is never published, over bytes that are neither a transaction nor an
     /// ADR-36 text.
@@ -109,7 +109,7 @@ impl SessionKey {
         Ok(Sha256::digest(signature).into())
     }
 
-    /// Signs a transaction of these messages, and each submission among them.
+    /// Makes and signs a transaction of these messages, after signing each submission among them.
     pub fn sign(&self, chain_id: &str, sequence: u64, fee: &Fee, messages: &[Message]) -> Result<Vec<u8>, TxError> {
         let sign = |bytes: &[u8]| self.sign_bytes(bytes);
         let messages: Vec<_> =

@@ -1,13 +1,13 @@
 //! The signature inside a submission: `secp256k1(SHA-256("chain|miner|cid|model|round|shard|hash|arch|nonce"))`.
 //!
-//! It has 64 bytes, `r‖s` with the smaller `s`, and is made by the key that signs the transaction: inside a `MsgExec`,
-//! the session's key.
+//! The signature is 64 bytes long, `r‖s` with the smaller `s`, and is made by the key that signs the transaction. For a
+//! submission inside a `MsgExec` this is the session's key.
 
 use super::{Message, MsgSubmitGradient, TxError};
 use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 
 impl MsgSubmitGradient {
-    /// Returns the text whose hash is signed.
+    /// Returns the text whose SHA-256 hash the inner signature signs.
     pub fn signed_text(&self, chain_id: &str) -> String {
         let Self { miner, ipfs_hash, model_version, training_round_id, shard_id, gradient_hash, .. } = self;
         let Self { gpu_architecture, nonce, .. } = self;
@@ -18,7 +18,7 @@ impl MsgSubmitGradient {
     }
 }
 
-/// A key as a function that signs bytes.
+/// A function that signs bytes with a key.
 type Signer<'a> = &'a dyn Fn(&[u8]) -> Result<Vec<u8>, TxError>;
 
 /// Returns the message with every submission in it signed.

@@ -1,4 +1,4 @@
-//! The macros behind the table of [`messages`](super::messages).
+//! The macros that declare the messages in the table of [`messages`](super::messages).
 
 /// Declares protobuf structs of a package: `field: Rust type = prost's kind "tag"`.
 macro_rules! protobuf {
@@ -31,7 +31,7 @@ macro_rules! payload {
 /// Declares [`Message`](super::Message) from one entry per message.
 ///
 /// An entry of a `package` also declares the message's struct: `Arm(Struct) signed by FIELD { fields }`, or `Arm(Struct
-/// in Box)` for a large one. `checked by METHOD` names the check that runs after decoding, which gets the chain id;
+/// in Box)` for a large one. `checked by METHOD` names the method that checks a decoded message, given the chain id;
 /// `allowed in MsgExec` permits the message there. An entry of `foreign` is a message of the Cosmos SDK: `read by`
 /// names the function that makes the arm's values from the bytes and the chain id, `written by` the one that makes an
 /// `Any` of the values.

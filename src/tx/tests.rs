@@ -1,4 +1,5 @@
-//! Signing, opening and refusing transactions.
+//! Tests that signed transactions can be opened, that altered or unauthorized ones are refused, and that transactions
+//! have the same bytes as those that CosmJS makes.
 
 use super::*;
 use cosmrs::{
@@ -77,7 +78,7 @@ fn every_flipped_bit_is_refused() {
     assert_eq!(other_chain, Err(TxError::Signature(key.address().to_owned())));
 }
 
-/// Plain ECDSA also accepts `(r, n − s)`, so that one transaction would have two hashes.
+/// Plain ECDSA also accepts `(r, n − s)`, so one transaction could have two hashes.
 #[test]
 fn the_other_form_of_a_signature_is_refused() {
     let key = key();
@@ -101,7 +102,7 @@ fn a_message_must_be_signed_by_its_signer() {
     }
 }
 
-/// Signs a transaction of these messages, and opens it.
+/// Signs a transaction of these messages, and returns the result of opening it.
 fn opened(key: &SessionKey, messages: &[Message]) -> Result<Signed, TxError> {
     Signed::open(&key.sign(CHAIN, 0, &Fee::default(), messages).unwrap(), CHAIN)
 }
@@ -225,7 +226,8 @@ fn a_transfer_moves_at_least_one_coin() {
     assert!(matches!(opened(&key, &[Message::Send(transfer("cosmos1", 1))]), Err(TxError::Address(_))));
 }
 
-/// Made by @cosmjs/proto-signing 0.39 from the same key, sequence and messages: `tests/data/cosmjs_tx_hash.mjs`.
+/// The expected hash was made by @cosmjs/proto-signing 0.39 from the same key, sequence and messages:
+/// `tests/data/cosmjs_tx_hash.mjs`.
 #[test]
 fn transactions_have_the_same_bytes_as_from_cosmjs() {
     let key = key();
@@ -233,7 +235,7 @@ fn transactions_have_the_same_bytes_as_from_cosmjs() {
     assert_eq!(tx_hash(&tx), include_str!("../../tests/data/cosmjs_tx_hash.txt").trim());
 }
 
-/// The expected hashes are made by CosmJS and protobufjs: `tests/data/cosmjs_messages.mjs`.
+/// The expected hashes were made by CosmJS and protobufjs: `tests/data/cosmjs_messages.mjs`.
 #[test]
 fn every_message_has_the_same_bytes_as_from_cosmjs() {
     let (key, hash) = (key(), "ab".repeat(32));
@@ -352,7 +354,8 @@ fn every_message_has_the_same_bytes_as_from_cosmjs() {
     }
 }
 
-/// The grants, the allowance and the statement, as CosmJS signs them: `tests/data/cosmjs_session.mjs`.
+/// CosmJS made the expected values, which are the hash of a transaction with the grants and the allowance, and the
+/// signature of the statement: `tests/data/cosmjs_session.mjs`.
 #[test]
 fn a_session_has_the_same_bytes_as_from_cosmjs() {
     let tx = key().sign(CHAIN, 41, &Fee::default(), &session().grant()).unwrap();
@@ -364,7 +367,7 @@ fn a_session_has_the_same_bytes_as_from_cosmjs() {
     );
 }
 
-/// The expected signature is made by CosmJS: `tests/data/cosmjs_submission_signature.mjs`.
+/// The expected signature was made by CosmJS: `tests/data/cosmjs_submission_signature.mjs`.
 #[test]
 fn a_submission_is_signed_by_its_sender() {
     let (account, session) = (key(), other());
@@ -389,7 +392,7 @@ fn a_submission_is_signed_by_its_sender() {
         include_str!("../../tests/data/cosmjs_submission_signature.txt").trim()
     );
 
-    // other inner signatures in a transaction whose own signature is valid
+    // submissions with another inner signature, in transactions whose own signature is valid
     let sent = |message: &Message| {
         let unsigned = Unsigned::new(&session.public_key(), 0, &Fee::default(), std::slice::from_ref(message)).unwrap();
         let signature = session.sign_bytes(&unsigned.sign_bytes(CHAIN).unwrap()).unwrap();

@@ -1,8 +1,8 @@
 //! Reading and checking transactions: `TxRaw` with one `SIGN_MODE_DIRECT` signature.
 //!
 //! <https://docs.cosmos.network/v0.50/learn/advanced/transactions>. Every account of this chain has account number 0.
-//! The sequence prevents that a transaction of an account is executed twice, and the chain id that it is executed on
-//! another chain.
+//! The sequence prevents a transaction from being executed twice, and the chain id prevents its execution on another
+//! chain.
 
 use super::{
     MAX_MESSAGES, Message, TxError,
@@ -23,16 +23,16 @@ use sha2::{Digest, Sha256};
 
 /// The most bytes of a transaction: enough for the largest move of a dispute.
 pub const MAX_TX_BYTES: usize = 80 << 10;
-/// The account number of every account.
+/// The Cosmos SDK's account number, which is the same for every account of this chain.
 pub(super) const ACCOUNT_NUMBER: u64 = 0;
 const SIGN_MODE_DIRECT: i32 = 1;
 
 /// The fee of a transaction, and the account that pays it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fee {
-    /// Micro-units.
+    /// Amount of the fee in micro-units.
     pub amount: u64,
-    /// Address of the account that pays by a fee allowance; `None` if the signer pays.
+    /// Address of the account whose fee allowance pays; `None` if the signer pays.
     pub granter: Option<String>,
 }
 
@@ -53,14 +53,14 @@ pub fn tx_hash(tx: &[u8]) -> String {
     HEXUPPER.encode(&Sha256::digest(tx))
 }
 
-/// A transaction whose signature is verified.
+/// A transaction whose signatures have been verified.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Signed {
     /// Address of the signer.
     pub signer: String,
-    /// Number of the signer's transactions before this one.
+    /// The number of transactions that the signer sent before this one.
     pub sequence: u64,
-    /// The fee.
+    /// The fee that the signer declared.
     pub fee: Fee,
     /// The messages in order, each signed by the signer.
     pub messages: Vec<Message>,

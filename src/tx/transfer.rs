@@ -1,4 +1,4 @@
-//! Transfers of coins: `cosmos.bank.v1beta1.MsgSend`, of this chain's coin only.
+//! Transfers of coins: the message `cosmos.bank.v1beta1.MsgSend`, which may move this chain's coin only.
 
 use super::{TxError, check_address, grants};
 use cosmrs::{Any, proto::cosmos::bank::v1beta1::MsgSend};
@@ -11,7 +11,7 @@ pub struct Transfer {
     pub from: String,
     /// Address of the account that is paid.
     pub to: String,
-    /// Micro-units, at least 1.
+    /// Amount in micro-units, at least 1.
     pub amount: u64,
 }
 

@@ -1,5 +1,6 @@
-// Compares the page's benchmark with onnxruntime-web's products, in the same Chromium, one round of each in turn; and
-// with the step of the native binary, on the same software GPU with the same lowerings. Prints milliseconds and ratios.
+// Compares the products of the page's benchmark with those of onnxruntime-web in the same Chromium, one round of each
+// in turn, and the page's step with that of the native binary on the same software GPU with the same lowerings. Prints
+// milliseconds and ratios.
 //
 // node bench.mjs [--tokens 128] [--features 1024] [--step small] [--rounds 5] [--native BINARY|JSON] [--json]
 

@@ -1,4 +1,5 @@
-// The conformance page in Chromium and Firefox, and the engine in Node on Dawn: each computes the published digests.
+// Tests that the conformance page in Chromium and Firefox, and the engine in Node on Dawn, compute the published
+// digests.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -41,7 +42,8 @@ function assertSame({ verdict, kernels, digests }) {
 }
 
 /**
- * Checks a browser. The page may also be Puppeteer's, whose methods called here are the same.
+ * Checks that a browser computes the published digests. The page can also be one of Puppeteer, whose methods that are
+ * called here are the same.
  * @param {Page} page
  */
 async function checkPage(page) {

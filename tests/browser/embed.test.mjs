@@ -1,5 +1,5 @@
-// Other sites: a page that imports the element and one that frames it, each with the policy that docs/EMBEDDING.md
-// gives, and a site that the node does not allow.
+// Tests that other sites can embed the miner: one page imports the element and one frames it, each with the Content
+// Security Policy that docs/EMBEDDING.md states. A site that the node does not allow can do neither.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -35,7 +35,7 @@ async function startSite() {
 }
 
 /**
- * Returns the policy that the guide gives in the section with this heading.
+ * Returns the policy that docs/EMBEDDING.md states in the section with this heading.
  * @param {string} heading
  */
 function policyOf(heading) {

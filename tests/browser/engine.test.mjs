@@ -1,4 +1,5 @@
-// The engine as any page can call it: verifies receipts by recomputing their gradients.
+// Tests that any page can call the engine to verify receipts by recomputing their gradients, and that damaged receipts
+// and blocks are rejected.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -31,7 +32,7 @@ after(async () => {
 
 /**
  * Opens a page of the node as a new visitor with an empty cache.
- * @param {(page: Page) => Promise<unknown>} prepare can change what the network returns
+ * @param {(page: Page) => Promise<unknown>} prepare is called before the page loads, for example to intercept requests
  */
 async function visit(prepare = async () => {}) {
   const page = await (await browser.newContext()).newPage();
@@ -73,7 +74,7 @@ async function mineReceipt() {
  * Verifies a receipt in a page. Returns the verdict and the names of the reported events, or the message of an error.
  * @param {Page} page
  * @param {unknown} receipt
- * @param {object} options replace single fields of the engine's `VerifyOptions`
+ * @param {object} options fields that replace those of the engine's `VerifyOptions`
  */
 function verify(page, receipt, options = { backend: "cpu" }) {
   return page.evaluate(async ([receipt, options]) => {
@@ -96,7 +97,7 @@ function verify(page, receipt, options = { backend: "cpu" }) {
 }
 
 /**
- * Verifies a receipt of which a verdict is expected.
+ * Verifies a receipt and returns the verdict. Fails if verification ends with an error instead.
  * @param {Page} page
  * @param {unknown} receipt
  */
@@ -107,7 +108,7 @@ async function verdictOf(page, receipt) {
 }
 
 /**
- * Verifies a receipt; returns the message of the error.
+ * Verifies a receipt and returns the message of the error. Fails if there is a verdict instead.
  * @param {Page} page
  * @param {unknown} receipt
  * @param {object} [options]
@@ -150,8 +151,9 @@ test(
 test("a flipped bit in any field is found, with a reason", { skip, timeout: 10 * MINUTE }, async () => {
   const page = await visit();
   /**
-   * @param {string} base64
-   * @param {number} index of the byte
+   * Returns bytes with one bit changed.
+   * @param {string} base64 the bytes in base64, as is the result
+   * @param {number} index position of the byte to change
    */
   const flip = (base64, index) => {
     const bytes = Buffer.from(base64, "base64");

@@ -1,4 +1,4 @@
-// Mining in Chromium with a real node process: what a visitor does and sees.
+// Tests of mining in Chromium with a real node process: what a visitor does and sees.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";

@@ -24,7 +24,7 @@ const BINARY = process.env.R3MES_WGPU ?? join(process.env.CARGO_TARGET_DIR ?? jo
 
 /**
  * Starts a node that serves the page in a folder, on a free port.
- * @param {{ page: string, flags?: string[] }} options `flags`: more arguments of the command line
+ * @param {{ page: string, flags?: string[] }} options `flags`: additional arguments of the command line
  */
 export async function startNode({ page, flags = [] }) {
   const home = await mkdtemp(join(tmpdir(), "r3mes-browser-"));
@@ -35,7 +35,8 @@ export async function startNode({ page, flags = [] }) {
 }
 
 /**
- * @param {string} home the folder of its data
+ * Runs the command `node`; resolves after the node has printed its URL.
+ * @param {string} home the folder of the node's data
  * @param {string} page the folder of the page
  * @param {number | string} port 0 for a free port
  * @param {string[]} flags

@@ -51,7 +51,7 @@ function message(...fields) {
 }
 
 /**
- * Returns a repeated field.
+ * Returns a repeated field: one entry for each value.
  * @param {number} field
  * @param {Value[]} values
  * @returns {Field[]}

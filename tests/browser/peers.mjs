@@ -18,10 +18,11 @@ for (const runtime of [webgpu, wasm]) {
 }
 
 /**
- * Number of products in one run on a GPU, each with the result of the previous one, so that the cost of a run is small.
+ * The number of products in one run on a GPU. Each takes the result of the previous one as its input. With several
+ * products, the fixed cost of a run matters little.
  */
 const LAUNCHES = 4;
-/** Number of values along the contracted dimension that share a scale. */
+/** The number of values along the contracted dimension that share a scale. */
 const BLOCK = 32;
 
 /** @type {(PeerReport & Partial<Product>)[]} */
@@ -35,7 +36,7 @@ export async function prepare({ tokens, features }) {
   timed = [];
   /** @type {[what: string, backend: "gpu" | "cpu", make: () => Promise<Product>][]} */
   const products = [
-    // 2 bits without int8 inside take a minute for each product on a software GPU
+    // 2-bit weights without int8 products inside are left out, because they take a minute per product on a software GPU
     ...[
       { bits: 4, accuracy: 0 },
       { bits: 4, accuracy: 4 },
@@ -125,16 +126,17 @@ function checkRow(found, expected, tolerance) {
 }
 
 /**
+ * Prepares a chain of `MatMulNBits` products, whose weights are quantized to a few bits.
  * @param {number} tokens
  * @param {number} features
- * @param {number} bits
- * @param {number} accuracyLevel 4: int8 products inside
+ * @param {number} bits of a weight
+ * @param {number} accuracyLevel the operator's attribute: 4 allows int8 products inside, 0 sets no level
  * @returns {Promise<Product>}
  */
 async function matMulNBits(tokens, features, bits, accuracyLevel) {
   const random = randomIntegers(2026 + bits);
   const matrices = Array.from({ length: LAUNCHES }, () => randomTrits(features, random));
-  // keeps the variance from one product to the next
+  // with this scale, the output of a product has the variance of its input
   const scale = Math.fround(1 / Math.sqrt((2 / 3) * features));
   const blocks = features / BLOCK;
   const shape = [tokens, features];
@@ -181,6 +183,7 @@ function transpose(matrix, features) {
 }
 
 /**
+ * Prepares a `MatMulInteger` product of a uint8 input and int8 weights.
  * @param {number} tokens
  * @param {number} features
  */
@@ -199,6 +202,7 @@ async function matMulInteger(tokens, features) {
 }
 
 /**
+ * Prepares a `DynamicQuantizeMatMul` product, which quantizes its input to 8 bits itself.
  * @param {number} tokens
  * @param {number} features
  */

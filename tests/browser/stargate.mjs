@@ -1,4 +1,5 @@
-// What CosmJS's StargateClient requests from any chain: an account's coins and sequence, a transfer, and its result.
+// Checks what CosmJS's StargateClient requests from any chain: an account's coins and sequence, a transfer, and its
+// result.
 
 import assert from "node:assert/strict";
 import { DirectSecp256k1Wallet } from "@cosmjs/proto-signing";

@@ -1,4 +1,5 @@
-// CosmJS with a node, as with the node of any Cosmos chain. `replica.mjs` does the same with a node under CometBFT.
+// Tests that CosmJS works with a node as with the node of any Cosmos chain. `replica.mjs` does the same with a node
+// under CometBFT.
 
 import { test } from "node:test";
 import { mine, startNode } from "./node.mjs";

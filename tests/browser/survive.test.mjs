@@ -1,5 +1,5 @@
-// Failures while a page mines, in Chromium with a real node: no work is lost or paid twice, and the page shows the
-// reason while it waits.
+// Tests of failures while a page mines, in Chromium with a real node: no work is lost or paid twice, and the page shows
+// the reason while it waits.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -74,7 +74,7 @@ test("the page waits for a killed node, then submits the computed task once", { 
 test("after a reload the page submits what it had computed", { skip, timeout: 10 * MINUTE }, () =>
   withNode(async (node) => {
     const { page } = await visit(browser, node);
-    // the node receives no blocks, so the first task stays computed
+    // the node receives no blocks, so the first task is computed but not submitted
     await page.route("**/api/v0/block/put*", (route) => route.abort());
     await button(page, "Start").click();
     await waitForState(page, "offline");

@@ -1,4 +1,4 @@
-// A visitor of the mining page: what a person reads and presses.
+// Functions for tests of the mining page, which read and press what a visitor would.
 
 /** @import { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core" */
 /** @import { State } from "../../www/session.js" */
@@ -11,7 +11,8 @@ export const MINUTE = 60_000;
  * `seen`.
  * @param {Browser} browser
  * @param {TestNode} node
- * @param {BrowserContextOptions & { consent?: boolean, context?: BrowserContext }} options `context`: of an earlier visit
+ * @param {BrowserContextOptions & { consent?: boolean, context?: BrowserContext }} options `context`: that of an
+ *   earlier visit
  */
 export async function visit(browser, node, { consent = true, context, ...options } = {}) {
   const permissions = ["clipboard-read", "clipboard-write"];

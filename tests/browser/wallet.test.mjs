@@ -1,6 +1,6 @@
-// Wallets in Chromium with a real node process: an account grants a session, which mines for it within a fee limit,
-// until it is revoked. The wallet has Keplr's interface; CosmJS signs in this process, with a test key that the page
-// never sees.
+// Tests of wallets in Chromium with a real node process: an account grants a session, whose key mines for the account
+// within a fee limit until the session is revoked. The wallet has Keplr's interface; CosmJS signs in this process, with
+// a test key that the page never sees.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

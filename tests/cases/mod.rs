@@ -55,7 +55,7 @@ pub fn small() -> ModelConfig {
     }
 }
 
-/// Returns all seven linear layers as targets.
+/// Returns targets that adapt all seven linear layers.
 pub fn targets(rank: usize) -> Targets {
     Targets { rank, linears: Linear::ALL.to_vec() }
 }
@@ -108,7 +108,8 @@ pub fn adapter(config: &ModelConfig, targets: &Targets, [a, b]: [f64; 2], seed: 
     LoraAdapter { rank, alpha: 2 * rank as u32, matrices }
 }
 
-/// Returns tokens of a language in which each token has four successors, of which the first is the most frequent.
+/// Returns tokens of an artificial language in which each token has four successors, of which the first is the most
+/// frequent.
 pub fn text(vocab: usize, tokens: usize, seed: u64) -> Vec<u32> {
     let mut random = Random(seed ^ 0x7e87);
     let mut token = random.word() % vocab as u64;

@@ -1,4 +1,5 @@
-//! Tests of the golden digests, of one step and of a run of a hundred steps, with every lowering; and of a decoder.
+//! Tests that a GPU gives the golden digests of one step and of a run of a hundred steps with every lowering, and that
+//! a decoder on it gives the scores of the reference kernels.
 
 use super::devices::Opened;
 use libtest_mimic::{Failed, Trial};
@@ -14,7 +15,8 @@ use r3mes_wgpu::{
 };
 use std::collections::BTreeSet;
 
-/// Sequences in one run: all of the chunk, because software GPUs are slow. The CPU's tests cover other numbers.
+/// The number of sequences in one run: all sequences of the chunk, to save time on software GPUs. The tests of the CPU
+/// cover other numbers.
 const SEQUENCES: usize = 3;
 
 /// Returns the tests of the golden digests with each name of a lowering; kernels without it use their plain one.
@@ -43,7 +45,7 @@ pub(crate) fn trials(gpu: &'static Opened, gpus: &'static [Opened]) -> impl Iter
     })])
 }
 
-/// Reads tokens one by one and in parts, before and after the boundary of a workgroup's units.
+/// Reads tokens one by one and in longer parts, below and above 64 tokens, the units of one workgroup.
 fn decoder(gpu: &Opened) -> Result<(), Failed> {
     let config = ModelConfig { layers: 1, width: 64, heads: 2, head_dim: 32, ffn_width: 96, context: 80, ..SMALL };
     let model = seeded(ModelConfig { kv_heads: 1, ..config }, [5; 32])?;

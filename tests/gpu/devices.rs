@@ -1,4 +1,5 @@
-//! The GPUs that the tests use: those of all drivers of this machine, including software drivers in unusual folders.
+//! Lists the GPUs that the tests use: the GPUs of all drivers of this machine, including software drivers in unusual
+//! folders.
 
 use libtest_mimic::{Failed, Trial};
 use pollster::block_on;
@@ -10,9 +11,9 @@ use std::{
     time::Instant,
 };
 
-/// Names of the devices of Vulkan's software drivers.
+/// Parts of the names under which Vulkan's software drivers list their devices.
 const SOFTWARE: [&str; 2] = ["llvmpipe", "SwiftShader"];
-/// Folders of the files that name Vulkan drivers.
+/// The folders that hold the manifests of Vulkan drivers.
 const FOLDERS: [&str; 5] = [
     "/usr/share/vulkan/icd.d",
     "/etc/vulkan/icd.d",
@@ -20,12 +21,12 @@ const FOLDERS: [&str; 5] = [
     "/usr/lib/chromium",
     "/usr/lib64/chromium-browser",
 ];
-/// The variable in which Vulkan's loader finds its drivers. It is read once, so it must be set before the process
-/// starts.
+/// The environment variable that lists the drivers for Vulkan's loader. The loader reads it once, so it must be set
+/// before the process starts.
 const DRIVER_FILES: &str = "VK_DRIVER_FILES";
 
-/// Runs this test again with all drivers in the variable. Does nothing if the variable is already set, by this function
-/// or by the caller.
+/// Runs this test program again with all drivers in the variable, and returns the exit code. Returns `None` if the
+/// variable is already set, by this function or by the caller.
 pub(crate) fn name_drivers() -> Option<ExitCode> {
     if std::env::var_os(DRIVER_FILES).is_some() || cfg!(not(target_os = "linux")) {
         return None;
@@ -52,7 +53,8 @@ pub(crate) fn in_ci() -> bool {
     std::env::var_os("CI").is_some()
 }
 
-/// Returns a test for each software driver that it is present. If it is not, the test is ignored, but fails in CI.
+/// Returns a test for each software driver, which checks that the driver is present. If it is missing, the test fails
+/// in CI and is ignored elsewhere.
 pub(crate) fn presence(gpus: &'static [Opened]) -> impl Iterator<Item = Trial> {
     SOFTWARE.into_iter().map(|name| {
         let here = gpus.iter().any(|gpu| gpu.listed.graphics_api == "vulkan" && gpu.listed.name.contains(name));
@@ -80,7 +82,7 @@ impl Opened {
         self.gpu.get_or_init(open).as_ref().map_err(Failed::from)
     }
 
-    /// Opens the GPU separately, with changed options.
+    /// Opens the GPU once more, with changed options.
     pub(crate) fn with(&self, change: impl FnOnce(&mut Options)) -> Result<Gpu, Failed> {
         let mut options = options();
         change(&mut options);
@@ -88,7 +90,7 @@ impl Opened {
     }
 }
 
-/// The default options, with a clock.
+/// Returns the default options, with a clock.
 fn options() -> Options {
     let options = Options::new(|| {
         static START: OnceLock<Instant> = OnceLock::new();

@@ -1,4 +1,5 @@
-//! Tests of the GPU executor, independent of the kernel: slices, runtime checks, chains of dispatches, errors.
+//! Tests that the GPU executor gives the same bits however work is sliced, checked and chained, and that wrong
+//! lowerings, oversized buffers and closed GPUs are reported as errors.
 
 use super::{devices::Opened, seed};
 use libtest_mimic::{Failed, Trial};
@@ -56,7 +57,8 @@ fn runtime_checks(gpu: &Opened) -> Result<(), Failed> {
     all_pass(&gpu.with(|options| options.checks = Checks::Checked)?)
 }
 
-/// `target[u] = 3 · source[u] + add`, one word a work unit; a result of 2^31 or more sets the flag.
+/// A kernel that computes `target[u] = 3 · source[u] + add`, one word for each work unit. A result of 2^31 or more sets
+/// the flag.
 static STEP: Kernel = Kernel {
     name: "step",
     params: &["first_group", "count", "add"],
@@ -102,7 +104,8 @@ fn step_case(count: u32, add: u32, inputs: Vec<u32>) -> Case {
     Case { kernel: &STEP, label: format!("{count} + {add}"), params: vec![0, count, add], inputs: vec![inputs, target] }
 }
 
-/// Ten dispatches over scratch buffers that share two slots, with more rows than one launch may have.
+/// Runs ten dispatches over scratch buffers that share two slots, with more rows than one launch may have, whole and in
+/// parts.
 fn chain(gpu: &Opened) -> Result<(), Failed> {
     const COUNT: usize = 8 * 65_535 + 13;
     let mut recording = Recording::default();
@@ -182,8 +185,8 @@ fn broken_lowering(gpu: &Opened) -> Result<(), Failed> {
     Ok(block_on(passes(gpu, &STEP.lowerings[0], &case))?)
 }
 
-/// Tunes the forward product with one lowering that fails and two that pass, then with the failing one only, then a
-/// kernel without cases.
+/// Tunes the forward product with one lowering that fails and two that pass, then with only the failing one, and
+/// finally a kernel without cases.
 fn tuning(gpu: &Opened) -> Result<(), Failed> {
     let of = |lowerings: Vec<Lowering>| -> &'static Kernel {
         let Kernel { name, params, bindings, units, reference, .. } = kernels::ternary_matmul::KERNEL;

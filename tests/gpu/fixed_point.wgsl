@@ -1,4 +1,5 @@
-// results[u] = every function of shaders/shared/fixed.wgsl and its neighbours, of operands[u].
+// results[u] holds the results of every function in shaders/shared/fixed.wgsl and the files next to it, for
+// operands[u].
 
 struct Params {
     first_group: u32,

@@ -1,8 +1,8 @@
 //! Tests that every lowering of every kernel computes the bits of the reference kernel, on every GPU of this machine,
 //! including software GPUs.
 //!
-//! `SEED=…` repeats the random cases of a run. The tests have their own harness, because what there is to test depends
-//! on the machine's drivers.
+//! `SEED=…` repeats the random cases of an earlier run. The tests have their own harness, because the list of tests
+//! depends on the machine's drivers.
 
 mod conformance;
 mod devices;

@@ -1,6 +1,6 @@
-//! Tests of adapters in PEFT's file format: results that transformers and PEFT computed from an exported adapter,
-//! compared to the integer implementation, and refused files. `tests/data/peft/make.py` generates the data and states
-//! the versions.
+//! Tests that adapters in PEFT's file format give the results that `transformers` and PEFT compute from them, are read
+//! and written unchanged, and are refused with the name of the invalid key or tensor. `tests/data/peft/make.py`
+//! generates the data and states the versions of both libraries.
 
 mod parity;
 
@@ -30,7 +30,8 @@ fn adapter() -> LoraAdapter {
     peft::read(&config, &tensors).unwrap()
 }
 
-/// Reading the checked-in export with [`peft::read`] and writing it with [`peft::write`] gives the same bytes.
+/// Checks that reading the checked-in export with [`peft::read`] and writing it with [`peft::write`] gives the same
+/// bytes.
 #[test]
 fn the_export_is_read_and_written_unchanged() {
     let [config, tensors] = exported();
@@ -68,7 +69,7 @@ fn master_parameters_keep_24_significant_bits() {
     }
 }
 
-/// PEFT saved the same tensors, as `make.py` checks, with this config.
+/// Checks a config that PEFT saved, with the export's tensors. `make.py` checks that PEFT saves the same tensors.
 #[test]
 fn files_saved_by_peft_are_read() {
     let [_, tensors] = exported();
@@ -173,7 +174,7 @@ fn errors_name_the_invalid_tensor() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
-    /// Reading altered files never panics, and an adapter that is read can be written.
+    /// Checks that reading altered files never panics, and that any adapter that is read can be written.
     #[test]
     fn mutated_files_never_panic(
         which in 0..2usize,

@@ -1,4 +1,5 @@
-//! Compares the integer implementation with results that transformers and PEFT computed from an exported adapter.
+//! Tests that logits and gradients of the integer implementation are close to those that `transformers` and PEFT
+//! computed from an exported adapter.
 
 use super::{adapter, fixture, model};
 use crate::cases;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 const CPU: Backend = Backend::Cpu { threads: 1, kernels: |_| None };
 
-/// The results of PEFT.
+/// The results of `transformers` and PEFT, as the bytes of a safetensors file.
 struct Reference(Vec<u8>);
 
 impl Reference {
@@ -61,8 +62,9 @@ fn logits(model: &Model, adapter: &LoraAdapter, ids: &[u32]) -> Vec<f64> {
     block_on(executor.read(scores)).unwrap().into_iter().map(|score| f64::from(score as i32) * unit).collect()
 }
 
-/// PEFT applies LoRA to x, this implementation to x in int8. The first comparison includes that difference. The second
-/// is with PEFT on int8 x, so it only includes values that the two implementations round to different int8 values.
+/// Compares logits twice, because PEFT applies LoRA to x, and this implementation applies it to x rounded to int8. The
+/// first comparison includes that difference. In the second one PEFT gets x rounded to int8, so that only values that
+/// the two implementations round to different int8 values remain.
 #[test]
 fn logits_are_close_to_those_of_peft() {
     let reference = Reference(fixture("reference.safetensors"));
@@ -80,7 +82,7 @@ fn logits_are_close_to_those_of_peft() {
     let (cosine, int8_distance, largest) = compare("logits_int8");
     assert!(cosine >= 0.9999 && largest < 0.25, "PEFT on int8 x: {cosine} {int8_distance} {largest}");
     assert!(int8_distance < distance, "{int8_distance} {distance}");
-    // without the adapter, the logits are far from these
+    // without the adapter, the logits are far from those with it
     let mut none = adapter();
     none.matrices.iter_mut().for_each(|matrix| matrix.values.fill(0));
     let bare = logits(&model(), &none, &reference.ids());
@@ -89,7 +91,8 @@ fn logits_are_close_to_those_of_peft() {
     assert!(norm(&moved) > 0.1 * norm(&got));
 }
 
-/// Checks the cosine of all gradients together, the worst cosine of a matrix, and the ratio of norms.
+/// Checks the cosine between the gradients of all matrices together, the smallest cosine of one matrix, the ratio of
+/// norms, and the loss.
 #[test]
 fn gradients_are_close_to_those_of_peft() {
     let reference = Reference(fixture("reference.safetensors"));

@@ -1,10 +1,11 @@
-//! Rules of generated code: the text that drivers get from naga contains no `/` and no `%`, which some of them
-//! miscompile, and which naga's own runtime checks could add.
+//! Checks the code that naga generates for drivers: it contains no `/` and no `%`. Some drivers miscompile these
+//! operators, and naga's own runtime checks could add them.
 
 use super::Parsed;
 use naga::{ShaderStage, back, proc::BoundsCheckPolicies};
 
-/// Returns a fault for each language in which the text divides, or in which naga cannot write it.
+/// Returns a fault for each shading language in which the generated text divides, or in which naga cannot generate
+/// text.
 pub(crate) fn faults(parsed: &Parsed) -> Vec<String> {
     let languages = [("MSL", msl(parsed)), ("HLSL", hlsl(parsed)), ("GLSL", glsl(parsed))];
     let fault = |(language, text): (&str, Result<String, String>)| match text {
@@ -61,7 +62,7 @@ fn glsl(Parsed { module, info, .. }: &Parsed) -> Result<String, String> {
     Ok(text)
 }
 
-/// Returns the policies by which trusted modules are compiled.
+/// Returns the bounds-check policies with which trusted modules are compiled: no checks.
 fn unchecked() -> BoundsCheckPolicies {
     let policy = naga::proc::BoundsCheckPolicy::Unchecked;
     BoundsCheckPolicies { index: policy, buffer: policy, image_load: policy, binding_array: policy }

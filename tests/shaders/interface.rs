@@ -1,5 +1,5 @@
-//! Rules of the interface: parameters and bindings are those that the kernel declares, and every WebGPU device supports
-//! the number of bindings and the size of the workgroup.
+//! Checks the interface of a shader: the parameters and bindings are those that the kernel declares, and every WebGPU
+//! device supports their number and the size of the workgroup.
 
 use super::Parsed;
 use naga::{AddressSpace, ArraySize, ScalarKind, ShaderStage, StorageAccess, TypeInner};
@@ -10,7 +10,7 @@ const STORAGE_BUFFERS: usize = 8;
 const INVOCATIONS: u32 = 256;
 const WORKGROUP_BYTES: u32 = 16 << 10;
 
-/// Returns what differs from the kernel's declaration or exceeds a limit.
+/// Returns a fault for everything that differs from the kernel's declaration or exceeds a limit.
 pub(crate) fn faults(kernel: &Kernel, Parsed { module, overrides, .. }: &Parsed) -> Vec<String> {
     let mut faults = Vec::new();
     let mut expect = |what: &str, found: String, expected: String| {

@@ -1,5 +1,5 @@
-//! Tests of the WGSL of all lowerings: naga accepts it, its interface is the kernel's (`interface`), its arithmetic is
-//! exact (`rules`), and the code that back ends generate from it does not divide (`generated`).
+//! Tests that naga accepts the WGSL of all lowerings, that the WGSL has the interface of its kernel (`interface`), that
+//! its arithmetic is exact (`rules`), and that the code that naga generates from it does not divide (`generated`).
 
 mod generated;
 mod interface;
@@ -9,7 +9,7 @@ mod rules;
 use r3mes_wgpu::kernels::{self, Kernel, Lowering};
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// A validated module. Its overrides have their default values, which are the largest that are used.
+/// A validated module. The overrides have their default values, which are the largest that are used.
 struct Parsed {
     module: naga::Module,
     info: naga::valid::ModuleInfo,
@@ -51,7 +51,8 @@ fn the_wgsl_of_every_lowering_keeps_the_rules() {
     assert!(report.is_empty(), "\n{}", report.join("\n"));
 }
 
-/// Each lowering is its kernel's file, then fragments; each file is part of a lowering or of `SHARED`.
+/// Checks that each lowering is its kernel's file followed by fragments, and that each file in `shaders/` is part of a
+/// lowering or of `SHARED`.
 #[test]
 fn shader_files_are_exactly_the_texts_of_the_lowerings() {
     let shaders = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");

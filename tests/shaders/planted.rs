@@ -1,5 +1,5 @@
-//! Tests of the rules themselves: each finds a fault that is planted in a sound text, and none finds one in the sound
-//! text.
+//! Tests that each rule reports the fault that is planted in a sound text, and that no rule reports a fault in the
+//! sound text.
 
 use super::{generated, rules::Floats};
 use r3mes_wgpu::kernels::{Access, Binding, Kernel, SHARED};
@@ -34,7 +34,7 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>) {
     if word == 0u { atomicMax(&flag, 1u); }
 }\n";
 
-/// A part of the sound text, its replacement, and a part of the expected report.
+/// Each entry is a part of the sound text, its replacement, and a part of the expected report.
 const FAULTS: [(&str, &str, &str); 29] = [
     ("first_group: u32, count: u32", "count: u32, first_group: u32", "params: "),
     ("shift: i32, }", "shift: i32, more: u32, }", "params: "),

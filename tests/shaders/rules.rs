@@ -1,5 +1,5 @@
-//! Rules of exact arithmetic, applied to naga's intermediate representation: 32-bit integers, no division, no shift by
-//! more than 31, and no operation whose result depends on the driver.
+//! Checks the rules of exact arithmetic in naga's intermediate representation: only 32-bit integers, no division, no
+//! shift by more than 31, and no operation whose result depends on the driver.
 
 use super::Parsed;
 use naga::{
@@ -10,9 +10,9 @@ use naga::{
 /// Whether a text may contain floating-point numbers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Floats {
-    /// No.
+    /// The text must not contain floating-point numbers.
     None,
-    /// Integers below 2^24 in magnitude, held in f32. The text has been audited.
+    /// The text may hold integers below 2^24 in magnitude in f32. It has been audited for that.
     Audited,
 }
 
@@ -163,12 +163,12 @@ impl Body<'_> {
                 };
                 faults.extend(self.block_faults(inner, inner_path, left));
                 if matches!(statement, Statement::Loop { .. }) {
-                    faults.extend(self.block_faults(inner, inner_path, left)); // its second iteration
+                    faults.extend(self.block_faults(inner, inner_path, left)); // checked again as the second iteration
                 }
             }
             match statement {
                 Statement::Atomic { fun: naga::AtomicFunction::Add | naga::AtomicFunction::Max, result, .. } => {
-                    // naga always has a result, which no expression may read.
+                    // naga gives every atomic a result, which no expression may read.
                     let read = result.is_some_and(|result| self.info[result].ref_count > 0);
                     faults.extend(read.then(|| "reads what an atomic returns".to_owned()));
                 }
@@ -189,7 +189,7 @@ impl Body<'_> {
     }
 }
 
-/// Which invocations reach a block: all; all or none, by a uniform branch; or some of them.
+/// Which invocations reach a block: all of them; all or none, depending on a uniform branch; or some of them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Path {
     Always,
@@ -197,7 +197,8 @@ enum Path {
     Divergent,
 }
 
-/// Returns the blocks of a statement, with the condition on which they run. The body of a loop always starts.
+/// Returns the blocks of a statement, with the condition on which they run. The body of a loop always runs at least
+/// once.
 fn branches(statement: &Statement) -> Vec<(&naga::Block, Option<Handle<Expression>>)> {
     match statement {
         Statement::Block(inner) => vec![(inner, None)],

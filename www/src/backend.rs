@@ -1,5 +1,5 @@
-//! Opens the backend: a GPU that computes the known answers, or the CPU through WebAssembly. Exceptions that the device
-//! causes are named `Backend`.
+//! Opens a backend: a GPU that computes the known answers, or the CPU through WebAssembly. Exceptions that the device
+//! causes have the name `Backend`.
 
 use super::{
     devices::DeviceCard,
@@ -17,7 +17,7 @@ use r3mes_wgpu::{
 };
 use wasm_bindgen::prelude::{JsError, JsValue};
 
-/// Seed of the random test cases. Any value will do.
+/// Seed of the random test cases. Its value does not matter.
 const SEED: u64 = 1;
 
 /// A backend that is ready to compute.
@@ -25,11 +25,12 @@ pub(crate) struct OpenBackend {
     pub(crate) backend: Backend,
     /// `cpu` or `gpu`.
     pub(crate) kind: &'static str,
-    /// Class of the device, for the node's statistics.
+    /// Description of the device, which the node collects for its statistics.
     pub(crate) class: String,
 }
 
-/// Opens `cpu`, `gpu` or `auto`: a GPU that is not a software GPU and computes the known answers, else the CPU.
+/// Opens the backend `wanted`: `cpu`, `gpu` or `auto`. With `auto` it is the GPU if that is not a software GPU
+/// and computes the known answers, else the CPU.
 pub(crate) async fn open(wanted: &str, events: &EventSink) -> Result<OpenBackend, JsValue> {
     const NO_GPU: &str = "this browser offers no GPU, because WebGPU is missing or disabled";
     let automatic = match wanted {

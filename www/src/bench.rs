@@ -1,4 +1,5 @@
-//! Benchmark: times matrix products of one shape, and a whole training step, on all backends of this browser.
+//! The benchmark of the page: times matrix products of one shape, and a whole training step, on each backend of this
+//! browser.
 
 #[path = "../../benches/products/mod.rs"]
 mod products;
@@ -48,7 +49,7 @@ export type BenchEvent =
   | { event: "time"; subject: number; milliseconds: number };
 "#;
 
-/// `BenchOptions` of the TypeScript above.
+/// The interface `BenchOptions` of the TypeScript above.
 #[derive(Deserialize)]
 struct BenchOptions {
     tokens: usize,
@@ -56,7 +57,7 @@ struct BenchOptions {
     step: String,
 }
 
-/// `BenchEvent` of the TypeScript above.
+/// The type `BenchEvent` of the TypeScript above.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase")]
 enum BenchEvent<'a> {
@@ -73,18 +74,18 @@ struct SubjectCard {
     backend: &'static str,
     by: String,
     tokens: usize,
-    /// Number of multiplications and additions of a product.
+    /// The number of multiplications and additions of a matrix product; `None` for a training step.
     operations: Option<f64>,
-    /// Digest of the result of a step.
+    /// Digest of the result of a training step, hexadecimal; `None` for a matrix product.
     digest: Option<String>,
 }
 
-/// Seed of operands and of random test cases. Any value will do.
+/// Seed of the operands and of the random test cases. Its value does not matter.
 const SEED: u64 = 1;
-/// The number of dispatches in one run on a GPU, so that the overhead of a run does not matter.
+/// The number of dispatches in one run on a GPU. There are several, so that the overhead of a run has little influence.
 const LAUNCHES: usize = 4;
 
-/// The subjects of a benchmark. A worker has at most one at a time.
+/// The matrix products and training steps that a benchmark times. A worker has at most one `Bench` at a time.
 #[wasm_bindgen]
 pub struct Bench {
     subjects: Vec<Subject>,
@@ -98,7 +99,7 @@ enum Subject {
 
 #[wasm_bindgen]
 impl Bench {
-    /// Opens the backends, checks every result, and prepares all subjects. `options` are `BenchOptions`; `on_event` is
+    /// Opens the backends, checks every result, and prepares all subjects. `options` are `BenchOptions`. `on_event` is
     /// called with `BenchEvent`s. Rejects if a result is wrong.
     pub async fn create(options: JsValue, on_event: Function) -> Result<Bench, JsError> {
         let options: BenchOptions = serde_wasm_bindgen::from_value(options)?;
@@ -119,7 +120,7 @@ impl Bench {
             bench.events.send(&BenchEvent::Device { name: &card.name, software: card.software });
             bench.gpu_products(&device, &cases).await?;
         }
-        // a browser's device can be opened only once
+        // requests the device anew, because a device that has been opened cannot be opened a second time
         if let (Some(device), Some(config)) = (device().await, &config) {
             bench.gpu_step(&device, config).await?;
         }
@@ -131,7 +132,7 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Runs each subject once. `on_event` is called with each time.
+    /// Times each subject once. `on_event` is called with each measured time.
     pub async fn round(&mut self, on_event: Function) -> Result<(), JsError> {
         self.events = EventSink::new(Some(on_event));
         for (at, subject) in self.subjects.iter_mut().enumerate() {
@@ -142,13 +143,13 @@ impl Bench {
     }
 }
 
-/// Returns the GPU that the browser offers.
+/// Returns the GPU that the browser offers, or `None` without WebGPU.
 async fn device() -> Option<Device> {
     gpu::devices().await.into_iter().next()
 }
 
 impl Bench {
-    /// Prepares every lowering of every product, with one submission for each run.
+    /// Prepares every lowering of every matrix product. Each run is submitted to the GPU as a whole.
     async fn gpu_products(&mut self, device: &Device, cases: &[(&'static str, Case)]) -> Result<(), Error> {
         let gpu = Gpu::open(device, Options { slice_ms: f64::INFINITY, ..Options::new(now) }).await?;
         for (what, case) in cases {
@@ -189,7 +190,7 @@ impl Bench {
         for (id, words) in ids.iter().zip(&case.inputs) {
             executor.write(*id, words).await?;
         }
-        // a GPU executor measures the cost of a dispatch in this run
+        // this run lets a GPU executor measure how long a dispatch takes
         executor.run(0..launches).await?;
         self.subjects.push(Subject::Product { executor, launches });
         let [tokens, columns, rows] = [1, 2, 3].map(|at| case.params[at] as usize);
@@ -199,7 +200,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Prepares a step in slices of one frame, with the lowerings that are fastest on this GPU.
+    /// Prepares a training step on the GPU, in slices of one frame, with the lowerings that are fastest on this GPU.
     async fn gpu_step(&mut self, device: &Device, config: &ModelConfig) -> Result<(), Error> {
         self.events.send(&BenchEvent::Preparing { what: "gpu: timing all lowerings".to_owned() });
         let gpu = Gpu::open(device, Options::new(now)).await?;
@@ -217,7 +218,7 @@ impl Bench {
         self.step(config, &Backend::Gpu { gpu, choice: tuning.choice }, "gpu", by.join(", ")).await
     }
 
-    /// Prepares a step. Its event contains the digest of the first step, for comparison with the other backends.
+    /// Prepares a training step. The event contains the digest of the first step, so that backends can be compared.
     async fn step(
         &mut self,
         config: &ModelConfig,
@@ -236,7 +237,7 @@ impl Bench {
 }
 
 impl Subject {
-    /// Returns the milliseconds of one dispatch, or of one step.
+    /// Returns how long one dispatch or one step takes, in milliseconds.
     async fn time(&mut self) -> Result<f64, Error> {
         let start = now();
         match self {

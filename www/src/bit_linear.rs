@@ -1,4 +1,5 @@
-//! `BitLinear`: one adapted BitNet linear layer on typed arrays, exact to the bit on the CPU and on any GPU.
+//! `BitLinear`: one BitNet linear layer with a LoRA adapter, on typed arrays. The CPU and every GPU return the same
+//! bits.
 
 use super::{backend, check::hex, event_sink::EventSink};
 use js_sys::{Float32Array, Object, Reflect};
@@ -50,7 +51,7 @@ export interface BitLinearGradients {
 }
 "#;
 
-/// `BitLinearOptions` of the TypeScript above.
+/// The interface `BitLinearOptions` of the TypeScript above.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Options {
@@ -65,7 +66,7 @@ struct Options {
     deterministic: Option<bool>,
 }
 
-/// `y = x · wᵀ + (alpha / rank) · x · aᵀ · bᵀ`, w frozen in −1, 0 and 1.
+/// A layer that computes `y = x · wᵀ + (alpha / rank) · x · aᵀ · bᵀ`. The weights `w` are frozen and are −1, 0 or 1.
 #[wasm_bindgen]
 pub struct BitLinear {
     layer: RefCell<bit_linear::BitLinear>,
@@ -73,17 +74,17 @@ pub struct BitLinear {
     state: RefCell<ExecutorState>,
 }
 
-/// The state of the executor, which serves one call at a time.
+/// The state of the layer's executor, which serves one call at a time.
 enum ExecutorState {
     Absent,
-    /// Ready for batches of this many rows.
+    /// Ready for batches with this number of rows.
     Ready(usize, Box<BitLinearExecutor>),
     Busy,
 }
 
 #[wasm_bindgen]
 impl BitLinear {
-    /// Creates the layer and opens the backend. Rejects with an error that names the invalid option.
+    /// Creates the layer and opens the backend. If an option is invalid, rejects with an error that names it.
     pub async fn create(
         #[wasm_bindgen(unchecked_optional_param_type = "BitLinearOptions")] options: JsValue,
     ) -> Result<BitLinear, JsValue> {
@@ -116,7 +117,7 @@ impl BitLinear {
         Ok(Self { layer: RefCell::new(layer), backend, state: RefCell::new(ExecutorState::Absent) })
     }
 
-    /// Returns `y [rows, outFeatures]` of `x [rows, inFeatures]`.
+    /// Returns `y`, of shape [rows, outFeatures], for `x`, of shape [rows, inFeatures].
     pub async fn forward(&self, x: Vec<f32>) -> Result<Vec<f32>, JsError> {
         let layer = self.layer.borrow().clone();
         let in_features = layer.backbone().columns;
@@ -136,8 +137,8 @@ impl BitLinear {
         Ok(y?)
     }
 
-    /// Returns the gradients of the last forward pass, from `dy [rows, outFeatures]`. `key` (32 bytes, by default
-    /// zeros) keys the stochastic rounding: the same key gives the same bits.
+    /// Returns the gradients for the last forward pass, given `dy` of shape [rows, outFeatures]. `key` (32 bytes, by
+    /// default zeros) is the key of the stochastic rounding: the same key gives the same bits.
     #[wasm_bindgen(unchecked_return_type = "BitLinearGradients")]
     pub async fn backward(&self, dy: Vec<f32>, key: Option<Vec<u8>>) -> Result<JsValue, JsError> {
         let key = key.map_or(Ok([0; 32]), <[u8; 32]>::try_from).map_err(|_| JsError::new("key: not 32 bytes"))?;
@@ -151,27 +152,29 @@ impl BitLinear {
         Ok(object(&[("a", array(&gradients.a)), ("b", array(&gradients.b)), ("x", array(&gradients.x))]))
     }
 
-    /// Returns a copy of the adapter.
+    /// Returns a copy of the adapter's factors and of `alpha`.
     #[wasm_bindgen(js_name = getLoraParams, unchecked_return_type = "LoraParams")]
     pub fn lora_params(&self) -> JsValue {
         let (a, b, alpha) = self.layer.borrow().lora_parameters();
         object(&[("a", array(&a)), ("b", array(&b)), ("alpha", alpha.into())])
     }
 
-    /// Sets `a [rank, inFeatures]` and `b [outFeatures, rank]`, rounded to 28 fraction bits, for the next forward pass.
-    /// Throws, and changes nothing, if an array has the wrong length or a value outside ±8.
+    /// Sets the factors `a`, of shape [rank, inFeatures], and `b`, of shape [outFeatures, rank], rounded to 28 fraction
+    /// bits, for the next forward pass. Throws and changes nothing if an array has the wrong length or contains a value
+    /// outside ±8.
     #[wasm_bindgen(js_name = setLoraParams)]
     pub fn set_lora_params(&self, a: &[f32], b: &[f32]) -> Result<(), JsError> {
         Ok(self.layer.borrow_mut().set_lora_parameters(a, b)?)
     }
 
-    /// Returns the size of the adapter in f32, in units of 2^20 bytes: what is sent instead of the weights.
+    /// Returns the size of the adapter as f32, in units of 2^20 bytes. Only the adapter is transferred, not the
+    /// weights.
     #[wasm_bindgen(js_name = estimateSizeMb)]
     pub fn estimate_size_mb(&self) -> f64 {
         self.layer.borrow().size_mb()
     }
 
-    /// Returns the SHA-256 of the frozen weights as 64 hexadecimal digits.
+    /// Returns the SHA-256 hash of the frozen weights, as 64 hexadecimal digits.
     #[wasm_bindgen(js_name = backboneDigest)]
     pub fn backbone_digest(&self) -> String {
         hex(&self.layer.borrow().backbone_digest())
@@ -185,7 +188,7 @@ impl BitLinear {
 }
 
 impl BitLinear {
-    /// Takes the executor for the duration of a call, if there is one.
+    /// Takes the executor for the duration of a call. Returns `None` if there was no forward pass yet.
     fn take(&self) -> Result<Option<(usize, Box<BitLinearExecutor>)>, JsError> {
         match self.state.replace(ExecutorState::Busy) {
             ExecutorState::Absent => Ok(None),
@@ -199,11 +202,11 @@ impl BitLinear {
     }
 }
 
-/// The largest number of input or output features, because a larger layer would not fit into a browser's memory.
+/// The maximum number of input or output features. A larger layer would not fit into a browser's memory.
 const MAX_FEATURES: u64 = 1 << 16;
 
-/// Returns an integer option in `1..=max`, or in `0..=max` if its default is 0. Returns an error that names it
-/// otherwise.
+/// Returns an integer option that must be in `1..=max`, or in `0..=max` if `default` is 0. Returns an error that names
+/// the option if it is outside that range or no integer.
 fn integer(name: &str, given: Option<f64>, default: u64, max: u64) -> Result<u64, JsError> {
     let min = default.min(1);
     match given {

@@ -29,7 +29,7 @@ export type CheckEvent =
 export function check(backend: "cpu" | "gpu", onEvent: (event: CheckEvent) => void): Promise<boolean>;
 "#;
 
-/// `CheckEvent` of the TypeScript above.
+/// The type `CheckEvent` of the TypeScript above.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase")]
 enum CheckEvent {
@@ -37,13 +37,13 @@ enum CheckEvent {
     Digest { digest: &'static str, steps: u32, expected: String, found: Option<String>, error: Option<String> },
 }
 
-/// Seed of the random test cases. Any value will do.
+/// Seed of the random test cases. Its value does not matter.
 const SEED: u64 = 1;
 
-/// The number of sequences in a run. It does not affect the digests.
+/// The number of sequences that one run computes. It does not affect the digests.
 const SEQUENCES: usize = 3;
 
-/// `check` of the TypeScript above.
+/// The function `check` of the TypeScript above.
 #[wasm_bindgen(skip_typescript)]
 pub async fn check(backend: &str, on_event: Function) -> Result<bool, JsError> {
     let mut check = Check { on_event, passed: true };

@@ -1,4 +1,5 @@
-//! Control of a miner by the page while it computes: pause, finish, stop and intensity, checked after each slice.
+//! The page's control of a miner while it computes: pause, finish, stop and intensity. They take effect after each
+//! slice.
 
 use super::{
     event_sink::EventSink,
@@ -14,14 +15,14 @@ use std::{
     rc::Rc,
 };
 
-/// The time between two checks of whether a pause or a wait is over, in milliseconds.
+/// The time between two checks of whether a pause or a wait has ended, in milliseconds.
 const CHECK_MS: u32 = 200;
-/// The longest pause that the intensity causes after a slice, in milliseconds.
+/// The longest pause after a slice that the intensity can cause, in milliseconds.
 const MAX_PACING_MS: f64 = 10_000.0;
-/// The time between two progress events, in milliseconds.
+/// The minimum time between two progress events, in milliseconds.
 const PROGRESS_MS: f64 = 250.0;
 
-/// The state of a miner that the page controls, shared with the executors' yield hook.
+/// The state through which the page controls a miner. The miner and the yield hook of its executors share it.
 #[derive(Clone)]
 pub(crate) struct Control(Rc<State>);
 
@@ -29,24 +30,24 @@ struct State {
     paused: Cell<bool>,
     finishing: Cell<bool>,
     stopped: Rc<Cell<bool>>,
-    /// The share of the time in which the miner computes, above 0 and at most 1.
+    /// The share of the time during which the miner computes: above 0, at most 1.
     intensity: Cell<f64>,
-    /// Milliseconds of work since the last yield.
+    /// Computing time since the worker last handled messages, in milliseconds.
     worked_ms: Cell<f64>,
-    /// The number of completed runs of the current task, and of all runs of a task.
+    /// The number of completed runs of the current task, and the total number of its runs.
     runs: Cell<[usize; 2]>,
-    /// Time of the last progress event, in milliseconds.
+    /// Time of the last progress event, in milliseconds since the worker started.
     reported_ms: Cell<f64>,
     events: EventSink,
 }
 
 thread_local! {
-    /// The control of the one miner in this worker. It is global because a yield hook is a function, not a closure.
+    /// The control of the only miner in this worker. It is global because a yield hook is a function, not a closure.
     static CONTROL: RefCell<Option<Control>> = const { RefCell::new(None) };
 }
 
 impl Control {
-    /// Creates a control, which [`yield_to_page`] uses from now on.
+    /// Creates a control and makes [`yield_to_page`] use it.
     pub(crate) fn new(events: EventSink) -> Self {
         let control = Self(Rc::new(State {
             paused: Cell::default(),
@@ -66,7 +67,7 @@ impl Control {
         &self.0.events
     }
 
-    /// Returns the flag after which no request may be sent.
+    /// Returns the stop flag. Once it is true, no request may be sent.
     pub(crate) fn stop_flag(&self) -> Rc<Cell<bool>> {
         self.0.stopped.clone()
     }
@@ -101,12 +102,12 @@ impl Control {
         self.0.intensity.set(share);
     }
 
-    /// Starts the progress of a task that takes this many runs.
+    /// Resets the progress for a task that takes `runs` runs.
     pub(crate) fn begin_task(&self, runs: usize) {
         self.0.runs.set([0, runs]);
     }
 
-    /// Reports progress: `done` of `all` dispatches of the current run are done.
+    /// Reports that `done` of the `all` dispatches of the current run are completed.
     fn progress(&self, [done, all]: [usize; 2]) {
         let [mut runs, all_runs] = self.0.runs.get();
         if now() - self.0.reported_ms.get() >= PROGRESS_MS {
@@ -146,8 +147,8 @@ impl Runtime for Control {
     }
 }
 
-/// The yield hook after each slice: waits as the intensity requires and as long as the miner is paused. Returns false
-/// if the miner is stopped.
+/// The yield hook after each slice. Pauses as long as the intensity requires, and while the page has paused the miner.
+/// Returns false if the miner is stopped.
 pub(crate) fn yield_to_page(slice: Slice) -> Pin<Box<dyn Future<Output = bool>>> {
     let control = CONTROL.with_borrow(Clone::clone);
     Box::pin(async move {

@@ -1,4 +1,4 @@
-//! The GPU that the browser offers, as the page shows it.
+//! The GPU that the browser offers, in the form that the page shows.
 //!
 //! wgpu keeps only one field of `GPUAdapterInfo`, so the others are requested from the browser.
 
@@ -28,7 +28,7 @@ export interface DeviceCard {
 export function devices(): Promise<DeviceCard[]>;
 "#;
 
-/// `DeviceCard` of the TypeScript above.
+/// The interface `DeviceCard` of the TypeScript above.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DeviceCard {
@@ -40,7 +40,7 @@ pub(crate) struct DeviceCard {
     pub(crate) binding_bytes: f64,
 }
 
-/// `devices` of the TypeScript above.
+/// The function `devices` of the TypeScript above.
 #[wasm_bindgen(skip_typescript)]
 pub async fn devices() -> Result<JsValue, JsValue> {
     let mut cards = Vec::new();
@@ -67,13 +67,13 @@ impl DeviceCard {
 }
 
 impl DeviceCard {
-    /// Returns vendor and architecture.
+    /// Returns the vendor and the architecture in one string.
     pub(crate) fn class(&self) -> String {
         format!("{} {}", self.vendor, self.architecture)
     }
 }
 
-/// `GPUAdapterInfo`, with empty fields if the browser does not disclose them.
+/// The browser's `GPUAdapterInfo`. A field that the browser does not disclose is empty.
 #[derive(Default)]
 struct AdapterInfo {
     vendor: String,
@@ -84,7 +84,7 @@ struct AdapterInfo {
 }
 
 impl AdapterInfo {
-    /// Returns the information about the adapter of `navigator.gpu.requestAdapter()`, or `None` without WebGPU.
+    /// Requests `GPUAdapterInfo` through `navigator.gpu.requestAdapter()`. Returns `None` without WebGPU.
     async fn request() -> Option<Self> {
         let gpu = get(&get(&global(), "navigator")?, "gpu")?;
         let request: Function = get(&gpu, "requestAdapter")?.dyn_into().ok()?;

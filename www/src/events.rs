@@ -27,7 +27,7 @@ export type MinerEvent =
   | { event: "rejected"; transaction: string; code: number; reason: string };
 "#;
 
-/// `MinerEvent` of the TypeScript above, except `ProgressEvent`.
+/// The type `MinerEvent` of the TypeScript above, without its part `ProgressEvent`.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum MinerEvent {
@@ -76,7 +76,7 @@ pub(crate) enum MinerEvent {
 }
 
 impl EventSink {
-    /// Sends the event of a stage.
+    /// Sends the event for a stage that a task has reached.
     pub(crate) fn stage(&self, stage: &TaskStage) {
         let fields =
             |receipt: &Receipt| (receipt.artifact().to_string(), receipt.task().cid().to_string(), receipt.to_json());
@@ -100,8 +100,9 @@ impl EventSink {
         });
     }
 
-    /// Sends that a task was accepted. `seconds` is the computing time, `None` if the result was computed earlier;
-    /// `escrow` is the amount of all rewards in escrow.
+    /// Sends the event for an accepted task. `seconds` is the computing time; `None` if the result was computed
+    /// earlier. `reward` is the reward for the task, and `escrow` the total of the miner's rewards in escrow, both in
+    /// micro-units.
     pub(crate) fn accepted(&self, task: &AcceptedTask, seconds: Option<f64>, reward: u64, escrow: u64) {
         self.send(&MinerEvent::Accepted {
             cid: task.receipt.artifact().to_string(),
@@ -119,7 +120,7 @@ impl EventSink {
         });
     }
 
-    /// Sends that a transaction failed or a gradient was not accepted, if the error is of that kind.
+    /// Sends a `rejected` event if the error means that a transaction failed or that a gradient was not accepted.
     pub(crate) fn rejected(&self, error: &MiningError) {
         let (transaction, code, reason) = match error {
             MiningError::Client(ClientError::Failed { hash, code, log }) => (hash.clone(), *code, log.clone()),
@@ -131,7 +132,7 @@ impl EventSink {
     }
 }
 
-/// Returns the size of the engine's memory, which never shrinks.
+/// Returns the size of the engine's memory in bytes. The memory never shrinks.
 fn memory_bytes() -> f64 {
     let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
     let buffer: js_sys::ArrayBuffer = memory.buffer().unchecked_into();

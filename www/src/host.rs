@@ -1,4 +1,4 @@
-//! The browser as a host of the library's clients: `fetch`, timers, and the page's cache.
+//! The browser as the host of the library's clients: `fetch`, timers, and the page's cache.
 
 use js_sys::{Function, Promise, Reflect, Uint8Array, global};
 use r3mes_wgpu::{
@@ -15,11 +15,11 @@ use wasm_bindgen::prelude::{JsCast, JsError, JsValue, wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Headers, ReadableStreamDefaultReader, RequestInit};
 
-/// The cache's name of the work file.
+/// Name of the work file in the page's cache.
 const WORK_FILE: &str = "work.car";
-/// The time that is computed before the worker handles messages, in milliseconds.
+/// How long the worker computes before it handles messages, in milliseconds.
 pub(crate) const YIELD_MS: f64 = 50.0;
-/// The longest time that a request may take, in milliseconds.
+/// The timeout of a request, in milliseconds.
 const TIMEOUT_MS: u32 = 60_000;
 
 #[wasm_bindgen(typescript_custom_section)]
@@ -33,7 +33,7 @@ export interface BlockCache {
 
 #[wasm_bindgen]
 extern "C" {
-    /// `BlockCache` of the TypeScript above.
+    /// The interface `BlockCache` of the TypeScript above.
     #[wasm_bindgen(js_name = BlockCache)]
     pub type PageCache;
     #[wasm_bindgen(method, catch)]
@@ -42,7 +42,7 @@ extern "C" {
     async fn put(this: &PageCache, name: &str, bytes: Uint8Array) -> Result<(), JsValue>;
 }
 
-/// A node by its URL, and the page's cache.
+/// A connection to one node, with the page's cache.
 pub(crate) struct BrowserHost {
     node: String,
     cache: Option<PageCache>,
@@ -50,7 +50,7 @@ pub(crate) struct BrowserHost {
 }
 
 impl PageCache {
-    /// Returns the cache in a call's options, if there is one.
+    /// Returns the cache in the options of a call, or `None` if they contain none.
     pub(crate) fn of(options: &JsValue) -> Option<Self> {
         let cache = Reflect::get(options, &"cache".into()).ok().filter(JsValue::is_object)?;
         Some(cache.unchecked_into())
@@ -58,7 +58,7 @@ impl PageCache {
 }
 
 impl BrowserHost {
-    /// Creates a host. Sends nothing yet, and nothing any more once `stopped` is true.
+    /// Creates a host for the node at the URL `node`. Sends nothing yet. Once `stopped` is true, every request fails.
     pub(crate) fn new(node: &str, cache: Option<PageCache>, stopped: Rc<Cell<bool>>) -> Result<Self, JsError> {
         if !node.starts_with("http://") && !node.starts_with("https://") {
             return Err(JsError::new(&format!("node: {node:?} is not an http(s) URL")));
@@ -66,13 +66,13 @@ impl BrowserHost {
         Ok(Self { node: node.trim_end_matches('/').to_owned(), cache, stopped })
     }
 
-    /// Returns the bytes that the cache holds under a name. A cache that fails is treated as empty.
+    /// Returns the bytes that the cache contains under a name. If the cache fails, it is treated as empty.
     pub(crate) async fn load(&self, name: &str) -> Option<Vec<u8>> {
         let bytes = self.cache.as_ref()?.get(name).await.ok()?;
         Some(bytes.dyn_into::<Uint8Array>().ok()?.to_vec())
     }
 
-    /// Puts bytes into the cache. A failure, such as a full or forbidden storage, is ignored.
+    /// Saves bytes in the cache. A failure, for example because storage is full or forbidden, is ignored.
     pub(crate) async fn save(&self, name: &str, bytes: &[u8]) {
         if let Some(cache) = &self.cache {
             let _ = cache.put(name, Uint8Array::from(bytes)).await;
@@ -103,8 +103,8 @@ impl BrowserHost {
     }
 }
 
-/// Returns the body of a response. Returns an error if it exceeds [`MAX_RESPONSE_BYTES`], because a node may send
-/// without end.
+/// Returns the body of a response. Returns an error if the body exceeds [`MAX_RESPONSE_BYTES`], because a node could
+/// send without end.
 async fn read(response: &web_sys::Response) -> Result<Vec<u8>, JsValue> {
     let (mut bytes, mut too_many) = (Vec::new(), false);
     let sink = &mut |part: &[u8]| {
@@ -122,8 +122,8 @@ async fn read(response: &web_sys::Response) -> Result<Vec<u8>, JsValue> {
     }
 }
 
-/// Passes the body of a response to `sink` as it arrives. Reads once more after the sink breaks, because the connection
-/// can be reused only if the body has ended.
+/// Passes the body of a response to `sink` as it arrives. After the sink breaks, reads once more, because a connection
+/// can be reused only after the body has ended.
 async fn read_chunks(response: &web_sys::Response, sink: ChunkSink<'_>) -> Result<(), JsValue> {
     let Some(stream) = response.body() else { return Ok(()) };
     let reader: ReadableStreamDefaultReader = stream.get_reader().dyn_into()?;
@@ -150,7 +150,7 @@ impl Connection for BrowserHost {
     }
 }
 
-/// The node is the only gateway.
+/// The node is the only gateway, with index 0.
 impl BlockSource for BrowserHost {
     async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
         if gateway == 0 { Some(self.request(Request::get(path)).await) } else { None }
@@ -165,7 +165,7 @@ impl BlockSource for BrowserHost {
             Err(error) => return Some(Err(error)),
         };
         if response.ok() {
-            // blocks that arrived before the body broke off are used
+            // if the body breaks off, the blocks that arrived before are still used
             let _ = read_chunks(&response, sink).await;
         }
         Some(Ok(response.status()))
@@ -204,7 +204,7 @@ pub(crate) fn now() -> f64 {
     performance.map_or_else(|_| js_sys::Date::now(), |performance| performance.now())
 }
 
-/// Waits, while the worker handles messages.
+/// Waits for this many milliseconds. Meanwhile the worker handles messages.
 pub(crate) async fn sleep(milliseconds: u32) {
     let wait = Promise::new(&mut |resolve, _| {
         let timer = Reflect::get(&global(), &"setTimeout".into()).and_then(JsCast::dyn_into::<Function>);
@@ -213,15 +213,15 @@ pub(crate) async fn sleep(milliseconds: u32) {
     let _ = JsFuture::from(wait).await;
 }
 
-/// Creates an exception with a name, by which the page distinguishes errors.
+/// Creates an exception. The page distinguishes errors by the exception's name.
 pub(crate) fn exception(name: &str, error: &dyn std::fmt::Display) -> JsValue {
     let exception = js_sys::Error::new(&error.to_string());
     exception.set_name(name);
     exception.into()
 }
 
-/// Creates an exception named after the cause of an error: `Offline` if the node does not respond, `Refused` if it
-/// refuses, and `Backend` if the device failed, which includes a gradient that was rejected.
+/// Creates an exception whose name tells the cause of the error: `Offline` if the node does not respond, `Refused` if
+/// the node refuses, or `Backend` if the device failed. A rejected gradient counts as a failed device.
 pub(crate) fn node_exception(error: &MiningError) -> JsValue {
     let name = match error {
         error if error.is_retryable() => "Offline",

@@ -1,7 +1,7 @@
-//! The browser front of r3mes-wgpu: the library behind a few JavaScript functions.
+//! The browser front end of r3mes-wgpu: the library behind a few JavaScript functions.
 //!
-//! It is single-threaded and meant for a module worker, because each slice of work blocks its thread. It does not touch
-//! the DOM.
+//! The crate is single-threaded and meant for a module worker, because each slice of work blocks the thread. It does
+//! not access the DOM.
 //!
 //! | Function | Purpose |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! A miner in a web worker: the library's miner and driver, with the browser around them.
+//! A miner in a web worker: runs the library's miner and driver in the browser.
 
 use super::{
     backend::{self, OpenBackend},
@@ -40,7 +40,7 @@ export interface MinerOptions {
 }
 "#;
 
-/// `MinerOptions` of the TypeScript above, without the cache.
+/// The interface `MinerOptions` of the TypeScript above, without the cache.
 #[derive(Deserialize)]
 struct MinerOptions {
     node: String,
@@ -51,19 +51,19 @@ struct MinerOptions {
     secret: Vec<u8>,
 }
 
-/// The number of sequences that are computed at a time, as
-/// [`sequences_per_run`](r3mes_wgpu::compute::Backend::sequences_per_run) limits it.
+/// The number of sequences that one run computes at most.
+/// [`sequences_per_run`](r3mes_wgpu::compute::Backend::sequences_per_run) may limit it further.
 const SEQUENCES: usize = 1;
-/// The time between two requests for a chunk if the round has none left, in milliseconds.
+/// The time between two requests for a chunk while the round has none left, in milliseconds.
 const IDLE_MS: u32 = 2000;
 
-/// A miner for one node. A worker has at most one at a time.
+/// A miner for one node. A worker has at most one miner at a time.
 #[wasm_bindgen]
 pub struct Miner {
     inner: RefCell<Option<miner::Miner<BrowserHost>>>,
     address: String,
     control: Control,
-    /// Number of runs of a task.
+    /// The number of runs that a task takes.
     runs: usize,
     /// Reward for an accepted task, in micro-units.
     reward: u64,
@@ -71,11 +71,11 @@ pub struct Miner {
 
 #[wasm_bindgen]
 impl Miner {
-    /// Opens the backend, fetches the model, and gets ready to start. `options` are `MinerOptions`; `on_event` is
-    /// called with `MinerEvent`s. Rejects if the node does not respond or no backend is available.
+    /// Opens the backend, fetches the model, and prepares the miner. `options` are `MinerOptions`. `on_event` is called
+    /// with `MinerEvent`s. Rejects if the node does not respond or no backend is available.
     ///
-    /// The name of an exception tells what caused it: `Offline` and `Refused` the node, `Backend` the device, `Error`
-    /// the caller.
+    /// The name of an exception tells its cause: `Offline` and `Refused` mean the node, `Backend` the device, and
+    /// `Error` the caller.
     pub async fn create(options: JsValue, on_event: Function) -> Result<Miner, JsValue> {
         let cache = PageCache::of(&options);
         let options: MinerOptions = serde_wasm_bindgen::from_value(options)?;
@@ -109,14 +109,14 @@ impl Miner {
         Ok(Self { inner, address, control, runs, reward: job.reward })
     }
 
-    /// The session's address.
+    /// The address of the session key.
     #[wasm_bindgen(getter)]
     pub fn address(&self) -> String {
         self.address.clone()
     }
 
-    /// Mines until [`finish`](Self::finish) or [`stop`](Self::stop), and resolves then. Rejects if the backend fails or
-    /// the node refuses.
+    /// Mines until [`finish`](Self::finish) or [`stop`](Self::stop) is called, then resolves. Rejects if the backend
+    /// fails or the node refuses.
     pub async fn start(&self) -> Result<(), JsValue> {
         let idle = self.inner.borrow_mut().take();
         let mut miner = idle.ok_or_else(|| JsError::new("the miner is running already"))?;
@@ -140,7 +140,7 @@ impl Miner {
         self.control.pause();
     }
 
-    /// Ends a pause.
+    /// Continues after a pause.
     pub fn resume(&self) {
         self.control.resume();
     }
@@ -150,12 +150,12 @@ impl Miner {
         self.control.finish();
     }
 
-    /// Stops after the current slice. No request is sent to the node any more.
+    /// Stops after the current slice. After this call, no request is sent to the node.
     pub fn stop(&self) {
         self.control.stop();
     }
 
-    /// Sets the share of the time in which the miner computes, 0.05 to 1.
+    /// Sets the share of the time during which the miner computes, from 0.05 to 1.
     #[wasm_bindgen(js_name = setIntensity)]
     pub fn set_intensity(&self, intensity: f64) {
         self.control.set_intensity(intensity.clamp(0.05, 1.0));
@@ -163,7 +163,7 @@ impl Miner {
 }
 
 impl Miner {
-    /// Sends an event of the driver to the page.
+    /// Sends the page the event that corresponds to an event of the miner.
     fn report(&self, event: MiningEvent<'_>) {
         let events = self.control.events();
         match event {

@@ -1,4 +1,4 @@
-//! The model of a job: from the cache or from the node, checked against its manifest either way.
+//! The model of a job. It comes from the cache or from the node, and is checked against its manifest in both cases.
 
 use super::host::{BrowserHost, exception, node_exception};
 use r3mes_wgpu::{
@@ -7,7 +7,7 @@ use r3mes_wgpu::{
 };
 use wasm_bindgen::prelude::{JsError, JsValue};
 
-/// Returns the model of this CID.
+/// Returns the model whose manifest has this CID.
 pub(crate) async fn download(browser: &BrowserHost, cid: &str) -> Result<Model, JsValue> {
     let names = ["config.json", "model.safetensors"];
     let refused = |reason: String| exception("Refused", &format!("the node's model: {reason}"));
@@ -36,7 +36,7 @@ pub(crate) async fn download(browser: &BrowserHost, cid: &str) -> Result<Model, 
     Ok(model)
 }
 
-/// Returns the linear layers that a job adapts, by their names.
+/// Returns the linear layers that a job adapts, given their names.
 pub(crate) fn targets(rank: u32, names: &[String]) -> Result<Targets, JsError> {
     let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
     let linears: Option<Vec<_>> = names.iter().map(linear).collect();

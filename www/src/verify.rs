@@ -1,4 +1,4 @@
-//! Verification of a receipt: this browser recomputes the gradient and compares every bit.
+//! Verifies a receipt: this browser recomputes the gradient and compares every bit.
 
 use super::{
     backend::{self, OpenBackend},
@@ -56,14 +56,14 @@ export interface Verdict {
 export function verify(receipt: string | object, options: VerifyOptions, onEvent?: (event: ProgressEvent) => void): Promise<Verdict>;
 "#;
 
-/// `VerifyOptions` of the TypeScript above, without the cache.
+/// The interface `VerifyOptions` of the TypeScript above, without the cache.
 #[derive(Deserialize)]
 struct VerifyOptions {
     node: String,
     backend: Option<String>,
 }
 
-/// `Verdict` of the TypeScript above.
+/// The interface `Verdict` of the TypeScript above.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Verdict {
@@ -77,7 +77,7 @@ struct Verdict {
     seconds: f64,
 }
 
-/// `verify` of the TypeScript above.
+/// The function `verify` of the TypeScript above.
 #[wasm_bindgen(skip_typescript)]
 pub async fn verify(receipt: JsValue, options: JsValue, on_event: Option<Function>) -> Result<JsValue, JsValue> {
     let start = now();
@@ -116,7 +116,7 @@ fn read(receipt: &JsValue) -> Result<Receipt, JsError> {
     Receipt::from_json(&text).map_err(|error| JsError::new(&format!("receipt: {error}")))
 }
 
-/// Verifies a receipt. The cheap checks come first, so that nothing is recomputed for an inconsistent receipt.
+/// Verifies a receipt. The cheap checks come first, so that nothing is recomputed for a receipt that fails them.
 async fn recompute(
     receipt: &Receipt,
     browser: &BrowserHost,
@@ -143,7 +143,7 @@ async fn recompute(
     Ok(compare(&claimed, &recomputed)?)
 }
 
-/// Why a receipt was not found valid.
+/// Why a receipt was not found to be valid.
 enum VerifyError {
     /// The receipt is invalid, for this reason.
     Invalid(String),
@@ -190,11 +190,12 @@ impl From<JsError> for VerifyError {
 }
 
 thread_local! {
-    /// Milliseconds of work since the last yield.
+    /// Computing time since the worker last handled messages, in milliseconds.
     static WORKED_MS: Cell<f64> = const { Cell::new(0.0) };
 }
 
-/// A yield hook that lets the worker handle messages between slices, so that a miner in the same worker can be paused.
+/// The yield hook of a verification: lets the worker handle messages between slices, so that a miner in the same worker
+/// can be paused.
 fn yield_to_messages(slice: Slice) -> Pin<Box<dyn Future<Output = bool>>> {
     Box::pin(async move {
         let worked_ms = WORKED_MS.get() + slice.worked_ms;

@@ -1,4 +1,5 @@
-//! Transactions and statements that open and close a session, for wallets to sign. The page only passes them on.
+//! Builds the transactions and statements that open and close a session, which wallets sign. The page only passes them
+//! on.
 
 use r3mes_wgpu::tx::{
     Fee, GrantPair, Message, MsgCloseSession, MsgOpenSession, Session, SessionKey, Unsigned, address_of,
@@ -44,7 +45,7 @@ impl Account {
     }
 }
 
-/// `Unsigned` of the TypeScript above.
+/// The interface `Unsigned` of the TypeScript above.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct UnsignedBytes {
@@ -54,7 +55,7 @@ struct UnsignedBytes {
     auth_info_bytes: Vec<u8>,
 }
 
-/// `Granted` of the TypeScript above, without the account.
+/// The interface `Granted` of the TypeScript above, without the account.
 #[derive(Deserialize)]
 struct GrantRequest {
     grantee: String,
@@ -63,7 +64,7 @@ struct GrantRequest {
     renews: bool,
 }
 
-/// `Revoked` of the TypeScript above, without the account.
+/// The interface `Revoked` of the TypeScript above, without the account.
 #[derive(Deserialize)]
 struct RevokeRequest {
     grantee: String,
@@ -93,7 +94,7 @@ struct ClosingSession {
     number: u64,
 }
 
-/// `Carried` of the TypeScript above.
+/// The interface `Carried` of the TypeScript above.
 #[derive(Deserialize)]
 struct SessionTx {
     #[serde(with = "serde_bytes")]
@@ -105,7 +106,7 @@ struct SessionTx {
 }
 
 impl SessionTx {
-    /// Signs with the session's key. The granter, who signed the statement in the message, pays the fee.
+    /// Signs a transaction with the session key. The granter, who signed the statement in the message, pays the fee.
     fn sign(&self, chain_id: &str, granter: String, message: Message) -> Result<Vec<u8>, JsError> {
         let fee = Fee { amount: self.fee, granter: Some(granter).filter(|_| self.fee > 0) };
         Ok(key(&self.secret)?.sign(chain_id, self.sequence, &fee, &[message])?)
@@ -118,19 +119,19 @@ impl From<OpeningSession> for MsgOpenSession {
     }
 }
 
-/// Returns the address of a session's secret key.
+/// Returns the address that belongs to a session's secret key.
 #[wasm_bindgen(js_name = sessionAddress)]
 pub fn session_address(secret: &[u8]) -> Result<String, JsError> {
     Ok(key(secret)?.address().to_owned())
 }
 
-/// Returns the address of a compressed secp256k1 public key on this chain.
+/// Returns the address that belongs to a compressed secp256k1 public key on this chain.
 #[wasm_bindgen(js_name = addressOf)]
 pub fn address(public_key: &[u8]) -> Result<String, JsError> {
     Ok(address_of(public_key)?)
 }
 
-/// Converts a `Granted` into an `Unsigned`: the account's transaction that grants a session.
+/// Converts `Granted` to `Unsigned`: the account's transaction that grants a session.
 #[wasm_bindgen(js_name = sessionGrant)]
 pub fn session_grant(options: JsValue) -> Result<JsValue, JsError> {
     let account: Account = serde_wasm_bindgen::from_value(options.clone())?;
@@ -143,7 +144,7 @@ pub fn session_grant(options: JsValue) -> Result<JsValue, JsError> {
     account.unsigned(&messages)
 }
 
-/// Converts a `Revoked` into an `Unsigned`: the account's transaction that revokes the grants.
+/// Converts `Revoked` to `Unsigned`: the account's transaction that revokes the grants.
 #[wasm_bindgen(js_name = sessionRevoke)]
 pub fn session_revoke(options: JsValue) -> Result<JsValue, JsError> {
     let account: Account = serde_wasm_bindgen::from_value(options.clone())?;
@@ -156,13 +157,13 @@ pub fn session_revoke(options: JsValue) -> Result<JsValue, JsError> {
     account.unsigned(&messages)
 }
 
-/// Returns a signed transaction, from the bytes that the wallet signed and its signature of 64 bytes.
+/// Returns the signed transaction, given the bytes that the wallet signed and the signature of 64 bytes.
 #[wasm_bindgen]
 pub fn assemble(body_bytes: Vec<u8>, auth_info_bytes: Vec<u8>, signature: Vec<u8>) -> Result<Vec<u8>, JsError> {
     Ok(Unsigned { body_bytes, auth_info_bytes }.assemble(signature)?)
 }
 
-/// Returns the text of an `OpeningSession`, for `signArbitrary`.
+/// Returns the text of an `OpeningSession` statement, which the wallet signs with `signArbitrary`.
 #[wasm_bindgen(js_name = openingStatement)]
 pub fn opening_statement(opening: JsValue) -> Result<String, JsError> {
     let opening: OpeningSession = serde_wasm_bindgen::from_value(opening)?;
@@ -172,7 +173,7 @@ pub fn opening_statement(opening: JsValue) -> Result<String, JsError> {
     Ok(opening.statement(&chain_id))
 }
 
-/// Returns the session's transaction that carries an `OpeningSession`, as `Carried` says.
+/// Returns the session's signed transaction that contains an `OpeningSession` statement with its signature.
 #[wasm_bindgen(js_name = openSession)]
 pub fn open_session(opening: JsValue, carried: JsValue) -> Result<Vec<u8>, JsError> {
     let opening: OpeningSession = serde_wasm_bindgen::from_value(opening)?;
@@ -182,7 +183,7 @@ pub fn open_session(opening: JsValue, carried: JsValue) -> Result<Vec<u8>, JsErr
     carried.sign(&chain_id, granter, Message::OpenSession(Box::new(message)))
 }
 
-/// Returns the text of a `ClosingSession`, for `signArbitrary`.
+/// Returns the text of a `ClosingSession` statement, which the wallet signs with `signArbitrary`.
 #[wasm_bindgen(js_name = closingStatement)]
 pub fn closing_statement(closing: JsValue) -> Result<String, JsError> {
     let closing: ClosingSession = serde_wasm_bindgen::from_value(closing)?;
@@ -190,7 +191,7 @@ pub fn closing_statement(closing: JsValue) -> Result<String, JsError> {
     Ok(closed(closing, String::new(), Vec::new()).statement(&chain_id))
 }
 
-/// Returns the session's transaction that carries a `ClosingSession`, as `Carried` says.
+/// Returns the session's signed transaction that contains a `ClosingSession` statement with its signature.
 #[wasm_bindgen(js_name = closeSession)]
 pub fn close_session(closing: JsValue, carried: JsValue) -> Result<Vec<u8>, JsError> {
     let closing: ClosingSession = serde_wasm_bindgen::from_value(closing)?;

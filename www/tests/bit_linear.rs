@@ -1,4 +1,5 @@
-//! `BitLinear` as JavaScript sees it: the same bits as in the native test, and errors that name the invalid option.
+//! Tests `BitLinear` through its JavaScript interface: it returns the same bits as in the native test, and its errors
+//! name the invalid option.
 
 use js_sys::{Float32Array, JSON, Reflect};
 use r3mes_www::bit_linear::BitLinear;
@@ -6,7 +7,7 @@ use sha2::{Digest, Sha256};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-/// The digests of y and of the gradients of a, b and x in the native test, `tests/bit_linear.rs`.
+/// The digests of `y` and of the gradients of `a`, `b` and `x`, from the native test `tests/bit_linear.rs`.
 const GOLDEN: &str = include_str!("../../tests/data/bit_linear.txt");
 
 fn options(json: &str) -> JsValue {
@@ -37,7 +38,7 @@ async fn golden(backend: &str) {
     let gradients = ["a", "b", "x"].map(|key| digest(&floats(&gradients, key)));
     assert_eq!([&[digest(&y)], &gradients[..]].concat().join("\n"), GOLDEN.trim_end());
 
-    // another number of rows does not change the bits of a row
+    // the bits of a row do not depend on the number of rows
     let one = layer.forward(ramp(768, 0.01)).await.ok().unwrap();
     assert_eq!(one, y[..768]);
 }
@@ -65,7 +66,7 @@ async fn layers_from_a_seed_and_from_given_weights() {
     let given = options(r#"{"inFeatures": 3, "outFeatures": 2, "loraRank": 4, "loraAlpha": 8.0}"#);
     Reflect::set(&given, &"weights".into(), &Float32Array::from(&[1.0, -1.0, 0.05, 0.5, 0.5, 0.5][..])).unwrap();
     let layer = BitLinear::create(given).await.ok().unwrap();
-    // a row whose maximum is 127 is quantized without loss
+    // a row whose largest absolute value is 127 is quantized without loss
     assert_eq!(layer.forward(vec![127.0, 2.0, 5.0]).await.ok().unwrap(), [125.0, 134.0]);
 }
 

@@ -1,6 +1,7 @@
-//! Every lowering of every kernel on a browser's WebGPU, and the golden step by the reference kernels in WebAssembly.
+//! Tests every lowering of every kernel on the browser's WebGPU, and the golden step with the reference kernels in
+//! WebAssembly.
 //!
-//! The fast kernels' known answers and the golden digests, on WebGPU and in WebAssembly, are tested by
+//! The known answers of the fast kernels and the golden digests, on WebGPU and in WebAssembly, are tested by
 //! `tests/browser/check.test.mjs`, which runs the page's own check in the same browser.
 
 use r3mes_wgpu::{

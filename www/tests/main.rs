@@ -1,4 +1,5 @@
-//! Tests of the page crate in a browser's worker. `wasm-bindgen-test-runner` opens the browser; `scripts/test` says how.
+//! Tests of the page crate in a browser's worker. `wasm-bindgen-test-runner` opens the browser, with the
+//! settings in `scripts/test`.
 
 #![cfg(target_arch = "wasm32")]
 

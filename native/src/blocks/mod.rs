@@ -1,14 +1,17 @@
-//! The block store: content-addressed blocks in one redb file, kept as long as a pin holds them.
+//! The block store: content-addressed blocks in one redb file, and the pins that decide which blocks are kept.
 //!
-//! A *pin* holds a block and all its parts ([`parts`](r3mes_wgpu::protocol::parts)). There are two sets of pins: the
-//! user's, set by Kubo's routes, and the system's, which [`BlockStore::replace_system_pins`] sets to what the ledger
-//! needs. A block that no pin holds is *loose*. Loose blocks are deleted by garbage collection, or when newer blocks
-//! need their space: first those that a pin has released, then the oldest. A block that a pin holds is never deleted.
+//! A *pin* keeps a block and all its parts ([`parts`](r3mes_wgpu::protocol::parts)). There are two sets of pins: the
+//! user's, set through Kubo's routes, and the system's, which [`BlockStore::replace_system_pins`] sets to what the
+//! ledger needs. A block that no pin keeps is *unpinned* (`loose` in the code). Unpinned blocks are deleted by garbage
+//! collection, or when newer blocks need their space: first those that a pin has released, then the oldest. For this
+//! order each unpinned block has a *mark*: the sequence number of the `put` that stored it, or 0 after a pin has
+//! released it. A block that a pin keeps is never deleted.
 //!
-//! Blocks are identified by their hash alone, as in Kubo: a CID with another codec finds the same bytes.
+//! Blocks are found by their hash alone, as in Kubo: a CID with another codec but the same hash yields the same bytes.
 //!
-//! **Crashes.** Every change is one durable transaction, so after `kill -9` or a power cut the file holds everything
-//! that was acknowledged and no partial change. The file itself is created under another name and then renamed.
+//! **Crashes.** Every change is one durable transaction. After `kill -9` or a power cut the file therefore contains
+//! everything that was acknowledged, and no partial change. The file itself is created under a temporary name, then
+//! renamed.
 
 mod pins;
 mod quota;
@@ -25,20 +28,20 @@ use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTabl
 use std::{fmt::Display, path::Path};
 use tables::{BYTES, LOOSE_BYTES, NUMBERS, TOTAL_BYTES, digest};
 
-/// A store of blocks, on disk or in memory.
+/// A block store, in a file or in memory.
 pub(crate) struct BlockStore {
     database: Database,
     quota: Quota,
 }
 
-/// What a store holds.
+/// The number and the total size of the blocks in a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Number of blocks.
+    /// The number of blocks.
     pub(crate) blocks: u64,
-    /// Bytes of all blocks, including the bookkeeping.
+    /// Total size of all blocks in bytes, including the bookkeeping.
     pub(crate) bytes: u64,
-    /// Bytes of the loose blocks, including the bookkeeping.
+    /// Total size of the unpinned blocks in bytes, including the bookkeeping.
     pub(crate) loose_bytes: u64,
 }
 
@@ -51,7 +54,7 @@ impl BlockStore {
         Ok(Self { database, quota })
     }
 
-    /// Returns an empty store in memory.
+    /// Creates an empty store in memory.
     #[cfg(test)]
     pub(crate) fn in_memory(quota: Quota) -> Result<Self> {
         let database = Database::builder().create_with_backend(redb::backends::InMemoryBackend::new())?;
@@ -59,8 +62,9 @@ impl BlockStore {
         Ok(Self { database, quota })
     }
 
-    /// Stores checked blocks, all or none. They are on disk when this returns. A loose block that the store already has
-    /// gets the mark of a new one. Returns [`StoreFull`] if deleting older loose blocks does not make enough space.
+    /// Stores blocks that match their CIDs: all of them, or none after an error. They are on disk when this returns. An
+    /// unpinned block that the store already has counts as new again. Returns [`StoreFull`] if deleting older unpinned
+    /// blocks does not make enough space.
     pub(crate) fn put(&self, blocks: &[Block]) -> Result<()> {
         let write = self.write()?;
         let mark = quota::next_mark(&write)?;
@@ -97,7 +101,7 @@ impl BlockStore {
         }
     }
 
-    /// Returns what the store holds.
+    /// Returns the number and the total size of the blocks.
     pub(crate) fn usage(&self) -> Result<Usage> {
         let read = self.read()?;
         let numbers = read.open_table(NUMBERS)?;
@@ -106,19 +110,18 @@ impl BlockStore {
         Ok(Usage { blocks, bytes: number(TOTAL_BYTES)?, loose_bytes: number(LOOSE_BYTES)? })
     }
 
-    /// Returns the limits of the store.
+    /// Returns the size limits of the store.
     pub(crate) fn quota(&self) -> Quota {
         self.quota
     }
 
-    /// Returns a mark that is larger than those of all blocks put so far, and at most as large as those of later
-    /// blocks.
+    /// Returns the mark that the next `put` will give to its blocks.
     #[cfg(test)]
     pub(crate) fn mark(&self) -> Result<u64> {
         Ok(self.read()?.open_table(NUMBERS)?.get(tables::MARK)?.map_or(quota::RELEASED + 1, |mark| mark.value() + 1))
     }
 
-    /// Deletes the loose blocks whose marks are below `older_than`, and returns their CIDs with the raw codec.
+    /// Deletes the unpinned blocks whose marks are below `older_than`, and returns their CIDs with the raw codec.
     pub(crate) fn collect(&self, older_than: u64) -> Result<Vec<Cid>> {
         let write = self.write()?;
         let mut deleted = Vec::new();
@@ -146,7 +149,7 @@ impl BlockStore {
     }
 }
 
-/// Returns a function that turns a failure of the database into [`StoreError::Unavailable`].
+/// Returns a function that converts an error of the database to [`StoreError::Unavailable`] for the block `cid`.
 fn unavailable<F: Display>(cid: &Cid) -> impl Fn(F) -> StoreError + use<F> {
     let cid = *cid;
     move |error| StoreError::Unavailable { cid, reason: error.to_string().into() }

@@ -1,4 +1,4 @@
-//! Pins: which roots are kept, for whom, and which blocks they hold.
+//! Pins: which roots the user and the ledger keep, and which blocks each root keeps.
 
 use super::{
     BlockStore, quota,
@@ -12,25 +12,25 @@ use r3mes_wgpu::{
 use redb::{ReadableTable, WriteTransaction};
 use std::collections::BTreeSet;
 
-/// Who has set a pin.
+/// The owner of a pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PinOwner {
-    /// The ledger of this node.
+    /// The ledger of this node, which pins the data that it names.
     System = 0,
-    /// The user, through Kubo's routes.
+    /// The user, who pins blocks through Kubo's routes.
     User = 1,
 }
 
 impl BlockStore {
-    /// Pins a block and all its parts for the user. Returns [`StoreError::Missing`] with the first block that is
-    /// missing. Does nothing if the block is already pinned.
+    /// Pins a block and all its parts for the user. Does nothing if the user has already pinned it. If blocks are
+    /// missing, returns [`StoreError::Missing`] with the first of them.
     pub(crate) fn pin(&self, root: &Cid) -> Result<()> {
         let write = self.write()?;
         hold(&write, PinOwner::User, root)?;
         Ok(write.commit()?)
     }
 
-    /// Removes a pin of the user. Returns false if there is none.
+    /// Removes a pin of the user. Returns false if the user has not pinned `root`.
     pub(crate) fn unpin(&self, root: &Cid) -> Result<bool> {
         let write = self.write()?;
         let was_there = release(&write, PinOwner::User, root)?;
@@ -39,8 +39,8 @@ impl BlockStore {
         Ok(was_there)
     }
 
-    /// Returns the block `root` and all its parts in depth-first order. Returns [`StoreError::Missing`] with the first
-    /// block that is missing.
+    /// Returns the CIDs of the block `root` and all its parts, in depth-first order. If blocks are missing, returns
+    /// [`StoreError::Missing`] with the first of them.
     pub(crate) fn dag(&self, root: &Cid) -> Result<Vec<Cid>> {
         walk(&self.read()?.open_table(BYTES)?, root)
     }
@@ -68,13 +68,13 @@ impl BlockStore {
         Ok(write.commit()?)
     }
 
-    /// Replaces the system's pins in one transaction. Blocks that no pin holds any longer become loose. If a block is
-    /// missing, returns [`StoreError::Missing`] and changes nothing.
+    /// Replaces the system's pins in one transaction. Blocks that no pin keeps any longer become unpinned. If a block
+    /// is missing, returns [`StoreError::Missing`] and changes nothing.
     pub(crate) fn replace_system_pins(&self, wanted: impl IntoIterator<Item = Cid>) -> Result<()> {
         let write = self.write()?;
         let kept: BTreeSet<Cid> = roots(&write.open_table(ROOTS)?, PinOwner::System)?.into_iter().collect();
         let wanted: BTreeSet<Cid> = wanted.into_iter().collect();
-        // new pins first, so that a block held by an old and a new pin does not become loose in between
+        // new pins are set first, so that a block kept by an old and a new pin does not become unpinned in between
         for root in wanted.difference(&kept) {
             hold(&write, PinOwner::System, root)?;
         }
@@ -125,7 +125,7 @@ fn count(write: &WriteTransaction, digest: &Digest) -> Result<u64> {
     Ok(write.open_table(HELD)?.get(digest)?.map_or(0, |count| count.value()))
 }
 
-/// Returns a block and all its direct and indirect parts in depth-first order, each once.
+/// Returns the CIDs of a block and all its direct and indirect parts, in depth-first order and without duplicates.
 fn walk(bytes: &impl ReadableTable<Digest, &'static [u8]>, root: &Cid) -> Result<Vec<Cid>> {
     let (mut seen, mut order, mut pending) = (BTreeSet::new(), Vec::new(), vec![*root]);
     while let Some(cid) = pending.pop() {
@@ -143,7 +143,7 @@ fn walk(bytes: &impl ReadableTable<Digest, &'static [u8]>, root: &Cid) -> Result
     Ok(order)
 }
 
-/// Returns the digests of the blocks that a pin of `root` holds.
+/// Returns the digests of the blocks that a pin of `root` keeps.
 fn whole(bytes: &impl ReadableTable<Digest, &'static [u8]>, root: &Cid) -> Result<BTreeSet<Digest>> {
     Ok(walk(bytes, root)?.iter().map(digest).collect::<Result<_, _>>()?)
 }

@@ -1,47 +1,49 @@
-//! Limits of a block store: what blocks cost, and which loose blocks are deleted to make space.
+//! Size limits of a block store: how much each block counts, and which unpinned blocks are deleted to make space.
 
 use super::tables::{BYTES, Digest, LOOSE, LOOSE_BYTES, MARK, NUMBERS, QUEUE, TOTAL_BYTES};
 use anyhow::{Context, Result};
 use redb::{ReadableTable, WriteTransaction};
 
-/// The cost of a block besides its bytes: its entries in the tables.
+/// What a block counts in addition to its bytes, for its entries in the tables.
 const BLOCK_OVERHEAD: u64 = 128;
-/// The mark of blocks that a pin has released. It precedes the marks of all blocks that were put.
+/// The mark of blocks that a pin has released. It is smaller than the mark of any block that was put and not pinned
+/// since, so these blocks are deleted first.
 pub(super) const RELEASED: u64 = 0;
 
-/// The limits of a store in bytes, including the bookkeeping.
+/// The size limits of a store in bytes, including the bookkeeping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Quota {
-    /// Maximum size of the loose blocks.
+    /// Maximum total size of the unpinned blocks.
     pub(crate) loose_bytes: u64,
-    /// Maximum size of all blocks.
+    /// Maximum total size of all blocks.
     pub(crate) total_bytes: u64,
 }
 
-/// Error returned when deleting loose blocks does not make enough space.
+/// Error returned when deleting unpinned blocks does not make enough space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the block store is full: {what} would take {bytes} bytes, the limit is {limit}")]
 pub(crate) struct StoreFull {
-    /// The blocks that the limit applies to.
+    /// The kind of blocks that the limit applies to.
     pub(crate) what: &'static str,
-    /// Bytes that these blocks would take.
+    /// Total size of these blocks in bytes if the change were made.
     pub(crate) bytes: u64,
-    /// The limit in bytes.
+    /// Limit for these blocks in bytes.
     pub(crate) limit: u64,
 }
 
-/// Returns what a block counts toward the limits, in bytes.
+/// Returns how many bytes a block counts toward the limits.
 pub(super) fn cost(bytes: &[u8]) -> u64 {
     bytes.len() as u64 + BLOCK_OVERHEAD
 }
 
-/// Increases the last mark and returns it.
+/// Increments the mark that was used last and returns it.
 pub(super) fn next_mark(write: &WriteTransaction) -> Result<u64> {
     add(write, MARK, 1)?;
     number(write, MARK)
 }
 
-/// Deletes loose blocks whose marks are below `mark` until both limits hold. Returns [`StoreFull`] if they cannot.
+/// Deletes unpinned blocks whose marks are below `mark` until both limits are met. Returns [`StoreFull`] if deleting
+/// all of them is not enough.
 pub(super) fn make_space(write: &WriteTransaction, quota: &Quota, mark: u64) -> Result<()> {
     for (name, what, limit) in
         [(LOOSE_BYTES, "blocks that no pin holds", quota.loose_bytes), (TOTAL_BYTES, "all blocks", quota.total_bytes)]
@@ -57,7 +59,7 @@ pub(super) fn make_space(write: &WriteTransaction, quota: &Quota, mark: u64) -> 
     Ok(())
 }
 
-/// Deletes loose blocks until they are within their limit.
+/// Deletes unpinned blocks until they are within their limit.
 pub(super) fn shrink(write: &WriteTransaction, quota: &Quota) -> Result<()> {
     make_space(write, &Quota { total_bytes: u64::MAX, ..*quota }, u64::MAX)
 }
@@ -66,7 +68,7 @@ pub(super) fn is_loose(write: &WriteTransaction, digest: &Digest) -> Result<bool
     Ok(write.open_table(LOOSE)?.get(digest)?.is_some())
 }
 
-/// Makes a block loose with this mark. If it is already loose, replaces its mark.
+/// Makes a block unpinned and gives it this mark. If it is already unpinned, only its mark changes.
 pub(super) fn mark_loose(write: &WriteTransaction, digest: &Digest, mark: u64) -> Result<()> {
     let before = write.open_table(LOOSE)?.insert(digest, mark)?.map(|mark| mark.value());
     let mut queue = write.open_table(QUEUE)?;
@@ -81,7 +83,7 @@ pub(super) fn mark_loose(write: &WriteTransaction, digest: &Digest, mark: u64) -
     Ok(())
 }
 
-/// Makes a loose block held. Does nothing if it is not loose.
+/// Makes an unpinned block pinned. Does nothing to a block that is pinned already.
 pub(super) fn unmark_loose(write: &WriteTransaction, digest: &Digest) -> Result<()> {
     let before = write.open_table(LOOSE)?.remove(digest)?.map(|mark| mark.value());
     if let Some(mark) = before {
@@ -91,7 +93,8 @@ pub(super) fn unmark_loose(write: &WriteTransaction, digest: &Digest) -> Result<
     Ok(())
 }
 
-/// Deletes the loose block with the smallest mark if that is below `mark`, and returns its digest.
+/// Deletes the unpinned block with the smallest mark and returns its digest. Returns `None` if no unpinned block has a
+/// mark below `mark`.
 pub(super) fn delete_oldest(write: &WriteTransaction, mark: u64) -> Result<Option<Digest>> {
     let oldest = write.open_table(QUEUE)?.first()?.map(|(key, _)| key.value());
     let Some((_, digest)) = oldest.filter(|(stored, _)| *stored < mark) else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Creating and opening the file of a block store. The file appears complete or not at all, because redb refuses a file
+//! Creates and opens the file of a block store. The file appears only when it is complete, because redb refuses a file
 //! whose creation was interrupted.
 
 use super::tables::{BYTES, FORMAT, HELD, LOOSE, NUMBERS, QUEUE, ROOTS};
@@ -7,10 +7,11 @@ use anyhow::{Context, Result, ensure};
 use redb::{Database, ReadableTable};
 use std::{fs, path::Path};
 
-/// The version of the tables and of the rule which blocks a pin holds, on which the stored counts depend.
+/// The version of the file format: of the tables, and of the rule for which blocks a pin keeps. The stored counts
+/// depend on that rule.
 const THIS_FORMAT: u64 = 1;
 
-/// Opens the database at `path`. If there is none, an empty one is created under another name and moved there.
+/// Opens the database at `path`. If there is none, creates an empty one under a temporary name and moves it there.
 pub(super) fn open(path: &Path) -> Result<Database> {
     if !fs::exists(path)? {
         let unfinished = path.with_extension(format!("new-{}", std::process::id()));
@@ -26,7 +27,7 @@ pub(super) fn open(path: &Path) -> Result<Database> {
     Database::open(path).context("the file is damaged, or another process uses it")
 }
 
-/// Creates the tables that are missing, and checks the version of the format.
+/// Creates the tables that are missing, and checks the version of the file format.
 pub(super) fn prepare(database: &Database) -> Result<()> {
     let write = database.begin_write()?;
     write.open_table(BYTES)?;

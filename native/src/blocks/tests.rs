@@ -1,4 +1,4 @@
-//! Tests of the block store: against a simple model of it, and under `kill -9`.
+//! Compares the block store with a simple model of it, and checks that acknowledged blocks survive `kill -9`.
 
 mod kill;
 mod model;
@@ -6,7 +6,7 @@ mod model;
 use super::*;
 use r3mes_wgpu::store::{Dag, dag_cbor, unixfs::FileLayout};
 
-/// Limits that the tests do not reach.
+/// Size limits that the tests do not reach.
 pub(crate) const AMPLE: Quota = Quota { loose_bytes: 1 << 30, total_bytes: 1 << 30 };
 
 fn store() -> BlockStore {
@@ -17,7 +17,7 @@ fn raw(byte: u8) -> Block {
     Block::new(Codec::Raw, vec![byte; 100]).unwrap()
 }
 
-/// Returns a manifest that links to all of `parts`.
+/// Returns a manifest that links all of `parts`.
 fn manifest(parts: &[Block]) -> Block {
     dag_cbor::block("test", &parts.iter().map(Block::cid).collect::<Vec<_>>()).unwrap()
 }

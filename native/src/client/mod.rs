@@ -1,4 +1,4 @@
-//! Connections to nodes, gateways and stores.
+//! Connections to nodes, gateways and stores over HTTP.
 
 pub(crate) mod runtime;
 pub(crate) mod sources;

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The longest time between two checks of whether to stop.
+/// How often a waiting thread checks whether to stop.
 const CHECK: Duration = Duration::from_millis(50);
 
 /// A runtime that blocks its thread while it waits.
@@ -54,12 +54,12 @@ impl<F: Fn() -> bool> Runtime for ThreadRuntime<F> {
     }
 }
 
-/// Returns a random number, or 0 if the system has no randomness. A backoff is then not shortened.
+/// Returns a random `u32`, or 0 if the operating system provides no randomness. With 0, a backoff is not shortened.
 pub(crate) fn random() -> u32 {
     getrandom::u32().unwrap_or(0)
 }
 
-/// Sends a request until it succeeds or no retry helps. Returns `None` after Ctrl-C.
+/// Sends a request until it succeeds or no retry can help. Returns `None` after Ctrl-C.
 pub(crate) fn retry<T>(
     client: &Client<Remote>,
     interrupt: &Interrupt,
@@ -71,7 +71,7 @@ pub(crate) fn retry<T>(
     block_on(driver::retry(client.host(), &runtime, attempt, on_retry))
 }
 
-/// Prints that something failed, when it is retried, and what the user can do.
+/// Prints the error, how the program retries, and what the user can do.
 pub(crate) fn report_retry(error: &dyn Display, retry: Retry, advice: &str) {
     match retry {
         Retry::NextNode => eprintln!("{error}. Trying the next node."),
@@ -81,7 +81,7 @@ pub(crate) fn report_retry(error: &dyn Display, retry: Retry, advice: &str) {
     }
 }
 
-/// Returns the advice for a user whose only node failed.
+/// Returns the advice to pass another `--node` if there is only one node, else an empty string.
 pub(crate) fn fail_over_advice(nodes: u32) -> &'static str {
     if nodes == 1 { "; pass another --node to fail over" } else { "" }
 }

@@ -1,4 +1,5 @@
-//! Where blocks come from and go to beside the node: gateways, Kubo daemons, a pinning service, and a cache on disk.
+//! Sources and stores of blocks in addition to the node: gateways, Kubo daemons, a pinning service, and a cache on
+//! disk.
 
 #[cfg(test)]
 mod tests;
@@ -25,19 +26,21 @@ use std::{
     time::Duration,
 };
 
-/// The longest time that a gateway may take for a block of 1 MiB. A DAG that takes longer is cut off, and the rest is
-/// requested block by block.
+/// The longest time that one request to a gateway may take. A CAR that takes longer is cut off, and the missing blocks
+/// are requested one by one.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The number of redirects of a gateway that are followed. They are harmless, because every block is checked.
+/// The number of redirects of a gateway that are followed. They are harmless, because every block is checked against
+/// its CID.
 const REDIRECTS: u32 = 3;
-/// The size of the cache in bytes: enough for a large adapter.
+/// The maximum size of the cache in bytes: enough for a large adapter.
 const CACHE_BYTES: u64 = 2 << 30;
-/// The largest number of bytes that are read at once.
+/// The maximum number of bytes that one read returns.
 const READ_BYTES: usize = 64 << 10;
-/// The size of the blocks that are written to the cache together, in bytes. Each write waits for the disk.
+/// The total size in bytes at which collected blocks are written to the cache together. They are collected because
+/// every write waits for the disk.
 const BATCH_BYTES: usize = 16 << 20;
 
-/// The flags of a miner that name stores and gateways.
+/// The flags that name a miner's additional stores and gateways.
 #[derive(Args, Clone)]
 pub(crate) struct SourceArgs {
     /// With --node: also store every artifact with the Kubo daemon at this RPC address, such as http://127.0.0.1:5001,
@@ -74,22 +77,22 @@ pub(crate) fn base_url(flag: &str, url: &str) -> Result<String> {
     Ok(url.trim_end_matches('/').to_owned())
 }
 
-/// Gateways, numbered from 0, and a cache of blocks.
+/// Gateways, identified by their index, and a cache of blocks.
 #[derive(Default)]
 pub(crate) struct BlockSources {
     gateways: Vec<Gateway>,
-    /// Whether nothing is printed if a gateway lacks a block or does not respond.
+    /// Whether it is not reported if a gateway lacks a block or does not respond.
     ignores_absence: bool,
     cache: Option<BlockStore>,
-    /// Blocks that are not written to the cache yet.
+    /// Blocks that are to be cached but have not been written yet.
     unwritten: RefCell<Vec<Block>>,
 }
 
-/// A gateway by its URL.
+/// A trustless gateway.
 struct Gateway {
     url: String,
     agent: ureq::Agent,
-    /// Whether the gateway has returned other bytes than a CID names. It is not used any more then.
+    /// Whether the gateway has returned bytes that do not match a CID. It is then no longer used.
     is_wrong: Cell<bool>,
 }
 
@@ -106,13 +109,13 @@ impl Gateway {
     fn block(&self, path: &str) -> Result<Response, NoResponse> {
         let mut response = self.get(path, "application/vnd.ipld.raw")?;
         let status = response.status().as_u16();
-        // one byte more than the largest block is enough to refuse it
+        // reading one byte more than the largest block shows that a response is too large
         let body = response.body_mut().with_config().limit(MAX_BLOCK_BYTES as u64 + 1).read_to_vec();
         Ok(Response { status, body: body.map_err(|error| self.no_response(&error))? })
     }
 
-    /// Does not wait for the end of the body once the sink is full: a gateway may search for blocks that the manifest
-    /// links but that are not parts of the DAG.
+    /// Requests a CAR, and stops reading once the sink breaks. The end of the body may be slow to come, because the
+    /// gateway may search for blocks that the manifest links but that do not belong to the DAG.
     fn car(&self, path: &str, sink: ChunkSink<'_>) -> Result<u16, NoResponse> {
         let mut response = self.get(path, CAR_CONTENT_TYPE)?;
         if response.status().is_success() {
@@ -137,7 +140,7 @@ impl Gateway {
     }
 }
 
-/// Passes a body to `sink` as it arrives, until the sink breaks or the body ends or breaks off.
+/// Passes a body to `sink` as it arrives, until the sink breaks, or the body ends or breaks off.
 pub(crate) fn read_chunks(body: &mut ureq::Body, sink: ChunkSink<'_>) {
     let (mut reader, mut chunk) = (body.as_reader(), vec![0; READ_BYTES]);
     while let Ok(bytes @ 1..) = reader.read(&mut chunk) {
@@ -148,19 +151,20 @@ pub(crate) fn read_chunks(body: &mut ureq::Body, sink: ChunkSink<'_>) {
 }
 
 impl BlockSources {
-    /// Creates sources of these gateways, without a cache.
+    /// Creates sources from the URLs of gateways, without a cache.
     pub(crate) fn gateways(urls: &[String]) -> Result<Self> {
         let gateways = urls.iter().map(|url| Gateway::new(url, TIMEOUT)).collect::<Result<_>>()?;
         Ok(Self { gateways, ignores_absence: false, cache: None, unwritten: RefCell::default() })
     }
 
-    /// Prints nothing if a gateway lacks a block or does not respond.
+    /// Turns off the messages about gateways that lack a block or do not respond.
     pub(crate) fn ignoring_absence(mut self) -> Self {
         self.ignores_absence = true;
         self
     }
 
-    /// Creates sources of these gateways, with the cache in the data folder. Without a cache if it cannot be opened.
+    /// Creates sources from the URLs of gateways, with the cache in the data folder. If the cache cannot be opened,
+    /// there is none.
     pub(crate) fn open(gateways: &[String], data_dir: &Path) -> Result<Self> {
         let cache = data_dir.join("cache.redb");
         let quota = Quota { loose_bytes: CACHE_BYTES, total_bytes: CACHE_BYTES };
@@ -191,7 +195,7 @@ impl BlockSource for BlockSources {
         self.gateways.get(gateway).map(|gateway| gateway.car(path, sink))
     }
 
-    /// Prints why a gateway failed. One that returned wrong bytes is not used any more.
+    /// Prints why a gateway failed. A gateway that returned wrong bytes is no longer used.
     fn gateway_failed(&self, gateway: usize, reason: &ClientError) {
         let Some(gateway) = self.gateways.get(gateway) else { return };
         match reason {
@@ -213,7 +217,7 @@ impl BlockCache for BlockSources {
         self.cache.as_ref()?.get(cid).ok()
     }
 
-    /// Writes blocks in batches, so that this one may be written later.
+    /// Adds a block to a batch that is written once it is large enough.
     async fn cache_block(&self, cid: &Cid, bytes: &[u8]) {
         if self.cache.is_some()
             && let Ok(block) = Block::check(*cid, bytes.to_vec())

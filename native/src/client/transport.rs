@@ -1,4 +1,4 @@
-//! HTTP connections to nodes and stores.
+//! HTTP connections to nodes and to stores.
 
 use super::{
     runtime::retry,
@@ -22,22 +22,22 @@ use std::{
     time::Duration,
 };
 
-/// The longest time that a request may take.
+/// The timeout of a request to a node or a store.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A connection to nodes of one chain, of which one is in use, or to a store.
+/// A connection to one store, or to nodes of the same chain, of which one is used at a time.
 pub(crate) struct Remote {
     endpoints: Endpoints,
     agent: ureq::Agent,
-    /// Path of the work file, if there is one.
+    /// Path of the work file, or `None` if work is not saved.
     work_file: Option<PathBuf>,
     sources: BlockSources,
-    /// Access token of a store.
+    /// Access token that is sent to a store.
     token: Option<Secret>,
 }
 
 impl Remote {
-    /// Creates a connection to these nodes, of which the first is used until it fails. Sends nothing yet.
+    /// Creates a connection to nodes. The first one is used until it fails. Sends nothing yet.
     pub(crate) fn nodes_at(urls: &[String]) -> Result<Self> {
         let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
         let urls = urls.iter().map(|url| base_url("--node", url)).collect::<Result<Vec<_>>>()?;
@@ -65,17 +65,18 @@ impl Remote {
         Self { endpoints, agent: config.new_agent(), work_file: None, sources: BlockSources::default(), token }
     }
 
-    /// Saves unfinished work in the file at `path`.
+    /// Makes the connection save unfinished work in the file at `path`.
     pub(crate) fn saving(self, path: PathBuf) -> Self {
         Self { work_file: Some(path), ..self }
     }
 
-    /// Fetches blocks from these sources too.
+    /// Makes the connection fetch blocks from these sources too.
     pub(crate) fn with_sources(self, sources: BlockSources) -> Self {
         Self { sources, ..self }
     }
 
-    /// Checks every node. Prints which cannot be used now, and returns an error if they belong to different chains.
+    /// Checks every node. Prints which nodes cannot be used now, and returns an error if the nodes belong to different
+    /// chains.
     pub(crate) fn check_nodes(&self) -> Result<()> {
         for error in block_on(self.endpoints.check_all(async |node, request| self.send(node, request))) {
             match error {
@@ -98,7 +99,7 @@ impl Remote {
         let status = response.status().as_u16();
         match response.body_mut().with_config().limit(MAX_RESPONSE_BYTES as u64).read_to_vec() {
             Ok(body) => Ok(Response { status, body }),
-            // a retry would fail in the same way, so this is an error status
+            // a retry would receive the same response, so this is reported as an error status
             Err(ureq::Error::BodyExceedsLimit(limit)) => {
                 let body = format!("the response of {url} exceeds {limit} bytes");
                 Ok(Response { status: 413, body: body.into_bytes() })
@@ -113,7 +114,7 @@ impl Remote {
         let mut response = request.call().map_err(|error| NoResponse(format!("{url}: {error}")))?;
         if response.status().is_success() {
             let mut is_complete = false;
-            // reads once more after the last block, because the connection can be reused only if the body has ended
+            // reads once more after the last block, because a connection can be reused only after the body has ended
             sources::read_chunks(response.body_mut(), &mut |bytes| {
                 if is_complete {
                     return ControlFlow::Break(());
@@ -151,7 +152,7 @@ impl Connection for Remote {
     }
 }
 
-/// Gateway 0 is the node; the others are those of [`BlockSources`].
+/// Gateway 0 is the node. The following ones are the gateways of [`BlockSources`].
 impl BlockSource for Remote {
     async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
         match gateway.checked_sub(1) {
@@ -204,7 +205,8 @@ impl WorkFile for Remote {
     }
 }
 
-/// Returns the node's job and the layers that it adapts. Retries until a node responds; returns `None` after Ctrl-C.
+/// Returns the node's job and the linear layers that it adapts. Retries until a node responds, and returns `None` after
+/// Ctrl-C.
 pub(crate) fn job(client: &Client<Remote>, interrupt: &Interrupt) -> Result<Option<(JobInfo, Targets)>> {
     if client.host().node_count() > 1 {
         client.host().check_nodes()?;
@@ -219,8 +221,8 @@ pub(crate) fn job(client: &Client<Remote>, interrupt: &Interrupt) -> Result<Opti
     Ok(Some((job, targets)))
 }
 
-/// Returns the model of this CID: from the data folder if it is there, else from the node. Either way it is checked
-/// against the CID of its manifest. Returns `None` after Ctrl-C.
+/// Returns the model whose manifest has this CID. The files come from the data folder if they are there, else from the
+/// node, and are checked against the CID. Returns `None` after Ctrl-C.
 pub(crate) fn model(
     client: &Client<Remote>,
     cid: &str,
@@ -250,13 +252,14 @@ pub(crate) fn model(
     }
     checked(&dir).inspect_err(|_| {
         for name in files {
-            // wrong files are removed; if that fails, the next check finds them
+            // removes wrong files; if that fails, the next check finds them
             let _ = fs::remove_file(dir.join(name));
         }
     })
 }
 
-/// Converts a request's result. A refusal by the node or the ledger ends the program with the exit code for refusals.
+/// Passes a request's result on. If the node or the ledger refused the request, the program exits with the code for
+/// refusals.
 pub(crate) fn exit_if_refused<T>(result: Result<T, ClientError>) -> Result<T> {
     match result {
         Err(error @ (ClientError::Refused { .. } | ClientError::Failed { .. })) => Err(error).context(Exit::Refused),

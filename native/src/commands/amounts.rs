@@ -1,4 +1,4 @@
-//! Amounts of coins on the command line.
+//! Parses amounts of coins that are given on the command line.
 
 use r3mes_wgpu::tx::{DENOM, check_address};
 
@@ -11,7 +11,7 @@ pub(crate) fn micro(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Parses `ADDRESS=MICRO`: an address and its coins in micro-units.
+/// Parses `ADDRESS=MICRO`, an address and an amount of coins in micro-units.
 pub(crate) fn address_and_coins(text: &str) -> Result<(String, u64), String> {
     let (address, amount) = text.split_once('=').ok_or("expected ADDRESS=MICRO: an address, `=`, and micro-units")?;
     check_address(address).map_err(|error| error.to_string())?;

@@ -1,5 +1,5 @@
-//! `bench`: times a whole training step (forward, backward and optimizer) in tokens per second, and for comparison an
-//! f32 matrix product on the same machine during the same run.
+//! `bench`: times a whole training step (forward, backward and optimizer) in tokens per second. For comparison, it also
+//! times an f32 matrix product on the same machine during the same run.
 
 use super::model::info::planned_bytes;
 use crate::{
@@ -65,7 +65,7 @@ impl TrialShape {
     }
 }
 
-/// Times `--steps` steps of one sequence.
+/// Times `--steps` steps of one sequence, and prints the report.
 pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
     let compute = match args.lowering.is_empty() {
         true => compute::choose(&args.compute)?,
@@ -151,7 +151,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
     }
 }
 
-/// Parses a list of `KERNEL=LOWERING`.
+/// Parses the values of `--lowering`, each `KERNEL=LOWERING`.
 fn lowerings(forced: &[String]) -> Result<LoweringChoice> {
     forced.iter().try_fold(LoweringChoice::default(), |choice, forced| {
         let unknown = || anyhow!("--lowering {forced}: expected KERNEL=LOWERING, as `devices --test` lists them");
@@ -162,7 +162,7 @@ fn lowerings(forced: &[String]) -> Result<LoweringChoice> {
     })
 }
 
-/// Returns `KERNEL=LOWERING` of each kernel that has several lowerings on a GPU.
+/// Returns the lowerings in use, as `KERNEL=LOWERING` for each kernel that has several. On the CPU there are none.
 fn chosen(backend: &Backend) -> Vec<String> {
     let Backend::Gpu { choice, .. } = backend else { return Vec::new() };
     let several = kernels::ALL.iter().filter(|kernel| kernel.lowerings.len() > 1);
@@ -173,7 +173,8 @@ fn mega(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// An f32 product of 128 tokens with a 2048 × 2048 matrix by the crate `gemm`, to compare machines.
+/// An f32 product of 128 tokens with a 2048 × 2048 matrix, computed by the crate `gemm`. Its speed makes results of
+/// different machines comparable.
 struct FloatProduct {
     x: Vec<f32>,
     weights: Vec<f32>,

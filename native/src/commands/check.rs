@@ -33,7 +33,7 @@ pub(crate) struct CheckArgs {
     json: bool,
 }
 
-/// The result of checking one backend.
+/// The outcome of checking one backend: its results, or the error that prevented them.
 struct BackendCheck {
     backend: &'static str,
     gpu: Option<String>,
@@ -41,14 +41,14 @@ struct BackendCheck {
 }
 
 struct CheckResult {
-    /// Kernels whose known answers are right; on a GPU with the selected lowering.
+    /// Names of the kernels whose known answers are right; on a GPU, each with its selected lowering.
     kernels: Vec<String>,
     digests: Digests,
-    /// The first dispatch of the step that differs from the reference kernels, if any.
+    /// Label and kernel of the step's first dispatch whose output differs from that of the reference kernels, if any.
     first_difference: Option<String>,
 }
 
-/// Checks all backends. Returns [`Exit::Mismatch`] if any differs.
+/// Checks all backends. Returns [`Exit::Mismatch`] if any of them fails or computes different digests.
 pub(crate) fn run(args: CheckArgs) -> Result<Exit> {
     let mut all = true;
     let mut report = |backend, gpu, result| {
@@ -84,7 +84,8 @@ fn on_cpu(backend: &Backend) -> Result<Vec<String>> {
     Ok(kernels::ALL.iter().map(|kernel| kernel.name.to_owned()).collect())
 }
 
-/// Computes the digests. If that of the step is wrong, also finds the first dispatch that differs.
+/// Computes both digests. If the step's digest is wrong, also finds the first dispatch whose output differs. If
+/// `prefix` is given, the backend computes only that many dispatches, and reference kernels compute the rest.
 fn run_digests(backend: Backend, kernels: Vec<String>, prefix: Option<usize>) -> Result<CheckResult> {
     const SEQUENCES: usize = 2;
     let scalar = Backend::Cpu { threads: 1, kernels: cpu::scalar };

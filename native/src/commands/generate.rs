@@ -65,7 +65,8 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
     let window = prompt.len().saturating_add(args.max_tokens);
     let mut decoder = block_on(Decoder::new(&model, adapter.as_ref(), window, &compute.backend))?;
     let start = Instant::now();
-    // a prompt longer than the context is cut at its start to half the context, so that there is room to continue
+    // if the prompt is longer than the context, only its last tokens, half a context, are read, so that there is room
+    // to continue
     let room = decoder.remaining();
     let kept = if prompt.len() < room { prompt.len() } else { room / 2 + 1 };
     let mut scores = block_on(decoder.read(&prompt[prompt.len() - kept..]))?;
@@ -99,7 +100,8 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
     Ok(if interrupt.is_requested() { Exit::Interrupted } else { Exit::Ok })
 }
 
-/// Makes room when the context is full: restarts with the later half of the tokens, then the new token.
+/// Makes room when the context is full: reads the later half of the tokens and the new token into an empty window, and
+/// returns the scores after them.
 async fn shift_window(decoder: &mut Decoder, token: u32) -> Result<Vec<i32>> {
     let mut tokens = decoder.tokens().to_vec();
     tokens.drain(..tokens.len().div_ceil(2));

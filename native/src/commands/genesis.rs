@@ -1,4 +1,4 @@
-//! `genesis`: prints the genesis file of a new network, which all its nodes share.
+//! `genesis`: prints the genesis file of a new network, which all nodes of the network share.
 
 use super::amounts::{address_and_coins, micro};
 use crate::{
@@ -61,13 +61,13 @@ pub(crate) fn run(args: GenesisArgs) -> Result<Exit> {
     };
     if operator.is_empty() {
         let secret = wallet::operator_secret(&paths::data_dir(job.data_dir.clone())?)?;
-        // after a penalty, the stake must still exceed the minimum
+        // ten times the minimum, so that the stake is still large enough after a penalty
         operator.push((SessionKey::new(&secret)?.address().to_owned(), 10 * params.min_stake));
     }
     if pool > 0 {
         account.push((fee_pool(), pool));
     }
-    // the seed depends on the chain id, so a gradient of one network is worthless in another
+    // the seed depends on the chain id, so that a gradient computed for one network is invalid in another
     let seed = Sha256::new().chain_update("r3mes-wgpu genesis 1").chain_update(&chain_id).finalize().into();
     let nodes = operator.into_iter().map(|(address, stake)| (address, stake, OPERATOR_ROLES.to_vec())).collect();
     let rank = job.rank as u32;

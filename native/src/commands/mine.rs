@@ -1,5 +1,5 @@
-//! The command `mine`: claims, computes and submits tasks until a limit or Ctrl-C, with a node in this process or, with
-//! `--node`, with other nodes. Both use HTTP.
+//! `mine`: claims, computes and submits tasks until a limit or Ctrl-C. It mines for a node in this process or, with
+//! `--node`, for other nodes, and talks to both over HTTP.
 
 mod flags;
 
@@ -40,15 +40,15 @@ use std::{
     sync::Arc,
 };
 
-/// The number of sequences that a miner computes at a time, as
-/// [`sequences_per_run`](r3mes_wgpu::compute::Backend::sequences_per_run) limits it.
+/// The number of sequences that a miner computes together, except on a hardware GPU, where it is that of a whole chunk:
+/// see [`sequences_per_run`](r3mes_wgpu::compute::Backend::sequences_per_run).
 const SEQUENCES: usize = 4;
-/// The time between two requests for a chunk if the round has none left, in milliseconds: of a node in this process,
-/// and of other nodes.
+/// The time between two requests for a chunk to the node in this process while the round has none left, in milliseconds.
 const IDLE_EMBEDDED_MS: u32 = 50;
+/// The time between two requests for a chunk to other nodes while the round has none left, in milliseconds.
 const IDLE_MS: u32 = 2000;
 
-/// A miner, and what the command prints and saves of its work.
+/// A miner, and what the command needs to print and save the miner's results.
 struct Mining<'a> {
     miner: Miner<Remote>,
     /// The node in this process, if there is one.
@@ -97,7 +97,7 @@ fn with_embedded_node(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     Mining { miner, node: Some(node), receipts, weights, args }.run(interrupt, IDLE_EMBEDDED_MS)
 }
 
-/// Mines for other nodes. Retries until one of them responds.
+/// Mines for the nodes given with `--node`. Retries until one of them responds.
 fn with_nodes(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     let data_dir = paths::data_dir(args.job.data_dir.clone())?;
     let remote = Remote::nodes_at(&args.node)?.saving(data_dir.join("work.car"));
@@ -130,7 +130,7 @@ fn with_nodes(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     Mining { miner, node: None, receipts, weights, args }.run(interrupt, IDLE_MS)
 }
 
-/// Returns the address that is paid.
+/// Returns the address that receives the rewards.
 fn payout(args: &MineArgs, key: &SessionKey) -> Result<String> {
     let payout = match (&args.granter, args.address.as_str()) {
         (Some(granter), _) => granter.clone(),
@@ -141,8 +141,8 @@ fn payout(args: &MineArgs, key: &SessionKey) -> Result<String> {
     Ok(payout)
 }
 
-/// Returns the backend on which the node recomputes: the miner's if it is a real GPU, else the CPU with other kernels
-/// than the miner's.
+/// Returns the backend on which the node in this process recomputes gradients: the miner's backend if that is a
+/// hardware GPU, otherwise the CPU with other SIMD code than the miner's.
 pub(crate) fn verifier(miner: &Compute, threads: usize) -> Compute {
     if miner.real_gpu { miner.clone() } else { compute::second_cpu(threads) }
 }
@@ -157,7 +157,7 @@ impl Mining<'_> {
             MiningEvent::Accepted { task, seconds, escrow } => {
                 limits.borrow_mut().count();
                 let counted = limits.borrow().counted();
-                // the node's number includes tasks of other miners, and of earlier runs
+                // the count of the node in this process includes tasks of other miners and of earlier runs
                 let count = node.as_ref().map_or(counted, |node| node.ledger().state().scalars().accepted_total);
                 print_accepted(args, task, seconds, escrow, count);
                 if counted == 1 && !args.json {
@@ -181,7 +181,7 @@ impl Mining<'_> {
     }
 }
 
-/// Prints an accepted task. `count` is the number of accepted tasks.
+/// Prints an accepted task. `count` is the number of tasks accepted so far.
 fn print_accepted(args: &MineArgs, task: &AcceptedTask, seconds: Option<f64>, escrow: u64, count: u64) {
     let AcceptedTask { receipt, gradient_root, transaction, round, loss, balance, .. } = task;
     let (task, cid) = (receipt.task().cid(), receipt.artifact());

@@ -1,4 +1,4 @@
-//! `node`: serves a node for other miners, as the sequencer of a network or as one of its replicas.
+//! `node`: runs a node that other miners use, as the sequencer of a network or as one of its replicas.
 
 use super::mine::verifier;
 use crate::{

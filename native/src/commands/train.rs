@@ -31,7 +31,8 @@ use std::{
     sync::Arc,
 };
 
-/// The number of sequences computed together, at most. It does not affect the result.
+/// The number of sequences that are computed together, except on a hardware GPU, which computes all sequences of a
+/// chunk together. It does not affect the result.
 const SEQUENCES: usize = 4;
 
 #[derive(Args)]
@@ -144,7 +145,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     Ok(if interrupt.is_requested() { Exit::Interrupted } else { Exit::Ok })
 }
 
-/// Returns the optimizer settings of a new training.
+/// Returns the settings of a new optimizer. Without `learning_rate`, it has the method's default learning rate.
 pub(super) fn settings(kind: OptimizerKind, learning_rate: Option<f64>) -> Settings {
     let settings = match kind {
         OptimizerKind::Adamw => Settings { learning_rate: 0.002, ..Settings::ADAMW },
@@ -153,7 +154,8 @@ pub(super) fn settings(kind: OptimizerKind, learning_rate: Option<f64>) -> Setti
     Settings { learning_rate: learning_rate.unwrap_or(settings.learning_rate), ..settings }
 }
 
-/// Splits off the held-out chunks: the last tenth, at least one if there are several chunks, at most four.
+/// Splits off the held-out chunks, the last tenth of all chunks: at most four, and at least one if there are several
+/// chunks.
 fn split(chunks: &[Chunk]) -> (&[Chunk], HeldOutText) {
     let (train, rest) = chunks.split_at(chunks.len() - (chunks.len() / 10).clamp(usize::from(chunks.len() > 1), 4));
     (train, HeldOutText { texts: rest.iter().map(|chunk| chunk.tokens().to_vec()).collect(), bytes: None })
@@ -163,7 +165,7 @@ fn split(chunks: &[Chunk]) -> (&[Chunk], HeldOutText) {
 struct HeldOutText {
     /// Tokens of each text.
     texts: Vec<Vec<u32>>,
-    /// Size in bytes, if the text is a whole file.
+    /// Size of the text in bytes, if it is a whole file.
     bytes: Option<usize>,
 }
 

@@ -1,5 +1,5 @@
-//! The command `verifier`: recomputes the gradients that this key is sampled for, attests the results, and takes part
-//! in disputes, until Ctrl-C.
+//! `verifier`: recomputes the gradients that this key is sampled for, attests the results, and takes part in disputes,
+//! until Ctrl-C.
 
 mod flags;
 
@@ -35,9 +35,10 @@ use r3mes_wgpu::{
 use serde_json::{Value, json};
 use std::time::Instant;
 
-/// The waiting time if there is no duty, in milliseconds.
+/// The time between two requests for a duty while there is none, in milliseconds.
 const IDLE_MS: u32 = 1000;
-/// The number of such waits between two checks of the stake, which is slashed only after other verifiers' attestations.
+/// The number of waits for a duty between two checks of the stake. Checks can be rare, because an attestation is
+/// slashed only after the other verifiers' attestations.
 const STAKE_CHECK_WAITS: u32 = 10;
 
 /// Verifies until Ctrl-C, or until the node is unregistered.
@@ -71,7 +72,7 @@ pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
     let worker = block_on(Worker::new(&model, &targets, &compute.backend, SEQUENCES))?;
     let registration = match args.leave {
         true => retry(&client, &interrupt, async || client.registration().await),
-        // only now that it can compute, because a sampled verifier that does not attest is slashed
+        // registers only now that the worker can compute, because a sampled verifier that does not attest is slashed
         false => retry(&client, &interrupt, async || register(&client, roles(args), args.stake).await),
     };
     let Some(registration) = exit_if_refused(registration)? else { return Ok(Exit::Interrupted) };
@@ -91,7 +92,7 @@ pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
     match block_on(driver::run(&mut duties, &runtime, Waits { idle_ms: IDLE_MS, backoff: Backoff::default() })) {
         Ok(()) => duties.outcome.unwrap_or(Ok(Exit::Interrupted)),
         Err(RoleError::Client(error)) => exit_if_refused(Err(error)),
-        // the backend failed, and must not go on at the risk of the stake
+        // the backend failed; going on would put the stake at risk
         Err(error) => Err(error.into()),
     }
 }
@@ -107,7 +108,7 @@ fn report_unregistered(args: &VerifierArgs, address: &str) -> Exit {
     Exit::Ok
 }
 
-/// Prints an event: as JSON if the flags say so, else as text.
+/// Prints an event, as JSON with `--json`, otherwise as text.
 fn print(args: &VerifierArgs, object: Value, text: impl FnOnce() -> String) {
     match args.json {
         true => output::line(object),
@@ -115,11 +116,11 @@ fn print(args: &VerifierArgs, object: Value, text: impl FnOnce() -> String) {
     }
 }
 
-/// An operator, and what the command prints of its work.
+/// An operator that works until the command ends, and what the command needs to print the operator's results.
 struct Duties<'a> {
     operator: Operator<Remote>,
     registration: NodeRegistration,
-    /// The least stake of a verifier, in micro-units.
+    /// The minimum stake of a verifier, in micro-units.
     min_stake: u64,
     args: &'a VerifierArgs,
     /// Number of recomputed gradients.
@@ -168,7 +169,7 @@ impl Agent for Duties<'_> {
         self.operator.client().host()
     }
 
-    /// Retries after every error that is not fatal, because the stake is at risk.
+    /// Retries after every error that is not fatal, because a verifier that stops is slashed for missing attestations.
     fn class(&self, error: &RoleError) -> ErrorClass {
         match error.class() {
             ErrorClass::Failover => ErrorClass::Retryable,

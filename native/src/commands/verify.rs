@@ -23,12 +23,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The number of sequences computed together. It does not affect the result.
+/// The number of sequences that are computed together. It does not affect the result.
 const SEQUENCES: usize = 1;
 
 #[derive(Args)]
 pub(crate) struct VerifyArgs {
-    /// The file of a receipt, or the CID of an artifact for which the data folder has a receipt
+    /// A receipt file, or the CID of an artifact for which the data folder has a receipt
     receipt: String,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
@@ -90,7 +90,8 @@ fn check(args: &VerifyArgs, receipt: &Receipt, path: &Path, data_dir: &Path) -> 
     Ok(verify(receipt, &fetch, &recomputed).map_err(|mismatch| mismatch.to_string()))
 }
 
-/// Opens the data blocks of the network to which a receipt belongs, by the place of its file.
+/// Opens the store with the data blocks of the job that a receipt file belongs to. The job's folder is the parent of
+/// the folder `receipts` that contains the file.
 pub(crate) fn blocks(receipt: &Path) -> Result<BlockStore> {
     let job = receipt
         .parent()

@@ -1,4 +1,4 @@
-//! The ABCI methods, answered from the node's ledger.
+//! The ABCI application: answers CometBFT's requests with the node's ledger.
 
 use super::{
     restore::{ChunkOutcome, SnapshotRestore},
@@ -27,17 +27,17 @@ use tendermint_proto::{
 };
 use tracing::{info, warn};
 
-/// The version of the rules by which blocks are executed.
+/// The version of the rules for executing blocks, which CometBFT writes into each block's header.
 const APP_VERSION: u64 = 1;
-/// The height of the first block.
+/// The height of the chain's first block.
 const FIRST_HEIGHT: i64 = 1;
 
-/// The application that CometBFT's connections share.
+/// The application, which all of CometBFT's connections share.
 pub(super) struct AbciApp {
     node: Arc<Node>,
-    /// Admission to CometBFT's mempool, after the transactions that are in it.
+    /// State of the admission to CometBFT's mempool: the ledger after the transactions that the mempool contains.
     admission: Mutex<Admission>,
-    /// A block that was executed and is not committed yet, with the ledger after it.
+    /// The ledger after a block that was executed but not committed yet, and that block.
     executed: Mutex<Option<(Ledger, AddedBlock)>>,
     snapshots: Snapshots,
     restoring: Mutex<Option<SnapshotRestore>>,
@@ -55,7 +55,7 @@ impl AbciApp {
         }
     }
 
-    /// Answers a request. CometBFT must exit if this returns an error.
+    /// Answers a request. If this returns an error, CometBFT must exit.
     pub(super) fn answer(&self, request: Request) -> Result<ResponseValue> {
         Ok(match request.value.context("unknown ABCI request")? {
             RequestValue::Echo(request) => ResponseValue::Echo(ResponseEcho { message: request.message }),
@@ -66,7 +66,7 @@ impl AbciApp {
             RequestValue::CheckTx(request) => ResponseValue::CheckTx(self.check(&request.tx)),
             RequestValue::PrepareProposal(request) => ResponseValue::PrepareProposal(self.prepare(request)?),
             RequestValue::ProcessProposal(request) => ResponseValue::ProcessProposal(self.process(&request)?),
-            // votes carry no extensions
+            // vote extensions are not used
             RequestValue::ExtendVote(_) => ResponseValue::ExtendVote(ResponseExtendVote::default()),
             RequestValue::VerifyVoteExtension(_) => {
                 ResponseValue::VerifyVoteExtension(ResponseVerifyVoteExtension { status: VerifyStatus::Accept.into() })
@@ -78,7 +78,7 @@ impl AbciApp {
                 ResponseValue::ListSnapshots(ResponseListSnapshots { snapshots })
             }
             RequestValue::LoadSnapshotChunk(request) => {
-                // an empty chunk makes the peer ask another node
+                // CometBFT requests the chunk from another node if it receives an empty one
                 let chunk =
                     self.snapshots.chunk(request.height, request.format, request.chunk).unwrap_or_default().into();
                 ResponseValue::LoadSnapshotChunk(ResponseLoadSnapshotChunk { chunk })
@@ -113,7 +113,8 @@ impl AbciApp {
         Ok(ResponseInitChain { app_hash: ledger.root().to_vec().into(), ..Default::default() })
     }
 
-    /// Answers from the last height, whichever height is requested, and states it.
+    /// Answers a query from the ledger at its current height, whichever height is requested. The response contains that
+    /// height.
     fn query(&self, request: &RequestQuery) -> Result<ResponseQuery> {
         let ledger = self.node.ledger();
         let height = i64::try_from(ledger.state().scalars().height)?;
@@ -138,7 +139,7 @@ impl AbciApp {
         }
     }
 
-    /// Builds a block of the valid transactions that fit. Transactions that do not fit stay in CometBFT's mempool.
+    /// Builds a block from the valid transactions that fit into it. The others stay in CometBFT's mempool.
     fn prepare(&self, request: RequestPrepareProposal) -> Result<ResponsePrepareProposal> {
         let max_bytes = usize::try_from(request.max_tx_bytes)?;
         Ok(ResponsePrepareProposal {
@@ -146,15 +147,15 @@ impl AbciApp {
         })
     }
 
-    /// Accepts exactly the blocks that [`Self::prepare`] can build, so a proposer cannot fill a block with transactions
-    /// that do not pay.
+    /// Accepts exactly the blocks that [`Self::prepare`] can build, so that a proposer cannot fill a block with
+    /// transactions that pay no fee.
     fn process(&self, request: &RequestProcessProposal) -> Result<ResponseProcessProposal> {
         let fits = fitting(&self.node.ledger(), seconds(request.time)?, request.txs.clone(), usize::MAX);
         let status = if fits.len() == request.txs.len() { ProposalStatus::Accept } else { ProposalStatus::Reject };
         Ok(ResponseProcessProposal { status: status.into() })
     }
 
-    /// Executes a block in memory. CometBFT may request it again after a crash of either process.
+    /// Executes a block in memory. CometBFT may send the same block again if it or this process has crashed.
     fn execute(&self, request: RequestFinalizeBlock) -> Result<ResponseFinalizeBlock> {
         let ledger = self.node.ledger();
         let (height, next) = (u64::try_from(request.height)?, ledger.state().scalars().height + 1);
@@ -178,7 +179,7 @@ impl AbciApp {
     /// Writes the executed block to disk.
     fn commit(&self) -> Result<ResponseCommit> {
         let (after, added) = lock(&self.executed).take().context("commit without an executed block")?;
-        // a full block store must not stop consensus
+        // an error here, such as a full block store, must not stop consensus
         if let Err(error) = self.node.store_tasks(&after, &added.applied) {
             warn!(error = %format_args!("{error:#}"), "cannot store the tasks claimed in a block");
         }
@@ -222,7 +223,8 @@ impl AbciApp {
     }
 }
 
-/// Returns the transactions that are valid one after another in a block at `time` and fit into `max_bytes`, in order.
+/// Returns, in order, the transactions that are valid one after another in a block at `time` and together fit into
+/// `max_bytes`.
 fn fitting(ledger: &Ledger, time: u64, txs: Vec<Bytes>, max_bytes: usize) -> Vec<Bytes> {
     let (mut admission, mut left) = (Admission::new(ledger), max_bytes.min(MAX_BLOCK_BYTES));
     let mut fits = |tx: &Bytes| {
@@ -234,7 +236,7 @@ fn fitting(ledger: &Ledger, time: u64, txs: Vec<Bytes>, max_bytes: usize) -> Vec
     txs.into_iter().filter(|tx| fits(tx)).collect()
 }
 
-/// Returns whole seconds since 1970.
+/// Returns a block's time in whole seconds since 1970.
 fn seconds(time: Option<Timestamp>) -> Result<u64> {
     let time = time.context("the block has no time")?;
     u64::try_from(time.seconds).context("the time of the block is before 1970")

@@ -10,12 +10,12 @@ use r3mes_wgpu::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The timeout of one request.
+/// The timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The maximum size of a response in bytes. In base64 and JSON, a block takes about twice its size.
+/// The maximum size of a response in bytes. As base64 in JSON, a block takes about twice its size.
 const MAX_RESPONSE_BYTES: u64 = 256 << 20;
 
-/// The RPC of a CometBFT process.
+/// A client of a CometBFT process.
 #[derive(Clone)]
 pub(crate) struct CometRpc {
     url: String,
@@ -33,8 +33,8 @@ impl CometRpc {
         Ok(Self { url: base_url("--consensus", url)?, agent: config.new_agent() })
     }
 
-    /// Calls a method and returns the JSON-RPC response, which has a `result` or an `error`. Returns an error if there
-    /// is no response.
+    /// Calls a method and returns the JSON-RPC response, which contains a `result` or an `error`. Returns an error only
+    /// if there is no response.
     pub(crate) fn call(&self, method: &str, params: &Value) -> Result<Value> {
         let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let ask = || -> Result<Value> {
@@ -46,8 +46,8 @@ impl CometRpc {
         ask().with_context(|| format!("CometBFT at {} does not answer", self.url))
     }
 
-    /// Submits a transaction to CometBFT's mempool. The inner error is a refusal of the transaction; the outer one
-    /// means that CometBFT did not answer.
+    /// Submits a transaction to CometBFT's mempool. The inner error means that the transaction was refused. The
+    /// outer error is any other failure, such as no response.
     pub(crate) fn broadcast(&self, tx: &[u8]) -> Result<Result<(), Refusal>> {
         if tx.len() > MAX_TX_BYTES {
             return Ok(Err(Refusal { code: code::MALFORMED, log: format!("more than {MAX_TX_BYTES} bytes") }));
@@ -65,7 +65,7 @@ fn admitted(response: &Value) -> Result<Result<(), Refusal>> {
         return Ok(if code == 0 { Ok(()) } else { Err(Refusal { code, log }) });
     }
     match response["error"]["data"].as_str().unwrap_or_default() {
-        // submitting a pending transaction again succeeds
+        // submitting a transaction again while it is pending counts as success
         why if why.contains("tx already exists in cache") => Ok(Ok(())),
         why if why.contains("mempool is full") => Ok(Err(Refusal { code: code::MEMPOOL_FULL, log: why.to_owned() })),
         why => Err(anyhow!("CometBFT rejected the transaction: {why}")),

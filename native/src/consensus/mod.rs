@@ -32,7 +32,7 @@ use std::{
     sync::Arc,
 };
 
-/// Flags that make a node one replica of many.
+/// Flags that make a node a replica, one of several nodes that CometBFT keeps in agreement.
 #[derive(Args, Clone, Default)]
 pub(crate) struct ReplicaArgs {
     /// Run as one replica of many: listen here for a CometBFT 0.38, which connects by ABCI and produces the blocks
@@ -50,8 +50,8 @@ pub(crate) struct ReplicaArgs {
     pub(crate) gateway: Vec<String>,
 }
 
-/// Listens for CometBFT's ABCI connections and answers them in threads that run until the process ends. Takes a
-/// snapshot every `snapshot_blocks` blocks. Returns the address.
+/// Listens for CometBFT's ABCI connections and answers their requests, in threads that run until the process ends.
+/// Takes a snapshot every `snapshot_blocks` blocks. Returns the address that it listens on.
 pub(crate) fn serve(node: Arc<Node>, listen: SocketAddr, snapshot_blocks: u64) -> Result<SocketAddr> {
     let listener = TcpListener::bind(listen).with_context(|| format!("listening for ABCI on {listen}"))?;
     let address = listener.local_addr()?;

@@ -1,5 +1,5 @@
-//! Restoring a ledger from a snapshot. Each chunk is checked against its hash, and the ledger against the app hash that
-//! CometBFT's light client has verified.
+//! Restores a ledger from a snapshot. Each chunk is checked against its hash, and the whole ledger against the app hash
+//! that CometBFT's light client has verified.
 
 use super::snapshots::{FORMAT, unpack};
 use anyhow::{Context, Result, ensure};
@@ -7,32 +7,32 @@ use r3mes_wgpu::ledger::{Genesis, Ledger, StateRow};
 use sha2::{Digest, Sha256};
 use tendermint_proto::v0_38::abci::{RequestOfferSnapshot, Snapshot};
 
-/// The maximum number of chunks: a ledger of 64 GiB.
+/// The maximum number of chunks, enough for a ledger of 64 GiB.
 const MAX_CHUNKS: u32 = 1 << 14;
 
-/// A snapshot of which some chunks have arrived.
+/// A snapshot that is being restored. Its chunks must arrive in order.
 pub(super) struct SnapshotRestore {
     height: u64,
     app_hash: Vec<u8>,
     /// SHA-256 hash of each chunk.
     hashes: Vec<[u8; 32]>,
     rows: Vec<StateRow>,
-    /// Number of chunks received.
+    /// The number of chunks received.
     received: usize,
 }
 
 /// The result of adding a chunk.
 pub(super) enum ChunkOutcome {
-    /// The chunk was added, and others are missing.
+    /// The chunk was added. More chunks are needed.
     More,
-    /// The chunk does not match its hash. Another peer must be asked for it.
+    /// The chunk does not match its hash and must be requested from another peer.
     Mismatch,
-    /// The chunk was the last one, and the ledger is complete.
+    /// The chunk was the last one. Contains the restored ledger.
     Complete(Box<Ledger>),
 }
 
 impl SnapshotRestore {
-    /// Starts to restore an offered snapshot. Returns `None` if its format is unknown or the offer contradicts itself.
+    /// Starts to restore an offered snapshot. Returns `None` if its format is unknown or the offer is inconsistent.
     pub(super) fn begin(offer: RequestOfferSnapshot) -> Option<Self> {
         let Snapshot { height, format, chunks, hash, metadata } = offer.snapshot?;
         let (hashes, rest) = metadata.as_chunks::<32>();
@@ -42,7 +42,7 @@ impl SnapshotRestore {
         valid.then(|| Self { height, app_hash, hashes: hashes.to_vec(), rows: Vec::new(), received: 0 })
     }
 
-    /// Adds the next chunk. Returns an error if the snapshot as a whole is invalid.
+    /// Adds the next chunk. Returns an error if the chunk is not the next one or the snapshot as a whole is invalid.
     pub(super) fn add(&mut self, index: u32, chunk: &[u8], genesis: impl FnOnce() -> Genesis) -> Result<ChunkOutcome> {
         ensure!(index as usize == self.received, "received chunk {index}, expected chunk {}", self.received);
         let expected = self.hashes.get(self.received).context("received more chunks than were offered")?;

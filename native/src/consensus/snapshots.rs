@@ -1,4 +1,5 @@
-//! The snapshots that this node serves: the rows of a ledger in chunks, the same bytes on every node.
+//! The snapshots that this node serves. A snapshot consists of a ledger's rows in chunks, whose bytes are the same on
+//! every node.
 
 use anyhow::{Context, Result, bail};
 use r3mes_wgpu::ledger::{Ledger, StateRow};
@@ -10,22 +11,22 @@ use std::{
 };
 use tendermint_proto::v0_38::abci::Snapshot;
 
-/// The version of the chunk format.
+/// The version of the format of snapshot chunks.
 pub(super) const FORMAT: u32 = 1;
-/// The bytes of rows after which a chunk ends. CometBFT transfers chunks of at most 16 MB.
+/// The size of rows in bytes at which a chunk is ended. CometBFT transfers chunks of at most 16 MB.
 const CHUNK_BYTES: usize = 4 << 20;
-/// The number of snapshots kept.
+/// The number of snapshots that are kept.
 const KEPT: usize = 4;
-/// The number of blocks that must follow a snapshot before it is offered, because a light client needs the next two
-/// headers.
+/// The number of blocks that must follow a snapshot before it is offered. A light client needs the next two headers to
+/// verify it.
 const NEWER_BLOCKS: u64 = 2;
 
-/// A row in a chunk: key and value.
+/// A row in a chunk: first the key, then the value.
 #[derive(Serialize, Deserialize)]
 struct SnapshotRow(#[serde(with = "serde_bytes")] Vec<u8>, #[serde(with = "serde_bytes")] Vec<u8>);
 
-/// The last ledgers at multiples of an interval. Copying a ledger costs nothing; its chunks are encoded on the first
-/// request.
+/// The newest ledgers whose heights are multiples of an interval. A ledger is cheap to copy, and its chunks are encoded
+/// when they are first requested.
 pub(super) struct Snapshots {
     every: u64,
     taken: Mutex<VecDeque<Arc<KeptSnapshot>>>,
@@ -38,7 +39,7 @@ struct KeptSnapshot {
 }
 
 impl Snapshots {
-    /// Starts with a snapshot of the current ledger, unless it is at height 0.
+    /// Creates the list with a snapshot of the current ledger, unless that is at height 0.
     pub(super) fn new(every: u64, ledger: Ledger) -> Self {
         let snapshots = Self { every: every.max(1), taken: Mutex::default() };
         if ledger.state().scalars().height > 0 {
@@ -63,14 +64,14 @@ impl Snapshots {
         }
     }
 
-    /// Returns the snapshots that can be used at a height, the newest first.
+    /// Returns the snapshots that are old enough to be offered at `height`, the newest first.
     pub(super) fn list(&self, height: u64) -> Result<Vec<Snapshot>> {
         let taken: Vec<_> =
             self.taken().iter().rev().filter(|taken| taken.height + NEWER_BLOCKS <= height).cloned().collect();
         taken.iter().map(|taken| described(taken.height, taken.chunks()?)).collect()
     }
 
-    /// Returns a chunk of a snapshot.
+    /// Returns the chunk with the index `chunk` of the snapshot at `height`.
     pub(super) fn chunk(&self, height: u64, format: u32, chunk: u32) -> Result<Vec<u8>> {
         let taken = self.taken().iter().find(|taken| taken.height == height && format == FORMAT).cloned();
         let taken = taken.with_context(|| format!("no snapshot of height {height} and format {format}"))?;
@@ -92,7 +93,7 @@ impl KeptSnapshot {
     }
 }
 
-/// Returns the description of a snapshot with which it is offered.
+/// Returns the description with which a snapshot is offered, including the hash of each chunk.
 pub(super) fn described(height: u64, chunks: &[Vec<u8>]) -> Result<Snapshot> {
     let metadata: Vec<u8> = chunks.iter().flat_map(Sha256::digest).collect();
     Ok(Snapshot {
@@ -104,7 +105,8 @@ pub(super) fn described(height: u64, chunks: &[Vec<u8>]) -> Result<Snapshot> {
     })
 }
 
-/// Encodes the rows of a ledger as chunks of DAG-CBOR. Each but the last has at least `chunk_bytes` bytes of rows.
+/// Encodes the rows of a ledger as chunks of DAG-CBOR. Every chunk except the last contains at least `chunk_bytes`
+/// bytes of rows.
 pub(super) fn pack(ledger: &Ledger, chunk_bytes: usize) -> Result<Vec<Vec<u8>>> {
     let (mut chunks, mut rows, mut bytes) = (Vec::new(), Vec::new(), 0);
     for StateRow { key, value } in ledger.rows() {

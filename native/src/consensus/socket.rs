@@ -1,4 +1,5 @@
-//! The ABCI socket: length-prefixed protobuf requests and responses, in order on each of CometBFT's connections.
+//! The ABCI socket. Each of CometBFT's connections carries length-prefixed protobuf requests, which are answered in
+//! order.
 
 use super::app::AbciApp;
 use crate::threads;
@@ -13,14 +14,14 @@ use std::{
 use tendermint_proto::v0_38::abci::{Request, Response, ResponseException, response::Value as ResponseValue};
 use tracing::{error, warn};
 
-/// The maximum size of a request in bytes. CometBFT's largest block has 100 MiB.
+/// The maximum size of a request in bytes. A block of CometBFT has at most 100 MiB.
 const MAX_REQUEST_BYTES: u64 = 128 << 20;
 /// The maximum size of a length prefix in bytes.
 const MAX_LENGTH_BYTES: usize = 10;
-/// The pause after a failure to accept a connection.
+/// The waiting time after a connection could not be accepted.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Accepts connections and answers each in a thread of its own.
+/// Accepts connections and answers each of them in its own thread.
 pub(super) fn run(listener: &TcpListener, app: &Arc<AbciApp>) {
     for stream in listener.incoming() {
         let app = app.clone();
@@ -40,8 +41,8 @@ pub(super) fn run(listener: &TcpListener, app: &Arc<AbciApp>) {
     }
 }
 
-/// Answers requests until CometBFT closes the connection. If a request fails, the response is an exception, and
-/// CometBFT exits.
+/// Answers requests until CometBFT closes the connection. If a request fails, the response is an exception, which makes
+/// CometBFT exit.
 fn serve_connection(mut stream: TcpStream, app: &AbciApp) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut requests = BufReader::new(stream.try_clone()?);

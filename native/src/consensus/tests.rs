@@ -1,4 +1,4 @@
-//! Tests of the ABCI application with requests like those of CometBFT.
+//! Tests the ABCI application with requests like those that CometBFT sends.
 
 use super::{
     app::AbciApp,
@@ -27,7 +27,7 @@ fn app(every: u64) -> (Arc<Node>, AbciApp) {
     (node.clone(), AbciApp::new(node, every))
 }
 
-/// Sends a request and returns the response of the same kind.
+/// Sends a request of the given kind and returns its response.
 macro_rules! ask {
     ($app:expr, $kind:ident, $request:expr) => {
         match $app.answer(Request { value: Some(RequestValue::$kind($request)) }) {
@@ -75,7 +75,7 @@ fn replicas_agree_and_a_block_is_stored_only_on_commit() {
         let before = one.0.ledger().root();
         let ran = ask!(one.1, FinalizeBlock, block(height, vec![transaction(height - 1)])).unwrap();
         assert_eq!(one.0.ledger().root(), before, "an executed block is only in memory");
-        // CometBFT repeats the request after a crash
+        // CometBFT sends the request again after a crash
         assert_eq!(ask!(one.1, FinalizeBlock, block(height, vec![transaction(height - 1)])).unwrap(), ran);
         ask!(one.1, Commit, RequestCommit {}).unwrap();
         assert_eq!(ran.app_hash, one.0.ledger().root().to_vec());
@@ -130,7 +130,7 @@ fn a_proposal_contains_only_valid_transactions_that_fit() {
     let proposed = prepare(&candidates, MAX_BLOCK_BYTES);
     assert_eq!(proposed, [first.clone(), second.clone(), third.clone()]);
     assert_eq!(process(proposed), i32::from(ProposalStatus::Accept));
-    // each transaction takes three more bytes in the block
+    // in a block, each of these transactions takes three bytes more than its own size
     let max_bytes = first.len() + second.len() + 6;
     assert_eq!(prepare(&candidates, max_bytes).len(), 2);
     assert_eq!(prepare(&candidates, max_bytes - 1).len(), 1);

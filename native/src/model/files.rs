@@ -1,4 +1,5 @@
-//! A model's files, mapped into memory: a folder in Hugging Face's layout or in this program's, or one GGUF file.
+//! Opens a model's files and maps them into memory. A model is a folder, in Hugging Face's layout or in this program's,
+//! or one GGUF file.
 
 use anyhow::{Context, Result, bail, ensure};
 use memmap2::Mmap;
@@ -25,7 +26,7 @@ pub(crate) enum ModelFiles {
 }
 
 impl ModelFiles {
-    /// Opens a path: a file as GGUF, a folder as `config.json` and safetensors.
+    /// Opens the model at a path. A file is opened as GGUF, and a folder as `config.json` and safetensors files.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let metadata = fs::metadata(path).with_context(|| format!("opening {}", path.display()))?;
         if metadata.is_file() {
@@ -36,7 +37,7 @@ impl ModelFiles {
         Ok(Self::Folder { config, pieces })
     }
 
-    /// Reads the model.
+    /// Reads the model from the opened files, and reports each layer to `progress`.
     pub(crate) fn read(&self, progress: Progress<'_>) -> Result<Model> {
         Ok(match self {
             Self::Gguf(bytes) => file::read_gguf(bytes, progress)?,
@@ -57,8 +58,8 @@ impl ModelFiles {
     }
 }
 
-/// Returns the safetensors files of a folder: `model.safetensors`, or the files that the index names if that one is
-/// missing.
+/// Returns the safetensors files of a folder: `model.safetensors`, or, if that file is missing, the files that
+/// `model.safetensors.index.json` names.
 fn pieces(dir: &Path) -> Result<Vec<PathBuf>> {
     let (one, index) = (dir.join("model.safetensors"), dir.join("model.safetensors.index.json"));
     if one.exists() || !index.exists() {

@@ -1,4 +1,4 @@
-//! The model and the text of a job: files, tokenizer, chunks.
+//! Loads the model of a job, and reads the job's text as chunks of tokens.
 
 pub(crate) mod files;
 mod shipped;
@@ -36,7 +36,7 @@ pub(crate) struct JobArgs {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
-/// The bundled text, a book: see `native/data/README.md`.
+/// The bundled text, a book that `native/data/README.md` describes.
 const TEXT: &[u8] = include_bytes!("../../data/moby-dick.txt");
 
 /// Reads the model in the folder that [`dir`] returns.
@@ -60,8 +60,8 @@ pub(crate) fn targets(rank: usize) -> Targets {
     Targets { rank, linears: Linear::ALL.to_vec() }
 }
 
-/// Returns the text of the job in chunks of 2048 tokens, made by the `tokenizer.json` in the model's folder `dir`, or
-/// of bytes if the vocabulary is 256 and there is no such file.
+/// Returns the text of the job in chunks of 2048 tokens. The tokens are those of the `tokenizer.json` in the model's
+/// folder `dir`, or the text's bytes if there is no such file and the vocabulary is 256.
 pub(crate) fn chunks(args: &JobArgs, dir: &Path, model: &Model) -> Result<Vec<Chunk>> {
     let mut texts = Vec::new();
     for path in &args.text {

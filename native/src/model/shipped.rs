@@ -1,4 +1,4 @@
-//! The bundled model: the files of `native/model`, which `scripts/pretrain` trained.
+//! The bundled model: the files in `native/model`, which come from the training in `scripts/pretrain`.
 
 use crate::{output::hex, paths};
 use anyhow::{Context, Result};
@@ -14,8 +14,9 @@ const FILES: [(&str, &[u8]); 3] = [
     (super::tokenizer::TOKENIZER, include_bytes!("../../model/tokenizer.json")),
 ];
 
-/// Returns the folder of the bundled model in the data folder, and writes its files if they are missing. The folder is
-/// named by a hash of the content, so the model of another version stays beside it, for the receipts that name it.
+/// Returns the folder of the bundled model in the data folder, and writes its files if they are missing. The folder's
+/// name contains a hash of the files, so the models of other program versions remain in folders of their own, and
+/// receipts of tasks on them can still be verified.
 pub(crate) fn dir(data_dir: &Path) -> Result<PathBuf> {
     let mut digest = Sha256::new();
     for (name, bytes) in FILES {

@@ -1,4 +1,5 @@
-//! Conversion between text and tokens: by bytes, or by a model's `tokenizer.json` with Hugging Face's `tokenizers`.
+//! Converts between text and tokens. Tokens are bytes, or those of a model's `tokenizer.json`, which Hugging Face's
+//! crate `tokenizers` reads.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use r3mes_wgpu::protocol::{CHUNK_TOKENS, Chunk};
@@ -21,7 +22,8 @@ pub(crate) enum TextTokenizer {
 impl TextTokenizer {
     /// Opens the tokenizer of the model in a folder.
     ///
-    /// Returns an error if the tokenizer has an id of `vocab` or more, or if there is none and `vocab` is not 256.
+    /// Returns an error if the tokenizer has a token id of `vocab` or more, or if there is no tokenizer and `vocab` is
+    /// not 256.
     pub(crate) fn open(dir: &Path, vocab: usize) -> Result<Self> {
         let path = dir.join(TOKENIZER);
         if !path.exists() {
@@ -36,8 +38,8 @@ impl TextTokenizer {
         Ok(Self::Learned(Box::new(tokenizer)))
     }
 
-    /// Returns the ids of one text, with the special tokens that the tokenizer adds: the same as Python's
-    /// `tokenizer.encode(text).ids`.
+    /// Returns the token ids of one text, including the special tokens that the tokenizer adds. They are the same as
+    /// those of Python's `tokenizer.encode(text).ids`.
     pub(crate) fn encode(&self, text: &[u8]) -> Result<Vec<u32>> {
         match self {
             Self::Bytes => Ok(text.iter().map(|byte| u32::from(*byte)).collect()),
@@ -70,7 +72,7 @@ impl TextTokenizer {
 
 /// A decoder that receives one token at a time and returns whole characters.
 pub(crate) enum TextStream<'a> {
-    /// The bytes of a character that is incomplete so far.
+    /// A decoder of byte tokens, with the bytes of a character that is incomplete so far.
     Bytes(Vec<u8>),
     /// The tokenizer's own decoder.
     Learned(Stream<'a>),
@@ -99,7 +101,7 @@ mod tests {
     use super::*;
     use sha2::{Digest, Sha256};
 
-    /// A tokenizer that `tests/data/bitnet/make.py` describes.
+    /// The folder of a tokenizer that `tests/data/bitnet/make.py` describes.
     const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/bitnet/tokenizer");
 
     #[test]
@@ -107,7 +109,7 @@ mod tests {
         let tokenizer = TextTokenizer::open(Path::new(DATA), 1200).unwrap();
         let read = |name: &str| fs::read_to_string(Path::new(DATA).join(name)).unwrap();
         let mut lines: Vec<String> = serde_json::from_str(&read("odd_lines.json")).unwrap();
-        // as Python reads a text file
+        // Python converts line ends when it reads a text file
         let book = include_str!("../../data/moby-dick.txt").replace("\r\n", "\n");
         lines.extend(book.split('\n').take(5000).map(str::to_owned));
         let expected = read("digests.txt");

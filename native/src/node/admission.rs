@@ -1,24 +1,24 @@
-//! Admission: which transactions may be in the next block.
+//! Admission: decides which transactions the next block can contain.
 
 use r3mes_wgpu::{
     ledger::{Ledger, Refusal},
     tx::{DENOM, code},
 };
 
-/// The maximum size of a block's transactions in bytes.
+/// The maximum total size of the transactions in a block, in bytes.
 pub(crate) const MAX_BLOCK_BYTES: usize = 1 << 20;
 
-/// A copy of the ledger in which the admitted transactions have paid their fees and used their sequence numbers.
+/// A copy of the ledger on which the admitted transactions have paid their fees and used their sequence numbers.
 pub(crate) struct Admission(Ledger);
 
 impl Admission {
-    /// Starts from a ledger, with no transaction admitted.
+    /// Creates the state before any transaction is admitted.
     pub(crate) fn new(ledger: &Ledger) -> Self {
         Self(ledger.next())
     }
 
-    /// Admits a transaction at the time `now` (seconds since 1970) if it pays at least `min_fee` micro-units. A refused
-    /// transaction changes nothing.
+    /// Admits a transaction at the time `now`, in seconds since 1970, if it is valid and pays at least `min_fee`
+    /// micro-units. A refused transaction changes nothing.
     pub(crate) fn admit(&mut self, tx: &[u8], min_fee: u64, now: u64) -> Result<(), Refusal> {
         let mut after = self.0.at(now);
         let paid = after.admit(tx)?.fee.amount;

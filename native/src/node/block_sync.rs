@@ -1,5 +1,5 @@
-//! Fetches the blocks that the ledger names and that this node lacks. A node of a network with other nodes gets them
-//! from gateways, such as those of the other nodes, as soon as blocks of the chain name them.
+//! Fetches the data blocks that the ledger names and that this node lacks. In a network of several nodes they come from
+//! gateways, such as those of the other nodes, as soon as blocks of the chain name them.
 
 use super::Node;
 use crate::{
@@ -23,14 +23,14 @@ use tracing::warn;
 /// The time between two checks for missing blocks.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Starts to fetch missing blocks from these gateways, in a thread that runs until the process ends.
+/// Starts a thread that fetches missing blocks from these gateways until the process ends.
 pub(crate) fn start(node: Arc<Node>, gateways: &[String]) -> Result<()> {
     let sources = BlockSources::gateways(gateways)?.ignoring_absence();
     let sync = move || {
         let (mut attempts, mut seen) = (Attempts::new(), None);
         loop {
             let head = node.ledger().state().scalars().clone();
-            // the blocks that the ledger names change only with these
+            // which blocks the ledger names can change only if one of these changes
             let names = Some((head.round, head.submissions));
             let now = Instant::now();
             if seen != names || attempts.values().any(|(due, _)| *due <= now) {
@@ -45,10 +45,10 @@ pub(crate) fn start(node: Arc<Node>, gateways: &[String]) -> Result<()> {
     threads::start("block sync", sync)
 }
 
-/// When a missing block or DAG is to be requested next, by its root.
+/// Root of a missing block or DAG → when to request it next, and its backoff.
 type Attempts = BTreeMap<Cid, (Instant, Backoff)>;
 
-/// Requests everything that is missing and due.
+/// Requests all missing blocks whose next attempt is due.
 fn fetch_missing(node: &Node, sources: &BlockSources, attempts: &mut Attempts) -> Result<()> {
     let missing = node.pin_ledger()?;
     attempts.retain(|root, _| missing.contains(root));
@@ -77,7 +77,7 @@ fn fetch_missing(node: &Node, sources: &BlockSources, attempts: &mut Attempts) -
     }
 }
 
-/// Whether no gateway has the block, which may still be on its way to them.
+/// Whether no gateway has the block. It may still be on its way to them.
 fn is_absence(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(FetchError::Client(error)) if error.is_absence())
 }

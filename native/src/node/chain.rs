@@ -1,8 +1,8 @@
-//! The chain on disk, in one redb file: the ledger's rows, its blocks with the outcomes of their transactions, and an
+//! The chain on disk, in one redb file: the ledger's rows, the blocks with the outcomes of their transactions, and an
 //! index of transactions.
 //!
-//! A block is written as one durable transaction of the database: changed rows, block and outcomes. So after `kill -9`
-//! or a power cut the file holds everything that was acknowledged and no partial change.
+//! A block is written in one durable transaction of the database, together with the changed rows and the outcomes.
+//! After `kill -9` or a power cut the file therefore contains everything that was acknowledged, and no partial change.
 
 use anyhow::{Context, Result, bail};
 use r3mes_wgpu::ledger::{Applied, ChainBlock, Genesis, Ledger, StateRow, TxOutcome};
@@ -12,28 +12,28 @@ use redb::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// `genesis`, in DAG-CBOR.
+/// The key `genesis` → the genesis in DAG-CBOR.
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
-/// The ledger's rows.
+/// Key of a row of the ledger → value of the row.
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 /// Height → [`BlockRecord`].
 const BLOCKS: TableDefinition<u64, &[u8]> = TableDefinition::new("blocks");
 /// Hash of a transaction → height of its block and index in the block.
 const TRANSACTIONS: TableDefinition<&str, (u64, u32)> = TableDefinition::new("transactions");
-/// The number of blocks that are kept.
+/// The number of newest blocks that are kept.
 const KEPT_BLOCKS: u64 = 100_000;
 
-/// A block with its results.
+/// A block with the results of executing it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BlockRecord {
     pub(crate) block: ChainBlock,
-    /// Root of the ledger after the block.
+    /// Ledger root after the block.
     #[serde(with = "serde_bytes")]
     pub(crate) root: [u8; 32],
     pub(crate) outcomes: Vec<TxOutcome>,
 }
 
-/// The file of a chain.
+/// The database file of a chain.
 pub(super) struct Chain(Database);
 
 impl Chain {
@@ -41,7 +41,7 @@ impl Chain {
     /// error if the database belongs to another genesis.
     pub(super) fn open(database: Database, genesis: &Genesis) -> Result<(Self, Ledger)> {
         let write = database.begin_write()?;
-        // creates the tables, so that readers always find them
+        // creates the tables, so that readers never fail to find them
         write.open_table(BLOCKS)?;
         write.open_table(TRANSACTIONS)?;
         let ledger = {
@@ -71,7 +71,7 @@ impl Chain {
         Ok((Self(database), ledger))
     }
 
-    /// Appends a block, which changed the ledger from `before` to `after`. It is on disk when this returns.
+    /// Appends a block that changed the ledger from `before` to `after`. It is on disk when this returns.
     pub(super) fn add(&self, before: &Ledger, after: &Ledger, block: &ChainBlock, applied: &Applied) -> Result<()> {
         let mut write = self.0.begin_write()?;
         write.set_durability(Durability::Immediate)?;
@@ -85,7 +85,7 @@ impl Chain {
             }
             let (mut blocks, mut transactions) = (write.open_table(BLOCKS)?, write.open_table(TRANSACTIONS)?);
             for (at, outcome) in applied.outcomes.iter().enumerate() {
-                // a transaction that failed in an earlier block is found in its latest one
+                // a transaction that failed in an earlier block is found in the latest block that contains it
                 transactions.insert(outcome.hash.as_str(), (block.height, at as u32))?;
             }
             let record = BlockRecord { block: block.clone(), root: after.root(), outcomes: applied.outcomes.clone() };
@@ -100,7 +100,7 @@ impl Chain {
         Ok(write.commit()?)
     }
 
-    /// Replaces the ledger by another one of the same genesis, and deletes all blocks and outcomes.
+    /// Replaces the ledger by another ledger of the same genesis, and deletes all blocks and outcomes.
     pub(super) fn replace(&self, ledger: &Ledger) -> Result<()> {
         let mut write = self.0.begin_write()?;
         write.set_durability(Durability::Immediate)?;
@@ -117,17 +117,17 @@ impl Chain {
         Ok(self.0.begin_read()?.open_table(table)?)
     }
 
-    /// Returns the block at a height, or `None` if it is not kept or not there yet.
+    /// Returns the block at a height, or `None` if it is no longer kept or does not exist yet.
     pub(super) fn block(&self, height: u64) -> Result<Option<BlockRecord>> {
         let blocks = self.table(BLOCKS)?;
-        // the trait's `get`: the result of `ReadOnlyTable::get` may outlive the table, and a commit would free its
-        // pages
+        // uses the trait's `get`, because the result of `ReadOnlyTable::get` may outlive the table, and a commit would
+        // then free its pages
         let record = ReadableTable::get(&blocks, height)?;
         record.map(|record| decode(record.value())).transpose()
     }
 
-    /// Returns the height of a transaction's block, its index in the block and its outcome, or `None` if no kept block
-    /// contains it.
+    /// Returns the height of the block that contains a transaction, the transaction's index in that block, and its
+    /// outcome. Returns `None` if no kept block contains the transaction.
     pub(super) fn outcome(&self, hash: &str) -> Result<Option<(u64, u32, TxOutcome)>> {
         let transactions = self.table(TRANSACTIONS)?;
         let place = ReadableTable::get(&transactions, hash)?.map(|place| place.value());
@@ -139,7 +139,7 @@ impl Chain {
     }
 }
 
-/// Reads the ledger from the database of a node that is not running.
+/// Reads the ledger from the database of a node that is not running, without changing it.
 pub(crate) fn read_only(database: &Database) -> Result<Ledger> {
     let read = database.begin_read()?;
     let genesis = read.open_table(META)?.get("genesis")?.context("the ledger has no genesis")?;
@@ -175,7 +175,7 @@ fn compare(given: &Genesis, stored: &Genesis) -> Result<()> {
     }
 }
 
-/// Returns the first part in which two geneses differ, or `None` if they are equal.
+/// Returns the name of the first part in which two geneses differ, or `None` if they are equal.
 pub(crate) fn difference(one: &Genesis, other: &Genesis) -> Option<&'static str> {
     let parts = [
         ("model", one.job.model == other.job.model),
@@ -189,7 +189,7 @@ pub(crate) fn difference(one: &Genesis, other: &Genesis) -> Option<&'static str>
     parts.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
 }
 
-/// Returns the name of the folder of a genesis: `job-` and the first 8 bytes of its hash.
+/// Returns the name of the folder for a genesis: `job-` and the first 8 bytes of the genesis hash.
 pub(super) fn folder_name(genesis: &Genesis) -> String {
     format!("job-{}", data_encoding::HEXLOWER.encode(&genesis.hash()[..8]))
 }

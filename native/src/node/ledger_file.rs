@@ -1,6 +1,7 @@
-//! Creating, locking and opening the file of a chain.
+//! Creates, locks and opens the file of a chain.
 //!
-//! The file is created under another name and then renamed, because redb refuses a file whose creation was interrupted.
+//! The file is created under a temporary name and then renamed, because redb refuses a file whose creation was
+//! interrupted.
 
 use crate::paths;
 use anyhow::{Context, Result, bail};
@@ -9,8 +10,8 @@ use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
 
-/// The number of attempts to lock. A released lock may still be held for a moment by a process that was being forked
-/// meanwhile.
+/// The number of attempts to lock the file. A child process that was forked meanwhile may hold a released lock for a
+/// moment longer.
 const LOCK_ATTEMPTS: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
@@ -30,7 +31,8 @@ pub(super) fn lock(path: &Path) -> Result<File> {
     bail!("another process uses it; stop that process or pass another --data-dir")
 }
 
-/// Opens the database at `path`. If there is none, `make` fills a new one first. The caller must hold the lock.
+/// Opens the database at `path`. If it does not exist, creates it and lets `make` fill it first. The caller must hold
+/// the lock.
 pub(super) fn open(path: &Path, make: impl FnOnce(Database) -> Result<()>) -> Result<Database> {
     if !fs::exists(path)? {
         let unfinished = path.with_extension("new");

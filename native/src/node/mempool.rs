@@ -7,21 +7,21 @@ use r3mes_wgpu::{
 };
 use std::collections::{BTreeSet, VecDeque};
 
-/// The maximum number of transactions.
+/// The maximum number of pending transactions.
 const CAPACITY: usize = 8192;
 
-/// The pending transactions, in the order of arrival.
+/// The pending transactions, in the order in which they arrived.
 pub(super) struct Mempool {
     admission: Admission,
     txs: VecDeque<(String, Vec<u8>)>,
     hashes: BTreeSet<String>,
 }
 
-/// Error returned when a transaction is not added.
+/// Error returned when a transaction was not added to the mempool.
 pub(super) enum MempoolError {
     /// The mempool is full.
     Full,
-    /// The ledger would refuse the transaction.
+    /// The transaction would be refused by the ledger.
     Refused(Refusal),
 }
 
@@ -30,7 +30,7 @@ impl Mempool {
         Self { admission: Admission::new(&ledger), txs: VecDeque::new(), hashes: BTreeSet::new() }
     }
 
-    /// Adds a transaction at the time `now` (seconds since 1970). Succeeds without effect if it is already pending.
+    /// Adds a transaction at the time `now`, in seconds since 1970. If it is already pending, succeeds without effect.
     pub(super) fn add(&mut self, tx: Vec<u8>, min_fee: u64, now: u64) -> Result<(), MempoolError> {
         let hash = tx_hash(&tx);
         if self.hashes.contains(&hash) {
@@ -45,7 +45,7 @@ impl Mempool {
         Ok(())
     }
 
-    /// Returns the transactions of the next block, which stay pending until [`Self::settle`].
+    /// Returns the transactions for the next block. They stay pending until [`Self::settle`] is called.
     pub(super) fn next(&self) -> Vec<Tx> {
         let mut bytes = 0;
         let fits = |(_, tx): &&(String, Vec<u8>)| {
@@ -59,8 +59,8 @@ impl Mempool {
         self.txs.is_empty()
     }
 
-    /// Removes the first `count` transactions, which are in the block that led to `ledger`, and all transactions that
-    /// are not valid on this ledger any more.
+    /// Removes the first `count` transactions, which the block that led to `ledger` contains, and all transactions that
+    /// are no longer valid on this ledger.
     pub(super) fn settle(&mut self, ledger: Ledger, count: usize) {
         let now = ledger.state().scalars().time;
         self.admission = Admission::new(&ledger);

@@ -1,10 +1,10 @@
 //! A node: a [`Ledger`] with its chain, its mempool, and the data blocks that the ledger names.
 //!
-//! A node recomputes nothing. Verifiers and proposers do, and reach it over HTTP like everybody else. It produces
-//! blocks of admitted transactions by itself, or appends the blocks that CometBFT delivers through
-//! [`crate::consensus`].
+//! A node recomputes no gradients. Verifiers and proposers do so, and use the node over HTTP like every other client.
+//! The node either produces blocks of admitted transactions by itself, or appends the blocks that CometBFT delivers
+//! through [`crate::consensus`].
 //!
-//! `ledger.redb` holds the chain and `blocks.redb` the data blocks.
+//! The file `ledger.redb` contains the chain, and `blocks.redb` the data blocks.
 
 mod admission;
 pub(crate) mod block_sync;
@@ -39,31 +39,31 @@ use std::{
 use tokio::sync::broadcast;
 use tracing::{debug, warn};
 
-/// The limits of a node's block store: 1 GiB of loose blocks, 64 GiB in all.
+/// The size limits of a node's block store: 1 GiB of unpinned blocks, 64 GiB in total.
 const QUOTA: Quota = Quota { loose_bytes: 1 << 30, total_bytes: 64 << 30 };
-/// The seconds between blocks without transactions while the ledger has deadlines pending.
+/// The time in seconds between blocks without transactions, which are produced while the ledger has pending deadlines.
 const IDLE_BLOCK: u64 = 1;
-/// The number of blocks that a slow listener may lag behind.
+/// The number of blocks that a listener may lag behind before it misses some.
 const LISTENER_BLOCKS: usize = 256;
 
-/// A ledger with its chain, its mempool and its data blocks.
+/// A node's ledger, chain, mempool and data blocks.
 pub(crate) struct Node {
     ledger: RwLock<Ledger>,
     mempool: Mutex<Mempool>,
-    /// Notified of every transaction that arrives.
+    /// Notified whenever a transaction arrives.
     arrived: Condvar,
     chain: Chain,
     blocks: Arc<BlockStore>,
-    /// Locked while pins are derived from the ledger and set.
+    /// Held while pins are derived from the ledger and set, so that only one thread does so.
     pinning: Mutex<()>,
     added: broadcast::Sender<Arc<AddedBlock>>,
     min_fee: u64,
-    /// The lock of the ledger's file, or `None` for a node in memory.
+    /// The lock on the ledger's file, or `None` for a node in memory. Dropping it releases the lock.
     #[expect(dead_code, reason = "dropping it releases the lock")]
     lock: Option<File>,
 }
 
-/// A block that was appended, with its results.
+/// An appended block and the results of executing it.
 #[derive(Clone, Debug)]
 pub(crate) struct AddedBlock {
     pub(crate) block: ChainBlock,
@@ -71,7 +71,8 @@ pub(crate) struct AddedBlock {
 }
 
 impl Node {
-    /// Opens the files in `folder`, or creates them. Transactions must pay at least `min_fee` micro-units.
+    /// Opens the files in `folder`, or creates them. The mempool admits only transactions that pay at least `min_fee`
+    /// micro-units.
     ///
     /// Returns an error if the files belong to another genesis or another process uses them.
     pub(crate) fn open(folder: &Path, setup: Setup, min_fee: u64) -> Result<Self> {
@@ -109,7 +110,7 @@ impl Node {
         self.ledger.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns a copy of the genesis, whose size grows with the text.
+    /// Returns a copy of the genesis. Copying is slow for a long text, because the genesis names every chunk.
     pub(crate) fn genesis(&self) -> Genesis {
         self.ledger().genesis().clone()
     }
@@ -119,13 +120,13 @@ impl Node {
         self.min_fee
     }
 
-    /// Returns the store of data blocks.
+    /// Returns the store of the data blocks.
     pub(crate) fn blocks(&self) -> &Arc<BlockStore> {
         &self.blocks
     }
 
-    /// Returns the block at a height, or `None` if it is not kept or not there yet. A block is visible only once
-    /// [`Self::ledger`] includes it.
+    /// Returns the block at a height, or `None` if it is no longer kept or does not exist yet. A block becomes visible
+    /// only when [`Self::ledger`] includes it.
     pub(crate) fn block(&self, height: u64) -> Result<Option<BlockRecord>> {
         if self.is_future(height) { Ok(None) } else { self.chain.block(height) }
     }
@@ -134,13 +135,13 @@ impl Node {
         height > self.ledger().state().scalars().height
     }
 
-    /// Returns the height of a transaction's block, its index in the block and its outcome, or `None` if no kept block
-    /// contains it.
+    /// Returns the height of the block that contains a transaction, the transaction's index in that block, and its
+    /// outcome. Returns `None` if no kept block contains the transaction.
     pub(crate) fn outcome(&self, hash: &str) -> Result<Option<(u64, u32, TxOutcome)>> {
         Ok(self.chain.outcome(hash)?.filter(|(height, ..)| !self.is_future(*height)))
     }
 
-    /// Admits a transaction that arrived at the time `now` (seconds since 1970) to the mempool.
+    /// Admits a transaction to the mempool. `now` is the time of its arrival in seconds since 1970.
     pub(crate) fn admit(&self, tx: Vec<u8>, now: u64) -> Result<(), Refusal> {
         let added = self.mempool().add(tx, self.min_fee, now);
         self.arrived.notify_all();
@@ -150,7 +151,7 @@ impl Node {
         })
     }
 
-    /// Waits until a transaction is pending, or for the timeout.
+    /// Waits until a transaction is pending, at most for the timeout.
     pub(crate) fn wait(&self, timeout: Duration) {
         let mempool = self.mempool();
         if mempool.is_empty() {
@@ -158,13 +159,13 @@ impl Node {
         }
     }
 
-    /// Returns a receiver of every block appended from now on.
+    /// Returns a receiver of all blocks that are appended from now on.
     pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<AddedBlock>> {
         self.added.subscribe()
     }
 
-    /// Produces a block at the time `now` if transactions are pending or the ledger wants one. Returns the block, if
-    /// any.
+    /// Produces a block at the time `now`, in seconds since 1970, if transactions are pending or the ledger needs a
+    /// block. Returns the block, or `None` if none was produced.
     pub(crate) fn produce(&self, now: u64) -> Result<Option<Arc<AddedBlock>>> {
         let before = self.ledger();
         let head = before.state().scalars();
@@ -182,8 +183,8 @@ impl Node {
         Ok(Some(added))
     }
 
-    /// Appends the next block, which leads to the ledger `after`, and sends it to all listeners. It is on disk when
-    /// this returns.
+    /// Appends the next block, which leads to the ledger `after`, and sends it to all listeners. The block is on disk
+    /// when this returns.
     pub(crate) fn add(&self, after: Ledger, added: AddedBlock) -> Result<Arc<AddedBlock>> {
         let AddedBlock { block, applied } = &added;
         self.chain.add(&self.ledger(), &after, block, applied)?;
@@ -193,12 +194,12 @@ impl Node {
         }
         debug!(height = block.height, txs = block.txs.len(), "block added");
         let added = Arc::new(added);
-        // sending fails only if nobody listens
+        // sending fails only if there are no listeners
         let _ = self.added.send(added.clone());
         Ok(added)
     }
 
-    /// Replaces the ledger by another one of the same genesis. It is on disk when this returns.
+    /// Replaces the ledger by another ledger of the same genesis. The new ledger is on disk when this returns.
     pub(crate) fn replace(&self, ledger: Ledger) -> Result<()> {
         let tasks = ledger.tasks()?;
         self.blocks.put(&tasks.iter().map(|task| task.block()).collect::<Vec<_>>())?;
@@ -211,7 +212,7 @@ impl Node {
         *self.ledger.write().unwrap_or_else(PoisonError::into_inner) = ledger;
     }
 
-    /// Stores the tasks that a block has claimed, so that miners and verifiers can fetch them.
+    /// Stores the tasks that were claimed in a block, so that miners and verifiers can fetch them.
     pub(crate) fn store_tasks(&self, ledger: &Ledger, applied: &Applied) -> Result<()> {
         let mut tasks = Vec::new();
         for event in applied.outcomes.iter().flat_map(|outcome| &outcome.events) {
@@ -225,8 +226,8 @@ impl Node {
         }
     }
 
-    /// Pins the artifacts that a block has accepted. If it ended a round, also releases what the ledger no longer
-    /// names.
+    /// Pins the artifacts of the gradients that a block has accepted. If the block ended a round, also unpins the data
+    /// that the ledger no longer names.
     fn pin_results(&self, applied: &Applied) -> Result<()> {
         if applied.events.iter().any(|event| matches!(event, Event::RoundClosed { .. })) {
             return self.pin_ledger().map(drop);
@@ -240,8 +241,8 @@ impl Node {
         self.blocks.add_system_pins(accepted)
     }
 
-    /// Pins the data that the ledger names, as far as all its blocks are here, and releases what the ledger no longer
-    /// names. Returns the roots whose data is incomplete.
+    /// Pins the data that the ledger names, if all of its blocks are stored here, and unpins the data that the ledger
+    /// no longer names. Returns the roots of the data that is incomplete.
     pub(crate) fn pin_ledger(&self) -> Result<BTreeSet<Cid>> {
         let _guard = self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
         let kept: BTreeSet<Cid> = self.blocks.system_pins()?.into_iter().collect();

@@ -1,4 +1,4 @@
-//! The setup of a node: a genesis with the data that it names.
+//! The setup of a node: a genesis and the data blocks that it names.
 
 use super::chain;
 use anyhow::{Result, ensure};
@@ -9,29 +9,29 @@ use r3mes_wgpu::{
     store::Block,
 };
 
-/// A genesis, and the blocks of its chunks and first adapter.
+/// A genesis, and the blocks of its chunks and of its initial adapter.
 pub(crate) struct Setup {
     pub(super) genesis: Genesis,
     pub(super) blocks: Vec<Block>,
 }
 
-/// The parts of a genesis that do not follow from model and text.
+/// The parts of a genesis that are not derived from the model and the text.
 pub(crate) struct GenesisTerms {
     pub(crate) chain_id: String,
     pub(crate) params: LedgerParams,
     /// Rank of the adapter.
     pub(crate) rank: u32,
     pub(crate) seed: [u8; 32],
-    /// Number of accepted tasks of a round. Limited to the number of chunks of the text.
+    /// The number of accepted tasks that fill a round. Limited to the number of chunks of the text.
     pub(crate) quota: u32,
-    /// Address and coins in micro-units of each account.
+    /// Address of each account, and its coins in micro-units.
     pub(crate) accounts: Vec<(String, u64)>,
-    /// Address, stake in micro-units and roles of each operator.
+    /// Address of each operator, its stake in micro-units, and the codes of its roles.
     pub(crate) nodes: Vec<(String, u64, Vec<u32>)>,
 }
 
 impl GenesisTerms {
-    /// Returns the terms of a genesis.
+    /// Returns the terms that a genesis contains.
     pub(crate) fn of(genesis: &Genesis) -> Self {
         let Genesis { chain_id, params, job, seed, quota, accounts, nodes, .. } = genesis.clone();
         Self { chain_id, params, rank: job.rank, seed, quota, accounts, nodes }
@@ -39,9 +39,9 @@ impl GenesisTerms {
 }
 
 impl Setup {
-    /// Builds the genesis. The pair is the dispute context of the job and the layout root of the adapter.
+    /// Builds a genesis. The last parameter is a pair: the job's dispute context and the adapter's layout root.
     ///
-    /// Returns an error if terms, job, adapter and text do not fit together.
+    /// Returns an error if the terms, the job, the adapter and the text do not belong together.
     pub(crate) fn new(
         terms: GenesisTerms,
         job: Job,
@@ -74,12 +74,12 @@ impl Setup {
         Ok(Self { genesis, blocks })
     }
 
-    /// Returns the genesis.
+    /// Returns the genesis of this setup.
     pub(crate) fn genesis(&self) -> &Genesis {
         &self.genesis
     }
 
-    /// Returns the name of this network's folder in the data folder.
+    /// Returns the name of this network's subfolder in the data folder.
     pub(crate) fn folder(&self) -> String {
         chain::folder_name(&self.genesis)
     }

@@ -1,4 +1,4 @@
-//! Transactions and queries with the paths and the JSON of a Cosmos SDK 0.50 node's REST server.
+//! Transactions and queries, with the paths and JSON of the REST server of a Cosmos SDK 0.50 node.
 
 use super::{
     events::event_json,
@@ -42,7 +42,7 @@ struct BroadcastRequest {
     mode: String,
 }
 
-/// Checks a transaction and adds it to the mempool. Its outcome can be queried by its hash.
+/// Admits a transaction to the mempool. Its outcome can then be queried by its hash.
 async fn broadcast(State(app): SharedApp, Json(request): Json<BroadcastRequest>) -> Result<Response, Response> {
     let invalid = |message: &str| failure(StatusCode::BAD_REQUEST, 3, message);
     if request.mode != "BROADCAST_MODE_SYNC" {
@@ -55,7 +55,7 @@ async fn broadcast(State(app): SharedApp, Json(request): Json<BroadcastRequest>)
     let hash = tx_hash(&tx);
     let known = hash.clone();
     let admitted = blocking(move || {
-        // submitting a successful transaction again succeeds
+        // submitting a transaction again after it was executed successfully counts as success
         if app.node.outcome(&known)?.is_some_and(|(_, _, outcome)| outcome.code == 0) {
             return Ok(Ok(Ok(())));
         }
@@ -92,7 +92,7 @@ fn response(hash: &str, height: u64, code: u32, log: &str, data: &[u8]) -> Value
     })
 }
 
-/// Returns an account. Every valid address has one, with number 0.
+/// Returns an account. Every valid address has one, whose account number is 0.
 async fn account(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     check_address(&address)?;
     let sequence = app.ledger().state().account_of(&address).sequence;
@@ -120,7 +120,7 @@ async fn balance(State(app): SharedApp, Path(address): Path<String>, Query(query
     Json(json!({ "balance": { "denom": query.denom, "amount": amount.to_string() } }))
 }
 
-/// Calls a method of the JSON-RPC, whose results some REST routes translate.
+/// Calls a method of the JSON-RPC. Some REST routes return its result in another form.
 async fn call_rpc(app: Arc<AppState>, method: &'static str, params: Value) -> Result<Value, Response> {
     let result = blocking(move || Ok(rpc::call(&app, method, &params))).await?;
     result.map_err(|error| failure(StatusCode::NOT_FOUND, 5, error.message))
@@ -143,7 +143,7 @@ async fn syncing(State(app): SharedApp) -> Result<Json<Value>, Response> {
     Ok(Json(json!({ "syncing": status["sync_info"]["catching_up"] })))
 }
 
-/// Returns the block at a height, or at `latest`.
+/// Returns the block at a height. The height `latest` stands for the last block.
 async fn block(State(app): SharedApp, Path(height): Path<String>) -> Result<Json<Value>, Response> {
     let height = if height == "latest" { Value::Null } else { json!(height) };
     let mut block = call_rpc(app, "block", json!({ "height": height })).await?;
@@ -151,7 +151,7 @@ async fn block(State(app): SharedApp, Path(height): Path<String>) -> Result<Json
     Ok(Json(block))
 }
 
-/// Turns the hexadecimal hashes and addresses of the JSON-RPC into the base64 of the REST API.
+/// Converts the hexadecimal hashes and addresses of the JSON-RPC to base64, which the REST API uses.
 fn to_base64(json: &mut Value) {
     match json {
         Value::Array(all) => all.iter_mut().for_each(to_base64),

@@ -1,4 +1,4 @@
-//! Routes for the roles: the task that a miner holds, the duties of verifiers and proposers, and disputes.
+//! Routes for miners and operators: claimed tasks, the duties of verifiers and proposers, and disputes.
 
 use super::state::{AppState, SharedApp, check_address, failure};
 use crate::{clock::unix_seconds, output::hex};
@@ -28,7 +28,7 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
         .route("/r3mes/wgpu/v1/disputes", get(disputes))
 }
 
-/// Returns the response to an inconsistency of the ledger, which should never occur.
+/// Returns the response if the ledger is inconsistent, which should never happen.
 fn inconsistent(error: impl std::fmt::Display) -> Response {
     failure(StatusCode::INTERNAL_SERVER_ERROR, 13, error)
 }

@@ -1,4 +1,4 @@
-//! Grants with the paths and the JSON of a Cosmos SDK 0.50 node's REST server, and session numbers.
+//! Grants, with the paths and JSON of the REST server of a Cosmos SDK 0.50 node, and the numbers of session statements.
 
 use super::state::{AppState, SharedApp, failure};
 use crate::clock::unix_seconds;
@@ -47,7 +47,7 @@ async fn grants(State(app): SharedApp, Query(query): Query<GrantQuery>) -> Resul
     Ok(Json(json!({ "grants": grants, "pagination": { "next_key": null, "total": total } })))
 }
 
-/// Returns an allowance. One that is used up has 0 left until it expires.
+/// Returns a fee allowance. An allowance that is used up has 0 micro-units left until it expires.
 async fn allowance(
     State(app): SharedApp,
     Path((granter, grantee)): Path<(String, String)>,
@@ -69,7 +69,7 @@ async fn allowance(
     Ok(Json(json!({ "allowance": { "granter": granter, "grantee": grantee, "allowance": allowed } })))
 }
 
-/// Returns the number that the next signed session statement between the two accounts must have.
+/// Returns the sequence number that the next signed session statement between the two accounts must contain.
 async fn session(
     State(app): SharedApp,
     Path((granter, grantee)): Path<(String, String)>,

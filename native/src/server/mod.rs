@@ -1,8 +1,8 @@
-//! The HTTP server of a node: the routes of a Cosmos node, CometBFT's JSON-RPC, an IPFS gateway and the mining page, on
-//! one port.
+//! The HTTP server of a node. One port serves the routes of a Cosmos node, CometBFT's JSON-RPC, an IPFS gateway and the
+//! mining page.
 //!
-//! Queries are answered from the ledger after the last block. Transactions go to the node's mempool, from which one
-//! thread produces blocks, or to CometBFT.
+//! Queries are answered from the ledger after the last block. Transactions go to the node's mempool, from which a
+//! thread produces blocks, or to CometBFT on a replica.
 
 mod cosmos;
 mod duties;
@@ -42,14 +42,14 @@ use tokio::net::TcpListener;
 use tower_http::{compression::CompressionLayer, cors::CorsLayer};
 use tracing::error;
 
-/// The longest time between two checks whether the ledger wants a block.
+/// The longest time between two checks of whether the ledger needs a block.
 const TICK: Duration = Duration::from_millis(100);
-/// The pause after a failure to produce a block.
+/// The waiting time after a block could not be produced.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The maximum size of a request body in bytes. Uploads to the IPFS routes have a limit of their own.
+/// The maximum size of a request body in bytes. The IPFS routes that upload files have a higher limit.
 const MAX_BODY_BYTES: usize = 16 << 20;
 
-/// Flags of the HTTP server of a node in this process.
+/// Flags of a node's HTTP server.
 #[derive(Args, Clone)]
 pub(crate) struct ServeArgs {
     /// Listen on this address [default: 127.0.0.1:7717, or another port if that one is taken]
@@ -66,7 +66,7 @@ pub(crate) struct ServeArgs {
     pub(crate) min_fee: u64,
 }
 
-/// Starts to listen and to serve, in threads that run until the process ends. Returns the address.
+/// Starts to listen and to serve, in threads that run until the process ends. Returns the address that it listens on.
 pub(crate) fn serve(node: Arc<Node>, settings: ServerSettings) -> Result<SocketAddr> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let listen = settings.listen;
@@ -80,7 +80,7 @@ pub(crate) fn serve(node: Arc<Node>, settings: ServerSettings) -> Result<SocketA
     }
     let router = router(app);
     threads::start("http", move || {
-        // without this, a small packet waits until the previous one is acknowledged
+        // without this, a small packet would wait until the previous one is acknowledged
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         if let Err(error) = runtime.block_on(async { axum::serve(listener, router).await }) {
             error!(%error, "the HTTP server stopped");
@@ -89,7 +89,7 @@ pub(crate) fn serve(node: Arc<Node>, settings: ServerSettings) -> Result<SocketA
     Ok(address)
 }
 
-/// Produces blocks of pending transactions, forever.
+/// Produces blocks until the process ends.
 fn produce_blocks(node: &Node) {
     loop {
         match node.produce(unix_seconds()) {
@@ -104,7 +104,7 @@ fn produce_blocks(node: &Node) {
 }
 
 fn router(app: Arc<AppState>) -> Router {
-    // a loopback address can be reached from this machine only
+    // only this machine can reach a loopback address
     let access = if app.settings.listen.ip().is_loopback() { ipfs::Access::Owner } else { ipfs::Access::Anyone };
     let cors = CorsLayer::new()
         .allow_origin(app.settings.origins.clone())
@@ -126,8 +126,8 @@ fn router(app: Arc<AppState>) -> Router {
         .with_state(app)
 }
 
-/// On a loopback address, refuses requests whose `Host` is not that address. Otherwise a website could point its own
-/// name at this machine (DNS rebinding), and its pages would have the same origin as the node.
+/// Refuses requests whose `Host` is not the server's address, if that is a loopback address. Otherwise a website could
+/// resolve its own name to this machine (DNS rebinding), and its pages would then have the same origin as the node.
 async fn only_known_hosts(State(app): SharedApp, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let listen = app.settings.listen;

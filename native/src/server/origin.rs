@@ -1,4 +1,4 @@
-//! Origins of other websites: the node allows them in CORS, and to embed the page `embed.html`.
+//! Origins of other websites that the node allows: their pages may send requests (CORS) and embed `embed.html`.
 
 use axum::http::HeaderValue;
 
@@ -7,7 +7,7 @@ pub(super) fn parse(text: &str) -> Result<HeaderValue, String> {
     let (scheme, host) = text.split_once("://").unwrap_or_default();
     let scheme_fits = scheme.starts_with(|first: char| first.is_ascii_lowercase())
         && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte));
-    // neither `*` nor a character that ends a directive of a content security policy
+    // rejects `*`, and characters that end a directive of a content security policy
     let host_fits = !host.is_empty()
         && host.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_:[]".contains(&byte));
     match HeaderValue::from_str(text) {

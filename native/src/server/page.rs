@@ -1,4 +1,4 @@
-//! Routes of the mining page's files and of the model's files.
+//! Routes for the files of the mining page and of the model.
 
 use super::{
     page_files::{PageFile, PageFolder, Representation},
@@ -13,10 +13,10 @@ use axum::{
 };
 use std::sync::Arc;
 
-/// The content security policy: the page may use its own files, the node that serves it, and WebAssembly.
+/// The content security policy. The page can use only its own files, the node that serves it, and WebAssembly.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
      img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors ";
-/// The only file that other websites may embed, and only the websites that the node allows.
+/// The only file that other websites may embed, if the node allows them.
 const FRAMED: &str = "embed.html";
 
 const NOT_BUILT: &str = "<!doctype html>
@@ -31,7 +31,7 @@ Then reload this page. If the page is in another folder, start the node with <co
 </html>
 ";
 
-/// The page on disk, and its content security policies.
+/// The page's folder and its content security policies.
 struct Page {
     folder: PageFolder,
     policy: HeaderValue,
@@ -52,12 +52,12 @@ pub(super) fn routes(app: &AppState) -> Router<Arc<AppState>> {
         framed_policy: policy(if origins.is_empty() { none } else { &origins }),
     };
     let files = Router::new().fallback(get(file)).with_state(Arc::new(page));
-    // GET of `/`, whose POST is the JSON-RPC
+    // only GET of `/` is handled here, because POST is the JSON-RPC
     let root = get_service(files.clone());
     Router::new().route("/r3mes/wgpu/v1/model/{file}", get(model_file)).route("/", root).fallback_service(files)
 }
 
-/// Serves a file. Browsers revalidate it each time, and receive it again only if it has changed.
+/// Serves a file. Browsers revalidate it on each use, and receive it again only if it has changed.
 async fn file(State(page): State<Arc<Page>>, uri: Uri, headers: HeaderMap) -> Response {
     let name = match uri.path() {
         "/" => "index.html".to_owned(),
@@ -87,14 +87,14 @@ async fn file(State(page): State<Arc<Page>>, uri: Uri, headers: HeaderMap) -> Re
     response
 }
 
-/// Returns the representation that the request accepts, or 304 if the client has it.
+/// Returns the representation of the file that the request accepts, or status 304 if the client already has it.
 fn respond(file: &PageFile, headers: &HeaderMap) -> Response {
     let gzip = accepts_gzip(headers);
     let (chosen, other) = if gzip { (&file.gzip, &file.plain) } else { (&file.plain, &file.gzip) };
     let common = |sent: &Representation| {
         [(header::ETAG, sent.etag.clone()), (header::VARY, HeaderValue::from_static("accept-encoding"))]
     };
-    // a client that has either representation has the current content
+    // a client that has one of the two representations has the current content
     if let Some(known) = [chosen, other].into_iter().find(|known| has(headers, &known.etag)) {
         return (StatusCode::NOT_MODIFIED, common(known)).into_response();
     }
@@ -105,7 +105,7 @@ fn respond(file: &PageFile, headers: &HeaderMap) -> Response {
     response
 }
 
-/// Returns the elements of a header that may be repeated and whose values are lists.
+/// Returns the elements of a header whose values are lists and which may occur several times.
 fn list(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)
@@ -119,13 +119,13 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Returns whether `If-None-Match` names an ETag, by the weak comparison that its definition requires.
+/// Returns whether `If-None-Match` contains an ETag. Uses the weak comparison, as HTTP requires for this header.
 fn has(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let known = |tag: &str| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes();
     list(headers, header::IF_NONE_MATCH).any(known)
 }
 
-/// Serves the files of the model. A miner checks them against the CID of the model's manifest.
+/// Serves a file of the model. Miners check it against the CID of the model's manifest.
 async fn model_file(State(app): SharedApp, Path(name): Path<String>) -> Result<Response, Response> {
     let kind = match name.as_str() {
         "config.json" => "application/json",

@@ -1,4 +1,4 @@
-//! The files of the page: cached in memory, hashed and compressed once for each version on disk.
+//! The files of the page. Each version on disk is read, hashed and compressed once, then kept in memory.
 
 use axum::{body::Bytes, http::HeaderValue};
 use flate2::{Compression, write::GzEncoder};
@@ -15,38 +15,38 @@ use std::{
 /// The maximum size of a file in bytes. Larger files are not served.
 const MAX_FILE_BYTES: u64 = 32 << 20;
 
-/// The folder of the page, with a cache of the files requested so far.
+/// The folder of the page, with a cache of the files that were requested.
 pub(super) struct PageFolder {
     path: PathBuf,
     files: Mutex<HashMap<String, Arc<PageFile>>>,
 }
 
-/// One version of a file.
+/// One version of a file, with its modification time and its length on disk.
 pub(super) struct PageFile {
     modified: SystemTime,
     length: u64,
-    /// Media type.
+    /// The media type, as in the `Content-Type` header.
     pub(super) kind: &'static str,
     pub(super) plain: Representation,
     pub(super) gzip: Representation,
 }
 
-/// The bytes of a response body, and a strong ETag of them, which contains the hash of the file.
+/// A response body and its strong ETag, which contains the hash of the file.
 pub(super) struct Representation {
     pub(super) etag: HeaderValue,
     pub(super) bytes: Bytes,
 }
 
 impl PageFolder {
-    /// Creates an empty cache. The folder may be created later.
+    /// Creates an empty cache for a folder, which need not exist yet.
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, files: Mutex::default() }
     }
 
-    /// Returns the file with a name like `check.html` or `folder/file.js`, or `None` if there is none.
+    /// Returns the file with a name such as `check.html` or `folder/file.js`, or `None` if it does not exist.
     ///
-    /// A name may have letters, digits, `.`, `-` and `_`, and no part may start with a dot, so it cannot leave the
-    /// folder.
+    /// A name may contain letters, digits, `.`, `-` and `_`. No part of it may start with a dot, so that it cannot lead
+    /// out of the folder.
     pub(super) fn get(&self, name: &str) -> io::Result<Option<Arc<PageFile>>> {
         let plain = |part: &str| {
             !part.is_empty()

@@ -1,4 +1,4 @@
-//! Queries of the chain's own module, with the paths and field names of `remes.remes.v1`.
+//! Queries of the R3MES module, with the paths and field names of `remes.remes.v1`.
 
 use super::state::{AppState, SharedApp, check_address, failure};
 use crate::{clock::unix_seconds, output::hex};
@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The id of the only pool.
+/// The ID of the only pool.
 const POOL: &str = "0";
 /// The maximum number of chunks in one response.
 const MAX_CHUNKS: usize = 256;
@@ -85,7 +85,7 @@ async fn params(State(app): SharedApp) -> Json<Value> {
     Json(json!({ "params": json }))
 }
 
-/// Returns rewards and penalties as JSON in a string.
+/// Returns the rewards and penalties, as JSON inside a string.
 async fn reward_formula(State(app): SharedApp) -> Json<Value> {
     let ledger = app.ledger();
     let params = &ledger.genesis().params;
@@ -98,13 +98,13 @@ async fn reward_formula(State(app): SharedApp) -> Json<Value> {
     Json(json!({ "formulas": formulas.to_string() }))
 }
 
-/// Formats ten-thousandths as a decimal fraction.
+/// Formats a count of ten-thousandths as a decimal fraction with four digits.
 fn share(myriad: u64) -> String {
     format!("{}.{:04}", myriad / 10_000, myriad % 10_000)
 }
 
-/// Returns what is trained: the adapter of the current round, and as `model_version` the backbone, by the CID that
-/// submissions state.
+/// Returns the adapter of the current round, and as `model_version` the CID of the backbone, which submissions must
+/// state.
 async fn model_params(State(app): SharedApp) -> Json<Value> {
     let ledger = app.ledger();
     let (adapter, round) = (ledger.state().adapter().to_string(), ledger.state().scalars().round.to_string());
@@ -112,7 +112,7 @@ async fn model_params(State(app): SharedApp) -> Json<Value> {
     Json(json!({ "model_ipfs_hash": adapter, "model_version": model, "training_round_id": round }))
 }
 
-/// Returns the share of a miner's decided submissions that were rejected as wrong or unavailable.
+/// Returns which share of a miner's decided submissions was rejected, as wrong or unavailable.
 async fn fraud_score(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     check_address(&address)?;
     let reputation = app.ledger().state().reputation(&address);

@@ -1,8 +1,8 @@
-//! The part of CometBFT 0.38's JSON-RPC that wallets and CosmJS use: `POST /`, and `GET /status`, which wallets use to
-//! test whether a node answers.
+//! The part of CometBFT 0.38's JSON-RPC that wallets and CosmJS use: `POST /`, and `GET /status`, with which wallets
+//! test whether a node responds.
 //!
-//! <https://docs.cometbft.com/v0.38/rpc/>. On a replica, CometBFT answers. A chain of one sequencer has no votes, so
-//! its block hash is its own and it has no commits.
+//! See <https://docs.cometbft.com/v0.38/rpc/>. On a replica, the calls are forwarded to CometBFT. The chain of a single
+//! sequencer has no votes, so it has no commits, and its block hashes are not computed as CometBFT does.
 
 use super::{
     events::event_json,
@@ -29,7 +29,7 @@ use tracing::error;
 
 /// The version of CometBFT that the node reports.
 const VERSION: &str = "0.38.17";
-/// The methods that a replica forwards to CometBFT. Methods that wait or administrate CometBFT are not among them.
+/// The methods that a replica forwards to CometBFT. Methods that wait or that administer CometBFT are left out.
 const FORWARDED: [&str; 14] = [
     "health",
     "status",
@@ -60,10 +60,10 @@ struct RpcRequest {
     params: Value,
 }
 
-/// The JSON-RPC code of an internal error.
+/// The JSON-RPC error code for internal errors.
 const INTERNAL: i32 = -32603;
 
-/// An error of the JSON-RPC: its code and its message.
+/// An error of the JSON-RPC, with its code and message.
 pub(super) struct RpcError {
     code: i32,
     pub(super) message: String,
@@ -106,7 +106,7 @@ async fn respond(app: Arc<AppState>, id: Value, method: String, params: Value) -
     Ok((StatusCode::OK, Json(response)).into_response())
 }
 
-/// Calls a method and returns its result.
+/// Calls a method of the JSON-RPC and returns its result.
 pub(super) fn call(app: &AppState, method: &str, params: &Value) -> Result<Value, RpcError> {
     if let Some(engine) = app.settings.engine.as_ref().filter(|_| FORWARDED.contains(&method)) {
         return forward(engine, method, params);
@@ -155,7 +155,7 @@ fn status(app: &AppState) -> Value {
         },
         "validator_info": {
             "address": genesis[..40], "voting_power": "1",
-            // the sequencer signs no blocks, but CosmJS expects a key here
+            // the sequencer signs no blocks, but CosmJS requires a key here
             "pub_key": { "type": "tendermint/PubKeyEd25519", "value": BASE64.encode(ledger.genesis().hash()) },
         },
     })
@@ -178,7 +178,7 @@ fn abci_query(app: &AppState, params: &Value) -> Result<Value, RpcError> {
         Ok(value) => (0, String::new(), value),
         Err(refusal) => (refusal.code, refusal.log, Vec::new()),
     };
-    // clients treat height 0 as a missing response
+    // height 0 would look like a missing response to clients
     let height = ledger.state().scalars().height.max(1);
     Ok(json!({ "response": {
         "code": code, "log": log, "info": "", "index": "0", "key": null, "value": BASE64.encode(value),
@@ -199,7 +199,7 @@ fn broadcast(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     Ok(json!({ "code": code, "data": "", "log": log, "codespace": codespace, "hash": hash }))
 }
 
-/// Returns the transaction with a hash, which the parameter `hash` holds in base64.
+/// Returns a transaction. The parameter `hash` is its hash in base64.
 fn tx(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     let hash = params["hash"]
         .as_str()
@@ -209,7 +209,8 @@ fn tx(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     find_tx(app, &hash)?.ok_or_else(|| RpcError::new(INTERNAL, format!("tx ({hash}) not found")))
 }
 
-/// Returns the transactions that match a query. Only `tx.hash='…'` is supported, because there is no index for others.
+/// Returns the transactions that match a query. The only supported query is `tx.hash='…'`, because transactions are
+/// indexed by nothing else.
 fn tx_search(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     let query = params["query"].as_str().unwrap_or_default();
     let hash = query.trim().strip_prefix("tx.hash").map(|rest| rest.trim_start_matches([' ', '=']));
@@ -283,7 +284,7 @@ fn block(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     }))
 }
 
-/// Returns bytes as upper-case hexadecimal digits.
+/// Returns bytes as a string of upper-case hexadecimal digits.
 fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXUPPER.encode(bytes)
 }

@@ -1,4 +1,4 @@
-//! The state that all handlers share, and the errors that they return.
+//! The state that all handlers share, and the error responses that they return.
 
 use crate::{clock::unix_seconds, consensus::CometRpc, node::Node};
 use anyhow::Result;
@@ -13,21 +13,21 @@ use serde_json::json;
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
 use tracing::error;
 
-/// What to serve, and where.
+/// The settings of a node's HTTP server.
 pub(crate) struct ServerSettings {
     /// Address to listen on.
     pub(crate) listen: SocketAddr,
-    /// Folder with config.json and model.safetensors.
+    /// Folder that contains `config.json` and `model.safetensors`.
     pub(crate) model: PathBuf,
-    /// Folder with the built page, which may be created later.
+    /// Folder that contains the built mining page. It need not exist yet.
     pub(crate) page: PathBuf,
     /// Origins of other websites whose pages may use the node.
     pub(crate) origins: Vec<HeaderValue>,
-    /// The CometBFT that produces the blocks, or `None` if the node does.
+    /// The CometBFT process that produces the blocks, or `None` if this node produces them itself.
     pub(crate) engine: Option<CometRpc>,
 }
 
-/// The state of the server.
+/// The state of the HTTP server.
 pub(super) struct AppState {
     pub(super) node: Arc<Node>,
     pub(super) settings: ServerSettings,
@@ -35,7 +35,7 @@ pub(super) struct AppState {
     pub(super) start: Instant,
 }
 
-/// The state as handlers receive it.
+/// The shared state, in the form in which handlers receive it.
 pub(super) type SharedApp = State<Arc<AppState>>;
 
 impl AppState {
@@ -44,8 +44,8 @@ impl AppState {
         self.node.ledger()
     }
 
-    /// Submits a transaction to the node's mempool or to CometBFT. The inner error is a refusal of the transaction; the
-    /// outer one means that CometBFT did not answer.
+    /// Submits a transaction to the node's mempool or to CometBFT. The inner error means that the transaction was
+    /// refused. The outer error is any other failure, such as no response from CometBFT.
     pub(super) fn admit(&self, tx: Vec<u8>) -> Result<Result<(), Refusal>> {
         match &self.settings.engine {
             Some(engine) => engine.broadcast(&tx),
@@ -65,7 +65,7 @@ pub(super) fn internal_error(error: anyhow::Error) -> Response {
     failure(StatusCode::INTERNAL_SERVER_ERROR, 13, "the ledger could not be read; the node's log has the reason")
 }
 
-/// Runs work that waits for the disk or takes a core on a thread for blocking work.
+/// Runs work that waits for the disk or keeps a core busy, on a thread for blocking work.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T, Response> {
@@ -75,7 +75,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Returns an error response if `address` is not an address of the chain.
+/// Returns an error response if `address` is not a valid address on this chain.
 pub(super) fn check_address(address: &str) -> Result<(), Response> {
     r3mes_wgpu::tx::check_address(address).map_err(|error| failure(StatusCode::BAD_REQUEST, 3, error))
 }

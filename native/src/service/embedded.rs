@@ -1,5 +1,5 @@
-//! A node in this process: its ledger, its HTTP server, and its operator, which recomputes what miners submit and
-//! aggregates rounds.
+//! A node that runs in this process: its ledger, its HTTP server, and its operator, which recomputes miners' gradients
+//! and aggregates rounds.
 
 use super::operator;
 use crate::{
@@ -32,18 +32,18 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// The number of accepted tasks that fill a round. One optimizer step averages their gradients.
+/// The number of accepted tasks that fill a round. One optimizer step uses the average of their gradients.
 pub(crate) const QUOTA: u32 = 4;
-/// The operator's coins and stake at the genesis, in micro-units. They are worth nothing outside this process.
+/// The operator's coins and stake in the genesis, in micro-units. These coins have no value outside this process.
 pub(crate) const OPERATOR_COINS: u64 = 1_000_000_000_000;
 pub(crate) const OPERATOR_STAKE: u64 = 1_000_000;
 pub(crate) const OPERATOR_ROLES: [u32; 2] = [VALIDATOR, PROPOSER];
 /// The chain id, which every signature covers.
 pub(crate) const CHAIN_ID: &str = "r3mes-local-1";
-/// The default folder of the page's files.
+/// The default folder of the mining page's files.
 const PAGE: &str = "dist";
 
-/// Everything that a node consists of, before it is opened.
+/// The parts of a node, before its files are opened.
 pub(crate) struct Embedded {
     pub(crate) model: Model,
     pub(crate) targets: Targets,
@@ -56,7 +56,7 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    /// Reads the model and the text, for a network of this process alone or for the network of a genesis file.
+    /// Reads the model and the text. Without a genesis file, the network consists of this process alone.
     pub(crate) fn prepare(args: &JobArgs, genesis: Option<&Path>) -> Result<Self> {
         let Some(path) = genesis else {
             let data_dir = paths::data_dir(args.data_dir.clone())?;
@@ -86,7 +86,7 @@ impl Embedded {
         read().with_context(|| format!("genesis file {}", path.display()))
     }
 
-    /// Reads the model and the text, for a network of these terms.
+    /// Reads the model and the text, and builds a genesis with these terms.
     pub(crate) fn of(args: &JobArgs, terms: GenesisTerms) -> Result<Self> {
         let data_dir = paths::data_dir(args.data_dir.clone())?;
         let model_dir = model::dir(args.model.as_deref(), &data_dir)?;
@@ -109,13 +109,13 @@ impl Embedded {
         Ok(Self { model, targets, job_dir, data_dir, model_dir, setup, layout, operator })
     }
 
-    /// Returns the genesis of its network.
+    /// Returns the genesis of the node's network.
     pub(crate) fn genesis(&self) -> &Genesis {
         self.setup.genesis()
     }
 
-    /// Opens the ledger, serves it, and starts the operator, which recomputes on `verifier`. Returns the node and its
-    /// address. If the default port is in use, another one is chosen.
+    /// Opens the ledger, serves it, and starts the operator, which recomputes gradients on the backend `verifier`.
+    /// Returns the node and its address. If the default port is in use, another port is chosen.
     pub(crate) fn open(
         self,
         verifier: &Compute,

@@ -1,4 +1,4 @@
-//! A whole node: ledger, HTTP server and the operator's roles, opened together in one process.
+//! A complete node: ledger, HTTP server and the operator's roles in one process.
 
 pub(crate) mod embedded;
 pub(crate) mod operator;

@@ -1,5 +1,5 @@
-//! The operator of a node in this process: it recomputes what miners submit, aggregates rounds, and takes part in
-//! disputes.
+//! The operator of a node, running in the node's process: it recomputes miners' gradients, aggregates rounds, and takes
+//! part in disputes.
 
 use crate::{
     client::{runtime::ThreadRuntime, transport::Remote},
@@ -16,14 +16,14 @@ use r3mes_wgpu::{
 };
 use tracing::{info, warn};
 
-/// The number of sequences that an operator computes at a time. It does not affect results.
+/// The number of sequences in a batch that an operator computes. It does not affect the results.
 pub(crate) const SEQUENCES: usize = 2;
-/// The waiting time if there is no duty, in milliseconds.
+/// The waiting time while no duty is due, in milliseconds.
 const IDLE_MS: u32 = 50;
-/// The longest waiting time after an error, in milliseconds. It is short, because the node is in this process.
+/// The longest waiting time after an error, in milliseconds. It is short because the node runs in the same process.
 const MAX_BACKOFF_MS: u32 = 1000;
 
-/// Starts an operator in a thread that runs until the process ends.
+/// Starts a thread that runs an operator until the process ends.
 pub(crate) fn start(operator: Operator<Remote>) -> Result<()> {
     let work = move || {
         let waits = Waits { idle_ms: IDLE_MS, backoff: Backoff::up_to(MAX_BACKOFF_MS) };
@@ -34,7 +34,7 @@ pub(crate) fn start(operator: Operator<Remote>) -> Result<()> {
     threads::start("operator", work)
 }
 
-/// An operator that retries after every error, and prints what concerns users.
+/// An operator that retries after every error, and prints what users need to know.
 struct EmbeddedOperator(Operator<Remote>);
 
 impl Agent for EmbeddedOperator {
@@ -73,7 +73,7 @@ impl Agent for EmbeddedOperator {
     }
 }
 
-/// Describes what a challenger did, if users want to know it.
+/// Returns a message about an action of a challenger, or `None` if users do not need to know of it.
 pub(crate) fn describe(action: Action) -> Option<String> {
     Some(match action {
         Action::Recomputed(id, false) => format!("Gradient {id} is wrong"),

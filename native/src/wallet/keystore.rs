@@ -3,9 +3,9 @@
 //! `ciphertext = XChaCha20-Poly1305(key = argon2id(passphrase, salt), nonce, entropy)`
 //!
 //! A keystore is one JSON object in canonical form: a file is rejected unless it equals, byte for byte, what this
-//! program would write. The fields beside the ciphertext are authenticated too, because the associated data are the
-//! bytes of the file with an empty ciphertext. So any changed byte is an error. The cost parameters are checked before
-//! memory is allocated for them.
+//! program would write. The other fields are authenticated too, because the associated data of the encryption are the
+//! bytes of the file with an empty ciphertext. Any changed byte is therefore an error. The cost parameters are checked
+//! before memory is allocated for them.
 
 use super::secrets::Secret;
 use crate::output::hex;
@@ -31,15 +31,15 @@ const TAG_BYTES: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KdfCost {
-    /// Memory in KiB, 8 to 262,144, and at least 8 for each lane.
+    /// Memory in KiB: 8 to 262,144, and at least 8 per lane.
     memory_kib: u32,
-    /// Passes over the memory, 1 to 16.
+    /// The number of passes over the memory: 1 to 16.
     passes: u32,
-    /// Lanes of the memory, 1 to 4.
+    /// The number of lanes into which the memory is divided: 1 to 4.
     lanes: u32,
 }
 
-/// The second recommended option of RFC 9106, in one lane: about 0.2 s on one core.
+/// The second option that RFC 9106 recommends, with one lane. It takes about 0.2 s on one core.
 pub(crate) const COST: KdfCost = KdfCost { memory_kib: 65_536, passes: 3, lanes: 1 };
 
 impl KdfCost {
@@ -53,7 +53,7 @@ impl KdfCost {
         Params::new(memory_kib, passes, lanes, Some(32)).map_err(|error| anyhow!("argon2id: {error}"))
     }
 
-    /// Derives the key from a passphrase. The memory that this uses is overwritten afterwards.
+    /// Derives the encryption key from a passphrase. The memory used for this is overwritten afterwards.
     fn key(self, passphrase: &Secret, salt: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
         let params = self.params()?;
         let mut memory = Zeroizing::new(vec![Block::default(); params.block_count()]);
@@ -65,7 +65,7 @@ impl KdfCost {
     }
 }
 
-/// The content of a keystore file. All fields but the ciphertext are public.
+/// The fields of a keystore file. All of them except the ciphertext are public.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Keystore {
@@ -73,15 +73,15 @@ pub(crate) struct Keystore {
     address: String,
     path: String,
     argon2id: KdfCost,
-    /// 16 bytes, hexadecimal.
+    /// Salt of argon2id: 16 bytes, hexadecimal.
     salt: String,
-    /// 24 bytes, hexadecimal.
+    /// Nonce of the encryption: 24 bytes, hexadecimal.
     nonce: String,
-    /// The encrypted entropy and a tag of 16 bytes, hexadecimal.
+    /// The encrypted entropy, followed by a tag of 16 bytes, hexadecimal.
     ciphertext: String,
 }
 
-/// The random bytes of a new keystore, which must never be used twice.
+/// The random bytes of a new keystore. The same bytes must never be used for a second one.
 pub(crate) struct SaltAndNonce {
     pub(crate) salt: [u8; SALT_BYTES],
     pub(crate) nonce: [u8; NONCE_BYTES],
@@ -112,7 +112,7 @@ impl Keystore {
         Ok(sealed)
     }
 
-    /// Parses a file and makes every check that needs no passphrase.
+    /// Parses a file and makes all checks that are possible without the passphrase.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
         ensure!(bytes.len() <= MAX_BYTES, "not a keystore: more than {MAX_BYTES} bytes");
         let read: Self = serde_json::from_slice(bytes).context("not a keystore")?;
@@ -143,7 +143,7 @@ impl Keystore {
         Ok(mnemonic)
     }
 
-    /// Decrypts the signing key. Returns an error if the passphrase is wrong.
+    /// Decrypts the mnemonic and derives the signing key. Returns an error if the passphrase is wrong.
     pub(crate) fn key(&self, passphrase: &Secret) -> Result<SessionKey> {
         Ok(self.open(passphrase)?.key(KeyPath::read(&self.path)?)?)
     }
@@ -156,7 +156,7 @@ impl Keystore {
         &self.path
     }
 
-    /// Returns the content of the file.
+    /// Returns the text of the keystore file.
     pub(crate) fn to_text(&self) -> String {
         let object = serde_json::to_string_pretty(self).unwrap_or_default();
         object + "\n"
@@ -176,7 +176,7 @@ impl Keystore {
     }
 }
 
-/// Decodes lower-case hexadecimal digits.
+/// Decodes a string of lower-case hexadecimal digits.
 fn unhex(text: &str) -> Result<Vec<u8>> {
     data_encoding::HEXLOWER.decode(text.as_bytes()).context("expected lower-case hexadecimal digits")
 }
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(format!("{:?}", sealed(CHEAP)), format!("Keystore({})", sealed(CHEAP).address()));
     }
 
-    /// The file was written with @noble/hashes and @noble/ciphers 2.4 by `tests/data/keystore.mjs`.
+    /// The test file was written with @noble/hashes and @noble/ciphers 2.4 by `tests/data/keystore.mjs`.
     #[test]
     fn a_keystore_of_another_implementation_is_decrypted() {
         let text = include_str!("../../../tests/data/keystore.json");

@@ -1,5 +1,4 @@
-//! The keys of this machine: the session key, which mines and owns nothing, and the operator's key, which acts for this
-//! machine's node.
+//! The keys of this machine. The session key mines and owns nothing. The operator's key acts for this machine's node.
 
 use crate::paths;
 use anyhow::{Context, Result};
@@ -10,12 +9,12 @@ use zeroize::Zeroizing;
 const SESSION: &str = "session.key";
 const OPERATOR: &str = "operator.key";
 
-/// Returns the session key. It is created on first use, in a file that on Unix only its user may read.
+/// Returns the session key, creating it on first use. On Unix only the current user can read its file.
 pub(crate) fn session_key(data_dir: &Path) -> Result<SessionKey> {
     Ok(SessionKey::new(&*read_or_create(&data_dir.join(SESSION))?)?)
 }
 
-/// Returns the secret of the operator's key. It is created on first use, in a file that on Unix only its user may read.
+/// Returns the secret of the operator's key, creating it on first use. On Unix only the current user can read its file.
 pub(crate) fn operator_secret(data_dir: &Path) -> Result<Zeroizing<[u8; 32]>> {
     read_or_create(&data_dir.join(OPERATOR))
 }

@@ -1,4 +1,4 @@
-//! The wallets and keys of this machine. A wallet is a mnemonic, encrypted with a passphrase.
+//! The wallets and keys of this machine. A wallet is a mnemonic that is encrypted with a passphrase.
 
 pub(crate) mod keystore;
 pub(crate) mod machine_keys;
@@ -13,7 +13,7 @@ use secrets::{Purpose, passphrase};
 use std::path::Path;
 use store::WalletStore;
 
-/// Decrypts the key of a wallet with a passphrase from a file, the environment or the terminal.
+/// Decrypts the key of a wallet. The passphrase comes from a file, the environment or the terminal.
 pub(crate) fn unlock(data_dir: &Path, name: &str, passphrase_file: Option<&Path>) -> Result<SessionKey> {
     let keystore = WalletStore::of(data_dir).read(name)?;
     keystore.key(&passphrase(passphrase_file, Purpose::Open)?)

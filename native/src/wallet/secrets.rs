@@ -1,4 +1,4 @@
-//! Input of secrets: from a terminal without echo, a file, stdin or the environment, never from an argument.
+//! Input of secrets from a terminal without echo, a file, stdin or the environment, but never from an argument.
 
 use crate::output::Exit;
 use anyhow::{Context, Result, bail, ensure};
@@ -10,9 +10,9 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// The environment variable with a passphrase, for programs that start this one.
+/// Name of the environment variable that contains the passphrase, for programs that start this one.
 const VARIABLE: &str = "R3MES_PASSPHRASE";
-/// The environment variable with the token of a pinning service.
+/// Name of the environment variable that contains the token of a pinning service.
 const TOKEN_VARIABLE: &str = "R3MES_PIN_TOKEN";
 /// The maximum size of a token in bytes.
 const MAX_TOKEN_BYTES: usize = 8192;
@@ -21,7 +21,7 @@ const MAX_PASSPHRASE_BYTES: usize = 1024;
 /// The minimum length of a new passphrase in characters.
 const MIN_CHARACTERS: usize = 8;
 
-/// A text that is overwritten in memory when dropped, and that its `Debug` does not reveal.
+/// A text that is overwritten in memory when it is dropped. Its `Debug` output does not reveal it.
 pub(crate) struct Secret(Zeroizing<String>);
 
 impl Secret {
@@ -35,7 +35,7 @@ impl Secret {
     }
 
     fn read(from: impl Read, limit: usize) -> Result<Self> {
-        // allocated at full size, because a growing vector would leave copies of the secret behind
+        // allocates the full size, because a growing vector would leave copies of the secret behind
         let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 64));
         from.take(limit as u64 + 1).read_to_end(&mut bytes)?;
         ensure!(bytes.len() <= limit, "more than {limit} bytes");
@@ -62,12 +62,12 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a passphrase is for.
+/// The purpose of a passphrase.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Decrypting an existing wallet.
     Open,
-    /// Encrypting a new wallet: the passphrase needs 8 characters, and the prompt asks for it twice.
+    /// Encrypting a new wallet. The passphrase needs at least 8 characters, and the prompt asks for it twice.
     Seal,
 }
 
@@ -133,7 +133,7 @@ pub(crate) fn mnemonic(file: Option<&Path>) -> Result<Mnemonic> {
     Ok(Mnemonic::parse(secret.text())?)
 }
 
-/// Asks the user for a word of a new mnemonic, to test that it is written down. Returns whether the word is right.
+/// Asks the user for a word of a new mnemonic, to check that it is written down. Returns whether the word is right.
 pub(crate) fn confirm_word(prompt: &str, word: &str) -> Result<bool> {
     Ok(Secret::prompt(prompt)?.text().trim().eq_ignore_ascii_case(word))
 }

@@ -1,5 +1,5 @@
-//! Wallets on disk: `wallets/<name>.json` in the data folder, one keystore per file, which on Unix only its user may
-//! read.
+//! Wallets on disk: `wallets/<name>.json` in the data folder, one keystore in each file. On Unix only the current user
+//! can read them.
 
 use super::keystore::{Keystore, MAX_BYTES};
 use crate::{output::hex, paths};
@@ -10,11 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The folder of all wallets of a data folder.
+/// The folder that contains all wallets of a data folder.
 pub(crate) struct WalletStore(PathBuf);
 
 impl WalletStore {
-    /// Returns the store in a data folder. Its folder is created with the first wallet.
+    /// Returns the store of a data folder. The folder for wallets is created with the first wallet.
     pub(crate) fn of(data_dir: &Path) -> Self {
         Self(data_dir.join("wallets"))
     }
@@ -53,14 +53,14 @@ impl WalletStore {
         Keystore::read(&bytes).with_context(|| format!("reading the wallet {}", path.display()))
     }
 
-    /// Returns an error if a wallet of this name exists or the name is invalid.
+    /// Returns an error if the name is invalid or a wallet with this name exists.
     pub(crate) fn check_free(&self, name: &str) -> Result<()> {
         let path = self.path(name)?;
         ensure!(!path.exists(), "{} already exists: a wallet is never overwritten", path.display());
         Ok(())
     }
 
-    /// Saves a new wallet durably and returns its file. Returns an error if a wallet of this name exists.
+    /// Saves a new wallet durably and returns the path of its file. Returns an error if a wallet with this name exists.
     pub(crate) fn keep(&self, name: &str, keystore: &Keystore) -> Result<PathBuf> {
         let path = self.path(name)?;
         paths::private_folder(&self.0)?;
@@ -68,7 +68,7 @@ impl WalletStore {
         getrandom::fill(&mut random).context("asking the system for random bytes")?;
         let partial = self.0.join(format!(".{name}.{}.partial", hex(&random)));
         paths::write_private(&partial, keystore.to_text().as_bytes())?;
-        // unlike a rename, a hard link never replaces an existing file
+        // a hard link never replaces an existing file, while a rename would
         let linked = fs::hard_link(&partial, &path);
         let removed = fs::remove_file(&partial);
         match linked {

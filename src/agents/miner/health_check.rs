@@ -1,4 +1,4 @@
-//! Tests the known answers again while a miner runs, because a GPU that was correct at the start may fail when it is
+//! Repeats the known-answer tests while a miner runs, because a GPU that was correct at the start may fail when it is
 //! hot or old.
 
 use crate::{
@@ -8,13 +8,13 @@ use crate::{
 };
 use std::cell::Cell;
 
-/// Seed of the random test cases. Any value will do.
+/// Seed of the random test cases. Its value does not matter.
 const SEED: u64 = 1;
 
-/// A backend under repeated test.
+/// A backend that is tested again and again.
 pub(super) struct HealthCheck {
     backend: Backend,
-    /// Index of the kernel that [`test_next`](Self::test_next) tests.
+    /// Index of the kernel that the next call of [`test_next`](Self::test_next) tests.
     next: Cell<usize>,
 }
 
@@ -23,7 +23,7 @@ impl HealthCheck {
         Self { backend, next: Cell::new(0) }
     }
 
-    /// Tests the known answers of one kernel, another one at each call.
+    /// Tests the known answers of one kernel. Each call tests the next kernel.
     pub(super) async fn test_next(&self) -> Result<(), Error> {
         let index = self.next.get();
         self.next.set((index + 1) % ALL.len());

@@ -1,4 +1,5 @@
-//! Mining without end: registration, then one task after the other.
+//! The miner as an agent that runs until it is stopped: it registers the payout address, then does one task after the
+//! other.
 
 use super::{AcceptedTask, Miner, MiningError, TaskStage};
 use crate::{
@@ -6,28 +7,28 @@ use crate::{
     client::{Backoff, Connection, Host, WorkFile},
 };
 
-/// An event of a miner.
+/// An event that a miner reports while it mines.
 #[derive(Debug)]
 pub enum MiningEvent<'a> {
-    /// The driver works, waits or retries.
+    /// The driver's state has changed.
     State(DriverState<'a, MiningError>),
-    /// The task at hand has reached a stage.
+    /// The current task has reached a stage.
     Stage(TaskStage),
     /// A task was accepted.
     Accepted {
         /// The task.
         task: &'a AcceptedTask,
-        /// The time from claim to result, in seconds; `None` if the result was computed earlier.
+        /// The time from claim to result, in seconds; `None` if it was computed before this step.
         seconds: Option<f64>,
-        /// Rewards in escrow, in micro-units; 0 if the node does not return them.
+        /// The miner's rewards in escrow, in micro-units; 0 if the request for them failed.
         escrow: u64,
     },
-    /// The claim of the task at hand was lost. The miner goes on with another task.
+    /// The claim of the current task was lost. The miner continues with another task.
     ClaimLost(&'a MiningError),
 }
 
-/// Mines until the runtime stops it or an error occurs after which no retry helps. `idle_ms` is the waiting time if the
-/// round has no chunk left.
+/// Mines until the runtime stops it, or an error occurs that no retry can resolve. `idle_ms` is the time to wait, in
+/// milliseconds, if the round has no chunk left to claim.
 pub async fn mine<H: Host + WorkFile>(
     miner: &mut Miner<H>,
     runtime: &impl Runtime,
@@ -66,7 +67,7 @@ impl<H: Host + WorkFile, R: Runtime, F: FnMut(MiningEvent<'_>)> Agent for Mining
         match miner.work(on_stage).await {
             Ok(None) => Ok(StepOutcome::Idle),
             Ok(Some(task)) => {
-                // the event does not depend on the node's answer
+                // the escrow is for information only, so a failed request for it is ignored
                 let escrow = miner.client().escrow().await.unwrap_or(0);
                 on_event(MiningEvent::Accepted { task: &task, seconds, escrow });
                 Ok(StepOutcome::Done)

@@ -1,4 +1,4 @@
-//! A miner: takes a task from its claim to its reward.
+//! A miner: claims a task, computes the gradient, submits it, and waits until it is accepted.
 
 mod health_check;
 mod mining;
@@ -24,8 +24,8 @@ use crate::{
 use health_check::HealthCheck;
 use std::cell::OnceCell;
 
-/// Error returned when a task was not finished. No work is lost: a claimed task is found again, and computed to the
-/// same bits.
+/// Error returned when a task was not finished. No work is lost: the miner finds a claimed task again, and a repeated
+/// computation yields the same bits.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MiningError {
@@ -44,9 +44,9 @@ pub enum MiningError {
     /// The gradient was recomputed and found wrong, or was withdrawn.
     #[error("gradient {id} was rejected: {finding}")]
     Rejected {
-        /// Number of the gradient.
+        /// ID of the gradient.
         id: u64,
-        /// What the recomputation found.
+        /// The verifiers' finding, `mismatch` or `unavailable`, or else `withdrawn`.
         finding: String,
     },
     /// The claim expired or went to another miner before the submission, or the node has no record of the submission.
@@ -56,7 +56,8 @@ pub enum MiningError {
     /// A store did not keep the artifact. Nothing was submitted.
     #[error("the gradient was not submitted, because the store {0}")]
     Storage(#[from] StorageError),
-    /// The backend gives wrong known answers. The submissions that no block had sampled yet were withdrawn.
+    /// The backend computes wrong known answers. Those submissions for which no block had sampled verifiers were
+    /// withdrawn.
     #[error("the backend computes wrong results, so its pending submissions were withdrawn: {0}")]
     BackendFault(#[source] Error),
 }
@@ -75,46 +76,46 @@ impl Classify for MiningError {
     }
 }
 
-/// A stage that a task has reached.
+/// A stage that the current task has reached.
 #[derive(Clone, Debug)]
 pub enum TaskStage {
-    /// The miner has claimed the task.
+    /// The miner has claimed the task, or had claimed it before a restart.
     Claimed {
-        /// The task.
+        /// The claimed task.
         task: Box<Task>,
-        /// Number of the task's round.
+        /// Index of the task's round.
         round: u64,
     },
-    /// The gradient is computed. The receipt proves it, and should be kept.
+    /// The gradient is computed. Its receipt, with which anybody can recompute it, should be kept.
     Computed(Box<Receipt>),
     /// The gradient was computed earlier and read from the work file.
     Restored(Box<Receipt>),
-    /// The node and all other stores have the artifact.
+    /// The node and all other stores have stored the artifact.
     Stored,
-    /// The gradient is submitted under this number. Verifiers may recompute it now.
+    /// The gradient is submitted under this ID. Verifiers can recompute it from now on.
     Submitted(u64),
 }
 
-/// A task whose gradient was accepted.
+/// A task whose gradient was accepted, with the results that a miner reports.
 #[derive(Clone, Debug)]
 pub struct AcceptedTask {
     /// The receipt, with which anybody can verify the gradient.
     pub receipt: Receipt,
-    /// The gradient root, as in the artifact's manifest.
+    /// The gradient root: the root of the Merkle tree over the manifest's entries.
     pub gradient_root: [u8; 32],
     /// Hash of the transaction that submitted the gradient.
     pub transaction: String,
-    /// Round that the gradient counts in.
+    /// Index of the round to which the gradient counts.
     pub round: u64,
     /// Mean loss in nats per token; `None` for a void result.
     pub loss: Option<f64>,
     /// Balance of the payout address, in micro-units.
     pub balance: u64,
-    /// Size of the artifact's blocks in bytes.
+    /// Total size of the artifact's blocks, in bytes.
     pub bytes: u64,
 }
 
-/// A miner: a worker that computes, and a client that claims and submits.
+/// A miner: a worker that computes gradients, and a client that claims tasks and submits results.
 pub struct Miner<H> {
     client: Client<H>,
     stores: Stores<H>,
@@ -123,24 +124,25 @@ pub struct Miner<H> {
     gpu_architecture: String,
     health_check: Option<HealthCheck>,
     pending: Option<PendingResult>,
-    /// The chunk that was claimed last.
+    /// Index of the chunk that was claimed last.
     claimed_chunk: Option<u64>,
 }
 
-/// A computed gradient that is not accepted yet.
+/// A computed gradient that has not been accepted yet.
 struct PendingResult {
     receipt: Receipt,
     artifact: Artifact,
     held: HeldTask,
-    /// Hash of the transaction that submitted it, and the number of the submission.
+    /// Hash of the transaction that submitted the gradient, and the submission's ID. Empty before the submission.
     submitted: OnceCell<(String, u64)>,
 }
 
-/// The number of available chunks to choose among, so that miners that claim at the same time seldom want the same one.
+/// The number of available chunks among which the miner chooses, so that miners that claim at the same time seldom
+/// choose the same one.
 const CHUNK_CHOICES: u32 = 64;
-/// The longest time between two requests for the status of a submission, in milliseconds. The first ones follow sooner.
+/// The longest time between two requests for a submission's status, in milliseconds. The first requests follow sooner.
 const POLL_MS: u32 = 500;
-/// The longest time for which a node may not know a submission, in milliseconds.
+/// How long, in milliseconds, a node may report a submission as unknown before the miner treats the claim as lost.
 const UNKNOWN_MS: u32 = 60_000;
 
 impl<H: Host + WorkFile> Miner<H> {
@@ -160,9 +162,9 @@ impl<H: Host + WorkFile> Miner<H> {
         }
     }
 
-    /// Tests the known answers of the worker's backend again: those of one kernel while a submission waits for the
-    /// block that samples verifiers, and those of all kernels after a rejection. If one is wrong, the miner withdraws
-    /// its pending submissions and returns an error.
+    /// Repeats the known-answer tests of the worker's backend: those of one kernel while a submission waits for the
+    /// block that samples verifiers, and those of all kernels after a rejection. If an answer is wrong, the miner
+    /// withdraws its pending submissions and returns an error.
     pub fn with_known_answers(self, backend: Backend) -> Self {
         Self { health_check: Some(HealthCheck::new(backend)), ..self }
     }
@@ -177,7 +179,7 @@ impl<H: Host + WorkFile> Miner<H> {
         &self.client
     }
 
-    /// Registers the payout address with the ledger, if it is not the miner's own address.
+    /// Registers the payout address with the ledger, if it differs from the miner's address.
     pub async fn register(&self) -> Result<(), ClientError> {
         if self.payout != self.client.miner() {
             let (miner, payout) = (self.client.miner().to_owned(), self.payout.clone());
@@ -186,11 +188,10 @@ impl<H: Host + WorkFile> Miner<H> {
         Ok(())
     }
 
-    /// Finishes the claimed task, or claims and finishes a new one. Returns `None` if the round has no chunk left.
-    /// `on_stage` is called at each stage.
+    /// Finishes the claimed task, or claims a new one and finishes it. Returns `None` if the round has no chunk left to
+    /// claim. `on_stage` is called at each stage.
     ///
-    /// A result that could not be submitted is submitted by the next call, even in another process with the same work
-    /// file.
+    /// If submitting a result fails, the next call submits it, even in another process with the same work file.
     pub async fn work(&mut self, mut on_stage: impl FnMut(TaskStage)) -> Result<Option<AcceptedTask>, MiningError> {
         if self.pending.is_none() {
             let Some((task, held)) = self.claim().await? else { return Ok(None) };
@@ -213,7 +214,7 @@ impl<H: Host + WorkFile> Miner<H> {
         finished.map(Some)
     }
 
-    /// Submits a result, unless it is submitted already, and waits until it is accepted.
+    /// Submits a result, unless that has been done already, and waits until it is accepted.
     async fn finish(
         &self,
         pending: &PendingResult,
@@ -266,7 +267,8 @@ impl<H: Host + WorkFile> Miner<H> {
                         }
                         return Err(MiningError::Rejected { id, finding: gradient.finding.unwrap_or_default() });
                     }
-                    // there is time for a test, because verifiers are not sampled by the very next block
+                    // there is time for a test, because verifiers are never sampled by the block right after the
+                    // submission
                     "pending" if !tested && pause_ms > POLL_MS / 16 => {
                         tested = true;
                         if let Some(health_check) = &self.health_check {
@@ -285,7 +287,7 @@ impl<H: Host + WorkFile> Miner<H> {
         }
     }
 
-    /// Withdraws the pending submissions if the known answers were wrong, before blocks sample them.
+    /// Withdraws the pending submissions if a known answer was wrong, before blocks sample verifiers for them.
     async fn withdraw_if_wrong(&self, known_answers: Result<(), Error>) -> Result<(), MiningError> {
         match known_answers {
             Ok(()) => Ok(()),
@@ -305,7 +307,7 @@ impl<H: Host + WorkFile> Miner<H> {
         Ok(artifact)
     }
 
-    /// Returns the artifact of this task, if the work file contains it intact.
+    /// Returns the artifact of this task if the work file contains it undamaged.
     async fn restore(&self, task: &Task) -> Option<Artifact> {
         let dag = Dag::from_car(&self.client.host().load_work().await?).ok()?;
         Artifact::fetch(task, &dag.root, &|cid| dag.get(cid)).ok()
@@ -333,8 +335,8 @@ impl<H: Host + WorkFile> Miner<H> {
         Ok(Some((task, held)))
     }
 
-    /// Returns the chunk that was claimed last if it is available, because its gradient may be saved; else a chunk that
-    /// depends on the miner's address.
+    /// Returns the chunk that was claimed last if it is available, because the work file may contain its gradient. Else
+    /// returns a chunk that depends on the miner's address.
     fn choose(&self, chunks: &[u64]) -> Option<u64> {
         if let Some(claimed) = self.claimed_chunk.filter(|claimed| chunks.contains(claimed)) {
             return Some(claimed);

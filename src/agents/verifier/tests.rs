@@ -1,4 +1,5 @@
-//! Artifacts that become available late or never, and a restart between commitment and reveal.
+//! Tests what a verifier attests if an artifact becomes available late or never, or if the verifier is restarted
+//! between commitment and reveal.
 
 use super::*;
 use crate::{
@@ -39,23 +40,23 @@ const CONFIG: ModelConfig = ModelConfig {
     residual_fraction_bits: 20,
 };
 
-/// The response of a node that does not have the artifact.
+/// How the node responds while it does not have the artifact.
 #[derive(Clone, Copy)]
 enum Absence {
-    /// Status 404.
+    /// The node responds with status 404.
     Missing,
-    /// Status 503.
+    /// The node responds with status 503.
     Busy,
 }
 
-/// A node with one gradient that one verifier is to recompute.
+/// A node with one gradient, for which one verifier is sampled.
 struct Node {
-    /// The time in seconds.
+    /// The chain's time in seconds.
     now: Cell<u64>,
-    /// The time when the node gets the artifact.
+    /// The time in seconds from which the node has the artifact.
     available_at: u64,
     absence: Absence,
-    /// Number of blocks left at the beginning, and blocks per second.
+    /// The number of blocks left at time 0, and the number of blocks per second.
     blocks: [u64; 2],
     inputs: BTreeMap<String, Vec<u8>>,
     artifact: Dag,
@@ -174,7 +175,7 @@ fn verifier(available_at: u64, absence: Absence, blocks: [u64; 2]) -> (Verifier,
     (Verifier::new(worker, [8; 32]), Client::new(node, SessionKey::new(&[1; 32]).unwrap()))
 }
 
-/// Returns the attested result and the second of the attestation. The verifier works ten times a second.
+/// Returns the attested result and the time of the attestation in seconds. The verifier runs ten times a second.
 fn attestation(available_at: u64, absence: Absence, blocks: [u64; 2]) -> (&'static str, u64) {
     let (mut verifier, client) = verifier(available_at, absence, blocks);
     for look in 0..1000 {
@@ -203,7 +204,7 @@ fn an_artifact_that_arrives_late_is_a_match() {
 #[test]
 fn an_artifact_that_never_arrives_is_attested_as_unavailable_before_the_stage_ends() {
     assert_eq!(attestation(NEVER, Absence::Missing, [600, 1]), ("unavailable", MISSING_SECONDS));
-    // half of the blocks are gone
+    // half of the blocks have passed
     assert_eq!(attestation(NEVER, Absence::Missing, [60, 10]), ("unavailable", 3));
     assert_eq!(attestation(NEVER, Absence::Busy, [60, 1]), ("unavailable", 29));
     for last in 1..=2 {

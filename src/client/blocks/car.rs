@@ -1,5 +1,5 @@
-//! Fetches a manifest and the blocks that it links: cached blocks first, then all in one response, as a CAR, then what
-//! is still missing block by block.
+//! Fetches a manifest and the blocks that it links. Cached blocks are used first, the others are requested together as
+//! a CAR, and those still missing are then requested one by one.
 
 #[cfg(test)]
 mod tests;
@@ -15,40 +15,40 @@ use std::{
     ops::ControlFlow,
 };
 
-/// The fetching of a DAG of two levels: a manifest and raw leaves.
+/// The fetch of a DAG with two levels: a manifest, and leaves that are raw blocks.
 pub(super) struct DagFetch<L> {
     root: Cid,
     /// Returns the links of a manifest.
     links: L,
     blocks: BTreeMap<Cid, Vec<u8>>,
-    /// Bytes that may still arrive before the DAG is too large.
+    /// How many bytes may still arrive before the DAG counts as too large.
     bytes_left: usize,
-    /// Known once the manifest is here.
+    /// The manifest's leaves; `None` until the manifest has arrived.
     leaves: Option<Leaves>,
 }
 
 /// The leaves that a manifest links.
 struct Leaves {
-    /// Number of links, of which several may be to the same leaf.
+    /// The number of links. Several links may lead to the same leaf.
     links: usize,
-    /// Leaves that are not here yet.
+    /// CIDs of the leaves that have not arrived yet.
     missing: BTreeSet<Cid>,
 }
 
 impl<L: Fn(&[u8]) -> Result<Vec<Cid>, WorkError>> DagFetch<L> {
-    /// Prepares to fetch the manifest `root`, whose links `links` returns, and its leaves: together at most
-    /// `max_bytes`.
+    /// Prepares to fetch the manifest `root` and its leaves, together at most `max_bytes` bytes. `links` returns the
+    /// links of a manifest.
     pub(super) fn new(root: Cid, links: L, max_bytes: usize) -> Self {
         Self { root, links, blocks: BTreeMap::new(), bytes_left: max_bytes, leaves: None }
     }
 
-    /// Fetches all blocks.
+    /// Fetches all blocks and returns them by their CIDs.
     pub(super) async fn run<S: BlockSource + BlockCache>(
         mut self,
         source: &S,
     ) -> Result<BTreeMap<Cid, Vec<u8>>, FetchError> {
         self.load_cached(source).await?;
-        // a CAR contains the cached blocks again
+        // a CAR repeats the cached blocks, so it is worth requesting only if more than half of the leaves are missing
         if self.leaves.as_ref().is_none_or(|leaves| 2 * leaves.missing.len() > leaves.links) {
             self.fetch_car(source).await?;
         }
@@ -74,7 +74,7 @@ impl<L: Fn(&[u8]) -> Result<Vec<Cid>, WorkError>> DagFetch<L> {
         Ok(())
     }
 
-    /// Requests a CAR from one gateway after the other, until one delivers at least one block.
+    /// Requests a CAR from one gateway after the other, until one of them delivers at least one block.
     async fn fetch_car<S: BlockSource + BlockCache>(&mut self, source: &S) -> Result<(), FetchError> {
         let path = format!("/ipfs/{}?format=car", self.root);
         for gateway in 0.. {
@@ -98,12 +98,12 @@ impl<L: Fn(&[u8]) -> Result<Vec<Cid>, WorkError>> DagFetch<L> {
         Ok(())
     }
 
-    /// Returns the leaves that are known to be missing.
+    /// Returns the CIDs of the missing leaves; none if the manifest has not arrived.
     fn missing(&self) -> Vec<Cid> {
         self.leaves.iter().flat_map(|leaves| &leaves.missing).copied().collect()
     }
 
-    /// Accepts a checked block: the manifest first, then missing leaves.
+    /// Stores a block that matches its CID. The first block must be the manifest, and later ones missing leaves.
     fn accept(&mut self, cid: Cid, bytes: Vec<u8>) -> Result<(), FetchError> {
         let too_large = || FetchError::TooLarge { root: self.root.into() };
         self.bytes_left = self.bytes_left.checked_sub(bytes.len()).ok_or_else(too_large)?;
@@ -124,15 +124,15 @@ impl<L: Fn(&[u8]) -> Result<Vec<Cid>, WorkError>> DagFetch<L> {
     }
 }
 
-/// The reading of a CAR as its bytes arrive.
+/// The state of reading a CAR while its bytes arrive.
 struct CarStream<'a, L> {
     dag: &'a mut DagFetch<L>,
     reader: CarReader,
-    /// Number of blocks read from the CAR.
+    /// The number of blocks read from the CAR.
     blocks: usize,
-    /// The blocks among them that had been missing.
+    /// CIDs of the blocks that had been missing.
     accepted: Vec<Cid>,
-    /// An error if the DAG is malformed or too large, or if a block did not match its CID.
+    /// The first error: the DAG is malformed or too large, or a block does not match its CID.
     result: Result<(), FetchError>,
 }
 
@@ -142,8 +142,8 @@ impl<'a, L: Fn(&[u8]) -> Result<Vec<Cid>, WorkError>> CarStream<'a, L> {
         Self { dag, reader, blocks: 0, accepted: Vec::new(), result: Ok(()) }
     }
 
-    /// Reads more bytes. Breaks when the DAG is complete, and when the bytes are not a CAR of this DAG: the manifest,
-    /// then its leaves, each at most as often as it is linked.
+    /// Reads more bytes. Breaks when the DAG is complete, or when the bytes are not a CAR of this DAG. A CAR of this
+    /// DAG contains the manifest, then the leaves, each at most as often as it is linked.
     fn push(&mut self, bytes: &[u8]) -> ControlFlow<()> {
         let mut blocks = Vec::new();
         let read = self.reader.push(bytes, &mut blocks);

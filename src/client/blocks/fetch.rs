@@ -8,15 +8,15 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// The largest size of an artifact, or of an adapter with its optimizer state, in bytes. It bounds the memory that a
-/// foreign manifest can make this program use.
+/// The largest size of an artifact, or of an adapter with its optimizer state, in bytes. It limits how much memory
+/// another party's manifest can make this program use.
 const MAX_DAG_BYTES: usize = 512 << 20;
 
 /// Error returned when the blocks of a task, an adapter or an artifact could not be fetched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// No source returned the right bytes.
+    /// No source returned bytes that match the CID.
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The manifest is malformed.
@@ -41,12 +41,12 @@ impl Classify for FetchError {
     }
 }
 
-/// Checked blocks by their CIDs.
+/// Blocks by their CIDs. Each was checked against its CID.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blocks(BTreeMap<Cid, Vec<u8>>);
 
 impl Blocks {
-    /// Fetches a task's chunk and its adapter, with all leaves.
+    /// Fetches a task's chunk, and its adapter's manifest and leaves.
     pub async fn of_task<S: BlockSource + BlockCache>(source: &S, task: &Task) -> Result<Self, FetchError> {
         let chunk = gateway::block(source, Codec::Raw, &task.chunk).await?;
         let mut blocks = Self::of_adapter(source, &task.adapter).await?;
@@ -64,8 +64,8 @@ impl Blocks {
         Self::of_dag(source, artifact, Artifact::links).await
     }
 
-    /// Fetches what a ledger [names](crate::ledger::State::roots): a chunk, or an adapter or an artifact with all
-    /// leaves.
+    /// Fetches the blocks under one of the CIDs that a ledger [names](crate::ledger::State::roots): a chunk, an adapter
+    /// with all leaves, or an artifact with all leaves.
     pub async fn of_root<S: BlockSource + BlockCache>(source: &S, root: &Cid) -> Result<Self, FetchError> {
         match Codec::of(root).map_err(ClientError::from)? {
             Codec::Raw => Ok(Self(BTreeMap::from([(*root, gateway::block(source, Codec::Raw, root).await?)]))),

@@ -1,4 +1,4 @@
-//! Single blocks from gateways, checked against their CIDs.
+//! Fetches single blocks from gateways and checks them against their CIDs.
 
 use super::{BlockCache, BlockSource};
 use crate::{
@@ -6,11 +6,10 @@ use crate::{
     store::{Block, Cid, Codec, StoreError},
 };
 
-/// The content type of a CAR whose blocks are in depth-first order, without duplicates: the order that this client
-/// reads.
+/// The content type of the CARs that this client reads: blocks in depth-first order, without duplicates.
 pub const CAR_CONTENT_TYPE: &str = "application/vnd.ipld.car; version=1; order=dfs; dups=n";
 
-/// Returns the bytes of a cached block, checked.
+/// Returns the bytes of a block if the cache has them and they match the CID.
 pub(super) async fn cached<C: BlockCache>(cache: &C, codec: Codec, cid: &Cid) -> Option<Vec<u8>> {
     checked(codec, cid, cache.load_block(cid).await?).ok()
 }
@@ -22,10 +21,10 @@ fn checked(codec: Codec, cid: &Cid, bytes: Vec<u8>) -> Result<Vec<u8>, StoreErro
     }
 }
 
-/// Returns the bytes of a block, checked: from the cache if it has them, else from the first gateway that delivers
-/// them.
+/// Returns the bytes of a block, checked against its CID. They come from the cache if it has them, else from the first
+/// gateway that delivers them.
 ///
-/// If no gateway does, a retryable error is returned in preference to others.
+/// If every gateway fails and one of the errors is retryable, a retryable error is returned.
 pub async fn block<S: BlockSource + BlockCache>(source: &S, codec: Codec, cid: &Cid) -> Result<Vec<u8>, ClientError> {
     if let Some(bytes) = cached(source, codec, cid).await {
         return Ok(bytes);

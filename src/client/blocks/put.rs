@@ -1,4 +1,4 @@
-//! Stores blocks with a node or a Kubo daemon, by Kubo's `block/put`.
+//! Stores blocks with a node or a Kubo daemon, through Kubo's command `block/put`.
 
 use super::{BlockCache, BlockSource, gateway};
 use crate::{
@@ -7,19 +7,19 @@ use crate::{
 };
 use serde::Deserialize;
 
-/// The largest size of the blocks in one request, in bytes.
+/// The largest total size of the blocks in one request, in bytes, unless a single block is larger.
 const MAX_PUT_BYTES: usize = 8 << 20;
 
-/// A store of blocks: a node, or a Kubo daemon.
+/// A store that keeps blocks: a node, or a Kubo daemon.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait BlockStore {
-    /// Error returned when the store does not keep a block.
+    /// The error if the store does not keep a block.
     type Error;
 
-    /// Stores blocks, and compares the CIDs that the store returns with theirs.
+    /// Stores blocks. It is an error if the CIDs that the store returns are not those of the blocks.
     async fn put(&self, blocks: &[Block]) -> Result<(), Self::Error>;
 
-    /// Reads a block back from this store, checked.
+    /// Reads a block back from this store and checks it against its CID.
     async fn read_back(&self, cid: &Cid) -> Result<Vec<u8>, Self::Error>;
 
     /// Stores all blocks of a DAG, then reads the root and one other block back.
@@ -50,13 +50,13 @@ impl<H: Connection> BlockStore for Client<H> {
 }
 
 impl<H: BlockSource + BlockCache> Client<H> {
-    /// Returns the bytes of a block, as [`block`](super::block) does.
+    /// Returns the bytes of a block. See the function [`block`](super::block).
     pub async fn block(&self, codec: Codec, cid: &Cid) -> Result<Vec<u8>, ClientError> {
         gateway::block(self.host(), codec, cid).await
     }
 }
 
-/// Stores blocks by Kubo's `block/put`, and compares the CIDs that it returns with theirs.
+/// Stores blocks with `block/put`. It is an error if the returned CIDs are not those of the blocks.
 pub(crate) async fn put_blocks<T: Connection>(connection: &T, blocks: &[Block]) -> Result<(), ClientError> {
     for codec in Codec::ALL {
         let mut batch = Vec::new();

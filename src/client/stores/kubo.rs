@@ -1,4 +1,4 @@
-//! A Kubo daemon, through its RPC. <https://docs.ipfs.tech/reference/kubo/rpc/>
+//! A client of a Kubo daemon's RPC. <https://docs.ipfs.tech/reference/kubo/rpc/>
 
 use super::{StorageFailure, parse, printable};
 use crate::{
@@ -7,21 +7,20 @@ use crate::{
 };
 use serde::Deserialize;
 
-/// The largest number of a daemon's addresses that are passed on to a pinning service.
+/// The largest number of a daemon's addresses that a pinning service is told.
 const MAX_ADDRESSES: usize = 16;
 
-/// Content type and body of a command. Kubo's RPC accepts POST requests only, so a command without a body has an empty
-/// one.
+/// Content type and body of a command without a body. Kubo's RPC accepts only POST requests, so an empty body is sent.
 const EMPTY_BODY: Option<(&str, &[u8])> = Some(("application/octet-stream", &[]));
 
-/// A Kubo daemon.
+/// A client of a Kubo daemon.
 pub struct Kubo<T> {
     url: String,
     pub(super) connection: T,
 }
 
 impl<T: Connection> Kubo<T> {
-    /// Creates a client of the daemon to which `connection` leads. `url` is for messages.
+    /// Creates a client of the daemon that `connection` leads to. `url` is used in messages only.
     pub fn new(url: String, connection: T) -> Self {
         Self { url, connection }
     }
@@ -30,7 +29,7 @@ impl<T: Connection> Kubo<T> {
         &self.url
     }
 
-    /// Pins a block and all blocks under it that the daemon has.
+    /// Pins a block, and those blocks under it that the daemon already has.
     pub async fn pin(&self, root: &Cid) -> Result<(), StorageFailure> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -44,7 +43,7 @@ impl<T: Connection> Kubo<T> {
         Err(StorageFailure::OtherCid { expected: *root, found: printable(&pins.join(" ")) })
     }
 
-    /// Returns the addresses at which other daemons reach this one, at most 16.
+    /// Returns the addresses at which other daemons can reach this one, at most 16.
     pub async fn addresses(&self) -> Result<Vec<String>, StorageFailure> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -73,7 +72,7 @@ impl<T: Connection> BlockStore for Kubo<T> {
         let request = Request { path: &path, body: EMPTY_BODY };
         let Response { status, body } =
             self.connection.request(request).await.map_err(|error| StorageFailure::NoResponse(error.0))?;
-        // an error status means here that the daemon has lost the block
+        // an error status of this command means that the daemon has lost the block
         if status != 200 {
             return Err(lost(format!("{status}: {}", printable(&String::from_utf8_lossy(&body)))));
         }
@@ -82,8 +81,8 @@ impl<T: Connection> BlockStore for Kubo<T> {
 
     /// Stores and pins all blocks of a DAG, then reads the root and one other block back.
     ///
-    /// The DAG's [pin list](Dag::pin_list) is pinned, not its root: a recursive pin of the root would follow its links
-    /// to blocks that do not belong to the DAG.
+    /// The DAG's [pin list](Dag::pin_list) is pinned instead of its root, because a recursive pin of the root would
+    /// follow links to blocks outside the DAG.
     async fn put_dag(&self, dag: &Dag) -> Result<(), StorageFailure> {
         let pin_list = dag.pin_list()?;
         self.put(&dag.blocks).await?;

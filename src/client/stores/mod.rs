@@ -1,8 +1,8 @@
-//! Stores beside the node: IPFS daemons and pinning services that get an artifact, so that everybody on IPFS can find
-//! it.
+//! Stores in addition to the node: IPFS daemons and pinning services that receive each artifact, so that everybody on
+//! IPFS can find it.
 //!
-//! Every CID is computed here. A store's CIDs are compared with them, and blocks are read back before they count as
-//! stored.
+//! Every CID is computed by this program and compared with the CID that a store returns. Blocks are read back before
+//! they count as stored.
 
 mod kubo;
 mod pinning;
@@ -17,16 +17,16 @@ use crate::{
     store::{Cid, Dag, StoreError},
 };
 
-/// The largest number of characters of a store's message that are passed on.
+/// The largest number of characters of a store's message that an error contains.
 const MAX_MESSAGE_CHARS: usize = 300;
 
-/// Error returned when a store did not keep an artifact. Nothing is submitted then, and a retry may succeed.
+/// Error returned when a store did not keep an artifact. The gradient is then not submitted. A retry may succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{store} {failure}")]
 pub struct StorageError {
     /// URL of the store.
     pub store: String,
-    /// What the store did instead.
+    /// What the store did instead of keeping the artifact.
     pub failure: Box<StorageFailure>,
 }
 
@@ -34,26 +34,26 @@ pub struct StorageError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageFailure {
-    /// It did not respond.
+    /// The store did not respond. Contains the URL and the reason.
     #[error("does not respond: {0}")]
     NoResponse(String),
-    /// It responded with an error status.
+    /// The store responded with an error status.
     #[error("responded with status {status}: {message}")]
     Refused {
         /// The HTTP status code.
         status: u16,
-        /// The store's message.
+        /// The store's message, at most 300 characters.
         message: String,
     },
-    /// It returned another CID than that of the block.
+    /// The store returned a different CID than the block's.
     #[error("returned the CID {found} instead of {expected}")]
     OtherCid {
-        /// The CID computed here.
+        /// The CID that this program computed.
         expected: Cid,
-        /// The CID that the store returned.
+        /// The CID in the store's response.
         found: String,
     },
-    /// It does not return a block that it had accepted.
+    /// The store accepted a block but does not return it.
     #[error("accepted block {cid} but does not return it: {reason}")]
     BlockLost {
         /// CID of the block.
@@ -61,18 +61,18 @@ pub enum StorageFailure {
         /// What the store returned instead.
         reason: String,
     },
-    /// It has not pinned the root, or has refused to.
+    /// The service has not pinned the root in time, or has refused to.
     #[error("has not pinned {cid}: the status is {status}")]
     NotPinned {
-        /// CID of the root.
+        /// CID of the root that should be pinned.
         cid: Cid,
-        /// The status that the service reports.
+        /// The pin's status, as the service reports it.
         status: String,
     },
-    /// A response is malformed.
+    /// The store's response is malformed.
     #[error("returned an invalid response: {0}")]
     InvalidResponse(String),
-    /// The blocks cannot be listed for a pin.
+    /// The pin list of the blocks could not be built.
     #[error("cannot store these blocks: {0}")]
     Blocks(#[from] StoreError),
 }
@@ -94,20 +94,20 @@ pub struct Stores<H> {
 }
 
 impl<H> Default for Stores<H> {
-    /// No stores.
+    /// Creates an empty set of stores.
     fn default() -> Self {
         Self { kubos: Vec::new(), service: None }
     }
 }
 
 impl<H: Connection + Timer> Stores<H> {
-    /// Creates the set of these Kubo daemons, each of which gets every artifact, and of a service that pins it too,
-    /// from the first daemon.
+    /// Creates a set of stores. Every Kubo daemon in `kubos` receives every artifact. The pinning service, if given,
+    /// fetches it from the first daemon.
     pub fn new(kubos: Vec<Kubo<H>>, service: Option<PinningService<H>>) -> Self {
         Self { kubos, service }
     }
 
-    /// Stores all blocks of a DAG in every store.
+    /// Stores all blocks of a DAG in every store. Stops at the first store that fails.
     pub async fn put(&self, dag: &Dag) -> Result<(), StorageError> {
         for kubo in &self.kubos {
             kubo.put_dag(dag)

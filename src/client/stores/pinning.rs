@@ -8,12 +8,12 @@ use crate::{
 use serde::Deserialize;
 use serde_json::json;
 
-/// Time between two requests for the status of a pin, in milliseconds.
+/// The time between two requests for the status of a pin, in milliseconds.
 const POLL_MS: u32 = 2000;
-/// Number of such requests before giving up for now, after a minute.
+/// The number of requests for the status, after which the pin counts as failed: one minute's worth.
 const POLLS: u32 = 30;
 
-/// A pinning service. Its connection adds the access token.
+/// A client of a pinning service. The connection adds the access token to each request.
 pub struct PinningService<H> {
     url: String,
     pub(super) host: H,
@@ -33,7 +33,7 @@ struct Pin {
 }
 
 impl<H: Connection + Timer> PinningService<H> {
-    /// Creates a client of the service to which `host` leads. `url` is for messages.
+    /// Creates a client of the service that `host` leads to. `url` is used in messages only.
     pub fn new(url: String, host: H) -> Self {
         Self { url, host }
     }
@@ -42,8 +42,8 @@ impl<H: Connection + Timer> PinningService<H> {
         &self.url
     }
 
-    /// Requests a pin of a root that the daemons at `origins` have, unless such a request exists, and waits until the
-    /// root is pinned.
+    /// Asks the service to pin the root `root` under the name `name`, unless it has such a request already, and waits
+    /// until the root is pinned. `origins` are addresses of daemons that have the blocks.
     pub async fn pin(&self, root: &Cid, name: &str, origins: &[String]) -> Result<(), StorageFailure> {
         let mut state = match self.find(root).await? {
             Some(found) => found,
@@ -72,7 +72,7 @@ impl<H: Connection + Timer> PinningService<H> {
         Err(StorageFailure::NotPinned { cid: *root, status: printable(&state.status) })
     }
 
-    /// Returns a request to pin this root that has not failed.
+    /// Returns the service's request to pin this root, if there is one that has not failed.
     async fn find(&self, root: &Cid) -> Result<Option<PinStatus>, StorageFailure> {
         #[derive(Deserialize)]
         struct PinResults {

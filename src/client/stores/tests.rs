@@ -1,4 +1,4 @@
-//! Stores that return wrong data, lose blocks, do not respond or refuse: each is an error.
+//! Tests that every failure of a store is reported: wrong data, lost blocks, refusals and missing responses.
 
 use super::*;
 use crate::{
@@ -9,12 +9,12 @@ use pollster::block_on;
 use serde_json::{Value, json};
 use std::{cell::RefCell, collections::BTreeMap};
 
-/// A Kubo daemon and a pinning service in memory. `change` may replace every response.
+/// A Kubo daemon and a pinning service in memory. `change` can replace each response.
 #[derive(Default)]
 struct Peer {
     blocks: RefCell<BTreeMap<String, Vec<u8>>>,
     requests: RefCell<Vec<String>>,
-    /// The statuses of a pin that the service reports, one after the other.
+    /// The statuses that the service reports for a pin, one after the other.
     statuses: RefCell<Vec<&'static str>>,
     #[expect(clippy::type_complexity, reason = "a function, spelled out once")]
     change: Option<Box<dyn Fn(&str, Response) -> Result<Response, NoResponse>>>,
@@ -60,7 +60,7 @@ impl Peer {
     }
 }
 
-/// Returns the files of a multipart form.
+/// Returns the contents of the files in a multipart form.
 fn files(body: &[u8]) -> Vec<Vec<u8>> {
     let at = |from: usize, part: &[u8]| (from..=body.len() - part.len()).find(|at| body[*at..].starts_with(part));
     let boundary = &body[..at(0, b"\r\n").unwrap()];
@@ -94,7 +94,7 @@ fn dag() -> Dag {
     Dag::new(dag_cbor::block("test", &links).unwrap(), leaves)
 }
 
-/// Stores a DAG with a daemon whose responses go through `change`.
+/// Stores a DAG with a daemon whose responses pass through `change`.
 fn put(change: impl Fn(&str, Response) -> Result<Response, NoResponse> + 'static) -> Result<(), StorageFailure> {
     let peer = Peer { change: Some(Box::new(change)), ..Peer::default() };
     let stores = Stores::new(vec![Kubo::new("http://kubo".into(), peer)], None);

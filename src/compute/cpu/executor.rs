@@ -13,7 +13,7 @@ use crate::{
 use rayon::prelude::*;
 use std::{ops::Range, sync::Arc};
 
-/// Returns the implementation of a kernel; `None` means the reference kernel.
+/// A function that returns the implementation of a kernel; `None` means the reference kernel.
 pub type CpuKernels = fn(&Kernel) -> Option<CpuKernel>;
 
 /// A recording in memory, ready to run on CPU threads.
@@ -44,8 +44,8 @@ impl Slot {
 }
 
 impl CpuExecutor {
-    /// Allocates memory for a recording. `threads` of 0 means one per core; if threads cannot be started, it runs on
-    /// the caller's thread.
+    /// Allocates memory for a recording. If `threads` is 0, there is one thread per core. If no threads can be started,
+    /// the executor runs on the caller's thread.
     pub fn new(recording: Arc<Recording>, threads: usize, kernels: CpuKernels) -> Self {
         let plan = recording.plan();
         let mut slots: Vec<_> = plan.slot_words.iter().map(|_| Slot::Words(Vec::new())).collect();
@@ -64,7 +64,7 @@ impl CpuExecutor {
         Self { recording, plan, slots, threads, pool, kernels, audited: Vec::new(), yield_hook: None }
     }
 
-    /// Returns the bytes of memory, without constants.
+    /// Returns the size of the buffers in bytes, without constants.
     pub fn buffer_bytes(&self) -> usize {
         self.slots.iter().map(|slot| if let Slot::Words(words) = slot { 4 * words.len() } else { 0 }).sum()
     }
@@ -86,8 +86,8 @@ impl CpuExecutor {
         &self.slots[self.plan.slot_of[id.0]].words()[..self.recording.get(id).words]
     }
 
-    /// Audits these dispatches, given by number: from now on each also runs by its reference kernel, which must give
-    /// the same words.
+    /// Audits the dispatches with these indices: from now on, each of them also runs with its reference kernel, which
+    /// must give the same words.
     pub fn audit(&mut self, dispatches: Vec<usize>) {
         self.audited = dispatches;
     }

@@ -22,8 +22,8 @@ pub fn scalar(_: &Kernel) -> Option<CpuKernel> {
     None
 }
 
-/// Returns the number of ranges of work units that each thread gets of a dispatch: one if units share decoded operands,
-/// several otherwise, so that units of unequal cost balance out.
+/// Returns how many ranges of a dispatch's work units there are for each thread. It is one range if units share decoded
+/// operands; otherwise it is several, so that units of unequal cost balance out.
 fn ranges_per_thread(kernel: &Kernel) -> usize {
     match kernel.name {
         "ternary_matmul" | "ternary_matmul_backward" | "head_logits" => 1,

@@ -1,15 +1,16 @@
-//! Recognition of GPUs: which vendor and architecture a GPU's own description names, and whether it is a software GPU.
+//! Recognizes GPUs: finds out from a GPU's own description which vendor and architecture it has, and whether it is a
+//! software GPU.
 //!
 //! Descriptions are unreliable, so the order of the tests matters. Software and virtual GPUs come first, because both
-//! may carry the ids and the name of the hardware below them. Then comes the device id, the only thing that tells
-//! rebranded products apart; then the name; last, what a browser reports. If none of them decides, the result is
+//! may carry the ids and the name of the hardware below them. Next are the device id, which alone tells rebranded
+//! products apart, then the name, and finally what a browser reports. If none of them decides, the result is
 //! [`UNKNOWN`], never a guess. Only [`GpuKind::Software`] affects how a GPU is used; vendor and architecture are for
 //! display and statistics.
 
 /// A vendor or an architecture that the description does not reveal.
 pub const UNKNOWN: &str = "unknown";
 
-/// What a graphics API or a browser reports about a GPU. A field is empty or 0 if it is not reported.
+/// What a graphics API or a browser reports about a GPU. A field that is not reported is empty or 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Description<'a> {
     /// Name of the GPU; in a browser `GPUAdapterInfo.device`.
@@ -18,32 +19,32 @@ pub struct Description<'a> {
     pub vendor_id: u32,
     /// Device id, in the vendor's numbering.
     pub device_id: u32,
-    /// `DiscreteGpu`, `IntegratedGpu`, `VirtualGpu`, `Cpu` or `Other`.
+    /// Type of the device: `DiscreteGpu`, `IntegratedGpu`, `VirtualGpu`, `Cpu` or `Other`.
     pub device_type: &'a str,
     /// Name of the driver.
     pub driver: &'a str,
     /// Version of the driver and similar; in a browser `GPUAdapterInfo.description`.
     pub driver_info: &'a str,
-    /// `GPUAdapterInfo.vendor`.
+    /// `GPUAdapterInfo.vendor` of a browser.
     pub webgpu_vendor: &'a str,
-    /// `GPUAdapterInfo.architecture`.
+    /// `GPUAdapterInfo.architecture` of a browser.
     pub webgpu_architecture: &'a str,
 }
 
 /// What executes the shaders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GpuKind {
-    /// A GPU. A translating driver such as Dozen, Zink or ANGLE may be on top of it.
+    /// A physical GPU. A translating driver such as Dozen, Zink or ANGLE may be on top of it.
     Hardware,
     /// A GPU presented by a hypervisor, an emulator or a remote session.
     Virtual,
-    /// The CPU.
+    /// The CPU, through a software GPU.
     Software,
-    /// Any of the three: the vendor is unknown.
+    /// Any of the three, because the vendor is unknown.
     Unknown,
 }
 
-/// The architecture of a GPU.
+/// What a description reveals about a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Architecture {
     /// Name of the vendor, such as `NVIDIA` or `AMD`, or [`UNKNOWN`].
@@ -72,14 +73,14 @@ pub fn classify(description: &Description) -> Architecture {
     if description.device_type == "Cpu" {
         return Architecture { vendor: "Software", architecture: UNKNOWN, kind: GpuKind::Software };
     }
-    // The name before the id: Venus and virgl are more specific than the virtio id that they share.
+    // The name is examined before the id, because Venus and virgl are more specific than the virtio id that they share.
     let row = in_texts("virtual").or_else(|| by_id("virtual", vendor_id, device_id));
     if let Some(row) = row.or_else(|| by_name("virtual-name", &name)) {
         return as_kind(GpuKind::Virtual)(row);
     }
 
     let (named, identified) = (by_name("vendor", &name), by_id("vendor", 0, vendor_id));
-    // Without a device id, the vendor id is a guess by the graphics API, and worse than a known name.
+    // Without a device id, the vendor id is a guess by the graphics API and less reliable than a known name.
     let vendor = if device_id == 0 { named.or(identified) } else { identified.or(named) };
     let Some(TableRow { vendor, .. }) = vendor.or_else(|| by_name("vendor", &browser)) else {
         return Architecture { vendor: UNKNOWN, architecture: UNKNOWN, kind: GpuKind::Unknown };
@@ -91,7 +92,7 @@ pub fn classify(description: &Description) -> Architecture {
         let texts = [&name, &driver_info, &browser];
         texts.into_iter().find_map(|text| of_vendor().find(|row| text.contain(row.patterns)))
     });
-    // A slice of a hardware GPU has its architecture, but not all of its cores.
+    // A virtual GPU with a known architecture is a slice of a hardware GPU, which has only some of the cores.
     let is_slice = description.device_type == "VirtualGpu";
     let kind = if is_slice { GpuKind::Virtual } else { GpuKind::Hardware };
     Architecture { vendor, architecture: row.map_or(UNKNOWN, |row| row.architecture), kind }
@@ -106,7 +107,7 @@ struct TableRow {
     patterns: &'static str,
 }
 
-/// The ids `first..=last`, of one vendor or of any (0).
+/// The ids `first..=last` of one vendor, or of any vendor if `vendor_id` is 0.
 struct IdRun {
     vendor_id: u32,
     first: u32,
@@ -126,7 +127,7 @@ static TABLE: std::sync::LazyLock<Vec<TableRow>> = std::sync::LazyLock::new(|| {
     fields.map(row).collect()
 });
 
-/// Reads `10de`, `06c0-06df`, `1414:008c` or `15ad:any`.
+/// Parses ids of the form `10de`, `06c0-06df`, `1414:008c` or `15ad:any`.
 fn id_run(text: &str) -> Option<IdRun> {
     let (vendor_id, run) = text.split_once(':').unwrap_or(("0", text));
     let (first, last) = match run {
@@ -139,7 +140,7 @@ fn id_run(text: &str) -> Option<IdRun> {
     Some(IdRun { vendor_id: u32::from_str_radix(vendor_id, 16).ok()?, first, last })
 }
 
-/// Reads a hexadecimal number other than 0.
+/// Parses a hexadecimal number other than 0.
 fn hexadecimal(text: &str) -> Option<u32> {
     u32::from_str_radix(text, 16).ok().filter(|id| *id != 0)
 }
@@ -162,7 +163,8 @@ fn narrowest<'a>(rows: impl Iterator<Item = &'a TableRow>, vendor_id: u32, id: u
 /// The words of a name: in lower case, without trademark signs, split at everything but letters and digits.
 struct NameWords(Vec<String>);
 
-/// Characters of a name that are examined. Names come from foreign drivers and may have any length.
+/// The number of characters of a name that are examined. It is limited because names come from foreign drivers and may
+/// have any length.
 const MAX_NAME_CHARS: usize = 1024;
 
 impl NameWords {

@@ -1,4 +1,4 @@
-//! Devices: a device is one GPU through one graphics API, as the machine lists it.
+//! A device is one GPU that is reached through one graphics API, as the machine lists it.
 
 use super::architecture::{Architecture, Description, GpuKind, classify};
 use crate::error::Error;
@@ -9,7 +9,7 @@ use std::fmt;
 pub struct Device {
     /// Name given by the driver.
     pub name: String,
-    /// `vulkan`, `metal`, `dx12`, `gl` or `webgpu`.
+    /// Graphics API: `vulkan`, `metal`, `dx12`, `gl` or `webgpu`.
     pub graphics_api: &'static str,
     /// Name and version of the driver.
     pub driver: String,
@@ -19,7 +19,7 @@ pub struct Device {
     pub device_id: u32,
     /// Vendor and architecture, recognized from the description.
     pub architecture: Architecture,
-    /// Whether it is a software GPU, which computes on the CPU.
+    /// Whether the device is a software GPU, which computes on the CPU.
     pub software: bool,
     /// Size of the largest buffer, in bytes.
     pub buffer_bytes: u64,
@@ -38,8 +38,8 @@ impl fmt::Display for Device {
     }
 }
 
-/// Lists the GPUs of this machine: hardware before software GPUs, otherwise in the drivers' order. In a browser there
-/// is at most one; the faster of two is requested, which the browser may ignore.
+/// Lists the GPUs of this machine: hardware before software GPUs, otherwise in the drivers' order. In a browser the
+/// list has at most one GPU; if there are two, the faster one is requested, but the browser may choose the other.
 pub async fn devices() -> Vec<Device> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapters = if cfg!(target_arch = "wasm32") {
@@ -54,8 +54,8 @@ pub async fn devices() -> Vec<Device> {
     devices
 }
 
-/// Returns the device that `wanted` refers to: by its number in [`devices`], or by a part of its name, driver or
-/// graphics API, ignoring case. Returns [`Error::NoGpu`] if there is none.
+/// Returns the device that `wanted` refers to: by its index in [`devices`], or by a part of its name, driver or
+/// graphics API, ignoring case. Returns [`Error::NoGpu`] if no device matches.
 pub fn find<'a>(devices: &'a [Device], wanted: &str) -> Result<&'a Device, Error> {
     let by_number = wanted.parse().ok().and_then(|number: usize| devices.get(number));
     let part = wanted.to_lowercase();

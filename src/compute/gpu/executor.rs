@@ -1,4 +1,4 @@
-//! Executors: an executor is a recording in the memory of one GPU, ready to run.
+//! An executor holds a recording in the memory of one GPU, ready to run.
 
 use super::{
     Gpu,
@@ -53,7 +53,7 @@ pub struct GpuExecutor {
 struct SubmittedSlice {
     parts: Vec<SlicePart>,
     submission: QueueSubmission,
-    /// Time of the submission, in milliseconds of the clock.
+    /// Time of the submission, in milliseconds, by the clock of the options.
     since: f64,
 }
 
@@ -129,7 +129,7 @@ impl GpuExecutor {
         self.run_units(range, 0..usize::MAX).await
     }
 
-    /// Returns the work units of the largest workgroup, as
+    /// Returns the number of work units of the largest workgroup, as
     /// [`Executor::unit_alignment`](crate::compute::Executor::unit_alignment) does.
     pub fn unit_alignment(&self) -> usize {
         self.launches.iter().map(|launch| launch.units_per_group).max().unwrap_or(1) as usize
@@ -182,7 +182,7 @@ impl GpuExecutor {
     }
 
     /// Returns the milliseconds of work to submit ahead. With a hook it is half as much, because all of it must
-    /// complete before the hook runs; that is one slice if notifications are immediate.
+    /// complete before the hook runs. If notifications are immediate, slices are then submitted one at a time.
     fn ahead_ms(&self) -> f64 {
         self.planner.ahead_ms() * if self.yield_hook.is_some() { 0.5 } else { 1.0 }
     }

@@ -1,15 +1,15 @@
-//! GPU faults: turns what the driver reports when it refuses work, runs out of memory or loses the GPU into an
-//! [`Error`].
+//! Converts GPU faults into [`Error`]s: what the driver reports when it refuses work, runs out of memory or loses the
+//! GPU.
 
 use super::{Gpu, signal::Signal};
 use crate::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// After this time without an answer a GPU counts as lost. A slice takes milliseconds.
+/// A GPU that does not complete its work within this time counts as lost. A slice normally takes milliseconds.
 #[cfg(not(target_arch = "wasm32"))]
 const HANG_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
 
-/// The faults of a GPU so far.
+/// The faults that a GPU has had so far.
 #[derive(Clone, Default)]
 pub(super) struct GpuFault(Arc<Mutex<Faults>>);
 
@@ -21,7 +21,7 @@ struct Faults {
     uncaptured: Option<UncapturedError>,
 }
 
-/// The content of a `wgpu::Error`, which may not change threads in browsers.
+/// The content of a `wgpu::Error`, which cannot be sent to another thread in browsers.
 enum UncapturedError {
     GpuMemory,
     Other(String),
@@ -87,7 +87,7 @@ fn named(what: &str, refusal: UncapturedError) -> Error {
 }
 
 impl Gpu {
-    /// Runs `make`, which creates GPU objects, and returns the errors that this raises.
+    /// Runs `make`, which creates GPU objects, and returns an error if the GPU or its driver reports one.
     pub(super) async fn guarded<T>(&self, what: &str, make: impl FnOnce() -> T) -> Result<T, Error> {
         use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
         self.0.fault.check(what)?;
@@ -135,7 +135,7 @@ impl Gpu {
         }
     }
 
-    /// Natively, blocks until a submission is complete and runs the callbacks that wait for it.
+    /// On native platforms, blocks until a submission is complete, and runs the callbacks that wait for it.
     #[cfg(not(target_arch = "wasm32"))]
     fn poll(&self, what: &str, index: wgpu::SubmissionIndex) -> Result<(), Error> {
         let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(HANG_TIMEOUT) };
@@ -168,11 +168,11 @@ pub(super) struct QueueSubmission {
 }
 
 impl QueueSubmission {
-    /// Returns whether its completion has been reported.
+    /// Returns whether the completion of the work has been reported.
     pub(super) fn is_done(&self) -> bool {
         self.done.is_delivered()
     }
 }
 
-/// Delivers whether a buffer has been mapped.
+/// The signal that delivers whether a buffer has been mapped.
 pub(super) type Mapped = Signal<Result<(), wgpu::BufferAsyncError>>;

@@ -1,4 +1,4 @@
-//! GPU memory of an executor: one GPU buffer for each slot of a recording's plan, and the copies to and from them.
+//! The GPU memory of an executor: one GPU buffer for each slot of a recording's plan, and the copies to and from them.
 
 use super::{
     Gpu,
@@ -12,7 +12,7 @@ use crate::{
 };
 use wgpu::BufferUsages as Usage;
 
-/// The most words that are copied at once, so that staging memory stays small.
+/// The largest number of words that are copied together. The limit keeps staging memory small.
 const PIECE: usize = 4 << 20;
 /// Buffers are padded to a multiple of this many bytes, so that they hold whole vec4s and suit GPUs that round offsets.
 const ALIGN: u64 = 256;
@@ -22,7 +22,7 @@ pub(super) struct GpuMemory {
     slots: Vec<wgpu::Buffer>,
     /// The saturation flag, one word; see [`crate::kernels::Access::Flag`].
     pub(super) flag: wgpu::Buffer,
-    /// A block of parameters for each part of a slice.
+    /// The parameters of launches: one block for each part of a slice.
     pub(super) params: wgpu::Buffer,
 }
 
@@ -58,7 +58,8 @@ impl GpuMemory {
         &self.slots[self.plan.slot_of[id.0]]
     }
 
-    /// Copies words into buffers, as many at once as a piece holds, because a browser needs time to report success.
+    /// Copies words into buffers, as many together as a piece holds, because a browser takes time to report each
+    /// success.
     pub(super) async fn write(&self, gpu: &Gpu, writes: &[(BufferId, &str, &[u32])]) -> Result<(), Error> {
         let pieces = writes.iter().flat_map(|&(id, name, words)| {
             let at = (0u64..).step_by(4 * PIECE);
@@ -82,7 +83,7 @@ impl GpuMemory {
         Ok(())
     }
 
-    /// Copies words out of buffers, as many at once as a piece holds.
+    /// Copies words out of buffers, as many together as a piece holds.
     pub(super) async fn read(gpu: &Gpu, wanted: &[(&str, &wgpu::Buffer, usize)]) -> Result<Vec<Vec<u32>>, Error> {
         let mut out: Vec<_> = wanted.iter().map(|(.., words)| Vec::with_capacity(*words)).collect();
         let parts = wanted.iter().enumerate().flat_map(|(of, &(.., words))| {
@@ -110,8 +111,8 @@ impl GpuMemory {
     }
 }
 
-/// Copies the parts, each some words of a wanted buffer, one after another into a new buffer of `held` words, and
-/// requests to map it.
+/// Copies the parts, each of which is a range of words of a wanted buffer, one after another into a new buffer of
+/// `held` words, and requests to map it.
 fn copy_out(
     gpu: &Gpu,
     wanted: &[(&str, &wgpu::Buffer, usize)],

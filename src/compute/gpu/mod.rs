@@ -1,8 +1,8 @@
 //! The GPU backend: runs recordings through wgpu (Vulkan, Metal, DX12, GL; WebGPU in a browser).
 //!
 //! [`devices`] lists GPUs, [`Gpu::open`] opens one, and [`GpuExecutor`] runs a recording. Every operation that waits
-//! for the GPU is async, because a browser cannot block; natively it blocks inside, so any async executor will do.
-//! Nothing here panics because of a GPU, which may be lost at any time.
+//! for the GPU is async, because a browser cannot block. On native platforms the operations block, so any async
+//! executor will do. A GPU may be lost at any time; nothing in this module panics because of that.
 
 pub mod architecture;
 mod device;
@@ -29,7 +29,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Returns the milliseconds since a fixed moment. The library has no clock of its own.
+/// A function that returns the milliseconds since a fixed moment. The caller provides it, because the library has no
+/// clock of its own.
 pub type Clock = fn() -> f64;
 
 /// Options for opening a GPU.
@@ -37,7 +38,7 @@ pub type Clock = fn() -> f64;
 pub struct Options {
     /// Clock by which slices are sized and lowerings are timed.
     pub clock: Clock,
-    /// Milliseconds of GPU work in one submission.
+    /// Target duration of the GPU work in one submission, in milliseconds.
     pub slice_ms: f64,
     /// Runtime checks in the compiled kernels.
     pub checks: Checks,
@@ -54,13 +55,14 @@ impl Options {
 /// Runtime checks that wgpu adds to a kernel. A browser always adds all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checks {
-    /// None, because the kernels stay within their buffers and write workgroup memory before they read it.
+    /// No checks. They are not needed, because the kernels stay within their buffers and write workgroup memory before
+    /// they read it.
     Trusted,
     /// Bounds checks, loop bounds and zeroed workgroup memory. The results are the same, and kernels are slower.
     Checked,
 }
 
-/// An open GPU. Clones refer to the same one.
+/// An open GPU. Clones refer to the same GPU.
 #[derive(Clone)]
 pub struct Gpu(Arc<OpenGpu>);
 
@@ -70,13 +72,13 @@ struct OpenGpu {
     listed: Device,
     options: Options,
     fault: GpuFault,
-    /// Milliseconds from the completion of work to the notification of it.
+    /// Milliseconds from the completion of work to the notification that it is complete.
     answer_ms: f64,
     pipelines: Mutex<HashMap<pipeline::PipelineKey, Arc<pipeline::Pipeline>>>,
 }
 
 impl Gpu {
-    /// Opens a GPU. Returns [`Error::GpuLimit`] if it offers less than WebGPU's default limits for compute.
+    /// Opens a GPU. Returns [`Error::GpuLimit`] if the GPU offers less than WebGPU's default limits for compute.
     #[cfg_attr(
         target_arch = "wasm32",
         expect(clippy::arc_with_non_send_sync, reason = "a browser's GPU has one thread")
@@ -99,8 +101,9 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// Measures the milliseconds from an empty submission to the notification of its completion, the shortest of three.
-    /// They are microseconds natively, and up to 100 ms in browsers that poll their GPU that rarely.
+    /// Measures the time from an empty submission to the notification of its completion, in milliseconds, and returns
+    /// the shortest of three measurements. It is microseconds on native platforms, and up to 100 ms in browsers that
+    /// poll their GPU that rarely.
     async fn time_empty_submissions(&self) -> Result<f64, Error> {
         let (clock, mut shortest) = (self.0.options.clock, f64::INFINITY);
         for _ in 0..3 {
@@ -117,7 +120,7 @@ impl Gpu {
         &self.0.listed
     }
 
-    /// Closes the GPU. Operations of its other clones then return [`Error::GpuLost`].
+    /// Closes the GPU. Operations on all clones then return [`Error::GpuLost`].
     pub fn close(&self) {
         self.0.device.destroy();
     }
@@ -129,7 +132,8 @@ pub async fn passes(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Resu
     known_answers::passes(&Backend::Gpu { gpu: gpu.clone(), choice }, case).await
 }
 
-/// Returns the limits to request: WebGPU's defaults for those that kernels depend on, and the largest buffers offered.
+/// Returns the limits to request: WebGPU's defaults for the limits that kernels depend on, and the largest buffers that
+/// the GPU offers.
 fn required_limits(what: &str, offered: &wgpu::Limits) -> Result<wgpu::Limits, Error> {
     let defaults = wgpu::Limits::defaults();
     macro_rules! at_least {

@@ -1,4 +1,4 @@
-//! Pipelines: a pipeline is one lowering of a kernel, compiled for one GPU.
+//! A pipeline is one lowering of a kernel, compiled for one GPU.
 
 use super::{Checks, Gpu};
 use crate::{
@@ -7,10 +7,10 @@ use crate::{
 };
 use std::sync::{Arc, PoisonError};
 
-/// The most bytes of a launch's parameters: a multiple of every GPU's uniform offset alignment.
+/// The largest size of a launch's parameters in bytes, a multiple of every GPU's uniform offset alignment.
 pub(super) const PARAMS_BYTES: u64 = 256;
 
-/// Kernel, lowering, and value of the override `keys_held`.
+/// What identifies a pipeline: the names of kernel and lowering, and the value of the override `keys_held`.
 pub(super) type PipelineKey = (&'static str, &'static str, Option<u32>);
 
 /// Compiled WGSL and the layout of its bindings.

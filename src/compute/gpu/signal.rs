@@ -1,8 +1,8 @@
-//! Signals: a signal is one value that a callback of the GPU delivers, once.
+//! A signal is a value that a callback of the GPU delivers once.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Receives the value.
+/// The receiving end of a signal.
 pub(super) struct Signal<T>(Arc<SignalShared<T>>);
 
 struct SignalShared<T> {
@@ -50,7 +50,7 @@ impl<T> Signal<T> {
         (Self(shared), deliver)
     }
 
-    /// Returns whether the value has been delivered, so that [`Self::wait`] would return at once.
+    /// Returns whether the value has been delivered, so that [`Self::wait`] would return immediately.
     pub(super) fn is_delivered(&self) -> bool {
         self.0.state().value.is_some()
     }

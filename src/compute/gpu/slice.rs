@@ -1,22 +1,22 @@
-//! Slices: a slice is the work of one submission, short enough that the screen stays responsive.
+//! A slice is the work of one submission, short enough that the screen stays responsive.
 //!
 //! A slice is a list of parts. A part is some rows of one dispatch, and a row is the workgroups with the same y. The
 //! cost of a row is measured for each shape of dispatch, so the first slice with an unknown shape is one row.
 
 use std::ops::Range;
 
-/// The most workgroups of one launch along a dimension (WebGPU's `maxComputeWorkgroupsPerDimension`).
+/// The largest number of workgroups of one launch along a dimension (WebGPU's `maxComputeWorkgroupsPerDimension`).
 pub(super) const MAX_GROUPS: u32 = 65_535;
-/// The most parts of a slice. Each part uses a uniform block, see [`super::executor`].
+/// The largest number of parts of a slice. Each part uses one block of the parameter buffer, see [`super::executor`].
 pub(super) const MAX_PARTS: usize = 512;
-/// The largest factor by which one measurement lowers the cost of a row. A higher cost is adopted at once.
+/// The largest factor by which one measurement lowers the cost of a row. A higher cost is adopted immediately.
 const FASTER: f64 = 8.0;
 
 /// The rows of a dispatch that are to run.
 pub(super) struct DispatchRows {
-    /// Number of the shape, which dispatches of one kernel with equal parameters share.
+    /// Index of the shape, which dispatches of one kernel with equal parameters share.
     pub(super) shape: usize,
-    /// Workgroups along y that are to run.
+    /// The workgroups along y that are to run.
     pub(super) rows: Range<u32>,
 }
 
@@ -32,9 +32,9 @@ pub(super) struct SlicePart {
 pub(super) struct SlicePlanner {
     /// Milliseconds that a slice may take; 0 makes every slice one row.
     budget_ms: f64,
-    /// Milliseconds by which the report of completed work may be late.
+    /// Time, in milliseconds, by which the report of completed work may be late.
     delay_ms: f64,
-    /// Milliseconds of a row, for each shape; `None` until it is measured.
+    /// Cost of a row in milliseconds, for each shape; `None` until it is measured.
     row_ms: Vec<Option<f64>>,
 }
 
@@ -63,7 +63,7 @@ impl SlicePlanner {
     }
 
     /// Returns the next slice of `dispatches[at.dispatch..end]`, from row `at.first` on, and moves `at` past it. The
-    /// slice is empty at the end.
+    /// slice is empty if no rows are left.
     pub(super) fn slice(&self, dispatches: &[DispatchRows], at: &mut SlicePart, end: usize) -> Vec<SlicePart> {
         let (mut parts, mut left_ms) = (Vec::new(), self.budget_ms);
         while at.dispatch < end && parts.len() < MAX_PARTS {
@@ -92,9 +92,9 @@ impl SlicePlanner {
         parts
     }
 
-    /// Learns from the report that these parts, of which at most the last has an unknown shape, were complete
-    /// `reported_ms` after their start. Returns the milliseconds that they probably took: the expected ones, within
-    /// what the delay of reports allows.
+    /// Updates the costs of rows after a report that these parts were complete `reported_ms` after their start. At most
+    /// the last part has an unknown shape. Returns the milliseconds that the parts probably took: the expected time,
+    /// within the limits that the delay of reports allows.
     pub(super) fn learn(&mut self, dispatches: &[DispatchRows], parts: &[SlicePart], reported_ms: f64) -> f64 {
         let least_ms = (reported_ms - self.delay_ms).max(0.0);
         let known_ms: f64 = parts.iter().filter_map(|part| self.cost_ms(dispatches, part)).sum();
@@ -177,7 +177,7 @@ mod tests {
         let (times, ticks) = run_reported(&mut planner, &work, &[0.1, 0.02], 100.0);
         let total: f64 = times.iter().sum();
         assert!((ticks as f64) < 2.5 * total / 100.0, "{ticks} ticks for {total} ms");
-        // The first slices are estimates, at most FASTER times what the reports leave open.
+        // The costs of the first slices are estimates, which are at most `FASTER` times what the reports leave open.
         assert!(times.iter().all(|time| *time < 100.0), "{times:?}");
         let (times, _) = run_reported(&mut planner, &work, &[2.0, 4.0], 100.0);
         assert!(times[50..].iter().all(|time| *time < 32.0), "{times:?}");

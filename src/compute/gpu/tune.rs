@@ -1,4 +1,4 @@
-//! Tuning: the choice of a lowering for each kernel on one GPU.
+//! Tuning chooses a lowering for each kernel on one GPU.
 //!
 //! Every lowering runs the kernel's cases, and is excluded if one bit is wrong or the compiler refuses it. If several
 //! remain, the fastest is chosen.
@@ -19,15 +19,15 @@ use std::fmt;
 pub struct Tuning {
     /// The chosen lowerings.
     pub choice: LoweringChoice,
-    /// The result for each kernel, in the order in which they were given.
+    /// The result for each kernel, in the order in which the kernels were given.
     pub kernels: Vec<Tuned>,
 }
 
 /// The result of tuning one kernel on one GPU.
 pub struct Tuned {
-    /// The kernel.
+    /// The kernel that was tuned.
     pub kernel: &'static Kernel,
-    /// The chosen lowering.
+    /// The lowering that was chosen.
     pub chosen: &'static Lowering,
     /// The outcome of each lowering, in the order of the kernel's lowerings.
     pub tried: Vec<(&'static Lowering, TuneOutcome)>,
@@ -35,10 +35,10 @@ pub struct Tuned {
 
 /// The outcome of testing a lowering.
 pub enum TuneOutcome {
-    /// All results are right.
+    /// All results are correct.
     Passes {
-        /// Milliseconds of one launch of the representative case; `None` if no other lowering passed, so that it was
-        /// not timed.
+        /// Milliseconds of one launch of the representative case; `None` if no other lowering passed; then nothing is
+        /// timed.
         launch_ms: Option<f64>,
     },
     /// A result is wrong, or the lowering does not run.
@@ -46,7 +46,8 @@ pub enum TuneOutcome {
 }
 
 impl Tuning {
-    /// Returns the sum of the milliseconds of one launch of each kernel that was timed. GPUs are compared by it.
+    /// Returns the total time, in milliseconds, of one launch of each kernel that was timed. GPUs are compared by this
+    /// time.
     pub fn timed_ms(&self) -> f64 {
         let chosen =
             |tuned: &Tuned| match tuned.tried.iter().find(|(lowering, _)| lowering.name == tuned.chosen.name)?.1 {
@@ -58,7 +59,7 @@ impl Tuning {
 }
 
 /// Chooses a lowering for each kernel. The random cases follow from `seed`. Returns [`Error::GpuUnfit`] if no lowering
-/// of a kernel passes; such a GPU may not be used.
+/// of a kernel passes; such a GPU must not be used.
 pub async fn tune(gpu: &Gpu, kernels: &[&'static Kernel], seed: u64) -> Result<Tuning, Error> {
     let mut tuning = Tuning { choice: LoweringChoice::default(), kernels: Vec::new() };
     for kernel in kernels {
@@ -100,8 +101,8 @@ async fn tune_kernel(gpu: &Gpu, kernel: &'static Kernel, seed: u64) -> Result<Tu
     }
 }
 
-/// Runs the cases together, because a browser may report each completion late. Without a case nothing is known, so this
-/// returns an error.
+/// Runs the cases together, because a browser may report each completion late. Returns an error if there are no cases,
+/// because then nothing is known about the lowering.
 async fn check(gpu: &Gpu, lowering: &'static Lowering, cases: &[Case]) -> Result<(), Error> {
     if cases.is_empty() {
         return Err(Error::Shape { what: "known answers", expected: 1, found: 0 });
@@ -110,12 +111,12 @@ async fn check(gpu: &Gpu, lowering: &'static Lowering, cases: &[Case]) -> Result
     Ok(())
 }
 
-/// Launches in one run, so that the cost of the run itself does not count.
+/// The number of launches in one run: so many that the cost of the run itself hardly counts.
 const LAUNCHES: usize = 8;
-/// Timed runs, of which the fastest counts, because noise only adds time.
+/// The number of timed runs. The fastest one counts, because noise only adds time.
 const RUNS: usize = 3;
 
-/// Returns the milliseconds of one launch.
+/// Returns the time of one launch in milliseconds.
 async fn time(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<f64, Error> {
     let (mut recording, ids) = Recording::single(case);
     for _ in 1..LAUNCHES {
@@ -152,7 +153,7 @@ impl fmt::Display for TuneOutcome {
     }
 }
 
-/// Writes one line, such as `ternary_matmul: tiled (plain 1.20 ms, tiled 0.31 ms)`.
+/// Writes the result as one line, such as `ternary_matmul: tiled (plain 1.20 ms, tiled 0.31 ms)`.
 impl fmt::Display for Tuned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} (", self.kernel.name, self.chosen.name)?;

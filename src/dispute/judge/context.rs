@@ -1,5 +1,5 @@
-//! The dispute context of a job: its program root, and how the inputs of a task follow from chunk, task key and
-//! adapter. A ledger that stores it can derive the subject of every dispute without believing either party.
+//! The dispute context of a job: its program root, and how the inputs of a task follow from its chunk, its task key and
+//! its adapter. A ledger that stores the context can derive the subject of every dispute without trusting either party.
 
 use super::{
     program::Subject,
@@ -13,33 +13,33 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The most dispatches of a run or of the artifact encoding, and the most dither streams.
+/// Upper limit for the number of dispatches in a run, of those in the artifact encoding, and of dither streams.
 const MAX_COUNT: u32 = 1 << 20;
 
-/// What all tasks of a job have in common. It is a function of the model, the targets, the job's matrices and
-/// transport.
+/// What the disputes about all tasks of a job have in common. The dispute context is a function of the model, the
+/// targets, the job's matrices and transport.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DisputeContext {
-    /// Program root.
+    /// Program root of the job.
     pub program: Hash,
-    /// Number of dispatches of a run, which is the pass over one sequence.
+    /// The number of dispatches in a run, which is the pass over one sequence.
     pub step: u32,
-    /// Number of dispatches of the artifact encoding, which follows the last run.
+    /// The number of dispatches in the artifact encoding, which follows the last run.
     pub closing: u32,
-    /// Number of buffers that hold the packed adapter.
+    /// The number of buffers that hold the packed adapter.
     pub adapter: u32,
-    /// Number of tokens of a sequence.
+    /// The number of tokens in a sequence.
     pub context: u32,
-    /// Names of the dither streams, in the order of their numbers.
+    /// Names of the dither streams, in the order of the streams' indexes.
     pub streams: Vec<String>,
 }
 
-/// Ids, labels and dither of a run, as words.
+/// The token ids, the labels and the dither buffer of a run, as words.
 pub(in crate::dispute) type SequenceInputs = [Vec<u32>; 3];
 
 impl DisputeContext {
-    /// Returns whether the numbers are within the limits of a job.
+    /// Returns whether the counts are within the limits of a job.
     pub fn is_possible(&self) -> bool {
         let counts = [self.step, self.closing, self.adapter, self.streams.len() as u32];
         counts.iter().all(|count| *count <= MAX_COUNT) && self.step > 0 && self.closing > 0 && self.context > 0
@@ -61,7 +61,7 @@ impl DisputeContext {
         }
     }
 
-    /// Returns the inputs of every run.
+    /// Returns the inputs of every run, one for each sequence of the chunk.
     pub(in crate::dispute) fn sequences(&self, tokens: &[u32], key: &[u8; 32]) -> Vec<SequenceInputs> {
         let context = self.context as usize;
         let keys: Vec<u32> = self.streams.iter().flat_map(|name| dither_key(key, 0, name).0).collect();
@@ -80,7 +80,7 @@ pub(in crate::dispute) fn roots(sequences: &[SequenceInputs], keys: &[u32]) -> V
     sequences.iter().flatten().map(|words| tensor_root(words)).chain([tensor_root(keys)]).collect()
 }
 
-/// Returns the keys of the transport streams, in the order of the matrices.
+/// Returns the keys of the dither streams that round the matrices for transport, in the order of the matrices.
 pub(in crate::dispute) fn transport_keys(matrices: &[MatrixSpec], key: &[u8; 32]) -> Vec<u32> {
     matrices.iter().flat_map(|spec| dither_key(key, 0, &format!("transport.{}", spec.name)).0).collect()
 }

@@ -1,5 +1,5 @@
-//! A dispute: a claim, and one game for each answer that defends it. The dispute is dismissed if one answer wins its
-//! game.
+//! A dispute about a claim consists of one game for each answer that defends the claim. The dispute is dismissed if one
+//! of the answers wins its game.
 //!
 //! Anybody may answer for a miner. A wrong answer costs only the account that gave it, because other answers may still
 //! win.
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// The most answers in one dispute.
 pub const MAX_ANSWERS: usize = 64;
 
-/// A claim that is disputed.
+/// An open dispute: the disputed claim, and the games over the answers that defend it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dispute {
     subject: Subject,
@@ -28,12 +28,13 @@ pub struct Dispute {
 }
 
 impl Dispute {
-    /// Opens a dispute in block `height`. Answers may be given for `patience` blocks, and each turn has as many.
+    /// Opens a dispute in block `height`. Answers may be given for `patience` blocks, and each turn of a game lasts as
+    /// many.
     pub fn new(subject: Subject, outcome: TaskOutcome, height: u64, patience: u64) -> Self {
         Self { subject, outcome, games: Vec::new(), deadline: height.saturating_add(patience), patience }
     }
 
-    /// Adds an answer and returns its number.
+    /// Adds an answer and returns its index.
     pub fn answer(&mut self, answer: &Answer, height: u64) -> Result<usize, DisputeError> {
         if height > self.deadline {
             return Err(DisputeError::Late { height, deadline: self.deadline });
@@ -45,7 +46,7 @@ impl Dispute {
         Ok(number)
     }
 
-    /// Makes a move in the game over the answer with a number.
+    /// Makes a move in the game over the answer with index `answer`.
     pub fn apply(&mut self, answer: usize, step: &Move, height: u64) -> Result<(), DisputeError> {
         let answers = self.games.len();
         let answer = super::error::below("answer", answer as u64, answers)?;
@@ -62,13 +63,13 @@ impl Dispute {
         &self.games
     }
 
-    /// Returns the game over the answer with a number.
+    /// Returns the game over the answer with index `answer`.
     pub fn game(&self, answer: usize) -> Option<&Game> {
         self.games.get(answer)
     }
 
     /// Ends the turns whose deadline is before `height`, and returns the side that has won: the miner as soon as one
-    /// answer has won its game, the challenger when no more answers may be given and all have lost.
+    /// answer has won its game, the challenger when no more answers may be given and all have lost; `None` before that.
     pub fn settle(&mut self, height: u64) -> Option<Side> {
         self.games.iter_mut().for_each(|game| game.expire(height));
         let mut winners = self.games.iter().map(|game| game.winner());

@@ -1,4 +1,4 @@
-//! Errors of disputes.
+//! The error type of disputes.
 
 use crate::{error::Error, protocol::WorkError, store::StoreError};
 
@@ -6,7 +6,7 @@ use crate::{error::Error, protocol::WorkError, store::StoreError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DisputeError {
-    /// This phase of the game expects another move.
+    /// This phase of the game expects another kind of move.
     #[error("the move is {found}, but the game expects {expected}")]
     Turn {
         /// The expected kind of move.
@@ -14,51 +14,51 @@ pub enum DisputeError {
         /// The kind of the move that was made.
         found: &'static str,
     },
-    /// The game is over.
+    /// A move was made after the game had ended.
     #[error("the game is over")]
     Over,
-    /// The move or answer is too late.
+    /// The move or answer came after its deadline.
     #[error("block {height} is after the deadline, {deadline}")]
     Late {
-        /// Height of the block with the move.
+        /// Height of the block with the move or answer.
         height: u64,
-        /// Height of the last block of the turn.
+        /// Height of the last block in which it would have been accepted.
         deadline: u64,
     },
-    /// A move has too many bytes.
+    /// The move or answer is too large.
     #[error("a move of {bytes} bytes exceeds the limit of {limit}")]
     TooLarge {
-        /// Number of bytes.
+        /// Size of the move in bytes.
         bytes: usize,
-        /// The most bytes of a move.
+        /// The most bytes that a move or an answer may have.
         limit: usize,
     },
-    /// Revealed data does not have the hash that was committed to.
+    /// Revealed data does not match a hash that was committed to. The text names the data.
     #[error("{0} does not match the root that was committed to")]
     Root(&'static str),
-    /// A number is out of range.
+    /// An index is out of range.
     #[error("{what} {value} is not below {limit}")]
     Range {
-        /// The kind of thing that the number counts.
+        /// What the index refers to, such as a buffer or a word.
         what: &'static str,
-        /// The number.
+        /// The index that is out of range.
         value: u64,
-        /// The number of things.
+        /// Exclusive upper bound of the index.
         limit: u64,
     },
-    /// The proof lacks a word that the step reads, or contains one that is not of its format.
+    /// The proof lacks a word that the step reads, or contains a word in a format that no kernel writes.
     #[error(transparent)]
     WordFault(#[from] super::word_program::WordFault),
-    /// No word program exists for a kernel of this name and number of params.
+    /// No word program exists for a kernel with this name and this number of params.
     #[error("unknown kernel {0:?}")]
     Kernel(String),
     /// The bytes are not a move, or a block is invalid.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The task or its data is invalid.
+    /// The task that is run again, or its data, is invalid.
     #[error(transparent)]
     Work(#[from] WorkError),
-    /// The backend failed.
+    /// The backend on which the task is run again failed.
     #[error(transparent)]
     Backend(#[from] Error),
 }

@@ -3,7 +3,7 @@
 //! In each tree that the answer commits to, every leaf follows from leaves to its left. The miner's side opens nodes,
 //! and the challenger picks the first part with which it disagrees. So both agree on everything to the left of the leaf
 //! that is reached, and only this leaf is recomputed. An honest answer contains no wrong leaf; a wrong answer contains
-//! a first one.
+//! a first wrong leaf.
 
 use super::{
     error::{DisputeError, below},
@@ -26,21 +26,21 @@ const GAME_FORMAT: &str = "r3mes/dispute-game/1";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
-    /// Trace root.
+    /// Trace root of the answer.
     pub trace: Hash,
     /// The last leaf of the trace.
     pub last: TraceLeaf,
-    /// Path from this leaf to the root.
+    /// Path from the last leaf to the trace root.
     pub path: Path,
 }
 
 impl Answer {
-    /// Returns the canonical bytes.
+    /// Encodes the answer or game in canonical DAG-CBOR.
     pub fn encode(&self) -> Vec<u8> {
         dag_cbor::encode(ANSWER_FORMAT, self)
     }
 
-    /// Reads canonical bytes, at most [`MAX_MOVE_BYTES`](super::MAX_MOVE_BYTES).
+    /// Decodes an answer from canonical DAG-CBOR of at most [`MAX_MOVE_BYTES`](super::MAX_MOVE_BYTES) bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DisputeError> {
         match bytes.len() {
             0..=super::MAX_MOVE_BYTES => Ok(dag_cbor::decode(ANSWER_FORMAT, bytes)?),
@@ -49,7 +49,7 @@ impl Answer {
     }
 }
 
-/// The state of a game.
+/// A game: the subject, the answer's trace root, the current phase, and the deadline of the current turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Game {
     pub(in crate::dispute) subject: Subject,
@@ -81,17 +81,17 @@ impl Game {
         Ok(Self { subject, trace: answer.trace, phase, deadline: height.saturating_add(patience), patience })
     }
 
-    /// Returns the canonical bytes.
+    /// Encodes the answer or game in canonical DAG-CBOR.
     pub fn encode(&self) -> Vec<u8> {
         dag_cbor::encode(GAME_FORMAT, self)
     }
 
-    /// Reads canonical bytes.
+    /// Decodes a game from canonical DAG-CBOR.
     pub fn decode(bytes: &[u8]) -> Result<Self, DisputeError> {
         Ok(dag_cbor::decode(GAME_FORMAT, bytes)?)
     }
 
-    /// Returns the root of the disputed trace.
+    /// Returns the root of the trace that the answer commits to.
     pub fn trace(&self) -> Hash {
         self.trace
     }
@@ -108,7 +108,7 @@ impl Game {
         }
     }
 
-    /// Returns the winner if the game is over.
+    /// Returns the winner if the game is over, otherwise `None`.
     pub fn winner(&self) -> Option<Side> {
         if let Phase::Over(winner) = self.phase { Some(winner) } else { None }
     }
@@ -118,7 +118,7 @@ impl Game {
         self.deadline
     }
 
-    /// Returns what the game is about now.
+    /// Returns the phase of the game, which states what is disputed now.
     pub fn phase(&self) -> &Phase {
         &self.phase
     }
@@ -166,7 +166,7 @@ impl Game {
                 let at = below("word", (*at).into(), words.len())?;
                 let binding = dispatch.entry.written()?[slot as usize] as u32;
                 let place = WordPlace { binding, word: (tile * TILE + at) as u64 };
-                // no unit owns the word, so it must be zero
+                // no work unit owns the word, so it must be zero
                 if place.word >= dispatch.entry.owned(binding as usize)? as u64 {
                     return Ok(Phase::Over(if words[at] == 0 { Side::Miner } else { Side::Challenger }));
                 }
@@ -235,7 +235,7 @@ impl Game {
         Ok(Phase::Over(if right { Side::Miner } else { Side::Challenger }))
     }
 
-    /// Returns whether the disputed step is as the answer claims.
+    /// Returns whether the disputed step has the result that the answer claims.
     fn is_right(
         &self,
         disputed: &DisputedWord,
@@ -261,7 +261,7 @@ impl Game {
     }
 }
 
-/// Returns the number of steps of a disputed word.
+/// Returns the number of steps in the word program of a disputed word.
 pub(in crate::dispute) fn steps(disputed: &DisputedWord) -> Result<usize, DisputeError> {
     Ok((disputed.dispatch.entry.word_program()?.steps)(&disputed.dispatch.entry.params, disputed.place))
 }
@@ -271,7 +271,8 @@ fn step_phase(disputed: Box<DisputedWord>, step: usize, node: Hash) -> Result<Ph
     Ok(Phase::Step(disputed, step, (!last).then_some(node)))
 }
 
-/// Returns the phase for a disputed word: that of its proof if it takes one step only.
+/// Returns the phase in which a word is disputed: the proof of its only step if its word program has one step,
+/// otherwise the phase in which the word program must be given.
 fn dispute_word(
     dispatch: DisputedDispatch,
     place: WordPlace,
@@ -282,7 +283,7 @@ fn dispute_word(
     Ok(if steps(&disputed)? == 1 { Phase::Step(disputed, 0, None) } else { Phase::Word(disputed) })
 }
 
-/// Checks that a dispatch writes the word at a place.
+/// Checks that a dispatch writes the word at `place`.
 fn check_place(entry: &DispatchEntry, place: WordPlace) -> Result<(), DisputeError> {
     let binding = below("buffer", place.binding.into(), entry.bindings.len())?;
     below("word", place.word, entry.owned(binding)?).map(|_| ())

@@ -8,17 +8,17 @@ use super::{
 use crate::kernels::digest::TILE;
 use std::collections::BTreeMap;
 
-/// Error for an address beyond a buffer. Only words that no kernel writes lead to such an address.
+/// Fault for an address beyond the end of a buffer. Only words that no kernel writes lead to such an address.
 pub(in crate::dispute) const BEYOND: WordFault = WordFault::Format("an address");
 
 /// A tensor of which some tiles are revealed.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dispute) struct RevealedTensor {
-    /// Number of words of the whole tensor.
+    /// The number of words in the whole tensor.
     pub(in crate::dispute) words: usize,
     /// Whether every word is 0, so that no tile needs to be revealed.
     pub(in crate::dispute) zero: bool,
-    /// The revealed tiles by number.
+    /// The revealed tiles, by their index in the tensor.
     pub(in crate::dispute) tiles: BTreeMap<usize, Vec<u32>>,
 }
 

@@ -20,37 +20,37 @@ pub const MAX_MOVE_BYTES: usize = 1 << 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LeafChallenge {
-    /// The tensor in this slot is wrong.
+    /// The tensor that the dispatch wrote to this slot is wrong.
     Output(u32),
-    /// The flag is missing: this word saturates.
+    /// The leaf's flag is not set, although this word saturates.
     Saturates(WordPlace),
-    /// The flag is wrong: nothing saturates.
+    /// The leaf's flag is set, although nothing saturates.
     Sound,
 }
 
-/// A move in a game.
+/// A move in a game, made by one of the sides or by anybody else; see [`Role`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Move {
-    /// Made for the miner: reveals the nodes [`OPENED_LEVELS`](super::tree::OPENED_LEVELS) levels below the disputed
-    /// one.
+    /// Made on the miner's side: reveals the nodes [`OPENED_LEVELS`](super::tree::OPENED_LEVELS) levels below the
+    /// disputed one.
     Open(Vec<Hash>),
     /// Made by the challenger: picks the first of these nodes with which it disagrees.
     Pick(u32),
-    /// Made for the miner: reveals the picked leaf of the trace, its dispatch, and the leaf before it.
+    /// Made on the miner's side: reveals the picked leaf of the trace, its dispatch, and the preceding leaf.
     Leaf {
-        /// The leaf.
+        /// The picked leaf.
         leaf: TraceLeaf,
-        /// The dispatch.
+        /// The dispatch of the leaf.
         entry: Box<DispatchEntry>,
         /// Path from the dispatch to the program root.
         path: Path,
-        /// The leaf before and its path to the trace root; `None` for the first leaf.
+        /// The preceding leaf and its path to the trace root; `None` if the picked leaf is the first one.
         before: Option<(TraceLeaf, Path)>,
     },
     /// Made by the challenger: states what is wrong with the leaf.
     Challenge(LeafChallenge),
-    /// Made for the miner: reveals the words of the picked tile.
+    /// Made on the miner's side: reveals the words of the picked tile.
     Tile(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Made by the challenger: picks the first word of the tile with which it disagrees.
     Word(u32),
@@ -60,11 +60,11 @@ pub enum Move {
     WordProgram {
         /// Root over the scratch tensors and the result.
         root: Hash,
-        /// The resulting word.
+        /// Value of the word that the word program computes.
         word: u32,
-        /// Whether a value left its range.
+        /// Whether a value left its range in the computation of the word.
         saturated: bool,
-        /// Path from the result to the root.
+        /// Path from the result, which is the last leaf, to the root.
         path: Path,
     },
     /// Made by anybody: reveals what the disputed step reads.
@@ -83,12 +83,12 @@ pub enum Role {
 }
 
 impl Move {
-    /// Returns the canonical bytes.
+    /// Encodes the move in canonical DAG-CBOR.
     pub fn encode(&self) -> Vec<u8> {
         dag_cbor::encode(FORMAT, self)
     }
 
-    /// Reads canonical bytes, at most [`MAX_MOVE_BYTES`].
+    /// Decodes a move from canonical DAG-CBOR of at most [`MAX_MOVE_BYTES`] bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DisputeError> {
         match bytes.len() {
             0..=MAX_MOVE_BYTES => Ok(dag_cbor::decode(FORMAT, bytes)?),
@@ -105,7 +105,7 @@ impl Move {
         }
     }
 
-    /// Returns a name of the kind of move for error messages.
+    /// Returns the name of this kind of move, for error messages.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Open(_) => "an opening",

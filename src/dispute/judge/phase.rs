@@ -1,4 +1,4 @@
-//! The phases of a game: what is disputed at the moment, from a node of the trace down to a step.
+//! The phases of a game. Each states what is disputed at the moment, from a node of the trace down to a step.
 
 use super::{
     error::{DisputeError, below},
@@ -24,24 +24,24 @@ pub enum Side {
 /// The search for the first disputed leaf of a tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bisection {
-    /// The disputed node.
+    /// Hash of the disputed node.
     pub(in crate::dispute) node: Hash,
-    /// Numbers of the leaves under it.
+    /// Indexes of the leaves under the disputed node.
     pub(in crate::dispute) range: Range<usize>,
-    /// The nodes below it, once they are opened.
+    /// Hashes of the nodes some levels below the disputed node; `None` until they are opened.
     pub(in crate::dispute) opened: Option<Vec<Hash>>,
 }
 
 /// A leaf of the trace that is disputed, with its dispatch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputedDispatch {
-    /// Number of the leaf.
+    /// Index of the leaf in the trace.
     pub(in crate::dispute) at: usize,
-    /// The leaf.
+    /// The disputed leaf.
     pub(in crate::dispute) leaf: TraceLeaf,
-    /// The dispatch.
+    /// The dispatch of the leaf.
     pub(in crate::dispute) entry: DispatchEntry,
-    /// The flag of the leaf before.
+    /// Flag of the preceding leaf.
     pub(in crate::dispute) saturated_before: bool,
 }
 
@@ -50,37 +50,38 @@ pub struct DisputedDispatch {
 pub struct DisputedWord {
     /// The dispatch that writes the word.
     pub(in crate::dispute) dispatch: DisputedDispatch,
-    /// The place of the word.
+    /// The place of the word among the dispatch's buffers.
     pub(in crate::dispute) place: WordPlace,
-    /// The claimed value, if there is a claim.
+    /// The claimed value; `None` if no value is claimed.
     pub(in crate::dispute) word: Option<u32>,
-    /// Whether it is claimed to leave its range, if there is a claim.
+    /// Whether the answer claims that the word saturates; `None` if it claims neither.
     pub(in crate::dispute) saturated: Option<bool>,
-    /// Root of the word program, once it is given.
+    /// Root of the word program's tree; `None` until it is given.
     pub(in crate::dispute) word_program: Option<Hash>,
 }
 
-/// What is disputed.
+/// A phase of a game, which states what is disputed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// A node of the trace.
+    /// A node of the trace's tree is disputed.
     Trace(Bisection),
-    /// A leaf whose content and dispatch are revealed.
+    /// A leaf of the trace is disputed, whose content and dispatch are revealed.
     Dispatch(Box<DisputedDispatch>),
-    /// A node of the tensor in a slot of a leaf.
+    /// A node in the tree of a tensor is disputed: the dispatch, the slot of the tensor, and the search.
     Tensor(Box<DisputedDispatch>, u32, Bisection),
-    /// A revealed tile: the dispatch, the slot, the number of the tile, and its words.
+    /// A word of a revealed tile is disputed: the dispatch, the slot, the index of the tile, and the tile's words.
     Tile(Box<DisputedDispatch>, u32, usize, #[serde(with = "serde_bytes")] Vec<u8>),
-    /// Whether anything saturated: a saturating word must be named.
+    /// It is disputed whether anything saturated. The answerer must name a word that saturates.
     Saturation(Box<DisputedDispatch>),
-    /// A word whose word program must be given.
+    /// A word is disputed, whose word program must be given.
     Word(Box<DisputedWord>),
-    /// A node of the tree of a word program.
+    /// A node in the tree of a word program is disputed.
     WordProgram(Box<DisputedWord>, Bisection),
-    /// One step: the word, the number of the step, and the claimed leaf after it, which is `None` for the last step.
+    /// One step is disputed: the word, the index of the step, and the claimed leaf of the word program's tree after the
+    /// step, which is `None` for the last step.
     Step(Box<DisputedWord>, usize, Option<Hash>),
-    /// Nothing: this side has won.
+    /// Nothing is disputed any more, because this side has won.
     Over(Side),
 }
 
@@ -89,7 +90,7 @@ impl Bisection {
         Self { node, range: 0..leaves, opened: None }
     }
 
-    /// Returns the number of the leaf, once the search has reached one.
+    /// Returns the index of the leaf that the search has reached; `None` while several leaves are left.
     pub(in crate::dispute) fn leaf(&self) -> Option<usize> {
         (self.range.len() == 1).then_some(self.range.start)
     }

@@ -1,5 +1,5 @@
-//! A program: the dispatches of a task, each with its kernel, its params, and where the words of each buffer come from.
-//! It is a function of the model and of what is trained, so its root commits to both.
+//! A program: the dispatches of a task, each with its kernel, its params, and the sources of its buffers' words. A
+//! program is a function of the model and of what is trained, so its root commits to both.
 
 use super::{
     error::DisputeError,
@@ -15,47 +15,47 @@ const FORMAT: &str = "r3mes/dispatch/1";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BufferSource {
-    /// Nothing has written it in this run: all words are 0.
+    /// Nothing has written the buffer in this run: all words are 0.
     Zero,
-    /// The model; the tensor root.
+    /// The words are constants of the model and have this tensor root.
     Constant(Hash),
-    /// An input of the run: 0 for its ids, 1 for its labels, 2 for its dither.
+    /// The words are an input of the run: 0 for its token ids, 1 for its labels, 2 for its dither.
     SequenceInput(u32),
-    /// An input of all runs: a buffer of the adapter, or the transport keys.
+    /// The words are an input of all runs: a buffer of the adapter, or the transport keys.
     Shared(u32),
-    /// An earlier dispatch of this run.
+    /// An earlier dispatch of this run wrote the words.
     Step {
-        /// Number of the dispatch.
+        /// Index of the dispatch within its run.
         entry: u32,
-        /// Number of the buffer among those that it writes.
+        /// Index of the buffer among those that the dispatch writes.
         slot: u32,
     },
-    /// A dispatch of the previous run; all words are 0 in the first run.
+    /// A dispatch of the previous run wrote the words; in the first run, all words are 0.
     Carried {
-        /// Number of the dispatch.
+        /// Index of the dispatch within its run.
         entry: u32,
-        /// Number of the buffer among those that it writes.
+        /// Index of the buffer among those that the dispatch writes.
         slot: u32,
     },
 }
 
-/// A buffer of a dispatch.
+/// A buffer that a dispatch reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BoundBuffer {
-    /// Number of words.
+    /// The number of words in the buffer.
     pub words: u64,
-    /// Where the words come from.
+    /// Where the words before the dispatch come from.
     pub source: BufferSource,
 }
 
-/// A dispatch of a program.
+/// A dispatch of a program, as one leaf of the program's tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DispatchEntry {
-    /// Name of the kernel.
+    /// Name of the dispatched kernel.
     pub kernel: String,
-    /// Params of the kernel.
+    /// Params of the kernel, as words.
     pub params: Vec<u32>,
     /// The buffers in binding order, without the flag.
     pub bindings: Vec<BoundBuffer>,
@@ -74,8 +74,8 @@ impl DispatchEntry {
         found.ok_or_else(|| DisputeError::Kernel(self.kernel.clone()))
     }
 
-    /// Returns the number of words at the start of a buffer that the dispatch's units own; 0 for a buffer that it only
-    /// reads.
+    /// Returns how many words at the start of a buffer are owned by the dispatch's work units; 0 for a buffer that the
+    /// dispatch only reads.
     pub fn owned(&self, binding: usize) -> Result<usize, DisputeError> {
         let kernel = self.word_program()?.kernel;
         let mut bound = kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
@@ -94,51 +94,51 @@ impl DispatchEntry {
     }
 }
 
-/// Number of inputs of each run.
+/// The number of inputs of each run.
 const SEQUENCE_INPUTS: usize = 3;
 
-/// The subject of a game: the roots and numbers on which both sides agree.
+/// The subject of a game: the roots and counts on which both sides agree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subject {
-    /// Program root.
+    /// Program root of the job.
     pub program: Hash,
-    /// Number of dispatches of a run.
+    /// The number of dispatches in a run.
     pub step: u32,
-    /// Number of dispatches of the artifact encoding, which follows the last run.
+    /// The number of dispatches in the artifact encoding, which follows the last run.
     pub closing: u32,
-    /// Number of runs, one for each sequence of the chunk.
+    /// The number of runs, one for each sequence of the chunk.
     pub sequences: u32,
-    /// Number of buffers that hold the packed adapter.
+    /// The number of buffers that hold the packed adapter.
     pub shared: u32,
-    /// Inputs root: over the tensor roots of each run's inputs, then of the transport keys.
+    /// Inputs root: the Merkle root over the tensor roots of each run's inputs and then of the transport keys.
     pub inputs: Hash,
     /// Layout root of the adapter.
     pub adapter: Hash,
 }
 
-/// What commits to the words of a buffer before a dispatch of a trace.
+/// The commitment that fixes the words of a buffer before a dispatch of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nothing: all words are 0.
+    /// There is no commitment, because all words are 0.
     Zero,
-    /// The program, which states this tensor root.
+    /// The program states this tensor root.
     Constant(Hash),
-    /// An input of the task, by its number.
+    /// An input of the task, by its index.
     Input(usize),
-    /// A buffer of the adapter, by its number.
+    /// A buffer of the adapter, by its index.
     Adapter(usize),
-    /// A slot of a leaf of the trace.
+    /// A leaf of the trace states the tensor root in one of its slots.
     Leaf {
-        /// Number of the leaf.
+        /// Index of the leaf in the trace.
         leaf: usize,
-        /// Number of the slot.
+        /// Index of the slot in the leaf.
         slot: usize,
     },
 }
 
 impl Subject {
-    /// Returns the number of leaves of a trace.
+    /// Returns the number of leaves that a trace of the task has.
     pub fn leaves(&self) -> usize {
         self.sequences as usize * self.step as usize + self.closing as usize
     }
@@ -148,24 +148,25 @@ impl Subject {
         self.step as usize + self.closing as usize
     }
 
-    /// Returns the number of inputs of the task.
+    /// Returns the number of input tensors that a task has: those of all runs, and the transport keys.
     pub fn input_count(&self) -> usize {
         self.sequences as usize * SEQUENCE_INPUTS + 1
     }
 
-    /// Returns the number of a leaf's run and the first leaf of that run. The artifact encoding counts as one more run.
+    /// Returns the index of the run to which a leaf belongs, and the index of that run's first leaf. The artifact
+    /// encoding counts as one more run.
     fn run(&self, leaf: usize) -> (usize, usize) {
         let run = (leaf / (self.step as usize).max(1)).min(self.sequences as usize);
         (run, run * self.step as usize)
     }
 
-    /// Returns the number of a leaf's dispatch in the program.
+    /// Returns the index, within the program, of the dispatch to which a leaf belongs.
     pub fn entry(&self, leaf: usize) -> usize {
         let (run, first) = self.run(leaf);
         leaf - first + if run == self.sequences as usize { self.step as usize } else { 0 }
     }
 
-    /// Returns what commits to the words of a source before the dispatch of a leaf.
+    /// Returns the commitment that fixes the words of a source before the dispatch of a leaf.
     pub fn origin(&self, source: BufferSource, leaf: usize) -> Origin {
         let (run, first) = self.run(leaf);
         match source {

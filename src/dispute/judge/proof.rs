@@ -1,5 +1,5 @@
 //! One-step proofs: the tiles that one step of a word program reads, each with a path to a root on which both sides
-//! agree. The judge executes the step on these tiles, and so knows who is right.
+//! agree. The judge executes the step on these tiles, which shows who is right.
 
 use super::{
     error::{DisputeError, below},
@@ -12,40 +12,40 @@ use super::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Some tiles of a tensor, and the other hashes of its tree.
+/// Some tiles of a tensor, and the other hashes that are needed to compute the tensor root.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevealedTiles {
-    /// Numbers of the tiles, ascending.
+    /// Indexes of the tiles, ascending.
     pub at: Vec<u32>,
-    /// Words of the tiles, one tile after the other.
+    /// Words of the tiles as little-endian bytes, one tile after the other.
     #[serde(with = "serde_bytes")]
     pub words: Vec<u8>,
-    /// The other hashes, as [`tree::prove`] returns them.
+    /// The hashes of the other parts of the tree, as [`tree::prove`] returns them.
     pub rest: Vec<Hash>,
 }
 
 /// The hashes that prove that a leaf is in a tree, as [`tree::prove`] returns them.
 pub type Path = Vec<Hash>;
 
-/// The proof of a tensor root.
+/// The proof that a tensor root is the right one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum RootProof {
-    /// The program states it.
+    /// The program states the root.
     Program,
-    /// It is that of an input of the task or of a buffer of the adapter.
+    /// The tensor is an input of the task or a buffer of the adapter.
     Input {
-        /// The tensor root.
+        /// Tensor root of the input or the adapter's buffer.
         root: Hash,
-        /// Path to the inputs root or the layout root.
+        /// Path from the tensor root to the inputs root or the layout root.
         path: Path,
     },
-    /// A leaf of the trace states it.
+    /// A leaf of the trace states the root.
     Leaf {
-        /// The leaf.
+        /// The leaf of the trace.
         leaf: TraceLeaf,
-        /// Path to the trace root.
+        /// Path from the leaf to the trace root.
         path: Path,
     },
 }
@@ -54,40 +54,40 @@ pub enum RootProof {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevealedBuffer {
-    /// Binding of the buffer.
+    /// Index of the buffer in binding order.
     pub binding: u32,
-    /// The proof of its root.
+    /// The proof of the buffer's tensor root.
     pub known: RootProof,
-    /// The tiles.
+    /// The revealed tiles of the buffer.
     pub tiles: RevealedTiles,
 }
 
-/// Everything that a step reads.
+/// A one-step proof: the tiles that a step reads, with the hashes that prove them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proof {
-    /// The dispatch's buffers that the step reads.
+    /// Those of the dispatch's buffers that the step reads.
     pub tensors: Vec<RevealedBuffer>,
     /// Root of the scratch tensor before the step; the root of zeros for the first step.
     pub scratch: Hash,
-    /// Path from this root to the root of the word program; empty for the first step.
+    /// Path from the scratch tensor's root to the root of the word program's tree; empty for the first step.
     pub path: Path,
     /// Tiles of the scratch tensor before the step.
     pub tiles: RevealedTiles,
 }
 
-/// A step and its claimed result.
+/// A step of a word program, and its claimed result.
 pub(in crate::dispute) struct StepClaim<'a> {
     pub(in crate::dispute) subject: &'a Subject,
-    /// Trace root.
+    /// Trace root of the answer.
     pub(in crate::dispute) trace: Hash,
-    /// Number of the leaf.
+    /// Index of the disputed leaf in the trace.
     pub(in crate::dispute) leaf: usize,
     pub(in crate::dispute) entry: &'a DispatchEntry,
     pub(in crate::dispute) place: WordPlace,
-    /// Root of the word program, if it has more than one step.
+    /// Root of the word program's tree, if the word program has more than one step.
     pub(in crate::dispute) word_program: Option<Hash>,
-    /// Number of the step.
+    /// Index of the step in the word program.
     pub(in crate::dispute) step: usize,
     pub(in crate::dispute) left: StepResult,
 }
@@ -97,7 +97,7 @@ pub(in crate::dispute) struct StepClaim<'a> {
 pub(in crate::dispute) enum StepResult {
     /// A scratch tensor, given by its leaf in the word program's tree.
     Scratch(Hash),
-    /// The word and the flag of the last step; `None` for a part that is not claimed.
+    /// The word and the flag after the last step, each `None` if it is not claimed.
     Word { word: Option<u32>, saturated: Option<bool> },
 }
 
@@ -117,7 +117,7 @@ pub(in crate::dispute) fn empty_scratch(words: usize) -> Hash {
 }
 
 impl RevealedTiles {
-    /// Reads the tiles of a tensor of `words` words.
+    /// Checks the format of the tiles and returns them as parts of a tensor of `words` words.
     fn read(&self, words: usize) -> Result<RevealedTensor, DisputeError> {
         let mut rest = from_bytes(&self.words).ok_or(DisputeError::Root("a tile"))?;
         let mut revealed = RevealedTensor { words, ..RevealedTensor::default() };
@@ -179,13 +179,13 @@ fn scratch(claim: &StepClaim, proof: &Proof, words: usize, steps: usize) -> Resu
     }
 }
 
-/// Returns the root of the scratch tensor, computed from its tiles; the root before the step if the step touches no
-/// tile.
+/// Returns the root of the scratch tensor, computed from its tiles; if the step touches no tile, the root that the
+/// proof states.
 fn scratch_root(revealed: &RevealedTensor, proof: &Proof) -> Option<Hash> {
     if revealed.tiles.is_empty() { Some(proof.scratch) } else { revealed.root(&proof.tiles.rest) }
 }
 
-/// Returns the buffers before the dispatch. Fails if one does not match its root.
+/// Returns the revealed tiles of the buffers before the dispatch. Fails if those of a buffer do not match its root.
 fn buffers(claim: &StepClaim, proof: &Proof) -> Result<Vec<RevealedTensor>, DisputeError> {
     let bindings = &claim.entry.bindings;
     let mut buffers: Vec<_> = bindings

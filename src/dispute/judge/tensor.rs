@@ -10,7 +10,7 @@ pub const fn tiles(words: usize) -> usize {
     words.div_ceil(TILE)
 }
 
-/// Returns the range of the words of a tile.
+/// Returns the range of the words in a tile.
 pub fn tile_words(words: usize, tile: usize) -> Range<usize> {
     tile * TILE..words.min((tile + 1) * TILE)
 }
@@ -20,23 +20,23 @@ pub fn to_bytes(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// Returns bytes as words; `None` if their number is not a multiple of 4.
+/// Returns bytes as words; `None` if the number of bytes is not a multiple of 4.
 pub fn from_bytes(bytes: &[u8]) -> Option<Vec<u32>> {
     let (words, rest) = bytes.as_chunks();
     rest.is_empty().then(|| words.iter().map(|word| u32::from_le_bytes(*word)).collect())
 }
 
-/// Returns the leaf of a tile.
+/// Returns the hash of a tile, which is a leaf of the tensor's tree.
 pub fn tile_hash(words: &[u32]) -> Hash {
     Hash::leaf(&to_bytes(words))
 }
 
-/// Returns the leaves of a tensor.
+/// Returns the hashes of a tensor's tiles, which are the leaves of its tree.
 pub fn tile_hashes(words: &[u32]) -> Vec<Hash> {
     words.chunks(TILE).map(tile_hash).collect()
 }
 
-/// Returns the root of a tensor.
+/// Returns the tensor root of a tensor with these words.
 pub fn tensor_root(words: &[u32]) -> Hash {
     tree::root(&tile_hashes(words))
 }

@@ -1,6 +1,8 @@
-//! Traces: for every dispatch of a task, the tensor roots of the buffers that it wrote, one run after another.
+//! Traces. A trace holds, for every dispatch of a task, the tensor roots of the buffers that the dispatch wrote. Runs
+//! follow one another.
 //!
-//! The tensor of a buffer is all its words after the dispatch. Words that nothing has written in the run are 0.
+//! The tensor of a buffer consists of all its words after the dispatch. Words that nothing has written in the run are
+//! 0.
 
 use super::{
     artifact_encoding::hash_words,
@@ -22,23 +24,23 @@ pub(in crate::dispute) const MAX_SLOTS: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TraceLeaf {
-    /// Tensor roots of the buffers that it wrote, in binding order.
+    /// Tensor roots of the buffers that the dispatch wrote, in binding order.
     pub roots: Vec<Hash>,
     /// The flag: whether a value has left its range in this dispatch or an earlier one.
     pub saturated: bool,
 }
 
 impl TraceLeaf {
-    /// Returns the hash of the leaf in the trace's tree.
+    /// Returns the hash by which the trace's tree contains the leaf.
     pub fn hash(&self) -> Hash {
         Hash::leaf(&dag_cbor::encode(FORMAT, self))
     }
 }
 
-/// The trace of a task.
+/// The trace of a task, with all its leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
-    /// The leaves in the order of the dispatches.
+    /// One leaf for each dispatch, in the order of execution.
     pub leaves: Vec<TraceLeaf>,
 }
 
@@ -48,7 +50,7 @@ impl Trace {
         self.leaves.iter().map(TraceLeaf::hash).collect()
     }
 
-    /// Returns the trace root.
+    /// Returns the trace root, which is the Merkle root over the leaves.
     pub fn root(&self) -> Hash {
         tree::root(&self.hashes())
     }
@@ -60,7 +62,7 @@ impl Trace {
 pub enum TaskOutcome {
     /// A value saturated, so the task has no gradient.
     Void,
-    /// A gradient.
+    /// The task has a gradient.
     Gradient {
         /// Gradient root, as [`Artifact::gradient_root`] returns it.
         root: Hash,
@@ -80,8 +82,8 @@ impl TaskOutcome {
         }
     }
 
-    /// Returns the outcome that an artifact's manifest claims; `None` if its number of supervised tokens is not that of
-    /// a chunk.
+    /// Returns the outcome that an artifact's manifest claims; `None` if the manifest's number of supervised tokens is
+    /// not that of a chunk.
     pub fn from_claim(claim: &ArtifactClaim) -> Option<Self> {
         match claim.loss_and_tokens {
             None => Some(Self::Void),

@@ -1,12 +1,13 @@
-//! Merkle trees whose nodes can be opened and whose leaves can be proven. They are those of RFC 6962, like the tree of
-//! [`merkle_root`](crate::protocol::merkle_root): the left subtree of n leaves has the largest power of two below n.
+//! Merkle trees whose nodes can be opened and whose leaves can be proven. The trees are those of RFC 6962, like the
+//! tree of [`merkle_root`](crate::protocol::merkle_root): the left subtree of n leaves has the largest power of two
+//! below n.
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{fmt, ops::Range};
 
-/// SHA-256 of a leaf or a node.
+/// The SHA-256 hash of a leaf or of a node of a Merkle tree.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Hash(#[serde(with = "serde_bytes")] pub [u8; 32]);
@@ -29,15 +30,15 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// Number of levels that one opening goes down: it reveals up to 16 nodes.
+/// The number of levels from an opened node down to the nodes that the opening reveals, of which there are up to 16.
 pub const OPENED_LEVELS: u32 = 4;
 
-/// Returns the leaf at which a node over at least two leaves splits.
+/// Returns the index of the first leaf in the right subtree of a node over at least two leaves.
 fn middle(range: &Range<usize>) -> usize {
     range.start + range.len().next_power_of_two() / 2
 }
 
-/// Returns the root over the hashes of leaves; `H(2)` if there are none.
+/// Returns the root over the hashes of leaves; `H(2)` if there are no leaves.
 pub fn root(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => Hash(Sha256::digest([2]).into()),
@@ -58,7 +59,7 @@ pub fn parts(range: Range<usize>, levels: u32) -> Vec<Range<usize>> {
     [parts(range.start..middle, levels - 1), parts(middle..range.end, levels - 1)].concat()
 }
 
-/// Returns the node over `range`, computed from the hashes of its [`parts`]; `None` if their number is wrong.
+/// Returns the node over `range`, computed from the hashes of its [`parts`]; `None` if the number of hashes is wrong.
 pub fn fold(range: Range<usize>, levels: u32, parts: &[Hash]) -> Option<Hash> {
     fn down(range: Range<usize>, levels: u32, parts: &mut std::slice::Iter<Hash>) -> Option<Hash> {
         if levels == 0 || range.len() < 2 {
@@ -72,8 +73,8 @@ pub fn fold(range: Range<usize>, levels: u32, parts: &[Hash]) -> Option<Hash> {
     down(range, levels, &mut rest).filter(|_| rest.next().is_none())
 }
 
-/// Returns the hashes from which, together with the leaves numbered `revealed` (ascending), the root can be computed:
-/// the roots of the largest subtrees that contain none of these leaves, left to right.
+/// Returns the hashes from which, together with the leaves at the indexes `revealed` (ascending), the root can be
+/// computed: the roots of the largest subtrees that contain none of these leaves, left to right.
 pub fn prove(leaves: &[Hash], revealed: &[usize]) -> Vec<Hash> {
     fn down(leaves: &[Hash], first: usize, revealed: &[usize], proof: &mut Vec<Hash>) {
         if revealed.is_empty() {
@@ -92,8 +93,9 @@ pub fn prove(leaves: &[Hash], revealed: &[usize]) -> Vec<Hash> {
     proof
 }
 
-/// Returns the root of a tree of `count` leaves, computed from some of them, ascending, and the hashes that [`prove`]
-/// returned; `None` if these do not fit together.
+/// Returns the root of a tree of `count` leaves, computed from some leaves, which are given with their indexes in
+/// ascending order, and from the hashes that [`prove`] returned for them; `None` if leaves and hashes do not fit
+/// together.
 pub fn proven_root(count: usize, revealed: &[(usize, Hash)], proof: &[Hash]) -> Option<Hash> {
     fn down(range: Range<usize>, revealed: &[(usize, Hash)], proof: &mut std::slice::Iter<Hash>) -> Option<Hash> {
         match revealed {

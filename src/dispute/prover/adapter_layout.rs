@@ -47,7 +47,7 @@ pub struct AdapterLayout {
 }
 
 impl AdapterLayout {
-    /// Returns the layout of the adapters of a model and its targets.
+    /// Returns the layout of all adapters that have these targets in a model.
     pub fn for_model(model: &Model, targets: &Targets) -> Self {
         Self::new(&RecordedStep::new(model, targets, 1))
     }
@@ -56,8 +56,8 @@ impl AdapterLayout {
         Self { adapted: step.adapted_linears.clone(), buffers: shared(step) }
     }
 
-    /// Returns the layout root of an adapter, whose gradients are the matrices of a job. Fails if the numbers or shapes
-    /// of the matrices differ.
+    /// Returns the layout root of an adapter. Fails if the adapter's factors differ from the job's matrices in number
+    /// or shape.
     pub fn root(&self, adapter: &LoraAdapter, matrices: &[MatrixSpec]) -> Result<Hash, DisputeError> {
         let words = self.words(adapter, matrices)?;
         Ok(tree::root(&words.iter().map(|(_, words)| tensor_root(words)).collect::<Vec<_>>()))

@@ -1,4 +1,4 @@
-//! The recording of the artifact encoding, which an executor runs once a chunk.
+//! The recording of the artifact encoding, which an executor runs once per chunk.
 
 use crate::{
     compute::recording::{BufferContent, BufferId, Recording},
@@ -9,15 +9,15 @@ use crate::{
 
 /// The recording from the gradients to the gradient root, and its buffers.
 pub struct ArtifactEncoding {
-    /// The recording.
+    /// The recording, whose dispatches follow the last run of a task.
     pub recording: Recording,
     /// The gradient of each matrix in the job's order, `[rows, columns]` i64.
     pub gradients: Vec<BufferId>,
-    /// The loss, i64.
+    /// The loss, an i64.
     pub loss: BufferId,
-    /// The keys of the transport streams, `[matrices, 2]`.
+    /// The keys of the dither streams that round the matrices for transport, `[matrices, 2]`.
     pub keys: BufferId,
-    /// The gradient root, then the loss.
+    /// The outcome: the gradient root, then the loss.
     pub outcome: BufferId,
 }
 

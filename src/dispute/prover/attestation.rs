@@ -12,16 +12,16 @@ use crate::{
 /// The tile of a trace that a selector selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SelectedTile {
-    /// Number of the leaf of the trace.
+    /// Index of the leaf in the trace.
     pub leaf: usize,
-    /// Binding of the gradient in the leaf's dispatch.
+    /// Index of the gradient's buffer in the binding order of the leaf's dispatch.
     pub binding: usize,
-    /// Number of the tile of the gradient.
+    /// Index of the tile in the gradient.
     pub tile: usize,
 }
 
 impl Replay {
-    /// Returns the tile that a selector selects; `None` if no linear is adapted.
+    /// Returns the tile that a selector selects; `None` if no linear layer is adapted.
     pub fn selected_tile(&self, selector: &[u8; 32]) -> Option<SelectedTile> {
         let gradients = self.gradients();
         let lowest = gradients.first()?.0.split('.').take(2).collect::<Vec<_>>().join(".") + ".";

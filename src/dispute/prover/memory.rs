@@ -9,19 +9,19 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// All buffers of a dispatch and a scratch tensor, with the numbers of the tiles that were touched.
+/// All buffers of a dispatch and a scratch tensor, with the indexes of the tiles that were touched.
 pub(in crate::dispute) struct FullMemory<'a> {
     buffers: &'a [Vec<u32>],
     /// The scratch tensor.
     pub(in crate::dispute) scratch: Vec<u32>,
-    /// Numbers of the tiles that were read, for each buffer.
+    /// Indexes of the tiles that were read, for each buffer.
     pub(in crate::dispute) touched: Vec<BTreeSet<usize>>,
-    /// Numbers of the scratch tiles that were read or written.
+    /// Indexes of the scratch tiles that were read or written.
     pub(in crate::dispute) touched_scratch: BTreeSet<usize>,
 }
 
 impl<'a> FullMemory<'a> {
-    /// Makes a memory of which nothing is touched.
+    /// Makes a memory in which no tile has been touched yet.
     pub(in crate::dispute) fn new(buffers: &'a [Vec<u32>], scratch: Vec<u32>) -> Self {
         Self { buffers, scratch, touched: vec![BTreeSet::new(); buffers.len()], touched_scratch: BTreeSet::new() }
     }

@@ -32,7 +32,7 @@ use crate::kernels::Access;
 use memory::FullMemory;
 use std::collections::BTreeSet;
 
-/// A prover of a task. It runs the task again as often as a game requires.
+/// The prover of a task, which runs the task again as often as a game requires.
 pub struct Prover {
     replay: Replay,
     trace: Trace,
@@ -41,7 +41,7 @@ pub struct Prover {
     word_program: Option<(usize, WordPlace, WordProgramRun)>,
 }
 
-/// The word program of a word after all its steps were executed.
+/// The result of executing all steps of a word's word program.
 #[derive(Clone)]
 pub(super) struct WordProgramRun {
     /// Leaves of the word program's tree.
@@ -56,7 +56,7 @@ impl WordProgramRun {
         self.word
     }
 
-    /// Replaces the result by the claimed one, which is the same for an honest party.
+    /// Replaces the result by the claimed one. The two are the same for an honest party.
     fn claiming(mut self, disputed: &DisputedWord) -> Self {
         self.word = disputed.word.unwrap_or(self.word);
         self.saturated = disputed.saturated.unwrap_or(self.saturated);
@@ -67,19 +67,19 @@ impl WordProgramRun {
 }
 
 impl Prover {
-    /// Makes a prover, which runs the task once for its trace.
+    /// Makes a prover. This runs the task once to obtain its trace.
     pub async fn new(mut replay: Replay) -> Result<Self, DisputeError> {
         let trace = replay.trace().await?;
         let hashes = trace.hashes();
         Ok(Self { replay, trace, hashes, snapshot: None, word_program: None })
     }
 
-    /// Returns the trace.
+    /// Returns this prover's own trace of the task.
     pub fn trace(&self) -> &Trace {
         &self.trace
     }
 
-    /// Returns the task's replay.
+    /// Returns the replay with which this prover runs the task.
     pub fn replay(&self) -> &Replay {
         &self.replay
     }
@@ -150,7 +150,8 @@ impl Prover {
         })
     }
 
-    /// Returns the first difference between a leaf and that of this prover.
+    /// Compares a disputed leaf with this prover's own leaf, and returns the challenge that states the first
+    /// difference; `None` if there is no difference.
     async fn challenge_leaf(&mut self, dispatch: &DisputedDispatch) -> Result<Option<LeafChallenge>, DisputeError> {
         let own = &self.trace.leaves[dispatch.at];
         if let Some(slot) = (0..own.roots.len()).find(|slot| own.roots.get(*slot) != dispatch.leaf.roots.get(*slot)) {
@@ -185,8 +186,8 @@ impl Prover {
         Ok(self.snapshot(dispatch.at).await?.after[binding].clone())
     }
 
-    /// Returns a word that leaves its range, if there is one. Searches the work units with the reference kernel, then
-    /// the words of the unit.
+    /// Returns the place of a word that saturates, if there is one. Searches the work units with the reference kernel,
+    /// then the words of the unit that saturates.
     async fn saturating(&mut self, dispatch: &DisputedDispatch) -> Result<Option<WordPlace>, DisputeError> {
         let (kernel, params) = (dispatch.entry.word_program()?.kernel, &dispatch.entry.params);
         let before = self.snapshot(dispatch.at).await?.before.clone();
@@ -266,7 +267,7 @@ fn input(roots: &[Hash], at: usize) -> RootProof {
     RootProof::Input { root: roots[at], path: tree::prove(roots, &[at]) }
 }
 
-/// Reveals the touched tiles of a tensor.
+/// Returns the touched tiles of a tensor, with the hashes that prove them.
 fn reveal(words: &[u32], touched: &BTreeSet<usize>) -> RevealedTiles {
     let revealed: Vec<_> = touched.iter().copied().collect();
     let bytes = revealed.iter().flat_map(|at| to_bytes(&words[tile_words(words.len(), *at)])).collect();

@@ -8,18 +8,18 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// The program of a job: the dispatches of a run, and those after the last run.
+/// The program of a job: the dispatches of a run, and those that follow the last run.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// Dispatches of each run: the forward and backward pass over one sequence.
     pub step: Vec<DispatchEntry>,
     /// Dispatches of the artifact encoding, from the gradients to the outcome.
     pub encoding: Vec<DispatchEntry>,
-    /// Buffers of the step that are inputs of all runs.
+    /// Buffers of the training step that are inputs of all runs.
     pub shared: Vec<BufferId>,
 }
 
-/// Returns the buffers of the step that are inputs of all runs: those of the packed adapter.
+/// Returns the buffers of the training step that are inputs of all runs: those of the packed adapter.
 pub(super) fn shared(step: &RecordedStep) -> Vec<BufferId> {
     let writers = last_writers(&step.recording);
     let persistent = |id: &BufferId| matches!(step.recording.get(*id).content, BufferContent::Persistent);
@@ -29,8 +29,8 @@ pub(super) fn shared(step: &RecordedStep) -> Vec<BufferId> {
 }
 
 impl Program {
-    /// Derives the program from a step of one sequence, and from the artifact encoding of the step's gradients in
-    /// order.
+    /// Derives the program from a training step over one sequence, and from the artifact encoding, whose gradients are
+    /// those of the step in the same order.
     pub fn new(step: &RecordedStep, encoding: &ArtifactEncoding) -> Self {
         let own = [step.ids, step.labels, step.dither];
         let (writers, shared) = (last_writers(&step.recording), shared(step));
@@ -50,18 +50,18 @@ impl Program {
         Self { step, encoding, shared }
     }
 
-    /// Returns all dispatches, those of the step first.
+    /// Returns all dispatches: those of a run, then those of the artifact encoding.
     pub fn entries(&self) -> impl Iterator<Item = &DispatchEntry> {
         self.step.iter().chain(&self.encoding)
     }
 
-    /// Returns the leaves of the program's tree.
+    /// Returns the hashes of all dispatches, which are the leaves of the program's tree.
     pub fn hashes(&self) -> Vec<Hash> {
         self.entries().map(DispatchEntry::hash).collect()
     }
 }
 
-/// Returns the last dispatch and slot that write each buffer.
+/// Returns, for each buffer, the index of the last dispatch that writes it, and the buffer's slot in that dispatch.
 fn last_writers(recording: &Recording) -> BTreeMap<BufferId, [u32; 2]> {
     let mut writers = BTreeMap::new();
     for (entry, dispatch) in recording.dispatches().iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Runs a task for its trace: one sequence at a time, one dispatch at a time, on any backend.
+//! Runs a task to obtain its trace: one sequence at a time, one dispatch at a time, on any backend.
 
 use super::{AdapterLayout, ArtifactEncoding, Program};
 use crate::{
@@ -27,7 +27,7 @@ use std::{collections::BTreeSet, sync::Arc};
 /// The inputs of a task, which determine its trace together with the model.
 #[derive(Clone, Debug)]
 pub struct TaskInputs {
-    /// The adapter at which the gradient is computed.
+    /// The adapter for which the gradient is computed.
     pub adapter: LoraAdapter,
     /// Tokens of the chunk.
     pub tokens: Vec<u32>,
@@ -61,7 +61,7 @@ pub struct Snapshot {
     pub saturated: bool,
 }
 
-/// A task that can be run again and again.
+/// A task that is prepared on a backend and can be run any number of times.
 pub struct Replay {
     step: RecordedStep,
     encoding: ArtifactEncoding,
@@ -75,7 +75,7 @@ pub struct Replay {
     keys: Vec<u32>,
     executor: Executor,
     encoder: Executor,
-    /// Changes a word that a dispatch wrote, to test dishonest parties.
+    /// If set, a word that is changed after its dispatch, to test dishonest parties.
     #[cfg(test)]
     pub(crate) tampering: Option<Tampering>,
 }
@@ -130,7 +130,7 @@ impl Replay {
         })
     }
 
-    /// Returns the program.
+    /// Returns the program of the task's job.
     pub fn program(&self) -> &Program {
         &self.program
     }
@@ -150,12 +150,12 @@ impl Replay {
         &self.adapter
     }
 
-    /// Returns the name of each adapted linear and the buffers of its gradients, a then b.
+    /// Returns the name of each adapted linear layer, and the buffers of its gradients: factor `a`, then factor `b`.
     pub(super) fn gradients(&self) -> Vec<(&str, [BufferId; 2])> {
         self.step.adapted_linears.iter().map(|(name, lora)| (name.as_str(), [lora.grad_a, lora.grad_b])).collect()
     }
 
-    /// Returns the last dispatch of a run that writes a buffer, and the number of words of the buffer.
+    /// Returns the index of the last dispatch of a run that writes a buffer, and the number of words in the buffer.
     pub(super) fn writer(&self, id: BufferId) -> Option<(usize, usize)> {
         let dispatches = self.step.recording.dispatches();
         let entry = dispatches.iter().rposition(|dispatch| dispatch.written().any(|written| written.id == id))?;
@@ -206,12 +206,12 @@ impl Replay {
     }
 }
 
-/// The progress of running a task.
+/// The progress of executing all dispatches of a task.
 #[derive(Default)]
 struct ReplayRun {
     wanted: Option<usize>,
     leaves: Vec<TraceLeaf>,
-    /// Number of dispatches so far.
+    /// The number of dispatches that have run so far.
     at: usize,
     saturated: bool,
     #[cfg(test)]

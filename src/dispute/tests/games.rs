@@ -1,4 +1,4 @@
-//! Games between an honest side and every kind of dishonest side.
+//! Tests that the honest side wins its game against every kind of dishonest side.
 
 use super::samples::{config, material, model, prover, random, replay, scalar, targets};
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 use pollster::block_on;
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Number of blocks of a turn.
+/// The number of blocks that a turn lasts.
 const TURN_BLOCKS: u64 = 5;
 
 /// Returns the outcome of a prover's trace.
@@ -44,7 +44,7 @@ fn gradient(model: &Model, material: &TaskInputs) -> Gradient {
     Gradient { loss: found.loss, tokens: found.supervised as u32, matrices: found.matrices }
 }
 
-/// The course of a game.
+/// What happened in a game that has ended.
 #[derive(Debug)]
 struct GameSummary {
     winner: Side,
@@ -53,7 +53,8 @@ struct GameSummary {
     proof: Option<usize>,
 }
 
-/// Runs a game about the honest subject. A side that has no move, or only refused ones, lets the deadline pass.
+/// Runs a game about the honest subject. A side that has no move, or only moves that are refused, lets the deadline
+/// pass.
 fn run_game(honest: &Replay, miner: &mut Prover, challenger: &mut Prover) -> GameSummary {
     let claim = outcome(miner);
     let mut game = Game::new(honest.subject().clone(), claim, &miner.answer().unwrap(), 1, TURN_BLOCKS).unwrap();
@@ -65,7 +66,7 @@ fn run_game(honest: &Replay, miner: &mut Prover, challenger: &mut Prover) -> Gam
         let side = if game.turn() == Side::Miner { &mut *miner } else { &mut *challenger };
         let found = block_on(side.next(&game)).ok().flatten();
         let bytes = found.as_ref().map(Move::encode);
-        // as bytes, like a move in a transaction
+        // the move passes through its bytes, as in a transaction
         let found = bytes.as_ref().map(|bytes| Move::decode(bytes).unwrap());
         match found.map(|found| game.apply(&found, height).map(|()| found)) {
             Some(Ok(found)) => {
@@ -82,7 +83,8 @@ fn run_game(honest: &Replay, miner: &mut Prover, challenger: &mut Prover) -> Gam
     unreachable!()
 }
 
-/// Returns the last leaf of each kernel, within the last run or the artifact encoding.
+/// Returns, for each kernel, the index of its last leaf in the trace, which is in the last run or in the artifact
+/// encoding.
 fn leaves(replay: &Replay) -> BTreeMap<String, usize> {
     let subject = replay.subject();
     let first = (subject.sequences as usize - 1) * subject.step as usize;
@@ -120,7 +122,8 @@ fn a_trace_ends_in_the_artifact_and_is_the_same_on_every_backend() {
     assert!(matches!(outcome(&mut own), TaskOutcome::Gradient { .. }));
 }
 
-/// This covers the kernels of the artifact encoding too, which have no cases, and the values of a real step.
+/// This test also covers the values of a complete training step, and the kernels of the artifact encoding, which have
+/// no test cases of their own.
 #[test]
 fn word_programs_compute_the_words_of_a_trace() {
     let (model, material) = (model(), material(-40));
@@ -276,7 +279,7 @@ fn a_side_that_lets_its_turn_pass_loses_and_a_dispute_is_upheld_only_if_all_answ
     assert_eq!(dispute.settle(15), None);
     assert_eq!(dispute.settle(16), Some(Side::Challenger), "nobody answered");
 
-    // another account's answer with a wrong trace that ends in the claimed outcome
+    // another account answers with a wrong trace that ends in the claimed outcome
     let leaf = leaves(right.replay())["attention"];
     let stats = Tampering { leaf, slot: 1, word: 7, xor: 4, saturates: false };
     let mut wrong = prover(&model, &material, Some(stats));

@@ -1,4 +1,4 @@
-//! Decoding moves, and games with altered moves.
+//! Tests that every move has one encoding only, and that altered moves neither make a game panic nor win it.
 
 use super::samples::{material, model, prover, random};
 use crate::dispute::judge::{DisputeError, Game, MAX_MOVE_BYTES, Move, Side, TaskOutcome};

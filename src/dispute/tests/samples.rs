@@ -1,4 +1,4 @@
-//! A small task with every kernel of a step, and provers of it.
+//! A small task whose training step uses every kernel, and provers that run it, for the tests of disputes.
 
 use crate::{
     compute::{Backend, cpu},
@@ -40,7 +40,7 @@ pub(super) fn targets() -> Targets {
     Targets { rank: 5, linears: vec![Linear::Query, Linear::Value, Linear::Down] }
 }
 
-/// Returns number `at` of a pseudorandom stream.
+/// Returns the number at index `at` of the pseudorandom stream with key `key`.
 pub(super) fn random(key: u32, at: usize) -> u32 {
     threefry([key, 5], [at as u32, 0])[0]
 }

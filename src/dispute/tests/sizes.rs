@@ -1,5 +1,5 @@
-//! The sizes of proofs for BitNet 2B4T with rank 64 on all seven linears and 2048 tokens. They are computed from the
-//! tiles that each step of each word program touches, without running a task.
+//! Tests that every proof fits into a move, for BitNet 2B4T with rank 64 on all seven linears and 2048 tokens. The
+//! sizes are computed from the tiles that each step of each word program touches, without running a task.
 
 use crate::{
     dispute::{
@@ -84,7 +84,8 @@ impl WordMemory for Counting {
     }
 }
 
-/// Returns the number of hashes that prove some leaves of a tree.
+/// Returns the number of hashes that prove the leaves `shown` of a subtree that has `count` leaves and starts at leaf
+/// `first`.
 fn rest(count: usize, shown: &[usize], first: usize) -> usize {
     match (count, shown) {
         (_, []) => 1,

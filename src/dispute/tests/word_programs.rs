@@ -1,4 +1,4 @@
-//! Word programs compute the words of their reference kernels, and no words make them panic.
+//! Tests that word programs compute the same words as their reference kernels, and that no input words make them panic.
 
 use crate::{
     dispute::judge::word_program::{

@@ -1,5 +1,5 @@
-//! Cases of attention and its two gradients. The inputs of a gradient's cases are what the reference kernels of the
-//! earlier kernels return.
+//! Test cases for the attention kernel and its two gradient kernels. The inputs of a gradient kernel's cases are
+//! computed by the reference kernels that run before it.
 
 use super::{Case, CaseSource, run_reference};
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
     },
 };
 
-/// Sizes: `sequences` of `context` tokens each, with `kv_heads · group` heads of `head_dim` features.
+/// The sizes of a case: `sequences` sequences of `context` tokens each, and `kv_heads · group` heads of `head_dim`
+/// features.
 #[derive(Clone, Copy)]
 struct AttentionShape {
     sequences: usize,
@@ -39,7 +40,8 @@ impl AttentionShape {
     }
 }
 
-/// Sequences of one token, contexts around blocks of 32 and tiles of 128, and every group size up to 3.
+/// The shapes include sequences of one token, contexts that are no multiples of a block of 32 or a tile of 128 tokens,
+/// and every group size up to 3.
 const SHAPES: [AttentionShape; 8] = [
     AttentionShape::new(3, 1, 1, 1, 2),
     AttentionShape::new(2, 5, 1, 2, 6),
@@ -51,13 +53,13 @@ const SHAPES: [AttentionShape; 8] = [
     AttentionShape::new(1, 290, 1, 1, 6),
 ];
 
-/// How the head rows of a case are filled. The functions get the number of the token in its sequence.
+/// How the head rows of a case are filled. The functions get the index of the token in its sequence.
 #[derive(Clone, Copy)]
 struct HeadContent {
     label: &'static str,
-    /// Returns a value of a row of this token.
+    /// Returns one integer of a head row of the token.
     value: fn(&mut CaseSource, usize) -> i32,
-    /// Returns the exponent of a row of this token, whose integers have 14 bits.
+    /// Returns the exponent of a head row of the token, whose integers have 14 bits.
     exponent: fn(&mut CaseSource, usize) -> i32,
 }
 
@@ -95,17 +97,17 @@ pub(super) fn backward_key(source: &mut CaseSource) -> Vec<Case> {
     each(source, key_case)
 }
 
-/// Returns a case of attention of the size that occurs in training.
+/// Returns a case of the attention kernel in a size that occurs in training.
 pub(super) fn large_forward(source: &mut CaseSource, tokens: usize) -> Case {
     forward_case(source, large(tokens), CONTENTS[0])
 }
 
-/// Returns a case of the gradient by query of the size that occurs in training.
+/// Returns a case of the kernel for the gradient of queries, in a size that occurs in training.
 pub(super) fn large_backward_query(source: &mut CaseSource, tokens: usize) -> Case {
     query_case(source, large(tokens), CONTENTS[0])
 }
 
-/// Returns a case of the gradient by key of the size that occurs in training.
+/// Returns a case of the kernel for the gradient of keys and values, in a size that occurs in training.
 pub(super) fn large_backward_key(source: &mut CaseSource, tokens: usize) -> Case {
     key_case(source, large(tokens), CONTENTS[0])
 }
@@ -135,7 +137,7 @@ fn longest(source: &mut CaseSource) -> Case {
     case
 }
 
-/// Returns `[tokens, heads]` head rows.
+/// Returns `[tokens, heads]` head rows with the given content.
 fn head_rows(source: &mut CaseSource, shape: AttentionShape, heads: usize, content: HeadContent) -> Vec<u32> {
     let mut words = vec![0; shape.tokens() * heads * head_words(shape.head_dim)];
     for (row, words) in words.chunks_exact_mut(head_words(shape.head_dim)).enumerate() {
@@ -150,7 +152,7 @@ fn tables() -> Vec<u32> {
     [exp2_table(), log2_table()].concat()
 }
 
-/// Returns `1 / √head_dim`, and the same times log2(e) · 2^20 as a 24-bit mantissa and a right shift.
+/// Returns `1 / √head_dim`, and `log2(e) · 2^20 / √head_dim` as a 24-bit mantissa and a right shift.
 fn roots(head_dim: usize) -> (Scale, u32, i32) {
     let root = Scale::from_f64(1.0 / (head_dim as f64).sqrt()).unwrap_or_default();
     let score = Scale::from_f64(std::f64::consts::LOG2_E / (head_dim as f64).sqrt()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Cases of digests, with last tiles of various lengths.
+//! Test cases for the digest kernel: buffers whose last tiles have various lengths.
 
 use super::{Case, CaseSource};
 use crate::kernels::digest;

@@ -1,4 +1,5 @@
-//! Cases of the residual stream: its first value, and the additions to it.
+//! Test cases for the kernels that compute the residual stream: `embed`, which sets the initial value, and
+//! `residual_add`.
 
 use super::{
     Case, CaseSource,
@@ -57,7 +58,7 @@ pub(super) fn residual_add(source: &mut CaseSource) -> Vec<Case> {
             inputs: vec![residual, y, source.before_write(shape[0] * (shape[1] + INFO))],
         });
     });
-    // y alone leaves the range, while the sum would not.
+    // `y` alone leaves the range, although the sum would not.
     let mut over = cases[0].clone();
     over.label = "over".to_owned();
     over.inputs[0][0] = -5i32 as u32;

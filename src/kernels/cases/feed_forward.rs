@@ -1,4 +1,4 @@
-//! Cases of the feed-forward nonlinearity, its gradient, and the rounding of residual gradients.
+//! Test cases for the feed-forward nonlinearity, for its gradient, and for the rounding of residual gradients.
 
 use super::{
     Case, CaseSource,

@@ -1,4 +1,5 @@
-//! Cases of the kernels that write head rows, and of the one that reads their gradients.
+//! Test cases for the kernels that write head rows (`rope`, `head_gradient_quantize`), and for `rope_backward`, which
+//! reads the gradients of head rows.
 
 use super::{Case, CaseSource, Draw};
 use crate::{
@@ -9,10 +10,11 @@ use crate::{
     numbers::tables::{identity_rope, rope_table},
 };
 
-/// Numbers of tokens, heads and features of a head.
+/// The numbers of tokens, of heads, and of features of a head.
 const SHAPES: [[usize; 3]; 7] = [[1, 1, 2], [5, 3, 6], [3, 5, 16], [4, 2, 32], [2, 3, 66], [3, 2, 128], [2, 1, 256]];
 
-/// How i32 rows are filled: label, value, mantissa and exponent of the scale.
+/// How the i32 rows of a case are filled: a label, and functions that return an integer, and the mantissa and the
+/// exponent of a row's scale.
 type RowDraws = (&'static str, Draw, Draw, Draw);
 
 const CONTENTS: [RowDraws; 6] = [
@@ -95,13 +97,14 @@ pub(super) fn gradient_quantize(source: &mut CaseSource) -> Vec<Case> {
     })
 }
 
-/// Returns a case for every shape and content. The last argument of `case` is 0 in one case of three, otherwise 1.
+/// Returns a case for every shape and content. The last argument of `case`, the position stride, is 0 in every third
+/// case and otherwise 1.
 fn each(source: &mut CaseSource, case: impl Fn(&mut CaseSource, [usize; 3], RowDraws, u32) -> Case) -> Vec<Case> {
     let all = SHAPES.iter().flat_map(|shape| CONTENTS.map(|content| (*shape, content)));
     all.zip([1, 1, 0].iter().cycle()).map(|((shape, content), turn)| case(source, shape, content, *turn)).collect()
 }
 
-/// Returns positions and the table of their angles.
+/// Returns the positions of the tokens and a table of rotary angles.
 fn turns(source: &mut CaseSource, tokens: usize, head_dim: usize, stride: u32) -> [Vec<u32>; 2] {
     const POSITIONS: usize = 10;
     let positions = (0..tokens).map(|_| source.within(0, POSITIONS as i32 - 1) as u32).collect();

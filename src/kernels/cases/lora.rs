@@ -1,4 +1,4 @@
-//! Cases of the products with the two factors of an adapter.
+//! Test cases for the products with the two factors of an adapter.
 
 use super::{
     Case, CaseSource, Draw,
@@ -12,7 +12,7 @@ use crate::{
     numbers::fixed::Scale,
 };
 
-/// Numbers of tokens and features, and the rank.
+/// The numbers of tokens and of features, and the rank.
 const SHAPES: [[usize; 3]; 6] = [[1, 1, 1], [5, 5, 4], [3, 67, 8], [2, 300, 20], [3, 36, 64], [2, 2564, 33]];
 
 fn each() -> impl Iterator<Item = ([usize; 3], (&'static str, Draw, Draw))> {
@@ -107,7 +107,7 @@ pub(super) fn up(source: &mut CaseSource) -> Vec<Case> {
     cases
 }
 
-/// Returns a case of one element, `y + 2^28 · (2^24 − 1) / 2^right`.
+/// Returns a case of one element, whose result is `y + 2^28 · (2^24 − 1) / 2^right`.
 fn one_element(label: &str, right: i32, y: i32) -> Case {
     let params = lora_up::Params { tokens: 1, width: 1, rank: 1, slots: 1, ..Default::default() };
     let largest = {

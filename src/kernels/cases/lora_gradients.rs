@@ -1,5 +1,5 @@
-//! Cases of the kernels that sum an adapter's gradient over tokens, with whole and partial blocks and blocks of one
-//! token.
+//! Test cases for the kernels that sum an adapter's gradient over tokens. There are whole blocks, partial blocks, and
+//! blocks of one token.
 
 use super::{
     Case, CaseSource, Draw,
@@ -15,7 +15,7 @@ use crate::kernels::{
     },
 };
 
-/// Number of features, rank, and number of tokens of each block.
+/// The number of features, the rank, and the number of tokens of each block.
 const SHAPES: [(usize, usize, &[u32]); 7] = [
     (1, 1, &[1]),
     (5, 4, &[32]),
@@ -25,13 +25,14 @@ const SHAPES: [(usize, usize, &[u32]); 7] = [
     (1030, 64, &[32]),
     (40, 6, &[9; 35]),
 ];
-/// Exponent of the job.
+/// The exponent that the job fixes for gradients.
 const EXPONENT: i32 = -50;
-/// Largest left shifts that mark the cases whose gradients start beyond the largest and the smallest value.
+/// In cases whose largest left shift is `ABOVE` or `BELOW`, the gradient before the dispatch already exceeds the
+/// largest or is below the smallest value that it may have.
 const ABOVE: i32 = 10;
 const BELOW: i32 = -20;
 
-/// Returns the spans (first token, number of tokens), and the number of all tokens; the first token belongs to no
+/// Returns the spans (first token, number of tokens) and the total number of tokens. The first token belongs to no
 /// block.
 fn spans(blocks: &[u32]) -> (Vec<u32>, usize) {
     let mut first = 1;
@@ -81,12 +82,12 @@ pub(super) fn gradient_b(source: &mut CaseSource) -> Vec<Case> {
     each(source, case_b)
 }
 
-/// Returns a case of the gradient of a of the size that occurs in training.
+/// Returns a case of the kernel for the gradient of `a`, in a size that occurs in training.
 pub(super) fn large_gradient_a(source: &mut CaseSource, tokens: usize) -> Case {
     case_a(source, (1024, 8, &large(tokens)), OPERANDS[0], 20)
 }
 
-/// Returns a case of the gradient of b of the size that occurs in training.
+/// Returns a case of the kernel for the gradient of `b`, in a size that occurs in training.
 pub(super) fn large_gradient_b(source: &mut CaseSource, tokens: usize) -> Case {
     case_b(source, (1024, 8, &large(tokens)), OPERANDS[0], 20)
 }
@@ -140,8 +141,8 @@ fn case_b(source: &mut CaseSource, shape: BlocksShape<'_>, (label, _, wide): Ope
 type BlocksShape<'a> = (usize, usize, &'a [u32]);
 type Operand = (&'static str, Draw, Draw);
 
-/// Returns a case for every shape and operand. The last argument of `case` is the largest left shift; more than 28
-/// saturates.
+/// Returns a case for every shape and operand. The last argument of `case` is the largest left shift; a shift of more
+/// than 28 saturates.
 fn each(
     source: &mut CaseSource,
     case: impl Fn(&mut CaseSource, BlocksShape<'static>, Operand, i32) -> Case,
@@ -151,7 +152,7 @@ fn each(
     all.map(|((shape, operand), farthest)| case(source, shape, operand, *farthest)).collect()
 }
 
-/// Returns folded rows as lora_fold writes them: zero beyond the tokens of each block, with exponents that exceed the
+/// Returns folded rows as `lora_fold` writes them: zero beyond the tokens of each block, with exponents that exceed the
 /// job's by at most `farthest`.
 fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw, farthest: i32) -> Vec<u32> {
     let mut words = vec![0; blocks.len() * rank * FOLD];
@@ -165,7 +166,8 @@ fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw
     words
 }
 
-/// Returns the gradient before the dispatch: ordinary, or beyond one end of its range.
+/// Returns the gradient before the dispatch. Its values are ordinary or, if `farthest` is `ABOVE` or `BELOW`, beyond
+/// one end of their range.
 fn gradient(source: &mut CaseSource, count: usize, farthest: i32) -> Vec<u32> {
     let mut words = source.before_write(2 * count);
     for high in words[..2 * count].iter_mut().skip(1).step_by(2) {

@@ -1,4 +1,5 @@
-//! Cases of the head and the loss: logits, the two passes of softmax, cross-entropy, and the gradient of the head.
+//! Test cases for the head and the loss: logits, the two passes of softmax, cross-entropy, and the gradient of the
+//! head.
 
 use super::{Case, CaseSource, Draw, run_reference};
 use crate::{
@@ -14,14 +15,16 @@ use crate::{
     },
 };
 
-/// Number of tokens, size of the shard of the vocabulary, and size of the shards before it.
+/// The number of tokens, the number of entries of the vocabulary in the shard, and their number in the shards before
+/// it.
 const SHARDS: [[usize; 3]; 7] =
     [[1, 1, 0], [3, 37, 0], [5, 256, 0], [6, 300, 0], [4, 37, 64], [3, 300, 1000], [1, 4100, 0]];
 
-/// Numbers of tokens, features and tokens of the vocabulary.
+/// The numbers of tokens, of features, and of entries of the vocabulary.
 const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [5, 37, 37], [3, 130, 256], [6, 64, 300], [9, 300, 65]];
 
-/// How the operands of logits are filled: label, wide value, byte, exponent of a row, and row scale.
+/// How the operands of `head_logits` are filled: a label, and functions that return a wide value, a byte, the exponent
+/// of a row, and a row scale.
 type LogitsDraws = (&'static str, Draw, Draw, Draw, Draw);
 
 const CONTENTS: [LogitsDraws; 6] = [
@@ -41,7 +44,7 @@ fn byte(source: &mut CaseSource) -> i32 {
     source.within(-127, 127)
 }
 
-/// Labels and scores: near each other, far apart, at the limits, and all equal.
+/// Labels and the scores of a case: near each other, far apart, at the limits, or all equal.
 const SCORES: [(&str, Draw); 4] = [
     ("random", |s| s.within(-(8 << 20), 8 << 20)),
     ("far apart", |s| s.within(-SCORE_LIMIT, SCORE_LIMIT)),
@@ -56,7 +59,7 @@ pub(super) fn logits(source: &mut CaseSource) -> Vec<Case> {
     each.map(|(shape, content)| logits_case(source, shape, content)).collect()
 }
 
-/// Returns a case of the size that occurs in training.
+/// Returns a case of `head_logits` in a size that occurs in training.
 pub(super) fn large_logits(source: &mut CaseSource, tokens: usize) -> Case {
     logits_case(source, [tokens, 1024, 4096], CONTENTS[0])
 }
@@ -188,7 +191,7 @@ pub(super) fn backward(source: &mut CaseSource) -> Vec<Case> {
     cases
 }
 
-/// Returns a case of the size that occurs in training.
+/// Returns a case of `head_backward` in a size that occurs in training.
 pub(super) fn large_backward(source: &mut CaseSource, tokens: usize) -> Case {
     backward_case(source, [tokens, 4096, 0], 1024, SCORES[0].0, SCORES[0].1)
 }
@@ -218,7 +221,7 @@ fn backward_case(source: &mut CaseSource, shard: [usize; 3], width: usize, label
     }
 }
 
-/// Returns a case for every shard and kind of scores.
+/// Returns a case for every entry of `SHARDS` and `SCORES`.
 fn each_shard(source: &mut CaseSource, case: impl Fn(&mut CaseSource, [usize; 3], String, Draw) -> Case) -> Vec<Case> {
     let all = SHARDS.iter().flat_map(|shard| SCORES.map(|scores| (*shard, scores)));
     all.map(|(shard, (label, score))| {

@@ -1,9 +1,9 @@
-//! Cases of the sum of losses, with fewer and with more tokens than a workgroup has invocations.
+//! Test cases for the sum of losses, with fewer tokens than a workgroup has invocations, and with more.
 
 use super::{Case, CaseSource};
 use crate::kernels::{cross_entropy::dlogits_words, loss_sum};
 
-/// Returns a random word.
+/// A function that returns a random word.
 type DrawWord = fn(&mut CaseSource) -> u32;
 
 pub(super) fn loss_sum(source: &mut CaseSource) -> Vec<Case> {

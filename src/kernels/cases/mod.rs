@@ -1,4 +1,4 @@
-//! Cases: a case is one dispatch of a kernel with given inputs, for which the reference kernel computes the known
+//! Test cases. A case is one dispatch of a kernel with given inputs, for which the reference kernel computes the known
 //! answer.
 //!
 //! The start-up check of a GPU, the tests, the benches and the conformance page all use the same cases.
@@ -25,11 +25,11 @@ type Draw = fn(&mut CaseSource) -> i32;
 /// A dispatch with its inputs.
 #[derive(Clone)]
 pub struct Case {
-    /// The kernel.
+    /// The kernel that the case runs.
     pub kernel: &'static Kernel,
-    /// Label for messages, such as `5x37x70 random`.
+    /// Label of the case in messages, such as `5x37x70 random`.
     pub label: String,
-    /// Parameters, as words.
+    /// The parameters of the kernel, as words.
     pub params: Vec<u32>,
     /// The words of all buffers before the dispatch, in binding order, without the flag. A buffer that the kernel
     /// writes is longer than the words that its units own, so that a write beyond them is detected.
@@ -37,7 +37,7 @@ pub struct Case {
 }
 
 /// Returns the cases of a kernel: sizes that are not multiples of a tile, extreme values, and random values that follow
-/// from `seed`. There are none for a kernel that is not in [`ALL`](super::ALL).
+/// from `seed`. The list is empty for a kernel that is not in [`ALL`](super::ALL).
 pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
     let source = &mut CaseSource::new(seed);
     match kernel.name {
@@ -74,8 +74,8 @@ pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
     }
 }
 
-/// Returns a case of the size that occurs in training, with `tokens` rows if the kernel has rows, for timing lowerings.
-/// Returns `None` for a kernel whose last case serves as well.
+/// Returns a case for timing lowerings. It has a size that occurs in training, and `tokens` rows if the kernel has
+/// token rows. Returns `None` for a kernel for which the last of its [`cases`] serves as well.
 pub fn representative(kernel: &'static Kernel, tokens: usize) -> Option<Case> {
     let source = &mut CaseSource::new(0);
     match kernel.name {
@@ -92,7 +92,7 @@ pub fn representative(kernel: &'static Kernel, tokens: usize) -> Option<Case> {
     }
 }
 
-/// Runs a case by the reference kernel. Returns all buffers after the dispatch, in the order of [`Case::inputs`], and
+/// Runs a case with the reference kernel. Returns all buffers after the dispatch, in the order of [`Case::inputs`], and
 /// whether it saturated.
 pub fn run_reference(case: &Case) -> (Vec<Vec<u32>>, Saturated) {
     let units = (case.kernel.units)(&case.params);
@@ -109,7 +109,7 @@ pub fn run_reference(case: &Case) -> (Vec<Vec<u32>>, Saturated) {
     (after, saturated)
 }
 
-/// Words of a written buffer beyond those that the kernel may write.
+/// The number of words by which a written buffer is longer than what the kernel may write.
 const MARGIN: usize = 7;
 
 /// A source of random numbers that follow from a seed.
@@ -130,7 +130,7 @@ impl CaseSource {
         threefry(self.key, [self.count, 0])[0]
     }
 
-    /// Returns random words.
+    /// Returns `count` random words.
     pub fn words(&mut self, count: usize) -> Vec<u32> {
         (0..count).map(|_| self.word()).collect()
     }
@@ -148,7 +148,8 @@ impl CaseSource {
         words
     }
 
-    /// Returns the random content, before the dispatch, of a written buffer of `owned` words and a margin.
+    /// Returns random words that a buffer holds before the dispatch writes it: `owned` words, which work units own, and
+    /// a margin.
     pub fn before_write(&mut self, owned: usize) -> Vec<u32> {
         self.words(owned + MARGIN)
     }

@@ -1,4 +1,4 @@
-//! Cases of RMSNorm and its gradient.
+//! Test cases for RMSNorm and its gradient.
 
 use super::{
     Case, CaseSource, Draw,

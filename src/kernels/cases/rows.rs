@@ -1,4 +1,4 @@
-//! Rows as inputs of cases, with contents from ordinary to extreme.
+//! Rows that serve as inputs of test cases, with contents from ordinary to extreme.
 
 use super::{CaseSource, Draw};
 use crate::{
@@ -6,7 +6,8 @@ use crate::{
     numbers::ternary::row_words,
 };
 
-/// Numbers of rows and columns; the widths are not multiples of a word, a padded row or a workgroup.
+/// The numbers of rows and columns. No width is a multiple of a padded row or of a workgroup, and three are not
+/// multiples of a word.
 pub(super) const SHAPES: [[usize; 2]; 6] = [[1, 1], [5, 5], [3, 36], [4, 67], [2, 300], [2, 1100]];
 
 /// How i32 rows are filled: their integers, and the mantissa and exponent of each row's scale.
@@ -42,14 +43,14 @@ fn mantissa(source: &mut CaseSource) -> i32 {
     source.within(1 << 30, i32::MAX)
 }
 
-/// Calls `case` with every shape and content.
+/// Calls `case` with every pair of a shape and a content.
 pub(super) fn each(case: &mut dyn FnMut([usize; 2], RowContent)) {
     for shape in SHAPES {
         CONTENTS.iter().for_each(|content| case(shape, *content));
     }
 }
 
-/// Returns i32 rows. A row whose scale has mantissa 0 has zero integers.
+/// Returns `[rows, width]` i32 rows with the given content. A row whose scale has mantissa 0 has zero integers.
 pub(super) fn i32_rows(source: &mut CaseSource, [rows, width]: [usize; 2], content: RowContent) -> Vec<u32> {
     let mut words = Vec::with_capacity(rows * (width + INFO));
     for _ in 0..rows {
@@ -60,7 +61,7 @@ pub(super) fn i32_rows(source: &mut CaseSource, [rows, width]: [usize; 2], conte
     words
 }
 
-/// Returns row infos without rows.
+/// Returns the row infos of `rows` rows, without the rows.
 pub(super) fn infos(source: &mut CaseSource, rows: usize, content: RowContent) -> Vec<u32> {
     let info = |source: &mut CaseSource| {
         let (mantissa, exponent) = scale(source, content);
@@ -74,7 +75,7 @@ fn scale(source: &mut CaseSource, content: RowContent) -> (u32, u32) {
     if mantissa == 0 { (0, 0) } else { (mantissa, exponent) }
 }
 
-/// Returns byte rows.
+/// Returns `[rows, width]` byte rows, whose bytes come from `value`.
 pub(super) fn byte_rows(source: &mut CaseSource, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * row_words(width)];
     for row in words.chunks_exact_mut(row_words(width)) {
@@ -83,7 +84,7 @@ pub(super) fn byte_rows(source: &mut CaseSource, [rows, width]: [usize; 2], valu
     words
 }
 
-/// Returns wide rows.
+/// Returns `[rows, width]` wide rows, whose integers come from `value`.
 pub(super) fn wide_rows(source: &mut CaseSource, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * wide::wide_words(width)];
     for row in words.chunks_exact_mut(wide::wide_words(width)) {
@@ -92,7 +93,7 @@ pub(super) fn wide_rows(source: &mut CaseSource, [rows, width]: [usize; 2], valu
     words
 }
 
-/// Operands: label, byte, and wide value.
+/// Contents of operands: a label, and functions that return a byte and a wide value.
 pub(super) const OPERANDS: [(&str, Draw, Draw); 4] = [
     ("random", |s| s.within(-127, 127), |s| s.within(-(1 << 14), 1 << 14)),
     ("largest", |s| sign(s) * 127, |s| sign(s) << 14),

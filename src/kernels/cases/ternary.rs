@@ -1,4 +1,4 @@
-//! Cases of the two ternary products.
+//! Test cases for the two ternary products.
 
 use super::{Case, CaseSource, Draw};
 use crate::{
@@ -9,13 +9,14 @@ use crate::{
     },
 };
 
-/// Numbers of tokens, in_features and out_features: all 1, no multiples of a tile, and one or a few more than a tile.
+/// The numbers of tokens, `in_features` and `out_features`. In the first shape all are 1; in the others they are no
+/// multiples of a tile, or a little more than one.
 const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [5, 37, 70], [9, 130, 65], [3, 4096, 5], [67, 70, 133]];
 
-/// More than the 2^15 places after which the f32 lowering adds its sums to the output.
+/// A number of summed places that exceeds 2^15, the number after which the f32 lowering adds its sums to the output.
 const LONG: usize = 33_000;
 
-/// Label, trit, byte and wide value. The extremes reach every bound of the kernels.
+/// A label, and functions that return a trit, a byte and a wide value. The extremes reach every bound of the kernels.
 const CONTENTS: [(&str, Draw, Draw, Draw); 5] = [
     ("random", |s| s.within(-1, 1), |s| s.within(-127, 127), |s| s.within(-(1 << 14), 1 << 14)),
     ("largest", |_| 1, |_| 127, |_| 1 << 14),

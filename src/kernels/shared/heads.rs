@@ -1,5 +1,5 @@
-//! Head rows: the values of one token and one attention head as a wide row, followed by four words, of which the first
-//! is the exponent of their power of two.
+//! A head row holds the values of one token for one attention head. It is a wide row followed by four words: an
+//! exponent, which all values of the row share, and three zeros.
 
 use super::{blocks::ZERO_EXPONENT, wide};
 use crate::{kernels::INFO, numbers::rng::Dither};
@@ -9,16 +9,16 @@ pub const fn head_words(head_dim: usize) -> usize {
     wide::wide_words(head_dim) + INFO
 }
 
-/// A head row: the bytes of its planes, and its exponent.
+/// A head row: the bytes of the two planes, and the exponent.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
     planes: &'a [i8],
-    /// Exponent: each integer stands for `integer · 2^exponent`.
+    /// Exponent of the row: each integer stands for `integer · 2^exponent`.
     pub exponent: i32,
 }
 
 impl<'a> Head<'a> {
-    /// Returns the head row of a buffer with this index.
+    /// Returns head row `index` of a buffer.
     #[inline(always)]
     pub fn new(words: &'a [u32], head_dim: usize, index: usize) -> Self {
         let row = &words[index * head_words(head_dim)..][..head_words(head_dim)];
@@ -26,20 +26,21 @@ impl<'a> Head<'a> {
         Self { planes: bytemuck::cast_slice(planes), exponent: rest[0] as i32 }
     }
 
-    /// Returns element `i`.
+    /// Returns the integer of feature `i`.
     #[inline(always)]
     pub fn get(&self, i: usize) -> i64 {
         wide::get(self.planes, i).into()
     }
 
-    /// Returns the inner product with another row, exact, ≤ 2^28 · head_dim in magnitude.
+    /// Returns the exact inner product with another row. Its magnitude is ≤ 2^28 · `head_dim`.
     #[inline(always)]
     pub fn dot(&self, other: Self, head_dim: usize) -> i64 {
         (0..head_dim).map(|i| self.get(i) * other.get(i)).sum()
     }
 }
 
-/// Writes a head row of `values · 2^exponent`, rounded to nearest even or by dither.
+/// Writes `values · 2^exponent` as a head row. Values are rounded by `dither`, which is a stream and the row index of
+/// its elements, or to nearest even if that is `None`.
 #[inline(always)]
 pub fn put(out: &mut [u32], head_dim: usize, values: &[i64], exponent: i32, dither: Option<(Dither, u32)>) {
     let (planes, rest) = out.split_at_mut(wide::wide_words(head_dim));

@@ -3,14 +3,15 @@
 use super::rows::max_magnitude;
 use crate::numbers::fixed::{Scale, shift_for};
 
-/// Bits of the copies whose squares are summed; the sum, ≤ 2^30 · width, fits in u64 for any width.
+/// The mean square is computed from copies of the integers that are rounded to this many bits. The sum of their
+/// squares, ≤ 2^30 · width, fits in u64 for any width.
 pub const COPY_BITS: u32 = 15;
 
-/// The factors of a norm.
+/// The factors by which RMSNorm multiplies a row.
 pub struct Rms {
-    /// `1 / sqrt(mean(value²) + epsilon)`, of the values that the integers stand for.
+    /// `1 / sqrt(mean(value²) + epsilon)`, where the values are the numbers that the row's integers stand for.
     pub inverse_rms: Scale,
-    /// The same times the row's scale: the normalized value of the integer 1.
+    /// `inverse_rms` times the row's scale: the normalized value that the integer 1 stands for.
     pub inverse: Scale,
 }
 
@@ -23,7 +24,8 @@ impl Rms {
         Self::of_squares(squares, shift, scale, inverse_width, epsilon)
     }
 
-    /// Returns the factors from the sum of the squares of 15-bit copies, and the shift of the copies.
+    /// Returns the factors of a row, given the sum of the squares of its 15-bit copies and the right shift that made
+    /// these copies.
     #[inline(always)]
     pub fn of_squares(squares: u64, shift: u32, scale: Scale, inverse_width: Scale, epsilon: Scale) -> Self {
         let mean = Scale::new(squares, 2 * shift as i32).multiply(scale).multiply(scale).multiply(inverse_width);
@@ -31,25 +33,25 @@ impl Rms {
         Self { inverse_rms, inverse: scale.multiply(inverse_rms) }
     }
 
-    /// Returns the four words of `norm_info`.
+    /// Returns the factors as the four words of `norm_info`: `inverse_rms`, then `inverse`.
     pub fn words(&self) -> [u32; 4] {
         let ([a, b], [c, d]) = (self.inverse_rms.words(), self.inverse.words());
         [a, b, c, d]
     }
 
-    /// Returns the factors whose [`words`](Self::words) these are.
+    /// Reads the factors back from the words that [`words`](Self::words) returned.
     pub fn from_words(words: &[u32]) -> Self {
         Self { inverse_rms: Scale::from_words(words), inverse: Scale::from_words(&words[2..]) }
     }
 }
 
-/// Returns the right shift that makes 15-bit copies of a row.
+/// Returns the right shift that reduces the integers of a row to 15-bit copies.
 #[inline(always)]
 pub fn copy_shift(values: &[i32]) -> u32 {
     shift_for(max_magnitude(values).into(), COPY_BITS)
 }
 
-/// Returns `value / 2^shift`, rounded half up; |copy| ≤ 2^15.
+/// Returns `value / 2^shift`, rounded half up; the result is ≤ 2^15 in magnitude.
 #[inline(always)]
 pub fn copy(value: i32, shift: u32) -> i32 {
     ((i64::from(value) + ((1 << shift) >> 1)) >> shift) as i32

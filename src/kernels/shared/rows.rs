@@ -1,4 +1,4 @@
-//! Rows: a row is integers and the scale by which they are multiplied to get the numbers that they stand for.
+//! A row consists of integers and a scale. Each integer, multiplied by the scale, gives the number that it stands for.
 
 use crate::{kernels::INFO, numbers::fixed::Scale};
 
@@ -14,21 +14,21 @@ pub fn put_info(info: &mut [u32], scale: Scale, sum: i32) {
     info[..INFO].copy_from_slice(&[scale.mantissa, scale.exponent as u32, sum as u32, 0]);
 }
 
-/// Returns the integers and the scale of a row of i32 rows.
+/// Returns the integers and the scale of row `row` in a buffer of i32 rows.
 #[inline(always)]
 pub fn row(rows: &[u32], width: usize, row: usize) -> (&[i32], Scale) {
     let words = &rows[row * (width + INFO)..][..width + INFO];
     (bytemuck::cast_slice(&words[..width]), Scale::from_words(&words[width..]))
 }
 
-/// Splits an i32 row that is to be written into its integers and its row info.
+/// Splits an i32 row into its integers and its row info, so that both can be written.
 #[inline(always)]
 pub fn split(row: &mut [u32], width: usize) -> (&mut [i32], &mut [u32]) {
     let (values, info) = row.split_at_mut(width);
     (bytemuck::cast_slice_mut(values), info)
 }
 
-/// Returns the largest magnitude, 0 if there are no values.
+/// Returns the largest magnitude among the values, or 0 if there are no values.
 #[inline(always)]
 pub fn max_magnitude(values: &[i32]) -> u32 {
     values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0)

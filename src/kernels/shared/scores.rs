@@ -6,9 +6,10 @@ use crate::numbers::{
     tables::TABLE_LEN,
 };
 
-/// Fraction bits of a score.
+/// The number of fraction bits of a score.
 pub const SCORE_BITS: u32 = 20;
-/// Scores are clamped to ±2^30, a factor of 2^±1024.
+/// The largest magnitude of a score, 1024 in Q20, to which larger scores are clamped. The exponential of a score is
+/// therefore within 2^±1024.
 pub const SCORE_LIMIT: i32 = 1 << 30;
 
 /// Returns `value · 2^-shift` as a score, and whether it was clamped.
@@ -18,7 +19,8 @@ pub fn score(value: i64, shift: i32) -> (i32, bool) {
     (score.clamp(-SCORE_LIMIT, SCORE_LIMIT), saturated || score.abs() > SCORE_LIMIT)
 }
 
-/// Returns `2^(30 − below/2^20)` by linear interpolation between table entries, one for each 1/256, and a shift.
+/// Returns `2^(30 − below/2^20)`. The fraction of the exponent is applied by linear interpolation between table
+/// entries, which are 1/256 apart, and the whole part by a shift.
 #[inline(always)]
 pub fn exp2(table: &[u32], below: u32) -> u32 {
     let (whole, index) = (below >> SCORE_BITS, (below >> 12 & 255) as usize);
@@ -26,7 +28,7 @@ pub fn exp2(table: &[u32], below: u32) -> u32 {
     if whole > 31 { 0 } else { (high - ((((high - low) >> 2) * (below & 4095)) >> 10)) >> whole }
 }
 
-/// Returns `log2(sum / 2^30)` in Q20 for a sum ≥ 2^30 of Q30 exponentials, which the loss needs.
+/// Returns `log2(sum / 2^30)` in Q20, a term of the loss. `sum` is a sum of Q30 exponentials and ≥ 2^30.
 #[inline(always)]
 pub fn log2(tables: &[u32], sum: u64) -> i64 {
     let whole = 63 - sum.leading_zeros();
@@ -40,9 +42,9 @@ pub fn log2(tables: &[u32], sum: u64) -> i64 {
 /// The reciprocal of a softmax sum: an exponential times `mantissa`, shifted right by `shift`, is a probability in Q30.
 #[derive(Clone, Copy)]
 pub struct Normalizer {
-    /// Mantissa, of 31 bits.
+    /// The 31-bit mantissa.
     pub mantissa: u32,
-    /// Right shift, 30..=62.
+    /// The right shift after the multiplication, 30..=62.
     pub shift: u32,
 }
 

@@ -17,7 +17,7 @@ pub fn get(row: &[i8], i: usize) -> i32 {
     256 * i32::from(row[i]) + i32::from(row[row.len() / 2 + i])
 }
 
-/// Returns a wide row of a buffer as bytes.
+/// Returns wide row `row` of a buffer as bytes.
 #[inline(always)]
 pub fn row(words: &[u32], width: usize, row: usize) -> &[i8] {
     bytemuck::cast_slice(&words[row * wide_words(width)..][..wide_words(width)])
@@ -31,25 +31,26 @@ pub fn set(row: &mut [i8], i: usize, value: i32) {
     row[half + i] = value as i8;
 }
 
-/// Writes a wide row of `values / 2^shift`, rounded to nearest even. Returns the shift and the sum of the integers.
+/// Writes `values / 2^shift`, rounded to nearest even, as a wide row. Returns the shift, the smallest that leaves 14
+/// bits, and the sum of the rounded integers.
 #[inline(always)]
 pub fn write_even(out: &mut [u32], values: &[i64]) -> (u32, i32) {
     write(out, values, None)
 }
 
-/// Writes a wide row of `values / 2^shift`, rounded by the dither of the elements (`index`, column). Returns the shift
-/// and the sum of the integers.
+/// Writes `values / 2^shift`, rounded by the dither of the elements (`index`, column), as a wide row. Returns the
+/// shift, the smallest that leaves 14 bits, and the sum of the rounded integers.
 #[inline(always)]
 pub fn write_dither(out: &mut [u32], values: &[i64], dither: Dither, index: u32) -> (u32, i32) {
     write(out, values, Some((dither, index)))
 }
 
-/// Columns whose dithers are computed together.
+/// The number of columns whose dithers are computed together.
 const GROUP: usize = 32;
 
 #[inline(always)]
 fn write(out: &mut [u32], values: &[i64], dither: Option<(Dither, u32)>) -> (u32, i32) {
-    // Has as many bits as the largest magnitude.
+    // The bitwise or of the magnitudes has as many bits as the largest of them.
     let bits = values.iter().fold(0, |bits, value| bits | value.unsigned_abs());
     let shift = shift_for(bits, WIDE_BITS);
     let bytes: &mut [i8] = bytemuck::cast_slice_mut(out);

@@ -1,4 +1,5 @@
-//! Disputes if verifiers disagree, and appeals if they agree: nobody who is right loses anything.
+//! Tests that nobody who is right loses anything: a dispute overrules verifiers that disagree, and an appeal overrules
+//! verifiers that agree on a wrong finding.
 
 use super::{
     dispute_network::{BOND, DisputeNetwork, REWARD, all},
@@ -73,7 +74,7 @@ fn an_honest_miner_is_not_slashed_if_all_verifiers_lie() {
     network.world.check();
 }
 
-/// The same for a vote of all validators.
+/// Most validators vote that a right gradient is wrong: they are slashed, the miner is not.
 #[test]
 fn an_honest_miner_is_not_slashed_if_most_validators_lie() {
     let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 100, move_blocks: 4, ..all() });
@@ -89,7 +90,7 @@ fn an_honest_miner_is_not_slashed_if_most_validators_lie() {
     network.run_games(&[1, 2], &mut [(9, &mut defender)]);
     network.wait(100);
     assert_eq!((network.status(right.0), network.world.slashed(1)), (SubmissionStatus::Accepted, 0));
-    // once for the attestation and once for the vote
+    // verifiers 7 and 8 are slashed twice: for the attestation and for the vote
     assert_eq!([7, 8, 9].map(|number| network.world.slashed(number)), [7_500_000, 7_500_000, 0]);
     network.world.check();
 }

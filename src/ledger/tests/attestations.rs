@@ -1,4 +1,4 @@
-//! Sampling, attestations, votes and slashing: wrong gradients are found, and nobody who is right is slashed.
+//! Tests of sampling, attestations, votes and slashing: wrong gradients are found, and nobody who is right is slashed.
 
 use super::*;
 use crate::tx::{MsgRegisterNode, MsgUnregisterNode};
@@ -104,7 +104,7 @@ fn a_verifier_that_does_not_recompute_is_slashed_even_if_its_result_is_right() {
 
 #[test]
 fn verifiers_that_guess_the_same_leaf_lose_to_more_stake() {
-    // all three are sampled; two of one owner reveal the same wrong leaf, and the third has more stake
+    // all three are sampled; two that belong to one owner reveal the same wrong leaf, and the third has more stake
     let nodes = [
         (7, 4 * LedgerParams::NETWORK.min_stake),
         (8, LedgerParams::NETWORK.min_stake),
@@ -190,7 +190,7 @@ fn a_copied_commitment_cannot_be_revealed() {
     };
     let txs = [7, 8].map(|number| commit(&world, number)).into();
     world.block(txs);
-    // the third verifier copies the commitment of another
+    // the third verifier copies another verifier's commitment
     let Message::CommitAttestation(committed) = world.pending_messages(9, &honest_finding).remove(0) else { panic!() };
     let copied =
         world.ledger.state().challenges.get(&1).unwrap().sampled.iter().find_map(|sampled| sampled.committed.clone());
@@ -215,7 +215,7 @@ fn the_sampling_rate_follows_the_parameters_and_rises_with_lost_trust() {
         world.serve(&[7, 8, 9], honest_finding);
     }
     let sampled = world.head().challenges;
-    // 30 of 120 expected, standard deviation 4.7; the blocks' hashes are the same in every run
+    // the expected value is 30 of 120, with a standard deviation of 4.7; the blocks' hashes are the same in every run
     assert!((16..=44).contains(&sampled), "{sampled}");
     let reputation = Reputation { trust: 0, ..Reputation::NEW };
     world.ledger.state.reputations.insert(address(2), reputation);

@@ -1,4 +1,4 @@
-//! Transfers, fees, payouts, sessions.
+//! Tests that transfers, fees, payouts and sessions move the right amounts, and that limits and expiries are enforced.
 
 use super::*;
 use crate::tx::{Grant, GrantPair, MsgSetPayout, Session, Transfer};

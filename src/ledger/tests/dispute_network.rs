@@ -1,4 +1,4 @@
-//! A network with tasks of a small model, so that tests can compute and dispute them.
+//! A test network with tasks of a model that is small enough for tests to compute and dispute gradients.
 
 use super::*;
 use crate::{
@@ -93,7 +93,7 @@ impl DisputeNetwork {
         self.chunks.iter().find(|chunk| chunk.block().cid() == task.chunk).unwrap()
     }
 
-    /// Returns the inputs of a task; a forger uses another token.
+    /// Returns the inputs of a task. A forger changes one token.
     pub(super) fn inputs(&self, task: &Task, forged: bool) -> TaskInputs {
         let mut tokens = self.chunk(task).tokens().to_vec();
         tokens[1900] = (tokens[1900] + u32::from(forged)) % 72;
@@ -120,7 +120,7 @@ impl DisputeNetwork {
         Artifact::gradient(task, &gradient).unwrap()
     }
 
-    /// Claims a task and submits a gradient. Returns its number, the task, and the manifest of its artifact.
+    /// Claims a task and submits a gradient. Returns the gradient's ID, the task, and the manifest of its artifact.
     pub(super) fn submit(&mut self, number: u8, forged: bool) -> (u64, Task, Vec<u8>) {
         let claim = self.world.claim(number, self.world.free());
         self.world.done(number, claim);
@@ -208,7 +208,7 @@ impl DisputeNetwork {
         }
     }
 
-    /// Lets the sampled verifiers attest what they find. Nobody votes if they disagree.
+    /// Lets the sampled verifiers attest what `find` returns for their account. Nobody votes if they disagree.
     pub(super) fn attest(&mut self, find: impl Fn(u8) -> Finding) {
         for _ in 0..3 {
             let pending =

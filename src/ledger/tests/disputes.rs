@@ -1,4 +1,5 @@
-//! Disputes on the ledger: real games, in which each move is a transaction.
+//! Tests of disputes on the ledger, with complete games in which each move is a transaction: wrong gradients are
+//! rejected, right ones stay accepted, and bonds and bounties go to those who are right.
 
 use super::{
     dispute_network::{ANSWER, BOND, DisputeNetwork, REWARD, trusting},
@@ -77,7 +78,7 @@ fn a_griefer_pays_the_answerer_and_the_gradient_is_accepted_again() {
     assert_eq!(network.world.balance(5), COINS + BOND / 2);
     assert_eq!(network.world.head().accepted_in_round, 1, "it is in its round again");
     network.world.check();
-    // a griefer that opens a dispute and makes no move
+    // a griefer opens another dispute and makes no move
     let dispute = network.open(2, &right);
     network.answer(5, dispute, &defender);
     network.run_games(&[dispute], &mut [(5, &mut defender)]);
@@ -145,7 +146,7 @@ fn a_wrong_answer_costs_only_the_account_that_gave_it() {
     let mut defender = network.prover(&right.1, false, None);
     let entries = defender.replay().program().entries();
     let leaf = entries.into_iter().position(|entry| entry.kernel == "attention").unwrap();
-    // a padding word: the trace differs, its outcome does not
+    // the changed word is padding, so the trace differs, but its outcome does not
     let mut wrong =
         network.prover(&right.1, false, Some(Tampering { leaf, slot: 1, word: 7, xor: 4, saturates: false }));
     let mut challenger = network.prover(&right.1, false, None);

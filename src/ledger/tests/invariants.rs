@@ -1,4 +1,5 @@
-//! Invariants of the ledger for arbitrary transactions.
+//! Tests that arbitrary transactions and rows violate no invariant of the ledger: no coins appear or vanish, equal
+//! states have equal roots, and invalid input changes nothing.
 
 use super::*;
 use crate::tx::{MsgCompleteTask, MsgRegisterNode, MsgSetPayout, MsgUnregisterNode, MsgWithdraw, Transfer};

@@ -71,7 +71,7 @@ fn genesis(quota: u32, params: LedgerParams, nodes: &[(u8, u64)]) -> Genesis {
     }
 }
 
-/// A ledger, and the blocks that were applied to it.
+/// A ledger, to which the methods apply blocks.
 #[derive(Clone)]
 struct World {
     ledger: Ledger,
@@ -189,7 +189,7 @@ impl World {
         }
     }
 
-    /// Returns the messages that a node has to send now.
+    /// Returns the messages that a node has to send now as verifier and proposer.
     fn pending_messages(&self, number: u8, find: &impl Fn(u8, &Task, Commitment) -> Finding) -> Vec<Message> {
         let verifier = address(number);
         let mut messages = Vec::new();
@@ -235,7 +235,7 @@ impl World {
         self.aggregate_without(number, salt, 0)
     }
 
-    /// Does the same as [`Self::aggregate`], but leaves out the gradient with the number `missing`.
+    /// Returns the same message as [`Self::aggregate`], but leaves out the gradient with the ID `missing`.
     fn aggregate_without(&self, number: u8, salt: &[u8], missing: u64) -> Option<Message> {
         let proposer = address(number);
         let job = self.ledger.aggregation(&proposer).unwrap()?;

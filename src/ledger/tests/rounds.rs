@@ -1,4 +1,5 @@
-//! Claims, submissions, rounds and their aggregates.
+//! Tests that claims and submissions follow the rules, and that rounds close with the right aggregate and pay their
+//! miners.
 
 use super::*;
 
@@ -37,7 +38,7 @@ fn a_claim_belongs_to_one_miner_until_it_expires() {
     let far = world.claim(3, free + 2);
     assert_eq!(world.send(3, far).0, 1101, "this chunk belongs to the next round");
 
-    // both claims are older than claim_grace: others may claim too, and the first submission has the chunk
+    // both claims are older than claim_grace: others may claim too, and the first submission gets the chunk
     world.time += LedgerParams::EMBEDDED.claim_grace;
     world.done(3, world.claim(3, free));
     let message = world.submission(3, honest);
@@ -226,7 +227,7 @@ fn a_commitment_is_revealed_in_a_later_block() {
     });
     assert_eq!(world.head().round, 1);
     world.mine(1, honest);
-    // verification only, no aggregation
+    // nodes send the messages of verification only, not those of aggregation
     for _ in 0..4 {
         let messages: Vec<_> = world
             .pending_messages(9, &honest_finding)

@@ -1,4 +1,5 @@
-//! Traps and withdrawals.
+//! Tests that a trap exposes verifiers that did not recompute, and that a withdrawal is free only before the sampling
+//! block.
 
 use super::{
     dispute_network::{NODES, all},

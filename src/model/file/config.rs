@@ -3,7 +3,7 @@
 use crate::{error::Error, kernels::attention::MAX_CONTEXT, model::config::ModelConfig};
 use serde::{Deserialize, Serialize};
 
-/// Fraction bits of the residual if the file does not state them: a range of ±32,768.
+/// Fraction bits of the residual stream if the file does not state them. They allow values within ±32,768.
 const RESIDUAL_FRACTION_BITS: u32 = 16;
 
 const MODEL_TYPE: &str = "bitnet";
@@ -19,24 +19,26 @@ pub(super) struct ParsedConfig {
 /// How real weights are computed from a linear's stored weights and its `weight_scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScaleConvention {
-    /// A trit is multiplied by `weight_scale`: `autobitlinear` with mode `offline`, and files without a
-    /// `quantization_config`. Full-precision weights without a scale are quantized as for [`Online`](Self::Online).
+    /// A trit is multiplied by `weight_scale`. This applies if `linear_class` is `autobitlinear` and
+    /// `quantization_mode` is `offline`, and to files without a `quantization_config`. Full-precision weights without a
+    /// scale are quantized as for [`Online`](Self::Online).
     Multiplies,
-    /// A trit is divided by `weight_scale`: `bitlinear`.
+    /// A trit is divided by `weight_scale`. This applies if `linear_class` is `bitlinear`.
     Divides,
-    /// The file has full-precision weights, which are quantized by their mean magnitude: `autobitlinear` with mode
-    /// `online`.
+    /// The file has full-precision weights, which are quantized by their mean magnitude. This applies if `linear_class`
+    /// is `autobitlinear` and `quantization_mode` is `online`.
     Online,
 }
 
 /// Where the weights of the output head are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeadWeights {
-    /// They are the embedding's (`tie_word_embeddings` is true), even if the file has other head weights.
+    /// The head has the embedding's weights (`tie_word_embeddings` is true), even if the file has other head weights.
     Tied,
-    /// The config does not state it: they are the embedding's unless the file has head weights.
+    /// The config does not state `tie_word_embeddings`. The head has the embedding's weights unless the file has
+    /// others.
     Unspecified,
-    /// They are stored separately (`tie_word_embeddings` is false).
+    /// The head has weights of its own (`tie_word_embeddings` is false).
     Separate,
 }
 
@@ -154,7 +156,7 @@ fn theta(file: &ConfigFile) -> Result<f64, Error> {
     theta.ok_or_else(|| malformed("rope_theta is missing".into()))
 }
 
-/// Returns the base of the rotary frequencies as an integer, or an error if it is not one.
+/// Returns the base of the rotary frequencies as an integer, or an error if `theta` is not an integer in 1..=10^9.
 pub(super) fn whole_theta(theta: f64) -> Result<u32, Error> {
     match (1.0..=1e9).contains(&theta) && theta == f64::from(theta as u32) {
         true => Ok(theta as u32),

@@ -1,8 +1,8 @@
-//! Model files: `config.json` with one or more `model.safetensors` files, with the names and packings of Hugging Face's
-//! `BitNetForCausalLM`, or one GGUF file. [`write`] has one output format.
+//! Reads and writes model files. A model is either a `config.json` with one or more safetensors files, in the names and
+//! packings of Hugging Face's `BitNetForCausalLM`, or one GGUF file. [`write`] always writes the same format.
 //!
-//! Files are byte slices, mapped or in memory. Tensors are read one after another, so reading needs memory for the
-//! model itself and a few rows.
+//! Files are passed as byte slices, memory-mapped or in memory. Tensors are read one after another, so reading needs
+//! memory for the model itself and a few rows.
 
 mod config;
 mod gguf;
@@ -31,16 +31,17 @@ trait TensorSource {
     fn gain(&mut self, path: &str, width: usize) -> Result<Gain, Error>;
     /// Returns the linear `[rows, columns]` at `path`.
     fn linear(&mut self, path: &str, rows: usize, columns: usize) -> Result<Ternary, Error>;
-    /// Returns an error if the file has a tensor that was not read, because the model would lack it without notice.
+    /// Returns an error if the file has a tensor that was not read, because without this check the model would silently
+    /// lack it.
     fn finish(self) -> Result<(), Error>;
 }
 
-/// Reads `config.json` and one `model.safetensors`.
+/// Reads a model from the bytes of its `config.json` and of one `model.safetensors`.
 pub fn read(config: &[u8], tensors: &[u8]) -> Result<Model, Error> {
     read_pieces(config, &[tensors], &mut |_, _| ())
 }
 
-/// Reads `config.json` and the safetensors files of a model, in any order.
+/// Reads a model from the bytes of its `config.json` and of its safetensors files, which may be in any order.
 pub fn read_pieces(config: &[u8], pieces: &[&[u8]], progress: Progress) -> Result<Model, Error> {
     let config = config::read(config)?;
     assemble(safetensors_source::SafetensorsSource::new(pieces, &config)?, config.model, progress)

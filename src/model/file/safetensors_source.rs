@@ -1,4 +1,4 @@
-//! Models in safetensors files.
+//! Reads models from safetensors files.
 
 use super::{
     TensorSource,
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 const HEAD: &str = "lm_head.weight";
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// The tensors of all files of a model that have not been read yet, by name.
+/// The tensors of a model's files that have not been read yet, by name.
 pub(super) struct SafetensorsSource<'a> {
     remaining: BTreeMap<String, FileTensor<'a>>,
     convention: ScaleConvention,

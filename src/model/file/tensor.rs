@@ -36,8 +36,8 @@ impl<'a> FileTensor<'a> {
         if self.shape == shape { Ok(()) } else { Err(self.error(format_args!("the expected shape is {shape:?}"))) }
     }
 
-    /// Returns a function that reads row `n` of `[width]` values as f32, or `None` for a type that is not floating
-    /// point.
+    /// Returns a function that writes row `n`, `width` values as f32, to a slice. Returns `None` if the type is not a
+    /// floating-point one.
     pub(super) fn rows(&self, width: usize) -> Option<impl Fn(usize, &mut [f32]) + use<'a>> {
         let (kind, bytes) = (self.kind, self.bytes);
         let size = match kind {

@@ -1,5 +1,5 @@
-//! Reads the linears of `BitNetForCausalLM` as trits and one scale: the integer form of `integrations/bitnet.py` in
-//! `transformers`.
+//! Reads the linears of `BitNetForCausalLM` as trits and one scale, the integer form of what `integrations/bitnet.py`
+//! in `transformers` computes.
 //!
 //! Packed weights are U8 `[ceil(rows / 4), columns]`: row `r + i · ceil(rows / 4)` is in bits 2i and 2i + 1, and the
 //! code is trit + 1. The scale is rounded to binary32, the type that written files store it in, so that writing and

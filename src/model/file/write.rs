@@ -1,6 +1,6 @@
 //! Writes models in one format: the names of `BitNetForCausalLM`, packed weights that `weight_scale` multiplies
-//! (`autobitlinear`, `offline`), and an int8 embedding with a scale for each row. It takes 2 bits for each weight and 8
-//! for each embedding value.
+//! (`autobitlinear`, `offline`), and an int8 embedding with a scale for each row. The format takes 2 bits for each
+//! weight and 8 bits for each embedding value.
 
 use super::config;
 use crate::{

@@ -3,8 +3,9 @@
 //!
 //! The message has the fields of `miner-engine/proto/gradient.proto` in R3MES, so that R3MES's own reader accepts it.
 //! The values of the fields are defined here, so that one artifact has exactly one package, byte for byte. Tensors are
-//! in the order of their names, named and oriented as in PEFT. A value is `t · 2^(shift + exponent)`, which f32 holds
-//! exactly. The field `timestamp` is always 0, because the bytes are hashed and must not depend on the time.
+//! in the order of their names, named and oriented as in PEFT. A value is `t · 2^(shift + exponent)` with the
+//! transported integer `t`, and f32 holds it exactly. The field `timestamp` is always 0, because the bytes are hashed
+//! and must not depend on the time.
 
 use crate::{
     model::peft,
@@ -41,7 +42,7 @@ pub struct GradientPackage {
     /// CIDs and sizes as text; [`GradientPackage::new`] lists the keys.
     #[prost(btree_map = "string, string", tag = "2")]
     pub metadata: BTreeMap<String, String>,
-    /// Number of the round, or 0 if it is not known.
+    /// ID of the round, or 0 if it is not known.
     #[prost(uint64, tag = "3")]
     pub training_round_id: u64,
     /// Address of the task's miner.
@@ -94,7 +95,8 @@ impl GradientPackage {
         })
     }
 
-    /// Returns the canonical bytes: fields in the order of their numbers, without fields at their default, maps sorted.
+    /// Returns the canonical bytes: fields in the order of their numbers, without fields that have their default value,
+    /// maps sorted by key.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.encode_to_vec()
     }

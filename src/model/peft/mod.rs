@@ -2,8 +2,8 @@
 //!
 //! PEFT's `lora_A [rank, in_features]` is the factor a, and its `lora_B [out_features, rank]` is the factor b
 //! transposed. Values are F32 in the file and Q3.28 in memory. Writing rounds to 24 significant bits: a master
-//! parameter below 1/16 keeps every bit, a larger one loses up to 7 of its 31. Reading rounds to 2^-28, which does not
-//! change an F32 of 1/16 or more. A value outside ±8 is an error.
+//! parameter below 1/16 keeps every bit, a larger one loses up to 7 of its 31 bits. Reading rounds to 2^-28, which does
+//! not change an F32 of 1/16 or more. A value outside ±8 is an error.
 
 mod config;
 mod gradient_package;

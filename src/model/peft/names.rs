@@ -38,7 +38,7 @@ pub fn tensor_name(matrix: &str) -> Option<String> {
     Some(format!("{PREFIX}{layer}.{}.lora_{factor:?}.weight", linear.path()))
 }
 
-/// Parses the number of a layer, which must have no sign and no leading zeros.
+/// Parses the index of a layer, which must have no sign and no leading zeros.
 fn layer_number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|number: &usize| *number < MAX_LAYERS && number.to_string() == text)
 }

@@ -1,4 +1,5 @@
-//! Tests of flipped bits, foreign fields and random bytes: each is an error, and never a panic or a different value.
+//! Tests that flipped bits, invalid fields and random bytes are refused with an error and never cause a panic or yield
+//! a different value unnoticed.
 
 use super::samples::*;
 use crate::{
@@ -48,8 +49,8 @@ fn a_flipped_bit_in_any_block_contradicts_its_cid() {
     }
 }
 
-/// An altered manifest under its new CID: its form, task or commitment is wrong, or it differs from the recomputed
-/// artifact.
+/// Checks a manifest with one flipped bit under the CID of the altered bytes: it is malformed, belongs to another task,
+/// or differs from the recomputed artifact.
 #[test]
 fn an_altered_manifest_under_its_new_cid_is_refused_or_differs() {
     let (receipt, artifact) = receipt(Transport::Int8, 5);
@@ -187,7 +188,7 @@ proptest! {
         prop_assert!(Artifact::fetch(receipt.task(), &cbor, &fetch).is_err());
     }
 
-    /// With several bytes overwritten or inserted, whatever still decodes has exactly one encoding.
+    /// Overwrites or inserts several bytes, and checks that whatever can still be decoded has exactly one encoding.
     #[test]
     fn spliced_bytes_never_panic(cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), insert: bool) {
         let (receipt, artifact) = receipt(Transport::Int8, 5);

@@ -1,4 +1,5 @@
-//! Sample data: a small job of two layers and two targets, with tasks, gradients, states and receipts.
+//! Sample data for tests: a small job of two layers and two targets, and tasks, gradients, adapter states and receipts
+//! for it.
 
 use crate::{
     numbers::{

@@ -1,4 +1,4 @@
-//! Reading files from blocks, in the order of their bytes. Each block is checked before it is used.
+//! Reads files from blocks, in the order of the file's bytes. Each block is checked against its CID before it is used.
 
 use super::{FILE, RAW, UnixFsData};
 use crate::store::dag_pb::{PbNode, malformed};
@@ -13,18 +13,18 @@ pub const MAX_DEPTH: usize = 16;
 /// A subtree that has not been read yet.
 struct PendingNode {
     cid: Cid,
-    /// Offset of its first byte in the file.
+    /// Offset of the subtree's first byte in the file.
     start: u64,
-    /// Number of bytes of the file under it, as its parent states; `None` for the root.
+    /// Number of the file's bytes in the subtree, as its parent states it; `None` for the root.
     bytes: Option<u64>,
     depth: usize,
 }
 
-/// A streaming reader of a file. It states which block it needs next, and returns the bytes of the file that the block
-/// contains.
+/// A streaming reader of a file. It names the block that it needs next and, given that block, returns the file's bytes
+/// in it.
 pub struct FileReader {
     range: Range<u64>,
-    /// Subtrees that have not been read yet, the next one last.
+    /// Subtrees that have not been read yet, in reverse order: the next one is last.
     pending: Vec<PendingNode>,
 }
 
@@ -39,8 +39,8 @@ impl FileReader {
         self.pending.last().map(|next| next.cid)
     }
 
-    /// Takes the bytes of the block that [`next_block`](Self::next_block) returned, checks them, and returns the bytes
-    /// of the file in it. A node with links has none.
+    /// Takes the bytes of the block that [`next_block`](Self::next_block) named, checks them, and returns those of the
+    /// file's bytes that are in the block and in the range. A node with links contains none.
     pub fn push_block(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
         let Some(at) = self.pending.pop() else { return Ok(Vec::new()) };
         let block = Block::check(at.cid, bytes)?;
@@ -70,7 +70,7 @@ impl FileReader {
         Ok(bytes[within(self.range.start)..within(self.range.end)].to_vec())
     }
 
-    /// Reads the rest of the file, with blocks from `fetch`.
+    /// Reads the rest of the range, with blocks from `fetch`.
     pub fn read(mut self, fetch: Fetch) -> Result<Vec<u8>, StoreError> {
         let mut file = Vec::new();
         while let Some(cid) = self.next_block() {
@@ -79,7 +79,8 @@ impl FileReader {
         Ok(file)
     }
 
-    /// Adds the subtrees of a node that overlap the range to the pending ones.
+    /// Checks the sizes that a node with links states, and adds those of its subtrees that overlap the range to the
+    /// pending ones.
     fn branch(&mut self, at: &PendingNode, node: &PbNode, data: &UnixFsData) -> Result<(), StoreError> {
         let wrong = |what: &str| Err(malformed(format!("{}: {what}", at.cid)));
         if at.depth == MAX_DEPTH {
@@ -127,7 +128,7 @@ mod tests {
         (0..bytes as u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).take(bytes).collect()
     }
 
-    /// CIDs that Kubo prints for `add --cid-version=1` of an empty file, and of `hello world\n`.
+    /// Compares CIDs with those that Kubo prints for `add --cid-version=1` of an empty file, and of `hello world\n`.
     #[test]
     fn cids_are_those_of_kubo() {
         let of = |bytes: &[u8]| Dag::file(FileLayout::default(), bytes).unwrap().root.to_string();
@@ -184,7 +185,7 @@ mod tests {
         }
     }
 
-    /// A chain of nodes with one link each.
+    /// Checks that a chain of nodes with one link each is refused once it exceeds [`MAX_DEPTH`].
     #[test]
     fn trees_that_are_too_deep_are_refused() {
         let mut blocks = vec![Block::new(Codec::Raw, vec![7]).unwrap()];

@@ -1,4 +1,4 @@
-//! Writing files as blocks, in one pass over their bytes.
+//! Writes files as blocks, in one pass over their bytes.
 
 use super::{FILE, UnixFsData};
 use crate::store::dag_pb::{PbLink, PbNode};
@@ -8,7 +8,8 @@ use prost::Message;
 /// The largest number of links in a node, so that the node fits a block.
 const MAX_WIDTH: usize = 8192;
 
-/// The sizes of leaves and nodes. The same file in another layout has another CID.
+/// The size of a file's leaves, and the number of links in its nodes. The same file has different CIDs in different
+/// layouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileLayout {
     chunk_bytes: usize,
@@ -38,11 +39,11 @@ impl Default for FileLayout {
 /// A written file, or a written subtree of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilePart {
-    /// CID of its root.
+    /// CID of the root of the file or subtree.
     pub cid: Cid,
-    /// Size of its blocks in bytes; a block counts as often as it occurs.
+    /// Total size of the blocks in bytes; a block that occurs several times is counted each time.
     pub blocks: u64,
-    /// Number of bytes of the file.
+    /// Number of the file's bytes in this part.
     pub bytes: u64,
 }
 
@@ -51,17 +52,17 @@ pub struct FilePart {
 pub struct FileBuilder {
     layout: FileLayout,
     chunk: Vec<u8>,
-    /// For each level, the parts that no node links to yet; leaves come first.
+    /// For each level of the tree, the parts that no node links to yet. Level 0 has the leaves.
     levels: Vec<Vec<FilePart>>,
 }
 
 impl FileBuilder {
-    /// Returns a writer of an empty file.
+    /// Returns a writer of a file that is empty so far.
     pub fn new(layout: FileLayout) -> Self {
         Self { layout, ..Self::default() }
     }
 
-    /// Appends bytes to the file. The blocks that they complete are added to `done`.
+    /// Appends bytes to the file. The blocks that are complete with these bytes are added to `done`.
     pub fn push(&mut self, mut bytes: &[u8], done: &mut Vec<Block>) -> Result<(), StoreError> {
         while !bytes.is_empty() {
             let room = self.layout.chunk_bytes - self.chunk.len();
@@ -75,7 +76,8 @@ impl FileBuilder {
         Ok(())
     }
 
-    /// Ends the file: adds the remaining blocks to `done`, with the root as the last one, and returns the whole file.
+    /// Ends the file: adds the remaining blocks to `done`, with the root as the last one, and returns the root's CID
+    /// and the file's sizes.
     pub fn finish(mut self, done: &mut Vec<Block>) -> Result<FilePart, StoreError> {
         if !self.chunk.is_empty() || self.levels.is_empty() {
             self.leaf(done)?;

@@ -1,12 +1,12 @@
-//! The optimizer's settings.
+//! The settings of the optimizer, with the defaults for AdamW and Lion.
 
 use crate::error::Error;
 
 /// The algorithm that computes updates from gradients.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Method {
-    /// Adam with decoupled weight decay (Loshchilov and Hutter, 2019):
-    /// `update = m̂ / (√v̂ + epsilon)`, `m̂ = m / (1 − beta1^t)`, `v̂ = v / (1 − beta2^t)`.
+    /// Adam with decoupled weight decay (Loshchilov and Hutter, 2019): `update = m̂ / (√v̂ + epsilon)` with `m̂ = m /
+    /// (1 − beta1^t)` and `v̂ = v / (1 − beta2^t)` at step t.
     AdamW {
         /// Decay rate of the mean of the gradient.
         beta1: f64,
@@ -36,7 +36,7 @@ impl Method {
     }
 }
 
-/// Settings of an optimizer.
+/// The settings of an optimizer, which do not change between steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     /// The algorithm and its constants.
@@ -47,7 +47,7 @@ pub struct Settings {
     pub warmup_steps: u64,
     /// Decoupled weight decay: a step multiplies a parameter by `1 − learning_rate · weight_decay`.
     pub weight_decay: f64,
-    /// Norm to which a larger gradient, over all matrices, is scaled down.
+    /// The largest Euclidean norm of a gradient over all matrices. A gradient with a larger norm is scaled down to it.
     pub clip_norm: f64,
 }
 
@@ -71,7 +71,7 @@ impl Settings {
         clip_norm: 1.0,
     };
 
-    /// Returns the learning rate of a step. The first step has the number 1.
+    /// Returns the learning rate of a step. Steps are counted from 1.
     pub fn learning_rate_at(&self, step: u64) -> f64 {
         if step >= self.warmup_steps {
             return self.learning_rate;

@@ -1,5 +1,5 @@
-//! The encoding of an optimizer's state: everything that the next step depends on, little-endian. Each state has exactly one
-//! encoding.
+//! The encoding of an optimizer's state: everything that the optimizer's next step depends on, little-endian. Each
+//! state has exactly one encoding.
 //!
 //! ```text
 //! "R3OP"  version u32  method u32  beta1 beta2 epsilon learning_rate weight_decay clip_norm f64
@@ -78,11 +78,11 @@ fn malformed(reason: &'static str) -> Error {
     Error::Malformed { what: "optimizer state", reason: reason.into() }
 }
 
-/// A reader of the bytes that have not been decoded yet.
+/// A reader that holds the bytes that have not been decoded yet.
 struct StateReader<'a>(&'a [u8]);
 
 impl<'a> StateReader<'a> {
-    /// Returns the next `length` bytes, or an error before anything is allocated if there are fewer.
+    /// Returns the next `length` bytes. If there are fewer, returns an error before anything is allocated.
     fn take(&mut self, length: usize) -> Result<&'a [u8], Error> {
         let (head, rest) = self.0.split_at_checked(length).ok_or(malformed("it is truncated"))?;
         self.0 = rest;

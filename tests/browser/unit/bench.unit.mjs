@@ -1,4 +1,5 @@
-// The benchmark page in an emulated document: its tables. `bench.mjs` measures for real.
+// Tests of the tables that the benchmark page shows, in an emulated document. `tests/browser/bench.mjs` measures in a
+// real browser.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";

@@ -1,3 +1,5 @@
+// Tests of the block cache: which files are removed, and that it stays empty if the browser provides no storage.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cacheSize, clearCache, filesToEvict, openBlockCache } from "../../../www/block-cache.js";

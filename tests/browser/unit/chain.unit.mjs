@@ -1,3 +1,5 @@
+// Tests of the requests that the page sends to a node: grants, transactions, and the description of the chain.
+
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { Chain } from "../../../www/chain.js";

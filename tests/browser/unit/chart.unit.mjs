@@ -1,3 +1,5 @@
+// Tests of the points and the caption of the loss chart.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { describeLosses, linePoints } from "../../../www/chart.js";

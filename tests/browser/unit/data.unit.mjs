@@ -1,4 +1,4 @@
-// The test data in tests/data that other implementations produced: each script must print the file that is checked in.
+// Tests that each script in tests/data, which runs another implementation, prints the file that is checked in.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";

@@ -1,4 +1,5 @@
-// <r3mes-miner> in an emulated document: what it shows for each event of the engine. The browser tests mine for real.
+// Tests of what <r3mes-miner> shows for each event of the engine, in an emulated document. The browser tests run the
+// actual engine.
 
 import assert from "node:assert/strict";
 import { before, test } from "node:test";

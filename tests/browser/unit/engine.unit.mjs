@@ -1,3 +1,5 @@
+// Tests of the engine's worker: each answer and each event reaches its own call, and a crash rejects all calls.
+
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { Engine } from "../../../www/engine.js";

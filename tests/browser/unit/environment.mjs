@@ -1,4 +1,5 @@
-// What the page's modules need of a browser, for tests in Node: a document, storage, and workers that the test answers.
+// Replacements in Node for what the page's modules need of a browser: a document, storage, and workers whose answers
+// the test decides.
 
 /** @import { MinerEvent } from "../../../www/r3mes_www.js" */
 /** @import { Message, Request } from "../../../www/worker.js" */
@@ -9,7 +10,7 @@ const NodeEvent = globalThis.Event;
 /** The origin of the page. */
 export const ORIGIN = "http://127.0.0.1:7717";
 
-/** A worker of the page. It answers calls as `answers` says, and records them. */
+/** A worker of the page. It answers calls with the results in `answers`, and records the calls. */
 export class FakeWorker extends EventTarget {
   /** @type {FakeWorker[]} every worker since the test began */
   static opened = [];
@@ -130,7 +131,7 @@ export async function installPage(body) {
   setGlobal("window", window);
   setGlobal("parent", window);
   setGlobal("addEventListener", window.addEventListener.bind(window));
-  // neither the element's interval nor its frame counter may keep the process of a test alive
+  // the element's interval and its frame counter must not keep the process of a test alive
   const { setInterval } = globalThis;
   setGlobal("setInterval", (/** @type {() => void} */ work, /** @type {number} */ ms) => setInterval(work, ms).unref());
   setGlobal("requestAnimationFrame", () => 0);

@@ -1,3 +1,5 @@
+// Tests of how amounts, sizes, losses, CIDs and errors are formatted.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { errorMessage, formatCoins, formatLoss, formatMegabytes, shortenCid } from "../../../www/format.js";

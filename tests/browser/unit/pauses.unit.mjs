@@ -1,3 +1,5 @@
+// Tests of the pause reasons: which one is shown, how they are overridden, and what clears them.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PauseReasons } from "../../../www/pauses.js";

@@ -1,3 +1,5 @@
+// Tests of the averages over a window and over the session.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Rates, WINDOWS } from "../../../www/rates.js";

@@ -1,3 +1,5 @@
+// Tests of a mining session: its states, pauses and restarts after failures, and the lock that only one tab can hold.
+
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 import { Session, backoffSecs } from "../../../www/session.js";

@@ -1,3 +1,5 @@
+// Tests of the stored settings, the session key's secret, and the submissions.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
@@ -14,8 +16,8 @@ import { installStorage } from "./environment.mjs";
 await installStorage();
 
 /**
- * Stores a submission of this time.
- * @param {number} time
+ * Stores an accepted submission.
+ * @param {number} time the time of the submission, which its CID contains
  */
 const save = (time) => saveSubmission({ cid: `cid ${time}`, status: "accepted", time });
 

@@ -1,4 +1,4 @@
-"""Makes the folders beside it: small random BitNet models, and what other programs compute from them.
+"""Makes the folders next to this file: small random BitNet models, and what other programs compute from them.
 
 Made with torch 2.15.0, transformers 5.24.0, tokenizers 0.23.3, gguf 0.19.0, numpy 2.4.6, Python 3.11:
 

@@ -1,9 +1,10 @@
-"""Makes the fixtures beside it: a tiny BitNet b1.58, our adapter for it, and what transformers and PEFT compute of both.
+"""Makes the fixtures in this folder: a tiny BitNet b1.58, an adapter for it that this program trained, and what
+transformers and PEFT compute from both.
 
     python make.py R3MES_WGPU_BINARY
 
 Made with Python 3.11, torch 2.15.0 (CPU, one thread), transformers 5.24.0, peft 0.21.2, safetensors 0.8.0.
-Nothing installs these for the tests: tests/peft reads the files alone.
+The tests need none of these: tests/peft reads the files only.
 
 model/            config.json and model.safetensors in the packing of BitNetForCausalLM, linear_class autobitlinear, offline:
                   random masters quantized by absmean, an embedding that int8 rows hold exactly

@@ -1,4 +1,5 @@
-//! Arbitrary responses of nodes: a client reads them or returns an error.
+//! Fuzz targets for the responses of nodes: given arbitrary bytes, a client reads them or returns an error, but never
+//! panics.
 
 use crate::blocks::ARTIFACT;
 use pollster::block_on;
@@ -9,7 +10,7 @@ use r3mes_wgpu::{
 };
 use serde_json::json;
 
-/// A node that returns these bytes for every request. Waits take no time.
+/// A connection to a node that returns these bytes for every request. Waiting takes no time.
 struct ConstantNode<'a>(&'a [u8]);
 
 impl Connection for ConstantNode<'_> {
@@ -30,7 +31,7 @@ impl BlockSource for ConstantNode<'_> {
 
 impl BlockCache for ConstantNode<'_> {}
 
-/// Sends every request of a client.
+/// Sends every kind of request that a client has, and gets these bytes as the response.
 pub(crate) fn answer(bytes: &[u8]) {
     let key = SessionKey::new(&[1; 32]).expect("a small number is a key");
     let address = key.address().to_owned();

@@ -1,4 +1,5 @@
-//! Blocks and the objects in them.
+//! Fuzz targets for blocks and for the objects that they encode: manifests, CAR files, chunks, UnixFS nodes, moves of
+//! disputes.
 
 use crate::wire::job;
 use r3mes_wgpu::{
@@ -80,7 +81,7 @@ pub(crate) fn manifests() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Reads a CAR file at once and in pieces.
+/// Reads a CAR file as a whole and in pieces.
 pub(crate) fn car(bytes: &[u8]) {
     let read = |piece: usize| -> Result<(Vec<Cid>, Vec<Block>), StoreError> {
         let (mut reader, mut blocks) = (CarReader::new(MAX_CAR_BYTES), Vec::new());
@@ -98,7 +99,8 @@ pub(crate) fn car(bytes: &[u8]) {
     }
 }
 
-/// Returns CARs of an artifact, also with its root first, of an adapter and of a file.
+/// Returns two CARs of an artifact, one of which starts with the root, a CAR of an adapter, a CAR of a file, and an
+/// empty input.
 pub(crate) fn cars() -> Vec<Vec<u8>> {
     let layout = FileLayout::new(16, 3).expect("a small layout");
     let file = Dag::file(layout, &[9; 200]).expect("a small file");
@@ -108,7 +110,7 @@ pub(crate) fn cars() -> Vec<Vec<u8>> {
     vec![in_order, dag.to_car(), ADAPTER.to_car(), file.to_car(), Vec::new()]
 }
 
-/// Returns a function that fetches the bytes under their own CID, and blocks of a DAG.
+/// Returns a function that fetches blocks: `bytes` under the CID `root`, and all others from `dag`.
 fn among<'a>(root: Cid, bytes: &'a [u8], dag: &'a Dag) -> impl Fn(&Cid) -> Result<Vec<u8>, StoreError> + 'a {
     move |cid| if *cid == root { Ok(bytes.to_vec()) } else { dag.get(cid) }
 }

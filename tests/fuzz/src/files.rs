@@ -1,4 +1,4 @@
-//! Model files of other programs.
+//! Fuzz targets for the model files of other programs: safetensors and GGUF.
 
 use r3mes_wgpu::model::{config::ModelConfig, file, generator};
 
@@ -28,7 +28,7 @@ pub(crate) fn safetensors(bytes: &[u8]) {
     assert!(again == model, "it is the same model");
 }
 
-/// Returns a small model.
+/// Returns the files of a small model in the format of [`safetensors`].
 pub(crate) fn safetensors_files() -> Vec<Vec<u8>> {
     let model = generator::seeded(small(), [1; 32]).expect("sizes within their limits");
     let (config, tensors) = file::write(&model).expect("a small model");

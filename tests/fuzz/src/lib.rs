@@ -1,5 +1,5 @@
-//! Fuzz targets: functions of arbitrary bytes, one for each parser of bytes from outside. A target panics if the code
-//! does, if a value that was read is written differently, or if an invariant of the ledger is violated.
+//! Fuzz targets: functions of arbitrary bytes, one for each parser of bytes from outside. A target panics if the parser
+//! panics, if a value that was read is written differently, or if an invariant of the ledger is violated.
 //!
 //! `cargo test` runs the targets on seeds and mutations of them; `scripts/fuzz TARGET` gives a target to libFuzzer.
 
@@ -18,7 +18,7 @@ pub struct Target {
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// All fuzz targets.
+/// All fuzz targets, which `scripts/fuzz` and the tests run by name.
 pub const TARGETS: &[Target] = &[
     Target { name: "transaction", run: wire::transaction, seeds: wire::transactions },
     Target { name: "ledger", run: wire::ledger, seeds: wire::bodies },

@@ -1,4 +1,4 @@
-//! Transactions and queries.
+//! Fuzz targets for transactions, queries and short texts such as addresses.
 
 use k256::ecdsa::{Signature, SigningKey, signature::Signer};
 use r3mes_wgpu::{
@@ -16,7 +16,7 @@ use r3mes_wgpu::{
 use std::sync::LazyLock;
 
 const CHAIN: &str = "fuzz-1";
-/// Number of accounts with coins. The last one is verifier and proposer.
+/// The number of accounts with coins. The last account is verifier and proposer.
 const ACCOUNTS: u8 = 4;
 
 fn key(number: u8) -> SessionKey {
@@ -27,7 +27,7 @@ fn address(number: u8) -> String {
     key(number).address().to_owned()
 }
 
-/// Returns a job of two small matrices.
+/// Returns a job with two small matrices.
 pub(crate) fn job() -> Job {
     let matrix = |factor: &str| {
         let name = format!("layers.0.attention.q.{factor}");
@@ -120,8 +120,8 @@ pub(crate) fn transaction(bytes: &[u8]) {
     }
 }
 
-/// Executes validly signed transactions. For each, the bytes have the number of the account, two bytes with the length
-/// of a `TxBody`, and the `TxBody`.
+/// Executes validly signed transactions. Each transaction is given as one byte with the account's index, two bytes with
+/// the length of a `TxBody`, and the `TxBody`.
 pub(crate) fn ledger(bytes: &[u8]) {
     let (mut ledger, mut rest) = (LEDGER.clone(), bytes);
     for _ in 0..16 {
@@ -265,7 +265,7 @@ const QUERIES: [&str; 6] = [
     "/none",
 ];
 
-/// Answers a query. The first byte is the number of the path.
+/// Answers a query. The first byte selects the path.
 pub(crate) fn query(bytes: &[u8]) {
     let Some((path, data)) = bytes.split_first() else { return };
     let _ = LEDGER.query(QUERIES[usize::from(*path) % QUERIES.len()], data);
@@ -293,7 +293,7 @@ pub(crate) fn text(bytes: &[u8]) {
     }
 }
 
-/// Returns an address, CIDs and digits.
+/// Returns an address, CIDs and hexadecimal digits.
 pub(crate) fn texts() -> Vec<Vec<u8>> {
     let cid = Codec::Raw.cid(b"x");
     [address(1), cid.to_string(), "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG".to_owned(), "ab".repeat(32)]

@@ -1,4 +1,4 @@
-//! Runs every target on its seeds and on mutations of them.
+//! Tests that no target panics on its seeds or on mutations of them.
 
 use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
 use r3mes_fuzz::TARGETS;
@@ -12,7 +12,7 @@ enum Change {
     Insert(Index, Vec<u8>),
     Remove(Index, usize),
     Repeat(Index, usize),
-    /// Overwrites eight bytes with a limit of a number.
+    /// Overwrites eight bytes with a boundary value of an integer type.
     Limit(Index, u64),
 }
 

@@ -1,8 +1,8 @@
-//! `out = softmax(q · kᵀ / √head_dim) · v`: causal attention over one sequence with grouped key/value heads, and RoPE.
+//! Causal attention over one sequence with grouped key/value heads, `out = softmax(q · kᵀ / √head_dim) · v`, and RoPE.
 
 use super::linear::{add, dot};
 
-/// The numbers of query heads and of key/value heads, and their size.
+/// The number of query heads, the number of key/value heads, and the number of features of a head.
 #[derive(Clone, Copy)]
 pub struct Heads {
     pub heads: usize,
@@ -11,12 +11,13 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// Returns the range of head `h` of token `t` in the queries.
+    /// Returns the range of elements in the queries that head `h` of token `t` occupies.
     fn query(self, t: usize, h: usize) -> std::ops::Range<usize> {
         span((t * self.heads + h) * self.head_dim, self.head_dim)
     }
 
-    /// Returns the range, in the keys and in the values, of the head of token `t` that query head `h` reads.
+    /// Returns the range of elements, in the keys and in the values, of the head of token `t` that query head `h`
+    /// reads.
     fn key(self, t: usize, h: usize) -> std::ops::Range<usize> {
         let group = self.heads / self.kv_heads;
         span((t * self.kv_heads + h / group) * self.head_dim, self.head_dim)
@@ -27,8 +28,8 @@ fn span(first: usize, len: usize) -> std::ops::Range<usize> {
     first..first + len
 }
 
-/// Rotates the pairs (i, i + head_dim/2) of every head by `position · theta^(−2i/head_dim)`. `direction` is 1 forward,
-/// and −1 backward, which is the transposed rotation.
+/// Rotates the pairs (i, i + head_dim/2) of every head by `position · theta^(−2i/head_dim)`. `direction` is 1 in the
+/// forward pass, and −1, the transposed rotation, in the backward pass.
 pub fn rope(
     x: &mut [f64], // [tokens, heads, head_dim]
     heads: usize,

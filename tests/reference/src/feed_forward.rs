@@ -1,4 +1,4 @@
-//! `y = relu(gate)² · up`: the nonlinearity of BitNet b1.58's feed-forward block.
+//! The nonlinearity of BitNet b1.58's feed-forward block: `y = relu(gate)² · up`.
 
 pub fn gated_relu_squared_forward(
     gate: &[f64], // [tokens, ffn_width]

@@ -1,4 +1,4 @@
-//! `loss = Σ_t −ln softmax(n[t] · embeddingᵀ)[label[t]]`: the tied head and its cross-entropy.
+//! The tied head and its cross-entropy: `loss = Σ_t −ln softmax(n[t] · embeddingᵀ)[label[t]]`.
 
 use super::{
     attention::softmax,

@@ -1,4 +1,5 @@
-//! `h += o(norm(attention(q n, k n, v n)))`, `h += down(norm(relu(gate n)² · up n))`, `n = norm(h)`: one decoder layer.
+//! One decoder layer, with `n = norm(h)` before each block: `h += o(norm(attention(q n, k n, v n)))`, then `h +=
+//! down(norm(relu(gate n)² · up n))`.
 
 use super::{
     attention::{Heads, attention_backward, attention_forward, rope},
@@ -24,15 +25,15 @@ pub struct LayerParams {
     pub heads: Heads,
     pub theta: f64,
     pub epsilon: f64,
-    /// Quantizer of a linear's input, applied to each token; the identity in the backward pass.
+    /// Quantizer of a linear's input, applied to each token. The backward pass treats it as the identity.
     pub quantize: fn(&mut [f64]),
     /// Rounding that is applied to the result of every operation.
     pub round: Round,
 }
 
-/// The factors of each linear, in canonical order.
+/// The LoRA factors of each linear, in canonical order; `None` for a linear that is not adapted.
 pub type Loras<'a> = [Option<Lora<'a>>; 7];
-/// The gradients of the factors of each linear, in canonical order.
+/// The gradients of the factors a and b of each linear, in canonical order.
 pub type Gradients<'a> = [Option<[&'a mut [f64]; 2]>; 7];
 
 /// The weights of one layer.
@@ -106,8 +107,8 @@ impl Layer {
         SavedLayer { h: before, n, q, k, v, out, out_n, middle, m, gate, up, hidden, hidden_n }
     }
 
-    /// Replaces `dh [tokens, width]`, the gradient of the layer's result, by the gradient of its input, and adds to
-    /// `grads`.
+    /// Replaces `dh [tokens, width]`, the gradient of the layer's result, by the gradient of the layer's input, and
+    /// adds the gradients of the LoRA factors to `grads`.
     pub fn backward(
         &self,
         dh: &mut [f64],

@@ -1,9 +1,8 @@
-//! The network of `r3mes_wgpu::model` in f64. Tests compare the integer implementation with it, and `quality` uses it
-//! for comparison. It shares only the model's raw tensors with the integer implementation.
+//! The neural network of `r3mes_wgpu::model` in f64. The tests and the command `quality` compare the integer
+//! implementation with this one. The two share only the model's raw tensors.
 
 #![allow(missing_docs, reason = "the first line of each file is the formula that its functions compute")]
 
-// in the order of the network
 pub mod attention;
 pub mod feed_forward;
 pub mod head;

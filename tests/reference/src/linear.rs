@@ -1,4 +1,4 @@
-//! `y = x · wᵀ + scaling · x · aᵀ · b`: a frozen linear and, if it is adapted, its LoRA factors.
+//! A frozen linear and, if it is adapted, its LoRA factors: `y = x · wᵀ + scaling · x · aᵀ · b`.
 
 /// The factors of one adapted linear.
 #[derive(Clone, Copy)]

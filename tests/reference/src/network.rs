@@ -1,4 +1,4 @@
-//! `loss(chunk, adapter)` and its gradient, for the whole network.
+//! The whole neural network: `loss(chunk, adapter)` and its gradient.
 
 use super::{
     attention::Heads,
@@ -14,7 +14,7 @@ use r3mes_wgpu::{
     numbers::lora::{LoraAdapter, MASTER_FRACTION_BITS},
 };
 
-/// A frozen network in f64.
+/// A frozen neural network in f64.
 pub struct Network {
     params: LayerParams,
     layers: Vec<Layer>,
@@ -55,8 +55,8 @@ impl Adapter {
 }
 
 impl Network {
-    /// Converts a model. `adapted` are the linears with an adapter, in canonical order. `round` is applied to the
-    /// result of every operation.
+    /// Converts a model. `adapted` are the linears with an adapter, in canonical order. `quantize` is applied to the
+    /// input of every linear, and `round` to the result of every operation.
     pub fn new(model: &Model, adapted: &[Linear], quantize: fn(&mut [f64]), round: Round) -> Self {
         let c = &model.config;
         let heads = Heads { heads: c.heads, kv_heads: c.kv_heads, head_dim: c.head_dim };
@@ -70,7 +70,7 @@ impl Network {
         }
     }
 
-    /// Returns the loss in nats, summed over labelled tokens, and the gradient of every matrix of the adapter.
+    /// Returns the loss in nats, summed over tokens with a label, and the gradient of every matrix of the adapter.
     pub fn gradient(&self, adapter: &Adapter, chunk: &[u32]) -> (f64, Vec<Vec<f64>>) {
         let mut grads: Vec<Vec<f64>> = adapter.matrices.iter().map(|matrix| vec![0.0; matrix.len()]).collect();
         let starts = (0..chunk.len()).step_by(self.context);
@@ -78,7 +78,7 @@ impl Network {
         (loss, grads)
     }
 
-    /// Returns the loss in nats, summed over labelled tokens.
+    /// Returns the loss in nats, summed over tokens with a label.
     pub fn loss(&self, adapter: &Adapter, chunk: &[u32]) -> f64 {
         let starts = (0..chunk.len()).step_by(self.context);
         starts.map(|first| self.forward(adapter, chunk, first).loss).sum()

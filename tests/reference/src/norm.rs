@@ -1,4 +1,4 @@
-//! `y = gain · x / sqrt(mean(x²) + epsilon)`: RMSNorm.
+//! RMSNorm: `y = gain · x / sqrt(mean(x²) + epsilon)`.
 
 pub fn rms_norm_forward(
     x: &[f64],    // [tokens, width]

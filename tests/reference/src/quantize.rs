@@ -1,7 +1,7 @@
-//! `x_q = round(127 · x / max|x|) · max|x| / 127`: BitNet's quantization to int8 by each token's absmax, with the
-//! result in f64.
+//! BitNet's quantization to int8 by each token's absmax, with the result in f64: `x_q = round(127 · x / max|x|) ·
+//! max|x| / 127`.
 //!
-//! Its backward pass is the identity (straight-through estimator).
+//! The quantization's backward pass is the identity (straight-through estimator).
 
 /// Quantizes `x [width]`, the features of one token.
 pub fn absmax_int8(x: &mut [f64]) {

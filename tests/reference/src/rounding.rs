@@ -1,15 +1,15 @@
-//! Rounding of the results of operations to other number formats.
+//! Functions that round the results of operations to a number format with less precision than f64.
 
 /// A function that rounds the result of an operation in place.
 pub type Round = fn(&mut [f64]);
 
-/// Does not round.
+/// Leaves the values as they are, in f64.
 pub fn exactly(_: &mut [f64]) {}
 
 /// Rounds to binary32, and then moves each value up or down by one unit in the last place.
 ///
-/// This models the effect of other orders of summation, fused multiplications and other drivers on floating-point
-/// results. The direction is a function of the value's bits.
+/// This models the effect that a different order of summation, fused multiplications or another driver has on
+/// floating-point results. The direction is a function of the value's bits.
 pub fn binary32_off_by_one_ulp(values: &mut [f64]) {
     for value in values {
         let single = *value as f32;

@@ -1,4 +1,4 @@
-//! `value = integer · mantissa · 2^exponent`: conversion of a model's raw words to f64.
+//! Converts a model's raw words to f64: `value = integer · mantissa · 2^exponent`.
 
 use r3mes_wgpu::{
     model::weights::{Embedding, Gain},

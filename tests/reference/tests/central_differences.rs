@@ -1,5 +1,5 @@
-//! `d⟨weight, f(x)⟩/dx_i = (f(x + e_i·ε) − f(x − e_i·ε)) · weight / 2ε`: tests of every backward function of the
-//! f64 reference, and of the whole network, against central differences.
+//! Tests every backward function of the f64 reference, and its whole network, against central differences: `d⟨weight,
+//! f(x)⟩/dx_i ≈ (f(x + e_i·ε) − f(x − e_i·ε)) · weight / 2ε`.
 
 use super::cases::{self, Random};
 use r3mes_reference::{
@@ -13,7 +13,7 @@ use r3mes_reference::{
     rounding::exactly,
 };
 
-/// The step of a difference. Its square, and the rounding of f64 divided by it, are both far below the tolerance.
+/// The step ε of a difference. Both ε² and the rounding error of f64 divided by ε are far below the tolerance.
 const STEP: f64 = 1e-5;
 
 fn randoms(random: &mut Random, len: usize) -> Vec<f64> {

@@ -1,9 +1,10 @@
-//! `cos(integer gradient, f64 gradient) ≥ 0.998`: the required accuracy of the gradient of a whole step.
+//! Tests that the integer gradient of a whole step is as accurate as required: `cos(integer gradient, f64 gradient) ≥
+//! 0.998`.
 //!
 //! The remaining difference comes less from the rounding of kernels, which `kernels` bounds by 4e-4 of a row's maximum,
 //! than from BitNet's quantization: a value that the two implementations round to different int8 values changes
 //! everything that depends on it by a whole int8 step. `integer_error_is_below_the_sensitivity_of_the_reference`
-//! measures that, for networks too sensitive for fixed limits.
+//! measures this effect, for neural networks that are too sensitive for fixed limits.
 
 use super::cases::{self, Random};
 use r3mes_reference::{
@@ -29,7 +30,7 @@ struct Case {
     chunk: Vec<u32>,
 }
 
-/// Returns the cosine of two vectors, and |got| / |want|.
+/// Returns the cosine of the angle between two vectors, and the ratio |got| / |want|.
 fn compare(got: &[f64], want: &[f64]) -> (f64, f64) {
     let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
     let (x, y) = (norm(got), norm(want));
@@ -113,7 +114,7 @@ fn small_models() {
     Case::new(wide, 128, cases::targets(16), [1.7, 0.3], 5).check("width 128");
 }
 
-/// Sizes that are not multiples of a block, groups of three heads, and a text that ends inside a sequence.
+/// Tests sizes that are not multiples of a block, groups of three heads, and a text that ends inside a sequence.
 #[test]
 fn odd_shapes() {
     let odd =
@@ -126,7 +127,8 @@ fn odd_shapes() {
     Case::new(even, 140, cases::targets(4), [1.7, 0.3], 5).check("as many key heads as query heads, three blocks");
 }
 
-/// Adapters from the first steps, where b is almost 0, to late in training, and an adapter of two linears.
+/// Tests adapters as they are from the first steps, when b is almost 0, to late in training, and an adapter of two
+/// linears.
 #[test]
 fn adapters_of_different_magnitude() {
     for b in [1e-7, 0.003, 0.03, 1.0] {
@@ -137,7 +139,7 @@ fn adapters_of_different_magnitude() {
     Case::new(cases::small(), 64, Targets { rank: 64, linears }, [1.7, 0.3], 2).check("rank 64, queries and values");
 }
 
-/// Residual streams with few and with many fraction bits.
+/// Tests residual streams with few and with many fraction bits.
 #[test]
 fn residuals_of_different_precision() {
     for residual_fraction_bits in [12, 16, 24, 27] {
@@ -154,8 +156,8 @@ fn perturbed_int8<const SEED: u64>(x: &mut [f64]) {
     absmax_int8(x);
 }
 
-/// The integer gradient is closer to the reference than the reference is to itself when the inputs of quantizers move
-/// by 2^-15.
+/// Checks that the integer gradient is closer to the reference than the reference is to itself after the inputs of its
+/// quantizers are moved by up to 2^-15.
 #[test]
 fn integer_error_is_below_the_sensitivity_of_the_reference() {
     let six = ModelConfig { layers: 6, ..cases::small() };

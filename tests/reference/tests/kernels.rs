@@ -1,4 +1,4 @@
-//! Tests of each reference kernel against the corresponding function of the f64 reference, on the same operands.
+//! Tests that each reference kernel is close to the corresponding function of the f64 reference on the same operands.
 
 use super::cases::Random;
 use r3mes_reference::{
@@ -18,13 +18,14 @@ const HEADS: Heads = Heads { heads: 6, kv_heads: 2, head_dim: 6 };
 /// Number of words in a head row of six features: two planes of a padded row, and four words of info.
 const HEAD_WORDS: usize = 2 * 8 + INFO;
 
-/// The integers that a kernel reads, and their values.
+/// An operand: the integers that a kernel reads, and the real values that they stand for.
 struct Operand {
     words: Vec<u32>,
     real: Vec<f64>,
 }
 
-/// Runs a reference kernel. `before` are the initial words of the first outputs.
+/// Runs a reference kernel and returns its outputs. `before` has the initial words of the first outputs; the others
+/// start as zeros.
 fn run(kernel: &Kernel, params: &[u32], reads: &[&[u32]], before: &[&[u32]]) -> Vec<Vec<u32>> {
     let units = (kernel.units)(params);
     let owned = kernel.bindings.iter().filter_map(|binding| match binding.access {
@@ -103,7 +104,7 @@ fn gains(random: &mut Random, exponent: i32) -> Operand {
     Operand { words, real }
 }
 
-/// Norms of rows from 31 bits down to 2, for some of which epsilon dominates the mean square.
+/// Tests norms of rows from 31 bits down to 2, including rows whose mean square is smaller than epsilon.
 #[test]
 fn norms() {
     let mut random = Random(1);
@@ -215,7 +216,7 @@ fn rotate(random: &mut Random, heads: usize, positions: &[u32]) -> Operand {
     Operand { real: from_head_rows(&got[0]), words: got.into_iter().next().unwrap() }
 }
 
-/// One sequence of 40 tokens: a whole block of 32 keys and a partial one.
+/// Tests attention over one sequence of 40 tokens, which has a whole block of 32 keys and a partial one.
 #[test]
 fn attention_by_head_rows() {
     let mut random = Random(3);
@@ -286,7 +287,7 @@ fn attention_by_head_rows() {
     close("dv", &values, &dv, dv.len(), 3e-4);
 }
 
-/// A tied head over two shards of the vocabulary, with every fifth token without a label.
+/// Tests a tied head over two shards of the vocabulary. Every fifth token has no label.
 #[test]
 fn head_and_cross_entropy() {
     const SHARDS: [(usize, usize); 2] = [(0, 40), (40, 30)];

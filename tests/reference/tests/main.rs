@@ -1,5 +1,5 @@
 //! Tests of the f64 reference against central differences, and of the integer implementation against the reference:
-//! each kernel, the gradient of a step, and two hundred training steps.
+//! they cover each kernel, the gradient of a step, and two hundred training steps.
 
 #[path = "../../cases/mod.rs"]
 mod cases;

@@ -1,5 +1,5 @@
-//! `|loss(integer run) − loss(f64 run)| ≤ 0.01 nat` after 200 steps of one sequence: training with the integer gradient
-//! reaches the same loss as with the f64 gradient.
+//! Tests that training with the integer gradient reaches the same loss as with the f64 gradient: after 200 steps of one
+//! sequence, the losses differ by less than 0.01 nat, or 0.5 % if that is more.
 
 use super::cases;
 use r3mes_reference::{
@@ -75,8 +75,8 @@ impl Run {
         masters
     }
 
-    /// Trains with the f64 reference, with the initial values scaled by 1 + `nudge`. Returns the held-out loss in nats
-    /// per token, and the adapter.
+    /// Trains with the f64 reference, starting from initial values scaled by 1 + `nudge`. Returns the held-out loss in
+    /// nats per token, and the adapter.
     fn real(&self, nudge: f64) -> (f64, Adapter) {
         let network = Network::new(&self.model, &self.targets.linears, absmax_int8, exactly);
         let mut start = Adapter::new(&self.start);
@@ -110,7 +110,7 @@ impl Run {
     }
 }
 
-/// Trains with several seeds, prints the losses, and checks that integer and f64 runs end alike.
+/// Trains with several seeds, prints the losses, and checks that integer and f64 runs end with nearly the same loss.
 ///
 /// `rate` must be small enough that runs are not chaotic. At 0.01, a change of 2^-20 in the initial values changes the
 /// final loss of the f64 run by up to 0.07 nat, because some int8 values then round the other way.

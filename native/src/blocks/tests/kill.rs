@@ -1,4 +1,4 @@
-//! `kill -9`: a child process fills a store and is killed again and again.
+//! Tests that acknowledged blocks survive `kill -9`: a child process fills a store and is killed repeatedly.
 
 use super::*;
 use std::{
@@ -16,7 +16,7 @@ fn numbered(number: u64) -> Vec<Block> {
     leaves.into_iter().chain([root]).collect()
 }
 
-/// The child process of [`acknowledged_blocks_survive_kill_nine`]. Does nothing if run directly.
+/// The child process that [`acknowledged_blocks_survive_kill_nine`] starts. Does nothing if run directly.
 #[test]
 #[ignore = "the child process of another test"]
 fn filling_child() {
@@ -50,7 +50,7 @@ fn acknowledged_blocks_survive_kill_nine() {
         std::thread::sleep(Duration::from_millis(5 + kill * 37 % 180));
         child.kill().unwrap();
         child.wait().unwrap();
-        // libtest's own output may precede ours on a line
+        // libtest may print its own output on the same line, before the child's
         let kept = |line: &String| line.split_once("kept ")?.1.parse::<u64>().ok();
         let told = reader.join().unwrap().iter().filter_map(kept).map(|number| number + 1).max().unwrap_or(0);
         acknowledged = told.max(acknowledged);

@@ -1,10 +1,10 @@
-//! Random histories: the store behaves as a plain list of blocks and pins would.
+//! Compares the block store with a simple model, under random sequences of actions.
 
 use super::*;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Returns leaves, manifests of leaves, and manifests of both.
+/// Returns the blocks that the actions use: leaves, manifests of leaves, and manifests of leaves and manifests.
 fn universe() -> Vec<Block> {
     let mut blocks: Vec<Block> = (0..6).map(raw).collect();
     for parts in [vec![0, 1], vec![1, 2, 3], vec![6, 4], vec![6, 7], vec![9, 5]] {
@@ -20,7 +20,7 @@ enum StoreAction {
     Pin(usize),
     Unpin(usize),
     KeepOnly(Vec<usize>),
-    /// Collect the blocks that are this many marks old.
+    /// Collect the unpinned blocks that are at least this many marks old.
     Collect(u64),
 }
 
@@ -35,13 +35,13 @@ fn step() -> impl Strategy<Value = StoreAction> {
     ]
 }
 
-/// A block store implemented as simply as possible.
+/// A block store in memory, implemented as simply as possible.
 #[derive(Clone)]
 struct ReferenceStore {
     blocks: Vec<Block>,
     quota: Quota,
     mark: u64,
-    /// Number of each stored block → its mark.
+    /// Index of each stored block → the mark of the block.
     there: BTreeMap<usize, u64>,
     user: BTreeSet<usize>,
     system: BTreeSet<usize>,
@@ -68,7 +68,7 @@ impl ReferenceStore {
         self.there.keys().copied().filter(|at| !held.contains(at)).collect()
     }
 
-    /// Deletes the first loose block whose mark is below `mark`. Returns whether there was one.
+    /// Deletes the oldest unpinned block with a mark below `mark`. Returns whether there was one.
     fn drop_oldest(&mut self, mark: u64) -> bool {
         let key = |at: &usize| (self.there[at], digest(&self.blocks[*at].cid()).unwrap());
         let oldest = self.loose().into_iter().filter(|at| self.there[at] < mark).min_by_key(key);
@@ -86,7 +86,7 @@ impl ReferenceStore {
         true
     }
 
-    /// Sets the pins. Released blocks are deleted first.
+    /// Replaces the pins, if all blocks that they keep are stored. Released blocks are the first to be deleted.
     fn pinned(&mut self, user: BTreeSet<usize>, system: BTreeSet<usize>) -> bool {
         let before = self.held();
         let next = Self { user, system, ..self.clone() };

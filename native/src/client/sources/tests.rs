@@ -1,4 +1,4 @@
-//! Gateways and stores that misbehave, over real sockets.
+//! Tests the client against gateways and stores that misbehave, over real sockets.
 
 use super::*;
 use pollster::block_on;
@@ -20,7 +20,7 @@ use std::{
 
 const SHORT: Duration = Duration::from_millis(500);
 
-/// Starts a server that handles each connection by `respond`, and counts them. It runs until the tests end.
+/// Starts a server that handles each connection with `respond` and counts the connections. It runs until the tests end.
 fn serve(respond: impl Fn(&mut TcpStream, &str) + Send + 'static) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -41,7 +41,7 @@ fn serve(respond: impl Fn(&mut TcpStream, &str) + Send + 'static) -> (String, Ar
 
 fn send(stream: &mut TcpStream, status: &str, claimed: usize, body: &[u8]) {
     let head = format!("HTTP/1.1 {status}\r\ncontent-length: {claimed}\r\nconnection: close\r\n\r\n");
-    // the client may have closed the connection
+    // writing fails if the client has closed the connection, which is no error here
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
 }
 
@@ -57,12 +57,12 @@ fn honest() -> (String, Arc<AtomicUsize>) {
     serve(|stream, _| send(stream, "200 OK", 5000, block().bytes()))
 }
 
-/// A node that lacks every block, with gateways.
+/// Returns a connection to a node that lacks every block, with these gateways.
 fn host(gateways: &[&str]) -> Remote {
     host_with_timeout(gateways, SHORT)
 }
 
-/// The same, with this timeout.
+/// Returns the same connection as [`host`], with another timeout for the gateways.
 fn host_with_timeout(gateways: &[&str], timeout: Duration) -> Remote {
     let gateways = gateways.iter().map(|url| Gateway::new(url, timeout).unwrap()).collect();
     let quota = Quota { loose_bytes: 1 << 20, total_bytes: 1 << 20 };
@@ -78,20 +78,20 @@ fn get(host: &Remote) -> Result<Vec<u8>, ClientError> {
 #[test]
 fn a_gateway_that_fails_is_skipped_for_one_that_works() {
     let kinds: [fn(&mut TcpStream, &str); 8] = [
-        // shorter than its content-length
+        // the body is shorter than its content-length
         |stream, _| send(stream, "200 OK", 5000, &block().bytes()[..3000]),
-        // a shorter block with the matching content-length
+        // the block is cut short, with the matching content-length
         |stream, _| send(stream, "200 OK", 3000, &block().bytes()[..3000]),
-        // other bytes of the same length
+        // the bytes have the right length but differ
         |stream, _| send(stream, "200 OK", 5000, &[8; 5000]),
-        // an endless body
+        // the body is endless
         |stream, _| {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
             while stream.write_all(&[7; 1 << 16]).is_ok() {}
         },
-        // no response
+        // there is no response
         |_, _| std::thread::sleep(4 * SHORT),
-        // a byte every 100 ms
+        // one byte arrives every 100 ms
         |stream, _| {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n");
             while stream.write_all(&[7]).is_ok() {
@@ -166,7 +166,7 @@ fn redirects_of_a_gateway_are_followed_up_to_a_limit() {
     assert_eq!(circle.1.load(Ordering::SeqCst), 1 + REDIRECTS as usize);
 }
 
-/// Neither blocks nor the token are sent to the target of a store's redirect.
+/// Tests that neither blocks nor the token are sent to the target of a store's redirect.
 #[test]
 fn redirects_of_a_store_are_not_followed() {
     let elsewhere = honest();
@@ -191,13 +191,14 @@ fn dag() -> Dag {
     AdapterState { adapter, optimizer: vec![7; 5000] }.dag().unwrap()
 }
 
-/// The manifest first.
+/// Returns a CAR of the DAG that starts with the manifest.
 fn car() -> Vec<u8> {
     let sections = dag().blocks.into_iter().rev().flat_map(|block| car_section(&block));
     car_header(dag().root).into_iter().chain(sections).collect()
 }
 
-/// A gateway whose CAR begins with these bytes, pauses and breaks off, and that returns single blocks.
+/// Starts a gateway that sends these bytes of a CAR, waits for the time `then`, and breaks off. It also returns single
+/// blocks.
 fn breaking_off(car: Vec<u8>, then: Duration) -> (String, Arc<AtomicUsize>) {
     serve(move |stream, head| {
         let path = head.split(' ').nth(1).unwrap();

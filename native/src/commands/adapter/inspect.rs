@@ -1,4 +1,4 @@
-//! `adapter inspect`: reports an adapter, and how much smaller it is than full weights.
+//! `adapter inspect`: reports an adapter's shape and size, and how much smaller it is than full weights.
 
 use super::source;
 use crate::{
@@ -15,7 +15,7 @@ use r3mes_wgpu::{
 use serde_json::json;
 use std::path::PathBuf;
 
-/// The saving that R3MES promises, in hundredths of a percent.
+/// The saving compared to full weights that R3MES promises, in hundredths of a percent.
 const PROMISED_BASIS_POINTS: u64 = 9960;
 
 #[derive(Args)]
@@ -30,7 +30,7 @@ pub(super) struct InspectArgs {
     json: bool,
 }
 
-/// The size of full weights in bf16, beside the size of what is sent instead.
+/// Compares the size of full weights in bf16 with the size of what is sent instead.
 struct SizeComparison {
     /// Name of the model with the full weights.
     baseline: String,
@@ -39,7 +39,7 @@ struct SizeComparison {
     size: UploadSize,
 }
 
-/// Prints the report.
+/// Reads the adapter and prints the report.
 pub(super) fn run(args: &InspectArgs) -> Result<()> {
     let source = source::read(&args.source)?;
     let adapter = &source.adapter;
@@ -103,8 +103,8 @@ pub(super) fn check_fits(adapter: &LoraAdapter, config: &ModelConfig) -> Result<
     Ok(adapter.check_shapes(&Targets::from_adapter(adapter).shapes(config))?)
 }
 
-/// Compares the adapter in f32, and an int8 gradient of it without its manifest, with all parameters of a model in
-/// bf16.
+/// Compares two things with all parameters of a model in bf16: an adapter with the given targets in f32, and its
+/// gradient in int8 without the artifact's manifest.
 fn compare(baseline: &str, config: &ModelConfig, targets: &Targets) -> [SizeComparison; 2] {
     let features: usize = targets.shapes(config).iter().map(|(_, inputs, outputs)| inputs + outputs).sum();
     let parameters = (targets.rank * features) as u64;
@@ -116,7 +116,7 @@ fn compare(baseline: &str, config: &ModelConfig, targets: &Targets) -> [SizeComp
     [row("the adapter in f32", 4 * parameters), row("a gradient in int8", parameters)]
 }
 
-/// Returns megabytes of 2^20 bytes.
+/// Converts a number of bytes to megabytes of 2^20 bytes.
 fn mb(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

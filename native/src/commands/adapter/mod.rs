@@ -38,7 +38,7 @@ pub(crate) struct AdapterArgs {
 enum AdapterCommand {
     /// Report the shape of an adapter, its size, and how much smaller it is than full weights
     Inspect(inspect::InspectArgs),
-    /// Merge adapters that started from the same one into their weighted mean
+    /// Merge adapters that were trained from the same initial adapter into their weighted mean
     Merge(MergeArgs),
     /// Export an adapter to PEFT, or an accepted gradient as R3MES's GradientPackage
     Export(ExportArgs),
@@ -68,8 +68,8 @@ enum ExportFormat {
 
 #[derive(Args)]
 struct ExportArgs {
-    /// An adapter; for gradient-package the file of a receipt, or the CID of an artifact for which the data folder has
-    /// a receipt
+    /// An adapter; for gradient-package a receipt file, or the CID of an artifact for which the data folder has a
+    /// receipt
     source: String,
     /// Write to this folder
     #[arg(long, value_name = "DIR")]
@@ -105,7 +105,7 @@ pub(crate) fn read(source: &str) -> Result<LoraAdapter> {
     Ok(source::read(source)?.adapter)
 }
 
-/// Runs the subcommand.
+/// Runs `adapter …`.
 pub(crate) fn run(args: AdapterArgs) -> Result<Exit> {
     match args.action {
         AdapterCommand::Inspect(args) => inspect::run(&args)?,
@@ -138,7 +138,7 @@ fn import(args: &AdapterImportArgs) -> Result<()> {
     Ok(())
 }
 
-/// Writes a new checkpoint, whose optimizer has the default settings of `train` and has done no step.
+/// Writes a new checkpoint. Its optimizer has the default settings of `train` and has taken no step yet.
 fn save(adapter: &LoraAdapter, path: &Path) -> Result<()> {
     ensure!(!path.exists(), "{} already exists", path.display());
     let optimizer = Optimizer::new(train::settings(OptimizerKind::Adamw, None), adapter)?;

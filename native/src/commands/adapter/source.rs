@@ -1,4 +1,4 @@
-//! Reading an adapter from a SOURCE: a checkpoint, a PEFT folder, the ledger of a job, or a node.
+//! Reads an adapter from a SOURCE: a checkpoint, a PEFT folder, the ledger of a job, or a node.
 
 use crate::node::StoppedNode;
 use anyhow::{Context, Result, bail, ensure};
@@ -21,9 +21,10 @@ pub(super) const PEFT_TENSORS: &str = "adapter_model.safetensors";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const LEDGER: &str = "ledger.redb";
 
-/// The maximum size of a checkpoint in bytes: the largest PEFT adapter that is read, with two moments of the optimizer.
+/// The largest checkpoint that is read, in bytes: enough for the largest PEFT adapter that is read, with both moments
+/// of its optimizer.
 const MAX_CHECKPOINT_BYTES: u64 = 4 << 30;
-/// The timeout of one request to a node.
+/// The timeout of one HTTP request to a node.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An adapter, and the kind of source that it came from.
@@ -31,7 +32,7 @@ pub(super) struct LoadedAdapter {
     pub(super) adapter: LoraAdapter,
     /// Description of the source for messages.
     pub(super) kind: &'static str,
-    /// Number of optimizer steps done, if the source has an optimizer.
+    /// Number of optimizer steps taken; `None` if the source has no optimizer state.
     pub(super) steps: Option<u64>,
 }
 

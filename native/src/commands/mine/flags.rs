@@ -66,7 +66,7 @@ impl MineArgs {
 }
 
 impl Limits {
-    /// Returns whether neither limit is reached.
+    /// Returns whether mining continues, because neither limit is reached.
     pub(crate) fn go_on(&self) -> bool {
         self.tasks.is_none_or(|tasks| self.counted < tasks) && self.end.is_none_or(|end| Instant::now() < end)
     }

@@ -26,8 +26,8 @@ pub(crate) struct ModelImportArgs {
     out: PathBuf,
 }
 
-/// Converts a model: writes it to a temporary folder beside the new one, reads it back to check it, and renames the
-/// folder.
+/// Converts a model: writes it to a temporary folder next to `--out`, reads it back to check it, and renames the folder
+/// to `--out`.
 pub(crate) fn run(args: &ModelImportArgs) -> Result<Exit> {
     let out = &args.out;
     ensure!(is_free(out)?, "{} already exists and is not empty", out.display());
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &ModelImportArgs) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Returns whether the folder can be created: there is nothing with this name, or an empty folder.
+/// Returns whether the folder can be created: nothing with this name exists, or only an empty folder.
 fn is_free(out: &Path) -> Result<bool> {
     if !out.exists() {
         return Ok(true);
@@ -75,7 +75,7 @@ fn is_free(out: &Path) -> Result<bool> {
     Ok(out.is_dir() && fs::read_dir(out).with_context(|| format!("reading {}", out.display()))?.next().is_none())
 }
 
-/// Creates the temporary folder beside `out`. Deletes what an interrupted import has left there.
+/// Creates the temporary folder next to `out`, after deleting what an interrupted import has left there.
 fn create_partial(out: &Path) -> Result<PathBuf> {
     let mut name = out.file_name().with_context(|| format!("{} has no name", out.display()))?.to_owned();
     name.push(".partial");
@@ -87,7 +87,7 @@ fn create_partial(out: &Path) -> Result<PathBuf> {
     Ok(partial)
 }
 
-/// Writes the model's files durably.
+/// Writes the model's files, and waits until they are on the disk.
 fn write(model: &Model, dir: &Path) -> Result<()> {
     let create = |name: &str| File::create(dir.join(name)).with_context(|| format!("creating {name}"));
     let mut tensors = BufWriter::with_capacity(1 << 20, create("model.safetensors")?);

@@ -91,12 +91,13 @@ struct StepMemory {
     other: usize,
     /// Name and bytes of the largest buffer.
     largest: (String, usize),
-    /// Each tensor that is split into shards: name, number of shards, bytes of the largest shard and of all.
+    /// Each tensor that is split into shards: name, number of shards, bytes of the largest shard, bytes of all shards.
     sharded: Vec<(String, usize, usize, usize)>,
 }
 
 impl StepMemory {
-    /// Plans a step of one sequence of `tokens` tokens, or of as many whole sequences as hold that many tokens.
+    /// Plans a step of one sequence of `tokens` tokens. If that exceeds the context, plans as many whole sequences as
+    /// hold that many tokens.
     fn new(model: &Model, tokens: usize, rank: usize) -> Self {
         let mut model = model.clone();
         model.config.context = model.config.context.min(tokens);
@@ -152,7 +153,8 @@ impl StepMemory {
     }
 }
 
-/// Returns the tensors with a row per vocabulary entry that are split into several buffers.
+/// Returns the tensors whose size grows with the vocabulary and that are split into several buffers: name, number of
+/// buffers, bytes of the largest buffer, bytes of all.
 fn sharded(recording: &Recording) -> Vec<(String, usize, usize, usize)> {
     let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let vocabulary = recording.buffers().iter().filter(|buffer| {
@@ -170,7 +172,8 @@ fn sharded(recording: &Recording) -> Vec<(String, usize, usize, usize)> {
         .collect()
 }
 
-/// Returns the bytes of constants (packed weights, embeddings, tables) and of all other buffers of an executor.
+/// Returns the memory of a recording's executor in bytes: that of constants (packed weights, embeddings, tables) and
+/// that of all other buffers.
 pub(in crate::commands) fn planned_bytes(recording: &Recording) -> (usize, usize) {
     let all: usize = recording.plan().slot_words.iter().sum();
     let constant = |content: &BufferContent| matches!(content, BufferContent::Constant(_));

@@ -1,5 +1,6 @@
-//! `quality`: what exact integers cost. Trains an adapter and computes gradients with exact integers, in f64, in f32
-//! with each result one unit in the last place off, and in bfloat16, and compares all with f64.
+//! `quality`: measures how much accuracy the integer arithmetic costs. Trains an adapter and computes gradients with
+//! four methods: f64, exact integers, f32 with each result one unit in the last place off, and bfloat16. The report
+//! compares the last three with f64.
 
 mod report;
 
@@ -34,7 +35,7 @@ use r3mes_wgpu::{
 use report::{Gradients, MethodResult, QualityReport};
 use std::{sync::Arc, thread};
 
-/// The number of held-out sequences whose losses are reported.
+/// The number of held-out sequences whose mean loss is reported.
 const HELD_OUT: usize = 4;
 /// The seed of the dither of the integer steps.
 const SEED: u64 = 1;
@@ -56,14 +57,14 @@ pub(crate) struct QualityArgs {
     json: bool,
 }
 
-/// A method to compute gradients.
+/// A method of computing gradients.
 #[derive(Clone, Copy)]
 enum GradientMethod {
     Integers,
     Reals { round: Round },
 }
 
-/// A function that computes the gradients of an adapter on a sequence with a number.
+/// A function that computes the gradients for an adapter, a sequence, and the sequence's index, which keys the dither.
 type Differentiate<'a> = dyn FnMut(&LoraAdapter, &[u32], u64) -> Result<Gradients> + 'a;
 
 const METHODS: [(&str, GradientMethod); 4] = [
@@ -73,7 +74,7 @@ const METHODS: [(&str, GradientMethod); 4] = [
     ("bfloat16", GradientMethod::Reals { round: bfloat16 }),
 ];
 
-/// The model, the start of the training, and the text.
+/// What all methods have in common: model, backend, initial adapter and text.
 struct QualityRun {
     model: Model,
     targets: Targets,
@@ -81,7 +82,7 @@ struct QualityRun {
     start: LoraAdapter,
     /// Tokens of each training sequence.
     train: Vec<Vec<u32>>,
-    /// Tokens of each held-out sequence.
+    /// Tokens of each held-out sequence, which no method trains on.
     held_out: Vec<Vec<u32>>,
 }
 
@@ -94,7 +95,8 @@ pub(crate) fn run(args: QualityArgs) -> Result<Exit> {
         let runs = METHODS.map(|(_, method)| scope.spawn(move || case.train(method, steps)));
         runs.into_iter().map(|run| run.join().expect("a run does not panic")).collect::<Result<_>>()
     })?;
-    // at the start, b is 0 and so is the gradient of a; so gradients are compared at the adapter that f64 has trained
+    // in the initial adapter b is 0, and therefore the gradient of a is 0 too; so gradients are compared at the adapter
+    // that f64 has trained
     let (at, sequences) = (&ends[0], args.sequences as usize);
     let gradients: Vec<Gradients> = thread::scope(|scope| {
         let runs = METHODS.map(|(_, method)| scope.spawn(move || case.gradients(method, at, sequences)));
@@ -184,7 +186,7 @@ impl QualityRun {
         })
     }
 
-    /// Returns the gradients summed over the first `sequences` training sequences.
+    /// Returns the gradients at `adapter`, summed over the first `sequences` training sequences.
     fn gradients(&self, method: GradientMethod, adapter: &LoraAdapter, sequences: usize) -> Result<Gradients> {
         let mut gradient = self.gradient(method)?;
         let mut sum: Gradients = adapter.matrices.iter().map(|matrix| vec![0.0; matrix.values.len()]).collect();

@@ -1,4 +1,4 @@
-//! The report: each method compared with f64, which is the first.
+//! The report of `quality`, which compares each method with f64, the first one.
 
 use crate::output::{self, say};
 use serde_json::json;
@@ -33,7 +33,7 @@ fn norm(x: &[f64]) -> f64 {
     dot(x, x).sqrt()
 }
 
-/// Returns the cosine of the angle between two vectors: 1 if both are zero, 0 if one is.
+/// Returns the cosine of the angle between two vectors, defined as 1 if both are zero, and as 0 if only one is.
 fn cosine(x: &[f64], y: &[f64]) -> f64 {
     let lengths = norm(x) * norm(y);
     if lengths == 0.0 { f64::from(u8::from(norm(x) == norm(y))) } else { dot(x, y) / lengths }

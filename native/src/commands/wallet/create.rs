@@ -24,16 +24,16 @@ use zeroize::Zeroizing;
 /// The number of attempts to repeat a word of a new mnemonic.
 const ATTEMPTS: usize = 3;
 
-/// Flags of the key's path, m/44'/coin'/account'/0/index.
+/// Flags that set the derivation path of the key, m/44'/coin'/account'/0/index.
 #[derive(Args, Clone, Copy)]
 struct KeyPathArgs {
-    /// Set the coin type in the path of the key
+    /// Set the coin type in the key's derivation path
     #[arg(long, default_value_t = COIN_TYPE)]
     coin_type: u32,
-    /// Set the account in the path of the key
+    /// Set the account in the key's derivation path
     #[arg(long, default_value_t = 0)]
     account: u32,
-    /// Set the index in the path of the key
+    /// Set the index in the key's derivation path
     #[arg(long, default_value_t = 0)]
     index: u32,
 }
@@ -128,7 +128,7 @@ pub(super) fn new(args: &WalletNewArgs) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Saves the mnemonic of an existing wallet encrypted.
+/// Reads the mnemonic of an existing wallet, and saves it encrypted.
 pub(super) fn import(args: &WalletImportArgs) -> Result<Exit> {
     let WalletImportArgs { name, mnemonic_file, path, kept } = args;
     let (wallets, path) = (wallets(kept)?, key_path(*path)?);
@@ -186,7 +186,7 @@ pub(super) fn show(args: &WalletShowArgs) -> Result<Exit> {
     Ok(exit)
 }
 
-/// Prints the address of the operator's key.
+/// Prints the address of the operator's key. Creates the key if there is none.
 pub(super) fn operator(args: &WalletOperatorArgs) -> Result<Exit> {
     let secret = machine_keys::operator_secret(&paths::data_dir(args.data_dir.clone())?)?;
     let key = SessionKey::new(&secret)?;
@@ -197,7 +197,7 @@ pub(super) fn operator(args: &WalletOperatorArgs) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Shows the mnemonic on the terminal, and asks for one of its words to test that it is written down.
+/// Shows the mnemonic on the terminal, and asks for one of its words to make sure that the user has written it down.
 fn confirm(mnemonic: &Mnemonic) -> Result<()> {
     eprintln!("Write these words down, in order. Whoever has them controls the coins. They are shown only once.\n");
     for (at, word) in mnemonic.words().enumerate() {

@@ -18,7 +18,7 @@ use r3mes_wgpu::{
 };
 use serde_json::{Value, json};
 
-/// Flags of the commands that send a transaction: the node and the wallet.
+/// Flags of the commands that send a transaction. They select the node and the wallet.
 #[derive(Args, Clone)]
 struct OnChainArgs {
     /// Use the node at this URL
@@ -87,7 +87,7 @@ pub(super) fn send(args: &SendArgs) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Grants a session, and replaces an existing one.
+/// Grants a session to a key. It replaces an existing session of the same key.
 pub(super) fn grant(args: &GrantArgs) -> Result<Exit> {
     let GrantArgs { session, cap, expires, on } = args;
     let grantee = session_address(session.as_ref(), on)?;
@@ -114,7 +114,7 @@ pub(super) fn grant(args: &GrantArgs) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Revokes a session.
+/// Revokes the session that the wallet has granted to a key.
 pub(super) fn revoke(args: &RevokeArgs) -> Result<Exit> {
     let RevokeArgs { session, on } = args;
     let grantee = session_address(session.as_ref(), on)?;
@@ -134,14 +134,14 @@ pub(super) fn revoke(args: &RevokeArgs) -> Result<Exit> {
 
 fn client(on: &OnChainArgs) -> Result<Client<Remote>> {
     let data_dir = paths::data_dir(on.kept.data_dir.clone())?;
-    // fails before the prompt for a passphrase
+    // parses the URL first, so that an invalid one is reported before the prompt for a passphrase
     let remote = Remote::node(&on.node)?;
     let key: SessionKey = unlock(&data_dir, &on.wallet, on.kept.passphrase_file.as_deref())?;
     Ok(Client::new(remote, key))
 }
 
-/// Returns the seconds since 1970 by the clock of the chain, which decides when sessions end. Falls back to this
-/// machine's clock if the node does not report it.
+/// Returns the chain's time in seconds since 1970. Sessions end by that time. Falls back to this machine's clock if the
+/// node does not report the chain's time.
 fn chain_time(client: &Client<Remote>) -> Result<u64> {
     match block_on(client.job()) {
         Ok(job) => Ok(job.time),
@@ -153,7 +153,7 @@ fn chain_time(client: &Client<Remote>) -> Result<u64> {
     }
 }
 
-/// Returns the address given, or that of this machine's session key.
+/// Returns the given address, or the address of this machine's session key if none is given.
 fn session_address(named: Option<&String>, on: &OnChainArgs) -> Result<String> {
     let Some(address) = named else {
         return Ok(session_key(&paths::data_dir(on.kept.data_dir.clone())?)?.address().to_owned());

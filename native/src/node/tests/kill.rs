@@ -1,4 +1,4 @@
-//! `kill -9`: a child process adds blocks to a file and is killed again and again.
+//! Tests that acknowledged blocks survive `kill -9`: a child process adds blocks to a file and is killed repeatedly.
 
 use super::*;
 use std::io::{BufRead, BufReader};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 const FOLDER: &str = "R3MES_TEST_LEDGER";
 
-/// The child process of [`acknowledged_blocks_survive_kill_nine`]. Does nothing if run directly.
+/// The child process that [`acknowledged_blocks_survive_kill_nine`] starts. Does nothing if run directly.
 #[test]
 #[ignore = "the child process of another test"]
 fn adding_child() {
@@ -33,13 +33,14 @@ fn acknowledged_blocks_survive_kill_nine() {
                 .unwrap();
             let lines = BufReader::new(child.stdout.take().unwrap()).lines();
             let reader = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>());
-            // on a slow machine the first kills all come during the start, so the window grows
+            // on a slow machine the first kills all hit the start of the process, so the waiting time grows with each
+            // run
             std::thread::sleep(Duration::from_millis((3 + (life * 7 + runs * 13) % 60) * (8 + runs) / 8));
             let finished = child.try_wait().unwrap().is_some();
             child.kill().unwrap();
             child.wait().unwrap();
             for line in reader.join().unwrap() {
-                // libtest's own output may precede ours on a line
+                // libtest may print its own output on the same line, before the child's
                 let Some((_, height)) = line.split_once("added ") else { continue };
                 let Some(height) = height.split(' ').next().and_then(|height| height.parse::<u64>().ok()) else {
                     continue;

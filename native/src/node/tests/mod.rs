@@ -1,7 +1,7 @@
-//! Tests of the node: acknowledged blocks survive a restart, a kill and a power cut.
+//! Tests that acknowledged blocks of a node survive a restart, a kill and a power cut.
 //!
-//! All tests use one run of transactions, one per block. Its roots are the same every time, so an interrupted run is
-//! compared with an uninterrupted one block by block.
+//! All tests use the same run: a list of transactions with one transaction per block. Its ledger roots never change, so
+//! an interrupted run can be compared with an uninterrupted one, block by block.
 
 mod kill;
 mod power_cut;
@@ -18,7 +18,7 @@ use r3mes_wgpu::{
 use redb::backends::InMemoryBackend;
 use std::sync::OnceLock;
 
-/// The number of blocks of a run.
+/// The number of blocks in a run.
 const BLOCKS: u64 = 24;
 
 pub(crate) fn key(number: u8) -> SessionKey {
@@ -68,7 +68,7 @@ pub(crate) fn node(database: Database) -> Result<Node> {
     Node::with(database, BlockStore::in_memory(QUOTA)?, &setup(5), 0)
 }
 
-/// Returns the transaction of the block after `height`.
+/// Returns the transaction that the block after `height` contains.
 pub(crate) fn transaction(height: u64) -> Vec<u8> {
     let (from, to) = (key(1).address().to_owned(), key(2 + (height % 5) as u8).address().to_owned());
     let message = match height {
@@ -78,7 +78,7 @@ pub(crate) fn transaction(height: u64) -> Vec<u8> {
     key(1).sign("test-1", height, &Fee { amount: 1, granter: None }, &[message]).unwrap()
 }
 
-/// Adds the missing blocks of a run, and calls `on_block` with height and root after each.
+/// Adds the remaining blocks of a run, and calls `on_block` with height and ledger root after each.
 fn run(node: &Node, mut on_block: impl FnMut(u64, [u8; 32])) -> Result<()> {
     loop {
         let height = node.ledger().state().scalars().height;
@@ -92,7 +92,7 @@ fn run(node: &Node, mut on_block: impl FnMut(u64, [u8; 32])) -> Result<()> {
     }
 }
 
-/// Returns the roots of an uninterrupted run, from the genesis on.
+/// Returns the ledger roots of an uninterrupted run, from the genesis to the last block.
 fn roots() -> &'static [[u8; 32]] {
     static ROOTS: OnceLock<Vec<[u8; 32]>> = OnceLock::new();
     ROOTS.get_or_init(|| {
@@ -103,8 +103,8 @@ fn roots() -> &'static [[u8; 32]] {
     })
 }
 
-/// Asserts that a node opened after an interruption has the blocks of the uninterrupted run, and at least the
-/// acknowledged ones.
+/// Asserts that a node, opened after an interruption, has a beginning of the uninterrupted run, with at least the
+/// acknowledged blocks.
 fn assert_intact(node: &Node, acknowledged: u64, context: &str) {
     let height = node.ledger().state().scalars().height;
     assert!(height >= acknowledged, "{context}: {acknowledged} blocks were acknowledged, {height} are there");
@@ -139,7 +139,7 @@ fn blocks_can_be_read_while_others_are_added() {
                 let height = node.ledger().state().scalars().height;
                 let root = node.block(height).unwrap().map(|record| record.root);
                 assert!(height == 0 || root == Some(roots()[height as usize]), "block {height}");
-                // a visible block is always included in the ledger
+                // if a block is visible, the ledger already includes it
                 let shown = node.block(height + 1).unwrap().is_some();
                 assert!(
                     !shown || node.ledger().state().scalars().height > height,

@@ -1,5 +1,5 @@
-//! Power cuts at many storage operations: synced bytes survive; an unsynced write survives whole, in part or not at
-//! all.
+//! Tests that acknowledged blocks survive power cuts, at many different storage operations. A power cut keeps all
+//! synced bytes. Each unsynced write survives completely, partly or not at all.
 
 use super::*;
 use redb::StorageBackend;
@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex};
 
 #[derive(Debug, Default)]
 struct SimulatedDisk {
-    /// The bytes that a reader sees.
+    /// The bytes that reads return.
     seen: Vec<u8>,
     /// The bytes that survive a power cut.
     synced: Vec<u8>,
-    /// The writes since the last sync, in order: offset and bytes.
+    /// The writes since the last sync, in order: offset in the file and bytes.
     unsynced: Vec<(usize, Vec<u8>)>,
-    /// Number of operations until the power cut.
+    /// The number of operations until the power cut.
     left: u64,
-    /// Number of operations so far.
+    /// The number of operations so far.
     used: u64,
 }
 
@@ -36,7 +36,7 @@ impl PowerCutBackend {
         Ok(operation(&mut disk))
     }
 
-    /// Returns the bytes on the disk after the power cut.
+    /// Returns the bytes on the disk after the power cut. `seed` decides which unsynced bytes survive.
     fn image(&self, seed: u64) -> Vec<u8> {
         let mut disk = self.0.lock().unwrap();
         let mut image = std::mem::take(&mut disk.synced);
@@ -106,8 +106,8 @@ fn operations_used(disk: &PowerCutBackend) -> u64 {
 
 #[test]
 fn acknowledged_blocks_survive_power_cuts_and_none_is_added_twice() {
-    // a ledger is created under another name, so a cut during its creation leaves no ledger; this test starts with an
-    // empty one
+    // this test starts with an empty database, because a power cut during creation leaves no ledger: it is created
+    // under a temporary name
     let fresh = PowerCutBackend::new(Vec::new(), u64::MAX);
     drop(Database::builder().create_with_backend(fresh.clone()).unwrap());
     let image = fresh.image(0);
@@ -133,7 +133,7 @@ fn acknowledged_blocks_survive_power_cuts_and_none_is_added_twice() {
             if result.is_ok() {
                 break;
             }
-            // the second attempt is cut too, the third is not
+            // the second attempt is interrupted too, but the third is not
             attempt += 1;
             cuts += 1;
             let left = if attempt == 1 { 40 + first_cut % 97 } else { u64::MAX };

@@ -15,10 +15,11 @@ use axum::{
 use r3mes_wgpu::store::{Block, Codec, MAX_BLOCK_BYTES};
 use serde_json::{Value, json};
 
-/// The maximum size of all blocks of one request in bytes. They are in memory together.
+/// The maximum total size in bytes of the blocks in one request, which are all held in memory.
 const MAX_PUT_BYTES: usize = 16 << 20;
 
-/// Stores every file of the form as a block, all or none. The response has one line of JSON for each.
+/// Stores each file of the form as a block: all files, or none after an error. The response has one line of JSON per
+/// file.
 pub(super) async fn put(State(ipfs): SharedIpfs, query: KuboQuery, mut form: Multipart) -> Result<Response, IpfsError> {
     let name = query.text("cid-codec").unwrap_or("raw");
     let codec = Codec::ALL.into_iter().find(|codec| codec.name() == name);

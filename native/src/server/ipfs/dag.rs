@@ -14,7 +14,8 @@ use axum::{
 use r3mes_wgpu::store::{Block, CarReader, MAX_CAR_BYTES};
 use serde_json::json;
 
-/// Stores the blocks of CAR files as they arrive, and checks each. Pins the roots unless `pin-roots=false`.
+/// Stores the blocks of CAR files as they arrive, checking each against its CID. Pins the roots unless the option is
+/// `pin-roots=false`.
 pub(super) async fn import(
     State(ipfs): SharedIpfs,
     query: KuboQuery,

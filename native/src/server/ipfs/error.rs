@@ -1,4 +1,4 @@
-//! Errors of the IPFS routes, in Kubo's JSON.
+//! Errors of the IPFS routes, as Kubo's JSON.
 
 use crate::blocks::StoreFull;
 use axum::{
@@ -23,7 +23,7 @@ impl IpfsError {
         Self { status, message: message.to_string() }
     }
 
-    /// Returns the error for an invalid request.
+    /// Creates the error for an invalid request, with status 400.
     pub(super) fn bad(message: impl Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }

@@ -1,4 +1,4 @@
-//! The trustless gateway: serves blocks and DAGs, which the client checks itself.
+//! The trustless gateway. It serves blocks and DAGs, which clients check against their CIDs.
 //!
 //! <https://specs.ipfs.tech/http-gateways/trustless-gateway/>
 
@@ -30,13 +30,13 @@ enum GatewayFormat {
 /// The part of a DAG that a CAR contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DagScope {
-    /// The root and all its parts.
+    /// The root block and all its parts.
     All,
-    /// The root alone.
+    /// The root block alone.
     Block,
 }
 
-/// Serves a block or a DAG.
+/// Serves the block or DAG that the CID `name` identifies.
 pub(super) async fn serve(
     State(ipfs): SharedIpfs,
     Path(name): Path<String>,
@@ -77,13 +77,13 @@ pub(super) async fn serve(
     Ok((content_headers(&root, form, etag), response).into_response())
 }
 
-/// Refuses paths below a CID, which this gateway does not resolve.
+/// Returns the error for paths below a CID, which this gateway does not resolve.
 pub(super) async fn no_paths() -> IpfsError {
     IpfsError::bad("paths below a CID are not supported; request the CID alone")
 }
 
-/// Returns the format that the query asks for, otherwise the one that the `Accept` header asks for. Without either,
-/// raw.
+/// Returns the format that the query requests, or else the one that the `Accept` header requests. If neither requests
+/// one, returns the raw format.
 fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayFormat, IpfsError> {
     let accepted = headers.get(header::ACCEPT).map_or(Ok("*/*"), HeaderValue::to_str).map_err(IpfsError::bad)?;
     let by_header = accepted.split(',').find_map(|kind| {
@@ -111,7 +111,7 @@ fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayF
         "car" => match query.text("dag-scope") {
             None | Some("all") => Ok(GatewayFormat::Car(DagScope::All)),
             Some("block") => Ok(GatewayFormat::Car(DagScope::Block)),
-            // the entity of a UnixFS file is all its blocks; any other entity is its own block
+            // the entity of a UnixFS file consists of all its blocks; any other entity consists of its root block only
             Some("entity") if codec == Codec::DagPb => Ok(GatewayFormat::Car(DagScope::All)),
             Some("entity") => Ok(GatewayFormat::Car(DagScope::Block)),
             Some(other) => Err(IpfsError::bad(format!("dag-scope={other}: expected all, entity or block"))),
@@ -120,7 +120,7 @@ fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayF
     }
 }
 
-/// Turns "not found" into "precondition failed" if the client asked for cached content only.
+/// Replaces the status "not found" by "precondition failed" if the client requested cached content only.
 fn absent(error: IpfsError, headers: &HeaderMap) -> IpfsError {
     let only_cached = headers.get(header::CACHE_CONTROL).is_some_and(|wish| wish == "only-if-cached");
     match error.status {
@@ -129,7 +129,7 @@ fn absent(error: IpfsError, headers: &HeaderMap) -> IpfsError {
     }
 }
 
-/// Returns the headers of every successful response.
+/// Returns the headers that every successful response has.
 fn content_headers(root: &Cid, form: GatewayFormat, etag: String) -> [(HeaderName, String); 6] {
     let extension = if form == GatewayFormat::Raw { "bin" } else { "car" };
     [

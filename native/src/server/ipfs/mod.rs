@@ -1,4 +1,4 @@
-//! The node as an IPFS peer over HTTP: a trustless gateway, and the part of Kubo's RPC that works on a node's own
+//! The HTTP part of an IPFS peer: a trustless gateway, and those commands of Kubo's RPC that work on the node's own
 //! blocks.
 //!
 //! | route | what it does |
@@ -38,10 +38,10 @@ use error::IpfsError;
 use state::{IpfsState, SharedIpfs};
 use std::sync::Arc;
 
-/// The maximum size of a request that carries files, in bytes.
+/// The maximum size in bytes of a request that uploads files.
 const MAX_UPLOAD_BYTES: usize = 256 << 20;
 
-/// Returns the routes over a store, to merge into a router with any state.
+/// Returns the IPFS routes for a block store, as a router that can be merged into one with any state.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(
     store: Arc<BlockStore>,
     access: Access,
@@ -72,7 +72,8 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(
         .with_state(ipfs)
 }
 
-/// Refuses commands from pages of other websites. A browser sends them without asking, and only hides the response.
+/// Refuses commands from the pages of unknown websites. Without this, a browser would send them and hide only the
+/// response from the page.
 async fn only_known_sites(State(ipfs): SharedIpfs, request: Request, next: Next) -> Response {
     let headers = request.headers();
     if let Some(origin) = headers.get(header::ORIGIN) {

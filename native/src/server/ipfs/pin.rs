@@ -5,7 +5,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use r3mes_wgpu::store::Cid;
 use serde_json::{Map, Value, json};
 
-/// Pins each argument and all its parts.
+/// Pins each CID given as an argument, together with all its parts.
 pub(super) async fn add(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Json<Value>, IpfsError> {
     ipfs.only_owner()?;
     query.only("recursive", "true")?;
@@ -15,8 +15,8 @@ pub(super) async fn add(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Jso
     Ok(response)
 }
 
-/// Lists the pins of the owner and those that the node has set for its ledger. With arguments, lists only these, and
-/// returns an error if one is not pinned.
+/// Lists the pins of the owner and the pins that the node has set for its ledger. With arguments, lists only those
+/// CIDs, and returns an error if one of them is not pinned.
 pub(super) async fn list(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Json<Value>, IpfsError> {
     if !matches!(query.text("type"), None | Some("all" | "recursive")) {
         return Err(IpfsError::bad("type: expected all or recursive"));

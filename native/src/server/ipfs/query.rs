@@ -1,4 +1,4 @@
-//! The query of a command: its options and its arguments.
+//! The query string of a command, which contains its options and arguments.
 
 use super::error::IpfsError;
 use axum::extract::{FromRequestParts, Query};
@@ -6,10 +6,10 @@ use axum::http::request::Parts;
 use r3mes_wgpu::store::{Cid, Codec, version_1};
 use std::str::FromStr;
 
-/// The maximum number of arguments of one command.
+/// The maximum number of arguments that one command accepts.
 const MAX_ARGUMENTS: usize = 1024;
 
-/// The names and values of a query. `arg` may occur several times.
+/// The names and values in a query string. The name `arg` may occur several times.
 pub(super) struct KuboQuery(Vec<(String, String)>);
 
 impl<S: Send + Sync> FromRequestParts<S> for KuboQuery {
@@ -22,12 +22,12 @@ impl<S: Send + Sync> FromRequestParts<S> for KuboQuery {
 }
 
 impl KuboQuery {
-    /// Returns the value of an option, the last one if it occurs several times.
+    /// Returns the value of an option. If the option occurs several times, the last value counts.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().rev().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the value of a boolean option.
+    /// Returns the value of a boolean option, or `default` if it is missing.
     pub(super) fn flag(&self, name: &str, default: Flag) -> Result<Flag, IpfsError> {
         match self.text(name) {
             None => Ok(default),
@@ -43,7 +43,7 @@ impl KuboQuery {
         self.text(name).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
     }
 
-    /// Returns an error if an option is given with another value than the only supported one.
+    /// Returns an error if an option is given with a value other than `value`, the only supported one.
     pub(super) fn only(&self, name: &str, value: &str) -> Result<(), IpfsError> {
         match self.text(name) {
             Some(other) if other != value => Err(IpfsError::bad(format!("{name}={other}: only {value} is supported"))),
@@ -51,7 +51,7 @@ impl KuboQuery {
         }
     }
 
-    /// Returns the arguments as CIDs of version 1. Each is a CID, or `/ipfs/` and a CID.
+    /// Returns the arguments as CIDs of version 1. Each argument is a CID, with or without the prefix `/ipfs/`.
     pub(super) fn cids(&self) -> Result<Vec<Cid>, IpfsError> {
         let arguments: Vec<&str> =
             self.0.iter().filter(|(name, _)| name == "arg").map(|(_, value)| value.as_str()).collect();
@@ -61,7 +61,7 @@ impl KuboQuery {
         arguments.into_iter().map(cid).collect()
     }
 
-    /// Returns the only argument.
+    /// Returns the argument of a command that takes exactly one.
     pub(super) fn cid(&self) -> Result<Cid, IpfsError> {
         match self.cids()?[..] {
             [cid] => Ok(cid),
@@ -77,8 +77,8 @@ pub(super) enum Flag {
     Off,
 }
 
-/// Parses a CID, or `/ipfs/` and a CID, and returns it in version 1. Returns an error if this store does not support
-/// its codec or hash function.
+/// Parses a CID, with or without the prefix `/ipfs/`, and returns it in version 1. Returns an error if this store does
+/// not support its codec or hash function.
 pub(super) fn cid(text: &str) -> Result<Cid, IpfsError> {
     let plain = text.strip_prefix("/ipfs/").unwrap_or(text);
     let cid = Cid::try_from(plain).map(version_1).map_err(|error| IpfsError::bad(format!("{text:?}: {error}")))?;

@@ -4,7 +4,7 @@ use super::{block::lines, error::IpfsError, state::SharedIpfs};
 use axum::{Json, extract::State, response::Response};
 use serde_json::{Value, json};
 
-/// Returns what the store holds, and its limits.
+/// Returns the number and the total size of the stored blocks, and the size limit.
 pub(super) async fn stat(State(ipfs): SharedIpfs) -> Result<Json<Value>, IpfsError> {
     let (usage, quota) = ipfs.with(|store| Ok((store.usage()?, store.quota()))).await?;
     Ok(Json(json!({
@@ -13,7 +13,7 @@ pub(super) async fn stat(State(ipfs): SharedIpfs) -> Result<Json<Value>, IpfsErr
     })))
 }
 
-/// Deletes all blocks that no pin holds, and lists them.
+/// Deletes all unpinned blocks and returns their CIDs.
 pub(super) async fn collect(State(ipfs): SharedIpfs) -> Result<Response, IpfsError> {
     ipfs.only_owner()?;
     let deleted = ipfs.with(|store| store.collect(u64::MAX)).await?;

@@ -8,27 +8,27 @@ use axum::{
 };
 use std::sync::Arc;
 
-/// The size of the blocks that an upload collects in memory before they are stored together, in bytes.
+/// The total size in bytes at which the blocks of an upload, collected in memory, are stored together.
 pub(super) const BATCH_BYTES: usize = 8 << 20;
 
-/// What a client may do.
+/// The commands that a client may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Store and read blocks.
+    /// Commands that store and read blocks.
     Anyone,
-    /// Store, read, pin and delete blocks.
+    /// Commands that store, read, pin and delete blocks.
     Owner,
 }
 
-/// The state that all handlers share.
+/// The state that all IPFS handlers share.
 pub(super) struct IpfsState {
     pub(super) store: Arc<BlockStore>,
     pub(super) access: Access,
-    /// Origins of other websites whose pages may send commands.
+    /// Origins of other websites whose pages may use the commands.
     pub(super) origins: Vec<HeaderValue>,
 }
 
-/// The state as handlers receive it.
+/// The shared state, in the form in which handlers receive it.
 pub(super) type SharedIpfs = State<Arc<IpfsState>>;
 
 impl IpfsState {
@@ -43,7 +43,7 @@ impl IpfsState {
         }
     }
 
-    /// Runs work on the store on a thread for blocking work.
+    /// Runs `work` on a thread for blocking work.
     pub(super) async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&BlockStore) -> anyhow::Result<T> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Streamed responses: blocks are read from disk a few at a time, as fast as the client reads.
+//! Streamed responses, for which blocks are read from disk a few at a time, as fast as the client reads.
 
 use super::error::IpfsError;
 use crate::blocks::BlockStore;
@@ -15,13 +15,14 @@ use std::{io, mem::take, sync::Arc};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 
-/// The bytes of a CAR that are sent together, rounded up to whole blocks. Sending each block by itself would be slow,
+/// The size in bytes at which collected blocks of a CAR are sent together. Sending each block separately would be slow,
 /// because an artifact has many small ones.
 const PIECE_BYTES: usize = 64 << 10;
-/// The number of pieces that are buffered for a slow client.
+/// The number of pieces that are buffered if the client reads slowly.
 const BUFFERED_PIECES: usize = 2;
 
-/// Streams the blocks `order` as a CAR with the root `root`. If a block is deleted meanwhile, the response breaks off.
+/// Streams the blocks whose CIDs are `order` as a CAR with the root `root`. If a block is deleted before it is sent,
+/// the response breaks off.
 pub(super) fn car(store: Arc<BlockStore>, root: Cid, order: Vec<Cid>) -> Response {
     let body = body(async move |send| {
         let mut piece = car_header(root);
@@ -38,8 +39,8 @@ pub(super) fn car(store: Arc<BlockStore>, root: Cid, order: Vec<Cid>) -> Respons
     ([(header::CONTENT_TYPE, CAR_CONTENT_TYPE)], body).into_response()
 }
 
-/// Streams the bytes of a file. The first piece is read before the response starts, so that a CID that is not a file
-/// gets an error response.
+/// Streams the bytes of a file. The first piece is read before the response starts, so that the response is an error if
+/// the CID does not belong to a file.
 pub(super) async fn file(store: Arc<BlockStore>, mut reader: FileReader) -> Result<Response, IpfsError> {
     let first = next(&store, &mut reader).await?;
     let body = body(async move |send| {
@@ -55,7 +56,7 @@ pub(super) async fn file(store: Arc<BlockStore>, mut reader: FileReader) -> Resu
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
 }
 
-/// Returns the next bytes of a file, or `None` at its end.
+/// Returns the next bytes of a file, or `None` at the end of the file.
 async fn next(store: &Arc<BlockStore>, reader: &mut FileReader) -> Result<Option<Vec<u8>>, StoreError> {
     while let Some(cid) = reader.next_block() {
         let bytes = reader.push_block(get(store, cid).await?)?;
@@ -72,7 +73,7 @@ async fn get(store: &Arc<BlockStore>, cid: Cid) -> Result<Vec<u8>, StoreError> {
     tokio::task::spawn_blocking(move || store.get(&cid)).await.map_err(failed)?
 }
 
-/// Returns a body that a task writes. If the task fails, the body breaks off.
+/// Returns a response body that a background task writes. If the task fails, the body breaks off.
 fn body<F>(write: impl FnOnce(Sender<io::Result<Bytes>>) -> F) -> Body
 where
     F: Future<Output = Result<(), StoreError>> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Tests of the routes over a real socket, with requests like those of Kubo's and gateways' clients.
+//! Tests the IPFS routes over a real socket, with requests like those of clients of Kubo and of gateways.
 
 mod kubo;
 
@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 
 const AMPLE: Quota = Quota { loose_bytes: 1 << 30, total_bytes: 1 << 30 };
 
-/// The IPFS routes of a node, served until the tests end.
+/// A node's IPFS routes, which are served until the tests end.
 struct TestNode {
     url: String,
     agent: ureq::Agent,
@@ -93,7 +93,7 @@ fn numbered(bytes: usize) -> Vec<u8> {
     (0..bytes as u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).take(bytes).collect()
 }
 
-/// Returns a manifest of three leaves.
+/// Returns a manifest with three leaves.
 fn dag() -> Dag {
     let leaves: Vec<Block> = (1..4).map(|byte| Block::new(Codec::Raw, vec![byte; 1000]).unwrap()).collect();
     let links: Vec<Cid> = leaves.iter().map(Block::cid).collect();
@@ -286,7 +286,7 @@ fn sizes_are_limited_and_errors_name_what_is_wrong() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
-    /// Any request gets a response, and never an internal error.
+    /// Tests that every request gets a response that is not an internal error.
     #[test]
     fn arbitrary_requests_never_cause_an_internal_error(
         command in prop::sample::select(vec!["block/put", "block/get", "dag/import", "dag/export", "add", "cat", "pin/add", "pin/ls"]),
@@ -299,7 +299,7 @@ proptest! {
         static NODE: LazyLock<TestNode> = LazyLock::new(|| node(AMPLE, Access::Owner));
         let car = dag().to_car();
         let spliced = [&car[..cut.min(car.len())], &body].concat();
-        // like Kubo, the node answers 500 if a CID is not pinned
+        // like Kubo, the node responds with status 500 if a CID is not pinned
         let not_pinned = |response: &TestResponse| String::from_utf8_lossy(&response.body).contains("is not pinned");
         let served = |response: TestResponse| response.status < 500 || not_pinned(&response);
         let uploaded = NODE.upload(&format!("{command}?{query}"), &[&spliced]);

@@ -20,8 +20,8 @@ use serde_json::json;
 /// The maximum number of characters of a file name in a response.
 const MAX_NAME: usize = 255;
 
-/// Adds every file of the form, and pins it unless `pin=false`. Works as Kubo's `add` with `cid-version=1`, which the
-/// client must pass, because this node makes no CIDs of version 0.
+/// Stores every file of the form, and pins it unless the option is `pin=false`. This is Kubo's `add` with the option
+/// `cid-version=1`, which the client must pass because this node creates no CIDs of version 0.
 pub(super) async fn add(State(ipfs): SharedIpfs, query: KuboQuery, mut form: Multipart) -> Result<Response, IpfsError> {
     if query.text("cid-version") != Some("1") {
         return Err(IpfsError::bad("this node makes no CIDs of version 0; pass cid-version=1"));
@@ -47,7 +47,7 @@ pub(super) async fn add(State(ipfs): SharedIpfs, query: KuboQuery, mut form: Mul
     Ok(lines(results.into_iter()))
 }
 
-/// Stores a file as blocks and returns its root. Stores nothing with `hash_only`.
+/// Stores a file as blocks and returns its root CID. If `hash_only` is on, only computes the CID.
 async fn write(
     ipfs: &IpfsState,
     layout: FileLayout,
@@ -80,7 +80,7 @@ fn layout(query: &KuboQuery) -> Result<FileLayout, IpfsError> {
     Ok(FileLayout::new(chunk, query.number("max-file-links")?.unwrap_or(174))?)
 }
 
-/// Returns the bytes of a file from `offset` on, at most `length` of them.
+/// Returns at most `length` bytes of a file, starting at `offset`.
 pub(super) async fn cat(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Response, IpfsError> {
     let (root, start) = (query.cid()?, query.number("offset")?.unwrap_or(0));
     let length = query.number::<u64>("length")?.unwrap_or(u64::MAX);

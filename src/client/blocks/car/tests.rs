@@ -1,4 +1,4 @@
-//! Gateways that return CARs, correct and not, and how many requests the client sends them.
+//! Tests that correct, incomplete and malicious CARs all lead to a correct DAG or an error, and with how many requests.
 
 use super::*;
 use crate::{
@@ -10,14 +10,14 @@ use crate::{
 use pollster::block_on;
 use std::cell::{Cell, RefCell};
 
-/// The response of a gateway to a request for a CAR.
+/// How a gateway responds to a request for a CAR.
 #[derive(Clone)]
 enum Cars {
-    /// An error status.
+    /// The gateway responds with an error status.
     None,
-    /// These bytes, repeated this many times.
+    /// The body consists of these bytes, repeated this many times.
     Bytes(Vec<u8>, usize),
-    /// No response.
+    /// The gateway does not respond.
     NoResponse,
 }
 
@@ -27,16 +27,16 @@ impl Cars {
     }
 }
 
-/// Gateways that have the same blocks and different CARs, and a cache.
+/// Gateways that have the same blocks but return different CARs, together with a cache.
 #[derive(Default)]
 struct Gateways {
     cars: Vec<Cars>,
     blocks: BTreeMap<String, Vec<u8>>,
     cache: RefCell<BTreeMap<Cid, Vec<u8>>>,
-    /// Number and path of each request.
+    /// Index of the gateway and path, for each request.
     requests: RefCell<Vec<(usize, String)>>,
     failures: RefCell<Vec<(usize, ClientError)>>,
-    /// Bytes of CARs that the client accepted.
+    /// The number of bytes of CARs that the client read before it stopped.
     received: Cell<usize>,
 }
 
@@ -46,7 +46,7 @@ impl Gateways {
         Self { cars: cars.to_vec(), blocks, ..Self::default() }
     }
 
-    /// Returns the numbers of requests for CARs and for blocks since the last call.
+    /// Returns how many CARs and how many single blocks were requested since the last call.
     fn request_counts(&self) -> (usize, usize) {
         let requests = self.requests.take();
         let cars = requests.iter().filter(|(_, path)| path.ends_with("?format=car")).count();
@@ -57,7 +57,7 @@ impl Gateways {
         block_on(Blocks::of_adapter(self, &dag().root))
     }
 
-    /// Asserts that all blocks arrive, whatever the CARs are.
+    /// Asserts that all blocks arrive, whichever CARs the gateways return.
     fn deliver_all(&self) {
         let mut expected = dag().blocks;
         expected.sort_unstable_by_key(Block::cid);
@@ -109,7 +109,7 @@ impl BlockCache for Gateways {
     }
 }
 
-/// An adapter whose manifest has eight links, two of them to one leaf.
+/// An adapter whose manifest has eight links, two of which lead to the same leaf.
 fn dag() -> Dag {
     let shapes = [("layers.0.attention.q".to_owned(), 600, 500), ("layers.0.attention.v".to_owned(), 700, 500)];
     let adapter = LoraAdapter::seeded(4, 8, &shapes, [4; 32]).unwrap();
@@ -119,7 +119,7 @@ fn dag() -> Dag {
 
 const LINKS: usize = 8;
 
-/// The distinct blocks: the manifest, then the leaves.
+/// The blocks in the order of a CAR, without duplicates: the manifest, then the leaves.
 fn in_order() -> Vec<Block> {
     let mut blocks = dag().blocks;
     blocks.rotate_right(1);
@@ -150,7 +150,7 @@ fn one_request_fetches_a_dag_and_cached_blocks_are_not_requested_again() {
     blocks[1..6].iter().for_each(|block| drop(gateways.cache.borrow_mut().remove(&block.cid())));
     gateways.deliver_all();
     assert_eq!(gateways.request_counts(), (1, 0), "most are missing");
-    // cached bytes are checked
+    // bytes from the cache are checked too
     gateways.cache.replace(BTreeMap::from([(dag().root, vec![1])]));
     gateways.deliver_all();
     assert_eq!(gateways.request_counts(), (1, 0));
@@ -172,7 +172,7 @@ fn after_a_car_that_breaks_off_only_the_rest_is_requested() {
     let blocks = in_order();
     for come in 0..blocks.len() {
         let whole = car(&blocks[..=come]);
-        // within the last block
+        // the CAR breaks off within its last block
         let gateways = Gateways::new(&[Cars::once(whole[..whole.len() - 1].to_vec()), Cars::None]);
         gateways.deliver_all();
         let cars = if come == 0 { 2 } else { 1 };
@@ -191,7 +191,7 @@ fn blocks_outside_the_dag_are_not_accepted() {
         assert_eq!(gateways.request_counts(), (1, blocks.len() - at), "{at} arrived before it");
         assert!(!gateways.cache.borrow().contains_key(&foreign().cid()));
     }
-    // the manifest comes first
+    // a CAR that starts with another block than the manifest is not accepted
     let gateways =
         Gateways::new(&[Cars::once(car(&dag().blocks)), Cars::once(car(&with(0))), Cars::once(car(&blocks))]);
     gateways.deliver_all();
@@ -229,7 +229,7 @@ fn a_gateway_that_does_not_respond_is_skipped() {
     assert!(matches!(gateways.failures.take()[..], [(0, ClientError::NoResponse(_))]));
 }
 
-/// A block may occur as often as it is linked. An endless CAR is abandoned.
+/// A CAR may repeat a block as often as the manifest links it. An endless CAR is abandoned.
 #[test]
 fn repeated_blocks_are_accepted_up_to_the_number_of_links() {
     let blocks = in_order();
@@ -251,7 +251,7 @@ fn repeated_blocks_are_accepted_up_to_the_number_of_links() {
 fn a_dag_over_the_size_limit_is_an_error() {
     let blocks = in_order();
     let huge = |promise: &[u8]| [&car(&blocks[..2])[..], promise].concat();
-    // a block over the largest size, and a header over the largest size
+    // the CAR declares a block, then a header, over its size limit
     for (start, missing) in
         [(huge(&[0xff, 0xff, 0xff, 0x7f]), blocks.len() - 2), (vec![0xff, 0xff, 0x7f], blocks.len())]
     {
@@ -275,7 +275,7 @@ fn a_dag_over_the_size_limit_is_an_error() {
     }
 }
 
-/// A malformed manifest is not requested again.
+/// A malformed manifest is not requested a second time.
 #[test]
 fn a_malformed_manifest_is_an_error_at_once() {
     let block = Block::new(Codec::DagCbor, vec![0xa0]).unwrap();

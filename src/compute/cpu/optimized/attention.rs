@@ -1,4 +1,4 @@
-//! Attention. The keys and values of a sequence are decoded once, and every exponential is computed once.
+//! The attention kernel. The keys and values of a sequence are decoded once, and every exponential is computed once.
 
 use super::{
     heads::{Source, magnitude, planes, runs},

@@ -1,4 +1,5 @@
-//! Attention's gradient by key, one block of queries after another. The queries of a sequence are decoded once.
+//! The gradient of attention with respect to keys and values, computed one block of queries after another. The queries
+//! of a sequence are decoded once.
 
 use super::{
     heads::{Source, magnitude, planes, runs},
@@ -24,7 +25,7 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Statistics of the queries of a block for one head.
+/// Statistics of the queries of a block, for one head.
 struct Queries {
     max: [i32; BLOCK],
     mantissa: [u32; BLOCK],
@@ -38,7 +39,7 @@ struct Queries {
     index: [u32; BLOCK],
 }
 
-/// A decoded query head of a span of tokens, padded to whole blocks.
+/// The decoded queries of one head for a span of tokens, padded to whole blocks.
 struct QueryHead {
     queries: Vec<Queries>,
     query_features: Vec<i16>,
@@ -165,7 +166,7 @@ pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
     false
 }
 
-/// Returns the inner products with every row of a block.
+/// Returns the inner products of `weights` with every row of a block.
 #[inline(always)]
 fn both(weights: &[[i32; 2]], features: &[i16], head_dim: usize) -> [i64; BLOCK] {
     let mut dots = [0; BLOCK];

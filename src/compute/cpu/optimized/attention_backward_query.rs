@@ -1,4 +1,5 @@
-//! Attention's gradient by query. The keys and values of a sequence are decoded once, and each dP is computed once.
+//! The gradient of attention with respect to queries. The keys and values of a sequence are decoded once, and each
+//! element of `dP` is computed once.
 
 use super::{
     heads::{Source, magnitude, planes, runs},

@@ -1,4 +1,4 @@
-//! The scores of the tied head, computed for a few embeddings and all tokens of a call at a time.
+//! The logits of the head, computed for a few embeddings and all tokens of a call at a time.
 
 use super::products::{dot, widen};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Number of embeddings that stay in the first-level cache for all tokens: 16 KiB at width 1024.
+/// The number of embeddings that stay in the first-level cache for all tokens: 16 KiB at width 1024.
 const SHARED: usize = 8;
 
 #[inline(always)]

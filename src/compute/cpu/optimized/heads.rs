@@ -1,4 +1,5 @@
-//! Decoded head rows of a span of tokens: by token for sums over tokens, by feature for sums over features.
+//! Head rows of a span of tokens, decoded for the CPU kernels: ordered by token for sums over tokens, and by feature
+//! for sums over features.
 
 use super::products::{LANES, columns, join, split};
 use crate::kernels::shared::{
@@ -26,7 +27,7 @@ impl<'a> Source<'a> {
         (bytemuck::cast_slice(planes), rest[0] as i32)
     }
 
-    /// Splits the values of a row into planes, as weights, and returns its exponent.
+    /// Writes the values of a row to `out`, each split into its two planes, and returns the row's exponent.
     #[inline(always)]
     pub(super) fn weights(&self, token: usize, head: usize, out: &mut Vec<[i32; 2]>) -> i32 {
         let (row, exponent) = self.row(token, head);
@@ -48,8 +49,8 @@ impl<'a> Source<'a> {
         exponents
     }
 
-    /// Returns the values by token: `[tokens padded to whole blocks, stride]`, where stride is head_dim padded to whole
-    /// [`LANES`].
+    /// Returns the values by token: `[tokens padded to whole blocks, stride]`, where `stride` is `head_dim` padded to
+    /// whole [`LANES`].
     #[inline(always)]
     pub(super) fn by_token(&self, span: Range<usize>, head: usize) -> Vec<i16> {
         let stride = self.stride();

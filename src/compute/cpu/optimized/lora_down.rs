@@ -1,4 +1,4 @@
-//! The two projections to the rank. The factor is decoded once.
+//! The two kernels that project rows to the rank. The factor is decoded once.
 
 use super::products::{dot, join, widen};
 use crate::{
@@ -22,7 +22,7 @@ pub(super) fn backward(params: &[u32], units: Range<usize>, reads: &[&[u32]], wr
     down::<2>(p.out_features as usize, p.rank as usize, units, reads, writes)
 }
 
-/// Rows of one plane, or of two planes.
+/// Projects rows of `PLANES` planes: 1 for byte rows, 2 for wide rows.
 #[inline(always)]
 fn down<const PLANES: usize>(
     width: usize,

@@ -19,7 +19,7 @@ use std::ops::Range;
 /// An accumulated gradient that leaves `-LIMIT..LIMIT` counts as saturated.
 const LIMIT: i64 = lora_gradient_b::LIMIT;
 
-/// A sum over tokens of folded rows times rows of `width` elements, of which both gradients consist.
+/// The sum that both gradients consist of: over tokens, of folded rows times rows of `width` elements.
 struct Contraction<'a> {
     blocks: usize,
     rank: usize,
@@ -29,7 +29,7 @@ struct Contraction<'a> {
     exponent: i32,
 }
 
-/// Computes the gradient of a. |Σ| ≤ 32 · 2^14 · 127 < 2^26, so i32 holds the sum of a block.
+/// Computes the gradient of `a`. |Σ| ≤ 32 · 2^14 · 127 < 2^26, so i32 holds the sum of a block.
 #[inline(always)]
 pub(super) fn a(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = lora_gradient_a::Params::read(params);
@@ -62,7 +62,7 @@ pub(super) fn a(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &
     )
 }
 
-/// Computes the gradient of b. Its values are wide, so each weight is split into planes.
+/// Computes the gradient of `b`. The values of `dy` are wide, so each weight is split into planes.
 #[inline(always)]
 pub(super) fn b(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = lora_gradient_b::Params::read(params);
@@ -81,7 +81,7 @@ pub(super) fn b(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &
 
 impl Contraction<'_> {
     /// Adds the sums of all blocks to the gradients. `decode` writes the i16 row of a token; `weight` prepares a folded
-    /// value; `product` returns Σ_i weights[i] · rows[i · stride + lane] for each lane.
+    /// value; `product` returns `Σ_i weights[i] · rows[i · stride + lane]` for each lane.
     #[inline(always)]
     fn compute<W: Copy>(
         &self,

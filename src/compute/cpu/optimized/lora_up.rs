@@ -1,4 +1,4 @@
-//! The product that projects from the rank to the features. The factor is transposed once.
+//! The kernel that projects rows from the rank to the features. The factor is transposed once.
 
 use super::products::{LANES, columns, split, tile};
 use crate::{

@@ -1,4 +1,4 @@
-//! Optimized implementations: they compute the integers of the reference kernels in an order that the compiler
+//! Optimized implementations. They compute the same integers as the reference kernels, in an order that the compiler
 //! vectorizes.
 //!
 //! They are plain Rust, compiled for [several instruction sets](compiled). Kernels whose reference kernel is already a

@@ -5,9 +5,10 @@
 
 use crate::kernels::shared::wide;
 
-/// Number of sums that are kept in registers at once.
+/// The number of sums that are kept in registers together.
 pub(super) const LANES: usize = 16;
-/// Number of products of a wide value and a byte that an i32 sum holds: 2^10 · 2^21 = 2^31, less one step.
+/// The number of products of a wide value and a byte that an i32 sum holds. It is less than 2^10, because
+/// `2^10 · 2^21 = 2^31`.
 const CHUNK: usize = 992;
 
 /// Splits a wide value into `[high, low]`, both within a byte: `256 · high + low`.

@@ -9,10 +9,10 @@ use super::{
 };
 use std::arch::x86_64::*;
 
-/// Steps after which the i16 sums are added to the i32 sums.
+/// The number of steps after which the i16 sums are added to the i32 sums.
 const FLUSH: usize = 64;
 
-/// A tile of 6 rows × 2 vectors of 8 columns. Its registers are 12 sums, 2 vectors of codes, a word of a row and a
+/// A tile of 6 rows × 2 vectors of 8 columns. Its registers hold 12 sums, 2 vectors of codes, a word of a row and a
 /// product.
 pub(super) struct Tile;
 

@@ -6,7 +6,7 @@ use super::{
 };
 use std::arch::x86_64::*;
 
-/// A tile of 12 rows × 2 vectors of 16 columns. Its registers are 24 sums, 2 vectors of codes and a word of a row.
+/// A tile of 12 rows × 2 vectors of 16 columns. Its registers hold 24 sums, 2 vectors of codes and a word of a row.
 pub(super) struct Tile;
 
 impl RegisterTile for Tile {

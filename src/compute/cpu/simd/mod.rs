@@ -1,8 +1,8 @@
 //! SIMD implementations of the ternary products: `out[t, c] = Σ_s row[t, s] · code[s, c] − Σ_s row[t, s]`.
 //!
-//! One [product] serves both kernels and every instruction set. A level is one register tile, in a file of its own with
-//! the same names as the others. The `unsafe` code of the CPU backend is here and in `optimized`: calls of functions
-//! compiled for a level, each made only if the processor has that level.
+//! One [product] serves both kernels and every instruction set. Each level is a register tile in a file of its own; all
+//! these files use the same names. The `unsafe` code of the CPU backend is here and in `optimized`. It calls functions
+//! that are compiled for a level, and does so only if the processor has that level.
 
 use crate::kernels::{CpuKernel, ternary_matmul as forward, ternary_matmul_backward as backward};
 
@@ -56,7 +56,7 @@ impl Level {
         Self::ALL.into_iter().filter(|level| level.is_available()).collect()
     }
 
-    /// Returns the name, for messages and flags.
+    /// Returns the name of the level, for messages and flags.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",

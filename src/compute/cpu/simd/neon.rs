@@ -6,7 +6,7 @@ use super::{
 };
 use std::arch::{aarch64::*, asm};
 
-/// A tile of 6 rows × 4 vectors of 4 columns. Its registers are 24 sums, 4 vectors of codes and a word of a row.
+/// A tile of 6 rows × 4 vectors of 4 columns. Its registers hold 24 sums, 4 vectors of codes and a word of a row.
 pub(super) struct Tile;
 
 impl RegisterTile for Tile {

@@ -1,11 +1,11 @@
-//! Panels: a panel is the unpacked codes of a few columns of a product, `[steps, columns]` words of four codes.
+//! A panel holds the unpacked codes of a few columns of a product, `[steps, columns]` words of four codes.
 //!
 //! A *step* is four elements of the axis that is summed over: one word of a row of bytes is multiplied by one word of
 //! each column.
 
 use crate::numbers::ternary::transpose_block;
 
-/// Bytes of a panel: half of a first-level cache of 32 KiB, whose other half is for the rows.
+/// Size of a panel in bytes: half of a first-level cache of 32 KiB, whose other half is for the rows.
 const PANEL_BYTES: usize = 16384;
 
 /// The 16 words of a cache line, aligned so that no vector load extends over two lines.
@@ -13,7 +13,7 @@ const PANEL_BYTES: usize = 16384;
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct CacheLine([u32; 16]);
 
-/// Memory of a panel and of the blocks from which it is unpacked.
+/// Memory for a panel and for the blocks from which the panel is unpacked.
 pub(super) struct Panel {
     codes: [CacheLine; PANEL_BYTES / 64],
     blocks: [u32; PANEL_BYTES / 16],
@@ -28,12 +28,12 @@ pub(super) enum Contracted {
     Rows,
 }
 
-/// A part of a matrix, from a step and a column of the product on.
+/// The part of a matrix that starts at a given step and column of the product.
 #[derive(Clone, Copy)]
 pub(super) struct MatrixBlocks<'a> {
-    /// Block words.
+    /// Block words of the part.
     pub(super) words: &'a [u32],
-    /// Words from a block to the one below it.
+    /// The number of words from a block to the one below it.
     pub(super) stride: usize,
     /// The axis that the product sums over.
     pub(super) contracted: Contracted,

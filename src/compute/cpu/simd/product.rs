@@ -8,17 +8,17 @@
 use super::panel::{MatrixBlocks, Panel};
 use crate::{kernels::INFO, numbers::ternary::ROW_ALIGN};
 
-/// Rows that share an unpacked panel; a token has one for each plane. They are enough to make the cost of unpacking
-/// small (2 % of the time at 128 rows), and few enough that rows and sums fit in the second-level cache.
+/// The number of rows that share an unpacked panel; a token has one row for each plane. So many rows make the cost of
+/// unpacking small (2 % of the time at 128 rows), and their bytes and sums still fit in the second-level cache.
 const SHARED_ROWS: usize = 256;
 
 /// The part of a product that a level computes in registers.
 pub(super) trait RegisterTile {
-    /// The most rows that are computed at once.
+    /// The largest number of rows that are computed together.
     const ROWS: usize;
-    /// Number of columns of a panel, a divisor of [`ROW_ALIGN`].
+    /// The number of columns of a panel, a divisor of [`ROW_ALIGN`].
     const COLUMNS: usize;
-    /// The panel holds each trit plus this number.
+    /// The number that is added to each trit in the panel: 1 for codes, 0 for trits.
     const OFFSET: i32 = 1;
 
     /// Unpacks [`COLUMNS`](Self::COLUMNS) columns into the panel with this level's instructions, as [`Panel::unpack`]
@@ -36,21 +36,21 @@ pub(super) trait RegisterTile {
     unsafe fn multiply(rows: &[u32], stride: usize, panel: &[u32], sums: &mut [i32]);
 }
 
-/// A product. Its buffers start at the first token to compute.
+/// A ternary product whose buffers start at the first token to compute.
 pub(super) struct Product<'a> {
-    /// Number of rows of each token: 1, or 2 planes.
+    /// The number of rows of each token: 1 for byte rows; 2, one for each plane, for wide rows.
     pub(super) planes: usize,
-    /// Number of words of a row.
+    /// The number of words of a row.
     pub(super) steps: usize,
     /// Rows `[tokens, planes, steps]` of int8, four to a word.
     pub(super) rows: &'a [u32],
     /// Row info `[tokens, INFO]`.
     pub(super) infos: &'a [u32],
-    /// The whole matrix.
+    /// Block words of the whole matrix.
     pub(super) blocks: MatrixBlocks<'a>,
-    /// Number of columns of the result.
+    /// The number of columns of the result.
     pub(super) columns: usize,
-    /// Number of elements of `out` for each token, of which the first `columns` are the result.
+    /// The number of elements of `out` for each token, of which the first `columns` are the result.
     pub(super) out_stride: usize,
 }
 

@@ -1,4 +1,5 @@
-//! WebAssembly simd128: `i32x4.dot_i16x8` multiplies bytes by two columns at a time, trit + 2^14 · trit′.
+//! WebAssembly simd128: `i32x4.dot_i16x8` multiplies bytes by two columns at a time, which are held as
+//! `trit + 2^14 · trit′`.
 
 use super::{
     panel::{MatrixBlocks, Panel},
@@ -6,11 +7,12 @@ use super::{
 };
 use std::arch::wasm32::*;
 
-/// A tile of 2 rows × 4 vectors of 2 pairs of columns, each pair in two lanes. Its registers are 8 sums, a vector of
+/// A tile of 2 rows × 4 vectors of 2 pairs of columns, each pair in two lanes. Its registers hold 8 sums, a vector of
 /// trits and the bytes of 2 rows.
 pub(super) struct Tile;
 
-/// Steps after which pairs are split. |Σ byte · trit| ≤ 31 · 2 · 128 < 2^13 in a lane, so 14 bits hold the sum.
+/// The number of steps after which pairs are split. |Σ byte · trit| ≤ 31 · 2 · 128 < 2^13 in a lane, so 14 bits hold
+/// the sum.
 const SPLIT: usize = 31;
 
 impl RegisterTile for Tile {
@@ -36,7 +38,7 @@ impl RegisterTile for Tile {
 /// Converts the codes of columns 0..8, four to a word, to 16-bit pairs of columns 0 and 4, 1 and 5, 2 and 6, 3 and 7.
 fn pair(words: &mut [u32; 8]) {
     let words = words.as_mut_ptr().cast::<v128>();
-    // A pair of codes is a pair of trits plus this.
+    // A pair of codes is a pair of trits plus `ones`.
     let ones = i16x8_splat(1 + (1 << 14));
     let join = |low, high| i16x8_sub(v128_or(low, i16x8_shl(high, 14)), ones);
     // SAFETY: two vectors are the 8 words.

@@ -1,4 +1,4 @@
-//! `digest[i] = SHA-256(block i)`: the digests in the CIDs of a matrix's blocks.
+//! `digests[i] = SHA-256(block i)`: the digests that the CIDs of a matrix's blocks contain.
 
 use super::words::hash_words;
 use crate::{
@@ -9,11 +9,11 @@ use sha2::{Digest, Sha256};
 use std::ops::Range;
 
 params! {
-    /// Number of bytes of the matrix.
+    /// Size of the matrix in bytes.
     bytes: u32,
 }
 
-/// `data [bytes / 4]`; `digests [ceil(bytes / 2^20), 8]`.
+/// Reads `data [bytes / 4]`; writes `digests [ceil(bytes / 2^20), 8]`.
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "block_digest",
     params: Params::NAMES,

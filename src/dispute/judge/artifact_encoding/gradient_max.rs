@@ -1,5 +1,5 @@
-//! `max = max |g|`: the largest magnitude of a matrix, which determines its shift. If it is 2^54 or more, the task is
-//! void.
+//! `max = max |g|`: the largest magnitude among the elements of a matrix's gradient, which determines the matrix's
+//! shift. If it is 2^54 or more, the task is void.
 
 use crate::{
     kernels::{Kernel, Saturated, params, read, write},
@@ -8,11 +8,11 @@ use crate::{
 use std::ops::Range;
 
 params! {
-    /// Number of elements of the matrix.
+    /// The number of elements in the matrix.
     elements: u32,
 }
 
-/// `gradient [elements]` i64; `max [1]` u64.
+/// Reads `gradient [elements]` i64; writes `max [1]` u64.
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "gradient_max",
     params: Params::NAMES,
@@ -22,7 +22,7 @@ pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     lowerings: &[],
 };
 
-/// Returns the i64 that two words contain.
+/// Returns the i64 that two words contain, the lower half first.
 pub(super) fn long(words: &[u32]) -> i64 {
     (u64::from(words[0]) | u64::from(words[1]) << 32) as i64
 }

@@ -1,4 +1,5 @@
-//! The leaf of a matrix in the tree of the gradient root: the hash of its name, shape, exponent, shift and block CIDs.
+//! The leaf of a matrix in the tree of the gradient root: the hash of the matrix's name, shape, exponent, shift and
+//! block CIDs.
 
 use super::{
     gradient_max::long,
@@ -13,23 +14,24 @@ use crate::{
 use std::ops::Range;
 
 params! {
-    /// Number of bytes of the matrix's name.
+    /// Length of the matrix's name in bytes.
     name_bytes: u32,
-    /// Number of rows, which is the rank.
+    /// The number of rows, which is the rank.
     rows: u32,
-    /// Number of columns, which is that of the features.
+    /// The number of columns, which is the number of features.
     columns: u32,
-    /// Exponent of the gradient.
+    /// Exponent of the matrix's gradient, which the job fixes.
     exponent: i32,
-    /// Number of bytes of an element, 1 or 2.
+    /// Size of an element in bytes: 1 or 2.
     bytes: u32,
-    /// Number of the matrix.
+    /// Index of the matrix in the job's order.
     matrix: u32,
-    /// Number of all matrices.
+    /// The number of matrices in the job.
     matrices: u32,
 }
 
-/// `max [1]` u64, `digests [blocks, 8]`, `name` bytes; `leaves [matrices, 8]`, of which it writes the matrix's.
+/// Reads `max [1]` u64, `digests [blocks, 8]` and the bytes of `name`; writes the matrix's row of `leaves [matrices,
+/// 8]`.
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "matrix_leaf",
     params: Params::NAMES,
@@ -40,7 +42,7 @@ pub(in crate::dispute) static KERNEL: Kernel = Kernel {
 };
 
 impl Params {
-    /// Returns the number of blocks of the matrix.
+    /// Returns the number of blocks into which the matrix's bytes are cut.
     pub(super) fn blocks(&self) -> usize {
         (self.rows as usize * self.columns as usize * self.bytes as usize).div_ceil(LEAF_BYTES)
     }

@@ -2,7 +2,8 @@
 //! trace states what the artifact claims.
 //!
 //! For each matrix they compute the largest magnitude, the bytes, the digests of the bytes' blocks, and the leaf of the
-//! gradient root; then the root. These kernels have reference implementations only, because they run once a chunk.
+//! gradient root. The last dispatch computes the gradient root itself. These kernels have reference implementations
+//! only, because they run only once per chunk.
 
 pub mod block_digest;
 pub mod gradient_max;

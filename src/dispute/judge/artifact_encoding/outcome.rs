@@ -8,14 +8,14 @@ use crate::{
 use std::ops::Range;
 
 params! {
-    /// Number of matrices, each of which has one leaf.
+    /// The number of matrices, each of which has one leaf.
     matrices: u32,
 }
 
-/// Number of words of an outcome: eight of the root, two of the loss.
+/// The number of words in an outcome: eight for the gradient root, two for the loss.
 pub const OUTCOME_WORDS: usize = 10;
 
-/// `leaves [matrices, 8]`, `loss [1]` i64; `outcome [10]`.
+/// Reads `leaves [matrices, 8]` and `loss [1]` i64; writes `outcome [10]`.
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "outcome",
     params: Params::NAMES,

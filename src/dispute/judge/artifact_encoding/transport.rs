@@ -9,17 +9,17 @@ use crate::{
 use std::ops::Range;
 
 params! {
-    /// Number of elements of the matrix.
+    /// The number of elements in the matrix.
     elements: u32,
-    /// Number of elements in a row.
+    /// The number of elements in a row of the matrix.
     columns: u32,
-    /// Number of bytes of an element, 1 or 2.
+    /// Size of an element in bytes: 1 or 2.
     bytes: u32,
-    /// Number of the matrix.
+    /// Index of the matrix in the job's order.
     matrix: u32,
 }
 
-/// `gradient [elements]` i64, `max [1]` u64, `keys [matrices, 2]`; `data [elements · bytes / 4]`.
+/// Reads `gradient [elements]` i64, `max [1]` u64 and `keys [matrices, 2]`; writes `data [elements · bytes / 4]`.
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "transport",
     params: Params::NAMES,
@@ -30,7 +30,7 @@ pub(in crate::dispute) static KERNEL: Kernel = Kernel {
 };
 
 impl Params {
-    /// Returns the rounded element; 0 if the task is void.
+    /// Returns element `at`, whose exact value is `value`, rounded for transport; 0 if the task is void.
     pub(super) fn rounded(&self, value: i64, at: usize, max: u64, key: Dither) -> i64 {
         if max >= 1 << MAX_GRADIENT_BITS || value.unsigned_abs() > max {
             return 0;
@@ -39,13 +39,13 @@ impl Params {
         round_dither(value, transport_of(self.bytes).shift(max), key.at(row, column))
     }
 
-    /// Returns the range of the elements in a word.
+    /// Returns the indexes of the elements that a word contains.
     pub(super) fn in_word(&self, word: usize) -> Range<usize> {
         let each = 4 / self.bytes as usize;
         word * each..((word + 1) * each).min(self.elements as usize)
     }
 
-    /// Packs elements into a word.
+    /// Packs the elements of one word into 32 bits, the first element lowest.
     pub(super) fn packed(&self, elements: impl Iterator<Item = i64>) -> u32 {
         let bits = 8 * self.bytes;
         elements.enumerate().fold(0, |word, (at, t)| word | (t as u32 & ((1 << bits) - 1)) << (bits * at as u32))

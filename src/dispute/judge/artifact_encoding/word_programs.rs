@@ -1,5 +1,5 @@
-//! The word programs of the artifact encoding. SHA-256 processes 64 bytes at a time, so its state is stored between
-//! steps.
+//! The word programs of the artifact encoding. SHA-256 processes 64 bytes at a time, so a step can hash a part of the
+//! bytes and store the state of SHA-256 for the next step.
 
 use super::{
     block_digest, gradient_max, matrix_leaf, outcome, transport,
@@ -44,13 +44,13 @@ pub(in crate::dispute) const OUTCOME: WordProgram = WordProgram {
     step: outcome,
 };
 
-/// Number of elements whose magnitudes one step compares.
+/// The number of elements whose magnitudes one step compares.
 const ELEMENTS: usize = 2048;
-/// Number of bytes that one step hashes.
+/// The number of bytes that one step hashes.
 const HASHED: usize = 1 << 15;
-/// Number of leaves that one step adds to the tree.
+/// The number of leaves that one step adds to the tree.
 const LEAVES: usize = 256;
-/// Number of levels of the tree, enough for the at most 4096 matrices.
+/// The number of levels for which subtree roots are stored. It suffices for 4096 matrices, the most that a job has.
 const LEVELS: usize = 14;
 
 fn gradient_max(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
@@ -75,7 +75,7 @@ fn transport(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
     ctx.set_result(p.packed(elements.into_iter()))
 }
 
-/// Returns the range of the bytes of the block to whose digest the word belongs.
+/// Returns the byte range of the block whose digest contains the word.
 fn block(p: &block_digest::Params, place: WordPlace) -> Range<usize> {
     part(p.bytes as usize, LEAF_BYTES, place.word as usize / 8)
 }
@@ -125,7 +125,8 @@ fn matrix_leaf(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
     ctx.set_result(leaf[word])
 }
 
-/// Appends leaves like a binary counter: the root of a subtree of 2^level leaves is stored if the count has that bit.
+/// Appends leaves to the tree like a binary counter: the root of a subtree of 2^level leaves is stored while bit
+/// `level` of the number of appended leaves is set.
 fn outcome(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let count = outcome::Params::read(ctx.params).matrices as usize;
     for leaf in part(count, LEAVES, at) {

@@ -1,4 +1,4 @@
-//! Hashes and transports as the words that the kernels of the artifact encoding read and write.
+//! Conversions between hashes or transports and the words that the kernels of the artifact encoding read and write.
 
 use crate::protocol::Transport;
 
@@ -12,7 +12,7 @@ pub(in crate::dispute) fn hash_words(hash: &[u8; 32]) -> [u32; 8] {
     std::array::from_fn(|at| u32::from_le_bytes([hash[4 * at], hash[4 * at + 1], hash[4 * at + 2], hash[4 * at + 3]]))
 }
 
-/// Returns the hash that eight words contain.
+/// Returns the hash that eight little-endian words contain.
 pub(super) fn words_hash(words: &[u32]) -> [u8; 32] {
     std::array::from_fn(|at| words[at / 4].to_le_bytes()[at % 4])
 }

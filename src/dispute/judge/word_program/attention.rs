@@ -1,5 +1,5 @@
-//! Word program of attention, for one query and head: the scores of a few keys at a time, the softmax, then blocks of
-//! 32 values.
+//! The word program of attention, for one query and one head. The first steps score a few keys each, the next step
+//! computes the normalizer of the softmax, and the others add the weighted values in blocks of 32.
 
 use super::{
     RESULT, StepContext, WordFault, WordPlace, WordProgram, bounded, single::info_word, step_context::part,
@@ -31,9 +31,9 @@ pub(super) const ATTENTION: WordProgram = WordProgram {
     step,
 };
 
-/// Number of keys that one step scores.
+/// The number of keys that one step scores.
 const SCORED: usize = 8;
-/// Number of values that one step weights: half a block.
+/// The number of values that one step weights and adds: half a block.
 const WEIGHTED: usize = BLOCK / 2;
 
 const TOP: usize = RESULT;
@@ -41,10 +41,11 @@ const MAX: usize = RESULT + 1;
 const NORMALIZER: usize = RESULT + 2;
 const SUM: usize = RESULT + 4;
 const PARTIAL: usize = RESULT + 6;
-/// First of two words for every visible key: its score and the exponent of its value.
+/// Scratch address of two words for every visible key: the key's score, and the exponent of the value that belongs to
+/// the key.
 const KEYS: usize = 16;
 
-/// Returns the column of `out` to which the word belongs, if it does.
+/// Returns the word's column in `out`; `None` if the word is part of a row info or of another buffer.
 fn column(p: &Params, place: WordPlace) -> Option<usize> {
     let width = (p.heads * p.head_dim) as usize;
     let column = place.word as usize % (width + INFO);
@@ -77,7 +78,7 @@ fn step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     }
 }
 
-/// Stores the score of a key and the exponent of its value.
+/// Stores the score of key `i` and the exponent of the value that belongs to it.
 fn store_key(
     ctx: &mut StepContext,
     p: &Params,
@@ -110,12 +111,13 @@ pub(super) fn scored(p: &Params, query: &(Vec<i64>, i32), key: &(Vec<i64>, i32))
     Ok(score(product, p.score_shift - query.1 - key.1))
 }
 
-/// Returns the inner product of wide values.
+/// Returns the inner product of two rows of wide values.
 pub(super) fn dot(a: &[i64], b: &[i64]) -> i64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Stores the maximum and the normalizer of the softmax, and sets the result if the word follows from them.
+/// Stores the maximum of the scores and the normalizer of the softmax. Sets the result if the word depends on nothing
+/// else.
 fn normalize(ctx: &mut StepContext, keys: usize, (first, word): (usize, usize)) -> Result<(), WordFault> {
     let mut max = i32::MIN;
     for i in 0..keys {
@@ -142,7 +144,7 @@ fn normalize(ctx: &mut StepContext, keys: usize, (first, word): (usize, usize)) 
     }
 }
 
-/// Adds the weighted values of half a block.
+/// Adds the weighted values of half a block to the stored sum.
 fn add_values(ctx: &mut StepContext, p: &Params, (first, keys): (usize, usize), at: usize) -> Result<(), WordFault> {
     let (kv_heads, head_dim) = (p.kv_heads as usize, p.head_dim as usize);
     let Some(column) = column(p, ctx.place) else { return Ok(()) };
@@ -173,7 +175,7 @@ fn add_values(ctx: &mut StepContext, p: &Params, (first, keys): (usize, usize), 
     ctx.set_result(round_even(sum, 16) as u32)
 }
 
-/// Returns the normalizer of two words. Fails if they are out of range.
+/// Returns the normalizer that two words encode. Fails if they are out of range.
 pub(super) fn normalizer([mantissa, shift]: [u32; 2]) -> Result<Normalizer, WordFault> {
     let fits = (1 << 30..1 << 31).contains(&mantissa) && (30..=62).contains(&shift);
     if fits { Ok(Normalizer { mantissa, shift }) } else { Err(WordFault::Format("a normalizer")) }

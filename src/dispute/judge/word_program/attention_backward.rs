@@ -1,5 +1,6 @@
-//! Word programs of attention's gradients, for one query or one key: the probability and dS of a few pairs at a time,
-//! then blocks of 32 of them, then the row.
+//! The word programs of attention's gradients, one by query and one by key. The first steps store the probabilities and
+//! dP or dS of a few query–key pairs each. The others add the pairs, in blocks of 32, to the row that contains the
+//! word.
 
 use super::{
     RESULT, StepContext, WordFault, WordPlace, WordProgram,
@@ -46,20 +47,21 @@ pub(super) const BY_KEY: WordProgram = WordProgram {
     step: key_step,
 };
 
-/// Number of keys of a query that one step scores.
+/// The number of keys that one step scores for a query.
 const QUERY_KEYS: usize = 4;
-/// Number of rows that one step sums, of a block of 32.
+/// The number of rows that one step adds, out of a block of 32.
 const SUMMED: usize = 8;
 const SUBSTEPS: usize = BLOCK / SUMMED;
-/// Number of words that are stored for a pair: probability, folded dP, the key's exponent.
+/// The number of words that the program by query stores for a pair: the probability (one word), the folded dP (two
+/// words) and the key's exponent (one word).
 const QUERY_PAIR: usize = 4;
-/// Number of words that are stored for a pair: probability, dS, exponents of dS · q and of dout, and padding to a power
-/// of two.
+/// The number of words that the program by key stores for a pair: the probability (one word), dS (two words), the
+/// exponents of dS · q and of `dout` (one word each), and padding to a power of two.
 const KEY_PAIR: usize = 8;
 
-/// Largest exponent of the keys, or of dS · q.
+/// Scratch address of the largest exponent, of the keys in the program by query, and of dS · q in the program by key.
 const TOP: usize = RESULT;
-/// Largest exponent of dout.
+/// Scratch address of the largest exponent of `dout`.
 const VALUE_TOP: usize = RESULT + 1;
 const MAX: usize = RESULT + 2;
 const MEAN: usize = RESULT + 4;
@@ -82,7 +84,7 @@ fn padded(p: &by_key::Params) -> usize {
 /// The values and the exponent of a head row.
 type HeadRow = (Vec<i64>, i32);
 
-/// Returns the statistics of a query. Fails if they are out of range.
+/// Returns the softmax statistics of a query. Fails if they are out of range.
 fn stats(ctx: &mut StepContext, binding: usize, row: usize) -> Result<Stats, WordFault> {
     let mut words = [0; STATS];
     for (at, word) in words.iter_mut().enumerate() {
@@ -95,24 +97,24 @@ fn stats(ctx: &mut StepContext, binding: usize, row: usize) -> Result<Stats, Wor
     if fits { Ok(stats) } else { Err(WordFault::Format("statistics of a query")) }
 }
 
-/// Returns the probability of a score.
+/// Returns the softmax probability of a score, given the statistics of its query.
 fn probability(ctx: &mut StepContext, tables: usize, stats: &Stats, score: i32) -> Result<u32, WordFault> {
     let exponential = exp2(ctx, tables, stats.max.max(score).abs_diff(score))?;
     Ok(stats.normalizer.probability(exponential))
 }
 
-/// Returns dP in units of `2^(dout.exponent + top − 25)`.
+/// Returns dP for a value, in units of `2^(dout.exponent + top − 25)`.
 fn folded(stats: &Stats, dout: &HeadRow, value: &HeadRow) -> i64 {
     align(dot(&dout.0, &value.0) << RAISE, -(distance(stats.top, value.1) as i32))
 }
 
-/// Returns dS of a probability and dP.
+/// Returns dS, computed from a probability, the folded dP, and the shift and mean of the query's dP.
 fn gradient(probability: u32, folded: i64, shift: u32, mean: i32) -> Result<i64, WordFault> {
     let difference = i128::from(round_even(folded, shift)) - i128::from(mean);
     Ok(round_even(bounded(i128::from(probability) * difference)?, 30))
 }
 
-/// Adds weighted rows to the partial sums. The last rows of a block add the partial sums to the sums.
+/// Adds weighted rows to a block's partial sums. After the last rows of the block, adds the partial sums to the sums.
 fn add(
     ctx: &mut StepContext,
     rows: &[(i64, HeadRow)],
@@ -133,7 +135,7 @@ fn add(
     Ok(())
 }
 
-/// Sets the result to word `word` of the row of sums.
+/// Sets the result to word `word` of the output row, computed from the sums.
 fn put(ctx: &mut StepContext, head_dim: usize, word: usize, factor: Scale, a: i32, b: i32) -> Result<(), WordFault> {
     let sums = (0..head_dim).map(|c| ctx.load_i64(SUMS + 2 * c)).collect::<Result<Vec<_>, _>>()?;
     let mut row = vec![0; head_dim + INFO];
@@ -141,7 +143,7 @@ fn put(ctx: &mut StepContext, head_dim: usize, word: usize, factor: Scale, a: i3
     ctx.set_result(row[word])
 }
 
-/// Returns the shift that makes 14-bit weights of the values of a block.
+/// Returns the shift that reduces the values of a block to 14-bit weights.
 fn block_shift(values: &[i64]) -> u32 {
     shift_for(values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0), WIDE_BITS)
 }
@@ -221,8 +223,8 @@ fn query_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     put(ctx, head_dim, word, factor, stats.exponent(dout.1), top - 4)
 }
 
-/// Returns the place of a word of the gradient by key: its token, whether it belongs to the value, the head, and the
-/// number of the word in the row.
+/// Locates a word in the gradient by key. Returns the token, whether the row is the value's (true) or the key's
+/// (false), the key–value head, and the index of the word in its row.
 fn key_place(p: &by_key::Params, place: WordPlace) -> (usize, bool, usize, usize) {
     let (kv_heads, stride) = (p.kv_heads as usize, p.head_dim as usize + INFO);
     let row = place.word as usize / stride;
@@ -282,7 +284,7 @@ fn key_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     put(ctx, head_dim, word, factor, top, b)
 }
 
-/// Stores the pair of a query and the key: probability, dS, and their exponents.
+/// Stores what a pair of a query and the key needs: the probability, dS, and the exponents of dS · q and of `dout`.
 fn store_pair(
     ctx: &mut StepContext,
     p: &by_key::Params,

@@ -1,5 +1,5 @@
-//! Word programs of products along a row: a step adds as many terms as fit a proof. Every sum is exact, so it may be
-//! cut into parts anywhere.
+//! The word programs of inner products along a row. A step adds as many terms as fit into a proof. Every sum is exact,
+//! so it may be cut into parts anywhere.
 
 use super::{RESULT, StepContext, WordFault, WordPlace, WordProgram, bounded, single::info_word, step_context::part};
 use crate::{
@@ -27,7 +27,7 @@ pub(super) const LORA_DOWN: WordProgram = WordProgram {
     step: |ctx, at| down(ctx, at, false),
 };
 
-/// The params are those of `lora_down`.
+/// The word program of `lora_down_backward`, whose params are those of `lora_down`.
 pub(super) const LORA_DOWN_BACKWARD: WordProgram =
     WordProgram { kernel: &lora_down_backward::KERNEL, step: |ctx, at| down(ctx, at, true), ..LORA_DOWN };
 
@@ -61,15 +61,15 @@ pub(super) const HEAD_LOGITS: WordProgram = WordProgram {
     step: head_logits,
 };
 
-/// Number of terms in a step if both factors are stored along the contraction.
+/// The number of terms in a step if both factors are stored contiguously along the contraction.
 const TERMS: usize = 4096;
-/// Number of terms in a step if every four terms of a factor are in a tile of their own.
+/// The number of terms in a step if every four terms of one factor lie in a tile of their own.
 const BLOCK_TERMS: usize = 64;
 
 const SUM: usize = RESULT;
 const SCRATCH_WORDS: usize = RESULT + 2;
 
-/// Adds to a stored sum, and returns it.
+/// Adds `sum` to the sum that is stored at `at`, and returns the new sum.
 fn add(ctx: &mut StepContext, at: usize, sum: i128) -> Result<i64, WordFault> {
     let sum = bounded(i128::from(ctx.load_sum(at)?) + sum)?;
     ctx.store_i64(at, sum)?;
@@ -126,7 +126,7 @@ fn trit(block: u32, row: usize, column: usize) -> Result<i64, WordFault> {
     }
 }
 
-/// Returns the column of a place, if the dispatch computes the place's slot.
+/// Returns the word's column; `None` if the word is part of a row info, or of a slot that this dispatch does not write.
 fn column(p: &ternary_matmul_backward::Params, place: WordPlace) -> Option<usize> {
     let stride = p.in_features as usize + INFO;
     let at = place.word as usize % (p.slots as usize * stride);

@@ -1,4 +1,5 @@
-//! Word programs of the gated nonlinearity: the maxima of gate and up, then the products.
+//! The word programs of the gated nonlinearity. The first steps find the maxima of `gate` and `up`, the others compute
+//! the products.
 
 use super::{CHUNK, RESULT, StepContext, WordFault, WordProgram, single::info_word, step_context::part};
 use crate::{
@@ -36,12 +37,12 @@ fn maxima(ctx: &mut StepContext, gate: usize, row: usize, columns: std::ops::Ran
     Ok(())
 }
 
-/// Returns the shifts of gate and up.
+/// Returns the shifts that round `gate` and `up` to 14 bits.
 fn shifts(ctx: &mut StepContext) -> Result<[u32; 2], WordFault> {
     Ok([ctx.load_i64(MAX_GATE)?, ctx.load_i64(MAX_UP)?].map(|max| shift_for(max as u64, WIDE_BITS)))
 }
 
-/// Returns gate and up of a column, rounded to 14 bits each.
+/// Returns the values of `gate` and `up` in a column, each rounded to 14 bits.
 fn rounded(ctx: &mut StepContext, gate: usize, at: usize) -> Result<[i64; 2], WordFault> {
     let [gate_shift, up_shift] = shifts(ctx)?;
     let (gate, up) = (ctx.int(gate, at)?.max(0), ctx.int(gate + 1, at)?);

@@ -1,4 +1,5 @@
-//! Word programs of an adapter's gradients: folded rows, and sums over blocks of 32 tokens, half a block in a step.
+//! The word programs of an adapter's gradients: of the folded rows, and of the sums over blocks of 32 tokens, of which
+//! a step adds half a block.
 
 use super::{RESULT, StepContext, WordFault, WordProgram, single::single};
 use crate::{
@@ -26,7 +27,7 @@ pub(super) const LORA_GRADIENT_A: WordProgram = WordProgram {
     step: |ctx, at| gradient(ctx, at, false),
 };
 
-/// The params are those of `lora_gradient_a`.
+/// The word program of `lora_gradient_b`, whose params are those of `lora_gradient_a`.
 pub(super) const LORA_GRADIENT_B: WordProgram =
     WordProgram { kernel: &lora_gradient_b::KERNEL, step: |ctx, at| gradient(ctx, at, true), ..LORA_GRADIENT_A };
 

@@ -1,4 +1,4 @@
-//! Word programs of head rows. One head is small enough for one step.
+//! The word programs of kernels that write head rows. One head is small enough for one step.
 
 use super::{
     StepContext, WordFault, WordProgram, bounded,

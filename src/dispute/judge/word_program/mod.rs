@@ -1,9 +1,10 @@
-//! Word programs: the computation of one output word of a dispatch, cut into steps that are small enough for a proof.
+//! Word programs. A word program is the computation of one output word of a dispatch, cut into steps that are small
+//! enough for a proof.
 //!
 //! A step reads a few tiles of the dispatch's buffers and of a scratch tensor, and writes to the scratch tensor only.
 //! Every kernel has a word program, which computes the same word and the same flag as the kernel's reference
-//! implementation. The words that it reads are first checked against the formats of docs/ARITHMETIC.md, so that no word
-//! makes it overflow or read out of bounds.
+//! implementation. The words that a word program reads are first checked against the formats of docs/ARITHMETIC.md, so
+//! that no word makes the program overflow or read out of bounds.
 
 mod attention;
 mod attention_backward;
@@ -69,7 +70,7 @@ pub fn word_program(kernel: &str) -> Option<&'static WordProgram> {
     WORD_PROGRAMS.iter().find(|word_program| word_program.kernel.name == kernel)
 }
 
-/// Returns every kernel of a trace: those of a step, and those of the artifact encoding.
+/// Returns every kernel of a trace: those of a training step, and those of the artifact encoding.
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
     kernels::ALL.iter().copied().chain(artifact_encoding::KERNELS.iter().copied())
 }

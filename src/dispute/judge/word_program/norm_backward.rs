@@ -1,4 +1,5 @@
-//! Word program of RMSNorm's backward pass: four passes over a row, whose values are stored in between, then the word.
+//! The word program of RMSNorm's backward pass: four passes over a row, between which the row's values are stored, and
+//! then the step that computes the word.
 
 use super::{CHUNK, RESULT, StepContext, WordFault, WordProgram, bounded, single::info_word, step_context::part};
 use crate::{
@@ -21,7 +22,7 @@ pub(super) const NORM_BACKWARD: WordProgram = WordProgram {
 
 const MAX_X: usize = RESULT;
 const DOT: usize = RESULT + 2;
-/// The largest magnitude after each pass.
+/// Scratch addresses of the largest magnitude after each pass.
 const MAX: [usize; 4] = [RESULT + 4, RESULT + 6, RESULT + 8, RESULT + 10];
 const VALUES: usize = 16;
 
@@ -32,7 +33,7 @@ struct NormRow {
     x: usize,
     residual: usize,
     rms: Rms,
-    /// The largest exponent of the slots.
+    /// The largest exponent among the slots of `dn`.
     top: i32,
     /// The shifts after the first, the third and the fourth pass.
     shifts: [u32; 3],
@@ -101,7 +102,7 @@ fn step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     Ok(())
 }
 
-/// First pass: the sum of dn over the slots.
+/// First pass: the sum of `dn` over the slots.
 fn summed(ctx: &mut StepContext, row: &NormRow, slots: usize, i: usize) -> Result<i64, WordFault> {
     let x = ctx.int(1, row.x + i)?;
     ctx.store_max(MAX_X, x.unsigned_abs())?;
@@ -115,7 +116,7 @@ fn summed(ctx: &mut StepContext, row: &NormRow, slots: usize, i: usize) -> Resul
     Ok(sum)
 }
 
-/// Second pass: the product with the gain. Adds its product with x to the stored dot product.
+/// Second pass: the product with the gain. Adds the result, multiplied by x, to the stored dot product.
 fn gained(ctx: &mut StepContext, row: &NormRow, i: usize) -> Result<i64, WordFault> {
     let gain = i64::from(ctx.word(2, i)? as i32).clamp(-65_535, 65_535);
     let value = round_even(ctx.load_i64(VALUES + 2 * i)?, row.shifts[0]);

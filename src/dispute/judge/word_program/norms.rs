@@ -1,5 +1,5 @@
-//! Word programs of RMSNorm's forward pass: three passes over a row, for the maxima, the sum of squares and the rounded
-//! values.
+//! The word programs of RMSNorm's forward pass: three passes over a row, which compute the maxima, the sum of squares
+//! and the rounded values.
 
 use super::{CHUNK, RESULT, StepContext, WordFault, WordProgram, single::info_word, step_context::part};
 use crate::{
@@ -23,7 +23,7 @@ pub(super) const QUANTIZE: WordProgram = WordProgram {
     step: |ctx, at| step(ctx, at, true),
 };
 
-/// The params are those of `rms_norm_quantize`.
+/// The word program of `rms_norm_wide`, whose params are those of `rms_norm_quantize`.
 pub(super) const WIDE: WordProgram =
     WordProgram { kernel: &rms_norm_wide::KERNEL, step: |ctx, at| step(ctx, at, false), ..QUANTIZE };
 
@@ -93,7 +93,7 @@ fn step(ctx: &mut StepContext, at: usize, quantize: bool) -> Result<(), WordFaul
     ctx.set_result(info_word(scale, sum, word))
 }
 
-/// Returns a magnitude in the unit in which the largest magnitude has 31 bits.
+/// Returns a magnitude, scaled so that the row's largest magnitude `max` has 31 bits.
 fn normalize(magnitude: u64, max: u64) -> u64 {
     let bits = bits(max);
     if bits > 31 { magnitude >> (bits - 31) } else { magnitude << (31 - bits) }

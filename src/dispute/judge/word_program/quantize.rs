@@ -1,4 +1,5 @@
-//! Word programs that round gradient rows by dither to wide rows: the maximum, then the rounded values.
+//! The word programs that round gradient rows with dither to wide rows. The first steps find the row's maximum, the
+//! others round the values.
 
 use super::{CHUNK, RESULT, StepContext, WordFault, WordProgram, bounded, single::info_word, step_context::part};
 use crate::{
@@ -23,15 +24,15 @@ pub(super) const ROPE_BACKWARD: WordProgram = WordProgram {
     step: rope_backward,
 };
 
-/// Exclusive upper bound of positions, larger than any table of angles.
+/// Exclusive upper bound of token positions. No table of angles is that long.
 pub(super) const POSITIONS: usize = 1 << 24;
 
-/// Number of heads that one step rotates.
+/// The number of heads that one step rotates.
 const HEADS: usize = 8;
 
 const MAX: usize = RESULT;
 const SUM: usize = RESULT + 2;
-/// The largest exponent plus 2^30, so that 0 means that there is none yet.
+/// Scratch address of the largest exponent plus 2^30, so that 0 means that no exponent is stored yet.
 const TOP: usize = RESULT + 4;
 const SCRATCH_WORDS: usize = RESULT + 6;
 const NONE: i32 = 1 << 30;
@@ -60,7 +61,7 @@ fn gradient_quantize(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> 
     ctx.set_result(info_word(scale, sum, word))
 }
 
-/// Adds a rounded value to the stored sum, and puts it into the result if the word contains it.
+/// Adds a rounded value to the stored sum, and puts the value into the result if the word contains it.
 fn put(
     ctx: &mut StepContext,
     data: usize,
@@ -123,7 +124,7 @@ fn rope_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     ctx.set_result(info_word(scale, sum, word))
 }
 
-/// Returns a cosine or a sine, in Q30.
+/// Returns the cosine or sine at index `at` of the table of angles, in Q30.
 fn angle(ctx: &mut StepContext, at: usize) -> Result<i64, WordFault> {
     match i64::from(ctx.word(2, at)? as i32) {
         value if value.abs() <= 1 << 30 => Ok(value),
@@ -131,7 +132,7 @@ fn angle(ctx: &mut StepContext, at: usize) -> Result<i64, WordFault> {
     }
 }
 
-/// Returns a pair of features rotated by an angle of the table.
+/// Returns a pair of features, rotated by the angle whose cosine and sine are at index `angles` of the table.
 pub(super) fn turn(ctx: &mut StepContext, angles: usize, [a, b]: [i64; 2]) -> Result<[i64; 2], WordFault> {
     let (cos, sin) = (angle(ctx, angles)?, angle(ctx, angles + 1)?);
     Ok([round_even(a * cos - b * sin, 31), round_even(a * sin + b * cos, 31)])

@@ -1,4 +1,4 @@
-//! Word programs of one step.
+//! The word programs that need only one step.
 
 use super::{RESULT, StepContext, WordFault, WordProgram, bounded};
 use crate::{

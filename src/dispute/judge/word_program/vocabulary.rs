@@ -1,5 +1,5 @@
-//! Word programs of rows as long as the vocabulary: the passes of the softmax, the loss, and the gradient of the head's
-//! input.
+//! The word programs of kernels that read rows as long as the vocabulary: the passes of the softmax, the loss, and the
+//! gradient of the head's input.
 
 use super::{
     RESULT, StepContext, WordFault, WordPlace, WordProgram,
@@ -56,11 +56,11 @@ pub(super) const HEAD_BACKWARD: WordProgram = WordProgram {
     step: head_backward,
 };
 
-/// Number of scores of a row that one step reads.
+/// The number of scores of a row that one step reads.
 const SCORES: usize = 4096;
-/// Number of tokens whose losses one step adds.
+/// The number of tokens whose losses one step adds.
 const LOSSES: usize = 16;
-/// Number of embeddings of which one step adds a column.
+/// The number of embeddings whose values in one column a step adds.
 const EMBEDDINGS: usize = 32;
 
 fn logits_max(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
@@ -97,7 +97,8 @@ fn logits_sum(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     ctx.set_result((sum >> (32 * word)) as u32)
 }
 
-/// Computes `exp2` as the kernels do, with the table of a buffer.
+/// Returns 2^(−below / 2^20) in Q30, computed as the kernels do from the table in buffer `tables`. Fails if the entries
+/// of the table are invalid.
 pub(super) fn exp2(ctx: &mut StepContext, tables: usize, below: u32) -> Result<u32, WordFault> {
     let (whole, index) = (below >> 20, (below >> 12 & 255) as usize);
     if whole > 31 {

@@ -1,13 +1,13 @@
-//! Ternary tensors in GGUF.
+//! Reads the three types of ternary tensors in GGUF files.
 //!
 //! - `TQ1_0`, `TQ2_0`: defined by ggml, `dequantize_row_tq1_0` and `dequantize_row_tq2_0` in `ggml/src/ggml-quants.c`.
-//!   Blocks of 256 weights, each with a scale in binary16. A matrix has one scale here, so all blocks must have the
-//!   same scale, except for blocks with the scale 0, whose weights are all 0.
+//!   A block has 256 weights and a scale in binary16. In this program a matrix has one scale, so all its blocks must
+//!   have the same scale, except for blocks with the scale 0, whose weights are all 0.
 //! - `i2_s`: defined by bitnet.cpp, `quantize_i2_s` in `src/ggml-bitnet-mad.cpp` for x86 (`QK_I2_S` is 128), whose
 //!   layout the published files have. 128 weights are 32 bytes: weight j is in byte j mod 32, at bit
-//!   `6 − 2 · floor(j / 32)`. After all weights follows the scale in binary32.
+//!   `6 − 2 · floor(j / 32)`. The scale follows after all weights, in binary32.
 //!
-//! The code of a weight is trit + 1 in all of them.
+//! In all three types the code of a weight is trit + 1.
 
 use super::{stored_tensor::StoredTensor, types};
 use crate::{
@@ -62,7 +62,7 @@ pub(super) fn linear(stored: &StoredTensor, rows: usize, columns: usize) -> Resu
     .map_err(|error| stored.error(error))
 }
 
-/// Returns the scale of all blocks whose scale is not 0.
+/// Returns the scale that all blocks share, ignoring those with the scale 0. Returns an error if the scales differ.
 fn common_scale(stored: &StoredTensor, data: &[u8], bytes: usize) -> Result<f32, Error> {
     let mut scales = data.chunks_exact(bytes).map(block_scale).filter(|scale| *scale != 0.0);
     let first = scales.next().ok_or_else(|| stored.error("all blocks have the scale 0"))?;
@@ -78,8 +78,8 @@ fn block_scale(block: &[u8]) -> f32 {
     binary16([block[block.len() - 2], block[block.len() - 1]])
 }
 
-/// Unpacks 48 bytes of five trits and 4 bytes of four. A byte is a fraction of 256 in base 3, the first trit in its
-/// highest digit.
+/// Unpacks a block of TQ1_0: 48 bytes of five trits each, and 4 bytes of four trits each. A byte divided by 256 is a
+/// fraction in base 3, and its first digit is the code of the first trit.
 fn tq1_0(block: &[u8], codes: &mut [u8]) {
     let digit = |byte: u8, power: u8| ((u16::from(byte.wrapping_mul(power)) * 3) >> 8) as u8;
     let mut codes = codes.iter_mut();
@@ -94,7 +94,8 @@ fn tq1_0(block: &[u8], codes: &mut [u8]) {
     }
 }
 
-/// Unpacks two groups of 32 bytes. A group has four times 32 weights, the first 32 in the lowest two bits.
+/// Unpacks a block of TQ2_0: two groups of 32 bytes. A group has four times 32 weights, of which the first 32 are in
+/// the lowest two bits of the bytes.
 fn tq2_0(block: &[u8], codes: &mut [u8]) {
     for (bytes, codes) in block[..64].chunks_exact(32).zip(codes.chunks_exact_mut(128)) {
         for (i, codes) in codes.chunks_exact_mut(32).enumerate() {
@@ -103,7 +104,8 @@ fn tq2_0(block: &[u8], codes: &mut [u8]) {
     }
 }
 
-/// Unpacks 32 bytes of four times 32 weights, the first 32 in the highest two bits.
+/// Unpacks a block of i2_s: 32 bytes with four times 32 weights, of which the first 32 are in the highest two bits of
+/// the bytes.
 fn i2_s(block: &[u8], codes: &mut [u8]) {
     for (i, codes) in codes.chunks_exact_mut(32).enumerate() {
         codes.iter_mut().zip(block).for_each(|(code, byte)| *code = byte >> (6 - 2 * i) & 3);

@@ -1,6 +1,6 @@
 //! Reads the header of a GGUF file, version 2 or 3 in little-endian order, as `ggml/docs/gguf.md` specifies it: magic,
-//! version, counts, key-value pairs, tensor infos. After it, at the next multiple of the alignment, are the tensors, at
-//! the offsets in their infos.
+//! version, counts, key-value pairs, tensor infos. The tensors start at the next multiple of the alignment after the
+//! header, at the offsets in their infos.
 //!
 //! Counts and lengths in a file are not trusted: nothing is allocated from them, and the bytes that they describe must
 //! be present.
@@ -9,7 +9,7 @@ use super::stored_tensor::{StoredTensor, malformed};
 use crate::error::Error;
 use std::collections::BTreeMap;
 
-/// A metadata value. Only the types from which a model's sizes are read are kept.
+/// A metadata value. Values of types that no model size is read from become `Other`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum MetadataValue<'a> {
     Integer(i128),
@@ -24,7 +24,7 @@ pub(super) struct GgufHeader<'a> {
     pub(super) tensors: BTreeMap<&'a str, StoredTensor<'a>>,
 }
 
-/// A reader of the bytes that have not been read yet.
+/// A reader that holds the bytes of the file that have not been read yet.
 struct HeaderReader<'a>(&'a [u8]);
 
 impl<'a> HeaderReader<'a> {
@@ -78,7 +78,7 @@ impl<'a> HeaderReader<'a> {
         })
     }
 
-    /// Skips an array.
+    /// Skips an array: returns `Other` and checks only that the array's bytes are present.
     fn skip_array(&mut self) -> Result<MetadataValue<'a>, Error> {
         let (kind, count) = (self.u32()?, self.size()?);
         let each = match kind {
@@ -87,7 +87,7 @@ impl<'a> HeaderReader<'a> {
             4..=6 => 4,
             10..=12 => 8,
             8 => {
-                // each takes at least 8 bytes, so the end of the file bounds this loop
+                // each string takes at least 8 bytes, so the end of the file bounds this loop
                 for _ in 0..count {
                     self.text()?;
                 }
@@ -102,7 +102,7 @@ impl<'a> HeaderReader<'a> {
     }
 }
 
-/// Reads the header of a whole file.
+/// Reads the header of a file, given all bytes of the file.
 pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
     let mut rest = HeaderReader(bytes);
     if rest.take(4)? != b"GGUF" {
@@ -131,7 +131,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
             shape.push(rest.size()?);
         }
         shape.reverse();
-        // so that no sum of sizes overflows, at four bytes for each element
+        // a bound that keeps sums of sizes from overflowing, at four bytes for each element
         let elements = shape.iter().try_fold(1usize, |product, axis| product.checked_mul(*axis));
         if !elements.is_some_and(|elements| (1..=usize::MAX / 8).contains(&elements)) {
             return Err(malformed(format!("{name} has the shape {shape:?}, which is empty or too large")));

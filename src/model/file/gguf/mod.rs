@@ -1,8 +1,8 @@
-//! GGUF files of models of the architecture of BitNet b1.58 2B4T: `bitnet-b1.58`, or `bitnet-25` in bitnet.cpp's first
-//! release.
+//! Reads GGUF files whose models have the architecture of BitNet b1.58 2B4T. The files name it `bitnet-b1.58`, or
+//! `bitnet-25` in bitnet.cpp's first release.
 //!
 //! The reader assumes what a file does not state: the activation is relu², the head is the embedding, and rows of q and
-//! k are in Hugging Face's order. A file with a head of its own, `output.weight`, is refused. The order of rows follows
+//! k are in Hugging Face's order. A file with a separate head, `output.weight`, is refused. The order of rows is known
 //! from bitnet.cpp, which rotates as NeoX does and whose converter does not permute rows.
 
 mod blocks;

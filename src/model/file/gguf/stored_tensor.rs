@@ -6,7 +6,8 @@ use crate::{
     model::file::tensor::{FileTensor, TensorKind},
 };
 
-/// A tensor that the header lists: its name, the number of its type, and its shape with the slowest axis first.
+/// A tensor that the header lists: its name, GGUF's number for its element type, and its shape with the slowest axis
+/// first.
 #[derive(Clone, Debug)]
 pub(super) struct StoredTensor<'a> {
     pub(super) name: &'a str,
@@ -28,7 +29,7 @@ impl<'a> StoredTensor<'a> {
             .ok_or_else(|| self.error(format_args!("the file ends before the end of its {count} bytes")))
     }
 
-    /// Returns the tensor, or an error unless its type is a floating-point one.
+    /// Returns the tensor if its type is a floating-point one, and an error otherwise.
     pub(super) fn float_tensor(&self) -> Result<FileTensor<'a>, Error> {
         let (kind, size) = match self.number {
             types::F32 => (TensorKind::F32, 4),
@@ -40,7 +41,7 @@ impl<'a> StoredTensor<'a> {
         Ok(FileTensor { name: self.name.into(), kind, shape: self.shape.clone(), bytes })
     }
 
-    /// Returns the number of elements. It fits usize because the header reader checks that.
+    /// Returns the number of elements. The header reader has checked that it fits usize.
     pub(super) fn elements(&self) -> usize {
         self.shape.iter().product()
     }

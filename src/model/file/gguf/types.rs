@@ -5,7 +5,7 @@ pub(super) const F16: u32 = 1;
 pub(super) const BF16: u32 = 30;
 pub(super) const TQ1_0: u32 = 34;
 pub(super) const TQ2_0: u32 = 35;
-/// A type of bitnet.cpp. ggml has removed its own type of this number.
+/// A type that only bitnet.cpp defines. ggml once had another type with this number and has removed it.
 pub(super) const I2_S: u32 = 36;
 
 /// The names of tensor types, for messages.

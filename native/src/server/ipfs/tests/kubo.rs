@@ -1,8 +1,8 @@
-//! Comparison with a real Kubo, which `scripts/interop` starts.
+//! Compares the node's responses with those of a real Kubo daemon, which `scripts/interop` starts.
 
 use super::*;
 
-/// Returns the RPC of the Kubo.
+/// Returns the RPC of the Kubo daemon.
 fn kubo() -> TestNode {
     let url = std::env::var("R3MES_KUBO").expect("R3MES_KUBO holds the URL of a Kubo's RPC: scripts/interop sets it");
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
@@ -22,7 +22,7 @@ fn kubo_and_this_node_import_each_others_cars() {
     let fresh = node(AMPLE, Access::Owner);
     assert_eq!(fresh.upload("dag/import", &[&car.body]).json()["Root"]["PinErrorMsg"], "");
     assert_eq!(fresh.post(&format!("cat?arg={root}")).body, file);
-    // a DAG that the Kubo does not have yet
+    // the Kubo daemon does not have this DAG yet
     let other = numbered(1_000_003)[3..].to_vec();
     let root = ours.upload("add?cid-version=1", &[&other]).json()["Hash"].as_str().unwrap().to_owned();
     let car = ours.get(&format!("/ipfs/{root}?format=car"), &[]);
