@@ -3,7 +3,7 @@
 use super::{
     events::event_json,
     rpc,
-    state::{AppState, SharedApp, blocking, check_address, failure},
+    state::{AppState, SharedApp, blocking, failure, invalid_address},
 };
 use crate::{clock::unix_seconds, output::hex};
 use axum::{
@@ -17,7 +17,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use r3mes_wgpu::{
     client::JobInfo,
     ledger::TxOutcome,
-    tx::{DENOM, MAX_TX_BYTES, tx_hash},
+    tx::{DENOM, MAX_TX_BYTES, check_address, tx_hash},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ fn response(hash: &str, height: u64, code: u32, log: &str, data: &[u8]) -> Value
 
 /// Returns an account. Every valid address has one, whose account number is 0.
 async fn account(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    check_address(&address)?;
+    check_address(&address).map_err(invalid_address)?;
     let sequence = app.ledger().state().account_of(&address).sequence;
     Ok(Json(json!({ "account": {
         "@type": "/cosmos.auth.v1beta1.BaseAccount", "address": address, "pub_key": null, "account_number": "0",

@@ -1,6 +1,6 @@
 //! Grants, with the paths and JSON of the REST server of a Cosmos SDK 0.50 node, and the numbers of session statements.
 
-use super::state::{AppState, SharedApp, failure};
+use super::state::{AppState, SharedApp, failure, invalid_address};
 use crate::clock::unix_seconds;
 use axum::{
     Json, Router,
@@ -32,7 +32,7 @@ struct GrantQuery {
 }
 
 async fn grants(State(app): SharedApp, Query(query): Query<GrantQuery>) -> Result<Json<Value>, Response> {
-    let pair = pair(query.granter, query.grantee).map_err(invalid)?;
+    let pair = pair(query.granter, query.grantee).map_err(invalid_address)?;
     let (grants, now) = (app.ledger().state().granted(&pair), unix_seconds());
     let wanted =
         |message: &str| query.msg_type_url.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == message);
@@ -52,7 +52,7 @@ async fn allowance(
     State(app): SharedApp,
     Path((granter, grantee)): Path<(String, String)>,
 ) -> Result<Json<Value>, Response> {
-    let pair = pair(granter, grantee).map_err(invalid)?;
+    let pair = pair(granter, grantee).map_err(invalid_address)?;
     let allowed = app.ledger().state().allowance(&pair).filter(|allowed| allowed.expires > unix_seconds());
     let Some(FeeAllowance { left, expires }) = allowed else {
         return Err(failure(StatusCode::NOT_FOUND, 5, "fee-grant not found"));
@@ -74,7 +74,7 @@ async fn session(
     State(app): SharedApp,
     Path((granter, grantee)): Path<(String, String)>,
 ) -> Result<Json<Value>, Response> {
-    let pair = pair(granter, grantee).map_err(invalid)?;
+    let pair = pair(granter, grantee).map_err(invalid_address)?;
     let number = app.ledger().state().session_number(&pair);
     Ok(Json(json!({ "number": number.to_string() })))
 }
@@ -83,8 +83,4 @@ fn pair(granter: String, grantee: String) -> Result<GrantPair, TxError> {
     check_address(&granter)?;
     check_address(&grantee)?;
     Ok(GrantPair { granter, grantee })
-}
-
-fn invalid(error: TxError) -> Response {
-    failure(StatusCode::BAD_REQUEST, 3, error)
 }

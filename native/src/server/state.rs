@@ -8,7 +8,10 @@ use axum::{
     http::{HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
-use r3mes_wgpu::ledger::{Ledger, Refusal};
+use r3mes_wgpu::{
+    ledger::{Ledger, Refusal},
+    tx::TxError,
+};
 use serde_json::json;
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
 use tracing::error;
@@ -75,7 +78,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Returns an error response if `address` is not a valid address on this chain.
-pub(super) fn check_address(address: &str) -> Result<(), Response> {
-    r3mes_wgpu::tx::check_address(address).map_err(|error| failure(StatusCode::BAD_REQUEST, 3, error))
+/// Returns the response to a request that names an invalid address.
+pub(super) fn invalid_address(error: TxError) -> Response {
+    failure(StatusCode::BAD_REQUEST, 3, error)
 }
