@@ -85,10 +85,10 @@ impl World {
             layout_root: Hash([0; 32]),
             dispute_context: DisputeContext {
                 program: Hash([0; 32]),
-                step: 1,
-                closing: 1,
-                adapter: 10,
-                context: 2048,
+                run_dispatches: 1,
+                encoding_dispatches: 1,
+                adapter_buffers: 10,
+                sequence_tokens: 2048,
                 streams: Vec::new(),
             },
         };
@@ -115,7 +115,7 @@ impl World {
                 ahead.admit(&tx.0).expect("admitted");
             }
             spent.admitted += begun.elapsed();
-            let height = self.ledger.state().scalars().height + 1;
+            let height = self.ledger.state().head().height + 1;
             let begun = Instant::now();
             let block = ChainBlock::new(height, self.time, self.ledger.root(), txs);
             let (after, applied) = self.ledger.apply(&block);

@@ -122,7 +122,7 @@ fn mine(world: &mut World, job: &SmallJob, forged: bool) -> Option<(u64, Task, A
     message.ipfs_hash = artifact.dag().expect("an artifact within its limits").root.to_string();
     world.rights.insert(message.gradient_hash.clone(), !forged);
     world.send(MINER, Message::SubmitGradient(Box::new(message)));
-    let id = world.ledger.state().scalars().submissions;
+    let id = world.ledger.state().head().submissions;
     world.until(|world| matches!(world.status(id), SubmissionStatus::Accepted | SubmissionStatus::Rejected(_)));
     Some((id, task, artifact))
 }
@@ -145,7 +145,7 @@ fn dispute(
         manifest: dag.get(&dag.root).expect("its own root"),
     };
     world.send(challenger, Message::OpenDispute(opening.into()));
-    let dispute_id = world.ledger.state().scalars().disputes;
+    let dispute_id = world.ledger.state().head().disputes;
     if let Some(answer) = provers.get(&answerer).and_then(Prover::answer) {
         let (sender, answer) = (address(answerer), answer.encode());
         world.send(answerer, Message::AnswerDispute(MsgAnswerDispute { sender, dispute_id, answer }));
@@ -211,7 +211,7 @@ pub(super) fn griefs() {
         let Some(right) = mine(&mut world, &job, false) else { continue };
         let provers = [(WATCHER, job.prover(&right.1, false)), (GRIEFER, job.prover(&right.1, true))];
         dispute(&mut world, &job, &right, GRIEFER, WATCHER, &mut provers.into());
-        world.until(|world| world.ledger.state().scalars().full_since.is_none());
+        world.until(|world| world.ledger.state().head().full_since.is_none());
     }
     let reputation = world.ledger.state().reputation(&address(MINER));
     let costs = [COST, 0, 2 * COST].map(|cost| cost * i64::from(TASKS));

@@ -79,10 +79,10 @@ fn genesis() -> Genesis {
         layout_root: Hash([0; 32]),
         dispute_context: DisputeContext {
             program: Hash([0; 32]),
-            step: 1,
-            closing: 1,
-            adapter: 10,
-            context: 2048,
+            run_dispatches: 1,
+            encoding_dispatches: 1,
+            adapter_buffers: 10,
+            sequence_tokens: 2048,
             streams: Vec::new(),
         },
         chunks: (0..7u8).map(|number| Codec::Raw.cid(&[number])).collect(),
@@ -107,7 +107,7 @@ impl World {
 
     fn block(&mut self, txs: Vec<Vec<u8>>) -> Vec<u32> {
         self.time += 1;
-        let height = self.ledger.state().scalars().height + 1;
+        let height = self.ledger.state().head().height + 1;
         let block = ChainBlock::new(height, self.time, self.ledger.root(), txs.into_iter().map(Tx).collect());
         let (after, applied) = self.ledger.apply(&block);
         self.ledger = after;
@@ -150,9 +150,9 @@ impl World {
         let commitment = if forge { Commitment::new(&held.task, &[8; 32]) } else { honest(&held.task) };
         let Some(message) = self.submission(number, commitment) else { return };
         self.send(number, Message::SubmitGradient(Box::new(message)));
-        let id = self.ledger.state().scalars().submissions;
+        let id = self.ledger.state().head().submissions;
         self.until(|world| matches!(world.status(id), SubmissionStatus::Accepted | SubmissionStatus::Rejected(_)));
-        self.until(|world| world.ledger.state().scalars().full_since.is_none());
+        self.until(|world| world.ledger.state().head().full_since.is_none());
     }
 
     /// Applies blocks until a condition holds.

@@ -27,7 +27,7 @@ enum Command {
     Mine(Box<mine::MineArgs>),
     /// Serve a node and the mining page for other miners
     Node(node::NodeArgs),
-    /// Print the genesis file of a new network: its rules, job, operators and first coins
+    /// Print the genesis file of a new network: its rules, job, operators and initial balances
     Genesis(genesis::GenesisArgs),
     /// Recompute gradients that other miners submit, backed by a stake, and get paid
     Verifier(verifier::VerifierArgs),

@@ -91,7 +91,7 @@ fn compare(kubo: &Peer, layout: FileLayout, options: &str, bytes: usize) {
 }
 
 #[test]
-#[ignore = "needs a Kubo: scripts/interop"]
+#[ignore = "needs a Kubo daemon: scripts/interop"]
 fn kubo_computes_the_same_cids_for_files_around_every_size_boundary() {
     const CHUNK: usize = 262_144;
     let kubo = Peer::rpc();
@@ -108,7 +108,7 @@ fn kubo_computes_the_same_cids_for_files_around_every_size_boundary() {
 /// Trees of three or more levels. The chunks are small, because files that are small enough for a test have so many
 /// levels only with small chunks.
 #[test]
-#[ignore = "needs a Kubo: scripts/interop"]
+#[ignore = "needs a Kubo daemon: scripts/interop"]
 fn kubo_computes_the_same_cids_for_deep_files() {
     let kubo = Peer::rpc();
     let small = FileLayout::new(10, 3).unwrap();
@@ -137,7 +137,7 @@ fn dag(seed: u8) -> Dag {
 }
 
 #[test]
-#[ignore = "needs a Kubo: scripts/interop"]
+#[ignore = "needs a Kubo daemon: scripts/interop"]
 fn kubo_keeps_stored_blocks_until_their_pin_is_removed() {
     let (rpc, dag) = (Peer::rpc(), dag(3));
     let pin_list = dag.pin_list().unwrap().cid();
@@ -163,7 +163,7 @@ fn kubo_keeps_stored_blocks_until_their_pin_is_removed() {
 }
 
 #[test]
-#[ignore = "needs a Kubo: scripts/interop"]
+#[ignore = "needs a Kubo daemon: scripts/interop"]
 fn kubo_and_this_library_read_each_others_cars() {
     let kubo = Peer::rpc();
     let small = Dag::file(FileLayout::default(), &numbered(700_001)).unwrap();
@@ -202,7 +202,7 @@ impl BlockSource for EmptyNodeWithGateway {
 impl BlockCache for EmptyNodeWithGateway {}
 
 #[test]
-#[ignore = "needs a Kubo: scripts/interop"]
+#[ignore = "needs a Kubo daemon: scripts/interop"]
 fn blocks_that_a_node_lacks_come_from_kubos_gateway() {
     let dag = dag(4);
     block_on(Peer::rpc().kubo().put_dag(&dag)).unwrap();
@@ -216,7 +216,7 @@ fn blocks_that_a_node_lacks_come_from_kubos_gateway() {
 }
 
 #[test]
-#[ignore = "needs a Kubo: scripts/interop"]
+#[ignore = "needs a Kubo daemon: scripts/interop"]
 fn kubo_stores_every_accepted_artifact() {
     let (work_dir, home) = (WorkDir::new("kubo-node"), WorkDir::new("kubo-miner"));
     let (node, kubo) = (NodeProcess::start(&work_dir), Peer::rpc());

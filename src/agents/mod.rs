@@ -20,7 +20,7 @@ use crate::{
     client::{Classify, ClientError, ErrorClass, FetchError},
     dispute::judge::DisputeError,
     error::Error,
-    protocol::WorkError,
+    protocol::ProtocolError,
     store::StoreError,
     training::worker::WorkerError,
 };
@@ -37,7 +37,7 @@ pub enum RoleError {
     Worker(#[from] WorkerError),
     /// A task, an adapter or an artifact is malformed.
     #[error(transparent)]
-    Work(#[from] WorkError),
+    Work(#[from] ProtocolError),
     /// Blocks could not be fetched.
     #[error(transparent)]
     Blocks(#[from] FetchError),

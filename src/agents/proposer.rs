@@ -43,7 +43,7 @@ impl Proposer {
     /// Commits to the aggregate of the current round or reveals it, if one of them is due. Returns the CID of the next
     /// adapter if this call computed it.
     pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Cid>, RoleError> {
-        let Some(job) = client.aggregation_job().await?.filter(|job| !job.shown) else { return Ok(None) };
+        let Some(job) = client.aggregation_job().await?.filter(|job| !job.revealed) else { return Ok(None) };
         let known = self.computed.take().filter(|computed| computed.is_of(&job));
         let (computed, fresh) = match known {
             Some(computed) => (computed, None),

@@ -50,7 +50,7 @@ pub struct AggregationJob {
     /// IDs of the gradients that the commitment covers.
     pub committed: Vec<u64>,
     /// Whether the proposer has revealed its aggregate.
-    pub shown: bool,
+    pub revealed: bool,
 }
 
 /// An accepted gradient of a round.

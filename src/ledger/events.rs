@@ -81,7 +81,7 @@ pub enum Event {
         /// ID of the gradient.
         id: u64,
         /// True if an answer won and the dispute was dismissed; false if the dispute was upheld.
-        stands: bool,
+        upheld: bool,
     },
     /// A node lost part of its stake.
     Slashed {

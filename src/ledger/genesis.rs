@@ -3,7 +3,7 @@
 use super::params::LedgerParams;
 use crate::{
     dispute::judge::{DisputeContext, Hash},
-    protocol::{Aggregate, Job, Task, TaskTerms, WorkError},
+    protocol::{Aggregate, Job, ProtocolError, Task, TaskTerms},
     store::{Cid, dag_cbor},
 };
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ pub struct Genesis {
 pub enum GenesisError {
     /// The job is invalid.
     #[error(transparent)]
-    Job(#[from] WorkError),
+    Job(#[from] ProtocolError),
     /// The quota is not within its limits.
     #[error("a round of {quota} tasks: the quota must be 1 to 4096, and at most the number of chunks, {chunks}")]
     Quota {
@@ -135,7 +135,7 @@ impl Genesis {
     }
 
     /// Returns a miner's task at a position of a round that starts from `adapter`.
-    pub fn task(&self, round: u64, adapter: Cid, position: u64, miner: &str) -> Result<Task, WorkError> {
+    pub fn task(&self, round: u64, adapter: Cid, position: u64, miner: &str) -> Result<Task, ProtocolError> {
         let seed = Sha256::new().chain_update("r3mes/job-seed/1").chain_update(self.seed);
         let seed = seed.chain_update(round.to_le_bytes()).chain_update(position.to_le_bytes()).finalize().into();
         let (job, chunk, miner) = (self.job.clone(), self.chunk(position), miner.to_owned());

@@ -50,7 +50,7 @@ pub use submissions::{global_seed, proves_work, shard};
 pub use transactions::TxOutcome;
 
 use crate::{
-    protocol::{Task, WorkError},
+    protocol::{ProtocolError, Task},
     tx::Signed,
 };
 use std::sync::Arc;
@@ -225,7 +225,7 @@ impl Ledger {
     }
 
     /// Returns a miner's task at a position of the current round.
-    pub fn task(&self, position: u64, miner: &str) -> Result<Task, WorkError> {
+    pub fn task(&self, position: u64, miner: &str) -> Result<Task, ProtocolError> {
         self.state.task(position, miner)
     }
 }

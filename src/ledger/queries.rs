@@ -7,7 +7,7 @@ use super::{
     submissions::{global_seed, shard},
 };
 use crate::{
-    protocol::{Task, WorkError},
+    protocol::{ProtocolError, Task},
     store::Cid,
 };
 
@@ -86,11 +86,6 @@ impl State {
         self.account(address)
     }
 
-    /// Returns the last block, the counters and the totals.
-    pub fn scalars(&self) -> &ChainHead {
-        self.head()
-    }
-
     /// Returns a submission by its ID; `None` if it does not exist or is no longer stored.
     pub fn submission(&self, id: u64) -> Option<&Submission> {
         self.submissions.get(&id)
@@ -151,7 +146,7 @@ impl State {
 
 impl Ledger {
     /// Returns the claim that a miner holds.
-    pub fn held(&self, miner: &str) -> Result<Option<HeldClaim>, WorkError> {
+    pub fn held(&self, miner: &str) -> Result<Option<HeldClaim>, ProtocolError> {
         let state = self.state();
         let Some(position) = state.held.get(miner).copied() else { return Ok(None) };
         let (round, began) = (state.head().round, &state.round().hash);
@@ -160,7 +155,7 @@ impl Ledger {
     }
 
     /// Returns the tasks of all claims and of all stored submissions.
-    pub fn tasks(&self) -> Result<Vec<Task>, WorkError> {
+    pub fn tasks(&self) -> Result<Vec<Task>, ProtocolError> {
         let state = self.state();
         let mut tasks = Vec::new();
         for (position, slot) in &state.chunk_slots {
@@ -178,7 +173,7 @@ impl Ledger {
     }
 
     /// Returns what a verifier has to do in each open challenge, ordered by ID.
-    pub fn assignments(&self, verifier: &str) -> Result<Vec<Assignment>, WorkError> {
+    pub fn assignments(&self, verifier: &str) -> Result<Vec<Assignment>, ProtocolError> {
         let state = self.state();
         let sampled =
             |challenge: &Challenge| challenge.sampled.iter().find(|sampled| sampled.verifier == verifier).cloned();
@@ -211,7 +206,7 @@ impl Ledger {
     }
 
     /// Returns the gradients that may be disputed or whose finding may be appealed against, ordered by ID.
-    pub fn contestable(&self) -> Result<Vec<ContestableGradient>, WorkError> {
+    pub fn contestable(&self) -> Result<Vec<ContestableGradient>, ProtocolError> {
         let state = self.state();
         let mut contestable = Vec::new();
         for (id, submission) in &state.submissions {
@@ -226,7 +221,7 @@ impl Ledger {
     }
 
     /// Returns the open disputes: ID, case, submission and task of each.
-    pub fn disputes(&self) -> Result<Vec<(u64, &DisputeCase, &Submission, Task)>, WorkError> {
+    pub fn disputes(&self) -> Result<Vec<(u64, &DisputeCase, &Submission, Task)>, ProtocolError> {
         let state = self.state();
         let mut open = Vec::new();
         for (id, case) in &state.disputes {
@@ -238,7 +233,7 @@ impl Ledger {
 
     /// Returns the gradients that a proposer must add up; `None` if the round is not full and settled, or if the
     /// address is not a proposer.
-    pub fn aggregation(&self, proposer: &str) -> Result<Option<Aggregation>, WorkError> {
+    pub fn aggregation(&self, proposer: &str) -> Result<Option<Aggregation>, ProtocolError> {
         let state = self.state();
         if state.settled_since().is_none() || !state.nodes_of(PROPOSER).any(|(address, _)| address == proposer) {
             return Ok(None);

@@ -4,7 +4,7 @@
 use super::genesis::Genesis;
 use crate::{
     dispute::judge::{Dispute, Hash},
-    protocol::{Commitment, Task, WorkError},
+    protocol::{Commitment, ProtocolError, Task},
     store::Cid,
 };
 use imbl::{OrdMap, ordmap::DiffItem};
@@ -391,7 +391,8 @@ impl Reputation {
 }
 
 impl State {
-    pub(super) fn head(&self) -> &ChainHead {
+    /// Returns the last block, the counters and the totals.
+    pub fn head(&self) -> &ChainHead {
         self.head.get(&()).expect("a state has a head from its genesis on")
     }
 
@@ -433,12 +434,12 @@ impl State {
     }
 
     /// Returns a miner's task at a position of the current round.
-    pub(super) fn task(&self, position: u64, miner: &str) -> Result<Task, WorkError> {
+    pub(super) fn task(&self, position: u64, miner: &str) -> Result<Task, ProtocolError> {
         self.genesis.task(self.head().round, self.round().adapter, position, miner)
     }
 
     /// Returns the task of a submission. The submission's round is stored until the submission is settled.
-    pub(super) fn task_of(&self, submission: &Submission) -> Result<Task, WorkError> {
+    pub(super) fn task_of(&self, submission: &Submission) -> Result<Task, ProtocolError> {
         let Submission { round, position, miner, .. } = submission;
         let adapter = self.rounds.get(round).unwrap_or(self.round()).adapter;
         self.genesis.task(*round, adapter, *position, miner)

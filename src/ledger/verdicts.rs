@@ -23,7 +23,7 @@ fn uphold_case(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<
     state.disputes.remove(&id);
     coins::give_back(state, &case.challenger, case.bond.unwrap_or_default());
     release_answers(state, case);
-    events.push(Event::Judged { dispute: id, id: case.submission, stands: false });
+    events.push(Event::Judged { dispute: id, id: case.submission, upheld: true });
     uphold(state, case.submission, &case.challenger, events);
 }
 
@@ -67,7 +67,7 @@ fn dismiss(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<Even
         settlement::record_defense(state, *submission, challenger, answerer);
     }
     release_answers(state, case);
-    events.push(Event::Judged { dispute: id, id: *submission, stands: true });
+    events.push(Event::Judged { dispute: id, id: *submission, upheld: false });
     if !state.is_disputed(*submission) {
         submissions::reinstate(state, *submission, events);
     }

@@ -5,7 +5,7 @@
 //! encodes it.
 
 use super::{
-    error::{WorkError, in_range},
+    error::{ProtocolError, in_range},
     job::{MAX_MATRICES, validate_shape},
 };
 use crate::{
@@ -28,7 +28,7 @@ pub struct AdapterState {
 
 impl AdapterState {
     /// Returns the state as blocks. The CID of the root block is the adapter root.
-    pub fn dag(&self) -> Result<Dag, WorkError> {
+    pub fn dag(&self) -> Result<Dag, ProtocolError> {
         let mut blocks = Vec::new();
         let mut leaves = |bytes: &[u8]| -> Vec<Cid> {
             let leaves = split(bytes);
@@ -54,7 +54,7 @@ impl AdapterState {
     }
 
     /// Fetches, checks and decodes the state with the adapter root `root`.
-    pub fn fetch(root: &Cid, fetch: Fetch) -> Result<Self, WorkError> {
+    pub fn fetch(root: &Cid, fetch: Fetch) -> Result<Self, ProtocolError> {
         let manifest: AdapterManifest = dag_cbor::fetch(FORMAT, root, fetch)?;
         manifest.validate()?;
         let mut matrices = Vec::with_capacity(manifest.matrices.len());
@@ -69,7 +69,7 @@ impl AdapterState {
     }
 
     /// Returns the CIDs of the blocks under an encoded manifest, for stores that keep or delete whole states.
-    pub fn links(manifest: &[u8]) -> Result<Vec<Cid>, WorkError> {
+    pub fn links(manifest: &[u8]) -> Result<Vec<Cid>, ProtocolError> {
         let manifest: AdapterManifest = dag_cbor::decode(FORMAT, manifest)?;
         let leaves = manifest.matrices.into_iter().flat_map(|entry| entry.leaves);
         Ok(leaves.chain(manifest.optimizer).collect())
@@ -96,7 +96,7 @@ struct AdapterEntry {
 }
 
 impl AdapterManifest {
-    fn validate(&self) -> Result<(), WorkError> {
+    fn validate(&self) -> Result<(), ProtocolError> {
         in_range("rank", self.rank.into(), 4, 64)?;
         in_range("alpha", self.alpha.into(), 1, 1 << 16)?;
         in_range("number of matrices", self.matrices.len() as i64, 1, MAX_MATRICES as i64)?;
@@ -104,7 +104,7 @@ impl AdapterManifest {
         let mut names: Vec<&str> = self.matrices.iter().map(|entry| entry.name.as_str()).collect();
         names.sort_unstable();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(WorkError::Name { what: "matrix", name: twice[0].to_owned(), problem: "occurs twice" });
+            return Err(ProtocolError::Name { what: "matrix", name: twice[0].to_owned(), problem: "occurs twice" });
         }
         for entry in &self.matrices {
             validate_shape(&entry.name, entry.rows as usize, entry.columns as usize, self.rank as usize)?;

@@ -3,7 +3,7 @@
 
 use super::{
     artifact::Artifact,
-    error::{WorkError, in_range},
+    error::{ProtocolError, in_range},
     job::Job,
     transport_matrix::TransportMatrix,
 };
@@ -43,7 +43,7 @@ impl Aggregate {
     }
 
     /// Adds an artifact. A void, or an artifact with an element of 2^51 or more, is only counted.
-    pub fn add(&mut self, artifact: &Artifact) -> Result<(), WorkError> {
+    pub fn add(&mut self, artifact: &Artifact) -> Result<(), ProtocolError> {
         let max = i64::from(Self::MAX_ARTIFACTS);
         in_range("number of artifacts in an aggregate", i64::from(self.artifacts) + 1, 1, max)?;
         if let Some(gradient) = artifact.as_gradient() {

@@ -5,7 +5,7 @@
 //! but contributes nothing to the aggregate.
 
 use super::{
-    error::{WorkError, in_range},
+    error::{ProtocolError, in_range},
     job::{MAX_MATRICES, MatrixSpec},
     merkle::merkle_root,
     task::Task,
@@ -74,7 +74,7 @@ pub struct ArtifactClaim {
 impl Artifact {
     /// Rounds an exact gradient for transport. The result is void if an element has more than
     /// [`MAX_GRADIENT_BITS`](super::MAX_GRADIENT_BITS) bits.
-    pub fn gradient(task: &Task, gradient: &Gradient) -> Result<Self, WorkError> {
+    pub fn gradient(task: &Task, gradient: &Gradient) -> Result<Self, ProtocolError> {
         let specs = &task.job.matrices;
         let count = specs.len() as i64;
         in_range("number of matrices in the gradient", gradient.matrices.len() as i64, count, count)?;
@@ -127,18 +127,18 @@ impl Artifact {
     }
 
     /// Returns the artifact as blocks. The CID of the root block is the artifact's CID.
-    pub fn dag(&self) -> Result<Dag, WorkError> {
+    pub fn dag(&self) -> Result<Dag, ProtocolError> {
         let mut leaves = Vec::new();
         let manifest = self.manifest(&mut leaves);
         Ok(Dag::new(dag_cbor::block(FORMAT, &manifest)?, leaves))
     }
 
     /// Fetches, checks and decodes the artifact with the CID `root`, which must be a well-formed artifact of `task`.
-    pub fn fetch(task: &Task, root: &Cid, fetch: Fetch) -> Result<Self, WorkError> {
+    pub fn fetch(task: &Task, root: &Cid, fetch: Fetch) -> Result<Self, ProtocolError> {
         let manifest: ArtifactManifest = dag_cbor::fetch(FORMAT, root, fetch)?;
         let expected = task.cid();
         if manifest.task != expected {
-            return Err(WorkError::OtherTask { expected, found: Box::new(manifest.task) });
+            return Err(ProtocolError::OtherTask { expected, found: Box::new(manifest.task) });
         }
         let ManifestBody::Gradient { loss, tokens, matrices: entries } = manifest.body else {
             return Ok(Self::void(task));
@@ -163,7 +163,7 @@ impl Artifact {
     }
 
     /// Decodes a manifest without fetching its leaves.
-    pub fn claim(manifest: &[u8]) -> Result<ArtifactClaim, WorkError> {
+    pub fn claim(manifest: &[u8]) -> Result<ArtifactClaim, ProtocolError> {
         let manifest: ArtifactManifest = dag_cbor::decode(FORMAT, manifest)?;
         let (task, gradient_root) = (manifest.task, manifest.gradient_root());
         let loss_and_tokens = match manifest.body {
@@ -174,7 +174,7 @@ impl Artifact {
     }
 
     /// Returns the CIDs of the blocks under an encoded manifest, for stores that keep or delete whole artifacts.
-    pub fn links(manifest: &[u8]) -> Result<Vec<Cid>, WorkError> {
+    pub fn links(manifest: &[u8]) -> Result<Vec<Cid>, ProtocolError> {
         let manifest: ArtifactManifest = dag_cbor::decode(FORMAT, manifest)?;
         let ManifestBody::Gradient { matrices, .. } = manifest.body else { return Ok(Vec::new()) };
         Ok(matrices.into_iter().flat_map(|entry| entry.leaves).collect())
@@ -199,7 +199,7 @@ impl Artifact {
     }
 }
 
-fn check_tokens(tokens: u32) -> Result<(), WorkError> {
+fn check_tokens(tokens: u32) -> Result<(), ProtocolError> {
     in_range("number of supervised tokens", tokens.into(), 1, super::CHUNK_TOKENS as i64)
 }
 

@@ -3,7 +3,7 @@
 //! The tokens are u32 because there are vocabularies of more than 65,536 tokens, and because a fixed width has only one
 //! encoding. A chunk is a raw block, so its CID contains the SHA-256 of these 8192 bytes.
 
-use super::error::{WorkError, in_range};
+use super::error::{ProtocolError, in_range};
 use crate::store::{Block, Cid, Codec, Fetch};
 
 /// Number of tokens in a chunk.
@@ -15,7 +15,7 @@ pub struct Chunk(Vec<u32>);
 
 impl Chunk {
     /// Builds a chunk from exactly 2048 tokens, each below `vocab`.
-    pub fn new(tokens: Vec<u32>, vocab: u32) -> Result<Self, WorkError> {
+    pub fn new(tokens: Vec<u32>, vocab: u32) -> Result<Self, ProtocolError> {
         let expected = CHUNK_TOKENS as i64;
         in_range("number of tokens in a chunk", tokens.len() as i64, expected, expected)?;
         for &token in &tokens {
@@ -25,7 +25,7 @@ impl Chunk {
     }
 
     /// Fetches, checks and decodes the chunk `cid`.
-    pub fn fetch(cid: &Cid, vocab: u32, fetch: Fetch) -> Result<Self, WorkError> {
+    pub fn fetch(cid: &Cid, vocab: u32, fetch: Fetch) -> Result<Self, ProtocolError> {
         let block = Block::fetch(Codec::Raw, cid, fetch)?;
         let expected = 4 * CHUNK_TOKENS as i64;
         in_range("number of bytes in a chunk", block.bytes().len() as i64, expected, expected)?;
@@ -68,7 +68,7 @@ mod tests {
         let get = |_: &Cid| Ok(block.bytes().to_vec());
         assert_eq!(Chunk::fetch(&block.cid(), 256, &get).as_ref(), Ok(&chunks[1]));
         let small = Chunk::fetch(&block.cid(), 255, &get);
-        assert_eq!(small, Err(WorkError::Range { what: "token", value: 255, min: 0, max: 254 }));
+        assert_eq!(small, Err(ProtocolError::Range { what: "token", value: 255, min: 0, max: 254 }));
         assert_eq!(cut_text(&text[..CHUNK_TOKENS - 1]).len(), 0);
     }
 
@@ -79,12 +79,12 @@ mod tests {
             let mut bytes = block.bytes().to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);
             let flipped = Chunk::fetch(&block.cid(), 256, &|_| Ok(bytes.clone()));
-            assert!(matches!(flipped, Err(WorkError::Store(StoreError::Mismatch { .. }))));
+            assert!(matches!(flipped, Err(ProtocolError::Store(StoreError::Mismatch { .. }))));
         }
         for length in [0, 1, 8191, 8193, 16384] {
             let other = Block::new(Codec::Raw, vec![0; length]).unwrap();
             let read = Chunk::fetch(&other.cid(), 256, &|_| Ok(other.bytes().to_vec()));
-            assert!(matches!(read, Err(WorkError::Range { what: "number of bytes in a chunk", .. })), "{length}");
+            assert!(matches!(read, Err(ProtocolError::Range { what: "number of bytes in a chunk", .. })), "{length}");
         }
     }
 }

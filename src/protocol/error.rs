@@ -6,7 +6,7 @@ use crate::store::StoreError;
 /// The reasons for which a task, chunk, artifact, adapter or receipt is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum WorkError {
+pub enum ProtocolError {
     /// A block of the object is missing or invalid.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -63,12 +63,12 @@ pub enum WorkError {
 }
 
 /// Returns an error unless `value` is in `min..=max`.
-pub(crate) fn in_range(what: &'static str, value: i64, min: i64, max: i64) -> Result<(), WorkError> {
-    if (min..=max).contains(&value) { Ok(()) } else { Err(WorkError::Range { what, value, min, max }) }
+pub(crate) fn in_range(what: &'static str, value: i64, min: i64, max: i64) -> Result<(), ProtocolError> {
+    if (min..=max).contains(&value) { Ok(()) } else { Err(ProtocolError::Range { what, value, min, max }) }
 }
 
 /// Returns an error unless a name consists of 1 to `max` bytes of printable ASCII without spaces.
-pub(crate) fn plain_name(what: &'static str, name: &str, max: usize) -> Result<(), WorkError> {
+pub(crate) fn plain_name(what: &'static str, name: &str, max: usize) -> Result<(), ProtocolError> {
     let problem = if name.is_empty() || name.len() > max {
         "is empty or too long"
     } else if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -77,5 +77,5 @@ pub(crate) fn plain_name(what: &'static str, name: &str, max: usize) -> Result<(
         return Ok(());
     };
     let shown = name.chars().take(max).collect();
-    Err(WorkError::Name { what, name: shown, problem })
+    Err(ProtocolError::Name { what, name: shown, problem })
 }

@@ -2,7 +2,7 @@
 //! gradient is computed.
 
 use super::{
-    error::{WorkError, in_range, plain_name},
+    error::{ProtocolError, in_range, plain_name},
     transport::Transport,
 };
 use crate::{numbers::lora::LoraAdapter, store::Cid};
@@ -85,14 +85,14 @@ pub struct Job {
 
 impl Job {
     /// Returns an error unless every value is within its limits and the matrices are in canonical order.
-    pub fn validate(&self) -> Result<(), WorkError> {
+    pub fn validate(&self) -> Result<(), ProtocolError> {
         in_range("rank", self.rank.into(), 4, 64)?;
         in_range("number of targets", self.targets.len() as i64, 1, 64)?;
         in_range("number of matrices", self.matrices.len() as i64, 1, MAX_MATRICES as i64)?;
         for (at, target) in self.targets.iter().enumerate() {
             plain_name("target", target, MAX_NAME_BYTES / 2)?;
             if self.targets[..at].contains(target) {
-                return Err(WorkError::Name { what: "target", name: target.clone(), problem: "occurs twice" });
+                return Err(ProtocolError::Name { what: "target", name: target.clone(), problem: "occurs twice" });
             }
         }
         let mut last = None;
@@ -102,7 +102,7 @@ impl Job {
             let order_key = Some(self.order_key(&spec.name)?);
             if order_key <= last {
                 let (what, name) = ("matrix", spec.name.clone());
-                return Err(WorkError::Name { what, name, problem: "is not in canonical order" });
+                return Err(ProtocolError::Name { what, name, problem: "is not in canonical order" });
             }
             last = order_key;
         }
@@ -110,7 +110,7 @@ impl Job {
     }
 
     /// Returns an error unless `adapter` has exactly the matrices of this job.
-    pub fn check_adapter(&self, adapter: &LoraAdapter) -> Result<(), WorkError> {
+    pub fn check_adapter(&self, adapter: &LoraAdapter) -> Result<(), ProtocolError> {
         in_range(
             "number of matrices in the adapter",
             adapter.matrices.len() as i64,
@@ -125,7 +125,7 @@ impl Job {
     }
 
     /// Returns the sort key of a matrix name in canonical order: (layer, position of the target, 0 for a or 1 for b).
-    fn order_key(&self, name: &str) -> Result<(u32, usize, u8), WorkError> {
+    fn order_key(&self, name: &str) -> Result<(u32, usize, u8), ProtocolError> {
         let order_key = || {
             let (layer, rest) = name.strip_prefix("layers.")?.split_once('.')?;
             let (target, factor) = rest.rsplit_once('.')?;
@@ -134,7 +134,7 @@ impl Job {
             Some((number, target, ["a", "b"].iter().position(|known| *known == factor)? as u8))
         };
         let problem = "is not layers.<i>.<one of the targets>.<a or b>";
-        order_key().ok_or_else(|| WorkError::Name { what: "matrix", name: name.to_owned(), problem })
+        order_key().ok_or_else(|| ProtocolError::Name { what: "matrix", name: name.to_owned(), problem })
     }
 }
 
@@ -148,17 +148,21 @@ impl MatrixSpec {
         rows: usize,
         columns: usize,
         exponent: i32,
-    ) -> Result<(), WorkError> {
+    ) -> Result<(), ProtocolError> {
         let same = self.name == name && self.exponent == exponent;
         if same && self.rows as usize == rows && self.columns as usize == columns {
             return Ok(());
         }
-        Err(WorkError::Matrix { at, expected: self.to_string(), found: Self::describe(name, rows, columns, exponent) })
+        Err(ProtocolError::Matrix {
+            at,
+            expected: self.to_string(),
+            found: Self::describe(name, rows, columns, exponent),
+        })
     }
 }
 
 /// Returns an error unless the name and shape of an adapter matrix are within their limits.
-pub(crate) fn validate_shape(name: &str, rows: usize, columns: usize, rank: usize) -> Result<(), WorkError> {
+pub(crate) fn validate_shape(name: &str, rows: usize, columns: usize, rank: usize) -> Result<(), ProtocolError> {
     plain_name("matrix", name, MAX_NAME_BYTES)?;
     in_range("number of rows in a matrix", rows as i64, rank as i64, rank as i64)?;
     in_range("number of columns in a matrix", columns as i64, 1, MAX_COLUMNS as i64)

@@ -28,7 +28,7 @@ pub use artifact::{Artifact, ArtifactBody, ArtifactClaim, Gradient, TransportGra
 pub use attestation_leaf::attestation_leaf;
 pub use chunk::{CHUNK_TOKENS, Chunk, cut_text};
 pub use commitment::Commitment;
-pub use error::WorkError;
+pub use error::ProtocolError;
 #[cfg(feature = "compute")]
 pub(crate) use error::in_range;
 pub use job::{Job, MAX_EXPONENT, MAX_MATRICES, MatrixSpec, TaskKind};

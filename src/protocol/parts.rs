@@ -1,7 +1,7 @@
 //! The parts of a block: the blocks that a store must keep with it, so that the object encoded in the block is
 //! complete.
 
-use super::{AdapterState, Artifact, WorkError};
+use super::{AdapterState, Artifact, ProtocolError};
 use super::{adapter, artifact, task};
 use crate::store::{Block, Cid, Codec, dag_cbor, links};
 
@@ -10,7 +10,7 @@ use crate::store::{Block, Cid, Codec, dag_cbor, links};
 /// In general these are all blocks that the block links to. Some formats of this program have links that are not parts:
 /// an artifact links to its task, and a task to its model, adapter and chunk, but artifact and task are complete
 /// without them.
-pub fn parts(block: &Block) -> Result<Vec<Cid>, WorkError> {
+pub fn parts(block: &Block) -> Result<Vec<Cid>, ProtocolError> {
     let bytes = block.bytes();
     let format = if Codec::of(&block.cid())? == Codec::DagCbor { dag_cbor::format_of(bytes) } else { None };
     match format.as_deref() {

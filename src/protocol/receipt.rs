@@ -2,7 +2,7 @@
 
 use super::artifact::Artifact;
 use super::commitment::Commitment;
-use super::error::{WorkError, in_range};
+use super::error::{ProtocolError, in_range};
 use super::task::Task;
 use crate::store::{Block, Cid, StoreError, dag_cbor};
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub struct Receipt(ReceiptFields);
 
 impl Receipt {
     /// Builds the receipt of `artifact`, the result of `task`. `locations` are URLs that serve its blocks.
-    pub fn new(task: Task, artifact: &Artifact, locations: Vec<String>) -> Result<Self, WorkError> {
+    pub fn new(task: Task, artifact: &Artifact, locations: Vec<String>) -> Result<Self, ProtocolError> {
         let commitment = Commitment::new(&task, &artifact.gradient_root());
         ReceiptFields { artifact: artifact.dag()?.root, task, commitment, locations }.try_into()
     }
@@ -59,7 +59,7 @@ impl Receipt {
     }
 
     /// Decodes the bytes of a receipt, which must be canonical.
-    pub fn decode(bytes: &[u8]) -> Result<Self, WorkError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, ProtocolError> {
         Ok(dag_cbor::decode(FORMAT, bytes)?)
     }
 
@@ -70,7 +70,7 @@ impl Receipt {
     }
 
     /// Parses a receipt in DAG-JSON. The order of keys and the white space do not matter.
-    pub fn from_json(json: &str) -> Result<Self, WorkError> {
+    pub fn from_json(json: &str) -> Result<Self, ProtocolError> {
         let malformed = |reason| StoreError::Malformed { what: "r3mes/receipt/1 in DAG-JSON", reason };
         if json.len() > 4 * crate::store::MAX_BLOCK_BYTES {
             return Err(StoreError::TooLarge { bytes: json.len() }.into());
@@ -80,9 +80,9 @@ impl Receipt {
 }
 
 impl TryFrom<ReceiptFields> for Receipt {
-    type Error = WorkError;
+    type Error = ProtocolError;
 
-    fn try_from(fields: ReceiptFields) -> Result<Self, WorkError> {
+    fn try_from(fields: ReceiptFields) -> Result<Self, ProtocolError> {
         in_range("number of locations", fields.locations.len() as i64, 0, MAX_LOCATIONS)?;
         for location in &fields.locations {
             in_range("number of bytes in a location", location.len() as i64, 1, MAX_LOCATION_BYTES)?;

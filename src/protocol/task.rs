@@ -1,6 +1,6 @@
 //! The task: everything that a gradient is a function of, namely job, adapter, chunk, seed and miner.
 
-use super::error::{WorkError, plain_name};
+use super::error::{ProtocolError, plain_name};
 use super::job::Job;
 use crate::store::{Block, Cid, Codec, Fetch, dag_cbor};
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ pub struct Task(TaskTerms);
 
 impl Task {
     /// Returns an error unless every field is within its limits.
-    pub fn new(terms: TaskTerms) -> Result<Self, WorkError> {
+    pub fn new(terms: TaskTerms) -> Result<Self, ProtocolError> {
         terms.job.validate()?;
         plain_name("miner address", &terms.miner, 128)?;
         let task = Self(terms);
@@ -42,12 +42,12 @@ impl Task {
     }
 
     /// Decodes the bytes of a task, which must be canonical.
-    pub fn decode(bytes: &[u8]) -> Result<Self, WorkError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, ProtocolError> {
         Ok(dag_cbor::decode(FORMAT, bytes)?)
     }
 
     /// Fetches, checks and decodes the task `cid`.
-    pub fn fetch(cid: &Cid, fetch: Fetch) -> Result<Self, WorkError> {
+    pub fn fetch(cid: &Cid, fetch: Fetch) -> Result<Self, ProtocolError> {
         Ok(dag_cbor::fetch(FORMAT, cid, fetch)?)
     }
 
@@ -83,9 +83,9 @@ impl std::ops::Deref for Task {
 }
 
 impl TryFrom<TaskTerms> for Task {
-    type Error = WorkError;
+    type Error = ProtocolError;
 
-    fn try_from(terms: TaskTerms) -> Result<Self, WorkError> {
+    fn try_from(terms: TaskTerms) -> Result<Self, ProtocolError> {
         Self::new(terms)
     }
 }

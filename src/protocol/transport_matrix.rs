@@ -4,7 +4,7 @@
 //! exact gradient. The dither comes from the task's dither stream `transport.<name of the matrix>`.
 
 use super::{
-    error::{WorkError, in_range},
+    error::{ProtocolError, in_range},
     job::MatrixSpec,
     task::Task,
     transport::Transport,
@@ -47,7 +47,7 @@ impl TransportMatrix {
         spec: &MatrixSpec,
         shift: u32,
         bytes: &[u8],
-    ) -> Result<Self, WorkError> {
+    ) -> Result<Self, ProtocolError> {
         let expected = (spec.len() * transport.bytes()) as i64;
         in_range("number of bytes in a gradient matrix", bytes.len() as i64, expected, expected)?;
         let values: Vec<i16> = match transport {
@@ -59,7 +59,7 @@ impl TransportMatrix {
         // a shift s > 0 implies that the largest g exceeded limit · 2^(s−1)
         let plausible = shift == 0 || max >= transport.limit() / 2;
         if !plausible || shift > transport.shift((1 << MAX_GRADIENT_BITS) - 1) {
-            return Err(WorkError::Shift { name: spec.name.clone(), max, shift });
+            return Err(ProtocolError::Shift { name: spec.name.clone(), max, shift });
         }
         Ok(Self { spec: spec.clone(), shift, values })
     }

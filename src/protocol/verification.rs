@@ -2,7 +2,7 @@
 
 use super::artifact::{Artifact, ArtifactBody};
 use super::commitment::Commitment;
-use super::error::WorkError;
+use super::error::ProtocolError;
 use super::receipt::Receipt;
 use crate::store::{Cid, Fetch};
 
@@ -12,7 +12,7 @@ use crate::store::{Cid, Fetch};
 pub enum Mismatch {
     /// The claimed artifact's blocks are missing, altered or malformed.
     #[error(transparent)]
-    Blocks(#[from] WorkError),
+    Blocks(#[from] ProtocolError),
     /// The receipt's commitment does not follow from its task and artifact.
     #[error("the commitment is {claimed}, but that of the artifact is {found}")]
     Commitment {

@@ -9,7 +9,9 @@ use crate::{
         transformer::{RecordedStep, Targets},
         weights::Model,
     },
-    protocol::{AdapterState, Artifact, CHUNK_TOKENS, Chunk, Gradient, MatrixSpec, Task, WorkError, attestation_leaf},
+    protocol::{
+        AdapterState, Artifact, CHUNK_TOKENS, Chunk, Gradient, MatrixSpec, ProtocolError, Task, attestation_leaf,
+    },
     store::{Cid, Fetch},
     training::step::{ChunkGradient, Trainer},
 };
@@ -32,7 +34,7 @@ pub enum WorkerError {
     },
     /// The chunk or the adapter is missing, altered or malformed.
     #[error(transparent)]
-    Work(#[from] WorkError),
+    Work(#[from] ProtocolError),
     /// The backend failed.
     #[error(transparent)]
     Backend(#[from] Error),
@@ -59,7 +61,7 @@ impl Worker {
         let sequences = backend.sequences_per_run(max_sequences).min(CHUNK_TOKENS.div_ceil(model.config.context));
         let step = RecordedStep::new(model, targets, sequences);
         let executor = backend.executor(&Arc::new(step.recording.clone())).await?;
-        let manifest = model_manifest(model).map_err(WorkError::from)?;
+        let manifest = model_manifest(model).map_err(ProtocolError::from)?;
         let vocab = model.config.vocab as u32;
         Ok(Self { model: manifest.cid(), vocab, trainer: Trainer::new(step, executor), adapter: None })
     }

@@ -43,8 +43,9 @@ export interface LoraParams {
   alpha: number;
 }
 export interface BitLinearGradients {
-  /** Of the shapes in `LoraParams`. */
+  /** [rank, inFeatures] */
   a: Float32Array;
+  /** [outFeatures, rank] */
   b: Float32Array;
   /** [rows, inFeatures] */
   x: Float32Array;

@@ -127,7 +127,7 @@ impl Gateway {
     fn get(&self, path: &str, accept: &str) -> Result<ureq::http::Response<ureq::Body>, NoResponse> {
         if self.is_wrong.get() {
             return Err(NoResponse(format!(
-                "{}, which is not used any more because it returned wrong bytes",
+                "{}, which is no longer used because it returned wrong bytes",
                 self.url
             )));
         }
@@ -201,7 +201,7 @@ impl BlockSource for BlockSources {
         match reason {
             ClientError::Store(error) if !matches!(error, StoreError::Missing(_)) => {
                 gateway.is_wrong.set(true);
-                eprintln!("Gateway {} returned wrong bytes: {error}. It is not used any more.", gateway.url);
+                eprintln!("Gateway {} returned wrong bytes: {error}. It is no longer used.", gateway.url);
             }
             _ if gateway.is_wrong.get() || self.ignores_absence && reason.is_absence() => {}
             _ => eprintln!("Gateway {} failed: {reason}", gateway.url),

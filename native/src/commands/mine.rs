@@ -87,7 +87,7 @@ fn with_embedded_node(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     let (weights, job_dir) = (embedded.model.config.ternary_weights() as u64, embedded.job_dir.clone());
     let (node, address) = embedded.open(&verifier, &args.serve, &ReplicaArgs::default())?;
     eprintln!("Open http://{address}/ to mine in a browser too.");
-    let head = node.ledger().state().scalars().clone();
+    let head = node.ledger().state().head().clone();
     if head.accepted_total > 0 {
         eprintln!("Continuing at round {1} with {0} accepted tasks.", head.accepted_total, head.round);
     }
@@ -158,7 +158,7 @@ impl Mining<'_> {
                 limits.borrow_mut().count();
                 let counted = limits.borrow().counted();
                 // the count of the node in this process includes tasks of other miners and of earlier runs
-                let count = node.as_ref().map_or(counted, |node| node.ledger().state().scalars().accepted_total);
+                let count = node.as_ref().map_or(counted, |node| node.ledger().state().head().accepted_total);
                 print_accepted(args, task, seconds, escrow, count);
                 if counted == 1 && !args.json {
                     eprintln!("An artifact takes {}.", UploadSize::new(task.bytes, weights));

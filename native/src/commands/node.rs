@@ -53,7 +53,7 @@ pub(crate) fn run(args: &NodeArgs) -> Result<Exit> {
     }
     let snapshot_blocks = args.replica.snapshot_blocks;
     let abci = args.replica.abci.map(|listen| consensus::serve(node.clone(), listen, snapshot_blocks)).transpose()?;
-    let head = node.ledger().state().scalars().clone();
+    let head = node.ledger().state().head().clone();
     if args.json {
         output::line(json!({
             "event": "listening", "url": format!("http://{address}"), "round": head.round,

@@ -74,7 +74,7 @@ impl AbciApp {
             RequestValue::FinalizeBlock(request) => ResponseValue::FinalizeBlock(self.execute(request)?),
             RequestValue::Commit(_) => ResponseValue::Commit(self.commit()?),
             RequestValue::ListSnapshots(_) => {
-                let snapshots = self.snapshots.list(self.node.ledger().state().scalars().height)?;
+                let snapshots = self.snapshots.list(self.node.ledger().state().head().height)?;
                 ResponseValue::ListSnapshots(ResponseListSnapshots { snapshots })
             }
             RequestValue::LoadSnapshotChunk(request) => {
@@ -94,7 +94,7 @@ impl AbciApp {
             data: "r3mes-wgpu".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             app_version: APP_VERSION,
-            last_block_height: i64::try_from(ledger.state().scalars().height)?,
+            last_block_height: i64::try_from(ledger.state().head().height)?,
             last_block_app_hash: ledger.root().to_vec().into(),
         })
     }
@@ -108,7 +108,7 @@ impl AbciApp {
             "the chain starts at height {}, expected {FIRST_HEIGHT}",
             request.initial_height
         );
-        let height = ledger.state().scalars().height;
+        let height = ledger.state().head().height;
         ensure!(height == 0, "CometBFT starts a new chain, but the ledger is at height {height}");
         Ok(ResponseInitChain { app_hash: ledger.root().to_vec().into(), ..Default::default() })
     }
@@ -117,7 +117,7 @@ impl AbciApp {
     /// height.
     fn query(&self, request: &RequestQuery) -> Result<ResponseQuery> {
         let ledger = self.node.ledger();
-        let height = i64::try_from(ledger.state().scalars().height)?;
+        let height = i64::try_from(ledger.state().head().height)?;
         Ok(match ledger.query(&request.path, &request.data) {
             Ok(value) => ResponseQuery { value: value.into(), height, ..Default::default() },
             Err(refusal) => ResponseQuery {
@@ -158,7 +158,7 @@ impl AbciApp {
     /// Executes a block in memory. CometBFT may send the same block again if it or this process has crashed.
     fn execute(&self, request: RequestFinalizeBlock) -> Result<ResponseFinalizeBlock> {
         let ledger = self.node.ledger();
-        let (height, next) = (u64::try_from(request.height)?, ledger.state().scalars().height + 1);
+        let (height, next) = (u64::try_from(request.height)?, ledger.state().head().height + 1);
         ensure!(height == next, "CometBFT's block has height {height}, but the ledger expects height {next}");
         let Ok(hash) = request.hash.as_ref().try_into() else {
             bail!("the block hash has {} bytes, expected 32", request.hash.len())
@@ -211,7 +211,7 @@ impl AbciApp {
                 *restoring = None;
                 self.node.replace((*ledger).clone()).context("writing a snapshot")?;
                 *lock(&self.admission) = Admission::new(&ledger);
-                info!(height = ledger.state().scalars().height, "ledger restored from a snapshot");
+                info!(height = ledger.state().head().height, "ledger restored from a snapshot");
                 response(Applied::Accept)
             }
             Err(error) => {

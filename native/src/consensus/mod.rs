@@ -45,7 +45,7 @@ pub(crate) struct ReplicaArgs {
     #[arg(long, value_name = "N", requires = "abci", default_value_t = 1000)]
     pub(crate) snapshot_blocks: u64,
     /// Fetch data that the ledger names and this node lacks from this trustless gateway, such as the URL of another
-    /// replica or the gateway of a Kubo; may be repeated
+    /// replica or the gateway of a Kubo daemon; may be repeated
     #[arg(long, value_name = "URL", env = "R3MES_GATEWAY", value_delimiter = ',')]
     pub(crate) gateway: Vec<String>,
 }

@@ -55,7 +55,7 @@ impl SnapshotRestore {
             return Ok(ChunkOutcome::More);
         }
         let ledger = Ledger::restore(genesis(), &self.rows)?;
-        let height = ledger.state().scalars().height;
+        let height = ledger.state().head().height;
         ensure!(height == self.height, "the snapshot has height {height}, expected {}", self.height);
         ensure!(ledger.root() == *self.app_hash, "the root of the snapshot is not the chain's app hash");
         Ok(ChunkOutcome::Complete(Box::new(ledger)))

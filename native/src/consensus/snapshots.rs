@@ -42,7 +42,7 @@ impl Snapshots {
     /// Creates the list with a snapshot of the current ledger, unless that is at height 0.
     pub(super) fn new(every: u64, ledger: Ledger) -> Self {
         let snapshots = Self { every: every.max(1), taken: Mutex::default() };
-        if ledger.state().scalars().height > 0 {
+        if ledger.state().head().height > 0 {
             snapshots.push(ledger);
         }
         snapshots
@@ -50,14 +50,14 @@ impl Snapshots {
 
     /// Takes a snapshot of a new ledger if its height is a multiple of the interval.
     pub(super) fn take(&self, ledger: &Ledger) {
-        if ledger.state().scalars().height.is_multiple_of(self.every) {
+        if ledger.state().head().height.is_multiple_of(self.every) {
             self.push(ledger.clone());
         }
     }
 
     fn push(&self, ledger: Ledger) {
         let mut taken = self.taken();
-        let height = ledger.state().scalars().height;
+        let height = ledger.state().head().height;
         taken.push_back(Arc::new(KeptSnapshot { height, ledger, chunks: OnceLock::new() }));
         while taken.len() > KEPT {
             taken.pop_front();

@@ -29,7 +29,7 @@ pub(crate) fn start(node: Arc<Node>, gateways: &[String]) -> Result<()> {
     let sync = move || {
         let (mut attempts, mut seen) = (Attempts::new(), None);
         loop {
-            let head = node.ledger().state().scalars().clone();
+            let head = node.ledger().state().head().clone();
             // which blocks the ledger names can change only if one of these changes
             let names = Some((head.round, head.submissions));
             let now = Instant::now();

@@ -62,7 +62,7 @@ impl Mempool {
     /// Removes the first `count` transactions, which the block that led to `ledger` contains, and all transactions that
     /// are no longer valid on this ledger.
     pub(super) fn settle(&mut self, ledger: Ledger, count: usize) {
-        let now = ledger.state().scalars().time;
+        let now = ledger.state().head().time;
         self.admission = Admission::new(&ledger);
         let Self { admission, txs, hashes } = self;
         for (hash, _) in txs.drain(..count) {

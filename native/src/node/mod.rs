@@ -132,7 +132,7 @@ impl Node {
     }
 
     fn is_future(&self, height: u64) -> bool {
-        height > self.ledger().state().scalars().height
+        height > self.ledger().state().head().height
     }
 
     /// Returns the height of the block that contains a transaction, the transaction's index in that block, and its
@@ -168,7 +168,7 @@ impl Node {
     /// block. Returns the block, or `None` if none was produced.
     pub(crate) fn produce(&self, now: u64) -> Result<Option<Arc<AddedBlock>>> {
         let before = self.ledger();
-        let head = before.state().scalars();
+        let head = before.state().head();
         let txs = self.mempool().next();
         let due = before.wants_block() || before.has_pending() && now >= head.time + IDLE_BLOCK;
         if txs.is_empty() && !due {

@@ -173,7 +173,7 @@ fn to_base64(json: &mut Value) {
 
 async fn job(State(app): SharedApp) -> Json<JobInfo> {
     let ledger = app.ledger();
-    let (genesis, head) = (ledger.genesis(), ledger.state().scalars());
+    let (genesis, head) = (ledger.genesis(), ledger.state().head());
     Json(JobInfo {
         chain_id: genesis.chain_id.clone(),
         genesis: hex(&genesis.hash()),

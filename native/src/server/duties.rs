@@ -91,7 +91,7 @@ async fn aggregation(State(app): SharedApp, Path(address): Path<String>) -> Resu
             waited,
             commitment_id: own.as_ref().map(|(id, _)| *id),
             committed: own.as_ref().map_or(Vec::new(), |(_, proposal)| proposal.ids.clone()),
-            shown: own.is_some_and(|(_, proposal)| proposal.adapter.is_some()),
+            revealed: own.is_some_and(|(_, proposal)| proposal.adapter.is_some()),
         }
     });
     Ok(Json(json!({ "aggregation": job })))
@@ -99,7 +99,7 @@ async fn aggregation(State(app): SharedApp, Path(address): Path<String>) -> Resu
 
 async fn disputes(State(app): SharedApp) -> Result<Json<DisputeList>, Response> {
     let ledger = app.ledger();
-    let next = ledger.state().scalars().height + 1;
+    let next = ledger.state().head().height + 1;
     let watched = |found: ContestableGradient| {
         let ContestableGradient { id, submission, task, disputable, appealable } = found;
         DisputableGradient { gradient: claimed(id, &submission, &task), disputable, appealable }

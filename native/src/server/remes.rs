@@ -39,7 +39,7 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
 
 async fn active_pools(State(app): SharedApp) -> Json<Value> {
     let ledger = app.ledger();
-    let head = ledger.state().scalars();
+    let head = ledger.state().head();
     Json(json!({ "pools": [{
         "pool_id": POOL, "round": head.round.to_string(), "adapter": ledger.state().adapter().to_string(),
         "accepted": head.accepted_in_round.to_string(),
@@ -107,7 +107,7 @@ fn share(myriad: u64) -> String {
 /// state.
 async fn model_params(State(app): SharedApp) -> Json<Value> {
     let ledger = app.ledger();
-    let (adapter, round) = (ledger.state().adapter().to_string(), ledger.state().scalars().round.to_string());
+    let (adapter, round) = (ledger.state().adapter().to_string(), ledger.state().head().round.to_string());
     let model = ledger.genesis().job.model.to_string();
     Json(json!({ "model_ipfs_hash": adapter, "model_version": model, "training_round_id": round }))
 }

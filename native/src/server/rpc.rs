@@ -138,7 +138,7 @@ fn forward(engine: &CometRpc, method: &str, params: &Value) -> Result<Value, Rpc
 
 fn status(app: &AppState) -> Value {
     let ledger = app.ledger();
-    let head = ledger.state().scalars();
+    let head = ledger.state().head();
     let genesis = hex(&ledger.genesis().hash());
     json!({
         "node_info": {
@@ -165,7 +165,7 @@ fn abci_info(app: &AppState) -> Value {
     let ledger = app.ledger();
     json!({ "response": {
         "data": "r3mes-wgpu", "version": env!("CARGO_PKG_VERSION"), "app_version": "1",
-        "last_block_height": ledger.state().scalars().height.to_string(),
+        "last_block_height": ledger.state().head().height.to_string(),
         "last_block_app_hash": BASE64.encode(ledger.root()),
     } })
 }
@@ -179,7 +179,7 @@ fn abci_query(app: &AppState, params: &Value) -> Result<Value, RpcError> {
         Err(refusal) => (refusal.code, refusal.log, Vec::new()),
     };
     // height 0 would look like a missing response to clients
-    let height = ledger.state().scalars().height.max(1);
+    let height = ledger.state().head().height.max(1);
     Ok(json!({ "response": {
         "code": code, "log": log, "info": "", "index": "0", "key": null, "value": BASE64.encode(value),
         "proofOps": null, "height": height.to_string(), "codespace": if code == 0 { "" } else { "sdk" },
@@ -243,7 +243,7 @@ fn result(outcome: &TxOutcome) -> Value {
 }
 
 fn block(app: &AppState, params: &Value) -> Result<Value, RpcError> {
-    let last = app.ledger().state().scalars().height;
+    let last = app.ledger().state().head().height;
     let height = match &params["height"] {
         Value::Null => last,
         Value::String(height) => height.parse().map_err(|_| invalid("height is not a number"))?,

@@ -26,12 +26,12 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
 }
 
 async fn health(State(app): SharedApp) -> Json<Value> {
-    Json(json!({ "status": "ok", "height": app.ledger().state().scalars().height }))
+    Json(json!({ "status": "ok", "height": app.ledger().state().head().height }))
 }
 
 async fn stats(State(app): SharedApp) -> Json<Value> {
     let ledger = app.ledger();
-    let head = ledger.state().scalars();
+    let head = ledger.state().head();
     Json(json!({
         "round": head.round, "accepted_in_round": head.accepted_in_round, "accepted_total": head.accepted_total,
         "adapter": ledger.state().adapter().to_string(), "fees": head.fees,
@@ -42,7 +42,7 @@ async fn stats(State(app): SharedApp) -> Json<Value> {
 /// Returns the metrics in Prometheus' text format: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 async fn metrics(State(app): SharedApp) -> Response {
     let ledger = app.ledger();
-    let head = ledger.state().scalars();
+    let head = ledger.state().head();
     let mut text = String::new();
     for (name, kind, help, value) in [
         ("r3mes_accepted_total", "counter", "Accepted gradients.", head.accepted_total),

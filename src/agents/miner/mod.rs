@@ -13,7 +13,7 @@ use crate::{
     },
     compute::Backend,
     error::Error,
-    protocol::{Artifact, CHUNK_TOKENS, Receipt, Task, WorkError},
+    protocol::{Artifact, CHUNK_TOKENS, ProtocolError, Receipt, Task},
     store::{Codec, Dag, StoreError},
     training::{
         step::nats,
@@ -40,7 +40,7 @@ pub enum MiningError {
     Worker(#[from] WorkerError),
     /// The task is malformed.
     #[error(transparent)]
-    Work(#[from] WorkError),
+    Work(#[from] ProtocolError),
     /// The gradient was recomputed and found wrong, or was withdrawn.
     #[error("gradient {id} was rejected: {finding}")]
     Rejected {

@@ -7,7 +7,7 @@ mod tests;
 use super::{BlockCache, BlockSource, fetch::FetchError, gateway};
 use crate::{
     client::ClientError,
-    protocol::WorkError,
+    protocol::ProtocolError,
     store::{Block, CarReader, Cid, Codec, StoreError},
 };
 use std::{
@@ -35,7 +35,7 @@ struct Leaves {
     missing: BTreeSet<Cid>,
 }
 
-impl<L: Fn(&[u8]) -> Result<Vec<Cid>, WorkError>> DagFetch<L> {
+impl<L: Fn(&[u8]) -> Result<Vec<Cid>, ProtocolError>> DagFetch<L> {
     /// Prepares to fetch the manifest `root` and its leaves, together at most `max_bytes` bytes. `links` returns the
     /// links of a manifest.
     pub(super) fn new(root: Cid, links: L, max_bytes: usize) -> Self {
@@ -136,7 +136,7 @@ struct CarStream<'a, L> {
     result: Result<(), FetchError>,
 }
 
-impl<'a, L: Fn(&[u8]) -> Result<Vec<Cid>, WorkError>> CarStream<'a, L> {
+impl<'a, L: Fn(&[u8]) -> Result<Vec<Cid>, ProtocolError>> CarStream<'a, L> {
     fn new(dag: &'a mut DagFetch<L>) -> Self {
         let reader = CarReader::new(dag.bytes_left);
         Self { dag, reader, blocks: 0, accepted: Vec::new(), result: Ok(()) }

@@ -3,7 +3,7 @@
 use super::{BlockCache, BlockSource, car::DagFetch, gateway};
 use crate::{
     client::{Classify, ClientError, ErrorClass},
-    protocol::{AdapterState, Artifact, Task, WorkError},
+    protocol::{AdapterState, Artifact, ProtocolError, Task},
     store::{Block, Cid, Codec, StoreError},
 };
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub enum FetchError {
     Client(#[from] ClientError),
     /// The manifest is malformed.
     #[error(transparent)]
-    Manifest(#[from] WorkError),
+    Manifest(#[from] ProtocolError),
     /// The blocks exceed [`MAX_DAG_BYTES`].
     #[error("the blocks under {root} exceed the limit of {MAX_DAG_BYTES} bytes")]
     TooLarge {
@@ -89,7 +89,7 @@ impl Blocks {
     async fn of_dag<S: BlockSource + BlockCache>(
         source: &S,
         root: &Cid,
-        links: impl Fn(&[u8]) -> Result<Vec<Cid>, WorkError>,
+        links: impl Fn(&[u8]) -> Result<Vec<Cid>, ProtocolError>,
     ) -> Result<Self, FetchError> {
         Ok(Self(DagFetch::new(*root, links, MAX_DAG_BYTES).run(source).await?))
     }

@@ -24,13 +24,13 @@ pub struct DisputeContext {
     /// Program root of the job.
     pub program: Hash,
     /// The number of dispatches in a run, which is the pass over one sequence.
-    pub step: u32,
+    pub run_dispatches: u32,
     /// The number of dispatches in the artifact encoding, which follows the last run.
-    pub closing: u32,
+    pub encoding_dispatches: u32,
     /// The number of buffers that hold the packed adapter.
-    pub adapter: u32,
+    pub adapter_buffers: u32,
     /// The number of tokens in a sequence.
-    pub context: u32,
+    pub sequence_tokens: u32,
     /// Names of the dither streams, in the order of the streams' indexes.
     pub streams: Vec<String>,
 }
@@ -41,8 +41,11 @@ pub(in crate::dispute) type SequenceInputs = [Vec<u32>; 3];
 impl DisputeContext {
     /// Returns whether the counts are within the limits of a job.
     pub fn is_possible(&self) -> bool {
-        let counts = [self.step, self.closing, self.adapter, self.streams.len() as u32];
-        counts.iter().all(|count| *count <= MAX_COUNT) && self.step > 0 && self.closing > 0 && self.context > 0
+        let counts = [self.run_dispatches, self.encoding_dispatches, self.adapter_buffers, self.streams.len() as u32];
+        counts.iter().all(|count| *count <= MAX_COUNT)
+            && self.run_dispatches > 0
+            && self.encoding_dispatches > 0
+            && self.sequence_tokens > 0
     }
 
     /// Returns the subject of disputes about a task, given its chunk's tokens, its key, the job's matrices, and the
@@ -52,10 +55,10 @@ impl DisputeContext {
         let inputs = roots(&sequences, &transport_keys(matrices, key));
         Subject {
             program: self.program,
-            step: self.step,
-            closing: self.closing,
+            run_dispatches: self.run_dispatches,
+            encoding_dispatches: self.encoding_dispatches,
             sequences: sequences.len() as u32,
-            shared: self.adapter,
+            adapter_buffers: self.adapter_buffers,
             inputs: tree::root(&inputs),
             adapter,
         }
@@ -63,7 +66,7 @@ impl DisputeContext {
 
     /// Returns the inputs of every run, one for each sequence of the chunk.
     pub(in crate::dispute) fn sequences(&self, tokens: &[u32], key: &[u8; 32]) -> Vec<SequenceInputs> {
-        let context = self.context as usize;
+        let context = self.sequence_tokens as usize;
         let keys: Vec<u32> = self.streams.iter().flat_map(|name| dither_key(key, 0, name).0).collect();
         let run = |first: usize| {
             let at = |i: usize| tokens.get(i).copied();

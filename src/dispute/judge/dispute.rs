@@ -24,14 +24,14 @@ pub struct Dispute {
     outcome: TaskOutcome,
     games: Vec<Game>,
     deadline: u64,
-    patience: u64,
+    turn_blocks: u64,
 }
 
 impl Dispute {
-    /// Opens a dispute in block `height`. Answers may be given for `patience` blocks, and each turn of a game lasts as
+    /// Opens a dispute in block `height`. Answers may be given for `turn_blocks` blocks, and each turn of a game lasts as
     /// many.
-    pub fn new(subject: Subject, outcome: TaskOutcome, height: u64, patience: u64) -> Self {
-        Self { subject, outcome, games: Vec::new(), deadline: height.saturating_add(patience), patience }
+    pub fn new(subject: Subject, outcome: TaskOutcome, height: u64, turn_blocks: u64) -> Self {
+        Self { subject, outcome, games: Vec::new(), deadline: height.saturating_add(turn_blocks), turn_blocks }
     }
 
     /// Adds an answer and returns its index.
@@ -41,7 +41,7 @@ impl Dispute {
         }
         let number = self.games.len();
         super::error::below("answer", number as u64, MAX_ANSWERS)?;
-        let game = Game::new(self.subject.clone(), self.outcome, answer, height, self.patience)?;
+        let game = Game::new(self.subject.clone(), self.outcome, answer, height, self.turn_blocks)?;
         self.games.push(game);
         Ok(number)
     }

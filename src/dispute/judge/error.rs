@@ -1,6 +1,6 @@
 //! The error type of disputes.
 
-use crate::{error::Error, protocol::WorkError, store::StoreError};
+use crate::{error::Error, protocol::ProtocolError, store::StoreError};
 
 /// Error returned when a move or an answer is refused, or a task cannot be run again. A refused move changes nothing.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ pub enum DisputeError {
     Store(#[from] StoreError),
     /// The task that is run again, or its data, is invalid.
     #[error(transparent)]
-    Work(#[from] WorkError),
+    Work(#[from] ProtocolError),
     /// The backend on which the task is run again failed.
     #[error(transparent)]
     Backend(#[from] Error),

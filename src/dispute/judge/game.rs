@@ -56,18 +56,18 @@ pub struct Game {
     pub(in crate::dispute) trace: Hash,
     pub(in crate::dispute) phase: Phase,
     deadline: u64,
-    patience: u64,
+    turn_blocks: u64,
 }
 
 impl Game {
-    /// Starts a game over an answer in block `height`, with `patience` blocks for each turn. Fails if the answer does
+    /// Starts a game over an answer in block `height`, with `turn_blocks` blocks for each turn. Fails if the answer does
     /// not end in the claimed outcome.
     pub fn new(
         subject: Subject,
         outcome: TaskOutcome,
         answer: &Answer,
         height: u64,
-        patience: u64,
+        turn_blocks: u64,
     ) -> Result<Self, DisputeError> {
         let leaves = subject.leaves();
         let last = [(leaves.saturating_sub(1), answer.last.hash())];
@@ -78,7 +78,7 @@ impl Game {
             return Err(DisputeError::Root("the claimed outcome"));
         }
         let phase = Phase::Trace(Bisection::new(answer.trace, leaves));
-        Ok(Self { subject, trace: answer.trace, phase, deadline: height.saturating_add(patience), patience })
+        Ok(Self { subject, trace: answer.trace, phase, deadline: height.saturating_add(turn_blocks), turn_blocks })
     }
 
     /// Encodes the answer or game in canonical DAG-CBOR.
@@ -144,7 +144,7 @@ impl Game {
             return Err(DisputeError::TooLarge { bytes, limit: super::MAX_MOVE_BYTES });
         }
         self.phase = self.next(found)?;
-        self.deadline = height.saturating_add(self.patience);
+        self.deadline = height.saturating_add(self.turn_blocks);
         Ok(())
     }
 

@@ -81,7 +81,7 @@ pub enum Phase {
     /// One step is disputed: the word, the index of the step, and the claimed leaf of the word program's tree after the
     /// step, which is `None` for the last step.
     Step(Box<DisputedWord>, usize, Option<Hash>),
-    /// Nothing is disputed any more, because this side has won.
+    /// This side has won, and nothing is disputed.
     Over(Side),
 }
 

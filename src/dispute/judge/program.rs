@@ -104,13 +104,13 @@ pub struct Subject {
     /// Program root of the job.
     pub program: Hash,
     /// The number of dispatches in a run.
-    pub step: u32,
+    pub run_dispatches: u32,
     /// The number of dispatches in the artifact encoding, which follows the last run.
-    pub closing: u32,
+    pub encoding_dispatches: u32,
     /// The number of runs, one for each sequence of the chunk.
     pub sequences: u32,
     /// The number of buffers that hold the packed adapter.
-    pub shared: u32,
+    pub adapter_buffers: u32,
     /// Inputs root: the Merkle root over the tensor roots of each run's inputs and then of the transport keys.
     pub inputs: Hash,
     /// Layout root of the adapter.
@@ -140,12 +140,12 @@ pub enum Origin {
 impl Subject {
     /// Returns the number of leaves that a trace of the task has.
     pub fn leaves(&self) -> usize {
-        self.sequences as usize * self.step as usize + self.closing as usize
+        self.sequences as usize * self.run_dispatches as usize + self.encoding_dispatches as usize
     }
 
     /// Returns the number of dispatches of the program.
     pub fn entries(&self) -> usize {
-        self.step as usize + self.closing as usize
+        self.run_dispatches as usize + self.encoding_dispatches as usize
     }
 
     /// Returns the number of input tensors that a task has: those of all runs, and the transport keys.
@@ -156,14 +156,14 @@ impl Subject {
     /// Returns the index of the run to which a leaf belongs, and the index of that run's first leaf. The artifact
     /// encoding counts as one more run.
     fn run(&self, leaf: usize) -> (usize, usize) {
-        let run = (leaf / (self.step as usize).max(1)).min(self.sequences as usize);
-        (run, run * self.step as usize)
+        let run = (leaf / (self.run_dispatches as usize).max(1)).min(self.sequences as usize);
+        (run, run * self.run_dispatches as usize)
     }
 
     /// Returns the index, within the program, of the dispatch to which a leaf belongs.
     pub fn entry(&self, leaf: usize) -> usize {
         let (run, first) = self.run(leaf);
-        leaf - first + if run == self.sequences as usize { self.step as usize } else { 0 }
+        leaf - first + if run == self.sequences as usize { self.run_dispatches as usize } else { 0 }
     }
 
     /// Returns the commitment that fixes the words of a source before the dispatch of a leaf.
@@ -173,12 +173,12 @@ impl Subject {
             BufferSource::Zero => Origin::Zero,
             BufferSource::Constant(root) => Origin::Constant(root),
             BufferSource::SequenceInput(at) => Origin::Input(run * SEQUENCE_INPUTS + at as usize),
-            BufferSource::Shared(at) if at < self.shared => Origin::Adapter(at as usize),
+            BufferSource::Shared(at) if at < self.adapter_buffers => Origin::Adapter(at as usize),
             BufferSource::Shared(_) => Origin::Input(self.sequences as usize * SEQUENCE_INPUTS),
             BufferSource::Step { entry, slot } => Origin::Leaf { leaf: first + entry as usize, slot: slot as usize },
             BufferSource::Carried { .. } if run == 0 => Origin::Zero,
             BufferSource::Carried { entry, slot } => {
-                Origin::Leaf { leaf: first - self.step as usize + entry as usize, slot: slot as usize }
+                Origin::Leaf { leaf: first - self.run_dispatches as usize + entry as usize, slot: slot as usize }
             }
         }
     }

@@ -217,7 +217,8 @@ fn root(claim: &StepClaim, bound: &BoundBuffer, known: &RootProof) -> Result<Has
             agreed.then_some(*root)
         }
         (Origin::Adapter(at), RootProof::Input { root, path }) => {
-            let agreed = tree::proven_root(subject.shared as usize, &[(at, *root)], path) == Some(subject.adapter);
+            let agreed =
+                tree::proven_root(subject.adapter_buffers as usize, &[(at, *root)], path) == Some(subject.adapter);
             agreed.then_some(*root)
         }
         (Origin::Leaf { leaf: at, slot }, RootProof::Leaf { leaf, path }) => {

@@ -29,10 +29,10 @@ impl DisputeContext {
     pub(super) fn new(step: &RecordedStep, program: &Program) -> Self {
         Self {
             program: tree::root(&program.hashes()),
-            step: program.step.len() as u32,
-            closing: program.encoding.len() as u32,
-            adapter: program.shared.len() as u32,
-            context: step.context as u32,
+            run_dispatches: program.step.len() as u32,
+            encoding_dispatches: program.encoding.len() as u32,
+            adapter_buffers: program.shared.len() as u32,
+            sequence_tokens: step.context as u32,
             streams: step.streams.names().to_vec(),
         }
     }

@@ -87,7 +87,7 @@ fn run_game(honest: &Replay, miner: &mut Prover, challenger: &mut Prover) -> Gam
 /// encoding.
 fn leaves(replay: &Replay) -> BTreeMap<String, usize> {
     let subject = replay.subject();
-    let first = (subject.sequences as usize - 1) * subject.step as usize;
+    let first = (subject.sequences as usize - 1) * subject.run_dispatches as usize;
     let entries: Vec<_> = replay.program().entries().map(|entry| entry.kernel.clone()).collect();
     (first..subject.leaves()).map(|leaf| (entries[subject.entry(leaf)].clone(), leaf)).collect()
 }

@@ -91,7 +91,7 @@ fn a_griefer_pays_the_answerer_and_the_gradient_is_accepted_again() {
     network.world.serve(&[7, 8, 9], honest_finding);
     assert_eq!(network.world.head().round, 1);
     let late = network.opening(2, &right);
-    assert!(network.world.send(2, late).1.contains("not any more"));
+    assert!(network.world.send(2, late).1.contains("the time for disputes is over"));
     network.world.check();
 }
 

@@ -59,10 +59,10 @@ fn genesis(quota: u32, params: LedgerParams, nodes: &[(u8, u64)]) -> Genesis {
         layout_root: Hash([0; 32]),
         dispute_context: DisputeContext {
             program: Hash([0; 32]),
-            step: 1,
-            closing: 1,
-            adapter: 10,
-            context: 2048,
+            run_dispatches: 1,
+            encoding_dispatches: 1,
+            adapter_buffers: 10,
+            sequence_tokens: 2048,
             streams: Vec::new(),
         },
         chunks: (0..7u8).map(|number| Codec::Raw.cid(&[number])).collect(),
@@ -113,7 +113,7 @@ impl World {
     fn block(&mut self, txs: Vec<Vec<u8>>) -> Vec<TxOutcome> {
         self.time += 1;
         let txs = txs.into_iter().map(Tx).collect();
-        let height = self.ledger.state().scalars().height + 1;
+        let height = self.ledger.state().head().height + 1;
         let block = ChainBlock::new(height, self.time, self.ledger.root(), txs);
         let (after, applied) = self.ledger.apply(&block);
         self.ledger = after;
@@ -275,7 +275,7 @@ impl World {
     }
 
     fn head(&self) -> ChainHead {
-        self.ledger.state().scalars().clone()
+        self.ledger.state().head().clone()
     }
 
     fn slashed(&self, number: u8) -> u64 {

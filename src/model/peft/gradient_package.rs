@@ -10,7 +10,7 @@
 use crate::{
     model::peft,
     numbers::fixed::Scale,
-    protocol::{Artifact, Receipt, TransportGradient, TransportMatrix, WorkError, in_range},
+    protocol::{Artifact, ProtocolError, Receipt, TransportGradient, TransportMatrix, in_range},
 };
 use data_encoding::HEXLOWER;
 use prost::Message;
@@ -64,13 +64,13 @@ impl GradientPackage {
     ///
     /// Returns an error if the artifact is void, because it then has no gradient, if it belongs to another task, or if
     /// an exponent is outside the range of f32.
-    pub fn new(receipt: &Receipt, artifact: &Artifact, training_round_id: u64) -> Result<Self, WorkError> {
+    pub fn new(receipt: &Receipt, artifact: &Artifact, training_round_id: u64) -> Result<Self, ProtocolError> {
         let task = receipt.task();
         let expected = task.cid();
         if artifact.task() != expected {
-            return Err(WorkError::OtherTask { expected, found: Box::new(artifact.task()) });
+            return Err(ProtocolError::OtherTask { expected, found: Box::new(artifact.task()) });
         }
-        let invalid = |problem| WorkError::Name { what: "artifact", name: receipt.artifact().to_string(), problem };
+        let invalid = |problem| ProtocolError::Name { what: "artifact", name: receipt.artifact().to_string(), problem };
         let gradient = artifact.as_gradient().ok_or_else(|| invalid("is void, so it has no gradient"))?;
         let TransportGradient { loss, tokens, matrices } = gradient;
         let mut gradients = matrices.iter().map(tensor).collect::<Result<Vec<_>, _>>()?;
@@ -102,9 +102,9 @@ impl GradientPackage {
     }
 }
 
-fn tensor(matrix: &TransportMatrix) -> Result<GradientTensor, WorkError> {
+fn tensor(matrix: &TransportMatrix) -> Result<GradientTensor, ProtocolError> {
     let spec = matrix.spec();
-    let unnamed = || WorkError::Name { what: "matrix", name: spec.name.clone(), problem: "has no name in PEFT" };
+    let unnamed = || ProtocolError::Name { what: "matrix", name: spec.name.clone(), problem: "has no name in PEFT" };
     let (_, _, factor) = peft::parse_matrix_name(&spec.name).ok_or_else(unnamed)?;
     let name = peft::tensor_name(&spec.name).ok_or_else(unnamed)?;
     // values of 15 bits times a normal power of two are exact in f32

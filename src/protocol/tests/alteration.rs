@@ -33,7 +33,7 @@ fn a_flipped_bit_in_any_block_contradicts_its_cid() {
                 } else {
                     AdapterState::fetch(&dag.root, &fetch).unwrap_err().into()
                 };
-                let named = matches!(&error, Mismatch::Blocks(WorkError::Store(StoreError::Mismatch { claimed, .. })) if *claimed == block.cid());
+                let named = matches!(&error, Mismatch::Blocks(ProtocolError::Store(StoreError::Mismatch { claimed, .. })) if *claimed == block.cid());
                 assert!(named, "{error}");
             }
         }
@@ -100,7 +100,7 @@ fn each_forged_value_is_reported_by_its_kind() {
     let other = Receipt::new(task(job, "remes1other"), &artifact, vec![]).unwrap();
     let dag = artifact.dag().unwrap();
     let copied = verify(&other, &|cid| dag.get(cid), &artifact).unwrap_err();
-    assert!(matches!(copied, Mismatch::Blocks(WorkError::OtherTask { .. })), "{copied}");
+    assert!(matches!(copied, Mismatch::Blocks(ProtocolError::OtherTask { .. })), "{copied}");
 }
 
 #[test]

@@ -60,10 +60,10 @@ static LEDGER: LazyLock<Ledger> = LazyLock::new(|| {
         layout_root: Hash([0; 32]),
         dispute_context: DisputeContext {
             program: Hash([0; 32]),
-            step: 1,
-            closing: 1,
-            adapter: 10,
-            context: 2048,
+            run_dispatches: 1,
+            encoding_dispatches: 1,
+            adapter_buffers: 10,
+            sequence_tokens: 2048,
             streams: Vec::new(),
         },
     };
@@ -97,11 +97,11 @@ fn sign(ledger: &Ledger, number: u8, messages: &[Message]) -> Vec<u8> {
 
 /// Applies a block with one transaction, and checks the ledger's invariants.
 fn deliver(ledger: &Ledger, tx: Vec<u8>) -> Ledger {
-    let head = ledger.state().scalars();
+    let head = ledger.state().head();
     let hash = tx_hash(&tx);
     let block = ChainBlock::new(head.height + 1, head.time + 1, ledger.root(), vec![Tx(tx)]);
     let (after, applied) = ledger.apply(&block);
-    let head = after.state().scalars();
+    let head = after.state().head();
     assert_eq!(after.state().coins(), u128::from(head.minted - head.burned), "no coin appears or is lost");
     assert_eq!(applied.outcomes.len(), 1, "every transaction has an outcome");
     assert_eq!(applied.outcomes[0].hash, hash, "the outcome has the transaction's hash");

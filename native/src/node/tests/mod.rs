@@ -54,8 +54,14 @@ pub(crate) fn setup(chunks: usize) -> Setup {
         nodes: vec![(key(9).address().to_owned(), 1_000_000, vec![3, 4])],
     };
     let text: Vec<u8> = (0..chunks * CHUNK_TOKENS).map(|at| (at * at / 7 % 90 + 35) as u8).collect();
-    let context =
-        DisputeContext { program: Hash([0; 32]), step: 1, closing: 1, adapter: 10, context: 2048, streams: Vec::new() };
+    let context = DisputeContext {
+        program: Hash([0; 32]),
+        run_dispatches: 1,
+        encoding_dispatches: 1,
+        adapter_buffers: 10,
+        sequence_tokens: 2048,
+        streams: Vec::new(),
+    };
     let adapter = AdapterState { adapter, optimizer: vec![0; 8] };
     Setup::new(terms, job, (context, Hash([0; 32])), &adapter, cut_text(&text).collect()).unwrap()
 }
@@ -81,7 +87,7 @@ pub(crate) fn transaction(height: u64) -> Vec<u8> {
 /// Adds the remaining blocks of a run, and calls `on_block` with height and ledger root after each.
 fn run(node: &Node, mut on_block: impl FnMut(u64, [u8; 32])) -> Result<()> {
     loop {
-        let height = node.ledger().state().scalars().height;
+        let height = node.ledger().state().head().height;
         if height == BLOCKS {
             return Ok(());
         }
@@ -106,7 +112,7 @@ fn roots() -> &'static [[u8; 32]] {
 /// Asserts that a node, opened after an interruption, has a beginning of the uninterrupted run, with at least the
 /// acknowledged blocks.
 fn assert_intact(node: &Node, acknowledged: u64, context: &str) {
-    let height = node.ledger().state().scalars().height;
+    let height = node.ledger().state().head().height;
     assert!(height >= acknowledged, "{context}: {acknowledged} blocks were acknowledged, {height} are there");
     assert_eq!(node.ledger().root(), roots()[height as usize], "{context}");
     for height in 1..=height {
@@ -136,15 +142,12 @@ fn blocks_can_be_read_while_others_are_added() {
         std::thread::scope(|scope| {
             let writing = scope.spawn(|| run(&node, |_, _| {}).unwrap());
             while !writing.is_finished() {
-                let height = node.ledger().state().scalars().height;
+                let height = node.ledger().state().head().height;
                 let root = node.block(height).unwrap().map(|record| record.root);
                 assert!(height == 0 || root == Some(roots()[height as usize]), "block {height}");
                 // if a block is visible, the ledger already includes it
                 let shown = node.block(height + 1).unwrap().is_some();
-                assert!(
-                    !shown || node.ledger().state().scalars().height > height,
-                    "block {height} was visible too early"
-                );
+                assert!(!shown || node.ledger().state().head().height > height, "block {height} was visible too early");
             }
         });
     }

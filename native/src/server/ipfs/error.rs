@@ -54,7 +54,7 @@ impl From<anyhow::Error> for IpfsError {
         if error.is::<StoreFull>() {
             return Self::new(StatusCode::INSUFFICIENT_STORAGE, error);
         }
-        if error.is::<r3mes_wgpu::protocol::WorkError>() {
+        if error.is::<r3mes_wgpu::protocol::ProtocolError>() {
             return Self::bad(format!("{error:#}"));
         }
         error!(error = %format_args!("{error:#}"), "block store failed");

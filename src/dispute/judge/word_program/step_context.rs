@@ -30,7 +30,7 @@ pub enum WordFault {
         at: usize,
     },
     /// The named object is encoded as no kernel would write it, so the side that committed to it is wrong.
-    #[error("{0} does not have its format")]
+    #[error("{0} is not in the format that the word program expects")]
     Format(&'static str),
 }
 

@@ -64,7 +64,7 @@ fn void_foreign_and_unnamed_artifacts_have_no_package() {
     let of_void = Receipt::new(receipt.task().clone(), &void, Vec::new()).unwrap();
     assert!(GradientPackage::new(&of_void, &void, 0).unwrap_err().to_string().contains("void"));
     let (other, _) = samples::receipt(Transport::Int8, 6);
-    assert!(matches!(GradientPackage::new(&other, &artifact, 0), Err(WorkError::OtherTask { .. })));
+    assert!(matches!(GradientPackage::new(&other, &artifact, 0), Err(ProtocolError::OtherTask { .. })));
     let (unnamed, artifact) = samples::receipt(Transport::Int8, 6);
     let error = GradientPackage::new(&unnamed, &artifact, 0).unwrap_err().to_string();
     assert!(error.contains("ffn.down") && error.contains("no name in PEFT"), "{error}");

@@ -4,13 +4,13 @@ use super::*;
 
 /// Returns the RPC of the Kubo daemon.
 fn kubo() -> TestNode {
-    let url = std::env::var("R3MES_KUBO").expect("R3MES_KUBO holds the URL of a Kubo's RPC: scripts/interop sets it");
+    let url = std::env::var("R3MES_KUBO").expect("R3MES_KUBO holds the RPC URL of a Kubo daemon; scripts/interop sets it");
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
     TestNode { url, agent }
 }
 
 #[test]
-#[ignore = "needs a Kubo: scripts/interop"]
+#[ignore = "needs a Kubo daemon: scripts/interop"]
 fn kubo_and_this_node_import_each_others_cars() {
     let (kubo, ours) = (kubo(), node(AMPLE, Access::Owner));
     let file = numbered(3_000_001);
@@ -33,7 +33,7 @@ fn kubo_and_this_node_import_each_others_cars() {
 }
 
 #[test]
-#[ignore = "needs a Kubo: scripts/interop"]
+#[ignore = "needs a Kubo daemon: scripts/interop"]
 fn responses_have_the_same_fields_as_those_of_kubo() {
     let (kubo, ours) = (kubo(), node(AMPLE, Access::Owner));
     let block = b"the same fields as kubo";
