@@ -5,15 +5,14 @@
 //! gradient is sampled, so the figures include no recomputation of gradients.
 
 use r3mes_wgpu::{
-    dispute::judge::{DisputeContext, Hash},
     ledger::{ChainBlock, Genesis, Ledger, LedgerParams, Tx},
-    protocol::{CHUNK_TOKENS, Commitment, Job, MatrixSpec, TaskKind, Transport},
+    protocol::{CHUNK_TOKENS, Commitment},
+    simulation::{CHAIN, genesis},
     store::Codec,
     tx::{Fee, Message, MsgClaimTask, MsgSubmitGradient, SessionKey},
 };
 use std::time::{Duration, Instant};
 
-const CHAIN: &str = "bench-1";
 /// The number of transactions in a block.
 const BLOCK: usize = 256;
 
@@ -61,36 +60,10 @@ impl World {
             secret[..4].copy_from_slice(&(number + 1).to_le_bytes());
             SessionKey::new(&secret).expect("a small number is a key")
         };
-        let matrices =
-            vec![MatrixSpec { name: "layers.0.attention.q.a".to_owned(), rows: 4, columns: 6, exponent: -40 }];
-        let job = Job {
-            arithmetic_version: 1,
-            model: Codec::DagCbor.cid(b"model"),
-            rank: 4,
-            targets: vec!["attention.q".to_owned()],
-            matrices,
-            kind: TaskKind::Gradient,
-            transport: Transport::Int8,
-        };
+        let params = LedgerParams { sampling: 0, probation: 0, claim_bond: 0, ..LedgerParams::NETWORK };
         let genesis = Genesis {
-            chain_id: CHAIN.to_owned(),
-            params: LedgerParams { sampling: 0, probation: 0, claim_bond: 0, ..LedgerParams::NETWORK },
-            job,
-            seed: [3; 32],
-            quota,
-            adapter: Codec::DagCbor.cid(b"adapter"),
             chunks: (0..quota).map(|number| Codec::Raw.cid(&number.to_le_bytes())).collect(),
-            accounts: Vec::new(),
-            nodes: Vec::new(),
-            layout_root: Hash([0; 32]),
-            dispute_context: DisputeContext {
-                program: Hash([0; 32]),
-                run_dispatches: 1,
-                encoding_dispatches: 1,
-                adapter_buffers: 10,
-                sequence_tokens: 2048,
-                streams: Vec::new(),
-            },
+            ..genesis(quota, params, &[])
         };
         let ledger = Ledger::new(genesis).expect("a genesis within its limits");
         Self { ledger, keys: (0..quota).map(key).collect(), time: 1_000 }

@@ -35,3 +35,5 @@ pub mod training;
 
 #[cfg(feature = "compute")]
 pub mod agents;
+
+pub mod simulation;

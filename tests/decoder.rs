@@ -32,9 +32,7 @@ fn model() -> Model {
         ffn_width: 80,
         vocab: 61,
         context: 100,
-        rope_theta: 10_000,
-        norm_epsilon: 1e-5,
-        residual_fraction_bits: 16,
+        ..ModelConfig::TINY
     };
     seeded(config, [3; 32]).unwrap()
 }

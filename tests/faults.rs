@@ -89,19 +89,7 @@ fn bisection_over_prefixes_finds_the_faulty_dispatch() {
 
 #[test]
 fn an_audit_detects_a_wrong_kernel_and_changes_no_result() {
-    let config = ModelConfig {
-        layers: 1,
-        width: 32,
-        heads: 2,
-        kv_heads: 1,
-        head_dim: 16,
-        ffn_width: 48,
-        vocab: 64,
-        context: 40,
-        rope_theta: 10_000,
-        norm_epsilon: 1e-5,
-        residual_fraction_bits: 16,
-    };
+    let config = ModelConfig { context: 40, ..ModelConfig::TINY };
     let targets = Targets { rank: 4, linears: Linear::ALL.to_vec() };
     let model = seeded(config, [3; 32]).unwrap();
     let mut adapter = LoraAdapter::seeded(4, 8, &targets.shapes(&model.config), [4; 32]).unwrap();

@@ -25,18 +25,12 @@ pub(crate) fn create(
 ) -> Result<(Job, AdapterState)> {
     let alpha = ALPHA_PER_RANK * targets.rank as u32;
     let adapter = LoraAdapter::seeded(targets.rank, alpha, &targets.shapes(&model.config), seed)?;
-    let matrices = adapter.matrices.iter().map(|matrix| MatrixSpec {
-        name: matrix.name.clone(),
-        rows: matrix.rows as u32,
-        columns: matrix.columns as u32,
-        exponent: JOB_EXPONENT,
-    });
     let job = Job {
         arithmetic_version: ARITHMETIC_VERSION,
         model: model_manifest(model)?.cid(),
         rank: targets.rank as u32,
         targets: targets.linears.iter().map(|linear| linear.name().to_owned()).collect(),
-        matrices: matrices.collect(),
+        matrices: adapter.matrices.iter().map(|matrix| MatrixSpec::of(matrix, JOB_EXPONENT)).collect(),
         kind: TaskKind::Gradient,
         transport: Transport::Int8,
     };

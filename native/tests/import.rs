@@ -119,19 +119,7 @@ fn an_index_can_only_name_files_in_its_own_folder() {
 #[test]
 fn training_uses_the_tokenizer_that_was_imported_with_the_model() {
     let work_dir = WorkDir::new("tokens");
-    let config = ModelConfig {
-        layers: 1,
-        width: 32,
-        heads: 2,
-        kv_heads: 1,
-        head_dim: 16,
-        ffn_width: 48,
-        vocab: 1200,
-        context: 128,
-        rope_theta: 10_000,
-        norm_epsilon: 1e-5,
-        residual_fraction_bits: 16,
-    };
+    let config = ModelConfig { vocab: 1200, ..ModelConfig::TINY };
     let (config, tensors) = file::write(&seeded(config, [5; 32]).unwrap()).unwrap();
     fs::write(work_dir.model().join("config.json"), config).unwrap();
     fs::write(work_dir.model().join("model.safetensors"), tensors).unwrap();

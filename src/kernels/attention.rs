@@ -5,7 +5,7 @@
 //! requantized in blocks of 32 keys.
 
 use super::{
-    INFO, Kernel, Lowering, Saturated, flag, params, read,
+    INFO, Kernel, Saturated, flag, lowering, params, read,
     shared::{
         blocks::{BLOCK, ZERO_EXPONENT, align, distance},
         heads::Head,
@@ -61,18 +61,18 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!(
+    lowerings: &[lowering(
+        "plain",
+        texts!(
             "attention.wgsl",
             "fragments/attention.scores.wgsl",
             "fragments/attention.weights.wgsl",
             "fragments/exponentials.wgsl"
         ),
-        groups_x: |p| Params::read(p).heads,
-        units_per_group: 1,
-        keys_held: Some(|p| keys_held(Params::read(p).tokens)),
-    }],
+        |p| Params::read(p).heads,
+        1,
+    )
+    .keys_held(|p| keys_held(Params::read(p).tokens))],
 };
 
 /// Returns the number of keys for which a workgroup reserves memory if the batch has `tokens` tokens. No token sees

@@ -6,10 +6,10 @@
 //! query.
 
 use super::{
-    INFO, Kernel, Lowering, Saturated,
+    INFO, Kernel, Saturated,
     attention::{self, STATS},
     attention_backward_query::{Stats, put_row},
-    params, read,
+    lowering, params, read,
     shared::{
         blocks::{BLOCK, ZERO_EXPONENT, align, distance},
         dither,
@@ -64,18 +64,17 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!(
+    lowerings: &[lowering(
+        "plain",
+        texts!(
             "attention_backward_key.wgsl",
             "fragments/attention.scores.wgsl",
             "fragments/attention_backward.gradient.wgsl",
             "fragments/exponentials.wgsl"
         ),
-        groups_x: |p| Params::read(p).kv_heads,
-        units_per_group: 1,
-        keys_held: None,
-    }],
+        |p| Params::read(p).kv_heads,
+        1,
+    )],
 };
 
 fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {

@@ -5,9 +5,9 @@
 //! `dS`, which is then requantized in blocks of 32 keys.
 
 use super::{
-    INFO, Kernel, Lowering, Saturated,
+    INFO, Kernel, Saturated,
     attention::{self, STATS},
-    params, read,
+    lowering, params, read,
     shared::{
         blocks::{BLOCK, ZERO_EXPONENT, align, distance},
         dither,
@@ -60,19 +60,19 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!(
+    lowerings: &[lowering(
+        "plain",
+        texts!(
             "attention_backward_query.wgsl",
             "fragments/attention.scores.wgsl",
             "fragments/attention.weights.wgsl",
             "fragments/attention_backward.gradient.wgsl",
             "fragments/exponentials.wgsl"
         ),
-        groups_x: |p| Params::read(p).heads,
-        units_per_group: 1,
-        keys_held: Some(|p| super::attention::keys_held(Params::read(p).tokens)),
-    }],
+        |p| Params::read(p).heads,
+        1,
+    )
+    .keys_held(|p| super::attention::keys_held(Params::read(p).tokens))],
 };
 
 /// The statistics that attention and its backward pass store for a pair of token and head.

@@ -6,7 +6,7 @@
 //! `dlogits` is in Q22 and `Σ_v |dlogits|` ≤ 2.
 
 use super::{
-    Kernel, Lowering, Saturated, as_bytes_mut, as_i32, params, read,
+    Kernel, Saturated, as_bytes_mut, as_i32, lowering, params, read,
     shared::{
         dither,
         scores::{Normalizer, exp2, log2},
@@ -51,13 +51,12 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("cross_entropy.wgsl", "fragments/exponentials.wgsl"),
-        groups_x: |p| row_words(Params::read(p).vocab as usize).div_ceil(1024) as u32,
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering(
+        "plain",
+        texts!("cross_entropy.wgsl", "fragments/exponentials.wgsl"),
+        |p| row_words(Params::read(p).vocab as usize).div_ceil(1024) as u32,
+        1,
+    )],
 };
 
 /// Returns the number of words of a row of `out`.

@@ -1,7 +1,7 @@
 //! `digest[i] = SHA-256(tile i)` (FIPS 180-4): the digests of a buffer's 1 KiB tiles, which are the leaves of the
 //! buffer's Merkle tree.
 
-use super::{Kernel, Lowering, Saturated, params, read, texts, write};
+use super::{Kernel, Saturated, lowering, params, read, texts, write};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 
@@ -21,13 +21,7 @@ pub static KERNEL: Kernel = Kernel {
     bindings: &[read("data"), write("digests", |_| 8)],
     units: |p| (Params::read(p).words as usize).div_ceil(TILE),
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("digest.wgsl"),
-        groups_x: |_| 1,
-        units_per_group: 64,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("digest.wgsl"), |_| 1, 64)],
 };
 
 fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {

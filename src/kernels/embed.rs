@@ -1,6 +1,6 @@
 //! `out[t] = embedding[ids[t]] · row scale · 2^-shift`: the initial value of the residual stream, in fixed point.
 
-use super::{INFO, Kernel, Lowering, Saturated, as_bytes, flag, params, read, shared::rows, texts, write};
+use super::{INFO, Kernel, Saturated, as_bytes, flag, lowering, params, read, shared::rows, texts, write};
 use crate::numbers::{
     fixed::{Scale, shift_to_i32},
     ternary::row_words,
@@ -37,13 +37,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("embed.wgsl"),
-        groups_x: |p| Params::read(p).width.div_ceil(64),
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("embed.wgsl"), |p| Params::read(p).width.div_ceil(64), 1)],
 };
 
 #[inline(always)]

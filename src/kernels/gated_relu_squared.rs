@@ -2,7 +2,7 @@
 //!
 //! Each row of `gate` and `up` is rounded to 14 bits, so the product has 42 bits, of which 30 are kept.
 
-use super::{INFO, Kernel, Lowering, Saturated, params, read, shared::rows, texts, write};
+use super::{INFO, Kernel, Saturated, lowering, params, read, shared::rows, texts, write};
 use crate::numbers::fixed::{WIDE_BITS, round_even, shift_for};
 use std::ops::Range;
 
@@ -23,13 +23,7 @@ pub static KERNEL: Kernel = Kernel {
     bindings: &[read("gate"), read("up"), write("out", |p| Params::read(p).width as usize + INFO)],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("gated_relu_squared.wgsl"),
-        groups_x: |_| 1,
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("gated_relu_squared.wgsl"), |_| 1, 1)],
 };
 
 /// Returns the right shifts that reduce `relu(gate)` and `up` to 14 bits.

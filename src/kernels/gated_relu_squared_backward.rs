@@ -4,9 +4,9 @@
 //! The factors have 14 + 14 + 30 bits, so every product is exact in i64 and is rounded only once.
 
 use super::{
-    INFO, Kernel, Lowering, Saturated,
+    INFO, Kernel, Saturated,
     gated_relu_squared::shifts,
-    params, read,
+    lowering, params, read,
     shared::{dither, rows, wide},
     texts, write,
 };
@@ -41,13 +41,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("gated_relu_squared_backward.wgsl"),
-        groups_x: |_| 1,
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("gated_relu_squared_backward.wgsl"), |_| 1, 1)],
 };
 
 #[inline(always)]

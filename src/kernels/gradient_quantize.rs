@@ -2,7 +2,7 @@
 //! it.
 
 use super::{
-    INFO, Kernel, Lowering, Saturated, params, read,
+    INFO, Kernel, Saturated, lowering, params, read,
     shared::{dither, rows, wide},
     texts, write,
 };
@@ -30,13 +30,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("gradient_quantize.wgsl"),
-        groups_x: |_| 1,
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("gradient_quantize.wgsl"), |_| 1, 1)],
 };
 
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! `dn[t] = Σ_v dlogits[t, v] · embedding[v]`, exact in i32, accumulated over the shards of the vocabulary.
 
 use super::{
-    INFO, Kernel, Lowering, Saturated, as_bytes, cross_entropy::dlogits_words, params, read, shared::rows, texts, write,
+    INFO, Kernel, Saturated, as_bytes, cross_entropy::dlogits_words, lowering, params, read, shared::rows, texts, write,
 };
 use crate::numbers::{fixed::Scale, ternary::row_words};
 use std::ops::Range;
@@ -27,13 +27,7 @@ pub static KERNEL: Kernel = Kernel {
     bindings: &[read("dlogits"), read("embedding"), write("dn", |p| Params::read(p).width as usize + INFO)],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("head_backward.wgsl"),
-        groups_x: |p| Params::read(p).width.div_ceil(256),
-        units_per_group: 4,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("head_backward.wgsl"), |p| Params::read(p).width.div_ceil(256), 4)],
 };
 
 #[inline(always)]

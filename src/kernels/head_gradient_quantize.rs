@@ -1,7 +1,7 @@
 //! `out = dither_round(gradient)`: rounds the gradient of attention's output to head rows.
 
 use super::{
-    Kernel, Lowering, Saturated, params, read,
+    Kernel, Saturated, lowering, params, read,
     shared::{dither, heads, rows},
     texts, write,
 };
@@ -33,13 +33,12 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("head_gradient_quantize.wgsl", "fragments/head_rows.wgsl"),
-        groups_x: |p| Params::read(p).heads,
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering(
+        "plain",
+        texts!("head_gradient_quantize.wgsl", "fragments/head_rows.wgsl"),
+        |p| Params::read(p).heads,
+        1,
+    )],
 };
 
 #[inline(always)]

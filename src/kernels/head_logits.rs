@@ -5,7 +5,7 @@
 //! embedding's u16 row scale, and the low 16 bits of that product are rounded off.
 
 use super::{
-    Kernel, Lowering, Saturated, as_bytes, as_i32_mut, flag, params, read,
+    Kernel, Saturated, as_bytes, as_i32_mut, flag, lowering, params, read,
     shared::{rows, scores::score, wide},
     texts, write,
 };
@@ -43,13 +43,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("head_logits.wgsl"),
-        groups_x: |p| Params::read(p).vocab.div_ceil(64),
-        units_per_group: 4,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("head_logits.wgsl"), |p| Params::read(p).vocab.div_ceil(64), 4)],
 };
 
 fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {

@@ -1,6 +1,6 @@
 //! `maximum[t] = max_v z[t, v]`: the first pass of softmax, accumulated over the shards of the vocabulary.
 
-use super::{Kernel, Lowering, Saturated, as_i32, params, read, texts, write};
+use super::{Kernel, Saturated, as_i32, lowering, params, read, texts, write};
 use std::ops::Range;
 
 params! {
@@ -19,13 +19,7 @@ pub static KERNEL: Kernel = Kernel {
     bindings: &[read("z"), write("maximum", |_| 1)],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("logits_max.wgsl"),
-        groups_x: |_| 1,
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("logits_max.wgsl"), |_| 1, 1)],
 };
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 //!
 //! Terms are in Q30, so a sum of up to 2^32 of them fits in u64.
 
-use super::{Kernel, Lowering, Saturated, as_i32, params, read, shared::scores::exp2, texts, write};
+use super::{Kernel, Saturated, as_i32, lowering, params, read, shared::scores::exp2, texts, write};
 use std::ops::Range;
 
 params! {
@@ -21,13 +21,7 @@ pub static KERNEL: Kernel = Kernel {
     bindings: &[read("z"), read("maximum"), read("tables"), write("sum", |_| 2)],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("logits_sum.wgsl", "fragments/exponentials.wgsl"),
-        groups_x: |_| 1,
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("logits_sum.wgsl", "fragments/exponentials.wgsl"), |_| 1, 1)],
 };
 
 #[inline(always)]

@@ -3,7 +3,7 @@
 //! The sums are exact: they are ≤ 127 · 2^14 · `in_features` < 2^42 in magnitude.
 
 use super::{
-    INFO, Kernel, Lowering, Saturated, as_bytes, params, read,
+    INFO, Kernel, Saturated, as_bytes, lowering, params, read,
     shared::{rows, wide},
     texts, write,
 };
@@ -32,13 +32,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("lora_down.wgsl", "fragments/lora_down.wgsl"),
-        groups_x: |_| 1,
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("lora_down.wgsl", "fragments/lora_down.wgsl"), |_| 1, 1)],
 };
 
 fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {

@@ -5,7 +5,7 @@
 //! by the scales of the rows of `x` and `dy`.
 
 use super::{
-    Kernel, Lowering, Saturated, as_bytes_mut, params, read,
+    Kernel, Saturated, as_bytes_mut, lowering, params, read,
     shared::{
         blocks::{BLOCK, ZERO_EXPONENT, distance},
         dither, rows, wide,
@@ -47,13 +47,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).blocks as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("lora_fold.wgsl"),
-        groups_x: |_| 1,
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("lora_fold.wgsl"), |_| 1, 1)],
 };
 
 #[inline(always)]

@@ -5,10 +5,10 @@
 //! gradients add up to the same bits in any order.
 
 use super::{
-    Kernel, Lowering, Saturated, as_bytes, as_i32, flag,
+    Kernel, Saturated, as_bytes, as_i32, flag,
     lora_fold::FOLD,
     lora_gradient_b::LIMIT,
-    params, read,
+    lowering, params, read,
     shared::{
         blocks::{BLOCK, align},
         wide,
@@ -45,20 +45,18 @@ pub static KERNEL: Kernel = Kernel {
     units: |p| Params::read(p).rank as usize,
     reference,
     lowerings: &[
-        Lowering {
-            name: "plain",
-            texts: texts!("lora_gradient_a.wgsl", "fragments/lora_gradient.wgsl", "fragments/lora_gradient.plain.wgsl"),
-            groups_x: |p| Params::read(p).in_features.div_ceil(256),
-            units_per_group: 4,
-            keys_held: None,
-        },
-        Lowering {
-            name: "tiled",
-            texts: texts!("lora_gradient_a.wgsl", "fragments/lora_gradient.wgsl", "fragments/lora_gradient.tiled.wgsl"),
-            groups_x: |p| Params::read(p).in_features.div_ceil(32),
-            units_per_group: 4,
-            keys_held: None,
-        },
+        lowering(
+            "plain",
+            texts!("lora_gradient_a.wgsl", "fragments/lora_gradient.wgsl", "fragments/lora_gradient.plain.wgsl"),
+            |p| Params::read(p).in_features.div_ceil(256),
+            4,
+        ),
+        lowering(
+            "tiled",
+            texts!("lora_gradient_a.wgsl", "fragments/lora_gradient.wgsl", "fragments/lora_gradient.tiled.wgsl"),
+            |p| Params::read(p).in_features.div_ceil(32),
+            4,
+        ),
     ],
 };
 

@@ -5,9 +5,9 @@
 //! gradients add up to the same bits in any order.
 
 use super::{
-    Kernel, Lowering, Saturated, as_i32, flag,
+    Kernel, Saturated, as_i32, flag,
     lora_fold::FOLD,
-    params, read,
+    lowering, params, read,
     shared::{
         blocks::{BLOCK, align},
         wide,
@@ -47,20 +47,18 @@ pub static KERNEL: Kernel = Kernel {
     units: |p| Params::read(p).rank as usize,
     reference,
     lowerings: &[
-        Lowering {
-            name: "plain",
-            texts: texts!("lora_gradient_b.wgsl", "fragments/lora_gradient.wgsl", "fragments/lora_gradient.plain.wgsl"),
-            groups_x: |p| Params::read(p).out_features.div_ceil(256),
-            units_per_group: 2,
-            keys_held: None,
-        },
-        Lowering {
-            name: "tiled",
-            texts: texts!("lora_gradient_b.wgsl", "fragments/lora_gradient.wgsl", "fragments/lora_gradient.tiled.wgsl"),
-            groups_x: |p| Params::read(p).out_features.div_ceil(32),
-            units_per_group: 2,
-            keys_held: None,
-        },
+        lowering(
+            "plain",
+            texts!("lora_gradient_b.wgsl", "fragments/lora_gradient.wgsl", "fragments/lora_gradient.plain.wgsl"),
+            |p| Params::read(p).out_features.div_ceil(256),
+            2,
+        ),
+        lowering(
+            "tiled",
+            texts!("lora_gradient_b.wgsl", "fragments/lora_gradient.wgsl", "fragments/lora_gradient.tiled.wgsl"),
+            |p| Params::read(p).out_features.div_ceil(32),
+            2,
+        ),
     ],
 };
 

@@ -6,7 +6,7 @@
 //! multiplication by the 24-bit ratio.
 
 use super::{
-    INFO, Kernel, Lowering, Saturated, as_i32, flag, params, read,
+    INFO, Kernel, Saturated, as_i32, flag, lowering, params, read,
     shared::{rows, wide},
     texts, write,
 };
@@ -51,13 +51,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("lora_up.wgsl"),
-        groups_x: |p| Params::read(p).width.div_ceil(64),
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("lora_up.wgsl"), |p| Params::read(p).width.div_ceil(64), 1)],
 };
 
 fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {

@@ -1,6 +1,6 @@
 //! `total += Σ_t loss[t]`: adds the loss of a batch to the total, which is an i64 in bits, in Q20.
 
-use super::{Kernel, Lowering, Saturated, cross_entropy::dlogits_words, params, read, texts, write};
+use super::{Kernel, Saturated, cross_entropy::dlogits_words, lowering, params, read, texts, write};
 use std::ops::Range;
 
 params! {
@@ -17,13 +17,7 @@ pub static KERNEL: Kernel = Kernel {
     bindings: &[read("dlogits"), write("total", |_| 2)],
     units: |_| 1,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("loss_sum.wgsl"),
-        groups_x: |_| 1,
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("loss_sum.wgsl"), |_| 1, 1)],
 };
 
 fn reference(params: &[u32], _: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {

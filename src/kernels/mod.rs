@@ -116,13 +116,32 @@ impl Lowering {
     pub fn wgsl(&self) -> String {
         self.texts.concat() + SHARED
     }
+
+    /// Returns this lowering with a value for the override `keys_held`.
+    const fn keys_held(self, words: fn(&[u32]) -> u32) -> Self {
+        Self { keys_held: Some(words), ..self }
+    }
 }
 
 /// Expands to the texts of the given files in `shaders/`.
 macro_rules! texts {
-    ($($file:literal),+ $(,)?) => { &[$(include_str!(concat!("../../shaders/", $file))),+] };
+    ($($file:expr),+ $(,)?) => { &[$(include_str!(concat!("../../shaders/", $file))),+] };
 }
 pub(crate) use texts;
+
+/// Expands to the texts of a ternary product's lowering: the kernel's own text, the fragment that reads its operands,
+/// the fragment that selects rows, and the fragment that multiplies.
+macro_rules! product_texts {
+    ($kernel:literal, $operands:literal, $product:literal) => {
+        super::texts!(
+            concat!($kernel, ".wgsl"),
+            concat!("fragments/", $kernel, ".", $operands, ".wgsl"),
+            "fragments/ternary_product.rows.wgsl",
+            concat!("fragments/ternary_product.", $product, ".wgsl"),
+        )
+    };
+}
+use product_texts;
 
 /// Declares a kernel's `Params`, a struct of 32-bit fields. The first field is `first_group`: the workgroup along y at
 /// which a launch starts if the executor divides the dispatch into several launches.
@@ -211,6 +230,15 @@ pub(crate) const fn write(name: &'static str, words_per_unit: fn(&[u32]) -> usiz
 
 pub(crate) const fn flag() -> Binding {
     Binding { name: "flag", access: Access::Flag }
+}
+
+pub(crate) const fn lowering(
+    name: &'static str,
+    texts: &'static [&'static str],
+    groups_x: fn(&[u32]) -> u32,
+    units_per_group: u32,
+) -> Lowering {
+    Lowering { name, texts, groups_x, units_per_group, keys_held: None }
 }
 
 /// Returns words as the signed bytes that they hold, four to a word.

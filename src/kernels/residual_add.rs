@@ -1,6 +1,6 @@
 //! `out = residual + y`: adds the output of a linear layer to the residual stream, in the stream's fixed point.
 
-use super::{INFO, Kernel, Lowering, Saturated, flag, params, read, shared::rows, texts, write};
+use super::{INFO, Kernel, Saturated, flag, lowering, params, read, shared::rows, texts, write};
 use crate::numbers::fixed::{Scale, saturate, shift_to_i32};
 use std::ops::Range;
 
@@ -20,13 +20,7 @@ pub static KERNEL: Kernel = Kernel {
     bindings: &[read("residual"), read("y"), write("out", |p| Params::read(p).width as usize + INFO), flag()],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("residual_add.wgsl"),
-        groups_x: |p| Params::read(p).width.div_ceil(64),
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("residual_add.wgsl"), |p| Params::read(p).width.div_ceil(64), 1)],
 };
 
 #[inline(always)]

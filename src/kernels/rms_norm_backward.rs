@@ -5,7 +5,7 @@
 //! The quantization after the norm is treated as the identity (straight-through estimator).
 
 use super::{
-    INFO, Kernel, Lowering, Saturated, as_i32, params, read,
+    INFO, Kernel, Saturated, as_i32, lowering, params, read,
     shared::{
         blocks::{ZERO_EXPONENT, distance},
         rms::{Rms, copy, copy_shift},
@@ -49,13 +49,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("rms_norm_backward.wgsl"),
-        groups_x: |_| 1,
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("rms_norm_backward.wgsl"), |_| 1, 1)],
 };
 
 #[inline(always)]

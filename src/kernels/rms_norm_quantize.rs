@@ -5,7 +5,7 @@
 //! each value is rounded only once.
 
 use super::{
-    INFO, Kernel, Lowering, Saturated, as_bytes_mut, as_i32, params, read,
+    INFO, Kernel, Saturated, as_bytes_mut, as_i32, lowering, params, read,
     shared::{rms::Rms, rows},
     texts, write,
 };
@@ -46,13 +46,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("rms_norm_quantize.wgsl", "fragments/rms_norm.wgsl"),
-        groups_x: |_| 1,
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("rms_norm_quantize.wgsl", "fragments/rms_norm.wgsl"), |_| 1, 1)],
 };
 
 /// Returns 1 / 127, computed as `floor(2^61 / 127)` and normalized: the value of one int8 step relative to the row's

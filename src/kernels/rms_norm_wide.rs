@@ -1,7 +1,7 @@
 //! `n = gain · x / rms(x)` as wide rows: the final norm, whose output BitNet does not quantize to int8.
 
 use super::{
-    INFO, Kernel, Lowering, Saturated, as_i32, params, read,
+    INFO, Kernel, Saturated, as_i32, lowering, params, read,
     shared::{rms::Rms, rows, wide},
     texts, write,
 };
@@ -39,13 +39,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("rms_norm_wide.wgsl", "fragments/rms_norm.wgsl"),
-        groups_x: |_| 1,
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("rms_norm_wide.wgsl", "fragments/rms_norm.wgsl"), |_| 1, 1)],
 };
 
 #[inline(always)]

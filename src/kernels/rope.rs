@@ -4,7 +4,7 @@
 //! sequence.
 
 use super::{
-    Kernel, Lowering, Saturated, as_i32, params, read,
+    Kernel, Saturated, as_i32, lowering, params, read,
     shared::{heads, rows},
     texts, write,
 };
@@ -38,13 +38,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("rope.wgsl", "fragments/head_rows.wgsl"),
-        groups_x: |p| Params::read(p).heads,
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("rope.wgsl", "fragments/head_rows.wgsl"), |p| Params::read(p).heads, 1)],
 };
 
 #[inline(always)]

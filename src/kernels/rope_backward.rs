@@ -2,7 +2,7 @@
 //! computed the heads.
 
 use super::{
-    INFO, Kernel, Lowering, Saturated, as_i32, params, read,
+    INFO, Kernel, Saturated, as_i32, lowering, params, read,
     shared::{blocks::distance, dither, rows, wide},
     texts, write,
 };
@@ -42,13 +42,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: texts!("rope_backward.wgsl"),
-        groups_x: |_| 1,
-        units_per_group: 1,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", texts!("rope_backward.wgsl"), |_| 1, 1)],
 };
 
 #[inline(always)]

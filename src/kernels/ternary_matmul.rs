@@ -2,7 +2,7 @@
 //!
 //! `in_features` must be ≤ 2^24, because `|out|` reaches 127 · `in_features`.
 
-use super::{INFO, Kernel, Lowering, Saturated, as_bytes, params, read, shared::rows, texts, write};
+use super::{INFO, Kernel, Saturated, as_bytes, lowering, params, product_texts, read, shared::rows, write};
 use crate::numbers::ternary::{row_words, trit};
 use std::ops::Range;
 
@@ -30,53 +30,12 @@ pub static KERNEL: Kernel = Kernel {
     units: |p| Params::read(p).tokens as usize,
     reference,
     lowerings: &[
-        lowering(
-            "plain",
-            texts!(
-                "ternary_matmul.wgsl",
-                "fragments/ternary_matmul.words.wgsl",
-                "fragments/ternary_product.rows.wgsl",
-                "fragments/ternary_product.plain.wgsl"
-            ),
-            |p| groups(p, 128),
-        ),
-        lowering(
-            "tiled",
-            texts!(
-                "ternary_matmul.wgsl",
-                "fragments/ternary_matmul.words.wgsl",
-                "fragments/ternary_product.rows.wgsl",
-                "fragments/ternary_product.tiled.wgsl"
-            ),
-            |p| groups(p, 64),
-        ),
-        lowering(
-            "f32",
-            texts!(
-                "ternary_matmul.wgsl",
-                "fragments/ternary_matmul.words.wgsl",
-                "fragments/ternary_product.rows.wgsl",
-                "fragments/ternary_product.f32.wgsl"
-            ),
-            |p| groups(p, 64),
-        ),
-        lowering(
-            "swar",
-            texts!(
-                "ternary_matmul.wgsl",
-                "fragments/ternary_matmul.quads.wgsl",
-                "fragments/ternary_product.rows.wgsl",
-                "fragments/ternary_product.swar.wgsl"
-            ),
-            |p| groups(p, 128),
-        ),
+        lowering("plain", product_texts!("ternary_matmul", "words", "plain"), |p| groups(p, 128), 64),
+        lowering("tiled", product_texts!("ternary_matmul", "words", "tiled"), |p| groups(p, 64), 64),
+        lowering("f32", product_texts!("ternary_matmul", "words", "f32"), |p| groups(p, 64), 64),
+        lowering("swar", product_texts!("ternary_matmul", "quads", "swar"), |p| groups(p, 128), 64),
     ],
 };
-
-/// Returns a lowering whose workgroups compute 64 tokens each.
-const fn lowering(name: &'static str, texts: &'static [&'static str], groups_x: fn(&[u32]) -> u32) -> Lowering {
-    Lowering { name, texts, groups_x, units_per_group: 64, keys_held: None }
-}
 
 fn groups(params: &[u32], features: u32) -> u32 {
     Params::read(params).out_features.div_ceil(features)

@@ -33,7 +33,9 @@ pub(super) fn open(state: &mut State, message: &MsgOpenDispute, context: &mut Co
     let MsgOpenDispute { challenger, stored_gradient_id: id, chunk, manifest } = message;
     let submission = submission(state, *id)?;
     if !state.is_disputable(&submission) {
-        return refused(format!("gradient {id} cannot be disputed: it is not accepted, or the time for disputes is over"));
+        return refused(format!(
+            "gradient {id} cannot be disputed: it is not accepted, or the time for disputes is over"
+        ));
     }
     let LedgerParams { dispute_bond, disputes_per_challenger, .. } = state.genesis.params;
     let theirs = state.disputes.values().filter(is_bonded).filter(|case| case.challenger == *challenger).count();

@@ -51,6 +51,21 @@ impl ModelConfig {
         residual_fraction_bits: 16,
     };
 
+    /// The smallest sizes that tests and examples use.
+    pub const TINY: Self = Self {
+        layers: 1,
+        width: 32,
+        heads: 2,
+        kv_heads: 1,
+        head_dim: 16,
+        ffn_width: 48,
+        vocab: 64,
+        context: 128,
+        rope_theta: 10_000,
+        norm_epsilon: 1e-5,
+        residual_fraction_bits: 16,
+    };
+
     /// Returns the config unchanged, or an error if a size is outside the bounds within which no intermediate value
     /// overflows.
     pub fn check(self) -> Result<Self, Error> {
@@ -185,17 +200,12 @@ mod tests {
     #[test]
     fn context_times_group_size_is_bounded() {
         let config = |kv_heads| ModelConfig {
-            layers: 1,
             width: 64,
             heads: 64,
             kv_heads,
             head_dim: 2,
-            ffn_width: 64,
-            vocab: 8,
             context: MAX_CONTEXT,
-            rope_theta: 10_000,
-            norm_epsilon: 1e-5,
-            residual_fraction_bits: 16,
+            ..ModelConfig::TINY
         };
         assert!(config(2).check().is_ok());
         assert!(config(1).check().is_err());

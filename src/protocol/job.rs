@@ -5,7 +5,10 @@ use super::{
     error::{ProtocolError, in_range, plain_name},
     transport::Transport,
 };
-use crate::{numbers::lora::LoraAdapter, store::Cid};
+use crate::{
+    numbers::lora::{LoraAdapter, LoraMatrix},
+    store::Cid,
+};
 use serde::{Deserialize, Serialize};
 
 /// The largest magnitude of a gradient's exponent. It keeps the squares of all gradient values, and the sum of 2^60
@@ -41,6 +44,11 @@ pub struct MatrixSpec {
 }
 
 impl MatrixSpec {
+    /// Returns the spec of the gradient of a LoRA matrix.
+    pub fn of(matrix: &LoraMatrix, exponent: i32) -> Self {
+        Self { name: matrix.name.clone(), rows: matrix.rows as u32, columns: matrix.columns as u32, exponent }
+    }
+
     /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.rows as usize * self.columns as usize

@@ -48,9 +48,7 @@ const fn config(layers: usize, context: usize) -> ModelConfig {
         ffn_width: 70,
         vocab: 40,
         context,
-        rope_theta: 10_000,
-        norm_epsilon: 1e-5,
-        residual_fraction_bits: 16,
+        ..ModelConfig::TINY
     }
 }
 

@@ -45,13 +45,11 @@ pub fn small() -> ModelConfig {
         width: 64,
         heads: 4,
         kv_heads: 2,
-        head_dim: 16,
         ffn_width: 160,
         vocab: 128,
         context: 32,
-        rope_theta: 10_000,
-        norm_epsilon: 1e-5,
         residual_fraction_bits: 20,
+        ..ModelConfig::TINY
     }
 }
 

@@ -126,10 +126,7 @@ impl Gateway {
 
     fn get(&self, path: &str, accept: &str) -> Result<ureq::http::Response<ureq::Body>, NoResponse> {
         if self.is_wrong.get() {
-            return Err(NoResponse(format!(
-                "{}, which is no longer used because it returned wrong bytes",
-                self.url
-            )));
+            return Err(NoResponse(format!("{}, which is no longer used because it returned wrong bytes", self.url)));
         }
         let request = self.agent.get(format!("{}{path}", self.url)).header("accept", accept);
         request.call().map_err(|error| self.no_response(&error))

@@ -7,9 +7,12 @@ use super::{
 };
 use crate::node::{
     MAX_BLOCK_BYTES, Node,
-    tests::{key, memory, node, transaction},
+    tests::{memory, node, transaction},
 };
-use r3mes_wgpu::tx::{Fee, Message, MsgClaimTask, code};
+use r3mes_wgpu::{
+    simulation::{CHAIN, address, key},
+    tx::{Fee, Message, MsgClaimTask, code},
+};
 use std::sync::Arc;
 use tendermint_proto::{
     google::protobuf::Timestamp,
@@ -60,14 +63,14 @@ fn add(app: &AbciApp, height: u64, txs: Vec<Vec<u8>>) -> ResponseFinalizeBlock {
 }
 
 fn claim(chunk_id: u64, sequence: u64) -> Vec<u8> {
-    let message = Message::ClaimTask(MsgClaimTask { miner: key(1).address().to_owned(), pool_id: 0, chunk_id });
-    key(1).sign("test-1", sequence, &Fee::default(), &[message]).unwrap()
+    let message = Message::ClaimTask(MsgClaimTask { miner: address(1), pool_id: 0, chunk_id });
+    key(1).sign(CHAIN, sequence, &Fee::default(), &[message]).unwrap()
 }
 
 #[test]
 fn replicas_agree_and_a_block_is_stored_only_on_commit() {
     let (one, other) = (app(1000), app(1000));
-    let chain = RequestInitChain { chain_id: "test-1".to_owned(), initial_height: 1, ..Default::default() };
+    let chain = RequestInitChain { chain_id: CHAIN.to_owned(), initial_height: 1, ..Default::default() };
     let begun = ask!(one.1, InitChain, chain.clone()).unwrap();
     assert_eq!(begun.app_hash, one.0.ledger().root().to_vec());
     assert!(ask!(one.1, Commit, RequestCommit {}).unwrap_err().contains("commit without an executed block"));
@@ -92,7 +95,7 @@ fn replicas_agree_and_a_block_is_stored_only_on_commit() {
     assert!(
         ask!(one.1, InitChain, foreign)
             .unwrap_err()
-            .contains("chain_id is test-2, but the genesis of the ledger has test-1")
+            .contains("chain_id is test-2, but the genesis of the ledger has simulation-1")
     );
 }
 

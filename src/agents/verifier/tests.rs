@@ -14,6 +14,7 @@ use crate::{
     },
     numbers::lora::LoraAdapter,
     protocol::{AdapterState, CHUNK_TOKENS, Chunk, Job, MatrixSpec, TaskKind, TaskTerms, Transport},
+    simulation::SmallJob,
     store::Dag,
     training::{
         optimizer::{Optimizer, Settings},
@@ -26,19 +27,7 @@ use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 
 const NEVER: u64 = u64::MAX;
-const CONFIG: ModelConfig = ModelConfig {
-    layers: 1,
-    width: 48,
-    heads: 4,
-    kv_heads: 2,
-    head_dim: 8,
-    ffn_width: 80,
-    vocab: 72,
-    context: 36,
-    rope_theta: 10_000,
-    norm_epsilon: 1e-5,
-    residual_fraction_bits: 20,
-};
+const CONFIG: ModelConfig = ModelConfig { context: 36, ..SmallJob::CONFIG };
 
 /// How the node responds while it does not have the artifact.
 #[derive(Clone, Copy)]
@@ -128,18 +117,12 @@ fn verifier(available_at: u64, absence: Absence, blocks: [u64; 2]) -> (Verifier,
     let targets = Targets { rank: 4, linears: vec![Linear::Query] };
     let model = seeded(CONFIG, [7; 32]).unwrap();
     let adapter = LoraAdapter::seeded(4, 8, &targets.shapes(&CONFIG), [3; 32]).unwrap();
-    let spec = |matrix: &crate::numbers::lora::LoraMatrix| MatrixSpec {
-        name: matrix.name.clone(),
-        rows: matrix.rows as u32,
-        columns: matrix.columns as u32,
-        exponent: JOB_EXPONENT,
-    };
     let job = Job {
         arithmetic_version: ARITHMETIC_VERSION,
         model: model_manifest(&model).unwrap().cid(),
         rank: 4,
         targets: vec![Linear::Query.name().to_owned()],
-        matrices: adapter.matrices.iter().map(spec).collect(),
+        matrices: adapter.matrices.iter().map(|matrix| MatrixSpec::of(matrix, JOB_EXPONENT)).collect(),
         kind: TaskKind::Gradient,
         transport: Transport::Int8,
     };

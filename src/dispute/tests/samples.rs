@@ -11,25 +11,14 @@ use crate::{
     },
     numbers::{lora::LoraAdapter, rng::threefry},
     protocol::{MatrixSpec, Transport},
+    simulation::SmallJob,
 };
 use pollster::block_on;
 
 /// Returns a configuration with one layer, four heads over two key heads, and two blocks of tokens, the second of which
 /// is short.
 pub(super) fn config() -> ModelConfig {
-    ModelConfig {
-        layers: 1,
-        width: 48,
-        heads: 4,
-        kv_heads: 2,
-        head_dim: 8,
-        ffn_width: 80,
-        vocab: 72,
-        context: 36,
-        rope_theta: 10_000,
-        norm_epsilon: 1e-5,
-        residual_fraction_bits: 20,
-    }
+    ModelConfig { context: 36, ..SmallJob::CONFIG }
 }
 
 pub(super) fn model() -> Model {
@@ -54,8 +43,7 @@ pub(super) fn material(exponent: i32) -> TaskInputs {
         for (i, value) in matrix.values.iter_mut().enumerate() {
             *value = (random(at as u32, i) as i32) >> 4;
         }
-        let (name, rows, columns) = (matrix.name.clone(), matrix.rows as u32, matrix.columns as u32);
-        matrices.push(MatrixSpec { name, rows, columns, exponent });
+        matrices.push(MatrixSpec::of(matrix, exponent));
     }
     let tokens = (0..61).map(|at| random(99, at) % config().vocab as u32).collect();
     TaskInputs { adapter, tokens, task_key: [11; 32], matrices, transport: Transport::Int8 }

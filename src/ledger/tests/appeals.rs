@@ -10,7 +10,7 @@ use super::{
 #[test]
 fn a_minority_that_is_right_overrules_a_panel() {
     let mut network = DisputeNetwork::new(LedgerParams { move_blocks: 4, ..all() });
-    network.stake(1, 20_000_000);
+    network.world.stake(1, 20_000_000);
     let forged = network.submit(1, true);
     network.attest(|number| if number == 9 { Finding::Mismatch } else { Finding::Match });
     assert_eq!(network.stage(), ChallengeStage::Panel);
@@ -52,7 +52,7 @@ fn a_dispute_lost_on_purpose_does_not_save_a_forger() {
 #[test]
 fn an_honest_miner_is_not_slashed_if_all_verifiers_lie() {
     let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 100, move_blocks: 4, ..all() });
-    network.stake(1, 20_000_000);
+    network.world.stake(1, 20_000_000);
     let right = network.submit(1, false);
     let position = network.world.ledger.state().submission(right.0).unwrap().position;
     network.attest(|_| Finding::Mismatch);
@@ -66,7 +66,7 @@ fn an_honest_miner_is_not_slashed_if_all_verifiers_lie() {
     let mut defender = network.prover(&right.1, false, None);
     (1..=3).for_each(|dispute| network.answer(5, dispute, &defender));
     network.run_games(&[1, 2, 3], &mut [(5, &mut defender)]);
-    network.wait(100);
+    network.world.wait(100);
     assert_eq!([7, 8, 9].map(|number| network.world.slashed(number)), [5_000_000; 3]);
     assert_eq!(network.world.balance(5), COINS + 3 * 2_500_000);
     assert_eq!((network.status(right.0), network.world.slashed(1)), (SubmissionStatus::Accepted, 0));
@@ -78,7 +78,7 @@ fn an_honest_miner_is_not_slashed_if_all_verifiers_lie() {
 #[test]
 fn an_honest_miner_is_not_slashed_if_most_validators_lie() {
     let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 100, move_blocks: 4, ..all() });
-    network.stake(1, 20_000_000);
+    network.world.stake(1, 20_000_000);
     let right = network.submit(1, false);
     network.attest(|number| if number == 9 { Finding::Match } else { Finding::Mismatch });
     assert_eq!(network.stage(), ChallengeStage::Panel);
@@ -88,7 +88,7 @@ fn an_honest_miner_is_not_slashed_if_most_validators_lie() {
     let mut defender = network.prover(&right.1, false, None);
     (1..=2).for_each(|dispute| network.answer(9, dispute, &defender));
     network.run_games(&[1, 2], &mut [(9, &mut defender)]);
-    network.wait(100);
+    network.world.wait(100);
     assert_eq!((network.status(right.0), network.world.slashed(1)), (SubmissionStatus::Accepted, 0));
     // verifiers 7 and 8 are slashed twice: for the attestation and for the vote
     assert_eq!([7, 8, 9].map(|number| network.world.slashed(number)), [7_500_000, 7_500_000, 0]);
@@ -118,11 +118,11 @@ fn one_honest_verifier_defends_the_finding_of_all() {
 #[test]
 fn a_unanimous_mismatch_is_rejected_if_nobody_appeals() {
     let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 10, ..all() });
-    network.stake(1, 20_000_000);
+    network.world.stake(1, 20_000_000);
     let forged = network.submit(1, true);
     network.attest(|_| Finding::Mismatch);
     assert!(network.world.ledger.has_pending());
-    network.wait(9);
+    network.world.wait(9);
     assert!(matches!(network.status(forged.0), SubmissionStatus::Challenged(_)));
     let leave = crate::tx::MsgUnregisterNode { node_address: address(1) };
     assert_eq!(network.world.send(1, Message::UnregisterNode(leave)).0, 1102, "its stake may still be slashed");
@@ -138,12 +138,12 @@ fn a_unanimous_mismatch_is_rejected_if_nobody_appeals() {
 #[test]
 fn verifiers_are_slashed_for_a_match_that_a_dispute_refutes() {
     let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 100, move_blocks: 4, ..all() });
-    network.stake(1, 20_000_000);
+    network.world.stake(1, 20_000_000);
     let forged = network.submit(1, true);
     network.attest(|_| Finding::Match);
     assert_eq!(network.status(forged.0), SubmissionStatus::Accepted);
     network.open(2, &forged);
-    network.wait(6);
+    network.world.wait(6);
     assert_eq!(network.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
     assert_eq!([7, 8, 9].map(|number| network.world.slashed(number)), [5_000_000; 3]);
     assert_eq!((network.world.slashed(1), network.world.balance(2)), (10_000_000, COINS + BOND));

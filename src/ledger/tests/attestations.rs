@@ -5,8 +5,8 @@ use crate::tx::{MsgRegisterNode, MsgUnregisterNode};
 
 const NODES: [(u8, u64); 3] = [(7, 2_000_000), (8, 2_000_000), (9, 2_000_000)];
 
-fn network(params: LedgerParams) -> World {
-    World::new(genesis(2, LedgerParams { min_stake: 1_000_000, ..params }, &NODES))
+fn network(params: LedgerParams) -> Network {
+    Network::new(genesis(2, LedgerParams { min_stake: 1_000_000, ..params }, &NODES))
 }
 
 fn all() -> LedgerParams {
@@ -38,20 +38,14 @@ fn a_wrong_gradient_is_rejected_and_its_chunk_slot_is_free_again() {
 #[test]
 fn a_wrong_gradient_costs_half_of_the_stake() {
     let mut world = network(all());
-    let register = MsgRegisterNode {
-        node_address: address(1),
-        node_type: 1,
-        stake: "5000000uremes".to_owned(),
-        ..Default::default()
-    };
-    world.done(1, Message::RegisterNode(register.clone()));
+    world.stake(1, 5_000_000);
     assert_eq!(world.balance(1), COINS - 5_000_000);
     world.mine(1, wrong);
     world.serve(&[7, 8, 9], honest_finding);
     assert_eq!(world.slashed(1), 2_500_000);
     world.done(1, Message::UnregisterNode(MsgUnregisterNode { node_address: address(1) }));
     assert_eq!(world.balance(1), COINS - 5_000_000, "the stake is unbonding");
-    let few = MsgRegisterNode { stake: "10".to_owned(), ..register };
+    let few = MsgRegisterNode { node_address: address(1), node_type: 1, stake: "10".to_owned(), ..Default::default() };
     assert_eq!(world.send(1, Message::RegisterNode(few)).0, 5);
     world.check();
 }
@@ -110,7 +104,7 @@ fn verifiers_that_guess_the_same_leaf_lose_to_more_stake() {
         (8, LedgerParams::NETWORK.min_stake),
         (9, LedgerParams::NETWORK.min_stake),
     ];
-    let mut world = World::new(genesis(2, all(), &nodes));
+    let mut world = Network::new(genesis(2, all(), &nodes));
     world.guessing.extend([8, 9]);
     world.mine(1, honest);
     world.serve(&[7, 8, 9], honest_finding);
@@ -162,7 +156,7 @@ fn other_verifiers_are_sampled_if_all_are_silent() {
     let mut world = network(LedgerParams { verifiers: 1, ..all() });
     world.mine(1, honest);
     world.block(vec![]);
-    let sampled = |world: &World| {
+    let sampled = |world: &Network| {
         let verifiers = world.events.iter().filter_map(|event| match event {
             Event::Sampled { verifiers, .. } => Some(verifiers[0].clone()),
             _ => None,
@@ -184,7 +178,7 @@ fn a_copied_commitment_cannot_be_revealed() {
     let mut world = network(all());
     world.mine(1, honest);
     world.block(vec![]);
-    let commit = |world: &World, number: u8| {
+    let commit = |world: &Network, number: u8| {
         let messages = world.pending_messages(number, &honest_finding);
         world.sign(number, &messages)
     };
@@ -234,7 +228,7 @@ fn the_sampling_rate_follows_the_parameters_and_rises_with_lost_trust() {
 fn verifiers_are_sampled_by_stake_and_never_for_themselves() {
     let mut counts = [0; 10];
     let nodes = [(7, 1_000_000), (8, 3_000_000), (9, 6_000_000)];
-    let world = World::new(genesis(2, LedgerParams { verifiers: 1, min_stake: 1, ..all() }, &nodes));
+    let world = Network::new(genesis(2, LedgerParams { verifiers: 1, min_stake: 1, ..all() }, &nodes));
     for id in 0..2_000 {
         let sampled = verification::verifiers(&world.ledger.state, id, &[&address(1)]);
         (7..=9).filter(|number| sampled[0] == address(*number)).for_each(|number| counts[usize::from(number)] += 1);

@@ -9,7 +9,7 @@ fn transfer(from: u8, to: u8, amount: u64) -> Message {
 
 #[test]
 fn a_transfer_moves_coins_and_creates_none() {
-    let mut world = World::small(2);
+    let mut world = small(2);
     world.done(1, transfer(1, 2, 10));
     assert_eq!((world.balance(1), world.balance(2)), (COINS - 10, COINS + 10));
     world.done(1, transfer(1, 1, 10));
@@ -30,7 +30,7 @@ fn a_transfer_moves_coins_and_creates_none() {
 
 #[test]
 fn a_failed_transaction_pays_its_fee_and_a_transaction_is_executed_once() {
-    let mut world = World::small(2);
+    let mut world = small(2);
     let fee = Fee { amount: 7, granter: None };
     let good = key(1).sign(CHAIN, 0, &fee, &[transfer(1, 2, 1)]).unwrap();
     let bad = key(1).sign(CHAIN, 1, &fee, &[transfer(1, 2, COINS)]).unwrap();
@@ -52,8 +52,8 @@ fn the_fee_pool_pays_a_limited_amount_and_for_mining_only() {
     let params = LedgerParams { pool_allowance: 10, pool_per_block: 16, ..LedgerParams::EMBEDDED };
     let mut genesis = genesis(2, params, &[(9, 1_000_000)]);
     genesis.accounts.push((fee_pool(), 1_000));
-    let mut world = World::new(genesis);
-    let pay = |world: &World, number: u8, amount: u64, message: Message| {
+    let mut world = Network::new(genesis);
+    let pay = |world: &Network, number: u8, amount: u64, message: Message| {
         let sequence = world.ledger.state().account_of(&address(number)).sequence;
         let fee = Fee { amount, granter: Some(fee_pool()) };
         key(number).sign(CHAIN, sequence, &fee, &[message]).unwrap()
@@ -82,7 +82,7 @@ fn the_fee_pool_pays_a_limited_amount_and_for_mining_only() {
 
 #[test]
 fn expired_grants_are_removed_after_a_day() {
-    let mut world = World::small(2);
+    let mut world = small(2);
     let pair = GrantPair { granter: address(1), grantee: address(30) };
     let session = Session { pair: pair.clone(), cap: 10, expires: world.time + 20 };
     let grant = world.sign(1, &session.grant());
@@ -107,7 +107,7 @@ fn expired_grants_are_removed_after_a_day() {
 
 #[test]
 fn admission_charges_fees_and_increments_sequences() {
-    let world = World::small(2);
+    let world = small(2);
     let mut ahead = world.ledger.clone();
     let fee = Fee { amount: COINS / 2, granter: None };
     let tx = |sequence| key(1).sign(CHAIN, sequence, &fee, &[transfer(1, 2, 1)]).unwrap();
@@ -120,7 +120,7 @@ fn admission_charges_fees_and_increments_sequences() {
 
 #[test]
 fn rewards_go_to_the_payout_account() {
-    let mut world = World::small(1);
+    let mut world = small(1);
     world.done(1, Message::SetPayout(MsgSetPayout { miner: address(1), payout: address(3) }));
     world.mine(1, honest);
     world.serve(&[9], honest_finding);
@@ -131,12 +131,12 @@ fn rewards_go_to_the_payout_account() {
 
 #[test]
 fn a_session_mines_for_its_granter_until_its_expiry_or_cap() {
-    let mut world = World::small(2);
+    let mut world = small(2);
     let pair = GrantPair { granter: address(1), grantee: address(30) };
     let session = Session { pair: pair.clone(), cap: 10, expires: world.time + 20 };
     let grant = world.sign(1, &session.grant());
     assert_eq!(world.block(vec![grant])[0].log, "");
-    let claim = |world: &World, amount: u64| {
+    let claim = |world: &Network, amount: u64| {
         let messages = [Message::Exec(address(30), vec![world.claim(1, world.free())])];
         let sequence = world.ledger.state().account_of(&address(30)).sequence;
         let fee = Fee { amount, granter: Some(address(1)) };

@@ -2,17 +2,8 @@
 
 use super::*;
 use crate::{
-    compute::{Backend, cpu},
-    dispute::prover::{Prover, Replay, Tampering, TaskInputs},
-    model::{
-        config::{Linear, ModelConfig},
-        generator::seeded,
-        transformer::{RecordedStep, Targets},
-        weights::Model,
-    },
-    numbers::{lora::LoraAdapter, rng::threefry},
-    protocol::{Artifact, Chunk, Gradient},
-    training::step::Trainer,
+    dispute::prover::{Prover, Tampering},
+    simulation::SmallJob,
     tx::{MsgAnswerDispute, MsgAppeal, MsgMoveDispute, MsgOpenDispute},
 };
 use pollster::block_on;
@@ -24,10 +15,8 @@ pub(super) const REWARD: u64 = LedgerParams::NETWORK.reward;
 
 /// A network whose tasks can be computed and disputed.
 pub(super) struct DisputeNetwork {
-    pub(super) world: World,
-    model: Model,
-    adapter: LoraAdapter,
-    chunks: Vec<Chunk>,
+    pub(super) world: Network,
+    pub(super) job: SmallJob,
 }
 
 /// Returns parameters with which every gradient is accepted without recomputation.
@@ -41,83 +30,16 @@ pub(super) fn all() -> LedgerParams {
     LedgerParams { min_stake: 1_000_000, probation: 0, claim_bond: 0, ..verified }
 }
 
-fn targets() -> Targets {
-    Targets { rank: 4, linears: vec![Linear::Query, Linear::Down] }
-}
-
-fn backend() -> Backend {
-    Backend::Cpu { threads: 1, kernels: cpu::fastest }
-}
-
 impl DisputeNetwork {
     pub(super) fn new(params: LedgerParams) -> Self {
-        let config = ModelConfig {
-            layers: 1,
-            width: 48,
-            heads: 4,
-            kv_heads: 2,
-            head_dim: 8,
-            ffn_width: 80,
-            vocab: 72,
-            context: 512,
-            rope_theta: 10_000,
-            norm_epsilon: 1e-5,
-            residual_fraction_bits: 20,
-        };
-        let model = seeded(config.clone(), [7; 32]).unwrap();
-        let mut adapter = LoraAdapter::seeded(4, 8, &targets().shapes(&config), [3; 32]).unwrap();
-        for (at, value) in adapter.matrices.iter_mut().flat_map(|matrix| &mut matrix.values).enumerate() {
-            *value = (threefry([1, 5], [at as u32, 0])[0] as i32) >> 4;
-        }
-        let token = |chunk: u32| move |at: u32| threefry([2 + chunk, 5], [at, 0])[0] % 72;
-        let chunk = |number| Chunk::new((0..2048).map(token(number)).collect(), 72).unwrap();
-        let chunks: Vec<Chunk> = (0..2).map(chunk).collect();
-        let mut genesis = genesis(2, params, &NODES);
-        genesis.job.targets = targets().linears.iter().map(|linear| linear.name().to_owned()).collect();
-        let spec = |matrix: &crate::numbers::lora::LoraMatrix| MatrixSpec {
-            name: matrix.name.clone(),
-            rows: matrix.rows as u32,
-            columns: matrix.columns as u32,
-            exponent: -40,
-        };
-        genesis.job.matrices = adapter.matrices.iter().map(spec).collect();
-        let (context, layout) =
-            DisputeContext::for_job(&model, &targets(), &genesis.job.matrices, genesis.job.transport);
-        genesis.dispute_context = context;
-        genesis.layout_root = layout.root(&adapter, &genesis.job.matrices).unwrap();
-        genesis.chunks = chunks.iter().map(|chunk| chunk.block().cid()).collect();
-        Self { world: World::new(genesis), model, adapter, chunks }
-    }
-
-    pub(super) fn chunk(&self, task: &Task) -> &Chunk {
-        self.chunks.iter().find(|chunk| chunk.block().cid() == task.chunk).unwrap()
-    }
-
-    /// Returns the inputs of a task. A forger changes one token.
-    pub(super) fn inputs(&self, task: &Task, forged: bool) -> TaskInputs {
-        let mut tokens = self.chunk(task).tokens().to_vec();
-        tokens[1900] = (tokens[1900] + u32::from(forged)) % 72;
-        let (matrices, transport) = (task.job.matrices.clone(), task.job.transport);
-        TaskInputs { adapter: self.adapter.clone(), tokens, task_key: task.key(), matrices, transport }
+        let job = SmallJob::new(2);
+        Self { world: Network::new(job.genesis(genesis(2, params, &NODES))), job }
     }
 
     pub(super) fn prover(&self, task: &Task, forged: bool, tampering: Option<Tampering>) -> Prover {
-        let inputs = self.inputs(task, forged);
-        let mut replay = block_on(Replay::new(&self.model, &targets(), &inputs, &backend())).unwrap();
+        let mut replay = block_on(self.job.replay(task, forged));
         replay.tampering = tampering;
         block_on(Prover::new(replay)).unwrap()
-    }
-
-    pub(super) fn artifact(&self, task: &Task, forged: bool) -> Artifact {
-        let inputs = self.inputs(task, forged);
-        let step = RecordedStep::new(&self.model, &targets(), 2);
-        let executor = block_on(backend().executor(&std::sync::Arc::new(step.recording.clone()))).unwrap();
-        let mut trainer = Trainer::new(step, executor);
-        block_on(trainer.load(&inputs.adapter, &vec![-40; inputs.matrices.len()])).unwrap();
-        let found = block_on(trainer.gradient(&inputs.tokens, &inputs.task_key, 0)).unwrap();
-        assert!(!found.saturated);
-        let gradient = Gradient { loss: found.loss, tokens: found.supervised as u32, matrices: found.matrices };
-        Artifact::gradient(task, &gradient).unwrap()
     }
 
     /// Claims a task and submits a gradient. Returns the gradient's ID, the task, and the manifest of its artifact.
@@ -125,7 +47,7 @@ impl DisputeNetwork {
         let claim = self.world.claim(number, self.world.free());
         self.world.done(number, claim);
         let task = self.world.ledger.held(&address(number)).unwrap().unwrap().task;
-        let artifact = self.artifact(&task, forged);
+        let artifact = block_on(self.job.artifact(&task, forged));
         let dag = artifact.dag().unwrap();
         let mut message = self.world.submission(number, |task| Commitment::new(task, &artifact.gradient_root()));
         message.ipfs_hash = dag.root.to_string();
@@ -146,7 +68,7 @@ impl DisputeNetwork {
     }
 
     pub(super) fn opening(&self, number: u8, (id, task, manifest): &(u64, Task, Vec<u8>)) -> Message {
-        let chunk = self.chunk(task).block().bytes().to_vec();
+        let chunk = self.job.chunk(task).block().bytes().to_vec();
         let (challenger, stored_gradient_id, manifest) = (address(number), *id, manifest.clone());
         Message::OpenDispute(Box::new(MsgOpenDispute { challenger, stored_gradient_id, chunk, manifest }))
     }
@@ -159,7 +81,7 @@ impl DisputeNetwork {
 
     pub(super) fn appeal(&mut self, number: u8, (_, task, manifest): &(u64, Task, Vec<u8>)) -> (u32, String) {
         let challenge_id = self.world.head().challenges;
-        let (chunk, manifest) = (self.chunk(task).block().bytes().to_vec(), manifest.clone());
+        let (chunk, manifest) = (self.job.chunk(task).block().bytes().to_vec(), manifest.clone());
         let appeal = MsgAppeal { sender: address(number), challenge_id, chunk, manifest };
         self.world.send(number, Message::Appeal(Box::new(appeal)))
     }
@@ -211,33 +133,12 @@ impl DisputeNetwork {
     /// Lets the sampled verifiers attest what `find` returns for their account. Nobody votes if they disagree.
     pub(super) fn attest(&mut self, find: impl Fn(u8) -> Finding) {
         for _ in 0..3 {
-            let pending =
-                NODES.map(|(number, _)| (number, self.world.pending_messages(number, &|number, _, _| find(number))));
-            let pending = pending.iter().filter(|(_, messages)| !messages.is_empty());
-            let txs = pending.map(|(number, messages)| self.world.sign(*number, messages)).collect();
+            let txs = self.world.pending_txs(&NODES.map(|(number, _)| number), &|number, _, _| find(number));
             self.world.block(txs);
         }
     }
 
     pub(super) fn stage(&self) -> ChallengeStage {
         self.world.ledger.state().challenges.values().next().unwrap().stage
-    }
-
-    pub(super) fn wait(&mut self, blocks: u64) {
-        (0..blocks).for_each(|_| drop(self.world.block(vec![])));
-    }
-
-    pub(super) fn escrow(&self, number: u8) -> u64 {
-        self.world.ledger.state().reputation(&address(number)).escrow
-    }
-
-    pub(super) fn stake(&mut self, number: u8, stake: u64) {
-        let register = crate::tx::MsgRegisterNode {
-            node_address: address(number),
-            node_type: 1,
-            stake: format!("{stake}uremes"),
-            ..Default::default()
-        };
-        self.world.done(number, Message::RegisterNode(register));
     }
 }

@@ -18,7 +18,7 @@ use pollster::block_on;
 #[test]
 fn an_accepted_forged_gradient_is_rejected_and_the_challenger_is_paid() {
     let mut network = DisputeNetwork::new(trusting());
-    network.stake(1, 20_000_000);
+    network.world.stake(1, 20_000_000);
     let forged = network.accepted(1, true);
     assert_eq!(network.world.balance(1), COINS - 20_000_000 + REWARD);
     let position = network.world.ledger.state().submission(forged.0).unwrap().position;
@@ -53,11 +53,11 @@ fn an_accepted_forged_gradient_is_rejected_and_the_challenger_is_paid() {
 fn an_undefended_gradient_is_rejected_and_the_escrow_is_lost() {
     let mut network = DisputeNetwork::new(LedgerParams { probation: 3, verifiers: 0, ..trusting() });
     let forged = network.accepted(1, true);
-    assert_eq!((network.world.balance(1), network.escrow(1)), (COINS, REWARD));
+    assert_eq!((network.world.balance(1), network.world.escrow(1)), (COINS, REWARD));
     network.open(2, &forged);
-    network.wait(6);
+    network.world.wait(6);
     assert_eq!(network.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
-    assert_eq!((network.world.balance(1), network.escrow(1)), (COINS, 0));
+    assert_eq!((network.world.balance(1), network.world.escrow(1)), (COINS, 0));
     assert_eq!(network.world.balance(2), COINS + REWARD / 2);
     network.world.check();
 }
@@ -87,7 +87,7 @@ fn a_griefer_pays_the_answerer_and_the_gradient_is_accepted_again() {
     network.accepted(3, false);
     let full = network.world.head().full_since.unwrap();
     assert!(network.world.aggregate(9, b"next").is_none(), "its gradients may still be disputed");
-    network.wait(full + 200 - network.world.head().height);
+    network.world.wait(full + 200 - network.world.head().height);
     network.world.serve(&[7, 8, 9], honest_finding);
     assert_eq!(network.world.head().round, 1);
     let late = network.opening(2, &right);
@@ -112,7 +112,7 @@ fn accomplices_that_take_all_dispute_places_only_delay_the_rejection() {
     assert!(network.world.head().height > full + 40);
     assert_eq!(network.status(forged.0), SubmissionStatus::Accepted);
     network.open(2, &forged);
-    network.wait(42);
+    network.world.wait(42);
     assert_eq!(network.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
     network.world.check();
 }
@@ -165,11 +165,11 @@ fn a_wrong_answer_costs_only_the_account_that_gave_it() {
 #[test]
 fn an_artifact_that_does_not_match_its_commitment_is_rejected_without_a_game() {
     let mut network = DisputeNetwork::new(trusting());
-    network.stake(1, 20_000_000);
+    network.world.stake(1, 20_000_000);
     let claim = network.world.claim(1, network.world.free());
     network.world.done(1, claim);
     let task = network.world.ledger.held(&address(1)).unwrap().unwrap().task;
-    let dag = network.artifact(&task, true).dag().unwrap();
+    let dag = network.job.artifact(&task, true).dag().unwrap();
     let mut message = network.world.submission(1, honest);
     message.ipfs_hash = dag.root.to_string();
     network.world.done(1, Message::SubmitGradient(Box::new(message)));

@@ -6,7 +6,7 @@ use crate::tx::{MsgCompleteTask, MsgRegisterNode, MsgSetPayout, MsgUnregisterNod
 use proptest::prelude::*;
 
 /// Returns a message of some account, which may be invalid.
-fn message(world: &World, number: u8, kind: u8, amount: u64) -> Message {
+fn message(world: &Network, number: u8, kind: u8, amount: u64) -> Message {
     let other = 1 + (amount % 9) as u8;
     match kind % 13 {
         0 | 1 => world.claim(number, world.ledger.state().available().next().unwrap_or(amount % 8)),
@@ -49,7 +49,7 @@ proptest! {
             attestation_blocks: 4, decision_blocks: 4, unbonding_blocks: 5, draw_blocks: 2, challenge_blocks: 3,
             trap_share: ALL / 2, quarantine_blocks: 4, ..LedgerParams::NETWORK
         };
-        let mut world = World::new(genesis(2, params, &[(7, 2_000_000), (8, 2_000_000), (9, 4_000_000)]));
+        let mut world = Network::new(genesis(2, params, &[(7, 2_000_000), (8, 2_000_000), (9, 4_000_000)]));
         for (number, kind, amount, pause) in steps {
             let fee = Fee { amount: amount % 3, granter: None };
             let sequence = world.ledger.state().account_of(&address(number)).sequence;
@@ -64,7 +64,7 @@ proptest! {
 
     #[test]
     fn invalid_transactions_change_nothing(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        let mut world = World::small(2);
+        let mut world = small(2);
         let before = world.ledger.state().clone();
         let outcome = world.block(vec![bytes]).remove(0);
         prop_assert_ne!(outcome.code, 0);
@@ -75,7 +75,7 @@ proptest! {
 
     #[test]
     fn an_altered_transaction_is_refused(at in any::<prop::sample::Index>(), bit in 0u8..8) {
-        let mut world = World::small(2);
+        let mut world = small(2);
         let mut tx = world.sign(1, &[Message::Send(Transfer { from: address(1), to: address(2), amount: 5 })]);
         let at = at.index(tx.len());
         tx[at] ^= 1 << bit;
@@ -85,7 +85,7 @@ proptest! {
 
     #[test]
     fn malformed_rows_are_refused(key in prop::collection::vec(any::<u8>(), 0..60), value in prop::collection::vec(any::<u8>(), 0..60)) {
-        let world = World::small(2);
+        let world = small(2);
         let mut rows = world.ledger.rows();
         rows.push(StateRow { key, value: Some(value) });
         prop_assert!(Ledger::restore(world.ledger.genesis().clone(), &rows).is_err());

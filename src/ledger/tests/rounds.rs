@@ -5,7 +5,7 @@ use super::*;
 
 #[test]
 fn rounds_close_and_pay() {
-    let mut world = World::small(3);
+    let mut world = small(3);
     let (first, reward) = (world.ledger.state().adapter(), LedgerParams::EMBEDDED.reward);
     for count in 1..=9u64 {
         world.mine(1, honest);
@@ -22,7 +22,7 @@ fn rounds_close_and_pay() {
 
 #[test]
 fn a_claim_belongs_to_one_miner_until_it_expires() {
-    let mut world = World::small(2);
+    let mut world = small(2);
     let free = world.free();
     world.done(1, world.claim(1, free));
     world.done(1, world.claim(1, free));
@@ -55,7 +55,7 @@ fn a_claim_belongs_to_one_miner_until_it_expires() {
 #[test]
 fn an_expired_claim_loses_its_bond_and_claims_without_bond_are_limited() {
     let params = LedgerParams { claim_bond: 1_000, unbonded_share: 2_500, ..LedgerParams::EMBEDDED };
-    let mut world = World::new(genesis(4, params, &[(9, 1_000_000)]));
+    let mut world = Network::new(genesis(4, params, &[(9, 1_000_000)]));
     world.done(1, world.claim(1, 0));
     assert_eq!(world.balance(1), COINS - 1_000);
     let poor = [20, 21];
@@ -74,7 +74,7 @@ fn an_expired_claim_loses_its_bond_and_claims_without_bond_are_limited() {
 
 #[test]
 fn a_submission_must_match_the_job_and_the_round() {
-    let mut world = World::small(2);
+    let mut world = small(2);
     world.done(1, world.claim(1, 0));
     let right = world.submission(1, honest);
     type Change = fn(&mut MsgSubmitGradient);
@@ -115,7 +115,7 @@ fn a_submission_must_match_the_job_and_the_round() {
 #[test]
 fn proof_of_work_and_rate_limits_are_enforced() {
     let params = LedgerParams { proof_of_work_bits: 8, submissions_per_ten_blocks: 1, ..LedgerParams::EMBEDDED };
-    let mut world = World::new(genesis(2, params, &[(9, 1_000_000)]));
+    let mut world = Network::new(genesis(2, params, &[(9, 1_000_000)]));
     world.done(1, world.claim(1, 0));
     let mut message = world.submission(1, honest);
     while proves_work(&message, CHAIN, 8) {
@@ -134,7 +134,7 @@ fn proof_of_work_and_rate_limits_are_enforced() {
     }
     let (_, log) = world.send(1, Message::SubmitGradient(Box::new(second.clone())));
     assert!(log.contains("at most"), "{log}");
-    (0..10).for_each(|_| drop(world.block(vec![])));
+    world.wait(10);
     world.done(1, Message::SubmitGradient(Box::new(second)));
     world.check();
 }
@@ -142,7 +142,7 @@ fn proof_of_work_and_rate_limits_are_enforced() {
 #[test]
 fn the_adapter_with_the_majority_of_stake_is_the_next() {
     let nodes = [(7, 3_000_000), (8, 2_000_000), (9, 2_000_000)];
-    let mut world = World::new(genesis(1, LedgerParams { verifiers: 0, ..LedgerParams::EMBEDDED }, &nodes));
+    let mut world = Network::new(genesis(1, LedgerParams { verifiers: 0, ..LedgerParams::EMBEDDED }, &nodes));
     world.mine(1, honest);
     world.block(vec![]);
     assert_eq!(world.head().full_since, Some(world.head().height));
@@ -171,7 +171,7 @@ fn a_gradient_whose_bytes_most_proposers_cannot_fetch_is_rejected_and_costs_its_
     let params = LedgerParams { verifiers: 0, silence_penalty: 100, ..LedgerParams::EMBEDDED };
     let mut terms = genesis(2, params, &nodes);
     terms.nodes[3].2 = vec![1];
-    let mut world = World::new(terms);
+    let mut world = Network::new(terms);
     for miner in [1, 2] {
         world.mine(miner, honest);
         world.block(vec![]);
@@ -179,7 +179,7 @@ fn a_gradient_whose_bytes_most_proposers_cannot_fetch_is_rejected_and_costs_its_
     assert_eq!(world.balance(1), COINS + LedgerParams::EMBEDDED.reward, "it was accepted without recomputation");
     let waiting = LedgerParams::EMBEDDED.decision_blocks / 4;
     assert!(!world.ledger.aggregation(&address(8)).unwrap().unwrap().waited);
-    (0..waiting).for_each(|_| drop(world.block(vec![])));
+    world.wait(waiting);
     assert!(world.ledger.aggregation(&address(8)).unwrap().unwrap().waited);
     for _ in ["commit", "reveal"] {
         let messages: Vec<_> = [(7, 0), (8, 1), (9, 1)]
@@ -199,7 +199,7 @@ fn a_gradient_whose_bytes_most_proposers_cannot_fetch_is_rejected_and_costs_its_
 #[test]
 fn withheld_bytes_cost_a_miner_without_stake_part_of_its_escrow() {
     let params = LedgerParams { verifiers: 0, probation: 3, sampling: 0, ..LedgerParams::EMBEDDED };
-    let mut world = World::new(genesis(1, params, &[(9, 2_000_000)]));
+    let mut world = Network::new(genesis(1, params, &[(9, 2_000_000)]));
     for round in 0..5 {
         world.mine(1, honest);
         world.block(vec![]);
@@ -219,7 +219,7 @@ fn withheld_bytes_cost_a_miner_without_stake_part_of_its_escrow() {
 
 #[test]
 fn a_commitment_is_revealed_in_a_later_block() {
-    let mut world = World::small(1);
+    let mut world = small(1);
     world.mine(1, honest);
     world.serve(&[9], |number, task, claimed| match number {
         9 => honest_finding(number, task, claimed),
@@ -250,7 +250,7 @@ fn a_commitment_is_revealed_in_a_later_block() {
 #[test]
 fn old_rounds_are_pruned() {
     let params = LedgerParams { retention_rounds: 2, sampling: 0, ..LedgerParams::EMBEDDED };
-    let mut world = World::new(genesis(2, params, &[(9, 1_000_000)]));
+    let mut world = Network::new(genesis(2, params, &[(9, 1_000_000)]));
     let mut rows = Vec::new();
     for round in 0..8 {
         for _ in 0..2 {
@@ -269,7 +269,7 @@ fn old_rounds_are_pruned() {
 #[test]
 fn a_malformed_layout_root_is_refused() {
     let params = LedgerParams { verifiers: 0, ..LedgerParams::EMBEDDED };
-    let mut world = World::new(genesis(1, params, &[(9, 1_000_000)]));
+    let mut world = Network::new(genesis(1, params, &[(9, 1_000_000)]));
     world.mine(1, honest);
     world.block(vec![]);
     let Message::CommitAggregation(commit) = world.aggregate(9, b"next").unwrap() else { panic!() };

@@ -11,10 +11,10 @@ use crate::tx::{MsgSubmitTrapJobResult, MsgWithdraw};
 fn a_trap_exposes_verifiers_that_did_not_recompute() {
     let trapping = LedgerParams { trap_share: ALL, verifiers: 1, challenge_blocks: 0, ..all() };
     for commitment in [wrong as fn(&Task) -> Commitment, honest] {
-        let mut world = World::new(genesis(2, trapping.clone(), &NODES));
+        let mut world = Network::new(genesis(2, trapping.clone(), &NODES));
         world.mine(1, commitment);
         world.block(vec![]);
-        let sampled = |world: &World| world.ledger.state().challenges.get(&1).unwrap().sampled[0].verifier.clone();
+        let sampled = |world: &Network| world.ledger.state().challenges.get(&1).unwrap().sampled[0].verifier.clone();
         let first = sampled(&world);
         let lazy = move |number: u8, task: &Task, claimed| {
             if address(number) == first { Finding::Match } else { honest_finding(number, task, claimed) }
@@ -30,7 +30,7 @@ fn a_trap_exposes_verifiers_that_did_not_recompute() {
         assert_eq!(sampled, 2);
         world.check();
     }
-    let mut world = World::small(2);
+    let mut world = small(2);
     let named = MsgSubmitTrapJobResult { miner: address(1), trap_job_id: "trap-7".to_owned(), ..Default::default() };
     assert!(world.send(1, Message::AnswerTrap(named)).1.contains("sampled after the gradient was submitted"));
 }
@@ -38,10 +38,8 @@ fn a_trap_exposes_verifiers_that_did_not_recompute() {
 #[test]
 fn a_miner_withdraws_without_penalty_only_before_the_sampling_block() {
     let params = LedgerParams { draw_blocks: 3, quarantine_blocks: 20, claim_bond: 50, challenge_blocks: 0, ..all() };
-    let mut world = World::new(genesis(2, params, &NODES));
-    let register =
-        |stake| crate::tx::MsgRegisterNode { node_address: address(1), node_type: 1, stake, ..Default::default() };
-    world.done(1, Message::RegisterNode(register("20000000uremes".to_owned())));
+    let mut world = Network::new(genesis(2, params, &NODES));
+    world.stake(1, 20_000_000);
     let (owned, position) = (world.balance(1), world.free());
     world.mine(1, wrong);
     assert!(!world.ledger.wants_block() && world.ledger.has_pending());
@@ -52,16 +50,16 @@ fn a_miner_withdraws_without_penalty_only_before_the_sampling_block() {
     assert_eq!((world.balance(1), world.slashed(1)), (owned, 0));
     let claim = world.claim(1, position);
     assert!(world.send(1, claim).1.contains("claims nothing until block"));
-    (0..20).for_each(|_| drop(world.block(vec![])));
+    world.wait(20);
     // after the sampling block a withdrawal has no effect on the submission
     world.mine(1, wrong);
-    (0..3).for_each(|_| drop(world.block(vec![])));
+    world.wait(3);
     world.done(1, Message::Withdraw(MsgWithdraw { miner: address(1) }));
     world.serve(&[7, 8, 9], honest_finding);
     assert_eq!(world.ledger.state().submission(2).unwrap().status, SubmissionStatus::Rejected(Finding::Mismatch));
     assert_eq!(world.slashed(1), 10_000_000);
     // a withdrawal ends a claim and returns its bond
-    (0..20).for_each(|_| drop(world.block(vec![])));
+    world.wait(20);
     let claim = world.claim(1, world.free());
     world.done(1, claim);
     world.done(1, Message::Withdraw(MsgWithdraw { miner: address(1) }));

@@ -148,9 +148,7 @@ mod tests {
             ffn_width: 70,
             vocab: 50,
             context: 33,
-            rope_theta: 10_000,
-            norm_epsilon: 1e-5,
-            residual_fraction_bits: 16,
+            ..ModelConfig::TINY
         };
         let mut model = seeded(config, [3; 32]).unwrap();
         for layer in &mut model.layers {

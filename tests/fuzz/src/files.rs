@@ -3,19 +3,7 @@
 use r3mes_wgpu::model::{config::ModelConfig, file, generator};
 
 fn small() -> ModelConfig {
-    ModelConfig {
-        layers: 1,
-        width: 16,
-        heads: 2,
-        kv_heads: 1,
-        head_dim: 8,
-        ffn_width: 16,
-        vocab: 16,
-        context: 8,
-        rope_theta: 10_000,
-        norm_epsilon: 1e-5,
-        residual_fraction_bits: 16,
-    }
+    ModelConfig { width: 16, head_dim: 8, ffn_width: 16, vocab: 16, context: 8, ..ModelConfig::TINY }
 }
 
 /// Reads two bytes with the length of config.json, then config.json, then model.safetensors.

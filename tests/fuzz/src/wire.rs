@@ -2,10 +2,10 @@
 
 use k256::ecdsa::{Signature, SigningKey, signature::Signer};
 use r3mes_wgpu::{
-    dispute::judge::{DisputeContext, Hash, Move},
-    ledger::{ChainBlock, Genesis, Ledger, LedgerParams, Tx},
-    protocol::{CHUNK_TOKENS, Commitment, Job, MatrixSpec, TaskKind, Transport},
-    store::{Cid, Codec},
+    dispute::judge::Move,
+    ledger::{ChainBlock, Ledger, LedgerParams, Tx},
+    simulation::{CHAIN, Network, address, genesis, honest, job, key},
+    store::Cid,
     tx::{
         Fee, GrantPair, MAX_MESSAGES, MAX_TX_BYTES, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation,
         MsgMoveDispute, MsgOpenDispute, MsgOpenSession, MsgRegisterNode, MsgRevealAggregation, MsgRevealAttestation,
@@ -15,76 +15,18 @@ use r3mes_wgpu::{
 };
 use std::sync::LazyLock;
 
-const CHAIN: &str = "fuzz-1";
 /// The number of accounts with coins. The last account is verifier and proposer.
 const ACCOUNTS: u8 = 4;
-
-fn key(number: u8) -> SessionKey {
-    SessionKey::new(&[number; 32]).expect("a small number is a key")
-}
-
-fn address(number: u8) -> String {
-    key(number).address().to_owned()
-}
-
-/// Returns a job with two small matrices.
-pub(crate) fn job() -> Job {
-    let matrix = |factor: &str| {
-        let name = format!("layers.0.attention.q.{factor}");
-        MatrixSpec { name, rows: 4, columns: 6, exponent: -40 }
-    };
-    Job {
-        arithmetic_version: 1,
-        model: Codec::DagCbor.cid(b"model"),
-        rank: 4,
-        targets: vec!["attention.q".to_owned()],
-        matrices: vec![matrix("a"), matrix("b")],
-        kind: TaskKind::Gradient,
-        transport: Transport::Int8,
-    }
-}
 
 /// A ledger in which account 1 has submitted a gradient that the last account must recompute, and account 2 holds a
 /// claim.
 static LEDGER: LazyLock<Ledger> = LazyLock::new(|| {
-    let genesis = Genesis {
-        chain_id: CHAIN.to_owned(),
-        params: LedgerParams::EMBEDDED,
-        job: job(),
-        seed: [3; 32],
-        quota: 2,
-        adapter: Codec::DagCbor.cid(b"adapter"),
-        chunks: (0..3u8).map(|number| Codec::Raw.cid(&[number])).collect(),
-        accounts: (1..=ACCOUNTS).map(|number| (address(number), 1_000_000_000)).collect(),
-        nodes: vec![(address(ACCOUNTS), LedgerParams::EMBEDDED.min_stake, vec![3, 4])],
-        layout_root: Hash([0; 32]),
-        dispute_context: DisputeContext {
-            program: Hash([0; 32]),
-            run_dispatches: 1,
-            encoding_dispatches: 1,
-            adapter_buffers: 10,
-            sequence_tokens: 2048,
-            streams: Vec::new(),
-        },
-    };
-    let claim = |miner: u8, chunk_id| Message::ClaimTask(MsgClaimTask { miner: address(miner), pool_id: 0, chunk_id });
-    let ledger = Ledger::new(genesis).expect("a genesis within its limits");
-    let ledger = deliver(&ledger, sign(&ledger, 1, &[claim(1, 0)]));
-    let held = ledger.held(&address(1)).expect("a task").expect("the claim");
-    let submission = MsgSubmitGradient {
-        miner: address(1),
-        ipfs_hash: Codec::DagCbor.cid(b"artifact").to_string(),
-        model_version: job().model.to_string(),
-        training_round_id: held.round,
-        shard_id: held.shard,
-        gradient_hash: Commitment::new(&held.task, &[7; 32]).to_string(),
-        nonce: 1,
-        global_seed: held.global_seed,
-        token_count: CHUNK_TOKENS as u64,
-        ..Default::default()
-    };
-    let ledger = deliver(&ledger, sign(&ledger, 1, &[Message::SubmitGradient(Box::new(submission))]));
-    let ledger = deliver(&ledger, sign(&ledger, 2, &[claim(2, 1)]));
+    let params = LedgerParams::EMBEDDED;
+    let nodes = [(ACCOUNTS, params.min_stake)];
+    let mut network = Network::new(genesis(2, params, &nodes));
+    network.mine(1, honest);
+    network.done(2, network.claim(2, 1));
+    let ledger = network.ledger;
     let assignments = ledger.assignments(&address(ACCOUNTS)).expect("tasks");
     assert_eq!(assignments.len(), 1, "the last account is to recompute it");
     ledger

@@ -8,12 +8,11 @@ mod power_cut;
 
 use super::*;
 use r3mes_wgpu::{
-    dispute::judge::{DisputeContext, Hash},
-    ledger::LedgerParams,
+    ledger::{Genesis, LedgerParams},
     numbers::lora::{LoraAdapter, LoraMatrix},
-    protocol::{AdapterState, CHUNK_TOKENS, Job, MatrixSpec, TaskKind, Transport, cut_text},
-    store::Codec,
-    tx::{Fee, Message, MsgClaimTask, SessionKey, Transfer},
+    protocol::{AdapterState, CHUNK_TOKENS, MatrixSpec, cut_text},
+    simulation::{CHAIN, address, genesis, key},
+    tx::{Fee, Message, MsgClaimTask, Transfer},
 };
 use redb::backends::InMemoryBackend;
 use std::sync::OnceLock;
@@ -21,49 +20,22 @@ use std::sync::OnceLock;
 /// The number of blocks in a run.
 const BLOCKS: u64 = 24;
 
-pub(crate) fn key(number: u8) -> SessionKey {
-    SessionKey::new(&[number; 32]).unwrap()
-}
-
 pub(crate) fn setup(chunks: usize) -> Setup {
-    let matrix = |factor: &str| MatrixSpec {
-        name: format!("layers.0.attention.q.{factor}"),
-        rows: 4,
-        columns: 6,
-        exponent: -40,
-    };
-    let matrices = vec![matrix("a"), matrix("b")];
+    let Genesis { job, dispute_context, layout_root, .. } = genesis(2, LedgerParams::EMBEDDED, &[]);
     let lora = |spec: &MatrixSpec| LoraMatrix { name: spec.name.clone(), rows: 4, columns: 6, values: vec![3; 24] };
-    let adapter = LoraAdapter { rank: 4, alpha: 8, matrices: matrices.iter().map(lora).collect() };
-    let job = Job {
-        arithmetic_version: 1,
-        model: Codec::DagCbor.cid(b"model"),
-        rank: 4,
-        targets: vec!["attention.q".to_owned()],
-        matrices,
-        kind: TaskKind::Gradient,
-        transport: Transport::Int8,
-    };
+    let adapter = LoraAdapter { rank: 4, alpha: 8, matrices: job.matrices.iter().map(lora).collect() };
     let terms = GenesisTerms {
-        chain_id: "test-1".to_owned(),
+        chain_id: CHAIN.to_owned(),
         params: LedgerParams::EMBEDDED,
         rank: 4,
         seed: [3; 32],
         quota: 2,
-        accounts: vec![(key(1).address().to_owned(), 1_000_000)],
-        nodes: vec![(key(9).address().to_owned(), 1_000_000, vec![3, 4])],
+        accounts: vec![(address(1), 1_000_000)],
+        nodes: vec![(address(9), 1_000_000, vec![3, 4])],
     };
     let text: Vec<u8> = (0..chunks * CHUNK_TOKENS).map(|at| (at * at / 7 % 90 + 35) as u8).collect();
-    let context = DisputeContext {
-        program: Hash([0; 32]),
-        run_dispatches: 1,
-        encoding_dispatches: 1,
-        adapter_buffers: 10,
-        sequence_tokens: 2048,
-        streams: Vec::new(),
-    };
     let adapter = AdapterState { adapter, optimizer: vec![0; 8] };
-    Setup::new(terms, job, (context, Hash([0; 32])), &adapter, cut_text(&text).collect()).unwrap()
+    Setup::new(terms, job, (dispute_context, layout_root), &adapter, cut_text(&text).collect()).unwrap()
 }
 
 pub(crate) fn memory() -> Database {
@@ -76,12 +48,12 @@ pub(crate) fn node(database: Database) -> Result<Node> {
 
 /// Returns the transaction that the block after `height` contains.
 pub(crate) fn transaction(height: u64) -> Vec<u8> {
-    let (from, to) = (key(1).address().to_owned(), key(2 + (height % 5) as u8).address().to_owned());
+    let (from, to) = (address(1), address(2 + (height % 5) as u8));
     let message = match height {
         3 => Message::ClaimTask(MsgClaimTask { miner: from, pool_id: 0, chunk_id: 1 }),
         _ => Message::Send(Transfer { from, to, amount: height + 1 }),
     };
-    key(1).sign("test-1", height, &Fee { amount: 1, granter: None }, &[message]).unwrap()
+    key(1).sign(CHAIN, height, &Fee { amount: 1, granter: None }, &[message]).unwrap()
 }
 
 /// Adds the remaining blocks of a run, and calls `on_block` with height and ledger root after each.

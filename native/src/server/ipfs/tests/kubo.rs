@@ -4,7 +4,8 @@ use super::*;
 
 /// Returns the RPC of the Kubo daemon.
 fn kubo() -> TestNode {
-    let url = std::env::var("R3MES_KUBO").expect("R3MES_KUBO holds the RPC URL of a Kubo daemon; scripts/interop sets it");
+    let url =
+        std::env::var("R3MES_KUBO").expect("R3MES_KUBO holds the RPC URL of a Kubo daemon; scripts/interop sets it");
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
     TestNode { url, agent }
 }

@@ -1,0 +1,9 @@
+//! Simulated networks, for tests, benchmarks and examples. No production code uses them.
+
+mod network;
+#[cfg(feature = "compute")]
+mod small_job;
+
+pub use network::{CHAIN, COINS, Network, address, genesis, honest, honest_finding, job, key, wrong};
+#[cfg(feature = "compute")]
+pub use small_job::SmallJob;

@@ -1,0 +1,347 @@
+//! A ledger whose numbered accounts sign, mine, verify and propose without computing gradients.
+
+use crate::{
+    dispute::judge::{DisputeContext, Hash},
+    ledger::{
+        ChainBlock, ChainHead, ChallengeStage, Event, Finding, Genesis, Ledger, LedgerParams, SubmissionStatus, Tx,
+        TxOutcome,
+    },
+    protocol::{CHUNK_TOKENS, Commitment, Job, MatrixSpec, Task, TaskKind, Transport, merkle_root},
+    store::Codec,
+    tx::{
+        Fee, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation, MsgRegisterNode, MsgRevealAggregation,
+        MsgRevealAttestation, MsgSubmitCPUVerification, MsgSubmitGradient, SessionKey,
+    },
+};
+use data_encoding::HEXLOWER;
+use std::sync::OnceLock;
+
+/// Name of the chain of every simulated network.
+pub const CHAIN: &str = "simulation-1";
+/// Initial balance of each account in micro-units.
+pub const COINS: u64 = 1_000_000_000;
+
+/// Returns the key of account `number`, 1 to 254. Each key is derived once, because that takes longer than a block.
+pub fn key(number: u8) -> &'static SessionKey {
+    static KEYS: [OnceLock<SessionKey>; 256] = [const { OnceLock::new() }; 256];
+    KEYS[usize::from(number)].get_or_init(|| SessionKey::new(&[number; 32]).expect("a number from 1 to 254"))
+}
+
+/// Returns the address of account `number`, 1 to 254.
+pub fn address(number: u8) -> String {
+    key(number).address().to_owned()
+}
+
+/// Returns a job with two small matrices and a model that does not exist.
+pub fn job() -> Job {
+    let matrix = |factor: &str| MatrixSpec {
+        name: format!("layers.0.attention.q.{factor}"),
+        rows: 4,
+        columns: 6,
+        exponent: -40,
+    };
+    Job {
+        arithmetic_version: 1,
+        model: Codec::DagCbor.cid(b"model"),
+        rank: 4,
+        targets: vec!["attention.q".to_owned()],
+        matrices: vec![matrix("a"), matrix("b")],
+        kind: TaskKind::Gradient,
+        transport: Transport::Int8,
+    }
+}
+
+/// Returns a genesis with [`job`], seven chunks, and accounts 1 to 9, which own [`COINS`] each. A round has `quota`
+/// gradients. `nodes` are the accounts that verify and propose, each with its stake in micro-units.
+pub fn genesis(quota: u32, params: LedgerParams, nodes: &[(u8, u64)]) -> Genesis {
+    Genesis {
+        chain_id: CHAIN.to_owned(),
+        params,
+        job: job(),
+        seed: [3; 32],
+        quota,
+        adapter: Codec::DagCbor.cid(b"adapter 0"),
+        layout_root: Hash([0; 32]),
+        dispute_context: DisputeContext {
+            program: Hash([0; 32]),
+            run_dispatches: 1,
+            encoding_dispatches: 1,
+            adapter_buffers: 10,
+            sequence_tokens: 2048,
+            streams: Vec::new(),
+        },
+        chunks: (0..7u8).map(|number| Codec::Raw.cid(&[number])).collect(),
+        accounts: (1..=9).map(|number| (address(number), COINS)).collect(),
+        nodes: nodes.iter().map(|(number, stake)| (address(*number), *stake, vec![3, 4])).collect(),
+    }
+}
+
+/// Returns the commitment that stands for the right gradient of a task.
+pub fn honest(task: &Task) -> Commitment {
+    Commitment::new(task, &[7; 32])
+}
+
+/// Returns a commitment that stands for a wrong gradient of a task.
+pub fn wrong(task: &Task) -> Commitment {
+    Commitment::new(task, &[8; 32])
+}
+
+/// Returns what an honest verifier finds if [`honest`] is the right commitment.
+pub fn honest_finding(_verifier: u8, task: &Task, claimed: Commitment) -> Finding {
+    if claimed == honest(task) { Finding::Match } else { Finding::Mismatch }
+}
+
+/// A ledger, to which the methods apply blocks of signed transactions.
+#[derive(Clone)]
+pub struct Network {
+    /// The ledger after the last block.
+    pub ledger: Ledger,
+    /// All blocks, in order.
+    pub blocks: Vec<ChainBlock>,
+    /// Time of the last block in seconds since 1970.
+    pub time: u64,
+    /// Events of all blocks, in order.
+    pub events: Vec<Event>,
+    /// Verifiers that do not recompute gradients, so that they can only guess the leaf that they must reveal.
+    pub guessing: Vec<u8>,
+}
+
+impl Network {
+    /// Starts a network.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the genesis is invalid.
+    pub fn new(genesis: Genesis) -> Self {
+        let ledger = Ledger::new(genesis).expect("a valid genesis");
+        Self { ledger, blocks: Vec::new(), time: 1_000, events: Vec::new(), guessing: Vec::new() }
+    }
+
+    /// Signs a transaction with an account's next sequence number and no fee.
+    pub fn sign(&self, number: u8, messages: &[Message]) -> Vec<u8> {
+        let sequence = self.ledger.state().account_of(&address(number)).sequence;
+        key(number).sign(CHAIN, sequence, &Fee::default(), messages).expect("messages that can be signed")
+    }
+
+    /// Applies a block of these transactions, one second after the previous block.
+    pub fn block(&mut self, txs: Vec<Vec<u8>>) -> Vec<TxOutcome> {
+        self.time += 1;
+        let txs = txs.into_iter().map(Tx).collect();
+        let block = ChainBlock::new(self.head().height + 1, self.time, self.ledger.root(), txs);
+        let (after, applied) = self.ledger.apply(&block);
+        self.ledger = after;
+        self.blocks.push(block);
+        self.events.extend(applied.outcomes.iter().flat_map(|outcome| outcome.events.clone()));
+        self.events.extend(applied.events);
+        applied.outcomes
+    }
+
+    /// Applies `count` blocks without transactions.
+    pub fn wait(&mut self, count: u64) {
+        (0..count).for_each(|_| drop(self.block(vec![])));
+    }
+
+    /// Applies a block with one transaction of an account, and returns the transaction's error code and log.
+    pub fn send(&mut self, number: u8, message: Message) -> (u32, String) {
+        let tx = self.sign(number, &[message]);
+        let outcome = self.block(vec![tx]).remove(0);
+        (outcome.code, outcome.log)
+    }
+
+    /// Applies a block with one transaction of an account.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the transaction fails.
+    pub fn done(&mut self, number: u8, message: Message) {
+        assert_eq!(self.send(number, message), (0, String::new()));
+    }
+
+    /// Registers an account as a miner with a stake in micro-units. Panics if the transaction fails.
+    pub fn stake(&mut self, number: u8, stake: u64) {
+        let (node_address, stake) = (address(number), format!("{stake}uremes"));
+        let register = MsgRegisterNode { node_address, node_type: 1, stake, ..Default::default() };
+        self.done(number, Message::RegisterNode(register));
+    }
+
+    /// Returns an account's claim to the chunk at a position.
+    pub fn claim(&self, number: u8, chunk_id: u64) -> Message {
+        Message::ClaimTask(MsgClaimTask { miner: address(number), pool_id: 0, chunk_id })
+    }
+
+    /// Returns the first position that can be claimed; `None` if there is none.
+    pub fn next_free(&self) -> Option<u64> {
+        self.ledger.at(self.time + 1).state().available().next()
+    }
+
+    /// Returns the first position that can be claimed. Panics if there is none.
+    pub fn free(&self) -> u64 {
+        self.next_free().expect("a free position")
+    }
+
+    /// Returns a submission for the task that an account has claimed, with the commitment that `commitment` returns for
+    /// the task. Panics if the account has claimed no task.
+    pub fn submission(&self, number: u8, commitment: impl Fn(&Task) -> Commitment) -> MsgSubmitGradient {
+        let held = self.ledger.held(&address(number)).expect("a task").expect("a claim");
+        let commitment = commitment(&held.task);
+        MsgSubmitGradient {
+            miner: address(number),
+            ipfs_hash: Codec::DagCbor.cid(&commitment.0).to_string(),
+            model_version: held.task.job.model.to_string(),
+            training_round_id: held.round,
+            shard_id: held.shard,
+            gradient_hash: commitment.to_string(),
+            nonce: self.time,
+            global_seed: held.global_seed,
+            token_count: CHUNK_TOKENS as u64,
+            ..Default::default()
+        }
+    }
+
+    /// Claims the next free position and submits a gradient for it. Panics if either transaction fails.
+    pub fn mine(&mut self, number: u8, commitment: impl Fn(&Task) -> Commitment) {
+        self.done(number, self.claim(number, self.free()));
+        self.done(number, Message::SubmitGradient(Box::new(self.submission(number, commitment))));
+    }
+
+    /// Applies blocks with the messages of `nodes`, as verifiers and proposers, until they have nothing left to do.
+    /// `find` returns what a verifier finds. Panics if a transaction fails.
+    pub fn serve(&mut self, nodes: &[u8], find: impl Fn(u8, &Task, Commitment) -> Finding) {
+        for _ in 0..12 {
+            let txs = self.pending_txs(nodes, &find);
+            if txs.is_empty() && !self.ledger.wants_block() {
+                return;
+            }
+            for outcome in self.block(txs) {
+                assert_eq!((outcome.code, outcome.log.as_str()), (0, ""));
+            }
+        }
+    }
+
+    /// Returns one transaction for each of `nodes` that has something to send now as verifier or proposer.
+    pub fn pending_txs(&self, nodes: &[u8], find: &impl Fn(u8, &Task, Commitment) -> Finding) -> Vec<Vec<u8>> {
+        let pending = nodes.iter().map(|number| (*number, self.pending_messages(*number, find)));
+        pending.filter(|(_, sent)| !sent.is_empty()).map(|(number, sent)| self.sign(number, &sent)).collect()
+    }
+
+    /// Returns the messages that an account has to send now as verifier and proposer. `find` returns what the verifier
+    /// finds.
+    pub fn pending_messages(&self, number: u8, find: &impl Fn(u8, &Task, Commitment) -> Finding) -> Vec<Message> {
+        let verifier = address(number);
+        let leaf = if self.guessing.contains(&number) { "guess" } else { "leaf" }.to_owned();
+        let mut messages = Vec::new();
+        for duty in self.ledger.assignments(&verifier).expect("assignments").into_iter().filter(|duty| !duty.done) {
+            let claimed = duty.submission.commitment;
+            let finding = find(number, &duty.task, claimed);
+            let (challenge_id, is_valid) = (duty.challenge, finding == Finding::Match);
+            let computed_hash = if is_valid { claimed.to_string() } else { String::new() };
+            if duty.stage == ChallengeStage::Panel {
+                messages.push(Message::Arbitrate(MsgSubmitCPUVerification {
+                    validator: verifier.clone(),
+                    challenge_id,
+                    is_valid,
+                    computed_hash,
+                    expected_hash: claimed.to_string(),
+                    leaf: leaf.clone(),
+                }));
+                continue;
+            }
+            let reveal = MsgRevealAttestation {
+                verifier: verifier.clone(),
+                challenge_id,
+                result: ["match", "mismatch", "unavailable"][finding as usize].to_owned(),
+                gradient_hash: computed_hash,
+                leaf: leaf.clone(),
+                salt: vec![number],
+            };
+            messages.push(match duty.stage {
+                ChallengeStage::Commit => Message::CommitAttestation(MsgCommitAttestation {
+                    verifier: verifier.clone(),
+                    challenge_id,
+                    commitment: reveal.commitment().to_vec(),
+                }),
+                _ => Message::RevealAttestation(Box::new(reveal)),
+            });
+        }
+        messages.extend(self.aggregate(number, b"next"));
+        messages
+    }
+
+    /// Returns a proposer's next message about the round's aggregate. The CID of the next adapter depends on the round
+    /// and `salt`. The next adapter's layout root is that of the genesis, because no adapter is computed.
+    pub fn aggregate(&self, number: u8, salt: &[u8]) -> Option<Message> {
+        self.aggregate_without(number, salt, 0)
+    }
+
+    /// Returns the same message as [`Self::aggregate`], but leaves out the gradient with the ID `missing`.
+    pub fn aggregate_without(&self, number: u8, salt: &[u8], missing: u64) -> Option<Message> {
+        let proposer = address(number);
+        let job = self.ledger.aggregation(&proposer).expect("an aggregation")?;
+        let summed = job.gradients.iter().filter(|(id, ..)| *id != missing);
+        let (ids, commitments): (Vec<u64>, Vec<[u8; 32]>) =
+            summed.map(|(id, _, submission)| (*id, submission.commitment.0)).unzip();
+        let genesis = self.ledger.genesis();
+        let reveal = MsgRevealAggregation {
+            proposer: proposer.clone(),
+            commitment_id: job.own.as_ref().map_or(0, |(id, _)| *id),
+            adapter: Codec::DagCbor.cid(&[salt, &job.round.to_le_bytes()].concat()).to_string(),
+            layout_root: HEXLOWER.encode(&genesis.layout_root.0),
+            merkle_root: HEXLOWER.encode(&merkle_root(&commitments)),
+            gradient_ids: ids.clone(),
+            training_round_id: job.round,
+            model_version: genesis.job.model.to_string(),
+            salt: vec![number],
+        };
+        match job.own {
+            None => Some(Message::CommitAggregation(MsgCommitAggregation {
+                proposer,
+                commitment_hash: HEXLOWER.encode(&reveal.commitment()),
+                training_round_id: job.round,
+                gradient_ids: ids,
+            })),
+            Some((_, proposal)) if proposal.adapter.is_none() => Some(Message::RevealAggregation(Box::new(reveal))),
+            Some(_) => None,
+        }
+    }
+
+    /// Returns the last block, the counters and the totals.
+    pub fn head(&self) -> &ChainHead {
+        self.ledger.state().head()
+    }
+
+    /// Returns the status of a submission. One that is no longer stored counts as accepted.
+    pub fn status(&self, id: u64) -> SubmissionStatus {
+        self.ledger.state().submission(id).map_or(SubmissionStatus::Accepted, |submission| submission.status)
+    }
+
+    /// Returns the balance of an account in micro-units.
+    pub fn balance(&self, number: u8) -> u64 {
+        self.ledger.state().account_of(&address(number)).balance
+    }
+
+    /// Returns the escrow of an account in micro-units.
+    pub fn escrow(&self, number: u8) -> u64 {
+        self.ledger.state().reputation(&address(number)).escrow
+    }
+
+    /// Returns the micro-units that an account has lost by slashing.
+    pub fn slashed(&self, number: u8) -> u64 {
+        let amount = |event: &Event| match event {
+            Event::Slashed { node, amount } if *node == address(number) => *amount,
+            _ => 0,
+        };
+        self.events.iter().map(amount).sum()
+    }
+
+    /// Checks what must hold for every ledger: no coin appears or is lost, and the ledger's rows and its blocks give
+    /// the same root. Panics if it does not hold.
+    pub fn check(&self) {
+        let (state, head, genesis) = (self.ledger.state(), self.head(), self.ledger.genesis());
+        assert_eq!(state.coins(), u128::from(head.minted - head.burned), "coins");
+        let restored = Ledger::restore(genesis.clone(), &self.ledger.rows()).expect("the ledger's own rows");
+        assert_eq!((restored.root(), restored.state()), (self.ledger.root(), state), "from its rows");
+        let fresh = Ledger::new(genesis.clone()).expect("a valid genesis");
+        let replayed = self.blocks.iter().fold(fresh, |ledger, block| ledger.apply(block).0);
+        assert_eq!(replayed.root(), self.ledger.root(), "from its blocks");
+    }
+}
