@@ -1,9 +1,9 @@
-//! Simulates strategies of miners, verifiers and challengers with the actual ledger code and the parameters `NETWORK`,
-//! and prints what each strategy earns.
+//! Simulates strategies of miners, verifiers and challengers with the actual ledger code and the parameters
+//! `LedgerParams::NETWORK`, and prints what each strategy earns.
 //!
-//! Every transaction is signed and executed. Gradients are computed only for the strategies with disputes. In the
-//! others, an honest gradient is represented by the commitment that honest verifiers find, and a forged one by another
-//! commitment.
+//! Every transaction is signed and executed. Gradients are computed only for the strategies with disputes. For all
+//! other strategies, a hash stands for the gradient: an honest miner submits the hash that honest verifiers expect, and
+//! a forger submits another one.
 
 mod games;
 
@@ -20,35 +20,37 @@ use r3mes_wgpu::{
 };
 use std::{collections::BTreeMap, sync::LazyLock};
 
-/// The number of tasks for each strategy.
+/// The number of tasks that each strategy without disputes gets.
 const TASKS: u32 = 300;
 /// Initial balance of each account, in micro-units.
 const COINS: u64 = 1_000_000_000;
-/// Cost of computing a gradient in micro-units: 60 % of the reward.
+/// Cost of computing one gradient, in micro-units: 60 % of the reward.
 const COST: i64 = 600_000;
-/// Indexes of the accounts that verify and propose.
+/// Account indexes of the five operators. Each is a verifier and a proposer.
 const VERIFIERS: [u8; 5] = [201, 202, 203, 204, 205];
 
 fn key(number: u8) -> SessionKey {
     SessionKey::new(&[number; 32]).expect("a small number is a key")
 }
 
-/// Returns the address of an account. All of them are derived once, because that takes longer than a block.
+/// Returns the address of the account with index `number`. The addresses of all accounts are derived once and kept,
+/// because deriving them takes longer than executing a block.
 fn address(number: u8) -> String {
     static ADDRESSES: LazyLock<Vec<String>> =
         LazyLock::new(|| (1..=VERIFIERS[4]).map(|number| key(number).address().to_owned()).collect());
     ADDRESSES[usize::from(number) - 1].clone()
 }
 
-/// A ledger, with the verifiers and proposers of its network.
+/// A simulated network: its ledger, and what its verifiers know and do.
 struct World {
     ledger: Ledger,
     time: u64,
-    /// Verifiers that attest a match without recomputing.
+    /// Account indexes of the verifiers that attest "match" without recomputing the gradient.
     lazy: Vec<u8>,
-    /// The number of gradients that the first verifier recomputed.
+    /// The number of gradients that the first verifier has attested. Unless it is lazy, it has recomputed each of them
+    /// once.
     recomputed: i64,
-    /// Whether each computed gradient is right, by the gradient's commitment.
+    /// For each gradient that was really computed: its commitment, as text, and whether the gradient is correct.
     rights: BTreeMap<String, bool>,
 }
 
@@ -119,13 +121,14 @@ impl World {
         key(number).sign("economics-1", sequence, &Fee::default(), messages).expect("messages that can be signed")
     }
 
-    /// Applies a block of one transaction, and returns the transaction's error code.
+    /// Applies a block with one transaction of the account with index `number`. Returns the transaction's error code,
+    /// which is 0 on success.
     fn send(&mut self, number: u8, message: Message) -> u32 {
         let tx = self.sign(number, &[message]);
         self.block(vec![tx])[0]
     }
 
-    /// Returns a submission for the task that a miner has claimed.
+    /// Returns the submission message for the task that a miner has claimed, or `None` if the miner has claimed none.
     fn submission(&self, number: u8, commitment: Commitment) -> Option<MsgSubmitGradient> {
         let held = self.ledger.held(&address(number)).ok()??;
         Some(MsgSubmitGradient {
@@ -142,7 +145,8 @@ impl World {
         })
     }
 
-    /// Claims a task, submits a gradient, and waits until it is settled and its round is no longer full.
+    /// Makes a miner claim a task and submit a gradient. Then applies blocks until the gradient is accepted or rejected
+    /// and, if the round is full, until the round has been aggregated.
     fn mine(&mut self, number: u8, forge: bool) {
         let Some(chunk_id) = self.ledger.at(self.time + 1).state().available().next() else { return };
         self.send(number, Message::ClaimTask(MsgClaimTask { miner: address(number), pool_id: 0, chunk_id }));
@@ -155,7 +159,7 @@ impl World {
         self.until(|world| world.ledger.state().head().full_since.is_none());
     }
 
-    /// Applies blocks until a condition holds.
+    /// Applies blocks until `done` returns true, at most 10,000.
     fn until(&mut self, done: impl Fn(&Self) -> bool) {
         for _ in 0..10_000 {
             if done(self) {
@@ -166,12 +170,12 @@ impl World {
         unreachable!("the condition must hold within 10,000 blocks");
     }
 
-    /// Returns the status of a submission. A submission that is no longer stored counts as accepted.
+    /// Returns the status of a submission. A submission that the ledger no longer stores counts as accepted.
     fn status(&self, id: u64) -> SubmissionStatus {
         self.ledger.state().submission(id).map_or(SubmissionStatus::Accepted, |submission| submission.status)
     }
 
-    /// Applies a block with the messages of all verifiers and proposers.
+    /// Applies one block with all messages that the verifiers and proposers have to send now.
     fn serve(&mut self) {
         let mut txs = Vec::new();
         for number in VERIFIERS {
@@ -185,7 +189,8 @@ impl World {
         self.block(txs);
     }
 
-    /// Returns the messages that an account has to send now as verifier and proposer.
+    /// Returns the messages that the operator with account index `number` has to send now: attestations and votes as a
+    /// verifier, and aggregations as a proposer.
     fn pending_messages(&self, number: u8) -> Vec<Message> {
         let verifier = address(number);
         let mut messages = Vec::new();
@@ -255,7 +260,7 @@ impl World {
         messages
     }
 
-    /// Returns the balance, the stake and the escrow of an account in total.
+    /// Returns the sum of the account's balance, stake and escrow, in micro-units.
     fn wealth(&self, number: u8) -> i64 {
         let (state, address) = (self.ledger.state(), address(number));
         let stake = state.node(&address).map_or(0, |node| node.stake);
@@ -263,12 +268,13 @@ impl World {
     }
 }
 
-/// Returns the commitment to the right gradient.
+/// Returns the commitment that stands for the correct gradient of a task.
 fn honest(task: &Task) -> Commitment {
     Commitment::new(task, &[7; 32])
 }
 
-/// Prints the earnings of a miner per task, minus the cost of the gradients that it computes.
+/// Simulates a miner and prints what it earns per task, minus the cost of the gradients that it computes. `forges`
+/// returns whether the miner forges the gradient of the task with the given index. Forged gradients cost nothing.
 fn miner(name: &str, staked: bool, forges: fn(u32) -> bool) {
     let mut world = World::new(genesis());
     if staked {
@@ -287,7 +293,8 @@ fn miner(name: &str, staked: bool, forges: fn(u32) -> bool) {
     println!("| {name} | {} | {} | {:+.3} |", reputation.accepted, reputation.rejected, per_task(earned, TASKS));
 }
 
-/// Prints the earnings of a verifier per task of another account, minus the cost of the gradients that it recomputes.
+/// Simulates an honest miner, and prints what one of the verifiers earns for each task of this miner, minus the cost of
+/// the gradients that the verifier recomputes.
 fn verifier(name: &str, lazy: bool) {
     let mut world = World::new(genesis());
     if lazy {
@@ -307,8 +314,11 @@ fn per_task(amount: i64, tasks: u32) -> f64 {
 }
 
 fn main() {
-    println!("{TASKS} tasks for each strategy. A reward is 1; computing a gradient costs {}.\n", COST as f64 / 1e6);
-    println!("| strategy | accepted | rejected | earned per task |\n|---|---|---|---|");
+    println!(
+        "{TASKS} tasks for each strategy without disputes. A task pays 1; computing its gradient costs {}.\n",
+        COST as f64 / 1e6
+    );
+    println!("| strategy | gradients accepted | gradients rejected | net earnings per task |\n|---|---|---|---|");
     miner("honest, with a stake", true, |_| false);
     miner("honest, without a stake", false, |_| false);
     miner("forges all, with a stake", true, |_| true);

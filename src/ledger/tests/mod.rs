@@ -1,4 +1,4 @@
-//! Tests of the ledger from outside: its only input is blocks of signed transactions.
+//! Tests that use the ledger as a node does: they apply blocks of signed transactions and examine the results.
 
 mod appeals;
 mod attestations;
@@ -32,7 +32,8 @@ fn address(number: u8) -> String {
     key(number).address().to_owned()
 }
 
-/// Returns a genesis with accounts 1 to 9, each with coins. `nodes` are verifiers and proposers.
+/// Returns a genesis in which accounts 1 to 9 own coins. `nodes`, given as (account, stake), are verifiers and
+/// proposers.
 fn genesis(quota: u32, params: LedgerParams, nodes: &[(u8, u64)]) -> Genesis {
     let matrix = |factor: &str| MatrixSpec {
         name: format!("layers.0.attention.q.{factor}"),
@@ -71,19 +72,19 @@ fn genesis(quota: u32, params: LedgerParams, nodes: &[(u8, u64)]) -> Genesis {
     }
 }
 
-/// A ledger, to which the methods apply blocks.
+/// A ledger, with all blocks that it has applied and the events that they caused.
 #[derive(Clone)]
 struct World {
     ledger: Ledger,
     blocks: Vec<ChainBlock>,
     time: u64,
-    /// Events of all blocks.
+    /// The events of all applied blocks, in order.
     events: Vec<Event>,
-    /// Verifiers that do not recompute gradients, and so guess the leaf.
+    /// Accounts that attest without recomputing the gradient, so they have to guess the leaf.
     guessing: Vec<u8>,
 }
 
-/// Returns the commitment to the right gradient.
+/// Returns the commitment that the tests treat as that of the right gradient.
 fn honest(task: &Task) -> Commitment {
     Commitment::new(task, &[7; 32])
 }
@@ -99,7 +100,7 @@ impl World {
         }
     }
 
-    /// Returns a network in which account 9 is the only verifier and proposer.
+    /// Returns a network in which account 9 is the only verifier and the only proposer.
     fn small(quota: u32) -> Self {
         Self::new(genesis(quota, LedgerParams::EMBEDDED, &[(9, 1_000_000)]))
     }
@@ -109,7 +110,7 @@ impl World {
         key(number).sign(CHAIN, sequence, &Fee::default(), messages).unwrap()
     }
 
-    /// Applies a block of these transactions, one second after the previous block.
+    /// Applies a block with these transactions, one second after the previous block, and returns their outcomes.
     fn block(&mut self, txs: Vec<Vec<u8>>) -> Vec<TxOutcome> {
         self.time += 1;
         let txs = txs.into_iter().map(Tx).collect();
@@ -123,14 +124,14 @@ impl World {
         applied.outcomes
     }
 
-    /// Applies a block of one transaction, and returns its code and log.
+    /// Applies a block with one message, signed by account `number`. Returns the code and the log of the transaction.
     fn send(&mut self, number: u8, message: Message) -> (u32, String) {
         let tx = self.sign(number, &[message]);
         let outcome = self.block(vec![tx]).remove(0);
         (outcome.code, outcome.log)
     }
 
-    /// Applies a block of one transaction, which must succeed.
+    /// Applies a block with one message, signed by account `number`, which must succeed.
     fn done(&mut self, number: u8, message: Message) {
         assert_eq!(self.send(number, message), (0, String::new()));
     }
@@ -139,12 +140,12 @@ impl World {
         Message::ClaimTask(MsgClaimTask { miner: address(number), pool_id: 0, chunk_id })
     }
 
-    /// Returns the first position that can be claimed.
+    /// Returns the lowest position at which a chunk slot can be claimed.
     fn free(&self) -> u64 {
         self.ledger.at(self.time + 1).state().available().next().expect("a free position")
     }
 
-    /// Returns a submission for the task that a miner has claimed.
+    /// Returns a submission for the task that account `number` has claimed. `commitment` computes what it commits to.
     fn submission(&self, number: u8, commitment: impl Fn(&Task) -> Commitment) -> MsgSubmitGradient {
         let held = self.ledger.held(&address(number)).unwrap().expect("a claim");
         let commitment = commitment(&held.task);
@@ -162,7 +163,8 @@ impl World {
         }
     }
 
-    /// Claims the next position and submits a gradient for it.
+    /// Lets account `number` claim the next chunk slot and submit a gradient for it, with the commitment that
+    /// `commitment` returns.
     fn mine(&mut self, number: u8, commitment: impl Fn(&Task) -> Commitment) {
         let claim = self.claim(number, self.free());
         self.done(number, claim);
@@ -170,7 +172,8 @@ impl World {
         self.done(number, Message::SubmitGradient(Box::new(message)));
     }
 
-    /// Lets nodes verify and aggregate until they have nothing left to do. `find` returns what a verifier finds.
+    /// Applies blocks in which `nodes` act as verifiers and proposers, until they have nothing left to do. `find`
+    /// returns the finding of a verifier.
     fn serve(&mut self, nodes: &[u8], find: impl Fn(u8, &Task, Commitment) -> Finding) {
         for _ in 0..12 {
             let mut txs = Vec::new();
@@ -189,7 +192,7 @@ impl World {
         }
     }
 
-    /// Returns the messages that a node has to send now as verifier and proposer.
+    /// Returns the messages that account `number` has to send now as a verifier and a proposer.
     fn pending_messages(&self, number: u8, find: &impl Fn(u8, &Task, Commitment) -> Finding) -> Vec<Message> {
         let verifier = address(number);
         let mut messages = Vec::new();
@@ -229,13 +232,14 @@ impl World {
         messages
     }
 
-    /// Returns a proposer's next message about the round's aggregate. The adapter's CID depends on the round and
-    /// `salt`.
+    /// Returns the message that a proposer has to send next about the aggregate of the round. The CID of the aggregate
+    /// depends on the round and on `salt`.
     fn aggregate(&self, number: u8, salt: &[u8]) -> Option<Message> {
         self.aggregate_without(number, salt, 0)
     }
 
-    /// Returns the same message as [`Self::aggregate`], but leaves out the gradient with the ID `missing`.
+    /// Returns the same message as [`Self::aggregate`], but for an aggregate without the gradient with the ID
+    /// `missing`.
     fn aggregate_without(&self, number: u8, salt: &[u8], missing: u64) -> Option<Message> {
         let proposer = address(number);
         let job = self.ledger.aggregation(&proposer).unwrap()?;
@@ -265,7 +269,7 @@ impl World {
         }
     }
 
-    /// Returns the leaf that a verifier reveals.
+    /// Returns the leaf that account `number` reveals as a verifier.
     fn leaf(&self, number: u8) -> &'static str {
         if self.guessing.contains(&number) { "guess" } else { "leaf" }
     }
@@ -286,26 +290,26 @@ impl World {
         self.events.iter().map(amount).sum()
     }
 
-    /// Checks the invariants of every ledger: no coin appears or is lost, and both its rows and its blocks give the
-    /// same root.
+    /// Checks that the state contains exactly the coins that were minted and not burned, and that restoring the ledger
+    /// from its rows or replaying its blocks gives the same root.
     fn check(&self) {
         let head = self.head();
-        assert_eq!(self.ledger.state().coins(), u128::from(head.minted - head.burned), "coins");
+        assert_eq!(self.ledger.state().coins(), u128::from(head.minted - head.burned), "minted minus burned coins");
         let genesis = self.ledger.genesis().clone();
         let restored = Ledger::restore(genesis.clone(), &self.ledger.rows()).unwrap();
-        assert_eq!((restored.root(), restored.state()), (self.ledger.root(), self.ledger.state()), "from its rows");
+        assert_eq!((restored.root(), restored.state()), (self.ledger.root(), self.ledger.state()), "from the rows");
         let fresh = Ledger::new(genesis).unwrap();
         let replayed = self.blocks.iter().fold(fresh, |ledger, block| ledger.apply(block).0);
-        assert_eq!(replayed.root(), self.ledger.root(), "from its blocks");
+        assert_eq!(replayed.root(), self.ledger.root(), "from the blocks");
     }
 }
 
-/// Returns what an honest verifier finds.
+/// Returns the finding of a verifier that recomputes the gradient.
 fn honest_finding(_: u8, task: &Task, claimed: Commitment) -> Finding {
     if claimed == honest(task) { Finding::Match } else { Finding::Mismatch }
 }
 
-/// Returns the commitment to a wrong gradient.
+/// Returns the commitment that the tests treat as that of a wrong gradient.
 fn wrong(task: &Task) -> Commitment {
     Commitment::new(task, &[8; 32])
 }

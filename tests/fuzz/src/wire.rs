@@ -16,7 +16,7 @@ use r3mes_wgpu::{
 use std::sync::LazyLock;
 
 const CHAIN: &str = "fuzz-1";
-/// The number of accounts with coins. The last account is verifier and proposer.
+/// The number of accounts that have coins at genesis. The last of them is also a verifier and a proposer.
 const ACCOUNTS: u8 = 4;
 
 fn key(number: u8) -> SessionKey {
@@ -27,7 +27,7 @@ fn address(number: u8) -> String {
     key(number).address().to_owned()
 }
 
-/// Returns a job with two small matrices.
+/// Returns a training job with two small gradient matrices.
 pub(crate) fn job() -> Job {
     let matrix = |factor: &str| {
         let name = format!("layers.0.attention.q.{factor}");
@@ -44,8 +44,8 @@ pub(crate) fn job() -> Job {
     }
 }
 
-/// A ledger in which account 1 has submitted a gradient that the last account must recompute, and account 2 holds a
-/// claim.
+/// A ledger in which account 1 has submitted a gradient, the last account must recompute this gradient, and account 2
+/// has claimed a task.
 static LEDGER: LazyLock<Ledger> = LazyLock::new(|| {
     let genesis = Genesis {
         chain_id: CHAIN.to_owned(),
@@ -95,7 +95,8 @@ fn sign(ledger: &Ledger, number: u8, messages: &[Message]) -> Vec<u8> {
     key(number).sign(CHAIN, sequence, &Fee::default(), messages).expect("protobuf")
 }
 
-/// Applies a block with one transaction, and checks the ledger's invariants.
+/// Applies a block with one transaction to a ledger. Checks the invariants of the ledger after the block, and returns
+/// it.
 fn deliver(ledger: &Ledger, tx: Vec<u8>) -> Ledger {
     let head = ledger.state().head();
     let hash = tx_hash(&tx);
@@ -108,7 +109,7 @@ fn deliver(ledger: &Ledger, tx: Vec<u8>) -> Ledger {
     after
 }
 
-/// Executes the bytes as a transaction.
+/// Executes the bytes as a transaction. If they are not a valid transaction, no account may change.
 pub(crate) fn transaction(bytes: &[u8]) {
     let opened = Signed::open(bytes, CHAIN);
     let after = deliver(&LEDGER, bytes.to_vec());
@@ -120,8 +121,8 @@ pub(crate) fn transaction(bytes: &[u8]) {
     }
 }
 
-/// Executes validly signed transactions. Each transaction is given as one byte with the account's index, two bytes with
-/// the length of a `TxBody`, and the `TxBody`.
+/// Executes up to 16 transactions, which this function signs correctly. The bytes are a sequence of records, one for
+/// each transaction: one byte with the index of the account, two bytes with the length of a `TxBody`, and the `TxBody`.
 pub(crate) fn ledger(bytes: &[u8]) {
     let (mut ledger, mut rest) = (LEDGER.clone(), bytes);
     for _ in 0..16 {
@@ -143,7 +144,7 @@ fn signed(ledger: &Ledger, number: u8, body: &[u8]) -> Vec<u8> {
     unsigned.assemble(signature.to_vec()).expect("protobuf")
 }
 
-/// Returns one of each message that an account may send.
+/// Returns messages of most types, all sent by account `number`.
 fn messages(number: u8) -> Vec<Message> {
     let (own, other) = (address(number), address(1 + number % ACCOUNTS));
     let pair = GrantPair { granter: own.clone(), grantee: other.clone() };
@@ -237,13 +238,15 @@ fn messages(number: u8) -> Vec<Message> {
     all
 }
 
-/// Returns signed transactions of each message, and one of many messages.
+/// Returns the seeds of [`transaction`]: for each message of account 1, a signed transaction with only this message,
+/// and one transaction with as many messages as a transaction may have.
 pub(crate) fn transactions() -> Vec<Vec<u8>> {
     let all = messages(1);
     all.chunks(1).chain([&all[..all.len().min(MAX_MESSAGES)]]).map(|messages| sign(&LEDGER, 1, messages)).collect()
 }
 
-/// Returns inputs of [`ledger`]: all messages of each account, and single messages.
+/// Returns the seeds of [`ledger`]: for each account, an input with all messages of the account, and for each message
+/// of account 1, an input with only this message.
 pub(crate) fn bodies() -> Vec<Vec<u8>> {
     let framed = |number: u8, messages: &[Message]| {
         let unsigned = Unsigned::new(&key(number).public_key(), 0, &Fee::default(), messages).expect("protobuf");
@@ -265,20 +268,20 @@ const QUERIES: [&str; 6] = [
     "/none",
 ];
 
-/// Answers a query. The first byte selects the path.
+/// Makes the ledger answer a query. The first byte selects the path of the query, and the remaining bytes are its data.
 pub(crate) fn query(bytes: &[u8]) {
     let Some((path, data)) = bytes.split_first() else { return };
     let _ = LEDGER.query(QUERIES[usize::from(*path) % QUERIES.len()], data);
 }
 
-/// Returns one query for each path.
+/// Returns the seeds of [`query`]: one query for each path.
 pub(crate) fn queries() -> Vec<Vec<u8>> {
     let field = |tag: u8, text: &str| [&[tag, text.len() as u8], text.as_bytes()].concat();
     let ask = |path: usize| [vec![path as u8], field(0x0a, &address(1)), field(0x12, "uremes")].concat();
     (0..QUERIES.len()).map(ask).collect()
 }
 
-/// Parses the bytes as an address, a CID and hexadecimal digits.
+/// Parses the bytes as an address, as a CID, and as a commitment in hexadecimal digits.
 pub(crate) fn text(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let _ = check_address(text);
@@ -293,7 +296,7 @@ pub(crate) fn text(bytes: &[u8]) {
     }
 }
 
-/// Returns an address, CIDs and hexadecimal digits.
+/// Returns the seeds of [`text`]: an address, two CIDs, and a commitment in hexadecimal digits.
 pub(crate) fn texts() -> Vec<Vec<u8>> {
     let cid = Codec::Raw.cid(b"x");
     [address(1), cid.to_string(), "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG".to_owned(), "ab".repeat(32)]
